@@ -1,0 +1,1 @@
+//! Archives: deterministic packing and safe unpacking.

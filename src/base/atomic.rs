@@ -1,0 +1,112 @@
+//! Files that appear whole or not at all.
+//!
+//! Everything is written beside its final place under a name that starts with `.tmp-`, synced, and
+//! renamed; a process that dies on the way leaves at most such a temporary file, which
+//! [`sweep_temporaries`] removes when it is older than anything that could still be writing it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use fs_err::File;
+
+/// What the names of files under construction start with.
+pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// A file under construction. Dropped without [`AtomicFile::commit`], it is gone.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl AtomicFile {
+    /// Starts a file that is to be at `target`, whose folder is made if it is missing.
+    pub fn create(target: &Path) -> io::Result<Self> {
+        let folder = target.parent().unwrap_or(Path::new("/"));
+        fs_err::create_dir_all(folder)?;
+        let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+        Ok(Self { file, target: target.to_owned() })
+    }
+
+    /// Where the file lies until it is committed.
+    pub fn temporary_path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The file under construction.
+    pub fn file(&mut self) -> &mut std::fs::File {
+        self.file.as_file_mut()
+    }
+
+    /// Syncs the file and gives it its final name, replacing what was there; mode 0644.
+    pub fn commit(self) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        self.file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
+        self.file.as_file().sync_data()?;
+        self.file.persist(&self.target).map(drop).map_err(|error| error.error)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.file.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes a whole file: synced, renamed into place, never seen half-written.
+pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = AtomicFile::create(target)?;
+    file.write_all(content)?;
+    file.commit()
+}
+
+/// Writes a file unless it has that content already, so that nothing is touched when nothing changed.
+pub fn write_if_changed(target: &Path, content: &[u8]) -> io::Result<()> {
+    match fs_err::read(target) {
+        Ok(old) if old == content => Ok(()),
+        _ => write(target, content),
+    }
+}
+
+/// Syncs a folder, so that the names in it survive a power cut.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Removes temporaries in one folder that are older than a day: left by processes that died.
+pub fn sweep_temporaries(folder: &Path) -> io::Result<()> {
+    let day = Duration::from_secs(24 * 60 * 60);
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+            continue;
+        }
+        let modified = entry.metadata()?.modified()?;
+        if SystemTime::now().duration_since(modified).is_ok_and(|age| age > day) {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uncommitted_file_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a/b");
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!(fs_err::read_dir(folder.path().join("a")).unwrap().count(), 0);
+        write(&target, b"whole").unwrap();
+        assert_eq!(fs_err::read(&target).unwrap(), b"whole");
+    }
+}

@@ -1,0 +1,201 @@
+//! Digests as types: a value of one is always the lower-case hex text of a digest of that kind.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha1::Digest as _;
+
+/// The text is no digest of the kind that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no {kind}: expected {digits} lower-case hex digits")]
+pub struct ParseDigestError {
+    kind: &'static str,
+    digits: usize,
+    text: String,
+}
+
+macro_rules! digest_type {
+    ($name:ident, $digits:literal, $kind:literal, $hasher:ty, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The digest of bytes in memory.
+            pub fn of(bytes: &[u8]) -> Self {
+                Self(hex(&<$hasher>::digest(bytes)))
+            }
+
+            /// The digest of all that a reader gives.
+            pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
+                let mut hasher = <$hasher>::new();
+                let mut buffer = vec![0; 128 * 1024];
+                loop {
+                    match reader.read(&mut buffer) {
+                        Ok(0) => return Ok(Self(hex(&hasher.finalize()))),
+                        Ok(count) => hasher.update(&buffer[..count]),
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+
+            /// The digest of a file's content.
+            pub fn of_file(path: &Path) -> io::Result<Self> {
+                Self::of_reader(fs_err::File::open(path)?)
+            }
+
+            /// The digest that a hasher has come to.
+            pub fn from_hasher(hasher: $hasher) -> Self {
+                Self(hex(&hasher.finalize()))
+            }
+
+            /// The lower-case hex digits, without a prefix.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseDigestError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                if text.len() == $digits && text.bytes().all(digit) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(ParseDigestError { kind: $kind, digits: $digits, text: text.to_owned() })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+digest_type!(Sha1Sum, 40, "SHA-1", sha1::Sha1, "A SHA-1, as 40 lower-case hex digits.");
+digest_type!(Sha256Sum, 64, "SHA-256", sha2::Sha256, "A SHA-256, as 64 lower-case hex digits.");
+
+impl Sha256Sum {
+    /// The digest as OCI documents write it: `sha256:<hex>`.
+    pub fn prefixed(&self) -> String {
+        format!("sha256:{}", self.0)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A reader or writer that keeps the SHA-1, the SHA-256 and the number of the bytes that went by.
+#[derive(Debug, Clone)]
+pub struct Tee<T> {
+    inner: T,
+    sha1: sha1::Sha1,
+    sha256: sha2::Sha256,
+    bytes: u64,
+}
+
+/// What a [`Tee`] saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sums {
+    /// The SHA-1 of all bytes.
+    pub sha1: Sha1Sum,
+    /// The SHA-256 of all bytes.
+    pub sha256: Sha256Sum,
+    /// How many bytes there were.
+    pub bytes: u64,
+}
+
+impl<T> Tee<T> {
+    /// Wraps a reader or writer.
+    pub fn new(inner: T) -> Self {
+        Self { inner, sha1: sha1::Sha1::new(), sha256: sha2::Sha256::new(), bytes: 0 }
+    }
+
+    /// Gives back what was wrapped, with the sums.
+    pub fn finish(self) -> (T, Sums) {
+        let sums = Sums {
+            sha1: Sha1Sum::from_hasher(self.sha1),
+            sha256: Sha256Sum::from_hasher(self.sha256),
+            bytes: self.bytes,
+        };
+        (self.inner, sums)
+    }
+
+    /// The bytes that went by so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn saw(&mut self, bytes: &[u8]) {
+        self.sha1.update(bytes);
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+impl<W: Write> Write for Tee<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(buffer)?;
+        self.saw(&buffer[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.saw(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_of_nothing_are_the_known_ones() {
+        assert_eq!(Sha1Sum::of(b"").as_str(), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+        let (_, sums) = Tee::new(io::sink()).finish();
+        assert_eq!(sums.sha256, Sha256Sum::of(b""));
+        assert_eq!(sums.bytes, 0);
+    }
+
+    #[test]
+    fn only_lower_case_hex_of_the_right_length_parses() {
+        let sum = "a9fcd54b25e7e863d72cd47c08af46e61b74b561";
+        assert_eq!(sum.parse::<Sha1Sum>().unwrap().to_string(), sum);
+        for bad in ["", "a9fc", &sum.to_uppercase(), &format!("{sum}0"), &sum.replace('a', "g")] {
+            assert!(bad.parse::<Sha1Sum>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! How the library says what it is doing: [`Event`]s through one [`Observer`]. The library never
+//! prints; the command line draws what it is told here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Something that a person or a log may want to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Something is not as it should be, but work goes on.
+    Warning {
+        /// What it is about: a file, a package, a source.
+        subject: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A fact that is said once per run, such as the isolation tier.
+    Note {
+        /// The fact, as a sentence.
+        message: String,
+    },
+    /// A download began or went on.
+    Download {
+        /// What is fetched: `<package>/<source>` or an image.
+        subject: String,
+        /// The URL, without credentials.
+        url: String,
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes that there will be, if the server says so.
+        total: Option<u64>,
+    },
+    /// A download came to its end, well or not.
+    DownloadEnded {
+        /// The subject of its [`Event::Download`] events.
+        subject: String,
+    },
+    /// An attempt failed and is made again.
+    Retry {
+        /// What is tried.
+        subject: String,
+        /// Why the last attempt failed.
+        reason: String,
+        /// How long until the next one.
+        wait: Duration,
+    },
+    /// A package's build entered a phase.
+    Phase {
+        /// The package's id.
+        package: String,
+        /// The phase.
+        phase: Phase,
+    },
+    /// A package is there.
+    Finished {
+        /// The package's id.
+        package: String,
+        /// How it came to be there.
+        how: Outcome,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A package's build failed; the error itself is returned, not sent.
+    Failed {
+        /// The package's id.
+        package: String,
+        /// The phase in which it failed.
+        phase: Phase,
+        /// How long it took until then.
+        took: Duration,
+    },
+    /// A file that a person may look for has been written.
+    Wrote {
+        /// What it is, such as `bootstrap`.
+        what: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// The phases of one package's build, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Waiting for another process that builds the same package.
+    Wait,
+    /// Getting the sources.
+    Fetch,
+    /// Setting up sources, dependencies and root.
+    Prepare,
+    /// Running the build script.
+    Build,
+    /// Checking and compressing the result.
+    Pack,
+}
+
+impl Phase {
+    /// The phase as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Fetch => "fetch",
+            Self::Prepare => "prepare",
+            Self::Build => "build",
+            Self::Pack => "pack",
+        }
+    }
+}
+
+/// How a package came to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was built.
+    Built,
+    /// It was fetched from a repository.
+    Fetched,
+    /// It was in the cache.
+    Cached,
+}
+
+/// Takes the events of a run; called from several threads.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: Event);
+}
+
+/// An observer that looks away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _event: Event) {}
+}

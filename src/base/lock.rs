@@ -1,0 +1,58 @@
+//! Locks between processes: `flock` on a file, given up by the kernel when its holder dies.
+
+use std::io;
+use std::path::Path;
+
+/// A lock that is held until it is dropped. The file stays: removing it would let two processes
+/// hold a lock on two files of one name.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: std::fs::File,
+}
+
+impl FileLock {
+    /// Waits until nobody else holds the lock. `waiting` is called once if it has to wait.
+    pub fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => return Ok(Self { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => waiting(),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+        file.lock()?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock if nobody else holds it.
+    pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let file = fs_err::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    Ok(file.into_parts().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_exclusive_until_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks/x");
+        let held = FileLock::acquire(&path, || ()).unwrap();
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        drop(held);
+        assert!(FileLock::try_acquire(&path).unwrap().is_some());
+    }
+}

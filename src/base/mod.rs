@@ -1,0 +1,8 @@
+//! What every other layer stands on and what knows no domain type: digests, files that appear
+//! whole or not at all, locks, and the events through which the library reports progress.
+
+pub mod atomic;
+pub mod digest;
+pub mod event;
+pub mod http;
+pub mod lock;

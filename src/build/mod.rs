@@ -1,0 +1,1 @@
+//! From a tree to packages: ids, the plan, its execution.

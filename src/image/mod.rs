@@ -1,0 +1,1 @@
+//! Builder images: references, the store, layouts and archives, layers.

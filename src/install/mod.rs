@@ -1,0 +1,1 @@
+//! An install root: symlink farm, environment files.

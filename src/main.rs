@@ -1,0 +1,2 @@
+//! The `mkpanda` executable.
+fn main() {}

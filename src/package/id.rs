@@ -1,0 +1,79 @@
+//! A package's id, `<name>--<version>`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{NameError, PackageName, Version};
+
+/// A package's id: `<name>--<version>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackageId {
+    name: PackageName,
+    version: Version,
+}
+
+impl PackageId {
+    /// Puts an id together.
+    pub fn new(name: PackageName, version: Version) -> Self {
+        Self { name, version }
+    }
+
+    /// The package's name.
+    pub fn name(&self) -> &PackageName {
+        &self.name
+    }
+
+    /// The package's version.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+}
+
+impl FromStr for PackageId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let error = |rule| NameError { kind: "package id", text: text.to_owned(), rule };
+        let (name, version) =
+            text.split_once("--").ok_or_else(|| error("it must be <name>--<version>"))?;
+        if version.contains("--") {
+            return Err(error("it may have only one --, between name and version"));
+        }
+        Ok(Self { name: name.parse()?, version: version.parse()? })
+    }
+}
+
+impl fmt::Display for PackageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}--{}", self.name, self.version)
+    }
+}
+
+impl Serialize for PackageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PackageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_name_and_version() {
+        let id: PackageId = "a-b--1.2.ff".parse().unwrap();
+        assert_eq!((id.name().as_str(), id.version().as_str()), ("a-b", "1.2.ff"));
+        assert_eq!(id.to_string(), "a-b--1.2.ff");
+        for bad in ["a", "a--", "--1", "a--1--2", "a--1-2", "a---1"] {
+            assert!(bad.parse::<PackageId>().is_err(), "{bad}");
+        }
+    }
+}

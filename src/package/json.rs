@@ -1,0 +1,340 @@
+//! JSON that remembers where each value stands, for errors that show the place.
+//!
+//! `serde_json` does the parsing: a borrowed [`RawValue`] is a slice of the text, so its address
+//! tells its offset. Numbers keep their text (integers may be longer than 64 bits, SPEC §5). Of a
+//! key that is given twice the last one counts, as in the original; [`Object::repeated`] tells.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+use super::Problem;
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Offset of the value's first byte.
+    pub offset: usize,
+    /// The value.
+    pub kind: Kind,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as written.
+    Number(Number),
+    /// A string.
+    String(String),
+    /// A list.
+    List(Vec<Node>),
+    /// An object.
+    Object(Object),
+}
+
+/// An object: its entries in the order of the text, the last of several with one key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Object {
+    entries: Vec<Entry>,
+    /// Keys that were given more than once, with the offset of the later one.
+    pub repeated: Vec<(String, usize)>,
+}
+
+/// An entry of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Offset of the key's opening quote.
+    pub key_offset: usize,
+    /// The value.
+    pub value: Node,
+}
+
+impl Object {
+    /// The entries.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+}
+
+impl Node {
+    /// Parses a text. Nesting is limited to the parser's 128 levels.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let raw: &RawValue =
+            serde_json::from_str(text).map_err(|error| syntax_problem(text, &error))?;
+        Self::from_raw(raw, text)
+    }
+
+    fn from_raw(raw: &RawValue, text: &str) -> Result<Self, Problem> {
+        let slice = raw.get();
+        let offset = slice.as_ptr() as usize - text.as_ptr() as usize;
+        let fail = |error: serde_json::Error| Problem::at(offset, error.to_string());
+        let kind = match slice.as_bytes().first() {
+            Some(b'{') => {
+                let raw: RawObject<'_> = serde_json::from_str(slice).map_err(fail)?;
+                Kind::Object(raw.place(text)?)
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(slice).map_err(fail)?;
+                Kind::List(
+                    items
+                        .into_iter()
+                        .map(|item| Self::from_raw(item, text))
+                        .collect::<Result<_, _>>()?,
+                )
+            }
+            _ => match serde_json::from_str(slice).map_err(fail)? {
+                Value::Null => Kind::Null,
+                Value::Bool(value) => Kind::Bool(value),
+                Value::Number(value) => Kind::Number(value),
+                Value::String(value) => Kind::String(value),
+                Value::Array(_) | Value::Object(_) => {
+                    return Err(Problem::at(offset, "the value is neither plain nor nested"));
+                }
+            },
+        };
+        Ok(Self { offset, kind })
+    }
+
+    /// What kind of value it is, as a person says it.
+    pub fn describe(&self) -> &'static str {
+        match &self.kind {
+            Kind::Null => "null",
+            Kind::Bool(_) => "a boolean",
+            Kind::Number(_) => "a number",
+            Kind::String(_) => "a string",
+            Kind::List(_) => "a list",
+            Kind::Object(_) => "an object",
+        }
+    }
+
+    /// The value without its places.
+    pub fn to_value(&self) -> Value {
+        match &self.kind {
+            Kind::Null => Value::Null,
+            Kind::Bool(value) => Value::Bool(*value),
+            Kind::Number(value) => Value::Number(value.clone()),
+            Kind::String(value) => Value::String(value.clone()),
+            Kind::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            Kind::Object(object) => Value::Object(object.to_map()),
+        }
+    }
+
+    /// The string, or a problem that says what `what` has to be.
+    pub fn string(&self, what: &str) -> Result<&str, Problem> {
+        match &self.kind {
+            Kind::String(value) => Ok(value),
+            _ => Err(self.wrong(what, "a string")),
+        }
+    }
+
+    /// The list, or a problem that says what `what` has to be.
+    pub fn list(&self, what: &str, of: &str) -> Result<&[Self], Problem> {
+        match &self.kind {
+            Kind::List(items) => Ok(items),
+            _ => Err(self.wrong(what, &format!("a list of {of}"))),
+        }
+    }
+
+    /// The object, or a problem that says what `what` has to be.
+    pub fn object(&self, what: &str) -> Result<&Object, Problem> {
+        match &self.kind {
+            Kind::Object(object) => Ok(object),
+            _ => Err(self.wrong(what, "an object")),
+        }
+    }
+
+    /// The problem that `what` isn't of the kind that it has to be.
+    pub fn wrong(&self, what: &str, expected: &str) -> Problem {
+        Problem::at(self.offset, format!("{what} must be {expected}, but is {}", self.describe()))
+    }
+}
+
+impl Object {
+    /// The object without its places.
+    pub fn to_map(&self) -> Map<String, Value> {
+        self.entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect()
+    }
+}
+
+/// An object's entries in their order, still as slices of the text.
+struct RawObject<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+
+impl RawObject<'_> {
+    fn place(self, text: &str) -> Result<Object, Problem> {
+        let mut object = Object::default();
+        let mut seen = BTreeMap::new();
+        for (key, value) in self.0 {
+            let key = Node::from_raw(key, text)?;
+            let value = Node::from_raw(value, text)?;
+            let Kind::String(name) = key.kind else {
+                return Err(Problem::at(key.offset, "a key must be a string"));
+            };
+            let entry = Entry { key: name.clone(), key_offset: key.offset, value };
+            if let Some(&index) = seen.get(&name) {
+                object.repeated.push((name, key.offset));
+                object.entries[index] = entry;
+            } else {
+                seen.insert(name, object.entries.len());
+                object.entries.push(entry);
+            }
+        }
+        Ok(object)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = RawObject<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(RawObject(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
+    let line_start: usize =
+        text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let offset = line_start + error.column().saturating_sub(1);
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    Problem::at(offset, format!("this is no JSON: {message}"))
+}
+
+/// Writes JSON as the original does: sorted keys, two spaces of indent, `","` and `":"` as
+/// separators, non-ASCII characters escaped, no newline at the end (SPEC §4).
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, 0, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, depth: usize, text: &mut String) {
+    let newline = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.push_str(&"  ".repeat(depth));
+    };
+    match value {
+        Value::Null => text.push_str("null"),
+        Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
+        Value::Number(value) => text.push_str(&value.to_string()),
+        Value::String(value) => write_string(value, text),
+        Value::Array(items) if items.is_empty() => text.push_str("[]"),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                text.push(if index == 0 { '[' } else { ',' });
+                newline(text, depth + 1);
+                write_canonical(item, depth + 1, text);
+            }
+            newline(text, depth);
+            text.push(']');
+        }
+        Value::Object(map) if map.is_empty() => text.push_str("{}"),
+        Value::Object(map) => {
+            // Independent of serde_json's `preserve_order`, which another crate may switch on.
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            for (index, (key, value)) in sorted.into_iter().enumerate() {
+                text.push(if index == 0 { '{' } else { ',' });
+                newline(text, depth + 1);
+                write_string(key, text);
+                text.push(':');
+                write_canonical(value, depth + 1, text);
+            }
+            newline(text, depth);
+            text.push('}');
+        }
+    }
+}
+
+fn write_string(value: &str, text: &mut String) {
+    use std::fmt::Write as _;
+    text.push('"');
+    for letter in value.chars() {
+        match letter {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            ' '..='~' => text.push(letter),
+            _ => {
+                for unit in letter.encode_utf16(&mut [0; 2]) {
+                    _ = write!(text, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_knows_its_place() {
+        let text = " {\"a\": [1, {\"b\": \"x\"}], \"n\": 100000000000000000000}";
+        let node = Node::parse(text).unwrap();
+        let object = node.object("it").unwrap();
+        let items = object.get("a").unwrap().list("a", "x").unwrap();
+        let inner = items[1].object("").unwrap();
+        assert_eq!(inner.entries()[0].key_offset, text.find("\"b\"").unwrap());
+        assert_eq!(inner.get("b").unwrap().offset, text.find("\"x\"").unwrap());
+        assert_eq!(object.get("n").unwrap().to_value().to_string(), "100000000000000000000");
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts_and_is_told() {
+        let node = Node::parse(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap();
+        let object = node.object("it").unwrap();
+        assert_eq!(object.entries().len(), 2);
+        assert_eq!(object.get("a").unwrap().to_value().to_string(), "3");
+        assert_eq!(object.repeated, [("a".to_owned(), 17)]);
+    }
+
+    #[test]
+    fn a_syntax_error_has_its_place() {
+        assert_eq!(Node::parse("{\n  \"a\" 1}").unwrap_err().offset, Some(8));
+        assert!(Node::parse("{").unwrap_err().message.starts_with("this is no JSON"));
+        assert!(Node::parse(&"[".repeat(100_000)).is_err());
+        assert!(Node::parse("[NaN]").is_err() && Node::parse("\u{feff}{}").is_err());
+    }
+
+    #[test]
+    fn canonical_json_is_pythons() {
+        let value: Value = serde_json::from_str(
+            r#"{"b": [], "a": {}, "c": ["é\u0001😀", 1, true, null, {"x": 1.50}], "d": [[1]]}"#,
+        )
+        .unwrap();
+        let text = "{\n  \"a\":{},\n  \"b\":[],\n  \"c\":[\n    \"\\u00e9\\u0001\\ud83d\\ude00\",\n    1,\n    true,\n    null,\n    {\n      \"x\":1.50\n    }\n  ],\n  \"d\":[\n    [\n      1\n    ]\n  ]\n}";
+        assert_eq!(canonical(&value), text);
+    }
+}

@@ -1,0 +1,28 @@
+//! What a package is, as its folder says: pure types and parsers, from text to checked values.
+//!
+//! Nothing here reads a file or runs a process. Text becomes a [`json::Node`] tree that remembers
+//! where each value stands, and that becomes a [`BuildInfo`], a [`TreeInfo`] or an upstream
+//! [`Source`]; an error names the file, the line and the column (SPEC §1–§3, §8).
+
+mod buildinfo;
+mod id;
+pub mod json;
+mod name;
+pub mod problem;
+mod requirement;
+mod source;
+mod treeinfo;
+mod variant;
+
+pub use buildinfo::{BuildInfo, DEFAULT_IMAGE, StateDirectory};
+pub use id::PackageId;
+pub use name::{GroupName, ImageName, NameError, PackageName, UserName, Version};
+pub use problem::{Problem, Report};
+pub use requirement::Requirement;
+pub use source::{CommitId, FileSource, Source, SourceName, SourceSpec, UrlError};
+pub use treeinfo::TreeInfo;
+pub use variant::{Variant, VariantError, variant_of_file};
+
+/// Unit names that a package may not bring, because the host side owns them (SPEC §1).
+pub const RESERVED_UNITS: [&str; 3] =
+    ["dcos.target", "dcos-download.service", "dcos-setup.service"];

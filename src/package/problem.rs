@@ -1,0 +1,134 @@
+//! What is wrong with a file that a person wrote, shown with its place.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Something that is wrong in a text, at a byte offset of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Offset of the first byte that it is about; `None` if it is about the whole file.
+    pub offset: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do, if that isn't plain from the message.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem at a place.
+    pub fn at(offset: usize, message: impl Into<String>) -> Self {
+        Self { offset: Some(offset), message: message.into(), hint: None }
+    }
+
+    /// A problem of the file as a whole.
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self { offset: None, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Ties the problem to its file: the text is needed for line, column and the line itself.
+    pub fn in_file(self, path: &Path, text: &str) -> Report {
+        let place = self.offset.map(|offset| Place::of(text, offset));
+        Report { path: path.to_owned(), place, message: self.message, hint: self.hint }
+    }
+}
+
+/// A place in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    line: usize,
+    column: usize,
+    content: String,
+}
+
+impl Place {
+    fn of(text: &str, offset: usize) -> Self {
+        let mut offset = offset.min(text.len());
+        while !text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = &text[..offset];
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[offset..].find('\n').map_or(text.len(), |length| offset + length);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: text[start..offset].chars().count() + 1,
+            content: text[start..end].trim_end_matches('\r').to_owned(),
+        }
+    }
+}
+
+/// A problem in a file, as a person reads it: path, line, column, the line itself, what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    path: PathBuf,
+    place: Option<Place>,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Report {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do, if that needs saying.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+/// Of a line longer than this, only a window around the column is shown.
+const SHOWN_COLUMNS: usize = 120;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Place { line, column, content }) = &self.place else {
+            return write!(f, "{}: {}", self.path.display(), self.message);
+        };
+        let skip = if *column > SHOWN_COLUMNS { column - SHOWN_COLUMNS / 2 } else { 0 };
+        let shown: String = content
+            .chars()
+            .skip(skip)
+            .take(SHOWN_COLUMNS)
+            .map(|letter| if letter.is_control() { ' ' } else { letter })
+            .collect();
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let indent = " ".repeat(column - skip - 1);
+        write!(
+            f,
+            "{}:{line}:{column}: {}\n {margin} |\n {number} | {shown}\n {margin} | {indent}^",
+            self.path.display(),
+            self.message
+        )
+    }
+}
+
+impl std::error::Error for Report {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_shows_the_line_and_the_column() {
+        let text = "{\n  \"ä\": 1,\n  \"b\": x\n}";
+        let report = Problem::at(text.find('x').unwrap(), "odd").in_file(Path::new("f.json"), text);
+        assert_eq!(report.to_string(), "f.json:3:8: odd\n   |\n 3 |   \"b\": x\n   |        ^");
+        let end = Problem::at(9999, "ends").in_file(Path::new("f"), "{");
+        assert_eq!(end.to_string(), "f:1:2: ends\n   |\n 1 | {\n   |  ^");
+    }
+}

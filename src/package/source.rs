@@ -1,0 +1,361 @@
+//! Sources as they are declared (SPEC §3); getting them is the layer `source`'s.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::Problem;
+use super::json::{Node, Object};
+use crate::base::digest::{ParseDigestError, Sha1Sum, Sha256Sum};
+
+/// A git commit: 40 lower-case hex digits, not all zero.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CommitId(Sha1Sum);
+
+/// The text names no commit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no commit: expected 40 lower-case hex digits, not all zero")]
+pub struct CommitIdError(String);
+
+impl CommitId {
+    /// The hex digits.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for CommitId {
+    type Err = CommitIdError;
+
+    fn from_str(text: &str) -> Result<Self, CommitIdError> {
+        match text.parse::<Sha1Sum>() {
+            Ok(sum) if text.bytes().any(|byte| byte != b'0') => Ok(Self(sum)),
+            _ => Err(CommitIdError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for CommitId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for CommitId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A source's name: the folder below `/pkg/src` in which it appears, so one plain path component.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SourceName(String);
+
+impl SourceName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SourceName {
+    type Err = super::NameError;
+
+    fn from_str(text: &str) -> Result<Self, super::NameError> {
+        let bad = text.is_empty()
+            || text == "."
+            || text == ".."
+            || text.len() > 255
+            || text.contains('/')
+            || text.chars().any(char::is_control);
+        // The package's own files lie beside its sources' folders in the cache.
+        let taken = text.ends_with(".tar.xz")
+            || text == "latest"
+            || text.ends_with(".latest")
+            || text.starts_with(".tmp-")
+            || text == "buildinfo.full.json";
+        let rule = if bad {
+            "it becomes a folder, so it may not be empty, . or .., or have / or control characters"
+        } else if taken {
+            "a file of the builder's own has that name"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(super::NameError { kind: "source name", text: text.to_owned(), rule })
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A source: what was written, and what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The object as written, which `buildinfo.full.json` repeats.
+    pub as_written: Map<String, Value>,
+    /// What it means.
+    pub spec: SourceSpec,
+}
+
+/// The kinds of sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSpec {
+    /// A commit of a repository elsewhere.
+    Git {
+        /// The repository's URL, as any git client takes it.
+        url: String,
+        /// The commit.
+        commit: CommitId,
+        /// The branch, tag or other name that is said to lead to the commit.
+        ref_origin: String,
+    },
+    /// HEAD of a repository on this machine.
+    GitLocal {
+        /// Its path, relative to the package's folder.
+        rel_path: String,
+    },
+    /// A file.
+    Url(FileSource),
+    /// An archive, of which the build sees the contents.
+    UrlExtract(FileSource),
+}
+
+/// A file that is fetched and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// `http://`, `https://`, `file:///absolute`, or `file://relative` to the package's folder.
+    pub url: String,
+    /// Its SHA-1, which is part of the package's id.
+    pub sha1: Sha1Sum,
+    /// Its SHA-256, checked too where it is given, not part of the id.
+    pub sha256: Option<Sha256Sum>,
+}
+
+/// A URL from which no file can be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// There is no `scheme://`.
+    #[error("{0:?} has no scheme: a URL begins with http://, https:// or file://")]
+    NoScheme(String),
+    /// The scheme is none that files are fetched with.
+    #[error("{0:?}: files are fetched by http, https and file only")]
+    Scheme(String),
+    /// The last part of the path gives no file name.
+    #[error("{0:?} doesn't end in a file's name")]
+    NoFileName(String),
+}
+
+impl FileSource {
+    /// The name under which the file is cached and appears in the build: the last part of the
+    /// URL's path, percent escapes as they are.
+    pub fn file_name(&self) -> &str {
+        file_name(&self.url).unwrap_or_default()
+    }
+}
+
+fn file_name(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let path = if scheme == "file" { rest } else { rest.split(['?', '#']).next()? };
+    let (_, name) = if scheme == "file" { ("", path) } else { path.split_once('/')? };
+    let name = name.rsplit('/').next()?;
+    let usable = !name.is_empty() && name != "." && name != ".." && name.len() <= 255;
+    (usable && !name.chars().any(char::is_control)).then_some(name)
+}
+
+fn check_url(text: &str) -> Result<String, UrlError> {
+    let url = text.trim().to_owned();
+    let Some((scheme, _)) = url.split_once("://") else { return Err(UrlError::NoScheme(url)) };
+    if !["http", "https", "file"].contains(&scheme) {
+        return Err(UrlError::Scheme(url));
+    }
+    if file_name(&url).is_none() {
+        return Err(UrlError::NoFileName(url));
+    }
+    Ok(url)
+}
+
+impl Source {
+    /// Reads one source.
+    pub fn from_json(node: &Node) -> Result<Self, Problem> {
+        let object = node.object("a source")?;
+        let kind_node = object.get("kind").ok_or_else(|| {
+            Problem::at(node.offset, "the source has no kind")
+                .hint("add \"kind\": one of git, git_local, url, url_extract")
+        })?;
+        let spec = match kind_node.string("the kind of a source")? {
+            "git" => git(node, object)?,
+            "git_local" => git_local(node, object)?,
+            "url" => SourceSpec::Url(file(node, object, "url")?),
+            "url_extract" => SourceSpec::UrlExtract(file(node, object, "url_extract")?),
+            other => {
+                return Err(Problem::at(
+                    kind_node.offset,
+                    format!("there is no kind of source called {other:?}"),
+                )
+                .hint("the kinds are git, git_local, url and url_extract"));
+            }
+        };
+        Ok(Self { as_written: object.to_map(), spec })
+    }
+}
+
+fn git(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
+    only(object, "git", &["kind", "git", "url", "ref", "ref_origin"])?;
+    let url = match (object.get("git"), object.get("url")) {
+        (Some(url), None) | (None, Some(url)) => url,
+        (None, None) => return Err(missing(node, "git", "git", "the repository's URL")),
+        (Some(_), Some(url)) => {
+            return Err(Problem::at(
+                url.offset,
+                "a git source has its URL under git or under url, not under both",
+            ));
+        }
+    };
+    let url_text = url.string("the URL of a git source")?.trim();
+    if url_text.is_empty() || url_text.starts_with('-') {
+        return Err(Problem::at(url.offset, format!("{url_text:?} is no URL of a git repository")));
+    }
+    let commit =
+        object.get("ref").ok_or_else(|| missing(node, "git", "ref", "the commit to build"))?;
+    let origin = object.get("ref_origin").ok_or_else(|| {
+        missing(node, "git", "ref_origin", "the branch on which the commit lives")
+    })?;
+    let ref_origin = origin.string("ref_origin")?;
+    if ref_origin.is_empty() || ref_origin.starts_with('-') {
+        return Err(Problem::at(
+            origin.offset,
+            format!("{ref_origin:?} is no name of a branch or tag"),
+        ));
+    }
+    Ok(SourceSpec::Git {
+        url: url_text.to_owned(),
+        commit: commit.string("ref")?.parse().map_err(|error: CommitIdError| {
+            Problem::at(commit.offset, format!("ref: {error}"))
+                .hint("ref is the full id of the commit; its branch goes into ref_origin")
+        })?,
+        ref_origin: ref_origin.to_owned(),
+    })
+}
+
+fn git_local(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
+    only(object, "git_local", &["kind", "rel_path"])?;
+    let path = object
+        .get("rel_path")
+        .ok_or_else(|| missing(node, "git_local", "rel_path", "the repository's path"))?;
+    let rel_path = path.string("rel_path")?;
+    if rel_path.is_empty() || rel_path.starts_with('/') || rel_path.contains('\0') {
+        return Err(Problem::at(path.offset, format!("rel_path {rel_path:?} is not relative"))
+            .hint("give the path relative to the package's folder"));
+    }
+    Ok(SourceSpec::GitLocal { rel_path: rel_path.to_owned() })
+}
+
+fn file(node: &Node, object: &Object, kind: &str) -> Result<FileSource, Problem> {
+    only(object, kind, &["kind", "url", "sha1", "sha256"])?;
+    let url =
+        object.get("url").ok_or_else(|| missing(node, kind, "url", "where to get the file"))?;
+    let sha1 = object
+        .get("sha1")
+        .ok_or_else(|| missing(node, kind, "sha1", "the file's sum, as sha1sum prints it"))?;
+    let problem = |node: &Node, key: &str, error: ParseDigestError| {
+        Problem::at(node.offset, format!("{key}: {error}"))
+    };
+    let sha256 = match object.get("sha256") {
+        None => None,
+        Some(sum) => {
+            Some(sum.string("sha256")?.parse().map_err(|error| problem(sum, "sha256", error))?)
+        }
+    };
+    Ok(FileSource {
+        url: check_url(url.string("the URL of a source")?)
+            .map_err(|error| Problem::at(url.offset, error.to_string()))?,
+        sha1: sha1.string("sha1")?.parse().map_err(|error| problem(sha1, "sha1", error))?,
+        sha256,
+    })
+}
+
+fn missing(node: &Node, kind: &str, key: &str, what: &str) -> Problem {
+    Problem::at(node.offset, format!("the {kind} source has no {key}: {what}"))
+        .hint(format!("add \"{key}\" to the source"))
+}
+
+fn only(object: &Object, kind: &str, keys: &[&str]) -> Result<(), Problem> {
+    match object.entries().iter().find(|entry| !keys.contains(&entry.key.as_str())) {
+        None => Ok(()),
+        Some(entry) => Err(Problem::at(
+            entry.key_offset,
+            format!("a {kind} source has no key {:?}", entry.key),
+        )
+        .hint(format!("its keys are {}", keys.join(", ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<SourceSpec, String> {
+        Source::from_json(&Node::parse(text).unwrap())
+            .map(|source| source.spec)
+            .map_err(|problem| problem.message)
+    }
+
+    #[test]
+    fn file_names_come_from_the_url() {
+        for (url, name) in [
+            ("https://example.org/a/b-1.tar.gz?x=1/2#f", "b-1.tar.gz"),
+            ("file://foo-1.zip", "foo-1.zip"),
+            ("file:///a/b%20c", "b%20c"),
+        ] {
+            assert_eq!(file_name(url), Some(name));
+        }
+        for url in
+            ["https://example.org/", "https://example.org", "file://", "file://a/..", "nofile"]
+        {
+            assert_eq!(file_name(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_git_source_calls_its_url_git_or_url() {
+        let commit = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
+        for key in ["git", "url"] {
+            let text = format!(
+                r#"{{"kind": "git", "{key}": "u", "ref": "{commit}", "ref_origin": "main"}}"#
+            );
+            assert!(matches!(read(&text).unwrap(), SourceSpec::Git { url, .. } if url == "u"));
+        }
+        let zero = "0".repeat(40);
+        for reference in ["main", &commit.to_uppercase(), &zero] {
+            let text = format!(
+                r#"{{"kind": "git", "git": "u", "ref": "{reference}", "ref_origin": "m"}}"#
+            );
+            assert!(read(&text).unwrap_err().contains("is no commit"), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_source_name_is_one_path_component() {
+        assert!("Upper@.x_+-1".parse::<SourceName>().is_ok());
+        for bad in ["", ".", "..", "a/b", "latest", "x.latest", "p--1.tar.xz", "a\nb"] {
+            assert!(bad.parse::<SourceName>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `[<variant>.]treeinfo.json`: which packages a tree has, and which of them its bootstrap (SPEC §8).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::json::{Kind, Node};
+use super::{PackageName, Problem, Variant};
+
+/// A tree, as one `treeinfo.json` describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TreeInfo {
+    /// Packages that are not part of the tree.
+    pub exclude: BTreeSet<PackageName>,
+    /// The packages of the tree, besides what they require; `None`: all that are not excluded.
+    pub core_package_list: Option<Vec<PackageName>>,
+    /// The packages of the bootstrap, besides what they require; `None`: all of the tree.
+    pub bootstrap_package_list: Option<Vec<PackageName>>,
+    /// The variants in which packages are part of the tree, where that isn't the default one.
+    pub variants: BTreeMap<PackageName, Variant>,
+}
+
+const KEYS: [&str; 4] = ["exclude", "core_package_list", "bootstrap_package_list", "variants"];
+
+impl TreeInfo {
+    /// Reads a `treeinfo.json`. An empty file is `{}`.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let node = Node::parse(text)?;
+        let object = node.object("treeinfo.json")?;
+        if let Some(entry) =
+            object.entries().iter().find(|entry| !KEYS.contains(&entry.key.as_str()))
+        {
+            return Err(Problem::at(
+                entry.key_offset,
+                format!("a treeinfo.json has no key {:?}", entry.key),
+            )
+            .hint(format!("its keys are {}", KEYS.join(", "))));
+        }
+        let list = |key: &str| -> Result<Option<Vec<(PackageName, usize)>>, Problem> {
+            let Some(node) = object.get(key) else { return Ok(None) };
+            let names = node.list(key, "package names")?.iter().map(|item| {
+                let text = item.string(&format!("each entry of {key}"))?;
+                Ok((name(text, item.offset)?, item.offset))
+            });
+            names.collect::<Result<_, _>>().map(Some)
+        };
+        let exclude = list("exclude")?.unwrap_or_default();
+        let core = list("core_package_list")?;
+        let bootstrap = list("bootstrap_package_list")?;
+        let excluded: BTreeSet<PackageName> = exclude.into_iter().map(|(name, _)| name).collect();
+        for (key, names) in [("core_package_list", &core), ("bootstrap_package_list", &bootstrap)] {
+            let clash = names.iter().flatten().find(|(name, _)| excluded.contains(name));
+            if let Some((name, offset)) = clash {
+                return Err(Problem::at(
+                    *offset,
+                    format!("package {name} is in {key} and in exclude"),
+                )
+                .hint("take it out of one of them"));
+            }
+        }
+        let plain = |names: Option<Vec<(PackageName, usize)>>| {
+            names.map(|names| names.into_iter().map(|(name, _)| name).collect())
+        };
+        Ok(Self {
+            exclude: excluded,
+            core_package_list: plain(core),
+            bootstrap_package_list: plain(bootstrap),
+            variants: variants(object.get("variants"))?,
+        })
+    }
+
+    /// The variant in which a package is part of the tree.
+    pub fn variant_of(&self, package: &PackageName) -> Variant {
+        self.variants.get(package).cloned().unwrap_or_default()
+    }
+}
+
+fn variants(node: Option<&Node>) -> Result<BTreeMap<PackageName, Variant>, Problem> {
+    let Some(node) = node else { return Ok(BTreeMap::new()) };
+    let entries = node.object("variants")?.entries().iter().map(|entry| {
+        let variant = match &entry.value.kind {
+            Kind::Null => Variant::DEFAULT,
+            _ => entry.value.string(&format!("the variant of {}", entry.key))?.parse().map_err(
+                |error: super::VariantError| Problem::at(entry.value.offset, error.to_string()),
+            )?,
+        };
+        Ok((name(&entry.key, entry.key_offset)?, variant))
+    });
+    entries.collect()
+}
+
+fn name(text: &str, offset: usize) -> Result<PackageName, Problem> {
+    text.parse().map_err(|error: super::NameError| Problem::at(offset, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_info_says_what_is_in_the_tree() {
+        let info =
+            TreeInfo::parse(r#"{"exclude": ["a"], "variants": {"b": "x", "c": null}}"#).unwrap();
+        assert_eq!(info.exclude.len(), 1);
+        assert_eq!(info.core_package_list, None);
+        assert_eq!(info.variant_of(&"b".parse().unwrap()).name(), Some("x"));
+        assert_eq!(info.variant_of(&"c".parse().unwrap()), Variant::DEFAULT);
+        assert_eq!(TreeInfo::parse("").unwrap(), TreeInfo::default());
+    }
+
+    #[test]
+    fn wrong_types_and_contradictions_are_refused() {
+        for bad in [
+            r#"{"core_package_list": null}"#,
+            r#"{"core_package_list": {}}"#,
+            r#"{"exclude": "v"}"#,
+            r#"{"exclude": [5]}"#,
+            r#"{"variants": []}"#,
+            r#"{"bogus": 1}"#,
+            r#"{"exclude": ["v"], "bootstrap_package_list": ["v"]}"#,
+            "[]",
+            "null",
+        ] {
+            assert!(TreeInfo::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Getting sources: fetch, check, check out.

@@ -1,0 +1,1 @@
+//! A packages directory and its upstreams, read into one checked tree.
