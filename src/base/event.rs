@@ -19,6 +19,11 @@ pub enum Event {
         /// The fact, as a sentence.
         message: String,
     },
+    /// How many packages there are to build.
+    Planned {
+        /// Their number.
+        packages: usize,
+    },
     /// A download began or went on.
     Download {
         /// What is fetched: `<package>/<source>` or an image.

@@ -14,6 +14,7 @@
 pub mod capabilities;
 pub mod cgroup;
 mod copy;
+pub mod helper;
 pub mod idmap;
 pub mod machine;
 pub mod namespace;

@@ -1,1 +1,4 @@
-fn main() {}
+//! The real executable, driven as a user would: one file per subject.
+
+mod build;
+mod support;

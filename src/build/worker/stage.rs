@@ -1,0 +1,1 @@
+//! `/opt/mesosphere` of one build: its dependencies, installed.
