@@ -11,7 +11,9 @@ use crate::base::event::Phase;
 use crate::container::idmap::IdMap;
 use crate::container::machine::{Machine, Probed};
 use crate::container::namespace::Network;
-use crate::image::RootImage;
+use crate::image::config::RunConfig;
+use crate::image::host::HostRoot;
+use crate::image::store::RootImage;
 use crate::package::{PackageId, SourceName};
 use crate::source::Fetched;
 
@@ -74,7 +76,7 @@ pub struct BuildJob {
     /// Whether it has an `extra/`.
     pub has_extra: bool,
     /// The image.
-    pub image: RootImage,
+    pub image: BuildRoot,
     /// The sources, fetched.
     pub sources: Vec<(SourceName, Fetched)>,
     /// All packages that it needs, in their order, with their archives.
@@ -99,6 +101,20 @@ pub struct BuildJob {
     pub limits: ArchiveLimits,
     /// Whether `src` and `result` are left in the scratch folder.
     pub keep: bool,
+}
+
+/// What a build's root is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BuildRoot {
+    /// An image's layers.
+    Layers(RootImage),
+    /// The machine itself.
+    Host {
+        /// What of it is shown.
+        root: HostRoot,
+        /// How a command runs in it.
+        config: RunConfig,
+    },
 }
 
 /// A package that another one needs.

@@ -10,7 +10,7 @@ use crate::base::lock::FileLock;
 use crate::container::cgroup::{CgroupError, Delegation, Limits};
 use crate::container::helper::{self, HelperError, Interrupt};
 use crate::package::{PackageId, Source, SourceName};
-use crate::source::{self, SourceError, SourceRequest};
+use crate::source::{self, SourceError, SourceId, SourceRequest};
 use crate::store::repository::{Repository, RepositoryError};
 
 use super::cache::Cache;
@@ -45,7 +45,7 @@ pub struct Order {
     /// The helper's job; sources, scratch folder and files are filled in here.
     pub job: BuildJob,
     /// Its sources.
-    pub sources: Vec<(SourceName, Source)>,
+    pub sources: Vec<(SourceName, Source, SourceId)>,
 }
 
 /// A package could not be built.
@@ -171,12 +171,12 @@ impl Workshop {
             return Ok(false);
         }
         repository
-            .fetch_package(id, &self.cache.archive(id), &job.limits, &super::id::check_contents, observer)
+            .fetch_package(id, &self.cache.archive(id), &job.limits, &super::contents::check, observer)
             .map_err(|source| BuildError::Repository { id: id.clone(), source })
     }
 
     fn fetch_sources(&self, order: &Order, observer: &dyn Observer) -> Result<Vec<(SourceName, source::Fetched)>, BuildError> {
-        let fetch = |(name, declared): &(SourceName, Source)| {
+        let fetch = |(name, declared, source_id): &(SourceName, Source, SourceId)| {
             let request = SourceRequest {
                 package: order.key.name.clone(),
                 package_dir: order.job.package_folder.clone(),
@@ -184,7 +184,7 @@ impl Workshop {
                 name: name.clone(),
                 source: declared.clone(),
             };
-            let fetched = source::fetch(&request, &self.fetch, observer).map_err(|source| BuildError::Source {
+            let fetched = source::fetch(&request, source_id, &self.fetch, observer).map_err(|source| BuildError::Source {
                 id: order.job.id.clone(),
                 name: name.clone(),
                 source,

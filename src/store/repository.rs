@@ -114,6 +114,14 @@ impl Repository {
         matches!(self.place, Place::Url(_))
     }
 
+    /// Whether a package is there, if that can be told without a network.
+    pub fn has_locally(&self, id: &PackageId) -> bool {
+        match &self.place {
+            Place::Folder(folder) => folder.join(package_path(id)).is_file(),
+            Place::Url(_) => false,
+        }
+    }
+
     /// Fetches a package into its place in the cache; `false` if the repository doesn't have it.
     pub fn fetch_package(
         &self,
@@ -123,11 +131,10 @@ impl Repository {
         check: &ContentCheck<'_>,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
-        let what = format!("packages/{}/{id}.tar.xz", id.name());
+        let what = package_path(id);
         let Some(mut file) = self.fetch(&what, target, observer)? else { return Ok(false) };
         let index = self.verify(&what, &mut file, limits)?;
-        let contents = index.file("buildinfo.full.json");
-        match check(id, contents) {
+        match check(id, index.buildinfo.as_deref()) {
             Ok(None) => {}
             Ok(Some(why)) => observer.event(Event::Warning { subject: id.to_string(), message: why }),
             Err(reason) => return Err(RepositoryError::Other { what, reason }),
@@ -215,4 +222,8 @@ impl Repository {
         archive::verify_package(file.file(), limits)
             .map_err(|source| RepositoryError::Archive { what: what.to_owned(), source })
     }
+}
+
+fn package_path(id: &PackageId) -> String {
+    format!("packages/{}/{id}.tar.xz", id.name())
 }
