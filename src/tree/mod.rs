@@ -127,6 +127,32 @@ impl PackageTree {
         self.folders.keys()
     }
 
+    /// A tree of default variants that lie in no folder, each with its `buildinfo.json`.
+    #[cfg(test)]
+    pub(crate) fn in_memory(packages: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut folders = BTreeMap::new();
+        for (name, text) in packages {
+            let key = PackageKey { name: name.parse().unwrap(), variant: Variant::DEFAULT };
+            let info = BuildInfo::parse(&text, &key.name, &key.variant).unwrap();
+            let (folder, warnings) = (PathBuf::new(), Vec::new());
+            let package =
+                Package { key: key.clone(), folder, info, has_extra: false, warnings, text };
+            let variants = BTreeMap::from([(Variant::DEFAULT, Ok(package))]);
+            let folder = Folder { path: PathBuf::new(), problems: Vec::new(), variants };
+            folders.insert(key.name, folder);
+        }
+        let info = TreeInfo::default();
+        let file = TreeFile { path: PathBuf::new(), text: String::new(), info };
+        Self {
+            root: PathBuf::new(),
+            folders,
+            misnamed_folders: Vec::new(),
+            trees: BTreeMap::from([(Variant::DEFAULT, Ok(file))]),
+            misnamed_trees: Vec::new(),
+            docker_folders: BTreeMap::new(),
+        }
+    }
+
     fn lookup(&self, key: &PackageKey) -> Lookup<'_> {
         let Some(folder) = self.folders.get(&key.name) else { return Lookup::Absent };
         if !folder.problems.is_empty() {
