@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 /// What an archive may unpack to. The defaults stop a bomb before it fills a disk; a caller that
 /// knows better raises them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Bytes that come out of the decompressor, and bytes of holes in sparse files.
     pub max_bytes: u64,

@@ -120,7 +120,7 @@ impl Drop for RunScratch {
     fn drop(&mut self) {
         // If something is left in it, the next run sweeps it by the lock that stays then, too.
         if fs_err::remove_dir(&self.folder).is_ok() {
-            _ = fs_err::remove_file(&self.lock);
+            drop(fs_err::remove_file(&self.lock));
         }
     }
 }

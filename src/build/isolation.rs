@@ -187,3 +187,24 @@ fn try_map(map: IdMap, scratch: &Path, interrupt: &Interrupt) -> Result<Result<M
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
     Ok(found.map(|found| Machine { map, conditions: found.conditions, root: found.root }))
 }
+
+/// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here.
+pub fn remove_layers(wanted: &Wanted, home: &super::home::Home, layers: &[String]) -> Result<(), IsolationError> {
+    let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
+    let maps = find_ranges(wanted).ok().into_iter().chain([own]);
+    for map in maps {
+        let folder = home.layers(&map.digest());
+        for layer in layers {
+            for name in [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")] {
+                let path = folder.join(name);
+                if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+                    fs_err::remove_file(&path).map_err(|source| IsolationError::Scratch { source })?;
+                } else if path.exists() {
+                    remove_as_container(&map, &path, &Interrupt::default())
+                        .map_err(|source| IsolationError::Helper { source })?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

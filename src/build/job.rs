@@ -65,10 +65,6 @@ pub struct BuildJob {
     pub layers: PathBuf,
     /// Where unpacked packages are.
     pub packages: PathBuf,
-    /// Where lock files are.
-    pub locks: PathBuf,
-    /// The image's blobs.
-    pub blobs: PathBuf,
     /// The package's folder.
     pub package_folder: PathBuf,
     /// The build script, relative to it.

@@ -34,7 +34,7 @@ pub struct Workshop {
     /// The run's scratch folder.
     pub scratch: PathBuf,
     /// Ends everything.
-    pub interrupt: Interrupt,
+    pub interrupt: std::sync::Arc<Interrupt>,
 }
 
 /// A package to be built.
@@ -265,16 +265,15 @@ impl Workshop {
 
 /// A helper's scratch folder, removed when it is dropped, by a helper if need be.
 #[derive(Debug)]
-pub struct ScratchFolder<'a> {
-    workshop: &'a Workshop,
+struct ScratchFolder {
     map: crate::container::idmap::IdMap,
     path: PathBuf,
 }
 
-impl<'a> ScratchFolder<'a> {
-    fn create(workshop: &'a Workshop, job: &BuildJob) -> std::io::Result<Self> {
+impl ScratchFolder {
+    fn create(workshop: &Workshop, job: &BuildJob) -> std::io::Result<Self> {
         let path = tempfile::Builder::new().prefix("build-").tempdir_in(&workshop.scratch)?.keep();
-        let folder = Self { workshop, map: job.machine.map.clone(), path };
+        let folder = Self { map: job.machine.map.clone(), path };
         folder.give_to_container_root()?;
         Ok(folder)
     }
@@ -302,14 +301,14 @@ impl<'a> ScratchFolder<'a> {
     }
 }
 
-impl Drop for ScratchFolder<'_> {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         // A helper that came to its end left an empty `view` at the most.
         if fs_err::remove_dir(self.path.join("view")).is_ok() && fs_err::remove_dir(&self.path).is_ok() {
             return;
         }
         // What can't be removed now is swept by a later run.
-        _ = remove_as_container(&self.map, &self.path, &Interrupt::default());
+        drop(remove_as_container(&self.map, &self.path, &Interrupt::default()));
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::Limits as ArchiveLimits;
@@ -14,8 +15,8 @@ use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
 use crate::container::namespace::Network;
 use crate::image::store::{ImageStore, StoreError};
-use crate::package::Report;
-use crate::source::{self, FetchOptions, MissingSource, SourceError, SourceRequest};
+use crate::package::{Report, SourceName, SourceSpec};
+use crate::source::{self, FetchOptions, MissingSource, SourceError, SourceId, SourceRequest};
 use crate::store::repository::Repository;
 use crate::tree::{Package, PackageKey, PackageTree, TreeError};
 
@@ -182,14 +183,14 @@ impl Site {
                 Ok::<_, OutsideError>(id)
             },
             |package, name, _| match source::identify(&self.request(package, name)?)? {
-                source::SourceId::Commit(commit) => Ok(commit),
-                source::SourceId::DownloadedSha1(_) => unreachable!("only git_local sources are asked for"),
+                SourceId::Commit(commit) => Ok(commit),
+                SourceId::DownloadedSha1(_) => unreachable!("only git_local sources are asked for"),
             },
         )?;
         Ok(Known { identities, images })
     }
 
-    fn request(&self, package: &Package, name: &crate::package::SourceName) -> Result<SourceRequest, OutsideError> {
+    fn request(&self, package: &Package, name: &SourceName) -> Result<SourceRequest, OutsideError> {
         let declared = package.info.sources.iter().find(|(known, _)| known == name);
         let Some((_, declared)) = declared else { unreachable!("asked for a source that the package has") };
         Ok(SourceRequest {
@@ -227,7 +228,7 @@ impl Site {
         known: &Known,
         plan: &Plan,
         options: &BuildOptions,
-        interrupt: Interrupt,
+        interrupt: &Arc<Interrupt>,
         observer: &dyn Observer,
     ) -> Result<(), SiteError> {
         for step in plan.steps.iter().filter(|step| step.action == super::plan::Action::Cached) {
@@ -240,18 +241,18 @@ impl Site {
         self.check_offline(known, &keys, options)?;
         let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
-        let found = isolation::detect(&options.isolation, scratch.folder(), &interrupt, observer);
+        let found = isolation::detect(&options.isolation, scratch.folder(), interrupt, observer);
         let machine = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
         for orphan in home.orphans().map_err(SiteError::Home)? {
             // If it can't be swept, it stays for the next run; this one has its own.
-            if remove_as_container(&machine.map, orphan.folder(), &interrupt).is_ok() {
+            if remove_as_container(&machine.map, orphan.folder(), interrupt).is_ok() {
                 orphan.forget().map_err(SiteError::Home)?;
             }
         }
-        for folder in [home.layers(&machine.map.digest()), home.packages(), home.locks()] {
+        for folder in [home.layers(&machine.map.digest()), home.packages()] {
             give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
         }
         let mut orders = Vec::new();
@@ -273,7 +274,7 @@ impl Site {
             repository: options.repository.clone(),
             limits,
             scratch: scratch.folder().to_owned(),
-            interrupt,
+            interrupt: Arc::clone(interrupt),
         };
         let places: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
@@ -283,7 +284,7 @@ impl Site {
         });
         let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
         match result {
-            Err(_) if workshop.interrupt.is_raised() => Err(SiteError::Interrupted),
+            Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
             other => other.map_err(SiteError::Failed),
         }
     }
@@ -334,8 +335,6 @@ impl Site {
             scratch: PathBuf::new(),
             layers: home.layers(&machine.map.digest()),
             packages: home.packages(),
-            locks: home.locks(),
-            blobs: home.root().join("images/blobs"),
             package_folder: package.folder.clone(),
             build_script: package.info.build_script.clone(),
             has_extra: package.has_extra,
@@ -354,10 +353,24 @@ impl Site {
             keep: options.keep,
         };
         let sources = package.info.sources.iter().map(|(name, declared)| {
-            let id = identity.source_id(name, &declared.spec);
+            let id = source_id(identity, name, &declared.spec);
             (name.clone(), declared.clone(), id)
         });
         Order { key: key.clone(), job, sources: sources.collect() }
+    }
+}
+
+/// What a source added to its package's id; a `git_local` repository may have moved on since.
+fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -> SourceId {
+    match spec {
+        SourceSpec::Git { commit, .. } => SourceId::Commit(commit.clone()),
+        SourceSpec::GitLocal { .. } => match identity.inputs.heads.get(name) {
+            Some(commit) => SourceId::Commit(commit.clone()),
+            None => unreachable!("every git_local source was asked for its HEAD"),
+        },
+        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+            SourceId::DownloadedSha1(file.sha1.clone())
+        }
     }
 }
 

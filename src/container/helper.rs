@@ -122,11 +122,11 @@ pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
     let heard = talk(&mut child, job, cgroup, &mut hear);
     if heard.is_err() {
         // It would wait for ever for an answer to be read.
-        _ = child.kill();
+        drop(child.kill());
     }
     let said = child.stderr.take().map_or_else(String::new, |stderr| {
         let mut said = String::new();
-        _ = stderr.take(64 << 10).read_to_string(&mut said);
+        drop(stderr.take(64 << 10).read_to_string(&mut said));
         said.trim().to_owned()
     });
     let status = child.wait();

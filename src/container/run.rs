@@ -8,7 +8,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use libcontainer::container::ContainerStatus;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
@@ -119,8 +118,8 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     }
     // The first process of a pid namespace takes all others with it.
     let code = namespace::wait_exit_code(init);
-    container.set_status(ContainerStatus::Stopped);
-    container.delete(false).map_err(container_error)?;
+    // libcontainer's own clean-up is about cgroups, which it can't write here, and about its state,
+    // which vanishes with the view.
     Ok(match code {
         _ if !ended => Ending::TimedOut,
         code if code > 128 => Ending::Signalled(code - 128),

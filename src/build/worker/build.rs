@@ -17,10 +17,10 @@ use crate::container::run::{self, Ending, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox};
 use crate::container::seccomp;
 use crate::container::view::View;
-use crate::image::RootImage;
 use crate::package::RESERVED_UNITS;
+use crate::source::Fetched;
 
-use super::super::job::{Answer, BuildJob, Built, Failure, with_causes};
+use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
 use super::inputs::Inputs;
 use super::{Finished, failure, remove, root, say, stage, unprepared};
 
@@ -63,11 +63,17 @@ fn namespace_root_differs(job: &BuildJob) -> bool {
 
 fn gather_inputs(job: &BuildJob) -> Inputs {
     let mut inputs = Inputs::default();
-    for folder in [&job.scratch, &job.layers, &job.packages, &job.locks, &job.blobs, &job.package_folder] {
+    for folder in [&job.scratch, &job.layers, &job.packages, &job.package_folder] {
         inputs.add(folder);
     }
+    if let BuildRoot::Layers(image) = &job.image {
+        image.layers.iter().for_each(|layer| inputs.add_parent(&layer.path));
+    }
     for (_, source) in &job.sources {
-        inputs.add(source.folder());
+        match source {
+            Fetched::File { path, .. } | Fetched::Archive { path, .. } => inputs.add_parent(path),
+            Fetched::GitMirror { path, .. } | Fetched::GitLocal { path, .. } => inputs.add(path),
+        }
     }
     for dependency in &job.dependencies {
         inputs.add_parent(&dependency.archive);
@@ -92,6 +98,17 @@ impl Work<'_> {
     /// Where a path of the caller's is in the view.
     pub(super) fn place(&self, path: &std::path::Path) -> PathBuf {
         self.inputs.place(&self.view, path)
+    }
+
+    /// A fetched source as the view has it.
+    fn place_source(&self, fetched: &Fetched) -> Fetched {
+        let mut fetched = fetched.clone();
+        let (Fetched::File { path, .. }
+        | Fetched::Archive { path, .. }
+        | Fetched::GitMirror { path, .. }
+        | Fetched::GitLocal { path, .. }) = &mut fetched;
+        *path = self.place(path);
+        fetched
     }
 
     /// Where the build leaves its result, inside the container.
@@ -126,7 +143,7 @@ impl Work<'_> {
         let sources = self.scratch("src");
         fs_err::create_dir(&sources).map_err(unprepared)?;
         for (name, fetched) in &self.job.sources {
-            let fetched = fetched.relocated(|path| self.place(path));
+            let fetched = self.place_source(fetched);
             crate::source::check_out(&fetched, &sources.join(name.as_str()), &self.job.limits)
                 .map_err(|error| failure(Phase::Prepare, format!("source {name}: {}", with_causes(&error))))?;
         }
@@ -163,7 +180,7 @@ impl Work<'_> {
             root: self.view.root(),
             binds,
             arguments,
-            environment: environment(&made.environment, &job.environment, &made.home, &self.package_path()),
+            environment: environment(&made.environment, &job.environment, &made.home.to_string_lossy(), &self.package_path()),
             working_directory: made.working_directory,
             user: made.user,
             network: job.network,
@@ -239,7 +256,7 @@ impl Work<'_> {
             .map_err(|error| failure(Phase::Pack, with_causes(&error)))?;
         let (output, sums) = tee.finish();
         output.sync_data().map_err(|error| failure(Phase::Pack, error.to_string()))?;
-        Ok(Built { sha1: sums.sha1, sha256: sums.sha256, bytes: sums.bytes, unpacked: summary.bytes, notes })
+        Ok(Built { sha1: sums.sha1, sha256: sums.sha256, bytes: sums.bytes, unpacked: summary.uncompressed_bytes, notes })
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
@@ -305,7 +322,3 @@ fn signal_name(number: i32) -> String {
     nix::sys::signal::Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }
 
-/// Whether an image is the machine itself.
-pub(super) fn is_host(image: &RootImage) -> bool {
-    matches!(image, RootImage::Host { .. })
-}

@@ -12,9 +12,13 @@ use crate::container::idmap::Tier;
 use crate::container::machine::RootKind;
 use crate::container::overlay;
 use crate::container::sandbox::{Bind, User};
-use crate::image::{RootImage, RunConfig, ensure_unpacked, resolve_user};
+use crate::image::config::RunConfig;
+use crate::image::host::HostRoot;
+use crate::image::layers::{UnpackOptions, ensure_unpacked};
+use crate::image::store::LayerBlob;
+use crate::image::user::resolve_user;
 
-use super::super::job::{Failure, with_causes};
+use super::super::job::{BuildRoot, Failure, with_causes};
 use super::build::Work;
 use super::{failure, unprepared};
 
@@ -25,26 +29,29 @@ pub(super) struct Made {
     pub(super) environment: Vec<(String, String)>,
     pub(super) working_directory: PathBuf,
     pub(super) user: User,
-    pub(super) home: String,
+    pub(super) home: PathBuf,
 }
 
 /// Makes the root in the view.
 pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Failure> {
     let (config, binds) = match &work.job.image {
-        RootImage::Layers { layers, config } => {
-            let mut folders = Vec::new();
-            for layer in layers {
-                let blob = layer.relocated(|path| work.place(path));
-                let single = work.job.machine.tier() == Tier::Single;
-                let home = work.place(&work.job.layers);
-                let folder = ensure_unpacked(&home, &blob, single, &work.job.limits)
-                    .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;
-                folders.push(folder);
-            }
+        BuildRoot::Layers(image) => {
+            let layers: Vec<LayerBlob> = image
+                .layers
+                .iter()
+                .map(|layer| LayerBlob { path: work.place(&layer.path), ..layer.clone() })
+                .collect();
+            let options = UnpackOptions {
+                single_id: work.job.machine.tier() == Tier::Single,
+                limits: work.job.limits,
+            };
+            let home = work.place(&work.job.layers);
+            let folders = ensure_unpacked(&home, &layers, &options, || ())
+                .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;
             make_overlay(work, &folders, &work.job.machine.root)?;
-            (config.clone(), Vec::new())
+            (image.config.clone(), Vec::new())
         }
-        RootImage::Host { root, config } => {
+        BuildRoot::Host { root, config } => {
             make_overlay(work, &[], &RootKind::Overlay)?;
             notes.push("built in the machine's own root (image host)".to_owned());
             (config.clone(), host_binds(work, root)?)
@@ -59,30 +66,30 @@ fn make_overlay(work: &Work<'_>, layers: &[PathBuf], kind: &RootKind) -> Result<
     overlay::make_root(&work.view, layers, &scratch, kind).map_err(unprepared)
 }
 
-fn host_binds(work: &Work<'_>, host: &crate::image::HostRoot) -> Result<Vec<Bind>, Failure> {
+/// Lays the machine's own folders out over an empty root; gives what is to be bound into it.
+fn host_binds(work: &Work<'_>, host: &HostRoot) -> Result<Vec<Bind>, Failure> {
     let root = work.view.root();
     let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    for (link, target) in &host.symlinks {
-        let place = below(link);
+    for folder in &host.folders {
+        let place = below(&folder.path);
+        make_folder(&place)?;
+        let mode = std::fs::Permissions::from_mode(folder.mode);
+        fs_err::set_permissions(place, mode).map_err(unprepared)?;
+    }
+    for link in &host.symlinks {
+        let place = below(&link.path);
         make_folder(place.parent().unwrap_or(&root))?;
-        fs_err::os::unix::fs::symlink(target, place).map_err(unprepared)?;
+        fs_err::os::unix::fs::symlink(&link.target, place).map_err(unprepared)?;
     }
-    for folder in ["tmp", "var/tmp", "root", "home", "run", "etc"] {
-        make_folder(&root.join(folder))?;
-    }
-    for folder in ["tmp", "var/tmp"] {
-        let mode = std::fs::Permissions::from_mode(0o1777);
-        fs_err::set_permissions(root.join(folder), mode).map_err(unprepared)?;
-    }
-    let mut binds: Vec<Bind> = Vec::new();
-    for (source, target) in &host.binds {
-        binds.push(Bind { source: source.clone(), target: target.clone(), writable: false });
-    }
-    for hidden in &host.hidden {
-        let empty = work.scratch("hidden");
-        make_folder(&empty)?;
-        binds.push(Bind { source: empty, target: hidden.clone(), writable: false });
-    }
+    let bind = |source: &Path, target: &Path| Bind {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        writable: false,
+    };
+    let mut binds: Vec<Bind> = host.binds.iter().map(|found| bind(&found.source, &found.target)).collect();
+    let empty = work.scratch("empty");
+    make_folder(&empty)?;
+    binds.extend(host.hidden.iter().map(|hidden| bind(&empty, hidden)));
     Ok(binds)
 }
 

@@ -11,6 +11,7 @@ use std::io::{IsTerminal, Write};
 
 pub use plain::Plain;
 pub use terminal::Terminal;
+pub use text::bytes as size;
 
 use super::args::ProgressArg;
 use crate::base::event::Observer;
@@ -43,7 +44,7 @@ impl Printer {
     pub fn data(self, text: &str) {
         let mut stdout = std::io::stdout().lock();
         // Whoever reads may have gone; that is not worth an error.
-        _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
     }
 
     /// Writes a line to stderr.
@@ -55,7 +56,7 @@ impl Printer {
 
     /// Writes a formatted line to stderr.
     fn raw(self, line: &str) {
-        _ = writeln!(std::io::stderr().lock(), "{line}");
+        drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
 
     /// The line as it is written; `None` if it isn't.

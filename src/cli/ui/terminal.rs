@@ -92,6 +92,6 @@ impl Observer for Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         // A line that is left when a run fails would stay on the screen as if it still ran.
-        _ = self.lines.clear();
+        drop(self.lines.clear());
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn seconds(time: Duration) -> String {
 }
 
 /// A size as a person says it.
-pub(super) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     let units = ["B", "KB", "MB", "GB", "TB"];
     let mut scaled = count;
     let mut rest = 0;
