@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use serde::{Deserialize, Serialize};
 
+use crate::archive::XzReader;
+
 /// A layer's compression: the ones that images have media types for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,9 +50,6 @@ impl Compression {
 
 const BUFFER: usize = 128 * 1024;
 
-/// An xz decoder may not take more memory than the largest preset needs.
-const XZ_MEMORY: u64 = 128 * 1024 * 1024;
-
 /// How many bytes tell every compression.
 pub(super) const MAGIC: usize = 10;
 
@@ -69,11 +68,7 @@ pub(super) fn open_archive<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn 
     let compression = Compression::of_magic(&start);
     let input = BufReader::with_capacity(BUFFER, io::Cursor::new(start).chain(input));
     match foreign {
-        Some(Foreign::Xz) => {
-            let flags = xz2::stream::CONCATENATED;
-            let stream = xz2::stream::Stream::new_stream_decoder(XZ_MEMORY, flags)?;
-            Ok(Box::new(xz2::bufread::XzDecoder::new_stream(input, stream)))
-        }
+        Some(Foreign::Xz) => Ok(Box::new(XzReader::new(input)?)),
         Some(Foreign::Bzip2) => Ok(Box::new(bzip2::bufread::MultiBzDecoder::new(input))),
         None => compression.reader(input),
     }

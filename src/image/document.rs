@@ -10,7 +10,7 @@ use super::digest::{BlobDigest, DigestError};
 use super::platform::Platform;
 
 /// Documents beyond this many bytes are refused: they are read into memory.
-pub const LONGEST_DOCUMENT: u64 = 16 * 1024 * 1024;
+pub(super) const LONGEST_DOCUMENT: u64 = 16 * 1024 * 1024;
 
 /// The annotation that names an image in a layout's index.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";

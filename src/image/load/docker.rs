@@ -41,7 +41,7 @@ pub(super) fn read(
     staging: &mut Staging<'_>,
 ) -> Result<Vec<Found>, LoadProblem> {
     let what = "manifest.json";
-    let bytes = staging.read(archive.file(staging, what, what)?, what)?;
+    let bytes = archive.file(staging, what, what)?.document(what)?;
     let entries: Vec<Entry> = serde_json::from_slice(&bytes).map_err(|error| {
         LoadProblem::Document { what: what.to_owned(), problem: DocumentError::Shape(error) }
     })?;
@@ -64,7 +64,7 @@ fn read_image(
         let (what, found) = (what.to_owned(), config.digest);
         return Err(LoadProblem::Digest { what, expected, found });
     }
-    let image = ImageConfig::parse(&staging.read(&config, what)?)?;
+    let image = ImageConfig::parse(&config.document(what)?)?;
     check_platform(&image, options)?;
     let mut content = Vec::new();
     for (index, name) in entry.layers.iter().flatten().enumerate() {

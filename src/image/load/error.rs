@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::tarball::TarError;
+use crate::archive::LimitExceeded;
 use crate::image::config::ConfigError;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::{DocumentError, LONGEST_DOCUMENT};
@@ -152,17 +153,8 @@ pub enum LoadProblem {
         limit: u64,
     },
     /// It takes more than it may.
-    #[error("it unpacks to more than {limit} bytes, which is the limit")]
-    TooBig {
-        /// The limit.
-        limit: u64,
-    },
-    /// It has more entries than it may.
-    #[error("it has more than {limit} entries, which is the limit")]
-    TooMany {
-        /// The limit.
-        limit: u64,
-    },
+    #[error("{0}, which is the limit")]
+    Limit(LimitExceeded),
     /// One name with two contents.
     #[error("it has {name:?} twice, with different contents")]
     Duplicate {

@@ -110,7 +110,7 @@ impl Search<'_, '_> {
         depth: usize,
         candidates: &mut Vec<Target>,
     ) -> Result<(), LoadProblem> {
-        let limit = self.options.limits.entries;
+        let limit = self.options.limits.max_entries;
         if depth > DEEPEST_INDEX {
             return Err(LoadProblem::Index { limit });
         }
@@ -128,7 +128,7 @@ impl Search<'_, '_> {
                 (_, Kind::Index) => {
                     let blob =
                         self.source.blob(self.staging, &entry.digest, entry.size, "an index")?;
-                    let bytes = self.staging.read(&blob, "an index")?;
+                    let bytes = blob.document("an index")?;
                     let inner = parse_index(&bytes, Some(&entry.media_type))
                         .map_err(document("an index"))?;
                     self.collect(&inner, depth + 1, candidates)?;
@@ -155,11 +155,11 @@ fn read_image(
 ) -> Result<Found, LoadProblem> {
     let Target { digest, size, media_type, .. } = &choice.manifest;
     let manifest = source.blob(staging, digest, *size, "the manifest")?;
-    let bytes = staging.read(&manifest, "the manifest")?;
+    let bytes = manifest.document("the manifest")?;
     let parsed = parse_manifest(&bytes, media_type).map_err(document("the manifest"))?;
     let what = "the configuration";
     let config = source.blob(staging, &parsed.config.digest, parsed.config.size, what)?;
-    let image = ImageConfig::parse(&staging.read(&config, what)?)?;
+    let image = ImageConfig::parse(&config.document(what)?)?;
     check_platform(&image, options)?;
     let mut content = Vec::with_capacity(parsed.layers.len() + 1);
     for (index, layer) in parsed.layers.iter().enumerate() {

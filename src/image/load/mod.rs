@@ -15,7 +15,6 @@ mod staging;
 mod tarball;
 
 pub use error::{LoadError, LoadProblem};
-pub use limit::LoadLimits;
 pub use tarball::TarError;
 
 pub(super) use staging::{Blob, Staging};
@@ -32,6 +31,7 @@ use super::digest::ImageId;
 use super::location::{Form, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
+use crate::archive::Limits;
 
 /// Where an image comes from.
 pub enum LoadInput<'i> {
@@ -92,7 +92,7 @@ pub struct LoadOptions {
     /// The platform that they must be for.
     pub platform: Platform,
     /// What they may take.
-    pub limits: LoadLimits,
+    pub limits: Limits,
 }
 
 impl Default for LoadOptions {
@@ -102,7 +102,7 @@ impl Default for LoadOptions {
             selection: Selection::default(),
             naming: Naming::default(),
             platform: Platform::host(),
-            limits: LoadLimits::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -168,12 +168,11 @@ fn read_archive(
     let archive = Archive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
     match options.form {
-        Some(Form::DockerArchive) if docker => docker::read(&archive, options, staging),
         // Newer dockers write both; the layout keeps the manifests.
         Some(Form::OciArchive) | None if oci => {
             layout::read(&Source::Archive(&archive), options, staging)
         }
-        None if docker => docker::read(&archive, options, staging),
+        Some(Form::DockerArchive) | None if docker => docker::read(&archive, options, staging),
         _ => Err(LoadProblem::NoImage {
             form: options.form,
             old_docker: archive.has("repositories"),

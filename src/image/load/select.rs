@@ -19,11 +19,10 @@ pub(super) fn by_name<T: Called>(
         item.called().iter().any(|called| called.parse().as_ref() == Ok(name))
     };
     match selection {
-        Selection::All => Ok(items),
         Selection::OneFor(name) if items.iter().any(|item| same(item, name)) => {
             Ok(items.into_iter().filter(|item| same(item, name)).collect())
         }
-        Selection::OneFor(_) => Ok(items),
+        Selection::All | Selection::OneFor(_) => Ok(items),
         Selection::Named(wanted) => {
             let name: Option<ImageRef> = wanted.parse().ok();
             let (meant, others): (Vec<T>, Vec<T>) = items.into_iter().partition(|item| {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
-use super::limit::{Limited, LoadLimits, OverLimit};
+use super::limit::{Limited, exceeded};
 use super::staging::{Blob, Staging};
 use super::tarball::{Entry, TarError, Walk, normalize};
 use super::{LoadProblem, open_file};
+use crate::archive::{LimitExceeded, Limits};
 use crate::image::digest::BlobDigest;
 use crate::image::document::LONGEST_DOCUMENT;
 
@@ -40,7 +41,7 @@ impl Source<'_> {
         name: &str,
     ) -> Result<Vec<u8>, LoadProblem> {
         match self {
-            Self::Archive(archive) => staging.read(archive.file(staging, name, name)?, name),
+            Self::Archive(archive) => archive.file(staging, name, name)?.document(name),
             Self::Folder(folder) => {
                 let path = folder.join(name);
                 if !path.exists() {
@@ -102,16 +103,16 @@ impl Archive {
     /// Reads an uncompressed archive to its end; all its files go into the staging folder.
     pub(super) fn read(
         input: impl Read,
-        limits: LoadLimits,
+        limits: Limits,
         staging: &mut Staging<'_>,
     ) -> Result<Self, LoadProblem> {
-        let mut walk = Walk::new(Limited::new(input, limits.bytes, limits.bytes));
+        let mut walk = Walk::new(Limited::new(input, limits.max_bytes, limits.max_bytes));
         let mut names = HashMap::new();
-        let mut entries = 0;
+        let (mut entries, mut name_bytes) = (0, 0);
         while let Some(entry) = walk.next().map_err(over_limit)? {
             entries += 1;
-            if entries > limits.entries {
-                return Err(LoadProblem::TooMany { limit: limits.entries });
+            if entries > limits.max_entries {
+                return Err(LoadProblem::Limit(LimitExceeded::Entries(limits.max_entries)));
             }
             let (name, node) = match entry {
                 Entry::File { name } => (name, Node::File(staging.add(&mut walk)?.digest)),
@@ -124,6 +125,10 @@ impl Archive {
             };
             // A name that leads out of the archive is none that anything could be looked up by.
             let Some(name) = normalize("", &name) else { continue };
+            name_bytes += name.len() as u64;
+            if name_bytes > limits.max_name_bytes {
+                return Err(LoadProblem::Limit(LimitExceeded::NameBytes(limits.max_name_bytes)));
+            }
             if names.get(&name).is_some_and(|old| *old != node) {
                 return Err(LoadProblem::Duplicate { name });
             }
@@ -160,8 +165,8 @@ impl Archive {
 
 fn over_limit(error: TarError) -> LoadProblem {
     match &error {
-        TarError::Read(inner) => match OverLimit::of(inner) {
-            Some(limit) => LoadProblem::TooBig { limit },
+        TarError::Read(inner) => match exceeded(inner) {
+            Some(limit) => LoadProblem::Limit(limit),
             None => error.into(),
         },
         _ => error.into(),

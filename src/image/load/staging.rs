@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 use sha2::Digest as _;
 
-use super::limit::{Limited, LoadLimits, OverLimit};
+use super::limit::{Limited, exceeded};
 use super::{LoadProblem, tarball::TarError};
+use crate::archive::{LimitExceeded, Limits};
 use crate::base::digest::Sha256Sum;
 use crate::image::compression::{Compression, Foreign, foreign_compression, read_magic};
 use crate::image::digest::{BlobDigest, DiffId};
@@ -24,7 +25,7 @@ const BUFFER: usize = 128 * 1024;
 pub(in crate::image) struct Staging<'s> {
     folder: &'s Path,
     blobs: HashMap<BlobDigest, Blob>,
-    limits: LoadLimits,
+    limits: Limits,
     left: u64,
 }
 
@@ -41,8 +42,8 @@ pub(in crate::image) struct Blob {
 }
 
 impl<'s> Staging<'s> {
-    pub(in crate::image) fn new(folder: &'s Path, limits: LoadLimits) -> Self {
-        Self { folder, blobs: HashMap::new(), limits, left: limits.bytes }
+    pub(in crate::image) fn new(folder: &'s Path, limits: Limits) -> Self {
+        Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes }
     }
 
     /// A blob that has come.
@@ -59,7 +60,7 @@ impl<'s> Staging<'s> {
     pub(super) fn add(&mut self, input: impl Read) -> Result<Blob, LoadProblem> {
         let path = self.folder.join(format!("blob-{}", self.blobs.len()));
         let file = File::create(&path).map_err(LoadProblem::Write)?;
-        let input = Limited::new(input, self.limits.bytes, self.left);
+        let input = Limited::new(input, self.limits.max_bytes, self.left);
         let mut recorder = Recorder::new(input, file);
         let start = read_magic(&mut recorder).map_err(|error| recorder.problem(error))?;
         let compression = Compression::of_magic(&start);
@@ -89,14 +90,6 @@ impl<'s> Staging<'s> {
         Ok(blob)
     }
 
-    /// A document's bytes.
-    pub(super) fn read(&self, blob: &Blob, what: &str) -> Result<Vec<u8>, LoadProblem> {
-        if blob.size > LONGEST_DOCUMENT {
-            return Err(LoadProblem::LongDocument { what: what.to_owned(), bytes: blob.size });
-        }
-        fs_err::read(&blob.path).map_err(LoadProblem::Read)
-    }
-
     /// Hashes what a blob decompresses to. A blob that doesn't decompress may be one that nobody
     /// needs, so that is kept with it instead of being an error here.
     fn hash_unpacked<R: Read>(
@@ -107,7 +100,7 @@ impl<'s> Staging<'s> {
     ) -> Result<Result<DiffId, String>, LoadProblem> {
         let input = BufReader::with_capacity(BUFFER, start.chain(&mut *recorder));
         let decoder = compression.reader(input).map_err(LoadProblem::Read)?;
-        let mut limited = Limited::new(decoder, self.limits.bytes, self.left);
+        let mut limited = Limited::new(decoder, self.limits.max_bytes, self.left);
         let mut hasher = sha2::Sha256::new();
         let mut buffer = vec![0; BUFFER];
         let mut bytes = 0;
@@ -129,17 +122,27 @@ impl<'s> Staging<'s> {
                 Ok(Ok(Sha256Sum::from_hasher(hasher).into()))
             }
             Err(error) if recorder.failure.is_some() => Err(recorder.problem(error)),
-            Err(error) => match OverLimit::of(&error) {
-                Some(limit) => Err(LoadProblem::TooBig { limit }),
+            Err(error) => match exceeded(&error) {
+                Some(limit) => Err(LoadProblem::Limit(limit)),
                 None => Ok(Err(format!("it can't be decompressed: {error}"))),
             },
         }
     }
 
     fn take(&mut self, bytes: u64) -> Result<(), LoadProblem> {
-        let limit = self.limits.bytes;
-        self.left = self.left.checked_sub(bytes).ok_or(LoadProblem::TooBig { limit })?;
+        let limit = LoadProblem::Limit(LimitExceeded::Bytes(self.limits.max_bytes));
+        self.left = self.left.checked_sub(bytes).ok_or(limit)?;
         Ok(())
+    }
+}
+
+impl Blob {
+    /// The bytes of a blob that is a document; `what` is its role, for messages.
+    pub(super) fn document(&self, what: &str) -> Result<Vec<u8>, LoadProblem> {
+        if self.size > LONGEST_DOCUMENT {
+            return Err(LoadProblem::LongDocument { what: what.to_owned(), bytes: self.size });
+        }
+        fs_err::read(&self.path).map_err(LoadProblem::Read)
     }
 }
 
@@ -167,8 +170,8 @@ impl<R> Recorder<R> {
     fn problem(&self, error: io::Error) -> LoadProblem {
         match self.failure {
             Some(Failure::Write) => LoadProblem::Write(error),
-            _ => match OverLimit::of(&error) {
-                Some(limit) => LoadProblem::TooBig { limit },
+            _ => match exceeded(&error) {
+                Some(limit) => LoadProblem::Limit(limit),
                 None => TarError::Read(error).into(),
             },
         }

@@ -17,7 +17,7 @@ const INDEX: &str = "index.json";
 
 /// The index, as it was when it was read. What other tools wrote into it is kept.
 pub(super) struct Index {
-    index: ImageIndex,
+    document: ImageIndex,
     entries: Vec<Descriptor>,
     path: PathBuf,
 }
@@ -60,7 +60,7 @@ impl Index {
     /// Reads the index; one that isn't there has no entries.
     pub(super) fn read(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(INDEX);
-        let index: ImageIndex = match read(&path)? {
+        let document: ImageIndex = match read(&path)? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| StoreError::NoStore {
                 path: path.clone(),
                 problem: DocumentError::Shape(error),
@@ -72,14 +72,14 @@ impl Index {
                 .build()
                 .expect("an index has a version and entries"),
         };
-        let entries = index.manifests().clone();
-        Ok(Self { index, entries, path })
+        let entries = document.manifests().clone();
+        Ok(Self { document, entries, path })
     }
 
     /// Writes the index; what its entries lead to has to be there.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
-        self.index.set_manifests(self.entries.clone());
-        let bytes = serde_json::to_vec(&self.index).expect("texts and numbers can be written");
+        self.document.set_manifests(self.entries.clone());
+        let bytes = serde_json::to_vec(&self.document).expect("texts and numbers can be written");
         atomic::write_if_changed(&self.path, &bytes).map_err(StoreError::Io)
     }
 

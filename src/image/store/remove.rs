@@ -49,7 +49,7 @@ impl ImageStore {
             gone = index.take_out(|entry| leads_to(entry, &manifests));
         }
         index.write()?;
-        self.sweep(&index, layers, &gone, observer)
+        self.sweep(&index, &layers, &gone, observer)
     }
 
     /// Removes the images that neither have a name nor came from a configured place, and all that
@@ -62,7 +62,7 @@ impl ImageStore {
         let gone = index
             .take_out(|entry| annotation(entry, REF_NAME).is_none() && !leads_to(entry, &located));
         index.write()?;
-        self.sweep(&index, layers, &gone, observer)
+        self.sweep(&index, &layers, &gone, observer)
     }
 
     fn diff_ids(&self) -> Result<BTreeSet<DiffId>, StoreError> {
@@ -75,7 +75,7 @@ impl ImageStore {
     fn sweep(
         &self,
         index: &Index,
-        layers: BTreeSet<DiffId>,
+        layers: &BTreeSet<DiffId>,
         gone: &[Descriptor],
         observer: &dyn Observer,
     ) -> Result<Removed, StoreError> {
