@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use git2::{Odb, Oid};
 use walkdir::WalkDir;
+
+use crate::package::CommitId;
 
 /// The full name of a ref, as bytes, and the hex digits of what it points to.
 pub(super) type Refs = BTreeMap<Vec<u8>, String>;
@@ -45,6 +48,14 @@ pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
         last = next;
     }
     Ok(all)
+}
+
+/// Whether a folder of objects has the commit. As no repository is opened, it may be anybody's.
+pub(super) fn has_object(objects: &Path, commit: &CommitId) -> Result<bool, git2::Error> {
+    let database = Odb::new()?;
+    let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
+    database.add_disk_alternate(path)?;
+    Ok(database.exists(Oid::from_str(commit.as_str())?))
 }
 
 /// Copies all objects from one folder of objects to another. Files that are there are the same.

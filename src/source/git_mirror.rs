@@ -48,9 +48,20 @@ pub(super) fn mirror_path(request: &SourceRequest) -> PathBuf {
     request.cache_dir.join("cache.git")
 }
 
-/// Whether a bare repository has the commit.
-pub(super) fn has_commit(path: &Path, wanted: &Wanted<'_>) -> bool {
-    look(path, wanted).is_ok_and(|found| found.commit)
+/// Whether a bare repository, of whomever, has the commit and borrows nothing.
+pub(super) fn has_commit(path: &Path, commit: &CommitId) -> Result<bool, SourceProblem> {
+    let objects = path.join("objects");
+    let borrows =
+        git_layout::alternates(&objects).map_err(SourceProblem::io("read a git repository"))?;
+    if !objects.is_dir() || !borrows.is_empty() {
+        return Err(SourceProblem::NoRepository {
+            path: path.to_owned(),
+            reason: "it is no bare git repository with all its objects".to_owned(),
+            foreign: false,
+        });
+    }
+    git_layout::has_object(&objects, commit)
+        .map_err(|error| SourceProblem::Repository { path: path.to_owned(), error })
 }
 
 /// Where a mirror's folder has the repository.
@@ -173,16 +184,9 @@ impl<'a> Work<'a> {
 
     /// Copies a mirror's bare repository, with the objects that are here already.
     fn copy_folder(&mut self, path: &Path) -> Result<(), SourceProblem> {
-        let found = look(path, self.wanted)?;
-        if !found.usable {
-            return Err(SourceProblem::NoRepository {
-                path: path.to_owned(),
-                reason: "it is no bare git repository with objects of its own".to_owned(),
-                foreign: false,
-            });
-        }
+        let has_commit = has_commit(path, self.wanted.commit)?;
         // Without the commit it is still a start, where there is none.
-        if !found.commit && self.current().is_some() {
+        if !has_commit && self.current().is_some() {
             return Ok(());
         }
         let new = self.temporary()?;

@@ -39,7 +39,8 @@ const UNSET: [&str; 16] = [
 
 /// Settings under which a mirror is always the same kind of repository: no hooks, refs in files,
 /// nothing ever removed from under another process that reads it, every fetch a pack.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
+    "clone.defaultRemoteName=origin",
     "core.hooksPath=/dev/null",
     "init.defaultRefFormat=files",
     "gc.auto=0",

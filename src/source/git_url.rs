@@ -27,7 +27,10 @@ impl GitLocation {
             };
         }
         if let Some(path) = url.strip_prefix("file://") {
-            return Ok(Self::Local(package_dir.join(path)));
+            // As git does, which takes a URL's escapes for what they stand for.
+            let absolute = path.starts_with('/').then(|| url::Url::parse(url).ok()).flatten();
+            let absolute = absolute.and_then(|url| url.to_file_path().ok());
+            return Ok(Self::Local(absolute.unwrap_or_else(|| package_dir.join(path))));
         }
         let before_slash = url.split('/').next().unwrap_or_default();
         if url.contains("://") || before_slash.contains(':') {
@@ -107,7 +110,7 @@ mod tests {
     fn local_and_network_urls() {
         let parse = |url| GitLocation::parse(url, Path::new("/p"));
         for (url, path) in
-            [("../r", "/p/../r"), ("/r", "/r"), ("file:///r", "/r"), ("file://r", "/p/r")]
+            [("../r", "/p/../r"), ("/r", "/r"), ("file:///r%20s", "/r s"), ("file://r", "/p/r")]
         {
             assert_eq!(parse(url).unwrap(), GitLocation::Local(path.into()), "{url}");
             assert_eq!(parse(url).unwrap().remote(), None);

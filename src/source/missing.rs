@@ -1,8 +1,9 @@
 //! What a fetch would need the network for.
 
-use super::git_mirror::{self, Wanted};
+use std::path::PathBuf;
+
 use super::git_url::GitLocation;
-use super::{FetchOptions, Mirror, SourceRequest, file};
+use super::{FetchOptions, Mirror, SourceRequest, file, git_mirror};
 use crate::base::http::redact;
 use crate::package::{PackageName, SourceName, SourceSpec};
 
@@ -35,15 +36,14 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
     };
     let (url, id) = match &request.source.spec {
         SourceSpec::GitLocal { .. } => return None,
-        SourceSpec::Git { url, commit, ref_origin } => {
-            let wanted = Wanted { url, commit, ref_origin };
+        SourceSpec::Git { url, commit, .. } => {
             let location = GitLocation::parse(url, &request.package_dir);
-            let is_network = matches!(location, Ok(GitLocation::Network(_)));
-            let here = || git_mirror::has_commit(&git_mirror::mirror_path(request), &wanted);
-            let in_folder =
-                |folder| git_mirror::has_commit(&git_mirror::in_folder(folder, url), &wanted);
+            let has = |path: PathBuf| git_mirror::has_commit(&path, commit).unwrap_or(false);
             // A URL that is refused is not missing: the fetch says what is wrong with it.
-            if !is_network || here() || folders().any(|folder| in_folder(folder)) {
+            if !matches!(location, Ok(GitLocation::Network(_)))
+                || has(git_mirror::mirror_path(request))
+                || folders().any(|folder| has(git_mirror::in_folder(folder, url)))
+            {
                 return None;
             }
             (url, format!("commit {commit}"))

@@ -96,3 +96,26 @@ fn the_users_git_configuration_has_no_say() {
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
 }
+
+#[test]
+fn an_archive_is_extracted_and_a_bad_one_named() {
+    let world = World::new();
+    world.write("top/inner", b"x");
+    let run = |arguments: &[&str]| {
+        let status = Command::new("tar").current_dir(world.path(".")).args(arguments).status();
+        assert!(status.unwrap().success());
+    };
+    run(&["-czf", "packages/p/a.tar.gz", "top"]);
+    world.write("packages/p/b.tar.gz", b"no archive");
+    let source = |name: &str| {
+        let sum = Sha1Sum::of_file(&world.path("packages/p").join(name)).unwrap();
+        let url = format!("file://{name}");
+        json!({"kind": "url_extract", "url": url, "sha1": sum.as_str()})
+    };
+    let fetched = world.fetch(source("a.tar.gz")).unwrap();
+    check_out(&fetched, &world.path("out/a"), &Limits::default()).unwrap();
+    assert_eq!(world.read("out/a/inner"), b"x");
+    let fetched = world.fetch(source("b.tar.gz")).unwrap();
+    let error = check_out(&fetched, &world.path("out/b"), &Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot extract b.tar.gz");
+}

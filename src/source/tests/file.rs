@@ -24,7 +24,7 @@ fn a_download_is_cached_and_asked_for_once() {
     }
     assert_eq!(world.cached(), ["f-1.tar.gz"]);
     assert_eq!(server.requests().len(), 1);
-    let id = identify(&world.request(source)).unwrap().to_value();
+    let id = identify(&world.request(&source)).unwrap().to_value();
     assert_eq!(id, json!({ "downloaded_sha1": Sha1Sum::of(CONTENT).as_str() }));
 }
 
@@ -149,7 +149,7 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
     let commit = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
     let repository =
         json!({"kind": "git", "git": "https://u:p@h.invalid/r", "ref": commit, "ref_origin": "m"});
-    let requests = [source.clone(), url("file://f"), repository].map(|s| world.request(s));
+    let requests = [source.clone(), url("file://f"), repository].map(|s| world.request(&s));
     let absent = missing(&requests, &world.options);
     let shown: Vec<_> = absent.iter().map(|m| (m.url.as_str(), m.id.clone())).collect();
     let file = server.url("/f");

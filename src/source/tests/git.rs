@@ -84,7 +84,7 @@ fn a_git_that_fails_or_hangs_is_named() {
         "git could not fetch https://h.invalid/r:\nfatal: no https://h.invalid/r"
     );
     // As an ssh that stays behind for the next connection: it keeps the pipe.
-    let error = with(&mut world, "sleep 20 & echo fatal: early EOF >&2; exit 128");
+    let error = with(&mut world, "sleep 3 & echo fatal: early EOF >&2; exit 128");
     assert!(error.to_string().contains("early EOF"), "{error}");
     let seen = world.seen.0.lock().unwrap();
     assert!(seen.iter().any(|event| matches!(event, Event::Retry { .. })));
@@ -119,12 +119,11 @@ fn mirrors_of_repositories_are_found_by_url() {
     let mut world = World::new();
     let (first, second) = world.repository("r");
     let mirror = world.path("mirror/git/h.invalid/a/b.git");
-    let original = world.path("r");
-    git(original.parent().unwrap(), &["clone", "-q", "--mirror", "r", mirror.to_str().unwrap()]);
+    git(&world.path("."), &["clone", "-q", "--mirror", "r", mirror.to_str().unwrap()]);
     world.options.mirrors = vec![Mirror::Dir(world.path("mirror"))];
     world.options.offline = true;
     let url = "https://u:secret@h.invalid/a/b.git";
-    let requests = [world.request(source(url, &first, "main"))];
+    let requests = [world.request(&source(url, &first, "main"))];
     assert_eq!(missing(&requests, &world.options), []);
     let Fetched::GitMirror { path, remote, .. } = world.fetch(source(url, &first, "v1")).unwrap()
     else {
@@ -164,4 +163,31 @@ fn a_clone_shares_nothing_with_its_mirror() {
     assert_eq!(git(&clone, &["branch", "--list"]).lines().count(), 1, "only the detached HEAD");
     check_out::assert_apart(&mirror, &clone);
     git(&clone, &["checkout", "-q", "-b", "x", "origin/main"]);
+}
+
+#[test]
+fn a_users_hooks_and_templates_stay_out_of_a_mirror() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new();
+    let (_, second) = world.repository("r");
+    let script = format!("#!/bin/sh\ntouch {}\n", world.path("called").display());
+    for folder in ["hooks", "template/hooks"] {
+        let hook = format!("{folder}/reference-transaction");
+        world.write(&hook, script.as_bytes());
+        fs_err::set_permissions(world.path(&hook), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let (hooks, template) = (world.path("hooks"), world.path("template"));
+    let config = format!(
+        "[core]\nhooksPath = {}\n[init]\ntemplateDir = {}\n[clone]\ndefaultRemoteName = x\n",
+        hooks.display(),
+        template.display()
+    );
+    world.write("config", config.as_bytes());
+    world.options.git.environment[0].1 = world.path("config").into();
+    world.fetch(source("../../r", &second, "main")).unwrap();
+    let third = world.commit("r", "file", b"three\n");
+    world.fetch(source("../../r", &third, "main")).unwrap();
+    assert!(!world.path("called").exists());
+    let mirror = world.path("packages/cache/packages/p/s/cache.git");
+    assert_eq!(git(&mirror, &["remote"]), "origin");
 }

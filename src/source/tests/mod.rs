@@ -64,7 +64,7 @@ impl World {
         fs_err::read(self.path(path)).unwrap()
     }
 
-    fn request(&self, source: Value) -> SourceRequest {
+    fn request(&self, source: &Value) -> SourceRequest {
         SourceRequest {
             package: "p".parse().unwrap(),
             package_dir: self.path("packages/p"),
@@ -74,8 +74,9 @@ impl World {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "each call makes its source in place")]
     fn fetch(&self, source: Value) -> Result<Fetched, SourceProblem> {
-        let request = self.request(source);
+        let request = self.request(&source);
         let id = identify(&request).map_err(|error| *error.problem)?;
         fetch(&request, &id, &self.options, &self.seen).map_err(|error| *error.problem)
     }
