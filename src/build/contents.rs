@@ -9,7 +9,8 @@ use crate::package::PackageId;
 /// Looks at a `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if that can't be
 /// told because the build has overwritten it, `Err(why)` if it is another package's.
 pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<String>, String> {
-    let unknown = |why: &str| Ok(Some(format!("whether it is what its id says can't be told: {why}")));
+    let unknown =
+        |why: &str| Ok(Some(format!("whether it is what its id says can't be told: {why}")));
     let Some(bytes) = buildinfo_full else { return unknown("it has no buildinfo.full.json") };
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
         return unknown("its buildinfo.full.json was overwritten by its build");
@@ -17,7 +18,8 @@ pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<Str
     let Some(build_ids) = value.get("build_ids") else {
         return unknown("its buildinfo.full.json has no build_ids");
     };
-    let hash = hash_value(build_ids).map_err(|error| format!("its build_ids have no hash: {error}"))?;
+    let hash =
+        hash_value(build_ids).map_err(|error| format!("its build_ids have no hash: {error}"))?;
     let version = match build_ids.get("version_extra") {
         None => hash.to_string(),
         Some(Value::String(extra)) => format!("{extra}.{hash}"),

@@ -63,7 +63,8 @@ pub fn execute(
         return Ok(());
     }
     let id = |package: usize| orders[package].job.id.clone();
-    let skipped = state.schedule.skipped().iter().map(|(package, because)| (id(*package), id(*because)));
+    let skipped =
+        state.schedule.skipped().iter().map(|(package, because)| (id(*package), id(*because)));
     Err(Failures { skipped: skipped.collect(), errors: state.errors })
 }
 

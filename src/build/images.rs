@@ -40,7 +40,7 @@ pub enum ImageError {
         name: String,
         /// Why not.
         #[source]
-        source: ReferenceError,
+        source: Box<ReferenceError>,
     },
     /// The configuration says nowhere where it could be.
     #[error("mkpanda.toml, images.{name:?}")]
@@ -49,7 +49,7 @@ pub enum ImageError {
         name: String,
         /// What is wrong.
         #[source]
-        source: LocationError,
+        source: Box<LocationError>,
     },
     /// It can't be loaded from where the configuration says.
     #[error("image {name}")]
@@ -58,7 +58,7 @@ pub enum ImageError {
         name: String,
         /// What went wrong.
         #[source]
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// The store can't be read.
     #[error("image {name}")]
@@ -67,7 +67,7 @@ pub enum ImageError {
         name: String,
         /// What went wrong.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The machine itself can't be used.
     #[error("image {name}: the embedded builder host")]
@@ -76,7 +76,7 @@ pub enum ImageError {
         name: String,
         /// Why not.
         #[source]
-        source: HostError,
+        source: Box<HostError>,
     },
     /// It is nowhere.
     #[error("there is no image {name}")]
@@ -93,8 +93,12 @@ impl ImageError {
     pub fn hint(&self) -> Option<String> {
         let Self::NotFound { name, docker_folder } = self else { return None };
         let mut ways = vec![
-            format!("load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"),
-            format!("or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR)"),
+            format!(
+                "load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
+            ),
+            format!(
+                "or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR)"
+            ),
             format!("or build in this machine's own /usr: [images] \"{name}\" = \"host\""),
         ];
         if let Some(folder) = docker_folder {
@@ -132,34 +136,45 @@ impl<'a> ImageFinder<'a> {
             return Ok(found.clone());
         }
         let text = || name.as_str().to_owned();
-        let reference: ImageRef =
-            name.as_str().parse().map_err(|source| ImageError::Name { name: text(), source })?;
+        let reference: ImageRef = name
+            .as_str()
+            .parse()
+            .map_err(|source| ImageError::Name { name: text(), source: Box::new(source) })?;
         let found = match self.place(name, &reference)? {
             Some(ImageLocation::Host) => {
-                let host = HostImage::detect(std::path::Path::new("/"))
-                    .map_err(|source| ImageError::Host { name: text(), source })?;
+                let host = HostImage::detect(std::path::Path::new("/")).map_err(|source| {
+                    ImageError::Host { name: text(), source: Box::new(source) }
+                })?;
                 FoundImage {
                     id: host.id.sum().clone(),
                     root: BuildRoot::Host { root: host.root, config: host.config },
                 }
             }
             Some(ImageLocation::Stored(place)) => {
-                let image = self
-                    .store
-                    .at_location(&place, &reference, observer)
-                    .map_err(|source| ImageError::Load { name: text(), source })?;
-                FoundImage { id: image.id.sum().clone(), root: BuildRoot::Layers(image.root(self.store)) }
+                let image =
+                    self.store.at_location(&place, &reference, observer).map_err(|source| {
+                        ImageError::Load { name: text(), source: Box::new(source) }
+                    })?;
+                FoundImage {
+                    id: image.id.sum().clone(),
+                    root: BuildRoot::Layers(image.root(self.store)),
+                }
             }
             None => {
                 let image = self
                     .store
                     .find(&reference)
-                    .map_err(|source| ImageError::Store { name: text(), source })?
+                    .map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })?
                     .ok_or_else(|| ImageError::NotFound {
                         name: name.clone(),
-                        docker_folder: tree.docker_folder(name).map(|folder| folder.path.to_owned()),
+                        docker_folder: tree
+                            .docker_folder(name)
+                            .map(|folder| folder.path.to_owned()),
                     })?;
-                FoundImage { id: image.id.sum().clone(), root: BuildRoot::Layers(image.root(self.store)) }
+                FoundImage {
+                    id: image.id.sum().clone(),
+                    root: BuildRoot::Layers(image.root(self.store)),
+                }
             }
         };
         self.found.insert(text(), found.clone());
@@ -168,15 +183,21 @@ impl<'a> ImageFinder<'a> {
 
     /// Where the configuration says that an image is, by the name as written or any that means the
     /// same.
-    fn place(&self, name: &ImageName, reference: &ImageRef) -> Result<Option<ImageLocation>, ImageError> {
-        let same = |known: &&String| known.parse::<ImageRef>().is_ok_and(|known| known == *reference);
-        let configured = self.places.get(name.as_str()).or_else(|| {
-            self.places.keys().find(same).and_then(|known| self.places.get(known))
-        });
+    fn place(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+    ) -> Result<Option<ImageLocation>, ImageError> {
+        let same =
+            |known: &&String| known.parse::<ImageRef>().is_ok_and(|known| known == *reference);
+        let configured = self
+            .places
+            .get(name.as_str())
+            .or_else(|| self.places.keys().find(same).and_then(|known| self.places.get(known)));
         let Some((text, base)) = configured else { return Ok(None) };
         let location: ImageLocation = text.parse().map_err(|source| ImageError::Location {
             name: name.as_str().to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         Ok(Some(location.relative_to(base)))
     }

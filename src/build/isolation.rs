@@ -6,10 +6,10 @@ use std::path::Path;
 use nix::unistd::{Gid, Uid, User};
 
 use crate::base::event::{Event, Observer};
+use crate::container::capabilities;
 use crate::container::helper::{self, HelperError, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, Probed, RootKind};
-use crate::container::capabilities;
 
 use super::job::{Answer, Failure, Job, ProbeJob};
 use super::one::remove_as_container;
@@ -34,7 +34,9 @@ pub enum IsolationError {
         reason: String,
     },
     /// A nested container would see processes of its user outside.
-    #[error("this runs inside a container that hides parts of /proc, so builds would be shown the processes outside, and the kernel has no Landlock (version 6) to keep them apart")]
+    #[error(
+        "this runs inside a container that hides parts of /proc, so builds would be shown the processes outside, and the kernel has no Landlock (version 6) to keep them apart"
+    )]
     ExposedProc,
     /// The try itself failed.
     #[error("can't find out what containers can have here")]
@@ -85,7 +87,9 @@ pub fn detect(
     if wanted.tier != Some(Tier::Single) {
         let found = find_ranges(wanted).map_err(|error| (error.to_string(), Some(error.remedy())));
         let tried = match found {
-            Ok(map) => try_map(map, scratch, interrupt)?.map_err(|failure| (failure.message, failure.hint)),
+            Ok(map) => {
+                try_map(map, scratch, interrupt)?.map_err(|failure| (failure.message, failure.hint))
+            }
             Err(reason) => Err(reason),
         };
         match tried {
@@ -100,13 +104,20 @@ pub fn detect(
     if is_machines_root(uid) {
         let (reason, _) = lacking.unwrap_or_default();
         let remedy = Some("run mkpanda as an ordinary user, or let root have id ranges".to_owned());
-        let reason = format!("one id would make the container's root the machine's{}", prefixed("; ranges: ", &reason));
+        let reason = format!(
+            "one id would make the container's root the machine's{}",
+            prefixed("; ranges: ", &reason)
+        );
         return Err(IsolationError::Demanded { tier: Tier::Single, reason, remedy });
     }
     match try_map(IdMap::single(uid, gid), scratch, interrupt)? {
         Ok(machine) => accept(machine, lacking, observer),
         Err(failure) => match wanted.tier {
-            Some(tier) => Err(IsolationError::Demanded { tier, reason: failure.message, remedy: failure.hint }),
+            Some(tier) => Err(IsolationError::Demanded {
+                tier,
+                reason: failure.message,
+                remedy: failure.hint,
+            }),
             None => Err(IsolationError::None { reason: failure.message }),
         },
     }
@@ -116,7 +127,11 @@ fn prefixed(prefix: &str, text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{prefix}{text}") }
 }
 
-fn accept(machine: Machine, lacking: Option<(String, Option<String>)>, observer: &dyn Observer) -> Result<Machine, IsolationError> {
+fn accept(
+    machine: Machine,
+    lacking: Option<(String, Option<String>)>,
+    observer: &dyn Observer,
+) -> Result<Machine, IsolationError> {
     if machine.has(&Condition::NestedProc)
         && machine.has(&Condition::NoLandlockScope)
         && machine.map.writer != MapWriter::Privileged
@@ -125,7 +140,10 @@ fn accept(machine: Machine, lacking: Option<(String, Option<String>)>, observer:
     }
     let mut message = format!("isolation: {}", machine.tier());
     if let Some((reason, remedy)) = lacking {
-        message = format!("{message} (no ranges: {reason}{})", remedy.map_or_else(String::new, |remedy| format!("; {remedy}")));
+        message = format!(
+            "{message} (no ranges: {reason}{})",
+            remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
+        );
     }
     if machine.has(&Condition::NestedProc) {
         message.push_str("; inside another container, whose /proc and /sys are shown");
@@ -151,7 +169,8 @@ fn is_machines_root(uid: u32) -> bool {
 fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
     let uid = Uid::current();
     let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
-    let (own_uid_map, subuid, subgid) = (read("/proc/self/uid_map"), read("/etc/subuid"), read("/etc/subgid"));
+    let (own_uid_map, subuid, subgid) =
+        (read("/proc/self/uid_map"), read("/etc/subuid"), read("/etc/subgid"));
     let user = User::from_uid(uid).ok().flatten();
     let name = user.map_or_else(|| uid.to_string(), |user| user.name);
     let program = |name| idmap::find_program(name, &wanted.search_path);
@@ -168,28 +187,39 @@ fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
     })
 }
 
-fn try_map(map: IdMap, scratch: &Path, interrupt: &Interrupt) -> Result<Result<Machine, Failure>, IsolationError> {
+fn try_map(
+    map: IdMap,
+    scratch: &Path,
+    interrupt: &Interrupt,
+) -> Result<Result<Machine, Failure>, IsolationError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| IsolationError::Scratch { source };
-    let folder = tempfile::Builder::new().prefix("probe-").tempdir_in(scratch).map_err(failed)?.keep();
+    let folder =
+        tempfile::Builder::new().prefix("probe-").tempdir_in(scratch).map_err(failed)?.keep();
     let (uid, gid) = map.root();
     if uid != Uid::current().as_raw() {
         std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).map_err(failed)?;
     }
     fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
     let job = Job::Probe(ProbeJob { map: map.clone(), scratch: folder.clone() });
-    let heard: Result<Result<Probed, Failure>, _> = helper::run(&job, None, interrupt, |answer| match answer {
-        Answer::Probed(found) => Some(Ok(found)),
-        Answer::Failed(failure) => Some(Err(failure)),
-        _ => None,
-    });
-    remove_as_container(&map, &folder, interrupt).map_err(|source| IsolationError::Helper { source })?;
+    let heard: Result<Result<Probed, Failure>, _> =
+        helper::run(&job, None, interrupt, |answer| match answer {
+            Answer::Probed(found) => Some(Ok(found)),
+            Answer::Failed(failure) => Some(Err(failure)),
+            _ => None,
+        });
+    remove_as_container(&map, &folder, interrupt)
+        .map_err(|source| IsolationError::Helper { source })?;
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
     Ok(found.map(|found| Machine { map, conditions: found.conditions, root: found.root }))
 }
 
 /// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here.
-pub fn remove_layers(wanted: &Wanted, home: &super::home::Home, layers: &[String]) -> Result<(), IsolationError> {
+pub fn remove_layers(
+    wanted: &Wanted,
+    home: &super::home::Home,
+    layers: &[String],
+) -> Result<(), IsolationError> {
     let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
     let maps = find_ranges(wanted).ok().into_iter().chain([own]);
     for map in maps {
@@ -198,7 +228,8 @@ pub fn remove_layers(wanted: &Wanted, home: &super::home::Home, layers: &[String
             for name in [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")] {
                 let path = folder.join(name);
                 if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-                    fs_err::remove_file(&path).map_err(|source| IsolationError::Scratch { source })?;
+                    fs_err::remove_file(&path)
+                        .map_err(|source| IsolationError::Scratch { source })?;
                 } else if path.exists() {
                     remove_as_container(&map, &path, &Interrupt::default())
                         .map_err(|source| IsolationError::Helper { source })?;

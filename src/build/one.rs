@@ -52,17 +52,8 @@ pub struct Order {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The build itself failed.
-    #[error("{id} failed ({}): {}", failure.phase.as_str(), failure.message)]
-    Failed {
-        /// The package.
-        id: PackageId,
-        /// Why.
-        failure: Failure,
-        /// The log, if it says more.
-        log: Option<PathBuf>,
-        /// The log's last lines.
-        tail: Vec<String>,
-    },
+    #[error("{} failed ({}): {}", .0.id, .0.failure.phase.as_str(), .0.failure.message)]
+    Failed(Box<FailedBuild>),
     /// A source can't be had.
     #[error("{id}: source {name}")]
     Source {
@@ -72,7 +63,7 @@ pub enum BuildError {
         name: SourceName,
         /// What went wrong.
         #[source]
-        source: SourceError,
+        source: Box<SourceError>,
     },
     /// The repository gave something that can't be used.
     #[error("{id}")]
@@ -81,7 +72,7 @@ pub enum BuildError {
         id: PackageId,
         /// What went wrong.
         #[source]
-        source: RepositoryError,
+        source: Box<RepositoryError>,
     },
     /// The helper failed.
     #[error("{id}")]
@@ -121,6 +112,19 @@ impl BuildError {
     }
 }
 
+/// A build that failed, and what its log says of it.
+#[derive(Debug)]
+pub struct FailedBuild {
+    /// The package.
+    pub id: PackageId,
+    /// Why.
+    pub failure: Failure,
+    /// The log, if it says more.
+    pub log: Option<PathBuf>,
+    /// The log's last lines.
+    pub tail: Vec<String>,
+}
+
 /// How many of a log's last lines are shown.
 const TAIL_LINES: usize = 30;
 
@@ -139,7 +143,12 @@ impl Workshop {
         result
     }
 
-    fn supply_timed(&self, order: &Order, watch: &mut Stopwatch, observer: &dyn Observer) -> Result<Outcome, BuildError> {
+    fn supply_timed(
+        &self,
+        order: &Order,
+        watch: &mut Stopwatch,
+        observer: &dyn Observer,
+    ) -> Result<Outcome, BuildError> {
         let id = &order.job.id;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
         let mut enter = |watch: &mut Stopwatch, phase| {
@@ -147,7 +156,8 @@ impl Workshop {
             observer.event(Event::Phase { package: id.to_string(), phase });
         };
         let lock = self.home.package_lock(self.cache.root(), id);
-        let _lock = FileLock::acquire(&lock, || enter(watch, Phase::Wait)).map_err(file("take the package's lock"))?;
+        let _lock = FileLock::acquire(&lock, || enter(watch, Phase::Wait))
+            .map_err(file("take the package's lock"))?;
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
@@ -165,17 +175,32 @@ impl Workshop {
         Ok(Outcome::Built)
     }
 
-    fn fetch_package(&self, id: &PackageId, job: &BuildJob, observer: &dyn Observer) -> Result<bool, BuildError> {
+    fn fetch_package(
+        &self,
+        id: &PackageId,
+        job: &BuildJob,
+        observer: &dyn Observer,
+    ) -> Result<bool, BuildError> {
         let Some(repository) = &self.repository else { return Ok(false) };
         if self.fetch.offline && repository.is_remote() {
             return Ok(false);
         }
         repository
-            .fetch_package(id, &self.cache.archive(id), &job.limits, &super::contents::check, observer)
-            .map_err(|source| BuildError::Repository { id: id.clone(), source })
+            .fetch_package(
+                id,
+                &self.cache.archive(id),
+                &job.limits,
+                &super::contents::check,
+                observer,
+            )
+            .map_err(|source| BuildError::Repository { id: id.clone(), source: Box::new(source) })
     }
 
-    fn fetch_sources(&self, order: &Order, observer: &dyn Observer) -> Result<Vec<(SourceName, source::Fetched)>, BuildError> {
+    fn fetch_sources(
+        &self,
+        order: &Order,
+        observer: &dyn Observer,
+    ) -> Result<Vec<(SourceName, source::Fetched)>, BuildError> {
         let fetch = |(name, declared, source_id): &(SourceName, Source, SourceId)| {
             let request = SourceRequest {
                 package: order.key.name.clone(),
@@ -184,11 +209,14 @@ impl Workshop {
                 name: name.clone(),
                 source: declared.clone(),
             };
-            let fetched = source::fetch(&request, source_id, &self.fetch, observer).map_err(|source| BuildError::Source {
-                id: order.job.id.clone(),
-                name: name.clone(),
-                source,
-            })?;
+            let fetched =
+                source::fetch(&request, source_id, &self.fetch, observer).map_err(|source| {
+                    BuildError::Source {
+                        id: order.job.id.clone(),
+                        name: name.clone(),
+                        source: Box::new(source),
+                    }
+                })?;
             Ok((name.clone(), fetched))
         };
         order.sources.iter().map(fetch).collect()
@@ -208,8 +236,9 @@ impl Workshop {
         };
         let scratch = ScratchFolder::create(self, &job).map_err(file("make a scratch folder"))?;
         job.scratch.clone_from(&scratch.path);
-        let output = AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
-        job.output = output.temporary_path().to_owned();
+        let output =
+            AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
+        output.temporary_path().clone_into(&mut job.output);
         let kept = self.home.build(&id);
         fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
         job.log = kept.join("log");
@@ -223,44 +252,53 @@ impl Workshop {
             None => None,
         };
         let wrapped = Job::Build(Box::new(job));
-        let heard = helper::run(&wrapped, cgroup.as_ref(), &self.interrupt, |answer| match answer {
-            Answer::Phase(phase) => {
-                enter(watch, phase);
-                None
-            }
-            Answer::Built(built) => Some(Ok(built)),
-            Answer::Failed(failure) => Some(Err(failure)),
-            Answer::Probed(_) | Answer::Removed => None,
-        });
+        let heard =
+            helper::run(&wrapped, cgroup.as_ref(), &self.interrupt, |answer| match answer {
+                Answer::Phase(phase) => {
+                    enter(watch, phase);
+                    None
+                }
+                Answer::Built(built) => Some(Ok(built)),
+                Answer::Failed(failure) => Some(Err(failure)),
+                Answer::Probed(_) | Answer::Removed => None,
+            });
         let Job::Build(job) = wrapped else { return Ok(()) };
         let result = heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
-        self.write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
+        write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
         match result {
             Ok(_) => {
                 if job.keep {
-                    scratch.keep(&self.cache.package_folder(id.name())).map_err(file("keep src and result"))?;
+                    scratch
+                        .keep(&self.cache.package_folder(id.name()))
+                        .map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))
             }
             Err(failure) => {
                 let log = failure.see_log.then(|| job.log.clone());
-                let tail = log.as_deref().map(|log| last_lines(log, TAIL_LINES)).unwrap_or_default();
-                Err(BuildError::Failed { id, failure, log, tail })
+                let tail =
+                    log.as_deref().map(|log| last_lines(log, TAIL_LINES)).unwrap_or_default();
+                Err(BuildError::Failed(Box::new(FailedBuild { id, failure, log, tail })))
             }
         }
     }
+}
 
-    fn write_record(&self, kept: &Path, job: &BuildJob, watch: Stopwatch, result: &Result<Built, Failure>) -> std::io::Result<()> {
-        let ending = match result {
-            Ok(built) => Ending::Built(built.clone()),
-            Err(failure) => Ending::Failed { phase: failure.phase, message: failure.message.clone() },
-        };
-        let text = serde_json::to_string_pretty(&watch.record(job, ending))?;
-        // Not synced: a record that is lost with the power is no loss.
-        let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
-        fs_err::write(&temporary, text)?;
-        fs_err::rename(temporary, kept.join("record.json"))
-    }
+fn write_record(
+    kept: &Path,
+    job: &BuildJob,
+    watch: Stopwatch,
+    result: &Result<Built, Failure>,
+) -> std::io::Result<()> {
+    let ending = match result {
+        Ok(built) => Ending::Built(built.clone()),
+        Err(failure) => Ending::Failed { phase: failure.phase, message: failure.message.clone() },
+    };
+    let text = serde_json::to_string_pretty(&watch.record(job, ending))?;
+    // Not synced: a record that is lost with the power is no loss.
+    let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
+    fs_err::write(&temporary, text)?;
+    fs_err::rename(temporary, kept.join("record.json"))
 }
 
 /// A helper's scratch folder, removed when it is dropped, by a helper if need be.
@@ -304,7 +342,9 @@ impl ScratchFolder {
 impl Drop for ScratchFolder {
     fn drop(&mut self) {
         // A helper that came to its end left an empty `view` at the most.
-        if fs_err::remove_dir(self.path.join("view")).is_ok() && fs_err::remove_dir(&self.path).is_ok() {
+        if fs_err::remove_dir(self.path.join("view")).is_ok()
+            && fs_err::remove_dir(&self.path).is_ok()
+        {
             return;
         }
         // What can't be removed now is swept by a later run.
@@ -328,7 +368,12 @@ pub fn remove_as_container(
     let view = tempfile::Builder::new().prefix("mkpanda-view-").tempdir().map_err(start)?;
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let (Some(parent), Some(own_name)) = (folder.parent(), name(folder)) else { return Ok(()) };
-    let whole = RemoveJob { map: map.clone(), folder: parent.to_owned(), view: view.path().to_owned(), names: vec![own_name] };
+    let whole = RemoveJob {
+        map: map.clone(),
+        folder: parent.to_owned(),
+        view: view.path().to_owned(),
+        names: vec![own_name],
+    };
     let mut failed = None;
     helper::run(&Job::Remove(whole), None, interrupt, |answer| match answer {
         Answer::Removed => Some(()),
@@ -339,7 +384,9 @@ pub fn remove_as_container(
         _ => None,
     })
     .map_err(|error| match failed {
-        Some(said) => HelperError::Died { ending: "it could not remove a scratch folder".to_owned(), said },
+        Some(said) => {
+            HelperError::Died { ending: "it could not remove a scratch folder".to_owned(), said }
+        }
         None => error,
     })
 }
@@ -359,5 +406,11 @@ fn last_lines(log: &Path, count: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let shown = lines[lines.len().saturating_sub(count)..].iter();
     // What a build prints may hold anything; a terminal would obey it.
-    shown.map(|line| line.chars().map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter }).collect()).collect()
+    shown
+        .map(|line| {
+            line.chars()
+                .map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter })
+                .collect()
+        })
+        .collect()
 }

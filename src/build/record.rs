@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::job::{BuildJob, Built};
 use crate::base::event::Phase;
+use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
 use crate::container::machine::RootKind;
 use crate::container::namespace::Network;
-use crate::container::idmap::Tier;
 use crate::package::PackageId;
 
 /// A build, as its record keeps it.

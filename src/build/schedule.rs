@@ -64,7 +64,8 @@ impl Schedule {
         let mut queue = vec![package];
         while let Some(next) = queue.pop() {
             for &user in &self.needed_by[next] {
-                if let std::collections::btree_map::Entry::Vacant(entry) = self.skipped.entry(user) {
+                if let std::collections::btree_map::Entry::Vacant(entry) = self.skipped.entry(user)
+                {
                     entry.insert(package);
                     queue.push(user);
                 }
@@ -136,7 +137,10 @@ mod tests {
     #[test]
     fn a_package_starts_when_its_own_needs_are_there() {
         let mut schedule = Schedule::new(sets(&[&[], &[], &[0], &[0, 1]]));
-        assert_eq!((schedule.start(), schedule.start(), schedule.start()), (Some(0), Some(1), None));
+        assert_eq!(
+            (schedule.start(), schedule.start(), schedule.start()),
+            (Some(0), Some(1), None)
+        );
         schedule.succeeded(0);
         assert_eq!((schedule.start(), schedule.start()), (Some(2), None));
         schedule.succeeded(1);

@@ -5,7 +5,7 @@
 //! something has to be built.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
 use crate::container::namespace::Network;
 use crate::image::store::{ImageStore, StoreError};
-use crate::package::{Report, SourceName, SourceSpec};
+use crate::package::{CommitId, Report, Source, SourceName, SourceSpec};
 use crate::source::{self, FetchOptions, MissingSource, SourceError, SourceId, SourceRequest};
 use crate::store::repository::Repository;
 use crate::tree::{Package, PackageKey, PackageTree, TreeError};
@@ -96,6 +96,12 @@ pub enum OutsideError {
     Source(#[from] SourceError),
 }
 
+impl From<IdentityError<OutsideError>> for SiteError {
+    fn from(error: IdentityError<OutsideError>) -> Self {
+        Self::Identity(Box::new(error))
+    }
+}
+
 /// A site can't be opened, or its packages not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
@@ -110,7 +116,7 @@ pub enum SiteError {
     Store(#[source] StoreError),
     /// A package has no id.
     #[error(transparent)]
-    Identity(#[from] IdentityError<OutsideError>),
+    Identity(Box<IdentityError<OutsideError>>),
     /// Offline, and not everything is here.
     #[error("{} sources are missing, and --offline forbids fetching them:\n{}", .0.len(), list_missing(.0))]
     Missing(Vec<MissingSource>),
@@ -135,9 +141,9 @@ pub enum SiteError {
 }
 
 fn list_missing(missing: &[MissingSource]) -> String {
-    let lines = missing
-        .iter()
-        .map(|source| format!("  {}/{}  {}  {}", source.package, source.name, source.id, source.url));
+    let lines = missing.iter().map(|source| {
+        format!("  {}/{}  {}  {}", source.package, source.name, source.id, source.url)
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -151,8 +157,13 @@ fn failed(failures: &Failures) -> String {
 impl Site {
     /// Expands the upstream, if there is one, and reads the tree.
     pub fn open(options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
-        let upstreams =
-            upstream::expand(&options.packages, &options.home, &options.fetch, &options.limits, observer)?;
+        let upstreams = upstream::expand(
+            &options.packages,
+            &options.home,
+            &options.fetch,
+            &options.limits,
+            observer,
+        )?;
         let tree = PackageTree::read(&options.packages, &upstreams)?;
         Ok(Self { tree, cache: Cache::of(&options.packages), options })
     }
@@ -169,7 +180,11 @@ impl Site {
     }
 
     /// Gives packages their ids; `order` has each after all that it requires.
-    pub fn identify(&self, order: &[PackageKey], observer: &dyn Observer) -> Result<Known, SiteError> {
+    pub fn identify(
+        &self,
+        order: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<Known, SiteError> {
         let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
         let mut finder = ImageFinder::new(&self.options.places, &store);
         let mut images = BTreeMap::new();
@@ -182,24 +197,31 @@ impl Site {
                 images.insert(package.key.clone(), found);
                 Ok::<_, OutsideError>(id)
             },
-            |package, name, _| match source::identify(&self.request(package, name)?)? {
-                SourceId::Commit(commit) => Ok(commit),
-                SourceId::DownloadedSha1(_) => unreachable!("only git_local sources are asked for"),
-            },
+            |package, name, _| Ok(self.head(package, name)?),
         )?;
         Ok(Known { identities, images })
     }
 
-    fn request(&self, package: &Package, name: &SourceName) -> Result<SourceRequest, OutsideError> {
+    /// The commit of a `git_local` source.
+    fn head(&self, package: &Package, name: &SourceName) -> Result<CommitId, SourceError> {
         let declared = package.info.sources.iter().find(|(known, _)| known == name);
-        let Some((_, declared)) = declared else { unreachable!("asked for a source that the package has") };
-        Ok(SourceRequest {
+        let Some((_, declared)) = declared else {
+            unreachable!("a package is asked for its own sources")
+        };
+        match source::identify(&self.request(package, name, declared))? {
+            SourceId::Commit(commit) => Ok(commit),
+            SourceId::DownloadedSha1(_) => unreachable!("only git_local sources are asked for"),
+        }
+    }
+
+    fn request(&self, package: &Package, name: &SourceName, declared: &Source) -> SourceRequest {
+        SourceRequest {
             package: package.key.name.clone(),
             package_dir: package.folder.clone(),
             cache_dir: self.cache.source(&package.key.name, name),
             name: name.clone(),
             source: declared.clone(),
-        })
+        }
     }
 
     /// Says what is to be done.
@@ -209,7 +231,8 @@ impl Site {
             // `latest` gives a reason only, so it isn't read where nothing is to be done.
             let latest = if archive { None } else { self.last_build(key) };
             let record = latest.as_ref().and_then(|id| {
-                let text = fs_err::read_to_string(self.options.home.build(id).join("record.json")).ok()?;
+                let text =
+                    fs_err::read_to_string(self.options.home.build(id).join("record.json")).ok()?;
                 let record: super::record::Record = serde_json::from_str(&text).ok()?;
                 record.buildinfo.get("build_ids").cloned()
             });
@@ -259,14 +282,7 @@ impl Site {
         for key in &keys {
             orders.push(self.order(known, key, &machine, options));
         }
-        let limits = match options.limits.is_empty() {
-            true => None,
-            false => {
-                let own = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
-                let root = std::path::Path::new("/sys/fs/cgroup");
-                Some((options.limits, cgroup::find_delegation(root, &own)?))
-            }
-        };
+        let limits = delegation(options.limits)?;
         let workshop = Workshop {
             home: home.clone(),
             cache: self.cache.clone(),
@@ -290,21 +306,31 @@ impl Site {
     }
 
     /// Offline, everything that is missing is listed at once, before the first build.
-    fn check_offline(&self, known: &Known, keys: &[&PackageKey], options: &BuildOptions) -> Result<(), SiteError> {
+    fn check_offline(
+        &self,
+        known: &Known,
+        keys: &[&PackageKey],
+        options: &BuildOptions,
+    ) -> Result<(), SiteError> {
         if !self.options.fetch.offline {
             return Ok(());
         }
         let mut requests = Vec::new();
         for key in keys {
-            let (Some(package), Some(identity)) = (self.tree.package(key), known.identities.get(key)) else { continue };
-            if options.repository.as_ref().is_some_and(|repository| repository.has_locally(&identity.id)) {
+            let (Some(package), Some(identity)) =
+                (self.tree.package(key), known.identities.get(key))
+            else {
+                continue;
+            };
+            if options
+                .repository
+                .as_ref()
+                .is_some_and(|repository| repository.has_locally(&identity.id))
+            {
                 continue;
             }
-            for (name, _) in &package.info.sources {
-                if let Ok(request) = self.request(package, name) {
-                    requests.push(request);
-                }
-            }
+            let sources = package.info.sources.iter();
+            requests.extend(sources.map(|(name, declared)| self.request(package, name, declared)));
         }
         let missing = source::missing(&requests, &self.options.fetch);
         if missing.is_empty() { Ok(()) } else { Err(SiteError::Missing(missing)) }
@@ -360,6 +386,15 @@ impl Site {
     }
 }
 
+/// The cgroups in which limits can be set, if any are asked for.
+fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, CgroupError> {
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let own = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    Ok(Some((limits, cgroup::find_delegation(Path::new("/sys/fs/cgroup"), &own)?)))
+}
+
 /// What a source added to its package's id; a `git_local` repository may have moved on since.
 fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -> SourceId {
     match spec {
@@ -387,7 +422,7 @@ fn variables(identity: &PackageIdentity, source_date_epoch: u64) -> Vec<(String,
 }
 
 /// Makes a folder that the container's root may write to.
-fn give_folder(folder: &std::path::Path, map: &crate::container::idmap::IdMap) -> std::io::Result<()> {
+fn give_folder(folder: &Path, map: &crate::container::idmap::IdMap) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
     fs_err::create_dir_all(folder)?;
     let (uid, gid) = map.root();

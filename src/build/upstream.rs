@@ -101,14 +101,18 @@ fn check_out(
     };
     let id = source::identify(&request).map_err(failed)?;
     let known = home.root().join("upstreams").join(format!("{name}.json"));
-    let says = serde_json::json!({ "id": id.to_value(), "source": upstream.source.as_written }).to_string();
+    let says = serde_json::json!({ "id": id.to_value(), "source": upstream.source.as_written })
+        .to_string();
     if checkout.is_dir() && fs_err::read_to_string(&known).is_ok_and(|text| text == says) {
         return Ok(checkout);
     }
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
     let parent = checkout.parent().unwrap_or(packages);
     fs_err::create_dir_all(parent).map_err(file)?;
-    let fresh = tempfile::Builder::new().prefix(atomic::TEMPORARY_PREFIX).tempdir_in(parent).map_err(file)?;
+    let fresh = tempfile::Builder::new()
+        .prefix(atomic::TEMPORARY_PREFIX)
+        .tempdir_in(parent)
+        .map_err(file)?;
     let place = fresh.path().join("checkout");
     source::check_out(&fetched, &place, limits)
         .map_err(|source| UpstreamError::CheckOut { path: path(), source: Box::new(source) })?;

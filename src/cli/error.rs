@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::build::one::BuildError;
-use crate::build::site::{OutsideError, SiteError};
-use crate::build::upstream::UpstreamError;
 use crate::build::id::IdentityError;
 use crate::build::isolation::IsolationError;
 use crate::build::job::with_causes;
+use crate::build::one::{BuildError, FailedBuild};
+use crate::build::site::{OutsideError, SiteError};
+use crate::build::upstream::UpstreamError;
 use crate::image::load::LoadError;
 use crate::image::reference::ReferenceError;
 use crate::image::store::StoreError;
@@ -102,12 +102,19 @@ impl CliError {
                 show_build_error(error, printer);
             }
             for (skipped, because) in &failures.skipped {
-                printer.line(Weight::Progress, &format!("not built: {skipped}, which needs {because}"));
+                printer.line(
+                    Weight::Progress,
+                    &format!("not built: {skipped}, which needs {because}"),
+                );
             }
             return;
         }
         let mut text = with_causes(self);
-        for hint in self.hint().into_iter().flat_map(|hint| hint.lines().map(str::to_owned).collect::<Vec<_>>()) {
+        for hint in self
+            .hint()
+            .into_iter()
+            .flat_map(|hint| hint.lines().map(str::to_owned).collect::<Vec<_>>())
+        {
             text.push_str("\n  hint: ");
             text.push_str(&hint);
         }
@@ -119,7 +126,9 @@ impl CliError {
             Self::Site(error) => site_hint(error),
             Self::Load(error) => error.problem.hint().map(str::to_owned),
             Self::Store(error) => error.hint().map(str::to_owned),
-            Self::NoPackage(_) => Some("go to a package's folder, or build a tree: mkpanda tree".to_owned()),
+            Self::NoPackage(_) => {
+                Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
+            }
             _ => None,
         }
     }
@@ -129,9 +138,17 @@ fn site_hint(error: &SiteError) -> Option<String> {
     match error {
         SiteError::Tree(error) | SiteError::Upstream(UpstreamError::Tree(error)) => error.hint(),
         SiteError::Upstream(UpstreamError::Source { source, .. }) => source.problem.hint(),
-        SiteError::Identity(IdentityError::Outside { source: OutsideError::Image(error), .. }) => error.hint(),
-        SiteError::Identity(IdentityError::Outside { source: OutsideError::Source(error), .. }) => error.problem.hint(),
-        SiteError::Missing(_) => Some("put them into a mirror (--mirror DIR: DIR/sha1/<sum>), or run once without --offline".to_owned()),
+        SiteError::Identity(error) => match &**error {
+            IdentityError::Outside { source: OutsideError::Image(error), .. } => error.hint(),
+            IdentityError::Outside { source: OutsideError::Source(error), .. } => {
+                error.problem.hint()
+            }
+            _ => None,
+        },
+        SiteError::Missing(_) => Some(
+            "put them into a mirror (--mirror DIR: DIR/sha1/<sum>), or run once without --offline"
+                .to_owned(),
+        ),
         SiteError::Isolation(error) => error.remedy(),
         SiteError::Limits(error) => Some(error.remedy().to_owned()),
         _ => None,
@@ -141,7 +158,8 @@ fn site_hint(error: &SiteError) -> Option<String> {
 fn show_build_error(error: &BuildError, printer: Printer) {
     let mut text = with_causes(error);
     match error {
-        BuildError::Failed { failure, log, tail, .. } => {
+        BuildError::Failed(failed) => {
+            let FailedBuild { failure, log, tail, .. } = &**failed;
             if !tail.is_empty() {
                 text = format!("{text}\nthe log's last lines:");
                 for line in tail {

@@ -37,7 +37,11 @@ pub fn run() -> u8 {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
     let context = Context { global: &cli.global, environment: &environment, printer };
     let result = match &cli.command {

@@ -148,7 +148,9 @@ pub enum SettingsError {
         expected: &'static str,
     },
     /// There is no folder for the builder's own files.
-    #[error("there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set")]
+    #[error(
+        "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
+    )]
     NoHome,
 }
 
@@ -173,18 +175,28 @@ impl Settings {
         for path in user.into_iter().filter(|path| path.is_file()).chain(near) {
             let file = read_file(&path)?;
             let base = path.parent().unwrap_or(Path::new("/")).to_owned();
-            images.extend(file.images.iter().map(|(name, value)| (name.clone(), (value.clone(), base.clone()))));
+            images.extend(
+                file.images
+                    .iter()
+                    .map(|(name, value)| (name.clone(), (value.clone(), base.clone()))),
+            );
             files.push((file, base));
         }
         // The last file is the nearest one.
-        let last = |pick: fn(&ConfigFile) -> bool| files.iter().rev().map(|(file, _)| file).find(|file| pick(file));
+        let last = |pick: fn(&ConfigFile) -> bool| {
+            files.iter().rev().map(|(file, _)| file).find(|file| pick(file))
+        };
         let variables = Variables { environment };
-        let scratch = files.iter().rev().find_map(|(file, base)| Some(base.join(file.scratch.as_ref()?)));
+        let scratch =
+            files.iter().rev().find_map(|(file, base)| Some(base.join(file.scratch.as_ref()?)));
         let mirrors = files.iter().rev().find(|(file, _)| !file.mirrors.is_empty());
-        let limits = |pick: fn(&LimitsFile) -> Option<String>| files.iter().rev().find_map(|(file, _)| pick(&file.limits));
+        let limits = |pick: fn(&LimitsFile) -> Option<String>| {
+            files.iter().rev().find_map(|(file, _)| pick(&file.limits))
+        };
         let time = variables.text("LIMITS_TIME").or_else(|| limits(|file| file.time.clone()));
         let memory = variables.text("LIMITS_MEMORY").or_else(|| limits(|file| file.memory.clone()));
-        let unpacked = variables.text("LIMITS_UNPACKED").or_else(|| limits(|file| file.unpacked.clone()));
+        let unpacked =
+            variables.text("LIMITS_UNPACKED").or_else(|| limits(|file| file.unpacked.clone()));
         Ok(Self {
             images,
             isolation: args
@@ -201,18 +213,34 @@ impl Settings {
             } else if let Some(mirror) = variables.text("MIRROR") {
                 vec![mirror]
             } else {
-                mirrors.map(|(file, base)| file.mirrors.iter().map(|mirror| below(base, mirror)).collect()).unwrap_or_default()
+                mirrors
+                    .map(|(file, base)| {
+                        file.mirrors.iter().map(|mirror| below(base, mirror)).collect()
+                    })
+                    .unwrap_or_default()
             },
             offline: args.offline
-                || variables.boolean("OFFLINE")?.or(last(|file| file.offline.is_some()).and_then(|file| file.offline)).unwrap_or(false),
+                || variables
+                    .boolean("OFFLINE")?
+                    .or(last(|file| file.offline.is_some()).and_then(|file| file.offline))
+                    .unwrap_or(false),
             repository_url: args
                 .repository_url
                 .clone()
                 .or_else(|| variables.text("REPOSITORY_URL"))
-                .or_else(|| last(|file| file.repository_url.is_some()).and_then(|file| file.repository_url.clone())),
-            jobs: jobs.or(variables.number("JOBS")?).or(last(|file| file.jobs.is_some()).and_then(|file| file.jobs)),
+                .or_else(|| {
+                    last(|file| file.repository_url.is_some())
+                        .and_then(|file| file.repository_url.clone())
+                }),
+            jobs: jobs
+                .or(variables.number("JOBS")?)
+                .or(last(|file| file.jobs.is_some()).and_then(|file| file.jobs)),
             home: home(environment)?,
-            scratch: args.scratch.clone().or_else(|| variables.text("SCRATCH").map(PathBuf::from)).or(scratch),
+            scratch: args
+                .scratch
+                .clone()
+                .or_else(|| variables.text("SCRATCH").map(PathBuf::from))
+                .or(scratch),
             source_date_epoch: last(|file| file.source_date_epoch.is_some())
                 .and_then(|file| file.source_date_epoch)
                 .unwrap_or(DEFAULT_EPOCH),
@@ -222,15 +250,19 @@ impl Settings {
                 .or(variables.choice("PROGRESS")?)
                 .or(last(|file| file.progress.is_some()).and_then(|file| file.progress))
                 .unwrap_or(ProgressArg::Auto),
-            time_limit: time.map_or(Ok(DEFAULT_TIME_LIMIT), |text| duration("limits.time", &text))?,
+            time_limit: time
+                .map_or(Ok(DEFAULT_TIME_LIMIT), |text| duration("limits.time", &text))?,
             memory_limit: memory.map(|text| size("limits.memory", &text)).transpose()?,
             process_limit: variables
                 .number("LIMITS_PROCESSES")?
-                .or(last(|file| file.limits.processes.is_some()).and_then(|file| file.limits.processes)),
+                .or(last(|file| file.limits.processes.is_some())
+                    .and_then(|file| file.limits.processes)),
             unpacked_limit: unpacked.map(|text| size("limits.unpacked", &text)).transpose()?,
-            entry_limit: variables
-                .number("LIMITS_ENTRIES")?
-                .or(last(|file| file.limits.entries.is_some()).and_then(|file| file.limits.entries)),
+            entry_limit:
+                variables
+                    .number("LIMITS_ENTRIES")?
+                    .or(last(|file| file.limits.entries.is_some())
+                        .and_then(|file| file.limits.entries)),
         })
     }
 }
@@ -270,7 +302,11 @@ fn wrong(key: &str, value: String, expected: &'static str) -> SettingsError {
 
 /// A mirror's folder relative to its configuration file; a URL as it is.
 fn below(base: &Path, mirror: &str) -> String {
-    if mirror.contains("://") { mirror.to_owned() } else { base.join(mirror).to_string_lossy().into_owned() }
+    if mirror.contains("://") {
+        mirror.to_owned()
+    } else {
+        base.join(mirror).to_string_lossy().into_owned()
+    }
 }
 
 fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
@@ -293,7 +329,9 @@ fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     }
     let data = match environment.get("XDG_DATA_HOME") {
         Some(folder) => PathBuf::from(folder),
-        None => Path::new(environment.get("HOME").ok_or(SettingsError::NoHome)?).join(".local/share"),
+        None => {
+            Path::new(environment.get("HOME").ok_or(SettingsError::NoHome)?).join(".local/share")
+        }
     };
     Ok(data.join("mkpanda"))
 }
@@ -305,7 +343,9 @@ fn duration(origin: &str, text: &str) -> Result<Duration, SettingsError> {
     let seconds = units.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| *seconds);
     match (number.parse::<u64>(), seconds) {
         (Ok(number), Some(0)) if number > 0 => Ok(Duration::from_millis(number)),
-        (Ok(number), Some(seconds)) if number > 0 => Ok(Duration::from_secs(number.saturating_mul(seconds))),
+        (Ok(number), Some(seconds)) if number > 0 => {
+            Ok(Duration::from_secs(number.saturating_mul(seconds)))
+        }
         _ => Err(SettingsError::Value {
             origin: origin.to_owned(),
             value: text.to_owned(),
@@ -324,13 +364,17 @@ fn size(origin: &str, text: &str) -> Result<u64, SettingsError> {
         "T" => Some(1_u64 << 40),
         _ => None,
     };
-    number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor)).filter(|size| *size > 0).ok_or_else(
-        || SettingsError::Value {
+    number
+        .parse::<u64>()
+        .ok()
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .filter(|size| *size > 0)
+        .ok_or_else(|| SettingsError::Value {
             origin: origin.to_owned(),
             value: text.to_owned(),
             expected: "size in bytes, such as 512M or 8G",
-        },
-    )
+        })
 }
 
 #[cfg(test)]
@@ -358,7 +402,11 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         fs_err::create_dir_all(path("config/mkpanda")).unwrap();
         fs_err::create_dir_all(path("tree/packages")).unwrap();
-        fs_err::write(path("config/mkpanda/config.toml"), "jobs = 2\nnetwork = 'host'\nmirrors = ['m']\n").unwrap();
+        fs_err::write(
+            path("config/mkpanda/config.toml"),
+            "jobs = 2\nnetwork = 'host'\nmirrors = ['m']\n",
+        )
+        .unwrap();
         fs_err::write(path("tree/mkpanda.toml"), "jobs = 3\n[images]\na = 'host'\n").unwrap();
         let config = path("config").to_string_lossy().into_owned();
         let mut variables = BTreeMap::from([
@@ -379,7 +427,8 @@ mod tests {
         assert_eq!(work_out(&variables, None).jobs, Some(4));
         fs_err::write(path("tree/mkpanda.toml"), "job = 3\n").unwrap();
         let environment = Environment { variables };
-        let error = Settings::work_out(&args, None, &environment, Some(&path("tree/packages"))).unwrap_err();
+        let error = Settings::work_out(&args, None, &environment, Some(&path("tree/packages")))
+            .unwrap_err();
         assert!(error.to_string().contains("unknown field `job`"), "{error}");
     }
 }

@@ -134,13 +134,11 @@ pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
     if interrupt.is_raised() {
         return Err(HelperError::Interrupted);
     }
-    match heard? {
-        Some(value) => Ok(value),
-        None => {
-            let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(HelperError::Died { ending, said })
-        }
+    if let Some(value) = heard? {
+        return Ok(value);
     }
+    let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    Err(HelperError::Died { ending, said })
 }
 
 fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
@@ -166,7 +164,8 @@ fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
     let mut last = None;
     loop {
         let mut line = Vec::new();
-        let length = stdout.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line).map_err(talk)?;
+        let length =
+            stdout.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line).map_err(talk)?;
         if length == 0 {
             return Ok(last);
         }

@@ -60,7 +60,9 @@ pub enum RepositoryError {
         source: io::Error,
     },
     /// The sum beside it says otherwise.
-    #[error("{what} from the repository is damaged: its SHA-256 is {found}, but {what}.sha256 says {expected}")]
+    #[error(
+        "{what} from the repository is damaged: its SHA-256 is {found}, but {what}.sha256 says {expected}"
+    )]
     Sum {
         /// What was fetched.
         what: String,
@@ -90,7 +92,8 @@ pub enum RepositoryError {
 
 /// Looks at a package's `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if
 /// that can't be told, `Err(why)` if it is another package's.
-pub type ContentCheck<'a> = dyn Fn(&PackageId, Option<&[u8]>) -> Result<Option<String>, String> + 'a;
+pub type ContentCheck<'a> =
+    dyn Fn(&PackageId, Option<&[u8]>) -> Result<Option<String>, String> + 'a;
 
 impl Repository {
     /// The repository at a URL.
@@ -133,10 +136,12 @@ impl Repository {
     ) -> Result<bool, RepositoryError> {
         let what = package_path(id);
         let Some(mut file) = self.fetch(&what, target, observer)? else { return Ok(false) };
-        let index = self.verify(&what, &mut file, limits)?;
+        let index = verify(&what, &mut file, limits)?;
         match check(id, index.buildinfo.as_deref()) {
             Ok(None) => {}
-            Ok(Some(why)) => observer.event(Event::Warning { subject: id.to_string(), message: why }),
+            Ok(Some(why)) => {
+                observer.event(Event::Warning { subject: id.to_string(), message: why });
+            }
             Err(reason) => return Err(RepositoryError::Other { what, reason }),
         }
         file.commit().map_err(|source| RepositoryError::File { what, source })?;
@@ -156,7 +161,9 @@ impl Repository {
         let list = format!("bootstrap/{name}.active.json");
         let archive = format!("bootstrap/{name}.bootstrap.tar.xz");
         let place = |suffix: &str| folder.join(format!("{name}.{suffix}"));
-        let Some(mut list_file) = self.fetch(&list, &place("active.json"), observer)? else { return Ok(false) };
+        let Some(mut list_file) = self.fetch(&list, &place("active.json"), observer)? else {
+            return Ok(false);
+        };
         let file = |what: &str| {
             let what = what.to_owned();
             move |source| RepositoryError::File { what, source }
@@ -169,15 +176,23 @@ impl Repository {
             let reason = "it lists other packages than the bootstrap of that id has".to_owned();
             return Err(RepositoryError::Other { what: list, reason });
         }
-        let Some(mut archive_file) = self.fetch(&archive, &place("bootstrap.tar.xz"), observer)? else { return Ok(false) };
-        self.verify(&archive, &mut archive_file, limits)?;
+        let Some(mut archive_file) = self.fetch(&archive, &place("bootstrap.tar.xz"), observer)?
+        else {
+            return Ok(false);
+        };
+        verify(&archive, &mut archive_file, limits)?;
         archive_file.commit().map_err(file(&archive))?;
         list_file.commit().map_err(file(&list))?;
         Ok(true)
     }
 
     /// Fetches one file under a temporary name, its sum checked; `None` if it isn't there.
-    fn fetch(&self, what: &str, target: &Path, observer: &dyn Observer) -> Result<Option<AtomicFile>, RepositoryError> {
+    fn fetch(
+        &self,
+        what: &str,
+        target: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Option<AtomicFile>, RepositoryError> {
         let broken = |source| RepositoryError::File { what: what.to_owned(), source };
         let mut file = AtomicFile::create(target).map_err(broken)?;
         if !self.copy_to(what, file.file(), observer)? {
@@ -199,7 +214,12 @@ impl Repository {
         Ok(Some(file))
     }
 
-    fn copy_to(&self, what: &str, to: &mut std::fs::File, observer: &dyn Observer) -> Result<bool, RepositoryError> {
+    fn copy_to(
+        &self,
+        what: &str,
+        to: &mut std::fs::File,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
         match &self.place {
             Place::Folder(folder) => match fs_err::File::open(folder.join(what)) {
                 Ok(mut from) => io::copy(&mut from, to)
@@ -208,22 +228,30 @@ impl Repository {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
                 Err(source) => Err(RepositoryError::File { what: what.to_owned(), source }),
             },
-            Place::Url(url) => match self.http.download(&format!("{url}/{what}"), what, to, observer) {
-                Ok(_) => Ok(true),
-                Err(error) if error.is_not_found() => Ok(false),
-                Err(source) => Err(RepositoryError::Http { what: what.to_owned(), source }),
-            },
+            Place::Url(url) => {
+                match self.http.download(&format!("{url}/{what}"), what, to, observer) {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.is_not_found() => Ok(false),
+                    Err(source) => Err(RepositoryError::Http { what: what.to_owned(), source }),
+                }
+            }
         }
-    }
-
-    /// Reads an archive to its end and checks its names.
-    fn verify(&self, what: &str, file: &mut AtomicFile, limits: &Limits) -> Result<archive::PackageIndex, RepositoryError> {
-        file.file().rewind().map_err(|source| RepositoryError::File { what: what.to_owned(), source })?;
-        archive::verify_package(file.file(), limits)
-            .map_err(|source| RepositoryError::Archive { what: what.to_owned(), source })
     }
 }
 
 fn package_path(id: &PackageId) -> String {
     format!("packages/{}/{id}.tar.xz", id.name())
+}
+
+/// Reads an archive to its end and checks its names.
+fn verify(
+    what: &str,
+    file: &mut AtomicFile,
+    limits: &Limits,
+) -> Result<archive::PackageIndex, RepositoryError> {
+    file.file()
+        .rewind()
+        .map_err(|source| RepositoryError::File { what: what.to_owned(), source })?;
+    archive::verify_package(file.file(), limits)
+        .map_err(|source| RepositoryError::Archive { what: what.to_owned(), source })
 }

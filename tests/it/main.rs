@@ -1,4 +1,6 @@
 //! The real executable, driven as a user would: one file per subject.
 
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
 mod build;
 mod support;

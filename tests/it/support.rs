@@ -13,7 +13,8 @@ pub const SCRIPT: &str = "#!/bin/bash\nset -o errexit -o nounset -o pipefail\n";
 
 /// The executable under test.
 pub fn binary() -> PathBuf {
-    std::env::var_os("MKPANDA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_mkpanda").into(), PathBuf::from)
+    std::env::var_os("MKPANDA_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_mkpanda").into(), PathBuf::from)
 }
 
 /// Files of the tests.
@@ -131,7 +132,7 @@ impl Place {
 
     /// Runs the executable in a folder below the packages folder.
     pub fn run(&self, folder: &str, arguments: &[&str]) -> Ran {
-        ran(self.command(folder, arguments).output().unwrap())
+        ran(&self.command(folder, arguments).output().unwrap())
     }
 
     /// The archive of a package, as `latest` says.
@@ -169,7 +170,7 @@ impl Place {
     }
 }
 
-pub fn ran(output: Output) -> Ran {
+pub fn ran(output: &Output) -> Ran {
     Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -226,10 +227,28 @@ pub fn tiny_layer() -> Vec<u8> {
     for folder in ["bin", "etc", "tmp", "root", "usr", "usr/bin", "var"] {
         append(&mut tar, &format!("{folder}/"), 0o755, tar::EntryType::Directory, &[]);
     }
-    append(&mut tar, "bin/busybox", 0o755, tar::EntryType::Regular, &std::fs::read(&busybox).unwrap());
+    append(
+        &mut tar,
+        "bin/busybox",
+        0o755,
+        tar::EntryType::Regular,
+        &std::fs::read(&busybox).unwrap(),
+    );
     append(&mut tar, "bin/bash", 0o755, tar::EntryType::Regular, &std::fs::read(bash).unwrap());
-    append(&mut tar, "etc/passwd", 0o644, tar::EntryType::Regular, b"root:x:0:0:root:/root:/bin/bash\nbuilder:x:1000:1000::/home/builder:/bin/bash\n");
-    append(&mut tar, "etc/group", 0o644, tar::EntryType::Regular, b"root:x:0:\ntty:x:5:\nbuilder:x:1000:\n");
+    append(
+        &mut tar,
+        "etc/passwd",
+        0o644,
+        tar::EntryType::Regular,
+        b"root:x:0:0:root:/root:/bin/bash\nbuilder:x:1000:1000::/home/builder:/bin/bash\n",
+    );
+    append(
+        &mut tar,
+        "etc/group",
+        0o644,
+        tar::EntryType::Regular,
+        b"root:x:0:\ntty:x:5:\nbuilder:x:1000:\n",
+    );
     let applets = Command::new(&busybox).arg("--list").output().unwrap();
     let applets = String::from_utf8(applets.stdout).unwrap();
     for applet in applets.lines().filter(|applet| !["busybox", "bash"].contains(applet)) {
@@ -243,7 +262,13 @@ pub fn tiny_layer() -> Vec<u8> {
 }
 
 /// Appends an entry to an archive.
-pub fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, kind: tar::EntryType, content: &[u8]) {
+pub fn append(
+    tar: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    mode: u32,
+    kind: tar::EntryType,
+    content: &[u8],
+) {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -255,10 +280,9 @@ pub fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, kind: tar:
 /// A docker archive of one layer. `run` is the `config` object of the image's configuration.
 pub fn image_archive(layer: &[u8], name: &str, run: &str) -> Vec<u8> {
     use sha2::Digest;
-    let hex = |bytes: &[u8]| -> String {
-        sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-    };
-    let diff_id = hex(layer);
+    let digest = sha2::Sha256::digest(layer);
+    let diff_id: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let diff_id = diff_id.concat();
     let config = format!(
         "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{run},\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{diff_id}\"]}}}}"
     );

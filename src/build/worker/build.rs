@@ -31,8 +31,15 @@ pub(super) const INSTALL_ROOT: &str = "/opt/mesosphere";
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
     say(&Answer::Phase(Phase::Prepare));
     // Opened as the caller: the container's root may not reach them.
-    let output = OpenOptions::new().write(true).open(&job.output).map_err(unprepared)?.into_parts().0;
-    let log = OpenOptions::new().append(true).create(true).open(&job.log).map_err(unprepared)?.into_parts().0;
+    let output =
+        OpenOptions::new().write(true).open(&job.output).map_err(unprepared)?.into_parts().0;
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&job.log)
+        .map_err(unprepared)?
+        .into_parts()
+        .0;
     if namespace_root_differs(job) {
         // So that a build may open /dev/stdout again, as `tee /dev/stderr` does.
         let (uid, gid) = job.machine.map.root();
@@ -45,7 +52,8 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         Side::Outside(code) => Ok(Finished::Outside(code)),
         Side::Inside => {
             umask(Mode::from_bits_truncate(0o022));
-            let view = View::create(&view_at, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+            let view =
+                View::create(&view_at, inputs.folders(), &job.machine.map).map_err(unprepared)?;
             namespace::become_root(&job.machine.map).map_err(unprepared)?;
             let work = Work { job, inputs, view, log };
             let result = work.carry_out(output);
@@ -145,18 +153,26 @@ impl Work<'_> {
         for (name, fetched) in &self.job.sources {
             let fetched = self.place_source(fetched);
             crate::source::check_out(&fetched, &sources.join(name.as_str()), &self.job.limits)
-                .map_err(|error| failure(Phase::Prepare, format!("source {name}: {}", with_causes(&error))))?;
+                .map_err(|error| {
+                    failure(Phase::Prepare, format!("source {name}: {}", with_causes(&error)))
+                })?;
         }
-        fs_err::write(sources.join("buildinfo.full.json"), &self.job.buildinfo_full).map_err(unprepared)?;
+        fs_err::write(sources.join("buildinfo.full.json"), &self.job.buildinfo_full)
+            .map_err(unprepared)?;
         let result = self.scratch("result");
         fs_err::create_dir(&result).map_err(unprepared)?;
-        fs_err::write(result.join("buildinfo.full.json"), &self.job.buildinfo_full).map_err(unprepared)?;
+        fs_err::write(result.join("buildinfo.full.json"), &self.job.buildinfo_full)
+            .map_err(unprepared)?;
         fs_err::write(result.join("pkginfo.json"), &self.job.pkginfo).map_err(unprepared)
     }
 
     fn sandbox(&self, made: root::Made) -> Result<Sandbox, Failure> {
         let job = self.job;
-        let bind = |source: PathBuf, target: String, writable| Bind { source, target: target.into(), writable };
+        let bind = |source: PathBuf, target: String, writable| Bind {
+            source,
+            target: target.into(),
+            writable,
+        };
         let folder = self.place(&job.package_folder);
         let mut binds = made.binds;
         binds.push(bind(self.scratch("src"), "/pkg/src".to_owned(), true));
@@ -180,7 +196,12 @@ impl Work<'_> {
             root: self.view.root(),
             binds,
             arguments,
-            environment: environment(&made.environment, &job.environment, &made.home.to_string_lossy(), &self.package_path()),
+            environment: environment(
+                &made.environment,
+                &job.environment,
+                &made.home.to_string_lossy(),
+                &self.package_path(),
+            ),
             working_directory: made.working_directory,
             user: made.user,
             network: job.network,
@@ -206,7 +227,9 @@ impl Work<'_> {
         let message = match ended {
             Ending::Exited(0) => return Ok(()),
             Ending::Exited(code) => format!("the build script exited with code {code}"),
-            Ending::Signalled(number) => format!("the build script was ended by {}", signal_name(number)),
+            Ending::Signalled(number) => {
+                format!("the build script was ended by {}", signal_name(number))
+            }
             Ending::TimedOut => {
                 let limit = self.job.time_limit.unwrap_or_default().as_secs();
                 return Err(Failure {
@@ -231,14 +254,22 @@ impl Work<'_> {
                 continue;
             }
             if !entry.file_type().map_err(unreadable)?.is_dir() {
-                return Err(wrong(format!("{name} in the package is no directory: units are files in it")));
+                return Err(wrong(format!(
+                    "{name} in the package is no directory: units are files in it"
+                )));
             }
             for unit in fs_err::read_dir(entry.path()).map_err(unreadable)? {
                 let unit = unit.map_err(unreadable)?.file_name();
                 if RESERVED_UNITS.iter().any(|reserved| unit == *reserved) {
                     return Err(Failure {
-                        hint: Some(format!("name the unit otherwise; {} belong to the host side", RESERVED_UNITS.join(", "))),
-                        ..wrong(format!("the package has the reserved unit {name}/{}", unit.to_string_lossy()))
+                        hint: Some(format!(
+                            "name the unit otherwise; {} belong to the host side",
+                            RESERVED_UNITS.join(", ")
+                        )),
+                        ..wrong(format!(
+                            "the package has the reserved unit {name}/{}",
+                            unit.to_string_lossy()
+                        ))
                     });
                 }
             }
@@ -256,7 +287,13 @@ impl Work<'_> {
             .map_err(|error| failure(Phase::Pack, with_causes(&error)))?;
         let (output, sums) = tee.finish();
         output.sync_data().map_err(|error| failure(Phase::Pack, error.to_string()))?;
-        Ok(Built { sha1: sums.sha1, sha256: sums.sha256, bytes: sums.bytes, unpacked: summary.uncompressed_bytes, notes })
+        Ok(Built {
+            sha1: sums.sha1,
+            sha256: sums.sha256,
+            bytes: sums.bytes,
+            unpacked: summary.uncompressed_bytes,
+            notes,
+        })
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
@@ -291,7 +328,9 @@ fn check_executable(path: &std::path::Path, script: &str) -> Result<(), Failure>
         hint: Some(format!("run: chmod +x {script}")),
         ..failure(
             Phase::Prepare,
-            format!("the build script {script} is not executable, and the image has no entrypoint that would run it"),
+            format!(
+                "the build script {script} is not executable, and the image has no entrypoint that would run it"
+            ),
         )
     })
 }
@@ -304,7 +343,10 @@ fn environment(
     package_path: &str,
 ) -> Vec<String> {
     let mut variables: Vec<(String, String)> = image.to_vec();
-    let mut set = |name: &str, value: &str, replace: bool| match variables.iter_mut().find(|(known, _)| known == name) {
+    let mut set = |name: &str, value: &str, replace: bool| match variables
+        .iter_mut()
+        .find(|(known, _)| known == name)
+    {
         Some((_, old)) if replace => value.clone_into(old),
         Some(_) => {}
         None => variables.push((name.to_owned(), value.to_owned())),
@@ -319,6 +361,6 @@ fn environment(
 }
 
 fn signal_name(number: i32) -> String {
-    nix::sys::signal::Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
+    nix::sys::signal::Signal::try_from(number)
+        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }
-

@@ -33,7 +33,11 @@ impl Inputs {
         let found = self.folders.iter().enumerate().find_map(|(index, folder)| {
             let rest = path.strip_prefix(folder).ok()?;
             // An empty rest would append a slash, which a file's path may not have.
-            Some(if rest.as_os_str().is_empty() { view.input(index) } else { view.input(index).join(rest) })
+            Some(if rest.as_os_str().is_empty() {
+                view.input(index)
+            } else {
+                view.input(index).join(rest)
+            })
         });
         found.unwrap_or_else(|| path.to_owned())
     }

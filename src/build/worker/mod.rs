@@ -73,7 +73,8 @@ fn probe(job: &ProbeJob) -> Result<Finished, Failure> {
     match namespace::enter(&job.map, Network::None).map_err(unprepared)? {
         Side::Outside(code) => Ok(Finished::Outside(code)),
         Side::Inside => {
-            let view = View::create(&view_at, std::slice::from_ref(&job.scratch), &job.map).map_err(unprepared)?;
+            let view = View::create(&view_at, std::slice::from_ref(&job.scratch), &job.map)
+                .map_err(unprepared)?;
             namespace::become_root(&job.map).map_err(unprepared)?;
             let found = machine::probe(view.path(), &view.input(0)).map_err(unprepared)?;
             Ok(Finished::Inside(Answer::Probed(found)))

@@ -11,14 +11,19 @@ use super::{Finished, failure, unprepared};
 
 /// Removes folders from inside the namespace in which their files were made.
 pub(super) fn remove(job: &RemoveJob) -> Result<Finished, Failure> {
-    let plain = |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
+    let plain =
+        |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
     if !job.names.iter().all(plain) {
-        return Err(failure(Phase::Prepare, "the helper was asked to remove something that is no plain name"));
+        return Err(failure(
+            Phase::Prepare,
+            "the helper was asked to remove something that is no plain name",
+        ));
     }
     match namespace::enter(&job.map, Network::None).map_err(unprepared)? {
         Side::Outside(code) => Ok(Finished::Outside(code)),
         Side::Inside => {
-            let view = View::create(&job.view, std::slice::from_ref(&job.folder), &job.map).map_err(unprepared)?;
+            let view = View::create(&job.view, std::slice::from_ref(&job.folder), &job.map)
+                .map_err(unprepared)?;
             namespace::become_root(&job.map).map_err(unprepared)?;
             for name in &job.names {
                 remove_tree(&view.input(0).join(name)).map_err(unprepared)?;

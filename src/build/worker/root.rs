@@ -86,7 +86,8 @@ fn host_binds(work: &Work<'_>, host: &HostRoot) -> Result<Vec<Bind>, Failure> {
         target: target.to_owned(),
         writable: false,
     };
-    let mut binds: Vec<Bind> = host.binds.iter().map(|found| bind(&found.source, &found.target)).collect();
+    let mut binds: Vec<Bind> =
+        host.binds.iter().map(|found| bind(&found.source, &found.target)).collect();
     let empty = work.scratch("empty");
     make_folder(&empty)?;
     binds.extend(host.hidden.iter().map(|hidden| bind(&empty, hidden)));
@@ -102,7 +103,8 @@ fn prepare(work: &Work<'_>, config: RunConfig, binds: Vec<Bind>) -> Result<Made,
     let root = fs_err::File::open(work.view.root()).map_err(unprepared)?;
     let passwd = read_in_root(&root, "etc/passwd")?;
     let group = read_in_root(&root, "etc/group")?;
-    let user = resolve_user(&config.user, passwd.as_deref(), group.as_deref()).map_err(unprepared)?;
+    let user =
+        resolve_user(&config.user, passwd.as_deref(), group.as_deref()).map_err(unprepared)?;
     if work.job.machine.tier() == Tier::Single && (user.uid != 0 || user.gid != 0) {
         return Err(Failure {
             hint: Some("give this user id ranges (see mkpanda's note on the isolation tier), or use an image whose user is root".to_owned()),
@@ -148,7 +150,9 @@ fn read_in_root(root: &fs_err::File, path: &str) -> Result<Option<String>, Failu
     let file = match openat2(root.file(), path, how) {
         Ok(file) => std::fs::File::from(file),
         Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => return Ok(None),
-        Err(errno) => return Err(failure(Phase::Prepare, format!("can't read the image's {path}: {errno}"))),
+        Err(errno) => {
+            return Err(failure(Phase::Prepare, format!("can't read the image's {path}: {errno}")));
+        }
     };
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(None);
@@ -161,7 +165,10 @@ fn read_in_root(root: &fs_err::File, path: &str) -> Result<Option<String>, Failu
 /// Makes a folder of the root and those above it, without leaving the root.
 fn make_in_root(root: &fs_err::File, path: &Path, mode: u32) -> Result<(), Failure> {
     let wrong = |errno: nix::errno::Errno| {
-        failure(Phase::Prepare, format!("can't make the folder {} in the image: {errno}", path.display()))
+        failure(
+            Phase::Prepare,
+            format!("can't make the folder {} in the image: {errno}", path.display()),
+        )
     };
     let open = |path: &Path| {
         let how = OpenHow::new()
@@ -170,17 +177,25 @@ fn make_in_root(root: &fs_err::File, path: &Path, mode: u32) -> Result<(), Failu
         openat2(root.file(), if path.as_os_str().is_empty() { Path::new(".") } else { path }, how)
     };
     let mut made = PathBuf::new();
-    let parts: Vec<_> = path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
+    let parts: Vec<_> =
+        path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
     for (index, part) in parts.iter().enumerate() {
         let parent = open(&made).map_err(wrong)?;
         made.push(part);
         if open(&made).is_ok() {
             continue;
         }
-        nix::sys::stat::mkdirat(&parent, part.as_os_str(), Mode::from_bits_truncate(0o755)).map_err(wrong)?;
+        nix::sys::stat::mkdirat(&parent, part.as_os_str(), Mode::from_bits_truncate(0o755))
+            .map_err(wrong)?;
         if index + 1 == parts.len() && mode != 0o755 {
             let flags = nix::sys::stat::FchmodatFlags::FollowSymlink;
-            nix::sys::stat::fchmodat(&parent, part.as_os_str(), Mode::from_bits_truncate(mode), flags).map_err(wrong)?;
+            nix::sys::stat::fchmodat(
+                &parent,
+                part.as_os_str(),
+                Mode::from_bits_truncate(mode),
+                flags,
+            )
+            .map_err(wrong)?;
         }
     }
     Ok(())

@@ -19,10 +19,12 @@ use super::{failure, remove, unprepared};
 /// Makes the install folder in the scratch space.
 pub(super) fn stage(work: &Work<'_>) -> Result<(), Failure> {
     let install = work.scratch("install");
-    fs_err::create_dir_all(install.join("packages").join(work.job.id.to_string())).map_err(unprepared)?;
+    fs_err::create_dir_all(install.join("packages").join(work.job.id.to_string()))
+        .map_err(unprepared)?;
     for dependency in &work.job.dependencies {
         let _folder = unpacked(work, dependency)?;
-        fs_err::create_dir_all(install.join("packages").join(dependency.id.to_string())).map_err(unprepared)?;
+        fs_err::create_dir_all(install.join("packages").join(dependency.id.to_string()))
+            .map_err(unprepared)?;
     }
     Ok(())
 }
@@ -31,7 +33,10 @@ pub(super) fn stage(work: &Work<'_>) -> Result<(), Failure> {
 fn unpacked(work: &Work<'_>, dependency: &Dependency) -> Result<PathBuf, Failure> {
     let wrong = |error: &dyn std::error::Error| {
         let archive = dependency.archive.display();
-        failure(Phase::Prepare, format!("dependency {}: {} ({archive})", dependency.id, with_causes(error)))
+        failure(
+            Phase::Prepare,
+            format!("dependency {}: {} ({archive})", dependency.id, with_causes(error)),
+        )
     };
     let folder = work.place(&work.job.packages);
     let place = folder.join(dependency.id.to_string());
@@ -44,7 +49,8 @@ fn unpacked(work: &Work<'_>, dependency: &Dependency) -> Result<PathBuf, Failure
         return Ok(place);
     }
     let fresh = folder.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
-    let archive = fs_err::File::open(work.place(&dependency.archive)).map_err(|error| wrong(&error))?;
+    let archive =
+        fs_err::File::open(work.place(&dependency.archive)).map_err(|error| wrong(&error))?;
     replace(&fresh, &place, |fresh| {
         unpack_package(archive, fresh, &work.job.limits).map(drop).map_err(|error| wrong(&error))
     })
@@ -61,7 +67,11 @@ fn is_ours(place: &Path) -> bool {
     fs_err::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0)
 }
 
-fn replace<E>(fresh: &Path, place: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> io::Result<Result<(), E>> {
+fn replace<E>(
+    fresh: &Path,
+    place: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> io::Result<Result<(), E>> {
     remove::remove_tree(fresh)?;
     if let Err(error) = fill(fresh) {
         remove::remove_tree(fresh)?;

@@ -1,7 +1,5 @@
 //! `mkpanda image`: the store of builder images.
 
-use std::fmt::Write as _;
-
 use super::super::args::ImageCommand;
 use super::super::error::CliError;
 use super::super::settings::Settings;
@@ -12,6 +10,7 @@ use crate::build::home::Home;
 use crate::build::isolation;
 use crate::build::job::with_causes;
 use crate::image::load::{LoadInput, LoadOptions, Naming};
+use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
 
 /// Carries one of the commands out.
@@ -20,7 +19,9 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
     let observer = context.observer(&settings);
     let store = ImageStore::open(&settings.home)?;
     match command {
-        ImageCommand::Load { input, name } => load(context, &store, input, name.as_deref(), &*observer),
+        ImageCommand::Load { input, name } => {
+            load(context, &store, input, name.as_deref(), &*observer)
+        }
         ImageCommand::List => list(context, &store),
         ImageCommand::Inspect { image } => inspect(context, &store, image),
         ImageCommand::Rm { images } => remove(context, &settings, &store, images, &*observer),
@@ -44,24 +45,21 @@ fn load(
     } else {
         LoadInput::Path(input)
     };
-    let mut text = String::new();
     for loaded in store.load(input, &options, observer)? {
         let name = loaded.reference.map_or_else(|| "<none>".to_owned(), |name| name.familiar());
-        drop(writeln!(text, "{}  {name}", loaded.id));
+        context.printer.data(&format!("{}  {name}\n", loaded.id));
     }
-    context.printer.data(&text);
     Ok(())
 }
 
 fn list(context: &Context<'_>, store: &ImageStore) -> Result<(), CliError> {
     let listing = store.list()?;
-    let mut text = String::new();
     for image in &listing.images {
-        let names: Vec<String> = image.references.iter().map(|name| name.familiar()).collect();
+        let names: Vec<String> = image.references.iter().map(ImageRef::familiar).collect();
         let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
-        drop(writeln!(text, "{}  {:>10}  {name}", image.id, super::super::ui::size(image.size)));
+        let size = super::super::ui::size(image.size);
+        context.printer.data(&format!("{}  {size:>10}  {name}\n", image.id));
     }
-    context.printer.data(&text);
     for (name, error) in &listing.broken {
         let message = format!("{name}: {}", with_causes(error));
         context.printer.line(Weight::Warning, &message);
@@ -91,7 +89,8 @@ fn remove(
         }
         let freed = super::super::ui::size(removed.bytes);
         context.printer.data(&format!("removed {} blobs, {freed}\n", removed.blobs));
-        let layers: Vec<String> = removed.layers.iter().map(|layer| layer.hex().to_owned()).collect();
+        let layers: Vec<String> =
+            removed.layers.iter().map(|layer| layer.hex().to_owned()).collect();
         let home = Home::new(settings.home.clone(), settings.scratch.clone());
         isolation::remove_layers(&super::wanted_isolation(context, settings), &home, &layers)?;
     }

@@ -25,6 +25,7 @@ use crate::source::FetchOptions;
 use crate::store::repository::Repository;
 
 /// What every command works with.
+#[derive(Debug)]
 pub struct Context<'a> {
     /// What holds for every command.
     pub global: &'a GlobalArgs,
@@ -42,7 +43,11 @@ impl Context<'_> {
     }
 
     /// The settings for a packages directory, or for none.
-    pub fn settings(&self, jobs: Option<u16>, packages: Option<&Path>) -> Result<Settings, CliError> {
+    pub fn settings(
+        &self,
+        jobs: Option<u16>,
+        packages: Option<&Path>,
+    ) -> Result<Settings, CliError> {
         Ok(Settings::work_out(self.global, jobs, self.environment, packages)?)
     }
 
@@ -60,16 +65,22 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
     limits.max_entries = settings.entry_limit.unwrap_or(limits.max_entries);
     let mut fetch = FetchOptions::new(home.locks());
     fetch.offline = settings.offline;
-    fetch.mirrors = settings.mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<_, _>>()?;
+    fetch.mirrors =
+        settings.mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<_, _>>()?;
     let places = settings.images.clone();
     Ok(Site::open(SiteOptions { packages, home, places, fetch, limits }, observer)?)
 }
 
 /// How to build, from the settings.
-fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -> Result<BuildOptions, CliError> {
+fn build_options(
+    context: &Context<'_>,
+    settings: &Settings,
+    args: &BuildArgs,
+) -> Result<BuildOptions, CliError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let http = HttpClient::default();
-    let repository = settings.repository_url.as_deref().map(|url| Repository::new(url, http)).transpose()?;
+    let repository =
+        settings.repository_url.as_deref().map(|url| Repository::new(url, http)).transpose()?;
     Ok(BuildOptions {
         pace: Pace {
             jobs: settings.jobs.map_or(cores, usize::from),
@@ -110,7 +121,8 @@ fn wrote(observer: &dyn Observer, what: &str, path: &Path) {
 /// started; what they left is removed by who waits for them.
 fn interrupt_on_signals(interrupt: &std::sync::Arc<Interrupt>) -> Result<(), CliError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(CliError::Signals)?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(CliError::Signals)?;
     let interrupt = std::sync::Arc::clone(interrupt);
     std::thread::spawn(move || {
         for _signal in signals.forever() {

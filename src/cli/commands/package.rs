@@ -26,7 +26,8 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     let settings = context.settings(args.build.jobs, Some(packages))?;
     let observer = context.observer(&settings);
     let site = super::open(&settings, packages.to_owned(), &*observer)?;
-    let wanted = site.tree.wanted(&name, variant.as_ref()).map_err(crate::build::site::SiteError::Tree)?;
+    let wanted =
+        site.tree.wanted(&name, variant.as_ref()).map_err(crate::build::site::SiteError::Tree)?;
     build(context, args, &site, &wanted, &settings, &*observer)
 }
 

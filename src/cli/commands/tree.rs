@@ -21,7 +21,8 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     for set in &sets {
         site.warn(&set.warnings, &*observer);
     }
-    let keys: BTreeSet<PackageKey> = sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
+    let keys: BTreeSet<PackageKey> =
+        sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
     let known = site.identify(&order, &*observer)?;
     let plan = site.plan(&known);
@@ -41,7 +42,8 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
 /// The tree variants that are asked for, each once.
 fn wanted(site: &Site, args: &TreeArgs) -> Result<Vec<Variant>, CliError> {
     let names = args.variants.iter().chain(&args.variant);
-    let mut wanted: Vec<Variant> = names.map(|name| parse_variant(name)).collect::<Result<_, _>>()?;
+    let mut wanted: Vec<Variant> =
+        names.map(|name| parse_variant(name)).collect::<Result<_, _>>()?;
     if wanted.is_empty() {
         wanted = site.tree.tree_variants().map_err(SiteError::Tree)?;
     }

@@ -50,13 +50,8 @@ impl Printer {
     /// Writes a line to stderr.
     pub fn line(self, weight: Weight, text: &str) {
         if let Some(line) = self.format(weight, text) {
-            self.raw(&line);
+            write_line(&line);
         }
-    }
-
-    /// Writes a formatted line to stderr.
-    fn raw(self, line: &str) {
-        drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
 
     /// The line as it is written; `None` if it isn't.
@@ -73,6 +68,11 @@ impl Printer {
             format!("{label}: {text}")
         })
     }
+}
+
+/// Writes a formatted line to stderr.
+fn write_line(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
 /// The observer that shows progress as it is asked for.

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::text::{Count, line};
 use super::Printer;
+use super::text::{Count, line};
 use crate::base::event::{Event, Observer};
 
 /// Writes a line per thing that happened.

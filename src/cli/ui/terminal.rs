@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::text::{Count, bytes, line, seconds};
 use super::Printer;
+use super::text::{Count, bytes, line, seconds};
 use crate::base::event::{Event, Observer};
 
 /// Draws live lines.
@@ -61,7 +61,10 @@ impl Terminal {
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
                 let rate = bytes(done.saturating_mul(1000) / millis);
                 let of = total.map_or_else(String::new, |total| format!(" of {}", bytes(total)));
-                line.set_message(format!("fetch   {subject}: {}{of}, {rate}/s, {url}", bytes(*done)));
+                line.set_message(format!(
+                    "fetch   {subject}: {}{of}, {rate}/s, {url}",
+                    bytes(*done)
+                ));
             }
             Event::DownloadEnded { subject } => {
                 if let Some((line, _)) = state.downloads.remove(subject) {
@@ -82,9 +85,10 @@ impl Observer for Terminal {
     fn event(&self, event: Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.draw(&event, &mut state);
-        let text = line(&event, &mut state.count).and_then(|(weight, text)| self.printer.format(weight, &text));
+        let text = line(&event, &mut state.count)
+            .and_then(|(weight, text)| self.printer.format(weight, &text));
         if let Some(text) = text {
-            self.lines.suspend(|| self.printer.raw(&text));
+            self.lines.suspend(|| super::write_line(&text));
         }
     }
 }

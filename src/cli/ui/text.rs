@@ -9,7 +9,12 @@ use crate::base::event::{Event, Outcome, Phase};
 pub(super) fn line(event: &Event, count: &mut Count) -> Option<(Weight, String)> {
     let progress = |text: String| Some((Weight::Progress, text));
     match event {
-        Event::Warning { subject, message } => Some((Weight::Warning, format!("{subject}: {message}"))),
+        Event::Warning { subject, message } if subject.is_empty() => {
+            Some((Weight::Warning, message.clone()))
+        }
+        Event::Warning { subject, message } => {
+            Some((Weight::Warning, format!("{subject}: {message}")))
+        }
         Event::Note { message } => progress(message.clone()),
         Event::Planned { packages } => {
             count.total = *packages;
@@ -19,22 +24,31 @@ pub(super) fn line(event: &Event, count: &mut Count) -> Option<(Weight, String)>
             let wait = seconds(*wait);
             Some((Weight::Warning, format!("{subject}: {reason}; trying again in {wait}")))
         }
-        Event::Phase { package, phase: Phase::Build } => progress(format!("{} {package}", label("build"))),
+        Event::Phase { package, phase: Phase::Build } => {
+            progress(format!("{} {package}", label("build")))
+        }
         Event::Phase { package, phase: Phase::Wait } => {
             progress(format!("{} {package}: another process builds it", label("wait")))
         }
-        Event::Finished { how: Outcome::Cached, .. } => None,
-        Event::Finished { package, how, took } => {
+        Event::Finished { package, how, took } if *how != Outcome::Cached => {
             count.done += 1;
             let word = if *how == Outcome::Fetched { "fetched" } else { "built" };
             let place = count.place();
             progress(format!("{} {package}{place} in {}", label(word), seconds(*took)))
         }
-        Event::Failed { package, phase, took } => {
-            progress(format!("{} {package} ({}) after {}", label("failed"), phase.as_str(), seconds(*took)))
+        Event::Failed { package, phase, took } => progress(format!(
+            "{} {package} ({}) after {}",
+            label("failed"),
+            phase.as_str(),
+            seconds(*took)
+        )),
+        Event::Wrote { what, path } => {
+            progress(format!("{} {what}: {}", label("wrote"), path.display()))
         }
-        Event::Wrote { what, path } => progress(format!("{} {what}: {}", label("wrote"), path.display())),
-        Event::Phase { .. } | Event::Download { .. } | Event::DownloadEnded { .. } => None,
+        Event::Finished { .. }
+        | Event::Phase { .. }
+        | Event::Download { .. }
+        | Event::DownloadEnded { .. } => None,
     }
 }
 
@@ -95,7 +109,8 @@ mod tests {
     fn only_what_happened_is_worth_a_line() {
         let mut count = Count::default();
         line(&Event::Planned { packages: 2 }, &mut count);
-        let finished = |how| Event::Finished { package: "a--1".to_owned(), how, took: Duration::from_secs(1) };
+        let finished =
+            |how| Event::Finished { package: "a--1".to_owned(), how, took: Duration::from_secs(1) };
         assert_eq!(line(&finished(Outcome::Cached), &mut count), None);
         let text = line(&finished(Outcome::Built), &mut count).unwrap().1;
         assert_eq!(text, "   built a--1 (1 of 2) in 1.0 s");
