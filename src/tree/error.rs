@@ -35,6 +35,9 @@ pub enum TreeError {
         /// The packages directory.
         root: PathBuf,
     },
+    /// A folder that is no package of the tree.
+    #[error("{0} is no package")]
+    NotAPackage(PathBuf),
     /// A variant that a package doesn't have.
     #[error("package {name} has no variant {wanted}: it has {}", variants(.known))]
     NoSuchVariant {
@@ -61,7 +64,7 @@ impl TreeError {
                 "write {}: {{}} is a tree of all packages",
                 root.join("treeinfo.json").display()
             )),
-            Self::NoSuchPackage { .. } => {
+            Self::NoSuchPackage { .. } | Self::NotAPackage(_) => {
                 Some("a package is a folder that has a buildinfo.json".to_owned())
             }
             Self::NoSuchTree { .. } => Some("default names the default one".to_owned()),

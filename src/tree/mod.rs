@@ -27,7 +27,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::package::{BuildInfo, PackageName, Report, Requirement, TreeInfo, Variant};
+use crate::package::{
+    BuildInfo, PackageName, Report, Requirement, TreeInfo, Variant, VariantError,
+};
 
 pub use docker::{DOCKER_FOLDER_IMAGES, DockerFolder, DockerFolderTag};
 pub use error::TreeError;
@@ -36,6 +38,11 @@ pub use upstream::{Upstream, UpstreamChain, read_upstream};
 
 /// A package in one of its variants, which is what a tree has one entry for.
 pub type PackageKey = Requirement;
+
+/// Reads a variant as it is typed on a command line: `default` and `<default>` name the default one.
+pub fn typed_variant(text: &str) -> Result<Variant, VariantError> {
+    if ["default", "<default>"].contains(&text) { Ok(Variant::DEFAULT) } else { text.parse() }
+}
 
 /// All packages of a packages directory and its upstreams, and the trees that it describes.
 #[derive(Debug, Clone)]
@@ -112,6 +119,19 @@ impl PackageTree {
     /// The packages directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The package that a folder of the packages directory is.
+    pub fn name_of_folder(&self, folder: &Path) -> Result<PackageName, TreeError> {
+        let name = folder.file_name();
+        let parsed = name.and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        if let Some(parsed) = parsed.filter(|name| self.folders.contains_key(name)) {
+            return Ok(parsed);
+        }
+        match self.misnamed_folders.iter().find(|report| report.path().file_name() == name) {
+            Some(report) => Err(TreeError::Problems(vec![report.clone()])),
+            None => Err(TreeError::NotAPackage(folder.to_owned())),
+        }
     }
 
     /// A package, if it is there and nothing is wrong with it.

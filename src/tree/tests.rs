@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::base::digest::Sha1Sum;
+use crate::base::recorded::{inputs, recordings};
 
 fn key(name: &str, variant: Option<&str>) -> PackageKey {
     let variant = variant.map(|text| text.parse().unwrap()).unwrap_or_default();
@@ -99,6 +100,11 @@ fn a_tree_has_its_packages_in_order_and_its_bootstrap() {
     assert_eq!(core.packages, keys(&["c", "a"]));
     assert_eq!(core.bootstrap, core.packages);
     assert_eq!(tree.dependencies(&key("b", None)), BTreeSet::from([v]));
+    let name = |path: &str| tree.name_of_folder(&folder.path().join(path));
+    assert_eq!(name("a").unwrap().as_str(), "a");
+    assert!(matches!(name("plain"), Err(TreeError::NotAPackage(_))));
+    assert_eq!(typed_variant("default"), Ok(Variant::DEFAULT));
+    assert!(typed_variant("").is_err());
 }
 
 #[test]
@@ -203,6 +209,61 @@ fn bytes_that_are_not_utf8_have_a_place() {
     let tree = PackageTree::read(folder.path(), &[]).unwrap();
     let error = tree.resolve_packages(&keys(&["p"])).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}:2:12: this is not UTF-8", path.display())), "{error}");
+}
+
+/// What the original refused is refused here, except for what only shows when sources are fetched
+/// or the package is built or staged.
+#[test]
+fn what_the_original_refused_is_refused() {
+    let Some(recordings) = recordings() else { return };
+    let inputs = inputs(&recordings);
+    let errors = inputs.path().join("inputs/errors");
+    let read = |path: PathBuf| -> BTreeMap<String, serde_json::Value> {
+        serde_json::from_str(&fs_err::read_to_string(path).unwrap()).unwrap()
+    };
+    let commands = read(inputs.path().join("inputs/errors.json"));
+    let mut different = Vec::new();
+    for (name, result) in read(recordings.join("expected/errors/results.json")) {
+        let root = errors.join(&name);
+        let command = commands[&name]["cmd"].as_str().unwrap();
+        if name.starts_with("cli_") || name == "variant_empty" || !root.exists() {
+            continue;
+        }
+        let upstream = read_upstream(&root).map(drop);
+        let tree = PackageTree::read(&root, &[]);
+        let outcome = upstream.and(tree).and_then(|tree| {
+            if command.starts_with("mkpanda tree") {
+                return tree
+                    .tree_variants()?
+                    .iter()
+                    .try_for_each(|variant| tree.resolve(variant).map(drop));
+            }
+            let folder =
+                tree.name_of_folder(&root.join(commands[&name]["cwd"].as_str().unwrap()))?;
+            tree.resolve_packages(&tree.wanted(&folder, None)?).map(drop)
+        });
+        if outcome.is_err() != (result["rc"] == 1) {
+            different.push(name);
+        }
+    }
+    assert_eq!(
+        different,
+        [
+            "bi_version_extra",
+            "build_script_noexec",
+            "dep_same_env",
+            "dep_sysctl_no_service",
+            "src_bad_sha1",
+            "src_git_bad_origin",
+            "src_git_local_absent",
+            "src_git_no_repo",
+            "src_missing_file",
+            "src_unsupported_archive",
+            "tree_file_vs_dir",
+            "unit_restricted_1",
+            "unit_wants_is_file",
+        ]
+    );
 }
 
 #[test]

@@ -1,23 +1,15 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
+use crate::base::recorded::{inputs, recordings};
 use crate::build::plan::{Action, CacheState, Why, plan};
 use crate::package::{PackageName, Variant};
 
 /// The ids of the images with which the original made the ids below.
 const UBUNTU: &str = "cc5105e3bfa1b0528ef77561c5ad99db0f92a25b8afbb38ab723b08c72e5dbb8";
 const BUILDER: &str = "fb7a2ce896853b69a85808e7b11c9fbaf548ca97357f92b639fd67a9627dc869";
-
-/// What the original gave for some inputs, if the folder with that lies where it is expected.
-#[expect(clippy::disallowed_methods, reason = "tells where the recordings are")]
-fn golden() -> Option<PathBuf> {
-    let shared = std::env::var_os("MKPANDA_SHARED").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let golden = shared.unwrap_or(beside).join("golden");
-    golden.is_dir().then_some(golden)
-}
 
 fn write(root: &Path, path: &str, content: &str) {
     let path = root.join(path);
@@ -89,17 +81,9 @@ fn ids_are_those_of_the_original() {
     assert!(documents.buildinfo_full.ends_with("\"variant\":null\n}"));
 }
 
-/// The recorded inputs, unpacked.
-fn inputs(golden: &Path) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let file = fs_err::File::open(golden.join("inputs.tar.xz")).unwrap();
-    tar::Archive::new(xz2::read::XzDecoder::new(file)).unpack(folder.path()).unwrap();
-    folder
-}
-
 #[test]
 fn recorded_hashes_are_the_same() {
-    let Some(golden) = golden() else { return };
+    let Some(golden) = recordings() else { return };
     let text = fs_err::read_to_string(golden.join("hash_vectors.json")).unwrap();
     let vectors: Vec<(Value, String)> = serde_json::from_str(&text).unwrap();
     for (value, expected) in vectors {
@@ -112,7 +96,7 @@ fn recorded_hashes_are_the_same() {
 
 #[test]
 fn recorded_ids_and_documents_are_the_same() {
-    let Some(golden) = golden() else { return };
+    let Some(golden) = recordings() else { return };
     let inputs = inputs(&golden);
     let tree = PackageTree::read(&inputs.path().join("inputs/trees/feat"), &[]).unwrap();
     let keys = all_keys(&tree);
