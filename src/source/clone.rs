@@ -16,6 +16,7 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
+use super::cache;
 use super::git_layout::{self, Refs};
 use crate::package::CommitId;
 
@@ -73,13 +74,22 @@ pub(super) fn bare_copy(
     git_layout::write_refs(dest, &git_layout::read_refs(git_dir)?)?;
     let branch = git_layout::head_branch(git_dir)?.unwrap_or(b"refs/heads/main".to_vec());
     fs_err::write(dest.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
-    let mut config = Config::open(&dest.join("config"))?;
+    write_mirror_config(dest, url)
+}
+
+/// Gives a mirror the configuration that `git clone --mirror` of `url` writes, and no other: a
+/// configuration that came with a tree could name commands for git to run.
+pub(super) fn write_mirror_config(mirror: &Path, url: &str) -> Result<(), CloneError> {
+    let new = mirror.join("config.new");
+    cache::remove(&new)?;
+    let mut config = Config::open(&new)?;
     config.set_i32("core.repositoryformatversion", 0)?;
     config.set_bool("core.filemode", true)?;
     config.set_bool("core.bare", true)?;
     config.set_str("remote.origin.url", url)?;
     config.set_str("remote.origin.fetch", "+refs/*:refs/*")?;
     config.set_bool("remote.origin.mirror", true)?;
+    fs_err::rename(new, mirror.join("config"))?;
     Ok(())
 }
 
