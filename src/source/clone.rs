@@ -10,12 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{Config, ConfigLevel, IndexTime, Oid, Repository, RepositoryOpenFlags};
+use git2::{Config, ConfigLevel, Index, IndexTime, Odb, Oid, Repository};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
+use super::cache;
 use super::git_layout::{self, Refs};
 use crate::package::CommitId;
 
@@ -48,13 +49,12 @@ pub(super) fn clone(
     git_layout::copy_shallow(git_dir, &dot_git)?;
     fs_err::write(dot_git.join("HEAD"), format!("{commit}\n"))?;
     write_config(&dot_git, remote)?;
-    // Opened without looking upwards; a ref that leads nowhere would make git refuse the clone.
-    let repository =
-        Repository::open_ext(dest, RepositoryOpenFlags::NO_SEARCH, &[] as &[&std::ffi::OsStr])?;
-    let refs = remote_refs(git_layout::read_refs(git_dir)?, &repository)?;
+    let objects = Odb::new()?;
+    objects.add_disk_alternate(utf8(&dot_git.join("objects"))?)?;
+    let refs = remote_refs(git_layout::read_refs(git_dir)?, &objects);
     git_layout::write_refs(&dot_git, &refs)?;
     write_origin_head(git_dir, &dot_git, &refs)?;
-    check_out(&repository, commit, dest)
+    check_out(objects, commit, dest)
 }
 
 /// Makes a bare repository in `dest`, as `git clone --mirror` of `url` would.
@@ -74,13 +74,22 @@ pub(super) fn bare_copy(
     git_layout::write_refs(dest, &git_layout::read_refs(git_dir)?)?;
     let branch = git_layout::head_branch(git_dir)?.unwrap_or(b"refs/heads/main".to_vec());
     fs_err::write(dest.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
-    let mut config = Config::open(&dest.join("config"))?;
+    write_mirror_config(dest, url)
+}
+
+/// Gives a mirror the configuration that `git clone --mirror` of `url` writes, and no other: a
+/// configuration that came with a tree could name commands for git to run.
+pub(super) fn write_mirror_config(mirror: &Path, url: &str) -> Result<(), CloneError> {
+    let new = mirror.join("config.new");
+    cache::remove(&new)?;
+    let mut config = Config::open(&new)?;
     config.set_i32("core.repositoryformatversion", 0)?;
     config.set_bool("core.filemode", true)?;
     config.set_bool("core.bare", true)?;
     config.set_str("remote.origin.url", url)?;
     config.set_str("remote.origin.fetch", "+refs/*:refs/*")?;
     config.set_bool("remote.origin.mirror", true)?;
+    fs_err::rename(new, mirror.join("config"))?;
     Ok(())
 }
 
@@ -97,9 +106,13 @@ fn write_config(dot_git: &Path, remote: Option<&str>) -> Result<(), git2::Error>
     Ok(())
 }
 
-/// The refs that a clone has: branches as the remote's, and tags.
-fn remote_refs(refs: Refs, repository: &Repository) -> Result<Refs, git2::Error> {
-    let objects = repository.odb()?;
+fn utf8(path: &Path) -> Result<&str, git2::Error> {
+    path.to_str().ok_or_else(|| git2::Error::from_str("the path to check out to is not UTF-8"))
+}
+
+/// The refs that a clone has: branches as the remote's, and tags. One that leads nowhere would make
+/// git refuse the clone.
+fn remote_refs(refs: Refs, objects: &Odb<'_>) -> Refs {
     let there = |id: &str| Oid::from_str(id).is_ok_and(|id| objects.exists(id));
     let kept = refs.into_iter().filter(|(_, id)| there(id)).filter_map(|(name, id)| {
         if let Some(branch) = name.strip_prefix(b"refs/heads/") {
@@ -108,7 +121,7 @@ fn remote_refs(refs: Refs, repository: &Repository) -> Result<Refs, git2::Error>
             name.starts_with(b"refs/tags/").then_some((name, id))
         }
     });
-    Ok(kept.collect())
+    kept.collect()
 }
 
 fn write_origin_head(git_dir: &Path, dot_git: &Path, refs: &Refs) -> io::Result<()> {
@@ -123,20 +136,27 @@ fn write_origin_head(git_dir: &Path, dot_git: &Path, refs: &Refs) -> io::Result<
     fs_err::write(folder.join("HEAD"), [b"ref: ", name.as_slice(), b"\n"].concat())
 }
 
-fn check_out(repository: &Repository, commit: &CommitId, dest: &Path) -> Result<(), CloneError> {
-    // The repository's own configuration alone, and no attributes from elsewhere.
-    let settings = tempfile::NamedTempFile::new_in(repository.path())?;
+/// Checks out without opening the clone as a repository: that would read the configuration of the
+/// user and of the system, and fail where a helper may not even look for it.
+fn check_out(objects: Odb<'_>, commit: &CommitId, dest: &Path) -> Result<(), CloneError> {
+    let dot_git = dest.join(".git");
+    // libgit2 wants settings that aren't the clone's in a file of their own.
+    let settings = tempfile::NamedTempFile::new_in(&dot_git)?;
     let mut config = Config::new()?;
-    config.add_file(&repository.path().join("config"), ConfigLevel::Local, true)?;
+    config.add_file(&dot_git.join("config"), ConfigLevel::Local, true)?;
     config.add_file(settings.path(), ConfigLevel::App, true)?;
     config.set_str("core.attributesFile", "/dev/null")?;
+    let mut index = Index::open(&dot_git.join("index"))?;
+    let repository = Repository::from_odb(objects)?;
     repository.set_config(&config)?;
+    repository.set_workdir(dest, false)?;
+    repository.set_index(&mut index)?;
     let commit = repository.find_commit(Oid::from_str(commit.as_str())?)?;
     let mut options = CheckoutBuilder::new();
     repository.checkout_tree(commit.as_object(), Some(options.force()))?;
     let seconds = commit.time().seconds().max(0);
     set_times(dest, &TimeSpec::new(seconds, 0))?;
-    refresh_index(repository, dest)
+    refresh_index(&mut index, dest)
 }
 
 /// Gives all files and folders, the root and symlinks too, one time.
@@ -153,9 +173,8 @@ fn set_times(dest: &Path, time: &TimeSpec) -> Result<(), CloneError> {
 /// Tells the index the files' new times: else plumbing like `git diff-index` takes all of them for
 /// changed.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as git truncates")]
-fn refresh_index(repository: &Repository, dest: &Path) -> Result<(), CloneError> {
+fn refresh_index(index: &mut Index, dest: &Path) -> Result<(), CloneError> {
     const SUBMODULE: u32 = 0o160_000;
-    let mut index = repository.index()?;
     let entries: Vec<_> = index.iter().filter(|entry| entry.mode != SUBMODULE).collect();
     for mut entry in entries {
         use std::os::unix::ffi::OsStrExt;

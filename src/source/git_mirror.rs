@@ -13,7 +13,7 @@ use git2::{ErrorCode, Oid, Repository};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
-use super::clone::{CloneError, bare_copy};
+use super::clone::{CloneError, bare_copy, write_mirror_config};
 use super::git_program::{GitRun, may_pass};
 use super::git_url::{GitLocation, git_mirror_path};
 use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, cache, file, git_layout};
@@ -192,11 +192,8 @@ impl<'a> Work<'a> {
         let new = self.temporary()?;
         let folders = std::iter::once(path).chain(self.current());
         let objects: Vec<PathBuf> = folders.map(|folder| folder.join("objects")).collect();
-        let copied = bare_copy(path, &objects, &redact(self.wanted.url), new.path());
-        copied.map_err(|error| match error {
-            CloneError::Files(error) => SourceProblem::Io { doing: "copy from a mirror", error },
-            CloneError::Git(error) => SourceProblem::Repository { path: path.to_owned(), error },
-        })?;
+        bare_copy(path, &objects, &redact(self.wanted.url), new.path())
+            .map_err(|error| problem(path, error))?;
         self.take(new)
     }
 
@@ -204,6 +201,7 @@ impl<'a> Work<'a> {
     fn ask_git(&mut self, argument: &OsStr, shown: &str) -> Result<(), SourceProblem> {
         if let Some(current) = self.current().map(Path::to_owned) {
             sweep(&current).map_err(SourceProblem::io("tidy up a git mirror"))?;
+            self.configure(&current)?;
             let fetch = ["fetch", "--progress", "--prune", "--no-tags", "--force", "--"];
             let mut arguments: Vec<&OsStr> = fetch.iter().map(OsStr::new).collect();
             arguments.extend([argument, OsStr::new("+refs/*:refs/*")]);
@@ -217,10 +215,13 @@ impl<'a> Work<'a> {
         let mut arguments: Vec<&OsStr> = clone.iter().map(OsStr::new).collect();
         arguments.extend([argument, OsStr::new(".")]);
         self.git(new.path(), &arguments, shown)?;
-        let set = git2::Config::open(&new.path().join("config"))
-            .and_then(|mut config| config.set_str("remote.origin.url", &redact(self.wanted.url)));
-        set.map_err(|error| SourceProblem::Repository { path: new.path().to_owned(), error })?;
+        self.configure(new.path())?;
         self.take(new)
+    }
+
+    fn configure(&self, mirror: &Path) -> Result<(), SourceProblem> {
+        write_mirror_config(mirror, &redact(self.wanted.url))
+            .map_err(|error| problem(mirror, error))
     }
 
     fn git(&self, folder: &Path, arguments: &[&OsStr], url: &str) -> Result<(), SourceProblem> {
@@ -285,6 +286,13 @@ impl<'a> Work<'a> {
             replaced.map_err(SourceProblem::io("put a git mirror into place"))?;
         }
         Ok(self.mirror)
+    }
+}
+
+fn problem(path: &Path, error: CloneError) -> SourceProblem {
+    match error {
+        CloneError::Files(error) => SourceProblem::Io { doing: "make a git mirror", error },
+        CloneError::Git(error) => SourceProblem::Repository { path: path.to_owned(), error },
     }
 }
 

@@ -22,7 +22,7 @@ impl GitLocation {
             && transport.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         {
             return match transport {
-                "ext" | "fd" => Err(SourceProblem::Transport(url.to_owned())),
+                "ext" | "fd" => Err(SourceProblem::Transport(redact(url))),
                 _ => Ok(Self::Network(url.to_owned())),
             };
         }

@@ -191,3 +191,20 @@ fn a_users_hooks_and_templates_stay_out_of_a_mirror() {
     let mirror = world.path("packages/cache/packages/p/s/cache.git");
     assert_eq!(git(&mirror, &["remote"]), "origin");
 }
+
+#[test]
+fn a_mirror_that_came_with_a_tree_runs_no_commands() {
+    let world = World::new();
+    let (_, second) = world.repository("r");
+    world.fetch(source("../../r", &second, "main")).unwrap();
+    let mirror = world.path("packages/cache/packages/p/s/cache.git");
+    let command = format!("touch {}; git-upload-pack", world.path("called").display());
+    git(&mirror, &["config", "remote.origin.uploadpack", &command]);
+    git(&mirror, &["config", "core.sshCommand", &command]);
+    let url = format!("{}", world.path("r").display());
+    git(&mirror, &["config", "remote.origin.url", &url]);
+    git(&mirror, &["config", "url.ssh://h.invalid/.insteadOf", "/"]);
+    let third = world.commit("r", "file", b"three\n");
+    world.fetch(source("../../r", &third, "main")).unwrap();
+    assert!(!world.path("called").exists());
+}
