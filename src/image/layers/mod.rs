@@ -118,10 +118,11 @@ pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError
         renamed => renamed.map_err(fail)?,
     }
     sweep(folder).map_err(fail)?;
-    for beside in [owners_file(&layer), implied::file(&layer)] {
-        remove_if_there(&beside).map_err(fail)?;
-    }
-    Ok(())
+    remove_beside(&layer).map_err(fail)
+}
+
+fn remove_beside(layer: &Path) -> io::Result<()> {
+    remove_if_there(&owners_file(layer)).and_then(|()| remove_if_there(&implied::file(layer)))
 }
 
 fn highest_occurrences(layers: &[LayerBlob]) -> Vec<&LayerBlob> {
@@ -143,13 +144,13 @@ fn unpack_missing(
     sweep(folder).map_err(fail)?;
     let missing = layers.iter().filter(|layer| !folder.join(layer.diff_id.hex()).is_dir());
     let missing: Vec<_> = missing.collect();
-    for layer in &missing {
-        if let Err(error) = unpack(folder, layer, options) {
-            let owners = owners_file(&folder.join(layer.diff_id.hex()));
-            // What can't be removed now is swept, or written again, by the next one.
-            drop(sweep(folder).and_then(|()| remove_if_there(&owners)));
-            return Err(error);
+    if let Err(error) = missing.iter().try_for_each(|layer| unpack(folder, layer, options)) {
+        // What can't be removed now is swept, or written again, by the next one.
+        drop(sweep(folder));
+        for layer in missing {
+            drop(remove_beside(&folder.join(layer.diff_id.hex())));
         }
+        return Err(error);
     }
     let finish = || {
         // One sync for all files of all layers: each of them would cost a flush of its own.

@@ -71,7 +71,8 @@ fn an_image_may_have_very_many_layers() {
 #[test]
 fn one_of_several_images_is_selected_by_name() {
     let (one, two) = (tar(&[("a", b"1")]), tar(&[("a", b"2")]));
-    let (config_one, config_two) = (config(&[one.clone()]), config(&[two.clone()]));
+    let (config_one, config_two) =
+        (config(std::slice::from_ref(&one)), config(std::slice::from_ref(&two)));
     let manifest = br#"[{"Config": "c1", "RepoTags": ["a:1"], "Layers": ["l1"]},
         {"Config": "c2", "RepoTags": ["docker.io/library/b:2"], "Layers": ["l2"]}]"#;
     let archive = tar(&[

@@ -85,7 +85,7 @@ fn sizes_and_types_that_lie_are_refused() {
 
     let layer = tar(&[("a", b"1")]);
     let mut layout = Layout::default();
-    let entry = layout.image(config(&[layer.clone()]), &[("+gzip", layer)]);
+    let entry = layout.image(config(std::slice::from_ref(&layer)), &[("+gzip", layer)]);
     layout.enter(entry, None);
     refused(&layout.archive(), "by its media type it should be gzip, but it is not compressed");
 }
@@ -147,7 +147,7 @@ fn what_unpacks_to_more_than_it_may_is_refused() {
     });
     assert!(load(&many).contains("more than 50 entries"));
     let named = changed(|files| {
-        files.extend((0..3).map(|n| (format!("{n}{}", "n".repeat(2000)), Vec::new())))
+        files.extend((0..3).map(|n| (format!("{n}{}", "n".repeat(2000)), Vec::new())));
     });
     assert!(load(&named).contains("names have more than 4096 bytes"), "{}", load(&named));
 }

@@ -123,7 +123,7 @@ fn a_changed_or_hostile_blob_leaves_nothing() {
     // Trailing bytes are part of what the digest is over.
     let mut longer = layers.blob(&other, Compression::None);
     fs_err::write(&longer.path, [other, vec![0; 512]].concat()).unwrap();
-    let error = layers.ensure(&[longer.clone()]).unwrap_err();
+    let error = layers.ensure(std::slice::from_ref(&longer)).unwrap_err();
     assert!(matches!(error, LayerError::DiffId { .. }), "{error}");
     longer.path.push("missing");
     assert!(matches!(layers.ensure(&[longer]), Err(LayerError::Blob { .. })));
@@ -151,7 +151,7 @@ fn what_a_dead_process_left_is_swept() {
     fs_err::write(left.join("file"), b"").unwrap();
     fs_err::set_permissions(&left, PermissionsExt::from_mode(0o000)).unwrap();
     let blob = layers.blob(&layer(&[("a", 0o644, Some(b"1"))]), Compression::None);
-    layers.ensure(&[blob.clone()]).unwrap();
+    layers.ensure(std::slice::from_ref(&blob)).unwrap();
     remove_unpacked(&layers.unpacked(), &blob.diff_id).unwrap();
     remove_unpacked(&layers.unpacked(), &blob.diff_id).unwrap();
     assert_eq!(names(&layers.unpacked()), [".lock"]);
@@ -160,7 +160,7 @@ fn what_a_dead_process_left_is_swept() {
 #[test]
 fn several_helpers_unpack_one_layer_once() {
     let layers = Layers::new();
-    let blob = layers.blob(&layer(&[("a", 0o644, Some(&[7; 100_000]))]), Compression::Gzip);
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(&vec![7; 100_000]))]), Compression::Gzip);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
