@@ -1,0 +1,93 @@
+# The parts that build something whole: recorded inputs and the example trees.
+
+part_golden() {
+  local golden=${MKPANDA_GOLDEN:-$repo/../shared/golden}
+  if [[ ! -x $golden/check.sh ]]; then
+    skip "$golden/check.sh is not there; MKPANDA_GOLDEN names another folder"
+  fi
+  need_stage
+  mkdir -p "$WORK/golden-bin"
+  ln -sf "$WORK/stage/mkpanda" "$WORK/golden-bin/mkpanda"
+  check "no hard difference from the original" "$golden/check.sh" "$WORK/golden-bin" --only=feat,trees,errors
+}
+
+# The two who build the same thing: two users if there is a root to become them, else one user twice.
+two_users() {
+  if is_root; then
+    ensure_users
+    users=(mkpanda-test-ranges mkpanda-test-single)
+  else
+    users=("$(id -un)" "$(id -un)")
+    echo "NOTE: as root this part builds as two users, now it is one user in two folders"
+  fi
+}
+
+# copy_example NAME USER FOLDER: into a folder of that user's
+copy_example() {
+  local name=$1 user=$2 folder=$3
+  as "$user" mkdir -p "$folder"
+  as "$user" cp -r "$WORK/stage/examples/$name/." "$folder"
+}
+
+# tree USER FOLDER OPTION…: what a person types in a tree's folder
+tree() {
+  local user=$1 folder=$2
+  shift 2
+  as "$user" "$WORK/stage/mkpanda" -C "$folder/packages" tree --mkbootstrap "$@"
+}
+
+# installed USER CACHE VARIANT_PREFIX PROGRAM…: runs a program of a bootstrap, unpacked at /opt/mesosphere
+installed() {
+  local user=$1 cache=$2 prefix=$3 id root
+  shift 3
+  id=$(cat "$cache/bootstrap/${prefix}bootstrap.latest")
+  root="$WORK/home/$user/installed-$id"
+  as "$user" mkdir -p "$root"
+  as "$user" tar --extract --file "$cache/bootstrap/$id.bootstrap.tar.xz" --directory "$root" --no-same-owner
+  as "$user" bwrap --unshare-all --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib \
+    --symlink usr/lib64 /lib64 --proc /proc --dev /dev --ro-bind "$root" /opt/mesosphere "$@"
+}
+
+says() { [[ $1 == "$("${@:2}")" ]]; }
+
+part_hello() {
+  local users folder
+  two_users
+  need_stage
+  folder="$WORK/home/${users[1]}/hello"
+  copy_example hello "${users[1]}" "$folder"
+  check "the example builds" tree "${users[1]}" "$folder"
+  check "its bootstrap's program runs" says "Hello, world!" \
+    installed "${users[1]}" "$folder/packages/cache" "" /opt/mesosphere/bin/hello
+  check "nothing is left to build" tree "${users[1]}" "$folder"
+}
+
+part_small_real() {
+  local users small="$WORK/small-real" a b caches
+  two_users
+  if ! has_ranges "${users[0]}"; then
+    skip "${users[0]} has no id ranges, which mmdebstrap needs; run as root to include it"
+  fi
+  need_stage
+  a="$WORK/home/${users[0]}/small-real" b="$WORK/home/${users[1]}/another/place/for/it"
+  caches=("$a/packages/cache" "$b/packages/cache")
+  install -d -o "${users[0]}" "$small"
+
+  check "the mirror is filled from the distribution's sources" \
+    as "${users[0]}" "$WORK/stage/scripts/mirror-from-debian" "$small/mirror" "$WORK/stage/examples/small-real/packages"
+  check "the builder image is made by an ordinary user" \
+    as "${users[0]}" "$WORK/stage/scripts/make-image" debian-gcc "$small/debian-gcc.oci.tar"
+  copy_example small-real "${users[0]}" "$a"
+  copy_example small-real "${users[1]}" "$b"
+  as "${users[0]}" ln -s "$small/debian-gcc.oci.tar" "$a/debian-gcc.oci.tar"
+  as "${users[1]}" ln -s "$small/debian-gcc.oci.tar" "$b/debian-gcc.oci.tar"
+
+  check "${users[0]} builds it offline" tree "${users[0]}" "$a" --offline "--mirror=$small/mirror"
+  check "${users[1]} builds it offline elsewhere" \
+    tree "${users[1]}" "$b" --offline "--mirror=$small/mirror" -j1
+  check "both have the same files, byte for byte" diff --recursive "${caches[@]}"
+  check "the bootstrap's server works" says "self-test passed" \
+    installed "${users[0]}" "${caches[0]}" "" /opt/mesosphere/bin/xz-httpd --self-test
+  check "the installer's server works" says "self-test passed" \
+    installed "${users[0]}" "${caches[0]}" installer. /opt/mesosphere/bin/xz-httpd --self-test
+}

@@ -1,0 +1,77 @@
+# The part that sees to what the others need.
+
+# what it is for: package…
+needed=(
+  "building: gcc git python3"
+  "unpacking and packing: tar bzip2 xz-utils zstd zip unzip"
+  "id ranges, capabilities, attributes: uidmap libcap2-bin attr util-linux"
+  "a small image: busybox-static bash-static"
+  "a real image: mmdebstrap"
+  "peers to compare with: bubblewrap crun runc podman skopeo umoci"
+  "servers and terminals: lighttpd curl tmux"
+)
+
+missing_packages() {
+  local line package
+  for line in "${needed[@]}"; do
+    for package in ${line#*: }; do
+      if [[ $(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2> /dev/null) != installed ]]; then
+        echo "$package"
+      fi
+    done
+  done
+}
+
+# Packages that bring a service must not start it on this machine.
+install_quietly() {
+  local policy=/usr/sbin/policy-rc.d own=
+  if [[ ! -e $policy ]]; then
+    own=yes
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+  fi
+  local status=0
+  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" || status=$?
+  if [[ -n $own ]]; then rm -f "$policy"; fi
+  return "$status"
+}
+
+packages_present() {
+  if ! command -v dpkg-query > /dev/null; then
+    echo "This is no Debian: see to it yourself that these are there:"
+    printf '  %s\n' "${needed[@]}"
+    return 0
+  fi
+  local missing
+  mapfile -t missing < <(missing_packages)
+  if [[ ${#missing[@]} == 0 ]]; then return 0; fi
+  if is_root; then
+    echo "Installing, for the tests alone: ${missing[*]}"
+    install_quietly "${missing[@]}"
+    return
+  fi
+  echo "Missing for the tests. As root:"
+  echo "  apt-get install --no-install-recommends ${missing[*]}"
+  return 1
+}
+
+# setting VALUE REMEDY: a kernel setting that exists must not have the value that forbids user namespaces.
+setting_allows() {
+  local file=/proc/sys/${1//.//} forbidding=$2 remedy=$3
+  if [[ -r $file && $(cat "$file") == "$forbidding" ]]; then
+    echo "$1 is $forbidding, so no one but root can make user namespaces. As root: sysctl -w $remedy"
+    return 1
+  fi
+}
+
+kernel_allows() {
+  setting_allows user.max_user_namespaces 0 user.max_user_namespaces=15000 &&
+    setting_allows kernel.unprivileged_userns_clone 0 kernel.unprivileged_userns_clone=1 &&
+    setting_allows kernel.apparmor_restrict_unprivileged_userns 1 kernel.apparmor_restrict_unprivileged_userns=0
+}
+
+part_prepare() {
+  check "the packages that the tests need are there" packages_present
+  check "the kernel lets ordinary users make user namespaces" kernel_allows
+  if is_root; then check "the users that the tests run as are there" ensure_users; fi
+}
