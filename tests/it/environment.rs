@@ -241,10 +241,7 @@ fn the_documents_are_there_and_packaged_as_the_script_leaves_them() {
     );
     place.run("app", &[]).ok();
     let before: Value = serde_json::from_str(&place.file_of("app", "before")).unwrap();
-    assert_eq!(
-        before,
-        json!({"environment": {"A": "b"}, "requires": [], "state_directory": true})
-    );
+    assert_eq!(before, json!({"environment": {"A": "b"}, "requires": [], "state_directory": true}));
     let full: Value = serde_json::from_str(&place.file_of("app", "full")).unwrap();
     assert_eq!((&full["name"], &full["variant"]), (&json!("app"), &Value::Null));
     assert_eq!(place.file_of("app", "pkginfo.json"), "{}\n");
