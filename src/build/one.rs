@@ -182,9 +182,6 @@ impl Workshop {
         observer: &dyn Observer,
     ) -> Result<bool, BuildError> {
         let Some(repository) = &self.repository else { return Ok(false) };
-        if self.fetch.offline && repository.is_remote() {
-            return Ok(false);
-        }
         repository
             .fetch_package(
                 id,
