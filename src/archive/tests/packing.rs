@@ -10,8 +10,8 @@ use nix::sys::stat::{Mode, utimes};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::archive::{
-    Attributes, EntryPath, Limits, PackError, PackOptions, TarWriter, XzWriter, pack_directory,
-    pack_package, verify_package,
+    Attributes, EntryPath, Limits, PackError, PackOptions, TarWriter, pack_directory, pack_package,
+    verify_package,
 };
 use crate::base::digest::Sha256Sum;
 
@@ -87,20 +87,6 @@ fn equal_trees_give_equal_bytes() {
     assert!(bytes == packed(&two, 4), "the order of creation or the threads show");
     let golden = "b5ee0d299b03dc5f6ea9db22a0f99c66b8bafd178fab9ed94a66cbe8ef5d7f0d";
     assert_eq!(Sha256Sum::of(&bytes).as_str(), golden, "the format's bytes have changed");
-}
-
-#[test]
-fn many_blocks_are_the_same_with_any_number_of_threads() {
-    // Compresses fast, and is more than one block.
-    let data: Vec<u8> =
-        (0..16_u32 << 20).map(|at| (at % 251 * (at >> 20)).to_le_bytes()[0]).collect();
-    let [one, four] = [1, 4].map(|threads| {
-        let mut writer = XzWriter::new(Vec::new(), threads, Some(1 << 20)).unwrap();
-        writer.write_all(&data).unwrap();
-        writer.write_all(&data).unwrap();
-        writer.finish().unwrap()
-    });
-    assert!(one == four);
 }
 
 /// What a program says of an archive on its standard input.
