@@ -13,8 +13,9 @@ pub(super) struct Content {
     size: u64,
     /// Where there is data: offset and length, last piece first, none empty.
     pieces: Vec<(u64, u64)>,
-    /// Bytes that follow in the archive to fill its last block.
-    padding: u64,
+    holes: u64,
+    /// Bytes of the archive up to the next header.
+    left: u64,
 }
 
 impl Content {
@@ -44,8 +45,8 @@ impl Content {
         pieces.retain(|(_, length)| *length > 0);
         pieces.reverse();
         let stored: u64 = pieces.iter().map(|(_, length)| *length).sum();
-        let padding = stored.next_multiple_of(ALIGNMENT) - stored;
-        Self { position: 0, size, pieces, padding }
+        let left = stored.next_multiple_of(ALIGNMENT);
+        Self { position: 0, size, pieces, holes: size - stored, left }
     }
 
     /// How many bytes a reader gets in all.
@@ -55,12 +56,12 @@ impl Content {
 
     /// How many bytes of that aren't in the archive.
     pub(super) fn holes(&self) -> u64 {
-        self.size - self.pieces.iter().map(|(_, length)| *length).sum::<u64>()
+        self.holes
     }
 
     /// How many bytes of the archive are left up to the next header.
     pub(super) fn left(&self) -> u64 {
-        self.pieces.iter().map(|(_, length)| *length).sum::<u64>() + self.padding
+        self.left
     }
 
     /// Reads on from the archive.
@@ -77,6 +78,7 @@ impl Content {
                 }
                 *offset += count as u64;
                 *length -= count as u64;
+                self.left -= count as u64;
                 if *length == 0 {
                     self.pieces.pop();
                 }
