@@ -3,7 +3,7 @@
 //! Its root is an empty one into which `/usr` and what belongs to it are mounted read-only, with
 //! the few files of `/etc` that programs need. `/usr/local`, `/home`, `/root` and all other state
 //! of the machine are not part of it. This is data only: the helper does the mounting. The id says
-//! which programs there are ([`identity`]): it changes when packages of the machine are installed,
+//! which programs there are (`identity`): it changes when packages of the machine are installed,
 //! updated or removed.
 
 mod identity;
