@@ -126,20 +126,20 @@ for entry in tarfile.open(fileobj=sys.stdin.buffer, mode='r|'):
     print(ascii(entry.name), entry.linkname, oct(entry.mode), entry.mtime, entry.size, entry.uname)";
     if let Some(text) = read_by(&["python3", "-c", python], &tar) {
         let wanted = format!(
-            "'.'  0o755 315532800 0 
-'./0hard'  0o640 315532800 6 
-'./a'  0o755 315532800 0 
-'./a-b'  0o640 1000 100000 
-'./a/file'  0o4755 315532800 8 
-'./a/sub'  0o755 315532800 0 
-'./b'  0o755 315532800 0 
-'./b/2hard' ./0hard 0o640 315532800 0 
-'./dangling' /nowhere 0o777 315532800 0 
-'./fifo'  0o640 315532800 0 
-'./{long}'  0o755 315532800 0 
-'./{long}/link' {long}/{long} 0o777 315532800 0 
-'./{long}/{long}'  0o640 315532800 4 
-'./not-\\udcff-utf8'  0o600 315532800 0 
+            "'.'  0o755 315532800 0 0
+'./0hard'  0o640 315532800 6 0
+'./a'  0o755 315532800 0 0
+'./a-b'  0o640 1000 100000 0
+'./a/file'  0o4755 315532800 8 0
+'./a/sub'  0o755 315532800 0 0
+'./b'  0o755 315532800 0 0
+'./b/2hard' ./0hard 0o640 315532800 0 0
+'./dangling' /nowhere 0o777 315532800 0 0
+'./fifo'  0o640 315532800 0 0
+'./{long}'  0o755 315532800 0 0
+'./{long}/link' {long}/{long} 0o777 315532800 0 0
+'./{long}/{long}'  0o640 315532800 4 0
+'./not-\\udcff-utf8'  0o600 315532800 0 0
 "
         );
         assert_eq!(text, wanted);
