@@ -1,1 +1,49 @@
-//! Archives: deterministic packing and safe unpacking.
+//! Archives: deterministic packing, and safe unpacking of packages, sources and image layers.
+//!
+//! ```text
+//! pack     a directory -> tar -> XZ, the same bytes for the same tree; `TarWriter` below it
+//! read     a package's entries, checked, without writing anything
+//! unpack   packages and source archives (tar or zip) into a directory
+//! layer    an image layer into a directory that overlayfs takes as a layer
+//! ```
+//!
+//! What comes in is hostile. All of it goes through [`tar_read`], which bounds every length before
+//! it believes it, and all that is written goes through [`destination`], which works below one
+//! open directory and never follows a symlink out of it. Nothing is held in memory but names:
+//! [`Limits`] bounds their sum, the number of entries and the bytes that come out.
+//!
+//! A function that fails leaves what it had written: the caller unpacks into a folder of its own,
+//! and removes that folder.
+
+mod destination;
+mod error;
+mod folders;
+mod layer;
+mod limits;
+mod names;
+mod pack;
+mod path;
+mod pax;
+mod read;
+mod scan;
+mod source;
+mod tar_content;
+mod tar_read;
+mod tar_write;
+mod unpack;
+mod xz;
+mod zip_read;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{PackError, ReadError, UnpackError};
+pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
+pub use limits::{LimitExceeded, Limits};
+pub use pack::{PackOptions, PackSummary, pack_directory, pack_package};
+pub use path::{EntryPath, NameProblem};
+pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
+pub use source::unpack_source_archive;
+pub use tar_write::{Attributes, TarWriter};
+pub use unpack::{UnpackSummary, unpack_package};
+pub use xz::{XzReader, XzWriter};

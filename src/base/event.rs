@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Event {
     /// Something is not as it should be, but work goes on.
     Warning {
-        /// What it is about: a file, a package, a source.
+        /// What it is about: a package, a source; empty if the message says that itself.
         subject: String,
         /// What is wrong and what to do.
         message: String,
@@ -18,6 +18,11 @@ pub enum Event {
     Note {
         /// The fact, as a sentence.
         message: String,
+    },
+    /// How many packages there are to build.
+    Planned {
+        /// Their number.
+        packages: usize,
     },
     /// A download began or went on.
     Download {

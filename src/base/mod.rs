@@ -6,3 +6,5 @@ pub mod digest;
 pub mod event;
 pub mod http;
 pub mod lock;
+#[cfg(test)]
+pub(crate) mod recorded;

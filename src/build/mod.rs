@@ -1,1 +1,23 @@
 //! From a tree to packages: ids, the plan, its execution.
+//!
+//! Data flows one way: a packages directory is opened ([`site`]), its packages get their ids
+//! ([`id`]), which with the [`cache`] gives a [`plan`]: plain data that `--dry-run` prints. Carrying
+//! it out ([`execute`], in the order of [`schedule`]) hands each package ([`one`]) to a helper
+//! process ([`worker`]) as a [`job`]; what it came to is kept as a [`record`] in the builder's own
+//! folder ([`home`]).
+
+pub mod cache;
+pub mod contents;
+pub mod execute;
+pub mod home;
+pub mod id;
+pub mod images;
+pub mod isolation;
+pub mod job;
+pub mod one;
+pub mod plan;
+pub mod record;
+pub mod schedule;
+pub mod site;
+pub mod upstream;
+pub mod worker;

@@ -1,1 +1,26 @@
 //! Containers without a daemon and without root.
+//!
+//! A container is run by a helper process of its own, with one thread, which
+//!
+//! 1. enters the namespaces ([`namespace`]) with the id maps of its tier ([`idmap`]),
+//! 2. binds what the job needs into a private [`view`] and becomes the container's root,
+//! 3. makes the container's root ([`overlay`], or a [`copy`]),
+//! 4. describes the container as a [`sandbox`] and has libcontainer [`run`] it, with the
+//!    [`capabilities`] and the [`seccomp`] filter of the policy.
+//!
+//! What the machine gives is found out beforehand ([`machine`]); limits are set from outside
+//! ([`cgroup`]). All `unsafe` is in [`sys`].
+
+pub mod capabilities;
+pub mod cgroup;
+mod copy;
+pub mod helper;
+pub mod idmap;
+pub mod machine;
+pub mod namespace;
+pub mod overlay;
+pub mod run;
+pub mod sandbox;
+pub mod seccomp;
+pub mod sys;
+pub mod view;

@@ -1,1 +1,34 @@
-//! Builder images: references, the store, layouts and archives, layers.
+//! Builder images: references, the store, layouts and archives, layers, and the embedded builder.
+//!
+//! An image goes through these, in this order:
+//!
+//! ```text
+//! reference   "ubuntu:14.04" -> docker.io/library/ubuntu:14.04       what a package asks for
+//! location    "oci-archive:FILE"                                     where a configuration says it lies
+//! load        layout, OCI archive, docker archive -> checked blobs
+//! store       $MKPANDA_HOME/images, an OCI layout; gives an Image, and of that a RootImage
+//! layers      in the helper: blobs -> folders in overlay form, each once per id mapping
+//! config      entrypoint, environment, user, working directory
+//! host        instead of all that: the machine itself
+//! ```
+//!
+//! Registries and Dockerfiles bring images into the same store.
+
+pub mod compression;
+pub mod config;
+pub mod digest;
+mod document;
+pub mod host;
+pub mod layers;
+pub mod load;
+pub mod location;
+pub mod platform;
+pub mod reference;
+pub mod store;
+pub mod user;
+
+#[cfg(test)]
+mod tests;
+
+pub use document::DocumentError;
+pub use reference::ImageRef;

@@ -1,1 +1,42 @@
-//! An install root: symlink farm, environment files.
+//! An install root: what lies in `/opt/mesosphere`, as data that is planned and then written
+//! (SPEC §4, §7, §10). Builds get one of their dependencies, bootstraps and hosts one of what is
+//! active.
+//!
+//! ```text
+//! bin/ etc/ include/ lib/          links to the packages' files, folders merged
+//! dcos.target.wants/               links to copies of the packages' units
+//! active/<name>                    a link to each package
+//! environment, environment.export  the packages' variables
+//! etc/dcos-service-configuration.json, active.buildinfo.full.json
+//! packages/<id>/                   the packages, which are put there by somebody else
+//! ```
+//!
+//! [`PackageContents`] says what counts of one package, [`plan_install`] puts some together and
+//! finds all that doesn't fit, and [`InstallPlan::write`] writes the outcome. Packages are hostile:
+//! of their links none is followed out of the package.
+
+mod contents;
+mod environment;
+mod error;
+mod info;
+mod listing;
+mod plan;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use contents::PackageContents;
+pub use error::{InstallError, Owner, SysctlValue};
+pub use info::PackageInfo;
+pub use plan::{InstallOptions, InstallPlan, Node, Unit, Units, plan_install};
+pub use write::WriteError;
+
+/// Where an install root is for those who use it.
+pub const INSTALL_ROOT: &str = "/opt/mesosphere";
+
+/// The folders of packages that are put together.
+pub const WELL_KNOWN: [&str; 4] = ["bin", "etc", "include", "lib"];
+
+/// The folder of packages whose files are units.
+pub const WANTS: &str = "dcos.target.wants";

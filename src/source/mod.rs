@@ -1,1 +1,188 @@
-//! Getting sources: fetch, check, check out.
+//! Getting sources: identify, fetch into the cache, check out into a build (SPEC §3).
+//!
+//! ```text
+//! <packages>/cache/packages/<package>/<source>/     SourceRequest::cache_dir
+//!   <file name>             a download whose sums were right when it came
+//!   <file name>.corrupt     a download whose sums were not; never used, kept to be looked at
+//!   cache.git               a mirror of a git repository: bare, all refs, no alternates
+//!   .tmp-…                  under construction; swept by the next fetch, under the folder's lock
+//!
+//! <mirror>/sha1/<sum>                               a file, under its SHA-1
+//! <mirror>/git/<host>/<path>.git                    a bare git repository: git_mirror_path()
+//! ```
+//!
+//! [`identify`] gives what goes into a package's id, [`missing`] what a fetch would need the network
+//! for, [`fetch`] brings a source into the cache and checks it, and [`check_out`] makes a copy of it
+//! for one build. The first three run in the caller's process. `check_out` may run in a helper in a
+//! user namespace: it reads files and runs nothing, it opens no repository but the one that it
+//! makes, and what it makes shares no file with the cache.
+//!
+//! The network side of git is the host's `git`, with whatever credentials, proxies and `insteadOf`
+//! its configuration has. All else is done here, and does not depend on that configuration.
+
+mod cache;
+mod check_out;
+mod clone;
+mod error;
+mod file;
+mod git_layout;
+mod git_local;
+mod git_mirror;
+mod git_program;
+mod git_url;
+mod missing;
+mod options;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::base::digest::Sha1Sum;
+use crate::base::event::Observer;
+use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
+
+pub use check_out::{CheckOutError, check_out};
+pub use error::{SourceError, SourceProblem};
+pub use git_url::git_mirror_path;
+pub use missing::{MissingSource, missing};
+pub use options::{FetchOptions, GitOptions, Mirror, MirrorError};
+
+/// A source of a package, with the places that belong to it.
+#[derive(Debug, Clone)]
+pub struct SourceRequest {
+    /// The package that wants the source.
+    pub package: PackageName,
+    /// The package's folder, to which relative paths are relative; absolute.
+    pub package_dir: PathBuf,
+    /// Where the source is cached: `<packages>/cache/packages/<package>/<source>`.
+    pub cache_dir: PathBuf,
+    /// The source's name.
+    pub name: SourceName,
+    /// The source as declared.
+    pub source: Source,
+}
+
+impl SourceRequest {
+    /// What events call the source: `<package>/<source>`.
+    pub fn subject(&self) -> String {
+        format!("{}/{}", self.package, self.name)
+    }
+
+    fn problem(&self, problem: SourceProblem) -> SourceError {
+        SourceError {
+            package: self.package.clone(),
+            name: self.name.clone(),
+            problem: Box::new(problem),
+        }
+    }
+}
+
+/// What a source adds to its package's id (SPEC §3, §5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceId {
+    /// A commit, of `git` and `git_local`.
+    Commit(CommitId),
+    /// A file's SHA-1, of `url` and `url_extract`.
+    DownloadedSha1(Sha1Sum),
+}
+
+impl SourceId {
+    /// `{"commit": …}` or `{"downloaded_sha1": …}`.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Commit(commit) => json!({ "commit": commit.as_str() }),
+            Self::DownloadedSha1(sum) => json!({ "downloaded_sha1": sum.as_str() }),
+        }
+    }
+}
+
+/// A source that lies where [`check_out`] can take it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fetched {
+    /// A file, to appear under its own name.
+    File {
+        /// Where it lies.
+        path: PathBuf,
+        /// Its name.
+        file_name: String,
+    },
+    /// An archive, whose contents are to appear.
+    Archive {
+        /// Where it lies.
+        path: PathBuf,
+        /// Its name, which says what kind of archive it is.
+        file_name: String,
+    },
+    /// A commit in a mirror of ours.
+    GitMirror {
+        /// The bare repository.
+        path: PathBuf,
+        /// The commit to check out.
+        commit: CommitId,
+        /// What the clone has as `origin`: a network URL without credentials.
+        remote: Option<String>,
+    },
+    /// A commit in a repository of the user's.
+    GitLocal {
+        /// The folder with the repository's objects and refs (its `.git`, mostly).
+        path: PathBuf,
+        /// The commit to check out.
+        commit: CommitId,
+    },
+}
+
+/// Says what the source adds to its package's id. For `git_local` that is the commit at HEAD;
+/// changes to tracked files that aren't committed are an error that names them.
+pub fn identify(request: &SourceRequest) -> Result<SourceId, SourceError> {
+    match &request.source.spec {
+        SourceSpec::Git { commit, .. } => Ok(SourceId::Commit(commit.clone())),
+        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+            Ok(SourceId::DownloadedSha1(file.sha1.clone()))
+        }
+        SourceSpec::GitLocal { rel_path } => git_local::head(&request.package_dir, rel_path)
+            .map(SourceId::Commit)
+            .map_err(|problem| request.problem(problem)),
+    }
+}
+
+/// Brings the source into the cache unless it is there, and checks it. `id` is what [`identify`]
+/// gave: a `git_local` repository may have moved on since. A failure leaves nothing behind but
+/// `<file name>.corrupt`. Waits for another process that fetches into the same folder.
+pub fn fetch(
+    request: &SourceRequest,
+    id: &SourceId,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<Fetched, SourceError> {
+    let fetched = match (&request.source.spec, id) {
+        (SourceSpec::GitLocal { rel_path }, SourceId::Commit(commit)) => {
+            git_local::fetched(&request.package_dir, rel_path, commit)
+        }
+        (SourceSpec::GitLocal { rel_path }, SourceId::DownloadedSha1(_)) => {
+            git_local::head(&request.package_dir, rel_path)
+                .and_then(|commit| git_local::fetched(&request.package_dir, rel_path, &commit))
+        }
+        (SourceSpec::Git { url, commit, ref_origin }, _) => {
+            let wanted = git_mirror::Wanted { url, commit, ref_origin };
+            cache::with_folder(request, options, observer, || {
+                git_mirror::fetch(request, &wanted, options, observer)
+            })
+        }
+        (SourceSpec::Url(file), _) => cache::with_folder(request, options, observer, || {
+            let (path, file_name) = file::fetch(request, file, options, observer)?;
+            Ok(Fetched::File { path, file_name })
+        }),
+        (SourceSpec::UrlExtract(file), _) => file::check_archive_name(file).and_then(|()| {
+            cache::with_folder(request, options, observer, || {
+                let (path, file_name) = file::fetch(request, file, options, observer)?;
+                Ok(Fetched::Archive { path, file_name })
+            })
+        }),
+    };
+    fetched.map_err(|problem| request.problem(problem))
+}

@@ -1,1 +1,187 @@
-//! A packages directory and its upstreams, read into one checked tree.
+//! A packages directory and its upstreams, read into one checked [`PackageTree`] (SPEC §2, §8).
+//!
+//! ```text
+//! <packages>/<name>/[<variant>.]buildinfo.json    a package, one file per variant
+//! <packages>/<name>/{build,extra/,docker/,…}      what its build sees; docker/ also without a package
+//! <packages>/[<variant>.]treeinfo.json            a tree: which packages, in which variants
+//! <packages>/upstream.json                        a source whose packages/ adds what is not here
+//! <packages>/cache/, <packages>/.*                no packages
+//! ```
+//!
+//! Everything is read once. What is wrong with one package is kept beside its name and becomes an
+//! error only when something needs that package, so a broken package never stops another one's
+//! build; all that is wrong with what is needed is then shown together. Errors point at the place
+//! in the file that has to be changed.
+
+mod docker;
+mod error;
+mod place;
+mod read;
+mod resolve;
+mod upstream;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::package::{
+    BuildInfo, PackageName, Report, Requirement, TreeInfo, Variant, VariantError,
+};
+
+pub use docker::{DOCKER_FOLDER_IMAGES, DockerFolder, DockerFolderTag};
+pub use error::TreeError;
+pub use resolve::{BuildSet, TreeSet};
+pub use upstream::{Upstream, UpstreamChain, read_upstream};
+
+/// A package in one of its variants, which is what a tree has one entry for.
+pub type PackageKey = Requirement;
+
+/// Reads a variant as it is typed on a command line: `default` and `<default>` name the default one.
+pub fn typed_variant(text: &str) -> Result<Variant, VariantError> {
+    if ["default", "<default>"].contains(&text) { Ok(Variant::DEFAULT) } else { text.parse() }
+}
+
+/// All packages of a packages directory and its upstreams, and the trees that it describes.
+#[derive(Debug, Clone)]
+pub struct PackageTree {
+    root: PathBuf,
+    folders: BTreeMap<PackageName, Folder>,
+    /// Folders that can't be packages because of their names, but look like them.
+    misnamed_folders: Vec<Report>,
+    trees: BTreeMap<Variant, Result<TreeFile, Report>>,
+    misnamed_trees: Vec<Report>,
+    docker_folders: BTreeMap<PackageName, PathBuf>,
+}
+
+/// A package in one variant, checked.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// Name and variant.
+    pub key: PackageKey,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What its `buildinfo.json` says.
+    pub info: BuildInfo,
+    /// Whether it has an `extra` beside its `buildinfo.json`.
+    pub has_extra: bool,
+    /// What is odd about it, but let through.
+    pub warnings: Vec<Report>,
+    text: String,
+}
+
+impl Package {
+    /// Its `[<variant>.]buildinfo.json`.
+    pub fn info_path(&self) -> PathBuf {
+        self.folder.join(self.key.variant.file("buildinfo.json"))
+    }
+
+    /// Its build script: a regular file, which lies in the package's folder.
+    pub fn build_script(&self) -> PathBuf {
+        self.folder.join(&self.info.build_script)
+    }
+
+    /// Its `extra`, if there is one.
+    pub fn extra(&self) -> Option<PathBuf> {
+        self.has_extra.then(|| self.folder.join("extra"))
+    }
+}
+
+/// A folder that is a package: its variants, each read or wrong in its own way.
+#[derive(Debug, Clone)]
+struct Folder {
+    path: PathBuf,
+    /// What is wrong with the folder itself, so with all variants.
+    problems: Vec<Report>,
+    variants: BTreeMap<Variant, Result<Package, Report>>,
+}
+
+/// A `treeinfo.json` that was read.
+#[derive(Debug, Clone)]
+struct TreeFile {
+    path: PathBuf,
+    text: String,
+    info: TreeInfo,
+}
+
+/// What there is under a name and variant.
+#[derive(Debug)]
+enum Lookup<'a> {
+    Found(&'a Package),
+    Broken(Vec<&'a Report>),
+    NoVariant(Vec<&'a Variant>),
+    Absent,
+}
+
+impl PackageTree {
+    /// The packages directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The package that a folder of the packages directory is.
+    pub fn name_of_folder(&self, folder: &Path) -> Result<PackageName, TreeError> {
+        let name = folder.file_name();
+        let parsed = name.and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        if let Some(parsed) = parsed.filter(|name| self.folders.contains_key(name)) {
+            return Ok(parsed);
+        }
+        match self.misnamed_folders.iter().find(|report| report.path().file_name() == name) {
+            Some(report) => Err(TreeError::Problems(vec![report.clone()])),
+            None => Err(TreeError::NotAPackage(folder.to_owned())),
+        }
+    }
+
+    /// A package, if it is there and nothing is wrong with it.
+    pub fn package(&self, key: &PackageKey) -> Option<&Package> {
+        match self.lookup(key) {
+            Lookup::Found(package) => Some(package),
+            Lookup::Broken(_) | Lookup::NoVariant(_) | Lookup::Absent => None,
+        }
+    }
+
+    /// The names of all packages, broken ones too.
+    pub fn names(&self) -> impl Iterator<Item = &PackageName> {
+        self.folders.keys()
+    }
+
+    /// A tree of default variants that lie in no folder, each with its `buildinfo.json`.
+    #[cfg(test)]
+    pub(crate) fn in_memory(packages: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut folders = BTreeMap::new();
+        for (name, text) in packages {
+            let key = PackageKey { name: name.parse().unwrap(), variant: Variant::DEFAULT };
+            let info = BuildInfo::parse(&text, &key.name, &key.variant).unwrap();
+            let (folder, warnings) = (PathBuf::new(), Vec::new());
+            let package =
+                Package { key: key.clone(), folder, info, has_extra: false, warnings, text };
+            let variants = BTreeMap::from([(Variant::DEFAULT, Ok(package))]);
+            let folder = Folder { path: PathBuf::new(), problems: Vec::new(), variants };
+            folders.insert(key.name, folder);
+        }
+        let info = TreeInfo::default();
+        let file = TreeFile { path: PathBuf::new(), text: String::new(), info };
+        Self {
+            root: PathBuf::new(),
+            folders,
+            misnamed_folders: Vec::new(),
+            trees: BTreeMap::from([(Variant::DEFAULT, Ok(file))]),
+            misnamed_trees: Vec::new(),
+            docker_folders: BTreeMap::new(),
+        }
+    }
+
+    fn lookup(&self, key: &PackageKey) -> Lookup<'_> {
+        let Some(folder) = self.folders.get(&key.name) else { return Lookup::Absent };
+        if !folder.problems.is_empty() {
+            return Lookup::Broken(folder.problems.iter().collect());
+        }
+        match folder.variants.get(&key.variant) {
+            None => Lookup::NoVariant(folder.variants.keys().collect()),
+            Some(Err(report)) => Lookup::Broken(vec![report]),
+            Some(Ok(package)) => Lookup::Found(package),
+        }
+    }
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The real executable, driven as a user would: one file per subject.
+
+#![allow(dead_code, reason = "shared by all subjects")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
+
+mod build;
+mod support;

@@ -1,0 +1,330 @@
+//! The one place that writes what archives contain: below one open folder, never out of it.
+//!
+//! An entry is always created, never opened: what is at its place already is an error, or is
+//! removed first. Nobody else writes to the destination meanwhile. The umask has no say.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstatat, futimens,
+    mknodat, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
+use xattr::FileExt as _;
+
+use super::error::{ReadError, UnpackError};
+use super::folders::{Folder, Folders, Owner, Rules, fail, make, owner_error, permissions};
+use super::limits::Limits;
+use super::path::EntryPath;
+use super::pax::Attribute;
+
+/// The attribute by which overlayfs, mounted with `userxattr`, knows a folder that hides what is
+/// below it.
+const OPAQUE: &str = "user.overlay.opaque";
+
+/// What an entry gets beside its content.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finish<'a> {
+    pub(super) mode: u32,
+    pub(super) mtime: i64,
+    /// Left as it is if nothing.
+    pub(super) owner: Option<Owner>,
+    pub(super) attributes: &'a [Attribute],
+}
+
+impl Finish<'_> {
+    fn folder(&self) -> Folder {
+        Folder { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
+    }
+}
+
+/// A folder that is being filled.
+#[derive(Debug)]
+pub(super) struct Destination {
+    folders: Folders,
+    buffer: Vec<u8>,
+    /// How many extended attributes the filesystem or a missing privilege didn't let be set.
+    pub(super) attributes_lost: u64,
+}
+
+/// The folder that an entry goes into, and its name there.
+type Place<'p> = (Rc<OwnedFd>, &'p OsStr);
+
+impl Destination {
+    /// Opens the folder to be filled, making it if it is missing.
+    pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
+        let folders = Folders::open(folder, rules, limits)?;
+        Ok(Self { folders, buffer: vec![0; 256 * 1024], attributes_lost: 0 })
+    }
+
+    /// See [`Folders::can_be_root_s`].
+    pub(super) fn can_be_root_s(&self) -> Result<bool, UnpackError> {
+        self.folders.can_be_root_s()
+    }
+
+    pub(super) fn directory(
+        &mut self,
+        path: &EntryPath,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        if let Some((above, name)) = self.folders.place(path, &with.folder())? {
+            match make(&above, name) {
+                Err(Errno::EEXIST) => self.directory_again(path, &(above, name), with)?,
+                other => other.map_err(fail(path, "making the folder"))?,
+            }
+        }
+        if !with.attributes.is_empty() {
+            let directory = self.folders.open_made(path).map_err(fail(path, "opening it"))?;
+            self.set_attributes(&File::from(directory), path, with.attributes)?;
+        }
+        self.folders.describe(path, with.folder());
+        Ok(())
+    }
+
+    /// A folder where there is something: another entry's folder stays as it is.
+    fn directory_again(
+        &mut self,
+        path: &EntryPath,
+        (above, name): &Place<'_>,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        let there = stat(above, name).map_err(fail(path, "looking at it"))?;
+        if kind(&there) == SFlag::S_IFDIR {
+            return Ok(());
+        }
+        if self.folders.rules == Rules::Strict {
+            return Err(ReadError::Duplicate(path.clone()).into());
+        }
+        self.folders.clear(path, above)?;
+        make(above, name).map_err(fail(path, "making the folder"))?;
+        // A layer that first deletes what was there, and then makes a folder in its place.
+        let is_whiteout = kind(&there) == SFlag::S_IFCHR && there.st_rdev == 0;
+        if is_whiteout { self.opaque(path, with) } else { Ok(()) }
+    }
+
+    /// A file with all that the reader gives, which must be `size` bytes.
+    pub(super) fn file(
+        &mut self,
+        path: &EntryPath,
+        size: u64,
+        content: impl Read,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        let place = self.place(path, with, "a file")?;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let file = self.create(path, &place, |above, name| openat(above, name, flags, mode))?;
+        let mut file = File::from(file);
+        self.fill(path, size, content, &mut file)?;
+        // A change of owner clears capabilities and the setuid bit, so it comes first.
+        if let Some((uid, gid)) = with.owner {
+            fchown(&file, Some(uid.into()), Some(gid.into()))
+                .map_err(|error| owner_error(path, (uid, gid), error))?;
+        }
+        self.set_attributes(&file, path, with.attributes)?;
+        fchmod(&file, permissions(with.mode)).map_err(fail(path, "setting its mode"))?;
+        let mtime = TimeSpec::new(with.mtime, 0);
+        futimens(&file, &mtime, &mtime).map_err(fail(path, "setting its time"))
+    }
+
+    fn fill(
+        &mut self,
+        path: &EntryPath,
+        size: u64,
+        mut content: impl Read,
+        file: &mut File,
+    ) -> Result<(), UnpackError> {
+        let other_size = || ReadError::OtherSize { path: path.clone(), size };
+        let mut left = size;
+        loop {
+            let count = match content.read(&mut self.buffer) {
+                Ok(0) if left == 0 => return Ok(()),
+                Ok(0) => return Err(other_size().into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(ReadError::stream(error).into()),
+            };
+            left = left.checked_sub(count as u64).ok_or_else(other_size)?;
+            file.write_all(&self.buffer[..count]).map_err(|source| {
+                let action = "writing it";
+                UnpackError::Write { path: path.clone(), action, source }
+            })?;
+        }
+    }
+
+    pub(super) fn symlink(
+        &mut self,
+        path: &EntryPath,
+        target: &[u8],
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        let place = self.place(path, with, "a symlink")?;
+        let target = OsStr::from_bytes(target);
+        self.create(path, &place, |above, name| symlinkat(target, above, name))?;
+        finish_by_name(path, &place, with, None)
+    }
+
+    pub(super) fn fifo(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+        let place = self.place(path, with, "a FIFO")?;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        self.create(path, &place, |above, name| mkfifoat(above, name, mode))?;
+        finish_by_name(path, &place, with, Some(permissions(with.mode)))
+    }
+
+    /// Another name for what an earlier entry made.
+    pub(super) fn hard_link(
+        &mut self,
+        path: &EntryPath,
+        target: &EntryPath,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        let refused = |problem| {
+            let (path, target) = (path.clone(), target.clone());
+            UnpackError::Read(ReadError::HardLink { path, target, problem })
+        };
+        let Some((from, target_name)) = target.split() else { return Err(refused("is the root")) };
+        if path == target {
+            return Err(refused("is itself"));
+        }
+        let missing = "is not among the entries before it";
+        let unfound = |error| match error {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => refused(missing),
+            error => fail(path, "looking for what it links to")(error),
+        };
+        let from = self.folders.find(from).map_err(unfound)?;
+        let target_name = OsStr::from_bytes(target_name);
+        let there = stat(&from, target_name).map_err(unfound)?;
+        if kind(&there) == SFlag::S_IFDIR {
+            return Err(refused("is a folder"));
+        }
+        let place = self.place(path, with, "a hard link")?;
+        self.create(path, &place, |above, name| {
+            linkat(&from, target_name, above, name, AtFlags::empty())
+        })
+    }
+
+    /// Hides what layers below have at a path: overlayfs takes a character device 0:0 for that.
+    pub(super) fn whiteout(
+        &mut self,
+        path: &EntryPath,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        let (above, name) = self.place(path, with, "a whiteout")?;
+        match stat(&above, name) {
+            // What the layer itself has there stays; of a folder, only the content below is hidden.
+            Ok(there) if kind(&there) == SFlag::S_IFDIR => self.opaque(path, with),
+            Ok(_) => Ok(()),
+            Err(Errno::ENOENT) => {
+                mknodat(&above, name, SFlag::S_IFCHR, Mode::empty(), 0).map_err(|error| {
+                    UnpackError::Whiteout { path: path.clone(), source: error.into() }
+                })
+            }
+            Err(error) => Err(fail(path, "looking at it")(error)),
+        }
+    }
+
+    /// Hides all that layers below have in a folder.
+    pub(super) fn opaque(
+        &mut self,
+        path: &EntryPath,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        drop(self.folders.ensure(path.as_bytes(), path, &with.folder())?);
+        let directory = self.folders.open_made(path).map_err(fail(path, "opening it"))?;
+        File::from(directory)
+            .set_xattr(OPAQUE, b"y")
+            .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
+    }
+
+    /// See [`Folders::finish`].
+    pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
+        self.folders.finish()
+    }
+
+    /// The place of an entry that can't be the root.
+    fn place<'p>(
+        &mut self,
+        path: &'p EntryPath,
+        with: &Finish<'_>,
+        kind: &'static str,
+    ) -> Result<Place<'p>, UnpackError> {
+        let place = self.folders.place(path, &with.folder())?;
+        place.ok_or_else(|| ReadError::Kind { path: path.clone(), kind }.into())
+    }
+
+    /// Makes an entry; what is in its place is an error, or is removed.
+    fn create<T>(
+        &mut self,
+        path: &EntryPath,
+        (above, name): &Place<'_>,
+        make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<T>,
+    ) -> Result<T, UnpackError> {
+        match make(above, name) {
+            Err(Errno::EEXIST) if self.folders.rules == Rules::Layer => {
+                self.folders.clear(path, above)?;
+                make(above, name).map_err(fail(path, "making it"))
+            }
+            Err(Errno::EEXIST) => Err(ReadError::Duplicate(path.clone()).into()),
+            other => other.map_err(fail(path, "making it")),
+        }
+    }
+
+    fn set_attributes(
+        &mut self,
+        file: &File,
+        path: &EntryPath,
+        attributes: &[Attribute],
+    ) -> Result<(), UnpackError> {
+        for (name, value) in attributes {
+            match file.set_xattr(OsStr::from_bytes(name), value) {
+                Ok(()) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP)) => {
+                    self.attributes_lost += 1;
+                }
+                Err(source) => {
+                    let action = "setting an extended attribute";
+                    return Err(UnpackError::Write { path: path.clone(), action, source });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn finish_by_name(
+    path: &EntryPath,
+    (above, name): &Place<'_>,
+    with: &Finish<'_>,
+    mode: Option<Mode>,
+) -> Result<(), UnpackError> {
+    if let Some((uid, gid)) = with.owner {
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        fchownat(above, *name, Some(uid.into()), Some(gid.into()), flags)
+            .map_err(|error| owner_error(path, (uid, gid), error))?;
+    }
+    if let Some(mode) = mode {
+        // It was made just now under a name that was free: there is no symlink to follow.
+        fchmodat(above, *name, mode, FchmodatFlags::FollowSymlink)
+            .map_err(fail(path, "setting its mode"))?;
+    }
+    let mtime = TimeSpec::new(with.mtime, 0);
+    utimensat(above, *name, &mtime, &mtime, UtimensatFlags::NoFollowSymlink)
+        .map_err(fail(path, "setting its time"))
+}
+
+fn stat(above: impl AsFd, name: &OsStr) -> nix::Result<FileStat> {
+    fstatat(above, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}

@@ -1,0 +1,225 @@
+//! What can go wrong, in the terms of whoever gave the archive or the folder.
+
+use std::io;
+
+use super::limits::LimitExceeded;
+use super::path::{EntryPath, NameProblem, readable};
+
+/// A folder can't become an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// Something in the folder can't be read; the source names it.
+    #[error("the folder can't be packed, as something in it can't be read")]
+    Input(#[source] io::Error),
+    /// The archive can't be written.
+    #[error("the archive can't be written")]
+    Output(#[source] io::Error),
+    /// There are sockets or devices in the folder.
+    #[error("an archive can't hold {}", listed(.0))]
+    Special(Vec<(EntryPath, &'static str)>),
+    /// A file is no longer what it was when the folder was read.
+    #[error("{path} changed while it was being packed: it had {size} bytes when packing began")]
+    Changed {
+        /// The file.
+        path: EntryPath,
+        /// Its size in bytes when the folder was read.
+        size: u64,
+    },
+}
+
+fn listed(special: &[(EntryPath, &'static str)]) -> String {
+    const SHOWN: usize = 10;
+    let mut shown: Vec<String> =
+        special.iter().take(SHOWN).map(|(path, kind)| format!("{path} ({kind})")).collect();
+    if special.len() > SHOWN {
+        shown.push(format!("{} more", special.len() - SHOWN));
+    }
+    shown.join(", ")
+}
+
+/// An archive isn't what it should be, whether or not it is being unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The stream ends too early, fails its checksums, or can't be read.
+    #[error("the archive can't be read to its end; it is cut off or damaged")]
+    Stream(#[source] io::Error),
+    /// The tar structure is damaged, or uses what isn't supported.
+    #[error("the archive is damaged at byte {offset} (after decompression): {problem}")]
+    Damaged {
+        /// Where, in bytes of the decompressed stream.
+        offset: u64,
+        /// What is wrong there.
+        problem: &'static str,
+    },
+    /// The archive unpacks to more than it may.
+    #[error("the archive is refused: {0}, which is the limit")]
+    Limit(LimitExceeded),
+    /// A name that can't be an entry's.
+    #[error("the archive is refused: an entry is called {:?}, but {problem}", readable(.name))]
+    Name {
+        /// The name as the archive has it.
+        name: Vec<u8>,
+        /// What is wrong with it.
+        problem: NameProblem,
+    },
+    /// An entry of a kind that has no place in such an archive.
+    #[error("the archive is refused: {path} is {kind}")]
+    Kind {
+        /// The entry.
+        path: EntryPath,
+        /// Its kind, with its article.
+        kind: &'static str,
+    },
+    /// Two entries at one path.
+    #[error("the archive is refused: it has two entries at {0}")]
+    Duplicate(EntryPath),
+    /// An entry below something that isn't a folder.
+    #[error("the archive is refused: {path} lies below {above}, which is no folder")]
+    Below {
+        /// The entry.
+        path: EntryPath,
+        /// What isn't a folder.
+        above: EntryPath,
+    },
+    /// A hard link to something else than an earlier file of the archive.
+    #[error("the archive is refused: {path} is a hard link to {target}, which {problem}")]
+    HardLink {
+        /// The link.
+        path: EntryPath,
+        /// What it links to.
+        target: EntryPath,
+        /// What is wrong with that.
+        problem: &'static str,
+    },
+    /// A file whose content is longer or shorter than its header says.
+    #[error("the archive is damaged: {path} should have {size} bytes, but hasn't")]
+    OtherSize {
+        /// The file.
+        path: EntryPath,
+        /// How many bytes its header says.
+        size: u64,
+    },
+    /// One of the documents that are read into memory is too large.
+    #[error("the archive is refused: {path} has {size} bytes, more than {limit}")]
+    Document {
+        /// The document.
+        path: EntryPath,
+        /// Its size in bytes.
+        size: u64,
+        /// How many bytes it may have.
+        limit: u64,
+    },
+}
+
+impl ReadError {
+    /// An error of a reader, which may stand for a limit.
+    pub(super) fn stream(error: io::Error) -> Self {
+        let limit = error.get_ref().and_then(|inner| inner.downcast_ref::<LimitExceeded>());
+        match limit {
+            Some(limit) => Self::Limit(*limit),
+            None => Self::Stream(error),
+        }
+    }
+
+    pub(super) fn name(name: &[u8], problem: NameProblem) -> Self {
+        Self::Name { name: name.to_vec(), problem }
+    }
+}
+
+/// An archive can't be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The archive isn't what it should be.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something can't be written.
+    #[error("{path} can't be unpacked: {action} failed")]
+    Write {
+        /// The entry.
+        path: EntryPath,
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The entry's folder is a symlink that leads nowhere, or no folder.
+    #[error("the archive is refused: {path} would be written through something that is no folder")]
+    ThroughSymlink {
+        /// The entry.
+        path: EntryPath,
+    },
+    /// The entry would replace a folder that has something in it.
+    #[error("the archive is refused: {path} would replace a folder that the archive has filled")]
+    ReplacesFolder {
+        /// The entry.
+        path: EntryPath,
+    },
+    /// The entry's owner doesn't exist in this user namespace.
+    #[error("{path} belongs to {uid}:{gid}, which the id mapping doesn't have")]
+    OwnerNotMapped {
+        /// The entry.
+        path: EntryPath,
+        /// Its owner.
+        uid: u64,
+        /// Its group.
+        gid: u64,
+    },
+    /// The filesystem, or a filter, doesn't let whiteouts be made.
+    #[error(
+        "{path} can't be marked as deleted: making a character device 0:0 or setting the attribute user.overlay.opaque is not permitted here (the folder has to be on a filesystem that can carry an overlay's upper directory)"
+    )]
+    Whiteout {
+        /// What the layer deletes.
+        path: EntryPath,
+        /// Why that failed.
+        #[source]
+        source: io::Error,
+    },
+    /// An entry carries an attribute that overlayfs would take for its own.
+    #[error("the layer is refused: {path} has the attribute {name:?}, which is overlayfs's own")]
+    OverlayAttribute {
+        /// The entry.
+        path: EntryPath,
+        /// The attribute.
+        name: String,
+    },
+    /// The record of owners can't be written.
+    #[error("the owners of a layer's files can't be recorded")]
+    Record(#[source] io::Error),
+    /// The file's name doesn't say what archive it is.
+    #[error(
+        "{file_name:?} is no archive that can be unpacked: it should end in .tar, .tar.gz, .tgz, .tar.bz2, .tbz2, .tbz, .tar.xz, .txz, .tar.zst, .tzst or .zip"
+    )]
+    UnknownFormat {
+        /// The file's name.
+        file_name: String,
+    },
+    /// The file's content isn't what its name says.
+    #[error("{file_name:?} is {expected} by its name, but {found} by its content")]
+    OtherFormat {
+        /// The file's name.
+        file_name: String,
+        /// What the name says.
+        expected: &'static str,
+        /// What the content is.
+        found: &'static str,
+    },
+    /// The zip archive hasn't exactly one folder at its top.
+    #[error("{file_name:?} must have one folder at its top and nothing beside it, but {problem}")]
+    ZipTop {
+        /// The file's name.
+        file_name: String,
+        /// What it has.
+        problem: String,
+    },
+    /// The zip archive is damaged, encrypted, or compressed in a way that isn't supported.
+    #[error("{file_name:?} can't be read")]
+    Zip {
+        /// The file's name.
+        file_name: String,
+        /// What the reader says.
+        #[source]
+        source: zip::result::ZipError,
+    },
+}

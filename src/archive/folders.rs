@@ -1,0 +1,272 @@
+//! The folders of an archive being unpacked: found, made, and given their modes at the end.
+//!
+//! Every path is walked from the destination's own descriptor. Packages and sources have no
+//! business below a symlink, so a walk refuses it. In an image layer a folder may have become a
+//! symlink: the kernel resolves it as if the destination were the root (`RESOLVE_IN_ROOT`), as
+//! container engines do. (Only layers need `openat2`; hosts of packages may be older than that.)
+//!
+//! Folders are 0700 while they are being filled, whatever the umask; modes, owners and times are
+//! set at the end, deepest first.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, futimens, mkdirat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
+
+use super::error::{ReadError, UnpackError};
+use super::limits::{LimitExceeded, Limits};
+use super::path::EntryPath;
+
+/// An owner and a group.
+pub(super) type Owner = (u32, u32);
+
+/// What to make of symlinks among an entry's folders, and of something at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// Both are errors; a folder may come again.
+    Strict,
+    /// A symlink is resolved below the root; what is in place is replaced.
+    Layer,
+}
+
+/// What a folder gets once it is full.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Folder {
+    pub(super) mode: u32,
+    pub(super) mtime: i64,
+    /// Left as it is if nothing.
+    pub(super) owner: Option<Owner>,
+    /// No entry described it so far.
+    pub(super) implied: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Folders {
+    root: OwnedFd,
+    pub(super) rules: Rules,
+    /// The folder used last: most entries lie in the same one as their predecessor.
+    last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    made: BTreeMap<EntryPath, Folder>,
+    implied: u64,
+    limit: u64,
+}
+
+impl Folders {
+    /// Opens the destination, making it if it is missing.
+    pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
+        let action = "making the destination";
+        match mkdir(folder, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(fail(&EntryPath::root(), action)(error)),
+        }
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let root = openat(AT_FDCWD, folder, flags, Mode::empty());
+        let root = root.map_err(fail(&EntryPath::root(), action))?;
+        fchmod(&root, Mode::S_IRWXU).map_err(fail(&EntryPath::root(), action))?;
+        let limit = limits.max_entries;
+        Ok(Self { root, rules, last: None, made: BTreeMap::new(), implied: 0, limit })
+    }
+
+    /// Whether files can be given to uid 0 and gid 0: the root folder is, to find out. Where that
+    /// isn't permitted, everything belongs to the caller.
+    pub(super) fn can_be_root_s(&self) -> Result<bool, UnpackError> {
+        match fchown(&self.root, Some(Uid::from_raw(0)), Some(Gid::from_raw(0))) {
+            Ok(()) => Ok(true),
+            Err(Errno::EPERM) => Ok(false),
+            Err(error) => Err(fail(&EntryPath::root(), "giving it to root")(error)),
+        }
+    }
+
+    /// The folder that an entry goes into, made if need be, and the entry's name in it; nothing
+    /// for the root.
+    pub(super) fn place<'p>(
+        &mut self,
+        path: &'p EntryPath,
+        like: &Folder,
+    ) -> Result<Option<(Rc<OwnedFd>, &'p OsStr)>, UnpackError> {
+        let Some((above, name)) = path.split() else { return Ok(None) };
+        let name = OsStr::from_bytes(name);
+        if let Some((last, folder)) = &self.last
+            && last == above
+        {
+            return Ok(Some((Rc::clone(folder), name)));
+        }
+        let folder = Rc::new(self.ensure(above, path, like)?);
+        self.last = Some((above.to_vec(), Rc::clone(&folder)));
+        Ok(Some((folder, name)))
+    }
+
+    /// Opens a folder on the way to an entry, making it and those above if they are missing.
+    pub(super) fn ensure(
+        &mut self,
+        above: &[u8],
+        path: &EntryPath,
+        like: &Folder,
+    ) -> Result<OwnedFd, UnpackError> {
+        match self.walk(above, OFlag::O_PATH, true) {
+            Err(Errno::ENOENT) => {}
+            other => return other.map_err(|error| walk_error(path, error)),
+        }
+        let mut folder = self.walk(b"", OFlag::O_PATH, true).map_err(fail(path, "opening it"))?;
+        let ends = (0..=above.len()).filter(|at| matches!(above.get(*at), Some(b'/') | None));
+        let mut start = 0;
+        for end in ends {
+            let (prefix, part) = (&above[..end], OsStr::from_bytes(&above[start..end]));
+            start = end + 1;
+            folder = match self.walk(prefix, OFlag::O_PATH, true) {
+                Err(Errno::ENOENT) => {
+                    self.imply(prefix, like)?;
+                    match make(&folder, part) {
+                        // A symlink that leads nowhere.
+                        Err(Errno::EEXIST) => return Err(walk_error(path, Errno::ENOTDIR)),
+                        other => other.map_err(fail(path, "making its folder"))?,
+                    }
+                    self.walk(prefix, OFlag::O_PATH, true)
+                }
+                other => other,
+            }
+            .map_err(|error| walk_error(path, error))?;
+        }
+        Ok(folder)
+    }
+
+    fn imply(&mut self, prefix: &[u8], like: &Folder) -> Result<(), UnpackError> {
+        let folder = Folder {
+            mode: 0o755,
+            mtime: like.mtime,
+            owner: like.owner.map(|_| (0, 0)),
+            implied: true,
+        };
+        self.made.insert(EntryPath::trusted(prefix), folder);
+        self.implied += 1;
+        if self.implied > self.limit {
+            return Err(ReadError::Limit(LimitExceeded::Entries(self.limit)).into());
+        }
+        Ok(())
+    }
+
+    /// Notes what a folder gets at the end.
+    pub(super) fn describe(&mut self, path: &EntryPath, folder: Folder) {
+        self.made.insert(path.clone(), folder);
+    }
+
+    /// Opens a folder that exists, to change its attributes.
+    pub(super) fn open_made(&self, path: &EntryPath) -> nix::Result<OwnedFd> {
+        self.walk(path.as_bytes(), OFlag::O_RDONLY, false)
+    }
+
+    /// Opens a folder that exists, to find something in it.
+    pub(super) fn find(&self, path: &[u8]) -> nix::Result<OwnedFd> {
+        self.walk(path, OFlag::O_PATH, true)
+    }
+
+    /// Removes what is at a path, whether or not it is an empty folder.
+    pub(super) fn clear(&mut self, path: &EntryPath, above: impl AsFd) -> Result<(), UnpackError> {
+        let Some((_, name)) = path.split() else { return Ok(()) };
+        let name = OsStr::from_bytes(name);
+        self.last = None;
+        match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EISDIR) => {}
+            other => return other.map_err(fail(path, "replacing what is there")),
+        }
+        self.made.remove(path);
+        match unlinkat(&above, name, UnlinkatFlags::RemoveDir) {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
+                Err(UnpackError::ReplacesFolder { path: path.clone() })
+            }
+            other => other.map_err(fail(path, "replacing what is there")),
+        }
+    }
+
+    /// Sets what the folders get now that they are full; gives those that no entry described.
+    pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
+        for (path, folder) in self.made.iter().rev() {
+            let opened = match self.open_made(path) {
+                Ok(opened) => opened,
+                // Something took the folder's place, or the place of a symlink on the way to it.
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
+                    if self.rules == Rules::Layer =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(fail(path, "opening it")(error)),
+            };
+            if let Some((uid, gid)) = folder.owner {
+                fchown(&opened, Some(uid.into()), Some(gid.into()))
+                    .map_err(|error| owner_error(path, (uid, gid), error))?;
+            }
+            fchmod(&opened, permissions(folder.mode)).map_err(fail(path, "setting its mode"))?;
+            let mtime = TimeSpec::new(folder.mtime, 0);
+            futimens(&opened, &mtime, &mtime).map_err(fail(path, "setting its time"))?;
+        }
+        let implied = self.made.into_iter().filter(|(_, folder)| folder.implied);
+        Ok(implied.map(|(path, _)| path).collect())
+    }
+
+    /// Opens a folder. Under the strict rules no part of the path may be a symlink; under those of
+    /// layers its last part may be one if `follow` says so.
+    fn walk(&self, path: &[u8], how: OFlag, follow: bool) -> nix::Result<OwnedFd> {
+        let mut how = how | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        if path.is_empty() {
+            return openat(&self.root, c".", how, Mode::empty());
+        }
+        if self.rules == Rules::Layer {
+            if !follow {
+                how |= OFlag::O_NOFOLLOW;
+            }
+            let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+            let how = OpenHow::new().flags(how).resolve(resolve);
+            return openat2(&self.root, OsStr::from_bytes(path), how);
+        }
+        let mut parts = path.split(|byte| *byte == b'/').peekable();
+        let mut folder: Option<OwnedFd> = None;
+        while let Some(part) = parts.next() {
+            let from = folder.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            let last = parts.peek().is_none();
+            let how = if last { how } else { OFlag::O_PATH | OFlag::O_DIRECTORY };
+            let how = how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            folder = Some(openat(from, OsStr::from_bytes(part), how, Mode::empty())?);
+        }
+        folder.ok_or(Errno::ENOENT)
+    }
+}
+
+/// Makes a folder that its owner can fill, whatever the umask takes away and whatever a setgid
+/// folder above hands down.
+pub(super) fn make(above: impl AsFd, name: &OsStr) -> nix::Result<()> {
+    mkdirat(&above, name, Mode::S_IRWXU)?;
+    fchmodat(&above, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)
+}
+
+pub(super) fn permissions(mode: u32) -> Mode {
+    Mode::from_bits_truncate(mode & 0o7777)
+}
+
+/// What a failed call at an entry is.
+pub(super) fn fail(path: &EntryPath, action: &'static str) -> impl FnOnce(Errno) -> UnpackError {
+    move |error| UnpackError::Write { path: path.clone(), action, source: error.into() }
+}
+
+pub(super) fn owner_error(path: &EntryPath, (uid, gid): Owner, error: Errno) -> UnpackError {
+    match error {
+        Errno::EINVAL => {
+            UnpackError::OwnerNotMapped { path: path.clone(), uid: uid.into(), gid: gid.into() }
+        }
+        error => fail(path, "changing its owner")(error),
+    }
+}
+
+fn walk_error(path: &EntryPath, error: Errno) -> UnpackError {
+    match error {
+        Errno::ENOTDIR | Errno::ELOOP => UnpackError::ThroughSymlink { path: path.clone() },
+        error => fail(path, "opening its folder")(error),
+    }
+}

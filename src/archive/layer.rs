@@ -1,0 +1,243 @@
+//! Unpacks an image layer into the form that overlayfs takes as a layer, mounted with `userxattr`.
+//!
+//! - A whiteout `.wh.NAME` becomes a character device 0:0 called `NAME`; `.wh..wh..opq` becomes the
+//!   attribute `user.overlay.opaque` of its folder. Other names in `.wh..wh.` are AUFS's, and are
+//!   ignored. What a layer deletes, it deletes from the layers below, never from itself.
+//! - A later entry replaces an earlier one at its path, but for a folder that has been filled.
+//! - Symlinks that the layer itself has made are resolved below its root. Those of layers below
+//!   aren't seen: a layer is unpacked on its own.
+//! - Devices aren't made, as no user namespace lets them be; containers get a `/dev` of their own.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::destination::{Destination, Finish};
+use super::error::{ReadError, UnpackError};
+use super::folders::{Owner, Rules};
+use super::limits::Limits;
+use super::path::{EntryPath, NameProblem};
+use super::pax::{Attribute, CAPABILITY};
+use super::read::symlink_target;
+use super::tar_read::{Member, MemberKind, TarReader};
+
+const WHITEOUT: &[u8] = b".wh.";
+const AUFS: &[u8] = b".wh..wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// How many of the devices that were left out are named.
+const NAMED_DEVICES: usize = 64;
+
+/// How to unpack a layer.
+#[derive(Debug)]
+pub struct LayerOptions<'a> {
+    /// What the layer may unpack to.
+    pub limits: Limits,
+    /// Who gets the files.
+    pub owners: Owners<'a>,
+}
+
+/// Who gets a layer's files.
+pub enum Owners<'a> {
+    /// Whom the layer says. An id that the user namespace doesn't have is an error.
+    Mapped,
+    /// The caller, in a user namespace with one id. For each entry that belongs to another than
+    /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL after it.
+    Single(&'a mut dyn Write),
+}
+
+impl std::fmt::Debug for Owners<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mapped => "Mapped",
+            Self::Single(_) => "Single",
+        })
+    }
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LayerSummary {
+    /// How many entries the layer has.
+    pub entries: u64,
+    /// How many bytes its files have together; hard links count once.
+    pub file_bytes: u64,
+    /// How many whiteouts it has, opaque folders included.
+    pub whiteouts: u64,
+    /// How many devices were left out.
+    pub devices: u64,
+    /// The first 64 of them.
+    pub device_paths: Vec<EntryPath>,
+    /// How many extended attributes are of a kind that isn't kept.
+    pub attributes_dropped: u64,
+    /// How many extended attributes could not be set here.
+    pub attributes_lost: u64,
+    /// The folders that no entry describes, 0755 here: if a layer below has one, its mode and owner
+    /// would have to be copied from there.
+    pub implied_folders: Vec<EntryPath>,
+}
+
+/// Unpacks the tar of a layer, already decompressed, into a folder, which is made if it is missing
+/// and must else be empty. The reader is read to its end, so that a digest over it is complete.
+/// On an error the folder holds a part of the layer, and is the caller's to remove.
+pub fn unpack_layer(
+    layer: impl Read,
+    folder: &Path,
+    options: LayerOptions<'_>,
+) -> Result<LayerSummary, UnpackError> {
+    let LayerOptions { limits, owners } = options;
+    let mut tar = TarReader::new(layer, &limits);
+    let destination = Destination::open(folder, Rules::Layer, &limits)?;
+    let mut unpacking = Unpacking { destination, owners, summary: LayerSummary::default() };
+    let owner = matches!(unpacking.owners, Owners::Mapped).then_some((0, 0));
+    let root = Finish { mode: 0o755, mtime: 0, owner, attributes: &[] };
+    unpacking.destination.directory(&EntryPath::root(), &root)?;
+    while let Some(member) = tar.next_member()? {
+        unpacking.member(member, &mut tar)?;
+    }
+    tar.finish()?;
+    unpacking.summary.attributes_lost = unpacking.destination.attributes_lost;
+    unpacking.summary.implied_folders = unpacking.destination.finish()?;
+    Ok(unpacking.summary)
+}
+
+struct Unpacking<'a> {
+    destination: Destination,
+    owners: Owners<'a>,
+    summary: LayerSummary,
+}
+
+/// What the name of an entry means.
+enum Meaning {
+    Entry(EntryPath),
+    Whiteout(EntryPath),
+    Opaque(EntryPath),
+    Ignored,
+}
+
+impl Unpacking<'_> {
+    fn member(&mut self, member: Member, content: impl Read) -> Result<(), UnpackError> {
+        self.summary.entries += 1;
+        let meaning = meaning(&member.name)?;
+        let path = match &meaning {
+            Meaning::Entry(path) | Meaning::Whiteout(path) | Meaning::Opaque(path) => path,
+            Meaning::Ignored => return Ok(()),
+        };
+        let attributes = match meaning {
+            Meaning::Entry(_) => self.kept(path, member.kind, member.attributes)?,
+            _ => Vec::new(),
+        };
+        let owner = match self.owners {
+            Owners::Mapped => Some(mapped(path, member.uid, member.gid)?),
+            Owners::Single(_) => None,
+        };
+        let (mode, mtime) = (member.mode, member.mtime);
+        let with = Finish { mode, mtime, owner, attributes: &attributes };
+        match &meaning {
+            Meaning::Whiteout(path) => {
+                self.summary.whiteouts += 1;
+                return self.destination.whiteout(path, &with);
+            }
+            Meaning::Opaque(path) => {
+                self.summary.whiteouts += 1;
+                return self.destination.opaque(path, &with);
+            }
+            Meaning::Entry(_) | Meaning::Ignored => {}
+        }
+        match member.kind {
+            MemberKind::Directory => self.destination.directory(path, &with)?,
+            MemberKind::File => {
+                self.destination.file(path, member.size, content, &with)?;
+                self.summary.file_bytes += member.size;
+            }
+            MemberKind::Symlink => {
+                self.destination.symlink(path, &symlink_target(member.link)?, &with)?;
+            }
+            MemberKind::Fifo => self.destination.fifo(path, &with)?,
+            MemberKind::HardLink => {
+                // What is linked to has its owner already.
+                return self.destination.hard_link(path, &cleaned(&member.link)?, &with);
+            }
+            MemberKind::CharacterDevice | MemberKind::BlockDevice => {
+                self.summary.devices += 1;
+                if self.summary.device_paths.len() < NAMED_DEVICES {
+                    self.summary.device_paths.push(path.clone());
+                }
+                return Ok(());
+            }
+        }
+        match &mut self.owners {
+            Owners::Single(record) if (member.uid, member.gid) != (0, 0) => {
+                write!(record, "{} {} {mode:04o} ", member.uid, member.gid)
+                    .and_then(|()| record.write_all(path.as_bytes()))
+                    .and_then(|()| record.write_all(b"\0"))
+                    .map_err(UnpackError::Record)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The attributes that are kept: a user's own, and capabilities.
+    fn kept(
+        &mut self,
+        path: &EntryPath,
+        kind: MemberKind,
+        attributes: Vec<Attribute>,
+    ) -> Result<Vec<Attribute>, UnpackError> {
+        let count = attributes.len();
+        let mut kept = Vec::new();
+        for (name, value) in attributes {
+            if name.starts_with(b"user.overlay.") {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                return Err(UnpackError::OverlayAttribute { path: path.clone(), name });
+            }
+            let fits = match kind {
+                MemberKind::File => name == CAPABILITY || name.starts_with(b"user."),
+                MemberKind::Directory => name.starts_with(b"user."),
+                _ => false,
+            };
+            if fits && !name.contains(&0) {
+                kept.push((name, value));
+            }
+        }
+        self.summary.attributes_dropped += (count - kept.len()) as u64;
+        Ok(kept)
+    }
+}
+
+fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<Owner, UnpackError> {
+    // The highest number means "unchanged" to the kernel.
+    let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+    let missing = || UnpackError::OwnerNotMapped { path: path.clone(), uid, gid };
+    Ok((id(uid).ok_or_else(missing)?, id(gid).ok_or_else(missing)?))
+}
+
+/// A name below the layer's root; what would be absolute is meant from there.
+fn cleaned(name: &[u8]) -> Result<EntryPath, ReadError> {
+    let start = name.iter().position(|byte| *byte != b'/').unwrap_or(name.len());
+    let below = if start > 0 && start == name.len() { b"." } else { &name[start..] };
+    EntryPath::parse(below).map_err(|problem| ReadError::name(name, problem))
+}
+
+fn meaning(name: &[u8]) -> Result<Meaning, ReadError> {
+    let path = cleaned(name)?;
+    let Some((above, last)) = path.split() else { return Ok(Meaning::Entry(path)) };
+    let above = EntryPath::trusted(above);
+    if above.parts().any(|part| part.starts_with(AUFS)) {
+        return Ok(Meaning::Ignored);
+    }
+    let nothing = || ReadError::name(name, NameProblem::Whiteout);
+    if above.parts().any(|part| part.starts_with(WHITEOUT)) {
+        return Err(nothing());
+    }
+    if last == OPAQUE {
+        return Ok(Meaning::Opaque(above));
+    }
+    if last.starts_with(AUFS) {
+        return Ok(Meaning::Ignored);
+    }
+    match last.strip_prefix(WHITEOUT) {
+        None => Ok(Meaning::Entry(path)),
+        Some(b"" | b"." | b"..") => Err(nothing()),
+        Some(hidden) => Ok(Meaning::Whiteout(above.join(&EntryPath::trusted(hidden)))),
+    }
+}

@@ -1,0 +1,60 @@
+//! How much an archive may make of itself.
+
+use std::io::{self, Read};
+
+/// What an archive may unpack to. The defaults stop a bomb before it fills a disk; a caller that
+/// knows better raises them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Limits {
+    /// Bytes that come out of the decompressor, and bytes of holes in sparse files.
+    pub max_bytes: u64,
+    /// Entries, including the folders that only the names of others imply.
+    pub max_entries: u64,
+    /// Bytes of all names and link targets, which are what is held in memory.
+    pub max_name_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 30, max_entries: 4_000_000, max_name_bytes: 256 << 20 }
+    }
+}
+
+/// Which limit an archive went over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitExceeded {
+    /// See [`Limits::max_bytes`].
+    #[error("it unpacks to more than {0} bytes")]
+    Bytes(u64),
+    /// See [`Limits::max_entries`].
+    #[error("it has more than {0} entries")]
+    Entries(u64),
+    /// See [`Limits::max_name_bytes`].
+    #[error("its names have more than {0} bytes")]
+    NameBytes(u64),
+}
+
+/// A reader that fails once more came out of it than is allowed.
+#[derive(Debug)]
+pub(super) struct Metered<R> {
+    inner: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R> Metered<R> {
+    pub(super) fn new(inner: R, limits: &Limits) -> Self {
+        Self { inner, left: limits.max_bytes, limit: limits.max_bytes }
+    }
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        match self.left.checked_sub(count as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other(LimitExceeded::Bytes(self.limit))),
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,97 @@
+//! Which paths an archive has given so far, and whether the next one goes with them.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::limits::{LimitExceeded, Limits};
+use super::path::EntryPath;
+
+/// The paths seen so far. Only 128-bit keyed hashes are kept, so that a long name costs no more
+/// than a short one; that two paths share one is as unlikely as a broken digest.
+#[derive(Debug)]
+pub(super) struct Names {
+    seen: HashMap<u128, Seen>,
+    keys: [RandomState; 2],
+    limit: u64,
+}
+
+/// What was seen at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A folder that only the names of others imply.
+    Implied,
+    Directory,
+    File,
+    Other,
+}
+
+/// Why a path doesn't go with those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Conflict {
+    Duplicate,
+    Below(EntryPath),
+    Limit(LimitExceeded),
+}
+
+impl Names {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let keys = [RandomState::new(), RandomState::new()];
+        Self { seen: HashMap::new(), keys, limit: limits.max_entries }
+    }
+
+    fn key(&self, path: &[u8]) -> u128 {
+        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(path)));
+        high << 64 | low
+    }
+
+    /// What was seen at a path, if anything.
+    pub(super) fn get(&self, path: &EntryPath) -> Option<Seen> {
+        self.seen.get(&self.key(path.as_bytes())).copied()
+    }
+
+    /// Adds a path. A folder may come after what lies in it; with `merge` it may come twice.
+    pub(super) fn add(&mut self, path: &EntryPath, new: Seen, merge: bool) -> Result<(), Conflict> {
+        for ancestor in path.ancestors() {
+            match self.seen.get(&self.key(ancestor)) {
+                Some(Seen::Directory | Seen::Implied) => break,
+                Some(_) => return Err(Conflict::Below(EntryPath::trusted(ancestor))),
+                None => self.insert(ancestor, Seen::Implied)?,
+            }
+        }
+        match (self.get(path), new) {
+            (None, _) | (Some(Seen::Implied), Seen::Directory) => {}
+            (Some(Seen::Directory), Seen::Directory) if merge => {}
+            (Some(_), _) => return Err(Conflict::Duplicate),
+        }
+        self.insert(path.as_bytes(), new)
+    }
+
+    fn insert(&mut self, path: &[u8], what: Seen) -> Result<(), Conflict> {
+        self.seen.insert(self.key(path), what);
+        if self.seen.len() as u64 > self.limit {
+            return Err(Conflict::Limit(LimitExceeded::Entries(self.limit)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_do_not_go_together() {
+        let path = |name: &str| EntryPath::parse(name.as_bytes()).unwrap();
+        let mut names = Names::new(&Limits { max_entries: 8, ..Limits::default() });
+        assert_eq!(names.add(&path("a/b/c"), Seen::File, false), Ok(()));
+        assert_eq!(names.add(&path("a"), Seen::Directory, false), Ok(()));
+        assert_eq!(names.add(&path("a"), Seen::Directory, false), Err(Conflict::Duplicate));
+        assert_eq!(names.add(&path("a"), Seen::Directory, true), Ok(()));
+        assert_eq!(names.add(&path("a"), Seen::File, true), Err(Conflict::Duplicate));
+        assert_eq!(names.add(&path("a/b"), Seen::Other, true), Err(Conflict::Duplicate));
+        let below = names.add(&path("a/b/c/d/e"), Seen::File, false);
+        assert_eq!(below, Err(Conflict::Below(path("a/b/c"))));
+        let limit = names.add(&path("1/2/3/4/5/6/7"), Seen::File, false);
+        assert_eq!(limit, Err(Conflict::Limit(LimitExceeded::Entries(8))));
+    }
+}

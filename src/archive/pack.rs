@@ -1,0 +1,93 @@
+//! Packs a folder: the same tree gives the same bytes (SPEC §7).
+
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+use super::error::PackError;
+use super::scan::{Found, FoundKind, Inode, scan};
+use super::tar_write::TarWriter;
+use super::xz::XzWriter;
+
+/// How to pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackOptions {
+    /// The latest time that an entry may have, in seconds since 1970.
+    pub source_date_epoch: u64,
+    /// How many threads compress; the bytes don't depend on it.
+    pub threads: u32,
+}
+
+/// What was packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackSummary {
+    /// How many entries there are, the root included.
+    pub entries: u64,
+    /// How many bytes the tar has, before compression.
+    pub uncompressed_bytes: u64,
+}
+
+/// Writes a folder as tar: entries `./…` in byte order of their paths, of hard links the first as
+/// the file, sparse files whole. Symlinks aren't followed. Of extended attributes only file
+/// capabilities are kept. Sockets and devices are an error, and so is a file that changes meanwhile.
+pub fn pack_directory(
+    folder: &Path,
+    out: impl Write,
+    options: &PackOptions,
+) -> Result<PackSummary, PackError> {
+    let (found, _) = scan(folder)?;
+    let (_, summary) = write_all(folder, &found, out, options)?;
+    Ok(summary)
+}
+
+/// Writes a folder as a package: [`pack_directory`]'s tar, compressed by [`XzWriter`].
+pub fn pack_package(
+    folder: &Path,
+    out: impl Write,
+    options: &PackOptions,
+) -> Result<PackSummary, PackError> {
+    let (found, bytes) = scan(folder)?;
+    let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
+    let (out, summary) = write_all(folder, &found, out, options)?;
+    debug_assert_eq!(summary.uncompressed_bytes, bytes, "the dictionary depends on the size");
+    out.finish().and_then(|mut out| out.flush()).map_err(PackError::Output)?;
+    Ok(summary)
+}
+
+fn write_all<W: Write>(
+    folder: &Path,
+    found: &[Found],
+    out: W,
+    options: &PackOptions,
+) -> Result<(W, PackSummary), PackError> {
+    let mut tar = TarWriter::new(out, options.source_date_epoch);
+    for Found { path, kind, attributes } in found {
+        match kind {
+            FoundKind::Directory => tar.directory(path, attributes)?,
+            FoundKind::Symlink(target) => tar.symlink(path, target, attributes)?,
+            FoundKind::HardLink(file) => tar.hard_link(path, file, attributes)?,
+            FoundKind::Fifo => tar.fifo(path, attributes)?,
+            FoundKind::File { size, inode } => {
+                let changed = || PackError::Changed { path: path.clone(), size: *size };
+                let opened =
+                    open(&folder.join(path.as_path()), *inode).map_err(PackError::Input)?;
+                tar.file(path, *size, opened.ok_or_else(changed)?, attributes)?;
+            }
+        }
+    }
+    let (out, entries, uncompressed_bytes) = tar.finish()?;
+    Ok((out, PackSummary { entries, uncompressed_bytes }))
+}
+
+/// Opens the file that was found; nothing if there is another one by now.
+fn open(path: &Path, inode: Inode) -> io::Result<Option<fs_err::File>> {
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        // A FIFO that took the file's place must not block.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    Ok((metadata.is_file() && (metadata.dev(), metadata.ino()) == inode).then_some(file))
+}

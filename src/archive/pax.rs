@@ -1,0 +1,145 @@
+//! Extended headers of POSIX tar: records `<length> <key>=<value>\n`, with any bytes as value.
+
+use super::path::NameProblem;
+
+/// The key of an extended attribute, without the attribute's name.
+const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
+
+/// The extended attribute that holds a file's capabilities.
+pub(super) const CAPABILITY: &[u8] = b"security.capability";
+
+/// An extended attribute: its name and its value.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
+/// What an extended header says of the entry that follows it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Pax {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<u64>,
+    pub(super) gid: Option<u64>,
+    pub(super) mtime: Option<i64>,
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) sparse: bool,
+}
+
+impl Pax {
+    /// Parses the content of an extended header; nothing if it is malformed.
+    pub(super) fn parse(mut content: &[u8]) -> Option<Self> {
+        let mut pax = Self::default();
+        while let Some(first) = content.first() {
+            if *first == 0 && content.iter().all(|byte| *byte == 0) {
+                break;
+            }
+            let space = content.iter().position(|byte| *byte == b' ')?;
+            let length: usize = number(&content[..space])?;
+            let record = content.get(space + 1..length)?.strip_suffix(b"\n")?;
+            content = &content[length..];
+            let equals = record.iter().position(|byte| *byte == b'=')?;
+            pax.take(&record[..equals], &record[equals + 1..])?;
+        }
+        Some(pax)
+    }
+
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match key {
+            b"path" => self.path = Some(value.to_vec()),
+            b"linkpath" => self.link = Some(value.to_vec()),
+            b"size" => self.size = Some(number(value)?),
+            b"uid" => self.uid = Some(number(value)?),
+            b"gid" => self.gid = Some(number(value)?),
+            b"mtime" => self.mtime = Some(seconds(value)?),
+            key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
+            key => {
+                if let Some(name) = key.strip_prefix(ATTRIBUTE) {
+                    self.attributes.retain(|(known, _)| known != name);
+                    self.attributes.push((name.to_vec(), value.to_vec()));
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Whether it says something that only makes sense for one entry.
+    pub(super) fn is_for_one_entry(&self) -> bool {
+        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse
+    }
+}
+
+fn number<N: std::str::FromStr>(text: &[u8]) -> Option<N> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    digits.then_some(std::str::from_utf8(text).ok()?)?.parse().ok()
+}
+
+/// Whole seconds of a time such as `-1.5`, rounded down as the kernel does.
+fn seconds(text: &[u8]) -> Option<i64> {
+    let (negative, text) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let mut parts = text.splitn(2, |byte| *byte == b'.');
+    let whole: i64 = number(parts.next()?)?;
+    let fraction = parts.next().unwrap_or_default();
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let below = negative && fraction.iter().any(|digit| *digit != b'0');
+    Some(if negative { -whole - i64::from(below) } else { whole })
+}
+
+/// The record of one extended attribute.
+pub(super) fn attribute_record(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let body = 1 + ATTRIBUTE.len() + name.len() + 1 + value.len() + 1;
+    // The length counts its own digits, of which a longer length may need one more.
+    let mut length = body + 1;
+    while body + length.to_string().len() != length {
+        length += 1;
+    }
+    [length.to_string().as_bytes(), b" ", ATTRIBUTE, name, b"=", value, b"\n"].concat()
+}
+
+/// A name that was given with a length, of which trailing NULs are no part.
+pub(super) fn terminated(mut name: Vec<u8>) -> Result<Vec<u8>, NameProblem> {
+    while name.last() == Some(&0) {
+        name.pop();
+    }
+    if name.contains(&0) { Err(NameProblem::Nul) } else { Ok(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_hold_any_bytes() {
+        for length in 0..2000 {
+            let value = vec![b'\n'; length];
+            let record = attribute_record(CAPABILITY, &value);
+            let both = [record.as_slice(), b"10 uid=12\n"].concat();
+            let pax = Pax::parse(&both).unwrap();
+            assert_eq!(pax.attributes, [(CAPABILITY.to_vec(), value)]);
+            assert_eq!(pax.uid, Some(12));
+        }
+    }
+
+    #[test]
+    fn malformed_headers_and_times() {
+        for bad in ["x", "10 uid=12", "8 uid=12\n", "11 uid=12\n", "9 uid=x2\n", "0 ", "9999 a=b\n"]
+        {
+            assert_eq!(Pax::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(Pax::parse(b""), Some(Pax::default()));
+        for (text, time) in [
+            ("12.9", Some(12)),
+            ("-1.5", Some(-2)),
+            ("-1.0", Some(-1)),
+            ("0", Some(0)),
+            ("1.x", None),
+            ("+1", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(text.as_bytes()), time.filter(|_| !text.is_empty()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A package's entries, checked, without anything being written.
+//!
+//! Entries are named `./…` and are folders, files, symlinks, FIFOs and hard links to earlier files;
+//! no path comes twice, and nothing lies below what is no folder. [`PackageReader::next_entry`]
+//! says that there are no more only when the stream was read to its end and its sums are right.
+
+use std::io::{self, Read};
+
+use super::error::ReadError;
+use super::limits::Limits;
+use super::names::{Conflict, Names, Seen};
+use super::path::{EntryPath, NameProblem};
+use super::pax::CAPABILITY;
+use super::tar_read::{Member, MemberKind, TarReader};
+use super::tar_write::Attributes;
+use super::xz::XzReader;
+
+/// One entry of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageEntry {
+    /// Where it is.
+    pub path: EntryPath,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its mode, time and capability.
+    pub attributes: Attributes,
+}
+
+/// What an entry of a package is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A folder.
+    Directory,
+    /// A file.
+    File {
+        /// How many bytes it has.
+        size: u64,
+    },
+    /// A symlink, never followed.
+    Symlink {
+        /// Where it points, any bytes but NUL.
+        target: Vec<u8>,
+    },
+    /// Another name of a file.
+    HardLink {
+        /// A file that came earlier.
+        target: EntryPath,
+    },
+    /// A FIFO.
+    Fifo,
+}
+
+/// Gives a package's entries one after another, and is the reader of the current file's content.
+#[derive(Debug)]
+pub struct PackageReader<R: Read> {
+    /// Nothing once the end was reached.
+    tar: Option<TarReader<XzReader<R>>>,
+    names: Names,
+}
+
+impl<R: Read> PackageReader<R> {
+    /// Starts reading a `tar.xz`.
+    pub fn new(package: R, limits: &Limits) -> Result<Self, ReadError> {
+        let xz = XzReader::new(package).map_err(ReadError::Stream)?;
+        Ok(Self { tar: Some(TarReader::new(xz, limits)), names: Names::new(limits) })
+    }
+
+    /// The next entry; what wasn't read of the one before is skipped. Nothing when all was read,
+    /// to the end of the stream.
+    pub fn next_entry(&mut self) -> Result<Option<PackageEntry>, ReadError> {
+        let Some(tar) = &mut self.tar else { return Ok(None) };
+        if let Some(member) = tar.next_member()? {
+            return self.checked(member).map(Some);
+        }
+        let damaged = tar.damaged("the archive has no end mark, or something after it");
+        let end = self.tar.take().map(TarReader::finish).transpose()?;
+        if self.names.get(&EntryPath::root()).is_none() {
+            return Err(ReadError::Damaged { offset: 0, problem: "there is no root entry ./" });
+        }
+        match end {
+            Some(end) if end.marked && !end.trailing => Ok(None),
+            _ => Err(damaged),
+        }
+    }
+
+    fn checked(&mut self, member: Member) -> Result<PackageEntry, ReadError> {
+        let path = package_path(&member.name)?;
+        let seen = match member.kind {
+            MemberKind::Directory => Seen::Directory,
+            MemberKind::File => Seen::File,
+            _ => Seen::Other,
+        };
+        if path.is_root() && seen != Seen::Directory {
+            return Err(ReadError::Kind { path, kind: member.kind.name() });
+        }
+        self.names.add(&path, seen, false).map_err(|conflict| conflict.of(&path))?;
+        let kind = match member.kind {
+            MemberKind::Directory => EntryKind::Directory,
+            MemberKind::File => EntryKind::File { size: member.size },
+            MemberKind::Fifo => EntryKind::Fifo,
+            MemberKind::Symlink => EntryKind::Symlink { target: symlink_target(member.link)? },
+            MemberKind::HardLink => {
+                let target = package_path(&member.link)?;
+                if self.names.get(&target) != Some(Seen::File) {
+                    let problem = "isn't a file that came before it";
+                    return Err(ReadError::HardLink { path, target, problem });
+                }
+                EntryKind::HardLink { target }
+            }
+            MemberKind::CharacterDevice | MemberKind::BlockDevice => {
+                return Err(ReadError::Kind { path, kind: member.kind.name() });
+            }
+        };
+        let capability = match member.kind {
+            MemberKind::File => {
+                let mut attributes = member.attributes.into_iter();
+                attributes.find(|(name, _)| name == CAPABILITY).map(|(_, value)| value)
+            }
+            _ => None,
+        };
+        let attributes = Attributes { mode: member.mode, mtime: member.mtime, capability };
+        Ok(PackageEntry { path, kind, attributes })
+    }
+}
+
+impl<R: Read> Read for PackageReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tar.as_mut().map_or(Ok(0), |tar| tar.read(buffer))
+    }
+}
+
+impl Conflict {
+    /// The error that a conflict at a path is.
+    pub(super) fn of(self, path: &EntryPath) -> ReadError {
+        let path = path.clone();
+        match self {
+            Self::Duplicate => ReadError::Duplicate(path),
+            Self::Below(above) => ReadError::Below { path, above },
+            Self::Limit(limit) => ReadError::Limit(limit),
+        }
+    }
+}
+
+fn package_path(name: &[u8]) -> Result<EntryPath, ReadError> {
+    let path = EntryPath::parse(name).map_err(|problem| ReadError::name(name, problem))?;
+    if name != b"." && !name.starts_with(b"./") {
+        return Err(ReadError::name(name, NameProblem::NotBelowDot));
+    }
+    Ok(path)
+}
+
+/// A symlink's target, which can be anything but nothing.
+pub(super) fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, ReadError> {
+    match target.as_slice() {
+        b"" => Err(ReadError::name(&target, NameProblem::Empty)),
+        bytes if bytes.contains(&0) => Err(ReadError::name(&target, NameProblem::Nul)),
+        _ => Ok(target),
+    }
+}
+
+/// What is in a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageIndex {
+    /// All entries, in the archive's order.
+    pub entries: Vec<PackageEntry>,
+    /// The content of `pkginfo.json`, if there is such a file.
+    pub pkginfo: Option<Vec<u8>>,
+    /// The content of `buildinfo.full.json`, if there is such a file.
+    pub buildinfo: Option<Vec<u8>>,
+}
+
+/// How large the documents may be that [`verify_package`] reads into memory.
+const LARGEST_DOCUMENT: u64 = 64 << 20;
+
+/// Reads a package to its end and checks all of it; nothing is written.
+pub fn verify_package(package: impl Read, limits: &Limits) -> Result<PackageIndex, ReadError> {
+    let mut reader = PackageReader::new(package, limits)?;
+    let mut index = PackageIndex { entries: Vec::new(), pkginfo: None, buildinfo: None };
+    while let Some(entry) = reader.next_entry()? {
+        let document = match entry.path.as_bytes() {
+            b"pkginfo.json" => Some(&mut index.pkginfo),
+            b"buildinfo.full.json" => Some(&mut index.buildinfo),
+            _ => None,
+        };
+        if let (Some(document), EntryKind::File { size }) = (document, &entry.kind) {
+            if *size > LARGEST_DOCUMENT {
+                let (path, limit) = (entry.path, LARGEST_DOCUMENT);
+                return Err(ReadError::Document { path, size: *size, limit });
+            }
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).map_err(ReadError::stream)?;
+            *document = Some(content);
+        }
+        index.entries.push(entry);
+    }
+    Ok(index)
+}

@@ -1,0 +1,168 @@
+//! What is in a folder, in the order in which an archive has it.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use super::error::PackError;
+use super::path::EntryPath;
+use super::pax::CAPABILITY;
+use super::tar_write::{Attributes, END_BYTES, entry_bytes};
+
+/// Something in the folder, as it was when the folder was read.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) path: EntryPath,
+    pub(super) kind: FoundKind,
+    pub(super) attributes: Attributes,
+}
+
+#[derive(Debug)]
+pub(super) enum FoundKind {
+    Directory,
+    File { size: u64, inode: Inode },
+    HardLink(EntryPath),
+    Symlink(Vec<u8>),
+    Fifo,
+}
+
+/// What tells a file from others: its device and its number.
+pub(super) type Inode = (u64, u64);
+
+/// Everything in a folder, the folder first, in byte order of the paths; and how many bytes an
+/// archive of it has.
+pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
+    let mut found = Vec::new();
+    let mut linked = Vec::new();
+    let mut special = Vec::new();
+    let mut open = vec![EntryPath::root()];
+    let root = fs_err::metadata(folder).map_err(PackError::Input)?;
+    found.push(Found {
+        path: EntryPath::root(),
+        kind: FoundKind::Directory,
+        attributes: attributes(&root),
+    });
+    while let Some(above) = open.pop() {
+        let here = folder.join(above.as_path());
+        for entry in fs_err::read_dir(&here).map_err(PackError::Input)? {
+            let entry = entry.map_err(PackError::Input)?;
+            let full = entry.path();
+            let path = above.join(&EntryPath::trusted(entry.file_name().as_bytes()));
+            let metadata = fs_err::symlink_metadata(&full).map_err(PackError::Input)?;
+            let mut attributes = attributes(&metadata);
+            let kind = metadata.file_type();
+            let kind = if kind.is_dir() {
+                open.push(path.clone());
+                FoundKind::Directory
+            } else if kind.is_symlink() {
+                let target = fs_err::read_link(&full).map_err(PackError::Input)?;
+                FoundKind::Symlink(target.into_os_string().into_encoded_bytes())
+            } else if kind.is_file() {
+                attributes.capability = capability(&full)?;
+                let inode = (metadata.dev(), metadata.ino());
+                if metadata.nlink() > 1 {
+                    linked.push((inode, path.clone()));
+                }
+                FoundKind::File { size: metadata.len(), inode }
+            } else if kind.is_fifo() {
+                FoundKind::Fifo
+            } else {
+                special.push((path, special_name(kind)));
+                continue;
+            };
+            found.push(Found { path, kind, attributes });
+        }
+    }
+    if !special.is_empty() {
+        special.sort();
+        return Err(PackError::Special(special));
+    }
+    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    mark_hard_links(&mut found, linked);
+    let bytes = found.iter().map(bytes_of).sum::<u64>() + END_BYTES;
+    Ok((found, bytes))
+}
+
+/// The first path of several to one file stays the file; the others become links to it.
+fn mark_hard_links(found: &mut [Found], mut linked: Vec<(Inode, EntryPath)>) {
+    linked.sort_unstable();
+    let mut first: HashMap<Inode, EntryPath> = HashMap::new();
+    for (inode, path) in linked {
+        first.entry(inode).or_insert(path);
+    }
+    for entry in found {
+        if let FoundKind::File { inode, .. } = &entry.kind
+            && let Some(file) = first.get(inode)
+            && *file != entry.path
+        {
+            entry.kind = FoundKind::HardLink(file.clone());
+            entry.attributes.capability = None;
+        }
+    }
+}
+
+fn bytes_of(found: &Found) -> u64 {
+    let (directory, link, size) = match &found.kind {
+        FoundKind::Directory => (true, 0, 0),
+        FoundKind::File { size, .. } => (false, 0, *size),
+        FoundKind::HardLink(target) => (false, target.as_bytes().len() + 2, 0),
+        FoundKind::Symlink(target) => (false, target.len(), 0),
+        FoundKind::Fifo => (false, 0, 0),
+    };
+    entry_bytes(&found.path, directory, link, size, found.attributes.capability.as_deref())
+}
+
+fn attributes(metadata: &std::fs::Metadata) -> Attributes {
+    Attributes { mode: metadata.mode() & 0o7777, mtime: metadata.mtime(), capability: None }
+}
+
+fn special_name(kind: std::fs::FileType) -> &'static str {
+    if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() {
+        "a block device"
+    } else {
+        "a character device"
+    }
+}
+
+fn capability(path: &Path) -> Result<Option<Vec<u8>>, PackError> {
+    let name = std::ffi::OsStr::from_bytes(CAPABILITY);
+    match xattr::get(path, name) {
+        Ok(value) => Ok(value.map(without_namespace)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => Ok(None),
+        Err(error) => {
+            let text = format!("reading the capabilities of {}: {error}", path.display());
+            Err(PackError::Input(io::Error::new(error.kind(), text)))
+        }
+    }
+}
+
+/// Capabilities given inside a user namespace carry the id of its root (revision 3), which says
+/// something of the machine and not of the file: the same without it is revision 2.
+fn without_namespace(mut value: Vec<u8>) -> Vec<u8> {
+    const LENGTH: [usize; 2] = [20, 24];
+    if value.len() == LENGTH[1] && value[3] == 3 {
+        value[3] = 2;
+        value.truncate(LENGTH[0]);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_lose_their_namespace() {
+        let mut value = vec![1, 0, 0, 3];
+        value.extend_from_slice(&[7; 16]);
+        value.extend_from_slice(&100_000_u32.to_le_bytes());
+        let plain = without_namespace(value.clone());
+        assert_eq!(plain[..4], [1, 0, 0, 2]);
+        assert_eq!(plain[4..], value[4..20]);
+        assert_eq!(without_namespace(plain.clone()), plain);
+    }
+}

@@ -1,0 +1,389 @@
+//! Reads tar as it comes from outside: v7, ustar, GNU (long names, sparse files) and POSIX.
+//!
+//! The headers' fields are decoded by the `tar` crate. Its iterator isn't used: it reads extended
+//! headers of any length into memory, splits their records at newlines that may be part of a value,
+//! and stops at the end mark without saying whether there was one.
+//!
+//! What two readers would understand differently is refused.
+
+use std::borrow::Cow;
+use std::io::{self, BufReader, Read};
+
+use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+
+use super::error::ReadError;
+use super::limits::{LimitExceeded, Limits, Metered};
+use super::path::NameProblem;
+use super::pax::{Attribute, Pax, terminated};
+use super::tar_content::Content;
+
+pub(super) const BLOCK: usize = 512;
+
+/// An extended header may have a name and some attributes of 64 KiB at the most.
+const LARGEST_EXTENSION: u64 = 1 << 20;
+
+const NO_NUMBER: &str = "a field of the header is no number";
+
+/// More pieces than a file on a real filesystem has.
+const MOST_PIECES: usize = 1 << 20;
+
+/// One entry as the archive has it; nothing in it is checked.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: Vec<u8>,
+    pub(super) kind: MemberKind,
+    /// The target, of links.
+    pub(super) link: Vec<u8>,
+    pub(super) mode: u32,
+    pub(super) uid: u64,
+    pub(super) gid: u64,
+    pub(super) mtime: i64,
+    /// How many bytes the content has, holes included; 0 for all but files.
+    pub(super) size: u64,
+    pub(super) attributes: Vec<Attribute>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MemberKind {
+    File,
+    HardLink,
+    Symlink,
+    CharacterDevice,
+    BlockDevice,
+    Directory,
+    Fifo,
+}
+
+impl MemberKind {
+    /// The kind as a person calls it, with its article.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::File => "a file",
+            Self::HardLink => "a hard link",
+            Self::Symlink => "a symlink",
+            Self::CharacterDevice => "a character device",
+            Self::BlockDevice => "a block device",
+            Self::Directory => "a folder",
+            Self::Fifo => "a FIFO",
+        }
+    }
+}
+
+/// How an archive ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    /// There was a block of zeros after the last entry.
+    pub(super) marked: bool,
+    /// Something else than zeros followed it.
+    pub(super) trailing: bool,
+}
+
+/// Gives the entries of a tar stream one after another; as a reader, the current one's content.
+#[derive(Debug)]
+pub(super) struct TarReader<R> {
+    input: BufReader<Metered<R>>,
+    limits: Limits,
+    offset: u64,
+    entries: u64,
+    name_bytes: u64,
+    hole_bytes: u64,
+    content: Content,
+    marked: bool,
+}
+
+impl<R: Read> TarReader<R> {
+    pub(super) fn new(input: R, limits: &Limits) -> Self {
+        Self {
+            input: BufReader::with_capacity(256 * 1024, Metered::new(input, limits)),
+            limits: *limits,
+            offset: 0,
+            entries: 0,
+            name_bytes: 0,
+            hole_bytes: 0,
+            content: Content::default(),
+            marked: false,
+        }
+    }
+
+    /// The next entry, after skipping what wasn't read of the one before; nothing at the end.
+    pub(super) fn next_member(&mut self) -> Result<Option<Member>, ReadError> {
+        self.skip_content()?;
+        let mut long_name = None;
+        let mut long_link = None;
+        let mut pax: Option<Pax> = None;
+        while let Some(header) = self.header()? {
+            let twice = "two extended headers of one kind for one entry";
+            match header.entry_type() {
+                EntryType::GNULongName => {
+                    let name = self.extension(&header)?;
+                    self.put(&mut long_name, name, twice)?;
+                }
+                EntryType::GNULongLink => {
+                    let link = self.extension(&header)?;
+                    self.put(&mut long_link, link, twice)?;
+                }
+                EntryType::XHeader => {
+                    let parsed = Pax::parse(&self.extension(&header)?);
+                    let parsed = parsed.ok_or_else(|| self.damaged("malformed extended header"))?;
+                    self.put(&mut pax, parsed, twice)?;
+                }
+                EntryType::XGlobalHeader => {
+                    let parsed = Pax::parse(&self.extension(&header)?);
+                    let parsed = parsed.ok_or_else(|| self.damaged("malformed global header"))?;
+                    if parsed.is_for_one_entry() {
+                        return Err(self.damaged("a name or size for all entries together"));
+                    }
+                }
+                // The label of a GNU archive.
+                kind if kind.as_byte() == b'V' => {}
+                _ => return self.member(&header, long_name, long_link, pax).map(Some),
+            }
+        }
+        if long_name.is_some() || long_link.is_some() || pax.is_some() {
+            return Err(self.damaged("an extended header without its entry"));
+        }
+        Ok(None)
+    }
+
+    /// Reads all that follows the last entry, so that whatever checks the stream sees its end.
+    pub(super) fn finish(mut self) -> Result<End, ReadError> {
+        let mut trailing = false;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            match self.input.read(&mut buffer) {
+                Ok(0) => return Ok(End { marked: self.marked, trailing }),
+                Ok(count) => trailing |= buffer[..count].iter().any(|byte| *byte != 0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ReadError::stream(error)),
+            }
+        }
+    }
+
+    /// An error at the place that was read last.
+    pub(super) fn damaged(&self, problem: &'static str) -> ReadError {
+        ReadError::Damaged { offset: self.offset, problem }
+    }
+
+    fn put<T>(&self, slot: &mut Option<T>, value: T, twice: &'static str) -> Result<(), ReadError> {
+        match slot.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(self.damaged(twice)),
+        }
+    }
+
+    /// Fills the buffer; `false` if the stream ends right before it.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, ReadError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.input.read(&mut buffer[filled..]) {
+                Ok(0) if filled == 0 => return Ok(false),
+                Ok(0) => return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ReadError::stream(error)),
+            }
+        }
+        self.offset += filled as u64;
+        Ok(true)
+    }
+
+    fn header(&mut self) -> Result<Option<Header>, ReadError> {
+        if self.marked {
+            return Ok(None);
+        }
+        let mut header = Header::new_old();
+        if !self.fill(header.as_mut_bytes())? {
+            return Ok(None);
+        }
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            self.marked = true;
+            return Ok(None);
+        }
+        if !is_header(header.as_bytes()) {
+            return Err(self.damaged("there should be a header here, but its sum is wrong"));
+        }
+        Ok(Some(header))
+    }
+
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>, ReadError> {
+        let size = header.entry_size().ok().filter(|size| *size <= LARGEST_EXTENSION);
+        let size = size.ok_or_else(|| self.damaged("an extended header of more than 1 MiB"))?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let mut content = vec![0; size.next_multiple_of(BLOCK)];
+        if size > 0 && !self.fill(&mut content)? {
+            return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
+        }
+        content.truncate(size);
+        Ok(content)
+    }
+
+    fn member(
+        &mut self,
+        header: &Header,
+        long_name: Option<Vec<u8>>,
+        long_link: Option<Vec<u8>>,
+        pax: Option<Pax>,
+    ) -> Result<Member, ReadError> {
+        let pax = pax.unwrap_or_default();
+        if pax.sparse {
+            return Err(self.damaged("a sparse file in POSIX form, which isn't supported"));
+        }
+        let name = self.name(long_name, pax.path, header.path_bytes().into_owned())?;
+        let short_link = header.link_name_bytes().map_or_else(Vec::new, Cow::into_owned);
+        let link = self.name(long_link, pax.link, short_link)?;
+        let kind = self.kind(header, &name)?;
+        let old = header.as_old();
+        let [mode, uid, gid, mtime] = [
+            optional(&old.mode, header.mode().map(u64::from)),
+            pax.uid.or_else(|| optional(&old.uid, header.uid())),
+            pax.gid.or_else(|| optional(&old.gid, header.gid())),
+            pax.mtime.map(i64::cast_unsigned).or_else(|| optional(&old.mtime, header.mtime())),
+        ]
+        .map(|field| field.ok_or_else(|| self.damaged(NO_NUMBER)));
+        let mut member = Member {
+            kind,
+            link,
+            mode: u32::try_from(mode? & 0o7777).unwrap_or_default(),
+            uid: uid?,
+            gid: gid?,
+            mtime: mtime?.cast_signed(),
+            size: 0,
+            attributes: pax.attributes,
+            name,
+        };
+        self.count(&member)?;
+        // Only files have content, whatever size another kind claims: what GNU tar, Python and Go
+        // agree on for links, and where they don't, the next header's sum is wrong.
+        if kind == MemberKind::File {
+            let size = pax.size.or_else(|| header.entry_size().ok());
+            let size = size.ok_or_else(|| self.damaged(NO_NUMBER))?;
+            self.start_content(header, size)?;
+            member.size = self.content.size();
+        }
+        Ok(member)
+    }
+
+    fn name(
+        &self,
+        long: Option<Vec<u8>>,
+        pax: Option<Vec<u8>>,
+        short: Vec<u8>,
+    ) -> Result<Vec<u8>, ReadError> {
+        match (long, pax) {
+            (Some(_), Some(_)) => Err(self.damaged("a long name in two forms")),
+            (Some(name), None) => {
+                terminated(name).map_err(|problem| ReadError::name(&short, problem))
+            }
+            (None, Some(name)) if name.contains(&0) => {
+                Err(ReadError::name(&name, NameProblem::Nul))
+            }
+            (None, Some(name)) => Ok(name),
+            (None, None) => Ok(short),
+        }
+    }
+
+    fn kind(&self, header: &Header, name: &[u8]) -> Result<MemberKind, ReadError> {
+        Ok(match header.entry_type() {
+            // Version 7 had no type for folders.
+            EntryType::Regular if name.ends_with(b"/") => MemberKind::Directory,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => MemberKind::File,
+            EntryType::Link => MemberKind::HardLink,
+            EntryType::Symlink => MemberKind::Symlink,
+            EntryType::Char => MemberKind::CharacterDevice,
+            EntryType::Block => MemberKind::BlockDevice,
+            EntryType::Directory => MemberKind::Directory,
+            EntryType::Fifo => MemberKind::Fifo,
+            _ => return Err(self.damaged("an entry of a kind that isn't known")),
+        })
+    }
+
+    fn count(&mut self, member: &Member) -> Result<(), ReadError> {
+        self.entries += 1;
+        self.name_bytes += (member.name.len() + member.link.len()) as u64;
+        if self.entries > self.limits.max_entries {
+            return Err(ReadError::Limit(LimitExceeded::Entries(self.limits.max_entries)));
+        }
+        if self.name_bytes > self.limits.max_name_bytes {
+            return Err(ReadError::Limit(LimitExceeded::NameBytes(self.limits.max_name_bytes)));
+        }
+        Ok(())
+    }
+
+    fn start_content(&mut self, header: &Header, stored: u64) -> Result<(), ReadError> {
+        if stored > i64::MAX.unsigned_abs() {
+            return Err(self.damaged("a size that no file can have"));
+        }
+        self.content = if header.entry_type() == EntryType::GNUSparse {
+            let broken = "a sparse file whose pieces don't fit together";
+            self.sparse_content(header, stored)?.ok_or_else(|| self.damaged(broken))?
+        } else {
+            Content::whole(stored)
+        };
+        self.hole_bytes = self.hole_bytes.saturating_add(self.content.holes());
+        if self.hole_bytes > self.limits.max_bytes {
+            return Err(ReadError::Limit(LimitExceeded::Bytes(self.limits.max_bytes)));
+        }
+        Ok(())
+    }
+
+    fn sparse_content(
+        &mut self,
+        header: &Header,
+        stored: u64,
+    ) -> Result<Option<Content>, ReadError> {
+        let Some(gnu) = header.as_gnu() else { return Ok(None) };
+        let mut pieces = Vec::new();
+        let mut add = |block: &GnuSparseHeader| -> Option<()> {
+            if !block.is_empty() {
+                pieces.push((block.offset().ok()?, block.length().ok()?));
+            }
+            (pieces.len() <= MOST_PIECES).then_some(())
+        };
+        let mut fine = gnu.sparse.iter().try_for_each(&mut add);
+        let mut more = gnu.is_extended();
+        while more && fine.is_some() {
+            let mut extension = GnuExtSparseHeader::new();
+            if !self.fill(extension.as_mut_bytes())? {
+                return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
+            }
+            fine = extension.sparse().iter().try_for_each(&mut add);
+            more = extension.is_extended();
+        }
+        let size = fine.and_then(|()| gnu.real_size().ok());
+        Ok(size.and_then(|size| Content::sparse(size, stored, pieces)))
+    }
+
+    fn skip_content(&mut self) -> Result<(), ReadError> {
+        let left = std::mem::take(&mut self.content).left();
+        let count = io::copy(&mut (&mut self.input).take(left), &mut io::sink())
+            .map_err(ReadError::stream)?;
+        self.offset += count;
+        if count < left {
+            return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for TarReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let before = self.content.left();
+        let count = self.content.read(&mut self.input, buffer)?;
+        self.offset += before - self.content.left();
+        Ok(count)
+    }
+}
+
+/// Whether a block is a header: its sum is right, over signed or unsigned bytes.
+pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
+    let Ok(sum) = Header::from_byte_slice(block).cksum() else { return false };
+    let with_blank = |at: usize| if (148..156).contains(&at) { b' ' } else { block[at] };
+    let unsigned: u32 = (0..BLOCK).map(|at| u32::from(with_blank(at))).sum();
+    let signed: i32 = (0..BLOCK).map(|at| i32::from(with_blank(at).cast_signed())).sum();
+    sum == unsigned || i64::from(sum) == i64::from(signed)
+}
+
+/// A numeric field of which old writers left all bytes empty counts as 0.
+fn optional(field: &[u8], value: io::Result<u64>) -> Option<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Some(0) } else { value.ok() }
+}

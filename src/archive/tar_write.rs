@@ -1,0 +1,212 @@
+//! Writes tar such that equal entries give equal bytes: GNU form, owner and group 0 without names,
+//! times not later than one given time, nothing of the machine.
+//!
+//! Names of 100 bytes and more go into GNU's extension, which keeps any bytes and which GNU tar,
+//! Python and busybox read; only file capabilities need a POSIX extended header.
+
+use std::io::{self, Read, Write};
+
+use tar::{EntryType, Header};
+
+use super::error::PackError;
+use super::path::EntryPath;
+use super::pax::{CAPABILITY, attribute_record};
+use super::tar_read::BLOCK;
+
+/// The length from which a name or a link's target goes into an extension.
+const LONG: usize = 100;
+
+const BUFFER: usize = 256 * 1024;
+
+/// What an entry has beside its path and content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permissions with setuid, setgid and sticky bits.
+    pub mode: u32,
+    /// When it was last changed, in seconds since 1970; later than the writer's time becomes that.
+    pub mtime: i64,
+    /// The value of `security.capability`, of files only.
+    pub capability: Option<Vec<u8>>,
+}
+
+impl Attributes {
+    /// A mode alone; the time becomes the latest that the writer lets through.
+    pub fn new(mode: u32) -> Self {
+        Self { mode, mtime: i64::MAX, capability: None }
+    }
+}
+
+/// Writes entries one after another, in the order in which they are given: for reproducible
+/// archives that is the byte order of their paths, and folders come before what lies in them.
+#[derive(Debug)]
+pub struct TarWriter<W> {
+    out: W,
+    latest: i64,
+    buffer: Vec<u8>,
+    written: u64,
+    entries: u64,
+}
+
+impl<W: Write> TarWriter<W> {
+    /// Starts an archive whose entries are not younger than `source_date_epoch`, in seconds
+    /// since 1970.
+    pub fn new(out: W, source_date_epoch: u64) -> Self {
+        let latest = i64::try_from(source_date_epoch).unwrap_or(i64::MAX);
+        Self { out, latest, buffer: vec![0; BUFFER], written: 0, entries: 0 }
+    }
+
+    /// A folder; the root's path is that of the root entry `./`.
+    pub fn directory(&mut self, path: &EntryPath, with: &Attributes) -> Result<(), PackError> {
+        self.entry(EntryType::Directory, path, b"", 0, with)
+    }
+
+    /// A symlink to any bytes; its mode is always 0777.
+    pub fn symlink(
+        &mut self,
+        path: &EntryPath,
+        target: &[u8],
+        with: &Attributes,
+    ) -> Result<(), PackError> {
+        let with = Attributes { mode: 0o777, ..with.clone() };
+        self.entry(EntryType::Symlink, path, target, 0, &with)
+    }
+
+    /// A hard link to a file that was written before.
+    pub fn hard_link(
+        &mut self,
+        path: &EntryPath,
+        target: &EntryPath,
+        with: &Attributes,
+    ) -> Result<(), PackError> {
+        let target = entry_name(EntryType::Link, target);
+        let with = Attributes { capability: None, ..with.clone() };
+        self.entry(EntryType::Link, path, &target, 0, &with)
+    }
+
+    /// A FIFO.
+    pub fn fifo(&mut self, path: &EntryPath, with: &Attributes) -> Result<(), PackError> {
+        self.entry(EntryType::Fifo, path, b"", 0, with)
+    }
+
+    /// A file whose content is all that the reader gives, which must be `size` bytes.
+    pub fn file(
+        &mut self,
+        path: &EntryPath,
+        size: u64,
+        mut content: impl Read,
+        with: &Attributes,
+    ) -> Result<(), PackError> {
+        self.entry(EntryType::Regular, path, b"", size, with)?;
+        let mut left = size;
+        loop {
+            let count = match content.read(&mut self.buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(PackError::Input(error)),
+            };
+            let changed = || PackError::Changed { path: path.clone(), size };
+            left = left.checked_sub(count as u64).ok_or_else(changed)?;
+            if count == 0 {
+                return if left == 0 { self.pad(size) } else { Err(changed()) };
+            }
+            self.out.write_all(&self.buffer[..count]).map_err(PackError::Output)?;
+            self.written += count as u64;
+        }
+    }
+
+    /// Ends the archive; gives back what it was written to, how many entries and how many bytes
+    /// it has.
+    pub fn finish(mut self) -> Result<(W, u64, u64), PackError> {
+        self.write(&[0; 2 * BLOCK])?;
+        Ok((self.out, self.entries, self.written))
+    }
+
+    fn entry(
+        &mut self,
+        kind: EntryType,
+        path: &EntryPath,
+        link: &[u8],
+        size: u64,
+        with: &Attributes,
+    ) -> Result<(), PackError> {
+        let name = entry_name(kind, path);
+        if name.len() >= LONG {
+            self.extension(EntryType::GNULongName, b"././@LongLink", &[&name[..], b"\0"].concat())?;
+        }
+        if link.len() >= LONG {
+            self.extension(EntryType::GNULongLink, b"././@LongLink", &[link, b"\0"].concat())?;
+        }
+        if let Some(value) = &with.capability {
+            let record = attribute_record(CAPABILITY, value);
+            self.extension(EntryType::XHeader, b"././@PaxHeader", &record)?;
+        }
+        let mtime = with.mtime.clamp(0, self.latest).unsigned_abs();
+        self.write(header(kind, &name, link, size, with.mode, mtime).as_bytes())?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn extension(&mut self, kind: EntryType, name: &[u8], data: &[u8]) -> Result<(), PackError> {
+        let size = data.len() as u64;
+        self.write(header(kind, name, b"", size, 0o644, 0).as_bytes())?;
+        self.write(data)?;
+        self.pad(size)
+    }
+
+    fn pad(&mut self, size: u64) -> Result<(), PackError> {
+        let zeros = [0; BLOCK];
+        let padding = size.next_multiple_of(BLOCK as u64) - size;
+        self.write(&zeros[..usize::try_from(padding).unwrap_or(0)])
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), PackError> {
+        self.written += data.len() as u64;
+        self.out.write_all(data).map_err(PackError::Output)
+    }
+}
+
+/// How many bytes an entry takes, of which the archive's end takes another 1024.
+pub(super) fn entry_bytes(
+    path: &EntryPath,
+    is_directory: bool,
+    link: usize,
+    size: u64,
+    capability: Option<&[u8]>,
+) -> u64 {
+    let extension = |length: usize| BLOCK as u64 + (length as u64).next_multiple_of(BLOCK as u64);
+    let kind = if is_directory { EntryType::Directory } else { EntryType::Regular };
+    let name = entry_name(kind, path).len();
+    let mut bytes = extension(0) + size.next_multiple_of(BLOCK as u64);
+    for length in [name, link] {
+        if length >= LONG {
+            bytes += extension(length + 1);
+        }
+    }
+    bytes + capability.map_or(0, |value| extension(attribute_record(CAPABILITY, value).len()))
+}
+
+/// The bytes of an archive's end.
+pub(super) const END_BYTES: u64 = 2 * BLOCK as u64;
+
+fn entry_name(kind: EntryType, path: &EntryPath) -> Vec<u8> {
+    let slash: &[u8] = if kind == EntryType::Directory && !path.is_root() { b"/" } else { b"" };
+    [b"./", path.as_bytes(), slash].concat()
+}
+
+fn header(kind: EntryType, name: &[u8], link: &[u8], size: u64, mode: u32, mtime: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode & 0o7777);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size);
+    header.set_mtime(mtime);
+    let old = header.as_old_mut();
+    // What doesn't fit is in an extension before this header; here stands its beginning.
+    for (field, value) in [(&mut old.name, name), (&mut old.linkname, link)] {
+        let length = value.len().min(LONG - 1);
+        field[..length].copy_from_slice(&value[..length]);
+    }
+    header.set_cksum();
+    header
+}

@@ -1,0 +1,9 @@
+//! Trees packed and unpacked again, and archives made by hand to do harm.
+
+mod hostile;
+mod layer;
+mod package;
+mod packing;
+mod raw;
+mod round_trip;
+mod source;

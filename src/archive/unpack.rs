@@ -1,0 +1,62 @@
+//! Unpacks packages.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::destination::{Destination, Finish};
+use super::error::UnpackError;
+use super::folders::Rules;
+use super::limits::Limits;
+use super::pax::CAPABILITY;
+use super::read::{EntryKind, PackageReader};
+
+/// What was unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnpackSummary {
+    /// How many entries were unpacked.
+    pub entries: u64,
+    /// How many bytes the files have together; hard links count once.
+    pub file_bytes: u64,
+    /// How many file capabilities could not be set here: the filesystem has none, or the caller
+    /// may not give them.
+    pub attributes_lost: u64,
+}
+
+/// Unpacks a package's `tar.xz` into a folder, which is made if it is missing and must else be
+/// empty. Everything belongs to uid and gid 0 if the caller may give files away, else to the caller.
+/// On an error the folder holds a part of the package, and is the caller's to remove.
+pub fn unpack_package(
+    package: impl Read,
+    folder: &Path,
+    limits: &Limits,
+) -> Result<UnpackSummary, UnpackError> {
+    let mut reader = PackageReader::new(package, limits)?;
+    let mut destination = Destination::open(folder, Rules::Strict, limits)?;
+    let owner = destination.can_be_root_s()?.then_some((0, 0));
+    let mut summary = UnpackSummary::default();
+    while let Some(entry) = reader.next_entry()? {
+        let path = &entry.path;
+        let capability = entry.attributes.capability;
+        let attributes = capability.map(|value| (CAPABILITY.to_vec(), value));
+        let with = Finish {
+            mode: entry.attributes.mode,
+            mtime: entry.attributes.mtime,
+            owner,
+            attributes: attributes.as_slice(),
+        };
+        match entry.kind {
+            EntryKind::Directory => destination.directory(path, &with)?,
+            EntryKind::Symlink { target } => destination.symlink(path, &target, &with)?,
+            EntryKind::HardLink { target } => destination.hard_link(path, &target, &with)?,
+            EntryKind::Fifo => destination.fifo(path, &with)?,
+            EntryKind::File { size } => {
+                destination.file(path, size, &mut reader, &with)?;
+                summary.file_bytes += size;
+            }
+        }
+        summary.entries += 1;
+    }
+    summary.attributes_lost = destination.attributes_lost;
+    destination.finish()?;
+    Ok(summary)
+}

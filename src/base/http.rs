@@ -1,1 +1,0 @@
-//! Fetching files over HTTP, with retries and resumption.

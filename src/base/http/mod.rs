@@ -1,0 +1,242 @@
+//! Fetching files over HTTP, with retries and resumption.
+//!
+//! A download goes into a file that the caller has opened under a temporary name, and is taken up
+//! where it broke off only when the server proves that it still means the same bytes: `Range` with
+//! `If-Range`, answered by a 206 whose `Content-Range` fits. Otherwise it starts over. What is
+//! retried are failures that may pass: connections, stalls, short bodies, 408, 425, 429 and 5xx; an
+//! attempt that brought the file a good way on does not count. No URL is shown with credentials.
+//!
+//! Proxies come from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, certificates from the
+//! system or from `SSL_CERT_FILE` and `SSL_CERT_DIR`: `reqwest` and `rustls` read these themselves.
+//! The client blocks: it may not be called from asynchronous code.
+
+mod transfer;
+mod url;
+
+#[cfg(test)]
+pub(crate) mod test_server;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::blocking::Client;
+
+use super::event::Observer;
+pub use url::redact;
+
+/// How downloads behave.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// How often a download is tried without getting on before it has failed; at least once.
+    pub attempts: u32,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long a server may say nothing.
+    pub stall_timeout: Duration,
+    /// How long to wait before the second attempt; then twice as long each time.
+    pub first_wait: Duration,
+    /// The longest wait between two attempts.
+    pub longest_wait: Duration,
+    /// How many bytes a file may have.
+    pub max_bytes: u64,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            connect_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(30),
+            max_bytes: 64 << 30,
+        }
+    }
+}
+
+/// A client that is made when it is first needed, and once: its copies share connections.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Inner>);
+
+struct Inner {
+    options: HttpOptions,
+    client: OnceLock<Result<Client, String>>,
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpClient").field(&self.0.options).finish()
+    }
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self::new(HttpOptions::default())
+    }
+}
+
+/// What a download came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downloaded {
+    /// How many bytes the file has.
+    pub bytes: u64,
+    /// Whether it was put together from more than one answer.
+    pub resumed: bool,
+}
+
+/// A file could not be downloaded. URLs in it have no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The URL is none, or is not one for HTTP.
+    #[error("{url:?} is no http or https URL: {reason}")]
+    Url {
+        /// The text.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server answers, but not with the file.
+    #[error("{url}: the server answers {status}")]
+    Status {
+        /// The URL.
+        url: String,
+        /// The server's answer.
+        status: StatusCode,
+    },
+    /// The server can't be trusted, or not reached in a way that another attempt would change.
+    #[error("{url}: {reason}")]
+    Refused {
+        /// The URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// All attempts failed.
+    #[error("{url}: {reason} (attempt {attempts}, the last)")]
+    GaveUp {
+        /// The URL.
+        url: String,
+        /// How many attempts there were.
+        attempts: u32,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// The file is larger than it may be.
+    #[error("{url}: the file has more than the {limit} bytes that a download may have")]
+    TooLarge {
+        /// The URL.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// What was downloaded can't be stored.
+    #[error("cannot store what comes from {url}")]
+    Store {
+        /// The URL.
+        url: String,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl HttpError {
+    /// Whether the server says that there is no such file.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status, .. }
+            if [StatusCode::NOT_FOUND, StatusCode::GONE].contains(status))
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Status { status, .. } => match status.as_u16() {
+                401 | 403 => Some("the server wants credentials, or refuses the ones given"),
+                404 | 410 => Some("check the URL, or put the file into a mirror (--mirror)"),
+                407 => Some("the proxy wants credentials: put them into HTTPS_PROXY or HTTP_PROXY"),
+                _ => None,
+            },
+            Self::Refused { reason, .. } if reason.contains("certificate") => Some(
+                "install the system's CA certificates (ca-certificates), or name a file with the server's CA in SSL_CERT_FILE",
+            ),
+            Self::GaveUp { .. } => Some(
+                "check the network and the proxy (HTTPS_PROXY, NO_PROXY), try again later, or use a mirror (--mirror)",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl HttpClient {
+    /// A client with these options; nothing is opened or read yet.
+    pub fn new(options: HttpOptions) -> Self {
+        Self(Arc::new(Inner { options, client: OnceLock::new() }))
+    }
+
+    /// How the client behaves.
+    pub fn options(&self) -> &HttpOptions {
+        &self.0.options
+    }
+
+    /// Downloads `url` into `to`, which is emptied first. `subject` is what events call it.
+    pub fn download(
+        &self,
+        url: &str,
+        subject: &str,
+        to: &mut File,
+        observer: &dyn Observer,
+    ) -> Result<Downloaded, HttpError> {
+        let parsed = url::parse(url)?;
+        let client = self.client(url)?;
+        transfer::Transfer::new(client, parsed, subject, to, &self.0.options, observer).run()
+    }
+
+    /// Downloads a small document into memory: at most `max_bytes`.
+    pub fn get(
+        &self,
+        url: &str,
+        subject: &str,
+        max_bytes: u64,
+        observer: &dyn Observer,
+    ) -> Result<Vec<u8>, HttpError> {
+        let store = |error| HttpError::Store { url: redact(url), error };
+        let parsed = url::parse(url)?;
+        let client = self.client(url)?;
+        let mut file = tempfile::tempfile().map_err(store)?;
+        let options = HttpOptions { max_bytes, ..self.0.options.clone() };
+        transfer::Transfer::new(client, parsed, subject, &mut file, &options, observer).run()?;
+        let mut content = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut content)).map_err(store)?;
+        Ok(content)
+    }
+
+    fn client(&self, url: &str) -> Result<&Client, HttpError> {
+        let made = self.0.client.get_or_init(|| build(&self.0.options));
+        made.as_ref().map_err(|reason| HttpError::Refused {
+            url: redact(url),
+            reason: format!("the HTTP client can't be set up: {reason}"),
+        })
+    }
+}
+
+fn build(options: &HttpOptions) -> Result<Client, String> {
+    // The blocking client's timeout is one for each wait, not for the whole transfer.
+    let builder = || {
+        Client::builder()
+            .user_agent(concat!("mkpanda/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(options.connect_timeout)
+            .timeout(options.stall_timeout)
+            .referer(false)
+    };
+    builder().build().or_else(|first| {
+        // A machine without CA certificates must still be able to speak plain HTTP.
+        tracing::warn!(error = transfer::chain(&first), "no TLS with the system's certificates");
+        builder().tls_certs_only([]).build().map_err(|error| transfer::chain(&error))
+    })
+}

@@ -1,0 +1,99 @@
+//! A server for tests that answers exactly what a test tells it to, faults included.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a client asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// The path, or the whole URL when the client takes the server for a proxy.
+    pub(crate) path: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let same = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
+        self.headers.iter().find(same).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What the server does, before it closes the connection.
+pub(crate) enum Step {
+    Send(Vec<u8>),
+    Stall(Duration),
+}
+
+/// A running server; each connection carries one request.
+pub(crate) struct TestServer {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl TestServer {
+    /// Starts a server; `answer` gets the request's number, from 0, and the request.
+    pub(crate) fn start(
+        answer: impl Fn(usize, &Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let answer = Arc::new(answer);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                std::thread::spawn(move || serve(stream.unwrap(), &seen, &*answer));
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    seen: &Mutex<Vec<Request>>,
+    answer: &dyn Fn(usize, &Request) -> Vec<Step>,
+) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let Some(first) = lines.next() else { return };
+    let headers = lines.take_while(|line| !line.is_empty()).filter_map(|line| {
+        line.split_once(':').map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+    });
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let request = Request { path, headers: headers.collect() };
+    let number = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(request.clone());
+        seen.len() - 1
+    };
+    for step in answer(number, &request) {
+        match step {
+            Step::Stall(time) => std::thread::sleep(time),
+            // The client may have had enough.
+            Step::Send(bytes) => drop(stream.write_all(&bytes)),
+        }
+    }
+}
+
+/// An answer: its status line and headers as text, then its body.
+pub(crate) fn answer(head: &str, body: &[u8]) -> Vec<Step> {
+    let mut bytes = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    vec![Step::Send(bytes)]
+}
+
+/// A whole file with status 200.
+pub(crate) fn ok(body: &[u8]) -> Vec<Step> {
+    answer(&format!("200 OK\r\nContent-Length: {}", body.len()), body)
+}

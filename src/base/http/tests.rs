@@ -1,0 +1,243 @@
+use std::sync::Mutex;
+
+use super::test_server::{Request, Step, TestServer, answer, ok};
+use super::*;
+use crate::base::event::{Event, Silent};
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<Event>>);
+
+impl Observer for Recorder {
+    fn event(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Recorder {
+    fn retries(&self) -> Vec<String> {
+        let reason = |event: &Event| match event {
+            Event::Retry { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(reason).collect()
+    }
+}
+
+fn options() -> HttpOptions {
+    HttpOptions {
+        attempts: 3,
+        stall_timeout: Duration::from_millis(300),
+        first_wait: Duration::from_millis(1),
+        longest_wait: Duration::from_millis(5),
+        ..HttpOptions::default()
+    }
+}
+
+fn get(url: &str, observer: &dyn Observer) -> Result<(Vec<u8>, Downloaded), HttpError> {
+    let mut file = tempfile::tempfile().unwrap();
+    let done = HttpClient::new(options()).download(url, "p/s", &mut file, observer)?;
+    let mut content = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut content).unwrap();
+    assert_eq!(content.len() as u64, done.bytes);
+    Ok((content, done))
+}
+
+const BODY: &[u8] = b"0123456789";
+
+/// Half of [`BODY`], then the connection closes.
+fn half(etag: &str) -> Vec<Step> {
+    answer(&format!("200 OK\r\nETag: {etag}\r\nContent-Length: 10"), &BODY[..5])
+}
+
+#[test]
+fn passing_failures_are_retried() {
+    let server = TestServer::start(|number, _| match number {
+        0 => answer("503 Busy\r\nContent-Length: 0", b""),
+        1 => answer("429 Slow\r\nContent-Length: 0\r\nRetry-After: 0", b""),
+        _ => ok(BODY),
+    });
+    let seen = Recorder::default();
+    assert_eq!(get(&server.url("/f"), &seen).unwrap().0, BODY);
+    assert_eq!(seen.retries().len(), 2);
+    let events = seen.0.into_inner().unwrap();
+    let last = Event::Download {
+        subject: "p/s".to_owned(),
+        url: server.url("/f"),
+        done: 10,
+        total: Some(10),
+    };
+    assert_eq!(events[events.len() - 2], last);
+    assert_eq!(events[events.len() - 1], Event::DownloadEnded { subject: "p/s".to_owned() });
+}
+
+#[test]
+fn a_short_body_is_taken_up_where_it_broke_off() {
+    let server = TestServer::start(|number, _| match number {
+        0 => half("\"a\""),
+        _ => answer("206 P\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5", &BODY[5..]),
+    });
+    let seen = Recorder::default();
+    let (content, done) = get(&server.url("/f"), &seen).unwrap();
+    assert_eq!((content.as_slice(), done.resumed), (BODY, true));
+    let second = &server.requests()[1];
+    assert_eq!(second.header("range"), Some("bytes=5-"));
+    assert_eq!(second.header("if-range"), Some("\"a\""));
+    assert!(seen.retries()[0].contains("5 of 10 bytes"), "{:?}", seen.retries());
+}
+
+#[test]
+fn another_file_or_range_makes_it_start_over() {
+    let whole = |_: &Request| ok(BODY);
+    let other_range = |_: &Request| {
+        answer("206 P\r\nContent-Range: bytes 4-9/10\r\nContent-Length: 6", b"456789")
+    };
+    let other_length = |_: &Request| {
+        answer("206 P\r\nContent-Range: bytes 5-10/11\r\nContent-Length: 6", b"xxxxxx")
+    };
+    let other_etag = |_: &Request| {
+        answer("206 P\r\nETag: \"b\"\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5", b"xxxxx")
+    };
+    let refused = |_: &Request| answer("416 No\r\nContent-Length: 0", b"");
+    for second in [whole, other_range, other_length, other_etag, refused] {
+        let server = TestServer::start(move |number, request| match number {
+            0 => half("\"a\""),
+            1 => second(request),
+            _ => {
+                assert_eq!(request.header("range"), None);
+                ok(BODY)
+            }
+        });
+        let (content, done) = get(&server.url("/f"), &Silent).unwrap();
+        assert_eq!((content.as_slice(), done.resumed), (BODY, false));
+    }
+}
+
+#[test]
+fn without_a_strong_validator_nothing_is_taken_up() {
+    let server = TestServer::start(|number, request| {
+        assert_eq!(request.header("range"), None);
+        if number == 0 { half("W/\"a\"") } else { ok(BODY) }
+    });
+    assert_eq!(get(&server.url("/f"), &Silent).unwrap().0, BODY);
+}
+
+#[test]
+fn a_stall_is_noticed() {
+    let server = TestServer::start(|number, _| {
+        let mut steps = half("\"a\"");
+        if number == 0 {
+            steps.push(Step::Stall(Duration::from_secs(5)));
+            return steps;
+        }
+        ok(BODY)
+    });
+    let seen = Recorder::default();
+    assert_eq!(get(&server.url("/f"), &seen).unwrap().0, BODY);
+    assert!(seen.retries()[0].contains("nothing came for 0.3 s"), "{:?}", seen.retries());
+}
+
+#[test]
+fn a_slow_but_steady_server_is_no_stall() {
+    let server = TestServer::start(|_, _| {
+        let mut steps = answer("200 OK\r\nContent-Length: 10", b"");
+        for byte in BODY {
+            steps.extend([Step::Stall(Duration::from_millis(50)), Step::Send(vec![*byte])]);
+        }
+        steps
+    });
+    let seen = Recorder::default();
+    assert_eq!(get(&server.url("/f"), &seen).unwrap().0, BODY);
+    assert!(seen.retries().is_empty(), "{:?}", seen.retries());
+}
+
+#[test]
+fn lasting_answers_are_not_retried() {
+    for status in [401, 403, 404, 501] {
+        let server =
+            TestServer::start(move |_, _| answer(&format!("{status} X\r\nContent-Length: 0"), b""));
+        let url = server.url("/f").replace("http://", "http://me:secret@");
+        let error = get(&url, &Silent).unwrap_err();
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        assert_eq!(error.is_not_found(), status == 404);
+        assert_eq!(server.requests().len(), 1);
+        assert!(server.requests()[0].header("authorization").is_some());
+    }
+}
+
+#[test]
+fn it_gives_up_and_says_why() {
+    let server = TestServer::start(|_, _| half("\"a\""));
+    let error = get(&server.url("/f"), &Silent).unwrap_err();
+    assert!(error.to_string().contains("attempt 3, the last"), "{error}");
+    assert_eq!(server.requests().len(), 3);
+    let error = get("http://127.0.0.1:1/f", &Silent).unwrap_err();
+    assert!(error.to_string().contains("Connection refused"), "{error}");
+    assert!(matches!(get("ftp://x/f", &Silent), Err(HttpError::Url { .. })));
+}
+
+#[test]
+fn redirects_are_followed() {
+    let server = TestServer::start(|_, request| match request.path.as_str() {
+        "/f" => answer("302 Found\r\nLocation: /g\r\nContent-Length: 0", b""),
+        "/g" => ok(BODY),
+        _ => answer("301 Loop\r\nLocation: /loop\r\nContent-Length: 0", b""),
+    });
+    assert_eq!(get(&server.url("/f"), &Silent).unwrap().0, BODY);
+    assert!(matches!(get(&server.url("/loop"), &Silent), Err(HttpError::Refused { .. })));
+}
+
+#[test]
+fn endless_bodies_are_cut() {
+    let server = TestServer::start(|_, request| match request.path.as_str() {
+        "/said" => answer("200 OK\r\nContent-Length: 11", b"01234567890"),
+        _ => answer("200 OK", b"01234567890"),
+    });
+    let client = HttpClient::new(options());
+    for path in ["/said", "/unsaid"] {
+        let error = client.get(&server.url(path), "p/s", 10, &Silent).unwrap_err();
+        assert!(matches!(error, HttpError::TooLarge { limit: 10, .. }), "{error}");
+    }
+    assert_eq!(client.get(&server.url("/unsaid"), "p/s", 11, &Silent).unwrap().len(), 11);
+}
+
+#[test]
+fn credentials_are_not_shown() {
+    for (text, shown) in [
+        ("https://u:p@h:1/a@b?c=d", "https://h:1/a@b?c=d"),
+        ("https://token@h", "https://h"),
+        ("ssh://git:pw@h/x", "ssh://git@h/x"),
+        ("git@h:x/y", "git@h:x/y"),
+        (
+            "fatal: unable to access 'https://u:p@h/': 1 and http://x:y@z",
+            "fatal: unable to access 'https://h/': 1 and http://z",
+        ),
+        ("http://h/://u:p@h/", "http://h/://h/"),
+    ] {
+        assert_eq!(redact(text), shown);
+    }
+}
+
+/// Run by [`proxies_come_from_the_environment`] in a process with its own environment.
+#[test]
+#[ignore = "a part of another test"]
+fn proxy_child() {
+    assert_eq!(get("http://name.invalid/f", &Silent).unwrap().0, b"by proxy");
+    get("http://127.0.0.1:1/f", &Silent).unwrap_err();
+}
+
+#[test]
+fn proxies_come_from_the_environment() {
+    let server = TestServer::start(|_, _| ok(b"by proxy"));
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "base::http::tests::proxy_child", "--ignored"])
+        .env("http_proxy", server.url(""))
+        .env("no_proxy", "127.0.0.1")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let paths: Vec<_> = server.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, ["http://name.invalid/f"]);
+}

@@ -1,0 +1,62 @@
+//! A bootstrap's id, and the files beside its archive (SPEC §6).
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::base::digest::Sha1Sum;
+use crate::build::id::hash_strings;
+use crate::package::PackageId;
+use crate::package::json::canonical;
+
+/// A bootstrap's id: the `H` of the list of its packages' ids.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootstrapId(Sha1Sum);
+
+impl BootstrapId {
+    /// The id of the bootstrap of packages, in any order.
+    pub fn of<'a>(packages: impl IntoIterator<Item = &'a PackageId>) -> Self {
+        Self(hash_strings(sorted(packages).iter().map(String::as_str)))
+    }
+
+    /// The hex digits.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Its archive's name.
+    pub fn archive_name(&self) -> String {
+        format!("{}.bootstrap.tar.xz", self.0)
+    }
+
+    /// The name of the file with its packages' ids.
+    pub fn active_name(&self) -> String {
+        format!("{}.active.json", self.0)
+    }
+}
+
+impl fmt::Display for BootstrapId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The text of `<bootstrap id>.active.json`: the sorted list of ids.
+pub fn active_json<'a>(packages: impl IntoIterator<Item = &'a PackageId>) -> String {
+    canonical(&Value::from(sorted(packages)))
+}
+
+/// The text of `complete.latest.json`: the bootstrap, if one was made, and all packages of a tree.
+pub fn complete_json<'a>(
+    bootstrap: Option<&BootstrapId>,
+    packages: impl IntoIterator<Item = &'a PackageId>,
+) -> String {
+    let bootstrap = bootstrap.map(BootstrapId::as_str);
+    canonical(&json!({ "bootstrap": bootstrap, "packages": sorted(packages) }))
+}
+
+fn sorted<'a>(packages: impl IntoIterator<Item = &'a PackageId>) -> Vec<String> {
+    let mut ids: Vec<String> = packages.into_iter().map(ToString::to_string).collect();
+    ids.sort_unstable();
+    ids
+}

@@ -1,0 +1,54 @@
+//! Whether a package's contents are what its id says: the hash of what its `buildinfo.full.json`
+//! says was hashed must be its version (SPEC §9).
+
+use serde_json::Value;
+
+use super::id::hash_value;
+use crate::package::PackageId;
+
+/// Looks at a `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if that can't be
+/// told because the build has overwritten it, `Err(why)` if it is another package's.
+pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<String>, String> {
+    let unknown =
+        |why: &str| Ok(Some(format!("whether it is what its id says can't be told: {why}")));
+    let Some(bytes) = buildinfo_full else { return unknown("it has no buildinfo.full.json") };
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
+        return unknown("its buildinfo.full.json was overwritten by its build");
+    };
+    let Some(build_ids) = value.get("build_ids") else {
+        return unknown("its buildinfo.full.json has no build_ids");
+    };
+    let hash =
+        hash_value(build_ids).map_err(|error| format!("its build_ids have no hash: {error}"))?;
+    let version = match build_ids.get("version_extra") {
+        None => hash.to_string(),
+        Some(Value::String(extra)) => format!("{extra}.{hash}"),
+        Some(_) => return Err("its version_extra is no string".to_owned()),
+    };
+    if version != id.version().as_str() {
+        return Err(format!("its build_ids give the version {version}"));
+    }
+    if build_ids.get("name").and_then(Value::as_str) != Some(id.name().as_str()) {
+        return Err("its build_ids have another name".to_owned());
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_must_give_the_version() {
+        let build_ids = serde_json::json!({ "name": "a", "variant": "" });
+        let hash = hash_value(&build_ids).unwrap();
+        let text = serde_json::json!({ "build_ids": build_ids }).to_string();
+        let id = |text: String| text.parse::<PackageId>().unwrap();
+        assert_eq!(check(&id(format!("a--{hash}")), Some(text.as_bytes())), Ok(None));
+        assert!(check(&id("a--1".to_owned()), Some(text.as_bytes())).is_err());
+        assert!(check(&id(format!("b--{hash}")), Some(text.as_bytes())).is_err());
+        for unknown in [None, Some(&b"mine"[..]), Some(b"{}")] {
+            assert!(check(&id("a--1".to_owned()), unknown).unwrap().is_some());
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The builder's own folder, `$MKPANDA_HOME`: what it keeps besides the tree's cache.
+//!
+//! ```text
+//! images/                         an OCI image layout (see `image::store`)
+//! layers/<mapping>/<diff id>/     unpacked layers; owners on disk depend on the id map
+//! packages/<id>/                  unpacked packages, mounted read-only into builds
+//! builds/<name>/<id>/             record.json, log: of the last build of that id
+//! scratch/<run>/                  one folder per run; <run>.lock beside it is held by its process
+//! locks/                          one file per thing that is done once at a time
+//! ```
+//!
+//! A scratch folder whose lock nobody holds belongs to a run that died: the next one sweeps it. Its
+//! files may belong to ids that only a namespace has, so a helper removes them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::base::digest::Sha1Sum;
+use crate::base::lock::FileLock;
+use crate::package::PackageId;
+
+/// The builder's own folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+    scratch: PathBuf,
+}
+
+impl Home {
+    /// The folder at a path, with scratch space elsewhere if that is asked for.
+    pub fn new(root: PathBuf, scratch: Option<PathBuf>) -> Self {
+        let scratch = scratch.unwrap_or_else(|| root.join("scratch"));
+        Self { root, scratch }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Unpacked layers of one id mapping.
+    pub fn layers(&self, mapping: &str) -> PathBuf {
+        self.root.join("layers").join(mapping)
+    }
+
+    /// Unpacked packages.
+    pub fn packages(&self) -> PathBuf {
+        self.root.join("packages")
+    }
+
+    /// Lock files.
+    pub fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    /// What is kept of a package's last build.
+    pub fn build(&self, id: &PackageId) -> PathBuf {
+        self.root.join("builds").join(id.name().as_str()).join(id.to_string())
+    }
+
+    /// The lock of building one package into one cache.
+    pub fn package_lock(&self, cache: &Path, id: &PackageId) -> PathBuf {
+        let cache = Sha1Sum::of(cache.as_os_str().as_encoded_bytes());
+        self.locks().join(format!("build-{}-{}.lock", &cache.as_str()[..12], id))
+    }
+
+    /// Starts a run's scratch folder.
+    pub fn start_run(&self) -> io::Result<RunScratch> {
+        fs_err::create_dir_all(&self.scratch)?;
+        for attempt in 0_u32.. {
+            let name = format!("run-{}-{attempt}", std::process::id());
+            let lock = self.scratch.join(format!("{name}.lock"));
+            let Some(held) = FileLock::try_acquire(&lock)? else { continue };
+            let folder = self.scratch.join(name);
+            match fs_err::create_dir(&folder) {
+                Ok(()) => return Ok(RunScratch { folder, lock, _held: held }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("no free name for a scratch folder"))
+    }
+
+    /// Scratch folders of runs that died. The locks keep others from sweeping them too.
+    pub fn orphans(&self) -> io::Result<Vec<Orphan>> {
+        let mut orphans = Vec::new();
+        let entries = match fs_err::read_dir(&self.scratch) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(orphans),
+            other => other?,
+        };
+        for entry in entries {
+            let lock = entry?.path();
+            if lock.extension().is_none_or(|extension| extension != "lock") {
+                continue;
+            }
+            if let Some(held) = FileLock::try_acquire(&lock)? {
+                orphans.push(Orphan { folder: lock.with_extension(""), lock, _held: held });
+            }
+        }
+        Ok(orphans)
+    }
+}
+
+/// A run's scratch folder; its lock is held as long as this lives.
+#[derive(Debug)]
+pub struct RunScratch {
+    folder: PathBuf,
+    lock: PathBuf,
+    _held: FileLock,
+}
+
+impl RunScratch {
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for RunScratch {
+    fn drop(&mut self) {
+        // If something is left in it, the next run sweeps it by the lock that stays then, too.
+        if fs_err::remove_dir(&self.folder).is_ok() {
+            drop(fs_err::remove_file(&self.lock));
+        }
+    }
+}
+
+/// A scratch folder that a dead run left.
+#[derive(Debug)]
+pub struct Orphan {
+    folder: PathBuf,
+    lock: PathBuf,
+    _held: FileLock,
+}
+
+impl Orphan {
+    /// The folder, which may be gone already.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Forgets the run, if its folder is gone.
+    pub fn forget(self) -> io::Result<()> {
+        if self.folder.exists() { Ok(()) } else { fs_err::remove_file(&self.lock) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_dead_runs_are_orphans() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().to_owned(), None);
+        let run = home.start_run().unwrap();
+        assert!(home.orphans().unwrap().is_empty());
+        let dead = home.start_run().unwrap();
+        let path = dead.folder().to_owned();
+        fs_err::write(path.join("left"), "").unwrap();
+        drop(dead);
+        let mut orphans = home.orphans().unwrap();
+        assert_eq!(orphans.len(), 1);
+        assert_eq!(orphans[0].folder(), path);
+        assert!(home.orphans().unwrap().is_empty(), "two sweepers don't meet");
+        fs_err::remove_dir_all(&path).unwrap();
+        orphans.remove(0).forget().unwrap();
+        drop(run);
+        assert_eq!(fs_err::read_dir(folder.path().join("scratch")).unwrap().count(), 0);
+    }
+}

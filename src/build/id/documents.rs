@@ -1,0 +1,122 @@
+//! `build_ids`, and the two files in which a package says what it is (SPEC §4, §5).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::hash::{hash_entries, hash_object, hash_value};
+use super::{FORMAT_VERSION, HashError, Identities, Inputs, PackageIdentity, source_id};
+use crate::base::digest::Sha1Sum;
+use crate::package::json::canonical;
+use crate::tree::Package;
+
+/// What lies in a package before its build script runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// The text of `buildinfo.full.json`, which `/pkg/src` has too.
+    pub buildinfo_full: String,
+    /// The text of `pkginfo.json`.
+    pub pkginfo: String,
+}
+
+impl Identities {
+    /// What was hashed for a package's id.
+    pub fn build_ids(&self, package: &Package, identity: &PackageIdentity) -> Value {
+        let mut ids = plain_build_ids(package, &identity.inputs);
+        let requires: Vec<Value> =
+            self.dependencies(identity).map(|needed| needed.text.as_str().into()).collect();
+        ids.insert("requires".to_owned(), requires.into());
+        ids.into()
+    }
+
+    /// The files that say what a package is.
+    pub fn documents(&self, package: &Package, identity: &PackageIdentity) -> Documents {
+        let info = &package.info;
+        let sources = info.sources.iter().map(|(name, source)| {
+            let mut entry = source.as_written.clone();
+            entry.extend(source_id(name, &source.spec, &identity.inputs));
+            (name.to_string(), Value::from(entry))
+        });
+        let mut full = Map::new();
+        let mut add = |key: &str, value: Value| full.insert(key.to_owned(), value);
+        add("sources", sources.collect::<Map<_, _>>().into());
+        if let Some(extra) = &identity.inputs.extra {
+            add("extra_source", extra.as_str().into());
+        }
+        add("build_ids", self.build_ids(package, identity));
+        add("package_version", identity.id.version().as_str().into());
+        add("name", package.key.name.as_str().into());
+        add("variant", package.key.variant.name().into());
+        Documents {
+            buildinfo_full: canonical(&full.into()),
+            pkginfo: canonical(&package_info(package)),
+        }
+    }
+}
+
+fn package_info(package: &Package) -> Value {
+    let info = &package.info;
+    let mut object = declared(package);
+    object.insert("requires".to_owned(), info.requires_as_written.clone());
+    object.into()
+}
+
+/// What both a package's id and its `pkginfo.json` take over from its `buildinfo.json`.
+fn declared(package: &Package) -> Map<String, Value> {
+    let info = &package.info;
+    let mut object = Map::new();
+    let mut add = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    add("environment", info.environment.clone().into());
+    add("state_directory", info.state_directory.to_value());
+    if let Some(username) = &info.username {
+        add("username", username.as_str().into());
+    }
+    if let Some(group) = &info.group {
+        add("group", group.as_str().into());
+    }
+    if let Some(sysctl) = &info.sysctl {
+        add("sysctl", sysctl.clone().into());
+    }
+    object
+}
+
+/// `build_ids` without `requires`, which can be long and is hashed on its own.
+fn plain_build_ids(package: &Package, inputs: &Inputs) -> Map<String, Value> {
+    let info = &package.info;
+    let sources = info.sources.iter().map(|(name, source)| {
+        (name.to_string(), Value::from(source_id(name, &source.spec, inputs)))
+    });
+    let mut ids = declared(package);
+    let mut add = |key: &str, value: Value| ids.insert(key.to_owned(), value);
+    add("name", package.key.name.as_str().into());
+    add("variant", package.key.variant.hashed().into());
+    add("sources", sources.collect::<Map<_, _>>().into());
+    add("build", inputs.build.as_str().into());
+    add("pkgpanda_version", FORMAT_VERSION.into());
+    add("docker", inputs.image.prefixed().into());
+    if let Some(extra) = &inputs.extra {
+        add("extra_source", extra.as_str().into());
+    }
+    if let Some(extra) = &info.version_extra {
+        add("version_extra", extra.as_str().into());
+    }
+    ids
+}
+
+/// The hash of `build_ids`, given that of `requires`.
+pub(super) fn hash_build_ids(
+    package: &Package,
+    inputs: &Inputs,
+    requires: Sha1Sum,
+) -> Result<Sha1Sum, HashError> {
+    let ids = plain_build_ids(package, inputs);
+    let mut hashes = BTreeMap::from([("requires", requires)]);
+    for (key, value) in &ids {
+        let hash = match value {
+            Value::Object(map) => hash_object(map, key)?,
+            other => hash_value(other)?,
+        };
+        hashes.insert(key, hash);
+    }
+    Ok(hash_entries(&hashes))
+}

@@ -1,0 +1,98 @@
+//! The hash of a folder's content, as it goes into ids and into the names of `docker/` images
+//! (SPEC §5): `H` of a dictionary from each file's path to the SHA-1 of its content.
+//!
+//! Modes are no part of it. Of folders only those count that have nothing in them at all.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::hash::hash_entries;
+use crate::base::digest::Sha1Sum;
+
+/// A folder that has no hash.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Something can't be read.
+    #[error("can't read what is part of a package's id")]
+    Unreadable(#[source] io::Error),
+    /// A link that leads nowhere.
+    #[error("{0} is a link that leads nowhere")]
+    Dangling(PathBuf),
+    /// A link to a file that isn't part of the folder, so neither of the id.
+    #[error("{link} is a link to {target}, which lies outside of {folder}")]
+    Leaves {
+        /// The link.
+        link: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+        /// The folder that it leaves.
+        folder: PathBuf,
+    },
+    /// A name that isn't UTF-8.
+    #[error("{0} has a name that is not UTF-8, which has no hash")]
+    NotUtf8(PathBuf),
+    /// Neither file, folder nor link.
+    #[error("{0} is neither a file nor a folder nor a link, so it has no hash")]
+    Special(PathBuf),
+}
+
+/// The hash of a folder's content. That of a file in its place is the hash of nothing, as it was in
+/// the original.
+pub fn hash_folder(folder: &Path) -> Result<Sha1Sum, FolderError> {
+    let mut entries = BTreeMap::new();
+    if folder.is_dir() {
+        let root = fs_err::canonicalize(folder).map_err(FolderError::Unreadable)?;
+        let mut open = vec![(folder.to_owned(), String::new())];
+        while let Some((path, name)) = open.pop() {
+            let mut empty = true;
+            for entry in fs_err::read_dir(&path).map_err(FolderError::Unreadable)? {
+                let entry = entry.map_err(FolderError::Unreadable)?;
+                empty = false;
+                let path = entry.path();
+                let Some(file_name) = entry.file_name().to_str().map(str::to_owned) else {
+                    return Err(FolderError::NotUtf8(path));
+                };
+                let name = if name.is_empty() { file_name } else { format!("{name}/{file_name}") };
+                let kind = entry.file_type().map_err(FolderError::Unreadable)?;
+                if kind.is_dir() {
+                    open.push((path, name));
+                } else if let Some(sum) = hash_entry(&path, kind, folder, &root)? {
+                    entries.insert(name, Sha1Sum::of(sum.as_str().as_bytes()));
+                }
+            }
+            if empty && !name.is_empty() {
+                entries.insert(name, Sha1Sum::of(b""));
+            }
+        }
+    }
+    Ok(hash_entries(&entries))
+}
+
+fn hash_entry(
+    path: &Path,
+    kind: std::fs::FileType,
+    folder: &Path,
+    root: &Path,
+) -> Result<Option<Sha1Sum>, FolderError> {
+    if kind.is_symlink() {
+        let target = match fs_err::canonicalize(path) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(FolderError::Dangling(path.to_owned()));
+            }
+            Err(error) => return Err(FolderError::Unreadable(error)),
+        };
+        if target.is_dir() {
+            return Ok(None);
+        }
+        if !target.starts_with(root) {
+            let (link, folder) = (path.to_owned(), folder.to_owned());
+            return Err(FolderError::Leaves { link, target, folder });
+        }
+    }
+    if !fs_err::metadata(path).map_err(FolderError::Unreadable)?.is_file() {
+        return Err(FolderError::Special(path.to_owned()));
+    }
+    Sha1Sum::of_file(path).map(Some).map_err(FolderError::Unreadable)
+}

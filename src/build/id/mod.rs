@@ -1,0 +1,251 @@
+//! What a package's id is made of, and the two files that say so (SPEC §4, §5).
+//!
+//! `version = H(build_ids)`: the same tree with the same image ids gives the ids that the original
+//! gives. [`identify`] reads the files that count and asks its caller for the two things that other
+//! layers know, the images' ids and the commits of local repositories; everything else is pure.
+
+mod documents;
+mod folder;
+mod hash;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+
+use serde_json::{Map, Value};
+
+use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::package::{CommitId, NameError, PackageId, SourceName, SourceSpec};
+use crate::tree::{Package, PackageKey, PackageTree};
+
+pub use documents::Documents;
+pub use folder::{FolderError, hash_folder};
+pub use hash::{HashError, hash_strings, hash_value};
+
+/// The format's version, which is part of every id.
+pub const FORMAT_VERSION: &str = "0.2";
+
+/// What of a package's id is not in its `buildinfo.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// The id of the image in which it is built: the digest of its configuration.
+    pub image: Sha256Sum,
+    /// The SHA-1 of the build script.
+    pub build: Sha1Sum,
+    /// The hash of `extra`, if there is one.
+    pub extra: Option<Sha1Sum>,
+    /// The commits of sources of kind `git_local`.
+    pub heads: BTreeMap<SourceName, CommitId>,
+}
+
+/// A package's id and what it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageIdentity {
+    /// Name and variant.
+    pub key: PackageKey,
+    /// The id.
+    pub id: PackageId,
+    /// What of the id is not in the `buildinfo.json`.
+    pub inputs: Inputs,
+    /// All that it requires, directly or not: places in [`Identities`], in the order of their ids.
+    dependencies: Vec<usize>,
+    /// The id as text, by which lists of ids are sorted.
+    text: String,
+    /// The hash of that text, which goes into the ids of all that require it.
+    hash_of_text: Sha1Sum,
+}
+
+/// The ids of packages, each after all that it requires.
+#[derive(Debug, Clone, Default)]
+pub struct Identities {
+    all: Vec<PackageIdentity>,
+    places: HashMap<PackageKey, usize>,
+}
+
+/// A package whose id can't be found; `E` is what its caller can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError<E: Error + 'static> {
+    /// A file of the package can't be hashed.
+    #[error("package {package}: can't make its id")]
+    Files {
+        /// The package.
+        package: PackageKey,
+        /// What is wrong with the file.
+        #[source]
+        source: FolderError,
+    },
+    /// An image or a repository that isn't there.
+    #[error("package {package}: can't make its id")]
+    Outside {
+        /// The package.
+        package: PackageKey,
+        /// Why.
+        #[source]
+        source: E,
+    },
+    /// A value of the `buildinfo.json` has no hash.
+    #[error("package {package}: can't make its id")]
+    Hash {
+        /// The package.
+        package: PackageKey,
+        /// The value.
+        #[source]
+        source: HashError,
+    },
+    /// The version that came out isn't one.
+    #[error("package {package}: can't make its id")]
+    Version {
+        /// The package.
+        package: PackageKey,
+        /// Why not.
+        #[source]
+        source: NameError,
+    },
+    /// A package that isn't in the tree, or comes before what it requires.
+    #[error("package {0} can't have an id before all that it requires has one")]
+    Order(PackageKey),
+}
+
+/// Finds the ids of packages of a tree, given in an order in which each comes after all that it
+/// requires. `image` gives the id of the image in which a package is built, `head` the commit of
+/// one of its `git_local` sources, whose `rel_path` is relative to the package's folder.
+pub fn identify<E: Error + 'static>(
+    tree: &PackageTree,
+    order: &[PackageKey],
+    mut image: impl FnMut(&Package) -> Result<Sha256Sum, E>,
+    mut head: impl FnMut(&Package, &SourceName, &str) -> Result<CommitId, E>,
+) -> Result<Identities, IdentityError<E>> {
+    identify_with(tree, order, |package| {
+        let key = || package.key.clone();
+        let outside = |source| IdentityError::Outside { package: key(), source };
+        let files = |source| IdentityError::Files { package: key(), source };
+        let mut heads = BTreeMap::new();
+        for (name, source) in &package.info.sources {
+            if let SourceSpec::GitLocal { rel_path } = &source.spec {
+                heads.insert(name.clone(), head(package, name, rel_path).map_err(outside)?);
+            }
+        }
+        Ok(Inputs {
+            image: image(package).map_err(outside)?,
+            build: Sha1Sum::of_file(&package.build_script())
+                .map_err(|error| files(FolderError::Unreadable(error)))?,
+            extra: package.extra().map(|path| hash_folder(&path)).transpose().map_err(files)?,
+            heads,
+        })
+    })
+}
+
+/// [`identify`] without reading anything.
+pub fn identify_with<E: Error + 'static>(
+    tree: &PackageTree,
+    order: &[PackageKey],
+    mut inputs: impl FnMut(&Package) -> Result<Inputs, IdentityError<E>>,
+) -> Result<Identities, IdentityError<E>> {
+    let order = distinct(order);
+    let mut identities = Identities::default();
+    let mut scratch = Scratch { seen: vec![usize::MAX; order.len()], ranks: ranks(&order) };
+    for key in order {
+        let out_of_order = || IdentityError::Order(key.clone());
+        let package = tree.package(key).ok_or_else(out_of_order)?;
+        let dependencies = identities.closure(package, &mut scratch).ok_or_else(out_of_order)?;
+        let inputs = inputs(package)?;
+        let requires =
+            hash::hash_list(dependencies.iter().map(|&place| &identities.all[place].hash_of_text));
+        let hash = documents::hash_build_ids(package, &inputs, requires)
+            .map_err(|source| IdentityError::Hash { package: key.clone(), source })?;
+        let version = match &package.info.version_extra {
+            None => hash.to_string(),
+            Some(extra) => format!("{extra}.{hash}"),
+        };
+        let version = version
+            .parse()
+            .map_err(|source| IdentityError::Version { package: key.clone(), source })?;
+        let id = PackageId::new(key.name.clone(), version);
+        let text = id.to_string();
+        let hash_of_text = Sha1Sum::of(text.as_bytes());
+        identities.places.insert(key.clone(), identities.all.len());
+        let key = key.clone();
+        let identity = PackageIdentity { key, id, inputs, dependencies, text, hash_of_text };
+        identities.all.push(identity);
+    }
+    Ok(identities)
+}
+
+impl Identities {
+    /// All of them, each after all that it requires.
+    pub fn iter(&self) -> impl Iterator<Item = &PackageIdentity> {
+        self.all.iter()
+    }
+
+    /// One of them.
+    pub fn get(&self, key: &PackageKey) -> Option<&PackageIdentity> {
+        self.all.get(*self.places.get(key)?)
+    }
+
+    /// All that a package requires, directly or not, in the order of their ids.
+    pub fn dependencies<'a>(
+        &'a self,
+        package: &'a PackageIdentity,
+    ) -> impl ExactSizeIterator<Item = &'a PackageIdentity> {
+        package.dependencies.iter().map(|&place| &self.all[place])
+    }
+
+    /// `None` if a requirement has no id yet.
+    fn closure(&self, package: &Package, scratch: &mut Scratch) -> Option<Vec<usize>> {
+        let mark = self.all.len();
+        let mut found = Vec::new();
+        for required in &package.info.requires {
+            let place = *self.places.get(required)?;
+            for place in std::iter::once(place).chain(self.all[place].dependencies.iter().copied())
+            {
+                if scratch.seen[place] != mark {
+                    scratch.seen[place] = mark;
+                    found.push(place);
+                }
+            }
+        }
+        found.sort_unstable_by(|&a, &b| {
+            let by_name = scratch.ranks[a].cmp(&scratch.ranks[b]);
+            by_name.then_with(|| self.all[a].text.cmp(&self.all[b].text))
+        });
+        Some(found)
+    }
+}
+
+/// What is made once for all packages, so that ten thousand of them take a moment.
+struct Scratch {
+    /// For each place the last package that reached it, so that no package needs a set.
+    seen: Vec<usize>,
+    /// For each place its package name's place in the order of ids: no `<name>--` begins with
+    /// another one, so the order of ids of two names is that of these.
+    ranks: Vec<usize>,
+}
+
+fn distinct(order: &[PackageKey]) -> Vec<&PackageKey> {
+    let mut seen = std::collections::HashSet::new();
+    order.iter().filter(|key| seen.insert(*key)).collect()
+}
+
+fn ranks(order: &[&PackageKey]) -> Vec<usize> {
+    let mut names: Vec<String> = order.iter().map(|key| format!("{}--", key.name)).collect();
+    let wanted = names.clone();
+    names.sort_unstable();
+    names.dedup();
+    let ranks: HashMap<&String, usize> =
+        names.iter().enumerate().map(|(rank, name)| (name, rank)).collect();
+    wanted.iter().filter_map(|name| ranks.get(name).copied()).collect()
+}
+
+/// The keys that a source's id adds to it: `{"commit": …}` or `{"downloaded_sha1": …}`.
+fn source_id(name: &SourceName, spec: &SourceSpec, inputs: &Inputs) -> Map<String, Value> {
+    let (key, value) = match spec {
+        SourceSpec::Git { commit, .. } => ("commit", Some(commit.as_str())),
+        SourceSpec::GitLocal { .. } => ("commit", inputs.heads.get(name).map(CommitId::as_str)),
+        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+            ("downloaded_sha1", Some(file.sha1.as_str()))
+        }
+    };
+    value.map(|value| (key.to_owned(), Value::from(value))).into_iter().collect()
+}

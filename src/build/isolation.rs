@@ -1,0 +1,241 @@
+//! Which isolation this run has: the best tier that the machine gives, tried before anything is
+//! built, with the reason and the remedy where it isn't the better one.
+
+use std::path::Path;
+
+use nix::unistd::{Gid, Uid, User};
+
+use crate::base::event::{Event, Observer};
+use crate::container::capabilities;
+use crate::container::helper::{self, HelperError, Interrupt};
+use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
+use crate::container::machine::{Condition, Machine, Probed, RootKind};
+
+use super::job::{Answer, Failure, Job, ProbeJob};
+use super::one::remove_as_container;
+
+/// No container can be run here.
+#[derive(Debug, thiserror::Error)]
+pub enum IsolationError {
+    /// The tier that was demanded can't be had.
+    #[error("the isolation tier {tier} can't be had: {reason}")]
+    Demanded {
+        /// The tier.
+        tier: Tier,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        remedy: Option<String>,
+    },
+    /// No tier can be had.
+    #[error("no container can be run here: {reason}")]
+    None {
+        /// Why not.
+        reason: String,
+    },
+    /// A nested container would see processes of its user outside.
+    #[error(
+        "this runs inside a container that hides parts of /proc, so builds would be shown the processes outside, and the kernel has no Landlock (version 6) to keep them apart"
+    )]
+    ExposedProc,
+    /// The try itself failed.
+    #[error("can't find out what containers can have here")]
+    Helper {
+        /// What went wrong.
+        #[source]
+        source: HelperError,
+    },
+    /// A folder for the try can't be made.
+    #[error("can't find out what containers can have here")]
+    Scratch {
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl IsolationError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Demanded { remedy, .. } => remedy.clone(),
+            Self::ExposedProc => Some("give this user id ranges, start the outer container with an unmasked /proc, or use Linux 6.12 or newer".to_owned()),
+            Self::None { .. } | Self::Helper { .. } | Self::Scratch { .. } => None,
+        }
+    }
+}
+
+/// What the search for a tier needs to know.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The tier that is demanded, if one is.
+    pub tier: Option<Tier>,
+    /// The ids that the configuration gives to real root's containers.
+    pub root_range: Option<(u32, u32)>,
+    /// `PATH`, to look for `newuidmap` in.
+    pub search_path: String,
+}
+
+/// Finds the best tier, and says which it is.
+pub fn detect(
+    wanted: &Wanted,
+    scratch: &Path,
+    interrupt: &Interrupt,
+    observer: &dyn Observer,
+) -> Result<Machine, IsolationError> {
+    let mut lacking = None;
+    if wanted.tier != Some(Tier::Single) {
+        let found = find_ranges(wanted).map_err(|error| (error.to_string(), Some(error.remedy())));
+        let tried = match found {
+            Ok(map) => {
+                try_map(map, scratch, interrupt)?.map_err(|failure| (failure.message, failure.hint))
+            }
+            Err(reason) => Err(reason),
+        };
+        match tried {
+            Ok(machine) => return accept(machine, None, observer),
+            Err((reason, remedy)) if wanted.tier == Some(Tier::Ranges) => {
+                return Err(IsolationError::Demanded { tier: Tier::Ranges, reason, remedy });
+            }
+            Err(reason) => lacking = Some(reason),
+        }
+    }
+    let (uid, gid) = (Uid::current().as_raw(), Gid::current().as_raw());
+    if is_machines_root(uid) {
+        let (reason, _) = lacking.unwrap_or_default();
+        let remedy = Some("run mkpanda as an ordinary user, or let root have id ranges".to_owned());
+        let reason = format!(
+            "one id would make the container's root the machine's{}",
+            prefixed("; ranges: ", &reason)
+        );
+        return Err(IsolationError::Demanded { tier: Tier::Single, reason, remedy });
+    }
+    match try_map(IdMap::single(uid, gid), scratch, interrupt)? {
+        Ok(machine) => accept(machine, lacking, observer),
+        Err(failure) => match wanted.tier {
+            Some(tier) => Err(IsolationError::Demanded {
+                tier,
+                reason: failure.message,
+                remedy: failure.hint,
+            }),
+            None => Err(IsolationError::None { reason: failure.message }),
+        },
+    }
+}
+
+fn prefixed(prefix: &str, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{prefix}{text}") }
+}
+
+fn accept(
+    machine: Machine,
+    lacking: Option<(String, Option<String>)>,
+    observer: &dyn Observer,
+) -> Result<Machine, IsolationError> {
+    if machine.has(&Condition::NestedProc)
+        && machine.has(&Condition::NoLandlockScope)
+        && machine.map.writer != MapWriter::Privileged
+    {
+        return Err(IsolationError::ExposedProc);
+    }
+    let mut message = format!("isolation: {}", machine.tier());
+    if let Some((reason, remedy)) = lacking {
+        message = format!(
+            "{message} (no ranges: {reason}{})",
+            remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
+        );
+    }
+    if machine.has(&Condition::NestedProc) {
+        message.push_str("; inside another container, whose /proc and /sys are shown");
+    }
+    match &machine.root {
+        RootKind::Overlay => {}
+        RootKind::OverlayOnTmpfs { size } => {
+            message = format!("{message}; the scratch folder's filesystem can't carry an overlay, so builds write to a tmpfs of {} MiB (remedy: --scratch DIR)", size >> 20);
+        }
+        RootKind::Copy => message.push_str("; the kernel gives no overlay, so roots are copied (remedy: --scratch DIR on another filesystem)"),
+    }
+    observer.event(Event::Note { message });
+    Ok(machine)
+}
+
+/// Whether a user id is the machine's root, and not that of an outer container.
+fn is_machines_root(uid: u32) -> bool {
+    let map = fs_err::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let mut words = map.split_whitespace();
+    uid == 0 && words.next() == Some("0") && words.next() == Some("0")
+}
+
+fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
+    let uid = Uid::current();
+    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+    let (own_uid_map, subuid, subgid) =
+        (read("/proc/self/uid_map"), read("/etc/subuid"), read("/etc/subgid"));
+    let user = User::from_uid(uid).ok().flatten();
+    let name = user.map_or_else(|| uid.to_string(), |user| user.name);
+    let program = |name| idmap::find_program(name, &wanted.search_path);
+    idmap::ranges(&Identity {
+        uid: uid.as_raw(),
+        gid: Gid::current().as_raw(),
+        name: &name,
+        own_uid_map: &own_uid_map,
+        subuid: &subuid,
+        subgid: &subgid,
+        privileged: uid.is_root() && capabilities::may_write_id_maps(),
+        programs: program("newuidmap").zip(program("newgidmap")),
+        root_range: wanted.root_range,
+    })
+}
+
+fn try_map(
+    map: IdMap,
+    scratch: &Path,
+    interrupt: &Interrupt,
+) -> Result<Result<Machine, Failure>, IsolationError> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |source| IsolationError::Scratch { source };
+    let folder =
+        tempfile::Builder::new().prefix("probe-").tempdir_in(scratch).map_err(failed)?.keep();
+    let (uid, gid) = map.root();
+    if uid != Uid::current().as_raw() {
+        std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).map_err(failed)?;
+    }
+    fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    let job = Job::Probe(ProbeJob { map: map.clone(), scratch: folder.clone() });
+    let heard: Result<Result<Probed, Failure>, _> =
+        helper::run(&job, None, interrupt, |answer| match answer {
+            Answer::Probed(found) => Some(Ok(found)),
+            Answer::Failed(failure) => Some(Err(failure)),
+            _ => None,
+        });
+    remove_as_container(&map, &folder, interrupt)
+        .map_err(|source| IsolationError::Helper { source })?;
+    let found = heard.map_err(|source| IsolationError::Helper { source })?;
+    Ok(found.map(|found| Machine { map, conditions: found.conditions, root: found.root }))
+}
+
+/// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here.
+pub fn remove_layers(
+    wanted: &Wanted,
+    home: &super::home::Home,
+    layers: &[String],
+) -> Result<(), IsolationError> {
+    let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
+    let maps = find_ranges(wanted).ok().into_iter().chain([own]);
+    for map in maps {
+        let folder = home.layers(&map.digest());
+        for layer in layers {
+            for name in [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")] {
+                let path = folder.join(name);
+                if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+                    fs_err::remove_file(&path)
+                        .map_err(|source| IsolationError::Scratch { source })?;
+                } else if path.exists() {
+                    remove_as_container(&map, &path, &Interrupt::default())
+                        .map_err(|source| IsolationError::Helper { source })?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

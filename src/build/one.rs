@@ -1,0 +1,413 @@
+//! Building one package: from "it isn't in the cache" to "it is", by way of a helper.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::base::atomic::{self, AtomicFile};
+use crate::base::event::{Event, Observer, Outcome, Phase};
+use crate::base::lock::FileLock;
+use crate::container::cgroup::{CgroupError, Delegation, Limits};
+use crate::container::helper::{self, HelperError, Interrupt};
+use crate::package::{PackageId, Source, SourceName};
+use crate::source::{self, SourceError, SourceId, SourceRequest};
+use crate::store::repository::{Repository, RepositoryError};
+
+use super::cache::Cache;
+use super::home::Home;
+use super::job::{Answer, BuildJob, Built, Failure, Job, RemoveJob};
+use super::record::{Ending, Stopwatch};
+
+/// What all builds of a run share.
+#[derive(Debug)]
+pub struct Workshop {
+    /// The builder's own folder.
+    pub home: Home,
+    /// The tree's cache.
+    pub cache: Cache,
+    /// How sources are fetched.
+    pub fetch: source::FetchOptions,
+    /// Where packages may be taken from.
+    pub repository: Option<Repository>,
+    /// Limits of memory and processes, and the cgroups in which they can be set.
+    pub limits: Option<(Limits, Delegation)>,
+    /// The run's scratch folder.
+    pub scratch: PathBuf,
+    /// Ends everything.
+    pub interrupt: std::sync::Arc<Interrupt>,
+}
+
+/// A package to be built.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its variant, for `latest`.
+    pub key: crate::package::Requirement,
+    /// The helper's job; sources, scratch folder and files are filled in here.
+    pub job: BuildJob,
+    /// Its sources.
+    pub sources: Vec<(SourceName, Source, SourceId)>,
+}
+
+/// A package could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The build itself failed.
+    #[error("{} failed ({}): {}", .0.id, .0.failure.phase.as_str(), .0.failure.message)]
+    Failed(Box<FailedBuild>),
+    /// A source can't be had.
+    #[error("{id}: source {name}")]
+    Source {
+        /// The package.
+        id: PackageId,
+        /// The source.
+        name: SourceName,
+        /// What went wrong.
+        #[source]
+        source: Box<SourceError>,
+    },
+    /// The repository gave something that can't be used.
+    #[error("{id}")]
+    Repository {
+        /// The package.
+        id: PackageId,
+        /// What went wrong.
+        #[source]
+        source: Box<RepositoryError>,
+    },
+    /// The helper failed.
+    #[error("{id}")]
+    Helper {
+        /// The package.
+        id: PackageId,
+        /// What went wrong.
+        #[source]
+        source: HelperError,
+    },
+    /// The limits can't be set.
+    #[error("{id}")]
+    Limits {
+        /// The package.
+        id: PackageId,
+        /// What went wrong.
+        #[source]
+        source: CgroupError,
+    },
+    /// A file can't be written or read.
+    #[error("{id}: can't {what}")]
+    File {
+        /// The package.
+        id: PackageId,
+        /// What was to be done.
+        what: &'static str,
+        /// What went wrong, with the path.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl BuildError {
+    /// Whether the run was interrupted, so that this is no fault of the package.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Helper { source: HelperError::Interrupted, .. })
+    }
+}
+
+/// A build that failed, and what its log says of it.
+#[derive(Debug)]
+pub struct FailedBuild {
+    /// The package.
+    pub id: PackageId,
+    /// Why.
+    pub failure: Failure,
+    /// The log, if it says more.
+    pub log: Option<PathBuf>,
+    /// The log's last lines.
+    pub tail: Vec<String>,
+}
+
+/// How many of a log's last lines are shown.
+const TAIL_LINES: usize = 30;
+
+impl Workshop {
+    /// Makes a package be in the cache.
+    pub fn supply(&self, order: &Order, observer: &dyn Observer) -> Result<Outcome, BuildError> {
+        let began = Instant::now();
+        let mut watch = Stopwatch::default();
+        let result = self.supply_timed(order, &mut watch, observer);
+        let package = order.job.id.to_string();
+        let took = began.elapsed();
+        observer.event(match &result {
+            Ok(how) => Event::Finished { package, how: *how, took },
+            Err(_) => Event::Failed { package, phase: watch.phase(), took },
+        });
+        result
+    }
+
+    fn supply_timed(
+        &self,
+        order: &Order,
+        watch: &mut Stopwatch,
+        observer: &dyn Observer,
+    ) -> Result<Outcome, BuildError> {
+        let id = &order.job.id;
+        let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
+        let mut enter = |watch: &mut Stopwatch, phase| {
+            watch.enter(phase);
+            observer.event(Event::Phase { package: id.to_string(), phase });
+        };
+        let lock = self.home.package_lock(self.cache.root(), id);
+        let _lock = FileLock::acquire(&lock, || enter(watch, Phase::Wait))
+            .map_err(file("take the package's lock"))?;
+        if self.cache.has(id) {
+            // Another process built it in the meantime.
+            self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
+            return Ok(Outcome::Cached);
+        }
+        enter(watch, Phase::Fetch);
+        if self.fetch_package(id, &order.job, observer)? {
+            self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
+            return Ok(Outcome::Fetched);
+        }
+        let mut job = order.job.clone();
+        job.sources = self.fetch_sources(order, observer)?;
+        self.build(order, job, watch, &mut enter)?;
+        self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
+        Ok(Outcome::Built)
+    }
+
+    fn fetch_package(
+        &self,
+        id: &PackageId,
+        job: &BuildJob,
+        observer: &dyn Observer,
+    ) -> Result<bool, BuildError> {
+        let Some(repository) = &self.repository else { return Ok(false) };
+        repository
+            .fetch_package(
+                id,
+                &self.cache.archive(id),
+                &job.limits,
+                &super::contents::check,
+                observer,
+            )
+            .map_err(|source| BuildError::Repository { id: id.clone(), source: Box::new(source) })
+    }
+
+    fn fetch_sources(
+        &self,
+        order: &Order,
+        observer: &dyn Observer,
+    ) -> Result<Vec<(SourceName, source::Fetched)>, BuildError> {
+        let fetch = |(name, declared, source_id): &(SourceName, Source, SourceId)| {
+            let request = SourceRequest {
+                package: order.key.name.clone(),
+                package_dir: order.job.package_folder.clone(),
+                cache_dir: self.cache.source(&order.key.name, name),
+                name: name.clone(),
+                source: declared.clone(),
+            };
+            let fetched =
+                source::fetch(&request, source_id, &self.fetch, observer).map_err(|source| {
+                    BuildError::Source {
+                        id: order.job.id.clone(),
+                        name: name.clone(),
+                        source: Box::new(source),
+                    }
+                })?;
+            Ok((name.clone(), fetched))
+        };
+        order.sources.iter().map(fetch).collect()
+    }
+
+    fn build(
+        &self,
+        order: &Order,
+        mut job: BuildJob,
+        watch: &mut Stopwatch,
+        enter: &mut dyn FnMut(&mut Stopwatch, Phase),
+    ) -> Result<(), BuildError> {
+        let id = order.job.id.clone();
+        let file = |what| {
+            let id = id.clone();
+            move |source| BuildError::File { id, what, source }
+        };
+        let scratch = ScratchFolder::create(self, &job).map_err(file("make a scratch folder"))?;
+        job.scratch.clone_from(&scratch.path);
+        let output =
+            AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
+        output.temporary_path().clone_into(&mut job.output);
+        let kept = self.home.build(&id);
+        fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
+        job.log = kept.join("log");
+        fs_err::write(&job.log, "").map_err(file("start the log"))?;
+        let cgroup = match &self.limits {
+            Some((limits, delegation)) => Some(
+                delegation
+                    .create(&id.to_string(), *limits)
+                    .map_err(|source| BuildError::Limits { id: id.clone(), source })?,
+            ),
+            None => None,
+        };
+        let wrapped = Job::Build(Box::new(job));
+        let heard =
+            helper::run(&wrapped, cgroup.as_ref(), &self.interrupt, |answer| match answer {
+                Answer::Phase(phase) => {
+                    enter(watch, phase);
+                    None
+                }
+                Answer::Built(built) => Some(Ok(built)),
+                Answer::Failed(failure) => Some(Err(failure)),
+                Answer::Probed(_) | Answer::Removed => None,
+            });
+        let Job::Build(job) = wrapped else { return Ok(()) };
+        let result = heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
+        write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
+        match result {
+            Ok(_) => {
+                if job.keep {
+                    scratch
+                        .keep(&self.cache.package_folder(id.name()))
+                        .map_err(file("keep src and result"))?;
+                }
+                output.commit().map_err(file("put the archive in place"))
+            }
+            Err(failure) => {
+                let log = failure.see_log.then(|| job.log.clone());
+                let tail =
+                    log.as_deref().map(|log| last_lines(log, TAIL_LINES)).unwrap_or_default();
+                Err(BuildError::Failed(Box::new(FailedBuild { id, failure, log, tail })))
+            }
+        }
+    }
+}
+
+fn write_record(
+    kept: &Path,
+    job: &BuildJob,
+    watch: Stopwatch,
+    result: &Result<Built, Failure>,
+) -> std::io::Result<()> {
+    let ending = match result {
+        Ok(built) => Ending::Built(built.clone()),
+        Err(failure) => Ending::Failed { phase: failure.phase, message: failure.message.clone() },
+    };
+    let text = serde_json::to_string_pretty(&watch.record(job, ending))?;
+    // Not synced: a record that is lost with the power is no loss.
+    let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
+    fs_err::write(&temporary, text)?;
+    fs_err::rename(temporary, kept.join("record.json"))
+}
+
+/// A helper's scratch folder, removed when it is dropped, by a helper if need be.
+#[derive(Debug)]
+struct ScratchFolder {
+    map: crate::container::idmap::IdMap,
+    path: PathBuf,
+}
+
+impl ScratchFolder {
+    fn create(workshop: &Workshop, job: &BuildJob) -> std::io::Result<Self> {
+        let path = tempfile::Builder::new().prefix("build-").tempdir_in(&workshop.scratch)?.keep();
+        let folder = Self { map: job.machine.map.clone(), path };
+        folder.give_to_container_root()?;
+        Ok(folder)
+    }
+
+    /// As real root, the folder goes to the id that containers have as root.
+    fn give_to_container_root(&self) -> std::io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let (uid, gid) = self.map.root();
+        if uid != nix::unistd::Uid::current().as_raw() {
+            std::os::unix::fs::chown(&self.path, Some(uid), Some(gid))?;
+        }
+        fs_err::set_permissions(&self.path, std::fs::Permissions::from_mode(0o755))
+    }
+
+    /// Moves `src` and `result` to where a person looks for them.
+    fn keep(&self, folder: &Path) -> std::io::Result<()> {
+        for name in ["src", "result"] {
+            let target = folder.join(name);
+            if target.exists() {
+                fs_err::remove_dir_all(&target)?;
+            }
+            fs_err::rename(self.path.join(name), target)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ScratchFolder {
+    fn drop(&mut self) {
+        // A helper that came to its end left an empty `view` at the most.
+        if fs_err::remove_dir(self.path.join("view")).is_ok()
+            && fs_err::remove_dir(&self.path).is_ok()
+        {
+            return;
+        }
+        // What can't be removed now is swept by a later run.
+        drop(remove_as_container(&self.map, &self.path, &Interrupt::default()));
+    }
+}
+
+/// Removes a scratch folder whose files may belong to a namespace's ids.
+pub fn remove_as_container(
+    map: &crate::container::idmap::IdMap,
+    folder: &Path,
+    interrupt: &Interrupt,
+) -> Result<(), HelperError> {
+    // Often the caller may do it alone.
+    match fs_err::remove_dir_all(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    let start = |source| HelperError::Start { source };
+    let view = tempfile::Builder::new().prefix("mkpanda-view-").tempdir().map_err(start)?;
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (Some(parent), Some(own_name)) = (folder.parent(), name(folder)) else { return Ok(()) };
+    let whole = RemoveJob {
+        map: map.clone(),
+        folder: parent.to_owned(),
+        view: view.path().to_owned(),
+        names: vec![own_name],
+    };
+    let mut failed = None;
+    helper::run(&Job::Remove(whole), None, interrupt, |answer| match answer {
+        Answer::Removed => Some(()),
+        Answer::Failed(failure) => {
+            failed = Some(failure.message);
+            None
+        }
+        _ => None,
+    })
+    .map_err(|error| match failed {
+        Some(said) => {
+            HelperError::Died { ending: "it could not remove a scratch folder".to_owned(), said }
+        }
+        None => error,
+    })
+}
+
+/// The last lines of a log, of which only the end is read.
+fn last_lines(log: &Path, count: usize) -> Vec<String> {
+    const ENOUGH: u64 = 64 << 10;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = fs_err::File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
+        let mut bytes = Vec::new();
+        file.take(ENOUGH).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines[lines.len().saturating_sub(count)..].iter();
+    // What a build prints may hold anything; a terminal would obey it.
+    shown
+        .map(|line| {
+            line.chars()
+                .map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter })
+                .collect()
+        })
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! What is to be done for a set of packages, and why: data that can be printed, before anything is
+//! done.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::id::Identities;
+use crate::package::PackageId;
+use crate::tree::{PackageKey, PackageTree};
+
+/// What the cache has of a package.
+#[derive(Debug, Clone, Default)]
+pub struct CacheState {
+    /// Whether the archive with exactly this id is there.
+    pub archive: bool,
+    /// The id of the last build, from the `latest` file: for the reason only, never to decide.
+    pub latest: Option<PackageId>,
+    /// The `build_ids` of the last build, if they are at hand.
+    pub latest_build_ids: Option<Value>,
+}
+
+/// What is to be done for packages, each after all that it requires.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// A step per package.
+    pub steps: Vec<Step>,
+}
+
+/// What is to be done for one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Name and variant.
+    pub key: PackageKey,
+    /// Its id.
+    pub id: PackageId,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What is to be done for a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: it is in the cache.
+    Cached,
+    /// It is fetched, or built if no repository has it.
+    Build(Why),
+}
+
+/// Why a package is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It never was.
+    NeverBuilt,
+    /// It was built with this id, but its archive is gone.
+    ArchiveMissing,
+    /// Its last build had another id.
+    Changed {
+        /// That id.
+        from: PackageId,
+        /// What of `build_ids` differs, in words; empty if the last ones aren't known.
+        what: Vec<&'static str>,
+    },
+}
+
+/// Plans packages whose ids are known, given what the cache has of each.
+pub fn plan(
+    tree: &PackageTree,
+    identities: &Identities,
+    mut cache: impl FnMut(&PackageKey, &PackageId) -> CacheState,
+) -> Plan {
+    let steps = identities.iter().map(|identity| {
+        let state = cache(&identity.key, &identity.id);
+        let action = if state.archive {
+            Action::Cached
+        } else {
+            Action::Build(match state.latest {
+                None => Why::NeverBuilt,
+                Some(latest) if latest == identity.id => Why::ArchiveMissing,
+                Some(from) => {
+                    let now = tree.package(&identity.key).map(|package| {
+                        // Only looked at when something is built, so never when nothing changed.
+                        identities.build_ids(package, identity)
+                    });
+                    let what = match (&state.latest_build_ids, &now) {
+                        (Some(then), Some(now)) => differences(then, now),
+                        _ => Vec::new(),
+                    };
+                    Why::Changed { from, what }
+                }
+            })
+        };
+        Step { key: identity.key.clone(), id: identity.id.clone(), action }
+    });
+    Plan { steps: steps.collect() }
+}
+
+/// The parts of `build_ids` as a person knows them.
+const PARTS: [(&str, &str); 12] = [
+    ("build", "the build script"),
+    ("sources", "its sources"),
+    ("extra_source", "extra/"),
+    ("docker", "the builder image"),
+    ("requires", "what it requires"),
+    ("environment", "environment"),
+    ("state_directory", "state_directory"),
+    ("username", "username"),
+    ("group", "group"),
+    ("sysctl", "sysctl"),
+    ("version_extra", "version_extra"),
+    ("pkgpanda_version", "the format's version"),
+];
+
+fn differences(then: &Value, now: &Value) -> Vec<&'static str> {
+    let differs = |(key, _): &&(&str, &str)| then.get(key) != now.get(key);
+    PARTS.iter().filter(differs).map(|(_, words)| *words).collect()
+}
+
+impl Plan {
+    /// The steps that are not done already.
+    pub fn to_build(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.action != Action::Cached)
+    }
+}
+
+impl fmt::Display for Plan {
+    /// A line per package: `build <id> (<why>)` or `cached <id>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Step { key, id, action } in &self.steps {
+            let variant = match key.variant.name() {
+                None => String::new(),
+                Some(name) => format!(" variant {name}"),
+            };
+            match action {
+                Action::Cached => writeln!(f, "cached {id}{variant}")?,
+                Action::Build(why) => writeln!(f, "build  {id}{variant} ({why})")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverBuilt => f.write_str("never built"),
+            Self::ArchiveMissing => f.write_str("its archive is gone"),
+            Self::Changed { from, what } if what.is_empty() => write!(f, "last built as {from}"),
+            Self::Changed { from, what } => {
+                write!(f, "last built as {from}; changed: {}", what.join(", "))
+            }
+        }
+    }
+}

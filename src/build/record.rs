@@ -1,0 +1,114 @@
+//! What is kept of a build: `builds/<name>/<id>/record.json`, beside the log.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::job::{BuildJob, Built};
+use crate::base::event::Phase;
+use crate::container::idmap::Tier;
+use crate::container::machine::Condition;
+use crate::container::machine::RootKind;
+use crate::container::namespace::Network;
+use crate::package::PackageId;
+
+/// A build, as its record keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The form of this file.
+    pub version: u32,
+    /// The package.
+    pub id: PackageId,
+    /// What was hashed into its version, as `buildinfo.full.json` has it.
+    pub buildinfo: serde_json::Value,
+    /// The isolation tier.
+    pub tier: Tier,
+    /// What was not as on a plain machine.
+    pub conditions: Vec<Condition>,
+    /// How the root was made.
+    pub root: RootKind,
+    /// The network.
+    pub network: Network,
+    /// The packages that were installed beside it.
+    pub dependencies: Vec<PackageId>,
+    /// The latest time in the package.
+    pub source_date_epoch: u64,
+    /// How many cores it was told to use.
+    pub cores: u32,
+    /// When it began, in seconds of the epoch.
+    pub began: u64,
+    /// How long each phase took, in milliseconds.
+    pub phases: BTreeMap<String, u64>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// The package is there.
+    Built(Built),
+    /// It failed.
+    Failed {
+        /// In which phase.
+        phase: Phase,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Times of a build's phases, while they pass.
+#[derive(Debug, Clone)]
+pub struct Stopwatch {
+    began: SystemTime,
+    current: Option<(Phase, std::time::Instant)>,
+    phases: BTreeMap<String, u64>,
+}
+
+impl Default for Stopwatch {
+    fn default() -> Self {
+        Self { began: SystemTime::now(), current: None, phases: BTreeMap::new() }
+    }
+}
+
+impl Stopwatch {
+    /// A phase begins, and with it the one before ends.
+    pub fn enter(&mut self, phase: Phase) {
+        self.end_phase();
+        self.current = Some((phase, std::time::Instant::now()));
+    }
+
+    /// The phase that it is in.
+    pub fn phase(&self) -> Phase {
+        self.current.map_or(Phase::Wait, |(phase, _)| phase)
+    }
+
+    fn end_phase(&mut self) {
+        if let Some((phase, began)) = self.current.take() {
+            let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            *self.phases.entry(phase.as_str().to_owned()).or_default() += millis;
+        }
+    }
+
+    /// The record of a build that ends now.
+    pub fn record(mut self, job: &BuildJob, ending: Ending) -> Record {
+        self.end_phase();
+        Record {
+            version: 1,
+            id: job.id.clone(),
+            buildinfo: serde_json::from_str(&job.buildinfo_full).unwrap_or_default(),
+            tier: job.machine.tier(),
+            conditions: job.machine.conditions.clone(),
+            root: job.machine.root.clone(),
+            network: job.network,
+            dependencies: job.dependencies.iter().map(|needed| needed.id.clone()).collect(),
+            source_date_epoch: job.source_date_epoch,
+            cores: job.threads,
+            began: self.began.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs(),
+            phases: self.phases,
+            ending,
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! A packages directory with all that building it needs: its tree, its cache, its images.
+//!
+//! [`Site::open`] reads, [`Site::identify`] gives ids, [`Site::plan`] says what is to be done;
+//! [`Site::build`] does it. Only the last one starts a process or enters a namespace, and only if
+//! something has to be built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::archive::Limits as ArchiveLimits;
+use crate::base::event::{Event, Observer};
+use crate::container::cgroup::{self, CgroupError, Limits};
+use crate::container::helper::Interrupt;
+use crate::container::namespace::Network;
+use crate::image::store::{ImageStore, StoreError};
+use crate::package::{CommitId, Report, Source, SourceName, SourceSpec};
+use crate::source::{self, FetchOptions, MissingSource, SourceError, SourceId, SourceRequest};
+use crate::store::repository::Repository;
+use crate::tree::{Package, PackageKey, PackageTree, TreeError};
+
+use super::cache::Cache;
+use super::execute::{self, Failures, Pace};
+use super::home::Home;
+use super::id::{Identities, IdentityError, PackageIdentity, identify};
+use super::images::{FoundImage, ImageError, ImageFinder, Places};
+use super::isolation::{self, IsolationError, Wanted};
+use super::job::{BuildJob, Dependency};
+use super::one::{Order, Workshop, remove_as_container};
+use super::plan::{CacheState, Plan, plan};
+use super::upstream::{self, UpstreamError};
+
+/// What a site is opened with.
+#[derive(Debug, Clone)]
+pub struct SiteOptions {
+    /// The packages directory, absolute.
+    pub packages: PathBuf,
+    /// The builder's own folder.
+    pub home: Home,
+    /// Where the configuration says that images are.
+    pub places: Places,
+    /// How sources are fetched.
+    pub fetch: FetchOptions,
+    /// What archives may hold.
+    pub limits: ArchiveLimits,
+}
+
+/// How packages are built.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// How much at once.
+    pub pace: Pace,
+    /// Which isolation.
+    pub isolation: Wanted,
+    /// The network of builds.
+    pub network: Network,
+    /// Where packages may be taken from.
+    pub repository: Option<Repository>,
+    /// How long a build script may take.
+    pub time_limit: Option<Duration>,
+    /// How much memory and how many processes a build may have.
+    pub limits: Limits,
+    /// The latest time in packages.
+    pub source_date_epoch: u64,
+    /// Whether `src` and `result` are left in the cache.
+    pub keep: bool,
+}
+
+/// A packages directory, read.
+#[derive(Debug)]
+pub struct Site {
+    /// What is in it.
+    pub tree: PackageTree,
+    /// Its cache.
+    pub cache: Cache,
+    options: SiteOptions,
+}
+
+/// Packages with their ids and images.
+#[derive(Debug)]
+pub struct Known {
+    /// The ids.
+    pub identities: Identities,
+    images: BTreeMap<PackageKey, FoundImage>,
+}
+
+/// What an id needs from outside of the tree.
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The repository of a `git_local` source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl From<IdentityError<OutsideError>> for SiteError {
+    fn from(error: IdentityError<OutsideError>) -> Self {
+        Self::Identity(Box::new(error))
+    }
+}
+
+/// A site can't be opened, or its packages not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// Its tree is wrong.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Its upstream can't be had.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The image store can't be opened.
+    #[error("can't open the image store")]
+    Store(#[source] StoreError),
+    /// A package has no id.
+    #[error(transparent)]
+    Identity(Box<IdentityError<OutsideError>>),
+    /// Offline, and not everything is here.
+    #[error("{} sources are missing, and --offline forbids fetching them:\n{}", .0.len(), list_missing(.0))]
+    Missing(Vec<MissingSource>),
+    /// No container can be run.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+    /// Limits can't be set.
+    #[error(transparent)]
+    Limits(#[from] CgroupError),
+    /// The builder's own folder can't be used.
+    #[error("can't use the builder's own folder")]
+    Home(#[source] std::io::Error),
+    /// The cache can't be written.
+    #[error("can't write the tree's cache")]
+    Cache(#[source] std::io::Error),
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// Packages failed.
+    #[error("{}", failed(.0))]
+    Failed(Failures),
+}
+
+fn list_missing(missing: &[MissingSource]) -> String {
+    let lines = missing.iter().map(|source| {
+        format!("  {}/{}  {}  {}", source.package, source.name, source.id, source.url)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn failed(failures: &Failures) -> String {
+    match failures.errors.len() {
+        1 => "a package could not be built".to_owned(),
+        count => format!("{count} packages could not be built"),
+    }
+}
+
+impl Site {
+    /// Expands the upstream, if there is one, and reads the tree.
+    pub fn open(options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
+        let upstreams = upstream::expand(
+            &options.packages,
+            &options.home,
+            &options.fetch,
+            &options.limits,
+            observer,
+        )?;
+        let tree = PackageTree::read(&options.packages, &upstreams)?;
+        Ok(Self { tree, cache: Cache::of(&options.packages), options })
+    }
+
+    /// The builder's own folder.
+    pub fn home(&self) -> &Home {
+        &self.options.home
+    }
+
+    /// What archives may hold.
+    pub fn archive_limits(&self) -> ArchiveLimits {
+        self.options.limits
+    }
+
+    /// A repository, unless asking it needs the network that `--offline` forbids.
+    pub fn reachable<'r>(&self, repository: Option<&'r Repository>) -> Option<&'r Repository> {
+        repository.filter(|repository| !(self.options.fetch.offline && repository.is_remote()))
+    }
+
+    /// Says what is odd about packages and trees.
+    pub fn warn(&self, warnings: &[Report], observer: &dyn Observer) {
+        for report in warnings {
+            let mut message = report.to_string();
+            if let Some(hint) = report.hint() {
+                message = format!("{message}\n  hint: {hint}");
+            }
+            observer.event(Event::Warning { subject: String::new(), message });
+        }
+    }
+
+    /// Gives packages their ids; `order` has each after all that it requires.
+    pub fn identify(
+        &self,
+        order: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<Known, SiteError> {
+        let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
+        let mut finder = ImageFinder::new(&self.options.places, &store);
+        let mut images = BTreeMap::new();
+        let identities = identify(
+            &self.tree,
+            order,
+            |package| {
+                let found = finder.find(&package.info.image(), &self.tree, observer)?;
+                let id = found.id.clone();
+                images.insert(package.key.clone(), found);
+                Ok::<_, OutsideError>(id)
+            },
+            |package, name, _| Ok(self.head(package, name)?),
+        )?;
+        Ok(Known { identities, images })
+    }
+
+    /// The commit of a `git_local` source.
+    fn head(&self, package: &Package, name: &SourceName) -> Result<CommitId, SourceError> {
+        let declared = package.info.sources.iter().find(|(known, _)| known == name);
+        let Some((_, declared)) = declared else {
+            unreachable!("a package is asked for its own sources")
+        };
+        match source::identify(&self.request(package, name, declared))? {
+            SourceId::Commit(commit) => Ok(commit),
+            SourceId::DownloadedSha1(_) => unreachable!("only git_local sources are asked for"),
+        }
+    }
+
+    fn request(&self, package: &Package, name: &SourceName, declared: &Source) -> SourceRequest {
+        SourceRequest {
+            package: package.key.name.clone(),
+            package_dir: package.folder.clone(),
+            cache_dir: self.cache.source(&package.key.name, name),
+            name: name.clone(),
+            source: declared.clone(),
+        }
+    }
+
+    /// Says what is to be done.
+    pub fn plan(&self, known: &Known) -> Plan {
+        plan(&self.tree, &known.identities, |key, id| {
+            let archive = self.cache.has(id);
+            // `latest` gives a reason only, so it isn't read where nothing is to be done.
+            let latest = if archive { None } else { self.last_build(key) };
+            let record = latest.as_ref().and_then(|id| {
+                let text =
+                    fs_err::read_to_string(self.options.home.build(id).join("record.json")).ok()?;
+                let record: super::record::Record = serde_json::from_str(&text).ok()?;
+                record.buildinfo.get("build_ids").cloned()
+            });
+            CacheState { archive, latest, latest_build_ids: record }
+        })
+    }
+
+    fn last_build(&self, key: &PackageKey) -> Option<crate::package::PackageId> {
+        let path = self.cache.package_folder(&key.name).join(key.variant.file("latest"));
+        fs_err::read_to_string(path).ok()?.trim().parse().ok()
+    }
+
+    /// Makes everything that was planned be in the cache, and says which id each package has.
+    pub fn build(
+        &self,
+        known: &Known,
+        plan: &Plan,
+        options: &BuildOptions,
+        interrupt: &Arc<Interrupt>,
+        observer: &dyn Observer,
+    ) -> Result<(), SiteError> {
+        for step in plan.steps.iter().filter(|step| step.action == super::plan::Action::Cached) {
+            self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
+        }
+        let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.check_offline(known, &keys, options)?;
+        let home = &self.options.home;
+        let scratch = home.start_run().map_err(SiteError::Home)?;
+        let found = isolation::detect(&options.isolation, scratch.folder(), interrupt, observer);
+        let machine = match found {
+            Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
+            other => other?,
+        };
+        for orphan in home.orphans().map_err(SiteError::Home)? {
+            // If it can't be swept, it stays for the next run; this one has its own.
+            if remove_as_container(&machine.map, orphan.folder(), interrupt).is_ok() {
+                orphan.forget().map_err(SiteError::Home)?;
+            }
+        }
+        for folder in [home.layers(&machine.map.digest()), home.packages()] {
+            give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
+        }
+        let mut orders = Vec::new();
+        for key in &keys {
+            orders.push(self.order(known, key, &machine, options));
+        }
+        let limits = delegation(options.limits)?;
+        let workshop = Workshop {
+            home: home.clone(),
+            cache: self.cache.clone(),
+            fetch: self.options.fetch.clone(),
+            repository: self.reachable(options.repository.as_ref()).cloned(),
+            limits,
+            scratch: scratch.folder().to_owned(),
+            interrupt: Arc::clone(interrupt),
+        };
+        let places: BTreeMap<&PackageKey, usize> =
+            keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+        let needs = keys.iter().map(|key| {
+            let needed = self.tree.dependencies(key);
+            needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
+        });
+        let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
+        match result {
+            Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
+            other => other.map_err(SiteError::Failed),
+        }
+    }
+
+    /// Offline, everything that is missing is listed at once, before the first build.
+    fn check_offline(
+        &self,
+        known: &Known,
+        keys: &[&PackageKey],
+        options: &BuildOptions,
+    ) -> Result<(), SiteError> {
+        if !self.options.fetch.offline {
+            return Ok(());
+        }
+        let mut requests = Vec::new();
+        for key in keys {
+            let (Some(package), Some(identity)) =
+                (self.tree.package(key), known.identities.get(key))
+            else {
+                continue;
+            };
+            if options
+                .repository
+                .as_ref()
+                .is_some_and(|repository| repository.has_locally(&identity.id))
+            {
+                continue;
+            }
+            let sources = package.info.sources.iter();
+            requests.extend(sources.map(|(name, declared)| self.request(package, name, declared)));
+        }
+        let missing = source::missing(&requests, &self.options.fetch);
+        if missing.is_empty() { Ok(()) } else { Err(SiteError::Missing(missing)) }
+    }
+
+    fn order(
+        &self,
+        known: &Known,
+        key: &PackageKey,
+        machine: &crate::container::machine::Machine,
+        options: &BuildOptions,
+    ) -> Order {
+        let (Some(package), Some(identity), Some(image)) =
+            (self.tree.package(key), known.identities.get(key), known.images.get(key))
+        else {
+            unreachable!("planned packages have an id and an image")
+        };
+        let home = &self.options.home;
+        let documents = known.identities.documents(package, identity);
+        let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
+            id: needed.id.clone(),
+            archive: self.cache.archive(&needed.id),
+        });
+        let job = BuildJob {
+            id: identity.id.clone(),
+            machine: machine.clone(),
+            network: options.network,
+            scratch: PathBuf::new(),
+            layers: home.layers(&machine.map.digest()),
+            packages: home.packages(),
+            package_folder: package.folder.clone(),
+            build_script: package.info.build_script.clone(),
+            has_extra: package.has_extra,
+            image: image.root.clone(),
+            sources: Vec::new(),
+            dependencies: dependencies.collect(),
+            buildinfo_full: documents.buildinfo_full,
+            pkginfo: documents.pkginfo,
+            environment: variables(identity, options.source_date_epoch),
+            source_date_epoch: options.source_date_epoch,
+            threads: 1,
+            output: PathBuf::new(),
+            log: PathBuf::new(),
+            time_limit: options.time_limit,
+            limits: self.options.limits,
+            keep: options.keep,
+        };
+        let sources = package.info.sources.iter().map(|(name, declared)| {
+            let id = source_id(identity, name, &declared.spec);
+            (name.clone(), declared.clone(), id)
+        });
+        Order { key: key.clone(), job, sources: sources.collect() }
+    }
+}
+
+/// The cgroups in which limits can be set, if any are asked for.
+fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, CgroupError> {
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let own = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    Ok(Some((limits, cgroup::find_delegation(Path::new("/sys/fs/cgroup"), &own)?)))
+}
+
+/// What a source added to its package's id; a `git_local` repository may have moved on since.
+fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -> SourceId {
+    match spec {
+        SourceSpec::Git { commit, .. } => SourceId::Commit(commit.clone()),
+        SourceSpec::GitLocal { .. } => match identity.inputs.heads.get(name) {
+            Some(commit) => SourceId::Commit(commit.clone()),
+            None => unreachable!("every git_local source was asked for its HEAD"),
+        },
+        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+            SourceId::DownloadedSha1(file.sha1.clone())
+        }
+    }
+}
+
+/// What the build script is told (SPEC §4), beside `PKG_PATH` and `NUM_CORES`.
+fn variables(identity: &PackageIdentity, source_date_epoch: u64) -> Vec<(String, String)> {
+    let pairs = [
+        ("PKG_VERSION", identity.id.version().to_string()),
+        ("PKG_NAME", identity.key.name.to_string()),
+        ("PKG_ID", identity.id.to_string()),
+        ("PKG_VARIANT", identity.key.variant.to_string()),
+        ("SOURCE_DATE_EPOCH", source_date_epoch.to_string()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Makes a folder that the container's root may write to.
+fn give_folder(folder: &Path, map: &crate::container::idmap::IdMap) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    fs_err::create_dir_all(folder)?;
+    let (uid, gid) = map.root();
+    let own = nix::unistd::Uid::current().as_raw();
+    if uid != own && fs_err::metadata(folder)?.uid() == own {
+        chown(folder, Some(uid), Some(gid))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! Building one package: the steps of the helper's job, in their order.
+
+use std::fs::File;
+use std::os::unix::fs::fchown;
+use std::path::PathBuf;
+
+use fs_err::OpenOptions;
+use nix::sys::stat::{Mode, umask};
+
+use crate::archive;
+use crate::base::digest::Tee;
+use crate::base::event::Phase;
+use crate::container::idmap::Tier;
+use crate::container::machine::Condition;
+use crate::container::namespace::{self, Side};
+use crate::container::run::{self, Ending, RunOptions};
+use crate::container::sandbox::{Bind, Sandbox};
+use crate::container::seccomp;
+use crate::container::view::View;
+use crate::install::{INSTALL_ROOT, PackageContents};
+use crate::source::Fetched;
+
+use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
+use super::inputs::Inputs;
+use super::{Finished, failure, remove, root, say, stage, unprepared};
+
+/// Builds a package, from inside the namespaces.
+pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
+    say(&Answer::Phase(Phase::Prepare));
+    // Opened as the caller: the container's root may not reach them.
+    let output =
+        OpenOptions::new().write(true).open(&job.output).map_err(unprepared)?.into_parts().0;
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&job.log)
+        .map_err(unprepared)?
+        .into_parts()
+        .0;
+    if namespace_root_differs(job) {
+        // So that a build may open /dev/stdout again, as `tee /dev/stderr` does.
+        let (uid, gid) = job.machine.map.root();
+        fchown(&log, Some(uid), Some(gid)).map_err(unprepared)?;
+    }
+    let view_at = job.scratch.join("view");
+    fs_err::create_dir(&view_at).map_err(unprepared)?;
+    let inputs = gather_inputs(job);
+    match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
+        Side::Outside(code) => Ok(Finished::Outside(code)),
+        Side::Inside => {
+            umask(Mode::from_bits_truncate(0o022));
+            let view =
+                View::create(&view_at, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+            namespace::become_root(&job.machine.map).map_err(unprepared)?;
+            let work = Work { job, inputs, view, log };
+            let result = work.carry_out(output);
+            let cleaned = work.clean(result.is_ok());
+            let built = result?;
+            cleaned?;
+            Ok(Finished::Inside(Answer::Built(built)))
+        }
+    }
+}
+
+fn namespace_root_differs(job: &BuildJob) -> bool {
+    job.machine.map.root().0 != nix::unistd::Uid::current().as_raw()
+}
+
+fn gather_inputs(job: &BuildJob) -> Inputs {
+    let mut inputs = Inputs::default();
+    for folder in [&job.scratch, &job.layers, &job.packages, &job.package_folder] {
+        inputs.add(folder);
+    }
+    if let BuildRoot::Layers(image) = &job.image {
+        image.layers.iter().for_each(|layer| inputs.add_parent(&layer.path));
+    }
+    for (_, source) in &job.sources {
+        match source {
+            Fetched::File { path, .. } | Fetched::Archive { path, .. } => inputs.add_parent(path),
+            Fetched::GitMirror { path, .. } | Fetched::GitLocal { path, .. } => inputs.add(path),
+        }
+    }
+    for dependency in &job.dependencies {
+        inputs.add_parent(&dependency.archive);
+    }
+    inputs
+}
+
+/// A build under way, inside the namespaces.
+pub(super) struct Work<'a> {
+    pub(super) job: &'a BuildJob,
+    pub(super) inputs: Inputs,
+    pub(super) view: View,
+    pub(super) log: File,
+}
+
+impl Work<'_> {
+    /// A folder of this build's scratch space, as the view has it.
+    pub(super) fn scratch(&self, name: &str) -> PathBuf {
+        self.inputs.place(&self.view, &self.job.scratch).join(name)
+    }
+
+    /// Where a path of the caller's is in the view.
+    pub(super) fn place(&self, path: &std::path::Path) -> PathBuf {
+        self.inputs.place(&self.view, path)
+    }
+
+    /// A fetched source as the view has it.
+    fn place_source(&self, fetched: &Fetched) -> Fetched {
+        let mut fetched = fetched.clone();
+        let (Fetched::File { path, .. }
+        | Fetched::Archive { path, .. }
+        | Fetched::GitMirror { path, .. }
+        | Fetched::GitLocal { path, .. }) = &mut fetched;
+        *path = self.place(path);
+        fetched
+    }
+
+    /// Where the build leaves its result, inside the container.
+    fn package_path(&self) -> String {
+        format!("{INSTALL_ROOT}/packages/{}", self.job.id)
+    }
+
+    fn carry_out(&self, output: File) -> Result<Built, Failure> {
+        // Its details go to `tracing` alone, and belong into the log.
+        let log = self.log.try_clone().map_err(unprepared)?;
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::ERROR)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(std::sync::Mutex::new(log))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            self.check_out_sources()?;
+            stage::stage(self)?;
+            let mut notes = Vec::new();
+            let root = root::make(self, &mut notes)?;
+            let sandbox = self.sandbox(root)?;
+            say(&Answer::Phase(Phase::Build));
+            self.run(&sandbox)?;
+            say(&Answer::Phase(Phase::Pack));
+            self.check_result()?;
+            self.pack(output, notes)
+        })
+    }
+
+    fn check_out_sources(&self) -> Result<(), Failure> {
+        let sources = self.scratch("src");
+        fs_err::create_dir(&sources).map_err(unprepared)?;
+        for (name, fetched) in &self.job.sources {
+            let fetched = self.place_source(fetched);
+            crate::source::check_out(&fetched, &sources.join(name.as_str()), &self.job.limits)
+                .map_err(|error| {
+                    failure(Phase::Prepare, format!("source {name}: {}", with_causes(&error)))
+                })?;
+        }
+        fs_err::write(sources.join("buildinfo.full.json"), &self.job.buildinfo_full)
+            .map_err(unprepared)?;
+        let result = self.scratch("result");
+        fs_err::create_dir(&result).map_err(unprepared)?;
+        fs_err::write(result.join("buildinfo.full.json"), &self.job.buildinfo_full)
+            .map_err(unprepared)?;
+        fs_err::write(result.join("pkginfo.json"), &self.job.pkginfo).map_err(unprepared)
+    }
+
+    fn sandbox(&self, made: root::Made) -> Result<Sandbox, Failure> {
+        let job = self.job;
+        let bind = |source: PathBuf, target: String, writable| Bind {
+            source,
+            target: target.into(),
+            writable,
+        };
+        let folder = self.place(&job.package_folder);
+        let mut binds = made.binds;
+        binds.push(bind(self.scratch("src"), "/pkg/src".to_owned(), true));
+        binds.push(bind(folder.clone(), "/pkg/build".to_owned(), false));
+        if job.has_extra {
+            binds.push(bind(folder.join("extra"), "/pkg/extra".to_owned(), false));
+        }
+        binds.push(bind(self.scratch("install"), INSTALL_ROOT.to_owned(), false));
+        for dependency in &job.dependencies {
+            let source = self.place(&job.packages).join(dependency.id.to_string());
+            binds.push(bind(source, format!("{INSTALL_ROOT}/packages/{}", dependency.id), false));
+        }
+        binds.push(bind(self.scratch("result"), self.package_path(), true));
+        let mut arguments = made.entrypoint;
+        let script = format!("/pkg/build/{}", job.build_script);
+        if arguments.is_empty() {
+            check_executable(&folder.join(&job.build_script), &job.build_script)?;
+        }
+        arguments.push(script);
+        Ok(Sandbox {
+            root: self.view.root(),
+            binds,
+            arguments,
+            environment: environment(
+                &made.environment,
+                &job.environment,
+                &made.home.to_string_lossy(),
+                &self.package_path(),
+            ),
+            working_directory: made.working_directory,
+            user: made.user,
+            network: job.network,
+            outer_proc: job.machine.has(&Condition::NestedProc),
+        })
+    }
+
+    fn run(&self, sandbox: &Sandbox) -> Result<(), Failure> {
+        let mut rows = seccomp::table::refused();
+        if self.job.machine.tier() == Tier::Single {
+            rows.extend(seccomp::table::pretended());
+        }
+        let options = RunOptions {
+            log: &self.log,
+            time_limit: self.job.time_limit,
+            filter: seccomp::build(&rows),
+            landlock: !self.job.machine.has(&Condition::NoLandlockScope),
+        };
+        let ended = run::run(sandbox, &self.view, &options).map_err(|error| Failure {
+            see_log: true,
+            ..failure(Phase::Build, with_causes(&error))
+        })?;
+        let message = match ended {
+            Ending::Exited(0) => return Ok(()),
+            Ending::Exited(code) => format!("the build script exited with code {code}"),
+            Ending::Signalled(number) => {
+                format!("the build script was ended by {}", signal_name(number))
+            }
+            Ending::TimedOut => {
+                let limit = self.job.time_limit.unwrap_or_default().as_secs();
+                return Err(Failure {
+                    hint: Some("raise limits.time in mkpanda.toml, or MKPANDA_LIMITS_TIME, if it needs longer".to_owned()),
+                    see_log: true,
+                    ..failure(Phase::Build, format!("the build script was ended after its time limit of {limit} s"))
+                });
+            }
+        };
+        Err(Failure { see_log: true, ..failure(Phase::Build, message) })
+    }
+
+    /// Refuses results that the host side couldn't install.
+    fn check_result(&self) -> Result<(), Failure> {
+        PackageContents::check_units(&self.job.id, &self.scratch("result")).map_err(|error| {
+            Failure { hint: error.hint(), ..failure(Phase::Pack, with_causes(&error)) }
+        })
+    }
+
+    fn pack(&self, output: File, notes: Vec<String>) -> Result<Built, Failure> {
+        let options = archive::PackOptions {
+            source_date_epoch: self.job.source_date_epoch,
+            threads: self.job.threads,
+        };
+        let mut tee = Tee::new(output);
+        let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options)
+            .map_err(|error| failure(Phase::Pack, with_causes(&error)))?;
+        let (output, sums) = tee.finish();
+        output.sync_data().map_err(|error| failure(Phase::Pack, error.to_string()))?;
+        Ok(Built {
+            sha1: sums.sha1,
+            sha256: sums.sha256,
+            bytes: sums.bytes,
+            unpacked: summary.uncompressed_bytes,
+            notes,
+        })
+    }
+
+    /// Removes the scratch folders; `src` and `result` stay if they are asked for.
+    fn clean(&self, succeeded: bool) -> Result<(), Failure> {
+        let unclean = |error: std::io::Error| failure(Phase::Pack, error.to_string());
+        // In use, the overlay's folders can't go. Failing is fine: there may be no root yet.
+        _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
+        for entry in fs_err::read_dir(self.scratch("")).map_err(unclean)? {
+            let entry = entry.map_err(unclean)?;
+            let name = entry.file_name();
+            let kept = self.job.keep && (name == "src" || name == "result");
+            // The view is still mounted here; its empty folder goes with the parent's.
+            if name == "view" || kept {
+                continue;
+            }
+            let removed = remove::remove_tree(&entry.path());
+            if succeeded {
+                removed.map_err(unclean)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_executable(path: &std::path::Path, script: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = fs_err::metadata(path).map_err(unprepared)?;
+    if metadata.permissions().mode() & 0o111 != 0 {
+        return Ok(());
+    }
+    Err(Failure {
+        hint: Some(format!("run: chmod +x {script}")),
+        ..failure(
+            Phase::Prepare,
+            format!(
+                "the build script {script} is not executable, and the image has no entrypoint that would run it"
+            ),
+        )
+    })
+}
+
+/// The image's environment, then what the builder gives.
+fn environment(
+    image: &[(String, String)],
+    builder: &[(String, String)],
+    home: &str,
+    package_path: &str,
+) -> Vec<String> {
+    let mut variables: Vec<(String, String)> = image.to_vec();
+    let mut set = |name: &str, value: &str, replace: bool| match variables
+        .iter_mut()
+        .find(|(known, _)| known == name)
+    {
+        Some((_, old)) if replace => value.clone_into(old),
+        Some(_) => {}
+        None => variables.push((name.to_owned(), value.to_owned())),
+    };
+    set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", false);
+    set("HOME", home, false);
+    set("PKG_PATH", package_path, true);
+    for (name, value) in builder {
+        set(name, value, true);
+    }
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+fn signal_name(number: i32) -> String {
+    nix::sys::signal::Signal::try_from(number)
+        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
+}

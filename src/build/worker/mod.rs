@@ -1,0 +1,83 @@
+//! The helper process: does one job inside namespaces and answers.
+//!
+//! It is the same executable, dispatched first thing in `main`, before any thread exists. The
+//! process that was started opens what belongs to the caller (log, archive) and enters the
+//! namespaces; its child, process 1 of the new pid namespace, does the job and says how it went;
+//! the outer one waits for it and exits like it.
+
+mod build;
+mod inputs;
+mod remove;
+mod root;
+mod stage;
+
+use std::io::{Read, Write};
+
+use crate::base::event::Phase;
+use crate::container::machine;
+use crate::container::namespace::{self, Network, Side};
+use crate::container::view::View;
+
+use super::job::{Answer, Failure, Job, ProbeJob, with_causes};
+
+/// Does the job that comes on stdin; gives the process's exit code.
+pub fn run() -> u8 {
+    let mut text = String::new();
+    let job = std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())
+        .and_then(|_| serde_json::from_str::<Job>(&text).map_err(|error| error.to_string()));
+    let answered = match job {
+        Err(reason) => Err(failure(Phase::Prepare, format!("the helper got no job: {reason}"))),
+        Ok(Job::Probe(job)) => probe(&job),
+        Ok(Job::Remove(job)) => remove::remove(&job),
+        Ok(Job::Build(job)) => build::build(&job),
+    };
+    match answered {
+        Ok(Finished::Outside(code)) => u8::try_from(code).unwrap_or(255),
+        Ok(Finished::Inside(answer)) => u8::from(!say(&answer)),
+        Err(failure) => {
+            say(&Answer::Failed(failure));
+            1
+        }
+    }
+}
+
+/// Where a job came to its end.
+enum Finished {
+    /// In the outer process; the inner one has answered.
+    Outside(i32),
+    /// In the inner process, with this answer.
+    Inside(Answer),
+}
+
+fn say(answer: &Answer) -> bool {
+    let Ok(mut line) = serde_json::to_vec(answer) else { return false };
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&line).and_then(|()| stdout.flush()).is_ok()
+}
+
+fn failure(phase: Phase, message: impl Into<String>) -> Failure {
+    Failure { phase, message: message.into(), hint: None, see_log: false }
+}
+
+/// Turns an error of the preparations into a failure.
+fn unprepared(error: impl std::error::Error) -> Failure {
+    failure(Phase::Prepare, with_causes(&error))
+}
+
+fn probe(job: &ProbeJob) -> Result<Finished, Failure> {
+    let view_at = job.scratch.join("view");
+    fs_err::create_dir(&view_at).map_err(unprepared)?;
+    match namespace::enter(&job.map, Network::None).map_err(unprepared)? {
+        Side::Outside(code) => Ok(Finished::Outside(code)),
+        Side::Inside => {
+            let view = View::create(&view_at, std::slice::from_ref(&job.scratch), &job.map)
+                .map_err(unprepared)?;
+            namespace::become_root(&job.map).map_err(unprepared)?;
+            let found = machine::probe(view.path(), &view.input(0)).map_err(unprepared)?;
+            Ok(Finished::Inside(Answer::Probed(found)))
+        }
+    }
+}

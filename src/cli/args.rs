@@ -1,0 +1,178 @@
+//! What can be typed. What it means is worked out in [`super::settings`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Builds packages and package trees in containers of their own, without a daemon and without root.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mkpanda",
+    version,
+    about,
+    disable_help_subcommand = true,
+    after_help = "Without a command, mkpanda builds the package in this folder, and what it requires."
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What holds for building the package in this folder.
+    #[command(flatten)]
+    pub package: PackageArgs,
+    /// The command; none builds the package in this folder.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build package trees and their bootstraps.
+    Tree(TreeArgs),
+    /// Look after builder images.
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct GlobalArgs {
+    /// Work in this folder instead of the current one.
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Take packages and bootstraps from here if they are there: an http, https or file URL.
+    #[arg(long, value_name = "URL", global = true)]
+    pub repository_url: Option<String>,
+    /// Look here first for sources, by their sums: a folder or a URL; may be given several times.
+    #[arg(long, value_name = "DIR|URL", global = true)]
+    pub mirror: Vec<String>,
+    /// Use no network: list everything that is missing before anything is built.
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// The network of builds.
+    #[arg(long, value_name = "KIND", global = true)]
+    pub network: Option<NetworkArg>,
+    /// Demand an isolation tier instead of taking the best that the machine gives.
+    #[arg(long, value_name = "TIER", global = true)]
+    pub isolation: Option<IsolationArg>,
+    /// Where builds write: a folder on a filesystem with room.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub scratch: Option<PathBuf>,
+    /// How progress is shown.
+    #[arg(long, value_name = "HOW", global = true)]
+    pub progress: Option<ProgressArg>,
+    /// Show what happens inside; twice for more.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Show warnings and errors only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The network of builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkArg {
+    /// Loopback, and nothing else.
+    None,
+    /// The machine's.
+    Host,
+}
+
+/// The isolation tiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IsolationArg {
+    /// A user namespace with ranges of ids.
+    Ranges,
+    /// A user namespace with one id, root emulated.
+    Single,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProgressArg {
+    /// Drawn on a terminal, plain lines elsewhere.
+    Auto,
+    /// Drawn.
+    Tty,
+    /// Plain lines.
+    Plain,
+}
+
+/// Options of building.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// Show what would be built, and why, and build nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How many packages are built at once; the number of cores by default.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Build what can be built although something failed.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Leave `src` and `result` in the package's folder of the cache.
+    #[arg(long)]
+    pub dont_clean_after_build: bool,
+}
+
+/// Options of building the package in this folder.
+#[derive(Debug, Args)]
+pub struct PackageArgs {
+    /// Build this variant; all of them by default.
+    #[arg(long, value_name = "VARIANT")]
+    pub variant: Option<String>,
+    /// Build what it requires too, which is done anyway.
+    #[arg(long)]
+    pub recursive: bool,
+    /// How to build.
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// Options of building trees.
+#[derive(Debug, Args)]
+pub struct TreeArgs {
+    /// The tree variants, `default` being the default one; all of them by default.
+    #[arg(value_name = "VARIANT")]
+    pub variants: Vec<String>,
+    /// Make the bootstrap tarballs too.
+    #[arg(long)]
+    pub mkbootstrap: bool,
+    /// Build this tree variant.
+    #[arg(long, value_name = "VARIANT")]
+    pub variant: Option<String>,
+    /// How to build.
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// The commands for images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Load images: an OCI layout, an OCI archive or a docker archive; `-` is stdin.
+    Load {
+        /// The folder or file.
+        input: PathBuf,
+        /// Call the image this, if the input names none or another.
+        #[arg(long, value_name = "REFERENCE")]
+        name: Option<String>,
+    },
+    /// List the images in the store.
+    List,
+    /// Show what an image is, as JSON.
+    Inspect {
+        /// Its reference, or the beginning of its id.
+        image: String,
+    },
+    /// Remove images, and what only they need.
+    Rm {
+        /// Their references, or the beginnings of their ids.
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+}

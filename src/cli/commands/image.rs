@@ -1,0 +1,98 @@
+//! `mkpanda image`: the store of builder images.
+
+use super::super::args::ImageCommand;
+use super::super::error::CliError;
+use super::super::settings::Settings;
+use super::super::ui::Weight;
+use super::Context;
+use crate::base::event::Observer;
+use crate::build::home::Home;
+use crate::build::isolation;
+use crate::build::job::with_causes;
+use crate::image::load::{LoadInput, LoadOptions, Naming};
+use crate::image::reference::ImageRef;
+use crate::image::store::ImageStore;
+
+/// Carries one of the commands out.
+pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError> {
+    let settings = context.settings(None, None)?;
+    let observer = context.observer(&settings);
+    let store = ImageStore::open(&settings.home)?;
+    match command {
+        ImageCommand::Load { input, name } => {
+            load(context, &store, input, name.as_deref(), &*observer)
+        }
+        ImageCommand::List => list(context, &store),
+        ImageCommand::Inspect { image } => inspect(context, &store, image),
+        ImageCommand::Rm { images } => remove(context, &settings, &store, images, &*observer),
+    }
+}
+
+fn load(
+    context: &Context<'_>,
+    store: &ImageStore,
+    input: &std::path::Path,
+    name: Option<&str>,
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let mut options = LoadOptions::default();
+    if let Some(name) = name {
+        options.naming = Naming::As(name.parse()?);
+    }
+    let mut stdin = std::io::stdin().lock();
+    let input = if input.as_os_str() == "-" {
+        LoadInput::Stream(&mut stdin, "stdin")
+    } else {
+        LoadInput::Path(input)
+    };
+    for loaded in store.load(input, &options, observer)? {
+        let name = loaded.reference.map_or_else(|| "<none>".to_owned(), |name| name.familiar());
+        context.printer.data(&format!("{}  {name}\n", loaded.id));
+    }
+    Ok(())
+}
+
+fn list(context: &Context<'_>, store: &ImageStore) -> Result<(), CliError> {
+    let listing = store.list()?;
+    for image in &listing.images {
+        let names: Vec<String> = image.references.iter().map(ImageRef::familiar).collect();
+        let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
+        let size = super::super::ui::size(image.size);
+        context.printer.data(&format!("{}  {size:>10}  {name}\n", image.id));
+    }
+    for (name, error) in &listing.broken {
+        let message = format!("{name}: {}", with_causes(error));
+        context.printer.line(Weight::Warning, &message);
+    }
+    Ok(())
+}
+
+fn inspect(context: &Context<'_>, store: &ImageStore, image: &str) -> Result<(), CliError> {
+    let found = store.inspect(image)?;
+    let mut text = serde_json::to_string_pretty(&found).unwrap_or_default();
+    text.push('\n');
+    context.printer.data(&text);
+    Ok(())
+}
+
+fn remove(
+    context: &Context<'_>,
+    settings: &Settings,
+    store: &ImageStore,
+    images: &[String],
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    for image in images {
+        let removed = store.remove(image, observer)?;
+        for name in &removed.names {
+            context.printer.data(&format!("removed {}\n", name.familiar()));
+        }
+        let freed = super::super::ui::size(removed.bytes);
+        context.printer.data(&format!("removed {} blobs, {freed}\n", removed.blobs));
+        let layers: Vec<String> =
+            removed.layers.iter().map(|layer| layer.hex().to_owned()).collect();
+        let home = Home::new(settings.home.clone(), settings.scratch.clone());
+        isolation::remove_layers(&super::wanted_isolation(context, settings), &home, &layers)?;
+    }
+    Ok(())
+}

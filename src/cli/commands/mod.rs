@@ -1,0 +1,133 @@
+//! The commands, one per file: arguments in, exit code out.
+
+pub mod image;
+pub mod package;
+pub mod tree;
+
+use std::path::{Path, PathBuf};
+
+use super::args::{BuildArgs, GlobalArgs, IsolationArg, NetworkArg};
+use super::error::CliError;
+use super::settings::{Environment, Settings};
+use super::ui::Printer;
+use crate::archive::Limits as ArchiveLimits;
+use crate::base::event::{Event, Observer};
+use crate::base::http::HttpClient;
+use crate::build::execute::Pace;
+use crate::build::home::Home;
+use crate::build::isolation::Wanted;
+use crate::build::site::{BuildOptions, Site, SiteOptions};
+use crate::container::cgroup::Limits;
+use crate::container::helper::Interrupt;
+use crate::container::idmap::Tier;
+use crate::container::namespace::Network;
+use crate::source::FetchOptions;
+use crate::store::repository::Repository;
+
+/// What every command works with.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What holds for every command.
+    pub global: &'a GlobalArgs,
+    /// The environment.
+    pub environment: &'a Environment,
+    /// Where text goes.
+    pub printer: Printer,
+}
+
+impl Context<'_> {
+    /// The folder to work in, absolute and without symlinks.
+    pub fn folder(&self) -> Result<PathBuf, CliError> {
+        let path = self.global.directory.clone().unwrap_or_else(|| ".".into());
+        fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })
+    }
+
+    /// The settings for a packages directory, or for none.
+    pub fn settings(
+        &self,
+        jobs: Option<u16>,
+        packages: Option<&Path>,
+    ) -> Result<Settings, CliError> {
+        Ok(Settings::work_out(self.global, jobs, self.environment, packages)?)
+    }
+
+    /// The observer that the settings ask for.
+    pub fn observer(&self, settings: &Settings) -> Box<dyn Observer> {
+        super::ui::observer(settings.progress, self.printer)
+    }
+}
+
+/// Opens a packages directory.
+fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Result<Site, CliError> {
+    let home = Home::new(settings.home.clone(), settings.scratch.clone());
+    let mut limits = ArchiveLimits::default();
+    limits.max_bytes = settings.unpacked_limit.unwrap_or(limits.max_bytes);
+    limits.max_entries = settings.entry_limit.unwrap_or(limits.max_entries);
+    let mut fetch = FetchOptions::new(home.locks());
+    fetch.offline = settings.offline;
+    fetch.mirrors =
+        settings.mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<_, _>>()?;
+    let places = settings.images.clone();
+    Ok(Site::open(SiteOptions { packages, home, places, fetch, limits }, observer)?)
+}
+
+/// How to build, from the settings.
+fn build_options(
+    context: &Context<'_>,
+    settings: &Settings,
+    args: &BuildArgs,
+) -> Result<BuildOptions, CliError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let http = HttpClient::default();
+    let repository =
+        settings.repository_url.as_deref().map(|url| Repository::new(url, http)).transpose()?;
+    Ok(BuildOptions {
+        pace: Pace {
+            jobs: settings.jobs.map_or(cores, usize::from),
+            cores,
+            keep_going: args.keep_going,
+        },
+        isolation: wanted_isolation(context, settings),
+        network: match settings.network {
+            NetworkArg::None => Network::None,
+            NetworkArg::Host => Network::Host,
+        },
+        repository,
+        time_limit: Some(settings.time_limit),
+        limits: Limits { memory: settings.memory_limit, processes: settings.process_limit },
+        source_date_epoch: settings.source_date_epoch,
+        keep: args.dont_clean_after_build,
+    })
+}
+
+/// Which isolation to look for.
+fn wanted_isolation(context: &Context<'_>, settings: &Settings) -> Wanted {
+    Wanted {
+        tier: settings.isolation.map(|tier| match tier {
+            IsolationArg::Ranges => Tier::Ranges,
+            IsolationArg::Single => Tier::Single,
+        }),
+        root_range: settings.root_range,
+        search_path: context.environment.get("PATH").unwrap_or_default().to_owned(),
+    }
+}
+
+/// Says that something was written.
+fn wrote(observer: &dyn Observer, what: &str, path: &Path) {
+    observer.event(Event::Wrote { what: what.to_owned(), path: path.to_owned() });
+}
+
+/// Interrupts the run on SIGINT, SIGTERM and SIGHUP: helpers are killed, and with them all that they
+/// started; what they left is removed by who waits for them.
+fn interrupt_on_signals(interrupt: &std::sync::Arc<Interrupt>) -> Result<(), CliError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(CliError::Signals)?;
+    let interrupt = std::sync::Arc::clone(interrupt);
+    std::thread::spawn(move || {
+        for _signal in signals.forever() {
+            interrupt.raise();
+        }
+    });
+    Ok(())
+}

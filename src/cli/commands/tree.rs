@@ -1,0 +1,98 @@
+//! `mkpanda tree`: package trees, and their bootstraps.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::args::TreeArgs;
+use super::super::error::CliError;
+use super::Context;
+use super::package::parse_variant;
+use crate::base::event::Observer;
+use crate::bootstrap::{self, SupplyOptions, TreePackages};
+use crate::build::site::{BuildOptions, Known, Site, SiteError};
+use crate::package::{PackageId, Variant};
+use crate::tree::{PackageKey, TreeSet};
+
+/// Builds trees.
+pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
+    let packages = context.folder()?;
+    let settings = context.settings(args.build.jobs, Some(&packages))?;
+    let observer = context.observer(&settings);
+    let site = super::open(&settings, packages, &*observer)?;
+    let sets = resolve(&site, &wanted(&site, args)?)?;
+    for set in &sets {
+        site.warn(&set.warnings, &*observer);
+    }
+    let keys: BTreeSet<PackageKey> =
+        sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
+    let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
+    let known = site.identify(&order, &*observer)?;
+    let plan = site.plan(&known);
+    if args.build.dry_run {
+        context.printer.data(&plan.to_string());
+        return Ok(());
+    }
+    let interrupt = Arc::default();
+    if plan.to_build().next().is_some() {
+        super::interrupt_on_signals(&interrupt)?;
+    }
+    let options = super::build_options(context, &settings, &args.build)?;
+    site.build(&known, &plan, &options, &interrupt, &*observer)?;
+    for set in &sets {
+        finish(&site, &known, set, args.mkbootstrap, &options, &*observer)?;
+    }
+    Ok(())
+}
+
+/// Writes what a tree has beside its packages.
+fn finish(
+    site: &Site,
+    known: &Known,
+    set: &TreeSet,
+    mkbootstrap: bool,
+    options: &BuildOptions,
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let ids = |keys: &[PackageKey]| -> Vec<PackageId> {
+        let found = keys.iter().filter_map(|key| known.identities.get(key));
+        found.map(|identity| identity.id.clone()).collect()
+    };
+    let tree = TreePackages {
+        variant: set.variant.clone(),
+        packages: ids(&set.packages),
+        bootstrap: ids(&set.bootstrap),
+    };
+    let home = site.home();
+    let how = SupplyOptions {
+        cache: &site.cache,
+        repository: site.reachable(options.repository.as_ref()),
+        limits: site.archive_limits(),
+        source_date_epoch: options.source_date_epoch,
+        threads: u32::try_from(options.pace.cores).unwrap_or(1),
+        scratch: home.root(),
+        locks: &home.locks(),
+    };
+    if let Some((archive, new)) = bootstrap::supply(&tree, mkbootstrap, &how, observer)? {
+        let what = if new { "bootstrap" } else { "bootstrap (was there)" };
+        super::wrote(observer, what, &archive);
+    }
+    Ok(())
+}
+
+/// The tree variants that are asked for, each once.
+fn wanted(site: &Site, args: &TreeArgs) -> Result<Vec<Variant>, CliError> {
+    let names = args.variants.iter().chain(&args.variant);
+    let mut wanted: Vec<Variant> =
+        names.map(|name| parse_variant(name)).collect::<Result<_, _>>()?;
+    if wanted.is_empty() {
+        wanted = site.tree.tree_variants().map_err(SiteError::Tree)?;
+    }
+    let mut seen = BTreeSet::new();
+    wanted.retain(|variant| seen.insert(variant.clone()));
+    Ok(wanted)
+}
+
+fn resolve(site: &Site, wanted: &[Variant]) -> Result<Vec<TreeSet>, CliError> {
+    let sets = wanted.iter().map(|variant| site.tree.resolve(variant));
+    Ok(sets.collect::<Result<_, _>>().map_err(SiteError::Tree)?)
+}

@@ -1,0 +1,193 @@
+//! What can go wrong for a command, as a person reads it: the error with its causes, then hints.
+
+use std::path::PathBuf;
+
+use crate::bootstrap::SupplyError;
+use crate::build::id::IdentityError;
+use crate::build::isolation::IsolationError;
+use crate::build::job::with_causes;
+use crate::build::one::{BuildError, FailedBuild};
+use crate::build::site::{OutsideError, SiteError};
+use crate::build::upstream::UpstreamError;
+use crate::image::load::LoadError;
+use crate::image::reference::ReferenceError;
+use crate::image::store::StoreError;
+use crate::package::{NameError, VariantError};
+use crate::source::MirrorError;
+use crate::store::repository::RepositoryUrlError;
+
+use super::settings::SettingsError;
+use super::ui::{Printer, Weight};
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A mirror's text is none.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// A repository's text is none.
+    #[error(transparent)]
+    RepositoryUrl(#[from] RepositoryUrlError),
+    /// A variant's name can't be one.
+    #[error(transparent)]
+    Variant(#[from] VariantError),
+    /// The folder's name can't be a package's.
+    #[error("{} is no package's folder: {source}", path.display())]
+    FolderName {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: NameError,
+    },
+    /// There is no package here.
+    #[error("{} is no package's folder: it has no buildinfo.json", .0.display())]
+    NoPackage(PathBuf),
+    /// The folder can't be entered.
+    #[error("can't work in {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Building failed.
+    #[error(transparent)]
+    Site(Box<SiteError>),
+    /// A bootstrap failed.
+    #[error(transparent)]
+    Bootstrap(Box<SupplyError>),
+    /// Loading an image failed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The image store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An image's name can't be one.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// Unpacked layers can't be removed.
+    #[error("the image is removed, but not what was unpacked of it: {0}")]
+    Layers(#[from] IsolationError),
+    /// Signals can't be caught.
+    #[error("can't catch signals: {0}")]
+    Signals(std::io::Error),
+}
+
+impl From<SupplyError> for CliError {
+    fn from(error: SupplyError) -> Self {
+        Self::Bootstrap(Box::new(error))
+    }
+}
+
+impl From<SiteError> for CliError {
+    fn from(error: SiteError) -> Self {
+        Self::Site(Box::new(error))
+    }
+}
+
+/// The exit code of a run that was interrupted: what a shell gives for SIGINT.
+const INTERRUPTED: u8 = 130;
+
+impl CliError {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Site(error) if matches!(**error, SiteError::Interrupted) => INTERRUPTED,
+            _ => 1,
+        }
+    }
+
+    /// Shows the error and what to do.
+    pub fn show(&self, printer: Printer) {
+        if let Self::Site(error) = self
+            && let SiteError::Failed(failures) = &**error
+        {
+            for error in failures.errors.iter().filter(|error| !error.is_interruption()) {
+                show_build_error(error, printer);
+            }
+            for (skipped, because) in &failures.skipped {
+                printer.line(
+                    Weight::Progress,
+                    &format!("not built: {skipped}, which needs {because}"),
+                );
+            }
+            return;
+        }
+        let mut text = with_causes(self);
+        for hint in self
+            .hint()
+            .into_iter()
+            .flat_map(|hint| hint.lines().map(str::to_owned).collect::<Vec<_>>())
+        {
+            text.push_str("\n  hint: ");
+            text.push_str(&hint);
+        }
+        printer.line(Weight::Error, &text);
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Site(error) => site_hint(error),
+            Self::Bootstrap(error) => error.hint(),
+            Self::Load(error) => error.problem.hint().map(str::to_owned),
+            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::NoPackage(_) => {
+                Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn site_hint(error: &SiteError) -> Option<String> {
+    match error {
+        SiteError::Tree(error) | SiteError::Upstream(UpstreamError::Tree(error)) => error.hint(),
+        SiteError::Upstream(UpstreamError::Source { source, .. }) => source.problem.hint(),
+        SiteError::Identity(error) => match &**error {
+            IdentityError::Outside { source: OutsideError::Image(error), .. } => error.hint(),
+            IdentityError::Outside { source: OutsideError::Source(error), .. } => {
+                error.problem.hint()
+            }
+            _ => None,
+        },
+        SiteError::Missing(_) => Some(
+            "put them into a mirror (--mirror DIR: DIR/sha1/<sum>), or run once without --offline"
+                .to_owned(),
+        ),
+        SiteError::Isolation(error) => error.remedy(),
+        SiteError::Limits(error) => Some(error.remedy().to_owned()),
+        _ => None,
+    }
+}
+
+fn show_build_error(error: &BuildError, printer: Printer) {
+    let mut text = with_causes(error);
+    match error {
+        BuildError::Failed(failed) => {
+            let FailedBuild { failure, log, tail, .. } = &**failed;
+            if !tail.is_empty() {
+                text = format!("{text}\nthe log's last lines:");
+                for line in tail {
+                    text.push_str("\n  | ");
+                    text.push_str(line);
+                }
+            }
+            if let Some(log) = log {
+                text = format!("{text}\n  log: {}", log.display());
+            }
+            if let Some(hint) = &failure.hint {
+                text = format!("{text}\n  hint: {hint}");
+            }
+        }
+        BuildError::Source { source, .. } => {
+            if let Some(hint) = source.problem.hint() {
+                text = format!("{text}\n  hint: {hint}");
+            }
+        }
+        _ => {}
+    }
+    printer.line(Weight::Error, &text);
+}

@@ -1,0 +1,59 @@
+//! The command line: what was typed, the environment and the configuration in, text and an exit
+//! code out. Only this layer prints, reads the environment and knows exit codes.
+
+pub mod args;
+pub mod commands;
+pub mod error;
+pub mod settings;
+pub mod ui;
+
+use std::io::Write as _;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+use args::{Cli, Command};
+use commands::Context;
+use settings::Environment;
+use ui::Printer;
+
+/// Usage was wrong.
+const USAGE: u8 = 2;
+
+/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
+pub fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data, everything else is a complaint; clap knows which.
+            drop(error.print().and_then(|()| std::io::stdout().flush()));
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    let environment = Environment::from_process();
+    let level = match cli.global.verbose {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
+    let context = Context { global: &cli.global, environment: &environment, printer };
+    let result = match &cli.command {
+        None => commands::package::run(&context, &cli.package),
+        Some(Command::Tree(args)) => commands::tree::run(&context, args),
+        Some(Command::Image(command)) => commands::image::run(&context, command),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            error.show(printer);
+            error.exit_code()
+        }
+    }
+}

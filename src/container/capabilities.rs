@@ -1,0 +1,34 @@
+//! The capabilities that a build has inside its namespace: what a build as root needs.
+
+use caps::Capability;
+
+/// A capability and why a build has it. What isn't listed is dropped from every set, the bounding
+/// set included.
+pub const GRANTED: [(Capability, &str); 11] = [
+    (Capability::CAP_CHOWN, "installing files for other users"),
+    (Capability::CAP_DAC_OVERRIDE, "root reads and writes whatever its namespace owns"),
+    (Capability::CAP_FOWNER, "changing modes and times of others' files"),
+    (Capability::CAP_FSETID, "keeping setuid bits while writing"),
+    (Capability::CAP_KILL, "ending processes of the build's other users"),
+    (Capability::CAP_SETGID, "su, and tests that drop privileges"),
+    (Capability::CAP_SETUID, "su, and tests that drop privileges"),
+    (Capability::CAP_SETPCAP, "programs that drop capabilities of their own"),
+    (Capability::CAP_SETFCAP, "setcap on what is installed"),
+    (
+        Capability::CAP_NET_BIND_SERVICE,
+        "tests that listen on low ports of the build's own loopback",
+    ),
+    (Capability::CAP_SYS_CHROOT, "chroot into a folder of the build"),
+];
+
+/// The granted capabilities by the names that the OCI runtime specification uses.
+pub fn granted() -> Vec<Capability> {
+    GRANTED.iter().map(|(capability, _)| *capability).collect()
+}
+
+/// Whether this process may write any id map in its namespace.
+pub fn may_write_id_maps() -> bool {
+    let has =
+        |capability| caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false);
+    has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
+}

@@ -1,0 +1,254 @@
+//! Limits for memory and processes, where a cgroup is delegated to the caller.
+//!
+//! They are set from outside, by the parent: it makes a cgroup, puts the helper into it before the
+//! helper does anything, and removes it afterwards.
+//!
+//! - Version 2: below the caller's own cgroup, if it may be written and the controllers are there.
+//!   A cgroup with processes in it can't give controllers to its children, so the caller first moves
+//!   itself into a leaf of its own.
+//! - Version 1: as root, below the caller's cgroup of the controllers `memory` and `pids`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What a container may use at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The cgroups below which limited ones can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delegation {
+    /// Version 2: one folder for all controllers.
+    V2(PathBuf),
+    /// Version 1: a folder per controller.
+    V1 {
+        /// The folder of `memory`.
+        memory: PathBuf,
+        /// The folder of `pids`.
+        pids: PathBuf,
+    },
+}
+
+/// Limits can't be enforced.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// No cgroup is delegated.
+    #[error(
+        "limits of memory or processes are configured, but no cgroup is delegated to this user: {reason}"
+    )]
+    NotDelegated {
+        /// What is missing.
+        reason: String,
+    },
+    /// A cgroup could not be set up.
+    #[error("the limits can't be set")]
+    SetUp {
+        /// What went wrong, with the file.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CgroupError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        "start mkpanda with `systemd-run --user --scope -p Delegate=yes mkpanda …`, or take limits.memory and limits.processes out of the configuration"
+    }
+}
+
+/// Finds where limited cgroups can be made. `root` is `/sys/fs/cgroup`, `own` the text of
+/// `/proc/self/cgroup`.
+pub fn find_delegation(root: &Path, own: &str) -> Result<Delegation, CgroupError> {
+    let path_of = |controller: &str| {
+        let line = own.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+            controllers.split(',').any(|name| name == controller).then_some(path)
+        });
+        line.map(|path| path.trim_start_matches('/').to_owned())
+    };
+    let v1 = |controller: &str| {
+        path_of(controller)
+            .map(|path| root.join(controller).join(path))
+            .filter(|folder| is_writable(folder))
+    };
+    if let (Some(memory), Some(pids)) = (v1("memory"), v1("pids")) {
+        return Ok(Delegation::V1 { memory, pids });
+    }
+    let not = |reason: String| CgroupError::NotDelegated { reason };
+    let path =
+        path_of("").ok_or_else(|| not("this process is in no cgroup of version 2".to_owned()))?;
+    let homes = [root.join("unified"), root.to_owned()];
+    let home = homes.iter().find(|home| home.join("cgroup.controllers").exists());
+    let home = home.ok_or_else(|| not(format!("{} has no cgroup of version 2", root.display())))?;
+    let folder = home.join(path);
+    if !is_writable(&folder) {
+        return Err(not(format!("{} can't be written", folder.display())));
+    }
+    let file = folder.join("cgroup.controllers");
+    let available =
+        fs_err::read_to_string(&file).map_err(|source| CgroupError::SetUp { source })?;
+    for wanted in ["memory", "pids"] {
+        if !available.split_whitespace().any(|name| name == wanted) {
+            return Err(not(format!("{} lacks {wanted}", file.display())));
+        }
+    }
+    Ok(Delegation::V2(folder))
+}
+
+fn is_writable(folder: &Path) -> bool {
+    use nix::unistd::{AccessFlags, access};
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+        && access(&folder.join("cgroup.procs"), AccessFlags::W_OK).is_ok()
+}
+
+/// A cgroup of one container's own, removed when it is dropped.
+#[derive(Debug)]
+pub struct Cgroup {
+    folders: Vec<PathBuf>,
+}
+
+impl Delegation {
+    /// Makes a limited cgroup.
+    pub fn create(&self, name: &str, limits: Limits) -> Result<Cgroup, CgroupError> {
+        self.make(name, limits).map_err(|source| CgroupError::SetUp { source })
+    }
+
+    fn make(&self, name: &str, limits: Limits) -> io::Result<Cgroup> {
+        let child = |parent: &Path| {
+            let folder = parent.join(format!("mkpanda-{name}"));
+            fs_err::create_dir(&folder)?;
+            Ok::<_, io::Error>(folder)
+        };
+        let set = |folder: &Path, file: &str, value: Option<u64>| match value {
+            Some(value) => fs_err::write(folder.join(file), value.to_string()),
+            None => Ok(()),
+        };
+        match self {
+            Self::V1 { memory, pids } => {
+                let mut cgroup = Cgroup { folders: vec![child(memory)?] };
+                set(&cgroup.folders[0], "memory.limit_in_bytes", limits.memory)?;
+                let folder = child(pids)?;
+                cgroup.folders.push(folder.clone());
+                set(&folder, "pids.max", limits.processes)?;
+                Ok(cgroup)
+            }
+            Self::V2(parent) => {
+                let leaf = parent.join("mkpanda-supervisor");
+                if !leaf.exists() {
+                    fs_err::create_dir(&leaf)?;
+                }
+                let here = fs_err::read_to_string(parent.join("cgroup.procs"))?;
+                for process in here.split_whitespace() {
+                    fs_err::write(leaf.join("cgroup.procs"), process)?;
+                }
+                fs_err::write(parent.join("cgroup.subtree_control"), "+memory +pids")?;
+                let folder = child(parent)?;
+                let cgroup = Cgroup { folders: vec![folder.clone()] };
+                set(&folder, "memory.max", limits.memory)?;
+                set(&folder, "pids.max", limits.processes)?;
+                Ok(cgroup)
+            }
+        }
+    }
+}
+
+impl Cgroup {
+    /// Puts a process into it; what the process starts later is in it too.
+    pub fn add(&self, process: u32) -> Result<(), CgroupError> {
+        let mut folders = self.folders.iter();
+        folders
+            .try_for_each(|folder| fs_err::write(folder.join("cgroup.procs"), process.to_string()))
+            .map_err(|source| CgroupError::SetUp { source })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for folder in &self.folders {
+            // The last process may be on its way out still; a cgroup that stays is empty and harmless.
+            for _attempt in 0..50 {
+                if fs_err::remove_dir(folder).is_ok() || !folder.exists() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fake(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn a_delegated_cgroup_of_version_2_is_used() {
+        let root = fake(&[
+            ("cgroup.controllers", "memory pids"),
+            ("user/app/cgroup.controllers", "cpu memory pids"),
+            ("user/app/cgroup.procs", "17\n18\n"),
+            ("user/app/mkpanda-supervisor/cgroup.procs", ""),
+        ]);
+        let found = find_delegation(root.path(), "0::/user/app\n").unwrap();
+        let folder = root.path().join("user/app");
+        assert_eq!(found, Delegation::V2(folder.clone()));
+        let limits = Limits { memory: Some(1 << 20), processes: Some(9) };
+        let cgroup = found.create("x", limits).unwrap();
+        cgroup.add(4711).unwrap();
+        let read = |path: &str| fs_err::read_to_string(folder.join(path)).unwrap();
+        assert_eq!(read("cgroup.subtree_control"), "+memory +pids");
+        assert_eq!(read("mkpanda-supervisor/cgroup.procs"), "18");
+        assert_eq!(read("mkpanda-x/memory.max"), "1048576");
+        assert_eq!(read("mkpanda-x/pids.max"), "9");
+        assert_eq!(read("mkpanda-x/cgroup.procs"), "4711");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let root = fake(&[
+            ("cgroup.controllers", ""),
+            ("u/cgroup.controllers", "cpu"),
+            ("u/cgroup.procs", ""),
+        ]);
+        let reason = |own: &str| find_delegation(root.path(), own).unwrap_err().to_string();
+        assert!(reason("0::/u\n").contains("lacks memory"));
+        assert!(reason("0::/nowhere\n").contains("can't be written"));
+        assert!(reason("").contains("no cgroup of version 2"));
+    }
+
+    #[test]
+    fn version_1_has_a_folder_per_controller() {
+        let root = fake(&[("memory/a/cgroup.procs", ""), ("pids/b/cgroup.procs", "")]);
+        let own = "3:pids:/b\n2:cpu,memory:/a\n0::/\n";
+        let found = find_delegation(root.path(), own).unwrap();
+        let cgroup = found.create("x", Limits { memory: Some(5), processes: None }).unwrap();
+        cgroup.add(1).unwrap();
+        let limit = root.path().join("memory/a/mkpanda-x/memory.limit_in_bytes");
+        assert_eq!(fs_err::read_to_string(limit).unwrap(), "5");
+        assert!(!root.path().join("pids/b/mkpanda-x/pids.max").exists());
+    }
+}

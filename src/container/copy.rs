@@ -1,0 +1,123 @@
+//! A root without overlay: layers merged into one folder by copying (a reflink where the filesystem
+//! has them). The slowest way, for kernels and outer containers that give no overlay.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::AtFlags;
+use nix::sys::stat::UtimensatFlags;
+use nix::sys::time::TimeSpec;
+use walkdir::WalkDir;
+
+/// Lays one unpacked layer (overlay form: whiteouts are character devices 0:0, opaque directories
+/// have `user.overlay.opaque`) over a folder.
+pub(super) fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
+    let mut folders = Vec::new();
+    for entry in WalkDir::new(layer).min_depth(1).sort_by_file_name() {
+        let entry = entry?;
+        let Ok(relative) = entry.path().strip_prefix(layer) else { continue };
+        let place = target.join(relative);
+        let metadata = entry.metadata()?;
+        let kind = metadata.file_type();
+        if kind.is_char_device() && metadata.rdev() == 0 {
+            remove(&place)?;
+            continue;
+        }
+        if kind.is_dir() {
+            let opaque = xattr::get(entry.path(), "user.overlay.opaque")?.is_some();
+            if opaque || !fs_err::symlink_metadata(&place).is_ok_and(|old| old.is_dir()) {
+                remove(&place)?;
+                fs_err::create_dir(&place)?;
+            }
+            folders.push((place.clone(), metadata.clone()));
+        } else {
+            remove(&place)?;
+            copy_one(entry.path(), &place, &metadata)?;
+        }
+        own_like(&place, &metadata)?;
+        if !kind.is_symlink() && !kind.is_dir() {
+            fs_err::set_permissions(
+                &place,
+                std::fs::Permissions::from_mode(metadata.mode() & 0o7777),
+            )?;
+        }
+        set_time(&place, &metadata)?;
+    }
+    // Last, since a folder's own mode may forbid filling it, and filling it changes its time.
+    for (place, metadata) in folders.iter().rev() {
+        fs_err::set_permissions(place, std::fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+        set_time(place, metadata)?;
+    }
+    Ok(())
+}
+
+fn copy_one(from: &Path, to: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    if kind.is_symlink() {
+        return fs_err::os::unix::fs::symlink(fs_err::read_link(from)?, to);
+    }
+    if kind.is_fifo() {
+        return Ok(nix::unistd::mkfifo(to, nix::sys::stat::Mode::from_bits_truncate(0o600))?);
+    }
+    fs_err::copy(from, to).map(drop)
+}
+
+fn own_like(place: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
+    let ids = (Some(metadata.uid().into()), Some(metadata.gid().into()));
+    Ok(nix::unistd::fchownat(
+        nix::fcntl::AT_FDCWD,
+        place,
+        ids.0,
+        ids.1,
+        AtFlags::AT_SYMLINK_NOFOLLOW,
+    )?)
+}
+
+fn set_time(place: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
+    let time = TimeSpec::new(metadata.mtime(), metadata.mtime_nsec());
+    let flag = UtimensatFlags::NoFollowSymlink;
+    Ok(nix::sys::stat::utimensat(nix::fcntl::AT_FDCWD, place, &time, &time, flag)?)
+}
+
+fn remove(place: &Path) -> io::Result<()> {
+    match fs_err::symlink_metadata(place) {
+        Ok(old) if old.is_dir() => fs_err::remove_dir_all(place),
+        Ok(_) => fs_err::remove_file(place),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_layer_covers_an_earlier_one() {
+        let home = tempfile::tempdir().unwrap();
+        let [lower, upper, target] = ["lower", "upper", "target"].map(|name| {
+            let path = home.path().join(name);
+            fs_err::create_dir(&path).unwrap();
+            path
+        });
+        fs_err::create_dir(lower.join("d")).unwrap();
+        fs_err::write(lower.join("d/old"), "old").unwrap();
+        fs_err::write(lower.join("f"), "1").unwrap();
+        fs_err::os::unix::fs::symlink("f", lower.join("link")).unwrap();
+        fs_err::create_dir(upper.join("d")).unwrap();
+        fs_err::write(upper.join("d/new"), "new").unwrap();
+        fs_err::write(upper.join("link"), "a file now").unwrap();
+        fs_err::set_permissions(upper.join("d"), std::fs::Permissions::from_mode(0o750)).unwrap();
+        merge_layer(&lower, &target).unwrap();
+        merge_layer(&upper, &target).unwrap();
+        assert_eq!(fs_err::read_to_string(target.join("d/old")).unwrap(), "old");
+        assert_eq!(fs_err::read_to_string(target.join("d/new")).unwrap(), "new");
+        assert_eq!(fs_err::read_to_string(target.join("f")).unwrap(), "1");
+        assert_eq!(fs_err::read_to_string(target.join("link")).unwrap(), "a file now");
+        assert_eq!(fs_err::metadata(target.join("d")).unwrap().mode() & 0o777, 0o750);
+        xattr::set(upper.join("d"), "user.overlay.opaque", b"y").unwrap();
+        merge_layer(&upper, &target).unwrap();
+        assert!(!target.join("d/old").exists());
+    }
+}

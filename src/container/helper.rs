@@ -1,0 +1,175 @@
+//! The parent's side of a helper: starting one, handing it a job, hearing its answers, ending it.
+//!
+//! The job is one JSON document on the helper's stdin; answers are JSON lines on its stdout; what
+//! it prints on stderr is a fault of its own and comes back with the error. A helper has a process
+//! group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::cgroup::{Cgroup, CgroupError};
+
+/// The argument by which the executable knows that it is a helper.
+pub const HELPER_ARGUMENT: &str = "internal-helper";
+
+/// The most that a helper may say in one line.
+const LONGEST_ANSWER: u64 = 16 << 20;
+
+/// A helper could not do its job.
+#[derive(Debug, thiserror::Error)]
+pub enum HelperError {
+    /// It could not be started.
+    #[error("can't start a helper process")]
+    Start {
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// It could not be put into its cgroup.
+    #[error("can't limit a helper process")]
+    Limit {
+        /// What went wrong.
+        #[source]
+        source: CgroupError,
+    },
+    /// It could not be talked to.
+    #[error("can't talk to a helper process")]
+    Talk {
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended without having said that it is done.
+    #[error("a helper process ended early ({ending}){}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Died {
+        /// How it ended.
+        ending: String,
+        /// What it said on stderr.
+        said: String,
+    },
+    /// It was ended because the run is.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Ends all helpers at once when a run is interrupted, and keeps new ones from being started.
+#[derive(Debug, Default)]
+pub struct Interrupt {
+    raised: AtomicBool,
+    running: Mutex<Vec<u32>>,
+}
+
+impl Interrupt {
+    /// Whether the run is interrupted.
+    pub fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::SeqCst)
+    }
+
+    /// Interrupts the run: kills the helpers, and with each of them all that it started.
+    pub fn raise(&self) {
+        // Under the lock, so that no helper slips in between the flag and the kill.
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        self.raised.store(true, Ordering::SeqCst);
+        for pid in running.iter() {
+            if let Ok(pid) = i32::try_from(*pid) {
+                // A helper that is gone already is as good as killed.
+                _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn start(&self, command: &mut Command) -> Result<Child, HelperError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_raised() {
+            return Err(HelperError::Interrupted);
+        }
+        let child = command.spawn().map_err(|source| HelperError::Start { source })?;
+        running.push(child.id());
+        Ok(child)
+    }
+
+    fn ended(&self, pid: u32) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|other| *other != pid);
+    }
+}
+
+/// Runs a helper with a job. `hear` takes each answer, and gives back what `run` is to give back as
+/// soon as it heard the last one. The thread must outlive the helper: the kernel kills a helper when
+/// the thread that started it ends.
+pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
+    job: &Job,
+    cgroup: Option<&Cgroup>,
+    interrupt: &Interrupt,
+    mut hear: impl FnMut(Answer) -> Option<T>,
+) -> Result<T, HelperError> {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg(HELPER_ARGUMENT)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = interrupt.start(&mut command)?;
+    let heard = talk(&mut child, job, cgroup, &mut hear);
+    if heard.is_err() {
+        // It would wait for ever for an answer to be read.
+        drop(child.kill());
+    }
+    let said = child.stderr.take().map_or_else(String::new, |stderr| {
+        let mut said = String::new();
+        drop(stderr.take(64 << 10).read_to_string(&mut said));
+        said.trim().to_owned()
+    });
+    let status = child.wait();
+    interrupt.ended(child.id());
+    if interrupt.is_raised() {
+        return Err(HelperError::Interrupted);
+    }
+    if let Some(value) = heard? {
+        return Ok(value);
+    }
+    let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    Err(HelperError::Died { ending, said })
+}
+
+fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
+    child: &mut Child,
+    job: &Job,
+    cgroup: Option<&Cgroup>,
+    hear: &mut impl FnMut(Answer) -> Option<T>,
+) -> Result<Option<T>, HelperError> {
+    // The helper does nothing before it has its job, so nothing of it escapes the cgroup.
+    if let Some(cgroup) = cgroup {
+        cgroup.add(child.id()).map_err(|source| HelperError::Limit { source })?;
+    }
+    let talk = |source| HelperError::Talk { source };
+    let text = serde_json::to_vec(job).map_err(|error| talk(error.into()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(&text) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
+            other => other.map_err(talk)?,
+        }
+    }
+    let Some(stdout) = child.stdout.take() else { return Ok(None) };
+    let mut stdout = BufReader::new(stdout);
+    let mut last = None;
+    loop {
+        let mut line = Vec::new();
+        let length =
+            stdout.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line).map_err(talk)?;
+        if length == 0 {
+            return Ok(last);
+        }
+        let answer = serde_json::from_slice(&line).map_err(|error| talk(error.into()))?;
+        last = hear(answer).or(last);
+    }
+}

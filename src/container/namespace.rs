@@ -1,0 +1,232 @@
+//! Going into namespaces: done once, by a helper process with one thread.
+//!
+//! The order is the kernel's: the user namespace first, since it gives the right to make the
+//! others; its maps are written from outside (a child stays behind to do that) or, with one id, by
+//! the process itself. The pid namespace takes effect with the next fork, so the process that goes
+//! on is a child: the namespace's init, whose death ends all in it. Every generation asks to be
+//! killed when its parent dies, so that killing the outermost one ends everything.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, Uid, getpid, pipe};
+use serde::{Deserialize, Serialize};
+
+use super::idmap::{IdMap, MapWriter, Tier, map_text};
+use super::sys;
+
+/// Whether a container has a network of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Loopback, and nothing else.
+    #[default]
+    None,
+    /// The machine's.
+    Host,
+}
+
+/// Why the namespaces could not be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// The kernel gave no user namespace.
+    #[error("the kernel gave no user namespace ({errno}): {cause}")]
+    User {
+        /// What it answered.
+        errno: Errno,
+        /// What switches them off here, with the remedy.
+        cause: String,
+    },
+    /// The id maps could not be written.
+    #[error("the id maps could not be written: {reason}")]
+    Map {
+        /// What went wrong, in the words of who wrote them.
+        reason: String,
+    },
+    /// One step of the set-up failed.
+    #[error("{step}: {errno}")]
+    Step {
+        /// What was tried.
+        step: &'static str,
+        /// What the kernel answered.
+        errno: Errno,
+    },
+}
+
+fn step(step: &'static str) -> impl Fn(Errno) -> NamespaceError {
+    move |errno| NamespaceError::Step { step, errno }
+}
+
+/// Where [`enter`] comes back.
+#[derive(Debug)]
+pub enum Side {
+    /// Outside of the pid namespace, with the exit code of the process inside.
+    Outside(i32),
+    /// Inside, as process 1 of the pid namespace. The mounts are private; the user is still the
+    /// caller, so that the caller's files can be bound; see [`become_root`].
+    Inside,
+}
+
+/// Enters a user namespace with the map, and new mount, pid, ipc, uts and cgroup namespaces, and a
+/// new network namespace unless the machine's network is asked for. Comes back twice.
+pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
+    die_with_parent().map_err(step("asking to die with the parent"))?;
+    enter_user_namespace(map)?;
+    let mut flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    if network == Network::None {
+        flags |= CloneFlags::CLONE_NEWNET;
+    }
+    nix::sched::unshare(flags).map_err(step("making namespaces"))?;
+    let none: Option<&str> = None;
+    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .map_err(step("making the mounts private"))?;
+    if network == Network::None {
+        sys::raise_loopback().map_err(step("raising the loopback interface"))?;
+    }
+    if let Some(child) = sys::fork().map_err(step("starting the process inside"))? {
+        return Ok(Side::Outside(wait_exit_code(child)));
+    }
+    die_with_parent().map_err(step("asking to die with the parent"))?;
+    Ok(Side::Inside)
+}
+
+/// Becomes the container's root. What only the caller may reach has to be bound before.
+pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
+    use nix::unistd::{setgroups, setresgid, setresuid};
+    if map.tier == Tier::Ranges {
+        setgroups(&[]).map_err(step("giving up supplementary groups"))?;
+    }
+    let root = 0;
+    setresgid(root.into(), root.into(), root.into()).map_err(step("becoming the group root"))?;
+    setresuid(root.into(), root.into(), root.into()).map_err(step("becoming root"))?;
+    // The kernel forgets the wish when ids change.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(step("asking to die with the parent"))
+}
+
+/// Whether the process still has ids that the container doesn't know, as real root does.
+pub fn is_unmapped(map: &IdMap) -> bool {
+    map.writer == MapWriter::Privileged && !Uid::current().is_root()
+}
+
+fn die_with_parent() -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)
+}
+
+/// The exit code of a child; 128 and the signal's number if a signal ended it.
+pub fn wait_exit_code(child: Pid) -> i32 {
+    loop {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, code)) => return code,
+            Ok(WaitStatus::Signaled(_, signal, _)) => return 128 + signal as i32,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return 255,
+        }
+    }
+}
+
+fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
+    let unshare = || {
+        nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NamespaceError::User {
+            errno,
+            cause: super::machine::user_namespace_cause(errno),
+        })
+    };
+    if map.writer == MapWriter::Own {
+        unshare()?;
+        return write_own_map(map)
+            .map_err(|error| NamespaceError::Map { reason: error.to_string() });
+    }
+    // The child stays in the namespace that we leave, and writes our maps from there.
+    let (ready_read, ready_write) = pipe().map_err(step("making a pipe"))?;
+    let (answer_read, answer_write) = pipe().map_err(step("making a pipe"))?;
+    let pid = getpid();
+    let writer = sys::fork().map_err(step("starting the writer of the id maps"))?;
+    let Some(writer) = writer else {
+        drop(ready_write);
+        drop(answer_read);
+        write_maps_when_ready(map, pid, &ready_read, &answer_write);
+    };
+    drop(ready_read);
+    drop(answer_write);
+    let unshared = unshare();
+    if unshared.is_ok() {
+        nix::unistd::write(&ready_write, b"x")
+            .map_err(step("telling the writer of the id maps"))?;
+    }
+    drop(ready_write);
+    let mut reason = String::new();
+    io::Read::read_to_string(&mut std::fs::File::from(answer_read), &mut reason).map_err(
+        |_error| NamespaceError::Map { reason: "their writer gave no answer".to_owned() },
+    )?;
+    let code = wait_exit_code(writer);
+    unshared?;
+    if code == 0 { Ok(()) } else { Err(NamespaceError::Map { reason: reason.trim().to_owned() }) }
+}
+
+fn write_own_map(map: &IdMap) -> io::Result<()> {
+    fs_err::write("/proc/self/setgroups", "deny")?;
+    fs_err::write("/proc/self/uid_map", map_text(&map.uids))?;
+    fs_err::write("/proc/self/gid_map", map_text(&map.gids))
+}
+
+/// The child's part: waits for the word, writes the maps, says what went wrong, exits.
+fn write_maps_when_ready(map: &IdMap, pid: Pid, ready: &OwnedFd, answer: &OwnedFd) -> ! {
+    let mut byte = [0];
+    if !matches!(nix::unistd::read(ready, &mut byte), Ok(1)) {
+        sys::exit_now(1);
+    }
+    let result = match &map.writer {
+        MapWriter::Own => Ok(()),
+        MapWriter::Privileged => {
+            let write =
+                |file: &str, ranges| fs_err::write(format!("/proc/{pid}/{file}"), map_text(ranges));
+            write("uid_map", &map.uids)
+                .and_then(|()| write("gid_map", &map.gids))
+                .map_err(|error| error.to_string())
+        }
+        MapWriter::Programs { newuidmap, newgidmap } => run_map_program(newuidmap, pid, &map.uids)
+            .and_then(|()| run_map_program(newgidmap, pid, &map.gids)),
+    };
+    let code = match result {
+        Ok(()) => 0,
+        Err(reason) => {
+            // If nobody reads it, the exit code says enough.
+            _ = nix::unistd::write(answer, reason.as_bytes());
+            1
+        }
+    };
+    sys::exit_now(code)
+}
+
+fn run_map_program(
+    program: &std::path::Path,
+    pid: Pid,
+    ranges: &[super::idmap::IdRange],
+) -> Result<(), String> {
+    let numbers = ranges.iter().flat_map(|range| [range.inside, range.outside, range.count]);
+    let output = std::process::Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers.map(|number| number.to_string()))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// A descriptor's path below `/proc/self/fd`, for calls that take paths only.
+pub fn fd_path(fd: &impl AsRawFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}

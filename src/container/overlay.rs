@@ -1,0 +1,121 @@
+//! A container's root: the image's layers below, a scratch upper directory above.
+//!
+//! `mount(2)` takes one page of options, about 30 layers with full paths. So each layer gets a short
+//! symlink (`0`, `1`, …) in the view, and the mount is made from there: 500 layers fit, which is
+//! the kernel's own limit.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+
+use super::machine::RootKind;
+use super::view::View;
+
+/// The most lower directories that the kernel takes.
+pub const MOST_LAYERS: usize = 500;
+
+/// The root could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The kernel refused the overlay.
+    #[error("can't mount the overlay of {layers} layers: {errno}")]
+    Overlay {
+        /// How many layers it was to have.
+        layers: usize,
+        /// What the kernel answered.
+        errno: Errno,
+    },
+    /// A tmpfs was refused.
+    #[error("can't mount a tmpfs of {size} bytes for the root's changes: {errno}")]
+    Tmpfs {
+        /// Its size.
+        size: u64,
+        /// What the kernel answered.
+        errno: Errno,
+    },
+    /// The image has too many layers.
+    #[error("the image has {0} layers; an overlay can have at most {MOST_LAYERS}")]
+    TooManyLayers(usize),
+    /// A folder could not be prepared.
+    #[error("can't prepare the container's root")]
+    Prepare {
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Makes the root at the view's `root/`. `layers` are unpacked, the lowest first; `scratch` is a
+/// folder of this container's own.
+pub fn make_root(
+    view: &View,
+    layers: &[PathBuf],
+    scratch: &Path,
+    kind: &RootKind,
+) -> Result<(), RootError> {
+    let prepare = |source| RootError::Prepare { source };
+    if layers.len() > MOST_LAYERS {
+        return Err(RootError::TooManyLayers(layers.len()));
+    }
+    let upper_home = match kind {
+        RootKind::Overlay => scratch.to_owned(),
+        RootKind::OverlayOnTmpfs { size } => {
+            let home = view.path().join("upper-home");
+            fs_err::create_dir(&home).map_err(prepare)?;
+            let options = format!("mode=0755,uid=0,gid=0,size={size}");
+            mount(Some("tmpfs"), &home, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+                .map_err(|errno| RootError::Tmpfs { size: *size, errno })?;
+            home
+        }
+        RootKind::Copy => {
+            let copy = scratch.join("root");
+            fs_err::create_dir(&copy).map_err(prepare)?;
+            for layer in layers {
+                super::copy::merge_layer(layer, &copy).map_err(prepare)?;
+            }
+            return bind_root(&copy, view);
+        }
+    };
+    let upper = upper_home.join("upper");
+    let work = upper_home.join("work");
+    for folder in [&upper, &work] {
+        fs_err::create_dir(folder).map_err(prepare)?;
+    }
+    if layers.is_empty() {
+        return bind_root(&upper, view);
+    }
+    mount_overlay(view, layers, &upper, &work)
+}
+
+fn mount_overlay(
+    view: &View,
+    layers: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+) -> Result<(), RootError> {
+    let prepare = |source| RootError::Prepare { source };
+    let home = view.layers();
+    for (index, layer) in layers.iter().enumerate() {
+        fs_err::os::unix::fs::symlink(layer, home.join(index.to_string())).map_err(prepare)?;
+    }
+    fs_err::os::unix::fs::symlink(upper, home.join("u")).map_err(prepare)?;
+    fs_err::os::unix::fs::symlink(work, home.join("w")).map_err(prepare)?;
+    // The topmost layer comes first.
+    let names: Vec<String> = (0..layers.len()).rev().map(|index| index.to_string()).collect();
+    let options = format!("lowerdir={},upperdir=u,workdir=w,userxattr", names.join(":"));
+    let root = view.root();
+    let mounted = nix::unistd::chdir(&home).and_then(|()| {
+        mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+    });
+    nix::unistd::chdir("/").map_err(|errno| prepare(errno.into()))?;
+    mounted.map_err(|errno| RootError::Overlay { layers: layers.len(), errno })
+}
+
+/// Puts a folder where the root is to be.
+fn bind_root(folder: &Path, view: &View) -> Result<(), RootError> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(folder), &view.root(), None::<&str>, flags, None::<&str>)
+        .map_err(|errno| RootError::Prepare { source: errno.into() })
+}

@@ -1,0 +1,274 @@
+//! A container as data, and its translation into an OCI runtime specification.
+//!
+//! The specification has no user and no network namespace: the helper that runs it is in those
+//! already (see [`super::namespace`]).
+
+use std::path::PathBuf;
+
+use caps::Capability;
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    LinuxBuilder, LinuxCapabilitiesBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, Mount, MountBuilder, PosixRlimitBuilder, PosixRlimitType, Process,
+    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
+
+use super::namespace::Network;
+
+/// A container, before it is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The root, made already.
+    pub root: PathBuf,
+    /// What is mounted into it, in this order, after the system's own mounts.
+    pub binds: Vec<Bind>,
+    /// The command.
+    pub arguments: Vec<String>,
+    /// Its environment, `NAME=value`; `PATH` is among it.
+    pub environment: Vec<String>,
+    /// Where it starts.
+    pub working_directory: PathBuf,
+    /// As whom.
+    pub user: User,
+    /// The network.
+    pub network: Network,
+    /// Whether the outer `/proc` and `/sys` are shown, fresh ones being refused.
+    pub outer_proc: bool,
+}
+
+/// Ids of the command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// A folder or file of the helper's view that appears in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Where it is in the helper's view.
+    pub source: PathBuf,
+    /// Where it appears.
+    pub target: PathBuf,
+    /// Whether the container may write to it.
+    pub writable: bool,
+}
+
+/// Where the OCI specification says that information about the machine leaks.
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// What would change the machine if it could be written.
+const READ_ONLY: [&str; 6] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/timer_stats"];
+
+/// The name that every container's machine has: the caller's would make builds differ.
+const HOST_NAME: &str = "mkpanda";
+
+impl Sandbox {
+    /// Translates the container.
+    pub fn to_spec(&self) -> Result<Spec, OciSpecError> {
+        let mut mounts = self.system_mounts()?;
+        for bind in &self.binds {
+            mounts.push(bind.to_mount()?);
+        }
+        let linux = LinuxBuilder::default()
+            .namespaces(namespaces()?)
+            // Relative or empty ones make libcontainer look for systemd, or end our own cgroup.
+            .cgroups_path("/mkpanda")
+            .masked_paths(MASKED.map(str::to_owned).to_vec())
+            .readonly_paths(READ_ONLY.map(str::to_owned).to_vec())
+            .build()?;
+        SpecBuilder::default()
+            .version("1.0.2")
+            .hostname(HOST_NAME)
+            .root(RootBuilder::default().path(&self.root).readonly(false).build()?)
+            .mounts(mounts)
+            .process(self.process()?)
+            .linux(linux)
+            .build()
+    }
+
+    fn process(&self) -> Result<Process, OciSpecError> {
+        let capabilities: std::collections::HashSet<_> =
+            super::capabilities::granted().into_iter().map(runtime_capability).collect();
+        let sets = LinuxCapabilitiesBuilder::default()
+            .bounding(capabilities.clone())
+            .effective(capabilities.clone())
+            .permitted(capabilities)
+            .inheritable(std::collections::HashSet::new())
+            .ambient(std::collections::HashSet::new())
+            .build()?;
+        let no_core_dumps = PosixRlimitBuilder::default()
+            .typ(PosixRlimitType::RlimitCore)
+            .hard(0_u64)
+            .soft(0_u64)
+            .build()?;
+        let user = UserBuilder::default()
+            .uid(self.user.uid)
+            .gid(self.user.gid)
+            .additional_gids(self.user.groups.clone())
+            .umask(0o022_u32)
+            .build()?;
+        ProcessBuilder::default()
+            .terminal(false)
+            .user(user)
+            .args(self.arguments.clone())
+            .env(self.environment.clone())
+            .cwd(&self.working_directory)
+            .capabilities(sets)
+            .rlimits(vec![no_core_dumps])
+            .no_new_privileges(true)
+            .build()
+    }
+
+    fn system_mounts(&self) -> Result<Vec<Mount>, OciSpecError> {
+        let special = |target: &str, kind: &str, options: &[&str]| {
+            MountBuilder::default()
+                .destination(target)
+                .typ(kind)
+                .source(kind)
+                .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+                .build()
+        };
+        let outer = |target: &str, options: &[&str]| {
+            MountBuilder::default()
+                .destination(target)
+                .typ("bind")
+                .source(target)
+                .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+                .build()
+        };
+        let mut mounts = Vec::new();
+        if self.outer_proc {
+            mounts.push(outer("/proc", &["rbind", "nosuid", "nodev", "noexec"])?);
+        } else {
+            mounts.push(special("/proc", "proc", &["nosuid", "nodev", "noexec"])?);
+        }
+        mounts.push(special(
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        )?);
+        // Without gid=5: that group may not exist in the map.
+        mounts.push(special(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+        )?);
+        mounts.push(special("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777"])?);
+        mounts.push(special("/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec"])?);
+        // sysfs shows the network namespace, so mounting one needs a namespace of our own.
+        if self.outer_proc || self.network == Network::Host {
+            mounts.push(outer("/sys", &["rbind", "rro", "nosuid", "nodev", "noexec"])?);
+        } else {
+            mounts.push(special("/sys", "sysfs", &["ro", "nosuid", "nodev", "noexec"])?);
+        }
+        Ok(mounts)
+    }
+}
+
+impl Bind {
+    fn to_mount(&self) -> Result<Mount, OciSpecError> {
+        // `ro` leaves mounts below writable, `rro` doesn't.
+        let mut options = vec!["rbind".to_owned(), "nosuid".to_owned(), "nodev".to_owned()];
+        if !self.writable {
+            options.push("rro".to_owned());
+        }
+        MountBuilder::default()
+            .destination(&self.target)
+            .typ("bind")
+            .source(&self.source)
+            .options(options)
+            .build()
+    }
+}
+
+fn namespaces() -> Result<Vec<LinuxNamespace>, OciSpecError> {
+    let kinds = [
+        LinuxNamespaceType::Pid,
+        LinuxNamespaceType::Mount,
+        LinuxNamespaceType::Ipc,
+        LinuxNamespaceType::Uts,
+    ];
+    kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build()).collect()
+}
+
+fn runtime_capability(capability: Capability) -> oci_spec::runtime::Capability {
+    use oci_spec::runtime::Capability as Runtime;
+    match capability {
+        Capability::CAP_CHOWN => Runtime::Chown,
+        Capability::CAP_DAC_OVERRIDE => Runtime::DacOverride,
+        Capability::CAP_FOWNER => Runtime::Fowner,
+        Capability::CAP_FSETID => Runtime::Fsetid,
+        Capability::CAP_KILL => Runtime::Kill,
+        Capability::CAP_SETGID => Runtime::Setgid,
+        Capability::CAP_SETUID => Runtime::Setuid,
+        Capability::CAP_SETPCAP => Runtime::Setpcap,
+        Capability::CAP_SETFCAP => Runtime::Setfcap,
+        Capability::CAP_NET_BIND_SERVICE => Runtime::NetBindService,
+        _ => Runtime::SysChroot,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox() -> Sandbox {
+        Sandbox {
+            root: "/view/root".into(),
+            binds: vec![Bind { source: "/a".into(), target: "/b".into(), writable: false }],
+            arguments: vec!["/bin/true".into()],
+            environment: vec!["PATH=/bin".into()],
+            working_directory: "/".into(),
+            user: User::default(),
+            network: Network::None,
+            outer_proc: false,
+        }
+    }
+
+    #[test]
+    fn nothing_is_mounted_writable_unasked() {
+        let spec = sandbox().to_spec().unwrap();
+        let mounts = spec.mounts().as_ref().unwrap();
+        let options = mounts.last().unwrap().options().as_ref().unwrap();
+        assert!(options.contains(&"rro".to_owned()) && options.contains(&"nosuid".to_owned()));
+    }
+
+    #[test]
+    fn every_granted_capability_has_its_own_name() {
+        let names: std::collections::HashSet<_> =
+            super::super::capabilities::granted().into_iter().map(runtime_capability).collect();
+        assert_eq!(names.len(), super::super::capabilities::GRANTED.len());
+    }
+
+    #[test]
+    fn the_outer_proc_is_bound_only_where_a_fresh_one_is_refused() {
+        let kind = |sandbox: &Sandbox, target: &str| {
+            let spec = sandbox.to_spec().unwrap();
+            let mounts = spec.mounts().as_ref().unwrap();
+            let found = mounts.iter().find(|mount| mount.destination().as_os_str() == target);
+            found.unwrap().typ().clone().unwrap()
+        };
+        assert_eq!(kind(&sandbox(), "/proc"), "proc");
+        assert_eq!(kind(&Sandbox { outer_proc: true, ..sandbox() }, "/proc"), "bind");
+        assert_eq!(kind(&Sandbox { network: Network::Host, ..sandbox() }, "/sys"), "bind");
+        assert_eq!(kind(&Sandbox { network: Network::Host, ..sandbox() }, "/proc"), "proc");
+    }
+}

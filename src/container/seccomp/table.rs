@@ -1,0 +1,255 @@
+//! The policy as a table. `docs/ISOLATION.md` shows it to people; a test holds the two together.
+
+/// What the kernel answers instead of carrying the call out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Not permitted.
+    Refuse,
+    /// There is no such call, so that programs fall back to an older one.
+    Unknown,
+    /// Done (and nothing happens).
+    Pretend,
+}
+
+/// When a row applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// If the argument, masked, has one of the bits.
+    AnyBit {
+        /// The argument's index.
+        argument: u8,
+        /// The bits.
+        bits: u32,
+    },
+    /// If the argument's lower half, masked, is the value.
+    Equals {
+        /// The argument's index.
+        argument: u8,
+        /// What it is masked with.
+        mask: u32,
+        /// The value.
+        value: u32,
+    },
+}
+
+/// A row: a call by its numbers, when it applies, and what is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The call's name.
+    pub name: &'static str,
+    /// Its number on this machine's architecture; `None` if it has none there.
+    pub native: Option<u32>,
+    /// Its number for 32-bit programs (i386); `None` if it has none there.
+    pub compat: Option<u32>,
+    /// When the row applies.
+    pub when: When,
+    /// What is answered.
+    pub answer: Answer,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// A call by name: its number on this machine's architecture and for 32-bit programs (i386).
+type Call = (&'static str, Option<libc::c_long>, Option<u32>);
+
+/// Calls that are answered alike, whatever their arguments.
+struct Group {
+    reason: &'static str,
+    answer: Answer,
+    calls: &'static [Call],
+}
+
+/// Calls that only the oldest architecture still has by number.
+#[cfg(target_arch = "x86_64")]
+mod old {
+    pub(super) const CHOWN: Option<libc::c_long> = Some(libc::SYS_chown);
+    pub(super) const LCHOWN: Option<libc::c_long> = Some(libc::SYS_lchown);
+    pub(super) const MKNOD: Option<libc::c_long> = Some(libc::SYS_mknod);
+}
+#[cfg(not(target_arch = "x86_64"))]
+mod old {
+    pub(super) const CHOWN: Option<libc::c_long> = None;
+    pub(super) const LCHOWN: Option<libc::c_long> = None;
+    pub(super) const MKNOD: Option<libc::c_long> = None;
+}
+
+const NEW_USER_NAMESPACE: u32 = 0x1000_0000;
+
+const REFUSED: &[Group] = &[
+    Group {
+        reason: "keyrings belong to the machine's user, not to the container",
+        answer: Answer::Refuse,
+        calls: &[
+            ("keyctl", Some(libc::SYS_keyctl), Some(288)),
+            ("add_key", Some(libc::SYS_add_key), Some(286)),
+            ("request_key", Some(libc::SYS_request_key), Some(287)),
+        ],
+    },
+    Group {
+        reason: "runs code in the kernel, watches it, or stalls it where exploits need it stalled",
+        answer: Answer::Refuse,
+        calls: &[
+            ("bpf", Some(libc::SYS_bpf), Some(357)),
+            ("perf_event_open", Some(libc::SYS_perf_event_open), Some(336)),
+            ("userfaultfd", Some(libc::SYS_userfaultfd), Some(374)),
+        ],
+    },
+    Group {
+        reason: "its requests pass no seccomp filter",
+        answer: Answer::Refuse,
+        calls: &[("io_uring_setup", Some(libc::SYS_io_uring_setup), Some(425))],
+    },
+    Group {
+        reason: "a build doesn't change the kernel, nor read its log",
+        answer: Answer::Refuse,
+        calls: &[
+            ("kexec_load", Some(libc::SYS_kexec_load), Some(283)),
+            ("kexec_file_load", Some(libc::SYS_kexec_file_load), None),
+            ("init_module", Some(libc::SYS_init_module), Some(128)),
+            ("finit_module", Some(libc::SYS_finit_module), Some(350)),
+            ("delete_module", Some(libc::SYS_delete_module), Some(129)),
+            ("reboot", Some(libc::SYS_reboot), Some(88)),
+            ("swapon", Some(libc::SYS_swapon), Some(87)),
+            ("swapoff", Some(libc::SYS_swapoff), Some(115)),
+            ("acct", Some(libc::SYS_acct), Some(51)),
+            ("quotactl", Some(libc::SYS_quotactl), Some(131)),
+            ("syslog", Some(libc::SYS_syslog), Some(103)),
+        ],
+    },
+    Group {
+        reason: "opens files outside of the root",
+        answer: Answer::Refuse,
+        calls: &[("open_by_handle_at", Some(libc::SYS_open_by_handle_at), Some(342))],
+    },
+    Group {
+        reason: "mounts are made before the build starts, and the root stays as it is",
+        answer: Answer::Refuse,
+        calls: &[
+            ("mount", Some(libc::SYS_mount), Some(21)),
+            ("umount", None, Some(22)),
+            ("umount2", Some(libc::SYS_umount2), Some(52)),
+            ("pivot_root", Some(libc::SYS_pivot_root), Some(217)),
+            ("open_tree", Some(libc::SYS_open_tree), Some(428)),
+            ("move_mount", Some(libc::SYS_move_mount), Some(429)),
+            ("fsopen", Some(libc::SYS_fsopen), Some(430)),
+            ("fsconfig", Some(libc::SYS_fsconfig), Some(431)),
+            ("fsmount", Some(libc::SYS_fsmount), Some(432)),
+            ("mount_setattr", Some(libc::SYS_mount_setattr), Some(442)),
+        ],
+    },
+    Group {
+        reason: "enters namespaces of others",
+        answer: Answer::Refuse,
+        calls: &[("setns", Some(libc::SYS_setns), Some(346))],
+    },
+    Group {
+        reason: "its arguments lie in memory, where no filter sees them; C libraries fall back",
+        answer: Answer::Unknown,
+        calls: &[("clone3", Some(libc::SYS_clone3), Some(435)), ("socketcall", None, Some(102))],
+    },
+];
+
+/// With these, `dpkg -i`, `tar -xp` and `su daemon -c id` do their work with one id.
+const PRETENDED: &[Group] = &[
+    Group {
+        reason: "there is one id only",
+        answer: Answer::Pretend,
+        calls: &[
+            ("chown", old::CHOWN, Some(182)),
+            ("chown32", None, Some(212)),
+            ("fchown", Some(libc::SYS_fchown), Some(95)),
+            ("fchown32", None, Some(207)),
+            ("lchown", old::LCHOWN, Some(16)),
+            ("lchown32", None, Some(198)),
+            ("fchownat", Some(libc::SYS_fchownat), Some(298)),
+            ("setuid", Some(libc::SYS_setuid), Some(23)),
+            ("setuid32", None, Some(213)),
+            ("setgid", Some(libc::SYS_setgid), Some(46)),
+            ("setgid32", None, Some(214)),
+            ("setreuid", Some(libc::SYS_setreuid), Some(70)),
+            ("setreuid32", None, Some(203)),
+            ("setregid", Some(libc::SYS_setregid), Some(71)),
+            ("setregid32", None, Some(204)),
+            ("setresuid", Some(libc::SYS_setresuid), Some(164)),
+            ("setresuid32", None, Some(208)),
+            ("setresgid", Some(libc::SYS_setresgid), Some(170)),
+            ("setresgid32", None, Some(210)),
+            ("setgroups", Some(libc::SYS_setgroups), Some(81)),
+            ("setgroups32", None, Some(206)),
+            ("setfsuid", Some(libc::SYS_setfsuid), Some(138)),
+            ("setfsuid32", None, Some(215)),
+            ("setfsgid", Some(libc::SYS_setfsgid), Some(139)),
+            ("setfsgid32", None, Some(216)),
+        ],
+    },
+    Group {
+        reason: "there is nothing to give up",
+        answer: Answer::Pretend,
+        calls: &[("capset", Some(libc::SYS_capset), Some(185))],
+    },
+];
+
+fn number(number: Option<libc::c_long>) -> Option<u32> {
+    number.and_then(|number| u32::try_from(number).ok())
+}
+
+fn rows(groups: &'static [Group]) -> impl Iterator<Item = Row> {
+    groups.iter().flat_map(|group| {
+        group.calls.iter().map(|(name, native, compat)| Row {
+            name,
+            native: number(*native),
+            compat: *compat,
+            when: When::Always,
+            answer: group.answer,
+            reason: group.reason,
+        })
+    })
+}
+
+/// What no build needs, refused in both tiers.
+pub fn refused() -> Vec<Row> {
+    let row = |name, native: libc::c_long, compat, when, reason| Row {
+        name,
+        native: number(Some(native)),
+        compat: Some(compat),
+        when,
+        answer: Answer::Refuse,
+        reason,
+    };
+    let is = |argument, value| When::Equals { argument, mask: u32::MAX, value };
+    let namespace = When::AnyBit { argument: 0, bits: NEW_USER_NAMESPACE };
+    let gives_back = "a new user namespace gives back capabilities";
+    let types = "types into the caller's terminal";
+    let hypervisor = "reaches the hypervisor past the network namespace";
+    let conditional = [
+        row("unshare CLONE_NEWUSER", libc::SYS_unshare, 310, namespace, gives_back),
+        row("clone CLONE_NEWUSER", libc::SYS_clone, 120, namespace, gives_back),
+        row("ioctl TIOCSTI", libc::SYS_ioctl, 54, is(1, 0x5412), types),
+        row("ioctl TIOCLINUX", libc::SYS_ioctl, 54, is(1, 0x541c), types),
+        row("socket AF_VSOCK", libc::SYS_socket, 359, is(0, 40), hypervisor),
+    ];
+    rows(REFUSED).chain(conditional).collect()
+}
+
+/// What is answered with success where the container has one id only: calls that would change
+/// owners or ids, which there is nothing to change to. FIFOs are made for real: only devices are
+/// left out.
+pub fn pretended() -> Vec<Row> {
+    let devices = [libc::S_IFCHR, libc::S_IFBLK].into_iter().flat_map(|kind| {
+        [
+            ("mknod of a device", old::MKNOD, 14, 1),
+            ("mknodat of a device", Some(libc::SYS_mknodat), 297, 2),
+        ]
+        .map(|(name, native, compat, argument)| Row {
+            name,
+            native: number(native),
+            compat: Some(compat),
+            when: When::Equals { argument, mask: libc::S_IFMT, value: kind },
+            answer: Answer::Pretend,
+            reason: "devices can't be made",
+        })
+    });
+    rows(PRETENDED).chain(devices).collect()
+}

@@ -1,0 +1,176 @@
+//! The only `unsafe` of the crate: system calls that neither the standard library nor `nix` wraps
+//! safely. Each function is small, takes and gives safe types, and says why it is sound.
+#![expect(unsafe_code, reason = "the one place for it; see the module's doc")]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal};
+use nix::unistd::{ForkResult, Pid};
+
+/// Forks. Only for processes with one thread, which this checks: in a child of a process with
+/// threads, any lock that another thread held stays locked for ever.
+pub fn fork() -> nix::Result<Option<Pid>> {
+    if thread_count() > 1 {
+        return Err(Errno::EDEADLK);
+    }
+    // SAFETY: there is no other thread, so the child has all that the parent had.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => Ok(None),
+    }
+}
+
+fn thread_count() -> usize {
+    fs_err::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// Ends the process at once, without running destructors or exit handlers: for forked children.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// A descriptor that becomes readable when the process ends.
+pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = i32::try_from(Errno::result(fd)?).map_err(|_overflow| Errno::EBADF)?;
+    // SAFETY: the call gave a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Waits until a descriptor is readable; `false` if the deadline came first.
+pub fn wait_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> nix::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        let timeout = match deadline {
+            None => PollTimeout::NONE,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let capped = left.min(Duration::from_secs(3600));
+                // Rounded up, so that the last millisecond isn't spent spinning.
+                let millis = u16::try_from(capped.as_millis().min(60_000)).unwrap_or(u16::MAX);
+                PollTimeout::from(millis.saturating_add(u16::from(!left.is_zero())))
+            }
+        };
+        let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                return Ok(false);
+            }
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Raises the loopback interface of the network namespace that the process is in.
+pub fn raise_loopback() -> nix::Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: an ifreq of zeroes is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *slot = libc::c_char::from_ne_bytes([*byte]);
+    }
+    let fd = socket.as_raw_fd();
+    // SAFETY: both ioctls read and write one ifreq, which lives until they return; the field of
+    // the union that is read is the one that SIOCGIFFLAGS wrote.
+    unsafe {
+        Errno::result(libc::ioctl(fd, libc::SIOCGIFFLAGS, &raw mut request))?;
+        request.ifr_ifru.ifru_flags |= libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
+        Errno::result(libc::ioctl(fd, libc::SIOCSIFFLAGS, &raw const request))?;
+    }
+    Ok(())
+}
+
+/// Installs a seccomp filter for this process and all that it starts. Needs no-new-privileges.
+pub fn install_seccomp(program: &[libc::sock_filter]) -> nix::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_overflow| Errno::EINVAL)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies `len` instructions from `filter`, which the slice has.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The version of Landlock that the kernel has; 0 if it has none or it is switched off.
+pub fn landlock_version() -> u32 {
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    // SAFETY: with this flag the call takes no attributes.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
+    };
+    u32::try_from(version).unwrap_or(0)
+}
+
+/// Enters a Landlock domain that restricts no file, but scopes signals and abstract sockets to the
+/// domain (version 6 and later) and so keeps ptrace, `/proc/<pid>/mem` and `/proc/<pid>/root`
+/// inside it. Needs no-new-privileges.
+pub fn enter_landlock_scope() -> nix::Result<()> {
+    /// `struct landlock_ruleset_attr` of version 6.
+    #[repr(C)]
+    struct RulesetAttributes {
+        handled_access_fs: u64,
+        handled_access_net: u64,
+        scoped: u64,
+    }
+    const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
+    const SCOPE_SIGNAL: u64 = 2;
+    let attributes = RulesetAttributes {
+        handled_access_fs: 0,
+        handled_access_net: 0,
+        scoped: SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL,
+    };
+    // SAFETY: the kernel reads a struct of the given size, which lives until the call returns.
+    let ruleset = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            &raw const attributes,
+            size_of::<RulesetAttributes>(),
+            0,
+        )
+    };
+    let ruleset = i32::try_from(Errno::result(ruleset)?).map_err(|_overflow| Errno::EBADF)?;
+    // SAFETY: the call gave a new descriptor, which nobody else owns.
+    let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
+    // SAFETY: landlock_restrict_self takes a descriptor and a flag word.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Gives every signal its default action and unblocks all, as a program expects to be started.
+pub fn reset_signals() -> nix::Result<()> {
+    for signal in Signal::iterator() {
+        if matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+            continue;
+        }
+        // SAFETY: the default action runs no code of ours.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
+    }
+    nix::sys::signal::SigSet::empty().thread_set_mask()
+}
+
+/// Whether a process can be created in new namespaces of the given kinds, tried in a child.
+pub fn try_unshare(flags: nix::sched::CloneFlags) -> nix::Result<()> {
+    match fork()? {
+        None => match nix::sched::unshare(flags) {
+            Ok(()) => exit_now(0),
+            Err(error) => exit_now(error as i32),
+        },
+        Some(child) => match nix::sys::wait::waitpid(child, None)? {
+            nix::sys::wait::WaitStatus::Exited(_, 0) => Ok(()),
+            nix::sys::wait::WaitStatus::Exited(_, code) => Err(Errno::from_raw(code)),
+            _ => Err(Errno::ECHILD),
+        },
+    }
+}

@@ -1,0 +1,134 @@
+//! What a helper can see of the machine while it works for a container: a private tmpfs, and below
+//! it the few folders of the caller's that the job needs.
+//!
+//! ```text
+//! <view>/in/<n>/    a folder of the caller's, bound
+//! <view>/layers/    short names for lower directories, and the folder that overlay is mounted from
+//! <view>/root/      the container's root
+//! <view>/bundle/    libcontainer's bundle: config.json
+//! <view>/state/     libcontainer's state
+//! ```
+//!
+//! It vanishes with the mount namespace, even after SIGKILL. The caller's folders are bound while
+//! the process still has the caller's ids, since the container's root may not be able to reach them
+//! by path (`/root`, say, for a build as real root).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::unistd::Pid;
+
+use super::idmap::IdMap;
+use super::{namespace, sys};
+
+/// The private view of a helper. See the module.
+#[derive(Debug)]
+pub struct View {
+    path: PathBuf,
+}
+
+/// The view could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// A mount was refused.
+    #[error("can't mount {what} at {}: {errno}", target.display())]
+    Mount {
+        /// What was to be mounted.
+        what: String,
+        /// Where.
+        target: PathBuf,
+        /// What the kernel answered.
+        errno: nix::errno::Errno,
+    },
+    /// A folder in the view could not be made.
+    #[error("can't prepare the container's view of the machine")]
+    Folder {
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl View {
+    /// Mounts the tmpfs at an empty folder of the caller's and binds folders into it; the n-th of
+    /// them is then at [`View::input`]`(n)`.
+    pub fn create(at: &Path, inputs: &[PathBuf], map: &IdMap) -> Result<Self, ViewError> {
+        let options = "mode=0755,uid=0,gid=0,size=64m";
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(options)).map_err(|errno| {
+            ViewError::Mount { what: "a tmpfs".to_owned(), target: at.to_owned(), errno }
+        })?;
+        let view = Self { path: at.to_owned() };
+        view.make_folders(inputs.len(), map)?;
+        for (index, input) in inputs.iter().enumerate() {
+            let target = view.input(index);
+            // Recursively: a mount with locked mounts below it may not be bound without them.
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+            mount(Some(input), &target, None::<&str>, flags, None::<&str>).map_err(|errno| {
+                ViewError::Mount { what: input.display().to_string(), target, errno }
+            })?;
+        }
+        Ok(view)
+    }
+
+    /// Makes the folders as the container's root: the caller's own ids may not exist on the tmpfs.
+    fn make_folders(&self, inputs: usize, map: &IdMap) -> Result<(), ViewError> {
+        let folders = |path: &Path| -> io::Result<()> {
+            for name in ["in", "layers", "root", "bundle", "state"] {
+                fs_err::create_dir(path.join(name))?;
+            }
+            (0..inputs).try_for_each(|index| fs_err::create_dir(path.join(format!("in/{index}"))))
+        };
+        if !namespace::is_unmapped(map) {
+            return folders(&self.path).map_err(|source| ViewError::Folder { source });
+        }
+        let failed = |source| ViewError::Folder { source };
+        match sys::fork().map_err(|errno| failed(errno.into()))? {
+            None => {
+                let made = namespace::become_root(map).is_ok() && folders(&self.path).is_ok();
+                sys::exit_now(i32::from(!made));
+            }
+            Some(child) => self.wait_for_folders(child),
+        }
+    }
+
+    fn wait_for_folders(&self, child: Pid) -> Result<(), ViewError> {
+        if namespace::wait_exit_code(child) == 0 {
+            return Ok(());
+        }
+        let message =
+            format!("folders in {} could not be made as the container's root", self.path.display());
+        Err(ViewError::Folder { source: io::Error::other(message) })
+    }
+
+    /// Where the n-th input is.
+    pub fn input(&self, index: usize) -> PathBuf {
+        self.path.join(format!("in/{index}"))
+    }
+
+    /// The folder that overlays are mounted from.
+    pub fn layers(&self) -> PathBuf {
+        self.path.join("layers")
+    }
+
+    /// The container's root.
+    pub fn root(&self) -> PathBuf {
+        self.path.join("root")
+    }
+
+    /// libcontainer's bundle.
+    pub fn bundle(&self) -> PathBuf {
+        self.path.join("bundle")
+    }
+
+    /// libcontainer's state.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    /// The view itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,126 @@
+//! Folders that a layer has files in without describing them.
+//!
+//! Such a folder keeps the mode and owner that it has in the layers below. Overlayfs shows those of
+//! the highest layer that has it, which has just made it up. So they are noted beside the layer,
+//! and set right on the mounted root, for each build anew: it depends on what lies below.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, fchown};
+
+use super::{LayerError, remove_if_there};
+use crate::archive::EntryPath;
+use crate::base::atomic;
+
+/// Where the folders that a layer implies are noted, with a NUL between them; missing if it has
+/// none.
+pub(super) fn file(layer: &Path) -> PathBuf {
+    layer.with_extension("implied")
+}
+
+pub(super) fn write(layer: &Path, folders: &[EntryPath]) -> io::Result<()> {
+    if folders.is_empty() {
+        return remove_if_there(&file(layer));
+    }
+    let names: Vec<&[u8]> = folders.iter().map(EntryPath::as_bytes).collect();
+    atomic::write(&file(layer), &names.join(&0))
+}
+
+/// Gives the folders of a mounted root that its highest layer only implies the mode and owner that
+/// they have further below. `layers` are the unpacked ones, the lowest first.
+pub fn restore_implied_folders(root: &Path, layers: &[PathBuf]) -> Result<(), LayerError> {
+    let fail = |source| LayerError::Folder { folder: root.to_owned(), source };
+    let mut implied = BTreeMap::new();
+    for layer in layers.iter().skip(1) {
+        let folders = read(layer).map_err(fail)?;
+        if !folders.is_empty() {
+            implied.insert(layer.as_path(), folders);
+        }
+    }
+    let all: BTreeSet<&PathBuf> = implied.values().flatten().collect();
+    for folder in all {
+        if let Some(described) = description(folder, layers, &implied).map_err(fail)? {
+            set(root, folder, &described).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(layer: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let bytes = match fs_err::read(file(layer)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        read => read?,
+    };
+    let path = |name: &[u8]| PathBuf::from(OsString::from_vec(name.to_vec()));
+    Ok(bytes.split(|byte| *byte == 0).map(path).collect())
+}
+
+/// What the highest layer says that describes a folder; `None` if that is what shows anyway.
+fn description(
+    folder: &Path,
+    layers: &[PathBuf],
+    implied: &BTreeMap<&Path, BTreeSet<PathBuf>>,
+) -> io::Result<Option<std::fs::Metadata>> {
+    let mut only_implied = false;
+    for layer in layers.iter().rev() {
+        let place = layer.join(folder);
+        match fs_err::symlink_metadata(&place) {
+            Ok(data) if data.is_dir() => {
+                if !implied.get(layer.as_path()).is_some_and(|folders| folders.contains(folder)) {
+                    return Ok(Some(data).filter(|_| only_implied));
+                }
+                only_implied = true;
+            }
+            // A whiteout or a file, here or above: what lies below doesn't show.
+            Ok(_) => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if hides_below(layer, folder)? {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a layer hides what lower ones have at a path: by an opaque folder, at it or above it, or
+/// by something that is no folder.
+fn hides_below(layer: &Path, folder: &Path) -> io::Result<bool> {
+    for above in folder.ancestors().filter(|above| !above.as_os_str().is_empty()) {
+        let place = layer.join(above);
+        match fs_err::symlink_metadata(&place) {
+            Ok(data) if !data.is_dir() => return Ok(true),
+            Ok(_) if xattr::get(&place, "user.overlay.opaque")?.is_some() => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Sets mode and owner of a folder below a root, never through a symlink: those of the root mean
+/// the container's paths, not the helper's.
+fn set(root: &Path, folder: &Path, described: &std::fs::Metadata) -> io::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut fd: OwnedFd = open(root, flags, Mode::empty())?;
+    for part in folder.components().filter(|part| *part != Component::CurDir) {
+        let part: &OsStr = OsStr::from_bytes(part.as_os_str().as_bytes());
+        fd = match openat(&fd, part, flags, Mode::empty()) {
+            Err(Errno::ELOOP | Errno::ENOTDIR | Errno::ENOENT) => return Ok(()),
+            opened => opened?,
+        };
+    }
+    let (owner, group) = (Uid::from_raw(described.uid()), Gid::from_raw(described.gid()));
+    fchown(&fd, Some(owner), Some(group))?;
+    fchmod(&fd, Mode::from_bits_truncate(described.mode() & 0o7777))?;
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! Unpacked layers, made by the helper process inside its user namespace.
+//!
+//! ```text
+//! <home>/layers/<mapping>/         one folder per id mapping, since owners on disk depend on it
+//!   <diff id>/                     the layer in overlay form; complete, as it was renamed to here
+//!   <diff id>.owners               with one id: the owners that couldn't be given
+//!   <diff id>.implied              folders that the layer has without describing them
+//!   .tmp-<diff id>/                a layer being unpacked by whoever has the lock
+//!   .lock
+//! ```
+//!
+//! What lies beside a layer is written before it. A process that dies leaves a `.tmp-` folder,
+//! which the next one that unpacks anything removes. A layer whose name is there is never written
+//! to again: it is mounted by several builds at once.
+
+mod implied;
+
+pub use implied::restore_implied_folders;
+
+use std::collections::BTreeSet;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+
+use super::digest::DiffId;
+use super::store::LayerBlob;
+use crate::archive::{LayerOptions, Limits, Owners, UnpackError, unpack_layer};
+use crate::base::atomic::{self, TEMPORARY_PREFIX};
+use crate::base::digest::Sha256Sum;
+use crate::base::lock::FileLock;
+
+const LOCK: &str = ".lock";
+const BUFFER: usize = 256 * 1024;
+
+/// How to unpack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnpackOptions {
+    /// Whether the namespace has one id only, so that every file gets that one.
+    pub single_id: bool,
+    /// What one layer may unpack to.
+    pub limits: Limits,
+}
+
+/// Why a layer can't be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The blob can't be read.
+    #[error("can't read the image's layer {diff_id}; load the image again")]
+    Blob {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its content isn't what it was when it was loaded.
+    #[error("the image's layer {expected} unpacks to {found}: the image store is damaged")]
+    DiffId {
+        /// The layer.
+        expected: DiffId,
+        /// What it unpacks to.
+        found: DiffId,
+    },
+    /// It can't be unpacked.
+    #[error("can't unpack the image's layer {diff_id}")]
+    Unpack {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        #[source]
+        source: UnpackError,
+    },
+    /// The folder of unpacked layers can't be used.
+    #[error("can't keep unpacked layers in {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Unpacks the layers that aren't unpacked yet, and returns their folders, the lowest first. A
+/// layer that occurs several times is returned where it is highest, as overlayfs takes no folder
+/// twice: there it hides whatever it would do below. `waiting` is called if another process is
+/// unpacking.
+pub fn ensure_unpacked(
+    folder: &Path,
+    layers: &[LayerBlob],
+    options: &UnpackOptions,
+    waiting: impl FnOnce(),
+) -> Result<Vec<PathBuf>, LayerError> {
+    let layers = highest_occurrences(layers);
+    let place = |layer: &LayerBlob| folder.join(layer.diff_id.hex());
+    if !layers.iter().all(|layer| place(layer).is_dir()) {
+        unpack_missing(folder, &layers, options, waiting)?;
+    }
+    Ok(layers.into_iter().map(place).collect())
+}
+
+/// Where the owners are kept that a layer's files have in the image, but can't have on disk; made
+/// for layers that were unpacked with one id.
+pub fn owners_file(layer: &Path) -> PathBuf {
+    layer.with_extension("owners")
+}
+
+/// Removes an unpacked layer and what lies beside it, if it is there. No build may be using it.
+pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError> {
+    let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
+    let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
+    let layer = folder.join(diff_id.hex());
+    let doomed = temporary(folder, diff_id);
+    match fs_err::rename(&layer, &doomed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        renamed => renamed.map_err(fail)?,
+    }
+    sweep(folder).map_err(fail)?;
+    remove_beside(&layer).map_err(fail)
+}
+
+fn remove_beside(layer: &Path) -> io::Result<()> {
+    remove_if_there(&owners_file(layer)).and_then(|()| remove_if_there(&implied::file(layer)))
+}
+
+fn highest_occurrences(layers: &[LayerBlob]) -> Vec<&LayerBlob> {
+    let mut seen = BTreeSet::new();
+    let mut unique: Vec<_> =
+        layers.iter().rev().filter(|layer| seen.insert(&layer.diff_id)).collect();
+    unique.reverse();
+    unique
+}
+
+fn unpack_missing(
+    folder: &Path,
+    layers: &[&LayerBlob],
+    options: &UnpackOptions,
+    waiting: impl FnOnce(),
+) -> Result<(), LayerError> {
+    let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
+    let _lock = FileLock::acquire(&folder.join(LOCK), waiting).map_err(fail)?;
+    sweep(folder).map_err(fail)?;
+    let missing = layers.iter().filter(|layer| !folder.join(layer.diff_id.hex()).is_dir());
+    let missing: Vec<_> = missing.collect();
+    if let Err(error) = missing.iter().try_for_each(|layer| unpack(folder, layer, options)) {
+        // What can't be removed now is swept, or written again, by the next one.
+        drop(sweep(folder));
+        for layer in missing {
+            drop(remove_beside(&folder.join(layer.diff_id.hex())));
+        }
+        return Err(error);
+    }
+    let finish = || {
+        // One sync for all files of all layers: each of them would cost a flush of its own.
+        nix::unistd::syncfs(fs_err::File::open(folder)?)?;
+        for layer in &missing {
+            fs_err::rename(temporary(folder, &layer.diff_id), folder.join(layer.diff_id.hex()))?;
+        }
+        atomic::sync_folder(folder)
+    };
+    finish().map_err(fail)
+}
+
+fn unpack(folder: &Path, layer: &LayerBlob, options: &UnpackOptions) -> Result<(), LayerError> {
+    let diff_id = &layer.diff_id;
+    let place = folder.join(diff_id.hex());
+    let blob = |source| LayerError::Blob { diff_id: diff_id.clone(), source };
+    let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
+    let file = fs_err::File::open(&layer.path).map_err(blob)?;
+    let file = BufReader::with_capacity(BUFFER, file);
+    let content = layer.compression.reader(file).map_err(blob)?;
+    let mut hashed = Hashed { inner: content, hasher: sha2::Sha256::new() };
+    let limits = options.limits;
+    let temporary = temporary(folder, diff_id);
+    let unpacked = if options.single_id {
+        let mut owners = atomic::AtomicFile::create(&owners_file(&place)).map_err(fail)?;
+        let mut record = io::BufWriter::new(&mut owners);
+        let options = LayerOptions { limits, owners: Owners::Single(&mut record) };
+        let unpacked = unpack_layer(&mut hashed, &temporary, options);
+        io::Write::flush(&mut record).map_err(fail)?;
+        drop(record);
+        owners.commit().map_err(fail)?;
+        unpacked
+    } else {
+        let options = LayerOptions { limits, owners: Owners::Mapped };
+        unpack_layer(&mut hashed, &temporary, options)
+    };
+    let summary =
+        unpacked.map_err(|source| LayerError::Unpack { diff_id: diff_id.clone(), source })?;
+    let found = DiffId::from(Sha256Sum::from_hasher(hashed.hasher));
+    if found != *diff_id {
+        return Err(LayerError::DiffId { expected: diff_id.clone(), found });
+    }
+    implied::write(&place, &summary.implied_folders).map_err(fail)
+}
+
+fn temporary(folder: &Path, diff_id: &DiffId) -> PathBuf {
+    folder.join(format!("{TEMPORARY_PREFIX}{}", diff_id.hex()))
+}
+
+/// Removes what other processes left half-done. The lock has to be held.
+fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a tree whose folders may have any mode, which keeps an ordinary user from removing it.
+fn remove_tree(tree: &Path) -> io::Result<()> {
+    if !fs_err::symlink_metadata(tree)?.is_dir() {
+        return fs_err::remove_file(tree);
+    }
+    match fs_err::remove_dir_all(tree) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_folders(tree)?;
+            fs_err::remove_dir_all(tree)
+        }
+        removed => removed,
+    }
+}
+
+fn open_folders(folder: &Path) -> io::Result<()> {
+    fs_err::set_permissions(folder, PermissionsExt::from_mode(0o700))?;
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_folders(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A reader that keeps the digest of what it gave.
+struct Hashed<R> {
+    inner: R,
+    hasher: sha2::Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,128 @@
+//! What `docker save` and `podman save` write: `manifest.json` names configurations and layers, and
+//! manifests are made here. The same archive always gives the same manifests.
+
+use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
+use serde::Deserialize;
+
+use super::select::{Called, by_name, check_count};
+use super::source::Archive;
+use super::staging::{Blob, Staging};
+use super::{Found, LoadOptions, LoadProblem, check_layers, check_platform};
+use crate::image::compression::Compression;
+use crate::image::config::ImageConfig;
+use crate::image::digest::{BlobDigest, ImageId};
+use crate::image::document::DocumentError;
+use crate::image::reference::ImageRef;
+
+/// An image of `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+impl Called for Entry {
+    fn called(&self) -> Vec<String> {
+        match &self.repo_tags {
+            Some(tags) if !tags.is_empty() => tags.clone(),
+            _ => vec![self.config.clone()],
+        }
+    }
+}
+
+/// Reads the wanted images of a docker archive.
+pub(super) fn read(
+    archive: &Archive,
+    options: &LoadOptions,
+    staging: &mut Staging<'_>,
+) -> Result<Vec<Found>, LoadProblem> {
+    let what = "manifest.json";
+    let bytes = archive.file(staging, what, what)?.document(what)?;
+    let entries: Vec<Entry> = serde_json::from_slice(&bytes).map_err(|error| {
+        LoadProblem::Document { what: what.to_owned(), problem: DocumentError::Shape(error) }
+    })?;
+    let entries = by_name(entries, &options.selection)?;
+    check_count(&entries, &options.selection)?;
+    entries.into_iter().map(|entry| read_image(archive, entry, options, staging)).collect()
+}
+
+fn read_image(
+    archive: &Archive,
+    entry: Entry,
+    options: &LoadOptions,
+    staging: &mut Staging<'_>,
+) -> Result<Found, LoadProblem> {
+    let what = "the configuration";
+    let config = archive.file(staging, &entry.config, what)?.clone();
+    if let Some(expected) = digest_in_name(&entry.config)
+        && expected != config.digest
+    {
+        let (what, found) = (what.to_owned(), config.digest);
+        return Err(LoadProblem::Digest { what, expected, found });
+    }
+    let image = ImageConfig::parse(&config.document(what)?)?;
+    check_platform(&image, options)?;
+    let mut content = Vec::new();
+    for (index, name) in entry.layers.iter().flatten().enumerate() {
+        content.push(archive.file(staging, name, &format!("layer {}", index + 1))?.clone());
+    }
+    check_layers(&image, &content)?;
+    let manifest = staging.add_bytes(&make_manifest(&config, &content))?;
+    content.push(config.clone());
+    let tags = entry.repo_tags.unwrap_or_default();
+    Ok(Found {
+        names: names(&tags)?,
+        called: tags,
+        id: ImageId::from(config.digest.sum().clone()),
+        media_type: MediaType::ImageManifest.to_string(),
+        manifest,
+        platform: image.platform,
+        content,
+    })
+}
+
+/// The digest by which older and newer dockers call a configuration's file.
+fn digest_in_name(name: &str) -> Option<BlobDigest> {
+    let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
+    let hex = file.strip_suffix(".json").unwrap_or(file);
+    format!("sha256:{hex}").parse().ok()
+}
+
+fn names(tags: &[String]) -> Result<Vec<ImageRef>, LoadProblem> {
+    tags.iter()
+        // What docker writes for an image that has lost its name.
+        .filter(|tag| *tag != "<none>:<none>")
+        .map(|tag| tag.parse().map_err(|_error| LoadProblem::Name { text: tag.clone() }))
+        .collect()
+}
+
+fn make_manifest(config: &Blob, layers: &[Blob]) -> Vec<u8> {
+    let descriptor = |media_type: MediaType, blob: &Blob| {
+        let digest: oci_spec::image::Sha256Digest =
+            blob.digest.hex().parse().expect("a digest's hex digits are a SHA-256");
+        Descriptor::new(media_type, blob.size, digest)
+    };
+    let layers: Vec<Descriptor> = layers
+        .iter()
+        .map(|layer| {
+            let media_type = match layer.compression {
+                Compression::None => MediaType::ImageLayer,
+                Compression::Gzip => MediaType::ImageLayerGzip,
+                Compression::Zstd => MediaType::ImageLayerZstd,
+            };
+            descriptor(media_type, layer)
+        })
+        .collect();
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageManifest)
+        .config(descriptor(MediaType::ImageConfig, config))
+        .layers(layers)
+        .build()
+        .expect("a manifest has a version, a configuration and layers");
+    serde_json::to_vec(&manifest).expect("a manifest of texts and numbers can be written")
+}

@@ -1,0 +1,220 @@
+//! Why an image can't be loaded.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::tarball::TarError;
+use crate::archive::LimitExceeded;
+use crate::image::config::ConfigError;
+use crate::image::digest::{BlobDigest, DiffId};
+use crate::image::document::{DocumentError, LONGEST_DOCUMENT};
+use crate::image::location::Form;
+use crate::image::platform::Platform;
+use crate::image::store::StoreError;
+
+/// An image can't be loaded; nothing of it is left in the store.
+#[derive(Debug, thiserror::Error)]
+#[error("can't load an image from {input}")]
+pub struct LoadError {
+    /// The file, the folder, or what the caller called the stream.
+    pub input: String,
+    /// Why.
+    #[source]
+    pub problem: LoadProblem,
+}
+
+/// What keeps an image from being loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadProblem {
+    /// The input can't be read.
+    #[error("it can't be read: {0}")]
+    Read(io::Error),
+    /// What was read can't be written into the store.
+    #[error("can't write into the image store: {0}")]
+    Write(io::Error),
+    /// The archive can't be read.
+    #[error(transparent)]
+    Archive(#[from] TarError),
+    /// The store refused it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Neither a file nor a folder.
+    #[error("{} is no regular file", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder where an archive was asked for.
+    #[error("it is a folder, not a file as {} names one", form.as_str())]
+    Folder {
+        /// The form that was asked for.
+        form: Form,
+    },
+    /// A file where a folder was asked for.
+    #[error("it is no folder with an OCI layout")]
+    NoFolder,
+    /// There is no image of the form that was asked for.
+    #[error("{}", no_image(*form, *old_docker))]
+    NoImage {
+        /// The form that was asked for, if one was.
+        form: Option<Form>,
+        /// Whether it looks like what docker wrote before 1.10.
+        old_docker: bool,
+    },
+    /// Something that a document leads to isn't there.
+    #[error("{what} is missing: {name} isn't there")]
+    Missing {
+        /// Its role.
+        what: String,
+        /// The digest or the name.
+        name: String,
+    },
+    /// A content isn't the one that it is said to be.
+    #[error(
+        "{what} is damaged or was changed: it should have the digest {expected}, but has {found}"
+    )]
+    Digest {
+        /// The role or the name of what is wrong.
+        what: String,
+        /// The digest by which it is named.
+        expected: BlobDigest,
+        /// Its own.
+        found: BlobDigest,
+    },
+    /// A size isn't the one that it is said to be.
+    #[error("{what} has {found} bytes, but should have {expected}")]
+    Size {
+        /// The role of what is wrong.
+        what: String,
+        /// What leads to it says so.
+        expected: u64,
+        /// What it has.
+        found: u64,
+    },
+    /// A layer's uncompressed content isn't the configuration's.
+    #[error("layer {number} unpacks to {found}, but the image's configuration says {expected}")]
+    DiffId {
+        /// Which one, from 1, the lowest.
+        number: usize,
+        /// The configuration's.
+        expected: DiffId,
+        /// Its own.
+        found: DiffId,
+    },
+    /// A layer can't be decompressed.
+    #[error("layer {number} ({digest}) can't be used: {reason}")]
+    LayerContent {
+        /// Which one, from 1, the lowest.
+        number: usize,
+        /// The blob.
+        digest: BlobDigest,
+        /// Why.
+        reason: String,
+    },
+    /// Manifest and configuration differ in the number of layers.
+    #[error("the image has {layers} layers, but its configuration names {diff_ids}")]
+    LayerCount {
+        /// What the configuration names.
+        diff_ids: usize,
+        /// What there is.
+        layers: usize,
+    },
+    /// A document can't be used.
+    #[error("{what} can't be used: {problem}")]
+    Document {
+        /// Its role.
+        what: String,
+        /// Why.
+        problem: DocumentError,
+    },
+    /// A document is too long to be one.
+    #[error("{what} has {bytes} bytes; documents may have {LONGEST_DOCUMENT}")]
+    LongDocument {
+        /// Its role.
+        what: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It is for other machines.
+    #[error("it has nothing for {wanted}, only for {}", found.join(", "))]
+    Platform {
+        /// What was looked for.
+        wanted: Platform,
+        /// What there is.
+        found: Vec<String>,
+    },
+    /// Indexes within indexes.
+    #[error("its indexes lead to more than {limit} others, or too deep into each other")]
+    Index {
+        /// How many may be looked at.
+        limit: u64,
+    },
+    /// It takes more than it may.
+    #[error("{0}, which is the limit")]
+    Limit(LimitExceeded),
+    /// One name with two contents.
+    #[error("it has {name:?} twice, with different contents")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// One image was asked for by name.
+    #[error("it has no image {wanted:?}; it has {}", list(called))]
+    NotCalled {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        called: Vec<String>,
+    },
+    /// One image was asked for, and it has several.
+    #[error("it has several images, of which one must be named: {}", list(called))]
+    Several {
+        /// What they are called.
+        called: Vec<String>,
+    },
+    /// It is whole, and empty.
+    #[error("it has no image in it")]
+    Empty,
+    /// An image's name in the input is none.
+    #[error("it names an image {text:?}, which is no image reference")]
+    Name {
+        /// The name.
+        text: String,
+    },
+}
+
+impl LoadProblem {
+    /// What to do about it, where that isn't plain.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoImage { .. } | Self::NoFolder => Some(
+                "an image is what `docker save`, `podman save`, `skopeo copy … oci-archive:FILE` \
+                 or `skopeo copy … oci:DIR` write",
+            ),
+            Self::Archive(_) | Self::Digest { .. } | Self::Size { .. } | Self::DiffId { .. } => {
+                Some("save or copy the image again")
+            }
+            Self::Document { problem: DocumentError::MediaType { .. }, .. }
+            | Self::LayerContent { .. } => {
+                Some("`skopeo copy` can convert it: layers plain or compressed by gzip or zstd")
+            }
+            _ => None,
+        }
+    }
+}
+
+fn list(called: &[String]) -> String {
+    if called.is_empty() { "none that has a name".to_owned() } else { called.join(", ") }
+}
+
+fn no_image(form: Option<Form>, old_docker: bool) -> &'static str {
+    match form {
+        _ if old_docker => "it was written by a docker before 1.10, whose archives have no ids",
+        Some(Form::DockerArchive) => "it is no docker archive: it has no manifest.json",
+        Some(_) => "it is no OCI archive: it has no index.json",
+        None => "it is no image: it has neither index.json nor manifest.json",
+    }
+}

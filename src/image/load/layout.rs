@@ -1,0 +1,213 @@
+//! OCI layouts: from the index to the manifests that are for this machine.
+
+use super::select::{Called, by_name, check_count};
+use super::source::Source;
+use super::staging::Staging;
+use super::{Found, LoadOptions, LoadProblem, check_layers, check_platform};
+use crate::image::config::ImageConfig;
+use crate::image::digest::ImageId;
+use crate::image::document::{
+    Content, DocumentError, Kind, LayerContent, Target, parse_index, parse_manifest,
+};
+use crate::image::reference::ImageRef;
+
+/// How deep indexes may lie within each other.
+const DEEPEST_INDEX: usize = 4;
+
+/// Entries of the top index that stand for one image: those of one name, or a nameless one.
+struct Unit {
+    named: bool,
+    entries: Vec<Target>,
+}
+
+/// A unit and the manifest that was chosen for it.
+struct Choice {
+    unit: Unit,
+    manifest: Target,
+}
+
+/// Reads the wanted images of a layout.
+pub(super) fn read(
+    source: &Source<'_>,
+    options: &LoadOptions,
+    staging: &mut Staging<'_>,
+) -> Result<Vec<Found>, LoadProblem> {
+    check_version(&source.document(staging, "oci-layout")?)?;
+    let index = source.document(staging, "index.json")?;
+    let top = parse_index(&index, None).map_err(document("index.json"))?;
+    let units = by_name(units(top), &options.selection)?;
+    let mut search = Search { source, staging, options, looked_at: 0, others: Vec::new() };
+    let mut choices = Vec::new();
+    for unit in units {
+        match search.choose(&unit.entries)? {
+            Some(manifest) => choices.push(Choice { unit, manifest }),
+            None if unit.named => return Err(search.none()),
+            None => {}
+        }
+    }
+    if choices.is_empty() && !search.others.is_empty() {
+        return Err(search.none());
+    }
+    check_count(&choices, &options.selection)?;
+    choices.iter().map(|choice| read_image(source, choice, options, staging)).collect()
+}
+
+fn units(top: Vec<Target>) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    for entry in top {
+        let name = |target: &Target| (target.full_name.clone(), target.ref_name.clone());
+        let named = name(&entry) != (None, None);
+        let same = |unit: &&mut Unit| unit.named && name(&unit.entries[0]) == name(&entry);
+        match units.iter_mut().find(same) {
+            Some(unit) => unit.entries.push(entry),
+            None => units.push(Unit { named, entries: vec![entry] }),
+        }
+    }
+    units
+}
+
+impl Called for Unit {
+    fn called(&self) -> Vec<String> {
+        let entry = &self.entries[0];
+        entry.full_name.iter().chain(&entry.ref_name).cloned().collect()
+    }
+}
+
+impl Called for Choice {
+    fn called(&self) -> Vec<String> {
+        match self.unit.called() {
+            called if called.is_empty() => vec![self.manifest.digest.to_string()],
+            called => called,
+        }
+    }
+}
+
+/// The search for manifests through indexes.
+struct Search<'a, 's> {
+    source: &'a Source<'a>,
+    staging: &'a mut Staging<'s>,
+    options: &'a LoadOptions,
+    looked_at: u64,
+    /// What there is that can't be used, for the message.
+    others: Vec<String>,
+}
+
+impl Search<'_, '_> {
+    /// The manifest that suits best, of several the first.
+    fn choose(&mut self, entries: &[Target]) -> Result<Option<Target>, LoadProblem> {
+        let mut candidates = Vec::new();
+        self.collect(entries, 0, &mut candidates)?;
+        candidates.sort_by_key(|target| match &target.platform {
+            Some(platform) => (0, platform.distance()),
+            None => (1, 0),
+        });
+        Ok(candidates.into_iter().next())
+    }
+
+    fn collect(
+        &mut self,
+        entries: &[Target],
+        depth: usize,
+        candidates: &mut Vec<Target>,
+    ) -> Result<(), LoadProblem> {
+        let limit = self.options.limits.max_entries;
+        if depth > DEEPEST_INDEX {
+            return Err(LoadProblem::Index { limit });
+        }
+        for entry in entries {
+            self.looked_at += 1;
+            if self.looked_at > limit {
+                return Err(LoadProblem::Index { limit });
+            }
+            let wanted = &self.options.platform;
+            match (&entry.platform, entry.kind) {
+                (Some(platform), _) if !wanted.accepts(platform) => {
+                    self.others.push(platform.to_string());
+                }
+                (_, Kind::Manifest) => candidates.push(entry.clone()),
+                (_, Kind::Index) => {
+                    let blob =
+                        self.source.blob(self.staging, &entry.digest, entry.size, "an index")?;
+                    let bytes = blob.document("an index")?;
+                    let inner = parse_index(&bytes, Some(&entry.media_type))
+                        .map_err(document("an index"))?;
+                    self.collect(&inner, depth + 1, candidates)?;
+                }
+                (_, Kind::Other) => self.others.push(entry.media_type.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    fn none(self) -> LoadProblem {
+        let mut found = self.others;
+        found.sort();
+        found.dedup();
+        LoadProblem::Platform { wanted: self.options.platform.clone(), found }
+    }
+}
+
+fn read_image(
+    source: &Source<'_>,
+    choice: &Choice,
+    options: &LoadOptions,
+    staging: &mut Staging<'_>,
+) -> Result<Found, LoadProblem> {
+    let Target { digest, size, media_type, .. } = &choice.manifest;
+    let manifest = source.blob(staging, digest, *size, "the manifest")?;
+    let bytes = manifest.document("the manifest")?;
+    let parsed = parse_manifest(&bytes, media_type).map_err(document("the manifest"))?;
+    let what = "the configuration";
+    let config = source.blob(staging, &parsed.config.digest, parsed.config.size, what)?;
+    let image = ImageConfig::parse(&config.document(what)?)?;
+    check_platform(&image, options)?;
+    let mut content = Vec::with_capacity(parsed.layers.len() + 1);
+    for (index, layer) in parsed.layers.iter().enumerate() {
+        let number = index + 1;
+        let LayerContent { content: Content { digest, size }, compression, .. } = layer;
+        let blob = source.blob(staging, digest, *size, &format!("layer {number}"))?;
+        if blob.compression != *compression {
+            let (says, is) = (compression.as_str(), blob.compression.as_str());
+            let reason = format!("by its media type it should be {says}, but it is {is}");
+            return Err(LoadProblem::LayerContent { number, digest: digest.clone(), reason });
+        }
+        content.push(blob);
+    }
+    check_layers(&image, &content)?;
+    content.push(config);
+    Ok(Found {
+        names: names(&choice.unit.entries[0]),
+        called: choice.unit.called(),
+        id: ImageId::from(parsed.config.digest.sum().clone()),
+        media_type: media_type.clone(),
+        manifest,
+        platform: image.platform,
+        content,
+    })
+}
+
+/// An entry's name, if it is a full one: many tools write just a tag there.
+fn names(entry: &Target) -> Vec<ImageRef> {
+    let full = |text: &&String| text.contains(['/', ':', '@']);
+    let parse = |text: &String| text.parse().ok();
+    let name = entry.full_name.as_ref().and_then(parse);
+    name.or_else(|| entry.ref_name.as_ref().filter(full).and_then(parse)).into_iter().collect()
+}
+
+fn check_version(bytes: &[u8]) -> Result<(), LoadProblem> {
+    let layout: oci_spec::image::OciLayout = serde_json::from_slice(bytes)
+        .map_err(DocumentError::Shape)
+        .map_err(document("oci-layout"))?;
+    let version = layout.image_layout_version();
+    if version.starts_with("1.") {
+        return Ok(());
+    }
+    Err(document("oci-layout")(DocumentError::OtherType {
+        expected: "version 1".to_owned(),
+        found: format!("version {version}"),
+    }))
+}
+
+fn document(what: &str) -> impl FnOnce(DocumentError) -> LoadProblem + '_ {
+    move |problem| LoadProblem::Document { what: what.to_owned(), problem }
+}

@@ -1,0 +1,247 @@
+//! Taking images in: an OCI layout as a folder or an archive, or a docker archive, which may come
+//! through a pipe. An archive may be compressed by gzip, zstd, xz or bzip2.
+//!
+//! Nothing of the input is believed: names are only compared, never used as paths; documents have
+//! a largest size; the digests of manifests, configurations and layers are taken again, and those
+//! of the layers' uncompressed content too (diff ids). Only what was checked goes into the store.
+
+mod docker;
+mod error;
+mod layout;
+mod limit;
+mod select;
+mod source;
+mod staging;
+mod tarball;
+
+pub use error::{LoadError, LoadProblem};
+pub use tarball::TarError;
+
+pub(super) use staging::{Blob, Staging};
+
+use std::io::Read;
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use source::{Archive, Source};
+
+use super::compression::open_archive;
+use super::config::ImageConfig;
+use super::digest::ImageId;
+use super::location::{Form, StoredImage};
+use super::platform::Platform;
+use super::reference::ImageRef;
+use crate::archive::Limits;
+
+/// Where an image comes from.
+pub enum LoadInput<'i> {
+    /// A layout's folder or an archive.
+    Path(&'i Path),
+    /// An archive that can only be read once, such as standard input, and what to call it.
+    Stream(&'i mut dyn Read, &'i str),
+}
+
+impl std::fmt::Debug for LoadInput<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("LoadInput").field(&self.name()).finish()
+    }
+}
+
+impl LoadInput<'_> {
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stream(_, name) => (*name).to_owned(),
+        }
+    }
+}
+
+/// Which images of the input are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Selection {
+    /// All of them.
+    #[default]
+    All,
+    /// The one that the input calls so: a full name, or the bare reference of a layout.
+    Named(String),
+    /// The only one, or where there are several the one of this name.
+    OneFor(ImageRef),
+}
+
+/// What the images are called in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Naming {
+    /// As the input calls them. A bare tag, which some layouts have for a name, names nothing.
+    #[default]
+    Own,
+    /// So; then there has to be one only.
+    As(ImageRef),
+    /// Nothing: they are found by their ids.
+    Nameless,
+}
+
+/// How to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The input's form; by default what it looks like.
+    pub form: Option<Form>,
+    /// Which images.
+    pub selection: Selection,
+    /// What to call them.
+    pub naming: Naming,
+    /// The platform that they must be for.
+    pub platform: Platform,
+    /// What they may take.
+    pub limits: Limits,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            form: None,
+            selection: Selection::default(),
+            naming: Naming::default(),
+            platform: Platform::host(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl LoadOptions {
+    /// Loads what a configuration's place names, for an image called `name` there, without making
+    /// that the store's own name for it.
+    pub fn for_location(image: &StoredImage, name: &ImageRef) -> Self {
+        Self {
+            form: Some(image.form),
+            selection: match &image.reference {
+                Some(reference) => Selection::Named(reference.clone()),
+                None => Selection::OneFor(name.clone()),
+            },
+            naming: Naming::Nameless,
+            ..Self::default()
+        }
+    }
+}
+
+/// An image that has been checked and lies in the staging folder.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) names: Vec<ImageRef>,
+    /// What its input calls it, for selecting and for messages.
+    pub(super) called: Vec<String>,
+    pub(super) id: ImageId,
+    pub(super) media_type: String,
+    pub(super) manifest: Blob,
+    pub(super) platform: Platform,
+    /// The configuration and the layers.
+    pub(super) content: Vec<Blob>,
+}
+
+/// Reads and checks the wanted images of an input.
+pub(super) fn read(
+    input: LoadInput<'_>,
+    options: &LoadOptions,
+    staging: &mut Staging<'_>,
+) -> Result<Vec<Found>, LoadProblem> {
+    let found = match input {
+        LoadInput::Path(path) if path.is_dir() => match options.form {
+            Some(form @ (Form::OciArchive | Form::DockerArchive)) => {
+                return Err(LoadProblem::Folder { form });
+            }
+            _ => layout::read(&Source::Folder(path), options, staging)?,
+        },
+        LoadInput::Path(_) if options.form == Some(Form::Oci) => {
+            return Err(LoadProblem::NoFolder);
+        }
+        LoadInput::Path(path) => read_archive(&mut open_file(path)?, options, staging)?,
+        LoadInput::Stream(stream, _) => read_archive(stream, options, staging)?,
+    };
+    rename(found, &options.naming)
+}
+
+fn read_archive(
+    input: &mut dyn Read,
+    options: &LoadOptions,
+    staging: &mut Staging<'_>,
+) -> Result<Vec<Found>, LoadProblem> {
+    let input = open_archive(input).map_err(TarError::Read)?;
+    let archive = Archive::read(input, options.limits, staging)?;
+    let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
+    match options.form {
+        // Newer dockers write both; the layout keeps the manifests.
+        Some(Form::OciArchive) | None if oci => {
+            layout::read(&Source::Archive(&archive), options, staging)
+        }
+        Some(Form::DockerArchive) | None if docker => docker::read(&archive, options, staging),
+        _ => Err(LoadProblem::NoImage {
+            form: options.form,
+            old_docker: archive.has("repositories"),
+        }),
+    }
+}
+
+/// Opens a regular file; a FIFO would wait for a writer.
+fn open_file(path: &Path) -> Result<fs_err::File, LoadProblem> {
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(LoadProblem::Read)?;
+    let kind = file.metadata().map_err(LoadProblem::Read)?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(LoadProblem::NoFile { path: path.to_owned() }) }
+}
+
+fn rename(mut found: Vec<Found>, naming: &Naming) -> Result<Vec<Found>, LoadProblem> {
+    match naming {
+        Naming::Own => {}
+        Naming::Nameless => found.iter_mut().for_each(|image| image.names.clear()),
+        Naming::As(name) => match found.as_mut_slice() {
+            [image] => image.names = vec![name.clone()],
+            _ => return Err(LoadProblem::Several { called: called(&found) }),
+        },
+    }
+    Ok(found)
+}
+
+fn called(found: &[Found]) -> Vec<String> {
+    found
+        .iter()
+        .map(|image| match image.called.as_slice() {
+            [] => image.id.to_string(),
+            called => called.join(", "),
+        })
+        .collect()
+}
+
+/// Checks that manifest, configuration and layers belong together.
+fn check_layers(config: &ImageConfig, layers: &[Blob]) -> Result<(), LoadProblem> {
+    if config.diff_ids.len() != layers.len() {
+        let (diff_ids, layers) = (config.diff_ids.len(), layers.len());
+        return Err(LoadProblem::LayerCount { diff_ids, layers });
+    }
+    for (index, (expected, layer)) in config.diff_ids.iter().zip(layers).enumerate() {
+        let number = index + 1;
+        match &layer.unpacked {
+            Err(reason) => {
+                let (digest, reason) = (layer.digest.clone(), reason.clone());
+                return Err(LoadProblem::LayerContent { number, digest, reason });
+            }
+            Ok(found) if found != expected => {
+                let (expected, found) = (expected.clone(), found.clone());
+                return Err(LoadProblem::DiffId { number, expected, found });
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_platform(config: &ImageConfig, options: &LoadOptions) -> Result<(), LoadProblem> {
+    if options.platform.accepts(&config.platform) {
+        return Ok(());
+    }
+    Err(LoadProblem::Platform {
+        wanted: options.platform.clone(),
+        found: vec![config.platform.to_string()],
+    })
+}

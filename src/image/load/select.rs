@@ -1,0 +1,59 @@
+//! Which of an input's images are meant.
+
+use super::{LoadProblem, Selection};
+use crate::image::reference::ImageRef;
+
+/// Something that an input gives names to.
+pub(super) trait Called {
+    /// All that the input calls it.
+    fn called(&self) -> Vec<String>;
+}
+
+/// Leaves what the selection can mean by its name; all, where it names nothing that is there and
+/// doesn't insist.
+pub(super) fn by_name<T: Called>(
+    items: Vec<T>,
+    selection: &Selection,
+) -> Result<Vec<T>, LoadProblem> {
+    let same = |item: &T, name: &ImageRef| {
+        item.called().iter().any(|called| called.parse().as_ref() == Ok(name))
+    };
+    match selection {
+        Selection::OneFor(name) if items.iter().any(|item| same(item, name)) => {
+            Ok(items.into_iter().filter(|item| same(item, name)).collect())
+        }
+        Selection::All | Selection::OneFor(_) => Ok(items),
+        Selection::Named(wanted) => {
+            let name: Option<ImageRef> = wanted.parse().ok();
+            let (meant, others): (Vec<T>, Vec<T>) = items.into_iter().partition(|item| {
+                item.called().contains(wanted) || name.as_ref().is_some_and(|name| same(item, name))
+            });
+            if meant.is_empty() {
+                let (wanted, called) = (wanted.clone(), all_called(&others));
+                return Err(LoadProblem::NotCalled { wanted, called });
+            }
+            Ok(meant)
+        }
+    }
+}
+
+/// Refuses several where one is meant.
+pub(super) fn check_count<T: Called>(
+    items: &[T],
+    selection: &Selection,
+) -> Result<(), LoadProblem> {
+    match items {
+        [] => Err(LoadProblem::Empty),
+        [_, _, ..] if *selection != Selection::All => {
+            Err(LoadProblem::Several { called: all_called(items) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn all_called<T: Called>(items: &[T]) -> Vec<String> {
+    let mut called: Vec<String> = items.iter().flat_map(Called::called).collect();
+    called.sort();
+    called.dedup();
+    called
+}

@@ -1,0 +1,174 @@
+//! Where the parts of an image come from: a layout's folder, or an archive that has been read.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+
+use super::limit::{Limited, exceeded};
+use super::staging::{Blob, Staging};
+use super::tarball::{Entry, TarError, Walk, normalize};
+use super::{LoadProblem, open_file};
+use crate::archive::{LimitExceeded, Limits};
+use crate::image::digest::BlobDigest;
+use crate::image::document::LONGEST_DOCUMENT;
+
+/// How many links lead from one name to another before it counts as a loop.
+const LONGEST_CHAIN: usize = 16;
+
+/// A layout.
+pub(super) enum Source<'s> {
+    Folder(&'s Path),
+    Archive(&'s Archive),
+}
+
+/// An archive whose files all lie in the staging folder.
+pub(super) struct Archive {
+    names: HashMap<String, Node>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Node {
+    File(BlobDigest),
+    /// A link to a name from the archive's root; `None` if it leaves the archive.
+    Link(Option<String>),
+}
+
+impl Source<'_> {
+    /// A document by its name.
+    pub(super) fn document(
+        &self,
+        staging: &Staging<'_>,
+        name: &str,
+    ) -> Result<Vec<u8>, LoadProblem> {
+        match self {
+            Self::Archive(archive) => archive.file(staging, name, name)?.document(name),
+            Self::Folder(folder) => {
+                let path = folder.join(name);
+                if !path.exists() {
+                    let (what, name) = ("the layout".to_owned(), name.to_owned());
+                    return Err(LoadProblem::Missing { what, name });
+                }
+                let mut bytes = Vec::new();
+                let file = open_file(&path)?;
+                file.take(LONGEST_DOCUMENT + 1)
+                    .read_to_end(&mut bytes)
+                    .map_err(LoadProblem::Read)?;
+                if bytes.len() as u64 > LONGEST_DOCUMENT {
+                    let (what, bytes) = (name.to_owned(), bytes.len() as u64);
+                    return Err(LoadProblem::LongDocument { what, bytes });
+                }
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// A blob by its digest, which has been checked. `what` is its role, for messages.
+    pub(super) fn blob(
+        &self,
+        staging: &mut Staging<'_>,
+        digest: &BlobDigest,
+        size: u64,
+        what: &str,
+    ) -> Result<Blob, LoadProblem> {
+        let blob = match (staging.get(digest), self) {
+            (Some(blob), _) => blob.clone(),
+            (None, Self::Archive(archive)) => {
+                archive.file(staging, &format!("blobs/sha256/{}", digest.hex()), what)?.clone()
+            }
+            (None, Self::Folder(folder)) => {
+                let path = folder.join("blobs/sha256").join(digest.hex());
+                if !path.exists() {
+                    let (what, name) = (what.to_owned(), digest.to_string());
+                    return Err(LoadProblem::Missing { what, name });
+                }
+                staging.add(open_file(&path)?)?
+            }
+        };
+        if blob.digest != *digest {
+            return Err(LoadProblem::Digest {
+                what: what.to_owned(),
+                expected: digest.clone(),
+                found: blob.digest,
+            });
+        }
+        if blob.size != size {
+            let (what, expected, found) = (what.to_owned(), size, blob.size);
+            return Err(LoadProblem::Size { what, expected, found });
+        }
+        Ok(blob)
+    }
+}
+
+impl Archive {
+    /// Reads an uncompressed archive to its end; all its files go into the staging folder.
+    pub(super) fn read(
+        input: impl Read,
+        limits: Limits,
+        staging: &mut Staging<'_>,
+    ) -> Result<Self, LoadProblem> {
+        let mut walk = Walk::new(Limited::new(input, limits.max_bytes, limits.max_bytes));
+        let mut names = HashMap::new();
+        let (mut entries, mut name_bytes) = (0, 0);
+        while let Some(entry) = walk.next().map_err(over_limit)? {
+            entries += 1;
+            if entries > limits.max_entries {
+                return Err(LoadProblem::Limit(LimitExceeded::Entries(limits.max_entries)));
+            }
+            let (name, node) = match entry {
+                Entry::File { name } => (name, Node::File(staging.add(&mut walk)?.digest)),
+                Entry::Symlink { name, target } => {
+                    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+                    let target = normalize(folder, &target);
+                    (name, Node::Link(target))
+                }
+                Entry::Link { name, target } => (name, Node::Link(normalize("", &target))),
+            };
+            // A name that leads out of the archive is none that anything could be looked up by.
+            let Some(name) = normalize("", &name) else { continue };
+            name_bytes += name.len() as u64;
+            if name_bytes > limits.max_name_bytes {
+                return Err(LoadProblem::Limit(LimitExceeded::NameBytes(limits.max_name_bytes)));
+            }
+            if names.get(&name).is_some_and(|old| *old != node) {
+                return Err(LoadProblem::Duplicate { name });
+            }
+            names.insert(name, node);
+        }
+        Ok(Self { names })
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// The file that a name means, through links.
+    pub(super) fn file<'b>(
+        &self,
+        staging: &'b Staging<'_>,
+        name: &str,
+        what: &str,
+    ) -> Result<&'b Blob, LoadProblem> {
+        let mut current = normalize("", name);
+        for _ in 0..LONGEST_CHAIN {
+            match current.as_deref().and_then(|name| self.names.get(name)) {
+                Some(Node::Link(target)) => current.clone_from(target),
+                Some(Node::File(digest)) => match staging.get(digest) {
+                    Some(blob) => return Ok(blob),
+                    None => break,
+                },
+                None => break,
+            }
+        }
+        Err(LoadProblem::Missing { what: what.to_owned(), name: name.to_owned() })
+    }
+}
+
+fn over_limit(error: TarError) -> LoadProblem {
+    match &error {
+        TarError::Read(inner) => match exceeded(inner) {
+            Some(limit) => LoadProblem::Limit(limit),
+            None => error.into(),
+        },
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,167 @@
+//! Where a configuration says that an image lies: `images` in `mkpanda.toml` gives a name one of
+//! these forms. They are `skopeo`'s, so that what works there can be pasted here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The forms that there are, for messages.
+pub const FORMS: &str = "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF]";
+
+/// Where an image lies. A path may not have a colon inside: what follows one is the reference
+/// within the layout or archive.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ImageLocation {
+    /// The machine itself ([`super::host`]).
+    Host,
+    /// A layout or an archive on disk.
+    Stored(StoredImage),
+}
+
+/// An image in a layout or an archive on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StoredImage {
+    /// The form.
+    pub form: Form,
+    /// The layout's folder or the archive.
+    pub path: PathBuf,
+    /// Which image of it; needed where there are several.
+    pub reference: Option<String>,
+}
+
+/// How images are stored outside of our store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// An OCI image layout, as a folder.
+    Oci,
+    /// An OCI image layout in a tar archive.
+    OciArchive,
+    /// What `docker save` writes.
+    DockerArchive,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Oci, Self::OciArchive, Self::DockerArchive];
+
+    /// The form's name, as it stands before the colon.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Oci => "oci",
+            Self::OciArchive => "oci-archive",
+            Self::DockerArchive => "docker-archive",
+        }
+    }
+}
+
+/// The text says nowhere where an image could lie.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no place of an image: {problem}; the forms are {FORMS}")]
+pub struct LocationError {
+    text: String,
+    problem: &'static str,
+}
+
+impl ImageLocation {
+    /// The same place, with a relative path taken from `base`.
+    #[must_use]
+    pub fn relative_to(self, base: &Path) -> Self {
+        match self {
+            Self::Host => Self::Host,
+            Self::Stored(image) => {
+                Self::Stored(StoredImage { path: base.join(&image.path), ..image })
+            }
+        }
+    }
+}
+
+impl FromStr for ImageLocation {
+    type Err = LocationError;
+
+    fn from_str(text: &str) -> Result<Self, LocationError> {
+        let error = |problem| LocationError { text: text.to_owned(), problem };
+        if text == "host" {
+            return Ok(Self::Host);
+        }
+        let (name, rest) =
+            text.split_once(':').ok_or_else(|| error("no form stands before a :"))?;
+        let form = Form::ALL
+            .into_iter()
+            .find(|form| form.as_str() == name)
+            .ok_or_else(|| error("its form is not known"))?;
+        let (path, reference) = match rest.split_once(':') {
+            None => (rest, None),
+            Some((path, reference)) => (path, Some(reference)),
+        };
+        if path.is_empty() || path.contains('\0') {
+            return Err(error("no path follows the form"));
+        }
+        if reference == Some("") {
+            return Err(error("no reference follows the last :"));
+        }
+        let reference = reference.map(str::to_owned);
+        Ok(Self::Stored(StoredImage { form, path: path.into(), reference }))
+    }
+}
+
+impl fmt::Display for ImageLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Stored(image) => image.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for StoredImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.form.as_str(), self.path.display())?;
+        self.reference.as_ref().map_or(Ok(()), |reference| write!(f, ":{reference}"))
+    }
+}
+
+impl Serialize for ImageLocation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageLocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_parse_and_print_back() {
+        for text in [
+            "host",
+            "oci:dir",
+            "oci:/a/b:ubuntu:14.04",
+            "oci-archive:x.tar:latest",
+            "docker-archive:../x.tar.xz",
+        ] {
+            assert_eq!(text.parse::<ImageLocation>().unwrap().to_string(), text);
+        }
+        let location: ImageLocation = "oci:d:docker.io/library/x:1".parse().unwrap();
+        let ImageLocation::Stored(image) = location.relative_to(Path::new("/base")) else {
+            unreachable!("it names a layout")
+        };
+        assert_eq!(image.path, Path::new("/base/d"));
+        assert_eq!(image.reference.as_deref(), Some("docker.io/library/x:1"));
+    }
+
+    #[test]
+    fn an_unknown_form_is_told_the_known_ones() {
+        for bad in ["", "ubuntu", "oci:", "oci::x", "oci:d:", "dir:x", "Host", "ubuntu:14.04"] {
+            let error = bad.parse::<ImageLocation>().unwrap_err().to_string();
+            assert!(error.contains("docker-archive:FILE"), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Operating systems and processors, as images name them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What an image was made for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Platform {
+    /// The operating system, in Go's spelling.
+    pub os: String,
+    /// The processor, in Go's spelling.
+    pub architecture: String,
+    /// The processor's variant, such as `v7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// This machine's platform, without a variant.
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "x86" => "386",
+            "aarch64" => "arm64",
+            "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+            "powerpc64" => "ppc64",
+            "loongarch64" => "loong64",
+            other => other,
+        };
+        Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+    }
+
+    /// Whether an image that says `other` is one for this platform. Old images leave fields empty,
+    /// which says nothing against them.
+    pub fn accepts(&self, other: &Self) -> bool {
+        let fits = |mine: &str, theirs: &str| theirs.is_empty() || mine == theirs;
+        fits(&self.os, &other.os) && fits(&self.architecture, &other.architecture)
+    }
+
+    /// How far a variant is from what every processor of its kind runs; smaller is better.
+    pub(super) fn distance(&self) -> u8 {
+        match self.variant.as_deref() {
+            None | Some("" | "v1") => 0,
+            Some("v8") if self.architecture == "arm64" => 0,
+            Some("v7") if self.architecture == "arm" => 0,
+            Some("v6") if self.architecture == "arm" => 1,
+            Some(_) => 2,
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}

@@ -1,0 +1,170 @@
+//! Loading into the store: staging, then everything at once under the lock.
+
+use std::path::Path;
+
+use fs_err::File;
+use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
+
+use super::index::{self, Index};
+use super::{ImageStore, StoreError};
+use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
+use crate::base::event::{Event, Observer};
+use crate::base::lock::FileLock;
+use crate::image::digest::{BlobDigest, ImageId};
+use crate::image::load::{self, Blob, Found, LoadError, LoadInput, LoadOptions, Staging};
+use crate::image::platform::Platform;
+use crate::image::reference::ImageRef;
+
+/// The lock in a staging folder, held by whoever fills it.
+const STAGING_LOCK: &str = "lock";
+
+/// An image that has been loaded, once for each of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// Its name; `None` if the input gave it none.
+    pub reference: Option<ImageRef>,
+    /// Its id.
+    pub id: ImageId,
+    /// Its manifest's digest.
+    pub manifest: BlobDigest,
+}
+
+/// A folder in which blobs are staged. It goes with everything in it when it is dropped.
+struct StagingFolder {
+    folder: tempfile::TempDir,
+    _lock: FileLock,
+}
+
+impl ImageStore {
+    /// Loads images. All of the wanted ones are checked before the first is in the store.
+    pub fn load(
+        &self,
+        input: LoadInput<'_>,
+        options: &LoadOptions,
+        observer: &dyn Observer,
+    ) -> Result<Vec<LoadedImage>, LoadError> {
+        let name = input.name();
+        let found = (|| {
+            let staged = self.staging_folder(observer)?;
+            let mut staging = Staging::new(staged.folder.path(), options.limits);
+            let found = load::read(input, options, &mut staging)?;
+            self.commit(&found, observer)?;
+            Ok(found)
+        })();
+        match found {
+            Ok(found) => Ok(found.into_iter().flat_map(loaded).collect()),
+            Err(problem) => Err(LoadError { input: name, problem }),
+        }
+    }
+
+    /// Takes the store's lock.
+    pub(super) fn lock(&self, observer: &dyn Observer) -> Result<FileLock, StoreError> {
+        let waiting = || {
+            let message = "waiting for another process that changes the image store".to_owned();
+            observer.event(Event::Note { message });
+        };
+        FileLock::acquire(&self.lock, waiting).map_err(StoreError::Io)
+    }
+
+    /// Makes a staging folder, and removes those that dead processes left.
+    fn staging_folder(&self, observer: &dyn Observer) -> Result<StagingFolder, StoreError> {
+        let _store = self.lock(observer)?;
+        index::create(&self.folder)?;
+        self.sweep_staging().map_err(StoreError::Io)?;
+        let folder = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .tempdir_in(&self.folder)
+            .map_err(StoreError::Io)?;
+        let path = folder.path().join(STAGING_LOCK);
+        let lock = FileLock::acquire(&path, || ()).map_err(StoreError::Io)?;
+        Ok(StagingFolder { folder, _lock: lock })
+    }
+
+    fn sweep_staging(&self) -> std::io::Result<()> {
+        for entry in fs_err::read_dir(&self.folder)? {
+            let entry = entry?;
+            let temporary =
+                entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
+            if !temporary {
+                continue;
+            }
+            // A file is a document that was being written, under the lock that is held here.
+            if !entry.file_type()?.is_dir() {
+                fs_err::remove_file(entry.path())?;
+            } else if let Some(_mine) = FileLock::try_acquire(&entry.path().join(STAGING_LOCK))? {
+                fs_err::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&self, found: &[Found], observer: &dyn Observer) -> Result<(), StoreError> {
+        let _store = self.lock(observer)?;
+        for blob in found.iter().flat_map(|image| image.content.iter().chain([&image.manifest])) {
+            self.keep(blob).map_err(StoreError::Io)?;
+        }
+        sync_folder(&self.folder.join("blobs/sha256")).map_err(StoreError::Io)?;
+        let mut index = Index::read(&self.folder)?;
+        for image in found {
+            let entry = entry(image);
+            if image.names.is_empty() {
+                index.add(entry.clone(), None);
+            }
+            for name in &image.names {
+                if let Some(before) = index.add(entry.clone(), Some(name)) {
+                    let name = name.familiar();
+                    let message = format!("{name} was another image; its manifest is {before}");
+                    observer.event(Event::Note { message });
+                }
+            }
+        }
+        index.write()
+    }
+
+    /// Moves a blob into the store, unless it is there. One of another size is a damaged one.
+    fn keep(&self, blob: &Blob) -> std::io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let target = self.blob_path(&blob.digest);
+        let there = |path: &Path| {
+            fs_err::metadata(path).is_ok_and(|known| known.is_file() && known.len() == blob.size)
+        };
+        if there(&target) {
+            return Ok(());
+        }
+        let file = File::open(&blob.path)?;
+        file.set_permissions(PermissionsExt::from_mode(0o644))?;
+        file.sync_all()?;
+        fs_err::rename(&blob.path, target)
+    }
+}
+
+fn entry(image: &Found) -> Descriptor {
+    let digest: Sha256Digest =
+        image.manifest.digest.hex().parse().expect("a digest's hex digits are a SHA-256");
+    let media_type = MediaType::from(image.media_type.as_str());
+    let mut entry = Descriptor::new(media_type, image.manifest.size, digest);
+    entry.set_platform(platform(&image.platform));
+    entry
+}
+
+/// An entry says nothing of a platform that its image doesn't tell.
+fn platform(platform: &Platform) -> Option<oci_spec::image::Platform> {
+    if platform.os.is_empty() || platform.architecture.is_empty() {
+        return None;
+    }
+    let mut entry = oci_spec::image::Platform::default();
+    entry.set_os(platform.os.as_str().into());
+    entry.set_architecture(platform.architecture.as_str().into());
+    entry.set_variant(platform.variant.clone());
+    Some(entry)
+}
+
+fn loaded(image: Found) -> Vec<LoadedImage> {
+    let Found { names, id, manifest, .. } = image;
+    let loaded =
+        |reference| LoadedImage { reference, id: id.clone(), manifest: manifest.digest.clone() };
+    if names.is_empty() {
+        return vec![loaded(None)];
+    }
+    names.into_iter().map(Some).map(loaded).collect()
+}

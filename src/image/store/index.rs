@@ -1,0 +1,168 @@
+//! The store's `index.json`: one entry per name, and one per image that has none.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHEMA_VERSION};
+
+use super::StoreError;
+use crate::base::atomic;
+use crate::image::digest::BlobDigest;
+use crate::image::document::{DocumentError, LONGEST_DOCUMENT, REF_NAME, Target, annotation};
+use crate::image::reference::ImageRef;
+
+const LAYOUT: &str = "oci-layout";
+const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+const INDEX: &str = "index.json";
+
+/// The index, as it was when it was read. What other tools wrote into it is kept.
+pub(super) struct Index {
+    document: ImageIndex,
+    entries: Vec<Descriptor>,
+    path: PathBuf,
+}
+
+/// Checks that a folder is a layout of the version that is written here, or not there yet.
+pub(super) fn check_version(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join(LAYOUT);
+    let Some(bytes) = read(&path)? else { return Ok(()) };
+    let layout = serde_json::from_slice::<oci_spec::image::OciLayout>(&bytes);
+    let problem = match layout {
+        Ok(layout) if layout.image_layout_version().starts_with("1.") => return Ok(()),
+        Ok(layout) => DocumentError::OtherType {
+            expected: "version 1".to_owned(),
+            found: format!("version {}", layout.image_layout_version()),
+        },
+        Err(error) => DocumentError::Shape(error),
+    };
+    Err(StoreError::NoStore { path, problem })
+}
+
+/// Makes the folder a layout, if it isn't one.
+pub(super) fn create(folder: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+    // Helpers read blobs under other ids than the caller's, whatever the caller's umask.
+    for made in [folder.to_owned(), folder.join("blobs"), folder.join("blobs/sha256")] {
+        if !made.is_dir() {
+            fs_err::create_dir_all(&made)
+                .and_then(|()| fs_err::set_permissions(&made, PermissionsExt::from_mode(0o755)))
+                .map_err(StoreError::Io)?;
+        }
+    }
+    let path = folder.join(LAYOUT);
+    if !path.exists() {
+        atomic::write(&path, LAYOUT_TEXT).map_err(StoreError::Io)?;
+    }
+    Ok(())
+}
+
+impl Index {
+    /// Reads the index; one that isn't there has no entries.
+    pub(super) fn read(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(INDEX);
+        let document: ImageIndex = match read(&path)? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| StoreError::NoStore {
+                path: path.clone(),
+                problem: DocumentError::Shape(error),
+            })?,
+            None => ImageIndexBuilder::default()
+                .schema_version(SCHEMA_VERSION)
+                .media_type(MediaType::ImageIndex)
+                .manifests(Vec::new())
+                .build()
+                .expect("an index has a version and entries"),
+        };
+        let entries = document.manifests().clone();
+        Ok(Self { document, entries, path })
+    }
+
+    /// Writes the index; what its entries lead to has to be there.
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        self.document.set_manifests(self.entries.clone());
+        let bytes = serde_json::to_vec(&self.document).expect("texts and numbers can be written");
+        atomic::write_if_changed(&self.path, &bytes).map_err(StoreError::Io)
+    }
+
+    /// The entries, checked.
+    pub(super) fn targets(&self) -> Result<Vec<Target>, StoreError> {
+        self.entries
+            .iter()
+            .map(Target::of)
+            .collect::<Result<_, _>>()
+            .map_err(|problem| StoreError::NoStore { path: self.path.clone(), problem })
+    }
+
+    /// Adds an image under a name, or under none. Returns the manifest that had the name before.
+    pub(super) fn add(
+        &mut self,
+        mut image: Descriptor,
+        name: Option<&ImageRef>,
+    ) -> Option<BlobDigest> {
+        let digest = image.digest().clone();
+        let entries = &mut self.entries;
+        let Some(name) = name else {
+            if !entries.iter().any(|entry| *entry.digest() == digest) {
+                entries.push(image);
+            }
+            return None;
+        };
+        let mut before = None;
+        if let Some(position) = entries.iter().position(|entry| is_called(entry, name)) {
+            if *entries[position].digest() == digest {
+                return None;
+            }
+            let mut old = entries.remove(position);
+            before = old.digest().as_ref().parse().ok();
+            // The image that had the name stays, without one, until somebody removes it.
+            if !entries.iter().any(|entry| entry.digest() == old.digest()) {
+                set_name(&mut old, None);
+                entries.push(old);
+            }
+        }
+        entries.retain(|entry| *entry.digest() != digest || annotation(entry, REF_NAME).is_some());
+        set_name(&mut image, Some(name));
+        entries.push(image);
+        before
+    }
+
+    /// Takes out the entries for which `goes` says so, and returns them.
+    pub(super) fn take_out(&mut self, goes: impl Fn(&Descriptor) -> bool) -> Vec<Descriptor> {
+        self.entries.extract_if(.., |entry| goes(entry)).collect()
+    }
+}
+
+/// The name of an entry, if it is a reference; other tools write what they like.
+pub(super) fn reference(target: &Target) -> Option<ImageRef> {
+    let full = |text: &&String| text.contains(['/', ':']);
+    target.ref_name.as_ref().filter(full)?.parse().ok()
+}
+
+/// All names of the image that a target leads to.
+pub(super) fn names(targets: &[Target], image: &Target) -> Vec<ImageRef> {
+    targets.iter().filter(|target| target.digest == image.digest).filter_map(reference).collect()
+}
+
+/// Whether an entry has that name.
+pub(super) fn is_called(entry: &Descriptor, name: &ImageRef) -> bool {
+    Target::of(entry).is_ok_and(|target| reference(&target).as_ref() == Some(name))
+}
+
+fn set_name(entry: &mut Descriptor, name: Option<&ImageRef>) {
+    let mut annotations = entry.annotations().clone().unwrap_or_default();
+    match name {
+        Some(name) => annotations.insert(REF_NAME.to_owned(), name.to_string()),
+        None => annotations.remove(REF_NAME),
+    };
+    entry.set_annotations(Some(annotations).filter(|all| !all.is_empty()));
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match fs_err::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::Io(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(LONGEST_DOCUMENT).read_to_end(&mut bytes).map_err(StoreError::Io)?;
+    Ok(Some(bytes))
+}

@@ -1,0 +1,146 @@
+//! Images that a configuration finds in a folder or a file: they are loaded once, and again when
+//! that changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::index::{self, Index};
+use super::{Image, ImageStore, StoreError};
+use crate::base::atomic;
+use crate::base::event::Observer;
+use crate::image::digest::BlobDigest;
+use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem};
+use crate::image::location::{Form, StoredImage};
+use crate::image::platform::Platform;
+use crate::image::reference::ImageRef;
+
+const LOCATIONS: &str = "locations.json";
+
+/// What a place gave. A file that can't be read has no places in it: they are loaded again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Located {
+    file: PathBuf,
+    stamp: Stamp,
+    manifest: BlobDigest,
+}
+
+/// What changes when a file is written again or replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl ImageStore {
+    /// The image at a place that the configuration gives for `name`. It is loaded if the store
+    /// doesn't have what lies there now; it doesn't get the name in the store.
+    pub fn at_location(
+        &self,
+        place: &StoredImage,
+        name: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Image, LoadError> {
+        let fail = |problem| LoadError { input: place.to_string(), problem };
+        let (file, stamp) = fs_err::canonicalize(changing_file(place))
+            .and_then(|file| Stamp::read(&file).map(|stamp| (file, stamp)))
+            .map_err(|error| fail(LoadProblem::Read(error)))?;
+        let key = key(place, &file, name);
+        let known = self.locations().map_err(|error| fail(error.into()))?.remove(&key);
+        if let Some(known) = known.filter(|known| known.stamp == stamp) {
+            let image = self.find_manifest(&known.manifest).map_err(|error| fail(error.into()))?;
+            if let Some(image) = image {
+                return Ok(image);
+            }
+        }
+        let options = LoadOptions::for_location(place, name);
+        let loaded = self.load(LoadInput::Path(&place.path), &options, observer)?;
+        let manifest = loaded[0].manifest.clone();
+        let located = Located { file, stamp, manifest: manifest.clone() };
+        self.locate(key, located, observer).map_err(|error| fail(error.into()))?;
+        let image = self.find_manifest(&manifest).map_err(|error| fail(error.into()))?;
+        image.ok_or_else(|| fail(StoreError::NotFound(manifest.to_string()).into()))
+    }
+
+    /// The manifests that configured places gave and still would; forgets the other places.
+    pub(super) fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, StoreError> {
+        let mut locations = self.locations()?;
+        locations.retain(|_, located| Stamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
+        self.write_locations(&locations)?;
+        Ok(locations.into_values().map(|located| located.manifest).collect())
+    }
+
+    fn find_manifest(&self, manifest: &BlobDigest) -> Result<Option<Image>, StoreError> {
+        let targets = Index::read(&self.folder)?.targets()?;
+        let found = targets.iter().find(|target| target.digest == *manifest);
+        found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
+    }
+
+    fn locate(
+        &self,
+        key: String,
+        located: Located,
+        observer: &dyn Observer,
+    ) -> Result<(), StoreError> {
+        let _store = self.lock(observer)?;
+        let mut locations = self.locations()?;
+        locations.insert(key, located);
+        self.write_locations(&locations)
+    }
+
+    fn locations(&self) -> Result<BTreeMap<String, Located>, StoreError> {
+        match fs_err::read(self.folder.join(LOCATIONS)) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(StoreError::Io(error)),
+        }
+    }
+
+    fn write_locations(&self, locations: &BTreeMap<String, Located>) -> Result<(), StoreError> {
+        if locations.is_empty() && !self.folder.join(LOCATIONS).exists() {
+            return Ok(());
+        }
+        let bytes = serde_json::to_vec(locations).expect("texts and numbers can be written");
+        atomic::write_if_changed(&self.folder.join(LOCATIONS), &bytes).map_err(StoreError::Io)
+    }
+}
+
+impl Stamp {
+    fn of_file(path: &Path) -> Result<Self, io::ErrorKind> {
+        Self::read(path).map_err(|error| error.kind())
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        let data = fs_err::metadata(path)?;
+        Ok(Self {
+            device: data.dev(),
+            inode: data.ino(),
+            size: data.size(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        })
+    }
+}
+
+/// The file that changes when what lies at a place does.
+fn changing_file(place: &StoredImage) -> PathBuf {
+    match place.form {
+        Form::Oci => place.path.join("index.json"),
+        Form::OciArchive | Form::DockerArchive => place.path.clone(),
+    }
+}
+
+/// What a place may give depends on the name for which it is asked, too.
+fn key(place: &StoredImage, file: &Path, name: &ImageRef) -> String {
+    let (form, platform) = (place.form.as_str(), Platform::host());
+    match &place.reference {
+        Some(reference) => format!("{form} {} {platform} {reference}", file.display()),
+        None => format!("{form} {} {platform} for {name}", file.display()),
+    }
+}

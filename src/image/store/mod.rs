@@ -1,0 +1,283 @@
+//! The image store: an OCI image layout that other tools can read (`skopeo inspect
+//! oci:$MKPANDA_HOME/images:docker.io/library/ubuntu:14.04`).
+//!
+//! ```text
+//! $MKPANDA_HOME/
+//!   images/
+//!     oci-layout             {"imageLayoutVersion":"1.0.0"}
+//!     index.json             an entry per name; ref.name is the full reference; nameless ones have none
+//!     blobs/sha256/<hex>     manifests, configurations, layers, as they came
+//!     locations.json         which image a configured folder or file gave, and when ([`located`])
+//!     .tmp-…/                blobs on their way in, with the lock file of whoever brings them
+//!   locks/images             taken while the index changes or blobs are moved or removed
+//! ```
+//!
+//! Invariants: a blob's content has the digest that its name says, and is never written to again;
+//! what an index entry leads to is there before the entry is. Reading takes no lock: the index is
+//! replaced as a whole. An image stays while an entry leads to it; blobs to which none leads go
+//! with the next removal, and folders of dead processes with the next load.
+
+mod commit;
+mod image;
+mod index;
+mod located;
+mod remove;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use commit::LoadedImage;
+pub use image::{Image, Inspection, Layer, LayerBlob, RootImage};
+pub use remove::Removed;
+
+use index::Index;
+
+use super::config::{ConfigError, ImageConfig};
+use super::digest::BlobDigest;
+use super::document::{DocumentError, Kind, LONGEST_DOCUMENT, Target, parse_manifest};
+use super::reference::ImageRef;
+use crate::base::digest::Sha256Sum;
+
+/// Shorter prefixes of ids are taken for names.
+const SHORTEST_PREFIX: usize = 4;
+
+/// The image store below a home folder.
+#[derive(Debug, Clone)]
+pub struct ImageStore {
+    folder: PathBuf,
+    lock: PathBuf,
+}
+
+/// Why the store can't do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Reading or writing failed.
+    #[error("the image store can't be used: {0}")]
+    Io(io::Error),
+    /// The folder is something else.
+    #[error("{} is no image store: {problem}", path.display())]
+    NoStore {
+        /// The file that says so.
+        path: PathBuf,
+        /// Why.
+        problem: DocumentError,
+    },
+    /// A part of an image is missing or isn't what it was.
+    #[error("the image store is damaged: {what} of {image} {problem}")]
+    Damaged {
+        /// The image's name, or its manifest's digest.
+        image: String,
+        /// The part.
+        what: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A configuration that was good when it was loaded isn't.
+    #[error("{image} can't be used")]
+    Config {
+        /// The image's name, or its manifest's digest.
+        image: String,
+        /// Why.
+        #[source]
+        problem: ConfigError,
+    },
+    /// No image is called so.
+    #[error("the image store has no {0:?}")]
+    NotFound(String),
+    /// The beginning of an id is that of several.
+    #[error("{prefix:?} is the beginning of several ids: {}", ids.join(", "))]
+    Ambiguous {
+        /// The beginning.
+        prefix: String,
+        /// The ids.
+        ids: Vec<String>,
+    },
+}
+
+impl StoreError {
+    /// What to do about it, where that isn't plain.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged { .. } | Self::Config { .. } => {
+                Some("`mkpanda image rm` it and load it again")
+            }
+            Self::NotFound(_) => Some("`mkpanda image list` shows what there is"),
+            Self::Ambiguous { .. } => Some("give more digits of the id"),
+            Self::Io(_) | Self::NoStore { .. } => None,
+        }
+    }
+}
+
+/// All that the store has.
+#[derive(Debug)]
+pub struct Listing {
+    /// The images, by name; those without one last.
+    pub images: Vec<Image>,
+    /// What is in the index but can't be used, by name or manifest.
+    pub broken: Vec<(String, StoreError)>,
+}
+
+impl ImageStore {
+    /// The store of a home folder. Nothing is written before something is loaded.
+    pub fn open(home: &Path) -> Result<Self, StoreError> {
+        let store = Self { folder: home.join("images"), lock: home.join("locks/images") };
+        index::check_version(&store.folder)?;
+        Ok(store)
+    }
+
+    /// The folder of the layout.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where a blob lies.
+    pub fn blob_path(&self, digest: &BlobDigest) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Every image, each once, with all its names.
+    pub fn list(&self) -> Result<Listing, StoreError> {
+        let mut targets: BTreeMap<BlobDigest, Target> = BTreeMap::new();
+        let mut names: BTreeMap<BlobDigest, Vec<ImageRef>> = BTreeMap::new();
+        let mut broken = Vec::new();
+        for target in Index::read(&self.folder)?.targets()? {
+            let reference = index::reference(&target);
+            names.entry(target.digest.clone()).or_default().extend(reference);
+            targets.insert(target.digest.clone(), target);
+        }
+        let mut images = Vec::new();
+        for (digest, target) in targets {
+            let references = names.remove(&digest).unwrap_or_default();
+            let called = label(&references, &digest);
+            match self.read_image(&target, references) {
+                Ok(image) => images.push(image),
+                Err(error) => broken.push((called, error)),
+            }
+        }
+        images.sort_by_key(|image| {
+            let name = image.references.first().cloned();
+            (name.is_none(), name, image.id.clone())
+        });
+        Ok(Listing { images, broken })
+    }
+
+    /// The image of that name. A name with a digest is also found by the digest of the manifest.
+    pub fn find(&self, name: &ImageRef) -> Result<Option<Image>, StoreError> {
+        let index = Index::read(&self.folder)?;
+        let targets = index.targets()?;
+        let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
+        let pinned = |target: &&Target| {
+            name.digest() == Some(&target.digest)
+                && index::reference(target).is_some_and(|other| other.same_repository(name))
+        };
+        let found = targets.iter().find(named).or_else(|| targets.iter().find(pinned));
+        found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
+    }
+
+    /// The image whose id begins so; with or without `sha256:`, the whole id or some digits.
+    pub fn find_id(&self, prefix: &str) -> Result<Option<Image>, StoreError> {
+        let digits = prefix.strip_prefix("sha256:").unwrap_or(prefix);
+        let mut images = self.list()?.images;
+        images.retain(|image| image.id.hex().starts_with(digits));
+        let mut ids: Vec<String> = images.iter().map(|image| image.id.to_string()).collect();
+        ids.sort();
+        ids.dedup();
+        if ids.len() > 1 {
+            return Err(StoreError::Ambiguous { prefix: prefix.to_owned(), ids });
+        }
+        Ok(images.into_iter().next())
+    }
+
+    /// The image that a person means: a name, or the beginning of an id.
+    pub fn find_any(&self, text: &str) -> Result<Image, StoreError> {
+        let named = match text.parse::<ImageRef>() {
+            Ok(name) => self.find(&name)?,
+            Err(_) => None,
+        };
+        let found = match named {
+            None if is_id(text) => self.find_id(text)?,
+            found => found,
+        };
+        found.ok_or_else(|| StoreError::NotFound(text.to_owned()))
+    }
+
+    /// All that is known of an image, with its documents.
+    pub fn inspect(&self, text: &str) -> Result<Inspection, StoreError> {
+        let image = self.find_any(text)?;
+        let called = label(&image.references, &image.manifest);
+        let document = |what: &str, digest: &BlobDigest| {
+            let bytes = self.document(digest, what, &called)?;
+            serde_json::from_slice(&bytes).map_err(|error| damaged(&called, what, error))
+        };
+        let manifest = document("the manifest", &image.manifest)?;
+        let config = document("the configuration", &image.id.sum().clone().into())?;
+        Ok(Inspection { image, manifest, config })
+    }
+
+    /// The image that an index entry leads to. Documents are checked against their digests, since
+    /// the id goes into those of packages; layers are when they are unpacked.
+    fn read_image(&self, target: &Target, references: Vec<ImageRef>) -> Result<Image, StoreError> {
+        let called = label(&references, &target.digest);
+        if target.kind != Kind::Manifest {
+            let problem = format!("has the media type {}", target.media_type);
+            return Err(damaged(&called, "the index entry", problem));
+        }
+        let bytes = self.document(&target.digest, "the manifest", &called)?;
+        let manifest = parse_manifest(&bytes, &target.media_type)
+            .map_err(|error| damaged(&called, "the manifest", error))?;
+        let bytes = self.document(&manifest.config.digest, "the configuration", &called)?;
+        let config = ImageConfig::parse(&bytes)
+            .map_err(|problem| StoreError::Config { image: called.clone(), problem })?;
+        if config.diff_ids.len() != manifest.layers.len() {
+            return Err(damaged(
+                &called,
+                "the configuration",
+                "has other layers than its manifest",
+            ));
+        }
+        for (index, layer) in manifest.layers.iter().enumerate() {
+            let what = format!("layer {}", index + 1);
+            let size = fs_err::metadata(self.blob_path(&layer.content.digest))
+                .map_err(|error| damaged(&called, &what, error))?
+                .len();
+            if size != layer.content.size {
+                let problem = format!("has {size} bytes instead of {}", layer.content.size);
+                return Err(damaged(&called, &what, problem));
+            }
+        }
+        Ok(Image::new(target, manifest, config, references))
+    }
+
+    fn document(
+        &self,
+        digest: &BlobDigest,
+        what: &str,
+        called: &str,
+    ) -> Result<Vec<u8>, StoreError> {
+        use io::Read;
+        let mut bytes = Vec::new();
+        fs_err::File::open(self.blob_path(digest))
+            .and_then(|file| file.take(LONGEST_DOCUMENT).read_to_end(&mut bytes))
+            .map_err(|error| damaged(called, what, error))?;
+        if Sha256Sum::of(&bytes) != *digest.sum() {
+            return Err(damaged(called, what, "has been changed: its digest is another"));
+        }
+        Ok(bytes)
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    (SHORTEST_PREFIX..=64).contains(&digits.len())
+        && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn label(references: &[ImageRef], manifest: &BlobDigest) -> String {
+    references.first().map_or_else(|| manifest.to_string(), ImageRef::familiar)
+}
+
+fn damaged(image: &str, what: &str, problem: impl std::fmt::Display) -> StoreError {
+    let problem = problem.to_string();
+    StoreError::Damaged { image: image.to_owned(), what: what.to_owned(), problem }
+}

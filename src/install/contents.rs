@@ -1,0 +1,208 @@
+//! What counts of one package when it is installed.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::InstallError;
+use super::info::PackageInfo;
+use super::listing::{Kind, Listing};
+use super::{WANTS, WELL_KNOWN};
+use crate::archive::{EntryPath, PackageIndex};
+use crate::package::{PackageId, Problem, RESERVED_UNITS};
+
+/// No description of a package is that long.
+const LONGEST_DESCRIPTION: u64 = 64 << 20;
+
+/// A package that is to be installed: what it says of itself, and the names in it.
+#[derive(Debug, Clone)]
+pub struct PackageContents {
+    /// Its id.
+    pub id: PackageId,
+    /// What its `pkginfo.json` says.
+    pub info: PackageInfo,
+    /// Its `buildinfo.full.json`, if it has one.
+    pub buildinfo_full: Option<Value>,
+    pub(super) listing: Listing,
+}
+
+impl PackageContents {
+    /// Reads a package that lies unpacked in a folder; of it only what counts.
+    pub fn from_directory(id: &PackageId, folder: &Path) -> Result<Self, InstallError> {
+        let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
+        let document = |name: &str| read_document(&folder.join(name)).map_err(unreadable);
+        let (info, buildinfo_full) = (document("pkginfo.json")?, document("buildinfo.full.json")?);
+        let info = parse_info(id, folder, info.as_deref())?;
+        let buildinfo_full = parse_buildinfo(id, folder, buildinfo_full.as_deref())?;
+        let mut listing = Listing::of_directory(folder, is_put_together).map_err(unreadable)?;
+        // Services can lie anywhere, and links can lead anywhere inside of the package.
+        let links_matter = listing.iter().any(|(path, kind)| {
+            let mut parts = path.parts();
+            let top = parts.next().is_some_and(is_put_together);
+            let unit = path.as_bytes().starts_with(WANTS.as_bytes());
+            matches!(kind, Kind::Link(_)) && top && (unit || parts.next().is_none())
+        });
+        if links_matter || !info.sysctl.is_empty() {
+            listing = Listing::of_directory(folder, |_| true).map_err(unreadable)?;
+        }
+        Ok(Self { id: id.clone(), info, buildinfo_full, listing })
+    }
+
+    /// Takes a package from the index of its archive, which lies at `path`.
+    pub fn from_index(
+        id: &PackageId,
+        path: &Path,
+        index: &PackageIndex,
+    ) -> Result<Self, InstallError> {
+        Ok(Self {
+            id: id.clone(),
+            info: parse_info(id, path, index.pkginfo.as_deref())?,
+            buildinfo_full: parse_buildinfo(id, path, index.buildinfo.as_deref())?,
+            listing: Listing::of_index(index),
+        })
+    }
+
+    /// Checks units as far as that can be done when the package is built: no reserved names, and
+    /// what should be a folder of units is one (SPEC §1).
+    pub fn check_units(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
+        let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
+        let is_units = |name: &[u8]| name.starts_with(WANTS.as_bytes());
+        let mut listing = Listing::of_directory(folder, is_units).map_err(unreadable)?;
+        let tops: Vec<(EntryPath, Kind)> = listing
+            .iter()
+            .filter(|(path, _)| path.parts().count() == 1 && is_units(path.as_bytes()))
+            .map(|(path, kind)| (path.clone(), kind.clone()))
+            .collect();
+        if tops.iter().any(|(_, kind)| matches!(kind, Kind::Link(_))) {
+            listing = Listing::of_directory(folder, |_| true).map_err(unreadable)?;
+        }
+        for (top, _) in tops {
+            for (unit, _) in folder_of(&listing, id, &top)? {
+                check_unit_name(id, unit.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the services whose units lie anywhere in the package, without `.service`.
+    pub(super) fn services(&self) -> BTreeSet<String> {
+        let files = self.listing.iter().filter(|(_, kind)| **kind != Kind::Directory);
+        let names = files.filter_map(|(path, _)| path.split().map(|(_, name)| name));
+        let services = names.filter_map(|name| name.strip_suffix(b".service"));
+        services.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+    }
+
+    /// What lies below one of the folders that are put together; nothing if the package has none.
+    pub(super) fn folder(&self, name: &str) -> Result<Vec<(EntryPath, &Kind)>, InstallError> {
+        // A role can have any name that a file can have.
+        match EntryPath::parse(name.as_bytes()) {
+            Ok(path) => folder_of(&self.listing, &self.id, &path),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The file that a unit is, links followed.
+    pub(super) fn unit_file(
+        &self,
+        folder: &str,
+        unit: &EntryPath,
+    ) -> Result<EntryPath, InstallError> {
+        let path = format!("{folder}/{}", String::from_utf8_lossy(unit.as_bytes()));
+        let no_file =
+            || InstallError::UnitIsNoFile { package: self.id.clone(), path: path.clone() };
+        let full = EntryPath::parse(folder.as_bytes()).map_err(|_invalid| no_file())?.join(unit);
+        let target = self.listing.resolve(&self.id, &full).ok_or_else(no_file)?;
+        match self.listing.get(&target) {
+            Some(Kind::File) => Ok(target),
+            _ => Err(no_file()),
+        }
+    }
+}
+
+/// What lies below a folder, or below the one to which a link leads; nothing if there is none.
+fn folder_of<'a>(
+    listing: &'a Listing,
+    id: &PackageId,
+    path: &EntryPath,
+) -> Result<Vec<(EntryPath, &'a Kind)>, InstallError> {
+    if listing.get(path).is_none() {
+        return Ok(Vec::new());
+    }
+    let target = listing.resolve(id, path);
+    match target.as_ref().and_then(|target| Some((target, listing.get(target)?))) {
+        Some((target, Kind::Directory)) => Ok(listing.below(target)),
+        _ => Err(InstallError::NoFolder { package: id.clone(), path: path.to_string() }),
+    }
+}
+
+/// Refuses units that belong to the host side.
+pub(super) fn check_unit_name(id: &PackageId, unit: &[u8]) -> Result<(), InstallError> {
+    match RESERVED_UNITS.iter().find(|reserved| reserved.as_bytes() == unit) {
+        None => Ok(()),
+        Some(unit) => {
+            Err(InstallError::ReservedUnit { package: id.clone(), unit: (*unit).to_owned() })
+        }
+    }
+}
+
+/// Whether a package's folder is one that is put together, perhaps for some role only.
+fn is_put_together(name: &[u8]) -> bool {
+    WELL_KNOWN.iter().chain([&WANTS]).any(|known| {
+        let rest = name.strip_prefix(known.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"_"))
+    })
+}
+
+fn read_document(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // What isn't a file is no document; a link could lead anywhere.
+    match fs_err::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.len() <= LONGEST_DESCRIPTION => {
+            let mut content = Vec::new();
+            fs_err::File::open(path)?.take(LONGEST_DESCRIPTION).read_to_end(&mut content)?;
+            Ok(Some(content))
+        }
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_info(
+    id: &PackageId,
+    place: &Path,
+    content: Option<&[u8]>,
+) -> Result<PackageInfo, InstallError> {
+    let content = content.ok_or_else(|| InstallError::NoDescription(id.clone()))?;
+    let text = utf8(id, place, "pkginfo.json", content)?;
+    PackageInfo::parse(text).map_err(|problem| broken(id, place, "pkginfo.json", problem, text))
+}
+
+fn parse_buildinfo(
+    id: &PackageId,
+    place: &Path,
+    content: Option<&[u8]>,
+) -> Result<Option<Value>, InstallError> {
+    const NAME: &str = "buildinfo.full.json";
+    let Some(content) = content else { return Ok(None) };
+    let text = utf8(id, place, NAME, content)?;
+    let node = crate::package::json::Node::parse(text);
+    node.map(|node| Some(node.to_value())).map_err(|problem| broken(id, place, NAME, problem, text))
+}
+
+fn utf8<'a>(
+    id: &PackageId,
+    place: &Path,
+    name: &str,
+    content: &'a [u8],
+) -> Result<&'a str, InstallError> {
+    std::str::from_utf8(content).map_err(|_place_is_of_no_use| {
+        broken(id, place, name, Problem::whole("this is not UTF-8"), "")
+    })
+}
+
+fn broken(id: &PackageId, place: &Path, name: &str, problem: Problem, text: &str) -> InstallError {
+    let report = Box::new(problem.in_file(&place.join(name), text));
+    InstallError::Description { package: id.clone(), report }
+}

@@ -1,0 +1,168 @@
+//! What can keep packages from being installed together.
+
+use std::fmt;
+use std::io;
+
+use crate::package::{PackageId, Report, Requirement};
+
+/// Packages that can't be installed together, or one that can't be installed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A file that describes a package is wrong.
+    #[error("package {package} is broken\n{report}")]
+    Description {
+        /// The package.
+        package: PackageId,
+        /// What is wrong, with its place.
+        report: Box<Report>,
+    },
+    /// There is no `pkginfo.json`.
+    #[error("package {0} is broken: it has no file pkginfo.json")]
+    NoDescription(PackageId),
+    /// A package's folder can't be read.
+    #[error("can't read package {package}")]
+    Unreadable {
+        /// The package.
+        package: PackageId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// One package twice.
+    #[error("package {0} is given twice")]
+    Twice(PackageId),
+    /// Two packages of one name.
+    #[error("packages {0} and {1} have one name, and only one of them can be installed")]
+    SameName(PackageId, PackageId),
+    /// A requirement that isn't among the packages.
+    #[error("package {package} requires {requirement}, which is not among the packages")]
+    Requirement {
+        /// The package.
+        package: PackageId,
+        /// What it requires.
+        requirement: Requirement,
+    },
+    /// Two that give one file.
+    #[error("{one} and {other} both have {path}")]
+    SameFile {
+        /// Below the install root.
+        path: String,
+        /// The first.
+        one: Owner,
+        /// The second.
+        other: Owner,
+    },
+    /// A file, or a link, where another one has a folder.
+    #[error("{path} is a folder of {folder} and a file of {file}")]
+    FileAndFolder {
+        /// Below the install root.
+        path: String,
+        /// Whose folder.
+        folder: Owner,
+        /// Whose file.
+        file: Owner,
+    },
+    /// A folder that is put together and is none in a package.
+    #[error("package {package}: {path} is no folder of the package")]
+    NoFolder {
+        /// The package.
+        package: PackageId,
+        /// Below the package.
+        path: String,
+    },
+    /// A variable in two packages.
+    #[error("packages {one} and {other} both set the variable {variable}")]
+    SameVariable {
+        /// The variable.
+        variable: String,
+        /// The first.
+        one: PackageId,
+        /// The second.
+        other: PackageId,
+    },
+    /// A unit whose name belongs to the host side.
+    #[error("package {package} has the unit {unit}, a name that is reserved")]
+    ReservedUnit {
+        /// The package.
+        package: PackageId,
+        /// The unit.
+        unit: String,
+    },
+    /// A unit that can't be copied.
+    #[error("package {package}: {path} is no file of the package, so it can't be a unit")]
+    UnitIsNoFile {
+        /// The package.
+        package: PackageId,
+        /// Below the package.
+        path: String,
+    },
+    /// Kernel settings for no service.
+    #[error("package {0} has sysctl settings, but no *.service file that they could be for")]
+    SysctlWithoutService(PackageId),
+    /// One kernel setting with two values.
+    #[error("the sysctl {setting} is set to {one}, but to {other}")]
+    SysctlConflict {
+        /// The setting.
+        setting: String,
+        /// What one package says.
+        one: Box<SysctlValue>,
+        /// What the other says.
+        other: Box<SysctlValue>,
+    },
+}
+
+/// A value that a package gives to a kernel setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysctlValue {
+    /// The value, as JSON.
+    pub value: String,
+    /// The service for which it is.
+    pub service: String,
+    /// The package.
+    pub package: PackageId,
+}
+
+impl fmt::Display for SysctlValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {} (package {})", self.value, self.service, self.package)
+    }
+}
+
+/// Whose something below the install root is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A package's.
+    Package(PackageId),
+    /// The install root's own.
+    Install,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Package(id) => write!(f, "package {id}"),
+            Self::Install => f.write_str("the install itself"),
+        }
+    }
+}
+
+impl InstallError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Description { report, .. } => report.hint().map(str::to_owned),
+            Self::Requirement { requirement, .. } => Some(format!("add {}", requirement.name)),
+            Self::SameFile { .. } | Self::FileAndFolder { .. } => Some(
+                "make one of them install it elsewhere: folders are merged, files are not"
+                    .to_owned(),
+            ),
+            Self::SysctlWithoutService(_) => {
+                Some("the keys of sysctl are names of services, without .service".to_owned())
+            }
+            Self::NoFolder { .. } | Self::UnitIsNoFile { .. } => {
+                Some("links are followed inside of the package only".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

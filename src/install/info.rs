@@ -1,0 +1,133 @@
+//! `pkginfo.json`: what an install root needs to know of a package (SPEC §4, §10).
+//!
+//! Checked more strictly than a `buildinfo.json`, whose package builds and keeps its id with some
+//! things that nothing could be written into: those are refused here, when the package is required
+//! or activated. Keys that aren't known are other tools' affair.
+
+use serde_json::Value;
+
+use crate::package::json::{Kind, Node, Object};
+use crate::package::{GroupName, NameError, Problem, Requirement, UserName};
+
+/// Variables that the install root sets itself.
+const RESERVED_VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
+
+/// What a `pkginfo.json` says, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PackageInfo {
+    /// Variables in the file's order, their values as they are written.
+    pub environment: Vec<(String, String)>,
+    /// The packages that it needs.
+    pub requires: Vec<Requirement>,
+    /// Whether the host keeps a directory for its state.
+    pub state_directory: bool,
+    /// The user as whom its service runs.
+    pub username: Option<UserName>,
+    /// That user's group, if it isn't one of the user's own.
+    pub group: Option<GroupName>,
+    /// Kernel settings by service.
+    pub sysctl: Vec<(String, Vec<(String, Value)>)>,
+}
+
+impl PackageInfo {
+    /// Reads a `pkginfo.json`.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let node = Node::parse(text)?;
+        let object = node.object("a pkginfo.json")?;
+        let requires = match object.get("requires") {
+            None => Vec::new(),
+            Some(node) => {
+                let items = node.list("requires", "packages")?;
+                items.iter().map(Requirement::from_json).collect::<Result<_, _>>()?
+            }
+        };
+        let username: Option<UserName> = name(object, "username")?;
+        // An empty group is as good as none; the original let it through.
+        let group = name(object, "group")?.filter(|group: &GroupName| !group.as_str().is_empty());
+        if let (Some(node), None, Some(_)) = (object.get("group"), &username, &group) {
+            return Err(Problem::at(node.offset, "a group without a username")
+                .hint("add a username to the package's buildinfo.json, or take the group out"));
+        }
+        Ok(Self {
+            environment: environment(object)?,
+            requires,
+            state_directory: state_directory(object)?,
+            username,
+            group,
+            sysctl: sysctl(object)?,
+        })
+    }
+}
+
+fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
+    let Some(node) = object.get("environment") else { return Ok(Vec::new()) };
+    let variables = node.object("environment")?.entries().iter().map(|entry| {
+        let name = &entry.key;
+        let wrong = |message: &str| Problem::at(entry.key_offset, format!("{name:?}: {message}"));
+        if RESERVED_VARIABLES.contains(&name.as_str()) {
+            return Err(wrong("no package may set this variable")
+                .hint("the install root sets it, for all packages together"));
+        }
+        if name.is_empty() || name.contains(['=', '\n', '\0']) {
+            return Err(wrong("this can't be the name of a variable"));
+        }
+        let value = match &entry.value.kind {
+            Kind::String(text) => text.clone(),
+            Kind::Number(number) => number.to_string(),
+            // As the original wrote it.
+            Kind::Bool(value) => if *value { "True" } else { "False" }.to_owned(),
+            Kind::Null | Kind::List(_) | Kind::Object(_) => {
+                let what = format!("the value of {name}");
+                return Err(entry
+                    .value
+                    .wrong(&what, "a string, a number or a boolean")
+                    .hint("write it as a string"));
+            }
+        };
+        if value.contains(['\n', '\0']) {
+            let message = format!("the value of {name} has more than one line");
+            return Err(Problem::at(entry.value.offset, message)
+                .hint("a variable takes one line of the file environment"));
+        }
+        Ok((name.clone(), value))
+    });
+    variables.collect()
+}
+
+fn state_directory(object: &Object) -> Result<bool, Problem> {
+    let Some(node) = object.get("state_directory") else { return Ok(false) };
+    match &node.kind {
+        Kind::Bool(value) => Ok(*value),
+        Kind::Number(number) if number.to_string() == "0" => Ok(false),
+        Kind::Number(number) if number.to_string() == "1" => Ok(true),
+        _ => Err(node.wrong("state_directory", "true or false")),
+    }
+}
+
+fn name<T: std::str::FromStr<Err = NameError>>(
+    object: &Object,
+    key: &str,
+) -> Result<Option<T>, Problem> {
+    let Some(node) = object.get(key) else { return Ok(None) };
+    let name = node.string(key)?.parse();
+    name.map(Some).map_err(|error: NameError| Problem::at(node.offset, error.to_string()))
+}
+
+type Settings = Vec<(String, Value)>;
+
+fn sysctl(object: &Object) -> Result<Vec<(String, Settings)>, Problem> {
+    let Some(node) = object.get("sysctl") else { return Ok(Vec::new()) };
+    let services = node.object("sysctl")?.entries().iter().map(|service| {
+        let what = format!("the sysctl of {}", service.key);
+        let settings = service.value.object(&what)?.entries().iter().map(|setting| {
+            let kind = &setting.value.kind;
+            if !matches!(kind, Kind::String(_) | Kind::Number(_) | Kind::Bool(_)) {
+                let what = format!("the setting {}", setting.key);
+                return Err(setting.value.wrong(&what, "a string, a number or a boolean"));
+            }
+            Ok((setting.key.clone(), setting.value.to_value()))
+        });
+        Ok((service.key.clone(), settings.collect::<Result<Settings, Problem>>()?))
+    });
+    services.collect()
+}

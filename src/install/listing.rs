@@ -1,0 +1,140 @@
+//! The names in a package, and where its links lead inside of it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use super::INSTALL_ROOT;
+use crate::archive::{EntryKind, EntryPath, PackageIndex};
+use crate::package::PackageId;
+
+/// As many links as the kernel follows in one path.
+const MOST_LINKS: usize = 40;
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    File,
+    Link(Vec<u8>),
+    Other,
+}
+
+/// Paths in a package, in byte order, with what is there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listing(BTreeMap<EntryPath, Kind>);
+
+impl Listing {
+    pub(super) fn of_index(index: &PackageIndex) -> Self {
+        let mut listing = Self::default();
+        for entry in index.entries.iter().filter(|entry| !entry.path.is_root()) {
+            let kind = match &entry.kind {
+                EntryKind::Directory => Kind::Directory,
+                EntryKind::File { .. } | EntryKind::HardLink { .. } => Kind::File,
+                EntryKind::Symlink { target } => Kind::Link(target.clone()),
+                EntryKind::Fifo => Kind::Other,
+            };
+            // Other tools' archives may leave folders out that the names in them imply.
+            let mut path = entry.path.clone();
+            while let Some(folder) = path.split().and_then(|(up, _)| EntryPath::parse(up).ok()) {
+                listing.0.entry(folder.clone()).or_insert(Kind::Directory);
+                path = folder;
+            }
+            listing.0.insert(entry.path.clone(), kind);
+        }
+        listing
+    }
+
+    /// The names in a folder; below it only in the folders of it that `enter` names.
+    pub(super) fn of_directory(root: &Path, enter: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
+        let mut listing = Self::default();
+        let mut open = vec![EntryPath::root()];
+        while let Some(folder) = open.pop() {
+            for entry in fs_err::read_dir(root.join(folder.as_path()))? {
+                let entry = entry?;
+                let name =
+                    EntryPath::parse(entry.file_name().as_bytes()).map_err(io::Error::other)?;
+                let path = folder.join(&name);
+                let file_type = entry.file_type()?;
+                let kind = if file_type.is_dir() {
+                    if !folder.is_root() || enter(path.as_bytes()) {
+                        open.push(path.clone());
+                    }
+                    Kind::Directory
+                } else if file_type.is_symlink() {
+                    Kind::Link(fs_err::read_link(entry.path())?.into_os_string().into_vec())
+                } else if file_type.is_file() {
+                    Kind::File
+                } else {
+                    Kind::Other
+                };
+                listing.0.insert(path, kind);
+            }
+        }
+        Ok(listing)
+    }
+
+    pub(super) fn get(&self, path: &EntryPath) -> Option<&Kind> {
+        self.0.get(path)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&EntryPath, &Kind)> {
+        self.0.iter()
+    }
+
+    /// All that lies below a folder, by path from that folder, in byte order.
+    pub(super) fn below(&self, folder: &EntryPath) -> Vec<(EntryPath, &Kind)> {
+        let prefix = [folder.as_bytes(), b"/"].concat();
+        let after = self.0.range(folder.clone()..);
+        after
+            .skip_while(|(path, _)| path.as_bytes() < prefix.as_slice())
+            .take_while(|(path, _)| path.as_bytes().starts_with(&prefix))
+            .filter_map(|(path, kind)| {
+                Some((EntryPath::parse(&path.as_bytes()[prefix.len()..]).ok()?, kind))
+            })
+            .collect()
+    }
+
+    /// Where a path leads when all links are followed; nothing if that is not inside of the
+    /// package. Absolute links lead inside if they name the place where the package is installed.
+    pub(super) fn resolve(&self, id: &PackageId, path: &EntryPath) -> Option<EntryPath> {
+        let own = format!("{INSTALL_ROOT}/packages/{id}");
+        let mut links = 0;
+        let mut left: Vec<Vec<u8>> = path.parts().map(<[u8]>::to_vec).collect();
+        left.reverse();
+        let mut here: Vec<Vec<u8>> = Vec::new();
+        while let Some(part) = left.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    here.pop()?;
+                    continue;
+                }
+                _ => here.push(part),
+            }
+            let path = EntryPath::parse(&here.join(&b'/')).ok()?;
+            match self.get(&path)? {
+                Kind::Link(target) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return None;
+                    }
+                    here.pop();
+                    let target = if target.starts_with(b"/") {
+                        here.clear();
+                        let rest = target.strip_prefix(own.as_bytes())?;
+                        rest.strip_prefix(b"/")?
+                    } else {
+                        target
+                    };
+                    left.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+                }
+                Kind::Directory => {}
+                Kind::File | Kind::Other if left.is_empty() => {}
+                Kind::File | Kind::Other => return None,
+            }
+        }
+        EntryPath::parse(&here.join(&b'/')).ok()
+    }
+}

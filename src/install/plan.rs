@@ -1,0 +1,301 @@
+//! Putting packages together: what an install root consists of, before any of it is written.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::contents::{PackageContents, check_unit_name};
+use super::environment::{environment, service_configuration};
+use super::error::{InstallError, Owner};
+use super::listing::Kind;
+use super::{INSTALL_ROOT, WANTS, WELL_KNOWN};
+use crate::archive::EntryPath;
+use crate::package::json::canonical;
+use crate::package::{PackageId, PackageName};
+
+/// What kind of install root is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct InstallOptions<'a> {
+    /// Where it will be, as its files name it.
+    pub root: &'a str,
+    /// Where the packages will be, as its links name them.
+    pub repository: &'a str,
+    /// The machine's roles: `bin_<role>` counts as `bin`, and so on.
+    pub roles: &'a [String],
+    /// What becomes of the packages' units.
+    pub units: Units<'a>,
+    /// Packages for which `packages/<id>/` is made, for something to be mounted there.
+    pub mount_points: &'a [PackageId],
+}
+
+/// What becomes of the packages' units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units<'a> {
+    /// They are left out, and so is `dcos.target.wants`.
+    None,
+    /// They are copied into the install root itself.
+    Root,
+    /// They are copied by somebody else to this folder, to which the links point.
+    Elsewhere(&'a str),
+}
+
+impl InstallOptions<'_> {
+    /// That of a bootstrap: in its place, without units.
+    pub fn bootstrap() -> Self {
+        Self {
+            root: INSTALL_ROOT,
+            repository: "/opt/mesosphere/packages",
+            roles: &[],
+            units: Units::None,
+            mount_points: &[],
+        }
+    }
+}
+
+impl<'a> InstallOptions<'a> {
+    /// That of a build: in its place, with units, and with folders for packages to be mounted on.
+    pub fn staging(mount_points: &'a [PackageId]) -> Self {
+        Self { units: Units::Root, mount_points, ..Self::bootstrap() }
+    }
+}
+
+/// What an install root consists of, the packages themselves apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallPlan {
+    /// What is at each path below the root: in byte order, so folders before what is in them.
+    /// Folders have mode 0755, files 0644.
+    pub nodes: BTreeMap<EntryPath, Node>,
+    /// The units that its `dcos.target.wants` has.
+    pub units: Vec<Unit>,
+    /// What is odd but let through.
+    pub warnings: Vec<String>,
+}
+
+/// What is at a path of an install root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A folder.
+    Directory,
+    /// A symlink.
+    Symlink(Vec<u8>),
+    /// A file.
+    File(Vec<u8>),
+    /// A copy of a package's file.
+    Copy {
+        /// The package.
+        package: PackageId,
+        /// The file in it.
+        file: EntryPath,
+    },
+}
+
+/// A package's unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name, such as `dcos-x.service`.
+    pub name: EntryPath,
+    /// The package.
+    pub package: PackageId,
+    /// The file in it, which is no link.
+    pub file: EntryPath,
+}
+
+/// Puts packages together, sorted by id whatever order they come in.
+pub fn plan_install(
+    packages: &[PackageContents],
+    options: &InstallOptions<'_>,
+) -> Result<InstallPlan, InstallError> {
+    let mut packages: Vec<&PackageContents> = packages.iter().collect();
+    packages.sort_by_cached_key(|package| package.id.to_string());
+    let warnings = check_set(&packages)?;
+    let mut farm = Farm { nodes: BTreeMap::new(), options };
+    for folder in WELL_KNOWN.into_iter().chain(["active"]) {
+        farm.directory(path(folder), &Owner::Install)?;
+    }
+    let texts = environment(options.root, &packages)?;
+    farm.file("environment", texts.0)?;
+    farm.file("environment.export", texts.1)?;
+    farm.file("etc/dcos-service-configuration.json", service_configuration(&packages)?)?;
+    farm.file("active.buildinfo.full.json", buildinfos(&packages))?;
+    for package in &packages {
+        let link = path(&format!("active/{}", package.id.name()));
+        let target = format!("{}/{}", options.repository, package.id);
+        farm.leaf(link, Node::Symlink(target.into()), &Owner::Install)?;
+        for folder in WELL_KNOWN {
+            for part in farm.with_roles(folder) {
+                farm.link_folder(package, folder, &part)?;
+            }
+        }
+    }
+    let mut units = Vec::new();
+    if options.units != Units::None {
+        farm.directory(path(WANTS), &Owner::Install)?;
+        for package in &packages {
+            for part in farm.with_roles(WANTS) {
+                farm.link_units(package, &part, &mut units)?;
+            }
+        }
+    }
+    if !options.mount_points.is_empty() {
+        farm.directory(path("packages"), &Owner::Install)?;
+        for id in options.mount_points {
+            farm.directory(path(&format!("packages/{id}")), &Owner::Install)?;
+        }
+    }
+    let nodes = farm.nodes.into_iter().map(|(path, (node, _))| (path, node)).collect();
+    Ok(InstallPlan { nodes, units, warnings })
+}
+
+/// A path that is one by the rules of ids and constants.
+fn path(text: &str) -> EntryPath {
+    EntryPath::parse(text.as_bytes()).unwrap_or_default()
+}
+
+/// Checks the packages against one another by their names; gives what is odd.
+fn check_set(packages: &[&PackageContents]) -> Result<Vec<String>, InstallError> {
+    let mut names: BTreeMap<&PackageName, &PackageContents> = BTreeMap::new();
+    for package in packages {
+        if let Some(other) = names.insert(package.id.name(), package) {
+            return Err(if other.id == package.id {
+                InstallError::Twice(package.id.clone())
+            } else {
+                InstallError::SameName(other.id.clone(), package.id.clone())
+            });
+        }
+    }
+    let mut warnings = Vec::new();
+    for package in packages {
+        for requirement in &package.info.requires {
+            let Some(found) = names.get(&requirement.name) else {
+                let (package, requirement) = (package.id.clone(), requirement.clone());
+                return Err(InstallError::Requirement { package, requirement });
+            };
+            // A pkginfo.json doesn't say which variant it is; the other file may.
+            let variant = found.buildinfo_full.as_ref().and_then(|info| info.get("variant"));
+            if variant.is_some_and(|variant| variant.as_str() != requirement.variant.name()) {
+                warnings.push(format!(
+                    "package {} requires {} in variant {}, but {} is another variant",
+                    package.id, requirement.name, requirement.variant, found.id
+                ));
+            }
+        }
+    }
+    Ok(warnings)
+}
+
+fn buildinfos(packages: &[&PackageContents]) -> String {
+    let all: Map<String, Value> = packages
+        .iter()
+        .map(|package| {
+            let info = package.buildinfo_full.clone().unwrap_or(Value::Null);
+            (package.id.name().to_string(), info)
+        })
+        .collect();
+    canonical(&Value::Object(all))
+}
+
+struct Farm<'a> {
+    nodes: BTreeMap<EntryPath, (Node, Owner)>,
+    options: &'a InstallOptions<'a>,
+}
+
+impl Farm<'_> {
+    /// A folder, and the same of each role.
+    fn with_roles(&self, folder: &str) -> Vec<String> {
+        let roles = self.options.roles.iter().map(|role| format!("{folder}_{role}"));
+        std::iter::once(folder.to_owned()).chain(roles).collect()
+    }
+
+    fn file(&mut self, name: &str, content: String) -> Result<(), InstallError> {
+        self.leaf(path(name), Node::File(content.into_bytes()), &Owner::Install)
+    }
+
+    /// A folder, which can be several packages'.
+    fn directory(&mut self, path: EntryPath, owner: &Owner) -> Result<(), InstallError> {
+        match self.nodes.get(&path) {
+            Some((Node::Directory, _)) => Ok(()),
+            Some((_, file)) => Err(InstallError::FileAndFolder {
+                path: shown(&path),
+                folder: owner.clone(),
+                file: file.clone(),
+            }),
+            None => {
+                self.nodes.insert(path, (Node::Directory, owner.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Anything but a folder, which only one can have.
+    fn leaf(&mut self, path: EntryPath, node: Node, owner: &Owner) -> Result<(), InstallError> {
+        match self.nodes.get(&path) {
+            None => {
+                self.nodes.insert(path, (node, owner.clone()));
+                Ok(())
+            }
+            Some((Node::Directory, folder)) => Err(InstallError::FileAndFolder {
+                path: shown(&path),
+                folder: folder.clone(),
+                file: owner.clone(),
+            }),
+            Some((_, one)) => Err(InstallError::SameFile {
+                path: shown(&path),
+                one: one.clone(),
+                other: owner.clone(),
+            }),
+        }
+    }
+
+    /// Merges a package's folder `part` into `folder`: folders become folders, all else links.
+    fn link_folder(
+        &mut self,
+        package: &PackageContents,
+        folder: &str,
+        part: &str,
+    ) -> Result<(), InstallError> {
+        let owner = Owner::Package(package.id.clone());
+        let prefix = format!("{}/{}/{part}/", self.options.repository, package.id);
+        for (below, kind) in package.folder(part)? {
+            let place = path(folder).join(&below);
+            if *kind == Kind::Directory {
+                self.directory(place, &owner)?;
+            } else {
+                let target = [prefix.as_bytes(), below.as_bytes()].concat();
+                self.leaf(place, Node::Symlink(target), &owner)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Links a package's units, which are files and are copied.
+    fn link_units(
+        &mut self,
+        package: &PackageContents,
+        part: &str,
+        units: &mut Vec<Unit>,
+    ) -> Result<(), InstallError> {
+        let owner = Owner::Package(package.id.clone());
+        for (name, _) in package.folder(part)? {
+            check_unit_name(&package.id, name.as_bytes())?;
+            let file = package.unit_file(part, &name)?;
+            let unit = Unit { name: name.clone(), package: package.id.clone(), file };
+            let copies = match self.options.units {
+                Units::None => continue,
+                Units::Elsewhere(folder) => folder,
+                Units::Root => {
+                    let (package, file) = (unit.package.clone(), unit.file.clone());
+                    self.leaf(name.clone(), Node::Copy { package, file }, &owner)?;
+                    self.options.root
+                }
+            };
+            let target = [copies.as_bytes(), b"/", name.as_bytes()].concat();
+            self.leaf(path(WANTS).join(&name), Node::Symlink(target), &owner)?;
+            units.push(unit);
+        }
+        Ok(())
+    }
+}
+
+fn shown(path: &EntryPath) -> String {
+    path.to_string()
+}

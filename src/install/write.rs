@@ -1,0 +1,80 @@
+//! Writing an install root.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::{OpenOptionsExt, symlink};
+
+use super::plan::{InstallPlan, Node};
+use crate::package::PackageId;
+
+/// An install root that can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("can't write the install root {folder}")]
+pub struct WriteError {
+    /// The folder.
+    folder: PathBuf,
+    /// Why.
+    #[source]
+    source: io::Error,
+}
+
+impl InstallPlan {
+    /// Writes it into a folder, which is made if it is missing and has nothing of the plan's names
+    /// in it yet; `unpacked` tells where a package lies, of which a unit is copied. What was
+    /// written before an error stays.
+    pub fn write(
+        &self,
+        folder: &Path,
+        unpacked: impl Fn(&PackageId) -> PathBuf,
+    ) -> Result<(), WriteError> {
+        self.write_all(folder, unpacked)
+            .map_err(|source| WriteError { folder: folder.to_owned(), source })
+    }
+
+    fn write_all(&self, folder: &Path, unpacked: impl Fn(&PackageId) -> PathBuf) -> io::Result<()> {
+        fs_err::create_dir_all(folder)?;
+        for (path, node) in &self.nodes {
+            let path = folder.join(path.as_path());
+            match node {
+                Node::Directory => {
+                    fs_err::create_dir(&path)?;
+                    set_mode(&path, 0o755)?;
+                }
+                Node::Symlink(target) => symlink(std::ffi::OsStr::from_bytes(target), &path)?,
+                Node::File(content) => create(&path)?.write_all(content)?,
+                Node::Copy { package, file } => {
+                    let source = unpacked(package).join(file.as_path());
+                    io::copy(&mut open_file(&source)?, &mut create(&path)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file that must not be replaced by a link or a FIFO since it was looked at.
+fn open_file(path: &Path) -> io::Result<fs_err::File> {
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other(format!("{} is no file", path.display())))
+    }
+}
+
+fn create(path: &Path) -> io::Result<fs_err::File> {
+    let file = fs_err::OpenOptions::new().write(true).create_new(true).open(path)?;
+    set_mode(path, 0o644)?;
+    Ok(file)
+}
+
+/// Whatever the umask is.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs_err::set_permissions(path, PermissionsExt::from_mode(mode))
+}

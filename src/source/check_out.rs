@@ -1,0 +1,99 @@
+//! A source's appearance in one build.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::clone::{CloneError, clone};
+use super::{Fetched, git_layout};
+use crate::archive::{Limits, UnpackError, unpack_source_archive};
+use crate::package::CommitId;
+
+/// A source could not be checked out.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckOutError {
+    /// The place is taken.
+    #[error("{path} is not empty, so no source can be checked out there", path = .0.display())]
+    NotEmpty(PathBuf),
+    /// A file can't be read or written; the source names it.
+    #[error("cannot check out {what}")]
+    Io {
+        /// What was to be checked out.
+        what: String,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The archive can't be extracted.
+    #[error("cannot extract {file_name}")]
+    Archive {
+        /// The archive's name.
+        file_name: String,
+        /// What is wrong with it.
+        #[source]
+        error: UnpackError,
+    },
+    /// The repository has its objects elsewhere, which a mirror never has.
+    #[error("the mirror {path} borrows objects from another repository: remove it", path = .0.display())]
+    Borrowed(PathBuf),
+    /// The repository can't be cloned, or lacks something of the commit.
+    #[error("cannot clone {commit} from {path}", path = .path.display())]
+    Clone {
+        /// The repository.
+        path: PathBuf,
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong.
+        #[source]
+        error: CloneError,
+    },
+}
+
+/// Makes a copy of the source in `dest`, which doesn't exist or is an empty folder. Nothing of it
+/// is shared with the cache but blocks that the filesystem copies when they are written to. What a
+/// failure has left in `dest` is the caller's to remove. The caller's umask should be 022.
+pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), CheckOutError> {
+    match fetched {
+        Fetched::File { path, file_name } => {
+            let io = |error| CheckOutError::Io { what: file_name.clone(), error };
+            make_empty(dest, file_name)?;
+            fs_err::copy(path, dest.join(file_name)).map(drop).map_err(io)
+        }
+        Fetched::Archive { path, file_name } => {
+            let io = |error| CheckOutError::Io { what: file_name.clone(), error };
+            make_empty(dest, file_name)?;
+            let file = fs_err::File::open(path).map_err(io)?.into_parts().0;
+            unpack_source_archive(file, file_name, dest, limits)
+                .map(drop)
+                .map_err(|error| CheckOutError::Archive { file_name: file_name.clone(), error })
+        }
+        Fetched::GitMirror { path, commit, remote } => {
+            let objects = path.join("objects");
+            let io = |error| CheckOutError::Io { what: commit.to_string(), error };
+            if !git_layout::alternates(&objects).map_err(io)?.is_empty() {
+                return Err(CheckOutError::Borrowed(path.clone()));
+            }
+            make_empty(dest, commit.as_str())?;
+            clone(path, &[objects], commit, remote.as_deref(), dest)
+                .map_err(|error| clone_error(path, commit, error))
+        }
+        Fetched::GitLocal { path, commit } => {
+            let io = |error| CheckOutError::Io { what: commit.to_string(), error };
+            let objects = git_layout::object_folders(path).map_err(io)?;
+            make_empty(dest, commit.as_str())?;
+            clone(path, &objects, commit, None, dest)
+                .map_err(|error| clone_error(path, commit, error))
+        }
+    }
+}
+
+fn clone_error(path: &Path, commit: &CommitId, error: CloneError) -> CheckOutError {
+    CheckOutError::Clone { path: path.to_owned(), commit: commit.clone(), error }
+}
+
+fn make_empty(dest: &Path, what: &str) -> Result<(), CheckOutError> {
+    let empty = fs_err::create_dir_all(dest)
+        .and_then(|()| fs_err::read_dir(dest))
+        .map(|mut entries| entries.next().is_none())
+        .map_err(|error| CheckOutError::Io { what: what.to_owned(), error })?;
+    if empty { Ok(()) } else { Err(CheckOutError::NotEmpty(dest.to_owned())) }
+}

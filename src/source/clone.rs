@@ -1,0 +1,194 @@
+//! A clone for one build, and a bare copy for the cache: made from another repository's files.
+//!
+//! A clone has copies of all objects, branches as `refs/remotes/origin/*`, tags, HEAD detached at
+//! the commit, a work tree whose files and folders have the commit's time, and an index that knows
+//! them. The configuration of the user and of the system has no say: neither templates nor hooks
+//! nor filters nor line endings; the repository's own `.gitattributes` do.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use git2::build::CheckoutBuilder;
+use git2::{Config, ConfigLevel, Index, IndexTime, Odb, Oid, Repository};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use walkdir::WalkDir;
+
+use super::cache;
+use super::git_layout::{self, Refs};
+use crate::package::CommitId;
+
+/// A clone could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CloneError {
+    /// A file can't be read or written; the source names it.
+    #[error("cannot copy the repository")]
+    Files(#[from] io::Error),
+    /// The commit, or something in it, isn't there or can't be checked out.
+    #[error("cannot check out the commit")]
+    Git(#[from] git2::Error),
+}
+
+/// Makes a clone in `dest`, an empty folder.
+pub(super) fn clone(
+    git_dir: &Path,
+    objects: &[PathBuf],
+    commit: &CommitId,
+    remote: Option<&str>,
+    dest: &Path,
+) -> Result<(), CloneError> {
+    let dot_git = dest.join(".git");
+    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
+        fs_err::create_dir_all(dot_git.join(folder))?;
+    }
+    for objects in objects {
+        git_layout::copy_objects(objects, &dot_git.join("objects"))?;
+    }
+    git_layout::copy_shallow(git_dir, &dot_git)?;
+    fs_err::write(dot_git.join("HEAD"), format!("{commit}\n"))?;
+    write_config(&dot_git, remote)?;
+    let objects = Odb::new()?;
+    objects.add_disk_alternate(utf8(&dot_git.join("objects"))?)?;
+    let refs = remote_refs(git_layout::read_refs(git_dir)?, &objects);
+    git_layout::write_refs(&dot_git, &refs)?;
+    write_origin_head(git_dir, &dot_git, &refs)?;
+    check_out(objects, commit, dest)
+}
+
+/// Makes a bare repository in `dest`, as `git clone --mirror` of `url` would.
+pub(super) fn bare_copy(
+    git_dir: &Path,
+    objects: &[PathBuf],
+    url: &str,
+    dest: &Path,
+) -> Result<(), CloneError> {
+    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+        fs_err::create_dir_all(dest.join(folder))?;
+    }
+    for objects in objects {
+        git_layout::copy_objects(objects, &dest.join("objects"))?;
+    }
+    git_layout::copy_shallow(git_dir, dest)?;
+    git_layout::write_refs(dest, &git_layout::read_refs(git_dir)?)?;
+    let branch = git_layout::head_branch(git_dir)?.unwrap_or(b"refs/heads/main".to_vec());
+    fs_err::write(dest.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
+    write_mirror_config(dest, url)
+}
+
+/// Gives a mirror the configuration that `git clone --mirror` of `url` writes, and no other: a
+/// configuration that came with a tree could name commands for git to run.
+pub(super) fn write_mirror_config(mirror: &Path, url: &str) -> Result<(), CloneError> {
+    let new = mirror.join("config.new");
+    cache::remove(&new)?;
+    let mut config = Config::open(&new)?;
+    config.set_i32("core.repositoryformatversion", 0)?;
+    config.set_bool("core.filemode", true)?;
+    config.set_bool("core.bare", true)?;
+    config.set_str("remote.origin.url", url)?;
+    config.set_str("remote.origin.fetch", "+refs/*:refs/*")?;
+    config.set_bool("remote.origin.mirror", true)?;
+    fs_err::rename(new, mirror.join("config"))?;
+    Ok(())
+}
+
+fn write_config(dot_git: &Path, remote: Option<&str>) -> Result<(), git2::Error> {
+    let mut config = Config::open(&dot_git.join("config"))?;
+    config.set_i32("core.repositoryformatversion", 0)?;
+    config.set_bool("core.filemode", true)?;
+    config.set_bool("core.bare", false)?;
+    config.set_bool("core.logallrefupdates", true)?;
+    if let Some(url) = remote {
+        config.set_str("remote.origin.url", url)?;
+        config.set_str("remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")?;
+    }
+    Ok(())
+}
+
+fn utf8(path: &Path) -> Result<&str, git2::Error> {
+    path.to_str().ok_or_else(|| git2::Error::from_str("the path to check out to is not UTF-8"))
+}
+
+/// The refs that a clone has: branches as the remote's, and tags. One that leads nowhere would make
+/// git refuse the clone.
+fn remote_refs(refs: Refs, objects: &Odb<'_>) -> Refs {
+    let there = |id: &str| Oid::from_str(id).is_ok_and(|id| objects.exists(id));
+    let kept = refs.into_iter().filter(|(_, id)| there(id)).filter_map(|(name, id)| {
+        if let Some(branch) = name.strip_prefix(b"refs/heads/") {
+            Some(([b"refs/remotes/origin/", branch].concat(), id))
+        } else {
+            name.starts_with(b"refs/tags/").then_some((name, id))
+        }
+    });
+    kept.collect()
+}
+
+fn write_origin_head(git_dir: &Path, dot_git: &Path, refs: &Refs) -> io::Result<()> {
+    let Some(branch) = git_layout::head_branch(git_dir)? else { return Ok(()) };
+    let Some(branch) = branch.strip_prefix(b"refs/heads/") else { return Ok(()) };
+    let name = [b"refs/remotes/origin/", branch].concat();
+    if !refs.contains_key(&name) {
+        return Ok(());
+    }
+    let folder = dot_git.join("refs/remotes/origin");
+    fs_err::create_dir_all(&folder)?;
+    fs_err::write(folder.join("HEAD"), [b"ref: ", name.as_slice(), b"\n"].concat())
+}
+
+/// Checks out without opening the clone as a repository: that would read the configuration of the
+/// user and of the system, and fail where a helper may not even look for it.
+fn check_out(objects: Odb<'_>, commit: &CommitId, dest: &Path) -> Result<(), CloneError> {
+    let dot_git = dest.join(".git");
+    // libgit2 wants settings that aren't the clone's in a file of their own.
+    let settings = tempfile::NamedTempFile::new_in(&dot_git)?;
+    let mut config = Config::new()?;
+    config.add_file(&dot_git.join("config"), ConfigLevel::Local, true)?;
+    config.add_file(settings.path(), ConfigLevel::App, true)?;
+    config.set_str("core.attributesFile", "/dev/null")?;
+    let mut index = Index::open(&dot_git.join("index"))?;
+    let repository = Repository::from_odb(objects)?;
+    repository.set_config(&config)?;
+    repository.set_workdir(dest, false)?;
+    repository.set_index(&mut index)?;
+    let commit = repository.find_commit(Oid::from_str(commit.as_str())?)?;
+    let mut options = CheckoutBuilder::new();
+    repository.checkout_tree(commit.as_object(), Some(options.force()))?;
+    let seconds = commit.time().seconds().max(0);
+    set_times(dest, &TimeSpec::new(seconds, 0))?;
+    refresh_index(&mut index, dest)
+}
+
+/// Gives all files and folders, the root and symlinks too, one time.
+fn set_times(dest: &Path, time: &TimeSpec) -> Result<(), CloneError> {
+    let walk = WalkDir::new(dest).into_iter();
+    for entry in walk.filter_entry(|entry| entry.depth() != 1 || entry.file_name() != ".git") {
+        let entry = entry.map_err(io::Error::from)?;
+        let nofollow = UtimensatFlags::NoFollowSymlink;
+        utimensat(AT_FDCWD, entry.path(), time, time, nofollow).map_err(io::Error::from)?;
+    }
+    Ok(())
+}
+
+/// Tells the index the files' new times: else plumbing like `git diff-index` takes all of them for
+/// changed.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as git truncates")]
+fn refresh_index(index: &mut Index, dest: &Path) -> Result<(), CloneError> {
+    const SUBMODULE: u32 = 0o160_000;
+    let entries: Vec<_> = index.iter().filter(|entry| entry.mode != SUBMODULE).collect();
+    for mut entry in entries {
+        use std::os::unix::ffi::OsStrExt;
+        let path = dest.join(std::ffi::OsStr::from_bytes(&entry.path));
+        let metadata = fs_err::symlink_metadata(path)?;
+        entry.mtime = IndexTime::new(metadata.mtime() as i32, metadata.mtime_nsec() as u32);
+        entry.ctime = IndexTime::new(metadata.ctime() as i32, metadata.ctime_nsec() as u32);
+        entry.dev = metadata.dev() as u32;
+        entry.ino = metadata.ino() as u32;
+        entry.uid = metadata.uid();
+        entry.gid = metadata.gid();
+        entry.file_size = metadata.size() as u32;
+        index.add(&entry)?;
+    }
+    index.write()?;
+    Ok(())
+}

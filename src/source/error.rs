@@ -1,0 +1,204 @@
+//! What can go wrong between a declared source and a checked one.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::base::http::HttpError;
+use crate::package::{CommitId, PackageName, SourceName};
+
+/// A source could not be identified or fetched.
+#[derive(Debug, thiserror::Error)]
+#[error("source {name} of package {package}")]
+pub struct SourceError {
+    /// The package that wants the source.
+    pub package: PackageName,
+    /// The source's name.
+    pub name: SourceName,
+    /// What went wrong.
+    #[source]
+    pub problem: Box<SourceProblem>,
+}
+
+/// What went wrong with a source. URLs in it have no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceProblem {
+    /// A download failed.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Something on this machine can't be read or written; the source names it.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// A `file://` URL names nothing that could be copied.
+    #[error("{url} is no file: {path} {reason}")]
+    NoFile {
+        /// The URL as declared.
+        url: String,
+        /// The file that it means.
+        path: PathBuf,
+        /// Why that is none.
+        reason: &'static str,
+    },
+    /// The file isn't the one that was declared.
+    #[error(
+        "the {kind} of {url} is {actual}, but {expected} is declared; what came is kept as {kept}",
+        kept = .corrupt.display()
+    )]
+    Sum {
+        /// `sha1` or `sha256`.
+        kind: &'static str,
+        /// The URL.
+        url: String,
+        /// The sum that the package declares.
+        expected: String,
+        /// The sum of what came.
+        actual: String,
+        /// Where that is kept.
+        corrupt: PathBuf,
+    },
+    /// The file's name is not that of an archive.
+    #[error("unsupported archive: {0}")]
+    UnknownArchive(String),
+    /// It isn't here, and the network may not be asked.
+    #[error("{0} is not in the cache or in a mirror's folder, and --offline forbids to fetch it")]
+    Offline(String),
+    /// Something else lies where the cache has a file or a mirror.
+    #[error("{0} is in the way: it is not what the cache keeps there")]
+    InTheWay(PathBuf),
+    /// `rel_path` leads nowhere.
+    #[error("there is no {path}: is the rel_path {rel_path:?} right?", path = .path.display())]
+    NoSuchRelPath {
+        /// As declared.
+        rel_path: String,
+        /// What it means.
+        path: PathBuf,
+    },
+    /// `rel_path` leads to something that is no git repository.
+    #[error("{path} can't be used as a git repository: {reason}", path = .path.display())]
+    NoRepository {
+        /// Where it should be.
+        path: PathBuf,
+        /// What libgit2 says.
+        reason: String,
+        /// Whether the repository belongs to another user.
+        foreign: bool,
+    },
+    /// A local repository has no commit at HEAD.
+    #[error("the git repository {path} has no commit at HEAD", path = .0.display())]
+    NoCommits(PathBuf),
+    /// A local repository has changes that no commit has.
+    #[error("there are uncommitted changes in {path}: {files}", path = .path.display(), files = listed(.files))]
+    Uncommitted {
+        /// The repository.
+        path: PathBuf,
+        /// The tracked files that were changed.
+        files: Vec<String>,
+    },
+    /// The commit is not in the repository.
+    #[error("there is no commit {commit} in {url} (ref_origin {ref_origin:?})")]
+    NoSuchCommit {
+        /// The declared commit.
+        commit: CommitId,
+        /// The declared branch or tag.
+        ref_origin: String,
+        /// The repository.
+        url: String,
+    },
+    /// The branch or tag is not in the repository.
+    #[error("there is no ref_origin {ref_origin:?} in {url}")]
+    NoSuchOrigin {
+        /// The declared branch or tag.
+        ref_origin: String,
+        /// The repository.
+        url: String,
+    },
+    /// The URL would have git run a command of the URL's choice.
+    #[error("{0} uses a git transport that runs commands, which a package can't ask for")]
+    Transport(String),
+    /// The git program can't be run.
+    #[error("cannot run {program}", program = .program.display())]
+    NoGit {
+        /// The program.
+        program: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The git program failed.
+    #[error("git could not fetch {url}:\n{output}")]
+    Git {
+        /// The repository.
+        url: String,
+        /// What git said.
+        output: String,
+    },
+    /// The git program said nothing for too long, and was stopped.
+    #[error("git said nothing for {seconds} s while it fetched {url}, and was stopped")]
+    GitStalled {
+        /// The repository.
+        url: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// A repository in the cache can't be read or written.
+    #[error("the git repository {path} can't be used", path = .path.display())]
+    Repository {
+        /// The repository.
+        path: PathBuf,
+        /// What libgit2 says.
+        #[source]
+        error: git2::Error,
+    },
+}
+
+impl SourceProblem {
+    pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io { doing, error }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Http(error) => error.hint()?,
+            Self::Sum { .. } => {
+                "if the file was meant to change, put its new sum into the buildinfo.json"
+            }
+            Self::UnknownArchive(_) => {
+                "known are .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar.zst and .zip; a source of kind url stays as it is"
+            }
+            Self::Offline(_) => "leave out --offline once, or name a mirror that has it (--mirror)",
+            Self::InTheWay(_) => "remove it",
+            Self::NoRepository { path, foreign: true, .. } => {
+                return Some(format!(
+                    "it belongs to another user; if you trust it: git config --global --add safe.directory {}",
+                    path.display()
+                ));
+            }
+            Self::Uncommitted { .. } => "commit or stash them: a build takes what HEAD has",
+            Self::NoSuchCommit { .. } => {
+                "check ref, and whether the commit was pushed to a branch or tag of that repository"
+            }
+            Self::NoSuchOrigin { .. } => "check ref_origin: the branch or tag on which ref lives",
+            Self::NoGit { .. } => "install git: sources of kind git are fetched with it",
+            Self::Git { .. } => {
+                "git runs without a terminal: try the same URL with `git ls-remote`"
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn listed(files: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let mut shown = files.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if files.len() > SHOWN {
+        shown = format!("{shown} and {} more", files.len() - SHOWN);
+    }
+    shown
+}

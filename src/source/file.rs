@@ -1,0 +1,207 @@
+//! `url` and `url_extract`: a file comes from the cache, a mirror or its URL, and has its sums.
+
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{FetchOptions, Mirror, SourceProblem, SourceRequest};
+use crate::base::atomic::AtomicFile;
+use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
+use crate::base::event::{Event, Observer};
+use crate::base::http::redact;
+use crate::package::FileSource;
+
+/// What the names of archives end in.
+const ARCHIVES: [&str; 11] = [
+    ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst",
+    ".zip",
+];
+
+/// Refuses a file that nothing here can extract, before anything is downloaded.
+pub(super) fn check_archive_name(file: &FileSource) -> Result<(), SourceProblem> {
+    let name = file.file_name().to_ascii_lowercase();
+    if ARCHIVES.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending)) {
+        return Ok(());
+    }
+    Err(SourceProblem::UnknownArchive(file.file_name().to_owned()))
+}
+
+/// Where the file lies in the cache.
+pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf {
+    request.cache_dir.join(file.file_name())
+}
+
+/// Where a `file://` URL leads: `file:///absolute`, or relative to the package's folder.
+pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> {
+    url.strip_prefix("file://").map(|path| request.package_dir.join(path))
+}
+
+/// Whether the file is there with the right sums.
+pub(super) fn is_right(path: &Path, file: &FileSource) -> io::Result<bool> {
+    match fs_err::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file)?.is_none()),
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A sum that isn't what it should be.
+struct WrongSum {
+    kind: &'static str,
+    expected: String,
+    actual: String,
+}
+
+fn wrong_sum(path: &Path, file: &FileSource) -> io::Result<Option<WrongSum>> {
+    let (sha1, sha256): (Sha1Sum, Option<Sha256Sum>) = if file.sha256.is_some() {
+        let mut tee = Tee::new(fs_err::File::open(path)?);
+        io::copy(&mut tee, &mut io::sink())?;
+        let (_, sums) = tee.finish();
+        (sums.sha1, Some(sums.sha256))
+    } else {
+        (Sha1Sum::of_file(path)?, None)
+    };
+    if sha1 != file.sha1 {
+        let (expected, actual) = (file.sha1.to_string(), sha1.to_string());
+        return Ok(Some(WrongSum { kind: "sha1", expected, actual }));
+    }
+    match (&file.sha256, sha256) {
+        (Some(expected), Some(actual)) if *expected != actual => Ok(Some(WrongSum {
+            kind: "sha256",
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        })),
+        _ => Ok(None),
+    }
+}
+
+/// Brings the file into the cache; gives its path and its name.
+pub(super) fn fetch(
+    request: &SourceRequest,
+    file: &FileSource,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<(PathBuf, String), SourceProblem> {
+    let target = cached_path(request, file);
+    let fetched = (target.clone(), file.file_name().to_owned());
+    if target.is_dir() {
+        return Err(SourceProblem::InTheWay(target));
+    }
+    if is_right(&target, file).map_err(SourceProblem::io("read the cache"))? {
+        return Ok(fetched);
+    }
+    for mirror in &options.mirrors {
+        if from_mirror(request, file, mirror, &target, options, observer)? {
+            return Ok(fetched);
+        }
+    }
+    let mut new = create(&target)?;
+    let shown = redact(&file.url);
+    if let Some(path) = local_path(request, &file.url) {
+        copy(&path, &mut new, &shown)?;
+    } else if options.offline {
+        return Err(SourceProblem::Offline(shown));
+    } else {
+        let subject = request.subject();
+        let done = options.http.download(&file.url, &subject, new.file(), observer)?;
+        // Two answers that don't belong together are the server's fault, not the file's.
+        if done.resumed && wrong(&new, file)?.is_some() {
+            options.http.download(&file.url, &subject, new.file(), observer)?;
+        }
+    }
+    match wrong(&new, file)? {
+        None => new.commit().map_err(SourceProblem::io("write the cache"))?,
+        Some(WrongSum { kind, expected, actual }) => {
+            let corrupt = request.cache_dir.join(format!("{}.corrupt", file.file_name()));
+            keep(&new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;
+            return Err(SourceProblem::Sum { kind, url: shown, expected, actual, corrupt });
+        }
+    }
+    Ok(fetched)
+}
+
+fn create(target: &Path) -> Result<AtomicFile, SourceProblem> {
+    AtomicFile::create(target).map_err(SourceProblem::io("write the cache"))
+}
+
+fn wrong(new: &AtomicFile, file: &FileSource) -> Result<Option<WrongSum>, SourceProblem> {
+    wrong_sum(new.temporary_path(), file).map_err(SourceProblem::io("read what was fetched"))
+}
+
+fn keep(new: &AtomicFile, corrupt: &Path) -> io::Result<()> {
+    fs_err::set_permissions(new.temporary_path(), PermissionsExt::from_mode(0o644))?;
+    fs_err::rename(new.temporary_path(), corrupt)
+}
+
+/// Copies a local file; anything but a plain file might have no end.
+fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProblem> {
+    let no_file =
+        |reason| SourceProblem::NoFile { url: shown.to_owned(), path: path.to_owned(), reason };
+    match fs_err::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(no_file("is not a plain file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(no_file("does not exist"));
+        }
+        Err(error) => return Err(SourceProblem::Io { doing: "read a source", error }),
+    }
+    let copied = fs_err::File::open(path).and_then(|from| {
+        // Two plain files: the kernel copies, or shares the blocks where it can.
+        io::copy(&mut from.into_parts().0, to.file())?;
+        to.file().flush()?;
+        to.file().rewind()
+    });
+    copied.map_err(SourceProblem::io("copy a file into the cache"))
+}
+
+/// Looks into one mirror. What is wrong with a mirror is a warning: there are other places to ask.
+fn from_mirror(
+    request: &SourceRequest,
+    file: &FileSource,
+    mirror: &Mirror,
+    target: &Path,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<bool, SourceProblem> {
+    let mut new = create(target)?;
+    let (place, came) = match mirror {
+        Mirror::Dir(folder) => {
+            let path = folder.join("sha1").join(file.sha1.as_str());
+            if !path.is_file() {
+                return Ok(false);
+            }
+            let place = path.display().to_string();
+            let came = copy(&path, &mut new, &place);
+            (place, came)
+        }
+        Mirror::Url(_) if options.offline => return Ok(false),
+        Mirror::Url(url) => {
+            let place = format!("{url}/sha1/{}", file.sha1);
+            match options.http.download(&place, &request.subject(), new.file(), observer) {
+                Err(error) if error.is_not_found() => return Ok(false),
+                came => (redact(&place), came.map(drop).map_err(SourceProblem::Http)),
+            }
+        }
+    };
+    let message = match came {
+        Err(problem) => format!("a mirror failed: {}", with_causes(&problem)),
+        Ok(()) => match wrong(&new, file)? {
+            None => {
+                new.commit().map_err(SourceProblem::io("write the cache"))?;
+                return Ok(true);
+            }
+            Some(WrongSum { kind, expected, actual }) => format!(
+                "the mirror's {place} is damaged and was not used: its {kind} is {actual}, not {expected}"
+            ),
+        },
+    };
+    observer.event(Event::Warning { subject: request.subject(), message });
+    Ok(false)
+}
+
+/// An error with its causes in one line, for a warning.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,185 @@
+//! The files of a git repository, read and copied without opening it.
+//!
+//! A helper in a user namespace can't open a repository of another user's, since libgit2 refuses it
+//! and reads its configuration; and copying packs is far quicker than making new ones (measured, 90,000
+//! objects in 63 MB: 27 s by libgit2's pack builder, 0.1 s by copying). So a clone is made of the
+//! source's object files, packed and loose, and of its refs. Only plain files are copied, and never
+//! as links: what a build does to its clone stays there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use git2::{Odb, Oid};
+use walkdir::WalkDir;
+
+use crate::package::CommitId;
+
+/// The full name of a ref, as bytes, and the hex digits of what it points to.
+pub(super) type Refs = BTreeMap<Vec<u8>, String>;
+
+/// How many repositories may borrow objects from one another, in a chain.
+const LONGEST_CHAIN: usize = 5;
+
+/// Where a repository borrows objects from, if it does.
+pub(super) fn alternates(objects: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(text) = read_if_there(&objects.join("info/alternates"))? else {
+        return Ok(Vec::new());
+    };
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let path = |line: &[u8]| {
+        use std::os::unix::ffi::OsStrExt;
+        objects.join(std::ffi::OsStr::from_bytes(line))
+    };
+    Ok(lines.filter(|line| line[0] != b'#').map(path).collect())
+}
+
+/// The folders with a repository's objects: its own, and those that it borrows from.
+pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut all = vec![git_dir.join("objects")];
+    let mut last = all.clone();
+    for _ in 0..LONGEST_CHAIN {
+        let mut next = Vec::new();
+        for objects in &last {
+            next.extend(alternates(objects)?);
+        }
+        next.retain(|objects| !all.contains(objects));
+        all.extend_from_slice(&next);
+        last = next;
+    }
+    Ok(all)
+}
+
+/// Whether a folder of objects has the commit. As no repository is opened, it may be anybody's.
+pub(super) fn has_object(objects: &Path, commit: &CommitId) -> Result<bool, git2::Error> {
+    let database = Odb::new()?;
+    let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
+    database.add_disk_alternate(path)?;
+    Ok(database.exists(Oid::from_str(commit.as_str())?))
+}
+
+/// Copies all objects from one folder of objects to another. Files that are there are the same.
+pub(super) fn copy_objects(from: &Path, to: &Path) -> io::Result<()> {
+    // A `git gc` at the same time takes files away, after it has put others there.
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match copy_objects_once(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 4 => {}
+            result => return result,
+        }
+    }
+}
+
+fn copy_objects_once(from: &Path, to: &Path) -> io::Result<()> {
+    let packs = to.join("pack");
+    fs_err::create_dir_all(&packs)?;
+    for entry in list(&from.join("pack"))? {
+        // The index comes last, so a pack that has one is whole.
+        if entry.extension().is_some_and(|extension| extension == "idx") {
+            copy_file(&entry.with_extension("pack"), &packs)?;
+            copy_file(&entry, &packs)?;
+        }
+    }
+    for folder in list(from)? {
+        if !is_hex(&folder, 2) {
+            continue;
+        }
+        let objects = list(&folder)?;
+        let target = to.join(folder.file_name().unwrap_or_default());
+        for object in objects.iter().filter(|object| is_hex(object, 38)) {
+            fs_err::create_dir_all(&target)?;
+            copy_file(object, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs_err::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_hex(path: &Path, digits: usize) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.len() == digits && name.iter().all(u8::is_ascii_hexdigit)
+}
+
+fn copy_file(from: &Path, folder: &Path) -> io::Result<()> {
+    let to = folder.join(from.file_name().unwrap_or_default());
+    if fs_err::symlink_metadata(&to).is_ok() {
+        return Ok(());
+    }
+    if !fs_err::symlink_metadata(from)?.is_file() {
+        let problem = format!("{} is no plain file", from.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    fs_err::copy(from, to).map(drop)
+}
+
+/// All refs of a repository, loose ones before packed ones; symbolic ones are left out.
+pub(super) fn read_refs(git_dir: &Path) -> io::Result<Refs> {
+    let mut refs = Refs::new();
+    let packed = read_if_there(&git_dir.join("packed-refs"))?.unwrap_or_default();
+    for line in packed.split(|byte| *byte == b'\n') {
+        if line.len() > 41
+            && line[40] == b' '
+            && let Some(id) = object_id(&line[..40])
+        {
+            refs.insert(line[41..].to_vec(), id);
+        }
+    }
+    for entry in WalkDir::new(git_dir.join("refs")).follow_links(false) {
+        let Ok(entry) = entry else { continue };
+        let Ok(name) = entry.path().strip_prefix(git_dir) else { continue };
+        if entry.file_type().is_file()
+            && let Some(content) = read_if_there(entry.path())?
+            && let Some(id) = object_id(content.trim_ascii_end())
+        {
+            refs.insert(name.as_os_str().as_encoded_bytes().to_vec(), id);
+        }
+    }
+    Ok(refs)
+}
+
+fn object_id(digits: &[u8]) -> Option<String> {
+    let hex = digits.len() == 40 && digits.iter().all(u8::is_ascii_hexdigit);
+    hex.then(|| String::from_utf8_lossy(digits).to_ascii_lowercase())
+}
+
+/// The branch that a repository's HEAD names.
+pub(super) fn head_branch(git_dir: &Path) -> io::Result<Option<Vec<u8>>> {
+    let head = read_if_there(&git_dir.join("HEAD"))?.unwrap_or_default();
+    Ok(head.trim_ascii_end().strip_prefix(b"ref: ").map(<[u8]>::to_vec))
+}
+
+/// Writes refs as git packs them.
+pub(super) fn write_refs(git_dir: &Path, refs: &Refs) -> io::Result<()> {
+    let mut text = Vec::new();
+    for (name, id) in refs {
+        text.extend_from_slice(id.as_bytes());
+        text.push(b' ');
+        text.extend_from_slice(name);
+        text.push(b'\n');
+    }
+    fs_err::write(git_dir.join("packed-refs"), text)
+}
+
+/// Copies the list of commits at which a shallow repository ends.
+pub(super) fn copy_shallow(from: &Path, to: &Path) -> io::Result<()> {
+    match read_if_there(&from.join("shallow"))? {
+        Some(commits) if !commits.is_empty() => fs_err::write(to.join("shallow"), commits),
+        _ => Ok(()),
+    }
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs_err::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,252 @@
+//! Running the host's git: it never asks, never hangs, and says what it is doing.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::{GitOptions, SourceProblem};
+use crate::base::event::{Event, Observer};
+use crate::base::http::redact;
+
+/// How often to look whether git has ended.
+const TICK: Duration = Duration::from_millis(50);
+/// How much of what git says is kept.
+const KEPT_BYTES: usize = 16 * 1024;
+
+/// Variables that tie git to one repository (`git rev-parse --local-env-vars`), as a git hook that
+/// runs us would set them, and others that would change what a mirror looks like.
+const UNSET: [&str; 16] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DEFAULT_HASH",
+    "GIT_DEFAULT_REF_FORMAT",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_TEMPLATE_DIR",
+    "GIT_WORK_TREE",
+];
+
+/// Settings under which a mirror is always the same kind of repository: no hooks, refs in files,
+/// nothing ever removed from under another process that reads it, every fetch a pack.
+const SETTINGS: [&str; 7] = [
+    "clone.defaultRemoteName=origin",
+    "core.hooksPath=/dev/null",
+    "init.defaultRefFormat=files",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "fetch.unpackLimit=1",
+    "fetch.recurseSubmodules=false",
+];
+
+/// One run of git, and what it is about.
+pub(super) struct GitRun<'a> {
+    pub(super) options: &'a GitOptions,
+    /// What events call it.
+    pub(super) subject: &'a str,
+    /// The repository's URL without credentials.
+    pub(super) url: &'a str,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl GitRun<'_> {
+    /// Runs git with arguments, in a folder, until it ends well.
+    pub(super) fn run(&self, folder: &Path, arguments: &[&OsStr]) -> Result<(), SourceProblem> {
+        let result = self.run_once(folder, arguments);
+        self.observer.event(Event::DownloadEnded { subject: self.subject.to_owned() });
+        result
+    }
+
+    fn run_once(&self, folder: &Path, arguments: &[&OsStr]) -> Result<(), SourceProblem> {
+        let mut child = self.start(folder, arguments)?;
+        let (sender, receiver) = channel();
+        if let Some(stderr) = child.stderr.take() {
+            std::thread::spawn(move || forward(stderr, &sender));
+        }
+        let mut said = Said::default();
+        let ended = self.watch(&mut child, &receiver, &mut said);
+        if ended.is_err() {
+            // It may have ended just now; then there is nothing to stop.
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if ended? {
+            return Ok(());
+        }
+        Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
+    }
+
+    fn start(&self, folder: &Path, arguments: &[&OsStr]) -> Result<Child, SourceProblem> {
+        let mut command = Command::new(&self.options.program);
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        for name in UNSET {
+            command.env_remove(name);
+        }
+        command
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // What git says is read by a person, and by us when we look for what may pass.
+            .env("LC_ALL", "C")
+            .env_remove("LANGUAGE")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GCM_INTERACTIVE", "never")
+            // ssh asks by the user's askpass program, if there is one, and never on the terminal.
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
+            .spawn()
+            .map_err(|error| SourceProblem::NoGit { program: self.options.program.clone(), error })
+    }
+
+    /// Waits for the end, while reading what git says. The end of its output is no sign: an ssh
+    /// that keeps its connection for later keeps the pipe, too.
+    fn watch(
+        &self,
+        child: &mut Child,
+        receiver: &Receiver<Vec<u8>>,
+        said: &mut Said,
+    ) -> Result<bool, SourceProblem> {
+        let mut last = Instant::now();
+        loop {
+            match receiver.recv_timeout(TICK) {
+                Ok(bytes) => {
+                    last = Instant::now();
+                    for done in said.add(&bytes) {
+                        self.observer.event(Event::Download {
+                            subject: self.subject.to_owned(),
+                            url: self.url.to_owned(),
+                            done,
+                            total: None,
+                        });
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK / 10),
+            }
+            let ended = child.try_wait().map_err(SourceProblem::io("wait for git"))?;
+            if let Some(status) = ended {
+                while let Ok(bytes) = receiver.recv_timeout(TICK) {
+                    said.add(&bytes);
+                }
+                return Ok(status.success());
+            }
+            if last.elapsed() > self.options.stall_timeout {
+                let seconds = self.options.stall_timeout.as_secs();
+                return Err(SourceProblem::GitStalled { url: self.url.to_owned(), seconds });
+            }
+        }
+    }
+}
+
+fn forward(mut from: impl Read, to: &Sender<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count) = from.read(&mut buffer) {
+        if count == 0 || to.send(buffer[..count].to_vec()).is_err() {
+            break;
+        }
+    }
+}
+
+/// What git has said so far, less its progress.
+#[derive(Default)]
+struct Said {
+    kept: String,
+    line: Vec<u8>,
+}
+
+impl Said {
+    /// Takes output; gives how many bytes have been received, where it says so.
+    fn add(&mut self, bytes: &[u8]) -> Vec<u64> {
+        let mut received = Vec::new();
+        for byte in bytes {
+            if *byte != b'\n' && *byte != b'\r' {
+                // A line without an end is no reason to use up the memory.
+                if self.line.len() < KEPT_BYTES {
+                    self.line.push(*byte);
+                }
+                continue;
+            }
+            let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+            if line.contains("% (") {
+                received.extend(received_bytes(&line));
+            } else if !line.is_empty() && self.kept.len() + line.len() < KEPT_BYTES {
+                self.kept.push_str(&line);
+                self.kept.push('\n');
+            }
+        }
+        received
+    }
+
+    fn text(&mut self) -> String {
+        self.add(b"\n");
+        redact(self.kept.trim_end())
+    }
+}
+
+/// Reads `Receiving objects:  42% (42/100), 1.20 MiB | 2.00 MiB/s`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rounded size")]
+fn received_bytes(line: &str) -> Option<u64> {
+    let (number, rest) =
+        line.strip_prefix("Receiving objects:")?.split_once("), ")?.1.split_once(' ')?;
+    let unit = match rest.split([' ', ',']).next()? {
+        "bytes" => 1.0,
+        "KiB" => 1024.0,
+        "MiB" => 1_048_576.0,
+        "GiB" => 1_073_741_824.0,
+        _ => return None,
+    };
+    Some((number.parse::<f64>().ok()? * unit) as u64)
+}
+
+/// Whether what git said may pass by itself.
+pub(super) fn may_pass(output: &str) -> bool {
+    const SIGNS: [&str; 14] = [
+        "Could not resolve host",
+        "Connection refused",
+        "Connection reset",
+        "Connection timed out",
+        "Failed to connect",
+        "Operation timed out",
+        "RPC failed",
+        "early EOF",
+        "unexpected disconnect",
+        "The requested URL returned error: 429",
+        "The requested URL returned error: 5",
+        "Temporary failure in name resolution",
+        "Operation too slow",
+        "Empty reply from server",
+    ];
+    SIGNS.iter().any(|sign| output.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_from_messages() {
+        let mut said = Said::default();
+        let received = said.add(
+            b"Cloning into bare repository\nReceiving objects:  50% (1/2), 1.50 KiB | 3.00 MiB/s\r\
+              Receiving objects: 100% (2/2), 2.00 MiB | 3.00 MiB/s, done.\nfatal: https://u:p@h/ no",
+        );
+        assert_eq!(received, [1536, 2 << 20]);
+        assert_eq!(said.text(), "Cloning into bare repository\nfatal: https://h/ no");
+        assert_eq!(received_bytes("Receiving objects:  12% (3/25)"), None);
+    }
+}

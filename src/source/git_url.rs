@@ -1,0 +1,125 @@
+//! What people write as the URL of a git repository.
+
+use std::path::{Path, PathBuf};
+
+use super::SourceProblem;
+use crate::base::http::redact;
+
+/// Where a git repository is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum GitLocation {
+    /// On this machine.
+    Local(PathBuf),
+    /// Where git's transports find it.
+    Network(String),
+}
+
+impl GitLocation {
+    /// Reads a URL, an address as ssh writes it (`host:path`), or a path. Paths, and what follows
+    /// `file://`, are relative to the package's folder.
+    pub(super) fn parse(url: &str, package_dir: &Path) -> Result<Self, SourceProblem> {
+        if let Some((transport, _)) = url.split_once("::")
+            && transport.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
+            return match transport {
+                "ext" | "fd" => Err(SourceProblem::Transport(redact(url))),
+                _ => Ok(Self::Network(url.to_owned())),
+            };
+        }
+        if let Some(path) = url.strip_prefix("file://") {
+            // As git does, which takes a URL's escapes for what they stand for.
+            let absolute = path.starts_with('/').then(|| url::Url::parse(url).ok()).flatten();
+            let absolute = absolute.and_then(|url| url.to_file_path().ok());
+            return Ok(Self::Local(absolute.unwrap_or_else(|| package_dir.join(path))));
+        }
+        let before_slash = url.split('/').next().unwrap_or_default();
+        if url.contains("://") || before_slash.contains(':') {
+            return Ok(Self::Network(url.to_owned()));
+        }
+        Ok(Self::Local(package_dir.join(url)))
+    }
+
+    /// What to tell git.
+    pub(super) fn argument(&self) -> std::ffi::OsString {
+        match self {
+            Self::Local(path) => path.into(),
+            Self::Network(url) => url.into(),
+        }
+    }
+
+    /// What the clone in a build has as `origin`: never a path of this machine.
+    pub(super) fn remote(&self) -> Option<String> {
+        match self {
+            Self::Local(_) => None,
+            Self::Network(url) => Some(redact(url)),
+        }
+    }
+}
+
+/// Where a mirror keeps a git repository, below its `git` folder: the URL without scheme, user and
+/// `.git`, with `_` for what isn't a letter, a digit or one of `. _ - /`, and `.git` at the end.
+/// So `https://github.com/dcos/dcos`, `git@github.com:dcos/dcos.git` and
+/// `ssh://git@github.com/dcos/dcos/` all are `github.com/dcos/dcos.git`.
+pub fn git_mirror_path(url: &str) -> String {
+    let is_url = url.contains("://");
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (host, path) = match rest.split_once('/') {
+        Some((host, path)) if is_url => (host, path),
+        _ => match rest.split_once(':') {
+            Some((host, path)) if !host.contains('/') => (host, path),
+            _ => ("", rest),
+        },
+    };
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let path = path.trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let part = |part: &str| match part {
+        "." | ".." => "_".repeat(part.len()),
+        _ => part
+            .chars()
+            .map(|letter| {
+                let plain = letter.is_ascii_alphanumeric() || "._-".contains(letter);
+                if plain { letter } else { '_' }
+            })
+            .collect(),
+    };
+    let parts = std::iter::once(host).chain(path.split('/')).filter(|part| !part.is_empty());
+    format!("{}.git", parts.map(part).collect::<Vec<String>>().join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_a_mirror() {
+        for (url, path) in [
+            ("https://github.com/dcos/dcos", "github.com/dcos/dcos.git"),
+            ("git@github.com:dcos/dcos.git", "github.com/dcos/dcos.git"),
+            ("ssh://git@github.com/dcos/dcos/", "github.com/dcos/dcos.git"),
+            ("https://u:p@h:8443/~me/x.y.git", "h_8443/_me/x.y.git"),
+            ("file:///srv/git/r1", "srv/git/r1.git"),
+            ("../r1", "__/r1.git"),
+            ("https://h/../../x?y=z", "h/__/__/x_y_z.git"),
+        ] {
+            assert_eq!(git_mirror_path(url), path, "{url}");
+        }
+    }
+
+    #[test]
+    fn local_and_network_urls() {
+        let parse = |url| GitLocation::parse(url, Path::new("/p"));
+        for (url, path) in
+            [("../r", "/p/../r"), ("/r", "/r"), ("file:///r%20s", "/r s"), ("file://r", "/p/r")]
+        {
+            assert_eq!(parse(url).unwrap(), GitLocation::Local(path.into()), "{url}");
+            assert_eq!(parse(url).unwrap().remote(), None);
+        }
+        for url in ["git@h:r", "https://h/r", "h:r", "codecommit::eu://r"] {
+            assert_eq!(parse(url).unwrap().remote().as_deref(), Some(url));
+        }
+        for url in ["ext::sh -c x", "fd::3"] {
+            assert!(matches!(parse(url), Err(SourceProblem::Transport(_))), "{url}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a fetch would need the network for.
+
+use std::path::PathBuf;
+
+use super::git_url::GitLocation;
+use super::{FetchOptions, Mirror, SourceRequest, file, git_mirror};
+use crate::base::http::redact;
+use crate::package::{PackageName, SourceName, SourceSpec};
+
+/// A source that is neither in the cache nor in a mirror's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingSource {
+    /// The package that wants it.
+    pub package: PackageName,
+    /// The source's name.
+    pub name: SourceName,
+    /// Where it would come from, without credentials.
+    pub url: String,
+    /// What it is known by: `sha1 …` or `commit …`; what a mirror would have to have.
+    pub id: String,
+}
+
+/// The sources for which [`super::fetch`] would need the network: all those that are neither in
+/// the cache, with the right sums, nor in a mirror's folder, nor on this machine. Mirrors with URLs
+/// are the network. Reads cached files to their end, as a sum in a `buildinfo.json` may have changed.
+pub fn missing(requests: &[SourceRequest], options: &FetchOptions) -> Vec<MissingSource> {
+    requests.iter().filter_map(|request| missing_source(request, options)).collect()
+}
+
+fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<MissingSource> {
+    let folders = || {
+        options.mirrors.iter().filter_map(|mirror| match mirror {
+            Mirror::Dir(folder) => Some(folder),
+            Mirror::Url(_) => None,
+        })
+    };
+    let (url, id) = match &request.source.spec {
+        SourceSpec::GitLocal { .. } => return None,
+        SourceSpec::Git { url, commit, .. } => {
+            let location = GitLocation::parse(url, &request.package_dir);
+            let has = |path: PathBuf| git_mirror::has_commit(&path, commit).unwrap_or(false);
+            // A URL that is refused is not missing: the fetch says what is wrong with it.
+            if !matches!(location, Ok(GitLocation::Network(_)))
+                || has(git_mirror::mirror_path(request))
+                || folders().any(|folder| has(git_mirror::in_folder(folder, url)))
+            {
+                return None;
+            }
+            (url, format!("commit {commit}"))
+        }
+        SourceSpec::Url(source) | SourceSpec::UrlExtract(source) => {
+            let cached = file::cached_path(request, source);
+            let mut copies = folders().map(|folder| folder.join("sha1").join(source.sha1.as_str()));
+            if file::local_path(request, &source.url).is_some()
+                || file::is_right(&cached, source).unwrap_or(false)
+                || copies.any(|copy| copy.is_file())
+            {
+                return None;
+            }
+            (&source.url, format!("sha1 {}", source.sha1))
+        }
+    };
+    Some(MissingSource {
+        package: request.package.clone(),
+        name: request.name.clone(),
+        url: redact(url),
+        id,
+    })
+}

@@ -1,0 +1,169 @@
+//! `url` and `url_extract`.
+
+use serde_json::json;
+
+use super::*;
+use crate::base::digest::Sha256Sum;
+use crate::base::http::test_server::{TestServer, answer, ok};
+
+const CONTENT: &[u8] = b"content\n";
+
+fn url(url: &str) -> Value {
+    json!({ "kind": "url", "url": url, "sha1": Sha1Sum::of(CONTENT).as_str() })
+}
+
+#[test]
+fn a_download_is_cached_and_asked_for_once() {
+    let world = World::new();
+    let server = TestServer::start(|_, _| ok(CONTENT));
+    let source = url(&server.url("/a/f-1.tar.gz?x=1"));
+    for _ in 0..2 {
+        let fetched = world.fetch(source.clone()).unwrap();
+        let path = world.path("packages/cache/packages/p/s/f-1.tar.gz");
+        assert_eq!(fetched, Fetched::File { path, file_name: "f-1.tar.gz".to_owned() });
+    }
+    assert_eq!(world.cached(), ["f-1.tar.gz"]);
+    assert_eq!(server.requests().len(), 1);
+    let id = identify(&world.request(&source)).unwrap().to_value();
+    assert_eq!(id, json!({ "downloaded_sha1": Sha1Sum::of(CONTENT).as_str() }));
+}
+
+#[test]
+fn a_cached_file_with_another_sum_is_fetched_again() {
+    let world = World::new();
+    world.write("packages/cache/packages/p/s/f", b"old");
+    world.write("packages/cache/packages/p/s/.tmp-left", b"by a process that died");
+    let server = TestServer::start(|_, _| ok(CONTENT));
+    world.fetch(url(&server.url("/f"))).unwrap();
+    assert_eq!(world.read("packages/cache/packages/p/s/f"), CONTENT);
+    assert_eq!(world.cached(), ["f"]);
+}
+
+#[test]
+fn a_wrong_download_is_kept_as_corrupt_and_never_used() {
+    let world = World::new();
+    let server = TestServer::start(|_, _| ok(b"something else"));
+    let address = server.url("/f").replace("http://", "http://me:secret@");
+    let error = world.fetch(url(&address)).unwrap_err();
+    let text = format!("{error} {error:?}");
+    let actual = Sha1Sum::of(b"something else").to_string();
+    for part in [actual.as_str(), Sha1Sum::of(CONTENT).as_str(), &server.url("/f")] {
+        assert!(error.to_string().contains(part), "{text}");
+    }
+    assert!(!text.contains("secret"), "{text}");
+    assert_eq!(world.cached(), ["f.corrupt"]);
+}
+
+#[test]
+fn a_sha256_is_checked_too() {
+    let world = World::new();
+    world.write("packages/p/f", CONTENT);
+    let mut source = url("file://f");
+    source["sha256"] = json!(Sha256Sum::of(CONTENT).as_str());
+    world.fetch(source.clone()).unwrap();
+    source["sha256"] = json!(Sha256Sum::of(b"").as_str());
+    let error = world.fetch(source).unwrap_err();
+    assert!(matches!(error, SourceProblem::Sum { kind: "sha256", .. }), "{error}");
+    assert_eq!(world.cached(), ["f", "f.corrupt"]);
+}
+
+#[test]
+fn file_urls_are_relative_to_the_package_or_absolute() {
+    let world = World::new();
+    world.write("packages/p/sub/f%20x", CONTENT);
+    let absolute = format!("file://{}", world.path("packages/p/sub/f%20x").display());
+    for address in ["file://sub/f%20x", &absolute, "file://../p/sub/f%20x"] {
+        world.fetch(url(address)).unwrap();
+        assert_eq!(world.cached(), ["f%20x"]);
+        fs_err::remove_dir_all(world.path("packages/cache")).unwrap();
+    }
+    let error = world.fetch(url("file://nofile")).unwrap_err();
+    assert!(error.to_string().contains("packages/p/nofile does not exist"), "{error}");
+    assert!(matches!(world.fetch(url("file:///dev/zero")), Err(SourceProblem::NoFile { .. })));
+    assert!(!world.path("packages/cache").exists(), "a failure leaves no folders");
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    let world = World::new();
+    let server = TestServer::start(|_, _| answer("200 OK\r\nContent-Length: 99", CONTENT));
+    let error = world.fetch(url(&server.url("/f"))).unwrap_err();
+    assert!(error.to_string().contains("8 of 99 bytes"), "{error}");
+    assert!(!world.path("packages/cache").exists());
+}
+
+#[test]
+fn a_download_pieced_together_wrongly_is_done_again() {
+    let world = World::new();
+    let server = TestServer::start(|number, _| match number {
+        0 => answer("200 OK\r\nETag: \"a\"\r\nContent-Length: 8", b"xxxx"),
+        1 => answer("206 P\r\nContent-Range: bytes 4-7/8\r\nContent-Length: 4", b"ent\n"),
+        _ => ok(CONTENT),
+    });
+    world.fetch(url(&server.url("/f"))).unwrap();
+    assert_eq!(world.cached(), ["f"]);
+}
+
+#[test]
+fn unknown_archives_are_refused_before_they_are_fetched() {
+    let world = World::new();
+    let mut source = url("http://127.0.0.1:1/foo-1.rar");
+    source["kind"] = json!("url_extract");
+    let error = world.fetch(source).unwrap_err();
+    assert_eq!(error.to_string(), "unsupported archive: foo-1.rar");
+    assert!(!world.path("packages/cache").exists());
+}
+
+#[test]
+fn mirrors_come_first_and_only_right_files_count() {
+    let mut world = World::new();
+    let sum = Sha1Sum::of(CONTENT);
+    world.write(&format!("bad/sha1/{sum}"), b"damaged");
+    let path = format!("/m/sha1/{sum}");
+    let mirror = TestServer::start(move |_, request| {
+        if request.path == path { ok(CONTENT) } else { answer("404 No\r\nContent-Length: 0", b"") }
+    });
+    world.options.mirrors = vec![
+        Mirror::Dir(world.path("absent")),
+        Mirror::Dir(world.path("bad")),
+        mirror.url("/none").parse().unwrap(),
+        mirror.url("/m/").parse().unwrap(),
+    ];
+    world.fetch(url("http://127.0.0.1:1/f")).unwrap();
+    assert_eq!(world.cached(), ["f"]);
+    let warnings = world.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("is damaged"), "{warnings:?}");
+}
+
+#[test]
+fn offline_asks_nobody_and_says_all_that_is_missing() {
+    let mut world = World::new();
+    let sum = Sha1Sum::of(CONTENT);
+    let server = TestServer::start(|_, _| ok(CONTENT));
+    world.options.offline = true;
+    world.options.mirrors = vec![server.url("").parse().unwrap()];
+    let source = url(&server.url("/f"));
+    let error = world.fetch(source.clone()).unwrap_err();
+    assert!(error.to_string().contains("--offline"), "{error}");
+
+    let commit = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
+    let repository =
+        json!({"kind": "git", "git": "https://u:p@h.invalid/r", "ref": commit, "ref_origin": "m"});
+    let requests = [source.clone(), url("file://f"), repository].map(|s| world.request(&s));
+    let absent = missing(&requests, &world.options);
+    let shown: Vec<_> = absent.iter().map(|m| (m.url.as_str(), m.id.clone())).collect();
+    let file = server.url("/f");
+    assert_eq!(
+        shown,
+        [
+            (file.as_str(), format!("sha1 {sum}")),
+            ("https://h.invalid/r", format!("commit {commit}"))
+        ]
+    );
+
+    world.write(&format!("mirror/sha1/{sum}"), CONTENT);
+    world.options.mirrors.push(Mirror::Dir(world.path("mirror")));
+    assert_eq!(missing(&requests, &world.options).len(), 1);
+    world.fetch(source).unwrap();
+    assert_eq!(server.requests().len(), 0);
+}

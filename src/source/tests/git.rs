@@ -1,0 +1,210 @@
+//! Mirrors of git repositories, made by the real git.
+
+use serde_json::json;
+
+use super::*;
+use crate::archive::Limits;
+
+fn source(url: &str, commit: &str, ref_origin: &str) -> Value {
+    json!({ "kind": "git", "git": url, "ref": commit, "ref_origin": ref_origin })
+}
+
+#[test]
+fn a_mirror_is_made_once_and_asked_when_it_lacks_something() {
+    let world = World::new();
+    let (first, second) = world.repository("r");
+    let url = format!("file://{}", world.path("r").display());
+    let fetched = world.fetch(source(&url, &second, "main")).unwrap();
+    let path = world.path("packages/cache/packages/p/s/cache.git");
+    let expected =
+        Fetched::GitMirror { path: path.clone(), commit: second.parse().unwrap(), remote: None };
+    assert_eq!(fetched, expected);
+    assert_eq!(world.cached(), ["cache.git"]);
+    assert_eq!(world.warnings(), [] as [String; 0]);
+
+    let third = world.commit("r", "file", b"three\n");
+    git(&world.path("r"), &["branch", "-D", "-q", "side"]);
+    // What is there is not asked for: a killed git's leavings don't matter, nor an absent remote.
+    world.write("packages/cache/packages/p/s/cache.git/packed-refs.lock", b"");
+    fs_err::rename(world.path("r"), world.path("moved")).unwrap();
+    world.fetch(source(&url, &first, "v1")).unwrap();
+    fs_err::rename(world.path("moved"), world.path("r")).unwrap();
+    world.fetch(source(&url, &third, "main")).unwrap();
+    assert_eq!(git(&path, &["rev-parse", "main"]), third);
+    assert_eq!(git(&path, &["branch", "--list", "side"]), "");
+    assert!(!path.join("hooks").exists());
+}
+
+#[test]
+fn a_ref_origin_that_went_on_is_a_warning_and_none_an_error() {
+    let world = World::new();
+    let (first, second) = world.repository("r");
+    world.fetch(source("../../r", &first, "main")).unwrap();
+    let warnings = world.warnings();
+    assert!(warnings[0].contains(&first) && warnings[0].contains(&second), "{warnings:?}");
+    let error = world.fetch(source("../../r", &first, "none")).unwrap_err();
+    assert_eq!(error.to_string(), "there is no ref_origin \"none\" in ../../r");
+    assert_eq!(world.cached(), ["cache.git"], "an old mirror stays");
+}
+
+#[test]
+fn what_is_not_there_is_an_error_that_leaves_nothing() {
+    let world = World::new();
+    let (first, _) = world.repository("r");
+    let other = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
+    let error = world.fetch(source("../../r", other, "main")).unwrap_err();
+    for part in [other, "main", "../../r"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert!(!world.path("packages/cache").exists());
+    let error = world.fetch(source("../../absent", &first, "main")).unwrap_err();
+    assert!(error.to_string().contains("does not exist"), "{error}");
+    let error = world.fetch(source("../../r", &first, "none")).unwrap_err();
+    assert!(matches!(error, SourceProblem::NoSuchOrigin { .. }), "{error}");
+    let error = world.fetch(source("ext::touch% x", &first, "main")).unwrap_err();
+    assert!(matches!(error, SourceProblem::Transport(_)), "{error}");
+    assert!(!world.path("packages/cache").exists());
+}
+
+#[test]
+fn a_git_that_fails_or_hangs_is_named() {
+    let mut world = World::new();
+    let (first, _) = world.repository("r");
+    let with = |world: &mut World, script: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        world.write("git", format!("#!/bin/sh\n{script}\n").as_bytes());
+        fs_err::set_permissions(world.path("git"), PermissionsExt::from_mode(0o755)).unwrap();
+        world.options.git.program = world.path("git");
+        world.options.git.stall_timeout = Duration::from_millis(300);
+        world.fetch(source("https://u:secret@h.invalid/r", &first, "main")).unwrap_err()
+    };
+    let error = with(&mut world, "echo fatal: no https://u:secret@h.invalid/r >&2; exit 128");
+    assert_eq!(
+        error.to_string(),
+        "git could not fetch https://h.invalid/r:\nfatal: no https://h.invalid/r"
+    );
+    // As an ssh that stays behind for the next connection: it keeps the pipe.
+    let error = with(&mut world, "sleep 3 & echo fatal: early EOF >&2; exit 128");
+    assert!(error.to_string().contains("early EOF"), "{error}");
+    let seen = world.seen.0.lock().unwrap();
+    assert!(seen.iter().any(|event| matches!(event, Event::Retry { .. })));
+    drop(seen);
+    let error = with(&mut world, "exec sleep 20");
+    assert!(matches!(error, SourceProblem::GitStalled { .. }), "{error}");
+    world.options.git.program = world.path("absent");
+    let error = world.fetch(source("https://h.invalid/r", &first, "main")).unwrap_err();
+    assert!(matches!(error, SourceProblem::NoGit { .. }), "{error}");
+    assert!(!world.path("packages/cache").exists());
+}
+
+#[test]
+fn a_mirror_that_is_damaged_or_borrows_is_replaced() {
+    let world = World::new();
+    let (first, _) = world.repository("r");
+    let cached = world.path("packages/cache/packages/p/s");
+    fs_err::create_dir_all(&cached).unwrap();
+    let original = world.path("r");
+    git(&cached, &["clone", "-q", "--mirror", "--shared", original.to_str().unwrap(), "cache.git"]);
+    assert!(cached.join("cache.git/objects/info/alternates").exists());
+    world.fetch(source("../../r", &first, "main")).unwrap();
+    assert!(!cached.join("cache.git/objects/info/alternates").exists());
+    fs_err::remove_file(cached.join("cache.git/HEAD")).unwrap();
+    world.fetch(source("../../r", &first, "main")).unwrap();
+    assert_eq!(git(&cached.join("cache.git"), &["rev-parse", "v1^{commit}"]), first);
+    assert_eq!(world.cached(), ["cache.git"]);
+}
+
+#[test]
+fn mirrors_of_repositories_are_found_by_url() {
+    let mut world = World::new();
+    let (first, second) = world.repository("r");
+    let mirror = world.path("mirror/git/h.invalid/a/b.git");
+    git(&world.path("."), &["clone", "-q", "--mirror", "r", mirror.to_str().unwrap()]);
+    world.options.mirrors = vec![Mirror::Dir(world.path("mirror"))];
+    world.options.offline = true;
+    let url = "https://u:secret@h.invalid/a/b.git";
+    let requests = [world.request(&source(url, &first, "main"))];
+    assert_eq!(missing(&requests, &world.options), []);
+    let Fetched::GitMirror { path, remote, .. } = world.fetch(source(url, &first, "v1")).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(remote.as_deref(), Some("https://h.invalid/a/b.git"));
+    git(&path, &["fsck", "--strict"]);
+    assert_eq!(git(&path, &["rev-parse", "main"]), second);
+    assert_eq!(git(&path, &["config", "remote.origin.url"]), "https://h.invalid/a/b.git");
+
+    let third = world.commit("r", "file", b"three\n");
+    let error = world.fetch(source(url, &third, "main")).unwrap_err();
+    assert!(matches!(error, SourceProblem::Offline(_)), "{error}");
+    git(&mirror, &["fetch", "-q"]);
+    world.fetch(source(url, &third, "main")).unwrap();
+    git(&path, &["fsck", "--strict"]);
+    assert_eq!(world.cached(), ["cache.git"]);
+}
+
+#[test]
+fn a_clone_shares_nothing_with_its_mirror() {
+    let world = World::new();
+    let (first, second) = world.repository("r");
+    let mut fetched = world.fetch(source("../../r", &first, "side")).unwrap();
+    let Fetched::GitMirror { path, remote, .. } = &mut fetched else { panic!() };
+    *remote = Some("https://h.invalid/r".to_owned());
+    let mirror = path.clone();
+    let clone = world.path("out/s");
+    check_out(&fetched, &clone, &Limits::default()).unwrap();
+    git(&clone, &["fsck", "--strict"]);
+    assert_eq!(git(&clone, &["rev-parse", "HEAD"]), first);
+    assert_eq!(git(&clone, &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD");
+    assert_eq!(git(&clone, &["rev-parse", "origin/HEAD"]), second);
+    assert_eq!(git(&clone, &["rev-parse", "origin/side"]), first);
+    assert_eq!(git(&clone, &["describe", "--dirty"]), "v1");
+    assert_eq!(git(&clone, &["config", "remote.origin.url"]), "https://h.invalid/r");
+    assert_eq!(git(&clone, &["branch", "--list"]).lines().count(), 1, "only the detached HEAD");
+    check_out::assert_apart(&mirror, &clone);
+    git(&clone, &["checkout", "-q", "-b", "x", "origin/main"]);
+}
+
+#[test]
+fn a_users_hooks_and_templates_stay_out_of_a_mirror() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new();
+    let (_, second) = world.repository("r");
+    let script = format!("#!/bin/sh\ntouch {}\n", world.path("called").display());
+    for folder in ["hooks", "template/hooks"] {
+        let hook = format!("{folder}/reference-transaction");
+        world.write(&hook, script.as_bytes());
+        fs_err::set_permissions(world.path(&hook), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let (hooks, template) = (world.path("hooks"), world.path("template"));
+    let config = format!(
+        "[core]\nhooksPath = {}\n[init]\ntemplateDir = {}\n[clone]\ndefaultRemoteName = x\n",
+        hooks.display(),
+        template.display()
+    );
+    world.write("config", config.as_bytes());
+    world.options.git.environment[0].1 = world.path("config").into();
+    world.fetch(source("../../r", &second, "main")).unwrap();
+    let third = world.commit("r", "file", b"three\n");
+    world.fetch(source("../../r", &third, "main")).unwrap();
+    assert!(!world.path("called").exists());
+    let mirror = world.path("packages/cache/packages/p/s/cache.git");
+    assert_eq!(git(&mirror, &["remote"]), "origin");
+}
+
+#[test]
+fn a_mirror_that_came_with_a_tree_runs_no_commands() {
+    let world = World::new();
+    let (_, second) = world.repository("r");
+    world.fetch(source("../../r", &second, "main")).unwrap();
+    let mirror = world.path("packages/cache/packages/p/s/cache.git");
+    let command = format!("touch {}; git-upload-pack", world.path("called").display());
+    git(&mirror, &["config", "remote.origin.uploadpack", &command]);
+    git(&mirror, &["config", "core.sshCommand", &command]);
+    let url = format!("{}", world.path("r").display());
+    git(&mirror, &["config", "remote.origin.url", &url]);
+    git(&mirror, &["config", "url.ssh://h.invalid/.insteadOf", "/"]);
+    let third = world.commit("r", "file", b"three\n");
+    world.fetch(source("../../r", &third, "main")).unwrap();
+    assert!(!world.path("called").exists());
+}

@@ -1,0 +1,94 @@
+//! What can be wrong with a tree.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::package::{PackageName, Report, Variant};
+
+/// A tree that can't be built, or that isn't there.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The packages directory itself can't be read.
+    #[error("can't read the packages directory")]
+    Unreadable(#[source] io::Error),
+    /// Files say what can't be, each with its place.
+    #[error("{}", list(.0))]
+    Problems(Vec<Report>),
+    /// `mkpanda tree` where no tree is described.
+    #[error("{0} has no treeinfo.json, so it describes no tree")]
+    NoTree(PathBuf),
+    /// A tree variant that isn't described.
+    #[error("there is no tree variant {wanted}: {root} has {}", variants(.known))]
+    NoSuchTree {
+        /// The variant.
+        wanted: Variant,
+        /// The packages directory.
+        root: PathBuf,
+        /// The variants that there are.
+        known: Vec<Variant>,
+    },
+    /// A folder that isn't a package.
+    #[error("{root} has no package {name}")]
+    NoSuchPackage {
+        /// The package.
+        name: PackageName,
+        /// The packages directory.
+        root: PathBuf,
+    },
+    /// A folder that is no package of the tree.
+    #[error("{0} is no package")]
+    NotAPackage(PathBuf),
+    /// A variant that a package doesn't have.
+    #[error("package {name} has no variant {wanted}: it has {}", variants(.known))]
+    NoSuchVariant {
+        /// The package.
+        name: PackageName,
+        /// The variant.
+        wanted: Variant,
+        /// The variants that there are.
+        known: Vec<Variant>,
+    },
+    /// An upstream that has itself as upstream, directly or not.
+    #[error("an upstream leads back to itself: {}", .0.join(" -> "))]
+    UpstreamCycle(Vec<String>),
+    /// An upstream whose checkout has no packages.
+    #[error("the upstream's checkout has no packages folder: {0}")]
+    UpstreamWithoutPackages(PathBuf),
+}
+
+impl TreeError {
+    /// What to do, where that isn't plain; [`Self::Problems`] have hints of their own.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoTree(root) => Some(format!(
+                "write {}: {{}} is a tree of all packages",
+                root.join("treeinfo.json").display()
+            )),
+            Self::NoSuchPackage { .. } | Self::NotAPackage(_) => {
+                Some("a package is a folder that has a buildinfo.json".to_owned())
+            }
+            Self::NoSuchTree { .. } => Some("default names the default one".to_owned()),
+            Self::UpstreamWithoutPackages(_) => {
+                Some("an upstream's packages lie in its folder packages/".to_owned())
+            }
+            Self::Unreadable(_)
+            | Self::Problems(_)
+            | Self::NoSuchVariant { .. }
+            | Self::UpstreamCycle(_) => None,
+        }
+    }
+}
+
+fn list(reports: &[Report]) -> String {
+    let texts = reports.iter().map(|report| match report.hint() {
+        None => report.to_string(),
+        Some(hint) => format!("{report}\n  hint: {hint}"),
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// Variants as a person reads them: `<default>, one`.
+pub(super) fn variants<'a>(known: impl IntoIterator<Item = &'a Variant>) -> String {
+    let texts: Vec<String> = known.into_iter().map(ToString::to_string).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}

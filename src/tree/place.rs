@@ -1,0 +1,44 @@
+//! Where in a file something stands that only turns out to be wrong when the whole tree is known.
+
+use crate::package::json::{Kind, Node, Object};
+use crate::package::{Problem, Requirement};
+
+/// A problem at a place, if the place is known.
+pub(super) fn problem(offset: Option<usize>, message: String, hint: String) -> Problem {
+    Problem { offset, message, hint: Some(hint) }
+}
+
+/// Offset of the value of a key of the file's object.
+pub(super) fn value_of(text: &str, key: &str) -> Option<usize> {
+    Some(object(text)?.get(key)?.offset)
+}
+
+/// Offset of a name in a list of names.
+pub(super) fn entry_of_list(text: &str, key: &str, name: &str) -> Option<usize> {
+    let object = object(text)?;
+    let Kind::List(items) = &object.get(key)?.kind else { return None };
+    let item = items.iter().find(|item| matches!(&item.kind, Kind::String(text) if text == name));
+    item.map(|item| item.offset)
+}
+
+/// Offset of a key in the object under another key.
+pub(super) fn key_in(text: &str, key: &str, inner: &str) -> Option<usize> {
+    let object = object(text)?;
+    let Kind::Object(object) = &object.get(key)?.kind else { return None };
+    object.entries().iter().find(|entry| entry.key == inner).map(|entry| entry.key_offset)
+}
+
+/// Offset of an entry of `requires`.
+pub(super) fn requirement(text: &str, wanted: &Requirement) -> Option<usize> {
+    let object = object(text)?;
+    let Kind::List(items) = &object.get("requires")?.kind else { return None };
+    let item = items.iter().find(|item| Requirement::from_json(item).as_ref() == Ok(wanted));
+    item.map(|item| item.offset)
+}
+
+fn object(text: &str) -> Option<Object> {
+    match Node::parse(text).ok()?.kind {
+        Kind::Object(object) => Some(object),
+        _ => None,
+    }
+}

@@ -1,0 +1,253 @@
+//! Reading a packages directory: folders and files into checked values, problems beside them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::docker::latest_image;
+use super::{Folder, Package, PackageKey, PackageTree, TreeError, TreeFile, place};
+use crate::package::{
+    BuildInfo, NameError, PackageName, Problem, Report, TreeInfo, Variant, VariantError,
+    variant_of_file,
+};
+
+const BUILD_INFO: &str = "buildinfo.json";
+const TREE_INFO: &str = "treeinfo.json";
+
+/// No description of a package or a tree is that long; something else must have been put there.
+const LONGEST_FILE: u64 = 16 << 20;
+
+impl PackageTree {
+    /// Reads a packages directory, and those of its upstreams, nearest first. A package of an
+    /// upstream counts, with all its variants, if none that is nearer has that name.
+    pub fn read(root: &Path, upstreams: &[PathBuf]) -> Result<Self, TreeError> {
+        let mut tree = Self {
+            root: root.to_owned(),
+            folders: BTreeMap::new(),
+            misnamed_folders: Vec::new(),
+            trees: BTreeMap::new(),
+            misnamed_trees: Vec::new(),
+            docker_folders: BTreeMap::new(),
+        };
+        tree.add_packages(root)?;
+        tree.add_trees(root)?;
+        for upstream in upstreams {
+            if !upstream.is_dir() {
+                return Err(TreeError::UpstreamWithoutPackages(upstream.clone()));
+            }
+            tree.add_packages(upstream)?;
+        }
+        Ok(tree)
+    }
+
+    fn add_packages(&mut self, root: &Path) -> Result<(), TreeError> {
+        let mut folders = BTreeMap::new();
+        let mut docker_folders = BTreeMap::new();
+        for entry in fs_err::read_dir(root).map_err(TreeError::Unreadable)? {
+            let entry = entry.map_err(TreeError::Unreadable)?;
+            let file_name = entry.file_name();
+            if file_name.as_encoded_bytes().starts_with(b".") || file_name == "cache" {
+                continue;
+            }
+            let path = entry.path();
+            // A link to a folder is a folder, as it was in the original.
+            if !path.is_dir() {
+                continue;
+            }
+            let files = files_of_kind(&path, BUILD_INFO);
+            match package_name(&file_name) {
+                Ok(name) => {
+                    if self.folders.contains_key(&name) {
+                        continue;
+                    }
+                    let docker = path.join("docker");
+                    if docker.is_dir() {
+                        docker_folders.insert(name.clone(), docker);
+                    }
+                    if files.as_ref().map_or(true, |files| !files.is_empty()) {
+                        folders.insert(name.clone(), Folder::read(&name, path, files));
+                    }
+                }
+                Err(error) if files.is_ok_and(|files| !files.is_empty()) => {
+                    let problem = Problem::whole(format!(
+                        "the folder has a {BUILD_INFO}, but can't be a package: {error}"
+                    ))
+                    .hint("rename the folder, or begin its name with a dot to have it ignored");
+                    self.misnamed_folders.push(problem.in_file(&path, ""));
+                }
+                Err(_) => {}
+            }
+        }
+        self.misnamed_folders.sort_by(|a, b| a.path().cmp(b.path()));
+        self.folders.append(&mut folders);
+        for (name, path) in docker_folders {
+            self.docker_folders.entry(name).or_insert(path);
+        }
+        Ok(())
+    }
+
+    fn add_trees(&mut self, root: &Path) -> Result<(), TreeError> {
+        let files = files_of_kind(root, TREE_INFO).map_err(TreeError::Unreadable)?;
+        for (path, variant) in files {
+            match variant {
+                Err(report) => self.misnamed_trees.push(report),
+                Ok(variant) => {
+                    let file = TreeFile::read(path);
+                    self.trees.insert(variant, file);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TreeFile {
+    fn read(path: PathBuf) -> Result<Self, Report> {
+        let text = read_text(&path)?;
+        let info = TreeInfo::parse(&text).map_err(|problem| problem.in_file(&path, &text))?;
+        Ok(Self { path, text, info })
+    }
+}
+
+impl Folder {
+    fn read(name: &PackageName, path: PathBuf, files: std::io::Result<Vec<NamedFile>>) -> Self {
+        let mut folder = Self { path, problems: Vec::new(), variants: BTreeMap::new() };
+        match files {
+            Err(error) => folder.problems.push(unreadable(&folder.path, &error)),
+            Ok(files) => {
+                for (file, variant) in files {
+                    match variant {
+                        Err(report) => folder.problems.push(report),
+                        Ok(variant) => {
+                            let key = PackageKey { name: name.clone(), variant: variant.clone() };
+                            let package = Package::read(key, &folder.path, &file);
+                            folder.variants.insert(variant, package);
+                        }
+                    }
+                }
+            }
+        }
+        folder
+    }
+}
+
+impl Package {
+    fn read(key: PackageKey, folder: &Path, file: &Path) -> Result<Self, Report> {
+        let text = read_text(file)?;
+        let report = |problem: Problem| problem.in_file(file, &text);
+        let info = BuildInfo::parse(&text, &key.name, &key.variant).map_err(report)?;
+        check_build_script(folder, &info, &text).map_err(report)?;
+        let extra = folder.join("extra");
+        if extra.is_symlink() && !extra.exists() {
+            return Err(report(Problem::whole("extra is a link that leads nowhere")));
+        }
+        let mut warnings: Vec<Report> = info.warnings.iter().cloned().map(report).collect();
+        if info.docker.is_none() && folder.join("docker").is_dir() {
+            warnings.push(report(
+                Problem::whole(
+                    "the package has a docker folder, but is built in the default image",
+                )
+                .hint(format!("add \"docker\": \"{}\"", latest_image(&key.name))),
+            ));
+        }
+        let has_extra = extra.exists();
+        Ok(Self { key, folder: folder.to_owned(), info, has_extra, warnings, text })
+    }
+}
+
+fn check_build_script(folder: &Path, info: &BuildInfo, text: &str) -> Result<(), Problem> {
+    let script = folder.join(&info.build_script);
+    let wrong = |what: &str, hint: &str| {
+        let message = format!("the build script {} {what}", info.build_script);
+        place::problem(place::value_of(text, "build_script"), message, hint.to_owned())
+    };
+    let metadata = fs_err::metadata(&script).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            wrong("is not there", "write it, or name another one with build_script")
+        }
+        _ => wrong(&format!("can't be read: {error}"), "make it readable"),
+    })?;
+    if !metadata.is_file() {
+        return Err(wrong("is no regular file", "name the script itself with build_script"));
+    }
+    let inside = fs_err::canonicalize(folder)
+        .and_then(|folder| Ok(fs_err::canonicalize(&script)?.starts_with(folder)));
+    match inside {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(wrong(
+            "is a link that leaves the package's folder, which is all that a build sees",
+            "put the script itself into the package's folder",
+        )),
+        Err(error) => Err(wrong(&format!("can't be found: {error}"), "make it readable")),
+    }
+}
+
+fn package_name(name: &OsStr) -> Result<PackageName, NameError> {
+    match name.to_str() {
+        Some(name) => name.parse(),
+        None => Err(NameError {
+            kind: "package name",
+            text: name.to_string_lossy().into_owned(),
+            rule: "it is not UTF-8",
+        }),
+    }
+}
+
+/// A file that describes a variant, or the report that its name gives none.
+type NamedFile = (PathBuf, Result<Variant, Report>);
+
+/// The files of a folder whose names end in `suffix`, sorted by name.
+fn files_of_kind(folder: &Path, suffix: &str) -> std::io::Result<Vec<NamedFile>> {
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().ends_with(suffix.as_bytes()) {
+            continue;
+        }
+        let path = entry.path();
+        let report = |message: String| {
+            let hint = format!("call it {suffix} or <variant>.{suffix}, or remove it");
+            Problem::whole(message).hint(hint).in_file(&path, "")
+        };
+        let variant = match name.to_str().map(|name| variant_of_file(name, suffix)) {
+            None => Err(report("the file's name is not UTF-8".to_owned())),
+            Some(None) => continue,
+            Some(Some(variant)) => variant.map_err(|error: VariantError| {
+                report(format!("the file's name gives no variant: {error}"))
+            }),
+        };
+        files.push((path, variant));
+    }
+    files.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(files)
+}
+
+/// Reads a description; what is wrong with the file as such becomes a report.
+pub(super) fn read_text(path: &Path) -> Result<String, Report> {
+    let whole = |message: &str| Problem::whole(message).in_file(path, "");
+    let metadata = fs_err::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if !metadata.is_file() {
+        return Err(whole("this is no regular file"));
+    }
+    if metadata.len() > LONGEST_FILE {
+        return Err(whole("the file is longer than 16 MiB, so it is no description of anything"));
+    }
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Problem::at(offset, "this is not UTF-8").in_file(path, &text)
+    })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Report {
+    // fs_err's text names the path in backticks before the cause, and the report names it too.
+    let text = error.to_string();
+    let cause = text.rsplit_once("`: ").map_or(text.as_str(), |(_, cause)| cause);
+    Problem::whole(format!("this can't be read: {cause}")).in_file(path, "")
+}

@@ -1,0 +1,211 @@
+//! From a tree's description, or a package's name, to the packages that are needed, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::walk::{Walk, arrows};
+use super::{Package, PackageKey, PackageTree, TreeError, TreeFile, place};
+use crate::graph;
+use crate::package::{PackageName, Problem, Report, Variant};
+
+/// A tree variant: its packages, all there and fitting together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeSet {
+    /// Which tree.
+    pub variant: Variant,
+    /// Its packages, each after all that it requires; no package in two variants.
+    pub packages: Vec<PackageKey>,
+    /// Those of them that its bootstrap is made of, in the same order.
+    pub bootstrap: Vec<PackageKey>,
+    /// What is odd about it and its packages, but let through.
+    pub warnings: Vec<Report>,
+}
+
+/// Some packages and all that they require.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildSet {
+    /// What was asked for.
+    pub wanted: Vec<PackageKey>,
+    /// All that is needed for it and itself, each after all that it requires.
+    pub packages: Vec<PackageKey>,
+    /// What is odd about them, but let through.
+    pub warnings: Vec<Report>,
+}
+
+impl PackageTree {
+    /// The tree variants that the packages directory describes.
+    pub fn tree_variants(&self) -> Result<Vec<Variant>, TreeError> {
+        if !self.misnamed_trees.is_empty() {
+            return Err(TreeError::Problems(self.misnamed_trees.clone()));
+        }
+        if self.trees.is_empty() {
+            return Err(TreeError::NoTree(self.root.clone()));
+        }
+        Ok(self.trees.keys().cloned().collect())
+    }
+
+    /// The packages of one tree variant (SPEC §8).
+    pub fn resolve(&self, variant: &Variant) -> Result<TreeSet, TreeError> {
+        let known = self.tree_variants()?;
+        let file = match self.trees.get(variant) {
+            Some(Ok(file)) => file,
+            Some(Err(report)) => return Err(TreeError::Problems(vec![report.clone()])),
+            None => {
+                let (wanted, root) = (variant.clone(), self.root.clone());
+                return Err(TreeError::NoSuchTree { wanted, root, known });
+            }
+        };
+        let mut walk = Walk::new(self, Some(file));
+        if let Some(names) = &file.info.core_package_list {
+            for name in names {
+                walk.seed(name, Some("core_package_list"));
+            }
+        } else {
+            walk.problems.extend(self.misnamed_folders.iter().cloned());
+            for name in self.folders.keys().filter(|name| !file.info.exclude.contains(name)) {
+                walk.seed(name, None);
+            }
+        }
+        walk.run();
+        let bootstrap = walk.bootstrap_seeds(file);
+        let (packages, mut warnings) = walk.finish()?;
+        let bootstrap = match bootstrap {
+            None => packages.clone(),
+            Some(seeds) => {
+                let closure = graph::closure(seeds, |key| self.requires(key));
+                packages.iter().filter(|key| closure.contains(key)).cloned().collect()
+            }
+        };
+        warnings.extend(self.odd_tree(file, &packages));
+        Ok(TreeSet { variant: variant.clone(), packages, bootstrap, warnings })
+    }
+
+    /// One variant of a package, or all of them, as things to build.
+    pub fn wanted(
+        &self,
+        name: &PackageName,
+        variant: Option<&Variant>,
+    ) -> Result<Vec<PackageKey>, TreeError> {
+        let key = |variant: &Variant| PackageKey { name: name.clone(), variant: variant.clone() };
+        let Some(folder) = self.folders.get(name) else {
+            let (name, root) = (name.clone(), self.root.clone());
+            return Err(TreeError::NoSuchPackage { name, root });
+        };
+        if !folder.problems.is_empty() {
+            return Err(TreeError::Problems(folder.problems.clone()));
+        }
+        match variant {
+            None => Ok(folder.variants.keys().map(key).collect()),
+            Some(wanted) if folder.variants.contains_key(wanted) => Ok(vec![key(wanted)]),
+            Some(wanted) => Err(TreeError::NoSuchVariant {
+                name: name.clone(),
+                wanted: wanted.clone(),
+                known: folder.variants.keys().cloned().collect(),
+            }),
+        }
+    }
+
+    /// Packages with all that they require, whatever the trees say.
+    pub fn resolve_packages(&self, wanted: &[PackageKey]) -> Result<BuildSet, TreeError> {
+        let mut walk = Walk::new(self, None);
+        for key in wanted {
+            walk.enqueue(key.clone(), None);
+        }
+        walk.run();
+        let (packages, warnings) = walk.finish()?;
+        self.check_variants(&packages)?;
+        Ok(BuildSet { wanted: wanted.to_vec(), packages, warnings })
+    }
+
+    /// Packages, each after all of them that it requires: the order for several trees at once.
+    pub fn order(&self, keys: &BTreeSet<PackageKey>) -> Result<Vec<PackageKey>, TreeError> {
+        graph::topological_order(keys, |key| self.requires(key))
+            .map_err(|cycle| TreeError::Problems(vec![self.cycle(cycle)]))
+    }
+
+    /// What a package requires itself; nothing if it isn't there or is broken.
+    pub fn requires(&self, key: &PackageKey) -> Vec<PackageKey> {
+        self.package(key).map(|package| package.info.requires.clone()).unwrap_or_default()
+    }
+
+    /// All that a package requires, directly or not, sorted.
+    pub fn dependencies(&self, key: &PackageKey) -> BTreeSet<PackageKey> {
+        graph::closure(self.requires(key), |key| self.requires(key))
+    }
+
+    fn odd_tree(&self, file: &TreeFile, packages: &[PackageKey]) -> Vec<Report> {
+        let unknown = file.info.variants.keys().filter(|name| !self.folders.contains_key(name));
+        let mut warnings: Vec<Report> = unknown
+            .map(|name| {
+                let message = format!("variants names {name}, and there is no such package");
+                place::problem(
+                    place::key_in(&file.text, "variants", name.as_str()),
+                    message,
+                    "correct the name, or take it out".to_owned(),
+                )
+                .in_file(&file.path, &file.text)
+            })
+            .collect();
+        if packages.is_empty() {
+            let problem = Problem::whole("this tree has no packages")
+                .hint("a package is a folder that has a buildinfo.json");
+            warnings.push(problem.in_file(&file.path, &file.text));
+        }
+        warnings
+    }
+
+    /// Finds packages whose dependencies have one package in two variants.
+    fn check_variants(&self, packages: &[PackageKey]) -> Result<(), TreeError> {
+        let several = |keys: &[PackageKey]| -> Option<(PackageKey, PackageKey)> {
+            let mut seen: BTreeMap<&PackageName, &PackageKey> = BTreeMap::new();
+            keys.iter().find_map(|key| {
+                let before = seen.insert(&key.name, key)?;
+                Some((before.clone(), key.clone()))
+            })
+        };
+        if several(packages).is_none() {
+            return Ok(());
+        }
+        let mut reports = Vec::new();
+        let mut tainted = BTreeSet::new();
+        for key in packages {
+            let Some(package) = self.package(key) else { continue };
+            // What is wrong with a dependency is said there.
+            if package.info.requires.iter().any(|required| tainted.contains(required)) {
+                tainted.insert(key.clone());
+                continue;
+            }
+            let needed: Vec<PackageKey> = self.dependencies(key).into_iter().collect();
+            if let Some((one, other)) = several(&needed) {
+                tainted.insert(key.clone());
+                reports.push(self.two_variants(package, &one, &other));
+            }
+        }
+        if reports.is_empty() { Ok(()) } else { Err(TreeError::Problems(reports)) }
+    }
+
+    fn two_variants(&self, package: &Package, one: &PackageKey, other: &PackageKey) -> Report {
+        let chain = |to| graph::shortest_chain(&package.key, to, |key| self.requires(key));
+        let (one, other) = (chain(one).unwrap_or_default(), chain(other).unwrap_or_default());
+        let offset = other.get(1).and_then(|key| place::requirement(&package.text, key));
+        let message = format!(
+            "{} needs two variants of one package: {} and {}",
+            package.key,
+            arrows(&one),
+            arrows(&other)
+        );
+        let hint = "make the requires agree: dependencies are installed into one folder";
+        place::problem(offset, message, hint.to_owned())
+            .in_file(&package.info_path(), &package.text)
+    }
+
+    fn cycle(&self, mut cycle: Vec<PackageKey>) -> Report {
+        cycle.extend(cycle.first().cloned());
+        let message = format!("packages that require one another: {}", arrows(&cycle));
+        let hint = "take one of these requires out".to_owned();
+        let Some(package) = cycle.first().and_then(|key| self.package(key)) else {
+            return Problem::whole(message).hint(hint).in_file(&self.root, "");
+        };
+        let offset = cycle.get(1).and_then(|key| place::requirement(&package.text, key));
+        place::problem(offset, message, hint).in_file(&package.info_path(), &package.text)
+    }
+}

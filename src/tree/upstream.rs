@@ -1,0 +1,69 @@
+//! `upstream.json`: one source whose `packages/` adds what the tree itself does not define.
+//!
+//! Getting the source is not done here: whoever does reads the file, checks it out, and asks the
+//! checkout's `packages/` for its own upstream in turn, until there is none.
+
+use std::path::{Path, PathBuf};
+
+use super::TreeError;
+use super::read::read_text;
+use crate::package::json::Node;
+use crate::package::{Problem, Source, SourceSpec};
+
+/// An upstream, as an `upstream.json` declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The file.
+    pub path: PathBuf,
+    /// The source; paths in it are relative to the packages directory that has the file.
+    pub source: Source,
+}
+
+/// Reads the `upstream.json` of a packages directory, if it has one.
+pub fn read_upstream(packages: &Path) -> Result<Option<Upstream>, TreeError> {
+    let path = packages.join("upstream.json");
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let text = read_text(&path).map_err(|report| TreeError::Problems(vec![report]))?;
+    let problem = |problem: Problem| TreeError::Problems(vec![problem.in_file(&path, &text)]);
+    if text.trim().is_empty() {
+        let empty = Problem::whole("the file is empty, and an upstream is a source")
+            .hint("write a source, such as {\"kind\": \"git\", …}, or remove the file");
+        return Err(problem(empty));
+    }
+    let source = Node::parse(&text).and_then(|node| Source::from_json(&node)).map_err(problem)?;
+    Ok(Some(Upstream { path, source }))
+}
+
+/// The upstreams from a tree upwards, which must come to an end.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamChain(Vec<String>);
+
+impl UpstreamChain {
+    /// Adds the next upstream, found in the packages directory `packages`; an error if it is
+    /// already part of the chain.
+    pub fn push(&mut self, packages: &Path, upstream: &Upstream) -> Result<(), TreeError> {
+        let identity = identity(packages, &upstream.source);
+        let known = self.0.iter().position(|known| *known == identity);
+        self.0.push(identity);
+        match known {
+            None => Ok(()),
+            Some(start) => Err(TreeError::UpstreamCycle(self.0[start..].to_vec())),
+        }
+    }
+}
+
+fn identity(packages: &Path, source: &Source) -> String {
+    match &source.spec {
+        SourceSpec::Git { url, commit, .. } => format!("git {url} at {commit}"),
+        SourceSpec::GitLocal { rel_path } => {
+            // The same repository can be reached by many paths.
+            let path = packages.join(rel_path);
+            format!("git_local {}", fs_err::canonicalize(&path).unwrap_or(path).display())
+        }
+        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+            format!("{} with sha1 {}", file.url, file.sha1)
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! A fresh place for each test, and the real executable run in it with a cleared environment.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The default builder's name, which the tiny image has in these tests.
+pub const BUILDER: &str = "dcos/dcos-builder:dcos-builder_dockerdir-latest";
+
+/// What most build scripts of these tests begin with.
+pub const SCRIPT: &str = "#!/bin/bash\nset -o errexit -o nounset -o pipefail\n";
+
+/// The executable under test.
+pub fn binary() -> PathBuf {
+    std::env::var_os("MKPANDA_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_mkpanda").into(), PathBuf::from)
+}
+
+/// Files of the tests.
+pub fn data() -> PathBuf {
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    std::env::var_os("MKPANDA_TEST_DATA").map_or_else(own, PathBuf::from)
+}
+
+/// A folder of a test's own: a packages directory and the builder's home, with the tiny image.
+pub struct Place {
+    folder: tempfile::TempDir,
+    pub packages: PathBuf,
+    pub home: PathBuf,
+    pub variables: Vec<(String, String)>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Fails the test if the run failed.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails the test unless the run failed with this code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails the test unless stderr has a text.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no {text:?} in\n{}", self.stderr);
+        self
+    }
+}
+
+impl Place {
+    /// A place without any image.
+    pub fn bare() -> Self {
+        let folder = tempfile::Builder::new().prefix("mkpanda-it-").tempdir().unwrap();
+        // Real root's containers have other ids, which must get in here.
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let packages = folder.path().join("tree/packages");
+        std::fs::create_dir_all(&packages).unwrap();
+        let home = folder.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        Self { packages, home, folder, variables: Vec::new() }
+    }
+
+    /// A place whose default builder is the tiny image.
+    pub fn new() -> Self {
+        let place = Self::bare();
+        let image = tiny_image();
+        std::fs::write(
+            place.packages.join("mkpanda.toml"),
+            format!("[images]\n\"{BUILDER}\" = \"docker-archive:{}\"\n", image.display()),
+        )
+        .unwrap();
+        place
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Appends to the tree's configuration.
+    pub fn configure(&self, text: &str) {
+        let path = self.packages.join("mkpanda.toml");
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        // Before the tables, where a key belongs to none of them.
+        std::fs::write(path, format!("{text}\n{old}")).unwrap();
+    }
+
+    /// Writes a file below the packages folder.
+    pub fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.packages.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Writes a package with a build script.
+    pub fn package(&self, name: &str, buildinfo: &str, script: &str) {
+        self.write(&format!("{name}/buildinfo.json"), buildinfo);
+        let path = self.write(&format!("{name}/build"), &format!("{SCRIPT}{script}\n"));
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// The command, ready to run in a folder below the packages folder.
+    pub fn command(&self, folder: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .current_dir(self.packages.join(folder))
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("HOME", self.path())
+            .env("MKPANDA_HOME", &self.home)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the executable in a folder below the packages folder.
+    pub fn run(&self, folder: &str, arguments: &[&str]) -> Ran {
+        ran(&self.command(folder, arguments).output().unwrap())
+    }
+
+    /// The archive of a package, as `latest` says.
+    pub fn archive(&self, name: &str) -> PathBuf {
+        let folder = self.packages.join("cache/packages").join(name);
+        let id = std::fs::read_to_string(folder.join("latest")).unwrap();
+        folder.join(format!("{id}.tar.xz"))
+    }
+
+    /// A file's text out of a package.
+    pub fn file_of(&self, name: &str, file: &str) -> String {
+        let output = Command::new("tar")
+            .arg("-xOJf")
+            .arg(self.archive(name))
+            .arg(format!("./{file}"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Nothing but this is left: no scratch, no process, no temporary file.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let scratch = self.home.join("scratch");
+        if let Ok(entries) = std::fs::read_dir(scratch) {
+            let left: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+            assert!(left.is_empty(), "left in scratch: {left:?}");
+        }
+        let cache = self.packages.join("cache");
+        for path in files_below(&cache) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            assert!(!name.starts_with(".tmp-"), "left in the cache: {}", path.display());
+        }
+    }
+}
+
+pub fn ran(output: &Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// All files below a folder.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A docker archive of busybox and bash, made once per test run.
+pub fn tiny_image() -> &'static Path {
+    static IMAGE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = IMAGE.get_or_init(|| {
+        let folder = tempfile::Builder::new().prefix("mkpanda-image-").tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let path = folder.path().join("tiny.tar");
+        std::fs::write(&path, image_archive(&tiny_layer(), BUILDER, "{}")).unwrap();
+        (folder, path)
+    });
+    path
+}
+
+/// Where the static programs are that the tiny image is made of.
+fn static_program(names: &[&str]) -> PathBuf {
+    names
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("none of {names:?} is installed; run: scripts/test prepare"))
+}
+
+/// The tiny image's layer.
+pub fn tiny_layer() -> Vec<u8> {
+    let busybox = static_program(&["/bin/busybox", "/usr/bin/busybox"]);
+    let bash = static_program(&["/bin/bash-static", "/usr/bin/bash-static"]);
+    let mut tar = tar::Builder::new(Vec::new());
+    for folder in ["bin", "etc", "tmp", "root", "usr", "usr/bin", "var"] {
+        append(&mut tar, &format!("{folder}/"), 0o755, tar::EntryType::Directory, &[]);
+    }
+    append(
+        &mut tar,
+        "bin/busybox",
+        0o755,
+        tar::EntryType::Regular,
+        &std::fs::read(&busybox).unwrap(),
+    );
+    append(&mut tar, "bin/bash", 0o755, tar::EntryType::Regular, &std::fs::read(bash).unwrap());
+    append(
+        &mut tar,
+        "etc/passwd",
+        0o644,
+        tar::EntryType::Regular,
+        b"root:x:0:0:root:/root:/bin/bash\nbuilder:x:1000:1000::/home/builder:/bin/bash\n",
+    );
+    append(
+        &mut tar,
+        "etc/group",
+        0o644,
+        tar::EntryType::Regular,
+        b"root:x:0:\ntty:x:5:\nbuilder:x:1000:\n",
+    );
+    let applets = Command::new(&busybox).arg("--list").output().unwrap();
+    let applets = String::from_utf8(applets.stdout).unwrap();
+    for applet in applets.lines().filter(|applet| !["busybox", "bash"].contains(applet)) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// Appends an entry to an archive.
+pub fn append(
+    tar: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    mode: u32,
+    kind: tar::EntryType,
+    content: &[u8],
+) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    header.set_mtime(1);
+    tar.append_data(&mut header, path, content).unwrap();
+}
+
+/// A docker archive of one layer. `run` is the `config` object of the image's configuration.
+pub fn image_archive(layer: &[u8], name: &str, run: &str) -> Vec<u8> {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(layer);
+    let diff_id: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let diff_id = diff_id.concat();
+    let config = format!(
+        "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{run},\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{diff_id}\"]}}}}"
+    );
+    let manifest = format!(
+        "[{{\"Config\":\"config.json\",\"RepoTags\":[\"{name}\"],\"Layers\":[\"layer.tar\"]}}]"
+    );
+    let mut tar = tar::Builder::new(Vec::new());
+    append(&mut tar, "config.json", 0o644, tar::EntryType::Regular, config.as_bytes());
+    append(&mut tar, "layer.tar", 0o644, tar::EntryType::Regular, layer);
+    append(&mut tar, "manifest.json", 0o644, tar::EntryType::Regular, manifest.as_bytes());
+    tar.into_inner().unwrap()
+}
