@@ -314,6 +314,9 @@ impl Site {
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
         let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
+        if result.is_err() {
+            self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
+        }
         match result {
             Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
             other => other.map_err(SiteError::Failed),
