@@ -41,13 +41,17 @@ impl<W: Write> XzWriter<W> {
     /// Starts a stream. `data_size` is how many bytes will be written, if that is known: less than
     /// 8 MiB makes a smaller dictionary do. The number of threads doesn't change the bytes.
     pub fn new(out: W, threads: u32, data_size: Option<u64>) -> io::Result<Self> {
+        Self::with_block(out, threads, data_size, BLOCK)
+    }
+
+    fn with_block(out: W, threads: u32, data_size: Option<u64>, block: u64) -> io::Result<Self> {
         let mut options = LzmaOptions::new_preset(PRESET)?;
         options.dict_size(dictionary(data_size));
         let mut filters = Filters::new();
         filters.lzma2(&options);
         let stream = MtStreamBuilder::new()
             .threads(threads.max(1))
-            .block_size(BLOCK)
+            .block_size(block)
             .filters(filters)
             .check(Check::Crc64)
             .encoder()?;
@@ -153,6 +157,20 @@ mod tests {
         ] {
             assert_eq!(dictionary(size), wanted, "{size:?}");
         }
+    }
+
+    #[test]
+    fn many_blocks_are_the_same_with_any_number_of_threads() {
+        let data: Vec<u8> =
+            (0..300_000_u32).map(|at| (at.wrapping_mul(at) >> 7).to_le_bytes()[0] & 7).collect();
+        let blocks = [1, 2, 4, 0].map(|threads| {
+            let mut writer = XzWriter::with_block(Vec::new(), threads, None, 1 << 16).unwrap();
+            writer.write_all(&data).unwrap();
+            writer.finish().unwrap()
+        });
+        assert!(blocks.iter().all(|other| *other == blocks[0]));
+        assert!(blocks[0] != packed(&data, 1, None), "one block");
+        assert!(unpacked(&blocks[0]).unwrap() == data);
     }
 
     #[test]

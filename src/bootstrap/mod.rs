@@ -14,6 +14,7 @@
 
 mod documents;
 mod member;
+mod supply;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::install::{
 use crate::package::PackageId;
 
 pub use documents::{BootstrapId, active_json, complete_json};
+pub use supply::{SupplyError, SupplyOptions, TreePackages, supply};
 
 /// How to write a bootstrap.
 #[derive(Debug, Clone, Copy)]

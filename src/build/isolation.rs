@@ -210,6 +210,7 @@ fn try_map(
         });
     remove_as_container(&map, &folder, interrupt)
         .map_err(|source| IsolationError::Helper { source })?;
+    tracing::debug!(tier = %map.tier, uids = ?map.uids, ?heard, "tried an id map");
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
     Ok(found.map(|found| Machine { map, conditions: found.conditions, root: found.root }))
 }

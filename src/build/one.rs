@@ -151,7 +151,8 @@ impl Workshop {
     ) -> Result<Outcome, BuildError> {
         let id = &order.job.id;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
-        let mut enter = |watch: &mut Stopwatch, phase| {
+        let mut enter = |watch: &mut Stopwatch, phase: Phase| {
+            tracing::debug!(package = %id, phase = phase.as_str(), "entering a phase");
             watch.enter(phase);
             observer.event(Event::Phase { package: id.to_string(), phase });
         };
@@ -182,9 +183,6 @@ impl Workshop {
         observer: &dyn Observer,
     ) -> Result<bool, BuildError> {
         let Some(repository) = &self.repository else { return Ok(false) };
-        if self.fetch.offline && repository.is_remote() {
-            return Ok(false);
-        }
         repository
             .fetch_package(
                 id,
@@ -251,6 +249,7 @@ impl Workshop {
             ),
             None => None,
         };
+        tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "starting a helper");
         let wrapped = Job::Build(Box::new(job));
         let heard =
             helper::run(&wrapped, cgroup.as_ref(), &self.interrupt, |answer| match answer {

@@ -168,6 +168,21 @@ impl Site {
         Ok(Self { tree, cache: Cache::of(&options.packages), options })
     }
 
+    /// The builder's own folder.
+    pub fn home(&self) -> &Home {
+        &self.options.home
+    }
+
+    /// What archives may hold.
+    pub fn archive_limits(&self) -> ArchiveLimits {
+        self.options.limits
+    }
+
+    /// A repository, unless asking it needs the network that `--offline` forbids.
+    pub fn reachable<'r>(&self, repository: Option<&'r Repository>) -> Option<&'r Repository> {
+        repository.filter(|repository| !(self.options.fetch.offline && repository.is_remote()))
+    }
+
     /// Says what is odd about packages and trees.
     pub fn warn(&self, warnings: &[Report], observer: &dyn Observer) {
         for report in warnings {
@@ -287,7 +302,7 @@ impl Site {
             home: home.clone(),
             cache: self.cache.clone(),
             fetch: self.options.fetch.clone(),
-            repository: options.repository.clone(),
+            repository: self.reachable(options.repository.as_ref()).cloned(),
             limits,
             scratch: scratch.folder().to_owned(),
             interrupt: Arc::clone(interrupt),
@@ -299,6 +314,9 @@ impl Site {
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
         let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
+        if result.is_err() {
+            self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
+        }
         match result {
             Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
             other => other.map_err(SiteError::Failed),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::bootstrap::SupplyError;
 use crate::build::id::IdentityError;
 use crate::build::isolation::IsolationError;
 use crate::build::job::with_causes;
@@ -55,9 +56,9 @@ pub enum CliError {
     /// Building failed.
     #[error(transparent)]
     Site(Box<SiteError>),
-    /// A file of the cache can't be written.
-    #[error("can't write the tree's cache: {0}")]
-    Cache(std::io::Error),
+    /// A bootstrap failed.
+    #[error(transparent)]
+    Bootstrap(Box<SupplyError>),
     /// Loading an image failed.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -73,6 +74,12 @@ pub enum CliError {
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
+}
+
+impl From<SupplyError> for CliError {
+    fn from(error: SupplyError) -> Self {
+        Self::Bootstrap(Box::new(error))
+    }
 }
 
 impl From<SiteError> for CliError {
@@ -124,6 +131,7 @@ impl CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Site(error) => site_hint(error),
+            Self::Bootstrap(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::NoPackage(_) => {
@@ -178,6 +186,9 @@ fn show_build_error(error: &BuildError, printer: Printer) {
             if let Some(hint) = source.problem.hint() {
                 text = format!("{text}\n  hint: {hint}");
             }
+        }
+        BuildError::Repository { .. } => {
+            text.push_str("\n  hint: put it right there, or build without --repository-url");
         }
         _ => {}
     }

@@ -11,9 +11,11 @@
 //!
 //! It vanishes with the mount namespace, even after SIGKILL. The caller's folders are bound while
 //! the process still has the caller's ids, since the container's root may not be able to reach them
-//! by path (`/root`, say, for a build as real root).
+//! by path (`/root`, say, for a build as real root); then the whole view moves to a folder that
+//! everybody can reach, which it covers in this mount namespace alone.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -21,6 +23,9 @@ use nix::unistd::Pid;
 
 use super::idmap::IdMap;
 use super::{namespace, sys};
+
+/// Folders that every machine has and everybody can reach, in the order in which they are tried.
+const PLACES: [&str; 5] = ["/mnt", "/srv", "/media", "/opt", "/tmp"];
 
 /// The private view of a helper. See the module.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ impl View {
         mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(options)).map_err(|errno| {
             ViewError::Mount { what: "a tmpfs".to_owned(), target: at.to_owned(), errno }
         })?;
-        let view = Self { path: at.to_owned() };
+        let mut view = Self { path: at.to_owned() };
         view.make_folders(inputs.len(), map)?;
         for (index, input) in inputs.iter().enumerate() {
             let target = view.input(index);
@@ -69,7 +74,26 @@ impl View {
                 ViewError::Mount { what: input.display().to_string(), target, errno }
             })?;
         }
+        view.settle()?;
         Ok(view)
+    }
+
+    /// Moves the view to where the container's root can reach it.
+    fn settle(&mut self) -> Result<(), ViewError> {
+        let reachable = |place: &&&str| {
+            fs_err::metadata(**place)
+                .is_ok_and(|found| found.is_dir() && found.permissions().mode() & 0o001 != 0)
+        };
+        let target = PathBuf::from(PLACES.iter().find(reachable).unwrap_or(&"/tmp"));
+        mount(Some(&self.path), &target, None::<&str>, MsFlags::MS_MOVE, None::<&str>).map_err(
+            |errno| ViewError::Mount {
+                what: "the container's view".to_owned(),
+                target: target.clone(),
+                errno,
+            },
+        )?;
+        self.path = target;
+        Ok(())
     }
 
     /// Makes the folders as the container's root: the caller's own ids may not exist on the tmpfs.
@@ -84,13 +108,14 @@ impl View {
             return folders(&self.path).map_err(|source| ViewError::Folder { source });
         }
         let failed = |source| ViewError::Folder { source };
-        match sys::fork().map_err(|errno| failed(errno.into()))? {
-            None => {
-                let made = namespace::become_root(map).is_ok() && folders(&self.path).is_ok();
-                sys::exit_now(i32::from(!made));
-            }
-            Some(child) => self.wait_for_folders(child),
-        }
+        // From inside, since the folders above may be closed to the container's root.
+        nix::unistd::chdir(&self.path).map_err(|errno| failed(errno.into()))?;
+        let Some(child) = sys::fork().map_err(|errno| failed(errno.into()))? else {
+            let made = namespace::become_root(map).is_ok() && folders(Path::new("")).is_ok();
+            sys::exit_now(i32::from(!made));
+        };
+        nix::unistd::chdir("/").map_err(|errno| failed(errno.into()))?;
+        self.wait_for_folders(child)
     }
 
     fn wait_for_folders(&self, child: Pid) -> Result<(), ViewError> {

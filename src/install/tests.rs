@@ -227,6 +227,7 @@ fn what_does_not_fit_is_refused_by_name() {
         (e, &["bin"], None, "./bin is no folder of the package"),
         (e, &["bin -> /usr/bin"], None, "./bin is no folder"),
         (e, &["bin -> ../r--1/bin"], None, "./bin is no folder"),
+        (e, &["bin -> ../usr", "usr/x"], None, "./bin is no folder"),
         (e, &["bin -> bin"], None, "./bin is no folder"),
         (e, &["dcos.target.wants"], None, "./dcos.target.wants is no folder"),
         (

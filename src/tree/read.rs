@@ -246,13 +246,8 @@ pub(super) fn read_text(path: &Path) -> Result<String, Report> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Report {
-    // fs_err's text names the path, and so does the report.
-    let cause = std::error::Error::source(error).map_or_else(
-        || error.to_string(),
-        |inner| {
-            // The error that fs_err wrapped, which doesn't repeat the path.
-            inner.to_string()
-        },
-    );
+    // fs_err's text names the path in backticks before the cause, and the report names it too.
+    let text = error.to_string();
+    let cause = text.rsplit_once("`: ").map_or(text.as_str(), |(_, cause)| cause);
     Problem::whole(format!("this can't be read: {cause}")).in_file(path, "")
 }

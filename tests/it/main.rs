@@ -1,6 +1,7 @@
 //! The real executable, driven as a user would: one file per subject.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![allow(dead_code, reason = "shared by all subjects")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
 
 mod build;
 mod environment;

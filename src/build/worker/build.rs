@@ -17,15 +17,12 @@ use crate::container::run::{self, Ending, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox};
 use crate::container::seccomp;
 use crate::container::view::View;
-use crate::package::RESERVED_UNITS;
+use crate::install::{INSTALL_ROOT, PackageContents};
 use crate::source::Fetched;
 
 use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
 use super::inputs::Inputs;
 use super::{Finished, failure, remove, root, say, stage, unprepared};
-
-/// Where packages are on a host, and so in every build.
-pub(super) const INSTALL_ROOT: &str = "/opt/mesosphere";
 
 /// Builds a package, from inside the namespaces.
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
@@ -244,37 +241,9 @@ impl Work<'_> {
 
     /// Refuses results that the host side couldn't install.
     fn check_result(&self) -> Result<(), Failure> {
-        let wrong = |message: String| failure(Phase::Pack, message);
-        let unreadable = |error: std::io::Error| wrong(error.to_string());
-        for entry in fs_err::read_dir(self.scratch("result")).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name != "dcos.target.wants" && !name.starts_with("dcos.target.wants_") {
-                continue;
-            }
-            if !entry.file_type().map_err(unreadable)?.is_dir() {
-                return Err(wrong(format!(
-                    "{name} in the package is no directory: units are files in it"
-                )));
-            }
-            for unit in fs_err::read_dir(entry.path()).map_err(unreadable)? {
-                let unit = unit.map_err(unreadable)?.file_name();
-                if RESERVED_UNITS.iter().any(|reserved| unit == *reserved) {
-                    return Err(Failure {
-                        hint: Some(format!(
-                            "name the unit otherwise; {} belong to the host side",
-                            RESERVED_UNITS.join(", ")
-                        )),
-                        ..wrong(format!(
-                            "the package has the reserved unit {name}/{}",
-                            unit.to_string_lossy()
-                        ))
-                    });
-                }
-            }
-        }
-        Ok(())
+        PackageContents::check_units(&self.job.id, &self.scratch("result")).map_err(|error| {
+            Failure { hint: error.hint(), ..failure(Phase::Pack, with_causes(&error)) }
+        })
     }
 
     fn pack(&self, output: File, notes: Vec<String>) -> Result<Built, Failure> {

@@ -14,7 +14,7 @@ use crate::container::overlay;
 use crate::container::sandbox::{Bind, User};
 use crate::image::config::RunConfig;
 use crate::image::host::HostRoot;
-use crate::image::layers::{UnpackOptions, ensure_unpacked};
+use crate::image::layers::{UnpackOptions, ensure_unpacked, restore_implied_folders};
 use crate::image::store::LayerBlob;
 use crate::image::user::resolve_user;
 
@@ -49,6 +49,8 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
             let folders = ensure_unpacked(&home, &layers, &options, || ())
                 .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;
             make_overlay(work, &folders, &work.job.machine.root)?;
+            restore_implied_folders(&work.view.root(), &folders)
+                .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;
             (image.config.clone(), Vec::new())
         }
         BuildRoot::Host { root, config } => {

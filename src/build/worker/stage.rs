@@ -4,13 +4,14 @@
 //! read-only by every build that needs it; what is made per build are the symlinks and files that
 //! installing them gives.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::unpack_package;
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
+use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
+use crate::package::PackageId;
 
 use super::super::job::{Dependency, Failure, with_causes};
 use super::build::Work;
@@ -18,45 +19,61 @@ use super::{failure, remove, unprepared};
 
 /// Makes the install folder in the scratch space.
 pub(super) fn stage(work: &Work<'_>) -> Result<(), Failure> {
-    let install = work.scratch("install");
-    fs_err::create_dir_all(install.join("packages").join(work.job.id.to_string()))
-        .map_err(unprepared)?;
+    let packages = work.place(&work.job.packages);
+    let mut contents = Vec::new();
+    let mut mount_points = vec![work.job.id.clone()];
     for dependency in &work.job.dependencies {
-        let _folder = unpacked(work, dependency)?;
-        fs_err::create_dir_all(install.join("packages").join(dependency.id.to_string()))
-            .map_err(unprepared)?;
+        let folder = unpacked(work, &packages, dependency)?;
+        let found = PackageContents::from_directory(&dependency.id, &folder);
+        contents.push(found.map_err(|error| unstaged(&error))?);
+        mount_points.push(dependency.id.clone());
     }
-    Ok(())
+    let plan = plan_install(&contents, &InstallOptions::staging(&mount_points))
+        .map_err(|error| unstaged(&error))?;
+    plan.write(&work.scratch("install"), |id: &PackageId| packages.join(id.to_string()))
+        .map_err(unprepared)
+}
+
+/// The packages that a build requires can't be installed together.
+fn unstaged(error: &InstallError) -> Failure {
+    Failure {
+        hint: error.hint(),
+        ..failure(
+            Phase::Prepare,
+            format!("its requirements can't be installed: {}", with_causes(error)),
+        )
+    }
 }
 
 /// The folder of a dependency, unpacked if it isn't yet.
-fn unpacked(work: &Work<'_>, dependency: &Dependency) -> Result<PathBuf, Failure> {
+fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result<PathBuf, Failure> {
     let wrong = |error: &dyn std::error::Error| {
         let archive = dependency.archive.display();
         failure(
             Phase::Prepare,
-            format!("dependency {}: {} ({archive})", dependency.id, with_causes(error)),
+            format!("dependency {} ({archive}): {}", dependency.id, with_causes(error)),
         )
     };
-    let folder = work.place(&work.job.packages);
-    let place = folder.join(dependency.id.to_string());
+    let place = packages.join(dependency.id.to_string());
     if is_ours(&place) {
         return Ok(place);
     }
-    let lock = folder.join(format!(".lock-{}", dependency.id));
+    let lock = packages.join(".lock");
     let _lock = FileLock::acquire(&lock, || ()).map_err(|error| wrong(&error))?;
     if is_ours(&place) {
         return Ok(place);
     }
-    let fresh = folder.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
+    let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
+    remove::remove_tree(&fresh).map_err(|error| wrong(&error))?;
     let archive =
         fs_err::File::open(work.place(&dependency.archive)).map_err(|error| wrong(&error))?;
-    replace(&fresh, &place, |fresh| {
-        unpack_package(archive, fresh, &work.job.limits).map(drop).map_err(|error| wrong(&error))
-    })
-    .map_err(|error| wrong(&error))??;
-    // The lock file of a package that is there is never asked for again.
-    drop(fs_err::remove_file(lock));
+    if let Err(error) = unpack_package(archive, &fresh, &work.job.limits) {
+        let failure = wrong(&error);
+        // What can't be removed now is removed by whoever unpacks the package next.
+        drop(remove::remove_tree(&fresh));
+        return Err(failure);
+    }
+    put_in_place(&fresh, &place).map_err(|error| wrong(&error))?;
     Ok(place)
 }
 
@@ -67,21 +84,11 @@ fn is_ours(place: &Path) -> bool {
     fs_err::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0)
 }
 
-fn replace<E>(
-    fresh: &Path,
-    place: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), E>,
-) -> io::Result<Result<(), E>> {
-    remove::remove_tree(fresh)?;
-    if let Err(error) = fill(fresh) {
-        remove::remove_tree(fresh)?;
-        return Ok(Err(error));
-    }
+fn put_in_place(fresh: &Path, place: &Path) -> std::io::Result<()> {
     if place.exists() {
         let old = fresh.with_extension("old");
         fs_err::rename(place, &old)?;
         remove::remove_tree(&old)?;
     }
-    fs_err::rename(fresh, place)?;
-    Ok(Ok(()))
+    fs_err::rename(fresh, place)
 }

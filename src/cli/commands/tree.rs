@@ -7,8 +7,10 @@ use super::super::args::TreeArgs;
 use super::super::error::CliError;
 use super::Context;
 use super::package::parse_variant;
-use crate::build::site::{Site, SiteError};
-use crate::package::Variant;
+use crate::base::event::Observer;
+use crate::bootstrap::{self, SupplyOptions, TreePackages};
+use crate::build::site::{BuildOptions, Known, Site, SiteError};
+use crate::package::{PackageId, Variant};
 use crate::tree::{PackageKey, TreeSet};
 
 /// Builds trees.
@@ -36,6 +38,44 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     }
     let options = super::build_options(context, &settings, &args.build)?;
     site.build(&known, &plan, &options, &interrupt, &*observer)?;
+    for set in &sets {
+        finish(context, args, &site, &known, set, &options, &*observer)?;
+    }
+    Ok(())
+}
+
+/// Writes what a tree has beside its packages.
+fn finish(
+    context: &Context<'_>,
+    args: &TreeArgs,
+    site: &Site,
+    known: &Known,
+    set: &TreeSet,
+    options: &BuildOptions,
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let ids = |keys: &[PackageKey]| -> Vec<PackageId> {
+        let found = keys.iter().filter_map(|key| known.identities.get(key));
+        found.map(|identity| identity.id.clone()).collect()
+    };
+    let tree = TreePackages {
+        variant: set.variant.clone(),
+        packages: ids(&set.packages),
+        bootstrap: ids(&set.bootstrap),
+    };
+    let home = site.home();
+    let how = SupplyOptions {
+        cache: &site.cache,
+        repository: site.reachable(options.repository.as_ref()),
+        limits: site.archive_limits(),
+        source_date_epoch: options.source_date_epoch,
+        threads: u32::try_from(options.pace.cores).unwrap_or(1),
+        scratch: home.root(),
+        locks: &home.locks(),
+    };
+    if let Some(archive) = bootstrap::supply(&tree, args.mkbootstrap, &how, observer)? {
+        context.print_path(&archive);
+    }
     Ok(())
 }
 

@@ -9,11 +9,11 @@ use std::path::Path;
 
 use sha2::Digest as _;
 
-use super::{HostError, HostRoot, entries};
+use super::{HostError, entries};
 use crate::base::digest::Sha256Sum;
 use crate::image::digest::ImageId;
 
-/// Changes when the meaning of the digest does.
+/// Changes when the meaning of the digest does, or what of the machine the builder has.
 const VERSION: &str = "mkpanda host 1";
 
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
@@ -35,8 +35,8 @@ pub(super) fn system(root: &Path) -> Result<String, HostError> {
     Ok(value("PRETTY_NAME").or_else(|| value("NAME")).unwrap_or_else(|| "Linux".to_owned()))
 }
 
-/// The digest of release, packages, processor, and what is mounted where.
-pub(super) fn id(root: &Path, host: &HostRoot) -> Result<ImageId, HostError> {
+/// The digest of release, packages and processor.
+pub(super) fn id(root: &Path) -> Result<ImageId, HostError> {
     let mut lines = vec![
         VERSION.to_owned(),
         format!("architecture {}", std::env::consts::ARCH),
@@ -47,13 +47,6 @@ pub(super) fn id(root: &Path, host: &HostRoot) -> Result<ImageId, HostError> {
         return Err(HostError::NoPackages);
     }
     lines.extend(packages);
-    // Sources are left out: they are the targets, or where a link of the machine leads.
-    lines.extend(host.binds.iter().map(|bind| format!("mount {}", bind.target.display())));
-    lines.extend(
-        host.symlinks
-            .iter()
-            .map(|link| format!("link {} {}", link.path.display(), link.target.display())),
-    );
     let mut hasher = sha2::Sha256::new();
     for line in lines {
         hasher.update(line.as_bytes());

@@ -3,8 +3,8 @@
 //! Its root is an empty one into which `/usr` and what belongs to it are mounted read-only, with
 //! the few files of `/etc` that programs need. `/usr/local`, `/home`, `/root` and all other state
 //! of the machine are not part of it. This is data only: the helper does the mounting. The id says
-//! which programs there are ([`identity`]); it changes when packages of the machine are installed,
-//! updated or removed, and when the list of what is mounted does.
+//! which programs there are (`identity`): it changes when packages of the machine are installed,
+//! updated or removed.
 
 mod identity;
 
@@ -24,8 +24,9 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 const TOP: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"];
 
 /// What programs read in `/etc`: where libraries are, who is who, certificates, and the parts of
-/// interpreters that distributions keep there. Nothing secret, nothing about this machine's network.
-const ETC: [&str; 36] = [
+/// interpreters that distributions keep there. Nothing secret, nothing about this machine's network or
+/// its time zone: builds run in UTC.
+const ETC: [&str; 34] = [
     "alpine-release",
     "alternatives",
     "arch-release",
@@ -39,7 +40,6 @@ const ETC: [&str; 36] = [
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
-    "localtime",
     "login.defs",
     "lsb-release",
     "magic",
@@ -60,7 +60,6 @@ const ETC: [&str; 36] = [
     "ssl/cert.pem",
     "ssl/certs",
     "ssl/openssl.cnf",
-    "timezone",
     "xml",
 ];
 
@@ -169,7 +168,7 @@ impl HostImage {
         }
         let system = identity::system(root)?;
         let host = host_root(root).map_err(HostError::Read)?;
-        let id = identity::id(root, &host)?;
+        let id = identity::id(root)?;
         Ok(Self { id, system, root: host, config: config() })
     }
 }

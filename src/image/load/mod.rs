@@ -153,7 +153,11 @@ pub(super) fn read(
         LoadInput::Path(_) if options.form == Some(Form::Oci) => {
             return Err(LoadProblem::NoFolder);
         }
-        LoadInput::Path(path) => read_archive(&mut open_file(path)?, options, staging)?,
+        // It may be a pipe, as `<(…)` in a shell makes one.
+        LoadInput::Path(path) => {
+            let mut file = fs_err::File::open(path).map_err(LoadProblem::Read)?;
+            read_archive(&mut file, options, staging)?
+        }
         LoadInput::Stream(stream, _) => read_archive(stream, options, staging)?,
     };
     rename(found, &options.naming)
@@ -180,7 +184,7 @@ fn read_archive(
     }
 }
 
-/// Opens a regular file; a FIFO would wait for a writer.
+/// Opens a file of a layout, which has to be a regular one: a FIFO would wait for a writer.
 fn open_file(path: &Path) -> Result<fs_err::File, LoadProblem> {
     let file = fs_err::OpenOptions::new()
         .read(true)

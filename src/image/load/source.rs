@@ -81,7 +81,10 @@ impl Source<'_> {
                     let (what, name) = (what.to_owned(), digest.to_string());
                     return Err(LoadProblem::Missing { what, name });
                 }
-                staging.add(open_file(&path)?)?
+                let file = open_file(&path)?;
+                let found = file.metadata().map_err(LoadProblem::Read)?.len();
+                check_size(what, size, found)?;
+                staging.add(file)?
             }
         };
         if blob.digest != *digest {
@@ -91,10 +94,7 @@ impl Source<'_> {
                 found: blob.digest,
             });
         }
-        if blob.size != size {
-            let (what, expected, found) = (what.to_owned(), size, blob.size);
-            return Err(LoadProblem::Size { what, expected, found });
-        }
+        check_size(what, size, blob.size)?;
         Ok(blob)
     }
 }
@@ -161,6 +161,13 @@ impl Archive {
         }
         Err(LoadProblem::Missing { what: what.to_owned(), name: name.to_owned() })
     }
+}
+
+fn check_size(what: &str, expected: u64, found: u64) -> Result<(), LoadProblem> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(LoadProblem::Size { what: what.to_owned(), expected, found })
 }
 
 fn over_limit(error: TarError) -> LoadProblem {

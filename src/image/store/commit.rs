@@ -1,5 +1,6 @@
 //! Loading into the store: staging, then everything at once under the lock.
 
+use std::io;
 use std::path::Path;
 
 use fs_err::File;
@@ -80,7 +81,7 @@ impl ImageStore {
         Ok(StagingFolder { folder, _lock: lock })
     }
 
-    fn sweep_staging(&self) -> std::io::Result<()> {
+    fn sweep_staging(&self) -> io::Result<()> {
         for entry in fs_err::read_dir(&self.folder)? {
             let entry = entry?;
             let temporary =
@@ -88,11 +89,19 @@ impl ImageStore {
             if !temporary {
                 continue;
             }
+            let path = entry.path();
             // A file is a document that was being written, under the lock that is held here.
-            if !entry.file_type()?.is_dir() {
-                fs_err::remove_file(entry.path())?;
-            } else if let Some(_mine) = FileLock::try_acquire(&entry.path().join(STAGING_LOCK))? {
-                fs_err::remove_dir_all(entry.path())?;
+            let removed = if !entry.file_type()?.is_dir() {
+                fs_err::remove_file(path)
+            } else if let Some(_mine) = FileLock::try_acquire(&path.join(STAGING_LOCK))? {
+                fs_err::remove_dir_all(path)
+            } else {
+                continue;
+            };
+            // Whoever made it may just be removing it too.
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         Ok(())
@@ -122,7 +131,7 @@ impl ImageStore {
     }
 
     /// Moves a blob into the store, unless it is there. One of another size is a damaged one.
-    fn keep(&self, blob: &Blob) -> std::io::Result<()> {
+    fn keep(&self, blob: &Blob) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let target = self.blob_path(&blob.digest);
         let there = |path: &Path| {

@@ -7,7 +7,7 @@
 //!     oci-layout             {"imageLayoutVersion":"1.0.0"}
 //!     index.json             an entry per name; ref.name is the full reference; nameless ones have none
 //!     blobs/sha256/<hex>     manifests, configurations, layers, as they came
-//!     locations.json         which image a configured folder or file gave, and when ([`located`])
+//!     locations.json         which image a configured folder or file gave, and when (`located`)
 //!     .tmp-…/                blobs on their way in, with the lock file of whoever brings them
 //!   locks/images             taken while the index changes or blobs are moved or removed
 //! ```

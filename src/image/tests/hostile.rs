@@ -56,6 +56,9 @@ fn a_layout_in_a_folder_is_checked_alike() {
     let folder = layout.folder();
     fs_err::write(folder.path().join(&blob), b"other").unwrap();
     let error = Home::new().load_path(folder.path()).unwrap_err();
+    assert!(error.contains("layer 1 has 5 bytes"), "{error}");
+    fs_err::write(folder.path().join(&blob), vec![b'x'; layout.blobs[1].len()]).unwrap();
+    let error = Home::new().load_path(folder.path()).unwrap_err();
     assert!(error.contains("layer 1 is damaged"), "{error}");
     fs_err::remove_file(folder.path().join(&blob)).unwrap();
     let error = Home::new().load_path(folder.path()).unwrap_err();
@@ -96,6 +99,11 @@ fn an_archive_that_is_cut_off_is_refused_wherever() {
     let whole = archive.len();
     for length in (1..whole - 1024).step_by(211) {
         assert!(Home::new().load_bytes(&archive[..length]).is_err(), "{length} of {whole}");
+    }
+    // Also where all that is needed has come already.
+    let more = changed(|files| files.push(("more".to_owned(), b"x".to_vec())));
+    for length in [whole - 1024 + 100, whole - 1024 + 513] {
+        refused(&more[..length], "can't be read to its end");
     }
     for packed in [gzip(&archive), zstd(&archive), xz(&archive)] {
         refused(&packed[..packed.len() - 4], "can't be read to its end");

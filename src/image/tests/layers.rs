@@ -85,6 +85,23 @@ fn layers_are_unpacked_once_whatever_their_compression() {
 }
 
 #[test]
+fn with_mapped_ids_owners_are_given_or_it_fails() {
+    let layers = Layers::new();
+    let blob = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);
+    let options = UnpackOptions { single_id: false, ..OPTIONS };
+    let unpacked = ensure_unpacked(&layers.unpacked(), &[blob], &options, || ());
+    if nix::unistd::geteuid().is_root() {
+        let path = unpacked.unwrap().remove(0);
+        let file = fs_err::metadata(path.join("a")).unwrap();
+        assert_eq!((file.uid(), file.gid()), (7, 8));
+        assert!(!owners_file(&path).exists());
+    } else {
+        assert!(matches!(unpacked, Err(LayerError::Unpack { .. })));
+        assert_eq!(names(&layers.unpacked()), [".lock"]);
+    }
+}
+
+#[test]
 fn a_layer_that_occurs_twice_counts_where_it_is_highest() {
     let layers = Layers::new();
     let a = layers.blob(&layer(&[("a", 0o644, Some(b""))]), Compression::None);

@@ -125,3 +125,17 @@ fn a_form_that_is_asked_for_is_insisted_on() {
     let error = Home::new().load_path(empty.path()).unwrap_err();
     assert!(error.contains("oci-layout"), "{error}");
 }
+
+#[test]
+fn an_archive_may_come_through_a_named_pipe() {
+    let mut layout = Layout::default();
+    layout.add(Some("x:1"), &Platform::host(), b"1");
+    let home = Home::new();
+    let pipe = home.folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| fs_err::write(&pipe, layout.archive()));
+        assert_eq!(home.load_path(&pipe).unwrap().len(), 1);
+        writer.join().unwrap().unwrap();
+    });
+}
