@@ -7,7 +7,7 @@ use mkpanda::container::cgroup::find_delegation;
 use serde_json::{Value, json};
 
 use crate::inside::left_out;
-use crate::interrupt::processes_with;
+use crate::interrupt::{eventually, processes_with};
 use crate::support::Place;
 
 fn set(place: &mut Place, name: &str, value: &str) {
@@ -28,7 +28,7 @@ fn a_build_ends_at_its_time_limit_with_all_that_it_started() {
     place
         .run("app", &[])
         .fails(1)
-        .says("the build script was ended after its time limit of 300 ms")
+        .says("the build script was ended after its time limit of")
         .says("| waiting")
         .says("hint: raise limits.time");
     assert!(began.elapsed() < Duration::from_secs(20));
@@ -81,7 +81,11 @@ fn a_build_cant_have_more_memory_than_its_limit() {
         return refused(&place, code, &reason, "memory");
     }
     place.write_probe(code, &Value::Null);
-    place.run("probe", &[]).fails(1).says("SIGKILL").says("limits.memory");
+    place
+        .run("probe", &[])
+        .fails(1)
+        .says("SIGKILL")
+        .says("hint: the build ran out of memory: raise limits.memory");
     place.assert_clean();
     assert_no_cgroups();
 }
@@ -96,14 +100,13 @@ fn refused(place: &Place, code: &str, reason: &str, limit: &str) {
     left_out(&format!("a limit of {limit} in force ({reason})"), "it-root");
 }
 
-/// The cgroups that were made for builds of the package `probe` are gone.
+/// No cgroup that a build made is left. Other tests build at the same time, so that it may take a
+/// moment until there is none.
 #[track_caller]
 fn assert_no_cgroups() {
-    let walk = walkdir::WalkDir::new("/sys/fs/cgroup").into_iter().flatten();
-    let left: Vec<_> = walk
-        .filter(|entry| entry.file_type().is_dir())
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("mkpanda-probe--"))
-        .collect();
-    // Other tests build packages of that name at the same time, but with other ids.
-    assert!(left.len() <= 1, "{left:?}");
+    eventually("all cgroups are removed", Duration::from_secs(10), || {
+        let walk = walkdir::WalkDir::new("/sys/fs/cgroup").into_iter().flatten();
+        let mut folders = walk.filter(|entry| entry.file_type().is_dir());
+        !folders.any(|entry| entry.file_name().to_string_lossy().contains("-probe--"))
+    });
 }
