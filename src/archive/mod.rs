@@ -7,8 +7,8 @@
 //! layer    an image layer into a directory that overlayfs takes as a layer
 //! ```
 //!
-//! What comes in is hostile. All of it goes through [`tar_read`], which bounds every length before
-//! it believes it, and all that is written goes through [`destination`], which works below one
+//! What comes in is hostile. All of it goes through `tar_read`, which bounds every length before
+//! it believes it, and all that is written goes through `destination`, which works below one
 //! open directory and never follows a symlink out of it. Nothing is held in memory but names:
 //! [`Limits`] bounds their sum, the number of entries and the bytes that come out.
 //!
