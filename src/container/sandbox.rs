@@ -34,6 +34,8 @@ pub struct Sandbox {
     pub network: Network,
     /// Whether the outer `/proc` and `/sys` are shown, fresh ones being refused.
     pub outer_proc: bool,
+    /// Whether the host's name is set, so that it is the same everywhere.
+    pub own_host_name: bool,
 }
 
 /// Ids of the command.
@@ -78,7 +80,7 @@ const READ_ONLY: [&str; 6] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/timer_stats"];
 
 /// The name that every container's machine has: the caller's would make builds differ.
-const HOST_NAME: &str = "mkpanda";
+pub(super) const HOST_NAME: &str = "mkpanda";
 
 impl Sandbox {
     /// Translates the container.
@@ -94,10 +96,11 @@ impl Sandbox {
             .masked_paths(MASKED.map(str::to_owned).to_vec())
             .readonly_paths(READ_ONLY.map(str::to_owned).to_vec())
             .build()?;
-        SpecBuilder::default()
-            .version("1.0.2")
-            .hostname(HOST_NAME)
-            .root(RootBuilder::default().path(&self.root).readonly(false).build()?)
+        let mut spec = SpecBuilder::default().version("1.0.2");
+        if self.own_host_name {
+            spec = spec.hostname(HOST_NAME);
+        }
+        spec.root(RootBuilder::default().path(&self.root).readonly(false).build()?)
             .mounts(mounts)
             .process(self.process()?)
             .linux(linux)
@@ -240,6 +243,7 @@ mod tests {
             user: User::default(),
             network: Network::None,
             outer_proc: false,
+            own_host_name: true,
         }
     }
 
