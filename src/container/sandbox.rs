@@ -96,15 +96,16 @@ impl Sandbox {
             .masked_paths(MASKED.map(str::to_owned).to_vec())
             .readonly_paths(READ_ONLY.map(str::to_owned).to_vec())
             .build()?;
-        let mut spec = SpecBuilder::default().version("1.0.2");
-        if self.own_host_name {
-            spec = spec.hostname(HOST_NAME);
-        }
-        spec.root(RootBuilder::default().path(&self.root).readonly(false).build()?)
+        let mut spec = SpecBuilder::default()
+            .version("1.0.2")
+            .root(RootBuilder::default().path(&self.root).readonly(false).build()?)
             .mounts(mounts)
             .process(self.process()?)
             .linux(linux)
-            .build()
+            .build()?;
+        // Left out, it would be the builder's own idea of one.
+        spec.set_hostname(self.own_host_name.then(|| HOST_NAME.to_owned()));
+        Ok(spec)
     }
 
     fn process(&self) -> Result<Process, OciSpecError> {
