@@ -64,9 +64,20 @@ impl Home {
         self.locks().join(format!("build-{}-{}.lock", &cache.as_str()[..12], id))
     }
 
+    /// Makes the folders in which setuid programs of images and packages may lie, and closes them:
+    /// on disk such a program belongs to the caller, as whom any user could run it.
+    fn make_closed_folders(&self) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        for folder in [&self.scratch, &self.root.join("layers"), &self.packages()] {
+            fs_err::create_dir_all(folder)?;
+            fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(())
+    }
+
     /// Starts a run's scratch folder.
     pub fn start_run(&self) -> io::Result<RunScratch> {
-        fs_err::create_dir_all(&self.scratch)?;
+        self.make_closed_folders()?;
         for attempt in 0_u32.. {
             let name = format!("run-{}-{attempt}", std::process::id());
             let lock = self.scratch.join(format!("{name}.lock"));
@@ -167,5 +178,9 @@ mod tests {
         orphans.remove(0).forget().unwrap();
         drop(run);
         assert_eq!(fs_err::read_dir(folder.path().join("scratch")).unwrap().count(), 0);
+        for closed in ["scratch", "layers", "packages"] {
+            let mode = fs_err::metadata(folder.path().join(closed)).unwrap().permissions();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o7777, 0o700, "{closed}");
+        }
     }
 }

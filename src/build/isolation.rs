@@ -148,6 +148,9 @@ fn accept(
     if machine.has(&Condition::NestedProc) {
         message.push_str("; inside another container, whose /proc and /sys are shown");
     }
+    if machine.has(&Condition::OuterHostName) {
+        message.push_str("; builds see the outer container's host name");
+    }
     match &machine.root {
         RootKind::Overlay => {}
         RootKind::OverlayOnTmpfs { size } => {

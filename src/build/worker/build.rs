@@ -206,6 +206,7 @@ impl Work<'_> {
             user: made.user,
             network: job.network,
             outer_proc: job.machine.has(&Condition::NestedProc),
+            own_host_name: !job.machine.has(&Condition::OuterHostName),
         })
     }
 
