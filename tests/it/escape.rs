@@ -1,15 +1,12 @@
 //! Builds that try to get out: each way fails.
 
-use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::inside::{assert_refused, tier};
+use crate::inside::assert_refused;
 use crate::support::Place;
 
 /// What no build may ever see.
