@@ -160,7 +160,7 @@ impl Workshop {
         let waiting = || enter(watch, Phase::Wait);
         let _lock = FileLock::acquire_unless(&lock, waiting, || self.interrupt.is_raised())
             .map_err(file("take the package's lock"))?
-            .ok_or_else(|| self.interrupted(id))?;
+            .ok_or_else(|| interrupted(id))?;
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
@@ -176,10 +176,6 @@ impl Workshop {
         self.build(order, job, watch, &mut enter)?;
         self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
         Ok(Outcome::Built)
-    }
-
-    fn interrupted(&self, id: &PackageId) -> BuildError {
-        BuildError::Helper { id: id.clone(), source: HelperError::Interrupted }
     }
 
     fn fetch_package(
@@ -295,6 +291,10 @@ impl Workshop {
             }
         }
     }
+}
+
+fn interrupted(id: &PackageId) -> BuildError {
+    BuildError::Helper { id: id.clone(), source: HelperError::Interrupted }
 }
 
 fn write_record(

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::inside::assert_refused;
+use crate::inside::{assert_refused, sha1_of};
 use crate::support::Place;
 
 /// What no build may ever see.
@@ -314,7 +314,6 @@ fn what_a_build_leaves_running_ends_with_it() {
 
 /// Everything below a folder, but for `left_out`: path, kind, mode, size, times and content.
 fn snapshot(folder: &std::path::Path, left_out: &[PathBuf]) -> Vec<String> {
-    use sha1::Digest as _;
     use std::os::unix::fs::MetadataExt;
     let mut found = Vec::new();
     let walk = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
@@ -322,7 +321,7 @@ fn snapshot(folder: &std::path::Path, left_out: &[PathBuf]) -> Vec<String> {
         let entry = entry.unwrap();
         let metadata = entry.metadata().unwrap();
         let content = if metadata.is_file() {
-            format!("{:?}", sha1::Sha1::digest(std::fs::read(entry.path()).unwrap()))
+            sha1_of(std::fs::read(entry.path()).unwrap())
         } else {
             format!("{:?}", std::fs::read_link(entry.path()).ok())
         };
@@ -356,11 +355,6 @@ fn git_repository(folder: &std::path::Path) -> String {
     git(&["rev-parse", "HEAD"])
 }
 
-fn sha1_hex(bytes: &[u8]) -> String {
-    use sha1::Digest as _;
-    sha1::Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
     let place = Place::new();
@@ -372,7 +366,7 @@ fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
     let mirrored = b"from the mirror\n";
     let mirror = place.path().join("mirror");
     std::fs::create_dir_all(mirror.join("sha1")).unwrap();
-    std::fs::write(mirror.join("sha1").join(sha1_hex(mirrored)), mirrored).unwrap();
+    std::fs::write(mirror.join("sha1").join(sha1_of(mirrored)), mirrored).unwrap();
     let mut archive = tar::Builder::new(Vec::new());
     crate::support::append(&mut archive, "top/inner", 0o644, tar::EntryType::Regular, b"inner\n");
     let archive = archive.into_inner().unwrap();
@@ -382,9 +376,9 @@ fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
     let sources = json!({
         "git": {"kind": "git", "git": outside, "ref": commit, "ref_origin": "main"},
         "local": {"kind": "git_local", "rel_path": "../local"},
-        "file": {"kind": "url", "url": "file://../../file.txt", "sha1": sha1_hex(&std::fs::read(file).unwrap())},
-        "mirrored": {"kind": "url", "url": "http://192.0.2.1/x", "sha1": sha1_hex(mirrored)},
-        "archive": {"kind": "url_extract", "url": "file://../../source.tar", "sha1": sha1_hex(&archive)},
+        "file": {"kind": "url", "url": "file://../../file.txt", "sha1": sha1_of(std::fs::read(file).unwrap())},
+        "mirrored": {"kind": "url", "url": "http://192.0.2.1/x", "sha1": sha1_of(mirrored)},
+        "archive": {"kind": "url_extract", "url": "file://../../source.tar", "sha1": sha1_of(&archive)},
     });
     place.package(
         "vandal",
