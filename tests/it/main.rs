@@ -5,4 +5,6 @@
 
 mod bad;
 mod build;
+mod server;
 mod support;
+mod tree;
