@@ -47,7 +47,7 @@ pub fn execute(
     observer.event(Event::Planned { packages: orders.len() });
     let state = Mutex::new(State {
         schedule: Schedule::new(needs),
-        cores: Cores::new(pace.cores),
+        cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
     });
     let changed = Condvar::new();
@@ -81,7 +81,9 @@ fn work(
         if workshop.interrupt.is_raised() {
             guard.schedule.stop();
         }
-        let Some(package) = guard.schedule.start() else {
+        // One that got all cores is alone until it ends, whatever becomes ready meanwhile.
+        let next = if guard.cores.are_free() { guard.schedule.start() } else { None };
+        let Some(package) = next else {
             if guard.schedule.is_over() {
                 changed.notify_all();
                 return;

@@ -55,7 +55,7 @@ pub enum BuildError {
     #[error("{} failed ({}): {}", .0.id, .0.failure.phase.as_str(), .0.failure.message)]
     Failed(Box<FailedBuild>),
     /// A source can't be had.
-    #[error("{id}: source {name}")]
+    #[error("{id}")]
     Source {
         /// The package.
         id: PackageId,

@@ -3,5 +3,8 @@
 #![allow(dead_code, reason = "shared by all subjects")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
 
+mod bad;
 mod build;
+mod server;
 mod support;
+mod tree;

@@ -5,6 +5,7 @@ use std::os::unix::fs::fchown;
 use std::path::PathBuf;
 
 use fs_err::OpenOptions;
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
 use crate::archive;
@@ -225,19 +226,37 @@ impl Work<'_> {
         let message = match ended {
             Ending::Exited(0) => return Ok(()),
             Ending::Exited(code) => format!("the build script exited with code {code}"),
-            Ending::Signalled(number) => {
-                format!("the build script was ended by {}", signal_name(number))
-            }
+            // What passes for a signal's number may be a script's own `exit 255`.
+            Ending::Signalled(number) => match Signal::try_from(number) {
+                Ok(signal) => format!("the build script was ended by {signal}"),
+                Err(_) => format!("the build script exited with code {}", 128 + number),
+            },
             Ending::TimedOut => {
-                let limit = self.job.time_limit.unwrap_or_default().as_secs();
+                let limit = self.job.time_limit.unwrap_or_default();
                 return Err(Failure {
                     hint: Some("raise limits.time in mkpanda.toml, or MKPANDA_LIMITS_TIME, if it needs longer".to_owned()),
                     see_log: true,
-                    ..failure(Phase::Build, format!("the build script was ended after its time limit of {limit} s"))
+                    ..failure(Phase::Build, format!("the build script was ended after its time limit of {limit:?}"))
                 });
             }
         };
-        Err(Failure { see_log: true, ..failure(Phase::Build, message) })
+        let hint = self.missing_interpreter().map(|interpreter| {
+            format!("the script begins with #!{interpreter}, which the image doesn't have")
+        });
+        Err(Failure { see_log: true, hint, ..failure(Phase::Build, message) })
+    }
+
+    /// The program that runs the build script, if the image lacks it. Links are not followed, since
+    /// they would lead out of the image: this is good for a hint only.
+    fn missing_interpreter(&self) -> Option<String> {
+        let script = self.place(&self.job.package_folder).join(&self.job.build_script);
+        let text = fs_err::read(script).ok()?;
+        let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+        let line = String::from_utf8_lossy(line).into_owned();
+        let interpreter = line.split_whitespace().next()?;
+        let place = self.view.root().join(interpreter.trim_start_matches('/'));
+        let is_there = fs_err::symlink_metadata(place).is_ok();
+        (!is_there).then(|| interpreter.to_owned())
     }
 
     /// Refuses results that the host side couldn't install.
@@ -328,9 +347,4 @@ fn environment(
         set(name, value, true);
     }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
-}
-
-fn signal_name(number: i32) -> String {
-    nix::sys::signal::Signal::try_from(number)
-        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }
