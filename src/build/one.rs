@@ -262,7 +262,13 @@ impl Workshop {
                 Answer::Probed(_) | Answer::Removed => None,
             });
         let Job::Build(job) = wrapped else { return Ok(()) };
-        let result = heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
+        let mut result = heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
+        if let Err(failure) = &mut result
+            && cgroup.is_some_and(|cgroup| cgroup.ran_out_of_memory())
+        {
+            failure.hint =
+                Some("the build ran out of memory: raise limits.memory in mkpanda.toml, or MKPANDA_LIMITS_MEMORY".to_owned());
+        }
         write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
         match result {
             Ok(_) => {

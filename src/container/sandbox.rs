@@ -76,8 +76,16 @@ const MASKED: [&str; 11] = [
 ];
 
 /// What would change the machine if it could be written.
-const READ_ONLY: [&str; 6] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/timer_stats"];
+const READ_ONLY: [&str; 7] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    // Who writes there makes the kernel watch the machine's load.
+    "/proc/pressure",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/timer_stats",
+];
 
 /// The name that every container's machine has: the caller's would make builds differ.
 pub(super) const HOST_NAME: &str = "mkpanda";

@@ -5,6 +5,13 @@
 
 mod bad;
 mod build;
+mod environment;
+mod escape;
+mod inside;
+mod interrupt;
+mod kernel;
+mod limits;
 mod server;
 mod support;
 mod tree;
+mod users;

@@ -23,7 +23,7 @@ use crate::source::Fetched;
 
 use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
 use super::inputs::Inputs;
-use super::{Finished, failure, remove, root, say, stage, unprepared};
+use super::{Finished, failure, readable, remove, root, say, stage, unprepared};
 
 /// Builds a package, from inside the namespaces.
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
@@ -38,13 +38,16 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         .map_err(unprepared)?
         .into_parts()
         .0;
-    if namespace_root_differs(job) {
+    let mut job = job.clone();
+    if namespace_root_differs(&job) {
+        readable::make_readable(&mut job).map_err(unprepared)?;
         // So that a build may open /dev/stdout again, as `tee /dev/stderr` does.
         let (uid, gid) = job.machine.map.root();
         fchown(&log, Some(uid), Some(gid)).map_err(unprepared)?;
     }
     let view_at = job.scratch.join("view");
     fs_err::create_dir(&view_at).map_err(unprepared)?;
+    let job = &job;
     let inputs = gather_inputs(job);
     match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
         Side::Outside(code) => Ok(Finished::Outside(code)),

@@ -7,6 +7,7 @@
 
 mod build;
 mod inputs;
+mod readable;
 mod remove;
 mod root;
 mod stage;
