@@ -33,6 +33,8 @@ pub struct Workshop {
     pub limits: Option<(Limits, Delegation)>,
     /// The run's scratch folder.
     pub scratch: PathBuf,
+    /// An empty folder, on which each helper mounts its view.
+    pub view: PathBuf,
     /// Ends everything.
     pub interrupt: std::sync::Arc<Interrupt>,
 }
@@ -234,6 +236,7 @@ impl Workshop {
         };
         let scratch = ScratchFolder::create(self, &job).map_err(file("make a scratch folder"))?;
         job.scratch.clone_from(&scratch.path);
+        job.view.clone_from(&self.view);
         let output =
             AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
         output.temporary_path().clone_into(&mut job.output);
@@ -346,10 +349,8 @@ impl ScratchFolder {
 
 impl Drop for ScratchFolder {
     fn drop(&mut self) {
-        // A helper that came to its end left an empty `view` at the most.
-        if fs_err::remove_dir(self.path.join("view")).is_ok()
-            && fs_err::remove_dir(&self.path).is_ok()
-        {
+        // A helper that came to its end left it empty.
+        if fs_err::remove_dir(&self.path).is_ok() {
             return;
         }
         // What can't be removed now is swept by a later run.

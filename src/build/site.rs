@@ -279,7 +279,7 @@ impl Site {
         self.check_offline(known, &keys, options)?;
         let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
-        let found = isolation::detect(&options.isolation, scratch.folder(), interrupt, observer);
+        let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
         let machine = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
@@ -305,6 +305,7 @@ impl Site {
             repository: self.reachable(options.repository.as_ref()).cloned(),
             limits,
             scratch: scratch.folder().to_owned(),
+            view: scratch.view().to_owned(),
             interrupt: Arc::clone(interrupt),
         };
         let places: BTreeMap<&PackageKey, usize> =
@@ -377,6 +378,7 @@ impl Site {
             machine: machine.clone(),
             network: options.network,
             scratch: PathBuf::new(),
+            view: PathBuf::new(),
             layers: home.layers(&machine.map.digest()),
             packages: home.packages(),
             package_folder: package.folder.clone(),

@@ -45,8 +45,6 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         let (uid, gid) = job.machine.map.root();
         fchown(&log, Some(uid), Some(gid)).map_err(unprepared)?;
     }
-    let view_at = job.scratch.join("view");
-    fs_err::create_dir(&view_at).map_err(unprepared)?;
     let job = &job;
     let inputs = gather_inputs(job);
     match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
@@ -54,7 +52,7 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         Side::Inside => {
             umask(Mode::from_bits_truncate(0o022));
             let view =
-                View::create(&view_at, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+                View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
             namespace::become_root(&job.machine.map).map_err(unprepared)?;
             let work = Work { job, inputs, view, log };
             let result = work.carry_out(output);
@@ -181,7 +179,7 @@ impl Work<'_> {
         if job.has_extra {
             binds.push(bind(folder.join("extra"), "/pkg/extra".to_owned(), false));
         }
-        binds.push(bind(self.scratch("install"), INSTALL_ROOT.to_owned(), false));
+        binds.push(bind(self.view.install(), INSTALL_ROOT.to_owned(), false));
         for dependency in &job.dependencies {
             let source = self.place(&job.packages).join(dependency.id.to_string());
             binds.push(bind(source, format!("{INSTALL_ROOT}/packages/{}", dependency.id), false));
@@ -297,8 +295,7 @@ impl Work<'_> {
             let entry = entry.map_err(unclean)?;
             let name = entry.file_name();
             let kept = self.job.keep && (name == "src" || name == "result");
-            // The view is still mounted here; its empty folder goes with the parent's.
-            if name == "view" || kept {
+            if kept {
                 continue;
             }
             let removed = remove::remove_tree(&entry.path());

@@ -69,12 +69,10 @@ fn unprepared(error: impl std::error::Error) -> Failure {
 }
 
 fn probe(job: &ProbeJob) -> Result<Finished, Failure> {
-    let view_at = job.scratch.join("view");
-    fs_err::create_dir(&view_at).map_err(unprepared)?;
     match namespace::enter(&job.map, Network::None).map_err(unprepared)? {
         Side::Outside(code) => Ok(Finished::Outside(code)),
         Side::Inside => {
-            let view = View::create(&view_at, std::slice::from_ref(&job.scratch), &job.map)
+            let view = View::create(&job.view, std::slice::from_ref(&job.scratch), &job.map)
                 .map_err(unprepared)?;
             namespace::become_root(&job.map).map_err(unprepared)?;
             let found = machine::probe(view.path(), &view.input(0)).map_err(unprepared)?;

@@ -74,13 +74,9 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
 }
 
 /// How to build, from the settings.
-fn build_options(
-    context: &Context<'_>,
-    settings: &Settings,
-    args: &BuildArgs,
-) -> Result<BuildOptions, CliError> {
+fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -> BuildOptions {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(BuildOptions {
+    BuildOptions {
         pace: Pace {
             jobs: settings.jobs.map_or(cores, usize::from),
             cores,
@@ -96,7 +92,7 @@ fn build_options(
         limits: Limits { memory: settings.memory_limit, processes: settings.process_limit },
         source_date_epoch: settings.source_date_epoch,
         keep: args.dont_clean_after_build,
-    })
+    }
 }
 
 /// Which isolation to look for.
