@@ -1,6 +1,8 @@
 //! Which isolation this run has: the best tier that the machine gives, tried before anything is
 //! built, with the reason and the remedy where it isn't the better one.
 
+use std::sync::Arc;
+
 use nix::unistd::{Gid, Uid, User};
 
 use crate::base::event::{Event, Observer};
@@ -11,7 +13,7 @@ use crate::container::machine::{Condition, Machine, Probed, RootKind};
 
 use super::home::RunScratch;
 use super::job::{Answer, Failure, Job, ProbeJob};
-use super::one::remove_as_container;
+use super::scratch::remove_as_container;
 
 /// No container can be run here.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,7 @@ pub struct Wanted {
 pub fn detect(
     wanted: &Wanted,
     scratch: &RunScratch,
-    interrupt: &Interrupt,
+    interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
 ) -> Result<Machine, IsolationError> {
     let mut lacking = None;
@@ -192,7 +194,7 @@ fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
 fn try_map(
     map: IdMap,
     scratch: &RunScratch,
-    interrupt: &Interrupt,
+    interrupt: &Arc<Interrupt>,
 ) -> Result<Result<Machine, Failure>, IsolationError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| IsolationError::Scratch { source };
@@ -212,7 +214,7 @@ fn try_map(
         view: scratch.view().to_owned(),
     });
     let heard: Result<Result<Probed, Failure>, _> =
-        helper::run(&job, None, interrupt, |answer| match answer {
+        helper::run(&job, interrupt, |answer| match answer {
             Answer::Probed(found) => Some(Ok(found)),
             Answer::Failed(failure) => Some(Err(failure)),
             _ => None,
@@ -241,7 +243,7 @@ pub fn remove_layers(
                     fs_err::remove_file(&path)
                         .map_err(|source| IsolationError::Scratch { source })?;
                 } else if path.exists() {
-                    remove_as_container(&map, &path, &Interrupt::default())
+                    remove_as_container(&map, &path, &Arc::default())
                         .map_err(|source| IsolationError::Helper { source })?;
                 }
             }

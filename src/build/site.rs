@@ -27,8 +27,9 @@ use super::id::{Identities, IdentityError, PackageIdentity, identify};
 use super::images::{FoundImage, ImageError, ImageFinder, Places};
 use super::isolation::{self, IsolationError, Wanted};
 use super::job::{BuildJob, Dependency};
-use super::one::{Order, Workshop, remove_as_container};
+use super::one::{Order, Workshop};
 use super::plan::{CacheState, Plan, plan};
+use super::scratch::remove_as_container;
 use super::upstream::{self, UpstreamError};
 
 /// What a site is opened with.

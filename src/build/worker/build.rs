@@ -55,11 +55,11 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
                 View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
             namespace::become_root(&job.machine.map).map_err(unprepared)?;
             let work = Work { job, inputs, view, log };
-            let result = work.carry_out(output);
-            let cleaned = work.clean(result.is_ok());
-            let built = result?;
-            cleaned?;
-            Ok(Finished::Inside(Answer::Built(built)))
+            let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
+            let heard = say(&answer);
+            // The parent goes on meanwhile, and removes what can't be removed here.
+            drop(work.clear_up());
+            Ok(Finished::Answered(heard))
         }
     }
 }
@@ -287,20 +287,14 @@ impl Work<'_> {
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
-    fn clean(&self, succeeded: bool) -> Result<(), Failure> {
-        let unclean = |error: std::io::Error| failure(Phase::Pack, error.to_string());
+    fn clear_up(&self) -> std::io::Result<()> {
         // In use, the overlay's folders can't go. Failing is fine: there may be no root yet.
         _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
-        for entry in fs_err::read_dir(self.scratch("")).map_err(unclean)? {
-            let entry = entry.map_err(unclean)?;
+        for entry in fs_err::read_dir(self.scratch(""))? {
+            let entry = entry?;
             let name = entry.file_name();
-            let kept = self.job.keep && (name == "src" || name == "result");
-            if kept {
-                continue;
-            }
-            let removed = remove::remove_tree(&entry.path());
-            if succeeded {
-                removed.map_err(unclean)?;
+            if !(self.job.keep && (name == "src" || name == "result")) {
+                remove::remove_tree(&entry.path())?;
             }
         }
         Ok(())

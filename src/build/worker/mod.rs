@@ -37,6 +37,7 @@ pub fn run() -> u8 {
     match answered {
         Ok(Finished::Outside(code)) => u8::try_from(code).unwrap_or(255),
         Ok(Finished::Inside(answer)) => u8::from(!say(&answer)),
+        Ok(Finished::Answered(heard)) => u8::from(!heard),
         Err(failure) => {
             say(&Answer::Failed(failure));
             1
@@ -50,6 +51,8 @@ enum Finished {
     Outside(i32),
     /// In the inner process, with this answer.
     Inside(Answer),
+    /// In the inner process, which has answered.
+    Answered(bool),
 }
 
 fn say(answer: &Answer) -> bool {
