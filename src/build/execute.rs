@@ -47,7 +47,7 @@ pub fn execute(
     observer.event(Event::Planned { packages: orders.len() });
     let state = Mutex::new(State {
         schedule: Schedule::new(needs),
-        cores: Cores::new(pace.cores),
+        cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
     });
     let changed = Condvar::new();
@@ -76,12 +76,16 @@ fn work(
     changed: &Condvar,
     observer: &dyn Observer,
 ) {
+    // What the last build left, which clears itself up while the next one runs.
+    let mut leftovers = None;
     let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if workshop.interrupt.is_raised() {
             guard.schedule.stop();
         }
-        let Some(package) = guard.schedule.start() else {
+        // One that got all cores is alone until it ends, whatever becomes ready meanwhile.
+        let next = if guard.cores.are_free() { guard.schedule.start() } else { None };
+        let Some(package) = next else {
             if guard.schedule.is_over() {
                 changed.notify_all();
                 return;
@@ -98,7 +102,13 @@ fn work(
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
         match result {
-            Ok(_) => guard.schedule.succeeded(package),
+            Ok(left) => {
+                guard.schedule.succeeded(package);
+                changed.notify_all();
+                drop(guard);
+                drop(std::mem::replace(&mut leftovers, left));
+                guard = state.lock().unwrap_or_else(PoisonError::into_inner);
+            }
             Err(error) => {
                 guard.schedule.failed(package);
                 guard.errors.push(error);

@@ -84,7 +84,11 @@ impl Home {
             let Some(held) = FileLock::try_acquire(&lock)? else { continue };
             let folder = self.scratch.join(name);
             match fs_err::create_dir(&folder) {
-                Ok(()) => return Ok(RunScratch { folder, lock, _held: held }),
+                Ok(()) => {
+                    let view = folder.join("view");
+                    fs_err::create_dir(&view)?;
+                    return Ok(RunScratch { folder, view, lock, _held: held });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -116,6 +120,7 @@ impl Home {
 #[derive(Debug)]
 pub struct RunScratch {
     folder: PathBuf,
+    view: PathBuf,
     lock: PathBuf,
     _held: FileLock,
 }
@@ -125,10 +130,16 @@ impl RunScratch {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+
+    /// An empty folder in it, on which helpers mount their views.
+    pub fn view(&self) -> &Path {
+        &self.view
+    }
 }
 
 impl Drop for RunScratch {
     fn drop(&mut self) {
+        drop(fs_err::remove_dir(&self.view));
         // If something is left in it, the next run sweeps it by the lock that stays then, too.
         if fs_err::remove_dir(&self.folder).is_ok() {
             drop(fs_err::remove_file(&self.lock));

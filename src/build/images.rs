@@ -91,7 +91,11 @@ pub enum ImageError {
 impl ImageError {
     /// What to do: each way in which an image can be found, with its exact command.
     pub fn hint(&self) -> Option<String> {
-        let Self::NotFound { name, docker_folder } = self else { return None };
+        let (name, docker_folder) = match self {
+            Self::NotFound { name, docker_folder } => (name, docker_folder),
+            Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
+            _ => return None,
+        };
         let mut ways = vec![
             format!(
                 "load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"

@@ -99,22 +99,30 @@ impl Schedule {
     }
 }
 
-/// The machine's cores, shared out so that builds together never get more than there are, each one
-/// at least one.
+/// The machine's cores, shared out so that builds together get no more than there are. More jobs
+/// than cores are a wish for just that: then builds share cores, none being told of more than there
+/// are.
 #[derive(Debug, Clone)]
 pub struct Cores {
+    cores: usize,
     free: usize,
 }
 
 impl Cores {
     /// Starts with all cores free.
-    pub fn new(total: usize) -> Self {
-        Self { free: total.max(1) }
+    pub fn new(cores: usize, jobs: usize) -> Self {
+        let cores = cores.max(1);
+        Self { cores, free: cores.max(jobs) }
     }
 
-    /// Takes a share for a build, if `others` more could start now and want as much.
+    /// Whether a build can start: if not, all cores are in use by others.
+    pub fn are_free(&self) -> bool {
+        self.free > 0
+    }
+
+    /// Takes a share of what is free for a build, if `others` more could start now and want as much.
     pub fn take(&mut self, others: usize) -> usize {
-        let share = (self.free / (others + 1)).max(1);
+        let share = (self.free / (others + 1)).clamp(1, self.cores);
         self.free = self.free.saturating_sub(share);
         share
     }
@@ -160,10 +168,16 @@ mod tests {
 
     #[test]
     fn shares_of_the_cores_add_up_to_the_machine() {
-        let mut cores = Cores::new(8);
-        assert_eq!(cores.take(0), 8);
+        let mut cores = Cores::new(8, 8);
+        assert_eq!((cores.take(0), cores.are_free()), (8, false));
         cores.give_back(8);
-        assert_eq!((cores.take(3), cores.take(2), cores.take(1), cores.take(0)), (2, 2, 2, 2));
+        assert_eq!([cores.take(3), cores.take(2), cores.take(1), cores.take(0)], [2, 2, 2, 2]);
+        assert!(!cores.are_free());
+        let mut wished = Cores::new(1, 3);
+        assert_eq!([wished.take(2), wished.take(1), wished.take(0)], [1, 1, 1]);
+        assert!(!wished.are_free());
+        wished.give_back(1);
+        assert_eq!((wished.take(0), wished.are_free()), (1, false));
     }
 
     proptest! {

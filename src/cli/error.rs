@@ -13,10 +13,8 @@ use crate::image::load::LoadError;
 use crate::image::reference::ReferenceError;
 use crate::image::store::StoreError;
 use crate::package::{NameError, VariantError};
-use crate::source::MirrorError;
-use crate::store::repository::RepositoryUrlError;
 
-use super::settings::SettingsError;
+use super::config::SettingsError;
 use super::ui::{Printer, Weight};
 
 /// A command failed.
@@ -25,12 +23,6 @@ pub enum CliError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A mirror's text is none.
-    #[error(transparent)]
-    Mirror(#[from] MirrorError),
-    /// A repository's text is none.
-    #[error(transparent)]
-    RepositoryUrl(#[from] RepositoryUrlError),
     /// A variant's name can't be one.
     #[error(transparent)]
     Variant(#[from] VariantError),

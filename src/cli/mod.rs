@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod commands;
+pub mod config;
 pub mod error;
 pub mod settings;
 pub mod ui;

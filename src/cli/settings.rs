@@ -2,12 +2,15 @@
 //! options over `MKPANDA_*` variables over the tree's `mkpanda.toml` over the user's `config.toml`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::args::{GlobalArgs, IsolationArg, NetworkArg, ProgressArg};
+use super::config::{ConfigFile, SettingsError, read_file};
+use crate::base::http::HttpClient;
+use crate::source::{Mirror, MirrorError};
+use crate::store::repository::Repository;
 
 /// The environment, as far as it counts: read once, in `main`'s name, and passed down.
 #[derive(Debug, Clone, Default)]
@@ -31,55 +34,6 @@ impl Environment {
     }
 }
 
-/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConfigFile {
-    /// Where images are found: name = "host", "oci:DIR", "oci-archive:FILE" or "docker-archive:FILE".
-    #[serde(default)]
-    pub images: BTreeMap<String, String>,
-    /// The isolation tier to demand.
-    pub isolation: Option<IsolationArg>,
-    /// The network of builds.
-    pub network: Option<NetworkArg>,
-    /// Mirrors of sources.
-    #[serde(default)]
-    pub mirrors: Vec<String>,
-    /// Whether to use no network.
-    pub offline: Option<bool>,
-    /// Where packages and bootstraps may be taken from.
-    pub repository_url: Option<String>,
-    /// How many packages are built at once.
-    pub jobs: Option<u16>,
-    /// Where builds write.
-    pub scratch: Option<PathBuf>,
-    /// The latest time that files in packages have, in seconds of the epoch.
-    pub source_date_epoch: Option<u64>,
-    /// The ids that root gives to containers: the first one and how many.
-    pub root_range: Option<(u32, u32)>,
-    /// How progress is shown.
-    pub progress: Option<ProgressArg>,
-    /// Limits.
-    #[serde(default)]
-    pub limits: LimitsFile,
-}
-
-/// Limits of builds and archives.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LimitsFile {
-    /// How long a build script may run: `90s`, `30m`, `4h`.
-    pub time: Option<String>,
-    /// How much memory a build may use: `512M`, `8G`.
-    pub memory: Option<String>,
-    /// How many processes and threads a build may have.
-    pub processes: Option<u64>,
-    /// How much an archive may unpack to: `64G`.
-    pub unpacked: Option<String>,
-    /// How many entries an archive may have.
-    pub entries: Option<u64>,
-}
-
 /// What the program does.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -90,11 +44,11 @@ pub struct Settings {
     /// The network of builds.
     pub network: NetworkArg,
     /// Mirrors of sources.
-    pub mirrors: Vec<String>,
+    pub mirrors: Vec<Mirror>,
     /// Whether to use no network.
     pub offline: bool,
     /// Where packages and bootstraps may be taken from.
-    pub repository_url: Option<String>,
+    pub repository: Option<Repository>,
     /// How many packages are built at once.
     pub jobs: Option<u16>,
     /// The builder's own folder.
@@ -119,41 +73,6 @@ pub struct Settings {
     pub entry_limit: Option<u64>,
 }
 
-/// A configuration can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A file can't be read.
-    #[error("can't read the configuration")]
-    Read {
-        /// What went wrong, with the path.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file isn't a configuration.
-    #[error("{}: {reason}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column.
-        reason: String,
-    },
-    /// A value can't be understood.
-    #[error("{origin}: {value:?} is no {expected}")]
-    Value {
-        /// Where it was given.
-        origin: String,
-        /// The value.
-        value: String,
-        /// What it has to be.
-        expected: &'static str,
-    },
-    /// There is no folder for the builder's own files.
-    #[error(
-        "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
-    )]
-    NoHome,
-}
-
 /// 1980-01-01, the earliest time that all archive formats know.
 const DEFAULT_EPOCH: u64 = 315_532_800;
 
@@ -167,137 +86,193 @@ impl Settings {
         environment: &Environment,
         tree: Option<&Path>,
     ) -> Result<Self, SettingsError> {
-        let user = user_file(environment);
-        let near = tree.into_iter().flat_map(|tree| [Some(tree), tree.parent()]).flatten();
-        let near = near.map(|folder| folder.join("mkpanda.toml")).find(|path| path.is_file());
-        let mut images = BTreeMap::new();
-        let mut files = Vec::new();
-        for path in user.into_iter().filter(|path| path.is_file()).chain(near) {
-            let file = read_file(&path)?;
-            let base = path.parent().unwrap_or(Path::new("/")).to_owned();
-            images.extend(
-                file.images
-                    .iter()
-                    .map(|(name, value)| (name.clone(), (value.clone(), base.clone()))),
-            );
-            files.push((file, base));
-        }
-        // The last file is the nearest one.
-        let last = |pick: fn(&ConfigFile) -> bool| {
-            files.iter().rev().map(|(file, _)| file).find(|file| pick(file))
-        };
-        let variables = Variables { environment };
-        let scratch =
-            files.iter().rev().find_map(|(file, base)| Some(base.join(file.scratch.as_ref()?)));
-        let mirrors = files.iter().rev().find(|(file, _)| !file.mirrors.is_empty());
-        let limits = |pick: fn(&LimitsFile) -> Option<String>| {
-            files.iter().rev().find_map(|(file, _)| pick(&file.limits))
-        };
-        let time = variables.text("LIMITS_TIME").or_else(|| limits(|file| file.time.clone()));
-        let memory = variables.text("LIMITS_MEMORY").or_else(|| limits(|file| file.memory.clone()));
-        let unpacked =
-            variables.text("LIMITS_UNPACKED").or_else(|| limits(|file| file.unpacked.clone()));
+        let given = Given::read(environment, tree)?;
+        let time = given.text("LIMITS_TIME", |file| file.limits.time.clone());
+        let memory = given.text("LIMITS_MEMORY", |file| file.limits.memory.clone());
+        let unpacked = given.text("LIMITS_UNPACKED", |file| file.limits.unpacked.clone());
         Ok(Self {
-            images,
-            isolation: args
-                .isolation
-                .or(variables.choice("ISOLATION")?)
-                .or(last(|file| file.isolation.is_some()).and_then(|file| file.isolation)),
-            network: args
-                .network
-                .or(variables.choice("NETWORK")?)
-                .or(last(|file| file.network.is_some()).and_then(|file| file.network))
-                .unwrap_or(NetworkArg::None),
-            mirrors: if !args.mirror.is_empty() {
-                args.mirror.clone()
-            } else if let Some(mirror) = variables.text("MIRROR") {
-                vec![mirror]
-            } else {
-                mirrors
-                    .map(|(file, base)| {
-                        file.mirrors.iter().map(|mirror| below(base, mirror)).collect()
-                    })
-                    .unwrap_or_default()
+            images: given.images(),
+            isolation: match args.isolation {
+                None => given.choice("ISOLATION", |file| file.isolation)?,
+                typed => typed,
             },
-            offline: args.offline
-                || variables
-                    .boolean("OFFLINE")?
-                    .or(last(|file| file.offline.is_some()).and_then(|file| file.offline))
-                    .unwrap_or(false),
-            repository_url: args
-                .repository_url
-                .clone()
-                .or_else(|| variables.text("REPOSITORY_URL"))
-                .or_else(|| {
-                    last(|file| file.repository_url.is_some())
-                        .and_then(|file| file.repository_url.clone())
-                }),
-            jobs: jobs
-                .or(variables.number("JOBS")?)
-                .or(last(|file| file.jobs.is_some()).and_then(|file| file.jobs)),
+            network: match args.network {
+                None => given.choice("NETWORK", |file| file.network)?,
+                typed => typed,
+            }
+            .unwrap_or(NetworkArg::None),
+            mirrors: given.mirrors(args)?,
+            offline: args.offline || given.boolean("OFFLINE", |file| file.offline)?,
+            repository: given.repository(args)?,
+            jobs: match jobs {
+                None => given.number("JOBS", |file| file.jobs)?.map(NonZeroU16::get),
+                typed => typed,
+            },
             home: home(environment)?,
-            scratch: args
-                .scratch
-                .clone()
-                .or_else(|| variables.text("SCRATCH").map(PathBuf::from))
-                .or(scratch),
-            source_date_epoch: last(|file| file.source_date_epoch.is_some())
-                .and_then(|file| file.source_date_epoch)
-                .unwrap_or(DEFAULT_EPOCH),
-            root_range: last(|file| file.root_range.is_some()).and_then(|file| file.root_range),
-            progress: args
-                .progress
-                .or(variables.choice("PROGRESS")?)
-                .or(last(|file| file.progress.is_some()).and_then(|file| file.progress))
-                .unwrap_or(ProgressArg::Auto),
-            time_limit: time
-                .map_or(Ok(DEFAULT_TIME_LIMIT), |text| duration("limits.time", &text))?,
-            memory_limit: memory.map(|text| size("limits.memory", &text)).transpose()?,
-            process_limit: variables
-                .number("LIMITS_PROCESSES")?
-                .or(last(|file| file.limits.processes.is_some())
-                    .and_then(|file| file.limits.processes)),
-            unpacked_limit: unpacked.map(|text| size("limits.unpacked", &text)).transpose()?,
-            entry_limit:
-                variables
-                    .number("LIMITS_ENTRIES")?
-                    .or(last(|file| file.limits.entries.is_some())
-                        .and_then(|file| file.limits.entries)),
+            scratch: given.scratch(args)?,
+            source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),
+            root_range: given.file(|file| file.root_range),
+            progress: match args.progress {
+                None => given.choice("PROGRESS", |file| file.progress)?,
+                typed => typed,
+            }
+            .unwrap_or(ProgressArg::Auto),
+            time_limit: time.map_or(Ok(DEFAULT_TIME_LIMIT), |text| duration(&text))?,
+            memory_limit: memory.as_ref().map(size).transpose()?,
+            process_limit: given.number("LIMITS_PROCESSES", |file| file.limits.processes)?,
+            unpacked_limit: unpacked.as_ref().map(size).transpose()?,
+            entry_limit: given.number("LIMITS_ENTRIES", |file| file.limits.entries)?,
         })
     }
 }
 
-struct Variables<'a> {
+/// What the environment and the files say.
+struct Given<'a> {
     environment: &'a Environment,
+    /// The nearest one first.
+    files: Vec<GivenFile>,
 }
 
-impl Variables<'_> {
-    fn text(&self, key: &str) -> Option<String> {
-        self.environment.get(&format!("MKPANDA_{key}")).map(str::to_owned)
+struct GivenFile {
+    path: PathBuf,
+    says: ConfigFile,
+}
+
+impl GivenFile {
+    /// The folder from which its relative paths start.
+    fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// A value as it was written, and where.
+#[derive(Debug)]
+struct Text {
+    origin: String,
+    value: String,
+}
+
+impl Text {
+    fn wrong(&self, expected: &'static str) -> SettingsError {
+        let (origin, value) = (self.origin.clone(), self.value.clone());
+        SettingsError::Value { origin, value, expected }
+    }
+}
+
+impl<'a> Given<'a> {
+    fn read(environment: &'a Environment, tree: Option<&Path>) -> Result<Self, SettingsError> {
+        let near = tree.into_iter().flat_map(|tree| [Some(tree), tree.parent()]).flatten();
+        let near = near.map(|folder| folder.join("mkpanda.toml")).find(|path| path.is_file());
+        let user = user_file(environment).filter(|path| path.is_file());
+        let files = near.into_iter().chain(user).map(|path| {
+            let says = read_file(&path)?;
+            Ok(GivenFile { path, says })
+        });
+        Ok(Self { environment, files: files.collect::<Result<_, SettingsError>>()? })
     }
 
-    fn choice<T: clap::ValueEnum>(&self, key: &str) -> Result<Option<T>, SettingsError> {
-        let Some(value) = self.text(key) else { return Ok(None) };
-        T::from_str(&value, true).map(Some).map_err(|_reason| wrong(key, value, "known choice"))
+    fn file<T>(&self, pick: impl Fn(&ConfigFile) -> Option<T>) -> Option<T> {
+        self.files.iter().find_map(|file| pick(&file.says))
     }
 
-    fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, SettingsError> {
-        let Some(value) = self.text(key) else { return Ok(None) };
-        value.parse().map(Some).map_err(|_reason| wrong(key, value, "number"))
+    fn variable(&self, key: &str) -> Option<Text> {
+        let origin = format!("MKPANDA_{key}");
+        let value = self.environment.get(&origin)?.to_owned();
+        Some(Text { origin, value })
     }
 
-    fn boolean(&self, key: &str) -> Result<Option<bool>, SettingsError> {
-        match self.text(key).as_deref() {
-            None => Ok(None),
-            Some("1" | "true") => Ok(Some(true)),
-            Some("0" | "false") => Ok(Some(false)),
-            Some(other) => Err(wrong(key, other.to_owned(), "boolean (1, 0, true or false)")),
+    fn text(&self, key: &str, pick: impl Fn(&ConfigFile) -> Option<String>) -> Option<Text> {
+        let in_file = |file: &GivenFile| {
+            let name = key.to_lowercase().replacen("limits_", "limits.", 1);
+            let origin = format!("{}: {name}", file.path.display());
+            Some(Text { origin, value: pick(&file.says)? })
+        };
+        self.variable(key).or_else(|| self.files.iter().find_map(in_file))
+    }
+
+    fn choice<T: clap::ValueEnum>(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
+        T::from_str(&text.value, true).map(Some).map_err(|_reason| text.wrong("known choice"))
+    }
+
+    fn number<T: std::str::FromStr>(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
+        text.value.parse().map(Some).map_err(|_reason| text.wrong("number that can be meant here"))
+    }
+
+    fn boolean(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<bool>,
+    ) -> Result<bool, SettingsError> {
+        let Some(text) = self.variable(key) else { return Ok(self.file(pick).unwrap_or(false)) };
+        match text.value.as_str() {
+            "1" | "true" => Ok(true),
+            "0" | "false" => Ok(false),
+            _ => Err(text.wrong("boolean (1, 0, true or false)")),
         }
     }
-}
 
-fn wrong(key: &str, value: String, expected: &'static str) -> SettingsError {
-    SettingsError::Value { origin: format!("MKPANDA_{key}"), value, expected }
+    fn images(&self) -> BTreeMap<String, (String, PathBuf)> {
+        let farthest_first = self.files.iter().rev().flat_map(|file| {
+            let images = file.says.images.iter();
+            images.map(|(name, place)| (name.clone(), (place.clone(), file.base().to_owned())))
+        });
+        farthest_first.collect()
+    }
+
+    fn mirrors(&self, args: &GlobalArgs) -> Result<Vec<Mirror>, SettingsError> {
+        let texts: Vec<Text> = if !args.mirror.is_empty() {
+            let text =
+                |value: &String| Text { origin: "--mirror".to_owned(), value: value.clone() };
+            args.mirror.iter().map(text).collect()
+        } else if let Some(mirror) = self.variable("MIRROR") {
+            vec![mirror]
+        } else {
+            let file = self.files.iter().find(|file| !file.says.mirrors.is_empty());
+            let texts = file.into_iter().flat_map(|file| {
+                file.says.mirrors.iter().map(|mirror| Text {
+                    origin: format!("{}: mirrors", file.path.display()),
+                    value: below(file.base(), mirror),
+                })
+            });
+            texts.collect()
+        };
+        let parse = |text: &Text| {
+            let expected = "mirror: that is a folder, or a URL with http://, https:// or file:///";
+            text.value.parse().map_err(|_reason: MirrorError| text.wrong(expected))
+        };
+        texts.iter().map(parse).collect()
+    }
+
+    fn repository(&self, args: &GlobalArgs) -> Result<Option<Repository>, SettingsError> {
+        let typed = args.repository_url.clone();
+        let typed = typed.map(|value| Text { origin: "--repository-url".to_owned(), value });
+        let text =
+            typed.or_else(|| self.text("REPOSITORY_URL", |file| file.repository_url.clone()));
+        let parse = |text: Text| {
+            let expected = "repository: that is an http://, https:// or file:///absolute URL";
+            Repository::new(&text.value, HttpClient::default())
+                .map_err(|_reason| text.wrong(expected))
+        };
+        text.map(parse).transpose()
+    }
+
+    fn scratch(&self, args: &GlobalArgs) -> Result<Option<PathBuf>, SettingsError> {
+        let typed = args.scratch.clone();
+        let said = typed.or_else(|| Some(self.variable("SCRATCH")?.value.into()));
+        let in_file = |file: &GivenFile| Some(file.base().join(file.says.scratch.as_ref()?));
+        let found = said.or_else(|| self.files.iter().find_map(in_file));
+        found.map(std::path::absolute).transpose().map_err(|source| SettingsError::Read { source })
+    }
 }
 
 /// A mirror's folder relative to its configuration file; a URL as it is.
@@ -307,12 +282,6 @@ fn below(base: &Path, mirror: &str) -> String {
     } else {
         base.join(mirror).to_string_lossy().into_owned()
     }
-}
-
-fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
-    let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
-    toml::from_str(&text)
-        .map_err(|error| SettingsError::Parse { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn user_file(environment: &Environment) -> Option<PathBuf> {
@@ -336,27 +305,23 @@ fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     Ok(data.join("mkpanda"))
 }
 
-fn duration(origin: &str, text: &str) -> Result<Duration, SettingsError> {
+fn duration(text: &Text) -> Result<Duration, SettingsError> {
     let units = [("ms", 0), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
-    let number = text.trim_end_matches(char::is_alphabetic);
-    let unit = &text[number.len()..];
+    let number = text.value.trim_end_matches(char::is_alphabetic);
+    let unit = &text.value[number.len()..];
     let seconds = units.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| *seconds);
     match (number.parse::<u64>(), seconds) {
         (Ok(number), Some(0)) if number > 0 => Ok(Duration::from_millis(number)),
         (Ok(number), Some(seconds)) if number > 0 => {
             Ok(Duration::from_secs(number.saturating_mul(seconds)))
         }
-        _ => Err(SettingsError::Value {
-            origin: origin.to_owned(),
-            value: text.to_owned(),
-            expected: "time, such as 90s, 30m or 4h",
-        }),
+        _ => Err(text.wrong("time, such as 90s, 30m or 4h")),
     }
 }
 
-fn size(origin: &str, text: &str) -> Result<u64, SettingsError> {
-    let number = text.trim_end_matches(char::is_alphabetic);
-    let factor = match &text[number.len()..] {
+fn size(text: &Text) -> Result<u64, SettingsError> {
+    let number = text.value.trim_end_matches(char::is_alphabetic);
+    let factor = match &text.value[number.len()..] {
         "" => Some(1),
         "K" | "k" => Some(1 << 10),
         "M" => Some(1 << 20),
@@ -370,11 +335,7 @@ fn size(origin: &str, text: &str) -> Result<u64, SettingsError> {
         .zip(factor)
         .and_then(|(number, factor)| number.checked_mul(factor))
         .filter(|size| *size > 0)
-        .ok_or_else(|| SettingsError::Value {
-            origin: origin.to_owned(),
-            value: text.to_owned(),
-            expected: "size in bytes, such as 512M or 8G",
-        })
+        .ok_or_else(|| text.wrong("size in bytes, such as 512M or 8G"))
 }
 
 #[cfg(test)]
@@ -383,15 +344,18 @@ mod tests {
 
     #[test]
     fn times_and_sizes() {
-        assert_eq!(duration("x", "90s").unwrap(), Duration::from_secs(90));
-        assert_eq!(duration("x", "200ms").unwrap(), Duration::from_millis(200));
-        assert_eq!(duration("x", "4h").unwrap(), Duration::from_secs(14_400));
-        assert_eq!(size("x", "8G").unwrap(), 8 << 30);
+        let text = |value: &str| Text { origin: "x".to_owned(), value: value.to_owned() };
+        let duration = |value| duration(&text(value));
+        let size = |value| size(&text(value));
+        assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("200ms").unwrap(), Duration::from_millis(200));
+        assert_eq!(duration("4h").unwrap(), Duration::from_secs(14_400));
+        assert_eq!(size("8G").unwrap(), 8 << 30);
         for bad in ["", "4", "h", "0s", "-1s", "1.5h"] {
-            assert!(duration("x", bad).is_err(), "{bad}");
+            assert!(duration(bad).is_err(), "{bad}");
         }
         for bad in ["", "G", "0", "1X", "99999999999T"] {
-            assert!(size("x", bad).is_err(), "{bad}");
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 
@@ -420,7 +384,7 @@ mod tests {
         };
         let settings = work_out(&variables, None);
         assert_eq!((settings.jobs, settings.network), (Some(3), NetworkArg::Host));
-        assert_eq!(settings.mirrors, [format!("{config}/mkpanda/m")]);
+        assert_eq!(settings.mirrors, [Mirror::Dir(format!("{config}/mkpanda/m").into())]);
         assert_eq!(settings.images["a"].1, path("tree"));
         assert_eq!(work_out(&variables, Some(5)).jobs, Some(5));
         variables.insert("MKPANDA_JOBS".to_owned(), "4".to_owned());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -34,8 +34,10 @@ impl PackageContents {
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
         let document = |name: &str| read_document(&folder.join(name)).map_err(unreadable);
         let (info, buildinfo_full) = (document("pkginfo.json")?, document("buildinfo.full.json")?);
-        let info = parse_info(id, folder, info.as_deref())?;
-        let buildinfo_full = parse_buildinfo(id, folder, buildinfo_full.as_deref())?;
+        // The folder itself may lie in a view that only one process has.
+        let shown = PathBuf::from(id.to_string());
+        let info = parse_info(id, &shown, info.as_deref())?;
+        let buildinfo_full = parse_buildinfo(id, &shown, buildinfo_full.as_deref())?;
         let mut listing = Listing::of_directory(folder, is_put_together).map_err(unreadable)?;
         // Services can lie anywhere, and links can lead anywhere inside of the package.
         let links_matter = listing.iter().any(|(path, kind)| {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "shared by all subjects")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
 
+mod bad;
 mod build;
 mod environment;
 mod escape;
@@ -10,5 +11,8 @@ mod inside;
 mod interrupt;
 mod kernel;
 mod limits;
+mod server;
 mod support;
+mod tree;
 mod users;
+mod vandal;

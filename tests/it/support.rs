@@ -99,6 +99,26 @@ impl Place {
         std::fs::write(path, format!("{text}\n{old}")).unwrap();
     }
 
+    /// Puts text before the tree's configuration as it stands.
+    pub fn configure_first(&self, text: &str) {
+        let path = self.packages.join("mkpanda.toml");
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        // A table can be opened only once.
+        let old = if text.contains("[images]\n") { old.replace("[images]\n", "") } else { old };
+        std::fs::write(&path, format!("{text}{old}")).unwrap();
+    }
+
+    /// Text without what differs from run to run: this place, ids, times.
+    pub fn generic(&self, text: &str) -> String {
+        let text = text.replace(&self.path().display().to_string(), "<place>");
+        let isolation = |line: &&str| line.starts_with("isolation: ");
+        let text: Vec<&str> = text.lines().filter(|line| !isolation(line)).collect();
+        let text = text.join("\n");
+        let text = mask(&text, "--", 40, |letter| letter.is_ascii_hexdigit(), "<sha1>");
+        let text = mask(&text, " in ", 1, |letter| letter.is_ascii_digit() || letter == '.', "N");
+        mask(&text, " after ", 1, |letter| letter.is_ascii_digit() || letter == '.', "N")
+    }
+
     /// Writes a file below the packages folder.
     pub fn write(&self, path: &str, text: &str) -> PathBuf {
         let path = self.packages.join(path);
@@ -175,6 +195,88 @@ pub fn ran(output: &Output) -> Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Replaces what follows a mark, if at least so many letters of a kind do.
+fn mask(text: &str, mark: &str, least: usize, kind: fn(char) -> bool, by: &str) -> String {
+    let mut parts = text.split(mark);
+    let mut masked = parts.next().unwrap().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(kind);
+        let replaced = part.len() - rest.len() >= least;
+        masked.push_str(mark);
+        masked.push_str(if replaced { by } else { "" });
+        masked.push_str(if replaced { rest } else { part });
+    }
+    masked
+}
+
+/// Compares a text with `data/bad/<name>.snap`.
+pub fn snapshot(name: &str, text: &str) {
+    insta::with_settings!({
+        snapshot_path => data().join("bad"),
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, { insta::assert_snapshot!(name, text) });
+}
+
+/// Runs the host's git, without anybody's configuration, at one time.
+#[track_caller]
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args([
+            "-c",
+            "user.name=A",
+            "-c",
+            "user.email=a@example.org",
+            "-c",
+            "protocol.file.allow=always",
+        ])
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_AUTHOR_DATE", "2001-02-03T04:05:06Z")
+        .env("GIT_COMMITTER_DATE", "2001-02-03T04:05:06Z")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Makes a repository of a folder, with all its files in one commit on `main`; gives the commit.
+#[track_caller]
+pub fn repository(folder: &Path) -> String {
+    git(folder, &["init", "-q", "-b", "main"]);
+    git(folder, &["add", "-A"]);
+    git(folder, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    git(folder, &["rev-parse", "HEAD"])
+}
+
+/// A SHA-1 as hex digits.
+pub fn sha1(bytes: &[u8]) -> String {
+    let digest = <sha1::Sha1 as sha1::Digest>::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Copies a folder with modes and links.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(entry.path()).unwrap(), target).unwrap();
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::fchown;
 use std::path::PathBuf;
 
 use fs_err::OpenOptions;
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
 use crate::archive;
@@ -44,8 +45,6 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         let (uid, gid) = job.machine.map.root();
         fchown(&log, Some(uid), Some(gid)).map_err(unprepared)?;
     }
-    let view_at = job.scratch.join("view");
-    fs_err::create_dir(&view_at).map_err(unprepared)?;
     let job = &job;
     let inputs = gather_inputs(job);
     match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
@@ -53,14 +52,14 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         Side::Inside => {
             umask(Mode::from_bits_truncate(0o022));
             let view =
-                View::create(&view_at, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+                View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
             namespace::become_root(&job.machine.map).map_err(unprepared)?;
             let work = Work { job, inputs, view, log };
-            let result = work.carry_out(output);
-            let cleaned = work.clean(result.is_ok());
-            let built = result?;
-            cleaned?;
-            Ok(Finished::Inside(Answer::Built(built)))
+            let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
+            let heard = say(&answer);
+            // The parent goes on meanwhile, and removes what can't be removed here.
+            drop(work.clear_up());
+            Ok(Finished::Answered(heard))
         }
     }
 }
@@ -180,7 +179,7 @@ impl Work<'_> {
         if job.has_extra {
             binds.push(bind(folder.join("extra"), "/pkg/extra".to_owned(), false));
         }
-        binds.push(bind(self.scratch("install"), INSTALL_ROOT.to_owned(), false));
+        binds.push(bind(self.view.install(), INSTALL_ROOT.to_owned(), false));
         for dependency in &job.dependencies {
             let source = self.place(&job.packages).join(dependency.id.to_string());
             binds.push(bind(source, format!("{INSTALL_ROOT}/packages/{}", dependency.id), false));
@@ -228,19 +227,37 @@ impl Work<'_> {
         let message = match ended {
             Ending::Exited(0) => return Ok(()),
             Ending::Exited(code) => format!("the build script exited with code {code}"),
-            Ending::Signalled(number) => {
-                format!("the build script was ended by {}", signal_name(number))
-            }
+            // What passes for a signal's number may be a script's own `exit 255`.
+            Ending::Signalled(number) => match Signal::try_from(number) {
+                Ok(signal) => format!("the build script was ended by {signal}"),
+                Err(_) => format!("the build script exited with code {}", 128 + number),
+            },
             Ending::TimedOut => {
-                let limit = self.job.time_limit.unwrap_or_default().as_secs();
+                let limit = self.job.time_limit.unwrap_or_default();
                 return Err(Failure {
                     hint: Some("raise limits.time in mkpanda.toml, or MKPANDA_LIMITS_TIME, if it needs longer".to_owned()),
                     see_log: true,
-                    ..failure(Phase::Build, format!("the build script was ended after its time limit of {limit} s"))
+                    ..failure(Phase::Build, format!("the build script was ended after its time limit of {limit:?}"))
                 });
             }
         };
-        Err(Failure { see_log: true, ..failure(Phase::Build, message) })
+        let hint = self.missing_interpreter().map(|interpreter| {
+            format!("the script begins with #!{interpreter}, which the image doesn't have")
+        });
+        Err(Failure { see_log: true, hint, ..failure(Phase::Build, message) })
+    }
+
+    /// The program that runs the build script, if the image lacks it. Links are not followed, since
+    /// they would lead out of the image: this is good for a hint only.
+    fn missing_interpreter(&self) -> Option<String> {
+        let script = self.place(&self.job.package_folder).join(&self.job.build_script);
+        let text = fs_err::read(script).ok()?;
+        let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+        let line = String::from_utf8_lossy(line).into_owned();
+        let interpreter = line.split_whitespace().next()?;
+        let place = self.view.root().join(interpreter.trim_start_matches('/'));
+        let is_there = fs_err::symlink_metadata(place).is_ok();
+        (!is_there).then(|| interpreter.to_owned())
     }
 
     /// Refuses results that the host side couldn't install.
@@ -270,21 +287,14 @@ impl Work<'_> {
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
-    fn clean(&self, succeeded: bool) -> Result<(), Failure> {
-        let unclean = |error: std::io::Error| failure(Phase::Pack, error.to_string());
+    fn clear_up(&self) -> std::io::Result<()> {
         // In use, the overlay's folders can't go. Failing is fine: there may be no root yet.
         _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
-        for entry in fs_err::read_dir(self.scratch("")).map_err(unclean)? {
-            let entry = entry.map_err(unclean)?;
+        for entry in fs_err::read_dir(self.scratch(""))? {
+            let entry = entry?;
             let name = entry.file_name();
-            let kept = self.job.keep && (name == "src" || name == "result");
-            // The view is still mounted here; its empty folder goes with the parent's.
-            if name == "view" || kept {
-                continue;
-            }
-            let removed = remove::remove_tree(&entry.path());
-            if succeeded {
-                removed.map_err(unclean)?;
+            if !(self.job.keep && (name == "src" || name == "result")) {
+                remove::remove_tree(&entry.path())?;
             }
         }
         Ok(())
@@ -331,9 +341,4 @@ fn environment(
         set(name, value, true);
     }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
-}
-
-fn signal_name(number: i32) -> String {
-    nix::sys::signal::Signal::try_from(number)
-        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }

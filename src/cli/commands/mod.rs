@@ -12,7 +12,6 @@ use super::settings::{Environment, Settings};
 use super::ui::Printer;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::Observer;
-use crate::base::http::HttpClient;
 use crate::build::execute::Pace;
 use crate::build::home::Home;
 use crate::build::isolation::Wanted;
@@ -22,7 +21,6 @@ use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
 use crate::source::FetchOptions;
-use crate::store::repository::Repository;
 
 /// What every command works with.
 #[derive(Debug)]
@@ -70,23 +68,15 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
     limits.max_entries = settings.entry_limit.unwrap_or(limits.max_entries);
     let mut fetch = FetchOptions::new(home.locks());
     fetch.offline = settings.offline;
-    fetch.mirrors =
-        settings.mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<_, _>>()?;
+    fetch.mirrors.clone_from(&settings.mirrors);
     let places = settings.images.clone();
     Ok(Site::open(SiteOptions { packages, home, places, fetch, limits }, observer)?)
 }
 
 /// How to build, from the settings.
-fn build_options(
-    context: &Context<'_>,
-    settings: &Settings,
-    args: &BuildArgs,
-) -> Result<BuildOptions, CliError> {
+fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -> BuildOptions {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let http = HttpClient::default();
-    let repository =
-        settings.repository_url.as_deref().map(|url| Repository::new(url, http)).transpose()?;
-    Ok(BuildOptions {
+    BuildOptions {
         pace: Pace {
             jobs: settings.jobs.map_or(cores, usize::from),
             cores,
@@ -97,12 +87,12 @@ fn build_options(
             NetworkArg::None => Network::None,
             NetworkArg::Host => Network::Host,
         },
-        repository,
+        repository: settings.repository.clone(),
         time_limit: Some(settings.time_limit),
         limits: Limits { memory: settings.memory_limit, processes: settings.process_limit },
         source_date_epoch: settings.source_date_epoch,
         keep: args.dont_clean_after_build,
-    })
+    }
 }
 
 /// Which isolation to look for.

@@ -38,7 +38,7 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     if args.mkbootstrap || plan.to_build().next().is_some() {
         super::interrupt_on_signals(&interrupt)?;
     }
-    let options = super::build_options(context, &settings, &args.build)?;
+    let options = super::build_options(context, &settings, &args.build);
     site.build(&known, &plan, &options, &interrupt, observer)?;
     for set in &sets {
         let finished = finish(context, args, &site, &known, set, &options, observer);

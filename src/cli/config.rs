@@ -1,0 +1,99 @@
+//! Configuration files: `mkpanda.toml` beside a tree, and the user's `config.toml`.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::args::{IsolationArg, NetworkArg, ProgressArg};
+use crate::package::{Problem, Report};
+
+/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Where images are found: name = "host", "oci:DIR", "oci-archive:FILE" or "docker-archive:FILE".
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
+    /// The isolation tier to demand.
+    pub isolation: Option<IsolationArg>,
+    /// The network of builds.
+    pub network: Option<NetworkArg>,
+    /// Mirrors of sources.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// Whether to use no network.
+    pub offline: Option<bool>,
+    /// Where packages and bootstraps may be taken from.
+    pub repository_url: Option<String>,
+    /// How many packages are built at once.
+    pub jobs: Option<NonZeroU16>,
+    /// Where builds write.
+    pub scratch: Option<PathBuf>,
+    /// The latest time that files in packages have, in seconds of the epoch.
+    pub source_date_epoch: Option<u64>,
+    /// The ids that root gives to containers: the first one and how many.
+    pub root_range: Option<(u32, u32)>,
+    /// How progress is shown.
+    pub progress: Option<ProgressArg>,
+    /// Limits.
+    #[serde(default)]
+    pub limits: LimitsFile,
+}
+
+/// Limits of builds and archives.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsFile {
+    /// How long a build script may run: `90s`, `30m`, `4h`.
+    pub time: Option<String>,
+    /// How much memory a build may use: `512M`, `8G`.
+    pub memory: Option<String>,
+    /// How many processes and threads a build may have.
+    pub processes: Option<u64>,
+    /// How much an archive may unpack to: `64G`.
+    pub unpacked: Option<String>,
+    /// How many entries an archive may have.
+    pub entries: Option<u64>,
+}
+
+/// A configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file can't be read.
+    #[error("can't read the configuration")]
+    Read {
+        /// What went wrong, with the path.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file isn't a configuration.
+    #[error(transparent)]
+    Parse(#[from] Report),
+    /// A value can't be understood.
+    #[error("{origin}: {value:?} is no {expected}")]
+    Value {
+        /// Where it was given.
+        origin: String,
+        /// The value.
+        value: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// There is no folder for the builder's own files.
+    #[error(
+        "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
+    )]
+    NoHome,
+}
+
+/// Reads a configuration file. Keys that aren't known are errors: they are mistyped.
+pub(super) fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
+    let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
+    toml::from_str(&text).map_err(|error| {
+        let offset = error.span().map(|span| span.start);
+        let problem = Problem { offset, message: error.message().to_owned(), hint: None };
+        SettingsError::Parse(problem.in_file(path, &text))
+    })
+}
