@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "shared by all subjects")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
 
+mod archives;
 mod bad;
 mod build;
+mod images;
 mod server;
+mod sources;
 mod support;
 mod tree;

@@ -10,7 +10,6 @@ use super::args::{BuildArgs, GlobalArgs, IsolationArg, NetworkArg};
 use super::error::CliError;
 use super::settings::{Environment, Settings};
 use super::ui::Printer;
-use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::execute::Pace;
 use crate::build::home::Home;
@@ -58,9 +57,7 @@ impl Context<'_> {
 /// Opens a packages directory.
 fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Result<Site, CliError> {
     let home = Home::new(settings.home.clone(), settings.scratch.clone());
-    let mut limits = ArchiveLimits::default();
-    limits.max_bytes = settings.unpacked_limit.unwrap_or(limits.max_bytes);
-    limits.max_entries = settings.entry_limit.unwrap_or(limits.max_entries);
+    let limits = settings.archive_limits();
     let mut fetch = FetchOptions::new(home.locks());
     fetch.offline = settings.offline;
     fetch.mirrors.clone_from(&settings.mirrors);
@@ -69,13 +66,9 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
 }
 
 /// How to build, from the settings.
-fn build_options(
-    context: &Context<'_>,
-    settings: &Settings,
-    args: &BuildArgs,
-) -> Result<BuildOptions, CliError> {
+fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -> BuildOptions {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(BuildOptions {
+    BuildOptions {
         pace: Pace {
             jobs: settings.jobs.map_or(cores, usize::from),
             cores,
@@ -91,7 +84,7 @@ fn build_options(
         limits: Limits { memory: settings.memory_limit, processes: settings.process_limit },
         source_date_epoch: settings.source_date_epoch,
         keep: args.dont_clean_after_build,
-    })
+    }
 }
 
 /// Which isolation to look for.

@@ -51,7 +51,7 @@ fn build(
     if plan.to_build().next().is_some() {
         super::interrupt_on_signals(&interrupt)?;
     }
-    let options = super::build_options(context, settings, &args.build)?;
+    let options = super::build_options(context, settings, &args.build);
     site.build(&known, &plan, &options, &interrupt, observer)?;
     for key in wanted {
         if let Some(identity) = known.identities.get(key) {

@@ -36,7 +36,7 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     if plan.to_build().next().is_some() {
         super::interrupt_on_signals(&interrupt)?;
     }
-    let options = super::build_options(context, &settings, &args.build)?;
+    let options = super::build_options(context, &settings, &args.build);
     site.build(&known, &plan, &options, &interrupt, &*observer)?;
     for set in &sets {
         finish(&site, &known, set, args.mkbootstrap, &options, &*observer)?;

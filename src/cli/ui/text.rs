@@ -65,7 +65,7 @@ impl Count {
     }
 }
 
-fn label(word: &str) -> String {
+pub(super) fn label(word: &str) -> String {
     format!("{word:>8}")
 }
 
