@@ -1,4 +1,59 @@
-//! A builder of package trees.
+//! mkpanda: a rootless, daemonless builder of package trees.
+//!
+//! A tree is a folder of packages, each with a `buildinfo.json` and a `build` script, in the format
+//! of DC/OS's pkgpanda. mkpanda works out what depends on what, fetches the declared sources, runs
+//! each build script in an OCI container of its own, and gives XZ packages whose ids are the hash of
+//! all that went in, and bootstrap tarballs made of them.
+//!
+//! # How data flows
+//!
+//! ```text
+//! text ─ package ─► BuildInfo ─ tree ─► PackageTree ─ build::id ─► ids ─ build::plan ─► Plan
+//!                                                                                  │
+//!   Site::open          Site::identify          Site::plan          Site::build ◄──┘
+//!                                                                       │
+//!                            build::execute: threads, in the order of build::schedule
+//!                                                                       │ one BuildJob per package
+//!                            build::worker: a helper process, inside namespaces
+//!                              source::check_out ─ install ─ image::layers ─ container ─ archive
+//!                                                                       │
+//!                            cache/packages/<name>/<id>.tar.xz ◄────────┘ ─ bootstrap ─► bootstraps
+//! ```
+//!
+//! The plan is data: `--dry-run` prints it, and nothing before [`build::execute`] acts. The parent
+//! process never enters a namespace; a helper is the same executable started again, has one thread,
+//! gets one job as JSON on stdin and answers with JSON lines (`build::job`). Killing the parent kills
+//! the helpers, and with each all that its container started.
+//!
+//! # Where things are
+//!
+//! A module imports from lower layers only, never from a sibling; `tests/layering.rs` holds this
+//! table and the code together.
+//!
+//! | layer | module | what it is |
+//! | --- | --- | --- |
+//! | 0 | [`base`] | digests, atomic files, locks, HTTP with retries, events and their observer |
+//! | 0 | [`graph`] | order, closure and cycles of any graph |
+//! | 1 | [`package`] | names, ids, variants, `buildinfo.json`, `treeinfo.json`, sources as declared; pure |
+//! | 1 | [`archive`] | deterministic `tar.xz`; safe unpacking of packages, sources and layers |
+//! | 2 | [`source`] | getting sources: cache, mirrors, URLs, git; checking them out |
+//! | 2 | [`image`] | references, the image store, layouts and archives, unpacked layers, `host` |
+//! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
+//! | 2 | [`install`] | what an install root consists of: symlinks, environment files, units |
+//! | 3 | [`tree`] | a packages directory and its upstreams as one checked tree |
+//! | 3 | [`store`] | where packages may be taken from instead of being built |
+//! | 4 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
+//! | 5 | [`bootstrap`] | the set, the archive, the files beside it |
+//! | 7 | [`cli`] | arguments, settings, output, errors as text, exit codes |
+//!
+//! The layers `dockerfile` (3), `host` (4) and `release` (6) have their place in the table of
+//! `tests/layering.rs` and come with the features that they are for.
+//!
+//! # What is kept where
+//!
+//! A tree's cache: [`build::cache`]. The builder's own folder, `$MKPANDA_HOME`: [`build::home`]. The
+//! image store in it: [`image::store`]; unpacked layers: [`image::layers`].
+
 pub mod archive;
 pub mod base;
 pub mod bootstrap;

@@ -1,9 +1,9 @@
 # The parts that build something whole: recorded inputs and the example trees.
 
 part_golden() {
-  local golden=${MKPANDA_GOLDEN:-$repo/../shared/golden}
+  local golden=${MKPANDA_SHARED:-$repo/../shared}/golden
   if [[ ! -x $golden/check.sh ]]; then
-    skip "$golden/check.sh is not there; MKPANDA_GOLDEN names another folder"
+    skip "$golden/check.sh is not there; MKPANDA_SHARED names another folder than ../shared"
   fi
   need_stage
   mkdir -p "$WORK/golden-bin"
@@ -60,6 +60,8 @@ part_hello() {
   check "its bootstrap's program runs" says "Hello, world!" \
     installed "${users[1]}" "$folder/packages/cache" "" /opt/mesosphere/bin/hello
   check "nothing is left to build" tree "${users[1]}" "$folder"
+  check "the image made of rootfs/tiny can be loaded" \
+    as "${users[1]}" "$WORK/stage/mkpanda" image load "$WORK/stage/tiny.oci.tar"
 }
 
 part_small_real() {

@@ -43,8 +43,6 @@ test_environment() {
   local stage=$1 kind=$2
   echo "MKPANDA_BIN=$stage/mkpanda"
   echo "MKPANDA_TEST_DATA=$stage/tests/data"
-  echo "MKPANDA_TEST_EXAMPLES=$stage/examples"
-  echo "MKPANDA_TEST_IMAGE=$stage/tiny.oci.tar"
   echo "MKPANDA_TEST_AS=$kind"
   # Snapshots are compared with the staged ones, and never written.
   echo "INSTA_WORKSPACE_ROOT=$stage"

@@ -66,9 +66,9 @@ impl Destination {
         Ok(Self { folders, buffer: vec![0; 256 * 1024], attributes_lost: 0 })
     }
 
-    /// See [`Folders::can_be_root_s`].
-    pub(super) fn can_be_root_s(&self) -> Result<bool, UnpackError> {
-        self.folders.can_be_root_s()
+    /// See [`Folders::can_give_to_root`].
+    pub(super) fn can_give_to_root(&self) -> Result<bool, UnpackError> {
+        self.folders.can_give_to_root()
     }
 
     pub(super) fn directory(

@@ -77,7 +77,7 @@ impl Folders {
 
     /// Whether files can be given to uid 0 and gid 0: the root folder is, to find out. Where that
     /// isn't permitted, everything belongs to the caller.
-    pub(super) fn can_be_root_s(&self) -> Result<bool, UnpackError> {
+    pub(super) fn can_give_to_root(&self) -> Result<bool, UnpackError> {
         match fchown(&self.root, Some(Uid::from_raw(0)), Some(Gid::from_raw(0))) {
             Ok(()) => Ok(true),
             Err(Errno::EPERM) => Ok(false),

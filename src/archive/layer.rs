@@ -41,7 +41,8 @@ pub enum Owners<'a> {
     /// Whom the layer says. An id that the user namespace doesn't have is an error.
     Mapped,
     /// The caller, in a user namespace with one id. For each entry that belongs to another than
-    /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL after it.
+    /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL after it;
+    /// of two records for one path, the later one counts.
     Single(&'a mut dyn Write),
 }
 

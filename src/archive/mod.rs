@@ -7,8 +7,8 @@
 //! layer    an image layer into a directory that overlayfs takes as a layer
 //! ```
 //!
-//! What comes in is hostile. All of it goes through [`tar_read`], which bounds every length before
-//! it believes it, and all that is written goes through [`destination`], which works below one
+//! What comes in is hostile. All of it goes through `tar_read`, which bounds every length before
+//! it believes it, and all that is written goes through `destination`, which works below one
 //! open directory and never follows a symlink out of it. Nothing is held in memory but names:
 //! [`Limits`] bounds their sum, the number of entries and the bytes that come out.
 //!
@@ -40,10 +40,10 @@ mod tests;
 pub use error::{PackError, ReadError, UnpackError};
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
 pub use limits::{LimitExceeded, Limits};
-pub use pack::{PackOptions, PackSummary, pack_directory, pack_package};
+pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
 pub use source::unpack_source_archive;
-pub use tar_write::{Attributes, TarWriter};
+pub use tar_write::{Attributes, PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, unpack_package};
 pub use xz::{XzReader, XzWriter};

@@ -8,7 +8,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::error::PackError;
 use super::scan::{Found, FoundKind, Inode, scan};
-use super::tar_write::TarWriter;
+use super::tar_write::{PackSummary, TarWriter};
 use super::xz::XzWriter;
 
 /// How to pack.
@@ -18,15 +18,6 @@ pub struct PackOptions {
     pub source_date_epoch: u64,
     /// How many threads compress; the bytes don't depend on it.
     pub threads: u32,
-}
-
-/// What was packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackSummary {
-    /// How many entries there are, the root included.
-    pub entries: u64,
-    /// How many bytes the tar has, before compression.
-    pub uncompressed_bytes: u64,
 }
 
 /// Writes a folder as tar: entries `./…` in byte order of their paths, of hard links the first as
@@ -77,8 +68,7 @@ fn write_all<W: Write>(
             }
         }
     }
-    let (out, entries, uncompressed_bytes) = tar.finish()?;
-    Ok((out, PackSummary { entries, uncompressed_bytes }))
+    tar.finish()
 }
 
 /// Opens the file that was found; nothing if there is another one by now.

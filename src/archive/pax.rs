@@ -20,6 +20,7 @@ pub(super) struct Pax {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<i64>,
+    /// In the order given: of two with one name, the later one counts.
     pub(super) attributes: Vec<Attribute>,
     pub(super) sparse: bool,
 }
@@ -53,7 +54,6 @@ impl Pax {
             key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             key => {
                 if let Some(name) = key.strip_prefix(ATTRIBUTE) {
-                    self.attributes.retain(|(known, _)| known != name);
                     self.attributes.push((name.to_vec(), value.to_vec()));
                 }
             }

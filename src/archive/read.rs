@@ -85,6 +85,9 @@ impl<R: Read> PackageReader<R> {
 
     fn checked(&mut self, member: Member) -> Result<PackageEntry, ReadError> {
         let path = package_path(&member.name)?;
+        if member.claims_content {
+            return Err(ReadError::Kind { path, kind: "no file, but claims to have content" });
+        }
         let seen = match member.kind {
             MemberKind::Directory => Seen::Directory,
             MemberKind::File => Seen::File,
@@ -114,7 +117,7 @@ impl<R: Read> PackageReader<R> {
         let capability = match member.kind {
             MemberKind::File => {
                 let mut attributes = member.attributes.into_iter();
-                attributes.find(|(name, _)| name == CAPABILITY).map(|(_, value)| value)
+                attributes.rfind(|(name, _)| name == CAPABILITY).map(|(_, value)| value)
             }
             _ => None,
         };

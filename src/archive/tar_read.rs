@@ -40,6 +40,8 @@ pub(super) struct Member {
     pub(super) mtime: i64,
     /// How many bytes the content has, holes included; 0 for all but files.
     pub(super) size: u64,
+    /// It is no file, but its header gives a size, which readers take differently.
+    pub(super) claims_content: bool,
     pub(super) attributes: Vec<Attribute>,
 }
 
@@ -248,6 +250,7 @@ impl<R: Read> TarReader<R> {
             gid: gid?,
             mtime: mtime?.cast_signed(),
             size: 0,
+            claims_content: kind != MemberKind::File && header.entry_size().unwrap_or(1) > 0,
             attributes: pax.attributes,
             name,
         };

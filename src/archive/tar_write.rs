@@ -40,6 +40,15 @@ impl Attributes {
     }
 }
 
+/// What was packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PackSummary {
+    /// How many entries there are, the root included.
+    pub entries: u64,
+    /// How many bytes the tar has, before compression.
+    pub uncompressed_bytes: u64,
+}
+
 /// Writes entries one after another, in the order in which they are given: for reproducible
 /// archives that is the byte order of their paths, and folders come before what lies in them.
 #[derive(Debug)]
@@ -47,8 +56,7 @@ pub struct TarWriter<W> {
     out: W,
     latest: i64,
     buffer: Vec<u8>,
-    written: u64,
-    entries: u64,
+    summary: PackSummary,
 }
 
 impl<W: Write> TarWriter<W> {
@@ -56,7 +64,7 @@ impl<W: Write> TarWriter<W> {
     /// since 1970.
     pub fn new(out: W, source_date_epoch: u64) -> Self {
         let latest = i64::try_from(source_date_epoch).unwrap_or(i64::MAX);
-        Self { out, latest, buffer: vec![0; BUFFER], written: 0, entries: 0 }
+        Self { out, latest, buffer: vec![0; BUFFER], summary: PackSummary::default() }
     }
 
     /// A folder; the root's path is that of the root entry `./`.
@@ -114,15 +122,14 @@ impl<W: Write> TarWriter<W> {
                 return if left == 0 { self.pad(size) } else { Err(changed()) };
             }
             self.out.write_all(&self.buffer[..count]).map_err(PackError::Output)?;
-            self.written += count as u64;
+            self.summary.uncompressed_bytes += count as u64;
         }
     }
 
-    /// Ends the archive; gives back what it was written to, how many entries and how many bytes
-    /// it has.
-    pub fn finish(mut self) -> Result<(W, u64, u64), PackError> {
+    /// Ends the archive; gives back what it was written to.
+    pub fn finish(mut self) -> Result<(W, PackSummary), PackError> {
         self.write(&[0; 2 * BLOCK])?;
-        Ok((self.out, self.entries, self.written))
+        Ok((self.out, self.summary))
     }
 
     fn entry(
@@ -146,7 +153,7 @@ impl<W: Write> TarWriter<W> {
         }
         let mtime = with.mtime.clamp(0, self.latest).unsigned_abs();
         self.write(header(kind, &name, link, size, with.mode, mtime).as_bytes())?;
-        self.entries += 1;
+        self.summary.entries += 1;
         Ok(())
     }
 
@@ -164,7 +171,7 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), PackError> {
-        self.written += data.len() as u64;
+        self.summary.uncompressed_bytes += data.len() as u64;
         self.out.write_all(data).map_err(PackError::Output)
     }
 }

@@ -32,7 +32,7 @@ pub fn unpack_package(
 ) -> Result<UnpackSummary, UnpackError> {
     let mut reader = PackageReader::new(package, limits)?;
     let mut destination = Destination::open(folder, Rules::Strict, limits)?;
-    let owner = destination.can_be_root_s()?.then_some((0, 0));
+    let owner = destination.can_give_to_root()?.then_some((0, 0));
     let mut summary = UnpackSummary::default();
     while let Some(entry) = reader.next_entry()? {
         let path = &entry.path;

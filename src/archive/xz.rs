@@ -163,14 +163,14 @@ mod tests {
     fn many_blocks_are_the_same_with_any_number_of_threads() {
         let data: Vec<u8> =
             (0..300_000_u32).map(|at| (at.wrapping_mul(at) >> 7).to_le_bytes()[0] & 7).collect();
-        let packed = [1, 2, 4, 0].map(|threads| {
+        let several = [1, 2, 4, 0].map(|threads| {
             let mut writer = XzWriter::with_block(Vec::new(), threads, None, 1 << 16).unwrap();
             writer.write_all(&data).unwrap();
             writer.finish().unwrap()
         });
-        assert!(packed.iter().all(|other| *other == packed[0]));
-        assert!(packed[0] != super::tests::packed(&data, 1, None), "one block");
-        assert!(unpacked(&packed[0]).unwrap() == data);
+        assert!(several.iter().all(|other| *other == several[0]));
+        assert!(several[0] != packed(&data, 1, None), "one block");
+        assert!(unpacked(&several[0]).unwrap() == data);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How the library says what it is doing: [`Event`]s through one [`Observer`]. The library never
 //! prints; the command line draws what it is told here.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Something that a person or a log may want to see.
@@ -73,13 +72,6 @@ pub enum Event {
         phase: Phase,
         /// How long it took until then.
         took: Duration,
-    },
-    /// A file that a person may look for has been written.
-    Wrote {
-        /// What it is, such as `bootstrap`.
-        what: String,
-        /// Where it is.
-        path: PathBuf,
     },
 }
 

@@ -23,8 +23,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::archive::{
-    Attributes, EntryPath, Limits, PackError, PackageIndex, ReadError, TarWriter, XzWriter,
-    verify_package,
+    Attributes, EntryPath, Limits, PackError, PackSummary, PackageIndex, ReadError, TarWriter,
+    XzWriter, verify_package,
 };
 use crate::install::{
     InstallError, InstallOptions, InstallPlan, Node, PackageContents, plan_install,
@@ -128,10 +128,11 @@ pub fn write_bootstrap(
     let out = out.map_err(|error| BootstrapError::Write(PackError::Output(error)))?;
     let mut tar = TarWriter::new(out, options.source_date_epoch);
     write_all(&mut tar, &plan, &members, options)?;
-    let (out, entries, uncompressed_bytes) = tar.finish().map_err(BootstrapError::Write)?;
+    let (out, summary) = tar.finish().map_err(BootstrapError::Write)?;
     out.finish()
         .and_then(|mut out| out.flush())
         .map_err(|error| BootstrapError::Write(PackError::Output(error)))?;
+    let PackSummary { entries, uncompressed_bytes } = summary;
     Ok(BootstrapSummary { entries, uncompressed_bytes })
 }
 

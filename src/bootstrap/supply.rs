@@ -81,33 +81,32 @@ impl SupplyError {
 }
 
 /// Makes a tree's bootstrap be there, if one is wanted, and writes `complete.latest.json`. Gives
-/// the bootstrap's archive, and whether it is new.
+/// the bootstrap's archive.
 pub fn supply(
     tree: &TreePackages,
     wanted: bool,
     options: &SupplyOptions<'_>,
     observer: &dyn Observer,
-) -> Result<Option<(PathBuf, bool)>, SupplyError> {
+) -> Result<Option<PathBuf>, SupplyError> {
     let made = if wanted { Some(supply_bootstrap(tree, options, observer)?) } else { None };
-    let id = made.as_ref().map(|(id, ..)| id);
+    let id = made.as_ref().map(|(id, _)| id);
     let complete = complete_json(id, &tree.packages);
     atomic::write_if_changed(&options.cache.complete_latest(&tree.variant), complete.as_bytes())
         .map_err(SupplyError::File)?;
-    Ok(made.map(|(_, archive, new)| (archive, new)))
+    Ok(made.map(|(_, archive)| archive))
 }
 
 fn supply_bootstrap(
     tree: &TreePackages,
     options: &SupplyOptions<'_>,
     observer: &dyn Observer,
-) -> Result<(BootstrapId, PathBuf, bool), SupplyError> {
+) -> Result<(BootstrapId, PathBuf), SupplyError> {
     let id = BootstrapId::of(&tree.bootstrap);
     let folder = options.cache.bootstraps();
     let archive = folder.join(id.archive_name());
     let active = folder.join(id.active_name());
     let is_there = || archive.is_file() && active.is_file();
-    let new = !is_there();
-    if new {
+    if !is_there() {
         let lock = options.locks.join(format!("bootstrap-{id}.lock"));
         let _lock = FileLock::acquire(&lock, || ()).map_err(SupplyError::File)?;
         if !is_there() && !fetch(tree, &id, options, observer)? {
@@ -121,7 +120,7 @@ fn supply_bootstrap(
         id.as_str().as_bytes(),
     )
     .map_err(SupplyError::File)?;
-    Ok((id, archive, new))
+    Ok((id, archive))
 }
 
 fn fetch(

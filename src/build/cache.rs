@@ -49,6 +49,16 @@ impl Cache {
         self.archive(id).is_file()
     }
 
+    /// Removes the folders of packages of which nothing came, and those above them.
+    pub fn remove_empty_folders<'a>(&self, names: impl Iterator<Item = &'a PackageName>) {
+        let folders = names.map(|name| self.package_folder(name));
+        let above = [self.root.join("packages"), self.root.clone()];
+        for folder in folders.chain(above) {
+            // Those that have something in them can't be removed, and needn't.
+            drop(fs_err::remove_dir(folder));
+        }
+    }
+
     /// Where a source is kept.
     pub fn source(&self, package: &PackageName, source: &SourceName) -> PathBuf {
         self.package_folder(package).join(source.as_str())

@@ -76,6 +76,8 @@ fn work(
     changed: &Condvar,
     observer: &dyn Observer,
 ) {
+    // What the last build left, which clears itself up while the next one runs.
+    let mut leftovers = None;
     let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if workshop.interrupt.is_raised() {
@@ -100,7 +102,13 @@ fn work(
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
         match result {
-            Ok(_) => guard.schedule.succeeded(package),
+            Ok(left) => {
+                guard.schedule.succeeded(package);
+                changed.notify_all();
+                drop(guard);
+                drop(std::mem::replace(&mut leftovers, left));
+                guard = state.lock().unwrap_or_else(PoisonError::into_inner);
+            }
             Err(error) => {
                 guard.schedule.failed(package);
                 guard.errors.push(error);

@@ -64,16 +64,31 @@ impl Home {
         self.locks().join(format!("build-{}-{}.lock", &cache.as_str()[..12], id))
     }
 
+    /// Makes the folders in which setuid programs of images and packages may lie, and closes them:
+    /// on disk such a program belongs to the caller, as whom any user could run it.
+    fn make_closed_folders(&self) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        for folder in [&self.scratch, &self.root.join("layers"), &self.packages()] {
+            fs_err::create_dir_all(folder)?;
+            fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(())
+    }
+
     /// Starts a run's scratch folder.
     pub fn start_run(&self) -> io::Result<RunScratch> {
-        fs_err::create_dir_all(&self.scratch)?;
+        self.make_closed_folders()?;
         for attempt in 0_u32.. {
             let name = format!("run-{}-{attempt}", std::process::id());
             let lock = self.scratch.join(format!("{name}.lock"));
             let Some(held) = FileLock::try_acquire(&lock)? else { continue };
             let folder = self.scratch.join(name);
             match fs_err::create_dir(&folder) {
-                Ok(()) => return Ok(RunScratch { folder, lock, _held: held }),
+                Ok(()) => {
+                    let view = folder.join("view");
+                    fs_err::create_dir(&view)?;
+                    return Ok(RunScratch { folder, view, lock, _held: held });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -105,6 +120,7 @@ impl Home {
 #[derive(Debug)]
 pub struct RunScratch {
     folder: PathBuf,
+    view: PathBuf,
     lock: PathBuf,
     _held: FileLock,
 }
@@ -114,10 +130,16 @@ impl RunScratch {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+
+    /// An empty folder in it, on which helpers mount their views.
+    pub fn view(&self) -> &Path {
+        &self.view
+    }
 }
 
 impl Drop for RunScratch {
     fn drop(&mut self) {
+        drop(fs_err::remove_dir(&self.view));
         // If something is left in it, the next run sweeps it by the lock that stays then, too.
         if fs_err::remove_dir(&self.folder).is_ok() {
             drop(fs_err::remove_file(&self.lock));
@@ -167,5 +189,9 @@ mod tests {
         orphans.remove(0).forget().unwrap();
         drop(run);
         assert_eq!(fs_err::read_dir(folder.path().join("scratch")).unwrap().count(), 0);
+        for closed in ["scratch", "layers", "packages"] {
+            let mode = fs_err::metadata(folder.path().join(closed)).unwrap().permissions();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o7777, 0o700, "{closed}");
+        }
     }
 }

@@ -183,6 +183,7 @@ impl<'a> ImageFinder<'a> {
                 }
             }
         };
+        tracing::info!(%name, id = %found.id, "found an image");
         self.found.insert(text(), found.clone());
         Ok(found)
     }

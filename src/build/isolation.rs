@@ -1,7 +1,7 @@
 //! Which isolation this run has: the best tier that the machine gives, tried before anything is
 //! built, with the reason and the remedy where it isn't the better one.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use nix::unistd::{Gid, Uid, User};
 
@@ -11,8 +11,9 @@ use crate::container::helper::{self, HelperError, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, Probed, RootKind};
 
+use super::home::RunScratch;
 use super::job::{Answer, Failure, Job, ProbeJob};
-use super::one::remove_as_container;
+use super::scratch::remove_as_container;
 
 /// No container can be run here.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +80,8 @@ pub struct Wanted {
 /// Finds the best tier, and says which it is.
 pub fn detect(
     wanted: &Wanted,
-    scratch: &Path,
-    interrupt: &Interrupt,
+    scratch: &RunScratch,
+    interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
 ) -> Result<Machine, IsolationError> {
     let mut lacking = None;
@@ -148,6 +149,9 @@ fn accept(
     if machine.has(&Condition::NestedProc) {
         message.push_str("; inside another container, whose /proc and /sys are shown");
     }
+    if machine.has(&Condition::OuterHostName) {
+        message.push_str("; builds see the outer container's host name");
+    }
     match &machine.root {
         RootKind::Overlay => {}
         RootKind::OverlayOnTmpfs { size } => {
@@ -189,27 +193,35 @@ fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
 
 fn try_map(
     map: IdMap,
-    scratch: &Path,
-    interrupt: &Interrupt,
+    scratch: &RunScratch,
+    interrupt: &Arc<Interrupt>,
 ) -> Result<Result<Machine, Failure>, IsolationError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| IsolationError::Scratch { source };
-    let folder =
-        tempfile::Builder::new().prefix("probe-").tempdir_in(scratch).map_err(failed)?.keep();
+    let folder = tempfile::Builder::new()
+        .prefix("probe-")
+        .tempdir_in(scratch.folder())
+        .map_err(failed)?
+        .keep();
     let (uid, gid) = map.root();
     if uid != Uid::current().as_raw() {
         std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).map_err(failed)?;
     }
     fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
-    let job = Job::Probe(ProbeJob { map: map.clone(), scratch: folder.clone() });
+    let job = Job::Probe(ProbeJob {
+        map: map.clone(),
+        scratch: folder.clone(),
+        view: scratch.view().to_owned(),
+    });
     let heard: Result<Result<Probed, Failure>, _> =
-        helper::run(&job, None, interrupt, |answer| match answer {
+        helper::run(&job, interrupt, |answer| match answer {
             Answer::Probed(found) => Some(Ok(found)),
             Answer::Failed(failure) => Some(Err(failure)),
             _ => None,
         });
     remove_as_container(&map, &folder, interrupt)
         .map_err(|source| IsolationError::Helper { source })?;
+    tracing::debug!(tier = %map.tier, uids = ?map.uids, ?heard, "tried an id map");
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
     Ok(found.map(|found| Machine { map, conditions: found.conditions, root: found.root }))
 }
@@ -231,7 +243,7 @@ pub fn remove_layers(
                     fs_err::remove_file(&path)
                         .map_err(|source| IsolationError::Scratch { source })?;
                 } else if path.exists() {
-                    remove_as_container(&map, &path, &Interrupt::default())
+                    remove_as_container(&map, &path, &Arc::default())
                         .map_err(|source| IsolationError::Helper { source })?;
                 }
             }

@@ -35,6 +35,8 @@ pub struct ProbeJob {
     pub map: IdMap,
     /// The helper's own scratch folder, empty.
     pub scratch: PathBuf,
+    /// An empty folder for the helper's view.
+    pub view: PathBuf,
 }
 
 /// What to remove.
@@ -61,6 +63,8 @@ pub struct BuildJob {
     pub network: Network,
     /// The helper's own scratch folder, empty.
     pub scratch: PathBuf,
+    /// An empty folder for the helper's view; helpers may share it, each mounts its own on it.
+    pub view: PathBuf,
     /// Where unpacked layers of this mapping are.
     pub layers: PathBuf,
     /// Where unpacked packages are.

@@ -18,6 +18,7 @@ pub mod one;
 pub mod plan;
 pub mod record;
 pub mod schedule;
+pub mod scratch;
 pub mod site;
 pub mod upstream;
 pub mod worker;

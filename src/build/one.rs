@@ -2,12 +2,13 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
-use crate::container::cgroup::{CgroupError, Delegation, Limits};
+use crate::container::cgroup::{Cgroup, CgroupError, Delegation, Limits};
 use crate::container::helper::{self, HelperError, Interrupt};
 use crate::package::{PackageId, Source, SourceName};
 use crate::source::{self, SourceError, SourceId, SourceRequest};
@@ -15,8 +16,9 @@ use crate::store::repository::{Repository, RepositoryError};
 
 use super::cache::Cache;
 use super::home::Home;
-use super::job::{Answer, BuildJob, Built, Failure, Job, RemoveJob};
+use super::job::{Answer, BuildJob, Built, Failure, Job};
 use super::record::{Ending, Stopwatch};
+use super::scratch::{Leftovers, ScratchFolder};
 
 /// What all builds of a run share.
 #[derive(Debug)]
@@ -33,8 +35,10 @@ pub struct Workshop {
     pub limits: Option<(Limits, Delegation)>,
     /// The run's scratch folder.
     pub scratch: PathBuf,
+    /// An empty folder, on which each helper mounts its view.
+    pub view: PathBuf,
     /// Ends everything.
-    pub interrupt: std::sync::Arc<Interrupt>,
+    pub interrupt: Arc<Interrupt>,
 }
 
 /// A package to be built.
@@ -129,18 +133,22 @@ pub struct FailedBuild {
 const TAIL_LINES: usize = 30;
 
 impl Workshop {
-    /// Makes a package be in the cache.
-    pub fn supply(&self, order: &Order, observer: &dyn Observer) -> Result<Outcome, BuildError> {
+    /// Makes a package be in the cache. What its build left may still be on its way out.
+    pub fn supply(
+        &self,
+        order: &Order,
+        observer: &dyn Observer,
+    ) -> Result<Option<Leftovers>, BuildError> {
         let began = Instant::now();
         let mut watch = Stopwatch::default();
         let result = self.supply_timed(order, &mut watch, observer);
         let package = order.job.id.to_string();
         let took = began.elapsed();
         observer.event(match &result {
-            Ok(how) => Event::Finished { package, how: *how, took },
+            Ok((how, _)) => Event::Finished { package, how: *how, took },
             Err(_) => Event::Failed { package, phase: watch.phase(), took },
         });
-        result
+        result.map(|(_, leftovers)| leftovers)
     }
 
     fn supply_timed(
@@ -148,10 +156,11 @@ impl Workshop {
         order: &Order,
         watch: &mut Stopwatch,
         observer: &dyn Observer,
-    ) -> Result<Outcome, BuildError> {
+    ) -> Result<(Outcome, Option<Leftovers>), BuildError> {
         let id = &order.job.id;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
-        let mut enter = |watch: &mut Stopwatch, phase| {
+        let mut enter = |watch: &mut Stopwatch, phase: Phase| {
+            tracing::debug!(package = %id, phase = phase.as_str(), "entering a phase");
             watch.enter(phase);
             observer.event(Event::Phase { package: id.to_string(), phase });
         };
@@ -161,18 +170,18 @@ impl Workshop {
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-            return Ok(Outcome::Cached);
+            return Ok((Outcome::Cached, None));
         }
         enter(watch, Phase::Fetch);
         if self.fetch_package(id, &order.job, observer)? {
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-            return Ok(Outcome::Fetched);
+            return Ok((Outcome::Fetched, None));
         }
         let mut job = order.job.clone();
         job.sources = self.fetch_sources(order, observer)?;
-        self.build(order, job, watch, &mut enter)?;
+        let leftovers = self.build(order, job, watch, &mut enter)?;
         self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-        Ok(Outcome::Built)
+        Ok((Outcome::Built, Some(leftovers)))
     }
 
     fn fetch_package(
@@ -225,14 +234,16 @@ impl Workshop {
         mut job: BuildJob,
         watch: &mut Stopwatch,
         enter: &mut dyn FnMut(&mut Stopwatch, Phase),
-    ) -> Result<(), BuildError> {
+    ) -> Result<Leftovers, BuildError> {
         let id = order.job.id.clone();
         let file = |what| {
             let id = id.clone();
             move |source| BuildError::File { id, what, source }
         };
-        let scratch = ScratchFolder::create(self, &job).map_err(file("make a scratch folder"))?;
+        let scratch =
+            ScratchFolder::create(&self.scratch, &job).map_err(file("make a scratch folder"))?;
         job.scratch.clone_from(&scratch.path);
+        job.view.clone_from(&self.view);
         let output =
             AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
         output.temporary_path().clone_into(&mut job.output);
@@ -248,19 +259,27 @@ impl Workshop {
             ),
             None => None,
         };
+        tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "starting a helper");
         let wrapped = Job::Build(Box::new(job));
-        let heard =
-            helper::run(&wrapped, cgroup.as_ref(), &self.interrupt, |answer| match answer {
-                Answer::Phase(phase) => {
-                    enter(watch, phase);
-                    None
-                }
-                Answer::Built(built) => Some(Ok(built)),
-                Answer::Failed(failure) => Some(Err(failure)),
-                Answer::Probed(_) | Answer::Removed => None,
-            });
-        let Job::Build(job) = wrapped else { return Ok(()) };
-        let result = heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
+        let hear = |answer| match answer {
+            Answer::Phase(phase) => {
+                enter(watch, phase);
+                None
+            }
+            Answer::Built(built) => Some(Ok(built)),
+            Answer::Failed(failure) => Some(Err(failure)),
+            Answer::Probed(_) | Answer::Removed => None,
+        };
+        let heard = helper::run_until_answered(&wrapped, cgroup.as_ref(), &self.interrupt, hear);
+        let Job::Build(job) = wrapped else { unreachable!("it was made above") };
+        let (mut result, helper) =
+            heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
+        if let Err(failure) = &mut result
+            && cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory)
+        {
+            failure.hint =
+                Some("the build ran out of memory: raise limits.memory in mkpanda.toml, or MKPANDA_LIMITS_MEMORY".to_owned());
+        }
         write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
         match result {
             Ok(_) => {
@@ -269,7 +288,8 @@ impl Workshop {
                         .keep(&self.cache.package_folder(id.name()))
                         .map_err(file("keep src and result"))?;
                 }
-                output.commit().map_err(file("put the archive in place"))
+                output.commit().map_err(file("put the archive in place"))?;
+                Ok(Leftovers { _helper: helper, _cgroup: cgroup, _scratch: scratch })
             }
             Err(failure) => {
                 let log = failure.see_log.then(|| job.log.clone());
@@ -296,96 +316,6 @@ fn write_record(
     let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
     fs_err::write(&temporary, text)?;
     fs_err::rename(temporary, kept.join("record.json"))
-}
-
-/// A helper's scratch folder, removed when it is dropped, by a helper if need be.
-#[derive(Debug)]
-struct ScratchFolder {
-    map: crate::container::idmap::IdMap,
-    path: PathBuf,
-}
-
-impl ScratchFolder {
-    fn create(workshop: &Workshop, job: &BuildJob) -> std::io::Result<Self> {
-        let path = tempfile::Builder::new().prefix("build-").tempdir_in(&workshop.scratch)?.keep();
-        let folder = Self { map: job.machine.map.clone(), path };
-        folder.give_to_container_root()?;
-        Ok(folder)
-    }
-
-    /// As real root, the folder goes to the id that containers have as root.
-    fn give_to_container_root(&self) -> std::io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        let (uid, gid) = self.map.root();
-        if uid != nix::unistd::Uid::current().as_raw() {
-            std::os::unix::fs::chown(&self.path, Some(uid), Some(gid))?;
-        }
-        fs_err::set_permissions(&self.path, std::fs::Permissions::from_mode(0o755))
-    }
-
-    /// Moves `src` and `result` to where a person looks for them.
-    fn keep(&self, folder: &Path) -> std::io::Result<()> {
-        for name in ["src", "result"] {
-            let target = folder.join(name);
-            if target.exists() {
-                fs_err::remove_dir_all(&target)?;
-            }
-            fs_err::rename(self.path.join(name), target)?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for ScratchFolder {
-    fn drop(&mut self) {
-        // A helper that came to its end left an empty `view` at the most.
-        if fs_err::remove_dir(self.path.join("view")).is_ok()
-            && fs_err::remove_dir(&self.path).is_ok()
-        {
-            return;
-        }
-        // What can't be removed now is swept by a later run.
-        drop(remove_as_container(&self.map, &self.path, &Interrupt::default()));
-    }
-}
-
-/// Removes a scratch folder whose files may belong to a namespace's ids.
-pub fn remove_as_container(
-    map: &crate::container::idmap::IdMap,
-    folder: &Path,
-    interrupt: &Interrupt,
-) -> Result<(), HelperError> {
-    // Often the caller may do it alone.
-    match fs_err::remove_dir_all(folder) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(_) => {}
-    }
-    let start = |source| HelperError::Start { source };
-    let view = tempfile::Builder::new().prefix("mkpanda-view-").tempdir().map_err(start)?;
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let (Some(parent), Some(own_name)) = (folder.parent(), name(folder)) else { return Ok(()) };
-    let whole = RemoveJob {
-        map: map.clone(),
-        folder: parent.to_owned(),
-        view: view.path().to_owned(),
-        names: vec![own_name],
-    };
-    let mut failed = None;
-    helper::run(&Job::Remove(whole), None, interrupt, |answer| match answer {
-        Answer::Removed => Some(()),
-        Answer::Failed(failure) => {
-            failed = Some(failure.message);
-            None
-        }
-        _ => None,
-    })
-    .map_err(|error| match failed {
-        Some(said) => {
-            HelperError::Died { ending: "it could not remove a scratch folder".to_owned(), said }
-        }
-        None => error,
-    })
 }
 
 /// The last lines of a log, of which only the end is read.

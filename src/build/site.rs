@@ -27,8 +27,9 @@ use super::id::{Identities, IdentityError, PackageIdentity, identify};
 use super::images::{FoundImage, ImageError, ImageFinder, Places};
 use super::isolation::{self, IsolationError, Wanted};
 use super::job::{BuildJob, Dependency};
-use super::one::{Order, Workshop, remove_as_container};
+use super::one::{Order, Workshop};
 use super::plan::{CacheState, Plan, plan};
+use super::scratch::remove_as_container;
 use super::upstream::{self, UpstreamError};
 
 /// What a site is opened with.
@@ -287,7 +288,7 @@ impl Site {
         self.check_offline(known, &keys, options)?;
         let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
-        let found = isolation::detect(&options.isolation, scratch.folder(), interrupt, observer);
+        let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
         let machine = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
@@ -313,6 +314,7 @@ impl Site {
             repository: self.reachable(options.repository.as_ref()).cloned(),
             limits,
             scratch: scratch.folder().to_owned(),
+            view: scratch.view().to_owned(),
             interrupt: Arc::clone(interrupt),
         };
         let places: BTreeMap<&PackageKey, usize> =
@@ -322,6 +324,9 @@ impl Site {
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
         let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
+        if result.is_err() {
+            self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
+        }
         match result {
             Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
             other => other.map_err(SiteError::Failed),
@@ -382,6 +387,7 @@ impl Site {
             machine: machine.clone(),
             network: options.network,
             scratch: PathBuf::new(),
+            view: PathBuf::new(),
             layers: home.layers(&machine.map.digest()),
             packages: home.packages(),
             package_folder: package.folder.clone(),

@@ -179,6 +179,9 @@ fn show_build_error(error: &BuildError, printer: Printer) {
                 text = format!("{text}\n  hint: {hint}");
             }
         }
+        BuildError::Repository { .. } => {
+            text.push_str("\n  hint: put it right there, or build without --repository-url");
+        }
         _ => {}
     }
     printer.line(Weight::Error, &text);

@@ -12,6 +12,7 @@ mod value;
 use std::io::Write as _;
 
 use clap::Parser;
+use nix::sys::stat::{Mode, umask};
 use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command};
@@ -32,6 +33,11 @@ pub fn run() -> u8 {
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
+    if nix::unistd::Uid::current().is_root() {
+        // Root's containers have ids of their own, which have to read what is cached; who is to be
+        // kept out of that is kept out by a folder above it.
+        umask(Mode::from_bits_truncate(0o022));
+    }
     let environment = Environment::from_process();
     let level = match cli.global.verbose {
         0 => LevelFilter::OFF,

@@ -3,6 +3,9 @@
 //! They are set from outside, by the parent: it makes a cgroup, puts the helper into it before the
 //! helper does anything, and removes it afterwards.
 //!
+//! A cgroup's name begins with the number of the process that made it, so that builds of one package
+//! in several trees don't meet, and what a killed process left can be told from what is in use.
+//!
 //! - Version 2: below the caller's own cgroup, if it may be written and the controllers are there.
 //!   A cgroup with processes in it can't give controllers to its children, so the caller first moves
 //!   itself into a leaf of its own.
@@ -116,6 +119,9 @@ fn is_writable(folder: &Path) -> bool {
         && access(&folder.join("cgroup.procs"), AccessFlags::W_OK).is_ok()
 }
 
+/// What the names of our cgroups begin with.
+const PREFIX: &str = "mkpanda-";
+
 /// A cgroup of one container's own, removed when it is dropped.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -123,14 +129,35 @@ pub struct Cgroup {
 }
 
 impl Delegation {
-    /// Makes a limited cgroup.
+    /// Makes a limited cgroup. Names are unique within this process.
     pub fn create(&self, name: &str, limits: Limits) -> Result<Cgroup, CgroupError> {
-        self.make(name, limits).map_err(|source| CgroupError::SetUp { source })
+        self.sweep();
+        self.make(&format!("{}-{name}", std::process::id()), limits)
+            .map_err(|source| CgroupError::SetUp { source })
+    }
+
+    /// Removes what processes left that were killed. What is in use can't be removed.
+    fn sweep(&self) {
+        let parents = match self {
+            Self::V2(parent) => vec![parent],
+            Self::V1 { memory, pids } => vec![memory, pids],
+        };
+        for entry in
+            parents.into_iter().filter_map(|parent| fs_err::read_dir(parent).ok()).flatten()
+        {
+            let Ok(entry) = entry else { continue };
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+            let maker = maker.and_then(|number| number.parse::<u32>().ok());
+            if maker.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                drop(fs_err::remove_dir(entry.path()));
+            }
+        }
     }
 
     fn make(&self, name: &str, limits: Limits) -> io::Result<Cgroup> {
         let child = |parent: &Path| {
-            let folder = parent.join(format!("mkpanda-{name}"));
+            let folder = parent.join(format!("{PREFIX}{name}"));
             fs_err::create_dir(&folder)?;
             Ok::<_, io::Error>(folder)
         };
@@ -177,6 +204,19 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// Whether the kernel ended a process in it for want of memory.
+    pub fn ran_out_of_memory(&self) -> bool {
+        let said = self.folders.iter().flat_map(|folder| {
+            ["memory.events", "memory.oom_control"]
+                .map(|file| fs_err::read_to_string(folder.join(file)).unwrap_or_default())
+        });
+        said.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
+            .any(|count| count > 0)
+    }
+}
+
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for folder in &self.folders {
@@ -215,16 +255,22 @@ mod tests {
         ]);
         let found = find_delegation(root.path(), "0::/user/app\n").unwrap();
         let folder = root.path().join("user/app");
+        fs_err::create_dir(folder.join("mkpanda-4194305-left")).unwrap();
         assert_eq!(found, Delegation::V2(folder.clone()));
         let limits = Limits { memory: Some(1 << 20), processes: Some(9) };
         let cgroup = found.create("x", limits).unwrap();
         cgroup.add(4711).unwrap();
+        let own = format!("mkpanda-{}-x", std::process::id());
         let read = |path: &str| fs_err::read_to_string(folder.join(path)).unwrap();
         assert_eq!(read("cgroup.subtree_control"), "+memory +pids");
         assert_eq!(read("mkpanda-supervisor/cgroup.procs"), "18");
-        assert_eq!(read("mkpanda-x/memory.max"), "1048576");
-        assert_eq!(read("mkpanda-x/pids.max"), "9");
-        assert_eq!(read("mkpanda-x/cgroup.procs"), "4711");
+        assert_eq!(read(&format!("{own}/memory.max")), "1048576");
+        assert_eq!(read(&format!("{own}/pids.max")), "9");
+        assert_eq!(read(&format!("{own}/cgroup.procs")), "4711");
+        assert!(!cgroup.ran_out_of_memory());
+        fs_err::write(folder.join(&own).join("memory.events"), "oom 1\noom_kill 2\n").unwrap();
+        assert!(cgroup.ran_out_of_memory());
+        assert!(!folder.join("mkpanda-4194305-left").exists(), "its maker is gone");
     }
 
     #[test]
@@ -247,8 +293,9 @@ mod tests {
         let found = find_delegation(root.path(), own).unwrap();
         let cgroup = found.create("x", Limits { memory: Some(5), processes: None }).unwrap();
         cgroup.add(1).unwrap();
-        let limit = root.path().join("memory/a/mkpanda-x/memory.limit_in_bytes");
+        let own = format!("mkpanda-{}-x", std::process::id());
+        let limit = root.path().join("memory/a").join(&own).join("memory.limit_in_bytes");
         assert_eq!(fs_err::read_to_string(limit).unwrap(), "5");
-        assert!(!root.path().join("pids/b/mkpanda-x/pids.max").exists());
+        assert!(!root.path().join("pids/b").join(&own).join("pids.max").exists());
     }
 }

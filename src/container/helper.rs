@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -102,15 +102,25 @@ impl Interrupt {
     }
 }
 
-/// Runs a helper with a job. `hear` takes each answer, and gives back what `run` is to give back as
-/// soon as it heard the last one. The thread must outlive the helper: the kernel kills a helper when
-/// the thread that started it ends.
+/// Runs a helper with a job and waits for its end. `hear` takes each answer, and gives back what
+/// `run` is to give back as soon as it heard the last one. The thread must outlive the helper: the
+/// kernel kills a helper when the thread that started it ends.
 pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
     job: &Job,
-    cgroup: Option<&Cgroup>,
-    interrupt: &Interrupt,
-    mut hear: impl FnMut(Answer) -> Option<T>,
+    interrupt: &Arc<Interrupt>,
+    hear: impl FnMut(Answer) -> Option<T>,
 ) -> Result<T, HelperError> {
+    run_until_answered(job, None, interrupt, hear).map(|(value, _finishing)| value)
+}
+
+/// Runs a helper with a job until it has given its last answer; it may still be clearing up, for
+/// which the [`Finishing`] waits.
+pub fn run_until_answered<Job: Serialize, Answer: DeserializeOwned, T>(
+    job: &Job,
+    cgroup: Option<&Cgroup>,
+    interrupt: &Arc<Interrupt>,
+    mut hear: impl FnMut(Answer) -> Option<T>,
+) -> Result<(T, Finishing), HelperError> {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg(HELPER_ARGUMENT)
@@ -118,27 +128,44 @@ pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let mut child = interrupt.start(&mut command)?;
-    let heard = talk(&mut child, job, cgroup, &mut hear);
+    let child = interrupt.start(&mut command)?;
+    let mut helper = Finishing { child, interrupt: Arc::clone(interrupt) };
+    let heard = talk(&mut helper.child, job, cgroup, &mut hear);
+    if let Ok(Some(value)) = heard {
+        return Ok((value, helper));
+    }
     if heard.is_err() {
         // It would wait for ever for an answer to be read.
-        drop(child.kill());
+        drop(helper.child.kill());
     }
-    let said = child.stderr.take().map_or_else(String::new, |stderr| {
+    let said = helper.child.stderr.take().map_or_else(String::new, |stderr| {
         let mut said = String::new();
         drop(stderr.take(64 << 10).read_to_string(&mut said));
         said.trim().to_owned()
     });
-    let status = child.wait();
-    interrupt.ended(child.id());
+    let status = helper.child.wait();
+    drop(helper);
     if interrupt.is_raised() {
         return Err(HelperError::Interrupted);
     }
-    if let Some(value) = heard? {
-        return Ok(value);
-    }
+    heard?;
     let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     Err(HelperError::Died { ending, said })
+}
+
+/// A helper that has given its last answer, and may still be clearing up. Dropping this waits for
+/// its end. It must be dropped by the thread that started the helper.
+#[derive(Debug)]
+pub struct Finishing {
+    child: Child,
+    interrupt: Arc<Interrupt>,
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        drop(self.child.wait());
+        self.interrupt.ended(self.child.id());
+    }
 }
 
 fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
@@ -161,15 +188,16 @@ fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
     }
     let Some(stdout) = child.stdout.take() else { return Ok(None) };
     let mut stdout = BufReader::new(stdout);
-    let mut last = None;
     loop {
         let mut line = Vec::new();
         let length =
             stdout.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line).map_err(talk)?;
         if length == 0 {
-            return Ok(last);
+            return Ok(None);
         }
         let answer = serde_json::from_slice(&line).map_err(|error| talk(error.into()))?;
-        last = hear(answer).or(last);
+        if let Some(last) = hear(answer) {
+            return Ok(Some(last));
+        }
     }
 }

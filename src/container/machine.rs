@@ -27,6 +27,9 @@ pub enum Condition {
     /// A fresh procfs or sysfs is refused, as it is inside other containers: the outer ones are
     /// shown, and Landlock keeps the build from the processes that it sees there.
     NestedProc,
+    /// The name of the host can't be set, as an outer container's policy refuses that: builds see
+    /// the outer container's.
+    OuterHostName,
     /// The kernel has no Landlock scopes (version 6), which only matters together with others.
     NoLandlockScope,
 }
@@ -96,6 +99,9 @@ pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
     let mut conditions = Vec::new();
     if !can_mount_proc(tmpfs)? {
         conditions.push(Condition::NestedProc);
+    }
+    if nix::unistd::sethostname(super::sandbox::HOST_NAME).is_err() {
+        conditions.push(Condition::OuterHostName);
     }
     if sys::landlock_version() < LANDLOCK_WITH_SCOPES {
         conditions.push(Condition::NoLandlockScope);

@@ -4,7 +4,7 @@
 //!
 //! 1. enters the namespaces ([`namespace`]) with the id maps of its tier ([`idmap`]),
 //! 2. binds what the job needs into a private [`view`] and becomes the container's root,
-//! 3. makes the container's root ([`overlay`], or a [`copy`]),
+//! 3. makes the container's root ([`overlay`], or a copy),
 //! 4. describes the container as a [`sandbox`] and has libcontainer [`run`] it, with the
 //!    [`capabilities`] and the [`seccomp`] filter of the policy.
 //!

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
+use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -92,7 +93,7 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     let input: OwnedFd = fs_err::File::open("/dev/null").map_err(prepare)?.into_parts().0.into();
     let executor = BuildExecutor { filter: options.filter.clone(), landlock: options.landlock };
     let started = Instant::now();
-    let mut container = ContainerBuilder::new("build".to_owned(), SyscallType::default())
+    let container = ContainerBuilder::new("build".to_owned(), SyscallType::default())
         .with_executor(executor)
         .with_root_path(view.state())
         .map_err(container_error)?
@@ -109,7 +110,11 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     };
     let step = |step| move |errno| RunError::Step { step, errno };
     let watch = sys::pidfd_open(init).map_err(step("watching the container's first process"))?;
-    container.start().map_err(container_error)?;
+    // Not `Container::start`: it asks `/proc` how the process is, by a number that means another
+    // process in the `/proc` that a helper sees.
+    NotifySocket::new(container.root.join(NOTIFY_FILE))
+        .notify_container_start()
+        .map_err(|error| RunError::Container { reason: error.to_string() })?;
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
     let ended =
         sys::wait_readable(watch.as_fd(), deadline).map_err(step("waiting for the container"))?;

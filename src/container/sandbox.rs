@@ -34,6 +34,8 @@ pub struct Sandbox {
     pub network: Network,
     /// Whether the outer `/proc` and `/sys` are shown, fresh ones being refused.
     pub outer_proc: bool,
+    /// Whether the host's name is set, so that it is the same everywhere.
+    pub own_host_name: bool,
 }
 
 /// Ids of the command.
@@ -74,11 +76,19 @@ const MASKED: [&str; 11] = [
 ];
 
 /// What would change the machine if it could be written.
-const READ_ONLY: [&str; 6] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/timer_stats"];
+const READ_ONLY: [&str; 7] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    // Who writes there makes the kernel watch the machine's load.
+    "/proc/pressure",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/timer_stats",
+];
 
 /// The name that every container's machine has: the caller's would make builds differ.
-const HOST_NAME: &str = "mkpanda";
+pub(super) const HOST_NAME: &str = "mkpanda";
 
 impl Sandbox {
     /// Translates the container.
@@ -94,14 +104,16 @@ impl Sandbox {
             .masked_paths(MASKED.map(str::to_owned).to_vec())
             .readonly_paths(READ_ONLY.map(str::to_owned).to_vec())
             .build()?;
-        SpecBuilder::default()
+        let mut spec = SpecBuilder::default()
             .version("1.0.2")
-            .hostname(HOST_NAME)
             .root(RootBuilder::default().path(&self.root).readonly(false).build()?)
             .mounts(mounts)
             .process(self.process()?)
             .linux(linux)
-            .build()
+            .build()?;
+        // Left out, it would be the builder's own idea of one.
+        spec.set_hostname(self.own_host_name.then(|| HOST_NAME.to_owned()));
+        Ok(spec)
     }
 
     fn process(&self) -> Result<Process, OciSpecError> {
@@ -240,6 +252,7 @@ mod tests {
             user: User::default(),
             network: Network::None,
             outer_proc: false,
+            own_host_name: true,
         }
     }
 

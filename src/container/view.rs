@@ -4,6 +4,8 @@
 //! ```text
 //! <view>/in/<n>/    a folder of the caller's, bound
 //! <view>/layers/    short names for lower directories, and the folder that overlay is mounted from
+//! <view>/skeleton/  the lowest layer: folders that every container has, for things to be mounted on
+//! <view>/install/   the install root of what a build requires
 //! <view>/root/      the container's root
 //! <view>/bundle/    libcontainer's bundle: config.json
 //! <view>/state/     libcontainer's state
@@ -59,7 +61,7 @@ impl View {
     /// Mounts the tmpfs at an empty folder of the caller's and binds folders into it; the n-th of
     /// them is then at [`View::input`]`(n)`.
     pub fn create(at: &Path, inputs: &[PathBuf], map: &IdMap) -> Result<Self, ViewError> {
-        let options = "mode=0755,uid=0,gid=0,size=64m";
+        let options = "mode=0755,uid=0,gid=0,size=1g";
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(options)).map_err(|errno| {
             ViewError::Mount { what: "a tmpfs".to_owned(), target: at.to_owned(), errno }
@@ -99,7 +101,7 @@ impl View {
     /// Makes the folders as the container's root: the caller's own ids may not exist on the tmpfs.
     fn make_folders(&self, inputs: usize, map: &IdMap) -> Result<(), ViewError> {
         let folders = |path: &Path| -> io::Result<()> {
-            for name in ["in", "layers", "root", "bundle", "state"] {
+            for name in ["in", "layers", "skeleton", "root", "bundle", "state"] {
                 fs_err::create_dir(path.join(name))?;
             }
             (0..inputs).try_for_each(|index| fs_err::create_dir(path.join(format!("in/{index}"))))
@@ -135,6 +137,16 @@ impl View {
     /// The folder that overlays are mounted from.
     pub fn layers(&self) -> PathBuf {
         self.path.join("layers")
+    }
+
+    /// The lowest layer of the container's root.
+    pub fn skeleton(&self) -> PathBuf {
+        self.path.join("skeleton")
+    }
+
+    /// The install root of what a build requires.
+    pub fn install(&self) -> PathBuf {
+        self.path.join("install")
     }
 
     /// The container's root.

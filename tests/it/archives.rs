@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use tar::EntryType::{Block, Char, Directory, Link, Regular, Symlink};
 
-use crate::support::{BUILDER, Place, sha1, snapshot, tiny_layer};
+use crate::support::{BUILDER, Place, files_below, sha1, snapshot, tiny_layer};
 
 /// An entry whose name and link are written as they are, however odd.
 pub fn raw(
@@ -212,6 +212,11 @@ fn a_layer_never_leaves_its_folder() {
     tell("a whiteout of what is above", &archive(&[(b"top/.wh...", Regular, b"", b"")]));
     tell("a whiteout of nothing", &archive(&[(b"top/.wh.", Regular, b"", b"")]));
     nothing_escaped();
+    // A link that leads upwards ends at the image's own root.
+    let layers = place.home.join("layers");
+    let outside = files_below(place.path()).into_iter().filter(|path| !path.starts_with(&layers));
+    let escaped = |path: &std::path::PathBuf| path.to_string_lossy().contains("escaped");
+    assert_eq!(outside.filter(escaped).count(), 0);
     snapshot("layers", &text);
 }
 

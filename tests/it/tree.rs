@@ -17,7 +17,7 @@ fn cache_of(place: &Place) -> Vec<String> {
 }
 
 /// The packages of which the output says that they were built, in this order.
-fn built(stderr: &str) -> Vec<String> {
+pub fn built(stderr: &str) -> Vec<String> {
     let lines = stderr.lines().filter_map(|line| line.trim_start().strip_prefix("built "));
     lines.map(|line| line.split("--").next().unwrap().to_owned()).collect()
 }
@@ -245,7 +245,7 @@ fn version_extra_stands_before_the_sum() {
 }
 
 /// A tree of which everything is seen in its bootstrap.
-fn rich_tree() -> Place {
+pub fn rich_tree() -> Place {
     let place = Place::new();
     place.write("treeinfo.json", r#"{"bootstrap_package_list": ["p"]}"#);
     place.package(
@@ -265,7 +265,7 @@ fn rich_tree() -> Place {
     place
 }
 
-fn sums(place: &Place) -> BTreeMap<String, String> {
+pub fn sums(place: &Place) -> BTreeMap<String, String> {
     let cache = place.packages.join("cache");
     let files = files_below(&cache);
     let sum = |path: &Path| crate::support::sha256(&std::fs::read(path).unwrap());
@@ -372,7 +372,7 @@ fn a_tree_leaves_its_packages_its_bootstrap_and_the_files_beside_them() {
     assert_eq!(built(&again.stderr), [""; 0]);
 }
 
-fn bootstrap_id(place: &Place) -> String {
+pub fn bootstrap_id(place: &Place) -> String {
     std::fs::read_to_string(place.packages.join("cache/bootstrap/bootstrap.latest")).unwrap()
 }
 

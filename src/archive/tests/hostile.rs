@@ -118,6 +118,9 @@ fn devices_are_refused_and_left_out_of_layers(#[case] kind: u8) {
 #[case::file_over_link(Raw::package().file("./a", "").link("./b", "./a").file("./b", ""))]
 #[case::link_to_symlink(Raw::package().symlink("./a", "b").link("./c", "./a"))]
 #[case::link_to_later(Raw::package().link("./c", "./d").file("./d", ""))]
+#[case::folder_with_content(Raw::package().with(b'5', b"./a/", b"", b"", |header| {
+    header.set_size(512);
+}).file("./hidden", ""))]
 #[case::root_again(Raw::package().file(".", ""))]
 #[case::below_symlink_later(Raw::package().file("./a/b", "").symlink("./a", "c"))]
 fn packages_are_refused_by_their_names_alone(#[case] raw: Raw) {

@@ -106,6 +106,15 @@ fn later_entries_replace_earlier_ones_and_links_stay_inside() {
     let nowhere = Raw::default().symlink("s", "nowhere").file("s/f", "").tar();
     let result = unpack(&nowhere, &scratch.path().join("nowhere"));
     assert!(matches!(result, Err(UnpackError::ThroughSymlink { .. })), "{result:?}");
+    let own = Raw::default().file("f", "").link("f", "./f").tar();
+    let result = unpack(&own, &scratch.path().join("own"));
+    let refused = matches!(result, Err(UnpackError::Read(ReadError::HardLink { .. })));
+    assert!(refused, "{result:?}");
+    let deep = Raw::default().file(&format!("{}f", "d/".repeat(40)), "").tar();
+    let limits = Limits { max_entries: 30, ..Limits::default() };
+    let options = LayerOptions { limits, owners: Owners::Mapped };
+    let result = unpack_layer(deep.as_slice(), &scratch.path().join("deep"), options);
+    assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     let around = Raw::default().symlink("s", "s").file("s/f", "").tar();
     let result = unpack(&around, &scratch.path().join("around"));
     assert!(matches!(result, Err(UnpackError::ThroughSymlink { .. })), "{result:?}");
@@ -146,11 +155,23 @@ fn owners_devices_and_attributes() {
         let options = LayerOptions { limits: Limits::default(), owners: Owners::Mapped };
         unpack_layer(tar, &scratch.path().join("mapped"), options)
     };
+    let unchanged =
+        Raw::default().with(b'0', b"f", b"", b"", |header| header.set_gid(u32::MAX.into())).tar();
+    for tar in [huge, unchanged] {
+        assert!(matches!(mapped(&tar), Err(UnpackError::OwnerNotMapped { .. })));
+    }
     if nix::unistd::geteuid().is_root() {
-        assert!(matches!(mapped(&huge), Err(UnpackError::OwnerNotMapped { .. })));
-        mapped(&tar).unwrap();
-        let metadata = fs_err::metadata(scratch.path().join("mapped/mail")).unwrap();
-        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (8, 12, 0o2755));
+        match mapped(&tar) {
+            // In a user namespace with one id.
+            Err(UnpackError::OwnerNotMapped { path, uid: 8, gid: 12 }) => {
+                assert_eq!(path.as_bytes(), b"mail");
+            }
+            result => {
+                result.unwrap();
+                let mail = fs_err::metadata(scratch.path().join("mapped/mail")).unwrap();
+                assert_eq!((mail.uid(), mail.gid(), mail.mode() & 0o7777), (8, 12, 0o2755));
+            }
+        }
     } else {
         assert!(matches!(mapped(&tar), Err(UnpackError::Write { .. })));
     }

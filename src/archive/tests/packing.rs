@@ -10,8 +10,8 @@ use nix::sys::stat::{Mode, utimes};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::archive::{
-    Attributes, EntryPath, Limits, PackError, PackOptions, TarWriter, pack_directory, pack_package,
-    verify_package,
+    Attributes, EntryPath, Limits, PackError, PackOptions, PackSummary, TarWriter, pack_directory,
+    pack_package, unpack_package, verify_package,
 };
 use crate::base::digest::Sha256Sum;
 
@@ -196,10 +196,28 @@ fn large_files_and_capabilities_are_written_as_others_do() {
     let mut tar = TarWriter::new(Vec::new(), 5);
     tar.directory(&EntryPath::root(), &Attributes::new(0o755)).unwrap();
     tar.file(&path, 0, io::empty(), &with).unwrap();
-    let (tar, entries, bytes) = tar.finish().unwrap();
-    assert_eq!((entries, bytes), (2, tar.len() as u64));
+    let (tar, summary) = tar.finish().unwrap();
+    let uncompressed_bytes = tar.len() as u64;
+    assert_eq!(summary, PackSummary { entries: 2, uncompressed_bytes });
     let index = verify_package(super::raw::xz(&tar).as_slice(), &Limits::default()).unwrap();
-    assert_eq!(index.entries[1].attributes, Attributes { mtime: 5, ..with });
+    assert_eq!(index.entries[1].attributes, Attributes { mtime: 5, ..with.clone() });
+
+    let scratch = tempfile::tempdir().unwrap();
+    let package = super::raw::xz(&tar);
+    let folder = scratch.path().join("unpacked");
+    let unpacked = unpack_package(package.as_slice(), &folder, &Limits::default()).unwrap();
+    let found = xattr::get(folder.join("a/file"), "security.capability").unwrap();
+    // Only with the privilege to give capabilities can they be unpacked.
+    if unpacked.attributes_lost == 0 {
+        assert_eq!(found, with.capability);
+        let mut again = Vec::new();
+        pack_directory(&folder, &mut again, &PackOptions { source_date_epoch: 5, threads: 1 })
+            .unwrap();
+        let index = verify_package(super::raw::xz(&again).as_slice(), &Limits::default()).unwrap();
+        assert_eq!(index.entries[2].attributes, Attributes { mtime: 5, ..with });
+    } else {
+        assert_eq!((unpacked.attributes_lost, found), (1, None));
+    }
 
     let mut stop = Stop(Vec::new());
     let mut tar = TarWriter::new(&mut stop, 5);

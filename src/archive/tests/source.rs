@@ -98,7 +98,7 @@ fn the_first_component_goes_as_gnu_tar_does_it() {
         .file("readme", "dropped")
         .folder("one/")
         .with(b'5', b"one/sub/", b"", b"", |header| header.set_mode(0o7750))
-        .file("one/sub/a", "a")
+        .with(b'0', b"one/sub/a", b"", b"a", |header| header.set_mode(0o6711))
         .file("two/sub/b", "b")
         .folder("two//sub/")
         .link("two/c", "one/sub/a")
@@ -109,12 +109,15 @@ fn the_first_component_goes_as_gnu_tar_does_it() {
     let found = unpack("a.tar", &tar).unwrap();
     let wanted = ["", "c", "d", "fifo", "folder", "sub", "sub/a", "sub/b"];
     assert_eq!(names(&found), wanted);
-    assert_eq!(found[1].1, "0644 7 a x2");
+    assert_eq!(found[1].1, "0711 7 a x2");
     assert_eq!(found[2].1, "0777 7 -> \"../one/x\"");
     let dotted = Raw::default().folder("./").file("./top/file", "x").tar();
     assert_eq!(names(&unpack("a.tar", &dotted).unwrap()), ["", "top", "top/file"]);
     let unusual = Raw::default().with(b'0', b"top/\xff\n", b"", b"", |_| {}).tar();
     assert_eq!(names(&unpack("a.tar", &unusual).unwrap()), ["", "\\xff\\n"]);
+    let all_one = Raw::default().entry(b'g', "g", "", "14 path=t/all\n").file("t/a", "").tar();
+    let result = unpack("a.tar", &all_one);
+    assert!(matches!(result, Err(UnpackError::Read(ReadError::Damaged { .. }))), "{result:?}");
 }
 
 #[rstest]

@@ -23,7 +23,7 @@ use crate::source::Fetched;
 
 use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
 use super::inputs::Inputs;
-use super::{Finished, failure, remove, root, say, stage, unprepared};
+use super::{Finished, failure, readable, remove, root, say, stage, unprepared};
 
 /// Builds a package, from inside the namespaces.
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
@@ -38,27 +38,28 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         .map_err(unprepared)?
         .into_parts()
         .0;
-    if namespace_root_differs(job) {
+    let mut job = job.clone();
+    if namespace_root_differs(&job) {
+        readable::make_readable(&mut job).map_err(unprepared)?;
         // So that a build may open /dev/stdout again, as `tee /dev/stderr` does.
         let (uid, gid) = job.machine.map.root();
         fchown(&log, Some(uid), Some(gid)).map_err(unprepared)?;
     }
-    let view_at = job.scratch.join("view");
-    fs_err::create_dir(&view_at).map_err(unprepared)?;
+    let job = &job;
     let inputs = gather_inputs(job);
     match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
         Side::Outside(code) => Ok(Finished::Outside(code)),
         Side::Inside => {
             umask(Mode::from_bits_truncate(0o022));
             let view =
-                View::create(&view_at, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+                View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
             namespace::become_root(&job.machine.map).map_err(unprepared)?;
             let work = Work { job, inputs, view, log };
-            let result = work.carry_out(output);
-            let cleaned = work.clean(result.is_ok());
-            let built = result?;
-            cleaned?;
-            Ok(Finished::Inside(Answer::Built(built)))
+            let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
+            let heard = say(&answer);
+            // The parent goes on meanwhile, and removes what can't be removed here.
+            drop(work.clear_up());
+            Ok(Finished::Answered(heard))
         }
     }
 }
@@ -179,7 +180,7 @@ impl Work<'_> {
         if job.has_extra {
             binds.push(bind(folder.join("extra"), "/pkg/extra".to_owned(), false));
         }
-        binds.push(bind(self.scratch("install"), INSTALL_ROOT.to_owned(), false));
+        binds.push(bind(self.view.install(), INSTALL_ROOT.to_owned(), false));
         for dependency in &job.dependencies {
             let source = self.place(&job.packages).join(dependency.id.to_string());
             binds.push(bind(source, format!("{INSTALL_ROOT}/packages/{}", dependency.id), false));
@@ -205,6 +206,7 @@ impl Work<'_> {
             user: made.user,
             network: job.network,
             outer_proc: job.machine.has(&Condition::NestedProc),
+            own_host_name: !job.machine.has(&Condition::OuterHostName),
         })
     }
 
@@ -286,21 +288,14 @@ impl Work<'_> {
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
-    fn clean(&self, succeeded: bool) -> Result<(), Failure> {
-        let unclean = |error: std::io::Error| failure(Phase::Pack, error.to_string());
+    fn clear_up(&self) -> std::io::Result<()> {
         // In use, the overlay's folders can't go. Failing is fine: there may be no root yet.
         _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
-        for entry in fs_err::read_dir(self.scratch("")).map_err(unclean)? {
-            let entry = entry.map_err(unclean)?;
+        for entry in fs_err::read_dir(self.scratch(""))? {
+            let entry = entry?;
             let name = entry.file_name();
-            let kept = self.job.keep && (name == "src" || name == "result");
-            // The view is still mounted here; its empty folder goes with the parent's.
-            if name == "view" || kept {
-                continue;
-            }
-            let removed = remove::remove_tree(&entry.path());
-            if succeeded {
-                removed.map_err(unclean)?;
+            if !(self.job.keep && (name == "src" || name == "result")) {
+                remove::remove_tree(&entry.path())?;
             }
         }
         Ok(())

@@ -7,6 +7,7 @@
 
 mod build;
 mod inputs;
+mod readable;
 mod remove;
 mod root;
 mod stage;
@@ -37,6 +38,7 @@ pub fn run() -> u8 {
     match answered {
         Ok(Finished::Outside(code)) => u8::try_from(code).unwrap_or(255),
         Ok(Finished::Inside(answer)) => u8::from(!say(&answer)),
+        Ok(Finished::Answered(heard)) => u8::from(!heard),
         Err(failure) => {
             say(&Answer::Failed(failure));
             1
@@ -50,6 +52,8 @@ enum Finished {
     Outside(i32),
     /// In the inner process, with this answer.
     Inside(Answer),
+    /// In the inner process, which has answered.
+    Answered(bool),
 }
 
 fn say(answer: &Answer) -> bool {
@@ -70,12 +74,10 @@ fn unprepared(error: impl std::error::Error + 'static) -> Failure {
 }
 
 fn probe(job: &ProbeJob) -> Result<Finished, Failure> {
-    let view_at = job.scratch.join("view");
-    fs_err::create_dir(&view_at).map_err(unprepared)?;
     match namespace::enter(&job.map, Network::None).map_err(unprepared)? {
         Side::Outside(code) => Ok(Finished::Outside(code)),
         Side::Inside => {
-            let view = View::create(&view_at, std::slice::from_ref(&job.scratch), &job.map)
+            let view = View::create(&job.view, std::slice::from_ref(&job.scratch), &job.map)
                 .map_err(unprepared)?;
             namespace::become_root(&job.map).map_err(unprepared)?;
             let found = machine::probe(view.path(), &view.input(0)).map_err(unprepared)?;

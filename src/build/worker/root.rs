@@ -9,7 +9,6 @@ use nix::sys::stat::Mode;
 
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
-use crate::container::machine::RootKind;
 use crate::container::overlay;
 use crate::container::sandbox::{Bind, User};
 use crate::image::config::RunConfig;
@@ -47,13 +46,13 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
             };
             let home = work.place(&work.job.layers);
             let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(unprepared)?;
-            make_overlay(work, &folders, &work.job.machine.root)?;
+            make_overlay(work, &folders)?;
             restore_implied_folders(&work.view.root(), &folders)
                 .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;
             (image.config.clone(), Vec::new())
         }
         BuildRoot::Host { root, config } => {
-            make_overlay(work, &[], &RootKind::Overlay)?;
+            make_overlay(work, &[])?;
             notes.push("built in the machine's own root (image host)".to_owned());
             (config.clone(), host_binds(work, root)?)
         }
@@ -61,10 +60,9 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
     prepare(work, config, binds)
 }
 
-fn make_overlay(work: &Work<'_>, layers: &[PathBuf], kind: &RootKind) -> Result<(), Failure> {
-    let scratch = work.scratch("root");
-    fs_err::create_dir(&scratch).map_err(unprepared)?;
-    overlay::make_root(&work.view, layers, &scratch, kind).map_err(unprepared)
+fn make_overlay(work: &Work<'_>, layers: &[PathBuf]) -> Result<(), Failure> {
+    overlay::make_root(&work.view, layers, &work.scratch(""), &work.job.machine.root)
+        .map_err(unprepared)
 }
 
 /// Lays the machine's own folders out over an empty root; gives what is to be bound into it.
@@ -89,7 +87,7 @@ fn host_binds(work: &Work<'_>, host: &HostRoot) -> Result<Vec<Bind>, Failure> {
     };
     let mut binds: Vec<Bind> =
         host.binds.iter().map(|found| bind(&found.source, &found.target)).collect();
-    let empty = work.scratch("empty");
+    let empty = work.view.path().join("empty");
     make_folder(&empty)?;
     binds.extend(host.hidden.iter().map(|hidden| bind(&empty, hidden)));
     Ok(binds)

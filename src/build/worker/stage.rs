@@ -30,7 +30,7 @@ pub(super) fn stage(work: &Work<'_>) -> Result<(), Failure> {
     }
     let plan = plan_install(&contents, &InstallOptions::staging(&mount_points))
         .map_err(|error| unstaged(&error))?;
-    plan.write(&work.scratch("install"), |id: &PackageId| packages.join(id.to_string()))
+    plan.write(&work.view.install(), |id: &PackageId| packages.join(id.to_string()))
         .map_err(unprepared)
 }
 

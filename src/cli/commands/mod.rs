@@ -10,7 +10,7 @@ use super::args::{BuildArgs, GlobalArgs, IsolationArg, NetworkArg};
 use super::error::CliError;
 use super::settings::{Environment, Settings};
 use super::ui::Printer;
-use crate::base::event::{Event, Observer};
+use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::home::Home;
 use crate::build::isolation::Wanted;
@@ -46,6 +46,11 @@ impl Context<'_> {
         packages: Option<&Path>,
     ) -> Result<Settings, CliError> {
         Ok(Settings::work_out(self.global, jobs, self.environment, packages)?)
+    }
+
+    /// Writes the path of something that was asked for to stdout.
+    pub fn print_path(&self, path: &Path) {
+        self.printer.data(&format!("{}\n", path.display()));
     }
 
     /// The observer that the settings ask for.
@@ -97,11 +102,6 @@ fn wanted_isolation(context: &Context<'_>, settings: &Settings) -> Wanted {
         root_range: settings.root_range,
         search_path: context.environment.get("PATH").unwrap_or_default().to_owned(),
     }
-}
-
-/// Says that something was written.
-fn wrote(observer: &dyn Observer, what: &str, path: &Path) {
-    observer.event(Event::Wrote { what: what.to_owned(), path: path.to_owned() });
 }
 
 /// Interrupts the run on SIGINT, SIGTERM and SIGHUP: helpers are killed, and with them all that they

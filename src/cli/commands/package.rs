@@ -55,7 +55,7 @@ fn build(
     site.build(&known, &plan, &options, &interrupt, observer)?;
     for key in wanted {
         if let Some(identity) = known.identities.get(key) {
-            super::wrote(observer, &identity.id.to_string(), &site.cache.archive(&identity.id));
+            context.print_path(&site.cache.archive(&identity.id));
         }
     }
     Ok(())

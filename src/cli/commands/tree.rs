@@ -39,17 +39,18 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let options = super::build_options(context, &settings, &args.build);
     site.build(&known, &plan, &options, &interrupt, &*observer)?;
     for set in &sets {
-        finish(&site, &known, set, args.mkbootstrap, &options, &*observer)?;
+        finish(context, args, &site, &known, set, &options, &*observer)?;
     }
     Ok(())
 }
 
 /// Writes what a tree has beside its packages.
 fn finish(
+    context: &Context<'_>,
+    args: &TreeArgs,
     site: &Site,
     known: &Known,
     set: &TreeSet,
-    mkbootstrap: bool,
     options: &BuildOptions,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
@@ -72,9 +73,8 @@ fn finish(
         scratch: home.root(),
         locks: &home.locks(),
     };
-    if let Some((archive, new)) = bootstrap::supply(&tree, mkbootstrap, &how, observer)? {
-        let what = if new { "bootstrap" } else { "bootstrap (was there)" };
-        super::wrote(observer, what, &archive);
+    if let Some(archive) = bootstrap::supply(&tree, args.mkbootstrap, &how, observer)? {
+        context.print_path(&archive);
     }
     Ok(())
 }

@@ -42,9 +42,6 @@ pub(super) fn line(event: &Event, count: &mut Count) -> Option<(Weight, String)>
             phase.as_str(),
             seconds(*took)
         )),
-        Event::Wrote { what, path } => {
-            progress(format!("{} {what}: {}", label("wrote"), path.display()))
-        }
         Event::Finished { .. }
         | Event::Phase { .. }
         | Event::Download { .. }

@@ -1,0 +1,266 @@
+//! What a build script finds: mounts, variables, user, working directory (SPEC §4).
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::inside::{left_out, tier};
+use crate::support::{BUILDER, Place, image_archive, ran, tiny_layer};
+
+/// A place whose default builder is the tiny image with a configuration of its own.
+fn with_image(config: &Value) -> Place {
+    let place = Place::bare();
+    let image = image_archive(&tiny_layer(), BUILDER, &config.to_string());
+    std::fs::write(place.path().join("image.tar"), image).unwrap();
+    let archive = place.path().join("image.tar");
+    place.configure(&format!("[images]\n\"{BUILDER}\" = \"docker-archive:{}\"", archive.display()));
+    place
+}
+
+/// `NAME=value` lines, as `env` prints them.
+fn variables(text: &str) -> BTreeMap<&str, &str> {
+    text.lines().filter_map(|line| line.split_once('=')).collect()
+}
+
+/// The options of a mount, out of the text of `/proc/self/mountinfo`; of the last one at a path.
+fn mount_options<'t>(mounts: &'t str, path: &str) -> Vec<&'t str> {
+    let found = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(4);
+        (words.next()? == path).then(|| words.next())?
+    });
+    found.last().unwrap_or_else(|| panic!("{path} is no mount")).split(',').collect()
+}
+
+#[test]
+fn mounts_are_writable_where_the_script_may_write_and_nowhere_else() {
+    let place = Place::new();
+    place.package("base", "{}", "mkdir $PKG_PATH/bin; echo base > $PKG_PATH/bin/base");
+    place.write("app/extra/file", "extra\n");
+    place.package(
+        "app",
+        r#"{"requires": ["base"]}"#,
+        "cat /proc/self/mountinfo > $PKG_PATH/mounts
+         cat /pkg/extra/file > $PKG_PATH/extra
+         ls /pkg/build > $PKG_PATH/build
+         echo base=$(echo /opt/mesosphere/packages/base--*) > $PKG_PATH/base
+         echo new > /pkg/new; echo new > /pkg/src/new
+         stat -c %a /dev/shm > $PKG_PATH/modes; echo > /tmp/new",
+    );
+    place.run("app", &[]).ok();
+    let text = place.file_of("app", "base");
+    let base = variables(&text)["base"].to_owned();
+    let id = place.archive("app").file_name().unwrap().to_str().unwrap().replace(".tar.xz", "");
+    let mounts = place.file_of("app", "mounts");
+    for (path, mode) in [
+        ("/pkg/src", "rw"),
+        ("/pkg/build", "ro"),
+        ("/pkg/extra", "ro"),
+        ("/opt/mesosphere", "ro"),
+        (base.as_str(), "ro"),
+        (&format!("/opt/mesosphere/packages/{id}"), "rw"),
+    ] {
+        let options = mount_options(&mounts, path);
+        assert_eq!(options[0], mode, "{path}");
+        assert!(options.contains(&"nosuid") && options.contains(&"nodev"), "{path}: {options:?}");
+    }
+    assert_eq!(place.file_of("app", "extra"), "extra\n");
+    assert_eq!(place.file_of("app", "build"), "build\nbuildinfo.json\nextra\n");
+    assert_eq!(place.file_of("app", "modes"), "1777\n");
+    place.assert_clean();
+}
+
+#[test]
+fn what_is_mounted_below_the_package_folder_is_read_only_too() {
+    let place = Place::new();
+    place.write("app/extra/below/.keep", "");
+    place.package(
+        "app",
+        "{}",
+        "cat /pkg/extra/below/inner > $PKG_PATH/inner
+         ! echo x > /pkg/extra/below/inner
+         ! touch /pkg/build/extra/below/new",
+    );
+    // A mount needs a namespace of the test's own; without privileges also a user namespace.
+    let flags = if tier() == "ranges" && nix::unistd::Uid::current().is_root() {
+        "--mount"
+    } else {
+        "--mount --map-root-user"
+    };
+    let mut outer = std::process::Command::new("sh");
+    let script = "folder=extra/below; flags=$1; shift
+        exec unshare $flags sh -c '
+            mount -t tmpfs none '$folder' || exit 99
+            echo inner > '$folder/inner'
+            exec \"$@\"' sh \"$@\"";
+    let command = place.command("app", &[]);
+    outer.args(["-c", script, "sh", flags]).arg(command.get_program());
+    outer.current_dir(command.get_current_dir().unwrap()).env_clear();
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = ran(&outer.stdin(std::process::Stdio::null()).output().unwrap());
+    if ran.code == 99 {
+        return left_out("mounts below the package folder (no mount allowed here)", "it-root");
+    }
+    ran.ok();
+    assert_eq!(place.file_of("app", "inner"), "inner\n");
+}
+
+#[test]
+fn the_script_gets_its_variables_and_none_of_the_callers() {
+    let mut place = Place::new();
+    place.variables.push(("CALLERS_SECRET".to_owned(), "x".to_owned()));
+    place.package("app", "{}", "env > $PKG_PATH/env; umask > $PKG_PATH/umask; id > $PKG_PATH/id");
+    place.write("app/small.buildinfo.json", "{}");
+    place.write("app/small.build", "#!/bin/bash\necho $PKG_VARIANT > $PKG_PATH/variant\n");
+    let script = place.packages.join("app/small.build");
+    std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).unwrap();
+    place.run("app", &["--jobs", "1"]).ok();
+    let id = place.archive("app").file_name().unwrap().to_str().unwrap().replace(".tar.xz", "");
+    let text = place.file_of("app", "env");
+    let mut found = variables(&text);
+    let cores = std::thread::available_parallelism().unwrap().to_string();
+    for (name, value) in [
+        ("PKG_NAME", "app"),
+        ("PKG_ID", id.as_str()),
+        ("PKG_VERSION", id.strip_prefix("app--").unwrap()),
+        ("PKG_VARIANT", "<default>"),
+        ("PKG_PATH", &format!("/opt/mesosphere/packages/{id}")),
+        ("NUM_CORES", &cores),
+        ("HOME", "/root"),
+        ("PWD", "/"),
+        ("SOURCE_DATE_EPOCH", "315532800"),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ] {
+        assert_eq!(found.remove(name), Some(value), "{name}");
+    }
+    // Bash's own.
+    found.retain(|name, _| !["SHLVL", "_", "OLDPWD"].contains(name));
+    assert_eq!(found, BTreeMap::new(), "nothing else");
+    assert_eq!(place.file_of("app", "umask"), "0022\n");
+    assert!(place.file_of("app", "id").starts_with("uid=0(root) gid=0(root)"));
+    let folder = place.packages.join("cache/packages/app");
+    let small = std::fs::read_to_string(folder.join("small.latest")).unwrap();
+    std::fs::write(folder.join("latest"), small).unwrap();
+    assert_eq!(place.file_of("app", "variant"), "small\n");
+}
+
+#[test]
+fn input_is_empty_and_no_descriptor_is_inherited() {
+    let place = Place::new();
+    place.package(
+        "app",
+        "{}",
+        "readlink /proc/self/fd/0 > $PKG_PATH/stdin; cat > $PKG_PATH/input
+         ls /proc/$$/fd > $PKG_PATH/descriptors
+         ! : > /dev/tty",
+    );
+    place.run("app", &[]).ok();
+    assert_eq!(place.file_of("app", "stdin"), "/dev/null\n");
+    assert_eq!(place.file_of("app", "input"), "");
+    // 255 is the script itself, which bash holds open.
+    assert_eq!(place.file_of("app", "descriptors"), "0\n1\n2\n255\n");
+}
+
+#[test]
+fn the_images_configuration_counts() {
+    let place = with_image(&json!({
+        "Env": ["PATH=/bin", "GREETING=hello world", "HOME=/var", "PKG_NAME=ignored"],
+        "WorkingDir": "/is/not/there",
+        "Entrypoint": ["/bin/bash", "-o", "errexit", "-c", "echo from $0 > /entry; . \"$0\""],
+        "Cmd": ["never"],
+    }));
+    place.package(
+        "app",
+        "{}",
+        "pwd > $PKG_PATH/pwd; cat /entry > $PKG_PATH/entry
+         echo $GREETING, $HOME, $PATH, $PKG_NAME > $PKG_PATH/env",
+    );
+    let script = place.packages.join("app/build");
+    std::fs::set_permissions(script, PermissionsExt::from_mode(0o644)).unwrap();
+    place.run("app", &[]).ok();
+    assert_eq!(place.file_of("app", "pwd"), "/is/not/there\n");
+    assert_eq!(place.file_of("app", "entry"), "from /pkg/build/build\n");
+    assert_eq!(place.file_of("app", "env"), "hello world, /var, /bin, app\n");
+}
+
+#[test]
+fn without_an_entrypoint_the_script_must_be_executable() {
+    let place = Place::new();
+    place.package("app", "{}", "true");
+    let script = place.packages.join("app/build");
+    std::fs::set_permissions(script, PermissionsExt::from_mode(0o644)).unwrap();
+    place.run("app", &[]).fails(1).says("is not executable").says("hint: run: chmod +x build");
+    place.assert_clean();
+}
+
+#[test]
+fn the_images_user_owns_what_it_writes_to() {
+    let place = with_image(&json!({"User": "builder", "Env": ["PATH=/bin"]}));
+    let source = place.write("data.txt", "data\n");
+    place.package(
+        "app",
+        &json!({"single_source": {"kind": "url", "url": "file://../data.txt", "sha1": sha1(&source)}})
+            .to_string(),
+        "id -u > $PKG_PATH/id; echo $HOME >> $PKG_PATH/id
+         stat -c '%u:%g' /pkg/src /pkg/src/app /pkg/src/app/data.txt $PKG_PATH $PKG_PATH/pkginfo.json > $PKG_PATH/owners
+         echo more >> /pkg/src/app/data.txt; cp /pkg/src/app/data.txt $PKG_PATH
+         ! touch /bin/new",
+    );
+    let ran = place.run("app", &[]);
+    if tier() == "single" {
+        ran.fails(1)
+            .says(r#"the image's user "builder" can't be had"#)
+            .says("hint: give this user id ranges");
+        return place.assert_clean();
+    }
+    ran.ok();
+    assert_eq!(place.file_of("app", "id"), "1000\n/home/builder\n");
+    assert_eq!(place.file_of("app", "owners"), "1000:1000\n".repeat(5));
+    assert_eq!(place.file_of("app", "data.txt"), "data\nmore\n");
+    place.assert_clean();
+}
+
+/// The SHA-1 of a file.
+fn sha1(path: &std::path::Path) -> String {
+    use sha1::Digest as _;
+    let digest = sha1::Sha1::digest(std::fs::read(path).unwrap());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_documents_are_there_and_packaged_as_the_script_leaves_them() {
+    let place = Place::new();
+    let info = r#"{"environment": {"A": "b"}, "state_directory": true}"#;
+    place.package(
+        "app",
+        info,
+        "cat $PKG_PATH/pkginfo.json > $PKG_PATH/before
+         cmp $PKG_PATH/buildinfo.full.json /pkg/src/buildinfo.full.json
+         cp $PKG_PATH/buildinfo.full.json $PKG_PATH/full
+         echo '{}' > $PKG_PATH/pkginfo.json; rm $PKG_PATH/buildinfo.full.json",
+    );
+    place.run("app", &[]).ok();
+    let before: Value = serde_json::from_str(&place.file_of("app", "before")).unwrap();
+    assert_eq!(before, json!({"environment": {"A": "b"}, "requires": [], "state_directory": true}));
+    let full: Value = serde_json::from_str(&place.file_of("app", "full")).unwrap();
+    assert_eq!((&full["name"], &full["variant"]), (&json!("app"), &Value::Null));
+    assert_eq!(place.file_of("app", "pkginfo.json"), "{}\n");
+    let mut list = std::process::Command::new("tar");
+    let listed = list.arg("-tJf").arg(place.archive("app")).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(!listed.contains("buildinfo.full.json"), "{listed}");
+}
+
+#[test]
+fn a_script_that_fails_shows_its_last_words() {
+    let place = Place::new();
+    place.package("app", "{}", "echo about to fail; echo $'\\e[2Jred' >&2; exit 3");
+    place
+        .run("app", &[])
+        .fails(1)
+        .says("the build script exited with code 3")
+        .says("| about to fail")
+        .says("| ·[2Jred")
+        .says("builds/app/");
+    place.assert_clean();
+}

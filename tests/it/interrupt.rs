@@ -1,0 +1,230 @@
+//! Runs that are interrupted or killed: nothing stays, and the next run works.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::support::{Place, Ran, ran};
+
+/// The processes that have an argument, on this machine as far as it is seen from here.
+pub(crate) fn processes_with(argument: &str) -> Vec<u32> {
+    let having = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
+    };
+    processes().into_iter().filter(having).collect()
+}
+
+fn processes() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The processes that another one started.
+fn children_of(parent: u32) -> Vec<u32> {
+    let parent_of = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before may have blanks and brackets in it.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    processes().into_iter().filter(|pid| parent_of(pid) == Some(parent)).collect()
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(crate) fn eventually(what: &str, limit: Duration, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What a loaded machine may take to start a build.
+const START: Duration = Duration::from_secs(30);
+/// What ending may take.
+const END: Duration = Duration::from_secs(5);
+
+/// A run whose build sleeps, unless the file `go` lies in the package's folder.
+struct Sleeping {
+    place: Place,
+    child: Child,
+    argument: String,
+}
+
+impl Sleeping {
+    fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let argument = format!("{}.{count}7", 10_000 + std::process::id());
+        let place = Place::new();
+        let script =
+            format!("[[ -e /pkg/build/go ]] || {{ sleep {argument} & sleep {argument}; }}");
+        place.package("app", "{}", &script);
+        let mut command = place.command("app", &[]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().unwrap();
+        let began = Instant::now();
+        while processes_with(&argument).len() < 2 {
+            if child.try_wait().unwrap().is_some() || began.elapsed() > START {
+                panic!("the build did not start: {:?}", ran(&child.wait_with_output().unwrap()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self { place, child, argument }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    /// Waits for the end; nothing may be left, and the next run has to work.
+    #[track_caller]
+    fn end(self) -> Ran {
+        let began = Instant::now();
+        let ended = ran(&self.child.wait_with_output().unwrap());
+        assert!(began.elapsed() < END, "it took {:?}", began.elapsed());
+        assert_eq!(processes_with(&self.argument), Vec::<u32>::new());
+        self.place.assert_clean();
+        works_again(&self.place);
+        ended
+    }
+}
+
+#[track_caller]
+fn works_again(place: &Place) {
+    place.write("app/go", "");
+    place.run("app", &[]).ok().says("built app--");
+    place.assert_clean();
+    let cache = place.packages.join("cache/packages/app");
+    let left = std::fs::read_dir(cache).unwrap().count();
+    assert_eq!(left, 2, "the archive and `latest`");
+}
+
+#[test]
+fn signals_end_a_run_and_leave_nothing() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let run = Sleeping::start();
+        kill(run.pid(), signal).unwrap();
+        run.end().fails(130).says("interrupted").says_nothing_of("app-- failed");
+    }
+}
+
+#[test]
+fn a_terminals_interrupt_reaches_the_whole_group() {
+    let run = Sleeping::start();
+    killpg(run.pid(), Signal::SIGINT).unwrap();
+    run.end().fails(130).says("interrupted");
+}
+
+#[test]
+fn an_impatient_user_harms_nothing() {
+    let run = Sleeping::start();
+    for _press in 0..5 {
+        killpg(run.pid(), Signal::SIGINT).unwrap();
+    }
+    run.end().fails(130);
+}
+
+#[test]
+fn killing_mkpanda_ends_its_helpers_and_the_next_run_sweeps() {
+    let mut run = Sleeping::start();
+    run.child.kill().unwrap();
+    run.child.wait().unwrap();
+    eventually("all processes end", END, || processes_with(&run.argument).is_empty());
+    let scratch = run.place.home.join("scratch");
+    assert!(std::fs::read_dir(&scratch).unwrap().count() > 0, "there is something to sweep");
+    // The archive under construction is recognisable, and swept as well.
+    run.place.write("app/go", "");
+    run.place.run("app", &[]).ok().says("built app--");
+    run.place.assert_clean();
+}
+
+#[test]
+fn a_helper_that_is_killed_fails_its_build_alone() {
+    for generation in [1, 2, 3] {
+        let run = Sleeping::start();
+        let mut pid = run.child.id();
+        for _step in 0..generation {
+            let children = children_of(pid);
+            assert_eq!(children.len(), 1, "{children:?}");
+            pid = children[0];
+        }
+        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+        let message = match generation {
+            3 => "was ended by SIGKILL",
+            _ => "a helper process ended early",
+        };
+        run.end().fails(1).says("app--").says(message);
+    }
+}
+
+/// Interrupts a command after a while in which it gets stuck.
+#[track_caller]
+fn interrupt_when(mut command: Command, stuck: impl Fn() -> bool) -> Ran {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn().unwrap();
+    eventually("it gets stuck", START, stuck);
+    std::thread::sleep(Duration::from_millis(50));
+    let began = Instant::now();
+    killpg(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let ended = ran(&child.wait_with_output().unwrap());
+    assert!(began.elapsed() < END, "it took {:?}", began.elapsed());
+    ended
+}
+
+#[test]
+fn a_run_that_waits_for_another_can_be_interrupted() {
+    let run = Sleeping::start();
+    let began = Instant::now();
+    let command = run.place.command("app", &[]);
+    let stuck = || began.elapsed() > Duration::from_secs(1);
+    interrupt_when(command, stuck).fails(130);
+    assert!(!processes_with(&run.argument).is_empty(), "the first one goes on");
+    kill(run.pid(), Signal::SIGTERM).unwrap();
+    run.end().fails(130);
+}
+
+#[test]
+fn a_download_that_stalls_can_be_interrupted() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepted = std::sync::Arc::new(AtomicU32::new(0));
+    let count = std::sync::Arc::clone(&accepted);
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for connection in listener.incoming() {
+            use std::io::Write as _;
+            let mut connection = connection.unwrap();
+            drop(connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"));
+            open.push(connection);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let place = Place::new();
+    let sum = "0000000000000000000000000000000000000000";
+    let info = format!(
+        r#"{{"single_source": {{"kind": "url", "url": "http://{address}/file", "sha1": "{sum}"}}}}"#
+    );
+    place.package("app", &info, "true");
+    let stuck = || accepted.load(Ordering::SeqCst) > 0;
+    interrupt_when(place.command("app", &[]), stuck).fails(130);
+    place.assert_clean();
+    assert_no_locks(&place.home);
+}
+
+/// No lock in the builder's own folder is held by anybody.
+#[track_caller]
+fn assert_no_locks(home: &Path) {
+    let held = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    for entry in std::fs::read_dir(home.join("locks")).unwrap() {
+        use std::os::unix::fs::MetadataExt;
+        let inode = format!(":{} ", entry.unwrap().metadata().unwrap().ino());
+        assert!(!held.contains(&inode), "a lock is held:\n{held}");
+    }
+}
