@@ -6,7 +6,7 @@ use crate::support::Place;
 fn help_and_version_are_data() {
     let place = Place::bare();
     let help = place.run(".", &["--help"]).ok();
-    assert!(help.stdout.starts_with("Builds packages and package trees"), "{}", help.stdout);
+    assert!(help.stdout.contains("Usage: mkpanda [OPTIONS] [COMMAND]"), "{}", help.stdout);
     assert_eq!(help.stderr, "");
     for command in [&["tree", "--help"][..], &["image", "--help"], &["image", "load", "--help"]] {
         assert!(place.run(".", command).ok().stdout.contains("Usage: mkpanda "));
@@ -33,7 +33,7 @@ fn wrong_usage_is_told_apart_from_failure() {
         &["tree", "--dry-run", "--nonsense"],
     ] {
         let ran = place.run("p", wrong).fails(2);
-        assert!(ran.stdout.is_empty() && ran.stderr.contains("Usage: mkpanda"), "{ran:?}");
+        assert!(ran.stdout.is_empty() && ran.stderr.contains("--help"), "{ran:?}");
     }
     place.run("p", &["tre"]).fails(2).says("a similar subcommand exists: 'tree'");
     assert!(!place.packages.join("cache").exists());
