@@ -112,6 +112,22 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The limit that stopped the reading, if one of an error's causes is that.
+    pub fn limit_among_causes(error: &(dyn std::error::Error + 'static)) -> Option<LimitExceeded> {
+        let mut causes =
+            std::iter::successors(Some(error), |error| std::error::Error::source(*error));
+        causes.find_map(|cause| {
+            let read = match cause.downcast_ref::<UnpackError>() {
+                Some(UnpackError::Read(read)) => Some(read),
+                _ => cause.downcast_ref::<Self>(),
+            };
+            match read {
+                Some(Self::Limit(limit)) => Some(*limit),
+                _ => None,
+            }
+        })
+    }
+
     /// An error of a reader, which may stand for a limit.
     pub(super) fn stream(error: io::Error) -> Self {
         let limit = error.get_ref().and_then(|inner| inner.downcast_ref::<LimitExceeded>());

@@ -34,6 +34,23 @@ pub enum LimitExceeded {
     NameBytes(u64),
 }
 
+impl LimitExceeded {
+    /// How the limit is raised, where it can be.
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Bytes(_) => Some(
+                "if it is meant to be that large, raise limits.unpacked in mkpanda.toml, or \
+                 MKPANDA_LIMITS_UNPACKED",
+            ),
+            Self::Entries(_) => Some(
+                "if it is meant to have that many, raise limits.entries in mkpanda.toml, or \
+                 MKPANDA_LIMITS_ENTRIES",
+            ),
+            Self::NameBytes(_) => None,
+        }
+    }
+}
+
 /// A reader that fails once more came out of it than is allowed.
 #[derive(Debug)]
 pub(super) struct Metered<R> {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::archive::Limits;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::image::host::{HostError, HostImage};
@@ -120,13 +121,14 @@ impl ImageError {
 pub struct ImageFinder<'a> {
     places: &'a Places,
     store: &'a ImageStore,
+    limits: Limits,
     found: BTreeMap<String, FoundImage>,
 }
 
 impl<'a> ImageFinder<'a> {
-    /// Looks into the configuration's places and the store.
-    pub fn new(places: &'a Places, store: &'a ImageStore) -> Self {
-        Self { places, store, found: BTreeMap::new() }
+    /// Looks into the configuration's places and the store; `limits` are those of what is loaded.
+    pub fn new(places: &'a Places, store: &'a ImageStore, limits: Limits) -> Self {
+        Self { places, store, limits, found: BTreeMap::new() }
     }
 
     /// Finds the image of a name.
@@ -156,9 +158,9 @@ impl<'a> ImageFinder<'a> {
             }
             Some(ImageLocation::Stored(place)) => {
                 let image =
-                    self.store.at_location(&place, &reference, observer).map_err(|source| {
-                        ImageError::Load { name: text(), source: Box::new(source) }
-                    })?;
+                    self.store.at_location(&place, &reference, self.limits, observer).map_err(
+                        |source| ImageError::Load { name: text(), source: Box::new(source) },
+                    )?;
                 FoundImage {
                     id: image.id.sum().clone(),
                     root: BuildRoot::Layers(image.root(self.store)),

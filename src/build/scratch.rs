@@ -48,9 +48,9 @@ impl ScratchFolder {
     pub(super) fn keep(&self, folder: &Path) -> std::io::Result<()> {
         for name in ["src", "result"] {
             let target = folder.join(name);
-            if target.exists() {
-                fs_err::remove_dir_all(&target)?;
-            }
+            // Files of an earlier build may be ones that only a container's root can remove.
+            remove_as_container(&self.map, &target, &Arc::default())
+                .map_err(std::io::Error::other)?;
             fs_err::rename(self.path.join(name), target)?;
         }
         Ok(())

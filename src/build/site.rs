@@ -119,7 +119,7 @@ pub enum SiteError {
     #[error(transparent)]
     Identity(Box<IdentityError<OutsideError>>),
     /// Offline, and not everything is here.
-    #[error("{} sources are missing, and --offline forbids fetching them:\n{}", .0.len(), list_missing(.0))]
+    #[error("{}, and --offline forbids fetching them:\n{}", count_missing(.0.len()), list_missing(.0))]
     Missing(Vec<MissingSource>),
     /// No container can be run.
     #[error(transparent)]
@@ -139,6 +139,14 @@ pub enum SiteError {
     /// Packages failed.
     #[error("{}", failed(.0))]
     Failed(Failures),
+}
+
+fn count_missing(count: usize) -> String {
+    if count == 1 {
+        "a source is missing".to_owned()
+    } else {
+        format!("{count} sources are missing")
+    }
 }
 
 fn list_missing(missing: &[MissingSource]) -> String {
@@ -202,7 +210,7 @@ impl Site {
         observer: &dyn Observer,
     ) -> Result<Known, SiteError> {
         let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
-        let mut finder = ImageFinder::new(&self.options.places, &store);
+        let mut finder = ImageFinder::new(&self.options.places, &store, self.options.limits);
         let mut images = BTreeMap::new();
         let identities = identify(
             &self.tree,

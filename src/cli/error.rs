@@ -146,7 +146,7 @@ fn site_hint(error: &SiteError) -> Option<String> {
             _ => None,
         },
         SiteError::Missing(_) => Some(
-            "put them into a mirror (--mirror DIR: DIR/sha1/<sum>), or run once without --offline"
+            "put them into a mirror (--mirror DIR: DIR/sha1/<sum>, DIR/git/<host>/<path>.git), or run once without --offline"
                 .to_owned(),
         ),
         SiteError::Isolation(error) => error.remedy(),

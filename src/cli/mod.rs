@@ -7,6 +7,7 @@ pub mod config;
 pub mod error;
 pub mod settings;
 pub mod ui;
+mod value;
 
 use std::io::Write as _;
 

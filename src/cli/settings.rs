@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use super::args::{GlobalArgs, IsolationArg, NetworkArg, ProgressArg};
 use super::config::{ConfigFile, SettingsError, read_file};
+use super::value::Text;
+use crate::archive::Limits as ArchiveLimits;
 use crate::base::http::HttpClient;
 use crate::source::{Mirror, MirrorError};
 use crate::store::repository::Repository;
@@ -117,12 +119,22 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(ProgressArg::Auto),
-            time_limit: time.map_or(Ok(DEFAULT_TIME_LIMIT), |text| duration(&text))?,
-            memory_limit: memory.as_ref().map(size).transpose()?,
+            time_limit: time.map_or(Ok(DEFAULT_TIME_LIMIT), |text| text.duration())?,
+            memory_limit: memory.map(|text| text.size()).transpose()?,
             process_limit: given.number("LIMITS_PROCESSES", |file| file.limits.processes)?,
-            unpacked_limit: unpacked.as_ref().map(size).transpose()?,
+            unpacked_limit: unpacked.map(|text| text.size()).transpose()?,
             entry_limit: given.number("LIMITS_ENTRIES", |file| file.limits.entries)?,
         })
+    }
+}
+
+impl Settings {
+    /// What archives may hold.
+    pub fn archive_limits(&self) -> ArchiveLimits {
+        let mut limits = ArchiveLimits::default();
+        limits.max_bytes = self.unpacked_limit.unwrap_or(limits.max_bytes);
+        limits.max_entries = self.entry_limit.unwrap_or(limits.max_entries);
+        limits
     }
 }
 
@@ -142,20 +154,6 @@ impl GivenFile {
     /// The folder from which its relative paths start.
     fn base(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
-    }
-}
-
-/// A value as it was written, and where.
-#[derive(Debug)]
-struct Text {
-    origin: String,
-    value: String,
-}
-
-impl Text {
-    fn wrong(&self, expected: &'static str) -> SettingsError {
-        let (origin, value) = (self.origin.clone(), self.value.clone());
-        SettingsError::Value { origin, value, expected }
     }
 }
 
@@ -305,59 +303,9 @@ fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     Ok(data.join("mkpanda"))
 }
 
-fn duration(text: &Text) -> Result<Duration, SettingsError> {
-    let units = [("ms", 0), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
-    let number = text.value.trim_end_matches(char::is_alphabetic);
-    let unit = &text.value[number.len()..];
-    let seconds = units.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| *seconds);
-    match (number.parse::<u64>(), seconds) {
-        (Ok(number), Some(0)) if number > 0 => Ok(Duration::from_millis(number)),
-        (Ok(number), Some(seconds)) if number > 0 => {
-            Ok(Duration::from_secs(number.saturating_mul(seconds)))
-        }
-        _ => Err(text.wrong("time, such as 90s, 30m or 4h")),
-    }
-}
-
-fn size(text: &Text) -> Result<u64, SettingsError> {
-    let number = text.value.trim_end_matches(char::is_alphabetic);
-    let factor = match &text.value[number.len()..] {
-        "" => Some(1),
-        "K" | "k" => Some(1 << 10),
-        "M" => Some(1 << 20),
-        "G" => Some(1 << 30),
-        "T" => Some(1_u64 << 40),
-        _ => None,
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .zip(factor)
-        .and_then(|(number, factor)| number.checked_mul(factor))
-        .filter(|size| *size > 0)
-        .ok_or_else(|| text.wrong("size in bytes, such as 512M or 8G"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_and_sizes() {
-        let text = |value: &str| Text { origin: "x".to_owned(), value: value.to_owned() };
-        let duration = |value| duration(&text(value));
-        let size = |value| size(&text(value));
-        assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
-        assert_eq!(duration("200ms").unwrap(), Duration::from_millis(200));
-        assert_eq!(duration("4h").unwrap(), Duration::from_secs(14_400));
-        assert_eq!(size("8G").unwrap(), 8 << 30);
-        for bad in ["", "4", "h", "0s", "-1s", "1.5h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "G", "0", "1X", "99999999999T"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_nearest_word_counts() {

@@ -66,7 +66,7 @@ fn refused(case: &Path) -> String {
     let ran = place.run(folder, &words.collect::<Vec<_>>());
     place.assert_clean();
     let mut text = format!("## {}: exit code {}\n", name(case), ran.code);
-    _ = write!(text, "{}{}\n", ran.stdout, place.generic(&ran.stderr).trim_end());
+    _ = writeln!(text, "{}{}", ran.stdout, place.generic(&ran.stderr).trim_end());
     let cache = place.packages.join("cache");
     for left in files_below(&cache) {
         let left = left.strip_prefix(&cache).unwrap().display().to_string();

@@ -3,15 +3,21 @@
 #![allow(dead_code, reason = "shared by all subjects")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
 
+mod archives;
 mod bad;
 mod build;
+mod cli;
 mod environment;
 mod escape;
+mod images;
 mod inside;
 mod interrupt;
 mod kernel;
 mod limits;
+mod output;
+mod repository;
 mod server;
+mod sources;
 mod support;
 mod tree;
 mod users;

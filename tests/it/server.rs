@@ -1,5 +1,6 @@
 //! A small HTTP server on the loopback, with the faults that a test asks for.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -133,10 +134,10 @@ fn write(mut stream: TcpStream, reply: &Reply) -> std::io::Result<()> {
     let Reply { status, headers, body, cut } = reply;
     let mut head = format!("HTTP/1.1 {status} x\r\nConnection: close\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
-        head += &format!("Content-Length: {}\r\n", body.len());
+        _ = write!(head, "Content-Length: {}\r\n", body.len());
     }
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        _ = write!(head, "{name}: {value}\r\n");
     }
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     stream.write_all(&body[..cut.unwrap_or(body.len())])?;

@@ -259,8 +259,17 @@ pub fn repository(folder: &Path) -> String {
 
 /// A SHA-1 as hex digits.
 pub fn sha1(bytes: &[u8]) -> String {
-    let digest = <sha1::Sha1 as sha1::Digest>::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&<sha1::Sha1 as sha1::Digest>::digest(bytes))
+}
+
+/// A SHA-256 as hex digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 /// Copies a folder with modes and links.
@@ -381,10 +390,7 @@ pub fn append(
 
 /// A docker archive of one layer. `run` is the `config` object of the image's configuration.
 pub fn image_archive(layer: &[u8], name: &str, run: &str) -> Vec<u8> {
-    use sha2::Digest;
-    let digest = sha2::Sha256::digest(layer);
-    let diff_id: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let diff_id = diff_id.concat();
+    let diff_id = sha256(layer);
     let config = format!(
         "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{run},\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{diff_id}\"]}}}}"
     );

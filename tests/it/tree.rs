@@ -17,7 +17,7 @@ fn cache_of(place: &Place) -> Vec<String> {
 }
 
 /// The packages of which the output says that they were built, in this order.
-fn built(stderr: &str) -> Vec<String> {
+pub fn built(stderr: &str) -> Vec<String> {
     let lines = stderr.lines().filter_map(|line| line.trim_start().strip_prefix("built "));
     lines.map(|line| line.split("--").next().unwrap().to_owned()).collect()
 }
@@ -217,18 +217,20 @@ fn tree_variants_are_built_as_they_are_named() {
         let names = cache_of(place).into_iter();
         names.filter_map(|name| Some(name.strip_prefix("complete/")?.to_owned())).collect()
     };
-    let (default, two) = ("complete.latest.json".to_owned(), "two.complete.latest.json".to_owned());
     let place = tree();
     place.run(".", &["tree", "two"]).ok();
-    assert_eq!(complete(&place), [two.clone()]);
+    assert_eq!(complete(&place), ["two.complete.latest.json"]);
     place.run(".", &["tree", "default", "two"]).ok();
-    assert_eq!(complete(&place), [default.clone(), two.clone()]);
+    assert_eq!(complete(&place), ["complete.latest.json", "two.complete.latest.json"]);
     let place = tree();
     assert_eq!(built(&place.run(".", &["tree", "--variant=default"]).ok().stderr), ["a"]);
-    assert_eq!(complete(&place), [default.clone()]);
+    assert_eq!(complete(&place), ["complete.latest.json"]);
     let ran = place.run(".", &["tree"]).ok();
     assert_eq!(built(&ran.stderr), ["b"], "each package once");
-    assert_eq!(complete(&place), [default, "three.complete.latest.json".to_owned(), two]);
+    assert_eq!(
+        complete(&place),
+        ["complete.latest.json", "three.complete.latest.json", "two.complete.latest.json"]
+    );
     place.run(".", &["tree", "four"]).fails(1).says("has <default>, three, two");
 }
 
@@ -243,7 +245,7 @@ fn version_extra_stands_before_the_sum() {
 }
 
 /// A tree of which everything is seen in its bootstrap.
-fn rich_tree() -> Place {
+pub fn rich_tree() -> Place {
     let place = Place::new();
     place.write("treeinfo.json", r#"{"bootstrap_package_list": ["p"]}"#);
     place.package(
@@ -263,13 +265,10 @@ fn rich_tree() -> Place {
     place
 }
 
-fn sums(place: &Place) -> BTreeMap<String, String> {
+pub fn sums(place: &Place) -> BTreeMap<String, String> {
     let cache = place.packages.join("cache");
     let files = files_below(&cache);
-    let sum = |path: &Path| {
-        let digest = <sha2::Sha256 as sha2::Digest>::digest(std::fs::read(path).unwrap());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
+    let sum = |path: &Path| crate::support::sha256(&std::fs::read(path).unwrap());
     let name = |path: &Path| path.strip_prefix(&cache).unwrap().display().to_string();
     files.iter().map(|path| (name(path), sum(path))).collect()
 }
@@ -292,7 +291,9 @@ fn another_folder_and_another_home_give_the_same_bytes() {
 fn a_tree_leaves_its_packages_its_bootstrap_and_the_files_beside_them() {
     let place = rich_tree();
     let ran = place.run(".", &["tree", "--mkbootstrap"]).ok();
-    assert_eq!(ran.stdout, "");
+    let archive =
+        cache_folder(&place).join(format!("bootstrap/{}.bootstrap.tar.xz", bootstrap_id(&place)));
+    assert_eq!(ran.stdout, format!("{}\n", archive.display()));
     let files = cache_of(&place).join("\n").replace(&bootstrap_id(&place), "<id>");
     insta::assert_snapshot!(files, @r"
     bootstrap/<id>.active.json
@@ -318,7 +319,6 @@ fn a_tree_leaves_its_packages_its_bootstrap_and_the_files_beside_them() {
     let active = read(&format!("bootstrap/{bootstrap}.active.json"));
     let listed: Vec<String> = serde_json::from_str(&active).unwrap();
     assert_eq!(listed, [lib.clone(), p.clone()]);
-    let archive = cache.join(format!("bootstrap/{bootstrap}.bootstrap.tar.xz"));
     let output = std::process::Command::new("tar").arg("-tvJf").arg(archive).output().unwrap();
     let listing = String::from_utf8(output.stdout).unwrap();
     let listing: Vec<String> = listing
@@ -328,14 +328,56 @@ fn a_tree_leaves_its_packages_its_bootstrap_and_the_files_beside_them() {
             place.generic(&format!("{} {} {}", words[0], words[1], words[5..].join(" ")))
         })
         .collect();
-    insta::assert_snapshot!(listing.join("\n"), @"");
+    insta::assert_snapshot!(listing.join("\n"), @r"
+    drwxr-xr-x 0/0 ./
+    drwxr-xr-x 0/0 ./active/
+    -rw-r--r-- 0/0 ./active.buildinfo.full.json
+    lrwxrwxrwx 0/0 ./active/lib -> /opt/mesosphere/packages/lib--<sha1>
+    lrwxrwxrwx 0/0 ./active/p -> /opt/mesosphere/packages/p--<sha1>
+    drwxr-xr-x 0/0 ./bin/
+    lrwxrwxrwx 0/0 ./bin/p -> /opt/mesosphere/packages/p--<sha1>/bin/p
+    lrwxrwxrwx 0/0 ./bin/q -> /opt/mesosphere/packages/p--<sha1>/bin/q
+    -rw-r--r-- 0/0 ./bootstrap
+    -rw-r--r-- 0/0 ./environment
+    -rw-r--r-- 0/0 ./environment.export
+    drwxr-xr-x 0/0 ./etc/
+    -rw-r--r-- 0/0 ./etc/dcos-service-configuration.json
+    drwxr-xr-x 0/0 ./include/
+    lrwxrwxrwx 0/0 ./include/x.h -> /opt/mesosphere/packages/lib--<sha1>/include/x.h
+    drwxr-xr-x 0/0 ./lib/
+    drwxr-xr-x 0/0 ./lib/sub/
+    lrwxrwxrwx 0/0 ./lib/sub/x.so -> /opt/mesosphere/packages/lib--<sha1>/lib/sub/x.so
+    lrwxrwxrwx 0/0 ./lib/x.so -> /opt/mesosphere/packages/lib--<sha1>/lib/x.so
+    drwxr-xr-x 0/0 ./packages/
+    drwxr-xr-x 0/0 ./packages/lib--<sha1>/
+    -rw-r--r-- 0/0 ./packages/lib--<sha1>/buildinfo.full.json
+    drwxr-xr-x 0/0 ./packages/lib--<sha1>/include/
+    -rw-r--r-- 0/0 ./packages/lib--<sha1>/include/x.h
+    drwxr-xr-x 0/0 ./packages/lib--<sha1>/lib/
+    drwxr-xr-x 0/0 ./packages/lib--<sha1>/lib/sub/
+    -rw-r--r-- 0/0 ./packages/lib--<sha1>/lib/sub/x.so
+    lrwxrwxrwx 0/0 ./packages/lib--<sha1>/lib/x.so -> sub/x.so
+    -rw-r--r-- 0/0 ./packages/lib--<sha1>/pkginfo.json
+    drwxr-xr-x 0/0 ./packages/p--<sha1>/
+    drwxr-xr-x 0/0 ./packages/p--<sha1>/bin/
+    -rwsr-xr-x 0/0 ./packages/p--<sha1>/bin/p
+    hrwsr-xr-x 0/0 ./packages/p--<sha1>/bin/q link to ./packages/p--<sha1>/bin/p
+    -rw-r--r-- 0/0 ./packages/p--<sha1>/buildinfo.full.json
+    drwxr-xr-x 0/0 ./packages/p--<sha1>/dcos.target.wants/
+    -rw-r--r-- 0/0 ./packages/p--<sha1>/dcos.target.wants/p.service
+    -rw-r--r-- 0/0 ./packages/p--<sha1>/pkginfo.json
+    ");
     place.assert_clean();
     // Again: all is there.
     let again = place.run(".", &["tree", "--mkbootstrap"]).ok();
     assert_eq!(built(&again.stderr), [""; 0]);
 }
 
-fn bootstrap_id(place: &Place) -> String {
+fn cache_folder(place: &Place) -> std::path::PathBuf {
+    place.packages.canonicalize().unwrap().join("cache")
+}
+
+pub fn bootstrap_id(place: &Place) -> String {
     std::fs::read_to_string(place.packages.join("cache/bootstrap/bootstrap.latest")).unwrap()
 }
 

@@ -153,7 +153,8 @@ impl Work<'_> {
             let fetched = self.place_source(fetched);
             crate::source::check_out(&fetched, &sources.join(name.as_str()), &self.job.limits)
                 .map_err(|error| {
-                    failure(Phase::Prepare, format!("source {name}: {}", with_causes(&error)))
+                    let failure = unprepared(error);
+                    Failure { message: format!("source {name}: {}", failure.message), ..failure }
                 })?;
         }
         fs_err::write(sources.join("buildinfo.full.json"), &self.job.buildinfo_full)

@@ -14,6 +14,7 @@ mod stage;
 
 use std::io::{Read, Write};
 
+use crate::archive::{LimitExceeded, ReadError};
 use crate::base::event::Phase;
 use crate::container::machine;
 use crate::container::namespace::{self, Network, Side};
@@ -67,8 +68,9 @@ fn failure(phase: Phase, message: impl Into<String>) -> Failure {
 }
 
 /// Turns an error of the preparations into a failure.
-fn unprepared(error: impl std::error::Error) -> Failure {
-    failure(Phase::Prepare, with_causes(&error))
+fn unprepared(error: impl std::error::Error + 'static) -> Failure {
+    let hint = ReadError::limit_among_causes(&error).and_then(LimitExceeded::remedy);
+    Failure { hint: hint.map(str::to_owned), ..failure(Phase::Prepare, with_causes(&error)) }
 }
 
 fn probe(job: &ProbeJob) -> Result<Finished, Failure> {

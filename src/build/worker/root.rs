@@ -45,8 +45,7 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
                 limits: work.job.limits,
             };
             let home = work.place(&work.job.layers);
-            let folders = ensure_unpacked(&home, &layers, &options, || ())
-                .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;
+            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(unprepared)?;
             make_overlay(work, &folders)?;
             restore_implied_folders(&work.view.root(), &folders)
                 .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;

@@ -20,7 +20,8 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
     let store = ImageStore::open(&settings.home)?;
     match command {
         ImageCommand::Load { input, name } => {
-            load(context, &store, input, name.as_deref(), &*observer)
+            let options = load_options(&settings, name.as_deref())?;
+            load(context, &store, input, &options, &*observer)
         }
         ImageCommand::List => list(context, &store),
         ImageCommand::Inspect { image } => inspect(context, &store, image),
@@ -28,24 +29,28 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
     }
 }
 
+fn load_options(settings: &Settings, name: Option<&str>) -> Result<LoadOptions, CliError> {
+    let mut options = LoadOptions { limits: settings.archive_limits(), ..LoadOptions::default() };
+    if let Some(name) = name {
+        options.naming = Naming::As(name.parse()?);
+    }
+    Ok(options)
+}
+
 fn load(
     context: &Context<'_>,
     store: &ImageStore,
     input: &std::path::Path,
-    name: Option<&str>,
+    options: &LoadOptions,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
-    let mut options = LoadOptions::default();
-    if let Some(name) = name {
-        options.naming = Naming::As(name.parse()?);
-    }
     let mut stdin = std::io::stdin().lock();
     let input = if input.as_os_str() == "-" {
         LoadInput::Stream(&mut stdin, "stdin")
     } else {
         LoadInput::Path(input)
     };
-    for loaded in store.load(input, &options, observer)? {
+    for loaded in store.load(input, options, observer)? {
         let name = loaded.reference.map_or_else(|| "<none>".to_owned(), |name| name.familiar());
         context.printer.data(&format!("{}  {name}\n", loaded.id));
     }

@@ -10,7 +10,6 @@ use super::args::{BuildArgs, GlobalArgs, IsolationArg, NetworkArg};
 use super::error::CliError;
 use super::settings::{Environment, Settings};
 use super::ui::Printer;
-use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::home::Home;
@@ -63,9 +62,7 @@ impl Context<'_> {
 /// Opens a packages directory.
 fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Result<Site, CliError> {
     let home = Home::new(settings.home.clone(), settings.scratch.clone());
-    let mut limits = ArchiveLimits::default();
-    limits.max_bytes = settings.unpacked_limit.unwrap_or(limits.max_bytes);
-    limits.max_entries = settings.entry_limit.unwrap_or(limits.max_entries);
+    let limits = settings.archive_limits();
     let mut fetch = FetchOptions::new(home.locks());
     fetch.offline = settings.offline;
     fetch.mirrors.clone_from(&settings.mirrors);

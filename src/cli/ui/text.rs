@@ -62,7 +62,7 @@ impl Count {
     }
 }
 
-fn label(word: &str) -> String {
+pub(super) fn label(word: &str) -> String {
     format!("{word:>8}")
 }
 

@@ -197,6 +197,7 @@ impl LoadProblem {
             Self::Archive(_) | Self::Digest { .. } | Self::Size { .. } | Self::DiffId { .. } => {
                 Some("save or copy the image again")
             }
+            Self::Limit(limit) => limit.remedy(),
             Self::Document { problem: DocumentError::MediaType { .. }, .. }
             | Self::LayerContent { .. } => {
                 Some("`skopeo copy` can convert it: layers plain or compressed by gzip or zstd")

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{self, Index};
 use super::{Image, ImageStore, StoreError};
+use crate::archive::Limits;
 use crate::base::atomic;
 use crate::base::event::Observer;
 use crate::image::digest::BlobDigest;
@@ -45,6 +46,7 @@ impl ImageStore {
         &self,
         place: &StoredImage,
         name: &ImageRef,
+        limits: Limits,
         observer: &dyn Observer,
     ) -> Result<Image, LoadError> {
         let fail = |problem| LoadError { input: place.to_string(), problem };
@@ -59,7 +61,7 @@ impl ImageStore {
                 return Ok(image);
             }
         }
-        let options = LoadOptions::for_location(place, name);
+        let options = LoadOptions { limits, ..LoadOptions::for_location(place, name) };
         let loaded = self.load(LoadInput::Path(&place.path), &options, observer)?;
         let manifest = loaded[0].manifest.clone();
         let located = Located { file, stamp, manifest: manifest.clone() };

@@ -1,6 +1,7 @@
 //! The store: names, ids, removal, damage, several processes.
 
 use super::*;
+use crate::archive::Limits;
 use crate::base::digest::Sha256Sum;
 use crate::image::location::{ImageLocation, StoredImage};
 use crate::image::reference::ImageRef;
@@ -192,7 +193,8 @@ fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
             ImageLocation::Stored(place) => place,
             ImageLocation::Host => unreachable!("the text names an archive"),
         };
-    let get = || home.store.at_location(&place, &reference("a:1"), &Silent).unwrap();
+    let get =
+        || home.store.at_location(&place, &reference("a:1"), Limits::default(), &Silent).unwrap();
     write(b"1");
     let first = get();
     assert!(first.references.is_empty(), "the store's own names are left alone");
@@ -211,6 +213,7 @@ fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
     home.store.remove(&second.id.to_string(), &Silent).unwrap();
     assert_eq!(get().id, second.id);
     fs_err::remove_file(&file).unwrap();
-    let error = home.store.at_location(&place, &reference("a:1"), &Silent).unwrap_err();
+    let error =
+        home.store.at_location(&place, &reference("a:1"), Limits::default(), &Silent).unwrap_err();
     assert!(matches!(error.problem, crate::image::load::LoadProblem::Read(_)));
 }
