@@ -7,4 +7,5 @@ pub mod event;
 pub mod http;
 pub mod lock;
 #[cfg(test)]
+#[path = "tests/recorded.rs"]
 pub(crate) mod recorded;

@@ -11,7 +11,7 @@
 //! <mirror>/git/<host>/<path>.git                    a bare git repository: git_mirror_path()
 //! ```
 //!
-//! [`identify`] gives what goes into a package's id, [`missing`] what a fetch would need the network
+//! [`identify`] gives what goes into a package's id, [`missing()`] what a fetch would need the network
 //! for, [`fetch`] brings a source into the cache and checks it, and [`check_out()`] makes a copy of it
 //! for one build. The first three run in the caller's process. `check_out` may run in a helper in a
 //! user namespace: it reads files and runs nothing, it opens no repository but the one that it

@@ -4,6 +4,9 @@
 //! [`Site::build`] does it. Only the last one starts a process or enters a namespace, and only if
 //! something has to be built.
 
+mod error;
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,26 +14,28 @@ use std::time::Duration;
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
+use crate::build::cache::Cache;
+use crate::build::execute::{self, Pace};
+use crate::build::home::Home;
+use crate::build::id::{Identities, identify};
+use crate::build::images::{FoundImage, ImageFinder, Places};
+use crate::build::isolation::{self, Wanted};
+use crate::build::one::Workshop;
+use crate::build::plan::{Action, CacheState, Plan, plan};
+use crate::build::record::Record;
+use crate::build::scratch::remove_as_container;
+use crate::build::upstream;
 use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
+use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
-use crate::image::store::{ImageStore, StoreError};
-use crate::package::{CommitId, Report, Source, SourceName, SourceSpec};
-use crate::source::{self, FetchOptions, MissingSource, SourceError, SourceId, SourceRequest};
+use crate::image::store::ImageStore;
+use crate::package::{CommitId, Report, Source, SourceName};
+use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
 use crate::store::repository::Repository;
-use crate::tree::{Package, PackageKey, PackageTree, TreeError};
+use crate::tree::{Package, PackageKey, PackageTree};
 
-use super::cache::Cache;
-use super::execute::{self, Failures, Pace};
-use super::home::Home;
-use super::id::{Identities, IdentityError, PackageIdentity, identify};
-use super::images::{FoundImage, ImageError, ImageFinder, Places};
-use super::isolation::{self, IsolationError, Wanted};
-use super::job::{BuildJob, Dependency};
-use super::one::{Order, Workshop};
-use super::plan::{CacheState, Plan, plan};
-use super::scratch::remove_as_container;
-use super::upstream::{self, UpstreamError};
+pub use error::{OutsideError, SiteError};
 
 /// What a site is opened with.
 #[derive(Debug, Clone)]
@@ -84,83 +89,6 @@ pub struct Known {
     /// The ids.
     pub identities: Identities,
     images: BTreeMap<PackageKey, FoundImage>,
-}
-
-/// What an id needs from outside of the tree.
-#[derive(Debug, thiserror::Error)]
-pub enum OutsideError {
-    /// The image.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// The repository of a `git_local` source.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-}
-
-impl From<IdentityError<OutsideError>> for SiteError {
-    fn from(error: IdentityError<OutsideError>) -> Self {
-        Self::Identity(Box::new(error))
-    }
-}
-
-/// A site can't be opened, or its packages not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum SiteError {
-    /// Its tree is wrong.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// Its upstream can't be had.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
-    /// The image store can't be opened.
-    #[error("can't open the image store")]
-    Store(#[source] StoreError),
-    /// A package has no id.
-    #[error(transparent)]
-    Identity(Box<IdentityError<OutsideError>>),
-    /// Offline, and not everything is here.
-    #[error("{}, and --offline forbids fetching them:\n{}", count_missing(.0.len()), list_missing(.0))]
-    Missing(Vec<MissingSource>),
-    /// No container can be run.
-    #[error(transparent)]
-    Isolation(#[from] IsolationError),
-    /// Limits can't be set.
-    #[error(transparent)]
-    Limits(#[from] CgroupError),
-    /// The builder's own folder can't be used.
-    #[error("can't use the builder's own folder")]
-    Home(#[source] std::io::Error),
-    /// The cache can't be written.
-    #[error("can't write the tree's cache")]
-    Cache(#[source] std::io::Error),
-    /// The run was interrupted.
-    #[error("interrupted")]
-    Interrupted,
-    /// Packages failed.
-    #[error("{}", failed(.0))]
-    Failed(Failures),
-}
-
-fn count_missing(count: usize) -> String {
-    if count == 1 {
-        "a source is missing".to_owned()
-    } else {
-        format!("{count} sources are missing")
-    }
-}
-
-fn list_missing(missing: &[MissingSource]) -> String {
-    let lines = missing.iter().map(|source| {
-        format!("  {}/{}  {}  {}", source.package, source.name, source.id, source.url)
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn failed(failures: &Failures) -> String {
-    match failures.errors.len() {
-        1 => "a package could not be built".to_owned(),
-        count => format!("{count} packages could not be built"),
-    }
 }
 
 impl Site {
@@ -257,7 +185,7 @@ impl Site {
             let record = latest.as_ref().and_then(|id| {
                 let text =
                     fs_err::read_to_string(self.options.home.build(id).join("record.json")).ok()?;
-                let record: super::record::Record = serde_json::from_str(&text).ok()?;
+                let record: Record = serde_json::from_str(&text).ok()?;
                 record.buildinfo.get("build_ids").cloned()
             });
             CacheState { archive, latest, latest_build_ids: record }
@@ -278,7 +206,7 @@ impl Site {
         interrupt: &Arc<Interrupt>,
         observer: &dyn Observer,
     ) -> Result<(), SiteError> {
-        for step in plan.steps.iter().filter(|step| step.action == super::plan::Action::Cached) {
+        for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
         }
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
@@ -363,56 +291,6 @@ impl Site {
         let missing = source::missing(&requests, &self.options.fetch);
         if missing.is_empty() { Ok(()) } else { Err(SiteError::Missing(missing)) }
     }
-
-    fn order(
-        &self,
-        known: &Known,
-        key: &PackageKey,
-        machine: &crate::container::machine::Machine,
-        options: &BuildOptions,
-    ) -> Order {
-        let (Some(package), Some(identity), Some(image)) =
-            (self.tree.package(key), known.identities.get(key), known.images.get(key))
-        else {
-            unreachable!("planned packages have an id and an image")
-        };
-        let home = &self.options.home;
-        let documents = known.identities.documents(package, identity);
-        let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
-            id: needed.id.clone(),
-            archive: self.cache.archive(&needed.id),
-        });
-        let job = BuildJob {
-            id: identity.id.clone(),
-            machine: machine.clone(),
-            network: options.network,
-            scratch: PathBuf::new(),
-            view: PathBuf::new(),
-            layers: home.layers(&machine.map.digest()),
-            packages: home.packages(),
-            package_folder: package.folder.clone(),
-            build_script: package.info.build_script.clone(),
-            has_extra: package.has_extra,
-            image: image.root.clone(),
-            sources: Vec::new(),
-            dependencies: dependencies.collect(),
-            buildinfo_full: documents.buildinfo_full,
-            pkginfo: documents.pkginfo,
-            environment: variables(identity, options.source_date_epoch),
-            source_date_epoch: options.source_date_epoch,
-            threads: 1,
-            output: PathBuf::new(),
-            log: PathBuf::new(),
-            time_limit: options.time_limit,
-            limits: self.options.limits,
-            keep: options.keep,
-        };
-        let sources = package.info.sources.iter().map(|(name, declared)| {
-            let id = source_id(identity, name, &declared.spec);
-            (name.clone(), declared.clone(), id)
-        });
-        Order { key: key.clone(), job, sources: sources.collect() }
-    }
 }
 
 /// The cgroups in which limits can be set, if any are asked for.
@@ -424,34 +302,8 @@ fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, Cg
     Ok(Some((limits, cgroup::find_delegation(Path::new("/sys/fs/cgroup"), &own)?)))
 }
 
-/// What a source added to its package's id; a `git_local` repository may have moved on since.
-fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -> SourceId {
-    match spec {
-        SourceSpec::Git { commit, .. } => SourceId::Commit(commit.clone()),
-        SourceSpec::GitLocal { .. } => match identity.inputs.heads.get(name) {
-            Some(commit) => SourceId::Commit(commit.clone()),
-            None => unreachable!("every git_local source was asked for its HEAD"),
-        },
-        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
-            SourceId::DownloadedSha1(file.sha1.clone())
-        }
-    }
-}
-
-/// What the build script is told (SPEC §4), beside `PKG_PATH` and `NUM_CORES`.
-fn variables(identity: &PackageIdentity, source_date_epoch: u64) -> Vec<(String, String)> {
-    let pairs = [
-        ("PKG_VERSION", identity.id.version().to_string()),
-        ("PKG_NAME", identity.key.name.to_string()),
-        ("PKG_ID", identity.id.to_string()),
-        ("PKG_VARIANT", identity.key.variant.to_string()),
-        ("SOURCE_DATE_EPOCH", source_date_epoch.to_string()),
-    ];
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
 /// Makes a folder that the container's root may write to.
-fn give_folder(folder: &Path, map: &crate::container::idmap::IdMap) -> std::io::Result<()> {
+fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
     fs_err::create_dir_all(folder)?;
     let (uid, gid) = map.root();

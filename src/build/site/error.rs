@@ -1,0 +1,88 @@
+//! What can keep a site's packages from being built.
+
+use crate::build::execute::Failures;
+use crate::build::id::IdentityError;
+use crate::build::images::ImageError;
+use crate::build::isolation::IsolationError;
+use crate::build::upstream::UpstreamError;
+use crate::container::cgroup::CgroupError;
+use crate::image::store::StoreError;
+use crate::source::{MissingSource, SourceError};
+use crate::tree::TreeError;
+
+/// What an id needs from outside of the tree.
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The repository of a `git_local` source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl From<IdentityError<OutsideError>> for SiteError {
+    fn from(error: IdentityError<OutsideError>) -> Self {
+        Self::Identity(Box::new(error))
+    }
+}
+
+/// A site can't be opened, or its packages not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// Its tree is wrong.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Its upstream can't be had.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The image store can't be opened.
+    #[error("can't open the image store")]
+    Store(#[source] StoreError),
+    /// A package has no id.
+    #[error(transparent)]
+    Identity(Box<IdentityError<OutsideError>>),
+    /// Offline, and not everything is here.
+    #[error("{}, and --offline forbids fetching them:\n{}", count_missing(.0.len()), list_missing(.0))]
+    Missing(Vec<MissingSource>),
+    /// No container can be run.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+    /// Limits can't be set.
+    #[error(transparent)]
+    Limits(#[from] CgroupError),
+    /// The builder's own folder can't be used.
+    #[error("can't use the builder's own folder")]
+    Home(#[source] std::io::Error),
+    /// The cache can't be written.
+    #[error("can't write the tree's cache")]
+    Cache(#[source] std::io::Error),
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// Packages failed.
+    #[error("{}", failed(.0))]
+    Failed(Failures),
+}
+
+fn count_missing(count: usize) -> String {
+    if count == 1 {
+        "a source is missing".to_owned()
+    } else {
+        format!("{count} sources are missing")
+    }
+}
+
+fn list_missing(missing: &[MissingSource]) -> String {
+    let lines = missing.iter().map(|source| {
+        format!("  {}/{}  {}  {}", source.package, source.name, source.id, source.url)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn failed(failures: &Failures) -> String {
+    match failures.errors.len() {
+        1 => "a package could not be built".to_owned(),
+        count => format!("{count} packages could not be built"),
+    }
+}
