@@ -27,6 +27,10 @@ const SMALLEST_DICTIONARY: u64 = 4 << 10;
 /// Enough for `xz --lzma2=dict=256MiB`; a header may ask for 4 GiB.
 const DECODER_MEMORY: u64 = 512 << 20;
 
+/// The longest time, in milliseconds, that the encoder keeps to itself. It has no influence on the
+/// bytes.
+const SILENCE: u32 = 100;
+
 const BUFFER: usize = 256 * 1024;
 
 /// Compresses what is written to it. It must be finished: dropped before, it leaves a cut-off
@@ -54,6 +58,7 @@ impl<W: Write> XzWriter<W> {
             .block_size(block)
             .filters(filters)
             .check(Check::Crc64)
+            .timeout_ms(SILENCE)
             .encoder()?;
         Ok(Self { out, stream, buffer: Vec::with_capacity(BUFFER) })
     }
@@ -69,10 +74,12 @@ impl<W: Write> XzWriter<W> {
         }
     }
 
+    /// Hands on what there is. Flushing gives who takes it a chance to say that nothing more is
+    /// wanted, also while a block is being compressed.
     fn drain(&mut self) -> io::Result<()> {
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
-        Ok(())
+        self.out.flush()
     }
 }
 
@@ -87,7 +94,7 @@ impl<W: Write> Write for XzWriter<W> {
         let before = self.stream.total_in();
         while !data.is_empty() && self.stream.total_in() == before {
             self.stream.process_vec(data, &mut self.buffer, Action::Run)?;
-            if self.buffer.len() >= BUFFER / 2 {
+            if self.buffer.len() >= BUFFER / 2 || self.stream.total_in() == before {
                 self.drain()?;
             }
         }

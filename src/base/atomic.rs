@@ -1,12 +1,12 @@
 //! Files that appear whole or not at all.
 //!
 //! Everything is written beside its final place under a name that starts with `.tmp-`, synced, and
-//! renamed; a process that dies on the way leaves at most such a temporary file, which
-//! [`sweep_temporaries`] removes when it is older than anything that could still be writing it.
+//! renamed; a process that dies on the way leaves at most such a temporary file. Whoever writes one
+//! has it locked, so that [`sweep_temporaries`] can tell what is left from what is in use.
 
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use fs_err::File;
 
@@ -25,8 +25,15 @@ impl AtomicFile {
     pub fn create(target: &Path) -> io::Result<Self> {
         let folder = target.parent().unwrap_or(Path::new("/"));
         fs_err::create_dir_all(folder)?;
-        let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
-        Ok(Self { file, target: target.to_owned() })
+        loop {
+            let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+            // A filesystem without locks has nothing swept either. The lock is waited for: who has
+            // it took the file for one that was left, and removes it.
+            drop(file.as_file().lock());
+            if file.as_file().metadata()?.nlink() > 0 {
+                return Ok(Self { file, target: target.to_owned() });
+            }
+        }
     }
 
     /// Where the file lies until it is committed.
@@ -78,17 +85,24 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes temporaries in one folder that are older than a day: left by processes that died.
+/// Removes the temporary files in one folder that were left by processes that died. Folders are
+/// left alone: those who make them see to them.
 pub fn sweep_temporaries(folder: &Path) -> io::Result<()> {
-    let day = Duration::from_secs(24 * 60 * 60);
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
+            || !entry.file_type()?.is_file()
+        {
             continue;
         }
-        let modified = entry.metadata()?.modified()?;
-        if SystemTime::now().duration_since(modified).is_ok_and(|age| age > day) {
-            fs_err::remove_file(entry.path())?;
+        // What can't be opened is another user's, who sweeps it.
+        let Ok(file) = File::open(entry.path()) else { continue };
+        if file.file().try_lock().is_ok() {
+            match fs_err::remove_file(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())
@@ -108,5 +122,20 @@ mod tests {
         assert_eq!(fs_err::read_dir(folder.path().join("a")).unwrap().count(), 0);
         write(&target, b"whole").unwrap();
         assert_eq!(fs_err::read(&target).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn what_is_left_is_swept_and_what_is_in_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut used = AtomicFile::create(&folder.path().join("used")).unwrap();
+        fs_err::write(folder.path().join(".tmp-left"), "half").unwrap();
+        fs_err::create_dir(folder.path().join(".tmp-folder")).unwrap();
+        sweep_temporaries(folder.path()).unwrap();
+        used.write_all(b"whole").unwrap();
+        used.commit().unwrap();
+        let mut names: Vec<_> = fs_err::read_dir(folder.path()).unwrap().collect();
+        names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+        let names: Vec<_> = names.into_iter().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [".tmp-folder", "used"]);
     }
 }

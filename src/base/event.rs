@@ -119,6 +119,41 @@ pub enum Outcome {
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event);
+
+    /// Whether the run is over: then whoever waits for something outside (a server, git, another
+    /// process) gives up.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// An observer that also knows whether the run is over.
+pub struct Interruptible<'a, F> {
+    observer: &'a dyn Observer,
+    is_over: F,
+}
+
+impl<'a, F: Fn() -> bool + Send + Sync> Interruptible<'a, F> {
+    /// Passes events on to an observer; `is_over` says whether the run is.
+    pub fn new(observer: &'a dyn Observer, is_over: F) -> Self {
+        Self { observer, is_over }
+    }
+}
+
+impl<F> std::fmt::Debug for Interruptible<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interruptible").finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn() -> bool + Send + Sync> Observer for Interruptible<'_, F> {
+    fn event(&self, event: Event) {
+        self.observer.event(event);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        (self.is_over)()
+    }
 }
 
 /// An observer that looks away.

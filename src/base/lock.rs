@@ -2,6 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+/// How often a lock is tried that may be given up.
+const POLL: Duration = Duration::from_millis(20);
 
 /// A lock that is held until it is dropped. The file stays: removing it would let two processes
 /// hold a lock on two files of one name.
@@ -21,6 +25,29 @@ impl FileLock {
         }
         file.lock()?;
         Ok(Self { _file: file })
+    }
+
+    /// Waits until nobody else holds the lock, or until it shall `give_up`; then there is none.
+    pub fn acquire_unless(
+        path: &Path,
+        waiting: impl FnOnce(),
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        let mut waiting = Some(waiting);
+        // The kernel's own waiting ends with the lock alone.
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self { _file: file })),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+                Err(std::fs::TryLockError::WouldBlock) if give_up() => return Ok(None),
+                Err(std::fs::TryLockError::WouldBlock) => {}
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Takes the lock if nobody else holds it.
@@ -52,6 +79,10 @@ mod tests {
         let path = folder.path().join("locks/x");
         let held = FileLock::acquire(&path, || ()).unwrap();
         assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        let tries = std::cell::Cell::new(0);
+        let give_up = || tries.replace(tries.get() + 1) == 2;
+        assert!(FileLock::acquire_unless(&path, || (), give_up).unwrap().is_none());
+        assert_eq!(tries.get(), 3);
         drop(held);
         assert!(FileLock::try_acquire(&path).unwrap().is_some());
     }

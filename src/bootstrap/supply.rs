@@ -1,6 +1,7 @@
 //! Making the bootstrap of a tree be in its cache, with the files beside it (SPEC §6).
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -108,9 +109,11 @@ fn supply_bootstrap(
     let is_there = || archive.is_file() && active.is_file();
     if !is_there() {
         let lock = options.locks.join(format!("bootstrap-{id}.lock"));
-        let _lock = FileLock::acquire(&lock, || ()).map_err(SupplyError::File)?;
+        let _lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
+            .map_err(SupplyError::File)?
+            .ok_or_else(|| SupplyError::File(interrupted()))?;
         if !is_there() && !fetch(tree, &id, options, observer)? {
-            write(tree, &archive, options)?;
+            write(tree, &archive, options, observer)?;
             let text = active_json(&tree.bootstrap);
             atomic::write(&active, text.as_bytes()).map_err(SupplyError::File)?;
         }
@@ -149,8 +152,10 @@ fn write(
     tree: &TreePackages,
     archive: &Path,
     options: &SupplyOptions<'_>,
+    observer: &dyn Observer,
 ) -> Result<(), SupplyError> {
     let mut file = AtomicFile::create(archive).map_err(SupplyError::File)?;
+    atomic::sweep_temporaries(&options.cache.bootstraps()).map_err(SupplyError::File)?;
     let packages: Vec<(PackageId, PathBuf)> =
         tree.bootstrap.iter().map(|id| (id.clone(), options.cache.archive(id))).collect();
     let how = BootstrapOptions {
@@ -159,7 +164,28 @@ fn write(
         limits: options.limits,
         scratch: options.scratch,
     };
-    write_bootstrap(&packages, file.file(), &how)
+    write_bootstrap(&packages, WhileRunning { file: file.file(), observer }, &how)
         .map_err(|source| SupplyError::Bootstrap { variant: tree.variant.clone(), source })?;
     file.commit().map_err(SupplyError::File)
+}
+
+fn interrupted() -> io::Error {
+    // Not the kind of that name: what has it is tried again.
+    io::Error::other("interrupted")
+}
+
+/// A file that can't be written any more when the run is over.
+struct WhileRunning<'a> {
+    file: &'a mut File,
+    observer: &'a dyn Observer,
+}
+
+impl Write for WhileRunning<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.file.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.observer.is_interrupted() { Err(interrupted()) } else { self.file.flush() }
+    }
 }

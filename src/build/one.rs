@@ -165,8 +165,10 @@ impl Workshop {
             observer.event(Event::Phase { package: id.to_string(), phase });
         };
         let lock = self.home.package_lock(self.cache.root(), id);
-        let _lock = FileLock::acquire(&lock, || enter(watch, Phase::Wait))
-            .map_err(file("take the package's lock"))?;
+        let waiting = || enter(watch, Phase::Wait);
+        let _lock = FileLock::acquire_unless(&lock, waiting, || self.interrupt.is_raised())
+            .map_err(file("take the package's lock"))?
+            .ok_or_else(|| interrupted(id))?;
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
@@ -246,6 +248,8 @@ impl Workshop {
         job.view.clone_from(&self.view);
         let output =
             AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
+        atomic::sweep_temporaries(&self.cache.package_folder(id.name()))
+            .map_err(file("sweep the package's folder"))?;
         output.temporary_path().clone_into(&mut job.output);
         let kept = self.home.build(&id);
         fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
@@ -299,6 +303,10 @@ impl Workshop {
             }
         }
     }
+}
+
+fn interrupted(id: &PackageId) -> BuildError {
+    BuildError::Helper { id: id.clone(), source: HelperError::Interrupted }
 }
 
 fn write_record(

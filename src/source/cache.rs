@@ -25,7 +25,9 @@ pub(super) fn with_folder<T>(
         });
     };
     let lock = lock_file(&options.locks, folder);
-    let _lock = FileLock::acquire(&lock, waiting).map_err(SourceProblem::io("lock the cache"))?;
+    let _lock = FileLock::acquire_unless(&lock, waiting, || observer.is_interrupted())
+        .map_err(SourceProblem::io("lock the cache"))?
+        .ok_or(SourceProblem::Interrupted)?;
     let made = missing_folders(folder);
     let ready = fs_err::create_dir_all(folder).and_then(|()| sweep(folder));
     let result = ready.map_err(SourceProblem::io("prepare the cache")).and_then(|()| work());

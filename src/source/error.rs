@@ -25,6 +25,9 @@ pub enum SourceProblem {
     /// A download failed.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
     /// Something on this machine can't be read or written; the source names it.
     #[error("cannot {doing}")]
     Io {

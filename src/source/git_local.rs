@@ -29,7 +29,7 @@ pub(super) fn head(package_dir: &Path, rel_path: &str) -> Result<CommitId, Sourc
     commit_id(&path, commit)
 }
 
-/// The repository as [`super::check_out`] takes it.
+/// The repository as [`super::check_out()`] takes it.
 pub(super) fn fetched(
     package_dir: &Path,
     rel_path: &str,

@@ -122,6 +122,9 @@ impl GitRun<'_> {
     ) -> Result<bool, SourceProblem> {
         let mut last = Instant::now();
         loop {
+            if self.observer.is_interrupted() {
+                return Err(SourceProblem::Interrupted);
+            }
             match receiver.recv_timeout(TICK) {
                 Ok(bytes) => {
                     last = Instant::now();

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! [`identify`] gives what goes into a package's id, [`missing`] what a fetch would need the network
-//! for, [`fetch`] brings a source into the cache and checks it, and [`check_out`] makes a copy of it
+//! for, [`fetch`] brings a source into the cache and checks it, and [`check_out()`] makes a copy of it
 //! for one build. The first three run in the caller's process. `check_out` may run in a helper in a
 //! user namespace: it reads files and runs nothing, it opens no repository but the one that it
 //! makes, and what it makes shares no file with the cache.
@@ -100,7 +100,7 @@ impl SourceId {
     }
 }
 
-/// A source that lies where [`check_out`] can take it.
+/// A source that lies where [`check_out()`] can take it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fetched {

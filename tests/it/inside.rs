@@ -95,3 +95,8 @@ pub(crate) fn left_out(what: &str, part: &str) {
     let mut stderr = std::io::stderr().lock();
     writeln!(stderr, "LEFT OUT: {what}; covered by: scripts/test {part}").unwrap();
 }
+
+/// A SHA-1 as hexadecimal digits.
+pub(crate) fn sha1_of(bytes: impl AsRef<[u8]>) -> String {
+    mkpanda::base::digest::Sha1Sum::of(bytes.as_ref()).as_str().to_owned()
+}

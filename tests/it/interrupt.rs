@@ -1,8 +1,10 @@
 //! Runs that are interrupted or killed: nothing stays, and the next run works.
 
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -71,9 +73,8 @@ impl Sleeping {
         let mut child = command.spawn().unwrap();
         let began = Instant::now();
         while processes_with(&argument).len() < 2 {
-            if child.try_wait().unwrap().is_some() || began.elapsed() > START {
-                panic!("the build did not start: {:?}", ran(&child.wait_with_output().unwrap()));
-            }
+            assert!(child.try_wait().unwrap().is_none(), "it ended before the build slept");
+            assert!(began.elapsed() < START, "the build did not start");
             std::thread::sleep(Duration::from_millis(5));
         }
         Self { place, child, argument }
@@ -164,58 +165,118 @@ fn a_helper_that_is_killed_fails_its_build_alone() {
     }
 }
 
-/// Interrupts a command after a while in which it gets stuck.
+/// Interrupts a command when it is stuck in something.
 #[track_caller]
 fn interrupt_when(mut command: Command, stuck: impl Fn() -> bool) -> Ran {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     eventually("it gets stuck", START, stuck);
-    std::thread::sleep(Duration::from_millis(50));
     let began = Instant::now();
     killpg(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    while child.try_wait().unwrap().is_none() && began.elapsed() < END {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let deaf = child.try_wait().unwrap().is_none();
+    // A test that waits for ever says nothing.
+    child.kill().unwrap();
     let ended = ran(&child.wait_with_output().unwrap());
-    assert!(began.elapsed() < END, "it took {:?}", began.elapsed());
+    assert!(!deaf, "still running after {END:?}: {ended:?}");
     ended
 }
 
 #[test]
 fn a_run_that_waits_for_another_can_be_interrupted() {
     let run = Sleeping::start();
-    let began = Instant::now();
     let command = run.place.command("app", &[]);
-    let stuck = || began.elapsed() > Duration::from_secs(1);
+    let stuck = || is_waiting(&run.place.home);
     interrupt_when(command, stuck).fails(130);
     assert!(!processes_with(&run.argument).is_empty(), "the first one goes on");
     kill(run.pid(), Signal::SIGTERM).unwrap();
     run.end().fails(130);
 }
 
-#[test]
-fn a_download_that_stalls_can_be_interrupted() {
+/// Whether two runs are there: the second one then waits within a moment.
+fn is_waiting(home: &Path) -> bool {
+    let entries = std::fs::read_dir(home.join("scratch")).unwrap();
+    let locks = entries.filter(|entry| {
+        entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "lock")
+    });
+    let both = locks.count() == 2;
+    if both {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    both
+}
+
+/// A server that takes connections, says something, and then nothing more.
+fn stalling_server(says: &'static str) -> (std::net::SocketAddr, impl Fn() -> bool) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let accepted = std::sync::Arc::new(AtomicU32::new(0));
-    let count = std::sync::Arc::clone(&accepted);
+    let accepted = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&accepted);
     std::thread::spawn(move || {
         let mut open = Vec::new();
         for connection in listener.incoming() {
-            use std::io::Write as _;
             let mut connection = connection.unwrap();
-            drop(connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"));
+            drop(connection.write_all(says.as_bytes()));
             open.push(connection);
             count.fetch_add(1, Ordering::SeqCst);
         }
     });
+    (address, move || accepted.load(Ordering::SeqCst) > 0)
+}
+
+const SUM: &str = "0000000000000000000000000000000000000000";
+
+#[test]
+fn a_download_that_stalls_can_be_interrupted() {
+    for says in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"] {
+        let (address, stuck) = stalling_server(says);
+        let place = Place::new();
+        let info = format!(
+            r#"{{"single_source": {{"kind": "url", "url": "http://{address}/file", "sha1": "{SUM}"}}}}"#
+        );
+        place.package("app", &info, "true");
+        interrupt_when(place.command("app", &[]), stuck).fails(130);
+        place.assert_clean();
+        assert_no_locks(&place.home);
+    }
+}
+
+#[test]
+fn a_git_that_stalls_can_be_interrupted() {
+    let (address, stuck) = stalling_server("");
     let place = Place::new();
-    let sum = "0000000000000000000000000000000000000000";
+    let url = format!("http://{address}/repository.git");
+    let commit = SUM.replace('0', "1");
     let info = format!(
-        r#"{{"single_source": {{"kind": "url", "url": "http://{address}/file", "sha1": "{sum}"}}}}"#
+        r#"{{"single_source": {{"kind": "git", "git": "{url}", "ref": "{commit}", "ref_origin": "main"}}}}"#
     );
     place.package("app", &info, "true");
-    let stuck = || accepted.load(Ordering::SeqCst) > 0;
     interrupt_when(place.command("app", &[]), stuck).fails(130);
+    eventually("git ends", END, || processes_with(&url).is_empty());
     place.assert_clean();
     assert_no_locks(&place.home);
+}
+
+#[test]
+fn a_bootstrap_under_way_can_be_interrupted() {
+    let place = Place::new();
+    // Much work for one archive, little for many.
+    for part in ["a", "b", "c"] {
+        place.package(part, "{}", "head -c 3000000 /dev/urandom > $PKG_PATH/$PKG_NAME");
+    }
+    place.write("treeinfo.json", "{}");
+    place.run(".", &["tree"]).ok();
+    let bootstraps = place.packages.join("cache/bootstrap");
+    let stuck = || {
+        let entries = std::fs::read_dir(&bootstraps).into_iter().flatten();
+        entries.count() > 0
+    };
+    interrupt_when(place.command(".", &["tree", "--mkbootstrap"]), stuck).fails(130);
+    assert_eq!(std::fs::read_dir(&bootstraps).unwrap().count(), 0);
+    place.run(".", &["tree", "--mkbootstrap"]).ok();
+    place.assert_clean();
 }
 
 /// No lock in the builder's own folder is held by anybody.

@@ -73,7 +73,7 @@ for line in open('/proc/self/status'):
     said[key] = value.strip()
 ";
     let said = place.probe(code, &Value::Null, &[]);
-    let granted: u64 = capabilities::granted().iter().map(|capability| capability.bitmask()).sum();
+    let granted: u64 = capabilities::granted().iter().map(caps::Capability::bitmask).sum();
     for (set, expected) in [
         ("CapBnd", granted),
         ("CapPrm", granted),

@@ -21,3 +21,4 @@ mod sources;
 mod support;
 mod tree;
 mod users;
+mod vandal;

@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::unistd::Uid;
 use serde_json::json;
 
-use crate::inside::tier;
+use crate::inside::{sha1_of, tier};
 use crate::support::{Place, ran};
 
 /// Lines of numbers, as in `/proc/self/uid_map`.
@@ -57,10 +57,8 @@ fn write_private_package(place: &Place) {
     place.package("base", "{}", "echo base > $PKG_PATH/base");
     place.write("app/extra/inner/file", "extra\n");
     place.write("app/note.txt", "note\n");
-    use sha1::Digest as _;
-    let sum: Vec<String> =
-        sha1::Sha1::digest("note\n").iter().map(|byte| format!("{byte:02x}")).collect();
-    let sources = json!({"note": {"kind": "url", "url": "file://note.txt", "sha1": sum.concat()}});
+    let sources =
+        json!({"note": {"kind": "url", "url": "file://note.txt", "sha1": sha1_of("note\n")}});
     place.package(
         "app",
         &json!({"requires": ["base"], "sources": sources}).to_string(),

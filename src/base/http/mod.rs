@@ -10,6 +10,7 @@
 //! system or from `SSL_CERT_FILE` and `SSL_CERT_DIR`: `reqwest` and `rustls` read these themselves.
 //! The client blocks: it may not be called from asynchronous code.
 
+mod answer;
 mod transfer;
 mod url;
 
@@ -134,6 +135,12 @@ pub enum HttpError {
         url: String,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The run was interrupted.
+    #[error("{url}: interrupted")]
+    Interrupted {
+        /// The URL.
+        url: String,
     },
     /// What was downloaded can't be stored.
     #[error("cannot store what comes from {url}")]

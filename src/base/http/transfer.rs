@@ -2,17 +2,18 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::StatusCode;
-use reqwest::blocking::{Client, Response};
+use reqwest::blocking::Client;
 use reqwest::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue,
     IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
 };
 
+use super::answer::{Answer, Broken, SLICE};
 use super::{Downloaded, HttpError, HttpOptions, redact};
 use crate::base::event::{Event, Observer};
 
@@ -99,7 +100,7 @@ impl<'a> Transfer<'a> {
             };
             let wait = wait.max(asked.unwrap_or_default().min(LONGEST_REQUESTED_WAIT));
             self.observer.event(Event::Retry { subject: self.subject.to_owned(), reason, wait });
-            std::thread::sleep(wait);
+            self.pause(wait)?;
         }
         unreachable!("attempts are counted without end")
     }
@@ -114,10 +115,11 @@ impl<'a> Transfer<'a> {
             }
             _ => false,
         };
-        let response = request.send().map_err(|error| self.not_sent(error))?;
-        match response.status() {
-            StatusCode::OK => self.begin(response.headers())?,
-            StatusCode::PARTIAL_CONTENT if ranged => self.go_on(response.headers())?,
+        let (status, headers, answer) =
+            Answer::to(request, self.observer).map_err(|broken| self.failure(broken))?;
+        match status {
+            StatusCode::OK => self.begin(&headers)?,
+            StatusCode::PARTIAL_CONTENT if ranged => self.go_on(&headers)?,
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if ranged => {
                 self.validator = None;
                 return Err(passing("the server can't go on where it stopped"));
@@ -125,7 +127,7 @@ impl<'a> Transfer<'a> {
             status if may_pass(status) => {
                 return Err(Failure::Passing {
                     reason: format!("the server answers {status}"),
-                    wait: retry_after(response.headers()),
+                    wait: retry_after(&headers),
                 });
             }
             status => {
@@ -135,7 +137,7 @@ impl<'a> Transfer<'a> {
                 }));
             }
         }
-        self.body(response)
+        self.body(&answer)
     }
 
     /// The whole file comes: what is there goes.
@@ -171,18 +173,11 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    fn body(&mut self, mut response: Response) -> Result<(), Failure> {
-        let mut buffer = vec![0; 128 * 1024];
+    fn body(&mut self, answer: &Answer<'_>) -> Result<(), Failure> {
         self.progress(true);
-        loop {
-            let count = match response.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.broke_off(&read_failure(&error, self.options))),
-            };
-            self.file.write_all(&buffer[..count]).map_err(|e| self.not_stored(e))?;
-            self.have += count as u64;
+        while let Some(bytes) = answer.bytes().map_err(|broken| self.failure(broken))? {
+            self.file.write_all(&bytes).map_err(|e| self.not_stored(e))?;
+            self.have += bytes.len() as u64;
             if self.have > self.options.max_bytes {
                 return Err(self.too_large());
             }
@@ -206,6 +201,29 @@ impl<'a> Transfer<'a> {
             done: self.have,
             total: self.total,
         });
+    }
+
+    /// Waits before the next attempt, unless the run is over.
+    fn pause(&self, wait: Duration) -> Result<(), HttpError> {
+        let until = Instant::now() + wait;
+        while !self.observer.is_interrupted() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(SLICE));
+        }
+        Err(HttpError::Interrupted { url: self.shown.clone() })
+    }
+
+    fn failure(&self, broken: Broken) -> Failure {
+        match broken {
+            Broken::NotSent(error) => self.not_sent(error),
+            Broken::Body(error) => self.broke_off(&read_failure(&error, self.options)),
+            Broken::Interrupted => {
+                Failure::Lasting(HttpError::Interrupted { url: self.shown.clone() })
+            }
+        }
     }
 
     fn not_sent(&self, error: reqwest::Error) -> Failure {

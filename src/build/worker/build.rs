@@ -247,6 +247,10 @@ impl Work<'_> {
     /// The program that runs the build script, if the image lacks it. Links are not followed, since
     /// they would lead out of the image: this is good for a hint only.
     fn missing_interpreter(&self) -> Option<String> {
+        if matches!(self.job.image, BuildRoot::Host { .. }) {
+            // The machine's folders are in the container alone.
+            return None;
+        }
         let script = self.place(&self.job.package_folder).join(&self.job.build_script);
         let text = fs_err::read(script).ok()?;
         let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::super::args::PackageArgs;
 use super::super::error::CliError;
 use super::Context;
-use crate::base::event::Observer;
+use crate::base::event::{Interruptible, Observer};
 use crate::build::site::Site;
+use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 
 /// Builds the package in this folder.
@@ -47,7 +48,8 @@ fn build(
         context.printer.data(&plan.to_string());
         return Ok(());
     }
-    let interrupt = Arc::default();
+    let interrupt = Arc::<Interrupt>::default();
+    let observer = &Interruptible::new(observer, || interrupt.is_raised());
     if plan.to_build().next().is_some() {
         super::interrupt_on_signals(&interrupt)?;
     }

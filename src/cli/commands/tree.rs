@@ -7,9 +7,10 @@ use super::super::args::TreeArgs;
 use super::super::error::CliError;
 use super::Context;
 use super::package::parse_variant;
-use crate::base::event::Observer;
+use crate::base::event::{Interruptible, Observer};
 use crate::bootstrap::{self, SupplyOptions, TreePackages};
 use crate::build::site::{BuildOptions, Known, Site, SiteError};
+use crate::container::helper::Interrupt;
 use crate::package::{PackageId, Variant};
 use crate::tree::{PackageKey, TreeSet};
 
@@ -32,14 +33,19 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
         context.printer.data(&plan.to_string());
         return Ok(());
     }
-    let interrupt = Arc::default();
-    if plan.to_build().next().is_some() {
+    let interrupt = Arc::<Interrupt>::default();
+    let observer = &Interruptible::new(&*observer, || interrupt.is_raised());
+    if args.mkbootstrap || plan.to_build().next().is_some() {
         super::interrupt_on_signals(&interrupt)?;
     }
     let options = super::build_options(context, &settings, &args.build);
-    site.build(&known, &plan, &options, &interrupt, &*observer)?;
+    site.build(&known, &plan, &options, &interrupt, observer)?;
     for set in &sets {
-        finish(context, args, &site, &known, set, &options, &*observer)?;
+        let finished = finish(context, args, &site, &known, set, &options, observer);
+        if interrupt.is_raised() {
+            return Err(SiteError::Interrupted.into());
+        }
+        finished?;
     }
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! classic BPF program. A filter is installed last, right before the build script is executed.
 //! libcontainer can install filters through libseccomp, a system library; this needs none.
 
+#[cfg(test)]
+mod document;
 pub mod program;
 pub mod table;
 

@@ -1,0 +1,105 @@
+//! A server's answer, waited for in slices: the thread that waits for the server can't be stopped,
+//! so whoever wants to stop waiting leaves it alone; it ends with its connection or the process.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::blocking::RequestBuilder;
+use reqwest::header::HeaderMap;
+
+use crate::base::event::Observer;
+
+/// How long an interruption may go unheard.
+pub(super) const SLICE: Duration = Duration::from_millis(50);
+/// How many pieces may lie ready.
+const AHEAD: usize = 2;
+const PIECE_BYTES: usize = 128 * 1024;
+
+/// Why there is no more of an answer.
+pub(super) enum Broken {
+    /// The request came to nothing.
+    NotSent(reqwest::Error),
+    /// The body broke off.
+    Body(io::Error),
+    /// The run is over.
+    Interrupted,
+}
+
+enum Piece {
+    Head(StatusCode, HeaderMap),
+    Body(Vec<u8>),
+}
+
+/// An answer under way.
+pub(super) struct Answer<'a> {
+    pieces: Receiver<Result<Piece, Broken>>,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> Answer<'a> {
+    /// Sends a request, and gives the answer as soon as it has begun.
+    pub(super) fn to(
+        request: RequestBuilder,
+        observer: &'a dyn Observer,
+    ) -> Result<(StatusCode, HeaderMap, Self), Broken> {
+        let (sender, pieces) = sync_channel(AHEAD);
+        std::thread::Builder::new()
+            .name("download".to_owned())
+            .spawn(move || converse(request, &sender))
+            .map_err(Broken::Body)?;
+        let answer = Self { pieces, observer };
+        match answer.next()? {
+            Some(Piece::Head(status, headers)) => Ok((status, headers, answer)),
+            Some(Piece::Body(_)) | None => {
+                Err(Broken::Body(io::Error::other("an answer without a head")))
+            }
+        }
+    }
+
+    /// The next bytes of the body; none at its end.
+    pub(super) fn bytes(&self) -> Result<Option<Vec<u8>>, Broken> {
+        Ok(self.next()?.map(|piece| match piece {
+            Piece::Body(bytes) => bytes,
+            Piece::Head(..) => Vec::new(),
+        }))
+    }
+
+    fn next(&self) -> Result<Option<Piece>, Broken> {
+        loop {
+            if self.observer.is_interrupted() {
+                return Err(Broken::Interrupted);
+            }
+            match self.pieces.recv_timeout(SLICE) {
+                Ok(piece) => return piece.map(Some),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+/// The thread's part. Who hears no more has given up, and so does the thread.
+fn converse(request: RequestBuilder, to: &SyncSender<Result<Piece, Broken>>) {
+    let mut response = match request.send() {
+        Ok(response) => response,
+        Err(error) => return drop(to.send(Err(Broken::NotSent(error)))),
+    };
+    if to.send(Ok(Piece::Head(response.status(), response.headers().clone()))).is_err() {
+        return;
+    }
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let piece = match response.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => Ok(Piece::Body(buffer[..count].to_vec())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(Broken::Body(error)),
+        };
+        let last = piece.is_err();
+        if to.send(piece).is_err() || last {
+            return;
+        }
+    }
+}
