@@ -18,6 +18,7 @@ pub mod helper;
 pub mod idmap;
 pub mod machine;
 pub mod namespace;
+mod output;
 pub mod overlay;
 pub mod run;
 pub mod sandbox;

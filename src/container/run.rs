@@ -20,6 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
+use super::output::Output;
 use super::sandbox::Sandbox;
 use super::view::View;
 use super::{namespace, sys};
@@ -50,6 +51,13 @@ pub enum RunError {
     Container {
         /// libcontainer's words, from the outermost cause to the innermost.
         reason: String,
+    },
+    /// What the container says can't be kept.
+    #[error("the log can't be written")]
+    Log {
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
     },
     /// A step of ours failed.
     #[error("{step}: {errno}")]
@@ -89,22 +97,24 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     // libcontainer reads the specification from the disk.
     let text = serde_json::to_vec(&spec).map_err(|error| prepare(error.into()))?;
     fs_err::write(view.bundle().join("config.json"), text).map_err(prepare)?;
-    let output = || options.log.as_fd().try_clone_to_owned().map_err(prepare);
+    let mut output = Output::new().map_err(prepare)?;
     let input: OwnedFd = fs_err::File::open("/dev/null").map_err(prepare)?.into_parts().0.into();
     let executor = BuildExecutor { filter: options.filter.clone(), landlock: options.landlock };
     let started = Instant::now();
-    let container = ContainerBuilder::new("build".to_owned(), SyscallType::default())
+    let built = ContainerBuilder::new("build".to_owned(), SyscallType::default())
         .with_executor(executor)
         .with_root_path(view.state())
         .map_err(container_error)?
         .with_stdin(input)
-        .with_stdout(output()?)
-        .with_stderr(output()?)
+        .with_stdout(output.writer().map_err(prepare)?)
+        .with_stderr(output.writer().map_err(prepare)?)
         .as_init(view.bundle())
         .with_systemd(false)
         .with_detach(true)
-        .build()
-        .map_err(container_error)?;
+        .build();
+    let log = |source| RunError::Log { source };
+    output.pass_on(options.log).map_err(log)?;
+    let container = built.map_err(container_error)?;
     let Some(init) = container.pid().map(|pid| Pid::from_raw(pid.as_raw())) else {
         return Err(RunError::Container { reason: "it has no first process".to_owned() });
     };
@@ -116,13 +126,15 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
         .notify_container_start()
         .map_err(|error| RunError::Container { reason: error.to_string() })?;
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
-    let ended =
-        sys::wait_readable(watch.as_fd(), deadline).map_err(step("waiting for the container"))?;
-    if !ended {
+    let ended = wait(&watch, &mut output, options.log, deadline);
+    if !matches!(ended, Ok(true)) {
         kill(init, Signal::SIGKILL).map_err(step("ending the container"))?;
     }
     // The first process of a pid namespace takes all others with it.
     let code = namespace::wait_exit_code(init);
+    let ended = ended?;
+    // Nobody writes any more, and a pipe holds no more than a portion.
+    output.pass_on(options.log).map_err(log)?;
     // libcontainer's own clean-up is about cgroups, which it can't write here, and about its state,
     // which vanishes with the view.
     Ok(match code {
@@ -130,6 +142,27 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
         code if code > 128 => Ending::Signalled(code - 128),
         code => Ending::Exited(code),
     })
+}
+
+/// Writes what the container says into the log until its first process, `watch`, has ended; `false`
+/// if that took too long.
+fn wait(
+    watch: &OwnedFd,
+    output: &mut Output,
+    log: &File,
+    deadline: Option<Instant>,
+) -> Result<bool, RunError> {
+    let step = |errno| RunError::Step { step: "waiting for the container", errno };
+    loop {
+        sys::wait_readable(&[watch.as_fd(), output.readable()], deadline).map_err(step)?;
+        output.pass_on(log).map_err(|source| RunError::Log { source })?;
+        if sys::wait_readable(&[watch.as_fd()], Some(Instant::now())).map_err(step)? {
+            return Ok(true);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(false);
+        }
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

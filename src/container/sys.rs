@@ -42,7 +42,7 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
 }
 
 /// Waits until a descriptor is readable; `false` if the deadline came first.
-pub fn wait_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> nix::Result<bool> {
+pub fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> nix::Result<bool> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     loop {
         let timeout = match deadline {
@@ -55,8 +55,8 @@ pub fn wait_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> nix::Resu
                 PollTimeout::from(millis.saturating_add(u16::from(!left.is_zero())))
             }
         };
-        let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
+        let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        match poll(&mut polled, timeout) {
             Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
                 return Ok(false);
             }

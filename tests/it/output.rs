@@ -89,13 +89,13 @@ fn errors_are_red_unless_colours_are_not_wanted() {
 #[test]
 fn a_log_and_a_record_are_kept_of_each_build() {
     let place = Place::new();
-    place.package("p", "{}", "echo to stdout; echo to stderr >&2; echo again >> /dev/stdout");
+    place.package("p", "{}", "echo to stdout; echo to stderr >&2; echo again > /dev/stdout; echo twice | tee /dev/stderr");
     place.run("p", &[]).ok();
     let archive = place.archive("p");
     let id = archive.file_name().unwrap().to_str().unwrap().strip_suffix(".tar.xz").unwrap();
     let folder = place.home.join("builds/p").join(id);
     let log = std::fs::read_to_string(folder.join("log")).unwrap();
-    assert_eq!(log, "to stdout\nto stderr\nagain\n");
+    assert_eq!(log, "to stdout\nto stderr\nagain\ntwice\ntwice\n");
     let record = std::fs::read_to_string(folder.join("record.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     let bytes = std::fs::read(&archive).unwrap();

@@ -1,7 +1,6 @@
 //! Building one package: the steps of the helper's job, in their order.
 
 use std::fs::File;
-use std::os::unix::fs::fchown;
 use std::path::PathBuf;
 
 use fs_err::OpenOptions;
@@ -41,9 +40,6 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
     let mut job = job.clone();
     if namespace_root_differs(&job) {
         readable::make_readable(&mut job).map_err(unprepared)?;
-        // So that a build may open /dev/stdout again, as `tee /dev/stderr` does.
-        let (uid, gid) = job.machine.map.root();
-        fchown(&log, Some(uid), Some(gid)).map_err(unprepared)?;
     }
     let job = &job;
     let inputs = gather_inputs(job);
