@@ -5,6 +5,7 @@ use std::process::Command;
 
 use tar::EntryType::{Directory, Link, Regular};
 
+use crate::inside::left_out;
 use crate::support::{Place, append, sha256, tiny_image, tiny_layer};
 
 /// A docker archive of layers, as `docker save` writes it.
@@ -275,7 +276,14 @@ fn a_build_sees_whiteouts_opaque_folders_hard_links_and_replaced_files() {
     let path = place.path().join("image.tar");
     std::fs::write(&path, docker_archive(&layers, "example/x:1")).unwrap();
     place.run(".", &["image", "load", path.to_str().unwrap()]).ok();
-    place.run("p", &[]).ok();
+    let ran = place.run("p", &[]);
+    if ran.code == 1 && ran.stderr.contains("can't carry an overlay") {
+        // Where the builder's own folder is on an overlay, its layers can't have whiteouts.
+        ran.says("can't be marked as deleted").says("hint: set MKPANDA_HOME");
+        left_out("images with whiteouts (the home is on an overlay)", "it-root");
+        return;
+    }
+    ran.ok();
     let seen = place.file_of("p", "x");
     assert_eq!(seen, "/o:\nnew\n\n/w:\nkeep\nnow a file\n2\n1\ngone\n");
 }

@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
+use crate::container::machine::RootKind;
 use crate::container::overlay;
 use crate::container::sandbox::{Bind, User};
 use crate::image::config::RunConfig;
@@ -45,7 +46,12 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
                 limits: work.job.limits,
             };
             let home = work.place(&work.job.layers);
-            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(unprepared)?;
+            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| Failure {
+                hint: (work.job.machine.root != RootKind::Overlay).then(|| {
+                    "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
+                }),
+                ..unprepared(error)
+            })?;
             make_overlay(work, &folders)?;
             restore_implied_folders(&work.view.root(), &folders)
                 .map_err(|error| failure(Phase::Prepare, with_causes(&error)))?;
