@@ -20,6 +20,21 @@ pub struct Pace {
     pub keep_going: bool,
 }
 
+/// The packages to be built, each made an order of only when its turn has come: an order holds all
+/// that its package needs, and those of a large tree together would not fit into memory.
+pub struct Orders<'a> {
+    /// Their ids.
+    pub ids: Vec<&'a PackageId>,
+    /// Makes an order; the number is the place of its id.
+    pub make: &'a (dyn Fn(usize) -> Order + Sync),
+}
+
+impl std::fmt::Debug for Orders<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orders").field("ids", &self.ids).finish_non_exhaustive()
+    }
+}
+
 /// Some packages could not be built.
 #[derive(Debug)]
 pub struct Failures {
@@ -35,23 +50,23 @@ struct State {
     errors: Vec<BuildError>,
 }
 
-/// Builds packages. `needs[n]` are the indices of those that `orders[n]` needs and that are not
-/// there yet.
+/// Builds packages. `needs[n]` are the indices of those that number `n` needs and that are not
+/// there yet; what these need in turn may be left out.
 pub fn execute(
     workshop: &Workshop,
-    orders: &[Order],
+    orders: &Orders<'_>,
     needs: Vec<BTreeSet<usize>>,
     pace: Pace,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
-    observer.event(Event::Planned { packages: orders.len() });
+    observer.event(Event::Planned { packages: orders.ids.len() });
     let state = Mutex::new(State {
         schedule: Schedule::new(needs),
         cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
     });
     let changed = Condvar::new();
-    let workers = pace.jobs.min(orders.len()).max(1);
+    let workers = pace.jobs.min(orders.ids.len()).max(1);
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
         for _worker in 0..workers {
@@ -62,7 +77,7 @@ pub fn execute(
     if state.errors.is_empty() {
         return Ok(());
     }
-    let id = |package: usize| orders[package].job.id.clone();
+    let id = |package: usize| orders.ids[package].clone();
     let skipped =
         state.schedule.skipped().iter().map(|(package, because)| (id(*package), id(*because)));
     Err(Failures { skipped: skipped.collect(), errors: state.errors })
@@ -70,7 +85,7 @@ pub fn execute(
 
 fn work(
     workshop: &Workshop,
-    orders: &[Order],
+    orders: &Orders<'_>,
     pace: Pace,
     state: &Mutex<State>,
     changed: &Condvar,
@@ -97,7 +112,7 @@ fn work(
         let others = guard.schedule.ready().min(idle);
         let share = guard.cores.take(others);
         drop(guard);
-        let order = with_cores(&orders[package], share);
+        let order = with_cores((orders.make)(package), share);
         let result = workshop.supply(&order, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
@@ -121,8 +136,7 @@ fn work(
     }
 }
 
-fn with_cores(order: &Order, share: usize) -> Order {
-    let mut order = order.clone();
+fn with_cores(mut order: Order, share: usize) -> Order {
     order.job.threads = u32::try_from(share).unwrap_or(u32::MAX);
     order.job.environment.push(("NUM_CORES".to_owned(), share.to_string()));
     order

@@ -252,7 +252,7 @@ mod tests {
         let read = |content: &mut dyn Read| content.read_to_end(&mut Vec::new());
         let (outcome, _) = with_content(file, Compression::Gzip, read).unwrap();
         assert!(outcome.is_err());
-        let endless = File::open("/dev/zero").unwrap();
+        let endless = fs_err::File::open("/dev/zero").unwrap().into_file();
         let first = |content: &mut dyn Read| content.read_exact(&mut [0; 10]);
         with_content(endless, Compression::None, first).unwrap().0.unwrap();
     }

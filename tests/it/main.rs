@@ -14,6 +14,7 @@ mod inside;
 mod interrupt;
 mod kernel;
 mod limits;
+mod memory;
 mod output;
 mod repository;
 mod server;
