@@ -9,7 +9,7 @@ pub mod settings;
 pub mod ui;
 mod value;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
@@ -49,7 +49,6 @@ pub fn run() -> u8 {
         .with_max_level(level)
         .with_writer(ui::TraceWriter::default)
         .without_time()
-        .with_ansi(std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none())
         .init();
     let progress = cli.global.progress.map_or_else(
         || environment.get("MKPANDA_PROGRESS").map(str::to_ascii_lowercase),

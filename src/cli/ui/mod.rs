@@ -42,6 +42,7 @@ static IN_JSON: AtomicBool = AtomicBool::new(false);
 /// The one place that writes to stdout and stderr.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
+    terminal: bool,
     colour: bool,
     quiet: bool,
 }
@@ -76,7 +77,8 @@ impl Printer {
     /// A printer; `no_colour` is whether `NO_COLOR` is set.
     pub fn new(quiet: bool, no_colour: bool) -> Self {
         screen::since_start();
-        Self { colour: std::io::stderr().is_terminal() && !no_colour, quiet }
+        let terminal = std::io::stderr().is_terminal();
+        Self { terminal, colour: terminal && !no_colour, quiet }
     }
 
     /// Writes data to stdout.
@@ -143,6 +145,8 @@ impl Printer {
     /// Says that a package was not built because another one failed.
     pub fn skipped(self, package: &str, because: &str) {
         if !IN_JSON.load(Ordering::Relaxed) {
+            let name = |id: &str| if self.terminal { text::short(id) } else { id.to_owned() };
+            let (package, because) = (name(package), name(because));
             self.line(Weight::Progress, &format!("not built: {package}, which needs {because}"));
         } else if !self.quiet {
             json::emit("skipped", &json!({ "id": package, "because": because }));

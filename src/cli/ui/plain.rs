@@ -93,7 +93,7 @@ impl Said {
                 None
             }
             Event::Planned(_) => self.planned(now),
-            other => line(other, &self.state.tally, Names::Whole),
+            other => line(other, &self.state, Names::Whole),
         };
         if said.is_some() {
             self.last = now;

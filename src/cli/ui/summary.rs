@@ -1,11 +1,14 @@
 //! What came of a run: what was built, what was taken from where, how long it took, and what took
 //! longest.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::span::{Line, Style};
 use super::state::State;
 use super::text::{bytes, label, seconds, short};
+
+/// Where nothing took longer, it is of no interest what took longest.
+const WORTH_NAMING: Duration = Duration::from_secs(5);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,7 @@ pub(super) fn lines(state: &State, ending: Ending, cached: usize, now: Instant) 
     if !sources.is_empty() {
         lines.push(line("sources", Style::Plain, &format!(" {}", sources.join(", "))));
     }
-    if state.longest.len() > 1 {
+    if state.longest.len() > 1 && state.longest[0].0 >= WORTH_NAMING {
         let longest = state.longest.iter();
         let longest = longest.map(|(took, name)| format!("{} {}", short(name), seconds(*took)));
         let longest = longest.collect::<Vec<_>>().join(", ");
@@ -88,7 +91,6 @@ fn line(word: &str, style: Style, text: &str) -> Line {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::base::event::{Event, Origin, Outcome, Phase, Planned, PlannedPackage};

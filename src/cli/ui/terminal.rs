@@ -79,7 +79,7 @@ impl Observer for Terminal {
     fn event(&self, event: Event) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.state.apply(&event, Instant::now());
-        let text = line(&event, &shared.state.tally, Names::Short)
+        let text = line(&event, &shared.state, Names::Short)
             .and_then(|(weight, text)| self.printer.format(weight, &text));
         if let Some(text) = text {
             shared.said.push_str(&text);

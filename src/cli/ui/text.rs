@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Weight;
-use super::state::Tally;
+use super::state::{State, Tally};
 use crate::base::event::{Event, Outcome, Phase};
 
 /// How packages are called in lines.
@@ -16,8 +16,8 @@ pub(super) enum Names {
     Short,
 }
 
-/// The line that an event is worth, if it is worth one; `tally` counts it already.
-pub(super) fn line(event: &Event, tally: &Tally, names: Names) -> Option<(Weight, String)> {
+/// The line that an event is worth, if it is worth one; `state` knows of it already.
+pub(super) fn line(event: &Event, state: &State, names: Names) -> Option<(Weight, String)> {
     let progress = |text: String| Some((Weight::Progress, text));
     let name = |id: &str| if names == Names::Whole { id.to_owned() } else { short(id) };
     match event {
@@ -40,14 +40,14 @@ pub(super) fn line(event: &Event, tally: &Tally, names: Names) -> Option<(Weight
         }
         Event::Finished { package, how, took } if *how != Outcome::Cached => {
             let word = if *how == Outcome::Fetched { "fetched" } else { "built" };
-            let (package, place) = (name(package), place(tally));
+            let (package, place) = (name(package), place(&state.tally));
             progress(format!("{} {package}{place} in {}", label(word), seconds(*took)))
         }
         Event::Failed { package, phase, took, log } => {
             let (package, phase, took) = (name(package), phase.as_str(), seconds(*took));
             let mut text = format!("{} {package} ({phase}) after {took}", label("failed"));
-            // Of a single package, the error that follows says it.
-            if let Some(log) = log.as_ref().filter(|_| tally.planned > 1) {
+            // If nothing runs, the error that follows soon says it.
+            if let Some(log) = log.as_ref().filter(|_| !state.running.is_empty()) {
                 text = format!("{text}\n{} {}", label("log:"), log.display());
             }
             progress(text)
@@ -171,11 +171,12 @@ mod tests {
 
     #[test]
     fn only_what_happened_is_worth_a_line() {
-        let tally = Tally { planned: 2, built: 1, ..Tally::default() };
+        let mut state = State::new(std::time::Instant::now());
+        state.tally = Tally { planned: 2, built: 1, ..Tally::default() };
         let finished =
             |how| Event::Finished { package: "a--1".to_owned(), how, took: Duration::from_secs(1) };
-        assert_eq!(line(&finished(Outcome::Cached), &tally, Names::Whole), None);
-        let text = line(&finished(Outcome::Built), &tally, Names::Whole).unwrap().1;
+        assert_eq!(line(&finished(Outcome::Cached), &state, Names::Whole), None);
+        let text = line(&finished(Outcome::Built), &state, Names::Whole).unwrap().1;
         assert_eq!(text, "   built a--1 (1 of 2) in 1.0 s");
     }
 }

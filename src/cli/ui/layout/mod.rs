@@ -161,15 +161,15 @@ fn host(url: &str) -> &str {
 /// Rows as lines, with times and names below one another.
 fn fit(rows: &[Row], columns: usize) -> Vec<Line> {
     let narrow = columns < NARROW;
-    let time = |row: &Row, with_expected: bool| match row.expected {
-        Some(expected) if with_expected => {
-            format!("{} of {}", clock(row.passed), clock(expected))
-        }
-        _ => clock(row.passed),
-    };
-    // The expected time is left out first, for all rows alike.
-    let with_expected = columns >= 50;
-    let times: Vec<String> = rows.iter().map(|row| time(row, with_expected)).collect();
+    let passed: Vec<String> = rows.iter().map(|row| clock(row.passed)).collect();
+    let widest = passed.iter().map(|time| width(time)).max().unwrap_or(0);
+    // The expected times are left out first, for all rows alike.
+    let with_expected = |row: &Row| row.expected.filter(|_| columns >= 50);
+    let times = rows.iter().zip(passed).map(|(row, passed)| match with_expected(row) {
+        Some(expected) => format!("{passed:>widest$} of {}", clock(expected)),
+        None => format!("{passed:>widest$}"),
+    });
+    let times: Vec<String> = times.collect();
     let widest = times.iter().map(|time| width(time)).max().unwrap_or(0);
     let line = |(row, time): (&Row, &String)| {
         let (phase, gap) = if narrow {
@@ -177,7 +177,7 @@ fn fit(rows: &[Row], columns: usize) -> Vec<Line> {
         } else {
             (format!(" {:<7}  ", row.phase), "  ")
         };
-        let time = format!("{time:>widest$}{gap}");
+        let time = format!("{time:<widest$}{gap}");
         let room = columns.saturating_sub(width(&phase) + width(&time));
         let (name, detail) = name_and_detail(row, room, gap);
         Line::default()

@@ -99,7 +99,7 @@ fn parts(state: &State, remaining: Option<Remaining>, now: Instant) -> [Part; 5]
             Part::new(Style::Red, [if_any(tally.failed, format!("{} failed", tally.failed))])
         },
         Part::new(Style::Plain, [if_any(running, format!("{running} running"))]),
-        left(remaining.filter(|_| tally.interrupted == 0)),
+        left(remaining.filter(|_| tally.interrupted == 0 && tally.left() > 0)),
         Part::new(Style::Dim, [clock(elapsed)]),
     ]
 }
