@@ -69,7 +69,7 @@ fn a_terminal_shows_what_runs_and_ends_clean() {
     assert!(text.contains("build  ") && text.contains("0 of 1"), "live lines: {text:?}");
     place.package("p", "{}", "sleep 0.3");
     let (_, text) = on_a_terminal(&place, &[], &[("NO_COLOR", "1")]);
-    assert!(text.contains("\u{1b}[J") && !text.contains("\u{1b}[1m"), "no colours: {text:?}");
+    assert!(text.contains("\u{1b}[2K") && !text.contains("\u{1b}[1m"), "no colours: {text:?}");
     place.package("p", "{}", "true");
     let (_, plain) = on_a_terminal(&place, &["--progress", "plain"], &[]);
     assert!(!plain.contains('\u{1b}') && plain.contains("   built p--"), "{plain:?}");
@@ -113,16 +113,31 @@ fn programs_get_an_object_per_line_for_all_that_is_said() {
         place.run(".", &["tree", "-j1", "-v", "--keep-going", "--progress", "json"]).fails(1);
     assert!(first.stderr.contains(r#"{"event":"trace","at":"#), "{}", first.stderr);
     let ran = place.run(".", &["tree", "-j1", "--progress", "json"]).fails(1);
-    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @"");
+    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
+    {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
+    {"at":"N","event":"warning","message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^\n  hint: add a username, or take the group out","subject":null}
+    {"at":"N","cached":2,"event":"plan","expected_seconds":null,"jobs":1,"packages":2,"unknown":2}
+    {"at":"N","event":"phase","id":"bad--<sha1>","phase":"fetch"}
+    {"at":"N","event":"phase","id":"bad--<sha1>","phase":"prepare"}
+    {"at":"N","event":"phase","id":"bad--<sha1>","phase":"build"}
+    {"at":"N","event":"failed","id":"bad--<sha1>","log":"<place>/home/builds/bad/bad--<sha1>/log","phase":"build","seconds":"N"}
+    {"at":"N","built":0,"cached":2,"downloaded_bytes":0,"event":"summary","failed":1,"fetched":0,"longest":1,"not_built":1,"result":"failed","seconds":"N","sources":{"cache":0,"local":0,"mirror":0,"network":0}}
+    {"at":"N","because":"bad--<sha1>","event":"skipped","id":"last--<sha1>"}
+    {"at":"N","event":"error","hints":[],"id":"bad--<sha1>","log":"<place>/home/builds/bad/bad--<sha1>/log","message":"bad--<sha1> failed (build): the build script exited with code 3","tail":["said"]}
+    "#);
     place.variables.push(("MKPANDA_PROGRESS".to_owned(), "json".to_owned()));
     place.package("bad", r#"{"requires": ["good"]}"#, "");
     place.run(".", &["tree"]).ok();
     let ran = place.run(".", &["tree"]).ok();
-    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @"");
+    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
+    {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
+    {"at":"N","event":"warning","message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^\n  hint: add a username, or take the group out","subject":null}
+    {"at":"N","built":0,"cached":4,"downloaded_bytes":0,"event":"summary","failed":0,"fetched":0,"longest":0,"not_built":0,"result":"done","seconds":"N","sources":{"cache":0,"local":0,"mirror":0,"network":0}}
+    "#);
     let ran = place.run("good", &["-q"]).ok();
     insta::assert_snapshot!(generic_json(&place, &ran.stderr), @"");
     let ran = place.run(".", &["-C", "nowhere"]);
-    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @"");
+    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"{"at":"N","event":"error","hints":[],"id":null,"log":null,"message":"can't work in nowhere: failed to canonicalize path `nowhere`: No such file or directory (os error 2)","tail":[]}"#);
 }
 
 #[test]

@@ -129,6 +129,7 @@ fn a_window_may_have_any_width_and_be_resized() {
     for name in ["one", "two-with-a-rather-long-name", "three", "last"] {
         assert_eq!(all.matches(&format!("   built {name}--")).count(), 1, "{all}");
     }
+    assert!(!all.contains("running"), "a live line is left where it scrolled off:\n{all}");
     let screen = window.screen();
     assert!(screen.contains("    done 4 built in "), "{screen}");
     assert!(!screen.contains("running"), "a live line is left:\n{screen}");

@@ -219,6 +219,22 @@ mod tests {
         forecast.failed(9);
     }
 
+    #[test]
+    fn ten_thousand_packages_are_no_effort() {
+        let needs =
+            |place: usize| (1..4).filter_map(move |back| place.checked_sub(back * 7)).collect();
+        let package = |place| PlannedPackage {
+            id: String::new(),
+            needs: needs(place),
+            expected: Some(Duration::from_secs(place as u64 % 60)),
+        };
+        let forecast = Forecast::new(&(0..10_000).map(package).collect::<Vec<_>>(), 8);
+        let began = Instant::now();
+        assert_eq!(forecast.remaining(began).known, 10_000);
+        // Once a second: 3 ms with optimisation, much more without it on a busy machine.
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
     proptest! {
         #[test]
         fn between_the_longest_chain_and_one_after_the_other(

@@ -141,7 +141,7 @@ impl Screen {
         // What stood there before a stop has a shell's lines below it by now.
         let widths = if continued { &[][..] } else { &self.widths };
         let taken = rows_of(widths, columns, rows, self.rewraps);
-        if taken == 0 { String::new() } else { format!("\r\u{1b}[{taken}A\u{1b}[J") }
+        erase_rows(taken)
     }
 }
 
@@ -149,6 +149,12 @@ impl Screen {
 fn rows_of(widths: &[usize], columns: usize, rows: usize, rewraps: bool) -> usize {
     let of_one = |width: &usize| if rewraps { width.div_ceil(columns.max(1)).max(1) } else { 1 };
     widths.iter().map(of_one).sum::<usize>().min(rows.saturating_sub(1))
+}
+
+/// What empties so many rows above the cursor. Row by row: clearing a whole screen makes terminals
+/// keep what was on it, with the lines that have scrolled off.
+fn erase_rows(count: usize) -> String {
+    if count == 0 { String::new() } else { format!("\r{}", "\u{1b}[A\u{1b}[2K".repeat(count)) }
 }
 
 /// Lines, on a terminal that doesn't wrap meanwhile: should it take a character for wider than we
@@ -200,5 +206,7 @@ mod tests {
         let frame = paint(&["a".to_owned(), "b".to_owned()]);
         assert_eq!(frame, "\u{1b}[?7la\r\nb\r\n\u{1b}[?7h");
         assert_eq!(paint(&[]), "");
+        assert_eq!(erase_rows(2), "\r\u{1b}[A\u{1b}[2K\u{1b}[A\u{1b}[2K");
+        assert_eq!(erase_rows(0), "");
     }
 }
