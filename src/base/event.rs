@@ -223,13 +223,7 @@ impl<F> std::fmt::Debug for Interruptible<'_, F> {
 
 impl<F: Fn() -> bool + Send + Sync> Observer for Interruptible<'_, F> {
     fn event(&self, event: Event) {
-        // What ends because the run does is no fault of the package.
-        self.observer.event(match event {
-            Event::Failed { package, phase, took, .. } if (self.is_over)() => {
-                Event::Interrupted { package, phase, took }
-            }
-            other => other,
-        });
+        self.observer.event(event);
     }
 
     fn is_interrupted(&self) -> bool {

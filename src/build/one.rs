@@ -166,6 +166,10 @@ impl Workshop {
         let took = began.elapsed();
         observer.event(match &result {
             Ok((how, _)) => Event::Finished { package, how: *how, took },
+            // Whatever the error says then, its cause is that the run is over.
+            Err(_) if self.interrupt.is_raised() => {
+                Event::Interrupted { package, phase: watch.phase(), took }
+            }
             Err(error) => {
                 let log = error.log().map(Path::to_owned);
                 Event::Failed { package, phase: watch.phase(), took, log }
