@@ -6,6 +6,7 @@
 
 mod error;
 mod order;
+mod planned;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -246,7 +247,11 @@ impl Site {
             ids: plan.to_build().map(|step| &step.id).collect(),
             make: &|place| self.order(known, keys[place], &machine, options),
         };
-        let needs = needs(&keys, |key| self.tree.requires(key));
+        let places: BTreeMap<&PackageKey, usize> =
+            keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+        let needs = needs(&keys, &places, |key| self.tree.requires(key));
+        let planned = self.planned(plan, &places, options.pace.jobs);
+        observer.event(Event::Planned(Arc::new(planned)));
         let result = execute::execute(&workshop, &orders, needs, options.pace, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
@@ -293,10 +298,9 @@ impl Site {
 /// isn't gone through: it waits for what it needs itself. (All that all need would be quadratic.)
 fn needs(
     packages: &[&PackageKey],
+    places: &BTreeMap<&PackageKey, usize>,
     requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
 ) -> Vec<BTreeSet<usize>> {
-    let places: BTreeMap<&PackageKey, usize> =
-        packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
     let needed = |package: &&PackageKey| {
         let found = graph::closure(requires(package), |key| {
             if places.contains_key(key) { Vec::new() } else { requires(key) }
@@ -333,18 +337,24 @@ mod tests {
 
     #[test]
     fn a_package_waits_for_what_is_built_and_not_for_what_that_waits_for() {
-        let key =
-            |name: &str| PackageKey { name: name.parse().unwrap(), variant: "".parse().unwrap() };
+        let key = |name: &str| PackageKey {
+            name: name.parse().unwrap(),
+            variant: crate::package::Variant::DEFAULT,
+        };
         let requires = |package: &PackageKey| match package.name.to_string().as_str() {
             "top" => vec![key("cached"), key("middle")],
             "cached" | "middle" => vec![key("bottom")],
             _ => Vec::new(),
         };
         let [bottom, middle, top] = ["bottom", "middle", "top"].map(key);
-        let found = needs(&[&bottom, &middle, &top], requires);
+        let needs = |packages: &[&PackageKey]| {
+            let places = packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+            needs(packages, &places, requires)
+        };
+        let found = needs(&[&bottom, &middle, &top]);
         assert_eq!(found, [vec![], vec![0], vec![0, 1]].map(BTreeSet::from_iter));
-        // Through what is built, nothing more is waited for; through what is there, it is.
-        assert_eq!(needs(&[&middle, &top], requires)[1], BTreeSet::from([0]));
-        assert_eq!(needs(&[&bottom, &top], requires)[1], BTreeSet::from([0]));
+        // What is waited for anyway is left out; what lies behind something that is there isn't.
+        assert_eq!(needs(&[&middle, &top])[1], BTreeSet::from([0]));
+        assert_eq!(needs(&[&bottom, &top])[1], BTreeSet::from([0]));
     }
 }
