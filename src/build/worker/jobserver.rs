@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err::OpenOptions;
 use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::super::job::{BuildRoot, Failure};
 use super::super::jobserver::{Access, PLACE_INSIDE, Style};
@@ -64,6 +66,7 @@ pub(super) fn join(work: &Work<'_>, made: &root::Made) -> Result<Membership, Fai
     let place = work.place(&access.fifo);
     let set = |value: String| Some((MAKEFLAGS.to_owned(), format!(" --jobserver-auth={value}")));
     Ok(if style == Style::Descriptors {
+        close_to_changes(&place)?;
         let read = OpenOptions::new().read(true).open(&place).map_err(unprepared)?;
         let write = OpenOptions::new().write(true).open(&place).map_err(unprepared)?;
         let read = out_of_the_way(read.into_parts().0.into())?;
@@ -83,6 +86,26 @@ pub(super) fn join(work: &Work<'_>, made: &root::Made) -> Result<Membership, Fai
             note: Some("jobserver: fifo".to_owned()),
         }
     })
+}
+
+/// Mounts a file on itself, read-only: whoever has it open from there can write to a fifo, but not
+/// take the right to open it from others.
+fn close_to_changes(file: &Path) -> Result<(), Failure> {
+    let none: Option<&str> = None;
+    mount(Some(file), file, none, MsFlags::MS_BIND, none).map_err(unprepared)?;
+    // What a mount from outside has been denied, it must go on being denied.
+    let denied = statvfs(file).map_err(unprepared)?.flags();
+    let kept = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ];
+    let kept = kept.iter().filter(|(found, _)| denied.contains(*found)).map(|(_, flag)| *flag);
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, file, none, kept.fold(flags, MsFlags::union), none).map_err(unprepared)
 }
 
 /// The same open file under a number that is high enough.
