@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::base::event::{Event, Observer};
 use crate::package::PackageId;
@@ -37,17 +38,18 @@ struct State {
 }
 
 /// Builds packages. `needs[n]` are the indices of those that `orders[n]` needs and that are not
-/// there yet.
+/// there yet, and `took[n]` is how long it took last time, as far as that is known.
 pub fn execute(
     workshop: &Workshop,
     orders: &[Order],
     needs: Vec<BTreeSet<usize>>,
+    took: &[Option<Duration>],
     pace: Pace,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
     observer.event(Event::Planned { packages: orders.len() });
     let state = Mutex::new(State {
-        schedule: Schedule::new(needs, &[]),
+        schedule: Schedule::new(needs, took),
         cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
     });

@@ -289,7 +289,8 @@ impl Workshop {
         }
         write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
         match result {
-            Ok(_) => {
+            Ok(built) => {
+                tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
                 if job.keep {
                     scratch
                         .keep(&self.cache.package_folder(id.name()))

@@ -41,6 +41,10 @@ fn once_stopped_nothing_starts_that_a_running_one_makes_ready() {
 #[test]
 fn the_longest_way_goes_first() {
     let needs = sets(&[&[], &[], &[], &[1], &[3]]);
+    let forked = sets(&[&[], &[], &[1], &[1], &[3]]);
+    let mut schedule =
+        Schedule::new(forked, &[3, 1, 1, 1, 2].map(|s| Some(Duration::from_secs(s))));
+    assert_eq!(schedule.start(), Some(1), "the longer one of two ways counts");
     let order = |took: &[Option<Duration>]| {
         let mut schedule = Schedule::new(needs.clone(), took);
         let mut order = Vec::new();
@@ -54,6 +58,7 @@ fn the_longest_way_goes_first() {
     assert_eq!(order(&[]), [1, 3, 0, 2, 4]);
     let seconds = |all: [u64; 5]| all.map(|took| (took > 0).then(|| Duration::from_secs(took)));
     assert_eq!(order(&seconds([1, 1, 9, 1, 1])), [2, 1, 3, 0, 4]);
+    assert_eq!(order(&seconds([9, 1, 3, 1, 3])), [0, 1, 3, 2, 4]);
     // 2 is unknown: it counts as the middle of those that are known.
     assert_eq!(order(&seconds([1, 1, 0, 3, 9])), [1, 3, 4, 2, 0]);
 }

@@ -255,7 +255,8 @@ impl Site {
             let needed = self.tree.dependencies(key);
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
-        let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
+        let result =
+            execute::execute(&workshop, &orders, needs.collect(), &[], options.pace, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
