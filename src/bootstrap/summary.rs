@@ -115,8 +115,8 @@ mod tests {
         };
         let entries = vec![
             entry(b"bin", EntryKind::Directory),
-            entry(b"bin/\xff\"\n", EntryKind::File { size: 0 }),
             entry(b"bin/link", EntryKind::Symlink { target: b"../\xfe".to_vec() }),
+            entry(b"bin/\xff\"\n", EntryKind::File { size: 0 }),
             entry(b"fifo", EntryKind::Fifo),
         ];
         let index =

@@ -218,7 +218,7 @@ fn a_bootstrap_of_kept_parts_is_one_made_from_nothing() {
     assert_eq!(write(&packages, Some(&parts)), (changed, summary(2, 1)));
 
     // Another archive of the same id, as another image may give.
-    packages[0] = cache.package("b--1", &["pkginfo.json={}"]);
+    packages[0] = cache.package("b--1", &["pkginfo.json={}", "bin/other"]);
     let (other, _) = write(&packages, None);
     assert!(other != fresh);
     assert_eq!(write(&packages, Some(&parts)), (other, summary(2, 1)));
