@@ -17,6 +17,7 @@ use crate::store::repository::{Repository, RepositoryError};
 use super::cache::Cache;
 use super::home::Home;
 use super::job::{Answer, BuildJob, Built, Failure, Job};
+use super::jobserver::Jobserver;
 use super::record::{Ending, Stopwatch};
 use super::scratch::{Leftovers, ScratchFolder};
 
@@ -37,6 +38,8 @@ pub struct Workshop {
     pub scratch: PathBuf,
     /// An empty folder, on which each helper mounts its view.
     pub view: PathBuf,
+    /// By what builds share the cores, if not by fixed shares.
+    pub jobserver: Option<Jobserver>,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
 }
@@ -114,6 +117,26 @@ impl BuildError {
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Helper { source: HelperError::Interrupted, .. })
     }
+
+    /// The package.
+    pub fn package(&self) -> &PackageId {
+        match self {
+            Self::Failed(failed) => &failed.id,
+            Self::Source { id, .. }
+            | Self::Repository { id, .. }
+            | Self::Helper { id, .. }
+            | Self::Limits { id, .. }
+            | Self::File { id, .. } => id,
+        }
+    }
+
+    /// The build's log, if it says more.
+    pub fn log(&self) -> Option<&Path> {
+        match self {
+            Self::Failed(failed) => failed.log.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// A build that failed, and what its log says of it.
@@ -146,7 +169,14 @@ impl Workshop {
         let took = began.elapsed();
         observer.event(match &result {
             Ok((how, _)) => Event::Finished { package, how: *how, took },
-            Err(_) => Event::Failed { package, phase: watch.phase(), took },
+            // Whatever the error says then, its cause is that the run is over.
+            Err(_) if self.interrupt.is_raised() => {
+                Event::Interrupted { package, phase: watch.phase(), took }
+            }
+            Err(error) => {
+                let log = error.log().map(Path::to_owned);
+                Event::Failed { package, phase: watch.phase(), took, log }
+            }
         });
         result.map(|(_, leftovers)| leftovers)
     }
@@ -286,7 +316,8 @@ impl Workshop {
         }
         write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
         match result {
-            Ok(_) => {
+            Ok(built) => {
+                tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
                 if job.keep {
                     scratch
                         .keep(&self.cache.package_folder(id.name()))

@@ -7,6 +7,7 @@
 
 mod build;
 mod inputs;
+mod jobserver;
 mod readable;
 mod remove;
 mod root;
