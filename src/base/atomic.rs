@@ -48,9 +48,14 @@ impl AtomicFile {
 
     /// Syncs the file and gives it its final name, replacing what was there; mode 0644.
     pub fn commit(self) -> io::Result<()> {
+        self.file.as_file().sync_data()?;
+        self.commit_unsynced()
+    }
+
+    /// [`AtomicFile::commit`] for what is checked whenever it is read: a power cut may damage it.
+    pub fn commit_unsynced(self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         self.file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
-        self.file.as_file().sync_data()?;
         self.file.persist(&self.target).map(drop).map_err(|error| error.error)
     }
 }
