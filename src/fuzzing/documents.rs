@@ -108,10 +108,10 @@ pub(super) fn hash(data: &[u8]) {
     };
     printed_and_read(&placed);
     let mut backwards = String::new();
-    let has_booleans = write_backwards(&placed, &mut backwards);
+    let booleans = write_backwards(&placed, &mut backwards);
     let backwards = Node::parse(&backwards).expect("what was written is JSON").to_value();
     // Of `true` and `1`, which are equal in Python, the one that comes first stays first.
-    if !has_booleans {
+    if !booleans {
         assert_eq!(hash_value(&backwards), Ok(hash.clone()), "{text}");
     }
     let document = format!("{{\"build_ids\": {text}}}");
@@ -129,31 +129,41 @@ pub(super) fn hash(data: &[u8]) {
     }
 }
 
-/// Writes a value with all lists and objects from their end; says whether there are booleans.
+/// Writes a value with its lists and objects from their end; says whether there are booleans. A list
+/// within a list keeps its order, by which the outer one is sorted.
 fn write_backwards(value: &Value, text: &mut String) -> bool {
-    let mut has_booleans = value.is_boolean();
     match value {
         Value::Array(items) => {
-            text.push('[');
-            for (index, item) in items.iter().rev().enumerate() {
-                text.push_str(if index > 0 { " , " } else { "\n" });
-                has_booleans |= write_backwards(item, text);
-            }
-            text.push(']');
+            let texts: Vec<String> = items.iter().rev().map(Value::to_string).collect();
+            *text += &format!("[\n{}]", texts.join(" , "));
+            items.iter().any(has_booleans)
         }
         Value::Object(map) => {
             text.push('{');
+            let mut booleans = false;
             for (index, (key, value)) in map.iter().rev().enumerate() {
                 text.push_str(if index > 0 { "\t,\r\n" } else { "" });
                 text.push_str(&Value::from(key.as_str()).to_string());
                 text.push_str(" : ");
-                has_booleans |= write_backwards(value, text);
+                booleans |= write_backwards(value, text);
             }
             text.push('}');
+            booleans
         }
-        plain => text.push_str(&plain.to_string()),
+        plain => {
+            text.push_str(&plain.to_string());
+            plain.is_boolean()
+        }
     }
-    has_booleans
+}
+
+fn has_booleans(value: &Value) -> bool {
+    match value {
+        Value::Bool(_) => true,
+        Value::Array(items) => items.iter().any(has_booleans),
+        Value::Object(map) => map.values().any(has_booleans),
+        _ => false,
+    }
 }
 
 /// What is printed into a package is read again as it was.

@@ -38,7 +38,8 @@ pub(super) type Listing = BTreeMap<Vec<u8>, Found>;
 impl Place {
     pub(super) fn new() -> Self {
         let mut builder = tempfile::Builder::new();
-        builder.prefix("mkpanda-fuzz-");
+        let prefix = format!("mkpanda-fuzz-{}-", std::process::id());
+        builder.prefix(&prefix);
         let folder =
             if Path::new(MEMORY).is_dir() { builder.tempdir_in(MEMORY) } else { builder.tempdir() };
         let place = Self(folder.expect("a temporary folder can be made"));
