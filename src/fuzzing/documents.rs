@@ -135,7 +135,7 @@ fn write_backwards(value: &Value, text: &mut String) -> bool {
     match value {
         Value::Array(items) => {
             let texts: Vec<String> = items.iter().rev().map(Value::to_string).collect();
-            *text += &format!("[\n{}]", texts.join(" , "));
+            text.extend(["[\n", &texts.join(" , "), "]"]);
             items.iter().any(has_booleans)
         }
         Value::Object(map) => {
