@@ -110,8 +110,8 @@ impl Sha256 {
     }
 
     /// Adds bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+    pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.update(bytes.as_ref());
     }
 
     fn finalize(self) -> aws_lc_rs::digest::Digest {
