@@ -25,7 +25,6 @@ use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
-use crate::build::scratch::remove_as_container;
 use crate::build::upstream;
 use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
@@ -213,24 +212,22 @@ impl Site {
         for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
         }
+        let home = &self.options.home;
+        if let Err(error) = isolation::sweep_orphans(&options.isolation, home, interrupt) {
+            // It harms nobody else's build.
+            tracing::warn!(%error, "can't sweep what dead runs have left");
+        }
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;
-        let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
         let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
         let machine = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
-        for orphan in home.orphans().map_err(SiteError::Home)? {
-            // If it can't be swept, it stays for the next run; this one has its own.
-            if remove_as_container(&machine.map, orphan.folder(), interrupt).is_ok() {
-                orphan.forget().map_err(SiteError::Home)?;
-            }
-        }
         for folder in [home.layers(&machine.map.digest()), home.packages()] {
             give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
         }
@@ -259,8 +256,8 @@ impl Site {
         let planned = self.planned(plan, &places, options.pace.jobs);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let result =
-            execute::execute(&workshop, &orders, needs.collect(), &took, options.pace, observer);
+        let needs = needs.collect();
+        let result = execute::execute(&workshop, &orders, needs, &took, options.pace, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
