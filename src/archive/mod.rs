@@ -46,4 +46,7 @@ pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_pack
 pub use source::unpack_source_archive;
 pub use tar_write::{Attributes, PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, unpack_package};
-pub use xz::{XzReader, XzWriter};
+pub use xz::{
+    Block, BlockEncoder, BlockRecord, BlockSink, Crc64, StreamWriter, XzReader, XzWriter,
+    archive_identity,
+};
