@@ -10,3 +10,4 @@ pub mod lock;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
+pub mod supervisor;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::args::{IsolationArg, NetworkArg, ProgressArg};
+use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use crate::package::{Problem, Report};
 
 /// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`.
@@ -29,6 +29,8 @@ pub struct ConfigFile {
     pub repository_url: Option<String>,
     /// How many packages are built at once.
     pub jobs: Option<NonZeroU16>,
+    /// How builds that run at once share the cores.
+    pub jobserver: Option<JobserverArg>,
     /// Where builds write.
     pub scratch: Option<PathBuf>,
     /// The latest time that files in packages have, in seconds of the epoch.

@@ -14,6 +14,7 @@ use reqwest::header::{
 
 use super::answer::{Answer, Broken, SLICE};
 use super::{Downloaded, HttpError, HttpOptions, redact};
+use crate::base::atomic::naming_file;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 
@@ -250,6 +251,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn not_stored(&self, error: io::Error) -> Failure {
+        let error = naming_file(self.file, error);
         Failure::Lasting(HttpError::Store { url: self.shown.clone(), error })
     }
 
