@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::build::contents;
-use crate::build::id::hash_value;
 use crate::cli::{config as settings, value};
 use crate::install::PackageInfo;
+use crate::package::hash::hash_value;
 use crate::package::json::{Node, canonical};
 use crate::package::{BuildInfo, PackageId, Problem, Source, SourceSpec, TreeInfo, Variant};
 use crate::tree;
