@@ -4,6 +4,7 @@ Right after the kill: no process of the run is left, no mount, nothing half-writ
 next run, which has to succeed: what lies there is what an undisturbed run leaves, and nothing else.
 """
 
+import random as random_module
 import signal
 import time
 
@@ -11,6 +12,7 @@ from . import processes
 
 VICTIMS = {"parent": 10, "helper": 3, "inner": 3, "init": 2, "build": 2, "git": 1}
 GONE = 10
+FIXED = random_module.Random(0)
 
 
 def reference(place, tiers):

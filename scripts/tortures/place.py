@@ -25,7 +25,9 @@ from . import processes
 
 BUILDER = "dcos/dcos-builder:dcos-builder_dockerdir-latest"
 SCRIPT = "#!/bin/bash\nset -o errexit -o nounset -o pipefail\n"
-LAST = 60
+# While this file is in a package's folder, which changes no id, its build goes on.
+HOLD = "while [[ -e /pkg/build/hold ]]; do sleep 0.05; done\n"
+LAST = 90
 
 
 def noise(name, size):
@@ -93,7 +95,7 @@ def write_tree(packages, served, commit, url, image):
     package("delta", {"requires": ["beta", "epsilon"]},
             "sleep 0.1 & sleep 0.05 & wait\ncat /opt/mesosphere/packages/*/* > $PKG_PATH/all 2>/dev/null || true\n"
             "[[ -s $PKG_PATH/all ]]\n")
-    package("epsilon", {}, "echo default > $PKG_PATH/variant\n")
+    package("epsilon", {}, HOLD + "echo default > $PKG_PATH/variant\n")
     package("epsilon", {"build_script": "build-debug"}, "echo debug > $PKG_PATH/variant\nsleep 0.05\n", "debug.")
     package("zeta", {"state_directory": True},
             "touch /var/mine\nchown 1234:1234 /var/mine\nmkdir -p /var/closed/in\ntouch /var/closed/in/file\n"

@@ -13,6 +13,9 @@ use fs_err::File;
 /// What the names of files under construction start with.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
+/// How often a folder is made again that somebody else removes as empty.
+const ATTEMPTS: u32 = 100;
+
 /// A file under construction. Dropped without [`AtomicFile::commit`], it is gone.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -24,9 +27,16 @@ impl AtomicFile {
     /// Starts a file that is to be at `target`, whose folder is made if it is missing.
     pub fn create(target: &Path) -> io::Result<Self> {
         let folder = target.parent().unwrap_or(Path::new("/"));
-        fs_err::create_dir_all(folder)?;
-        loop {
-            let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+        for attempt in 1.. {
+            fs_err::create_dir_all(folder)?;
+            let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder);
+            let file = match made {
+                // Whoever failed removes the folders that it made, if they are empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
+                    continue;
+                }
+                other => other?,
+            };
             // A filesystem without locks has nothing swept either. The lock is waited for: who has
             // it took the file for one that was left, and removes it.
             drop(file.as_file().lock());
@@ -34,6 +44,12 @@ impl AtomicFile {
                 return Ok(Self { file, target: target.to_owned() });
             }
         }
+        unreachable!("attempts are counted without end")
+    }
+
+    /// Where the file will lie.
+    pub fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Where the file lies until it is committed.
@@ -49,15 +65,26 @@ impl AtomicFile {
     /// Syncs the file and gives it its final name, replacing what was there; mode 0644.
     pub fn commit(self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        self.file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
-        self.file.as_file().sync_data()?;
-        self.file.persist(&self.target).map(drop).map_err(|error| error.error)
+        let target = self.target;
+        let file = self.file.as_file();
+        file.set_permissions(PermissionsExt::from_mode(0o644))
+            .and_then(|()| file.sync_data())
+            .and_then(|()| self.file.persist(&target).map(drop).map_err(|error| error.error))
+            .map_err(|error| naming(&target, &error))
     }
+}
+
+/// An error that names the file, as those of `fs_err` do.
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("failed to write file `{}`: {error}", path.display()))
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer)
+        self.file.as_file_mut().write(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => naming(&self.target, &error),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -65,11 +92,15 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes a whole file: synced, renamed into place, never seen half-written.
+/// Writes a whole file: synced, renamed into place, never seen half-written. What processes that
+/// died writing files there have left is removed.
 pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(target)?;
     file.write_all(content)?;
-    file.commit()
+    file.commit()?;
+    // What can't be removed now harms nobody.
+    drop(target.parent().map(sweep_temporaries));
+    Ok(())
 }
 
 /// Writes a file unless it has that content already, so that nothing is touched when nothing changed.
@@ -120,8 +151,10 @@ mod tests {
         file.write_all(b"half").unwrap();
         drop(file);
         assert_eq!(fs_err::read_dir(folder.path().join("a")).unwrap().count(), 0);
+        fs_err::write(folder.path().join("a/.tmp-left"), "half").unwrap();
         write(&target, b"whole").unwrap();
         assert_eq!(fs_err::read(&target).unwrap(), b"whole");
+        assert_eq!(fs_err::read_dir(folder.path().join("a")).unwrap().count(), 1);
     }
 
     #[test]

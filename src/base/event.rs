@@ -73,6 +73,11 @@ pub enum Event {
         /// How long it took until then.
         took: Duration,
     },
+    /// A package is not built because the run is over.
+    Stopped {
+        /// The package's id.
+        package: String,
+    },
 }
 
 /// The phases of one package's build, in order.

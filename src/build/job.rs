@@ -26,6 +26,8 @@ pub enum Job {
     Build(Box<BuildJob>),
     /// Remove folders whose files may belong to a namespace's ids.
     Remove(RemoveJob),
+    /// Copy a folder whose files may belong to a namespace's ids.
+    Copy(CopyJob),
 }
 
 /// Where to try what.
@@ -50,6 +52,19 @@ pub struct RemoveJob {
     pub view: PathBuf,
     /// Their names.
     pub names: Vec<String>,
+}
+
+/// What to copy where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CopyJob {
+    /// The map in which the files were made.
+    pub map: IdMap,
+    /// The folder.
+    pub from: PathBuf,
+    /// Where its contents go: an empty folder of the container's root's.
+    pub to: PathBuf,
+    /// An empty folder for the helper's view.
+    pub view: PathBuf,
 }
 
 /// Everything that a build needs; nothing else of the machine is looked at.
@@ -137,6 +152,8 @@ pub enum Answer {
     Built(Built),
     /// Everything is removed; the last answer.
     Removed,
+    /// Everything is copied; the last answer.
+    Copied,
     /// The job failed; the last answer.
     Failed(Failure),
 }

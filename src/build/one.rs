@@ -1,9 +1,10 @@
 //! Building one package: from "it isn't in the cache" to "it is", by way of a helper.
 
+use std::cell::Cell;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
@@ -132,6 +133,9 @@ pub struct FailedBuild {
 /// How many of a log's last lines are shown.
 const TAIL_LINES: usize = 30;
 
+/// How much longer than its time limit a build may take before its helper is taken for stopped.
+const GRACE: Duration = Duration::from_secs(10);
+
 impl Workshop {
     /// Makes a package be in the cache. What its build left may still be on its way out.
     pub fn supply(
@@ -146,6 +150,8 @@ impl Workshop {
         let took = began.elapsed();
         observer.event(match &result {
             Ok((how, _)) => Event::Finished { package, how: *how, took },
+            // Whatever the error says then, its cause is that the run is over.
+            Err(_) if self.interrupt.is_raised() => Event::Stopped { package },
             Err(_) => Event::Failed { package, phase: watch.phase(), took },
         });
         result.map(|(_, leftovers)| leftovers)
@@ -175,6 +181,7 @@ impl Workshop {
             return Ok((Outcome::Cached, None));
         }
         enter(watch, Phase::Fetch);
+        self.sweep(id).map_err(file("sweep the package's folder"))?;
         if self.fetch_package(id, &order.job, observer)? {
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
             return Ok((Outcome::Fetched, None));
@@ -184,6 +191,14 @@ impl Workshop {
         let leftovers = self.build(order, job, watch, &mut enter)?;
         self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
         Ok((Outcome::Built, Some(leftovers)))
+    }
+
+    /// Removes what runs that died have left of a package's archives.
+    fn sweep(&self, id: &PackageId) -> std::io::Result<()> {
+        match atomic::sweep_temporaries(&self.cache.package_folder(id.name())) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     fn fetch_package(
@@ -242,14 +257,12 @@ impl Workshop {
             let id = id.clone();
             move |source| BuildError::File { id, what, source }
         };
-        let scratch =
-            ScratchFolder::create(&self.scratch, &job).map_err(file("make a scratch folder"))?;
+        let scratch = ScratchFolder::create(&self.scratch, &self.view, &job)
+            .map_err(file("make a scratch folder"))?;
         job.scratch.clone_from(&scratch.path);
         job.view.clone_from(&self.view);
         let output =
             AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
-        atomic::sweep_temporaries(&self.cache.package_folder(id.name()))
-            .map_err(file("sweep the package's folder"))?;
         output.temporary_path().clone_into(&mut job.output);
         let kept = self.home.build(&id);
         fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
@@ -265,16 +278,26 @@ impl Workshop {
         };
         tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "starting a helper");
         let wrapped = Job::Build(Box::new(job));
+        let deadline = Cell::new(None);
+        let time_limit = order.job.time_limit;
         let hear = |answer| match answer {
             Answer::Phase(phase) => {
                 enter(watch, phase);
+                let until = || Instant::now().checked_add(time_limit?.checked_add(GRACE)?);
+                deadline.set(if phase == Phase::Build { until() } else { None });
                 None
             }
             Answer::Built(built) => Some(Ok(built)),
             Answer::Failed(failure) => Some(Err(failure)),
-            Answer::Probed(_) | Answer::Removed => None,
+            Answer::Probed(_) | Answer::Removed | Answer::Copied => None,
         };
-        let heard = helper::run_until_answered(&wrapped, cgroup.as_ref(), &self.interrupt, hear);
+        let heard = helper::run_until_answered(
+            &wrapped,
+            cgroup.as_ref(),
+            &deadline,
+            &self.interrupt,
+            hear,
+        );
         let Job::Build(job) = wrapped else { unreachable!("it was made above") };
         let (mut result, helper) =
             heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
@@ -322,8 +345,13 @@ fn write_record(
     let text = serde_json::to_string_pretty(&watch.record(job, ending))?;
     // Not synced: a record that is lost with the power is no loss.
     let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
-    fs_err::write(&temporary, text)?;
-    fs_err::rename(temporary, kept.join("record.json"))
+    let written = fs_err::write(&temporary, text)
+        .and_then(|()| fs_err::rename(&temporary, kept.join("record.json")));
+    if written.is_err() {
+        // On a full disk, it would only be in the way.
+        drop(fs_err::remove_file(temporary));
+    }
+    written
 }
 
 /// The last lines of a log, of which only the end is read.

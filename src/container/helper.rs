@@ -4,11 +4,14 @@
 //! it prints on stderr is a fault of its own and comes back with the error. A helper has a process
 //! group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,12 +19,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cgroup::{Cgroup, CgroupError};
+use super::sys;
 
 /// The argument by which the executable knows that it is a helper.
 pub const HELPER_ARGUMENT: &str = "internal-helper";
 
 /// The most that a helper may say in one line.
 const LONGEST_ANSWER: u64 = 16 << 20;
+
+/// How long a helper may clear up after its last answer. One that was stopped would do so for ever;
+/// what it doesn't remove is removed by another one.
+const CLEARING: Duration = Duration::from_secs(60);
 
 /// A helper could not do its job.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +63,9 @@ pub enum HelperError {
         /// What it said on stderr.
         said: String,
     },
+    /// It was ended because it should have been done long ago.
+    #[error("a helper process was stopped, or hangs: it gave no answer in time, and was killed")]
+    Overdue,
     /// It was ended because the run is.
     #[error("interrupted")]
     Interrupted,
@@ -110,27 +121,31 @@ pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
     interrupt: &Arc<Interrupt>,
     hear: impl FnMut(Answer) -> Option<T>,
 ) -> Result<T, HelperError> {
-    run_until_answered(job, None, interrupt, hear).map(|(value, _finishing)| value)
+    run_until_answered(job, None, &Cell::default(), interrupt, hear)
+        .map(|(value, _finishing)| value)
 }
 
 /// Runs a helper with a job until it has given its last answer; it may still be clearing up, for
-/// which the [`Finishing`] waits.
+/// which the [`Finishing`] waits. `deadline`, which `hear` may set, is when the next answer has to
+/// be there: a helper keeps time itself, unless somebody has stopped it.
 pub fn run_until_answered<Job: Serialize, Answer: DeserializeOwned, T>(
     job: &Job,
     cgroup: Option<&Cgroup>,
+    deadline: &Cell<Option<Instant>>,
     interrupt: &Arc<Interrupt>,
     mut hear: impl FnMut(Answer) -> Option<T>,
 ) -> Result<(T, Finishing), HelperError> {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg(HELPER_ARGUMENT)
+        .arg(std::process::id().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     let child = interrupt.start(&mut command)?;
     let mut helper = Finishing { child, interrupt: Arc::clone(interrupt) };
-    let heard = talk(&mut helper.child, job, cgroup, &mut hear);
+    let heard = talk(&mut helper.child, job, cgroup, deadline, &mut hear);
     if let Ok(Some(value)) = heard {
         return Ok((value, helper));
     }
@@ -161,8 +176,20 @@ pub struct Finishing {
     interrupt: Arc<Interrupt>,
 }
 
+impl Finishing {
+    fn ends_within(&self, limit: Duration) -> bool {
+        let pid = i32::try_from(self.child.id()).map_or(0, |pid| pid);
+        let Ok(watch) = sys::pidfd_open(Pid::from_raw(pid)) else { return true };
+        let until = Instant::now().checked_add(limit);
+        sys::wait_readable(&[watch.as_fd()], until).unwrap_or(true)
+    }
+}
+
 impl Drop for Finishing {
     fn drop(&mut self) {
+        if !self.ends_within(CLEARING) {
+            drop(self.child.kill());
+        }
         drop(self.child.wait());
         self.interrupt.ended(self.child.id());
     }
@@ -172,6 +199,7 @@ fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
     child: &mut Child,
     job: &Job,
     cgroup: Option<&Cgroup>,
+    deadline: &Cell<Option<Instant>>,
     hear: &mut impl FnMut(Answer) -> Option<T>,
 ) -> Result<Option<T>, HelperError> {
     // The helper does nothing before it has its job, so nothing of it escapes the cgroup.
@@ -189,6 +217,13 @@ fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
     let Some(stdout) = child.stdout.take() else { return Ok(None) };
     let mut stdout = BufReader::new(stdout);
     loop {
+        if stdout.buffer().is_empty()
+            && let Some(until) = deadline.get()
+            && !sys::wait_readable(&[stdout.get_ref().as_fd()], Some(until))
+                .map_err(|errno| talk(errno.into()))?
+        {
+            return Err(HelperError::Overdue);
+        }
         let mut line = Vec::new();
         let length =
             stdout.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line).map_err(talk)?;

@@ -13,7 +13,7 @@
 
 pub mod capabilities;
 pub mod cgroup;
-mod copy;
+pub mod copy;
 pub mod helper;
 pub mod idmap;
 pub mod machine;

@@ -4,18 +4,22 @@
 //! others; its maps are written from outside (a child stays behind to do that) or, with one id, by
 //! the process itself. The pid namespace takes effect with the next fork, so the process that goes
 //! on is a child: the namespace's init, whose death ends all in it. Every generation asks to be
-//! killed when its parent dies, so that killing the outermost one ends everything.
+//! killed when its parent dies, so that killing the outermost one ends everything. Asking comes too
+//! late for a parent that is dead already: so each looks, having asked, whether it still is there.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, getpid, pipe};
+use nix::unistd::{Pid, Uid, getpid, getppid, pipe, pipe2};
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, MapWriter, Tier, map_text};
@@ -76,7 +80,6 @@ pub enum Side {
 /// Enters a user namespace with the map, and new mount, pid, ipc, uts and cgroup namespaces, and a
 /// new network namespace unless the machine's network is asked for. Comes back twice.
 pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
-    die_with_parent().map_err(step("asking to die with the parent"))?;
     enter_user_namespace(map)?;
     let mut flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
@@ -93,11 +96,40 @@ pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
     if network == Network::None {
         sys::raise_loopback().map_err(step("raising the loopback interface"))?;
     }
+    let (lifeline, held) = pipe2(OFlag::O_CLOEXEC).map_err(step("making a pipe"))?;
     if let Some(child) = sys::fork().map_err(step("starting the process inside"))? {
-        return Ok(Side::Outside(wait_exit_code(child)));
+        let code = wait_exit_code(child);
+        drop(held);
+        return Ok(Side::Outside(code));
     }
-    die_with_parent().map_err(step("asking to die with the parent"))?;
+    drop(held);
+    drop(LIFELINE.set(lifeline));
+    die_with_outer().map_err(step("asking to die with the parent"))?;
     Ok(Side::Inside)
+}
+
+/// A pipe into which nothing is ever written. Its other end is held by the outer process alone, so
+/// that it is closed when that dies; [`getppid`] says nothing of a parent outside of the namespace.
+static LIFELINE: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Asks to die with the process outside, and ends if that is dead.
+fn die_with_outer() -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if let Some(lifeline) = LIFELINE.get()
+        && sys::wait_readable(&[lifeline.as_fd()], Some(Instant::now()))?
+    {
+        sys::exit_now(1);
+    }
+    Ok(())
+}
+
+/// Asks to die with the process that started this one, and ends if that, `parent`, is dead.
+pub fn die_with_parent(parent: u32) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if u32::try_from(getppid().as_raw()) != Ok(parent) {
+        sys::exit_now(1);
+    }
+    Ok(())
 }
 
 /// Becomes the container's root. What only the caller may reach has to be bound before.
@@ -110,16 +142,12 @@ pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     setresgid(root.into(), root.into(), root.into()).map_err(step("becoming the group root"))?;
     setresuid(root.into(), root.into(), root.into()).map_err(step("becoming root"))?;
     // The kernel forgets the wish when ids change.
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(step("asking to die with the parent"))
+    die_with_outer().map_err(step("asking to die with the parent"))
 }
 
 /// Whether the process still has ids that the container doesn't know, as real root does.
 pub fn is_unmapped(map: &IdMap) -> bool {
     map.writer == MapWriter::Privileged && !Uid::current().is_root()
-}
-
-fn die_with_parent() -> nix::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
 /// The exit code of a child; 128 and the signal's number if a signal ended it.

@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::{GitOptions, SourceProblem};
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
+use crate::base::supervisor::{self, NOT_STARTED};
 
 /// How often to look whether git has ended.
 const TICK: Duration = Duration::from_millis(50);
@@ -76,18 +77,28 @@ impl GitRun<'_> {
         let mut said = Said::default();
         let ended = self.watch(&mut child, &receiver, &mut said);
         if ended.is_err() {
-            // It may have ended just now; then there is nothing to stop.
-            drop(child.kill());
-            drop(child.wait());
+            self.stop(&mut child);
         }
-        if ended? {
+        let ended = ended?;
+        if ended.success() {
             return Ok(());
+        }
+        if self.options.supervisor.is_some() && ended.code() == Some(NOT_STARTED) {
+            let (program, error) = (self.options.program.clone(), std::io::Error::other(said.text()));
+            return Err(SourceProblem::NoGit { program, error });
         }
         Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
     }
 
     fn start(&self, folder: &Path, arguments: &[&OsStr]) -> Result<Child, SourceProblem> {
-        let mut command = Command::new(&self.options.program);
+        let mut command = match &self.options.supervisor {
+            Some(executable) => supervisor::command(executable, &self.options.program),
+            None => {
+                let mut command = Command::new(&self.options.program);
+                command.stdin(Stdio::null());
+                command
+            }
+        };
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
@@ -97,7 +108,6 @@ impl GitRun<'_> {
         command
             .args(arguments)
             .current_dir(folder)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // What git says is read by a person, and by us when we look for what may pass.
@@ -112,6 +122,15 @@ impl GitRun<'_> {
             .map_err(|error| SourceProblem::NoGit { program: self.options.program.clone(), error })
     }
 
+    /// Ends git. It may have ended just now; then there is nothing to stop.
+    fn stop(&self, child: &mut Child) {
+        if self.options.supervisor.is_none() {
+            drop(child.kill());
+        }
+        // A supervisor ends all that it started when its stdin does, which waiting closes.
+        drop(child.wait());
+    }
+
     /// Waits for the end, while reading what git says. The end of its output is no sign: an ssh
     /// that keeps its connection for later keeps the pipe, too.
     fn watch(
@@ -119,7 +138,7 @@ impl GitRun<'_> {
         child: &mut Child,
         receiver: &Receiver<Vec<u8>>,
         said: &mut Said,
-    ) -> Result<bool, SourceProblem> {
+    ) -> Result<ExitStatus, SourceProblem> {
         let mut last = Instant::now();
         loop {
             if self.observer.is_interrupted() {
@@ -146,7 +165,7 @@ impl GitRun<'_> {
                 while let Ok(bytes) = receiver.recv_timeout(TICK) {
                     said.add(&bytes);
                 }
-                return Ok(status.success());
+                return Ok(status);
             }
             if last.elapsed() > self.options.stall_timeout {
                 let seconds = self.options.stall_timeout.as_secs();

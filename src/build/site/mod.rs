@@ -23,7 +23,6 @@ use crate::build::isolation::{self, Wanted};
 use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
-use crate::build::scratch::remove_as_container;
 use crate::build::upstream;
 use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
@@ -209,24 +208,22 @@ impl Site {
         for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
         }
+        let home = &self.options.home;
+        if let Err(error) = isolation::sweep_orphans(&options.isolation, home, interrupt) {
+            // It harms nobody else's build.
+            tracing::warn!(%error, "can't sweep what dead runs have left");
+        }
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;
-        let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
         let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
         let machine = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
-        for orphan in home.orphans().map_err(SiteError::Home)? {
-            // If it can't be swept, it stays for the next run; this one has its own.
-            if remove_as_container(&machine.map, orphan.folder(), interrupt).is_ok() {
-                orphan.forget().map_err(SiteError::Home)?;
-            }
-        }
         for folder in [home.layers(&machine.map.digest()), home.packages()] {
             give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
         }

@@ -7,13 +7,13 @@ use fs_err::OpenOptions;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
-use crate::archive;
+use crate::archive::{self, PackError};
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
 use crate::container::namespace::{self, Side};
-use crate::container::run::{self, Ending, RunOptions};
+use crate::container::run::{self, Ending, RunError, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox};
 use crate::container::seccomp;
 use crate::container::view::View;
@@ -51,7 +51,10 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
                 View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
             namespace::become_root(&job.machine.map).map_err(unprepared)?;
             let work = Work { job, inputs, view, log };
-            let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
+            let answer = match work.carry_out(output) {
+                Ok(built) => Answer::Built(built),
+                Err(failure) => Answer::Failed(work.explained(failure)),
+            };
             let heard = say(&answer);
             // The parent goes on meanwhile, and removes what can't be removed here.
             drop(work.clear_up());
@@ -217,9 +220,14 @@ impl Work<'_> {
             filter: seccomp::build(&rows),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
         };
-        let ended = run::run(sandbox, &self.view, &options).map_err(|error| Failure {
-            see_log: true,
-            ..failure(Phase::Build, with_causes(&error))
+        let ended = run::run(sandbox, &self.view, &options).map_err(|error| {
+            let message = match &error {
+                RunError::Log { .. } => {
+                    format!("{}: {}", self.job.log.display(), with_causes(&error))
+                }
+                _ => with_causes(&error),
+            };
+            Failure { see_log: true, ..failure(Phase::Build, message) }
         })?;
         let message = match ended {
             Ending::Exited(0) => return Ok(()),
@@ -275,9 +283,12 @@ impl Work<'_> {
         };
         let mut tee = Tee::new(output);
         let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options)
-            .map_err(|error| failure(Phase::Pack, with_causes(&error)))?;
+            .map_err(|error| match error {
+                PackError::Output(source) => self.not_written(&source),
+                error => failure(Phase::Pack, with_causes(&error)),
+            })?;
         let (output, sums) = tee.finish();
-        output.sync_data().map_err(|error| failure(Phase::Pack, error.to_string()))?;
+        output.sync_data().map_err(|error| self.not_written(&error))?;
         Ok(Built {
             sha1: sums.sha1,
             sha256: sums.sha256,
@@ -285,6 +296,23 @@ impl Work<'_> {
             unpacked: summary.uncompressed_bytes,
             notes,
         })
+    }
+
+    fn not_written(&self, error: &std::io::Error) -> Failure {
+        let place = self.job.output.display();
+        failure(Phase::Pack, format!("the archive can't be written to {place}: {error}"))
+    }
+
+    /// A failure in the caller's terms: with the caller's paths, and with what a script can't say.
+    fn explained(&self, failure: Failure) -> Failure {
+        let mut message = self.inputs.named_outside(&self.view, &failure.message);
+        let mut hint = failure.hint;
+        if failure.phase != Phase::Pack && is_full(&self.scratch("")) {
+            let scratch = self.job.scratch.parent().unwrap_or(&self.job.scratch).display();
+            message = format!("{message}; the disk of the scratch folder {scratch} is full");
+            hint = hint.or_else(|| Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned()));
+        }
+        Failure { message, hint, ..failure }
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
@@ -300,6 +328,15 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a filesystem has no room for another file to speak of.
+fn is_full(folder: &std::path::Path) -> bool {
+    const TO_SPEAK_OF: u64 = 64 << 10;
+    nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| {
+        let free = disk.blocks_available() * disk.fragment_size();
+        free < TO_SPEAK_OF || (disk.files() > 0 && disk.files_available() == 0)
+    })
 }
 
 fn check_executable(path: &std::path::Path, script: &str) -> Result<(), Failure> {

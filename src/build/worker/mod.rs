@@ -24,6 +24,11 @@ use super::job::{Answer, Failure, Job, ProbeJob, with_causes};
 
 /// Does the job that comes on stdin; gives the process's exit code.
 pub fn run() -> u8 {
+    let parent = std::env::args().nth(2).and_then(|text| text.parse().ok());
+    if let Some(parent) = parent {
+        // Before anything else: what it starts later dies with it.
+        _ = namespace::die_with_parent(parent);
+    }
     let mut text = String::new();
     let job = std::io::stdin()
         .read_to_string(&mut text)
@@ -33,6 +38,7 @@ pub fn run() -> u8 {
         Err(reason) => Err(failure(Phase::Prepare, format!("the helper got no job: {reason}"))),
         Ok(Job::Probe(job)) => probe(&job),
         Ok(Job::Remove(job)) => remove::remove(&job),
+        Ok(Job::Copy(job)) => remove::copy(&job),
         Ok(Job::Build(job)) => build::build(&job),
     };
     match answered {

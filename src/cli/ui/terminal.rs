@@ -48,7 +48,9 @@ impl Terminal {
                 let line = state.running.entry(package.clone()).or_insert_with(|| self.live_line());
                 line.set_message(format!("{:<7} {package}", phase.as_str()));
             }
-            Event::Finished { package, .. } | Event::Failed { package, .. } => {
+            Event::Finished { package, .. }
+            | Event::Failed { package, .. }
+            | Event::Stopped { package } => {
                 if let Some(line) = state.running.remove(package) {
                     line.finish_and_clear();
                 }

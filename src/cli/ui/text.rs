@@ -43,6 +43,7 @@ pub(super) fn line(event: &Event, count: &mut Count) -> Option<(Weight, String)>
             seconds(*took)
         )),
         Event::Finished { .. }
+        | Event::Stopped { .. }
         | Event::Phase { .. }
         | Event::Download { .. }
         | Event::DownloadEnded { .. } => None,
