@@ -16,9 +16,10 @@ def forget_sources(place):
 def cut(place, tier):
     """Bodies that break off, servers that are busy: tried again, and gone on with."""
     forget_sources(place)
+    pack = next((place.server.folder / "beta.git/objects/pack").glob("*.pack")).name
     place.server.faults.update({
-        "alpha-1.tar.gz": ["cut", 503, "cut"], "gamma.patch": ["cut"], "gamma-2.zip": [500],
-        "beta.git/info/refs": [503], "beta.git/HEAD": [503]})
+        f"beta.git/objects/pack/{pack}": ["cut"], "alpha-1.tar.gz": ["cut", 503, "cut"], "gamma.patch": ["cut"], "gamma-2.zip": [500],
+        "beta.git/info/refs": [503, 503]})
     code, said = place.run(tier)
     assert code == 0, said
     assert "trying again in" in said, said
@@ -92,8 +93,8 @@ def mirror(place, tier):
     assert code == 0 and "trying again" in said and "a mirror failed" not in said, said
     forget_sources(place)
     server.faults[path] = ["stall"]
-    run = place.start(tier, "--mirror", server.url())
     until, seen = time.monotonic() + 60, len(server.asked)
+    run = place.start(tier, "--mirror", server.url())
     while path not in server.asked[seen:]:
         assert run.alive() and time.monotonic() < until, run.text()
         time.sleep(0.005)

@@ -63,7 +63,7 @@ def unreadable(place, tier):
         owner = os.stat(path)
         os.chmod(path, 0)
         try:
-            said = fails(place, tier, "ermission denied")
+            said = fails(place, tier, "ermission denied", but=path.name)
             assert str(path) in said, f"it doesn't name {path}:\n{said}"
         finally:
             os.chmod(path, mode)

@@ -88,13 +88,13 @@ def old_and_new_files(place, tier):
 
 
 def jumping_clock(place, tier):
-    """The clock of mkpanda and its helpers jumps while it runs: years ahead, years back, to 1969."""
+    """The clock of mkpanda and its helpers jumps while it runs: years ahead, years back."""
     library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(library):
         print(f"skipped  a jumping clock: {library} is missing (apt-get install libfaketime)", flush=True)
         return
     shown = place.tmp.parent / "clock"
-    for first, then in (("+10y", "-20y"), ("-10y", "+30y"), ("+0", "@1969-06-01 00:00:00")):
+    for first, then in (("+10y", "-20y"), ("-10y", "+30y"), ("+0", "@1971-06-01 00:00:00")):
         place.forget(place.cache, *place.home.iterdir())
         shown.write_text(f"{first}\n")
         run = place.start(tier, environment={"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(shown),

@@ -13,6 +13,18 @@ use fs_err::File;
 /// What the names of files under construction start with.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
+/// An error of an open file that names it, where the file has a name.
+pub fn naming_file(file: &std::fs::File, error: io::Error) -> io::Error {
+    use std::os::fd::AsRawFd;
+    if error.kind() == io::ErrorKind::Interrupted {
+        return error;
+    }
+    match fs_err::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        Ok(path) => naming(&path, &error),
+        Err(_) => error,
+    }
+}
+
 /// How often a folder is made again that somebody else removes as empty.
 const ATTEMPTS: u32 = 100;
 
@@ -155,6 +167,8 @@ mod tests {
         write(&target, b"whole").unwrap();
         assert_eq!(fs_err::read(&target).unwrap(), b"whole");
         assert_eq!(fs_err::read_dir(folder.path().join("a")).unwrap().count(), 1);
+        let full = naming_file(&File::open(&target).unwrap().into_parts().0, io::Error::other("x"));
+        assert!(full.to_string().contains("a/b`: x"), "{full}");
     }
 
     #[test]

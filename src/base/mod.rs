@@ -6,7 +6,7 @@ pub mod digest;
 pub mod event;
 pub mod http;
 pub mod lock;
-pub mod supervisor;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
+pub mod supervisor;

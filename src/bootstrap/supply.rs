@@ -190,7 +190,7 @@ struct WhileRunning<'a> {
 
 impl Write for WhileRunning<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer)
+        self.file.write(buffer).map_err(|error| atomic::naming_file(self.file, error))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -291,13 +291,8 @@ impl Workshop {
             Answer::Failed(failure) => Some(Err(failure)),
             Answer::Probed(_) | Answer::Removed | Answer::Copied => None,
         };
-        let heard = helper::run_until_answered(
-            &wrapped,
-            cgroup.as_ref(),
-            &deadline,
-            &self.interrupt,
-            hear,
-        );
+        let heard =
+            helper::run_until_answered(&wrapped, cgroup.as_ref(), &deadline, &self.interrupt, hear);
         let Job::Build(job) = wrapped else { unreachable!("it was made above") };
         let (mut result, helper) =
             heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;

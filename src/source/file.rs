@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{FetchOptions, Mirror, SourceProblem, SourceRequest};
-use crate::base::atomic::AtomicFile;
+use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
@@ -148,7 +148,8 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
     }
     let copied = fs_err::File::open(path).and_then(|from| {
         // Two plain files: the kernel copies, or shares the blocks where it can.
-        io::copy(&mut from.into_parts().0, to.file())?;
+        io::copy(&mut from.into_parts().0, to.file())
+            .map_err(|error| naming_file(to.file(), error))?;
         to.file().flush()?;
         to.file().rewind()
     });

@@ -280,8 +280,7 @@ impl<'a> Work<'a> {
             });
         }
         if let Some(new) = self.new {
-            replace(&self.mirror, new)
-                .map_err(SourceProblem::io("put a git mirror into place"))?;
+            replace(&self.mirror, new).map_err(SourceProblem::io("put a git mirror into place"))?;
         }
         Ok(self.mirror)
     }

@@ -84,7 +84,8 @@ impl GitRun<'_> {
             return Ok(());
         }
         if self.options.supervisor.is_some() && ended.code() == Some(NOT_STARTED) {
-            let (program, error) = (self.options.program.clone(), std::io::Error::other(said.text()));
+            let (program, error) =
+                (self.options.program.clone(), std::io::Error::other(said.text()));
             return Err(SourceProblem::NoGit { program, error });
         }
         Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
@@ -237,7 +238,7 @@ fn received_bytes(line: &str) -> Option<u64> {
 
 /// Whether what git said may pass by itself.
 pub(super) fn may_pass(output: &str) -> bool {
-    const SIGNS: [&str; 14] = [
+    const SIGNS: [&str; 15] = [
         "Could not resolve host",
         "Connection refused",
         "Connection reset",
@@ -247,6 +248,7 @@ pub(super) fn may_pass(output: &str) -> bool {
         "RPC failed",
         "early EOF",
         "unexpected disconnect",
+        "transfer closed with",
         "The requested URL returned error: 429",
         "The requested URL returned error: 5",
         "Temporary failure in name resolution",

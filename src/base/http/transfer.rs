@@ -15,6 +15,7 @@ use reqwest::header::{
 
 use super::answer::{Answer, Broken, SLICE};
 use super::{Downloaded, HttpError, HttpOptions, redact};
+use crate::base::atomic::naming_file;
 use crate::base::event::{Event, Observer};
 
 /// An attempt that brought the file at least this much further did not fail for nothing.
@@ -249,6 +250,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn not_stored(&self, error: io::Error) -> Failure {
+        let error = naming_file(self.file, error);
         Failure::Lasting(HttpError::Store { url: self.shown.clone(), error })
     }
 

@@ -282,11 +282,12 @@ impl Work<'_> {
             threads: self.job.threads,
         };
         let mut tee = Tee::new(output);
-        let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options)
-            .map_err(|error| match error {
+        let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options).map_err(
+            |error| match error {
                 PackError::Output(source) => self.not_written(&source),
                 error => failure(Phase::Pack, with_causes(&error)),
-            })?;
+            },
+        )?;
         let (output, sums) = tee.finish();
         output.sync_data().map_err(|error| self.not_written(&error))?;
         Ok(Built {
@@ -310,7 +311,9 @@ impl Work<'_> {
         if failure.phase != Phase::Pack && is_full(&self.scratch("")) {
             let scratch = self.job.scratch.parent().unwrap_or(&self.job.scratch).display();
             message = format!("{message}; the disk of the scratch folder {scratch} is full");
-            hint = hint.or_else(|| Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned()));
+            hint = hint.or_else(|| {
+                Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned())
+            });
         }
         Failure { message, hint, ..failure }
     }

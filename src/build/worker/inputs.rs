@@ -34,7 +34,7 @@ impl Inputs {
         for (index, folder) in self.folders.iter().enumerate() {
             let inside = view.input(index).display().to_string();
             let outside = folder.display().to_string();
-            for end in ["/", "`", ":", " ", ","] {
+            for end in ["/", "`", ":", ")", " ", ","] {
                 text = text.replace(&format!("{inside}{end}"), &format!("{outside}{end}"));
             }
         }

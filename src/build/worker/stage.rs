@@ -68,7 +68,9 @@ fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result
     let archive =
         fs_err::File::open(work.place(&dependency.archive)).map_err(|error| wrong(&error))?;
     if let Err(error) = unpack_package(archive, &fresh, &work.job.limits) {
-        let failure = wrong(&error);
+        let place = packages.display();
+        let message = format!("{} (unpacked into {place})", wrong(&error).message);
+        let failure = failure(Phase::Prepare, message);
         // What can't be removed now is removed by whoever unpacks the package next.
         drop(remove::remove_tree(&fresh));
         return Err(failure);

@@ -64,10 +64,12 @@ pub enum LayerError {
         found: DiffId,
     },
     /// It can't be unpacked.
-    #[error("can't unpack the image's layer {diff_id}")]
+    #[error("can't unpack the image's layer {diff_id} into {}", folder.display())]
     Unpack {
         /// The layer.
         diff_id: DiffId,
+        /// The folder of unpacked layers.
+        folder: PathBuf,
         /// Why.
         #[source]
         source: UnpackError,
@@ -187,8 +189,11 @@ fn unpack(folder: &Path, layer: &LayerBlob, options: &UnpackOptions) -> Result<(
         let options = LayerOptions { limits, owners: Owners::Mapped };
         unpack_layer(&mut hashed, &temporary, options)
     };
-    let summary =
-        unpacked.map_err(|source| LayerError::Unpack { diff_id: diff_id.clone(), source })?;
+    let summary = unpacked.map_err(|source| LayerError::Unpack {
+        diff_id: diff_id.clone(),
+        folder: folder.to_owned(),
+        source,
+    })?;
     let found = DiffId::from(Sha256Sum::from_hasher(hashed.hasher));
     if found != *diff_id {
         return Err(LayerError::DiffId { expected: diff_id.clone(), found });
