@@ -49,3 +49,5 @@ def ten_less_one(place, tier):
 
 SCENARIOS = {"two at once": two, "ten at once": ten, "ten at once in both tiers": ten_of_both,
              "ten at once, one of them killed": ten_less_one}
+# Those of the short form.
+SHORT = {"ten at once"}

@@ -64,3 +64,5 @@ def home(place, tier):
 
 SCENARIOS = {"the cache's disk is full": cache, "the scratch folder's disk is full": scratch,
              "the disk of MKPANDA_HOME is full": home}
+# Those of the short form.
+SHORT = {"the cache's disk is full"}

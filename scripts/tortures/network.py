@@ -107,3 +107,5 @@ def mirror(place, tier):
 
 SCENARIOS = {"answers that break off": cut, "no network": dead, "a server that dies half-way": dies,
              "downloads that stall": stalls, "a mirror that dies half-way": mirror}
+# Those of the short form.
+SHORT = {"answers that break off", "downloads that stall"}

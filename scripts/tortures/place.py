@@ -60,7 +60,8 @@ def served_files(folder):
         (work / f"file{number}").write_bytes(noise(f"git{number}", 5_000))
         run("add", "-A")
         run("commit", "-q", "-m", f"commit {number}")
-    run("clone", "-q", "--mirror", ".", folder / "beta.git")
+    run("clone", "-q", "--mirror", "--no-local", ".", folder / "beta.git")
+    subprocess.run(["git", "-C", folder / "beta.git", "repack", "-adq"], check=True, env=environment)
     subprocess.run(["git", "-C", folder / "beta.git", "update-server-info"], check=True, env=environment)
     return run("rev-parse", "HEAD").strip()
 

@@ -124,3 +124,5 @@ def other_time(place, tier):
 SCENARIOS = {"stopped processes, Ctrl-C and SIGCONT": stopped, "stopped processes and a time limit": limited,
              "files from the future and the past": old_and_new_files, "a clock that jumps": jumping_clock,
              "another monotonic clock": other_time}
+# Those of the short form.
+SHORT = {"stopped processes, Ctrl-C and SIGCONT"}

@@ -2,16 +2,18 @@
 //!
 //! The kernel can be asked to kill a child whose parent dies, but not what the child has started: a
 //! killed `git clone` leaves its transfer behind. So the program is started by this executable, run
-//! once more as a supervisor, in a process group of its own. The supervisor's stdin is a pipe that
-//! the caller keeps open: when that ends, so does the group.
+//! once more as a supervisor, in a process group of their own. The supervisor's stdin is a pipe that
+//! the caller keeps open: when that ends, so does the group. If the supervisor itself is killed, the
+//! caller ends the group.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp};
 
 /// The argument by which the executable knows that it is a supervisor; the program follows.
 pub const SUPERVISOR_ARGUMENT: &str = "internal-supervisor";
@@ -28,12 +30,31 @@ pub fn command(executable: &Path, program: &Path) -> Command {
     command
 }
 
+/// How often, and how long apart, it is looked whether a group that was killed is gone.
+const LOOKS: u32 = 200;
+const APART: Duration = Duration::from_millis(5);
+
+/// Ends a supervisor, if it still is there, and all that it started.
+pub fn end(supervisor: &mut Child) {
+    let group = i32::try_from(supervisor.id()).map(Pid::from_raw);
+    if let Ok(group) = group {
+        _ = killpg(group, Signal::SIGKILL);
+    }
+    drop(supervisor.wait());
+    for _look in 0..LOOKS {
+        if group.is_ok_and(|group| killpg(group, None).is_err()) {
+            return;
+        }
+        std::thread::sleep(APART);
+    }
+}
+
 /// Does a supervisor's work; gives the process's exit code.
 pub fn run() -> u8 {
     let mut arguments = std::env::args_os().skip(2);
     let Some(program) = arguments.next() else { return 2 };
     let mut command = Command::new(&program);
-    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    command.args(arguments).stdin(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -42,15 +63,12 @@ pub fn run() -> u8 {
             return u8::try_from(NOT_STARTED).unwrap_or(u8::MAX);
         }
     };
-    let group = i32::try_from(child.id()).map(Pid::from_raw);
-    std::thread::spawn(move || {
+    std::thread::spawn(|| {
         // Nothing is ever said there: it ends when the caller does, or wants it to.
         drop(std::io::stdin().read_to_end(&mut Vec::new()));
-        if let Ok(group) = group {
-            // Those that made themselves groups of their own, as an ssh that keeps its connection
-            // for later, are not ours to end.
-            _ = killpg(group, Signal::SIGKILL);
-        }
+        // Those that made themselves groups of their own, as an ssh that keeps its connection for
+        // later, are not ours to end. This process is one of the group.
+        _ = killpg(getpgrp(), Signal::SIGKILL);
     });
     let Ok(status) = child.wait() else { return u8::MAX };
     let code = status.code().or_else(|| Some(128 + status.signal()?));

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -80,6 +81,9 @@ impl GitRun<'_> {
             self.stop(&mut child);
         }
         let ended = ended?;
+        if ended.signal().is_some() {
+            self.stop(&mut child);
+        }
         if ended.success() {
             return Ok(());
         }
@@ -125,10 +129,11 @@ impl GitRun<'_> {
 
     /// Ends git. It may have ended just now; then there is nothing to stop.
     fn stop(&self, child: &mut Child) {
-        if self.options.supervisor.is_none() {
-            drop(child.kill());
+        if self.options.supervisor.is_some() {
+            supervisor::end(child);
+            return;
         }
-        // A supervisor ends all that it started when its stdin does, which waiting closes.
+        drop(child.kill());
         drop(child.wait());
     }
 
