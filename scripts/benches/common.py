@@ -21,6 +21,14 @@ def remove(path):
         subprocess.run(["unshare", "--map-auto", "--map-root-user", *remover], check=True)
 
 
+def release_build():
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--locked", "--bin", "mkpanda"], cwd=REPO,
+                   check=True)
+    answer = subprocess.run(["cargo", "metadata", "--format-version=1", "--no-deps", "--locked"], cwd=REPO,
+                            check=True, stdout=subprocess.PIPE)
+    return pathlib.Path(json.loads(answer.stdout)["target_directory"]) / "release/mkpanda"
+
+
 class Bench:
     """A folder with an image, trees and the executable, and a user whose processes are measured."""
 

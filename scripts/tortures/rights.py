@@ -71,7 +71,7 @@ def unreadable(place, tier):
         finishes(place, tier)
 
 
-SCENARIOS = {"a read-only cache": read_only_cache, "a read-only MKPANDA_HOME": read_only_home,
-             "unreadable files": unreadable}
+SCENARIOS = {"unreadable files": unreadable, "a read-only cache": read_only_cache,
+             "a read-only MKPANDA_HOME": read_only_home}
 # Those of the short form.
 SHORT = {"a read-only cache", "unreadable files"}

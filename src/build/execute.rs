@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::base::event::{Event, Observer};
+use crate::base::event::Observer;
 use crate::package::PackageId;
 
 use super::one::{BuildError, Order, Workshop};
@@ -44,7 +44,6 @@ pub fn execute(
     pace: Pace,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
-    observer.event(Event::Planned { packages: orders.len() });
     let state = Mutex::new(State {
         schedule: Schedule::new(needs),
         cores: Cores::new(pace.cores, pace.jobs),

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
-use crate::package::PackageId;
+use crate::package::{PackageId, PackageName};
 
 /// The builder's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +53,14 @@ impl Home {
         self.root.join("locks")
     }
 
+    /// What is kept of the last build of each id of a name.
+    pub fn builds(&self, name: &PackageName) -> PathBuf {
+        self.root.join("builds").join(name.as_str())
+    }
+
     /// What is kept of a package's last build.
     pub fn build(&self, id: &PackageId) -> PathBuf {
-        self.root.join("builds").join(id.name().as_str()).join(id.to_string())
+        self.builds(id.name()).join(id.to_string())
     }
 
     /// The lock of building one package into one cache.

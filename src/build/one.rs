@@ -115,6 +115,26 @@ impl BuildError {
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Helper { source: HelperError::Interrupted, .. })
     }
+
+    /// The package.
+    pub fn package(&self) -> &PackageId {
+        match self {
+            Self::Failed(failed) => &failed.id,
+            Self::Source { id, .. }
+            | Self::Repository { id, .. }
+            | Self::Helper { id, .. }
+            | Self::Limits { id, .. }
+            | Self::File { id, .. } => id,
+        }
+    }
+
+    /// The build's log, if it says more.
+    pub fn log(&self) -> Option<&Path> {
+        match self {
+            Self::Failed(failed) => failed.log.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// A build that failed, and what its log says of it.
@@ -151,8 +171,13 @@ impl Workshop {
         observer.event(match &result {
             Ok((how, _)) => Event::Finished { package, how: *how, took },
             // Whatever the error says then, its cause is that the run is over.
-            Err(_) if self.interrupt.is_raised() => Event::Stopped { package },
-            Err(_) => Event::Failed { package, phase: watch.phase(), took },
+            Err(_) if self.interrupt.is_raised() => {
+                Event::Interrupted { package, phase: watch.phase(), took }
+            }
+            Err(error) => {
+                let log = error.log().map(Path::to_owned);
+                Event::Failed { package, phase: watch.phase(), took, log }
+            }
         });
         result.map(|(_, leftovers)| leftovers)
     }

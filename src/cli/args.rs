@@ -60,7 +60,7 @@ pub struct GlobalArgs {
     /// Where builds write: a folder on a filesystem with room.
     #[arg(long, value_name = "DIR", global = true)]
     pub scratch: Option<PathBuf>,
-    /// How progress is shown.
+    /// How progress is shown on stderr: `auto` by default.
     #[arg(long, value_name = "HOW", global = true)]
     pub progress: Option<ProgressArg>,
     /// Show what happens inside; twice for more.
@@ -101,6 +101,8 @@ pub enum ProgressArg {
     Tty,
     /// Plain lines.
     Plain,
+    /// A JSON object per line, for programs.
+    Json,
 }
 
 /// Options of building.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{FetchOptions, Mirror, SourceProblem, SourceRequest};
 use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::FileSource;
 
@@ -84,22 +84,27 @@ pub(super) fn fetch(
     observer: &dyn Observer,
 ) -> Result<(PathBuf, String), SourceProblem> {
     let target = cached_path(request, file);
-    let fetched = (target.clone(), file.file_name().to_owned());
+    let fetched = |origin| {
+        observer.event(Event::Source { subject: request.subject(), origin });
+        Ok((target.clone(), file.file_name().to_owned()))
+    };
     if target.is_dir() {
         return Err(SourceProblem::InTheWay(target));
     }
     if is_right(&target, file).map_err(SourceProblem::io("read the cache"))? {
-        return Ok(fetched);
+        return fetched(Origin::Cache);
     }
     for mirror in &options.mirrors {
         if from_mirror(request, file, mirror, &target, options, observer)? {
-            return Ok(fetched);
+            return fetched(Origin::Mirror);
         }
     }
     let mut new = create(&target)?;
     let shown = redact(&file.url);
+    let mut origin = Origin::Network;
     if let Some(path) = local_path(request, &file.url) {
         copy(&path, &mut new, &shown)?;
+        origin = Origin::Local;
     } else if options.offline {
         return Err(SourceProblem::Offline(shown));
     } else {
@@ -118,7 +123,7 @@ pub(super) fn fetch(
             return Err(SourceProblem::Sum { kind, url: shown, expected, actual, corrupt });
         }
     }
-    Ok(fetched)
+    fetched(origin)
 }
 
 fn create(target: &Path) -> Result<AtomicFile, SourceProblem> {

@@ -18,7 +18,7 @@ use super::git_program::{GitRun, may_pass};
 use super::git_url::{GitLocation, git_mirror_path};
 use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, cache, file, git_layout};
 use crate::base::atomic::TEMPORARY_PREFIX;
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::CommitId;
 
@@ -78,6 +78,7 @@ pub(super) fn fetch(
 ) -> Result<Fetched, SourceProblem> {
     let location = GitLocation::parse(wanted.url, &request.package_dir)?;
     let mut work = Work::start(request, wanted, options, observer)?;
+    let mut origin = if work.found.all() { Origin::Cache } else { Origin::Mirror };
     for mirror in &options.mirrors {
         if work.found.all() {
             break;
@@ -93,8 +94,11 @@ pub(super) fn fetch(
             return Err(SourceProblem::Offline(format!("{what} of {}", redact(wanted.url))));
         }
         work.ask_git(&location.argument(), &redact(wanted.url))?;
+        let on_network = matches!(location, GitLocation::Network(_));
+        origin = if on_network { Origin::Network } else { Origin::Local };
     }
     let path = work.finish()?;
+    observer.event(Event::Source { subject: request.subject(), origin });
     Ok(Fetched::GitMirror { path, commit: wanted.commit.clone(), remote: location.remote() })
 }
 

@@ -96,13 +96,13 @@ impl GitRun<'_> {
     }
 
     fn start(&self, folder: &Path, arguments: &[&OsStr]) -> Result<Child, SourceProblem> {
-        let mut command = match &self.options.supervisor {
-            Some(executable) => supervisor::command(executable, &self.options.program),
-            None => {
-                let mut command = Command::new(&self.options.program);
-                command.stdin(Stdio::null());
-                command
-            }
+        let program = &self.options.program;
+        let mut command = if let Some(executable) = &self.options.supervisor {
+            supervisor::command(executable, program)
+        } else {
+            let mut command = Command::new(program);
+            command.stdin(Stdio::null());
+            command
         };
         for setting in SETTINGS {
             command.args(["-c", setting]);

@@ -19,6 +19,7 @@ mod repository;
 mod server;
 mod sources;
 mod support;
+mod terminal;
 mod tree;
 mod users;
 mod vandal;

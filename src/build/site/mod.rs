@@ -6,6 +6,7 @@
 
 mod error;
 mod order;
+mod planned;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -248,6 +249,8 @@ impl Site {
             let needed = self.tree.dependencies(key);
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
+        let planned = self.planned(plan, &places, options.pace.jobs);
+        observer.event(Event::Planned(Arc::new(planned)));
         let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));

@@ -46,11 +46,15 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
                 limits: work.job.limits,
             };
             let home = work.place(&work.job.layers);
-            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| Failure {
-                hint: (work.job.machine.root != RootKind::Overlay).then(|| {
-                    "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
-                }),
-                ..unprepared(error)
+            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| {
+                let place = work.job.layers.display();
+                Failure {
+                    message: format!("{} (unpacked into {place})", with_causes(&error)),
+                    hint: (work.job.machine.root != RootKind::Overlay).then(|| {
+                        "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
+                    }),
+                    ..unprepared(error)
+                }
             })?;
             make_overlay(work, &folders)?;
             restore_implied_folders(&work.view.root(), &folders)

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use super::args::{BuildArgs, GlobalArgs, IsolationArg, NetworkArg};
 use super::error::CliError;
 use super::settings::{Environment, Settings};
-use super::ui::Printer;
+use super::ui::{Ending, Printer, Progress};
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::home::Home;
 use crate::build::isolation::Wanted;
+use crate::build::plan::Plan;
 use crate::build::site::{BuildOptions, Site, SiteOptions};
 use crate::container::cgroup::Limits;
 use crate::container::helper::Interrupt;
@@ -53,9 +54,47 @@ impl Context<'_> {
         self.printer.data(&format!("{}\n", path.display()));
     }
 
-    /// The observer that the settings ask for.
-    pub fn observer(&self, settings: &Settings) -> Box<dyn Observer> {
-        super::ui::observer(settings.progress, self.printer)
+    /// The progress that the settings ask for.
+    pub fn progress(&self, settings: &Settings) -> Progress {
+        Progress::new(settings.progress, self.printer, self.environment)
+    }
+}
+
+/// How a run ended, for the summary.
+fn ending(result: &Result<(), CliError>) -> Ending {
+    match result {
+        Ok(()) => Ending::Done,
+        Err(error) if error.is_interruption() => Ending::Interrupted,
+        Err(_) => Ending::Failed,
+    }
+}
+
+/// What a run leaves to be said at its end.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// How many of the packages asked for were there before.
+    cached: usize,
+    /// What was asked for, in the order in which it came to be there: data.
+    paths: Vec<PathBuf>,
+}
+
+impl Outcome {
+    fn count(&mut self, plan: &Plan) {
+        self.cached = plan.steps.len() - plan.to_build().count();
+    }
+
+    /// Says what came of a run.
+    fn show(
+        self,
+        context: &Context<'_>,
+        progress: &Progress,
+        result: Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        progress.finish(ending(&result), self.cached);
+        for path in &self.paths {
+            context.print_path(path);
+        }
+        result
     }
 }
 

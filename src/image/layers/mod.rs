@@ -64,12 +64,10 @@ pub enum LayerError {
         found: DiffId,
     },
     /// It can't be unpacked.
-    #[error("can't unpack the image's layer {diff_id} into {}", folder.display())]
+    #[error("can't unpack the image's layer {diff_id}")]
     Unpack {
         /// The layer.
         diff_id: DiffId,
-        /// The folder of unpacked layers.
-        folder: PathBuf,
         /// Why.
         #[source]
         source: UnpackError,
@@ -189,11 +187,8 @@ fn unpack(folder: &Path, layer: &LayerBlob, options: &UnpackOptions) -> Result<(
         let options = LayerOptions { limits, owners: Owners::Mapped };
         unpack_layer(&mut hashed, &temporary, options)
     };
-    let summary = unpacked.map_err(|source| LayerError::Unpack {
-        diff_id: diff_id.clone(),
-        folder: folder.to_owned(),
-        source,
-    })?;
+    let summary =
+        unpacked.map_err(|source| LayerError::Unpack { diff_id: diff_id.clone(), source })?;
     let found = DiffId::from(Sha256Sum::from_hasher(hashed.hasher));
     if found != *diff_id {
         return Err(LayerError::DiffId { expected: diff_id.clone(), found });
