@@ -95,6 +95,28 @@ class Bench:
             remove(path)
 
 
+def machine_files():
+    """What a machine has in /usr/lib, in the order of names: paths, and where they lie below it."""
+    for path, folders, names in os.walk("/usr/lib"):
+        folders.sort()
+        for name in sorted(names):
+            file = os.path.join(path, name)
+            if not os.path.islink(file) and os.access(file, os.R_OK) and os.path.getsize(file) <= 50_000_000:
+                yield file, os.path.relpath(file, "/usr/lib")
+
+
+def fill(folder, size, files):
+    """Copies files into a folder until it has that many bytes."""
+    for file, relative in files:
+        target = folder / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        size -= os.path.getsize(file)
+        if size < 0:
+            return
+    sys.exit("bench: /usr/lib has too few files to pack")
+
+
 def row(what, ours, peer, unit, goal, decimals=1):
     """A line of the table. Goals are ratios, or a limit where there is no peer."""
     reached = ours / peer if peer else ours

@@ -76,11 +76,16 @@ impl AtomicFile {
 
     /// Syncs the file and gives it its final name, replacing what was there; mode 0644.
     pub fn commit(self) -> io::Result<()> {
+        self.file.as_file().sync_data().map_err(|error| naming(&self.target, &error))?;
+        self.commit_unsynced()
+    }
+
+    /// [`AtomicFile::commit`] for what is checked whenever it is read: a power cut may damage it.
+    pub fn commit_unsynced(self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let target = self.target;
         let file = self.file.as_file();
         file.set_permissions(PermissionsExt::from_mode(0o644))
-            .and_then(|()| file.sync_data())
             .and_then(|()| self.file.persist(&target).map(drop).map_err(|error| error.error))
             .map_err(|error| naming(&target, &error))
     }

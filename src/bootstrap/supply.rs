@@ -41,6 +41,8 @@ pub struct SupplyOptions<'a> {
     pub threads: u32,
     /// A folder for temporary files.
     pub scratch: &'a Path,
+    /// A folder for parts of bootstraps.
+    pub parts: &'a Path,
     /// A folder for lock files.
     pub locks: &'a Path,
 }
@@ -171,6 +173,7 @@ fn write(
         threads: options.threads,
         limits: options.limits,
         scratch: options.scratch,
+        parts: Some(options.parts),
     };
     write_bootstrap(&packages, WhileRunning { file: file.file(), observer }, &how)
         .map_err(|source| SupplyError::Bootstrap { variant: tree.variant.clone(), source })?;

@@ -4,6 +4,7 @@
 //! images/                         an OCI image layout (see `image::store`)
 //! layers/<mapping>/<diff id>/     unpacked layers; owners on disk depend on the id map
 //! packages/<id>/                  unpacked packages, mounted read-only into builds
+//! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
 //! scratch/<run>/                  one folder per run; <run>.lock beside it is held by its process
 //! locks/                          one file per thing that is done once at a time
@@ -46,6 +47,11 @@ impl Home {
     /// Unpacked packages.
     pub fn packages(&self) -> PathBuf {
         self.root.join("packages")
+    }
+
+    /// Parts of bootstraps.
+    pub fn parts(&self) -> PathBuf {
+        self.root.join("parts")
     }
 
     /// Lock files.

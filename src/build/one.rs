@@ -18,6 +18,7 @@ use crate::store::repository::{Repository, RepositoryError};
 use super::cache::Cache;
 use super::home::Home;
 use super::job::{Answer, BuildJob, Built, Failure, Job};
+use super::jobserver::Jobserver;
 use super::record::{Ending, Stopwatch};
 use super::scratch::{Leftovers, ScratchFolder};
 
@@ -38,6 +39,8 @@ pub struct Workshop {
     pub scratch: PathBuf,
     /// An empty folder, on which each helper mounts its view.
     pub view: PathBuf,
+    /// By what builds share the cores, if not by fixed shares.
+    pub jobserver: Option<Jobserver>,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
 }
@@ -329,7 +332,8 @@ impl Workshop {
         }
         write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
         match result {
-            Ok(_) => {
+            Ok(built) => {
+                tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
                 if job.keep {
                     scratch
                         .keep(&self.cache.package_folder(id.name()))

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -15,6 +16,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,6 +26,7 @@ use super::output::Output;
 use super::sandbox::Sandbox;
 use super::view::View;
 use super::{namespace, sys};
+use crate::base::causes::with_causes;
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,8 @@ pub struct RunOptions<'a> {
     pub filter: Vec<libc::sock_filter>,
     /// Whether to enter a Landlock scope.
     pub landlock: bool,
+    /// What the command inherits besides its standard streams, under the same numbers.
+    pub inherited: Arc<[OwnedFd]>,
 }
 
 /// Runs a container and waits for its end; nothing that it started is left then.
@@ -99,7 +104,11 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     fs_err::write(view.bundle().join("config.json"), text).map_err(prepare)?;
     let mut output = Output::new().map_err(prepare)?;
     let input: OwnedFd = fs_err::File::open("/dev/null").map_err(prepare)?.into_parts().0.into();
-    let executor = BuildExecutor { filter: options.filter.clone(), landlock: options.landlock };
+    let executor = BuildExecutor {
+        filter: options.filter.clone(),
+        landlock: options.landlock,
+        inherited: Arc::clone(&options.inherited),
+    };
     let started = Instant::now();
     let built = ContainerBuilder::new("build".to_owned(), SyscallType::default())
         .with_executor(executor)
@@ -167,16 +176,7 @@ fn wait(
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn container_error(error: LibcontainerError) -> RunError {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        cause = inner.source();
-    }
-    RunError::Container { reason }
+    RunError::Container { reason: with_causes(&error) }
 }
 
 /// Shows libcontainer cgroups that it can't write. It can't be told to leave cgroups alone; its
@@ -200,6 +200,7 @@ fn show_unwritable_cgroups() -> Result<(), RunError> {
 struct BuildExecutor {
     filter: Vec<libc::sock_filter>,
     landlock: bool,
+    inherited: Arc<[OwnedFd]>,
 }
 
 impl Executor for BuildExecutor {
@@ -216,6 +217,11 @@ impl Executor for BuildExecutor {
         let arguments = arguments.map_err(|error| ExecutorError::Other(error.to_string()))?;
         let program = arguments.first().ok_or(ExecutorError::InvalidArg)?;
         sys::reset_signals().map_err(|errno| fail("can't reset signals", errno))?;
+        // libcontainer has marked all descriptors to be closed.
+        for descriptor in self.inherited.iter() {
+            fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))
+                .map_err(|errno| fail("can't pass a descriptor on", errno))?;
+        }
         if self.landlock {
             sys::enter_landlock_scope()
                 .map_err(|errno| fail("can't enter a Landlock scope", errno))?;

@@ -280,9 +280,13 @@ fn a_git_that_stalls_ends_with_a_killed_mkpanda() {
 #[test]
 fn a_bootstrap_under_way_can_be_interrupted() {
     let place = Place::new();
-    // Much work for one archive, little for many.
+    // Much work for one archive, little for many; noise as such is only stored.
     for part in ["a", "b", "c"] {
-        place.package(part, "{}", "head -c 3000000 /dev/urandom > $PKG_PATH/$PKG_NAME");
+        place.package(
+            part,
+            "{}",
+            "head -c 1000000 /dev/urandom | od -An -v -tx1 > $PKG_PATH/$PKG_NAME",
+        );
     }
     place.write("treeinfo.json", "{}");
     place.run(".", &["tree"]).ok();

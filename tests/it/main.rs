@@ -12,6 +12,7 @@ mod escape;
 mod images;
 mod inside;
 mod interrupt;
+mod jobserver;
 mod kernel;
 mod limits;
 mod output;

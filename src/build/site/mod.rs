@@ -21,6 +21,7 @@ use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
 use crate::build::images::{FoundImage, ImageFinder, Places};
 use crate::build::isolation::{self, Wanted};
+use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
@@ -71,6 +72,8 @@ pub struct BuildOptions {
     pub source_date_epoch: u64,
     /// Whether `src` and `result` are left in the cache.
     pub keep: bool,
+    /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
+    pub jobserver: Option<jobserver::Style>,
 }
 
 /// A packages directory, read.
@@ -241,6 +244,7 @@ impl Site {
             limits,
             scratch: scratch.folder().to_owned(),
             view: scratch.view().to_owned(),
+            jobserver: start_jobserver(scratch.folder(), options, observer),
             interrupt: Arc::clone(interrupt),
         };
         let places: BTreeMap<&PackageKey, usize> =
@@ -250,8 +254,10 @@ impl Site {
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
         let planned = self.planned(plan, &places, options.pace.jobs);
+        let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
+        let needs = needs.collect();
+        let result = execute::execute(&workshop, &orders, needs, &took, options.pace, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
@@ -290,6 +296,23 @@ impl Site {
         }
         let missing = source::missing(&requests, &self.options.fetch);
         if missing.is_empty() { Ok(()) } else { Err(SiteError::Missing(missing)) }
+    }
+}
+
+/// Starts the run's jobserver, if it is to have one and there is something to share.
+fn start_jobserver(
+    scratch: &Path,
+    options: &BuildOptions,
+    observer: &dyn Observer,
+) -> Option<Jobserver> {
+    let style = options.jobserver.filter(|_style| options.pace.cores > 1)?;
+    match Jobserver::start(scratch, options.pace.cores, style) {
+        Ok(jobserver) => Some(jobserver),
+        Err(error) => {
+            let message = format!("no jobserver, so builds get fixed shares of the cores: {error}");
+            observer.event(Event::Warning { subject: String::new(), message });
+            None
+        }
     }
 }
 

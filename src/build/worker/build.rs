@@ -1,6 +1,7 @@
 //! Building one package: the steps of the helper's job, in their order.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use fs_err::OpenOptions;
@@ -8,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
 use crate::archive::{self, PackError};
+use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
@@ -20,8 +22,9 @@ use crate::container::view::View;
 use crate::install::{INSTALL_ROOT, PackageContents};
 use crate::source::Fetched;
 
-use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
+use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure};
 use super::inputs::Inputs;
+use super::jobserver::{self, Membership, PackingCores};
 use super::{Finished, failure, readable, remove, root, say, stage, unprepared};
 
 /// Builds a package, from inside the namespaces.
@@ -84,6 +87,9 @@ fn gather_inputs(job: &BuildJob) -> Inputs {
     for dependency in &job.dependencies {
         inputs.add_parent(&dependency.archive);
     }
+    if let Some(access) = &job.jobserver {
+        inputs.add_parent(&access.fifo);
+    }
     inputs
 }
 
@@ -136,9 +142,11 @@ impl Work<'_> {
             stage::stage(self)?;
             let mut notes = Vec::new();
             let root = root::make(self, &mut notes)?;
-            let sandbox = self.sandbox(root)?;
+            let mut membership = jobserver::join(self, &root)?;
+            notes.extend(membership.note.take());
+            let sandbox = self.sandbox(root, &mut membership)?;
             say(&Answer::Phase(Phase::Build));
-            self.run(&sandbox)?;
+            self.run(&sandbox, membership.descriptors)?;
             say(&Answer::Phase(Phase::Pack));
             self.check_result()?;
             self.pack(output, notes)
@@ -165,7 +173,7 @@ impl Work<'_> {
         fs_err::write(result.join("pkginfo.json"), &self.job.pkginfo).map_err(unprepared)
     }
 
-    fn sandbox(&self, made: root::Made) -> Result<Sandbox, Failure> {
+    fn sandbox(&self, made: root::Made, membership: &mut Membership) -> Result<Sandbox, Failure> {
         let job = self.job;
         let bind = |source: PathBuf, target: String, writable| Bind {
             source,
@@ -185,6 +193,7 @@ impl Work<'_> {
             binds.push(bind(source, format!("{INSTALL_ROOT}/packages/{}", dependency.id), false));
         }
         binds.push(bind(self.scratch("result"), self.package_path(), true));
+        binds.extend(membership.bind.take());
         let mut arguments = made.entrypoint;
         let script = format!("/pkg/build/{}", job.build_script);
         if arguments.is_empty() {
@@ -197,7 +206,7 @@ impl Work<'_> {
             arguments,
             environment: environment(
                 &made.environment,
-                &job.environment,
+                job.environment.iter().chain(&membership.variable),
                 &made.home.to_string_lossy(),
                 &self.package_path(),
             ),
@@ -209,7 +218,7 @@ impl Work<'_> {
         })
     }
 
-    fn run(&self, sandbox: &Sandbox) -> Result<(), Failure> {
+    fn run(&self, sandbox: &Sandbox, inherited: Vec<OwnedFd>) -> Result<(), Failure> {
         let mut rows = seccomp::table::refused();
         if self.job.machine.tier() == Tier::Single {
             rows.extend(seccomp::table::pretended());
@@ -219,6 +228,7 @@ impl Work<'_> {
             time_limit: self.job.time_limit,
             filter: seccomp::build(&rows),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
+            inherited: inherited.into(),
         };
         let ended = run::run(sandbox, &self.view, &options).map_err(|error| {
             let message = match &error {
@@ -277,9 +287,10 @@ impl Work<'_> {
     }
 
     fn pack(&self, output: File, notes: Vec<String>) -> Result<Built, Failure> {
+        let cores = PackingCores::take(self);
         let options = archive::PackOptions {
             source_date_epoch: self.job.source_date_epoch,
-            threads: self.job.threads,
+            threads: cores.threads,
         };
         let mut tee = Tee::new(output);
         let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options).map_err(
@@ -359,10 +370,14 @@ fn check_executable(path: &std::path::Path, script: &str) -> Result<(), Failure>
     })
 }
 
+/// Where programs are looked for in an image that doesn't say.
+pub(super) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The image's environment, then what the builder gives.
-fn environment(
+fn environment<'a>(
     image: &[(String, String)],
-    builder: &[(String, String)],
+    builder: impl Iterator<Item = &'a (String, String)>,
     home: &str,
     package_path: &str,
 ) -> Vec<String> {
@@ -375,7 +390,7 @@ fn environment(
         Some(_) => {}
         None => variables.push((name.to_owned(), value.to_owned())),
     };
-    set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", false);
+    set("PATH", DEFAULT_PATH, false);
     set("HOME", home, false);
     set("PKG_PATH", package_path, true);
     for (name, value) in builder {

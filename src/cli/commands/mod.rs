@@ -6,7 +6,7 @@ pub mod tree;
 
 use std::path::{Path, PathBuf};
 
-use super::args::{BuildArgs, GlobalArgs, IsolationArg, NetworkArg};
+use super::args::{BuildArgs, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
 use super::error::CliError;
 use super::settings::{Environment, Settings};
 use super::ui::{Ending, Printer, Progress};
@@ -14,6 +14,7 @@ use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::home::Home;
 use crate::build::isolation::Wanted;
+use crate::build::jobserver::Style;
 use crate::build::plan::Plan;
 use crate::build::site::{BuildOptions, Site, SiteOptions};
 use crate::container::cgroup::Limits;
@@ -129,6 +130,12 @@ fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -
         limits: Limits { memory: settings.memory_limit, processes: settings.process_limit },
         source_date_epoch: settings.source_date_epoch,
         keep: args.dont_clean_after_build,
+        jobserver: match settings.jobserver {
+            JobserverArg::Auto => Some(Style::Auto),
+            JobserverArg::Fifo => Some(Style::Fifo),
+            JobserverArg::Descriptors => Some(Style::Descriptors),
+            JobserverArg::Off => None,
+        },
     }
 }
 

@@ -107,6 +107,7 @@ fn finish(
         source_date_epoch: options.source_date_epoch,
         threads: u32::try_from(options.pace.cores).unwrap_or(1),
         scratch: home.root(),
+        parts: &home.parts(),
         locks: &home.locks(),
     };
     Ok(bootstrap::supply(&tree, mkbootstrap, &how, observer)?)
