@@ -179,13 +179,16 @@ fn comparable(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// Kinds that are compared with themselves only. Fractions are a kind of their own: they are ordered
+/// by their texts, and integers by value, so that together they would have no order.
 fn rank(value: &Value) -> u8 {
     match value {
         Value::Null => 0,
-        Value::Bool(_) | Value::Number(_) => 1,
-        Value::String(_) => 2,
-        Value::Array(_) => 3,
-        Value::Object(_) => 4,
+        Value::Bool(_) => 1,
+        Value::Number(number) => 1 + u8::from(integer(number).is_none()),
+        Value::String(_) => 3,
+        Value::Array(_) => 4,
+        Value::Object(_) => 5,
     }
 }
 
