@@ -2,6 +2,7 @@
 //! whole or not at all, locks, and the events through which the library reports progress.
 
 pub mod atomic;
+pub mod causes;
 pub mod digest;
 pub mod event;
 pub mod http;

@@ -189,17 +189,3 @@ pub struct Failure {
     /// Whether the log says more: the build script itself failed, or the container.
     pub see_log: bool,
 }
-
-/// An error with all its causes in one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let next = inner.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = inner.source();
-    }
-    text
-}

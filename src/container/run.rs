@@ -26,6 +26,7 @@ use super::output::Output;
 use super::sandbox::Sandbox;
 use super::view::View;
 use super::{namespace, sys};
+use crate::base::causes::with_causes;
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,16 +176,7 @@ fn wait(
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn container_error(error: LibcontainerError) -> RunError {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        cause = inner.source();
-    }
-    RunError::Container { reason }
+    RunError::Container { reason: with_causes(&error) }
 }
 
 /// Shows libcontainer cgroups that it can't write. It can't be told to leave cgroups alone; its

@@ -16,8 +16,9 @@ use walkdir::WalkDir;
 use super::clone::{CloneError, bare_copy, write_mirror_config};
 use super::git_program::{GitRun, may_pass};
 use super::git_url::{GitLocation, git_mirror_path};
-use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, cache, file, git_layout};
+use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, cache, git_layout};
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::CommitId;
@@ -84,7 +85,7 @@ pub(super) fn fetch(
             break;
         }
         if let Err(problem) = work.ask_mirror(mirror) {
-            let message = format!("a mirror failed: {}", file::with_causes(&problem));
+            let message = format!("a mirror failed: {}", with_causes(&problem));
             observer.event(Event::Warning { subject: request.subject(), message });
         }
     }

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
 use crate::archive::{self, PackError};
+use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
@@ -21,7 +22,7 @@ use crate::container::view::View;
 use crate::install::{INSTALL_ROOT, PackageContents};
 use crate::source::Fetched;
 
-use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
+use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure};
 use super::inputs::Inputs;
 use super::jobserver::{self, Membership, PackingCores};
 use super::{Finished, failure, readable, remove, root, say, stage, unprepared};

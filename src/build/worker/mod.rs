@@ -16,12 +16,13 @@ mod stage;
 use std::io::{Read, Write};
 
 use crate::archive::{LimitExceeded, ReadError};
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::machine;
 use crate::container::namespace::{self, Network, Side};
 use crate::container::view::View;
 
-use super::job::{Answer, Failure, Job, ProbeJob, with_causes};
+use super::job::{Answer, Failure, Job, ProbeJob};
 
 /// Does the job that comes on stdin; gives the process's exit code.
 pub fn run() -> u8 {

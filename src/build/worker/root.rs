@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::RootKind;
@@ -18,7 +19,7 @@ use crate::image::layers::{UnpackOptions, ensure_unpacked, restore_implied_folde
 use crate::image::store::LayerBlob;
 use crate::image::user::resolve_user;
 
-use super::super::job::{BuildRoot, Failure, with_causes};
+use super::super::job::{BuildRoot, Failure};
 use super::build::Work;
 use super::{failure, unprepared};
 

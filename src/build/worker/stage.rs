@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::unpack_package;
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
 use crate::package::PackageId;
 
-use super::super::job::{Dependency, Failure, with_causes};
+use super::super::job::{Dependency, Failure};
 use super::build::Work;
 use super::{failure, remove, unprepared};
 

@@ -44,7 +44,7 @@ pub fn hash_strings<'a>(items: impl IntoIterator<Item = &'a str>) -> Sha1Sum {
 }
 
 /// The `H` of a list, from the hashes of its items in their order.
-pub(super) fn hash_list<S: Borrow<Sha1Sum>>(items: impl IntoIterator<Item = S>) -> Sha1Sum {
+pub(crate) fn hash_list<S: Borrow<Sha1Sum>>(items: impl IntoIterator<Item = S>) -> Sha1Sum {
     let mut hasher = sha1::Sha1::new();
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
@@ -56,7 +56,7 @@ pub(super) fn hash_list<S: Borrow<Sha1Sum>>(items: impl IntoIterator<Item = S>) 
 }
 
 /// The `H` of a dictionary, from the hashes of its values.
-pub(super) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) -> Sha1Sum {
+pub(crate) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) -> Sha1Sum {
     let mut hasher = sha1::Sha1::new();
     for (index, (key, hash)) in entries.iter().enumerate() {
         if index > 0 {
@@ -70,7 +70,7 @@ pub(super) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) 
 }
 
 /// The `H` of an object, called `name` in errors.
-pub(super) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Sum, HashError> {
+pub(crate) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Sum, HashError> {
     let root = Place { before: None, step: Step::Root };
     object_at(map, &Place { before: Some(&root), step: Step::Key(name) })
 }
