@@ -50,9 +50,9 @@ impl PartKey {
         source_date_epoch: u64,
     ) -> Self {
         let mut digest = Sha256::new();
-        digest.update(format!("blocks {source_date_epoch}\n"));
+        digest.update(format!("blocks {source_date_epoch}\n").as_bytes());
         for (id, archive) in packages {
-            digest.update(format!("{id} {archive}\n"));
+            digest.update(format!("{id} {archive}\n").as_bytes());
         }
         Self(Sha256Sum::from_hasher(digest))
     }

@@ -53,8 +53,8 @@ struct State {
 }
 
 /// Builds packages. `needs[n]` are the indices of those that number `n` needs and that are not
-/// there yet; what these need in turn may be left out. `took[n]` is how long it took last time, as
-/// far as that is known.
+/// there yet; what these need in turn may be left out; `took[n]` is how
+/// long it took last time, as far as that is known.
 pub fn execute(
     workshop: &Workshop,
     orders: &Orders<'_>,
@@ -114,8 +114,11 @@ fn work(
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
         let others = guard.schedule.ready().min(idle);
         let order = (orders.make)(package);
-        let share = guard.cores.take(others, demand(workshop, &order));
-        let access = workshop.jobserver.as_ref().map(|jobserver| jobserver.begin(share.own));
+        let demand = demand(workshop, &order);
+        let share = guard.cores.take(others, demand);
+        let is_told = demand == Demand::Shared;
+        let access =
+            workshop.jobserver.as_ref().map(|jobserver| jobserver.begin(share.own, is_told));
         drop(guard);
         let order = with_cores(order, share, access);
         let result = workshop.supply(&order, observer);
@@ -144,8 +147,9 @@ fn work(
     }
 }
 
-/// A script that names `NUM_CORES` means to use as many cores as that says, whoever else could use
-/// them; any other has one, and what its programs take from the jobserver.
+/// A script that names `NUM_CORES` means to use as many cores as that says where it says so, and one
+/// elsewhere: its `make install` may never have met two jobs at once. Any other one has a core, and
+/// what its programs take from the jobserver.
 fn demand(workshop: &Workshop, order: &Order) -> Demand {
     if workshop.jobserver.is_none() {
         return Demand::Fixed;

@@ -272,7 +272,7 @@ fn repaired(mut tar: Vec<u8>) -> Vec<u8> {
         }
         let size = usize::try_from(header.entry_size().unwrap_or_default()).unwrap_or(usize::MAX);
         let size = size.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX);
-        at = next.saturating_add(size);
+        at = next.saturating_add(size).min(tar.len());
     }
     tar
 }

@@ -43,7 +43,7 @@ fn of_sums<R: Read + Seek>(archive: &mut R) -> io::Result<Option<Sha256Sum>> {
     digest.update(b"sums\0");
     digest.update(&index);
     for end in blocks {
-        digest.update(read_at::<8, R>(archive, end - 8)?);
+        digest.update(&read_at::<8, R>(archive, end - 8)?);
     }
     Ok(Some(Sha256Sum::from_hasher(digest)))
 }

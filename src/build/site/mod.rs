@@ -296,22 +296,6 @@ impl Site {
     }
 }
 
-/// Which of the packages each of them needs, as places among them. Where one is found on the way, it
-/// isn't gone through: it waits for what it needs itself. (All that all need would be quadratic.)
-fn needs(
-    packages: &[&PackageKey],
-    places: &BTreeMap<&PackageKey, usize>,
-    requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
-) -> Vec<BTreeSet<usize>> {
-    let needed = |package: &&PackageKey| {
-        let found = graph::closure(requires(package), |key| {
-            if places.contains_key(key) { Vec::new() } else { requires(key) }
-        });
-        found.iter().filter_map(|key| places.get(key).copied()).collect()
-    };
-    packages.iter().map(needed).collect()
-}
-
 /// Starts the run's jobserver, if it is to have one and there is something to share.
 fn start_jobserver(
     scratch: &Path,
@@ -327,6 +311,22 @@ fn start_jobserver(
             None
         }
     }
+}
+
+/// Which of the packages each of them needs, as places among them. Where one is found on the way, it
+/// isn't gone through: it waits for what it needs itself. (All that all need would be quadratic.)
+fn needs(
+    packages: &[&PackageKey],
+    places: &BTreeMap<&PackageKey, usize>,
+    requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
+) -> Vec<BTreeSet<usize>> {
+    let needed = |package: &&PackageKey| {
+        let found = graph::closure(requires(package), |key| {
+            if places.contains_key(key) { Vec::new() } else { requires(key) }
+        });
+        found.iter().filter_map(|key| places.get(key).copied()).collect()
+    };
+    packages.iter().map(needed).collect()
 }
 
 /// The cgroups in which limits can be set, if any are asked for.
