@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::base::event::{Event, Observer};
+use crate::container::helper::HelperPlace;
+use crate::container::idmap::IdMap;
 use crate::package::PackageId;
 
 use super::one::{BuildError, Order, Workshop};
@@ -29,6 +31,15 @@ pub struct Failures {
     pub skipped: Vec<(PackageId, PackageId)>,
 }
 
+/// Where helpers come from.
+#[derive(Debug)]
+pub struct Helpers<'a> {
+    /// The map that all of them have.
+    pub map: &'a IdMap,
+    /// One that may be there already. The caller's thread started it.
+    pub first: HelperPlace,
+}
+
 struct State {
     schedule: Schedule,
     cores: Cores,
@@ -42,6 +53,7 @@ pub fn execute(
     orders: &[Order],
     needs: Vec<BTreeSet<usize>>,
     pace: Pace,
+    helpers: Helpers<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
     observer.event(Event::Planned { packages: orders.len() });
@@ -54,8 +66,11 @@ pub fn execute(
     let workers = pace.jobs.min(orders.len()).max(1);
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
-        for _worker in 0..workers {
-            scope.spawn(|| work(workshop, orders, pace, &state, &changed, observer));
+        let more = (1..workers).map(|_| HelperPlace::new(helpers.map.clone(), &workshop.interrupt));
+        let places: Vec<_> = std::iter::once(helpers.first).chain(more).collect();
+        let (state, changed) = (&state, &changed);
+        for place in places {
+            scope.spawn(move || work(workshop, orders, pace, place, state, changed, observer));
         }
     });
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -72,6 +87,7 @@ fn work(
     workshop: &Workshop,
     orders: &[Order],
     pace: Pace,
+    mut place: HelperPlace,
     state: &Mutex<State>,
     changed: &Condvar,
     observer: &dyn Observer,
@@ -98,7 +114,7 @@ fn work(
         let share = guard.cores.take(others);
         drop(guard);
         let order = with_cores(&orders[package], share);
-        let result = workshop.supply(&order, observer);
+        let result = workshop.supply(&order, &mut place, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
         match result {

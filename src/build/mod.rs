@@ -16,6 +16,7 @@ pub mod isolation;
 pub mod job;
 pub mod one;
 pub mod plan;
+mod readable;
 pub mod record;
 pub mod schedule;
 pub mod scratch;

@@ -9,7 +9,7 @@ use crate::base::atomic::{self, AtomicFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::cgroup::{Cgroup, CgroupError, Delegation, Limits};
-use crate::container::helper::{self, HelperError, Interrupt};
+use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::package::{PackageId, Source, SourceName};
 use crate::source::{self, SourceError, SourceId, SourceRequest};
 use crate::store::repository::{Repository, RepositoryError};
@@ -17,6 +17,7 @@ use crate::store::repository::{Repository, RepositoryError};
 use super::cache::Cache;
 use super::home::Home;
 use super::job::{Answer, BuildJob, Built, Failure, Job};
+use super::readable;
 use super::record::{Ending, Stopwatch};
 use super::scratch::{Leftovers, ScratchFolder};
 
@@ -137,11 +138,12 @@ impl Workshop {
     pub fn supply(
         &self,
         order: &Order,
+        place: &mut HelperPlace,
         observer: &dyn Observer,
     ) -> Result<Option<Leftovers>, BuildError> {
         let began = Instant::now();
         let mut watch = Stopwatch::default();
-        let result = self.supply_timed(order, &mut watch, observer);
+        let result = self.supply_timed(order, place, &mut watch, observer);
         let package = order.job.id.to_string();
         let took = began.elapsed();
         observer.event(match &result {
@@ -154,6 +156,7 @@ impl Workshop {
     fn supply_timed(
         &self,
         order: &Order,
+        place: &mut HelperPlace,
         watch: &mut Stopwatch,
         observer: &dyn Observer,
     ) -> Result<(Outcome, Option<Leftovers>), BuildError> {
@@ -181,7 +184,7 @@ impl Workshop {
         }
         let mut job = order.job.clone();
         job.sources = self.fetch_sources(order, observer)?;
-        let leftovers = self.build(order, job, watch, &mut enter)?;
+        let leftovers = self.build(job, place, watch, &mut enter)?;
         self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
         Ok((Outcome::Built, Some(leftovers)))
     }
@@ -232,12 +235,12 @@ impl Workshop {
 
     fn build(
         &self,
-        order: &Order,
         mut job: BuildJob,
+        place: &mut HelperPlace,
         watch: &mut Stopwatch,
         enter: &mut dyn FnMut(&mut Stopwatch, Phase),
     ) -> Result<Leftovers, BuildError> {
-        let id = order.job.id.clone();
+        let id = job.id.clone();
         let file = |what| {
             let id = id.clone();
             move |source| BuildError::File { id, what, source }
@@ -263,7 +266,13 @@ impl Workshop {
             ),
             None => None,
         };
-        tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "starting a helper");
+        readable::make_readable(&mut job, &self.interrupt).map_err(|source| {
+            if self.interrupt.is_raised() {
+                return interrupted(&id);
+            }
+            BuildError::File { id: id.clone(), what: "copy what only root may read", source }
+        })?;
+        tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "handing it to a helper");
         let wrapped = Job::Build(Box::new(job));
         let hear = |answer| match answer {
             Answer::Phase(phase) => {
@@ -274,9 +283,9 @@ impl Workshop {
             Answer::Failed(failure) => Some(Err(failure)),
             Answer::Probed(_) | Answer::Removed => None,
         };
-        let heard = helper::run_until_answered(&wrapped, cgroup.as_ref(), &self.interrupt, hear);
+        let heard = place.run(&wrapped, cgroup.as_ref(), hear);
         let Job::Build(job) = wrapped else { unreachable!("it was made above") };
-        let (mut result, helper) =
+        let (mut result, process) =
             heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
         if let Err(failure) = &mut result
             && cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory)
@@ -293,7 +302,7 @@ impl Workshop {
                         .map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))?;
-                Ok(Leftovers { _helper: helper, _cgroup: cgroup, _scratch: scratch })
+                Ok(Leftovers { _process: process, _cgroup: cgroup, _scratch: scratch })
             }
             Err(failure) => {
                 let log = failure.see_log.then(|| job.log.clone());

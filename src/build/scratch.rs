@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::job::{Answer, BuildJob, Job, RemoveJob};
 use crate::container::cgroup::Cgroup;
-use crate::container::helper::{self, Finishing, HelperError, Interrupt};
+use crate::container::helper::{Finishing, HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::IdMap;
 
-/// What a build that is done still has to clear up: dropping it waits for the helper, which removes
-/// what it wrote, and then removes the cgroup and the scratch folder. Meanwhile the next build can
-/// begin. It must be dropped by the thread that got it.
+/// What a build that is done still has to clear up: dropping it waits for the job's process, which
+/// removes what it wrote, and then removes the cgroup and the scratch folder. Meanwhile the next build
+/// can begin.
 #[derive(Debug)]
 pub struct Leftovers {
     // In the order in which they have to go.
-    pub(super) _helper: Finishing,
+    pub(super) _process: Finishing,
     pub(super) _cgroup: Option<Cgroup>,
     pub(super) _scratch: ScratchFolder,
 }
@@ -91,15 +91,16 @@ pub fn remove_as_container(
         names: vec![own_name],
     };
     let mut failed = None;
-    helper::run(&Job::Remove(whole), interrupt, |answer| match answer {
+    let mut place = HelperPlace::new(map.clone(), interrupt);
+    let removed = place.run(&Job::Remove(whole), None, |answer| match answer {
         Answer::Removed => Some(()),
         Answer::Failed(failure) => {
             failed = Some(failure.message);
             None
         }
         _ => None,
-    })
-    .map_err(|error| match failed {
+    });
+    removed.map(drop).map_err(|error| match failed {
         Some(said) => {
             HelperError::Died { ending: "it could not remove a scratch folder".to_owned(), said }
         }

@@ -1,27 +1,54 @@
-//! The parent's side of a helper: starting one, handing it a job, hearing its answers, ending it.
+//! The parent's side of a helper: starting one, handing it jobs, hearing its answers, ending it.
 //!
-//! The job is one JSON document on the helper's stdin; answers are JSON lines on its stdout; what
-//! it prints on stderr is a fault of its own and comes back with the error. A helper has a process
-//! group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
+//! A helper keeps a user namespace ([`super::keeper`]) and does jobs one after another, each in a
+//! process of its own. On its stdin, a socket, it gets lines: the id map, then a job per line. On its
+//! stdout it answers with lines: the number of the process that does the job, then the answers as
+//! JSON. What it prints on stderr is a fault of its own and comes back with the error. A helper has a
+//! process group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
+//!
+//! ```text
+//! parent                         helper                    process of job 7
+//!   ── {"uids":…} ─────────────►  enters a user namespace
+//!   ── r{"Build":…} ───────────►  forks ──────────────────► begins (after `h`: when it hears `go`)
+//!   ◄─────────────────── p4711 ──                            │
+//!   ◄────────────────────────────────────── {"Phase":…} ─────┤
+//!   ◄────────────────────────────────────── {"Built":…} ─────┤  the last answer
+//!   ── r{"Build":…} ───────────►  forks …                    clears up, ends
+//! ```
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cgroup::{Cgroup, CgroupError};
+use super::idmap::IdMap;
+use super::sys;
 
 /// The argument by which the executable knows that it is a helper.
 pub const HELPER_ARGUMENT: &str = "internal-helper";
 
+/// What an order begins with whose job may begin at once.
+const AT_ONCE: u8 = b'r';
+/// What an order begins with whose job waits for [`GO`].
+pub(super) const HELD: u8 = b'h';
+/// Lets a job begin that is held.
+pub(super) const GO: &[u8] = b"go\n";
+/// What the line begins with that gives the number of a job's process.
+pub(super) const STARTED: u8 = b'p';
+
 /// The most that a helper may say in one line.
-const LONGEST_ANSWER: u64 = 16 << 20;
+const LONGEST_ANSWER: usize = 16 << 20;
 
 /// A helper could not do its job.
 #[derive(Debug, thiserror::Error)]
@@ -102,102 +129,223 @@ impl Interrupt {
     }
 }
 
-/// Runs a helper with a job and waits for its end. `hear` takes each answer, and gives back what
-/// `run` is to give back as soon as it heard the last one. The thread must outlive the helper: the
-/// kernel kills a helper when the thread that started it ends.
-pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
-    job: &Job,
-    interrupt: &Arc<Interrupt>,
-    hear: impl FnMut(Answer) -> Option<T>,
-) -> Result<T, HelperError> {
-    run_until_answered(job, None, interrupt, hear).map(|(value, _finishing)| value)
-}
-
-/// Runs a helper with a job until it has given its last answer; it may still be clearing up, for
-/// which the [`Finishing`] waits.
-pub fn run_until_answered<Job: Serialize, Answer: DeserializeOwned, T>(
-    job: &Job,
-    cgroup: Option<&Cgroup>,
-    interrupt: &Arc<Interrupt>,
-    mut hear: impl FnMut(Answer) -> Option<T>,
-) -> Result<(T, Finishing), HelperError> {
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg(HELPER_ARGUMENT)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let child = interrupt.start(&mut command)?;
-    let mut helper = Finishing { child, interrupt: Arc::clone(interrupt) };
-    let heard = talk(&mut helper.child, job, cgroup, &mut hear);
-    if let Ok(Some(value)) = heard {
-        return Ok((value, helper));
-    }
-    if heard.is_err() {
-        // It would wait for ever for an answer to be read.
-        drop(helper.child.kill());
-    }
-    let said = helper.child.stderr.take().map_or_else(String::new, |stderr| {
-        let mut said = String::new();
-        drop(stderr.take(64 << 10).read_to_string(&mut said));
-        said.trim().to_owned()
-    });
-    let status = helper.child.wait();
-    drop(helper);
-    if interrupt.is_raised() {
-        return Err(HelperError::Interrupted);
-    }
-    heard?;
-    let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    Err(HelperError::Died { ending, said })
-}
-
-/// A helper that has given its last answer, and may still be clearing up. Dropping this waits for
-/// its end. It must be dropped by the thread that started the helper.
+/// A place for a helper: it is started when there is a job for it, and anew after it failed. The
+/// thread that starts it must outlive it: the kernel kills a helper when that thread ends.
 #[derive(Debug)]
-pub struct Finishing {
+pub struct HelperPlace {
+    map: IdMap,
+    interrupt: Arc<Interrupt>,
+    helper: Option<Helper>,
+}
+
+impl HelperPlace {
+    /// A place for helpers that have a map.
+    pub fn new(map: IdMap, interrupt: &Arc<Interrupt>) -> Self {
+        Self { map, interrupt: Arc::clone(interrupt), helper: None }
+    }
+
+    /// Has a job done until its last answer; it may still be clearing up, for which the
+    /// [`Finishing`] waits. `hear` takes each answer, and gives back what `run` is to give back as
+    /// soon as it heard the last one.
+    pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
+        &mut self,
+        job: &Job,
+        cgroup: Option<&Cgroup>,
+        mut hear: impl FnMut(Answer) -> Option<T>,
+    ) -> Result<(T, Finishing), HelperError> {
+        let mut helper = match self.helper.take() {
+            Some(helper) => helper,
+            None => Helper::start(&self.map, &self.interrupt)?,
+        };
+        match helper.talk(job, cgroup, &mut hear) {
+            Ok(Some(heard)) => {
+                // One that could not start a process is no good for the next job either.
+                self.helper = Some(helper).filter(|_| heard.1.process.is_some());
+                Ok(heard)
+            }
+            Ok(None) => Err(helper.end()),
+            Err(error) => {
+                // It would wait for ever for an answer to be read.
+                drop(helper.child.kill());
+                let ended = helper.end();
+                Err(if matches!(ended, HelperError::Interrupted) { ended } else { error })
+            }
+        }
+    }
+}
+
+/// A helper, alive as far as is known.
+#[derive(Debug)]
+struct Helper {
     child: Child,
+    orders: Option<UnixStream>,
+    answers: Lines,
     interrupt: Arc<Interrupt>,
 }
 
-impl Drop for Finishing {
+impl Helper {
+    fn start(map: &IdMap, interrupt: &Arc<Interrupt>) -> Result<Self, HelperError> {
+        let start = |source| HelperError::Start { source };
+        let (mut orders, theirs) = UnixStream::pair().map_err(start)?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg(HELPER_ARGUMENT)
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut text = serde_json::to_vec(map).map_err(|error| start(error.into()))?;
+        text.push(b'\n');
+        let mut child = interrupt.start(&mut command)?;
+        let answers = Lines { pipe: child.stdout.take(), unread: Vec::new() };
+        // From here on, dropping it sees to the process.
+        let mut helper = Self { child, orders: None, answers, interrupt: Arc::clone(interrupt) };
+        if let Some(pipe) = &helper.answers.pipe {
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+                .map_err(|errno| start(errno.into()))?;
+        }
+        unless_gone(orders.write_all(&text)).map_err(start)?;
+        helper.orders = Some(orders);
+        Ok(helper)
+    }
+
+    /// Hands over a job; `None` if the helper is gone or gave up the job.
+    fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
+        &mut self,
+        job: &Job,
+        cgroup: Option<&Cgroup>,
+        hear: &mut impl FnMut(Answer) -> Option<T>,
+    ) -> Result<Option<(T, Finishing)>, HelperError> {
+        let talk = |source| HelperError::Talk { source };
+        let mut order = vec![if cgroup.is_some() { HELD } else { AT_ONCE }];
+        serde_json::to_writer(&mut order, job).map_err(|error| talk(error.into()))?;
+        order.push(b'\n');
+        self.order(&order)?;
+        let (mut process, mut last) = (None, None);
+        while process.is_none() || last.is_none() {
+            let Some(line) = self.answers.next(process.as_ref()).map_err(talk)? else {
+                // A helper that gets no user namespace says so before it starts any process.
+                return Ok(last.map(|value| (value, Finishing { process })));
+            };
+            if let Some((&STARTED, number)) = line.split_first() {
+                let number = String::from_utf8_lossy(number).trim().parse();
+                let number = number.map_err(|error| talk(io::Error::other(error)))?;
+                let opened = sys::pidfd_open(Pid::from_raw(number));
+                process = Some(opened.map_err(|errno| talk(errno.into()))?);
+                // It does nothing before it hears `go`, so nothing of it escapes the cgroup.
+                if let Some(cgroup) = cgroup {
+                    let added = cgroup.add(number.unsigned_abs());
+                    added.map_err(|source| HelperError::Limit { source })?;
+                    self.order(GO)?;
+                }
+            } else {
+                let answer = serde_json::from_slice(&line);
+                last = hear(answer.map_err(|error| talk(error.into()))?);
+            }
+        }
+        Ok(last.map(|value| (value, Finishing { process })))
+    }
+
+    fn order(&mut self, text: &[u8]) -> Result<(), HelperError> {
+        let Some(orders) = &mut self.orders else { return Ok(()) };
+        unless_gone(orders.write_all(text)).map_err(|source| HelperError::Talk { source })
+    }
+
+    /// Lets it come to its end, and says what is known of why it did.
+    fn end(mut self) -> HelperError {
+        self.orders = None;
+        let said = self.child.stderr.take().map_or_else(String::new, |stderr| {
+            let mut said = String::new();
+            drop(stderr.take(64 << 10).read_to_string(&mut said));
+            said.trim().to_owned()
+        });
+        let status = self.child.wait();
+        if self.interrupt.is_raised() {
+            return HelperError::Interrupted;
+        }
+        let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        HelperError::Died { ending, said }
+    }
+}
+
+impl Drop for Helper {
     fn drop(&mut self) {
+        // Without orders it ends as soon as its jobs have.
+        self.orders = None;
         drop(self.child.wait());
         self.interrupt.ended(self.child.id());
     }
 }
 
-fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
-    child: &mut Child,
-    job: &Job,
-    cgroup: Option<&Cgroup>,
-    hear: &mut impl FnMut(Answer) -> Option<T>,
-) -> Result<Option<T>, HelperError> {
-    // The helper does nothing before it has its job, so nothing of it escapes the cgroup.
-    if let Some(cgroup) = cgroup {
-        cgroup.add(child.id()).map_err(|source| HelperError::Limit { source })?;
+/// To whoever is gone nothing can be said; that it is gone shows when it is listened to.
+fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
-    let talk = |source| HelperError::Talk { source };
-    let text = serde_json::to_vec(job).map_err(|error| talk(error.into()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(&text) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
-            other => other.map_err(talk)?,
+}
+
+/// A job's process that has given its last answer, and may still be clearing up. Dropping this waits
+/// until it and all that it started have ended.
+#[derive(Debug)]
+pub struct Finishing {
+    process: Option<OwnedFd>,
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            // There is nothing to be done if it can't be waited for.
+            _ = sys::wait_readable(&[process.as_fd()], None);
         }
     }
-    let Some(stdout) = child.stdout.take() else { return Ok(None) };
-    let mut stdout = BufReader::new(stdout);
-    loop {
-        let mut line = Vec::new();
-        let length =
-            stdout.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line).map_err(talk)?;
-        if length == 0 {
-            return Ok(None);
-        }
-        let answer = serde_json::from_slice(&line).map_err(|error| talk(error.into()))?;
-        if let Some(last) = hear(answer) {
-            return Ok(Some(last));
+}
+
+/// The lines that come out of a pipe.
+#[derive(Debug)]
+struct Lines {
+    pipe: Option<ChildStdout>,
+    unread: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; `None` at the end, which is there too as soon as a process has ended without
+    /// having left one.
+    fn next(&mut self, writer: Option<&OwnedFd>) -> io::Result<Option<Vec<u8>>> {
+        let Some(pipe) = &mut self.pipe else { return Ok(None) };
+        let mut searched = 0;
+        let mut has_ended = false;
+        loop {
+            if let Some(place) = self.unread[searched..].iter().position(|byte| *byte == b'\n') {
+                let rest = self.unread.split_off(searched + place + 1);
+                return Ok(Some(std::mem::replace(&mut self.unread, rest)));
+            }
+            searched = self.unread.len();
+            if searched > LONGEST_ANSWER {
+                return Err(io::Error::other("an answer has no end"));
+            }
+            let mut buffer = [0; 1 << 13];
+            match pipe.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if has_ended {
+                        return Ok(None);
+                    }
+                    let ends = [Some(pipe.as_fd()), writer.map(AsFd::as_fd)];
+                    let ends: Vec<_> = ends.into_iter().flatten().collect();
+                    sys::wait_readable(&ends, None)?;
+                    // What it said before it ended is looked for once more.
+                    has_ended = match writer {
+                        Some(writer) => {
+                            sys::wait_readable(&[writer.as_fd()], Some(Instant::now()))?
+                        }
+                        None => false,
+                    };
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 }

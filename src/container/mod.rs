@@ -16,6 +16,7 @@ pub mod cgroup;
 mod copy;
 pub mod helper;
 pub mod idmap;
+pub mod keeper;
 pub mod machine;
 pub mod namespace;
 mod output;

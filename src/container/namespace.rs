@@ -1,10 +1,10 @@
-//! Going into namespaces: done once, by a helper process with one thread.
+//! Going into namespaces, by a process with one thread.
 //!
 //! The order is the kernel's: the user namespace first, since it gives the right to make the
 //! others; its maps are written from outside (a child stays behind to do that) or, with one id, by
-//! the process itself. The pid namespace takes effect with the next fork, so the process that goes
-//! on is a child: the namespace's init, whose death ends all in it. Every generation asks to be
-//! killed when its parent dies, so that killing the outermost one ends everything.
+//! the process itself. That is the dearest step (`newuidmap` and `newgidmap` are two programs with
+//! set-id bits, 6 ms), so a helper does it once ([`enter_user_namespace`], see [`super::keeper`]),
+//! and each job of it makes the namespaces that are its own ([`enter`]).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -63,26 +63,12 @@ fn step(step: &'static str) -> impl Fn(Errno) -> NamespaceError {
     move |errno| NamespaceError::Step { step, errno }
 }
 
-/// Where [`enter`] comes back.
-#[derive(Debug)]
-pub enum Side {
-    /// Outside of the pid namespace, with the exit code of the process inside.
-    Outside(i32),
-    /// Inside, as process 1 of the pid namespace. The mounts are private; the user is still the
-    /// caller, so that the caller's files can be bound; see [`become_root`].
-    Inside,
-}
-
-/// Enters a user namespace with the map, and new mount, pid, ipc, uts and cgroup namespaces, and a
-/// new network namespace unless the machine's network is asked for. Comes back twice.
-pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
-    die_with_parent().map_err(step("asking to die with the parent"))?;
-    enter_user_namespace(map)?;
-    let mut flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP;
+/// Enters mount and cgroup namespaces, and a network namespace unless the machine's network is asked
+/// for. The process is in the user namespace already, and in a pid namespace of its own. The mounts
+/// are private; the user is still the caller, so that the caller's files can be bound; see
+/// [`become_root`].
+pub fn enter(network: Network) -> Result<(), NamespaceError> {
+    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP;
     if network == Network::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }
@@ -93,11 +79,7 @@ pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
     if network == Network::None {
         sys::raise_loopback().map_err(step("raising the loopback interface"))?;
     }
-    if let Some(child) = sys::fork().map_err(step("starting the process inside"))? {
-        return Ok(Side::Outside(wait_exit_code(child)));
-    }
-    die_with_parent().map_err(step("asking to die with the parent"))?;
-    Ok(Side::Inside)
+    Ok(())
 }
 
 /// Becomes the container's root. What only the caller may reach has to be bound before.
@@ -118,7 +100,8 @@ pub fn is_unmapped(map: &IdMap) -> bool {
     map.writer == MapWriter::Privileged && !Uid::current().is_root()
 }
 
-fn die_with_parent() -> nix::Result<()> {
+/// Asks the kernel to kill this process when the thread that started it ends.
+pub fn die_with_parent() -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
@@ -134,7 +117,8 @@ pub fn wait_exit_code(child: Pid) -> i32 {
     }
 }
 
-fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
+/// Enters a user namespace with the map.
+pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
     let unshare = || {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NamespaceError::User {
             errno,

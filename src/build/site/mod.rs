@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
-use crate::build::execute::{self, Pace};
+use crate::build::execute::{self, Helpers, Pace};
 use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
 use crate::build::images::{FoundImage, ImageFinder, Places};
@@ -217,7 +217,7 @@ impl Site {
         let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
         let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
-        let machine = match found {
+        let (machine, helper) = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
@@ -251,7 +251,14 @@ impl Site {
             let needed = self.tree.dependencies(key);
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
-        let result = execute::execute(&workshop, &orders, needs.collect(), options.pace, observer);
+        let result = execute::execute(
+            &workshop,
+            &orders,
+            needs.collect(),
+            options.pace,
+            Helpers { map: &machine.map, first: helper },
+            observer,
+        );
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }

@@ -12,7 +12,7 @@ use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
-use crate::container::namespace::{self, Side};
+use crate::container::namespace;
 use crate::container::run::{self, Ending, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox};
 use crate::container::seccomp;
@@ -22,7 +22,7 @@ use crate::source::Fetched;
 
 use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
 use super::inputs::Inputs;
-use super::{Finished, failure, readable, remove, root, say, stage, unprepared};
+use super::{Finished, failure, remove, root, say, stage, unprepared};
 
 /// Builds a package, from inside the namespaces.
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
@@ -37,31 +37,17 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         .map_err(unprepared)?
         .into_parts()
         .0;
-    let mut job = job.clone();
-    if namespace_root_differs(&job) {
-        readable::make_readable(&mut job).map_err(unprepared)?;
-    }
-    let job = &job;
     let inputs = gather_inputs(job);
-    match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
-        Side::Outside(code) => Ok(Finished::Outside(code)),
-        Side::Inside => {
-            umask(Mode::from_bits_truncate(0o022));
-            let view =
-                View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
-            namespace::become_root(&job.machine.map).map_err(unprepared)?;
-            let work = Work { job, inputs, view, log };
-            let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
-            let heard = say(&answer);
-            // The parent goes on meanwhile, and removes what can't be removed here.
-            drop(work.clear_up());
-            Ok(Finished::Answered(heard))
-        }
-    }
-}
-
-fn namespace_root_differs(job: &BuildJob) -> bool {
-    job.machine.map.root().0 != nix::unistd::Uid::current().as_raw()
+    namespace::enter(job.network).map_err(unprepared)?;
+    umask(Mode::from_bits_truncate(0o022));
+    let view = View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+    namespace::become_root(&job.machine.map).map_err(unprepared)?;
+    let work = Work { job, inputs, view, log };
+    let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
+    let heard = say(&answer);
+    // The parent goes on meanwhile, and removes what can't be removed here.
+    drop(work.clear_up());
+    Ok(Finished::Answered(heard))
 }
 
 fn gather_inputs(job: &BuildJob) -> Inputs {

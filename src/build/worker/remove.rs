@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::base::event::Phase;
-use crate::container::namespace::{self, Network, Side};
+use crate::container::namespace::{self, Network};
 use crate::container::view::View;
 
 use super::super::job::{Answer, Failure, RemoveJob};
@@ -19,18 +19,14 @@ pub(super) fn remove(job: &RemoveJob) -> Result<Finished, Failure> {
             "the helper was asked to remove something that is no plain name",
         ));
     }
-    match namespace::enter(&job.map, Network::None).map_err(unprepared)? {
-        Side::Outside(code) => Ok(Finished::Outside(code)),
-        Side::Inside => {
-            let view = View::create(&job.view, std::slice::from_ref(&job.folder), &job.map)
-                .map_err(unprepared)?;
-            namespace::become_root(&job.map).map_err(unprepared)?;
-            for name in &job.names {
-                remove_tree(&view.input(0).join(name)).map_err(unprepared)?;
-            }
-            Ok(Finished::Inside(Answer::Removed))
-        }
+    namespace::enter(Network::None).map_err(unprepared)?;
+    let view =
+        View::create(&job.view, std::slice::from_ref(&job.folder), &job.map).map_err(unprepared)?;
+    namespace::become_root(&job.map).map_err(unprepared)?;
+    for name in &job.names {
+        remove_tree(&view.input(0).join(name)).map_err(unprepared)?;
     }
+    Ok(Finished::With(Answer::Removed))
 }
 
 /// Removes a folder and all in it; it may be gone already.
