@@ -114,17 +114,11 @@ fn work(
         let share = guard.cores.take(others);
         drop(guard);
         let order = with_cores(&orders[package], share);
-        let result = workshop.supply(&order, &mut place, observer);
+        let result = workshop.supply(&order, &mut place, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
         match result {
-            Ok(left) => {
-                guard.schedule.succeeded(package);
-                changed.notify_all();
-                drop(guard);
-                drop(std::mem::replace(&mut leftovers, left));
-                guard = state.lock().unwrap_or_else(PoisonError::into_inner);
-            }
+            Ok(()) => guard.schedule.succeeded(package),
             Err(error) => {
                 guard.schedule.failed(package);
                 guard.errors.push(error);

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::atomic::{self, AtomicFile};
+use crate::base::atomic::{self, AtomicFile, PreparedFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::cgroup::{Cgroup, CgroupError, Delegation, Limits};
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
-use crate::package::{PackageId, Source, SourceName};
+use crate::package::{PackageId, Source, SourceName, Variant};
 use crate::source::{self, SourceError, SourceId, SourceRequest};
 use crate::store::repository::{Repository, RepositoryError};
 
@@ -134,32 +134,35 @@ pub struct FailedBuild {
 const TAIL_LINES: usize = 30;
 
 impl Workshop {
-    /// Makes a package be in the cache. What its build left may still be on its way out.
+    /// Makes a package be in the cache. What its build left may still be on its way out then, and is
+    /// in the place of `before`, what an earlier one left, which has gone meanwhile.
     pub fn supply(
         &self,
         order: &Order,
         place: &mut HelperPlace,
+        before: &mut Option<Leftovers>,
         observer: &dyn Observer,
-    ) -> Result<Option<Leftovers>, BuildError> {
+    ) -> Result<(), BuildError> {
         let began = Instant::now();
         let mut watch = Stopwatch::default();
-        let result = self.supply_timed(order, place, &mut watch, observer);
+        let result = self.supply_timed(order, place, before, &mut watch, observer);
         let package = order.job.id.to_string();
         let took = began.elapsed();
         observer.event(match &result {
-            Ok((how, _)) => Event::Finished { package, how: *how, took },
+            Ok(how) => Event::Finished { package, how: *how, took },
             Err(_) => Event::Failed { package, phase: watch.phase(), took },
         });
-        result.map(|(_, leftovers)| leftovers)
+        result.map(drop)
     }
 
     fn supply_timed(
         &self,
         order: &Order,
         place: &mut HelperPlace,
+        before: &mut Option<Leftovers>,
         watch: &mut Stopwatch,
         observer: &dyn Observer,
-    ) -> Result<(Outcome, Option<Leftovers>), BuildError> {
+    ) -> Result<Outcome, BuildError> {
         let id = &order.job.id;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
         let mut enter = |watch: &mut Stopwatch, phase: Phase| {
@@ -175,18 +178,19 @@ impl Workshop {
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-            return Ok((Outcome::Cached, None));
+            return Ok(Outcome::Cached);
         }
         enter(watch, Phase::Fetch);
         if self.fetch_package(id, &order.job, observer)? {
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-            return Ok((Outcome::Fetched, None));
+            return Ok(Outcome::Fetched);
         }
         let mut job = order.job.clone();
         job.sources = self.fetch_sources(order, observer)?;
-        let leftovers = self.build(job, place, watch, &mut enter)?;
-        self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-        Ok((Outcome::Built, Some(leftovers)))
+        let variant = &order.key.variant;
+        let leftovers = self.build(job, variant, place, before, watch, &mut enter)?;
+        *before = Some(leftovers);
+        Ok(Outcome::Built)
     }
 
     fn fetch_package(
@@ -236,7 +240,9 @@ impl Workshop {
     fn build(
         &self,
         mut job: BuildJob,
+        variant: &Variant,
         place: &mut HelperPlace,
+        before: &mut Option<Leftovers>,
         watch: &mut Stopwatch,
         enter: &mut dyn FnMut(&mut Stopwatch, Phase),
     ) -> Result<Leftovers, BuildError> {
@@ -274,9 +280,17 @@ impl Workshop {
         })?;
         tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "handing it to a helper");
         let wrapped = Job::Build(Box::new(job));
+        let mut latest = None;
         let hear = |answer| match answer {
             Answer::Phase(phase) => {
                 enter(watch, phase);
+                // There is nothing else to do here until the next answer.
+                if before.as_ref().is_some_and(Leftovers::are_cleared) {
+                    *before = None;
+                }
+                if phase == Phase::Build {
+                    latest = Some(self.cache.prepare_latest(&id, variant));
+                }
                 None
             }
             Answer::Built(built) => Some(Ok(built)),
@@ -302,7 +316,11 @@ impl Workshop {
                         .map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))?;
-                Ok(Leftovers { _process: process, _cgroup: cgroup, _scratch: scratch })
+                let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(&id, variant));
+                latest
+                    .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))
+                    .map_err(file("write latest"))?;
+                Ok(Leftovers { process, _cgroup: cgroup, _scratch: scratch })
             }
             Err(failure) => {
                 let log = failure.see_log.then(|| job.log.clone());

@@ -14,9 +14,16 @@ use crate::container::idmap::IdMap;
 #[derive(Debug)]
 pub struct Leftovers {
     // In the order in which they have to go.
-    pub(super) _process: Finishing,
+    pub(super) process: Finishing,
     pub(super) _cgroup: Option<Cgroup>,
     pub(super) _scratch: ScratchFolder,
+}
+
+impl Leftovers {
+    /// Whether dropping it would be no waiting.
+    pub(super) fn are_cleared(&self) -> bool {
+        self.process.is_done()
+    }
 }
 
 /// A helper's scratch folder, removed when it is dropped, by a helper if need be.

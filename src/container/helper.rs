@@ -180,6 +180,8 @@ struct Helper {
     child: Child,
     orders: Option<UnixStream>,
     answers: Lines,
+    /// The process of the job under way.
+    process: Option<OwnedFd>,
     interrupt: Arc<Interrupt>,
 }
 
@@ -199,7 +201,8 @@ impl Helper {
         let mut child = interrupt.start(&mut command)?;
         let answers = Lines { pipe: child.stdout.take(), unread: Vec::new() };
         // From here on, dropping it sees to the process.
-        let mut helper = Self { child, orders: None, answers, interrupt: Arc::clone(interrupt) };
+        let interrupt = Arc::clone(interrupt);
+        let mut helper = Self { child, orders: None, answers, process: None, interrupt };
         if let Some(pipe) = &helper.answers.pipe {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                 .map_err(|errno| start(errno.into()))?;
@@ -221,17 +224,17 @@ impl Helper {
         serde_json::to_writer(&mut order, job).map_err(|error| talk(error.into()))?;
         order.push(b'\n');
         self.order(&order)?;
-        let (mut process, mut last) = (None, None);
-        while process.is_none() || last.is_none() {
-            let Some(line) = self.answers.next(process.as_ref()).map_err(talk)? else {
+        let mut last = None;
+        while self.process.is_none() || last.is_none() {
+            let Some(line) = self.answers.next(self.process.as_ref()).map_err(talk)? else {
                 // A helper that gets no user namespace says so before it starts any process.
-                return Ok(last.map(|value| (value, Finishing { process })));
+                return Ok(last.map(|value| (value, Finishing { process: None })));
             };
             if let Some((&STARTED, number)) = line.split_first() {
                 let number = String::from_utf8_lossy(number).trim().parse();
                 let number = number.map_err(|error| talk(io::Error::other(error)))?;
                 let opened = sys::pidfd_open(Pid::from_raw(number));
-                process = Some(opened.map_err(|errno| talk(errno.into()))?);
+                self.process = Some(opened.map_err(|errno| talk(errno.into()))?);
                 // It does nothing before it hears `go`, so nothing of it escapes the cgroup.
                 if let Some(cgroup) = cgroup {
                     let added = cgroup.add(number.unsigned_abs());
@@ -243,7 +246,7 @@ impl Helper {
                 last = hear(answer.map_err(|error| talk(error.into()))?);
             }
         }
-        Ok(last.map(|value| (value, Finishing { process })))
+        Ok(last.map(|value| (value, Finishing { process: self.process.take() })))
     }
 
     fn order(&mut self, text: &[u8]) -> Result<(), HelperError> {
@@ -260,6 +263,8 @@ impl Helper {
             said.trim().to_owned()
         });
         let status = self.child.wait();
+        // Killed with the helper, it may be on its way out still.
+        drop(Finishing { process: self.process.take() });
         if self.interrupt.is_raised() {
             return HelperError::Interrupted;
         }
@@ -290,6 +295,15 @@ fn unless_gone(written: io::Result<()>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Finishing {
     process: Option<OwnedFd>,
+}
+
+impl Finishing {
+    /// Whether waiting for it would be no waiting.
+    pub fn is_done(&self) -> bool {
+        let ended =
+            |process: &OwnedFd| sys::wait_readable(&[process.as_fd()], Some(Instant::now()));
+        self.process.as_ref().is_none_or(|process| ended(process).unwrap_or(true))
+    }
 }
 
 impl Drop for Finishing {

@@ -262,8 +262,8 @@ impl Work<'_> {
         let mut tee = Tee::new(output);
         let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options)
             .map_err(|error| failure(Phase::Pack, with_causes(&error)))?;
-        let (output, sums) = tee.finish();
-        output.sync_data().map_err(|error| failure(Phase::Pack, error.to_string()))?;
+        // The parent syncs it, before it gives it its name.
+        let (_output, sums) = tee.finish();
         Ok(Built {
             sha1: sums.sha1,
             sha256: sums.sha256,
