@@ -20,12 +20,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -33,6 +32,7 @@ use serde::de::DeserializeOwned;
 
 use super::cgroup::{Cgroup, CgroupError};
 use super::idmap::IdMap;
+use super::lines::Lines;
 use super::sys;
 
 /// The argument by which the executable knows that it is a helper.
@@ -46,9 +46,6 @@ pub(super) const HELD: u8 = b'h';
 pub(super) const GO: &[u8] = b"go\n";
 /// What the line begins with that gives the number of a job's process.
 pub(super) const STARTED: u8 = b'p';
-
-/// The most that a helper may say in one line.
-const LONGEST_ANSWER: usize = 16 << 20;
 
 /// A helper could not do its job.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +176,7 @@ impl HelperPlace {
 struct Helper {
     child: Child,
     orders: Option<UnixStream>,
-    answers: Lines,
+    answers: Option<Lines>,
     /// The process of the job under way.
     process: Option<OwnedFd>,
     interrupt: Arc<Interrupt>,
@@ -199,14 +196,11 @@ impl Helper {
         let mut text = serde_json::to_vec(map).map_err(|error| start(error.into()))?;
         text.push(b'\n');
         let mut child = interrupt.start(&mut command)?;
-        let answers = Lines { pipe: child.stdout.take(), unread: Vec::new() };
+        let stdout = child.stdout.take().map(OwnedFd::from);
         // From here on, dropping it sees to the process.
         let interrupt = Arc::clone(interrupt);
-        let mut helper = Self { child, orders: None, answers, process: None, interrupt };
-        if let Some(pipe) = &helper.answers.pipe {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-                .map_err(|errno| start(errno.into()))?;
-        }
+        let mut helper = Self { child, orders: None, answers: None, process: None, interrupt };
+        helper.answers = stdout.map(Lines::new).transpose().map_err(start)?;
         unless_gone(orders.write_all(&text)).map_err(start)?;
         helper.orders = Some(orders);
         Ok(helper)
@@ -226,7 +220,11 @@ impl Helper {
         self.order(&order)?;
         let mut last = None;
         while self.process.is_none() || last.is_none() {
-            let Some(line) = self.answers.next(self.process.as_ref()).map_err(talk)? else {
+            let line = match &mut self.answers {
+                Some(answers) => answers.next(self.process.as_ref()).map_err(talk)?,
+                None => None,
+            };
+            let Some(line) = line else {
                 // A helper that gets no user namespace says so before it starts any process.
                 return Ok(last.map(|value| (value, Finishing { process: None })));
             };
@@ -311,55 +309,6 @@ impl Drop for Finishing {
         if let Some(process) = &self.process {
             // There is nothing to be done if it can't be waited for.
             _ = sys::wait_readable(&[process.as_fd()], None);
-        }
-    }
-}
-
-/// The lines that come out of a pipe.
-#[derive(Debug)]
-struct Lines {
-    pipe: Option<ChildStdout>,
-    unread: Vec<u8>,
-}
-
-impl Lines {
-    /// The next line; `None` at the end, which is there too as soon as a process has ended without
-    /// having left one.
-    fn next(&mut self, writer: Option<&OwnedFd>) -> io::Result<Option<Vec<u8>>> {
-        let Some(pipe) = &mut self.pipe else { return Ok(None) };
-        let mut searched = 0;
-        let mut has_ended = false;
-        loop {
-            if let Some(place) = self.unread[searched..].iter().position(|byte| *byte == b'\n') {
-                let rest = self.unread.split_off(searched + place + 1);
-                return Ok(Some(std::mem::replace(&mut self.unread, rest)));
-            }
-            searched = self.unread.len();
-            if searched > LONGEST_ANSWER {
-                return Err(io::Error::other("an answer has no end"));
-            }
-            let mut buffer = [0; 1 << 13];
-            match pipe.read(&mut buffer) {
-                Ok(0) => return Ok(None),
-                Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if has_ended {
-                        return Ok(None);
-                    }
-                    let ends = [Some(pipe.as_fd()), writer.map(AsFd::as_fd)];
-                    let ends: Vec<_> = ends.into_iter().flatten().collect();
-                    sys::wait_readable(&ends, None)?;
-                    // What it said before it ended is looked for once more.
-                    has_ended = match writer {
-                        Some(writer) => {
-                            sys::wait_readable(&[writer.as_fd()], Some(Instant::now()))?
-                        }
-                        None => false,
-                    };
-                }
-                Err(error) => return Err(error),
-            }
         }
     }
 }
