@@ -46,6 +46,7 @@
 //! | 4 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 5 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 7 | [`cli`] | arguments, settings, output, errors as text, exit codes |
+//! | 8 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
 //! The layers `dockerfile` (3), `host` (4) and `release` (6) have their place in the table of
 //! `tests/layering.rs` and come with the features that they are for.
@@ -61,6 +62,9 @@ pub mod bootstrap;
 pub mod build;
 pub mod cli;
 pub mod container;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod graph;
 pub mod image;
 pub mod install;

@@ -21,6 +21,14 @@ def remove(path):
         subprocess.run(["unshare", "--map-auto", "--map-root-user", *remover], check=True)
 
 
+def release_build():
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--locked", "--bin", "mkpanda"], cwd=REPO,
+                   check=True)
+    answer = subprocess.run(["cargo", "metadata", "--format-version=1", "--no-deps", "--locked"], cwd=REPO,
+                            check=True, stdout=subprocess.PIPE)
+    return pathlib.Path(json.loads(answer.stdout)["target_directory"]) / "release/mkpanda"
+
+
 class Bench:
     """A folder with an image, trees and the executable, and a user whose processes are measured."""
 
@@ -85,6 +93,28 @@ class Bench:
         for path in (packages / "cache", *(self.folder / "home/mkpanda" / sub
                                            for sub in ("builds", "packages", "scratch"))):
             remove(path)
+
+
+def machine_files():
+    """What a machine has in /usr/lib, in the order of names: paths, and where they lie below it."""
+    for path, folders, names in os.walk("/usr/lib"):
+        folders.sort()
+        for name in sorted(names):
+            file = os.path.join(path, name)
+            if not os.path.islink(file) and os.access(file, os.R_OK) and os.path.getsize(file) <= 50_000_000:
+                yield file, os.path.relpath(file, "/usr/lib")
+
+
+def fill(folder, size, files):
+    """Copies files into a folder until it has that many bytes."""
+    for file, relative in files:
+        target = folder / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        size -= os.path.getsize(file)
+        if size < 0:
+            return
+    sys.exit("bench: /usr/lib has too few files to pack")
 
 
 def row(what, ours, peer, unit, goal, decimals=1):

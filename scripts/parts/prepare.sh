@@ -6,9 +6,11 @@ needed=(
   "unpacking and packing: tar bzip2 xz-utils zstd zip unzip"
   "id ranges, capabilities, attributes: uidmap libcap2-bin attr util-linux"
   "a small image: busybox-static bash-static"
+  "other readers of archives: libarchive-tools"
   "a real image: mmdebstrap"
   "peers to compare with: bubblewrap crun runc podman skopeo umoci"
   "servers and terminals: lighttpd curl tmux"
+  "clocks that jump: libfaketime"
 )
 
 missing_packages() {

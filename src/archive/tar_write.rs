@@ -126,6 +126,12 @@ impl<W: Write> TarWriter<W> {
         }
     }
 
+    /// What it is written to. Between two entries anything may be done to it that leaves the whole
+    /// an archive.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Ends the archive; gives back what it was written to.
     pub fn finish(mut self) -> Result<(W, PackSummary), PackError> {
         self.write(&[0; 2 * BLOCK])?;

@@ -1,6 +1,8 @@
 //! How the library says what it is doing: [`Event`]s through one [`Observer`]. The library never
 //! prints; the command line draws what it is told here.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Something that a person or a log may want to see.
@@ -18,10 +20,25 @@ pub enum Event {
         /// The fact, as a sentence.
         message: String,
     },
-    /// How many packages there are to build.
-    Planned {
-        /// Their number.
-        packages: usize,
+    /// What there is to build: said once per run, before the first package begins, and only if there
+    /// is something to build.
+    Planned(Arc<Planned>),
+    /// Something that is no package, but may take long, such as a bootstrap, began.
+    TaskBegan {
+        /// What it is, in words; no two of a run have the same.
+        task: String,
+    },
+    /// It came to its end, well or not.
+    TaskEnded {
+        /// What it is.
+        task: String,
+    },
+    /// A source of a package is there.
+    Source {
+        /// Which one: `<package>/<source>`.
+        subject: String,
+        /// Where it was taken from.
+        origin: Origin,
     },
     /// A download began or went on.
     Download {
@@ -72,7 +89,65 @@ pub enum Event {
         phase: Phase,
         /// How long it took until then.
         took: Duration,
+        /// The build's log, if that says more.
+        log: Option<PathBuf>,
     },
+    /// A package's build was ended because the run was interrupted; the package has no fault.
+    Interrupted {
+        /// The package's id.
+        package: String,
+        /// The phase in which it was.
+        phase: Phase,
+        /// How long it took until then.
+        took: Duration,
+    },
+}
+
+/// What a run is about to build.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Planned {
+    /// How many of the packages that are asked for are in the cache already.
+    pub cached: usize,
+    /// How many are built at once.
+    pub jobs: usize,
+    /// The others, each after all that it needs.
+    pub packages: Vec<PlannedPackage>,
+}
+
+/// A package that is about to be built, or fetched if a repository has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedPackage {
+    /// Its id.
+    pub id: String,
+    /// The places, in the list, of those that it requires itself.
+    pub needs: Vec<usize>,
+    /// How long its build takes, as far as earlier builds tell.
+    pub expected: Option<Duration>,
+}
+
+/// Where a source was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The tree's cache.
+    Cache,
+    /// A mirror.
+    Mirror,
+    /// Where it is declared to be, on the network.
+    Network,
+    /// Where it is declared to be, on this machine.
+    Local,
+}
+
+impl Origin {
+    /// The origin as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Mirror => "mirror",
+            Self::Network => "network",
+            Self::Local => "local",
+        }
+    }
 }
 
 /// The phases of one package's build, in order.

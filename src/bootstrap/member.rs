@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use super::parts::{PartKey, PartStore};
+use super::summary::Summary;
 use super::{BootstrapError, BootstrapOptions};
 use crate::archive::{
-    EntryKind, EntryPath, PackError, PackageEntry, PackageIndex, PackageReader, ReadError,
-    TarWriter,
+    EntryKind, EntryPath, PackError, PackageEntry, PackageReader, ReadError, TarWriter,
+    archive_identity, verify_package,
 };
+use crate::base::digest::Sha256Sum;
+use crate::install::PackageContents;
 use crate::package::PackageId;
 
 /// A package that goes into a bootstrap.
@@ -19,13 +23,42 @@ pub(super) struct Member<'a> {
     pub(super) path: &'a Path,
     /// Where it goes.
     pub(super) folder: EntryPath,
+    /// Tells its archive from all others.
+    pub(super) identity: Sha256Sum,
     pub(super) in_order: bool,
+    /// How many bytes of tar it makes.
+    pub(super) tar_bytes: u64,
 }
 
-/// Whether an archive's entries are in byte order of their paths, as ours are. Then the first of
-/// hard links is the file, too, because links come after what they link to.
-pub(super) fn in_order(index: &PackageIndex) -> bool {
-    index.entries.windows(2).all(|pair| pair[0].path < pair[1].path)
+impl<'a> Member<'a> {
+    /// Finds out what counts of a package, by reading all of it if that isn't kept.
+    pub(super) fn read(
+        id: &'a PackageId,
+        path: &'a Path,
+        options: &BootstrapOptions<'_>,
+        parts: &PartStore<'_>,
+    ) -> Result<(Self, PackageContents), BootstrapError> {
+        let folder = super::entry_path(&format!("packages/{id}"));
+        let open = |source| BootstrapError::Open { package: id.clone(), source };
+        let mut file = fs_err::File::open(path).map_err(open)?;
+        let identity = archive_identity(&mut file).map_err(open)?;
+        let key = PartKey::of_summary(id, &identity);
+        let summary = if let Some(summary) = parts.summary(&key) {
+            summary
+        } else {
+            file.rewind().map_err(open)?;
+            let index = verify_package(file, &options.limits).map_err(|source| {
+                let (package, path) = (id.clone(), path.to_owned());
+                BootstrapError::Package { package, path, source: Box::new(source) }
+            })?;
+            let summary = Summary::of(index, &folder);
+            parts.keep_summary(&key, &summary);
+            summary
+        };
+        let contents = PackageContents::from_index(id, path, &summary.index).map_err(Box::new)?;
+        let Summary { in_order, tar_bytes, .. } = summary;
+        Ok((Self { id, path, folder, identity, in_order, tar_bytes }, contents))
+    }
 }
 
 impl Member<'_> {
@@ -99,8 +132,13 @@ impl Member<'_> {
         &self,
         options: &BootstrapOptions<'_>,
     ) -> Result<PackageReader<fs_err::File>, BootstrapError> {
-        let file = fs_err::File::open(self.path)
-            .map_err(|source| BootstrapError::Open { package: self.id.clone(), source })?;
+        let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
+        let mut file = fs_err::File::open(self.path).map_err(unopened)?;
+        // What comes of it is kept under this name.
+        if archive_identity(&mut file).map_err(unopened)? != self.identity {
+            return Err(BootstrapError::Replaced(self.id.clone()));
+        }
+        file.rewind().map_err(unopened)?;
         PackageReader::new(file, &options.limits).map_err(|error| self.damaged(error))
     }
 

@@ -8,12 +8,20 @@
 //! ```
 //!
 //! The archive is streamed straight from the packages' archives, in byte order of all paths, so it
-//! is the same bytes for the same packages and nothing is unpacked. Each package is read twice:
-//! first for its names, all of which decide what links there are, and to find it damaged before
-//! anything is written.
+//! is the same bytes for the same packages and nothing is unpacked. A package is read twice: first
+//! for its names, all of which decide what links there are, and to find it damaged before anything
+//! is written.
+//!
+//! What comes of a package, or of some small ones that follow each other, is compressed into blocks
+//! that depend on nothing else, and kept; so are the names. A bootstrap costs the compression of
+//! what is new in it, and copying the rest: its bytes are the same whether that was kept or not.
 
 mod documents;
+mod groups;
 mod member;
+mod parts;
+mod sink;
+mod summary;
 mod supply;
 
 #[cfg(test)]
@@ -21,15 +29,20 @@ mod tests;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use crate::archive::{
-    Attributes, EntryPath, Limits, PackError, PackSummary, PackageIndex, ReadError, TarWriter,
-    XzWriter, verify_package,
+    Attributes, BlockEncoder, EntryPath, Limits, PackError, ReadError, TarWriter,
 };
 use crate::install::{
     InstallError, InstallOptions, InstallPlan, Node, PackageContents, plan_install,
 };
 use crate::package::PackageId;
+use member::Member;
+use parts::{PartKey, PartStore};
+use sink::{BootstrapSink, Mark};
 
 pub use documents::{BootstrapId, active_json, complete_json};
 pub use supply::{SupplyError, SupplyOptions, TreePackages, supply};
@@ -46,15 +59,17 @@ pub struct BootstrapOptions<'a> {
     /// Where the files of a package are kept for a moment if its archive isn't in order, as that
     /// of another tool.
     pub scratch: &'a Path,
+    /// Where parts are kept for the next bootstrap, and taken from.
+    pub parts: Option<&'a Path>,
 }
 
-/// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a bootstrap was put together from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BootstrapSummary {
-    /// How many entries there are, the root included.
-    pub entries: u64,
-    /// How many bytes the tar has, before compression.
-    pub uncompressed_bytes: u64,
+    /// How many parts there are: packages, or groups of small ones.
+    pub parts: usize,
+    /// How many of them were kept from earlier.
+    pub kept: usize,
 }
 
 /// A bootstrap that can't be made.
@@ -80,6 +95,9 @@ pub enum BootstrapError {
         #[source]
         source: Box<ReadError>,
     },
+    /// A package's archive was replaced meanwhile.
+    #[error("package {0} was replaced while the bootstrap was being written")]
+    Replaced(PackageId),
     /// The packages don't fit together.
     #[error(transparent)]
     Install(#[from] Box<InstallError>),
@@ -94,7 +112,7 @@ pub enum BootstrapError {
         #[source]
         source: io::Error,
     },
-    /// The bootstrap can't be written, or a package changed meanwhile.
+    /// The bootstrap can't be written.
     #[error("can't write the bootstrap")]
     Write(#[source] PackError),
 }
@@ -108,101 +126,118 @@ pub fn write_bootstrap(
     let mut packages: Vec<&(PackageId, PathBuf)> = packages.iter().collect();
     // No id begins with another one, so the order of ids is that of all that lies below them.
     packages.sort_by_cached_key(|(id, _)| id.to_string());
-    let mut contents = Vec::with_capacity(packages.len());
-    let mut members = Vec::with_capacity(packages.len());
-    let mut bytes = 0;
-    for (id, path) in packages {
-        let index = read_index(id, path, &options.limits)?;
-        contents.push(PackageContents::from_index(id, path, &index).map_err(Box::new)?);
-        let folder = entry_path(&format!("packages/{id}"));
-        bytes += tar_bytes(&folder, &index);
-        members.push(member::Member { id, path, folder, in_order: member::in_order(&index) });
-    }
+    let parts = PartStore(options.parts);
+    let (members, contents): (Vec<_>, Vec<_>) =
+        read_members(&packages, options, parts)?.into_iter().unzip();
     let mut plan = plan_install(&contents, &InstallOptions::bootstrap()).map_err(Box::new)?;
     drop(contents);
     plan.nodes.insert(entry_path("bootstrap"), Node::File(Vec::new()));
     plan.nodes.insert(entry_path("packages"), Node::Directory);
-    bytes += plan.nodes.values().map(node_bytes).sum::<u64>();
 
-    let out = XzWriter::new(out, options.threads, Some(bytes));
-    let out = out.map_err(|error| BootstrapError::Write(PackError::Output(error)))?;
-    let mut tar = TarWriter::new(out, options.source_date_epoch);
-    write_all(&mut tar, &plan, &members, options)?;
-    let (out, summary) = tar.finish().map_err(BootstrapError::Write)?;
-    out.finish()
-        .and_then(|mut out| out.flush())
-        .map_err(|error| BootstrapError::Write(PackError::Output(error)))?;
-    let PackSummary { entries, uncompressed_bytes } = summary;
-    Ok(BootstrapSummary { entries, uncompressed_bytes })
+    let sink = BootstrapSink::new(out, parts).map_err(unwritten)?;
+    let encoder = BlockEncoder::new(sink, options.threads, None);
+    let mut writing = Writing {
+        tar: TarWriter::new(encoder, options.source_date_epoch),
+        options,
+        parts,
+        summary: BootstrapSummary::default(),
+    };
+    writing.write(&plan, &members)?;
+    let Writing { tar, summary, .. } = writing;
+    let (encoder, _) = tar.finish().map_err(BootstrapError::Write)?;
+    let sink = encoder.finish().map_err(unwritten)?;
+    sink.finish().and_then(|mut out| out.flush()).map_err(unwritten)?;
+    parts.sweep();
+    Ok(summary)
 }
 
-fn write_all<W: Write>(
-    tar: &mut TarWriter<W>,
-    plan: &InstallPlan,
-    members: &[member::Member<'_>],
+/// Reads the packages, several at once.
+fn read_members<'a>(
+    packages: &[&'a (PackageId, PathBuf)],
     options: &BootstrapOptions<'_>,
-) -> Result<(), BootstrapError> {
-    let folder = Attributes::new(0o755);
-    tar.directory(&EntryPath::root(), &folder).map_err(BootstrapError::Write)?;
-    let packages = entry_path("packages");
-    for (path, node) in &plan.nodes {
-        match node {
-            Node::Directory => tar.directory(path, &folder),
-            Node::Symlink(target) => tar.symlink(path, target, &folder),
-            Node::File(content) => {
-                let size = content.len() as u64;
-                tar.file(path, size, content.as_slice(), &Attributes::new(0o644))
+    parts: PartStore<'_>,
+) -> Result<Vec<(Member<'a>, PackageContents)>, BootstrapError> {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    let work = |sender: mpsc::Sender<_>| {
+        while let Some((id, path)) = packages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let member = Member::read(id, path, options, &parts);
+            if member.is_err() {
+                // The others stop with what they have begun.
+                next.store(packages.len(), Ordering::Relaxed);
             }
-            // There are no units in a bootstrap's plan.
-            Node::Copy { .. } => continue,
+            drop(sender.send(member));
         }
-        .map_err(BootstrapError::Write)?;
-        if *path == packages {
-            for member in members {
-                member.write(tar, options)?;
-            }
+    };
+    let mut read: Vec<_> = thread::scope(|scope| {
+        for _ in 0..usize::try_from(options.threads).unwrap_or(1).clamp(1, packages.len().max(1)) {
+            let sender = sender.clone();
+            scope.spawn(|| work(sender));
         }
-    }
-    Ok(())
+        drop(sender);
+        receiver.iter().collect::<Result<_, _>>()
+    })?;
+    read.sort_by(|(one, _), (other, _)| one.folder.cmp(&other.folder));
+    Ok(read)
 }
 
-fn read_index(
-    id: &PackageId,
-    path: &Path,
-    limits: &Limits,
-) -> Result<PackageIndex, BootstrapError> {
-    let file = fs_err::File::open(path)
-        .map_err(|source| BootstrapError::Open { package: id.clone(), source })?;
-    verify_package(file, limits).map_err(|source| BootstrapError::Package {
-        package: id.clone(),
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
+/// A bootstrap that is being written.
+struct Writing<'a, W: Write> {
+    tar: TarWriter<BlockEncoder<BootstrapSink<'a, W>>>,
+    options: &'a BootstrapOptions<'a>,
+    parts: PartStore<'a>,
+    summary: BootstrapSummary,
+}
+
+impl<W: Write> Writing<'_, W> {
+    fn write(&mut self, plan: &InstallPlan, members: &[Member<'_>]) -> Result<(), BootstrapError> {
+        let folder = Attributes::new(0o755);
+        self.tar.directory(&EntryPath::root(), &folder).map_err(BootstrapError::Write)?;
+        let packages = entry_path("packages");
+        for (path, node) in &plan.nodes {
+            match node {
+                Node::Directory => self.tar.directory(path, &folder),
+                Node::Symlink(target) => self.tar.symlink(path, target, &folder),
+                Node::File(content) => {
+                    let size = content.len() as u64;
+                    self.tar.file(path, size, content.as_slice(), &Attributes::new(0o644))
+                }
+                // There are no units in a bootstrap's plan.
+                Node::Copy { .. } => continue,
+            }
+            .map_err(BootstrapError::Write)?;
+            if *path == packages {
+                let sizes: Vec<_> =
+                    members.iter().map(|member| (member.id, member.tar_bytes)).collect();
+                for group in groups::groups(&sizes) {
+                    self.group(&members[group])?;
+                }
+                self.tar.get_mut().part(None, [Mark::Pass]).map_err(unwritten)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes packages that share blocks.
+    fn group(&mut self, members: &[Member<'_>]) -> Result<(), BootstrapError> {
+        let ids = members.iter().map(|member| (member.id, &member.identity));
+        let key = PartKey::of_blocks(ids, self.options.source_date_epoch);
+        self.summary.parts += 1;
+        if let Some(kept) = self.parts.blocks(&key) {
+            self.summary.kept += 1;
+            return self.tar.get_mut().part(None, [Mark::Kept(kept)]).map_err(unwritten);
+        }
+        let bytes = members.iter().map(|member| member.tar_bytes).sum();
+        self.tar.get_mut().part(Some(bytes), [Mark::Keep(key)]).map_err(unwritten)?;
+        members.iter().try_for_each(|member| member.write(&mut self.tar, self.options))
+    }
+}
+
+fn unwritten(source: io::Error) -> BootstrapError {
+    BootstrapError::Write(PackError::Output(source))
 }
 
 /// A path that is one by the rules of ids and constants.
 fn entry_path(text: &str) -> EntryPath {
     EntryPath::parse(text.as_bytes()).unwrap_or_default()
-}
-
-/// About how many bytes of tar a package makes, on which the dictionary's size depends: headers
-/// and content, long names apart.
-fn tar_bytes(folder: &EntryPath, index: &PackageIndex) -> u64 {
-    use crate::archive::EntryKind;
-    let entries = index.entries.iter().map(|entry| {
-        let size = match &entry.kind {
-            EntryKind::File { size } => size.next_multiple_of(512),
-            _ => 0,
-        };
-        let long = folder.as_bytes().len() + entry.path.as_bytes().len() > 96;
-        size + if long { 3 * 512 } else { 512 }
-    });
-    entries.sum()
-}
-
-fn node_bytes(node: &Node) -> u64 {
-    512 + match node {
-        Node::File(content) => (content.len() as u64).next_multiple_of(512),
-        Node::Directory | Node::Symlink(_) | Node::Copy { .. } => 0,
-    }
 }

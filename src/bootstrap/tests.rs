@@ -51,11 +51,21 @@ impl Cache {
         packages: &[(PackageId, PathBuf)],
         threads: u32,
     ) -> Result<Vec<u8>, BootstrapError> {
+        self.write_from(packages, threads, None).map(|(out, _)| out)
+    }
+
+    fn write_from(
+        &self,
+        packages: &[(PackageId, PathBuf)],
+        threads: u32,
+        parts: Option<&Path>,
+    ) -> Result<(Vec<u8>, BootstrapSummary), BootstrapError> {
         let mut out = Vec::new();
         let scratch = self.0.path();
         let limits = Limits::default();
-        let options = BootstrapOptions { source_date_epoch: EPOCH, threads, limits, scratch };
-        write_bootstrap(packages, &mut out, &options).map(|_| out)
+        let options =
+            BootstrapOptions { source_date_epoch: EPOCH, threads, limits, scratch, parts };
+        write_bootstrap(packages, &mut out, &options).map(|summary| (out, summary))
     }
 }
 
@@ -176,6 +186,72 @@ fn an_archive_in_any_order_gives_the_same_bytes() {
     let archive = cache.write(&[(ours.0, theirs)], 1).unwrap();
     assert_eq!(listing(&archive), listing(&expected));
     assert!(archive == expected);
+}
+
+/// All files that are kept, by what they are.
+fn kept(parts: &Path, kind: &str) -> Vec<PathBuf> {
+    let files = fs_err::read_dir(parts.join("1").join(kind)).unwrap();
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
+fn a_bootstrap_of_kept_parts_is_one_made_from_nothing() {
+    let cache = Cache::new();
+    let large = "x".repeat(600 << 10);
+    let mut packages = vec![
+        cache.package("b--1", &TWO),
+        cache.package("large--1", &["pkginfo.json={}", &format!("lib/l={large}")]),
+        cache.package("c--1", &["pkginfo.json={}", "etc/c"]),
+    ];
+    let parts = cache.0.path().join("parts");
+    let write = |packages: &[_], parts| cache.write_from(packages, 2, parts).unwrap();
+    let summary = |parts, kept| BootstrapSummary { parts, kept };
+    let (fresh, none) = write(&packages, None);
+    assert_eq!(none, summary(2, 0), "b and c share one");
+    let first = write(&packages, Some(&parts));
+    assert_eq!(first, (fresh.clone(), summary(2, 0)));
+    assert_eq!((kept(&parts, "summaries").len(), kept(&parts, "blocks").len()), (3, 2));
+    assert_eq!(write(&packages, Some(&parts)), (fresh.clone(), summary(2, 2)));
+
+    packages[0] = cache.package("b--2", &TWO);
+    let (changed, _) = write(&packages, None);
+    assert_eq!(write(&packages, Some(&parts)), (changed, summary(2, 1)));
+
+    // Another archive of the same id, as another image may give.
+    packages[0] = cache.package("b--1", &["pkginfo.json={}", "bin/other"]);
+    let (other, _) = write(&packages, None);
+    assert!(other != fresh);
+    assert_eq!(write(&packages, Some(&parts)), (other, summary(2, 1)));
+}
+
+#[test]
+fn broken_parts_are_made_again() {
+    let cache = Cache::new();
+    let packages = [cache.package("b--1", &TWO)];
+    let parts = cache.0.path().join("parts");
+    let (fresh, _) = cache.write_from(&packages, 1, Some(&parts)).unwrap();
+    for kind in ["summaries", "blocks"] {
+        let [file] = kept(&parts, kind).try_into().unwrap();
+        let sound = fs_err::read(&file).unwrap();
+        let step = sound.len() / 40 + 1;
+        let changed = (0..sound.len()).step_by(step).map(|at| {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 1;
+            bytes
+        });
+        let cut = (0..sound.len()).step_by(step).map(|length| sound[..length].to_vec());
+        for broken in changed.chain(cut) {
+            fs_err::write(&file, &broken).unwrap();
+            let (again, summary) = cache.write_from(&packages, 1, Some(&parts)).unwrap();
+            assert!(again == fresh);
+            assert_eq!(summary.kept, usize::from(kind == "summaries"));
+            assert!(fs_err::read(&file).unwrap() == sound, "it is whole again");
+        }
+    }
+    // Nothing can be kept below a file.
+    let file = cache.0.path().join("file");
+    fs_err::write(&file, "").unwrap();
+    assert!(cache.write_from(&packages, 1, Some(&file)).unwrap().0 == fresh);
 }
 
 #[test]

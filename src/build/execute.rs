@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::base::event::{Event, Observer};
+use crate::base::event::Observer;
 use crate::container::helper::HelperPlace;
 use crate::container::idmap::IdMap;
 use crate::package::PackageId;
 
+use super::jobserver::Access;
 use super::one::{BuildError, Order, Workshop};
-use super::schedule::{Cores, Schedule};
+use super::schedule::{Cores, Demand, Schedule, Share};
 
 /// How much is done at once, and what happens after a failure.
 #[derive(Debug, Clone, Copy)]
@@ -47,18 +49,18 @@ struct State {
 }
 
 /// Builds packages. `needs[n]` are the indices of those that `orders[n]` needs and that are not
-/// there yet.
+/// there yet, and `took[n]` is how long it took last time, as far as that is known.
 pub fn execute(
     workshop: &Workshop,
     orders: &[Order],
     needs: Vec<BTreeSet<usize>>,
+    took: &[Option<Duration>],
     pace: Pace,
     helpers: Helpers<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
-    observer.event(Event::Planned { packages: orders.len() });
     let state = Mutex::new(State {
-        schedule: Schedule::new(needs),
+        schedule: Schedule::new(needs, took),
         cores: Cores::new(pace.cores, pace.jobs),
         errors: Vec::new(),
     });
@@ -111,12 +113,16 @@ fn work(
         };
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
         let others = guard.schedule.ready().min(idle);
-        let share = guard.cores.take(others);
+        let share = guard.cores.take(others, demand(workshop, &orders[package]));
+        let access = workshop.jobserver.as_ref().map(|jobserver| jobserver.begin(share.own));
         drop(guard);
-        let order = with_cores(&orders[package], share);
+        let order = with_cores(&orders[package], share, access);
         let result = workshop.supply(&order, &mut place, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
+        if let Some(jobserver) = &workshop.jobserver {
+            jobserver.end(share.own, guard.schedule.running() - 1, result.is_err());
+        }
         match result {
             Ok(()) => guard.schedule.succeeded(package),
             Err(error) => {
@@ -131,9 +137,23 @@ fn work(
     }
 }
 
-fn with_cores(order: &Order, share: usize) -> Order {
+/// A script that names `NUM_CORES` means to use as many cores as that says, whoever else could use
+/// them; any other has one, and what its programs take from the jobserver.
+fn demand(workshop: &Workshop, order: &Order) -> Demand {
+    if workshop.jobserver.is_none() {
+        return Demand::Fixed;
+    }
+    let script = order.job.package_folder.join(&order.job.build_script);
+    // One that can't be read fails its build, which says so.
+    let text = fs_err::read(script).unwrap_or_default();
+    let name = b"NUM_CORES";
+    if text.windows(name.len()).any(|word| word == name) { Demand::Fixed } else { Demand::Shared }
+}
+
+fn with_cores(order: &Order, share: Share, access: Option<Access>) -> Order {
     let mut order = order.clone();
-    order.job.threads = u32::try_from(share).unwrap_or(u32::MAX);
-    order.job.environment.push(("NUM_CORES".to_owned(), share.to_string()));
+    order.job.threads = u32::try_from(share.told).unwrap_or(u32::MAX);
+    order.job.environment.push(("NUM_CORES".to_owned(), share.told.to_string()));
+    order.job.jobserver = access;
     order
 }

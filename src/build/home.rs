@@ -4,6 +4,7 @@
 //! images/                         an OCI image layout (see `image::store`)
 //! layers/<mapping>/<diff id>/     unpacked layers; owners on disk depend on the id map
 //! packages/<id>/                  unpacked packages, mounted read-only into builds
+//! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
 //! scratch/<run>/                  one folder per run; <run>.lock beside it is held by its process
 //! locks/                          one file per thing that is done once at a time
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
-use crate::package::PackageId;
+use crate::package::{PackageId, PackageName};
 
 /// The builder's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +49,24 @@ impl Home {
         self.root.join("packages")
     }
 
+    /// Parts of bootstraps.
+    pub fn parts(&self) -> PathBuf {
+        self.root.join("parts")
+    }
+
     /// Lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
     }
 
+    /// What is kept of the last build of each id of a name.
+    pub fn builds(&self, name: &PackageName) -> PathBuf {
+        self.root.join("builds").join(name.as_str())
+    }
+
     /// What is kept of a package's last build.
     pub fn build(&self, id: &PackageId) -> PathBuf {
-        self.root.join("builds").join(id.name().as_str()).join(id.to_string())
+        self.builds(id.name()).join(id.to_string())
     }
 
     /// The lock of building one package into one cache.
@@ -82,6 +93,10 @@ impl Home {
             let name = format!("run-{}-{attempt}", std::process::id());
             let lock = self.scratch.join(format!("{name}.lock"));
             let Some(held) = FileLock::try_acquire(&lock)? else { continue };
+            // A sweeper may have taken it for that of a dead run, and have removed it.
+            if !held.is_at(&lock) {
+                continue;
+            }
             let folder = self.scratch.join(name);
             match fs_err::create_dir(&folder) {
                 Ok(()) => {

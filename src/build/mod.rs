@@ -4,16 +4,19 @@
 //! ([`id`]), which with the [`cache`] gives a [`plan`]: plain data that `--dry-run` prints. Carrying
 //! it out ([`execute`], in the order of [`schedule`]) hands each package ([`one`]) to a helper
 //! process ([`worker`]) as a [`job`]; what it came to is kept as a [`record`] in the builder's own
-//! folder ([`home`]).
+//! folder ([`home`]), from which a later run has its [`estimate`]s. Builds that run at once share the
+//! cores by a [`jobserver`].
 
 pub mod cache;
 pub mod contents;
+pub mod estimate;
 pub mod execute;
 pub mod home;
 pub mod id;
 pub mod images;
 pub mod isolation;
 pub mod job;
+pub mod jobserver;
 pub mod one;
 pub mod plan;
 mod readable;

@@ -1,9 +1,10 @@
 //! Building one package: from "it isn't in the cache" to "it is", by way of a helper.
 
+use std::cell::Cell;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::atomic::{self, AtomicFile, PreparedFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
@@ -17,6 +18,7 @@ use crate::store::repository::{Repository, RepositoryError};
 use super::cache::Cache;
 use super::home::Home;
 use super::job::{Answer, BuildJob, Built, Failure, Job};
+use super::jobserver::Jobserver;
 use super::readable;
 use super::record::{Ending, Stopwatch};
 use super::scratch::{Leftovers, ScratchFolder};
@@ -38,6 +40,8 @@ pub struct Workshop {
     pub scratch: PathBuf,
     /// An empty folder, on which each helper mounts its view.
     pub view: PathBuf,
+    /// By what builds share the cores, if not by fixed shares.
+    pub jobserver: Option<Jobserver>,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
 }
@@ -115,6 +119,26 @@ impl BuildError {
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Helper { source: HelperError::Interrupted, .. })
     }
+
+    /// The package.
+    pub fn package(&self) -> &PackageId {
+        match self {
+            Self::Failed(failed) => &failed.id,
+            Self::Source { id, .. }
+            | Self::Repository { id, .. }
+            | Self::Helper { id, .. }
+            | Self::Limits { id, .. }
+            | Self::File { id, .. } => id,
+        }
+    }
+
+    /// The build's log, if it says more.
+    pub fn log(&self) -> Option<&Path> {
+        match self {
+            Self::Failed(failed) => failed.log.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// A build that failed, and what its log says of it.
@@ -133,6 +157,9 @@ pub struct FailedBuild {
 /// How many of a log's last lines are shown.
 const TAIL_LINES: usize = 30;
 
+/// How much longer than its time limit a build may take before its helper is taken for stopped.
+const GRACE: Duration = Duration::from_secs(10);
+
 impl Workshop {
     /// Makes a package be in the cache. What its build left may still be on its way out then, and is
     /// in the place of `before`, what an earlier one left, which has gone meanwhile.
@@ -150,7 +177,14 @@ impl Workshop {
         let took = began.elapsed();
         observer.event(match &result {
             Ok(how) => Event::Finished { package, how: *how, took },
-            Err(_) => Event::Failed { package, phase: watch.phase(), took },
+            // Whatever the error says then, its cause is that the run is over.
+            Err(_) if self.interrupt.is_raised() => {
+                Event::Interrupted { package, phase: watch.phase(), took }
+            }
+            Err(error) => {
+                let log = error.log().map(Path::to_owned);
+                Event::Failed { package, phase: watch.phase(), took, log }
+            }
         });
         result.map(drop)
     }
@@ -181,6 +215,7 @@ impl Workshop {
             return Ok(Outcome::Cached);
         }
         enter(watch, Phase::Fetch);
+        self.sweep(id).map_err(file("sweep the package's folder"))?;
         if self.fetch_package(id, &order.job, observer)? {
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
             return Ok(Outcome::Fetched);
@@ -191,6 +226,14 @@ impl Workshop {
         let leftovers = self.build(job, variant, place, before, watch, &mut enter)?;
         *before = Some(leftovers);
         Ok(Outcome::Built)
+    }
+
+    /// Removes what runs that died have left of a package's archives.
+    fn sweep(&self, id: &PackageId) -> std::io::Result<()> {
+        match atomic::sweep_temporaries(&self.cache.package_folder(id.name())) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     fn fetch_package(
@@ -251,14 +294,12 @@ impl Workshop {
             let id = id.clone();
             move |source| BuildError::File { id, what, source }
         };
-        let scratch =
-            ScratchFolder::create(&self.scratch, &job).map_err(file("make a scratch folder"))?;
+        let scratch = ScratchFolder::create(&self.scratch, &self.view, &job)
+            .map_err(file("make a scratch folder"))?;
         job.scratch.clone_from(&scratch.path);
         job.view.clone_from(&self.view);
         let output =
             AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
-        atomic::sweep_temporaries(&self.cache.package_folder(id.name()))
-            .map_err(file("sweep the package's folder"))?;
         output.temporary_path().clone_into(&mut job.output);
         let kept = self.home.build(&id);
         fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
@@ -279,11 +320,15 @@ impl Workshop {
             BuildError::File { id: id.clone(), what: "copy what only root may read", source }
         })?;
         tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "handing it to a helper");
-        let wrapped = Job::Build(Box::new(job));
         let mut latest = None;
+        let deadline = Cell::new(None);
+        let time_limit = job.time_limit;
+        let wrapped = Job::Build(Box::new(job));
         let hear = |answer| match answer {
             Answer::Phase(phase) => {
                 enter(watch, phase);
+                let until = || Instant::now().checked_add(time_limit?.checked_add(GRACE)?);
+                deadline.set(if phase == Phase::Build { until() } else { None });
                 // There is nothing else to do here until the next answer.
                 if before.as_ref().is_some_and(Leftovers::are_cleared) {
                     *before = None;
@@ -295,9 +340,9 @@ impl Workshop {
             }
             Answer::Built(built) => Some(Ok(built)),
             Answer::Failed(failure) => Some(Err(failure)),
-            Answer::Probed(_) | Answer::Removed => None,
+            Answer::Probed(_) | Answer::Removed | Answer::Copied => None,
         };
-        let heard = place.run(&wrapped, cgroup.as_ref(), hear);
+        let heard = place.run(&wrapped, cgroup.as_ref(), &deadline, hear);
         let Job::Build(job) = wrapped else { unreachable!("it was made above") };
         let (mut result, process) =
             heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
@@ -309,7 +354,8 @@ impl Workshop {
         }
         write_record(&kept, &job, watch.clone(), &result).map_err(file("write the record"))?;
         match result {
-            Ok(_) => {
+            Ok(built) => {
+                tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
                 if job.keep {
                     scratch
                         .keep(&self.cache.package_folder(id.name()))
@@ -349,8 +395,13 @@ fn write_record(
     let text = serde_json::to_string_pretty(&watch.record(job, ending))?;
     // Not synced: a record that is lost with the power is no loss.
     let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
-    fs_err::write(&temporary, text)?;
-    fs_err::rename(temporary, kept.join("record.json"))
+    let written = fs_err::write(&temporary, text)
+        .and_then(|()| fs_err::rename(&temporary, kept.join("record.json")));
+    if written.is_err() {
+        // On a full disk, it would only be in the way.
+        drop(fs_err::remove_file(temporary));
+    }
+    written
 }
 
 /// The last lines of a log, of which only the end is read.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::job::{BuildJob, Built};
@@ -57,6 +58,33 @@ pub enum Ending {
         /// Why.
         message: String,
     },
+}
+
+/// What of a record tells how long a build takes. All else is passed over unread.
+#[derive(Debug, Deserialize)]
+pub(super) struct Times {
+    phases: BTreeMap<String, u64>,
+    ending: EndingKind,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EndingKind {
+    Built(IgnoredAny),
+    Failed(IgnoredAny),
+}
+
+/// No build takes longer, whatever its record says.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+impl Times {
+    /// How long preparing, building and packing took together, if the build went well.
+    pub(super) fn of_a_good_build(&self) -> Option<Duration> {
+        let counts = [Phase::Prepare, Phase::Build, Phase::Pack].map(Phase::as_str);
+        let phases = counts.iter().filter_map(|phase| self.phases.get(*phase));
+        let took = Duration::from_millis(phases.copied().reduce(u64::saturating_add)?);
+        (matches!(self.ending, EndingKind::Built(_)) && took <= LONGEST).then_some(took)
+    }
 }
 
 /// Times of a build's phases, while they pass.

@@ -57,10 +57,13 @@ pub struct GlobalArgs {
     /// Demand an isolation tier instead of taking the best that the machine gives.
     #[arg(long, value_name = "TIER", global = true)]
     pub isolation: Option<IsolationArg>,
+    /// How builds that run at once share the cores.
+    #[arg(long, value_name = "HOW", global = true)]
+    pub jobserver: Option<JobserverArg>,
     /// Where builds write: a folder on a filesystem with room.
     #[arg(long, value_name = "DIR", global = true)]
     pub scratch: Option<PathBuf>,
-    /// How progress is shown.
+    /// How progress is shown on stderr: `auto` by default.
     #[arg(long, value_name = "HOW", global = true)]
     pub progress: Option<ProgressArg>,
     /// Show what happens inside; twice for more.
@@ -91,6 +94,20 @@ pub enum IsolationArg {
     Single,
 }
 
+/// How builds that run at once share the cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobserverArg {
+    /// By a jobserver, of which builds are told as the image's make understands it.
+    Auto,
+    /// By a jobserver, of which builds are told by a fifo's path (make 4.4).
+    Fifo,
+    /// By a jobserver, of which builds are told by two descriptors (make 4.2).
+    Descriptors,
+    /// By fixed shares.
+    Off,
+}
+
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -101,6 +118,8 @@ pub enum ProgressArg {
     Tty,
     /// Plain lines.
     Plain,
+    /// A JSON object per line, for programs.
+    Json,
 }
 
 /// Options of building.

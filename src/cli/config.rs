@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::args::{IsolationArg, NetworkArg, ProgressArg};
+use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use crate::package::{Problem, Report};
 
 /// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`.
@@ -29,6 +29,8 @@ pub struct ConfigFile {
     pub repository_url: Option<String>,
     /// How many packages are built at once.
     pub jobs: Option<NonZeroU16>,
+    /// How builds that run at once share the cores.
+    pub jobserver: Option<JobserverArg>,
     /// Where builds write.
     pub scratch: Option<PathBuf>,
     /// The latest time that files in packages have, in seconds of the epoch.
@@ -91,9 +93,14 @@ pub enum SettingsError {
 /// Reads a configuration file. Keys that aren't known are errors: they are mistyped.
 pub(super) fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
     let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
-    toml::from_str(&text).map_err(|error| {
+    parse(path, &text)
+}
+
+/// Reads the text of a configuration file; the path is for messages.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError> {
+    toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
         let problem = Problem { offset, message: error.message().to_owned(), hint: None };
-        SettingsError::Parse(problem.in_file(path, &text))
+        SettingsError::Parse(problem.in_file(path, text))
     })
 }

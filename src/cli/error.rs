@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::base::causes::with_causes;
 use crate::bootstrap::SupplyError;
 use crate::build::id::IdentityError;
 use crate::build::isolation::IsolationError;
-use crate::build::job::with_causes;
-use crate::build::one::{BuildError, FailedBuild};
+use crate::build::one::BuildError;
 use crate::build::site::{OutsideError, SiteError};
 use crate::build::upstream::UpstreamError;
 use crate::image::load::LoadError;
@@ -15,7 +15,7 @@ use crate::image::store::StoreError;
 use crate::package::{NameError, VariantError};
 
 use super::config::SettingsError;
-use super::ui::{Printer, Weight};
+use super::ui::{Complaint, Printer};
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -86,10 +86,12 @@ const INTERRUPTED: u8 = 130;
 impl CliError {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Site(error) if matches!(**error, SiteError::Interrupted) => INTERRUPTED,
-            _ => 1,
-        }
+        if self.is_interruption() { INTERRUPTED } else { 1 }
+    }
+
+    /// Whether the run was interrupted.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Site(error) if matches!(**error, SiteError::Interrupted))
     }
 
     /// Shows the error and what to do.
@@ -97,27 +99,18 @@ impl CliError {
         if let Self::Site(error) = self
             && let SiteError::Failed(failures) = &**error
         {
-            for error in failures.errors.iter().filter(|error| !error.is_interruption()) {
-                show_build_error(error, printer);
-            }
+            // Last what one looks for first, at the end of a log.
             for (skipped, because) in &failures.skipped {
-                printer.line(
-                    Weight::Progress,
-                    &format!("not built: {skipped}, which needs {because}"),
-                );
+                printer.skipped(&skipped.to_string(), &because.to_string());
+            }
+            for error in failures.errors.iter().filter(|error| !error.is_interruption()) {
+                printer.complain(&build_complaint(error));
             }
             return;
         }
-        let mut text = with_causes(self);
-        for hint in self
-            .hint()
-            .into_iter()
-            .flat_map(|hint| hint.lines().map(str::to_owned).collect::<Vec<_>>())
-        {
-            text.push_str("\n  hint: ");
-            text.push_str(&hint);
-        }
-        printer.line(Weight::Error, &text);
+        let hint = self.hint().unwrap_or_default();
+        let hints = hint.lines().map(str::to_owned).collect();
+        printer.complain(&Complaint { message: with_causes(self), hints, ..Complaint::default() });
     }
 
     fn hint(&self) -> Option<String> {
@@ -155,34 +148,22 @@ fn site_hint(error: &SiteError) -> Option<String> {
     }
 }
 
-fn show_build_error(error: &BuildError, printer: Printer) {
-    let mut text = with_causes(error);
+fn build_complaint(error: &BuildError) -> Complaint {
+    let mut complaint = Complaint { message: with_causes(error), ..Complaint::default() };
+    complaint.package = Some(error.package().to_string());
+    complaint.log = error.log().map(|log| log.display().to_string());
     match error {
         BuildError::Failed(failed) => {
-            let FailedBuild { failure, log, tail, .. } = &**failed;
-            if !tail.is_empty() {
-                text = format!("{text}\nthe log's last lines:");
-                for line in tail {
-                    text.push_str("\n  | ");
-                    text.push_str(line);
-                }
-            }
-            if let Some(log) = log {
-                text = format!("{text}\n  log: {}", log.display());
-            }
-            if let Some(hint) = &failure.hint {
-                text = format!("{text}\n  hint: {hint}");
-            }
+            complaint.tail.clone_from(&failed.tail);
+            complaint.hints.extend(failed.failure.hint.clone());
         }
-        BuildError::Source { source, .. } => {
-            if let Some(hint) = source.problem.hint() {
-                text = format!("{text}\n  hint: {hint}");
-            }
-        }
+        BuildError::Source { source, .. } => complaint.hints.extend(source.problem.hint()),
         BuildError::Repository { .. } => {
-            text.push_str("\n  hint: put it right there, or build without --repository-url");
+            complaint
+                .hints
+                .push("put it right there, or build without --repository-url".to_owned());
         }
         _ => {}
     }
-    printer.line(Weight::Error, &text);
+    complaint
 }

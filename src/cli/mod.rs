@@ -7,7 +7,7 @@ pub mod config;
 pub mod error;
 pub mod settings;
 pub mod ui;
-mod value;
+pub(crate) mod value;
 
 use std::io::Write as _;
 
@@ -15,7 +15,7 @@ use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 use tracing_subscriber::filter::LevelFilter;
 
-use args::{Cli, Command};
+use args::{Cli, Command, ProgressArg};
 use commands::Context;
 use settings::Environment;
 use ui::Printer;
@@ -47,9 +47,17 @@ pub fn run() -> u8 {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(ui::TraceWriter::default)
         .without_time()
         .init();
+    let progress = cli.global.progress.map_or_else(
+        || environment.get("MKPANDA_PROGRESS").map(str::to_ascii_lowercase),
+        |progress| (progress == ProgressArg::Json).then(|| "json".to_owned()),
+    );
+    if progress.as_deref() == Some("json") {
+        // Before the settings are worked out, so that what is wrong with them is said so, too.
+        ui::speak_json();
+    }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
     let context = Context { global: &cli.global, environment: &environment, printer };
     let result = match &cli.command {

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{GlobalArgs, IsolationArg, NetworkArg, ProgressArg};
+use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config::{ConfigFile, SettingsError, read_file};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
@@ -53,6 +53,8 @@ pub struct Settings {
     pub repository: Option<Repository>,
     /// How many packages are built at once.
     pub jobs: Option<u16>,
+    /// How builds that run at once share the cores.
+    pub jobserver: JobserverArg,
     /// The builder's own folder.
     pub home: PathBuf,
     /// Where builds write.
@@ -110,6 +112,11 @@ impl Settings {
                 None => given.number("JOBS", |file| file.jobs)?.map(NonZeroU16::get),
                 typed => typed,
             },
+            jobserver: match args.jobserver {
+                None => given.choice("JOBSERVER", |file| file.jobserver)?,
+                typed => typed,
+            }
+            .unwrap_or(JobserverArg::Auto),
             home: home(environment)?,
             scratch: given.scratch(args)?,
             source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),

@@ -16,14 +16,15 @@
 //!   ── r{"Build":…} ───────────►  forks …                    clears up, ends
 //! ```
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -32,7 +33,7 @@ use serde::de::DeserializeOwned;
 
 use super::cgroup::{Cgroup, CgroupError};
 use super::idmap::IdMap;
-use super::lines::Lines;
+use super::lines::{Lines, Said};
 use super::sys;
 
 /// The argument by which the executable knows that it is a helper.
@@ -46,6 +47,10 @@ pub(super) const HELD: u8 = b'h';
 pub(super) const GO: &[u8] = b"go\n";
 /// What the line begins with that gives the number of a job's process.
 pub(super) const STARTED: u8 = b'p';
+
+/// How long a helper may take to start a job's process, and a job to clear up after its last answer.
+/// One that was stopped would do so for ever; what it doesn't remove is removed by another one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A helper could not do its job.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +84,9 @@ pub enum HelperError {
         /// What it said on stderr.
         said: String,
     },
+    /// It was ended because it should have been done long ago.
+    #[error("a helper process was stopped, or hangs: it gave no answer in time, and was killed")]
+    Overdue,
     /// It was ended because the run is.
     #[error("interrupted")]
     Interrupted,
@@ -143,18 +151,29 @@ impl HelperPlace {
 
     /// Has a job done until its last answer; it may still be clearing up, for which the
     /// [`Finishing`] waits. `hear` takes each answer, and gives back what `run` is to give back as
-    /// soon as it heard the last one.
+    /// soon as it heard the last one. `deadline`, which `hear` may set, is when the next answer has
+    /// to be there: a job keeps time itself, unless somebody has stopped it.
     pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
         &mut self,
         job: &Job,
         cgroup: Option<&Cgroup>,
+        deadline: &Cell<Option<Instant>>,
         mut hear: impl FnMut(Answer) -> Option<T>,
     ) -> Result<(T, Finishing), HelperError> {
-        let mut helper = match self.helper.take() {
+        let waiting = self.helper.take();
+        let was_waiting = waiting.is_some();
+        let mut helper = match waiting {
             Some(helper) => helper,
             None => Helper::start(&self.map, &self.interrupt)?,
         };
-        match helper.talk(job, cgroup, &mut hear) {
+        let talked = helper.talk(job, cgroup, deadline, &mut hear);
+        if was_waiting && helper.has_started_nothing && !matches!(talked, Ok(Some(_))) {
+            // Whatever befell it while it waited for a job has nothing to do with this one.
+            drop(helper.child.kill());
+            drop(helper);
+            return self.run(job, cgroup, deadline, hear);
+        }
+        match talked {
             Ok(Some(heard)) => {
                 // One that could not start a process is no good for the next job either.
                 self.helper = Some(helper).filter(|_| heard.1.process.is_some());
@@ -171,6 +190,17 @@ impl HelperPlace {
     }
 }
 
+/// Has one job done by a helper of its own, and waits for its end.
+pub fn run_once<Job: Serialize, Answer: DeserializeOwned, T>(
+    map: &IdMap,
+    job: &Job,
+    interrupt: &Arc<Interrupt>,
+    hear: impl FnMut(Answer) -> Option<T>,
+) -> Result<T, HelperError> {
+    let mut place = HelperPlace::new(map.clone(), interrupt);
+    place.run(job, None, &Cell::default(), hear).map(|(value, _process)| value)
+}
+
 /// A helper, alive as far as is known.
 #[derive(Debug)]
 struct Helper {
@@ -178,7 +208,9 @@ struct Helper {
     orders: Option<UnixStream>,
     answers: Option<Lines>,
     /// The process of the job under way.
-    process: Option<OwnedFd>,
+    process: Option<Process>,
+    /// Whether the job that it got last has no process yet.
+    has_started_nothing: bool,
     interrupt: Arc<Interrupt>,
 }
 
@@ -189,6 +221,7 @@ impl Helper {
         let mut command = Command::new("/proc/self/exe");
         command
             .arg(HELPER_ARGUMENT)
+            .arg(std::process::id().to_string())
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -199,7 +232,14 @@ impl Helper {
         let stdout = child.stdout.take().map(OwnedFd::from);
         // From here on, dropping it sees to the process.
         let interrupt = Arc::clone(interrupt);
-        let mut helper = Self { child, orders: None, answers: None, process: None, interrupt };
+        let mut helper = Self {
+            child,
+            orders: None,
+            answers: None,
+            process: None,
+            has_started_nothing: true,
+            interrupt,
+        };
         helper.answers = stdout.map(Lines::new).transpose().map_err(start)?;
         unless_gone(orders.write_all(&text)).map_err(start)?;
         helper.orders = Some(orders);
@@ -211,28 +251,34 @@ impl Helper {
         &mut self,
         job: &Job,
         cgroup: Option<&Cgroup>,
+        deadline: &Cell<Option<Instant>>,
         hear: &mut impl FnMut(Answer) -> Option<T>,
     ) -> Result<Option<(T, Finishing)>, HelperError> {
         let talk = |source| HelperError::Talk { source };
         let mut order = vec![if cgroup.is_some() { HELD } else { AT_ONCE }];
         serde_json::to_writer(&mut order, job).map_err(|error| talk(error.into()))?;
         order.push(b'\n');
+        self.has_started_nothing = true;
         self.order(&order)?;
+        let starting = Instant::now().checked_add(PATIENCE);
         let mut last = None;
         while self.process.is_none() || last.is_none() {
-            let line = match &mut self.answers {
-                Some(answers) => answers.next(self.process.as_ref()).map_err(talk)?,
-                None => None,
+            let until = if self.process.is_none() { starting } else { deadline.get() };
+            let said = match &mut self.answers {
+                Some(answers) => answers.next(self.process.as_ref(), until).map_err(talk)?,
+                None => Said::Nothing,
             };
-            let Some(line) = line else {
+            let line = match said {
+                Said::Line(line) => line,
+                Said::NotInTime => return Err(HelperError::Overdue),
                 // A helper that gets no user namespace says so before it starts any process.
-                return Ok(last.map(|value| (value, Finishing { process: None })));
+                Said::Nothing => return Ok(last.map(|value| (value, Finishing { process: None }))),
             };
             if let Some((&STARTED, number)) = line.split_first() {
                 let number = String::from_utf8_lossy(number).trim().parse();
                 let number = number.map_err(|error| talk(io::Error::other(error)))?;
-                let opened = sys::pidfd_open(Pid::from_raw(number));
-                self.process = Some(opened.map_err(|errno| talk(errno.into()))?);
+                self.has_started_nothing = false;
+                self.process = Some(Process::open(number).map_err(|errno| talk(errno.into()))?);
                 // It does nothing before it hears `go`, so nothing of it escapes the cgroup.
                 if let Some(cgroup) = cgroup {
                     let added = cgroup.add(number.unsigned_abs());
@@ -254,13 +300,12 @@ impl Helper {
 
     /// Lets it come to its end, and says what is known of why it did.
     fn end(mut self) -> HelperError {
-        self.orders = None;
+        let status = self.wait();
         let said = self.child.stderr.take().map_or_else(String::new, |stderr| {
             let mut said = String::new();
             drop(stderr.take(64 << 10).read_to_string(&mut said));
             said.trim().to_owned()
         });
-        let status = self.child.wait();
         // Killed with the helper, it may be on its way out still.
         drop(Finishing { process: self.process.take() });
         if self.interrupt.is_raised() {
@@ -269,13 +314,21 @@ impl Helper {
         let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         HelperError::Died { ending, said }
     }
+
+    /// Waits for its end: without orders, it ends as soon as its jobs have.
+    fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
+        self.orders = None;
+        let number = i32::try_from(self.child.id()).unwrap_or(0);
+        if Process::open(number).is_ok_and(|process| !process.ends_within(PATIENCE)) {
+            drop(self.child.kill());
+        }
+        self.child.wait()
+    }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Without orders it ends as soon as its jobs have.
-        self.orders = None;
-        drop(self.child.wait());
+        drop(self.wait());
         self.interrupt.ended(self.child.id());
     }
 }
@@ -288,27 +341,52 @@ fn unless_gone(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A process that may be over, and whose number may be another's then.
+#[derive(Debug)]
+struct Process {
+    number: Pid,
+    watch: OwnedFd,
+}
+
+impl Process {
+    fn open(number: i32) -> nix::Result<Self> {
+        let number = Pid::from_raw(number);
+        Ok(Self { number, watch: sys::pidfd_open(number)? })
+    }
+
+    fn ends_within(&self, limit: Duration) -> bool {
+        let until = Instant::now().checked_add(limit);
+        sys::wait_readable(&[self.watch.as_fd()], until).unwrap_or(true)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
 /// A job's process that has given its last answer, and may still be clearing up. Dropping this waits
 /// until it and all that it started have ended.
 #[derive(Debug)]
 pub struct Finishing {
-    process: Option<OwnedFd>,
+    process: Option<Process>,
 }
 
 impl Finishing {
     /// Whether waiting for it would be no waiting.
     pub fn is_done(&self) -> bool {
-        let ended =
-            |process: &OwnedFd| sys::wait_readable(&[process.as_fd()], Some(Instant::now()));
-        self.process.as_ref().is_none_or(|process| ended(process).unwrap_or(true))
+        self.process.as_ref().is_none_or(|process| process.ends_within(Duration::ZERO))
     }
 }
 
 impl Drop for Finishing {
     fn drop(&mut self) {
-        if let Some(process) = &self.process {
-            // There is nothing to be done if it can't be waited for.
-            _ = sys::wait_readable(&[process.as_fd()], None);
+        let Some(process) = &self.process else { return };
+        if !process.ends_within(PATIENCE) {
+            // It is its number still, as it has not ended.
+            _ = kill(process.number, Signal::SIGKILL);
+            process.ends_within(PATIENCE);
         }
     }
 }

@@ -18,8 +18,7 @@
 //! ends everything. A job that has answered may still be clearing up when the next one begins.
 
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::os::fd::OwnedFd;
 
 use nix::sched::CloneFlags;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -39,11 +38,12 @@ pub trait Worker {
     fn work(&self, job: &[u8]) -> u8;
 }
 
-/// Does the jobs that come on stdin until there are no more; gives the exit code.
-pub fn keep(worker: &impl Worker) -> u8 {
-    // Should the parent be dead before this, stdin ends.
-    if namespace::die_with_parent().is_err() {
-        return 1;
+/// Does the jobs that come on stdin until there are no more; gives the exit code. `parent` is the
+/// number of the process that started this one.
+pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
+    if let Some(parent) = parent {
+        // Before anything else: what it starts later dies with it. Without it, stdin ends.
+        _ = namespace::die_with_parent(parent);
     }
     let mut orders = BufReader::new(io::stdin().lock());
     let mut line = Vec::new();
@@ -105,9 +105,7 @@ fn start(worker: &impl Worker, line: &[u8], keeper: &OwnedFd) -> io::Result<(Pid
 
 /// The job's own preparations; `false` if it is to end.
 fn is_ready(mut gate: PipeReader, keeper: &OwnedFd) -> bool {
-    // The wish and the keeper's death may have crossed.
-    let is_kept = namespace::die_with_parent().is_ok()
-        && sys::wait_readable(&[keeper.as_fd()], Some(Instant::now())).is_ok_and(|dead| !dead);
+    let is_kept = keeper.try_clone().is_ok_and(|keeper| namespace::die_with_outer(keeper).is_ok());
     // Orders are for the keeper alone.
     let has_own_input = fs_err::File::open("/dev/null")
         .is_ok_and(|null| nix::unistd::dup2_stdin(null.file()).is_ok());

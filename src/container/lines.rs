@@ -12,6 +12,17 @@ use super::sys;
 /// The most that may come without a line's end, in bytes.
 const LONGEST: usize = 16 << 20;
 
+/// What came out of a pipe.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// A line, with its end.
+    Line(Vec<u8>),
+    /// Nothing, and nothing more will come.
+    Nothing,
+    /// Nothing so far.
+    NotInTime,
+}
+
 /// The lines that come out of a pipe.
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -26,15 +37,19 @@ impl Lines {
         Ok(Self { pipe: pipe.into(), unread: Vec::new() })
     }
 
-    /// The next line, with its end; `None` at the pipe's end, or when there is none and `writer`, a
-    /// descriptor of a process, says that it has ended: others may still have the pipe open.
-    pub(super) fn next(&mut self, writer: Option<&OwnedFd>) -> io::Result<Option<Vec<u8>>> {
+    /// The next line. There is nothing more, too, when `writer`, a descriptor of a process, says that
+    /// it has ended: others may still have the pipe open.
+    pub(super) fn next(
+        &mut self,
+        writer: Option<&impl AsFd>,
+        until: Option<Instant>,
+    ) -> io::Result<Said> {
         let mut searched = 0;
         let mut has_ended = false;
         loop {
             if let Some(place) = self.unread[searched..].iter().position(|byte| *byte == b'\n') {
                 let rest = self.unread.split_off(searched + place + 1);
-                return Ok(Some(std::mem::replace(&mut self.unread, rest)));
+                return Ok(Said::Line(std::mem::replace(&mut self.unread, rest)));
             }
             searched = self.unread.len();
             if searched > LONGEST {
@@ -42,16 +57,18 @@ impl Lines {
             }
             let mut buffer = [0; 1 << 13];
             match self.pipe.read(&mut buffer) {
-                Ok(0) => return Ok(None),
+                Ok(0) => return Ok(Said::Nothing),
                 Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if has_ended {
-                        return Ok(None);
+                        return Ok(Said::Nothing);
                     }
                     let ends = [Some(self.pipe.as_fd()), writer.map(AsFd::as_fd)];
                     let ends: Vec<_> = ends.into_iter().flatten().collect();
-                    sys::wait_readable(&ends, None)?;
+                    if !sys::wait_readable(&ends, until)? {
+                        return Ok(Said::NotInTime);
+                    }
                     // What it said before it ended is looked for once more.
                     has_ended = match writer {
                         Some(writer) => {
@@ -73,7 +90,13 @@ mod tests {
     use super::*;
 
     fn next(lines: &mut Lines, writer: Option<&OwnedFd>) -> Option<String> {
-        lines.next(writer).unwrap().map(|line| String::from_utf8(line).unwrap())
+        match lines.next(writer, None).unwrap() {
+            Said::Line(line) => Some(String::from_utf8(line).unwrap()),
+            other => {
+                assert_eq!(other, Said::Nothing);
+                None
+            }
+        }
     }
 
     #[test]
@@ -103,8 +126,12 @@ mod tests {
         let process = OwnedFd::from(process);
         writer.write_all(b"first\nsecond\n").unwrap();
         assert_eq!(next(&mut lines, Some(&process)).as_deref(), Some("first\n"));
-        drop(alive);
+        let soon = Some(Instant::now() + std::time::Duration::from_millis(2));
         assert_eq!(next(&mut lines, Some(&process)).as_deref(), Some("second\n"));
+        assert_eq!(lines.next(Some(&process), soon).unwrap(), Said::NotInTime);
+        writer.write_all(b"third\n").unwrap();
+        drop(alive);
+        assert_eq!(next(&mut lines, Some(&process)).as_deref(), Some("third\n"));
         assert_eq!(next(&mut lines, Some(&process)), None);
         drop(writer);
     }

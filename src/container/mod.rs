@@ -14,7 +14,7 @@
 
 pub mod capabilities;
 pub mod cgroup;
-mod copy;
+pub mod copy;
 pub mod helper;
 pub mod idmap;
 pub mod keeper;

@@ -5,9 +5,15 @@
 //! the process itself. That is the dearest step (`newuidmap` and `newgidmap` are two programs with
 //! set-id bits, 6 ms), so a helper does it once ([`enter_user_namespace`], see [`super::keeper`]),
 //! and each job of it makes the namespaces that are its own ([`enter`]).
+//!
+//! Every generation asks to be killed when its parent dies, so that killing the outermost one ends
+//! everything. Asking comes too late for a parent that is dead already: so each looks, having asked,
+//! whether it still is there.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
@@ -15,7 +21,7 @@ use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, getpid, pipe};
+use nix::unistd::{Pid, Uid, getpid, getppid, pipe};
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, MapWriter, Tier, map_text};
@@ -82,6 +88,35 @@ pub fn enter(network: Network) -> Result<(), NamespaceError> {
     Ok(())
 }
 
+/// A descriptor of the process outside that started this one, which is readable when that is dead;
+/// [`getppid`] says nothing of a parent outside of the namespace.
+static OUTER: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Asks to die with the process outside, and ends if that is dead.
+pub fn die_with_outer(outer: OwnedFd) -> nix::Result<()> {
+    drop(OUTER.set(outer));
+    ask_to_die()
+}
+
+fn ask_to_die() -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if let Some(outer) = OUTER.get()
+        && sys::wait_readable(&[outer.as_fd()], Some(Instant::now()))?
+    {
+        sys::exit_now(1);
+    }
+    Ok(())
+}
+
+/// Asks to die with the process that started this one, and ends if that, `parent`, is dead.
+pub fn die_with_parent(parent: u32) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if u32::try_from(getppid().as_raw()) != Ok(parent) {
+        sys::exit_now(1);
+    }
+    Ok(())
+}
+
 /// Becomes the container's root. What only the caller may reach has to be bound before.
 pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     use nix::unistd::{setgroups, setresgid, setresuid};
@@ -92,17 +127,12 @@ pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     setresgid(root.into(), root.into(), root.into()).map_err(step("becoming the group root"))?;
     setresuid(root.into(), root.into(), root.into()).map_err(step("becoming root"))?;
     // The kernel forgets the wish when ids change.
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(step("asking to die with the parent"))
+    ask_to_die().map_err(step("asking to die with the parent"))
 }
 
 /// Whether the process still has ids that the container doesn't know, as real root does.
 pub fn is_unmapped(map: &IdMap) -> bool {
     map.writer == MapWriter::Privileged && !Uid::current().is_root()
-}
-
-/// Asks the kernel to kill this process when the thread that started it ends.
-pub fn die_with_parent() -> nix::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
 /// The exit code of a child; 128 and the signal's number if a signal ended it.

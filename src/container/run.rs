@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libcgroups::common::CgroupConfig;
@@ -26,6 +27,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
@@ -38,6 +40,7 @@ use super::output::Output;
 use super::sandbox::Sandbox;
 use super::view::View;
 use super::{namespace, sys};
+use crate::base::causes::with_causes;
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,8 @@ pub struct RunOptions<'a> {
     pub filter: Vec<libc::sock_filter>,
     /// Whether to enter a Landlock scope.
     pub landlock: bool,
+    /// What the command inherits besides its standard streams, under the same numbers.
+    pub inherited: Arc<[OwnedFd]>,
 }
 
 /// Runs a container and waits for its end; nothing that it started is left then.
@@ -172,6 +177,7 @@ fn start(
         executor: Box::new(BuildExecutor {
             filter: options.filter.clone(),
             landlock: options.landlock,
+            inherited: Arc::clone(&options.inherited),
         }),
         no_pivot: false,
         stdin: Some(input.as_raw_fd()),
@@ -243,19 +249,6 @@ fn wait(
     }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        cause = inner.source();
-    }
-    reason
-}
-
 /// Covers the machine's cgroups where the container is shown the machine's `/sys`: with version 1,
 /// they are many mounts, and its own are none of its business.
 fn show_unwritable_cgroups() -> Result<(), RunError> {
@@ -275,6 +268,7 @@ fn show_unwritable_cgroups() -> Result<(), RunError> {
 struct BuildExecutor {
     filter: Vec<libc::sock_filter>,
     landlock: bool,
+    inherited: Arc<[OwnedFd]>,
 }
 
 impl Executor for BuildExecutor {
@@ -291,6 +285,11 @@ impl Executor for BuildExecutor {
         let arguments = arguments.map_err(|error| ExecutorError::Other(error.to_string()))?;
         let program = arguments.first().ok_or(ExecutorError::InvalidArg)?;
         sys::reset_signals().map_err(|errno| fail("can't reset signals", errno))?;
+        // libcontainer has marked all descriptors to be closed.
+        for descriptor in self.inherited.iter() {
+            fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))
+                .map_err(|errno| fail("can't pass a descriptor on", errno))?;
+        }
         if self.landlock {
             sys::enter_landlock_scope()
                 .map_err(|errno| fail("can't enter a Landlock scope", errno))?;

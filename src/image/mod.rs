@@ -17,7 +17,7 @@
 pub mod compression;
 pub mod config;
 pub mod digest;
-mod document;
+pub(crate) mod document;
 pub mod host;
 pub mod layers;
 pub mod load;

@@ -5,22 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{FetchOptions, Mirror, SourceProblem, SourceRequest};
-use crate::base::atomic::AtomicFile;
+use crate::archive::is_source_archive;
+use crate::base::atomic::{AtomicFile, naming_file};
+use crate::base::causes::with_causes;
 use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::FileSource;
 
-/// What the names of archives end in.
-const ARCHIVES: [&str; 11] = [
-    ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst",
-    ".zip",
-];
-
 /// Refuses a file that nothing here can extract, before anything is downloaded.
 pub(super) fn check_archive_name(file: &FileSource) -> Result<(), SourceProblem> {
-    let name = file.file_name().to_ascii_lowercase();
-    if ARCHIVES.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending)) {
+    if is_source_archive(file.file_name()) {
         return Ok(());
     }
     Err(SourceProblem::UnknownArchive(file.file_name().to_owned()))
@@ -84,22 +79,27 @@ pub(super) fn fetch(
     observer: &dyn Observer,
 ) -> Result<(PathBuf, String), SourceProblem> {
     let target = cached_path(request, file);
-    let fetched = (target.clone(), file.file_name().to_owned());
+    let fetched = |origin| {
+        observer.event(Event::Source { subject: request.subject(), origin });
+        Ok((target.clone(), file.file_name().to_owned()))
+    };
     if target.is_dir() {
         return Err(SourceProblem::InTheWay(target));
     }
     if is_right(&target, file).map_err(SourceProblem::io("read the cache"))? {
-        return Ok(fetched);
+        return fetched(Origin::Cache);
     }
     for mirror in &options.mirrors {
         if from_mirror(request, file, mirror, &target, options, observer)? {
-            return Ok(fetched);
+            return fetched(Origin::Mirror);
         }
     }
     let mut new = create(&target)?;
     let shown = redact(&file.url);
+    let mut origin = Origin::Network;
     if let Some(path) = local_path(request, &file.url) {
         copy(&path, &mut new, &shown)?;
+        origin = Origin::Local;
     } else if options.offline {
         return Err(SourceProblem::Offline(shown));
     } else {
@@ -118,7 +118,7 @@ pub(super) fn fetch(
             return Err(SourceProblem::Sum { kind, url: shown, expected, actual, corrupt });
         }
     }
-    Ok(fetched)
+    fetched(origin)
 }
 
 fn create(target: &Path) -> Result<AtomicFile, SourceProblem> {
@@ -148,7 +148,8 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
     }
     let copied = fs_err::File::open(path).and_then(|from| {
         // Two plain files: the kernel copies, or shares the blocks where it can.
-        io::copy(&mut from.into_parts().0, to.file())?;
+        io::copy(&mut from.into_parts().0, to.file())
+            .map_err(|error| naming_file(to.file(), error))?;
         to.file().flush()?;
         to.file().rewind()
     });
@@ -198,10 +199,4 @@ fn from_mirror(
     };
     observer.event(Event::Warning { subject: request.subject(), message });
     Ok(false)
-}
-
-/// An error with its causes in one line, for a warning.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

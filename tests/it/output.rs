@@ -66,13 +66,96 @@ fn a_terminal_shows_what_runs_and_ends_clean() {
     let (code, text) = on_a_terminal(&place, &[], &[]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("   built p--"), "{text}");
-    assert!(text.contains("build   p--"), "a live line: {text:?}");
+    assert!(text.contains("build  ") && text.contains("0 of 1"), "live lines: {text:?}");
+    place.package("p", "{}", "sleep 0.3");
+    let (_, text) = on_a_terminal(&place, &[], &[("NO_COLOR", "1")]);
+    assert!(text.contains("\u{1b}[2K") && !text.contains("\u{1b}[1m"), "no colours: {text:?}");
     place.package("p", "{}", "true");
     let (_, plain) = on_a_terminal(&place, &["--progress", "plain"], &[]);
     assert!(!plain.contains('\u{1b}') && plain.contains("   built p--"), "{plain:?}");
+    let (_, dumb) = on_a_terminal(&place, &[], &[("TERM", "dumb")]);
+    assert!(!dumb.contains('\u{1b}'), "{dumb:?}");
     // Drawn although it is no terminal: it may be one that isn't known as such.
     place.package("p", "{}", "true 2");
     place.run("p", &["--progress=tty"]).ok().says("built p--");
+}
+
+/// JSON lines without what differs from run to run.
+fn generic_json(place: &Place, text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut object: serde_json::Value = serde_json::from_str(line).expect(line);
+        for key in ["at", "seconds"] {
+            if let Some(value) = object.get_mut(key) {
+                assert!(value.is_number(), "{line}");
+                *value = "N".into();
+            }
+        }
+        if let Some(longest) = object.get_mut("longest") {
+            *longest = longest.as_array().unwrap().len().into();
+        }
+        if object["event"] != "note" {
+            lines.push(place.generic(&object.to_string()));
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn programs_get_an_object_per_line_for_all_that_is_said() {
+    let mut place = Place::new();
+    place.package("good", "{}", "");
+    place.package("odd", r#"{"group": "users"}"#, "");
+    place.package("bad", r#"{"requires": ["good"]}"#, "echo said; exit 3");
+    place.package("last", r#"{"requires": ["bad"]}"#, "");
+    place.write("treeinfo.json", "{}");
+    let first =
+        place.run(".", &["tree", "-j1", "-v", "--keep-going", "--progress", "json"]).fails(1);
+    assert!(first.stderr.contains(r#"{"event":"trace","at":"#), "{}", first.stderr);
+    let ran = place.run(".", &["tree", "-j1", "--progress", "json"]).fails(1);
+    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
+    {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
+    {"at":"N","event":"warning","message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^\n  hint: add a username, or take the group out","subject":null}
+    {"at":"N","cached":2,"event":"plan","expected_seconds":null,"jobs":1,"packages":2,"unknown":2}
+    {"at":"N","event":"phase","id":"bad--<sha1>","phase":"fetch"}
+    {"at":"N","event":"phase","id":"bad--<sha1>","phase":"prepare"}
+    {"at":"N","event":"phase","id":"bad--<sha1>","phase":"build"}
+    {"at":"N","event":"failed","id":"bad--<sha1>","log":"<place>/home/builds/bad/bad--<sha1>/log","phase":"build","seconds":"N"}
+    {"at":"N","built":0,"cached":2,"downloaded_bytes":0,"event":"summary","failed":1,"fetched":0,"longest":1,"not_built":1,"result":"failed","seconds":"N","sources":{"cache":0,"local":0,"mirror":0,"network":0}}
+    {"at":"N","because":"bad--<sha1>","event":"skipped","id":"last--<sha1>"}
+    {"at":"N","event":"error","hints":[],"id":"bad--<sha1>","log":"<place>/home/builds/bad/bad--<sha1>/log","message":"bad--<sha1> failed (build): the build script exited with code 3","tail":["said"]}
+    "#);
+    place.variables.push(("MKPANDA_PROGRESS".to_owned(), "json".to_owned()));
+    place.package("bad", r#"{"requires": ["good"]}"#, "");
+    place.run(".", &["tree"]).ok();
+    let ran = place.run(".", &["tree"]).ok();
+    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"
+    {"at":"N","event":"start","format":1,"mkpanda":"0.1.0"}
+    {"at":"N","event":"warning","message":"<place>/tree/packages/odd/buildinfo.json:1:11: a group without a username: the package builds, but can't be activated or required\n   |\n 1 | {\"group\": \"users\"}\n   |           ^\n  hint: add a username, or take the group out","subject":null}
+    {"at":"N","built":0,"cached":4,"downloaded_bytes":0,"event":"summary","failed":0,"fetched":0,"longest":0,"not_built":0,"result":"done","seconds":"N","sources":{"cache":0,"local":0,"mirror":0,"network":0}}
+    "#);
+    let ran = place.run("good", &["-q"]).ok();
+    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @"");
+    let ran = place.run(".", &["-C", "nowhere"]);
+    insta::assert_snapshot!(generic_json(&place, &ran.stderr), @r#"{"at":"N","event":"error","hints":[],"id":null,"log":null,"message":"can't work in nowhere: failed to canonicalize path `nowhere`: No such file or directory (os error 2)","tail":[]}"#);
+}
+
+#[test]
+fn a_run_of_several_packages_ends_with_a_summary() {
+    let place = Place::new();
+    place.package("one", "{}", "");
+    place.package("two", r#"{"requires": ["one"]}"#, "");
+    place.write("treeinfo.json", "{}");
+    let summary = |ran: &crate::support::Ran| {
+        let text = place.generic(&ran.stderr);
+        text.split_once("    done ").map_or("", |(_, summary)| summary).trim_end().to_owned()
+    };
+    assert_eq!(summary(&place.run(".", &["tree"]).ok()), "2 built in N s");
+    let nothing = "nothing to build: 2 packages are in the cache";
+    assert_eq!(summary(&place.run(".", &["tree"]).ok()), nothing);
+    assert_eq!(place.run(".", &["tree", "-q"]).ok().stderr, "");
+    place.package("three", r#"{"requires": ["one"]}"#, "");
+    assert_eq!(summary(&place.run("three", &[]).ok()), "", "a single package's line says it all");
 }
 
 #[test]

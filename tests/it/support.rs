@@ -111,8 +111,9 @@ impl Place {
     /// Text without what differs from run to run: this place, ids, times.
     pub fn generic(&self, text: &str) -> String {
         let text = text.replace(&self.path().display().to_string(), "<place>");
-        let isolation = |line: &&str| line.starts_with("isolation: ");
-        let text: Vec<&str> = text.lines().filter(|line| !isolation(line)).collect();
+        let differs =
+            |line: &&str| line.starts_with("isolation: ") || line.starts_with(" longest ");
+        let text: Vec<&str> = text.lines().filter(|line| !differs(line)).collect();
         let text = text.join("\n");
         let text = mask(&text, "--", 40, |letter| letter.is_ascii_hexdigit(), "<sha1>");
         let text = mask(&text, " in ", 1, |letter| letter.is_ascii_digit() || letter == '.', "N");

@@ -98,10 +98,11 @@ fn what_does_not_need_a_failed_package_is_built_if_one_keeps_going() {
   failed bad--<sha1> (build) after N s
    build other--<sha1>
    built other--<sha1> (1 of 4) in N s
-error: bad--<sha1> failed (build): the build script exited with code 7
-  log: <place>/home/builds/bad/bad--<sha1>/log
+  failed 1 built, 1 failed, 2 not built in N s
 not built: needs--<sha1>, which needs bad--<sha1>
-not built: needs_needs--<sha1>, which needs bad--<sha1>"
+not built: needs_needs--<sha1>, which needs bad--<sha1>
+error: bad--<sha1> failed (build): the build script exited with code 7
+  log: <place>/home/builds/bad/bad--<sha1>/log"
     );
     let left = ["packages/other/latest", "packages/other/other--<sha1>.tar.xz"];
     assert_eq!(cache_of(&place), left);
@@ -135,7 +136,8 @@ fn nothing_is_built_twice_and_a_change_rebuilds_what_needs_it() {
     };
     let before = state();
     let again = place.run(".", &["tree"]).ok();
-    assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("", ""));
+    let nothing = "    done nothing to build: 4 packages are in the cache\n";
+    assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("", nothing));
     assert_eq!(state(), before, "nothing is touched");
     let cached = "cached a--<sha1>\ncached b--<sha1>\ncached c--<sha1>\ncached d--<sha1>";
     assert_eq!(dry(), cached);

@@ -5,5 +5,6 @@ mod layer;
 mod package;
 mod packing;
 mod raw;
+mod readers;
 mod round_trip;
 mod source;

@@ -9,6 +9,8 @@ mod folder;
 mod hash;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};

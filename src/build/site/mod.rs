@@ -6,6 +6,7 @@
 
 mod error;
 mod order;
+mod planned;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,10 +21,10 @@ use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
 use crate::build::images::{FoundImage, ImageFinder, Places};
 use crate::build::isolation::{self, Wanted};
+use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
-use crate::build::scratch::remove_as_container;
 use crate::build::upstream;
 use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
@@ -71,6 +72,8 @@ pub struct BuildOptions {
     pub source_date_epoch: u64,
     /// Whether `src` and `result` are left in the cache.
     pub keep: bool,
+    /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
+    pub jobserver: Option<jobserver::Style>,
 }
 
 /// A packages directory, read.
@@ -209,24 +212,22 @@ impl Site {
         for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
         }
+        let home = &self.options.home;
+        if let Err(error) = isolation::sweep_orphans(&options.isolation, home, interrupt) {
+            // It harms nobody else's build.
+            tracing::warn!(%error, "can't sweep what dead runs have left");
+        }
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;
-        let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
         let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
         let (machine, helper) = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
-        for orphan in home.orphans().map_err(SiteError::Home)? {
-            // If it can't be swept, it stays for the next run; this one has its own.
-            if remove_as_container(&machine.map, orphan.folder(), interrupt).is_ok() {
-                orphan.forget().map_err(SiteError::Home)?;
-            }
-        }
         for folder in [home.layers(&machine.map.digest()), home.packages()] {
             give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
         }
@@ -243,6 +244,7 @@ impl Site {
             limits,
             scratch: scratch.folder().to_owned(),
             view: scratch.view().to_owned(),
+            jobserver: start_jobserver(scratch.folder(), options, observer),
             interrupt: Arc::clone(interrupt),
         };
         let places: BTreeMap<&PackageKey, usize> =
@@ -251,14 +253,13 @@ impl Site {
             let needed = self.tree.dependencies(key);
             needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
         });
-        let result = execute::execute(
-            &workshop,
-            &orders,
-            needs.collect(),
-            options.pace,
-            Helpers { map: &machine.map, first: helper },
-            observer,
-        );
+        let planned = self.planned(plan, &places, options.pace.jobs);
+        let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
+        observer.event(Event::Planned(Arc::new(planned)));
+        let needs = needs.collect();
+        let helpers = Helpers { map: &machine.map, first: helper };
+        let result =
+            execute::execute(&workshop, &orders, needs, &took, options.pace, helpers, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
@@ -297,6 +298,23 @@ impl Site {
         }
         let missing = source::missing(&requests, &self.options.fetch);
         if missing.is_empty() { Ok(()) } else { Err(SiteError::Missing(missing)) }
+    }
+}
+
+/// Starts the run's jobserver, if it is to have one and there is something to share.
+fn start_jobserver(
+    scratch: &Path,
+    options: &BuildOptions,
+    observer: &dyn Observer,
+) -> Option<Jobserver> {
+    let style = options.jobserver.filter(|_style| options.pace.cores > 1)?;
+    match Jobserver::start(scratch, options.pace.cores, style) {
+        Ok(jobserver) => Some(jobserver),
+        Err(error) => {
+            let message = format!("no jobserver, so builds get fixed shares of the cores: {error}");
+            observer.event(Event::Warning { subject: String::new(), message });
+            None
+        }
     }
 }
 

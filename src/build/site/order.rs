@@ -50,6 +50,7 @@ impl Site {
             environment: variables(identity, options.source_date_epoch),
             source_date_epoch: options.source_date_epoch,
             threads: 1,
+            jobserver: None,
             output: PathBuf::new(),
             log: PathBuf::new(),
             time_limit: options.time_limit,

@@ -1,27 +1,30 @@
 //! Building one package: the steps of the helper's job, in their order.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use fs_err::OpenOptions;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
-use crate::archive;
+use crate::archive::{self, PackError};
+use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
 use crate::container::namespace;
-use crate::container::run::{self, Ending, RunOptions};
+use crate::container::run::{self, Ending, RunError, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox};
 use crate::container::seccomp;
 use crate::container::view::View;
 use crate::install::{INSTALL_ROOT, PackageContents};
 use crate::source::Fetched;
 
-use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
+use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure};
 use super::inputs::Inputs;
+use super::jobserver::{self, Membership, PackingCores};
 use super::{Finished, failure, remove, root, say, stage, unprepared};
 
 /// Builds a package, from inside the namespaces.
@@ -43,7 +46,10 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
     let view = View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
     namespace::become_root(&job.machine.map).map_err(unprepared)?;
     let work = Work { job, inputs, view, log };
-    let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
+    let answer = match work.carry_out(output) {
+        Ok(built) => Answer::Built(built),
+        Err(failure) => Answer::Failed(work.explained(failure)),
+    };
     let heard = say(&answer);
     // The parent goes on meanwhile, and removes what can't be removed here.
     drop(work.clear_up());
@@ -66,6 +72,9 @@ fn gather_inputs(job: &BuildJob) -> Inputs {
     }
     for dependency in &job.dependencies {
         inputs.add_parent(&dependency.archive);
+    }
+    if let Some(access) = &job.jobserver {
+        inputs.add_parent(&access.fifo);
     }
     inputs
 }
@@ -119,9 +128,11 @@ impl Work<'_> {
             stage::stage(self)?;
             let mut notes = Vec::new();
             let root = root::make(self, &mut notes)?;
-            let sandbox = self.sandbox(root)?;
+            let mut membership = jobserver::join(self, &root)?;
+            notes.extend(membership.note.take());
+            let sandbox = self.sandbox(root, &mut membership)?;
             say(&Answer::Phase(Phase::Build));
-            self.run(&sandbox)?;
+            self.run(&sandbox, membership.descriptors)?;
             say(&Answer::Phase(Phase::Pack));
             self.check_result()?;
             self.pack(output, notes)
@@ -148,7 +159,7 @@ impl Work<'_> {
         fs_err::write(result.join("pkginfo.json"), &self.job.pkginfo).map_err(unprepared)
     }
 
-    fn sandbox(&self, made: root::Made) -> Result<Sandbox, Failure> {
+    fn sandbox(&self, made: root::Made, membership: &mut Membership) -> Result<Sandbox, Failure> {
         let job = self.job;
         let bind = |source: PathBuf, target: String, writable| Bind {
             source,
@@ -168,6 +179,7 @@ impl Work<'_> {
             binds.push(bind(source, format!("{INSTALL_ROOT}/packages/{}", dependency.id), false));
         }
         binds.push(bind(self.scratch("result"), self.package_path(), true));
+        binds.extend(membership.bind.take());
         let mut arguments = made.entrypoint;
         let script = format!("/pkg/build/{}", job.build_script);
         if arguments.is_empty() {
@@ -180,7 +192,7 @@ impl Work<'_> {
             arguments,
             environment: environment(
                 &made.environment,
-                &job.environment,
+                job.environment.iter().chain(&membership.variable),
                 &made.home.to_string_lossy(),
                 &self.package_path(),
             ),
@@ -192,7 +204,7 @@ impl Work<'_> {
         })
     }
 
-    fn run(&self, sandbox: &Sandbox) -> Result<(), Failure> {
+    fn run(&self, sandbox: &Sandbox, inherited: Vec<OwnedFd>) -> Result<(), Failure> {
         let mut rows = seccomp::table::refused();
         if self.job.machine.tier() == Tier::Single {
             rows.extend(seccomp::table::pretended());
@@ -202,10 +214,16 @@ impl Work<'_> {
             time_limit: self.job.time_limit,
             filter: seccomp::build(&rows),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
+            inherited: inherited.into(),
         };
-        let ended = run::run(sandbox, &self.view, &options).map_err(|error| Failure {
-            see_log: true,
-            ..failure(Phase::Build, with_causes(&error))
+        let ended = run::run(sandbox, &self.view, &options).map_err(|error| {
+            let message = match &error {
+                RunError::Log { .. } => {
+                    format!("{}: {}", self.job.log.display(), with_causes(&error))
+                }
+                _ => with_causes(&error),
+            };
+            Failure { see_log: true, ..failure(Phase::Build, message) }
         })?;
         let message = match ended {
             Ending::Exited(0) => return Ok(()),
@@ -255,13 +273,18 @@ impl Work<'_> {
     }
 
     fn pack(&self, output: File, notes: Vec<String>) -> Result<Built, Failure> {
+        let cores = PackingCores::take(self);
         let options = archive::PackOptions {
             source_date_epoch: self.job.source_date_epoch,
-            threads: self.job.threads,
+            threads: cores.threads,
         };
         let mut tee = Tee::new(output);
-        let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options)
-            .map_err(|error| failure(Phase::Pack, with_causes(&error)))?;
+        let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options).map_err(
+            |error| match error {
+                PackError::Output(source) => self.not_written(&source),
+                error => failure(Phase::Pack, with_causes(&error)),
+            },
+        )?;
         // The parent syncs it, before it gives it its name.
         let (_output, sums) = tee.finish();
         Ok(Built {
@@ -271,6 +294,25 @@ impl Work<'_> {
             unpacked: summary.uncompressed_bytes,
             notes,
         })
+    }
+
+    fn not_written(&self, error: &std::io::Error) -> Failure {
+        let place = self.job.output.display();
+        failure(Phase::Pack, format!("the archive can't be written to {place}: {error}"))
+    }
+
+    /// A failure in the caller's terms: with the caller's paths, and with what a script can't say.
+    fn explained(&self, failure: Failure) -> Failure {
+        let mut message = self.inputs.named_outside(&self.view, &failure.message);
+        let mut hint = failure.hint;
+        if failure.phase != Phase::Pack && is_full(&self.scratch("")) {
+            let scratch = self.job.scratch.parent().unwrap_or(&self.job.scratch).display();
+            message = format!("{message}; the disk of the scratch folder {scratch} is full");
+            hint = hint.or_else(|| {
+                Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned())
+            });
+        }
+        Failure { message, hint, ..failure }
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
@@ -286,6 +328,15 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a filesystem has no room for another file to speak of.
+fn is_full(folder: &std::path::Path) -> bool {
+    const TO_SPEAK_OF: u64 = 64 << 10;
+    nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| {
+        let free = disk.blocks_available() * disk.fragment_size();
+        free < TO_SPEAK_OF || (disk.files() > 0 && disk.files_available() == 0)
+    })
 }
 
 fn check_executable(path: &std::path::Path, script: &str) -> Result<(), Failure> {
@@ -305,10 +356,14 @@ fn check_executable(path: &std::path::Path, script: &str) -> Result<(), Failure>
     })
 }
 
+/// Where programs are looked for in an image that doesn't say.
+pub(super) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The image's environment, then what the builder gives.
-fn environment(
+fn environment<'a>(
     image: &[(String, String)],
-    builder: &[(String, String)],
+    builder: impl Iterator<Item = &'a (String, String)>,
     home: &str,
     package_path: &str,
 ) -> Vec<String> {
@@ -321,7 +376,7 @@ fn environment(
         Some(_) => {}
         None => variables.push((name.to_owned(), value.to_owned())),
     };
-    set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", false);
+    set("PATH", DEFAULT_PATH, false);
     set("HOME", home, false);
     set("PKG_PATH", package_path, true);
     for (name, value) in builder {

@@ -7,6 +7,7 @@
 
 mod build;
 mod inputs;
+mod jobserver;
 mod remove;
 mod root;
 mod stage;
@@ -14,17 +15,20 @@ mod stage;
 use std::io::Write;
 
 use crate::archive::{LimitExceeded, ReadError};
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::keeper::{self, Worker};
 use crate::container::machine;
 use crate::container::namespace::{self, NamespaceError, Network};
 use crate::container::view::View;
 
-use super::job::{Answer, Failure, Job, ProbeJob, with_causes};
+use super::job::{Answer, Failure, Job, ProbeJob};
 
 /// Does the jobs that come on stdin; gives the process's exit code.
 pub fn run() -> u8 {
-    keeper::keep(&Jobs)
+    // The parent's number, in case it is dead already.
+    let parent = std::env::args().nth(2).and_then(|text| text.parse().ok());
+    keeper::keep(parent, &Jobs)
 }
 
 struct Jobs;
@@ -39,6 +43,7 @@ impl Worker for Jobs {
             Err(reason) => Err(failure(Phase::Prepare, format!("the helper got no job: {reason}"))),
             Ok(Job::Probe(job)) => probe(&job),
             Ok(Job::Remove(job)) => remove::remove(&job),
+            Ok(Job::Copy(job)) => remove::copy(&job),
             Ok(Job::Build(job)) => build::build(&job),
         };
         match answered {

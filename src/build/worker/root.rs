@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::RootKind;
@@ -18,7 +19,7 @@ use crate::image::layers::{UnpackOptions, ensure_unpacked, restore_implied_folde
 use crate::image::store::LayerBlob;
 use crate::image::user::resolve_user;
 
-use super::super::job::{BuildRoot, Failure, with_causes};
+use super::super::job::{BuildRoot, Failure};
 use super::build::Work;
 use super::{failure, unprepared};
 
@@ -46,11 +47,15 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
                 limits: work.job.limits,
             };
             let home = work.place(&work.job.layers);
-            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| Failure {
-                hint: (work.job.machine.root != RootKind::Overlay).then(|| {
-                    "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
-                }),
-                ..unprepared(error)
+            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| {
+                let place = work.job.layers.display();
+                Failure {
+                    message: format!("{} (unpacked into {place})", with_causes(&error)),
+                    hint: (work.job.machine.root != RootKind::Overlay).then(|| {
+                        "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
+                    }),
+                    ..unprepared(error)
+                }
             })?;
             make_overlay(work, &folders)?;
             restore_implied_folders(&work.view.root(), &folders)
@@ -149,6 +154,17 @@ const LARGEST_DATABASE: u64 = 4 << 20;
 
 /// Reads a file of the root as a process inside would see it: symlinks don't lead out of it.
 fn read_in_root(root: &fs_err::File, path: &str) -> Result<Option<String>, Failure> {
+    let Some(file) = open_in_root(root, Path::new(path))? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(LARGEST_DATABASE).read_to_end(&mut bytes).map_err(unprepared)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Opens a file of the root as a process inside would see it, if there is one.
+pub(super) fn open_in_root(
+    root: &fs_err::File,
+    path: &Path,
+) -> Result<Option<std::fs::File>, Failure> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -156,15 +172,11 @@ fn read_in_root(root: &fs_err::File, path: &str) -> Result<Option<String>, Failu
         Ok(file) => std::fs::File::from(file),
         Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => return Ok(None),
         Err(errno) => {
+            let path = path.display();
             return Err(failure(Phase::Prepare, format!("can't read the image's {path}: {errno}")));
         }
     };
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST_DATABASE).read_to_end(&mut bytes).map_err(unprepared)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file))
 }
 
 /// Makes a folder of the root and those above it, without leaving the root.

@@ -5,10 +5,10 @@ use super::super::error::CliError;
 use super::super::settings::Settings;
 use super::super::ui::Weight;
 use super::Context;
+use crate::base::causes::with_causes;
 use crate::base::event::Observer;
 use crate::build::home::Home;
 use crate::build::isolation;
-use crate::build::job::with_causes;
 use crate::image::load::{LoadInput, LoadOptions, Naming};
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
@@ -16,16 +16,16 @@ use crate::image::store::ImageStore;
 /// Carries one of the commands out.
 pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError> {
     let settings = context.settings(None, None)?;
-    let observer = context.observer(&settings);
+    let progress = context.progress(&settings);
     let store = ImageStore::open(&settings.home)?;
     match command {
         ImageCommand::Load { input, name } => {
             let options = load_options(&settings, name.as_deref())?;
-            load(context, &store, input, &options, &*observer)
+            load(context, &store, input, &options, &progress)
         }
         ImageCommand::List => list(context, &store),
         ImageCommand::Inspect { image } => inspect(context, &store, image),
-        ImageCommand::Rm { images } => remove(context, &settings, &store, images, &*observer),
+        ImageCommand::Rm { images } => remove(context, &settings, &store, images, &progress),
     }
 }
 

@@ -6,14 +6,16 @@ pub mod tree;
 
 use std::path::{Path, PathBuf};
 
-use super::args::{BuildArgs, GlobalArgs, IsolationArg, NetworkArg};
+use super::args::{BuildArgs, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
 use super::error::CliError;
 use super::settings::{Environment, Settings};
-use super::ui::Printer;
+use super::ui::{Ending, Printer, Progress};
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::home::Home;
 use crate::build::isolation::Wanted;
+use crate::build::jobserver::Style;
+use crate::build::plan::Plan;
 use crate::build::site::{BuildOptions, Site, SiteOptions};
 use crate::container::cgroup::Limits;
 use crate::container::helper::Interrupt;
@@ -53,9 +55,47 @@ impl Context<'_> {
         self.printer.data(&format!("{}\n", path.display()));
     }
 
-    /// The observer that the settings ask for.
-    pub fn observer(&self, settings: &Settings) -> Box<dyn Observer> {
-        super::ui::observer(settings.progress, self.printer)
+    /// The progress that the settings ask for.
+    pub fn progress(&self, settings: &Settings) -> Progress {
+        Progress::new(settings.progress, self.printer, self.environment)
+    }
+}
+
+/// How a run ended, for the summary.
+fn ending(result: &Result<(), CliError>) -> Ending {
+    match result {
+        Ok(()) => Ending::Done,
+        Err(error) if error.is_interruption() => Ending::Interrupted,
+        Err(_) => Ending::Failed,
+    }
+}
+
+/// What a run leaves to be said at its end.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// How many of the packages asked for were there before.
+    cached: usize,
+    /// What was asked for, in the order in which it came to be there: data.
+    paths: Vec<PathBuf>,
+}
+
+impl Outcome {
+    fn count(&mut self, plan: &Plan) {
+        self.cached = plan.steps.len() - plan.to_build().count();
+    }
+
+    /// Says what came of a run.
+    fn show(
+        self,
+        context: &Context<'_>,
+        progress: &Progress,
+        result: Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        progress.finish(ending(&result), self.cached);
+        for path in &self.paths {
+            context.print_path(path);
+        }
+        result
     }
 }
 
@@ -66,6 +106,7 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
     let mut fetch = FetchOptions::new(home.locks());
     fetch.offline = settings.offline;
     fetch.mirrors.clone_from(&settings.mirrors);
+    fetch.git.supervisor = Some("/proc/self/exe".into());
     let places = settings.images.clone();
     Ok(Site::open(SiteOptions { packages, home, places, fetch, limits }, observer)?)
 }
@@ -89,6 +130,12 @@ fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -
         limits: Limits { memory: settings.memory_limit, processes: settings.process_limit },
         source_date_epoch: settings.source_date_epoch,
         keep: args.dont_clean_after_build,
+        jobserver: match settings.jobserver {
+            JobserverArg::Auto => Some(Style::Auto),
+            JobserverArg::Fifo => Some(Style::Fifo),
+            JobserverArg::Descriptors => Some(Style::Descriptors),
+            JobserverArg::Off => None,
+        },
     }
 }
 

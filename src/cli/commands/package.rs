@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::super::args::PackageArgs;
 use super::super::error::CliError;
-use super::Context;
+use super::{Context, Outcome};
 use crate::base::event::{Interruptible, Observer};
-use crate::build::site::Site;
+use crate::build::plan::Plan;
+use crate::build::site::{Known, Site, SiteError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
+use crate::tree::PackageKey;
 
 /// Builds the package in this folder.
 pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
@@ -25,29 +27,42 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
         .map_err(|source| CliError::FolderName { path: folder.clone(), source })?;
     let variant = args.variant.as_deref().map(parse_variant).transpose()?;
     let settings = context.settings(args.build.jobs, Some(packages))?;
-    let observer = context.observer(&settings);
-    let site = super::open(&settings, packages.to_owned(), &*observer)?;
-    let wanted =
-        site.tree.wanted(&name, variant.as_ref()).map_err(crate::build::site::SiteError::Tree)?;
-    build(context, args, &site, &wanted, &settings, &*observer)
+    let progress = context.progress(&settings);
+    let site = super::open(&settings, packages.to_owned(), &progress)?;
+    let wanted = site.tree.wanted(&name, variant.as_ref()).map_err(SiteError::Tree)?;
+    if args.build.dry_run {
+        let (_, plan) = plan(&site, &wanted, &progress)?;
+        context.printer.data(&plan.to_string());
+        return Ok(());
+    }
+    let mut outcome = Outcome::default();
+    let result = build(context, args, &site, &wanted, &settings, &progress, &mut outcome);
+    outcome.show(context, &progress, result)
+}
+
+fn plan(
+    site: &Site,
+    wanted: &[PackageKey],
+    observer: &dyn Observer,
+) -> Result<(Known, Plan), CliError> {
+    let set = site.tree.resolve_packages(wanted).map_err(SiteError::Tree)?;
+    site.warn(&set.warnings, observer);
+    let known = site.identify(&set.packages, observer)?;
+    let plan = site.plan(&known);
+    Ok((known, plan))
 }
 
 fn build(
     context: &Context<'_>,
     args: &PackageArgs,
     site: &Site,
-    wanted: &[crate::tree::PackageKey],
+    wanted: &[PackageKey],
     settings: &super::Settings,
     observer: &dyn Observer,
+    outcome: &mut Outcome,
 ) -> Result<(), CliError> {
-    let set = site.tree.resolve_packages(wanted).map_err(crate::build::site::SiteError::Tree)?;
-    site.warn(&set.warnings, observer);
-    let known = site.identify(&set.packages, observer)?;
-    let plan = site.plan(&known);
-    if args.build.dry_run {
-        context.printer.data(&plan.to_string());
-        return Ok(());
-    }
+    let (known, plan) = plan(site, wanted, observer)?;
+    outcome.count(&plan);
     let interrupt = Arc::<Interrupt>::default();
     let observer = &Interruptible::new(observer, || interrupt.is_raised());
     if plan.to_build().next().is_some() {
@@ -57,7 +72,7 @@ fn build(
     site.build(&known, &plan, &options, &interrupt, observer)?;
     for key in wanted {
         if let Some(identity) = known.identities.get(key) {
-            context.print_path(&site.cache.archive(&identity.id));
+            outcome.paths.push(site.cache.archive(&identity.id));
         }
     }
     Ok(())

@@ -1,14 +1,16 @@
 //! `mkpanda tree`: package trees, and their bootstraps.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::args::TreeArgs;
 use super::super::error::CliError;
-use super::Context;
 use super::package::parse_variant;
-use crate::base::event::{Interruptible, Observer};
+use super::{Context, Outcome};
+use crate::base::event::{Event, Interruptible, Observer};
 use crate::bootstrap::{self, SupplyOptions, TreePackages};
+use crate::build::plan::Plan;
 use crate::build::site::{BuildOptions, Known, Site, SiteError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageId, Variant};
@@ -18,48 +20,76 @@ use crate::tree::{PackageKey, TreeSet};
 pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let packages = context.folder()?;
     let settings = context.settings(args.build.jobs, Some(&packages))?;
-    let observer = context.observer(&settings);
-    let site = super::open(&settings, packages, &*observer)?;
+    let progress = context.progress(&settings);
+    let site = super::open(&settings, packages, &progress)?;
     let sets = resolve(&site, &wanted(&site, args)?)?;
     for set in &sets {
-        site.warn(&set.warnings, &*observer);
+        site.warn(&set.warnings, &progress);
     }
     let keys: BTreeSet<PackageKey> =
         sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
-    let known = site.identify(&order, &*observer)?;
+    let known = site.identify(&order, &progress)?;
     let plan = site.plan(&known);
     if args.build.dry_run {
         context.printer.data(&plan.to_string());
         return Ok(());
     }
+    let options = super::build_options(context, &settings, &args.build);
+    let mut outcome = Outcome::default();
+    outcome.count(&plan);
+    let work = Work { site: &site, known: &known, plan: &plan, sets: &sets, options: &options };
+    let result = build(&work, args.mkbootstrap, &progress, &mut outcome);
+    outcome.show(context, &progress, result)
+}
+
+/// What is to be done.
+struct Work<'a> {
+    site: &'a Site,
+    known: &'a Known,
+    plan: &'a Plan,
+    sets: &'a [TreeSet],
+    options: &'a BuildOptions,
+}
+
+fn build(
+    work: &Work<'_>,
+    mkbootstrap: bool,
+    observer: &dyn Observer,
+    outcome: &mut Outcome,
+) -> Result<(), CliError> {
+    let Work { site, known, plan, sets, options } = work;
     let interrupt = Arc::<Interrupt>::default();
-    let observer = &Interruptible::new(&*observer, || interrupt.is_raised());
-    if args.mkbootstrap || plan.to_build().next().is_some() {
+    let observer = &Interruptible::new(observer, || interrupt.is_raised());
+    if mkbootstrap || plan.to_build().next().is_some() {
         super::interrupt_on_signals(&interrupt)?;
     }
-    let options = super::build_options(context, &settings, &args.build);
-    site.build(&known, &plan, &options, &interrupt, observer)?;
-    for set in &sets {
-        let finished = finish(context, args, &site, &known, set, &options, observer);
+    site.build(known, plan, options, &interrupt, observer)?;
+    for set in *sets {
+        let task = format!("bootstrap {}", set.variant);
+        if mkbootstrap {
+            observer.event(Event::TaskBegan { task: task.clone() });
+        }
+        let finished = finish(work, mkbootstrap, set, observer);
+        if mkbootstrap {
+            observer.event(Event::TaskEnded { task });
+        }
         if interrupt.is_raised() {
             return Err(SiteError::Interrupted.into());
         }
-        finished?;
+        outcome.paths.extend(finished?);
     }
     Ok(())
 }
 
-/// Writes what a tree has beside its packages.
+/// Writes what a tree has beside its packages; gives its bootstrap, if that is asked for.
 fn finish(
-    context: &Context<'_>,
-    args: &TreeArgs,
-    site: &Site,
-    known: &Known,
+    work: &Work<'_>,
+    mkbootstrap: bool,
     set: &TreeSet,
-    options: &BuildOptions,
     observer: &dyn Observer,
-) -> Result<(), CliError> {
+) -> Result<Option<PathBuf>, CliError> {
+    let Work { site, known, options, .. } = work;
     let ids = |keys: &[PackageKey]| -> Vec<PackageId> {
         let found = keys.iter().filter_map(|key| known.identities.get(key));
         found.map(|identity| identity.id.clone()).collect()
@@ -77,12 +107,10 @@ fn finish(
         source_date_epoch: options.source_date_epoch,
         threads: u32::try_from(options.pace.cores).unwrap_or(1),
         scratch: home.root(),
+        parts: &home.parts(),
         locks: &home.locks(),
     };
-    if let Some(archive) = bootstrap::supply(&tree, args.mkbootstrap, &how, observer)? {
-        context.print_path(&archive);
-    }
-    Ok(())
+    Ok(bootstrap::supply(&tree, mkbootstrap, &how, observer)?)
 }
 
 /// The tree variants that are asked for, each once.

@@ -1,24 +1,48 @@
-//! What a person sees. stdout is data; everything here goes to stderr.
+//! What a person sees, or a program that watches. stdout is data; everything here goes to stderr.
 //!
-//! [`Plain`] writes a line per thing that happened; [`Terminal`] adds a live line per running
-//! package and download below them. Both write through [`Printer`], the one place that writes.
+//! [`Plain`] writes a line per thing that happened; [`Terminal`] adds live lines below them; [`Json`]
+//! writes an object per thing. Each keeps a `state` of the run, from which `layout` and `summary`
+//! make lines, as pure functions. All that is written goes through [`Printer`] and `screen`, the one
+//! place that writes.
+//!
+//! `indicatif` is not used: its bars draw themselves, each on a line of its own, so what a window
+//! shows could not be a function of the run's state and the window's size, and it takes away the rows
+//! that it wrote, not those that a narrower window has made of them.
 
+mod json;
+mod layout;
 mod plain;
+mod screen;
+mod span;
+mod state;
+mod summary;
 mod terminal;
 mod text;
+mod ticker;
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::json;
+
+pub use json::Json;
 pub use plain::Plain;
+pub use summary::Ending;
 pub use terminal::Terminal;
 pub use text::bytes as size;
 
 use super::args::ProgressArg;
-use crate::base::event::Observer;
+use super::settings::Environment;
+use crate::base::event::{Event, Observer};
+use span::Line;
+
+/// Whether all that is said is said in JSON.
+static IN_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The one place that writes to stdout and stderr.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
+    terminal: bool,
     colour: bool,
     quiet: bool,
 }
@@ -34,14 +58,33 @@ pub enum Weight {
     Error,
 }
 
+/// An error with what belongs to it.
+#[derive(Debug, Clone, Default)]
+pub struct Complaint {
+    /// What is wrong.
+    pub message: String,
+    /// The id of the package whose build it is about.
+    pub package: Option<String>,
+    /// The last lines of the build's log.
+    pub tail: Vec<String>,
+    /// The build's log.
+    pub log: Option<String>,
+    /// What to do.
+    pub hints: Vec<String>,
+}
+
 impl Printer {
     /// A printer; `no_colour` is whether `NO_COLOR` is set.
     pub fn new(quiet: bool, no_colour: bool) -> Self {
-        Self { colour: std::io::stderr().is_terminal() && !no_colour, quiet }
+        screen::since_start();
+        let terminal = std::io::stderr().is_terminal();
+        Self { terminal, colour: terminal && !no_colour, quiet }
     }
 
     /// Writes data to stdout.
     pub fn data(self, text: &str) {
+        // It may be the same terminal.
+        screen::clear();
         let mut stdout = std::io::stdout().lock();
         // Whoever reads may have gone; that is not worth an error.
         drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
@@ -49,16 +92,25 @@ impl Printer {
 
     /// Writes a line to stderr.
     pub fn line(self, weight: Weight, text: &str) {
-        if let Some(line) = self.format(weight, text) {
-            write_line(&line);
+        if IN_JSON.load(Ordering::Relaxed) {
+            let event = match weight {
+                Weight::Progress if self.quiet => return,
+                Weight::Progress => "note",
+                Weight::Warning => "warning",
+                Weight::Error => "error",
+            };
+            json::emit(event, &json!({ "message": text }));
+        } else if let Some(line) = self.format(weight, text) {
+            screen::write(&format!("{line}\n"));
         }
     }
 
     /// The line as it is written; `None` if it isn't.
     pub fn format(self, weight: Weight, text: &str) -> Option<String> {
+        let text = span::clean_lines(text);
         let (label, colour) = match weight {
             Weight::Progress if self.quiet => return None,
-            Weight::Progress => return Some(text.to_owned()),
+            Weight::Progress => return Some(text),
             Weight::Warning => ("warning", "33"),
             Weight::Error => ("error", "31"),
         };
@@ -68,19 +120,131 @@ impl Printer {
             format!("{label}: {text}")
         })
     }
+
+    /// Writes an error with what belongs to it.
+    pub fn complain(self, complaint: &Complaint) {
+        let Complaint { message, package, tail, log, hints } = complaint;
+        if IN_JSON.load(Ordering::Relaxed) {
+            let fields = json!({
+                "message": message, "id": package, "tail": tail, "log": log, "hints": hints,
+            });
+            json::emit("error", &fields);
+            return;
+        }
+        let mut text = message.clone();
+        if !tail.is_empty() {
+            text.push_str("\nthe log's last lines:");
+        }
+        let tail = tail.iter().map(|line| format!("\n  | {line}"));
+        let log = log.iter().map(|log| format!("\n  log: {log}"));
+        let hints = hints.iter().map(|hint| format!("\n  hint: {hint}"));
+        text.extend(tail.chain(log).chain(hints));
+        self.line(Weight::Error, &text);
+    }
+
+    /// Says that a package was not built because another one failed.
+    pub fn skipped(self, package: &str, because: &str) {
+        if !IN_JSON.load(Ordering::Relaxed) {
+            let name = |id: &str| if self.terminal { text::short(id) } else { id.to_owned() };
+            let (package, because) = (name(package), name(because));
+            self.line(Weight::Progress, &format!("not built: {package}, which needs {because}"));
+        } else if !self.quiet {
+            json::emit("skipped", &json!({ "id": package, "because": because }));
+        }
+    }
+
+    /// Writes a line of spans to stderr, unless quiet.
+    fn styled(self, line: &Line) {
+        if !self.quiet {
+            screen::write(&format!("{}\n", line.render(self.colour)));
+        }
+    }
+
+    fn has_colour(self) -> bool {
+        self.colour
+    }
+
+    fn is_quiet(self) -> bool {
+        self.quiet
+    }
 }
 
-/// Writes a formatted line to stderr.
-fn write_line(line: &str) {
-    drop(writeln!(std::io::stderr().lock(), "{line}"));
+/// Says all that is said from now on in JSON.
+pub fn speak_json() {
+    IN_JSON.store(true, Ordering::Relaxed);
 }
 
-/// The observer that shows progress as it is asked for.
-pub fn observer(progress: ProgressArg, printer: Printer) -> Box<dyn Observer> {
-    let drawn = match progress {
-        ProgressArg::Auto => std::io::stderr().is_terminal() && !printer.quiet,
-        ProgressArg::Tty => true,
-        ProgressArg::Plain => false,
-    };
-    if drawn { Box::new(Terminal::new(printer)) } else { Box::new(Plain::new(printer)) }
+/// Takes what `tracing` writes, so that it stands above live lines, and is JSON where all is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TraceWriter;
+
+impl Write for TraceWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        if IN_JSON.load(Ordering::Relaxed) {
+            json::emit("trace", &json!({ "message": text.trim_end() }));
+        } else {
+            screen::write(&text);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A run's progress, shown as it is asked for.
+#[derive(Debug)]
+pub enum Progress {
+    /// Drawn on a terminal.
+    Terminal(Terminal),
+    /// As plain lines.
+    Plain(Plain),
+    /// As JSON lines.
+    Json(Json),
+}
+
+impl Progress {
+    /// Begins to show progress.
+    pub fn new(how: ProgressArg, printer: Printer, environment: &Environment) -> Self {
+        let terminal = environment.get("TERM");
+        let can_draw = || {
+            std::io::stderr().is_terminal() && terminal.is_some_and(|terminal| terminal != "dumb")
+        };
+        let drawn = match how {
+            ProgressArg::Json => {
+                speak_json();
+                return Self::Json(Json::new(printer));
+            }
+            ProgressArg::Plain => false,
+            ProgressArg::Tty => !printer.quiet,
+            ProgressArg::Auto => !printer.quiet && can_draw(),
+        };
+        if drawn {
+            let cuts = environment.get("XTERM_VERSION").is_some() || terminal == Some("linux");
+            Self::Terminal(Terminal::new(printer, !cuts))
+        } else {
+            Self::Plain(Plain::new(printer))
+        }
+    }
+
+    /// Says what came of the run; `cached` is how many of the packages asked for were there before.
+    pub fn finish(&self, ending: Ending, cached: usize) {
+        match self {
+            Self::Terminal(terminal) => terminal.finish(ending, cached),
+            Self::Plain(plain) => plain.finish(ending, cached),
+            Self::Json(json) => json.finish(ending, cached),
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn event(&self, event: Event) {
+        match self {
+            Self::Terminal(terminal) => terminal.event(event),
+            Self::Plain(plain) => plain.event(event),
+            Self::Json(json) => json.event(event),
+        }
+    }
 }

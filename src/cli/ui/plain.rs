@@ -1,65 +1,150 @@
-//! Progress as plain lines: for logs, pipes and CI.
+//! Progress as plain lines: for logs, pipes and CI. What runs for long says so now and then, since
+//! a CI ends jobs that are silent.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::text::{Count, bytes, label, line};
+use super::state::State;
+use super::summary::{self, Ending};
+use super::text::{Names, about, bytes, label, line, seconds};
+use super::ticker::Ticker;
 use super::{Printer, Weight};
 use crate::base::event::{Event, Observer};
+use crate::build::estimate::Remaining;
 
 /// How often a download that goes on is worth a line.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// After how long a silence something is said.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// A shorter run is over before its estimate is read.
+const WORTH_EXPECTING: Duration = Duration::from_secs(30);
+/// How many of what runs are named then.
+const NAMED: usize = 4;
 
 /// Writes a line per thing that happened.
 #[derive(Debug)]
 pub struct Plain {
     printer: Printer,
-    state: Mutex<State>,
+    said: Arc<Mutex<Said>>,
+    ticker: Mutex<Option<Ticker>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    count: Count,
+#[derive(Debug)]
+struct Said {
+    state: State,
+    /// When something was said last.
+    last: Instant,
     /// When something was said of each running download.
-    downloads: BTreeMap<String, Instant>,
+    downloads: HashMap<String, Instant>,
 }
 
 impl Plain {
     /// Writes through a printer.
     pub fn new(printer: Printer) -> Self {
-        Self { printer, state: Mutex::new(State::default()) }
+        let said = Arc::new(Mutex::new(Said::new(Instant::now())));
+        let its = Arc::clone(&said);
+        let tick = move || {
+            let mut said = its.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(text) = said.heartbeat(Instant::now()) {
+                printer.line(Weight::Progress, &text);
+            }
+        };
+        let ticker = (!printer.is_quiet()).then(|| Ticker::start(HEARTBEAT / 12, tick));
+        Self { printer, said, ticker: Mutex::new(ticker) }
+    }
+
+    /// Says what came of the run.
+    pub fn finish(&self, ending: Ending, cached: usize) {
+        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in summary::lines(&said.state, ending, cached, Instant::now()) {
+            self.printer.styled(&line);
+        }
     }
 }
 
-impl State {
-    fn line(&mut self, event: &Event) -> Option<(Weight, String)> {
-        match event {
+impl Said {
+    fn new(now: Instant) -> Self {
+        Self { state: State::new(now), last: now, downloads: HashMap::new() }
+    }
+
+    fn line(&mut self, event: &Event, now: Instant) -> Option<(Weight, String)> {
+        self.state.apply(event, now);
+        let said = match event {
             Event::Download { subject, url, done, total } => {
                 let said = self.downloads.get(subject);
                 let first = said.is_none();
-                if said.is_some_and(|said| said.elapsed() < DOWNLOAD_INTERVAL) {
+                if said.is_some_and(|said| now.duration_since(*said) < DOWNLOAD_INTERVAL) {
                     return None;
                 }
-                self.downloads.insert(subject.clone(), Instant::now());
+                self.downloads.insert(subject.clone(), now);
                 let total = total.map_or_else(|| "?".to_owned(), bytes);
                 let how_far = if first { total } else { format!("{} of {total}", bytes(*done)) };
-                let text = format!("{} {subject}: {url} ({how_far})", label("fetch"));
+                let rate = self.state.downloads.get(subject).and_then(|download| download.rate);
+                let rate = rate.filter(|_| !first);
+                let rate = rate.map_or_else(String::new, |rate| format!(", {}/s", bytes(rate)));
+                let text = format!("{} {subject}: {url} ({how_far}{rate})", label("fetch"));
                 Some((Weight::Progress, text))
             }
             Event::DownloadEnded { subject } => {
                 self.downloads.remove(subject);
                 None
             }
-            other => line(other, &mut self.count),
+            Event::Planned(_) => self.planned(now),
+            other => line(other, &self.state, Names::Whole),
+        };
+        if said.is_some() {
+            self.last = now;
         }
+        said
+    }
+
+    /// What a run is about to do, if that is worth a line.
+    fn planned(&mut self, now: Instant) -> Option<(Weight, String)> {
+        let worth = |remaining: &Remaining| remaining.time >= WORTH_EXPECTING;
+        let remaining = self.state.remaining(now).filter(worth)?;
+        let mut text = format!("{} {}", label("expected"), about(remaining.time));
+        if remaining.unknown > 0 {
+            _ = write!(text, " at least; unknown for {} packages", remaining.unknown);
+        }
+        Some((Weight::Progress, text))
+    }
+
+    /// What is said after a silence, if something runs.
+    fn heartbeat(&mut self, now: Instant) -> Option<String> {
+        if now.saturating_duration_since(self.last) < HEARTBEAT || self.state.running.is_empty() {
+            return None;
+        }
+        self.last = now;
+        let remaining = self.state.remaining(now).filter(|remaining| remaining.known > 0);
+        let running = self.state.running.values().take(NAMED).map(|running| {
+            let phase = running.phase.map_or("make", |phase| phase.as_str());
+            let passed = seconds(now.saturating_duration_since(running.began));
+            format!("{phase} {} for {passed}", running.name)
+        });
+        let mut text = running.collect::<Vec<_>>().join(", ");
+        let more = self.state.running.len().saturating_sub(NAMED);
+        if more > 0 {
+            _ = write!(text, ", and {more} more");
+        }
+        let tally = &self.state.tally;
+        if tally.planned > 1 {
+            _ = write!(text, "; {} of {} done", tally.done(), tally.planned);
+        }
+        if let Some(remaining) = remaining {
+            let at_least = if remaining.unknown > 0 { " at least" } else { "" };
+            _ = write!(text, ", {}{at_least} left", about(remaining.time));
+        }
+        Some(format!("{} {text}", label("running")))
     }
 }
 
 impl Observer for Plain {
     fn event(&self, event: Event) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((weight, text)) = state.line(&event) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((weight, text)) = said.line(&event, Instant::now()) {
             self.printer.line(weight, &text);
         }
     }
@@ -68,21 +153,47 @@ impl Observer for Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::event::{Phase, Planned, PlannedPackage};
 
     #[test]
     fn a_download_is_worth_a_line_when_it_begins() {
-        let mut state = State::default();
+        let began = Instant::now();
+        let mut said = Said::new(began);
         let (subject, url) = ("p/s".to_owned(), "http://x/f".to_owned());
-        let at = |done| Event::Download {
-            subject: subject.clone(),
-            url: url.clone(),
-            done,
-            total: Some(2000),
+        let mut at = |second, done| {
+            let (subject, url) = (subject.clone(), url.clone());
+            let event = Event::Download { subject, url, done, total: Some(2000) };
+            said.line(&event, began + Duration::from_secs(second)).map(|(_, text)| text)
         };
-        let said = state.line(&at(0)).unwrap().1;
-        assert_eq!(said, "   fetch p/s: http://x/f (2.0 KB)");
-        assert_eq!(state.line(&at(1000)), None);
-        state.line(&Event::DownloadEnded { subject: subject.clone() });
-        assert!(state.line(&at(0)).is_some());
+        assert_eq!(at(0, 0).unwrap(), "   fetch p/s: http://x/f (2.0 KB)");
+        assert_eq!(at(1, 1000), None);
+        assert_eq!(at(11, 1100).unwrap(), "   fetch p/s: http://x/f (1.1 KB of 2.0 KB, 505 B/s)");
+        said.line(&Event::DownloadEnded { subject }, began);
+        assert!(said.downloads.is_empty());
+    }
+
+    #[test]
+    fn what_runs_for_long_says_so_after_a_silence() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut said = Said::new(began);
+        assert_eq!(said.heartbeat(at(1000)), None, "nothing runs");
+        let package = |id: &str| PlannedPackage {
+            id: id.to_owned(),
+            needs: Vec::new(),
+            expected: Some(Duration::from_secs(300)),
+        };
+        let packages = vec![package("a--1"), package("b--2")];
+        let planned = Event::Planned(Arc::new(Planned { cached: 0, jobs: 2, packages }));
+        assert_eq!(said.line(&planned, at(0)).unwrap().1, "expected about 5 min");
+        let phase = |package: &str, phase| Event::Phase { package: package.to_owned(), phase };
+        said.line(&phase("a--1", Phase::Prepare), at(0));
+        said.line(&phase("a--1", Phase::Build), at(1));
+        said.line(&Event::TaskBegan { task: "bootstrap x".to_owned() }, at(41));
+        assert_eq!(said.heartbeat(at(60)), None, "it is no minute since");
+        let running = " running build a--1 for 1 min 1 s, make bootstrap x for 20.0 s; 0 of 2 done, about 5 min left";
+        assert_eq!(said.heartbeat(at(61)).unwrap(), running);
+        assert_eq!(said.heartbeat(at(62)), None);
+        assert!(said.heartbeat(at(121)).is_some());
     }
 }

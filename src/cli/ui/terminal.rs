@@ -1,101 +1,95 @@
-//! Progress on a terminal: what happened scrolls by, and below it stands a live line for each
-//! running package, with its phase and time, and for each download.
+//! Progress on a terminal: what happened scrolls by, and below it stand the live lines.
+//!
+//! An event only changes the state; a thread draws ten times a second, and writes only if something
+//! looks different. So a build never waits for a slow terminal.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-
-use super::Printer;
-use super::text::{Count, bytes, line, seconds};
+use super::state::State;
+use super::summary::{self, Ending};
+use super::text::{Names, line};
+use super::ticker::Ticker;
+use super::{Printer, layout, screen};
 use crate::base::event::{Event, Observer};
+
+const FRAME: Duration = Duration::from_millis(100);
 
 /// Draws live lines.
 #[derive(Debug)]
 pub struct Terminal {
+    shared: Arc<Mutex<Shared>>,
+    ticker: Mutex<Option<Ticker>>,
     printer: Printer,
-    lines: MultiProgress,
-    state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    count: Count,
-    running: BTreeMap<String, ProgressBar>,
-    downloads: BTreeMap<String, (ProgressBar, Instant)>,
+#[derive(Debug)]
+struct Shared {
+    state: State,
+    /// Lines that are to scroll by with the next frame.
+    said: String,
 }
 
 impl Terminal {
-    /// Writes through a printer.
-    pub fn new(printer: Printer) -> Self {
-        Self { printer, lines: MultiProgress::new(), state: Mutex::new(State::default()) }
+    /// Writes through a printer; `rewraps` is whether the terminal wraps lines anew when it becomes
+    /// narrower.
+    pub fn new(printer: Printer, rewraps: bool) -> Self {
+        screen::prepare(rewraps);
+        let shared = Shared { state: State::new(Instant::now()), said: String::new() };
+        let shared = Arc::new(Mutex::new(shared));
+        let its = Arc::clone(&shared);
+        let ticker = Ticker::start(FRAME, move || draw(&its, printer));
+        Self { shared, ticker: Mutex::new(Some(ticker)), printer }
     }
 
-    fn live_line(&self) -> ProgressBar {
-        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
-        let line = self.lines.add(ProgressBar::new_spinner());
-        if let Ok(style) = style {
-            line.set_style(style);
+    /// Ends the drawing and says what came of the run.
+    pub fn finish(&self, ending: Ending, cached: usize) {
+        self.stop();
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in summary::lines(&shared.state, ending, cached, Instant::now()) {
+            self.printer.styled(&line);
         }
-        line.enable_steady_tick(Duration::from_millis(200));
-        line
     }
 
-    fn draw(&self, event: &Event, state: &mut State) {
-        match event {
-            Event::Phase { package, phase } => {
-                let line = state.running.entry(package.clone()).or_insert_with(|| self.live_line());
-                line.set_message(format!("{:<7} {package}", phase.as_str()));
-            }
-            Event::Finished { package, .. } | Event::Failed { package, .. } => {
-                if let Some(line) = state.running.remove(package) {
-                    line.finish_and_clear();
-                }
-            }
-            Event::Download { subject, url, done, total } => {
-                let (line, began) = state
-                    .downloads
-                    .entry(subject.clone())
-                    .or_insert_with(|| (self.live_line(), Instant::now()));
-                let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-                let rate = bytes(done.saturating_mul(1000) / millis);
-                let of = total.map_or_else(String::new, |total| format!(" of {}", bytes(total)));
-                line.set_message(format!(
-                    "fetch   {subject}: {}{of}, {rate}/s, {url}",
-                    bytes(*done)
-                ));
-            }
-            Event::DownloadEnded { subject } => {
-                if let Some((line, _)) = state.downloads.remove(subject) {
-                    line.finish_and_clear();
-                }
-            }
-            Event::Retry { subject, wait, .. } => {
-                if let Some((line, _)) = state.downloads.get(subject) {
-                    line.set_message(format!("fetch   {subject}: waiting {}", seconds(*wait)));
-                }
-            }
-            _ => {}
-        }
+    fn stop(&self) {
+        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let said = {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut shared.said)
+        };
+        // A line that is left when a run ends would stay on the screen as if it still ran.
+        screen::draw(&said, &[], false);
     }
+}
+
+fn draw(shared: &Mutex<Shared>, printer: Printer) {
+    let now = Instant::now();
+    let size = screen::size();
+    // Not held while writing: a terminal may be stopped, and builds have events to tell.
+    let (said, lines) = {
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let remaining = shared.state.remaining(now);
+        let lines = layout::lines(&shared.state, remaining, now, size);
+        (std::mem::take(&mut shared.said), lines)
+    };
+    screen::draw(&said, &lines, printer.has_colour());
 }
 
 impl Observer for Terminal {
     fn event(&self, event: Event) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.draw(&event, &mut state);
-        let text = line(&event, &mut state.count)
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.state.apply(&event, Instant::now());
+        let text = line(&event, &shared.state, Names::Short)
             .and_then(|(weight, text)| self.printer.format(weight, &text));
         if let Some(text) = text {
-            self.lines.suspend(|| super::write_line(&text));
+            shared.said.push_str(&text);
+            shared.said.push('\n');
         }
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // A line that is left when a run fails would stay on the screen as if it still ran.
-        drop(self.lines.clear());
+        self.stop();
     }
 }

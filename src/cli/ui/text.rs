@@ -1,13 +1,25 @@
-//! Events as lines of text, the same for plain output and above a terminal's live lines.
+//! Events as lines of text, the same for plain output and above a terminal's live lines; times,
+//! sizes and names as a person says them.
 
 use std::time::Duration;
 
 use super::Weight;
+use super::state::{State, Tally};
 use crate::base::event::{Event, Outcome, Phase};
 
-/// The line that an event is worth, if it is worth one.
-pub(super) fn line(event: &Event, count: &mut Count) -> Option<(Weight, String)> {
+/// How packages are called in lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// By their whole ids.
+    Whole,
+    /// By as much of their ids as a person tells apart; and what runs is seen elsewhere.
+    Short,
+}
+
+/// The line that an event is worth, if it is worth one; `state` knows of it already.
+pub(super) fn line(event: &Event, state: &State, names: Names) -> Option<(Weight, String)> {
     let progress = |text: String| Some((Weight::Progress, text));
+    let name = |id: &str| if names == Names::Whole { id.to_owned() } else { short(id) };
     match event {
         Event::Warning { subject, message } if subject.is_empty() => {
             Some((Weight::Warning, message.clone()))
@@ -16,54 +28,72 @@ pub(super) fn line(event: &Event, count: &mut Count) -> Option<(Weight, String)>
             Some((Weight::Warning, format!("{subject}: {message}")))
         }
         Event::Note { message } => progress(message.clone()),
-        Event::Planned { packages } => {
-            count.total = *packages;
-            None
-        }
         Event::Retry { subject, reason, wait } => {
             let wait = seconds(*wait);
             Some((Weight::Warning, format!("{subject}: {reason}; trying again in {wait}")))
         }
-        Event::Phase { package, phase: Phase::Build } => {
+        Event::Phase { package, phase: Phase::Build } if names == Names::Whole => {
             progress(format!("{} {package}", label("build")))
         }
         Event::Phase { package, phase: Phase::Wait } => {
-            progress(format!("{} {package}: another process builds it", label("wait")))
+            progress(format!("{} {}: another process builds it", label("wait"), name(package)))
         }
         Event::Finished { package, how, took } if *how != Outcome::Cached => {
-            count.done += 1;
             let word = if *how == Outcome::Fetched { "fetched" } else { "built" };
-            let place = count.place();
+            let (package, place) = (name(package), place(&state.tally));
             progress(format!("{} {package}{place} in {}", label(word), seconds(*took)))
         }
-        Event::Failed { package, phase, took } => progress(format!(
+        Event::Failed { package, phase, took, log } => {
+            let (package, phase, took) = (name(package), phase.as_str(), seconds(*took));
+            let mut text = format!("{} {package} ({phase}) after {took}", label("failed"));
+            // If nothing runs, the error that follows soon says it.
+            if let Some(log) = log.as_ref().filter(|_| !state.running.is_empty()) {
+                text = format!("{text}\n{} {}", label("log:"), log.display());
+            }
+            progress(text)
+        }
+        Event::Interrupted { package, phase, took } if names == Names::Whole => progress(format!(
             "{} {package} ({}) after {}",
-            label("failed"),
+            label("stopped"),
             phase.as_str(),
             seconds(*took)
         )),
-        Event::Finished { .. }
+        Event::Planned(_)
+        | Event::TaskBegan { .. }
+        | Event::TaskEnded { .. }
+        | Event::Source { .. }
+        | Event::Finished { .. }
+        | Event::Interrupted { .. }
         | Event::Phase { .. }
         | Event::Download { .. }
         | Event::DownloadEnded { .. } => None,
     }
 }
 
-/// How far a run is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Count {
-    done: usize,
-    total: usize,
-}
-
-impl Count {
-    fn place(self) -> String {
-        if self.total > 1 { format!(" ({} of {})", self.done, self.total) } else { String::new() }
-    }
+fn place(tally: &Tally) -> String {
+    let (done, planned) = (tally.done(), tally.planned);
+    if planned > 1 { format!(" ({done} of {planned})") } else { String::new() }
 }
 
 pub(super) fn label(word: &str) -> String {
     format!("{word:>8}")
+}
+
+/// The name in a package's id.
+pub(super) fn name_of(id: &str) -> &str {
+    id.split_once("--").map_or(id, |(name, _)| name)
+}
+
+/// A package's id with as much of its version as is told apart.
+pub(super) fn short(id: &str) -> String {
+    const ENOUGH: usize = 7;
+    match id.split_once("--") {
+        // A version that is more than a hash is worth reading.
+        Some((name, version)) if version.len() == 40 && version.is_ascii() => {
+            format!("{name}--{}", &version[..ENOUGH])
+        }
+        _ => id.to_owned(),
+    }
 }
 
 /// A time as a person says it.
@@ -73,6 +103,28 @@ pub(super) fn seconds(time: Duration) -> String {
         0..60 => format!("{:.1} s", time.as_secs_f64()),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// A time as a clock says it.
+pub(super) fn clock(time: Duration) -> String {
+    let whole = time.as_secs();
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
+/// A time that is only roughly known.
+pub(super) fn about(time: Duration) -> String {
+    let whole = time.as_secs();
+    match whole {
+        0..10 => "about 10 s".to_owned(),
+        10..90 => format!("about {} s", whole.div_ceil(10) * 10),
+        90..7200 => format!("about {} min", whole.div_ceil(60)),
+        _ => format!("about {} h {} min", whole / 3600, whole / 600 % 6 * 10),
     }
 }
 
@@ -96,20 +148,35 @@ mod tests {
 
     #[test]
     fn times_and_sizes_read_well() {
+        let of = Duration::from_secs;
         assert_eq!(seconds(Duration::from_millis(1250)), "1.2 s");
-        assert_eq!(seconds(Duration::from_secs(125)), "2 min 5 s");
-        assert_eq!(seconds(Duration::from_secs(3_725)), "1 h 2 min");
+        assert_eq!(
+            (seconds(of(125)), seconds(of(3_725))),
+            ("2 min 5 s".into(), "1 h 2 min".into())
+        );
+        assert_eq!((clock(of(5)), clock(of(3_725))), ("0:05".into(), "1:02:05".into()));
+        assert_eq!((about(of(0)), about(of(41))), ("about 10 s".into(), "about 50 s".into()));
+        assert_eq!(about(of(90)), "about 2 min");
+        assert_eq!(about(of(11_000)), "about 3 h 0 min");
         assert_eq!((bytes(999), bytes(1_250_000)), ("999 B".to_owned(), "1.2 MB".to_owned()));
     }
 
     #[test]
+    fn ids_are_as_long_as_they_need_be() {
+        let id = "a--4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
+        assert_eq!((short(id).as_str(), name_of(id)), ("a--4e66b78", "a"));
+        assert_eq!(short("a--1.2"), "a--1.2");
+        assert_eq!((short("image"), name_of("image")), ("image".to_owned(), "image"));
+    }
+
+    #[test]
     fn only_what_happened_is_worth_a_line() {
-        let mut count = Count::default();
-        line(&Event::Planned { packages: 2 }, &mut count);
+        let mut state = State::new(std::time::Instant::now());
+        state.tally = Tally { planned: 2, built: 1, ..Tally::default() };
         let finished =
             |how| Event::Finished { package: "a--1".to_owned(), how, took: Duration::from_secs(1) };
-        assert_eq!(line(&finished(Outcome::Cached), &mut count), None);
-        let text = line(&finished(Outcome::Built), &mut count).unwrap().1;
+        assert_eq!(line(&finished(Outcome::Cached), &state, Names::Whole), None);
+        let text = line(&finished(Outcome::Built), &state, Names::Whole).unwrap().1;
         assert_eq!(text, "   built a--1 (1 of 2) in 1.0 s");
     }
 }

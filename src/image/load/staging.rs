@@ -4,6 +4,7 @@
 //! taken, and its uncompressed content's: one pass, whatever the order in which an archive gives
 //! them. What turns out to be needed is renamed into the store, the rest goes with the folder.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,9 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 use sha2::Digest as _;
 
+use super::LoadProblem;
 use super::limit::{Limited, exceeded};
-use super::{LoadProblem, tarball::TarError};
-use crate::archive::{LimitExceeded, Limits};
+use crate::archive::{LimitExceeded, Limits, ReadError};
 use crate::base::digest::Sha256Sum;
 use crate::image::compression::{Compression, Foreign, foreign_compression, read_magic};
 use crate::image::digest::{BlobDigest, DiffId};
@@ -21,12 +22,20 @@ use crate::image::document::LONGEST_DOCUMENT;
 
 const BUFFER: usize = 128 * 1024;
 
+/// How many bytes of documents are read of one input; an image has some ten thousand.
+const MOST_DOCUMENT_BYTES: u64 = 4 * LONGEST_DOCUMENT;
+
+fn most_document_bytes(limits: &Limits) -> u64 {
+    MOST_DOCUMENT_BYTES.min(limits.max_bytes)
+}
+
 /// A folder with the blobs that came so far.
 pub(in crate::image) struct Staging<'s> {
     folder: &'s Path,
     blobs: HashMap<BlobDigest, Blob>,
     limits: Limits,
     left: u64,
+    documents_left: Cell<u64>,
 }
 
 /// A blob that has been read to its end.
@@ -43,12 +52,24 @@ pub(in crate::image) struct Blob {
 
 impl<'s> Staging<'s> {
     pub(in crate::image) fn new(folder: &'s Path, limits: Limits) -> Self {
-        Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes }
+        let documents_left = Cell::new(most_document_bytes(&limits));
+        Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes, documents_left }
     }
 
     /// A blob that has come.
     pub(super) fn get(&self, digest: &BlobDigest) -> Option<&Blob> {
         self.blobs.get(digest)
+    }
+
+    /// The bytes of a blob that is a document; `what` is its role, for messages. A document counts
+    /// each time it is read, since others may lead to it any number of times.
+    pub(super) fn document(&self, blob: &Blob, what: &str) -> Result<Vec<u8>, LoadProblem> {
+        if blob.size > LONGEST_DOCUMENT {
+            return Err(LoadProblem::LongDocument { what: what.to_owned(), bytes: blob.size });
+        }
+        let too_many = LoadProblem::Documents { limit: most_document_bytes(&self.limits) };
+        self.documents_left.set(self.documents_left.get().checked_sub(blob.size).ok_or(too_many)?);
+        fs_err::read(&blob.path).map_err(LoadProblem::Read)
     }
 
     /// Takes in a blob that is in memory.
@@ -136,16 +157,6 @@ impl<'s> Staging<'s> {
     }
 }
 
-impl Blob {
-    /// The bytes of a blob that is a document; `what` is its role, for messages.
-    pub(super) fn document(&self, what: &str) -> Result<Vec<u8>, LoadProblem> {
-        if self.size > LONGEST_DOCUMENT {
-            return Err(LoadProblem::LongDocument { what: what.to_owned(), bytes: self.size });
-        }
-        fs_err::read(&self.path).map_err(LoadProblem::Read)
-    }
-}
-
 /// A reader that writes down all that is read. A decoder turns an error of its input into one of
 /// its own, so whose fault it was is kept here.
 struct Recorder<R> {
@@ -172,7 +183,7 @@ impl<R> Recorder<R> {
             Some(Failure::Write) => LoadProblem::Write(error),
             _ => match exceeded(&error) {
                 Some(limit) => LoadProblem::Limit(limit),
-                None => TarError::Read(error).into(),
+                None => ReadError::Stream(error).into(),
             },
         }
     }

@@ -1,0 +1,88 @@
+//! What is around the blocks of a stream: its header, its index and its footer.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+
+use super::block::{Block, BlockRecord, crc32, number};
+use super::encoder::BlockSink;
+
+pub(super) const MAGIC: [u8; 6] = *b"\xfd7zXZ\0";
+
+/// The kind of check: CRC-64.
+pub(super) const FLAGS: [u8; 2] = [0, 4];
+
+pub(super) const END_MAGIC: [u8; 2] = *b"YZ";
+
+/// How many bytes a stream's header takes, and its footer.
+pub(super) const ENDS: u64 = 12;
+
+/// Writes blocks as one stream, wherever they come from.
+#[derive(Debug)]
+pub struct StreamWriter<W> {
+    out: W,
+    records: Vec<BlockRecord>,
+}
+
+impl<W: Write> StreamWriter<W> {
+    /// Starts a stream.
+    pub fn new(mut out: W) -> io::Result<Self> {
+        out.write_all(&[&MAGIC[..], &FLAGS, &crc32(&FLAGS)].concat())?;
+        Ok(Self { out, records: Vec::new() })
+    }
+
+    /// Writes a block.
+    pub fn block(&mut self, block: &Block) -> io::Result<()> {
+        self.out.write_all(&block.bytes)?;
+        self.records.push(block.record);
+        Ok(())
+    }
+
+    /// Copies blocks that a reader gives one after another.
+    pub fn copy(&mut self, blocks: &[BlockRecord], from: impl io::Read) -> io::Result<()> {
+        let wanted: u64 = blocks.iter().map(BlockRecord::padded).sum();
+        if io::copy(&mut from.take(wanted), &mut self.out)? != wanted {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.records.extend_from_slice(blocks);
+        Ok(())
+    }
+
+    /// Flushes what it is written to.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Ends the stream and gives back what it was written to.
+    pub fn finish(mut self) -> io::Result<W> {
+        let mut index = vec![0];
+        number(self.records.len() as u64, &mut index);
+        for record in &self.records {
+            number(record.unpadded, &mut index);
+            number(record.uncompressed, &mut index);
+        }
+        index.resize(index.len().next_multiple_of(4), 0);
+        index.extend_from_slice(&crc32(&index));
+        let size = u32::try_from(index.len() / 4 - 1)
+            .map_err(|_too_many| io::Error::other("too many blocks for one stream"))?;
+        let footer = [&size.to_le_bytes()[..], &FLAGS].concat();
+        self.out.write_all(&index)?;
+        self.out.write_all(&[&crc32(&footer)[..], &footer, &END_MAGIC].concat())?;
+        Ok(self.out)
+    }
+}
+
+impl<W: Write> BlockSink for StreamWriter<W> {
+    type Mark = Infallible;
+
+    fn block(&mut self, block: &Block) -> io::Result<()> {
+        self.block(block)
+    }
+
+    fn mark(&mut self, mark: Infallible) -> io::Result<()> {
+        match mark {}
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+}

@@ -1,0 +1,187 @@
+//! Cuts data into blocks, has them encoded by several threads, and hands them on in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::block::Block;
+use super::dense;
+use super::pool::{Job, Pool};
+
+/// The most that a block holds: what `xz -6 -T` takes. Measured on 300 MB of programs: 0.5 % larger
+/// than one single block, which no second thread could share.
+const LARGEST: u64 = 24 << 20;
+
+/// How often who takes the blocks is asked whether they are still wanted.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// Takes blocks in their order.
+pub trait BlockSink {
+    /// What can stand between blocks.
+    type Mark;
+
+    /// Takes a block.
+    fn block(&mut self, block: &Block) -> io::Result<()>;
+
+    /// Takes what stands between blocks.
+    fn mark(&mut self, mark: Self::Mark) -> io::Result<()>;
+
+    /// Is called while there is nothing to take; an error ends all.
+    fn idle(&mut self) -> io::Result<()>;
+}
+
+#[derive(Debug)]
+enum Next<M> {
+    Block(u64),
+    Mark(M),
+}
+
+/// Makes blocks of what is written to it. It must be finished: what is dropped before is lost.
+#[derive(Debug)]
+pub struct BlockEncoder<S: BlockSink> {
+    sink: S,
+    pool: Pool,
+    data: Vec<u8>,
+    block_size: usize,
+    /// What was given away, in order.
+    queue: VecDeque<Next<S::Mark>>,
+    /// Blocks before which others have to come.
+    done: BTreeMap<u64, Block>,
+    blocks: u64,
+}
+
+impl<S: BlockSink> BlockEncoder<S> {
+    /// Blocks go to `sink`, as if `part` had been called with `size`.
+    pub fn new(sink: S, threads: u32, size: Option<u64>) -> Self {
+        Self {
+            sink,
+            pool: Pool::new(threads),
+            data: Vec::new(),
+            block_size: block_size(size),
+            queue: VecDeque::new(),
+            done: BTreeMap::new(),
+            blocks: 0,
+        }
+    }
+
+    /// Begins a part, whose blocks have nothing of what came before, after marks for the sink.
+    /// `size` is how long it will be, if that is known: then its blocks are equally large, and no
+    /// thread waits at the end for one that came last.
+    pub fn part(
+        &mut self,
+        size: Option<u64>,
+        marks: impl IntoIterator<Item = S::Mark>,
+    ) -> io::Result<()> {
+        self.cut()?;
+        self.queue.extend(marks.into_iter().map(Next::Mark));
+        self.block_size = block_size(size);
+        self.hand_on()
+    }
+
+    /// Encodes what is left and gives back the sink.
+    pub fn finish(mut self) -> io::Result<S> {
+        self.cut()?;
+        while !self.queue.is_empty() {
+            self.wait()?;
+        }
+        Ok(self.sink)
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        if self.data.is_empty() {
+            return Ok(());
+        }
+        let data = Arc::new(std::mem::take(&mut self.data));
+        for (range, method) in dense::parts(&data) {
+            // Some may be ready long before those in front of them.
+            while self.pool.is_busy() || self.done.len() > self.pool.threads() {
+                self.wait()?;
+            }
+            let (number, data) = (self.blocks, Arc::clone(&data));
+            self.pool.submit(Job { number, data, range, method })?;
+            self.queue.push_back(Next::Block(number));
+            self.blocks += 1;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        match self.pool.wait(SILENCE)? {
+            Some((number, block)) => drop(self.done.insert(number, block)),
+            None => self.sink.idle()?,
+        }
+        self.hand_on()
+    }
+
+    fn hand_on(&mut self) -> io::Result<()> {
+        loop {
+            match self.queue.front() {
+                Some(Next::Block(number)) => match self.done.remove(number) {
+                    Some(block) => self.sink.block(&block)?,
+                    None => return Ok(()),
+                },
+                Some(Next::Mark(_)) => {}
+                None => return Ok(()),
+            }
+            if let Some(Next::Mark(mark)) = self.queue.pop_front() {
+                self.sink.mark(mark)?;
+            }
+        }
+    }
+}
+
+/// Equal blocks, as many as keep two or four threads busy to the end.
+fn block_size(size: Option<u64>) -> usize {
+    let blocks = match size.unwrap_or(0).div_ceil(LARGEST) {
+        few @ 0..=1 => few,
+        some @ 2..=4 => some.next_multiple_of(2),
+        many => many.next_multiple_of(4),
+    };
+    let size = size
+        .unwrap_or(0)
+        .checked_div(blocks)
+        .map_or(LARGEST, |_| size.unwrap_or(0).div_ceil(blocks));
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+impl<S: BlockSink> Write for BlockEncoder<S> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.data.is_empty() {
+            self.data.reserve_exact(self.block_size);
+        }
+        let count = data.len().min(self.block_size - self.data.len());
+        self.data.extend_from_slice(&data[..count]);
+        if self.data.len() == self.block_size {
+            self.cut()?;
+        }
+        Ok(count)
+    }
+
+    /// Does nothing to the data: that would end a block, and change the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.idle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_equal_and_keep_all_threads_busy() {
+        const MIB: u64 = 1 << 20;
+        for (size, wanted) in [
+            (None, 24 * MIB),
+            (Some(0), 24 * MIB),
+            (Some(5), 5),
+            (Some(24 * MIB), 24 * MIB),
+            (Some(24 * MIB + 1), 12 * MIB + 1),
+            (Some(60 * MIB), 15 * MIB),
+            (Some(97 * MIB), 12 * MIB + MIB / 8),
+            (Some(288 * MIB), 24 * MIB),
+        ] {
+            assert_eq!(block_size(size) as u64, wanted, "{size:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What earlier bootstraps were made of, kept so that a new one costs what is new in it.
+//!
+//! ```text
+//! $MKPANDA_HOME/parts/<version>/summaries/<key>   what counts of a package: JSON, as XZ
+//! $MKPANDA_HOME/parts/<version>/blocks/<key>      the compressed entries of one or more packages
+//! ```
+//!
+//! A key is the digest of all that decides on the content: the packages' ids, what their archives
+//! hold, the latest time of entries. Files appear whole; they are checked whenever they are read,
+//! since nobody syncs them, and one that is broken counts as missing. All of them can be removed at
+//! any time. Whoever uses one sets its time, so that the oldest are those that nobody needed; other
+//! versions' folders are never read.
+//!
+//! A file of blocks ends with 16 bytes per block, its size without padding and that of its content;
+//! the number of blocks; and the CRC-64 of the key and all that is before the sum itself. Numbers
+//! have 64 bits, the lowest first.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::Digest as _;
+
+use super::summary::Summary;
+use crate::archive::{Block, BlockRecord, Crc64, XzReader, XzWriter};
+use crate::base::atomic::{self, AtomicFile};
+use crate::base::digest::Sha256Sum;
+use crate::package::PackageId;
+
+/// Counts up whenever the same content may become other bytes: with the encoder's constants, with
+/// another liblzma, with the groups of packages.
+const VERSION: &str = "1";
+
+/// A summary takes some hundred bytes per entry.
+const LARGEST_SUMMARY: u64 = 1 << 30;
+
+const BUFFER: usize = 256 * 1024;
+
+/// What a part is kept under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PartKey(Sha256Sum);
+
+impl PartKey {
+    /// That of a package's summary.
+    pub(super) fn of_summary(id: &PackageId, archive: &Sha256Sum) -> Self {
+        Self(Sha256Sum::of(format!("summary\n{id} {archive}\n").as_bytes()))
+    }
+
+    /// That of the compressed entries of packages.
+    pub(super) fn of_blocks<'a>(
+        packages: impl Iterator<Item = (&'a PackageId, &'a Sha256Sum)>,
+        source_date_epoch: u64,
+    ) -> Self {
+        let mut digest = sha2::Sha256::new_with_prefix(format!("blocks {source_date_epoch}\n"));
+        for (id, archive) in packages {
+            digest.update(format!("{id} {archive}\n"));
+        }
+        Self(Sha256Sum::from_hasher(digest))
+    }
+}
+
+/// The folder of parts, or none, where nothing is kept. What can't be kept isn't: no bootstrap
+/// fails because of that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PartStore<'a>(pub(super) Option<&'a Path>);
+
+impl PartStore<'_> {
+    fn path(&self, kind: &str, key: &PartKey) -> Option<PathBuf> {
+        self.0.map(|folder| folder.join(VERSION).join(kind).join(key.0.as_str()))
+    }
+
+    /// A package's summary, if it is kept.
+    pub(super) fn summary(&self, key: &PartKey) -> Option<Summary> {
+        let file = open(&self.path("summaries", key)?)?;
+        let mut text = Vec::new();
+        XzReader::new(file).ok()?.take(LARGEST_SUMMARY).read_to_end(&mut text).ok()?;
+        Summary::from_json(&text)
+    }
+
+    pub(super) fn keep_summary(&self, key: &PartKey, summary: &Summary) {
+        let Some(path) = self.path("summaries", key) else { return };
+        let write = || {
+            let mut file = AtomicFile::create(&path)?;
+            let text = summary.to_json();
+            let mut xz = XzWriter::new(&mut file, 1, Some(text.len() as u64))?;
+            xz.write_all(text.as_bytes())?;
+            xz.finish()?;
+            file.commit_unsynced()
+        };
+        note(&path, write());
+    }
+
+    /// Blocks, if they are kept and sound.
+    pub(super) fn blocks(&self, key: &PartKey) -> Option<KeptBlocks> {
+        let file = open(&self.path("blocks", key)?)?;
+        KeptBlocks::read(file, key).ok().flatten()
+    }
+
+    /// Starts keeping blocks.
+    pub(super) fn keep_blocks(&self, key: &PartKey) -> Option<BlocksWriter> {
+        let path = self.path("blocks", key)?;
+        let file = AtomicFile::create(&path);
+        let mut sum = Crc64::default();
+        sum.update(key.0.as_str().as_bytes());
+        match file {
+            Ok(file) => Some(BlocksWriter { file, sum, records: Vec::new(), path }),
+            Err(error) => {
+                note(&path, Err(error));
+                None
+            }
+        }
+    }
+
+    /// Removes what processes that died left half-written.
+    pub(super) fn sweep(&self) {
+        for kind in ["summaries", "blocks"] {
+            if let Some(folder) = self.0.map(|folder| folder.join(VERSION).join(kind)) {
+                drop(atomic::sweep_temporaries(&folder));
+            }
+        }
+    }
+}
+
+/// Opens a part and says that it was used.
+fn open(path: &Path) -> Option<fs_err::File> {
+    let file = fs_err::File::open(path).ok()?;
+    drop(file.file().set_modified(SystemTime::now()));
+    Some(file)
+}
+
+fn note(path: &Path, result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(path = %path.display(), %error, "a part of a bootstrap can't be kept");
+    }
+}
+
+/// Blocks that were kept, checked.
+#[derive(Debug)]
+pub(super) struct KeptBlocks {
+    pub(super) records: Vec<BlockRecord>,
+    /// At the first block.
+    pub(super) file: fs_err::File,
+}
+
+impl KeptBlocks {
+    /// Reads all of a file; nothing if it isn't what it should be.
+    fn read(mut file: fs_err::File, key: &PartKey) -> io::Result<Option<Self>> {
+        const WORD: u64 = 8;
+        let length = file.metadata()?.len();
+        let mut sum = Crc64::default();
+        sum.update(key.0.as_str().as_bytes());
+        let Some(summed) = length.checked_sub(WORD).filter(|length| *length >= WORD) else {
+            return Ok(None);
+        };
+        let mut rest = (&mut file).take(summed);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match rest.read(&mut buffer)? {
+                0 => break,
+                count => sum.update(&buffer[..count]),
+            }
+        }
+        if word(&mut file)? != sum.value() {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(summed - WORD))?;
+        let count = word(&mut file)?;
+        // The sum is right: so are the numbers.
+        let Some(begin) =
+            count.checked_mul(2 * WORD).and_then(|all| (summed - WORD).checked_sub(all))
+        else {
+            return Ok(None);
+        };
+        file.seek(SeekFrom::Start(begin))?;
+        let mut records = Vec::new();
+        for _ in 0..count {
+            let (unpadded, uncompressed) = (word(&mut file)?, word(&mut file)?);
+            records.push(BlockRecord { unpadded, uncompressed });
+        }
+        file.rewind()?;
+        let fits = records.iter().map(BlockRecord::padded).sum::<u64>() == begin;
+        Ok(fits.then_some(Self { records, file }))
+    }
+}
+
+fn word(mut file: impl Read) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    file.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Keeps blocks. Dropped before it is finished, it leaves nothing.
+#[derive(Debug)]
+pub(super) struct BlocksWriter {
+    file: AtomicFile,
+    sum: Crc64,
+    records: Vec<BlockRecord>,
+    path: PathBuf,
+}
+
+impl BlocksWriter {
+    /// Keeps one more block; gives itself up where that can't be.
+    pub(super) fn block(mut self, block: &Block) -> Option<Self> {
+        self.records.push(block.record);
+        self.write(&block.bytes).map_err(|error| note(&self.path, Err(error))).ok()?;
+        Some(self)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.update(bytes);
+        self.file.write_all(bytes)
+    }
+
+    /// Makes the blocks be kept.
+    pub(super) fn finish(mut self) {
+        let mut end: Vec<u8> = Vec::new();
+        for record in &self.records {
+            end.extend_from_slice(&record.unpadded.to_le_bytes());
+            end.extend_from_slice(&record.uncompressed.to_le_bytes());
+        }
+        end.extend_from_slice(&(self.records.len() as u64).to_le_bytes());
+        let written = self.write(&end).and_then(|()| {
+            let sum = self.sum.value().to_le_bytes();
+            self.file.write_all(&sum)
+        });
+        note(&self.path, written.and_then(|()| self.file.commit_unsynced()));
+    }
+}

@@ -1,0 +1,70 @@
+//! Where a bootstrap's blocks go: into the archive, and to the parts that are kept.
+
+use std::io::{self, Write};
+
+use super::parts::{BlocksWriter, KeptBlocks, PartKey, PartStore};
+use crate::archive::{Block, BlockSink, StreamWriter};
+
+/// What stands between blocks.
+#[derive(Debug)]
+pub(super) enum Mark {
+    /// What follows is to be kept.
+    Keep(PartKey),
+    /// What follows isn't.
+    Pass,
+    /// Blocks that were kept.
+    Kept(KeptBlocks),
+}
+
+/// Writes the archive.
+#[derive(Debug)]
+pub(super) struct BootstrapSink<'a, W> {
+    stream: StreamWriter<W>,
+    parts: PartStore<'a>,
+    keeping: Option<BlocksWriter>,
+}
+
+impl<'a, W: Write> BootstrapSink<'a, W> {
+    pub(super) fn new(out: W, parts: PartStore<'a>) -> io::Result<Self> {
+        Ok(Self { stream: StreamWriter::new(out)?, parts, keeping: None })
+    }
+
+    /// Ends the archive.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        self.keep();
+        self.stream.finish()
+    }
+
+    fn keep(&mut self) {
+        if let Some(writer) = self.keeping.take() {
+            writer.finish();
+        }
+    }
+}
+
+impl<W: Write> BlockSink for BootstrapSink<'_, W> {
+    type Mark = Mark;
+
+    fn block(&mut self, block: &Block) -> io::Result<()> {
+        self.keeping = self.keeping.take().and_then(|writer| writer.block(block));
+        self.stream.block(block)
+    }
+
+    fn mark(&mut self, mark: Mark) -> io::Result<()> {
+        self.keep();
+        match mark {
+            Mark::Keep(key) => self.keeping = self.parts.keep_blocks(&key),
+            Mark::Pass => {}
+            Mark::Kept(KeptBlocks { records, file }) => {
+                self.stream.copy(&records, file)?;
+                // Says whether it is still wanted.
+                self.stream.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

@@ -1,0 +1,133 @@
+//! What a bootstrap has to know of a package before it writes it: kept, so that it isn't unpacked
+//! for that once more.
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{Attributes, EntryKind, EntryPath, PackageEntry, PackageIndex};
+
+/// What counts of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// Its names and descriptions; read from where it was kept, without sizes and attributes.
+    pub(super) index: PackageIndex,
+    /// Whether its entries are in byte order of their paths, as ours are. Then the first of hard
+    /// links is the file, too, because links come after what they link to.
+    pub(super) in_order: bool,
+    /// How many bytes of tar it makes, long names apart.
+    pub(super) tar_bytes: u64,
+}
+
+impl Summary {
+    /// That of a package that goes into a folder.
+    pub(super) fn of(index: PackageIndex, folder: &EntryPath) -> Self {
+        let in_order = index.entries.windows(2).all(|pair| pair[0].path < pair[1].path);
+        let entries = index.entries.iter().map(|entry| {
+            let size = match &entry.kind {
+                EntryKind::File { size } => size.next_multiple_of(512),
+                _ => 0,
+            };
+            let long = folder.as_bytes().len() + entry.path.as_bytes().len() > 96;
+            size + if long { 3 * 512 } else { 512 }
+        });
+        let tar_bytes = entries.sum();
+        Self { index, in_order, tar_bytes }
+    }
+
+    /// As text.
+    pub(super) fn to_json(&self) -> String {
+        let entries = self.index.entries.iter().filter(|entry| !entry.path.is_root());
+        let written = Written {
+            in_order: self.in_order,
+            tar_bytes: self.tar_bytes,
+            pkginfo: self.index.pkginfo.as_deref().map(to_text),
+            buildinfo: self.index.buildinfo.as_deref().map(to_text),
+            entries: entries
+                .map(|entry| {
+                    let (kind, target) = match &entry.kind {
+                        EntryKind::Directory => ('d', &b""[..]),
+                        EntryKind::File { .. } | EntryKind::HardLink { .. } => ('f', &b""[..]),
+                        EntryKind::Symlink { target } => ('l', &target[..]),
+                        EntryKind::Fifo => ('p', &b""[..]),
+                    };
+                    (kind, to_text(entry.path.as_bytes()), to_text(target))
+                })
+                .collect(),
+        };
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+
+    /// From the text; nothing if it isn't one of ours.
+    pub(super) fn from_json(text: &[u8]) -> Option<Self> {
+        let written: Written = serde_json::from_slice(text).ok()?;
+        let entry = |(kind, path, target): (char, String, String)| {
+            let kind = match kind {
+                'd' => EntryKind::Directory,
+                'f' => EntryKind::File { size: 0 },
+                'l' => EntryKind::Symlink { target: from_text(&target)? },
+                'p' => EntryKind::Fifo,
+                _ => return None,
+            };
+            let path = EntryPath::parse(&from_text(&path)?).ok()?;
+            Some(PackageEntry { path, kind, attributes: Attributes::new(0) })
+        };
+        let document =
+            |text: Option<String>| text.map(|text| from_text(&text).ok_or(())).transpose();
+        Some(Self {
+            index: PackageIndex {
+                entries: written.entries.into_iter().map(entry).collect::<Option<_>>()?,
+                pkginfo: document(written.pkginfo).ok()?,
+                buildinfo: document(written.buildinfo).ok()?,
+            },
+            in_order: written.in_order,
+            tar_bytes: written.tar_bytes,
+        })
+    }
+}
+
+/// Any bytes as text: each is the character of its number.
+fn to_text(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+fn from_text(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    in_order: bool,
+    tar_bytes: u64,
+    pkginfo: Option<String>,
+    buildinfo: Option<String>,
+    /// Kind, path, target.
+    entries: Vec<(char, String, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_counts() {
+        let entry = |path: &[u8], kind| {
+            let path = EntryPath::parse(path).unwrap();
+            PackageEntry { path, kind, attributes: Attributes::new(0) }
+        };
+        let entries = vec![
+            entry(b"bin", EntryKind::Directory),
+            entry(b"bin/link", EntryKind::Symlink { target: b"../\xfe".to_vec() }),
+            entry(b"bin/\xff\"\n", EntryKind::File { size: 0 }),
+            entry(b"fifo", EntryKind::Fifo),
+        ];
+        let index =
+            PackageIndex { entries, pkginfo: Some(b"{\"\xc3\xa4\"}".to_vec()), buildinfo: None };
+        let folder = EntryPath::parse(b"packages/a--1").unwrap();
+        let summary = Summary::of(index, &folder);
+        assert!(summary.in_order);
+        assert_eq!(summary.tar_bytes, 4 * 512);
+        assert_eq!(Summary::from_json(summary.to_json().as_bytes()), Some(summary.clone()));
+        for bad in ["", "{}", &summary.to_json().replace("\"p\"", "\"x\"")] {
+            assert_eq!(Summary::from_json(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The run's jobserver: a fifo with a token for each core that no running build has for itself.
+//! Programs that know GNU make's protocol (make, cargo, ninja, gcc) take a token for each further
+//! job that they start and put it back when the job ends, so that a build uses what others leave.
+//!
+//! ```text
+//! <run>/jobserver/fifo    in the run's scratch folder, which nobody else can enter
+//! ```
+//!
+//! The fifo is bound read-only into containers, so that none can close it to others, and anyone in
+//! them may open it for reading and writing, which a read-only mount doesn't refuse for a fifo.
+//!
+//! A token says nothing of who took it. So the book is kept by what is missing: `out` are the tokens
+//! that are in the fifo or with builds. Whenever a build begins or ends, and each second, all that
+//! lie in the fifo are taken out, counted, and as many put back as there should be:
+//!
+//! - More than are out were written by a build that never took them: those are dropped.
+//! - When nothing runs, what is missing is lost (a killed build had it), and is put back.
+//! - When a build fails while others run, its share of what is missing is put back. If that was too
+//!   much, the first rule finds it out.
+//! - A build that begins takes its own cores from the pool; what others have of them at that moment
+//!   is a debt, and is collected as soon as they put it back.
+//!
+//! So the worst that a build can do to others is to leave each of them the cores of its own, or to
+//! let them run too many jobs for a second, and either ends with it. Runs beside one another have a
+//! jobserver each, and know nothing of each other.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+
+/// Where containers have the fifo.
+pub const PLACE_INSIDE: &str = "/pkg/jobserver";
+
+/// How a build is told of the jobserver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Style {
+    /// As the image's make understands it.
+    #[default]
+    Auto,
+    /// By the fifo's path, which make 4.4, ninja 1.13, cargo and gcc 13 understand.
+    Fifo,
+    /// By two inherited descriptors, which make 4.2 and cargo understand, too.
+    Descriptors,
+}
+
+/// What a helper needs to let a build take part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// The fifo, the only file in its folder.
+    pub fifo: PathBuf,
+    /// How the build is told of it.
+    pub style: Style,
+    /// How many cores the build has without a token, at least one.
+    pub own: u32,
+    /// How many cores there are.
+    pub cores: u32,
+}
+
+/// How often the fifo is looked at while builds run.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the wait for a token lasts before the book is looked at again, in milliseconds.
+const PATIENCE: u16 = 100;
+
+/// The most tokens: what a pipe takes in one piece or not at all.
+const MOST: usize = 4096;
+
+/// More than any pipe holds, in bytes: who writes faster than they are read here is not waited for.
+const ENOUGH: usize = 2 << 20;
+
+/// A run's jobserver. Dropping it removes the fifo.
+#[derive(Debug)]
+pub struct Jobserver {
+    fifo: PathBuf,
+    style: Style,
+    pool: Arc<Pool>,
+    collector: Option<JoinHandle<()>>,
+}
+
+impl Jobserver {
+    /// Makes the fifo in a run's scratch folder.
+    pub fn start(scratch: &Path, cores: usize, style: Style) -> io::Result<Self> {
+        let folder = scratch.join("jobserver");
+        fs_err::create_dir(&folder)?;
+        let fifo = folder.join("fifo");
+        let pool = match Pool::create(&fifo, cores.min(MOST)) {
+            Ok(pool) => Arc::new(pool),
+            Err(error) => {
+                remove(&fifo);
+                return Err(error);
+            }
+        };
+        let collecting = Arc::clone(&pool);
+        let collector = std::thread::spawn(move || collecting.collect());
+        Ok(Self { fifo, style, pool, collector: Some(collector) })
+    }
+
+    /// A build begins that has `own` cores without a token.
+    pub fn begin(&self, own: usize) -> Access {
+        let mut book = self.pool.lock();
+        book.reserved += own;
+        self.pool.settle(&mut book, |_held| 0);
+        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Access {
+            fifo: self.fifo.clone(),
+            style: self.style,
+            own: count(own),
+            cores: count(book.cores),
+        }
+    }
+
+    /// A build with `own` cores has come to its end while `others` run; `failed` is whether it may
+    /// have been killed, and so kept tokens.
+    pub fn end(&self, own: usize, others: usize, failed: bool) {
+        let mut book = self.pool.lock();
+        book.reserved = book.reserved.saturating_sub(own);
+        self.pool.settle(&mut book, |held| lost(held, others, failed));
+    }
+}
+
+impl Drop for Jobserver {
+    fn drop(&mut self) {
+        self.pool.lock().closed = true;
+        self.pool.changed.notify_all();
+        if let Some(collector) = self.collector.take() {
+            drop(collector.join());
+        }
+        remove(&self.fifo);
+    }
+}
+
+/// Removes the fifo and its folder; what can't be removed is swept with the run's scratch folder.
+fn remove(fifo: &Path) {
+    drop(fs_err::remove_file(fifo));
+    drop(fifo.parent().map(fs_err::remove_dir));
+}
+
+/// How many of the tokens that are missing are lost now that a build has ended.
+fn lost(missing: usize, others: usize, failed: bool) -> usize {
+    match (others, failed) {
+        (0, _) => missing,
+        (_, true) => missing.div_ceil(others + 1),
+        (_, false) => 0,
+    }
+}
+
+/// The book, as far as it is arithmetic.
+#[derive(Debug, Default)]
+struct Book {
+    cores: usize,
+    /// Cores that running builds have without a token.
+    reserved: usize,
+    /// Tokens in the fifo or with builds.
+    out: usize,
+    closed: bool,
+}
+
+impl Book {
+    /// How many tokens should be out.
+    fn due(&self) -> usize {
+        self.cores.saturating_sub(self.reserved)
+    }
+
+    /// Balances the book after `found` tokens have been taken out of the fifo; gives how many are to
+    /// be put back. `lost` says how many of those that are missing will never come.
+    fn balance(&mut self, found: usize, lost: impl FnOnce(usize) -> usize) -> usize {
+        let missing = self.out.saturating_sub(found);
+        let held = missing - lost(missing).min(missing);
+        let put = self.due().saturating_sub(held);
+        self.out = held + put;
+        put
+    }
+
+    fn is_in_debt(&self) -> bool {
+        self.out > self.due()
+    }
+}
+
+/// The fifo with its book.
+#[derive(Debug)]
+struct Pool {
+    /// Open for reading and writing as long as the run lasts: what is in a fifo vanishes when nobody
+    /// has it open.
+    pipe: File,
+    book: Mutex<Book>,
+    changed: Condvar,
+}
+
+impl Pool {
+    fn create(fifo: &Path, cores: usize) -> io::Result<Self> {
+        nix::unistd::mkfifo(fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        // Builds may have any user of their container; its folder keeps others out.
+        fs_err::set_permissions(fifo, std::fs::Permissions::from_mode(0o666))?;
+        let pipe = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(fifo)?;
+        let pool =
+            Self { pipe, book: Book { cores, ..Book::default() }.into(), changed: Condvar::new() };
+        pool.settle(&mut pool.lock(), |_held| 0);
+        Ok(pool)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the fifo and the book in line.
+    fn settle(&self, book: &mut Book, lost: impl FnOnce(usize) -> usize) {
+        let put = book.balance(self.drain(), lost);
+        let written = (&self.pipe).write(&vec![b'+'; put]).unwrap_or(0);
+        // A build that fills the fifo at this moment put more tokens there than it should hold.
+        book.out -= put - written;
+        self.changed.notify_all();
+    }
+
+    /// Takes all tokens out of the fifo and counts them.
+    fn drain(&self) -> usize {
+        let mut buffer = [0; 4096];
+        let mut found = 0;
+        while found < ENOUGH {
+            match (&self.pipe).read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => found += count,
+            }
+        }
+        found
+    }
+
+    /// Collects debts and looks after the fifo until the jobserver is closed.
+    fn collect(&self) {
+        let mut book = self.lock();
+        while !book.closed {
+            if book.is_in_debt() {
+                drop(book);
+                let mut waiting = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+                // Whatever ends the wait, the book is looked at.
+                _ = poll(&mut waiting, PollTimeout::from(PATIENCE));
+                book = self.lock();
+                if book.is_in_debt() {
+                    self.settle(&mut book, |_held| 0);
+                }
+            } else if book.reserved == 0 {
+                book = self.changed.wait(book).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let (waited, timeout) = self
+                    .changed
+                    .wait_timeout(book, INTERVAL)
+                    .unwrap_or_else(PoisonError::into_inner);
+                book = waited;
+                if timeout.timed_out() {
+                    self.settle(&mut book, |_held| 0);
+                }
+            }
+        }
+    }
+}

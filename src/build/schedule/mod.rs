@@ -1,0 +1,146 @@
+//! Which package is built next: pure, so that its promises can be tested. A package starts when
+//! what *it* needs is there, never earlier, and nothing idles while one is ready.
+//!
+//! Of those that are ready the one goes first after which most is left to do: with the packages that
+//! wait for it, one after the other, along the longest way to the end. That way is what the run can't
+//! be shorter than, however much is done beside it. Among equals the plan's order decides.
+
+mod cores;
+
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use cores::{Cores, Demand, Share};
+
+/// What a package is thought to take that was never built, if none of the others was either.
+const SOME_TIME: Duration = Duration::from_secs(1);
+
+/// Packages on their way, numbered by their place in the plan's order.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    waits_for: Vec<BTreeSet<usize>>,
+    needed_by: Vec<Vec<usize>>,
+    /// How long it takes from a package's start to the end of all that waits for it, at least.
+    remaining: Vec<Duration>,
+    ready: BTreeSet<(Reverse<Duration>, usize)>,
+    running: BTreeSet<usize>,
+    done: BTreeSet<usize>,
+    failed: BTreeSet<usize>,
+    skipped: BTreeMap<usize, usize>,
+    stopped: bool,
+}
+
+impl Schedule {
+    /// Makes a schedule; `needs[n]` are the packages that package `n` needs, all of them before it in
+    /// the plan's order, and `took[n]` is how long it took last time, if that is known.
+    pub fn new(needs: Vec<BTreeSet<usize>>, took: &[Option<Duration>]) -> Self {
+        let mut needed_by = vec![Vec::new(); needs.len()];
+        for (package, needed) in needs.iter().enumerate() {
+            for other in needed {
+                needed_by[*other].push(package);
+            }
+        }
+        let mut schedule = Self {
+            remaining: remaining(&needed_by, took),
+            ready: BTreeSet::new(),
+            running: BTreeSet::new(),
+            done: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            skipped: BTreeMap::new(),
+            stopped: false,
+            needed_by,
+            waits_for: needs,
+        };
+        for package in 0..schedule.waits_for.len() {
+            if schedule.waits_for[package].is_empty() {
+                schedule.make_ready(package);
+            }
+        }
+        schedule
+    }
+
+    fn make_ready(&mut self, package: usize) {
+        self.ready.insert((Reverse(self.remaining[package]), package));
+    }
+
+    /// Takes the next package that can start.
+    pub fn start(&mut self) -> Option<usize> {
+        let (_, package) = self.ready.pop_first()?;
+        self.running.insert(package);
+        Some(package)
+    }
+
+    /// A running package is there: what waited for it alone becomes ready.
+    pub fn succeeded(&mut self, package: usize) {
+        self.running.remove(&package);
+        self.done.insert(package);
+        for user in std::mem::take(&mut self.needed_by[package]) {
+            if self.waits_for[user].remove(&package)
+                && self.waits_for[user].is_empty()
+                && !self.stopped
+            {
+                self.make_ready(user);
+            }
+        }
+    }
+
+    /// A running package failed: all that needs it, directly or not, is skipped because of it.
+    pub fn failed(&mut self, package: usize) {
+        self.running.remove(&package);
+        self.failed.insert(package);
+        let mut queue = vec![package];
+        while let Some(next) = queue.pop() {
+            for &user in &self.needed_by[next] {
+                if let std::collections::btree_map::Entry::Vacant(entry) = self.skipped.entry(user)
+                {
+                    entry.insert(package);
+                    queue.push(user);
+                }
+            }
+        }
+    }
+
+    /// Starts nothing any more: what hasn't begun is left.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.ready.clear();
+    }
+
+    /// How many are ready to start.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// How many run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether nothing runs and nothing can start.
+    pub fn is_over(&self) -> bool {
+        self.running.is_empty() && self.ready.is_empty()
+    }
+
+    /// What was skipped, each with the failed package because of which.
+    pub fn skipped(&self) -> &BTreeMap<usize, usize> {
+        &self.skipped
+    }
+}
+
+/// For each package the longest way from its start to the end of something that waits for it.
+fn remaining(needed_by: &[Vec<usize>], took: &[Option<Duration>]) -> Vec<Duration> {
+    let mut known: Vec<Duration> = took.iter().copied().flatten().collect();
+    known.sort_unstable();
+    let unknown = known.get(known.len() / 2).copied().unwrap_or(SOME_TIME);
+    let mut remaining = vec![Duration::ZERO; needed_by.len()];
+    for package in (0..needed_by.len()).rev() {
+        let after = needed_by[package].iter().map(|user| remaining[*user]).max();
+        let own = took.get(package).copied().flatten().unwrap_or(unknown);
+        remaining[package] = own.saturating_add(after.unwrap_or_default());
+    }
+    remaining
+}

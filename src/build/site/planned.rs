@@ -1,0 +1,39 @@
+//! What a run is about to build, with estimates: for those who watch.
+
+use std::collections::BTreeMap;
+
+use super::Site;
+use crate::base::event::{Planned, PlannedPackage};
+use crate::build::estimate::estimate;
+use crate::build::plan::{Action, Plan, Step, Why};
+use crate::tree::PackageKey;
+
+impl Site {
+    /// Describes the steps that are not done already; `places` are their places among one another.
+    pub(super) fn planned(
+        &self,
+        plan: &Plan,
+        places: &BTreeMap<&PackageKey, usize>,
+        jobs: usize,
+    ) -> Planned {
+        let describe = |step: &Step| {
+            let last = match &step.action {
+                Action::Build(Why::Changed { from, .. }) => Some(from),
+                Action::Build(Why::ArchiveMissing) => Some(&step.id),
+                Action::Build(Why::NeverBuilt) | Action::Cached => None,
+            };
+            // Those that it needs by way of others are reached by way of them.
+            let requires = self.tree.requires(&step.key);
+            PlannedPackage {
+                id: step.id.to_string(),
+                needs: requires.iter().filter_map(|key| places.get(key).copied()).collect(),
+                expected: estimate(&self.options.home, &step.key.name, last),
+            }
+        };
+        Planned {
+            cached: plan.steps.len() - places.len(),
+            jobs,
+            packages: plan.to_build().map(describe).collect(),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The helper's side of the run's jobserver: telling the build of it in the way that its make
+//! understands, and taking part with the threads that pack.
+//!
+//! An older make that is told of a fifo's path ends with an internal error. So the image's own make
+//! is looked at, without running it: the names of its options are in it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use fs_err::OpenOptions;
+use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use super::super::job::{BuildRoot, Failure};
+use super::super::jobserver::{Access, PLACE_INSIDE, Style};
+use super::build::Work;
+use super::{root, unprepared};
+use crate::container::sandbox::Bind;
+
+/// A build's membership.
+#[derive(Default)]
+pub(super) struct Membership {
+    /// The fifo, to be mounted.
+    pub(super) bind: Option<Bind>,
+    /// `MAKEFLAGS`.
+    pub(super) variable: Option<(String, String)>,
+    /// What the container inherits.
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// What the record says of it.
+    pub(super) note: Option<String>,
+}
+
+/// The image's, and what make understands where it sets none.
+const MAKEFLAGS: &str = "MAKEFLAGS";
+
+/// Below are the numbers that scripts use for themselves: configure ends at 7, shells begin at 10.
+const LOWEST_DESCRIPTOR: i32 = 60;
+
+/// The most that is looked at of a make, in bytes.
+const LARGEST_MAKE: u64 = 16 << 20;
+
+/// Makes a build a member of the run's jobserver, if there is one.
+pub(super) fn join(work: &Work<'_>, made: &root::Made) -> Result<Membership, Failure> {
+    let Some(access) = &work.job.jobserver else { return Ok(Membership::default()) };
+    let without = |why: &str| Membership {
+        note: Some(format!("no jobserver: {why}")),
+        ..Membership::default()
+    };
+    if made.environment.iter().any(|(name, _)| name == MAKEFLAGS) {
+        return Ok(without("the image sets MAKEFLAGS"));
+    }
+    let style = match access.style {
+        Style::Auto => match find_make(work, &made.environment)?.as_deref().map(understood_by) {
+            Some(None) => {
+                return Ok(without("the image's make knows none (it is no GNU make 4.2)"));
+            }
+            Some(Some(style)) => style,
+            None => Style::Fifo,
+        },
+        demanded => demanded,
+    };
+    let place = work.place(&access.fifo);
+    let set = |value: String| Some((MAKEFLAGS.to_owned(), format!(" --jobserver-auth={value}")));
+    Ok(if style == Style::Descriptors {
+        close_to_changes(&place)?;
+        let read = OpenOptions::new().read(true).open(&place).map_err(unprepared)?;
+        let write = OpenOptions::new().write(true).open(&place).map_err(unprepared)?;
+        let read = out_of_the_way(read.into_parts().0.into())?;
+        let write = out_of_the_way(write.into_parts().0.into())?;
+        Membership {
+            bind: None,
+            variable: set(format!("{},{}", read.as_raw_fd(), write.as_raw_fd())),
+            descriptors: vec![read, write],
+            note: Some("jobserver: descriptors".to_owned()),
+        }
+    } else {
+        Membership {
+            // A fifo can be opened for writing there nevertheless, but not be closed to others.
+            bind: Some(Bind { source: place, target: PLACE_INSIDE.into(), writable: false }),
+            variable: set(format!("fifo:{PLACE_INSIDE}")),
+            descriptors: Vec::new(),
+            note: Some("jobserver: fifo".to_owned()),
+        }
+    })
+}
+
+/// Mounts a file on itself, read-only: whoever has it open from there can write to a fifo, but not
+/// take the right to open it from others.
+fn close_to_changes(file: &Path) -> Result<(), Failure> {
+    let none: Option<&str> = None;
+    mount(Some(file), file, none, MsFlags::MS_BIND, none).map_err(unprepared)?;
+    // What a mount from outside has been denied, it must go on being denied.
+    let denied = statvfs(file).map_err(unprepared)?.flags();
+    let kept = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ];
+    let kept = kept.iter().filter(|(found, _)| denied.contains(*found)).map(|(_, flag)| *flag);
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, file, none, kept.fold(flags, MsFlags::union), none).map_err(unprepared)
+}
+
+/// The same open file under a number that is high enough.
+fn out_of_the_way(descriptor: OwnedFd) -> Result<OwnedFd, Failure> {
+    let mut copies = vec![descriptor];
+    loop {
+        match copies.pop() {
+            Some(last) if last.as_raw_fd() >= LOWEST_DESCRIPTOR => return Ok(last),
+            Some(last) => {
+                // The lowest free number is given, and so each one that is too low is used up.
+                let next = last.try_clone().map_err(unprepared)?;
+                copies.extend([last, next]);
+            }
+            None => unreachable!("there is one at least"),
+        }
+    }
+}
+
+/// The make that the build script would find.
+fn find_make(
+    work: &Work<'_>,
+    environment: &[(String, String)],
+) -> Result<Option<Vec<u8>>, Failure> {
+    let root = match &work.job.image {
+        BuildRoot::Layers(_) => work.view.root(),
+        BuildRoot::Host { .. } => PathBuf::from("/"),
+    };
+    let root = fs_err::File::open(root).map_err(unprepared)?;
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let path = path.map_or(super::build::DEFAULT_PATH, |(_, folders)| folders);
+    for folder in path.split(':').filter(|folder| !folder.is_empty()) {
+        let make = Path::new(folder).join("make");
+        // What can't be opened, the script can't run either.
+        if let Ok(Some(file)) = root::open_in_root(&root, &make) {
+            let mut bytes = Vec::new();
+            file.take(LARGEST_MAKE).read_to_end(&mut bytes).map_err(unprepared)?;
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// How a make can be told of a jobserver, by the names of its options.
+fn understood_by(make: &[u8]) -> Option<Style> {
+    let mut understood = None;
+    // Texts in programs end with a zero, and one that is another's end isn't there twice.
+    for text in make.split(|byte| *byte == 0) {
+        if text.ends_with(b"jobserver-style") {
+            return Some(Style::Fifo);
+        }
+        if text.ends_with(b"jobserver-auth") {
+            understood = Some(Style::Descriptors);
+        }
+    }
+    understood
+}
+
+/// Cores for the threads that pack: the build's own, and those that nobody else wants at the moment.
+/// Dropping this puts the tokens back.
+pub(super) struct PackingCores {
+    pub(super) threads: u32,
+    tokens: Vec<u8>,
+    pipe: Option<File>,
+}
+
+impl PackingCores {
+    /// Takes what there is, without waiting.
+    pub(super) fn take(work: &Work<'_>) -> Self {
+        match &work.job.jobserver {
+            Some(access) => Self::take_tokens(&work.place(&access.fifo), access),
+            None => Self { threads: work.job.threads, tokens: Vec::new(), pipe: None },
+        }
+    }
+
+    fn take_tokens(fifo: &Path, access: &Access) -> Self {
+        let mut tokens = vec![0; access.cores.saturating_sub(access.own) as usize];
+        let flags = OFlag::O_NONBLOCK.bits();
+        let pipe = File::options().read(true).write(true).custom_flags(flags).open(fifo).ok();
+        // Without a token there is still what the build has of its own.
+        let count = pipe.as_ref().map_or(0, |mut pipe| pipe.read(&mut tokens).unwrap_or(0));
+        tokens.truncate(count);
+        let threads = access.own + u32::try_from(count).unwrap_or(0);
+        Self { threads, tokens, pipe }
+    }
+}
+
+impl Drop for PackingCores {
+    fn drop(&mut self) {
+        if let Some(pipe) = &mut self.pipe
+            && !self.tokens.is_empty()
+        {
+            // The run's end of the fifo sees to what can't be put back.
+            drop(pipe.write(&self.tokens));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_make_tells_what_it_understands() {
+        assert_eq!(
+            understood_by(b"\x7fELF\0--jobserver-auth\0x\0jobserver-style\0"),
+            Some(Style::Fifo)
+        );
+        assert_eq!(understood_by(b"\x7fELF\0x\0--jobserver-auth\0"), Some(Style::Descriptors));
+        assert_eq!(understood_by(b"\x7fELF\0jobserver-fds\0"), None);
+        assert_eq!(understood_by(b""), None);
+    }
+
+    #[test]
+    fn descriptors_are_out_of_the_way_and_the_ways_there_are_closed() {
+        let count = || fs_err::read_dir("/proc/self/fd").unwrap().count();
+        let file = fs_err::File::open("/dev/null").unwrap().into_parts().0;
+        let before = count();
+        let high = out_of_the_way(file.into()).unwrap();
+        assert!(high.as_raw_fd() >= LOWEST_DESCRIPTOR);
+        assert_eq!(count(), before);
+    }
+
+    #[test]
+    fn packing_takes_what_is_free_and_puts_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let server =
+            crate::build::jobserver::Jobserver::start(folder.path(), 8, Style::Auto).unwrap();
+        let (two, one) = (server.begin(2), server.begin(1));
+        let first = PackingCores::take_tokens(&two.fifo, &two);
+        assert_eq!(first.threads, 7);
+        assert_eq!(PackingCores::take_tokens(&one.fifo, &one).threads, 1);
+        drop(first);
+        assert_eq!(PackingCores::take_tokens(&one.fifo, &one).threads, 6);
+        server.end(1, 1, false);
+        server.end(2, 0, false);
+    }
+}

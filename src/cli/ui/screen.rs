@@ -1,0 +1,212 @@
+//! The one place that writes to stderr, and knows what stands at its end: the live lines of a
+//! terminal, which give way to whatever else is written and stand below it again.
+//!
+//! Live lines are followed by a line break, so that the cursor waits on an empty line below them.
+//! The terminal is never left in another state than it was in: the cursor is not hidden, and
+//! wrapping is off only within one frame, which is one write. So there is nothing to restore,
+//! whatever ends the process.
+//!
+//! A terminal that became narrower has wrapped what stood there; the frame that takes the old
+//! lines away counts the rows that they take by now. Old terminals cut lines off instead of wrapping
+//! them anew; they say who they are in `XTERM_VERSION` or `TERM=linux`.
+//!
+//! There is one stderr for a process, so there is one of this, too.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use super::span::Line;
+
+/// What stands at the end of stderr.
+#[derive(Debug)]
+struct Screen {
+    /// The live lines as they were written.
+    drawn: Vec<String>,
+    /// How wide each of them is.
+    widths: Vec<usize>,
+    /// How wide the terminal was.
+    columns: usize,
+    rewraps: bool,
+    /// Raised when the process goes on after it was stopped: a shell has written since.
+    continued: Option<Arc<AtomicBool>>,
+}
+
+static SCREEN: Mutex<Screen> = Mutex::new(Screen {
+    drawn: Vec::new(),
+    widths: Vec::new(),
+    columns: 0,
+    rewraps: true,
+    continued: None,
+});
+
+/// Columns and rows of the terminal that stderr is; 80 and 24 if it doesn't say.
+pub(super) fn size() -> (usize, usize) {
+    let size = terminal_size::terminal_size_of(std::io::stderr());
+    let size = size.map(|(columns, rows)| (usize::from(columns.0), usize::from(rows.0)));
+    size.filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24))
+}
+
+/// How long ago the program began: when this was asked for the first time.
+pub(super) fn since_start() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+fn lock() -> MutexGuard<'static, Screen> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gets ready to draw; `rewraps` is whether the terminal wraps lines anew when it becomes narrower.
+pub(super) fn prepare(rewraps: bool) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            clear_if_free();
+            before(panic);
+        }));
+    });
+    let mut screen = lock();
+    screen.rewraps = rewraps;
+    let continued = Arc::new(AtomicBool::new(false));
+    // Where it can't be heard, a frame may be drawn over a shell's line: no more than that.
+    if signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued)).is_ok() {
+        screen.continued = Some(continued);
+    }
+}
+
+/// Writes text, of whole lines, above the live lines.
+pub(super) fn write(text: &str) {
+    let mut screen = lock();
+    let (columns, rows) = if screen.drawn.is_empty() { (0, 0) } else { size() };
+    let mut frame = screen.erase(columns, rows);
+    frame.push_str(text);
+    frame.push_str(&paint(&screen.drawn));
+    // Where it has become too narrow for them, they were cut off.
+    screen.widths.iter_mut().for_each(|width| *width = columns.min(*width));
+    emit(&frame);
+}
+
+/// Writes text above the live lines, and other live lines in place of those that stand there.
+pub(super) fn draw(text: &str, lines: &[Line], colour: bool) {
+    let (columns, rows) = size();
+    let mut screen = lock();
+    let drawn: Vec<String> = if is_in_foreground() {
+        lines.iter().map(|line| line.render(colour)).collect()
+    } else {
+        Vec::new()
+    };
+    let same = drawn == screen.drawn && columns == screen.columns && !screen.was_continued();
+    if text.is_empty() && same {
+        return;
+    }
+    let mut frame = screen.erase(columns, rows);
+    frame.push_str(text);
+    frame.push_str(&paint(&drawn));
+    screen.widths = lines.iter().take(drawn.len()).map(Line::width).collect();
+    screen.columns = columns;
+    screen.drawn = drawn;
+    emit(&frame);
+}
+
+/// Takes the live lines away.
+pub(super) fn clear() {
+    draw("", &[], false);
+}
+
+/// Takes the live lines away, unless somebody is writing: for a panic, in which nothing can wait.
+fn clear_if_free() {
+    let mut screen = match SCREEN.try_lock() {
+        Ok(screen) => screen,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
+    let (columns, rows) = size();
+    emit(&screen.erase(columns, rows));
+    screen.drawn.clear();
+    screen.widths.clear();
+}
+
+impl Screen {
+    fn was_continued(&self) -> bool {
+        self.continued.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// What takes the live lines away.
+    fn erase(&self, columns: usize, rows: usize) -> String {
+        let continued = self.continued.as_ref().is_some_and(|it| it.swap(false, Ordering::Relaxed));
+        // What stood there before a stop has a shell's lines below it by now.
+        let widths = if continued { &[][..] } else { &self.widths };
+        let taken = rows_of(widths, columns, rows, self.rewraps);
+        erase_rows(taken)
+    }
+}
+
+/// How many rows lines take, of those that can be reached.
+fn rows_of(widths: &[usize], columns: usize, rows: usize, rewraps: bool) -> usize {
+    let of_one = |width: &usize| if rewraps { width.div_ceil(columns.max(1)).max(1) } else { 1 };
+    widths.iter().map(of_one).sum::<usize>().min(rows.saturating_sub(1))
+}
+
+/// What empties so many rows above the cursor. Row by row: clearing a whole screen makes terminals
+/// keep what was on it, with the lines that have scrolled off.
+fn erase_rows(count: usize) -> String {
+    if count == 0 { String::new() } else { format!("\r{}", "\u{1b}[A\u{1b}[2K".repeat(count)) }
+}
+
+/// Lines, on a terminal that doesn't wrap meanwhile: should it take a character for wider than we
+/// do, the line is cut off and the rows are still counted right.
+fn paint(lines: &[String]) -> String {
+    let mut painted = String::new();
+    if !lines.is_empty() {
+        painted.push_str("\u{1b}[?7l");
+        for line in lines {
+            _ = write!(painted, "{line}\r\n");
+        }
+        painted.push_str("\u{1b}[?7h");
+    }
+    painted
+}
+
+/// Whether drawing is wanted now: a job in the background would draw over the shell.
+fn is_in_foreground() -> bool {
+    match nix::unistd::tcgetpgrp(std::io::stderr()) {
+        Ok(group) => group == nix::unistd::getpgrp(),
+        // It is not the terminal that controls us, so nobody else does either.
+        Err(_) => true,
+    }
+}
+
+fn emit(frame: &str) {
+    if !frame.is_empty() {
+        let mut stderr = std::io::stderr().lock();
+        // Whoever reads may have gone; that is not worth an error.
+        drop(stderr.write_all(frame.as_bytes()).and_then(|()| stderr.flush()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_as_the_terminal_shows_them_now() {
+        assert_eq!(rows_of(&[60, 10, 0], 80, 24, true), 3);
+        assert_eq!(rows_of(&[60, 10, 0], 20, 24, true), 5);
+        assert_eq!(rows_of(&[60, 10, 0], 20, 24, false), 3);
+        assert_eq!(rows_of(&[200; 9], 20, 24, true), 23, "what has scrolled off stays");
+        assert_eq!(rows_of(&[], 20, 24, true), 0);
+    }
+
+    #[test]
+    fn a_frame_leaves_the_terminal_as_it_was() {
+        let frame = paint(&["a".to_owned(), "b".to_owned()]);
+        assert_eq!(frame, "\u{1b}[?7la\r\nb\r\n\u{1b}[?7h");
+        assert_eq!(paint(&[]), "");
+        assert_eq!(erase_rows(2), "\r\u{1b}[A\u{1b}[2K\u{1b}[A\u{1b}[2K");
+        assert_eq!(erase_rows(0), "");
+    }
+}

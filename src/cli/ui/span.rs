@@ -1,0 +1,146 @@
+//! Text that takes known room on a terminal: widths of characters, lines of styled spans, clipping.
+
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthChar;
+
+/// How a span looks; nothing depends on it, since there may be no colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    Bold,
+    Dim,
+    Red,
+    Green,
+    Cyan,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Bold => "1",
+            Self::Dim => "2",
+            Self::Red => "31",
+            Self::Green => "32",
+            Self::Cyan => "36",
+        }
+    }
+}
+
+/// One line of spans.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Line(Vec<(Style, String)>);
+
+impl Line {
+    /// The line with a span more; what a terminal would obey is made visible.
+    pub(super) fn with(mut self, style: Style, text: &str) -> Self {
+        self.0.push((style, clean(text)));
+        self
+    }
+
+    /// How many columns it takes.
+    pub(super) fn width(&self) -> usize {
+        self.0.iter().map(|(_, text)| width(text)).sum()
+    }
+
+    /// As much of it as fits.
+    pub(super) fn clip(mut self, room: usize) -> Self {
+        let mut left = room;
+        for (_, text) in &mut self.0 {
+            *text = clip(text, left);
+            left -= width(text);
+        }
+        self
+    }
+
+    /// The line as it is written.
+    pub(super) fn render(&self, colour: bool) -> String {
+        let mut rendered = String::new();
+        for (style, text) in &self.0 {
+            let code = style.code();
+            if colour && !code.is_empty() && !text.is_empty() {
+                _ = write!(rendered, "\u{1b}[{code}m{text}\u{1b}[0m");
+            } else {
+                rendered.push_str(text);
+            }
+        }
+        rendered
+    }
+}
+
+fn columns(letter: char) -> usize {
+    letter.width().unwrap_or(0)
+}
+
+/// How many columns a text without control characters takes. Joined emoji count for each of their
+/// parts: that is never too little.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+/// The beginning of a text, with an ellipsis if that isn't all of it, in at most so many columns.
+pub(super) fn clip(text: &str, room: usize) -> String {
+    if width(text) <= room {
+        return text.to_owned();
+    }
+    let mut clipped = String::new();
+    let mut taken = 0;
+    for letter in text.chars() {
+        taken += columns(letter);
+        if taken >= room {
+            break;
+        }
+        clipped.push(letter);
+    }
+    if room > 0 {
+        clipped.push('…');
+    }
+    clipped
+}
+
+/// A text with everything made visible that a terminal would obey; lines and tabs stay.
+pub(super) fn clean_lines(text: &str) -> String {
+    text.chars()
+        .map(|letter| if matches!(letter, '\n' | '\t') { letter } else { visible(letter) })
+        .collect()
+}
+
+/// A text as one line, with everything made visible that a terminal would obey.
+fn clean(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+fn visible(letter: char) -> char {
+    // Marks that turn the direction of writing around would turn what stands beside them, too.
+    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if letter.is_control() || turns { '·' } else { letter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_characters_take_two_columns_and_are_never_halved() {
+        assert_eq!(width("日本語"), 6);
+        assert_eq!(width("e\u{301}"), 1);
+        assert_eq!(clip("日本語", 6), "日本語");
+        assert_eq!(clip("日本語", 5), "日本…");
+        assert_eq!(clip("日本語", 4), "日…");
+        assert_eq!(clip("abc", 1), "…");
+        assert_eq!(clip("abc", 0), "");
+        for room in 0..12 {
+            assert!(width(&clip("a日b本c語d", room)) <= room);
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_line_is_obeyed() {
+        let line = Line::default().with(Style::Red, "a\u{1b}[2J\nb\u{202e}");
+        assert_eq!(line.render(false), "a·[2J·b·");
+        assert_eq!(line.render(true), "\u{1b}[31ma·[2J·b·\u{1b}[0m");
+        assert_eq!(line.clone().clip(3).render(false), "a·…");
+        assert_eq!(clean_lines("a\u{7}\n\tb"), "a·\n\tb");
+    }
+}

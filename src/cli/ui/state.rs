@@ -1,0 +1,305 @@
+//! What a run is doing, as far as its events tell: what the drawing, the plain lines and the summary
+//! are made of. An event changes it in constant time; what it holds grows with the plan and with
+//! what runs, not with what happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::base::event::{Event, Origin, Outcome, Phase, Planned};
+use crate::build::estimate::{Forecast, Remaining};
+
+/// How many of the longest builds are kept.
+const LONGEST: usize = 3;
+/// A rate is measured over at least this long.
+const RATE_WINDOW: Duration = Duration::from_millis(1500);
+/// How often the forecast is made anew.
+const FORECAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a run is doing.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) began: Instant,
+    /// What is running, in the order in which it began.
+    pub(super) running: BTreeMap<u64, Running>,
+    /// Downloads by their subjects.
+    pub(super) downloads: BTreeMap<String, Download>,
+    pub(super) tally: Tally,
+    /// The longest builds and tasks, the longest first.
+    pub(super) longest: Vec<(Duration, String)>,
+    count: u64,
+    by_name: HashMap<String, u64>,
+    places: HashMap<String, usize>,
+    expected: Vec<Option<Duration>>,
+    forecast: Option<Forecast>,
+    remaining: Option<(Instant, Remaining)>,
+}
+
+/// What has come of what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) planned: usize,
+    pub(super) cached: usize,
+    pub(super) built: usize,
+    pub(super) fetched: usize,
+    /// There in the end, though they were planned: another process built them.
+    pub(super) appeared: usize,
+    pub(super) failed: usize,
+    pub(super) interrupted: usize,
+    /// How many sources came from the cache, from mirrors, from the network, from this machine.
+    pub(super) sources: [usize; 4],
+    /// Bytes that came over the network.
+    pub(super) bytes: u64,
+}
+
+impl Tally {
+    /// How many of the planned packages are there.
+    pub(super) fn done(&self) -> usize {
+        self.built + self.fetched + self.appeared
+    }
+
+    /// How many were not begun, or not ended well for no fault of theirs.
+    pub(super) fn left(&self) -> usize {
+        self.planned.saturating_sub(self.done() + self.failed)
+    }
+}
+
+/// A package or a task that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    /// A package's id, or what the task is.
+    pub(super) name: String,
+    /// A package's phase; none for a task.
+    pub(super) phase: Option<Phase>,
+    pub(super) began: Instant,
+    pub(super) expected: Option<Duration>,
+}
+
+/// A download that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Download {
+    pub(super) url: String,
+    pub(super) done: u64,
+    pub(super) total: Option<u64>,
+    pub(super) began: Instant,
+    /// When bytes came last.
+    pub(super) last: Instant,
+    /// Bytes per second, once there is something to measure.
+    pub(super) rate: Option<u64>,
+    /// Until when it waits for its next attempt.
+    pub(super) waits_until: Option<Instant>,
+    measured: (Instant, u64),
+}
+
+impl State {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            running: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            tally: Tally::default(),
+            longest: Vec::new(),
+            count: 0,
+            by_name: HashMap::new(),
+            places: HashMap::new(),
+            expected: Vec::new(),
+            forecast: None,
+            remaining: None,
+        }
+    }
+
+    /// Takes an event.
+    pub(super) fn apply(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::Planned(planned) => self.plan(planned),
+            Event::Phase { package, phase } => self.enter(package, Some(*phase), now),
+            Event::TaskBegan { task } => self.enter(task, None, now),
+            Event::TaskEnded { task } => {
+                if let Some(began) = self.leave(task) {
+                    self.took(task, now.saturating_duration_since(began));
+                }
+            }
+            Event::Finished { package, how, took } => self.finish(package, *how, *took),
+            Event::Failed { package, took, .. } => {
+                self.tally.failed += 1;
+                self.took(package, *took);
+                self.end(package, Forecast::failed);
+            }
+            Event::Interrupted { package, .. } => {
+                self.tally.interrupted += 1;
+                self.end(package, Forecast::failed);
+            }
+            Event::Source { origin, .. } => {
+                self.tally.sources[place_of(*origin)] += 1;
+            }
+            Event::Download { subject, url, done, total } => {
+                let download = self.downloads.entry(subject.clone());
+                let download = download.or_insert_with(|| Download::new(url, now));
+                self.tally.bytes += download.goes_on(url, *done, *total, now);
+            }
+            Event::DownloadEnded { subject } => {
+                self.downloads.remove(subject);
+            }
+            Event::Retry { subject, wait, .. } => {
+                if let Some(download) = self.downloads.get_mut(subject) {
+                    download.waits_until = Some(now + *wait);
+                }
+            }
+            Event::Warning { .. } | Event::Note { .. } => {}
+        }
+    }
+
+    fn plan(&mut self, planned: &Planned) {
+        self.tally.planned = planned.packages.len();
+        self.tally.cached = planned.cached;
+        let ids = planned.packages.iter().enumerate();
+        self.places = ids.map(|(place, package)| (package.id.clone(), place)).collect();
+        self.expected = planned.packages.iter().map(|package| package.expected).collect();
+        self.forecast = Some(Forecast::new(&planned.packages, planned.jobs));
+        self.remaining = None;
+    }
+
+    fn enter(&mut self, name: &str, phase: Option<Phase>, now: Instant) {
+        if let Some(running) = self.by_name.get(name).and_then(|it| self.running.get_mut(it)) {
+            running.phase = phase;
+            return;
+        }
+        let place = self.places.get(name).copied();
+        let expected = place.and_then(|place| self.expected[place]);
+        let running = Running { name: name.to_owned(), phase, began: now, expected };
+        self.by_name.insert(name.to_owned(), self.count);
+        self.running.insert(self.count, running);
+        self.count += 1;
+        if let (Some(place), Some(forecast)) = (place, &mut self.forecast) {
+            forecast.started(place, now);
+        }
+    }
+
+    fn leave(&mut self, name: &str) -> Option<Instant> {
+        let running = self.by_name.remove(name).and_then(|it| self.running.remove(&it));
+        running.map(|running| running.began)
+    }
+
+    fn finish(&mut self, package: &str, how: Outcome, took: Duration) {
+        match how {
+            Outcome::Built => {
+                self.tally.built += 1;
+                self.took(package, took);
+            }
+            Outcome::Fetched => self.tally.fetched += 1,
+            Outcome::Cached => self.tally.appeared += 1,
+        }
+        let built = (how == Outcome::Built).then_some(took);
+        self.end(package, |forecast, place| forecast.finished(place, built));
+    }
+
+    fn end(&mut self, package: &str, tell: impl Fn(&mut Forecast, usize)) {
+        self.leave(package);
+        if let (Some(place), Some(forecast)) = (self.places.get(package), &mut self.forecast) {
+            tell(forecast, *place);
+        }
+    }
+
+    fn took(&mut self, name: &str, took: Duration) {
+        let place = self.longest.partition_point(|(other, _)| *other >= took);
+        if place < LONGEST {
+            self.longest.insert(place, (took, name.to_owned()));
+            self.longest.truncate(LONGEST);
+        }
+    }
+
+    /// How long the rest takes, reckoned at most once in a while.
+    pub(super) fn remaining(&mut self, now: Instant) -> Option<Remaining> {
+        let forecast = self.forecast.as_ref()?;
+        let age = self.remaining.map(|(then, _)| now.saturating_duration_since(then));
+        if age.is_none_or(|age| age >= FORECAST_INTERVAL) {
+            self.remaining = Some((now, forecast.remaining(now)));
+        }
+        self.remaining.map(|(_, remaining)| remaining)
+    }
+}
+
+fn place_of(origin: Origin) -> usize {
+    match origin {
+        Origin::Cache => 0,
+        Origin::Mirror => 1,
+        Origin::Network => 2,
+        Origin::Local => 3,
+    }
+}
+
+impl Download {
+    fn new(url: &str, now: Instant) -> Self {
+        Self {
+            url: url.to_owned(),
+            done: 0,
+            total: None,
+            began: now,
+            last: now,
+            rate: None,
+            waits_until: None,
+            measured: (now, 0),
+        }
+    }
+
+    /// Takes how far it is; gives how many bytes came since.
+    fn goes_on(&mut self, url: &str, done: u64, total: Option<u64>, now: Instant) -> u64 {
+        if url != self.url || done < self.done {
+            // It began anew, perhaps elsewhere.
+            self.measured = (now, done);
+            self.rate = None;
+            url.clone_into(&mut self.url);
+        }
+        let came = done.saturating_sub(self.done);
+        if came > 0 {
+            self.last = now;
+        }
+        (self.done, self.total, self.waits_until) = (done, total, None);
+        let (since, had) = self.measured;
+        let passed = now.saturating_duration_since(since);
+        if passed >= RATE_WINDOW || (self.rate.is_none() && passed >= RATE_WINDOW / 3) {
+            let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+            let rate = done.saturating_sub(had).saturating_mul(1000) / millis;
+            self.rate = Some(self.rate.map_or(rate, |before| u64::midpoint(before, rate)));
+            self.measured = (now, done);
+        }
+        came
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_last_seconds() {
+        let began = Instant::now();
+        let mut state = State::new(began);
+        let mut at = |millis: u64, done| {
+            let (subject, url) = ("p/s".to_owned(), "u".to_owned());
+            let event = Event::Download { subject, url, done, total: None };
+            state.apply(&event, began + Duration::from_millis(millis));
+            state.downloads["p/s"].rate
+        };
+        assert_eq!(at(0, 0), None);
+        assert_eq!(at(600, 600_000), Some(1_000_000));
+        assert_eq!(at(1000, 600_000), Some(1_000_000));
+        assert_eq!(at(2600, 600_000), Some(500_000));
+        // A mirror that broke off, then the place itself.
+        assert_eq!(at(2700, 0), None);
+        assert_eq!(state.tally.bytes, 600_000);
+    }
+
+    #[test]
+    fn the_longest_are_kept() {
+        let now = Instant::now();
+        let mut state = State::new(now);
+        for (id, seconds) in [("a", 2), ("b", 9), ("c", 1), ("d", 5), ("e", 5)] {
+            let took = Duration::from_secs(seconds);
+            let package = id.to_owned();
+            state.apply(&Event::Finished { package, how: Outcome::Built, took }, now);
+        }
+        let names: Vec<&str> = state.longest.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(names, ["b", "d", "e"]);
+        assert_eq!((state.tally.built, state.tally.done()), (5, 5));
+    }
+}

@@ -1,0 +1,163 @@
+//! What came of a run: what was built, what was taken from where, how long it took, and what took
+//! longest.
+
+use std::time::{Duration, Instant};
+
+use super::span::{Line, Style};
+use super::state::State;
+use super::text::{bytes, label, seconds, short};
+
+/// Where nothing took longer, it is of no interest what took longest.
+const WORTH_NAMING: Duration = Duration::from_secs(5);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All that was asked for is there.
+    Done,
+    /// Something failed.
+    Failed,
+    /// The run was interrupted.
+    Interrupted,
+}
+
+impl Ending {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// The lines of a summary; none where the lines before have said it all, or the error that follows
+/// does. `cached` is how many packages were in the cache of a run that had nothing to build.
+pub(super) fn lines(state: &State, ending: Ending, cached: usize, now: Instant) -> Vec<Line> {
+    let tally = &state.tally;
+    if tally.planned == 0 {
+        let worth = ending == Ending::Done && cached > 1 && state.longest.is_empty();
+        let text = format!(" nothing to build: {cached} packages are in the cache");
+        return if worth { vec![line("done", Style::Green, &text)] } else { Vec::new() };
+    }
+    if tally.planned == 1 {
+        return Vec::new();
+    }
+    let some = |count: usize, text: &str| (count > 0).then(|| format!("{count} {text}"));
+    let packages = [
+        some(tally.built, "built"),
+        some(tally.fetched, "fetched from the repository"),
+        some(tally.cached + tally.appeared, "in the cache"),
+        some(tally.failed, "failed"),
+        some(tally.left(), "not built"),
+    ];
+    let packages = packages.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let took = seconds(now.saturating_duration_since(state.began));
+    let (word, style) = match ending {
+        Ending::Done => ("done", Style::Green),
+        Ending::Failed => ("failed", Style::Red),
+        Ending::Interrupted => ("stopped", Style::Red),
+    };
+    let mut lines = vec![line(word, style, &format!(" {packages} in {took}"))];
+    let [cache, mirror, network, local] = tally.sources;
+    let downloaded = match (network, tally.bytes) {
+        (0, _) => None,
+        (count, 0) => Some(format!("{count} downloaded")),
+        (count, size) => Some(format!("{count} downloaded ({})", bytes(size))),
+    };
+    let sources = [
+        some(cache, "from the cache"),
+        some(mirror, "from a mirror"),
+        downloaded,
+        some(local, "from this machine"),
+    ];
+    let sources: Vec<String> = sources.into_iter().flatten().collect();
+    if !sources.is_empty() {
+        lines.push(line("sources", Style::Plain, &format!(" {}", sources.join(", "))));
+    }
+    if state.longest.len() > 1 && state.longest[0].0 >= WORTH_NAMING {
+        let longest = state.longest.iter();
+        let longest = longest.map(|(took, name)| format!("{} {}", short(name), seconds(*took)));
+        let longest = longest.collect::<Vec<_>>().join(", ");
+        lines.push(line("longest", Style::Plain, &format!(" {longest}")));
+    }
+    lines
+}
+
+fn line(word: &str, style: Style, text: &str) -> Line {
+    Line::default().with(style, &label(word)).with(Style::Plain, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::event::{Event, Origin, Outcome, Phase, Planned, PlannedPackage};
+
+    fn summary(events: &[Event], ending: Ending, cached: usize) -> Vec<String> {
+        let began = Instant::now();
+        let mut state = State::new(began);
+        for event in events {
+            state.apply(event, began);
+        }
+        let lines = lines(&state, ending, cached, began + Duration::from_secs(100));
+        lines.iter().map(|line| line.render(false)).collect()
+    }
+
+    fn planned(ids: &[&str]) -> Event {
+        let package =
+            |id: &&str| PlannedPackage { id: (*id).to_owned(), needs: Vec::new(), expected: None };
+        let packages = ids.iter().map(package).collect();
+        Event::Planned(Arc::new(Planned { cached: 65, jobs: 2, packages }))
+    }
+
+    #[test]
+    fn it_says_what_came_from_where_and_what_took_longest() {
+        let finished = |package: &str, how, seconds| Event::Finished {
+            package: package.to_owned(),
+            how,
+            took: Duration::from_secs(seconds),
+        };
+        let source = |origin| Event::Source { subject: "a/s".to_owned(), origin };
+        let download = |done| Event::Download {
+            subject: "a/s".to_owned(),
+            url: "http://x/".to_owned(),
+            done,
+            total: None,
+        };
+        let failed = Event::Failed {
+            package: "d--4".to_owned(),
+            phase: Phase::Build,
+            took: Duration::from_secs(3),
+            log: None,
+        };
+        let events = [
+            planned(&["a--1", "b--2", "c--3", "d--4", "e--5"]),
+            source(Origin::Cache),
+            download(0),
+            download(40_200_000),
+            source(Origin::Network),
+            source(Origin::Mirror),
+            finished("a--1", Outcome::Built, 75),
+            finished("b--2", Outcome::Fetched, 9),
+            finished("c--3", Outcome::Built, 2),
+            failed,
+        ];
+        assert_eq!(
+            summary(&events, Ending::Failed, 65).join("\n"),
+            "  failed 2 built, 1 fetched from the repository, 65 in the cache, 1 failed, 1 not built in 1 min 40 s\n \
+             sources 1 from the cache, 1 from a mirror, 1 downloaded (40.2 MB)\n \
+             longest a--1 1 min 15 s, d--4 3.0 s, c--3 2.0 s"
+        );
+    }
+
+    #[test]
+    fn what_has_been_said_is_not_said_again() {
+        assert_eq!(summary(&[planned(&["a--1"])], Ending::Done, 65), [""; 0]);
+        assert_eq!(summary(&[], Ending::Done, 1), [""; 0]);
+        assert_eq!(summary(&[], Ending::Failed, 9), [""; 0]);
+        let nothing = "    done nothing to build: 85 packages are in the cache";
+        assert_eq!(summary(&[], Ending::Done, 85), [nothing]);
+    }
+}

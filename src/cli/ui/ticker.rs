@@ -1,0 +1,48 @@
+//! Something that is done again and again until the run ends.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A thread that does something at intervals; dropping this ends it, and waits for that.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    over: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Does something every so often, for the first time after one interval. Where no thread can be
+    /// had, it is never done.
+    pub(super) fn start(every: Duration, mut tick: impl FnMut() + Send + 'static) -> Self {
+        let over = Arc::new((Mutex::new(false), Condvar::new()));
+        let its = Arc::clone(&over);
+        let work = move || {
+            let (over, changed) = &*its;
+            let mut guard = over.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*guard {
+                let waited = changed.wait_timeout(guard, every);
+                guard = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if !*guard {
+                    drop(guard);
+                    tick();
+                    guard = over.lock().unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(work).ok();
+        Self { over, thread }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        let (over, changed) = &*self.over;
+        *over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A tick that panicked has said so.
+            drop(thread.join());
+        }
+    }
+}
