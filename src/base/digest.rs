@@ -36,7 +36,8 @@ macro_rules! digest_type {
             /// The digest of all that a reader gives.
             pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
                 let mut hasher = <$hasher>::new();
-                let mut buffer = vec![0; 128 * 1024];
+                // On the stack: most files are small, and there may be ten thousand of them.
+                let mut buffer = [0; 1 << 14];
                 loop {
                     match reader.read(&mut buffer) {
                         Ok(0) => return Ok(Self::from_hasher(hasher)),
@@ -143,11 +144,9 @@ impl Sha256Sum {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A reader or writer that keeps the SHA-1, the SHA-256 and the number of the bytes that went by.
