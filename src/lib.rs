@@ -22,8 +22,9 @@
 //!
 //! The plan is data: `--dry-run` prints it, and nothing before [`build::execute`] acts. The parent
 //! process never enters a namespace; a helper is the same executable started again, has one thread,
-//! gets one job as JSON on stdin and answers with JSON lines (`build::job`). Killing the parent kills
-//! the helpers, and with each all that its container started.
+//! keeps a user namespace (`container::keeper`), gets jobs as JSON lines, does each in a process of
+//! its own and answers with JSON lines (`build::job`). Killing the parent kills the helpers, and with
+//! each all that its containers started.
 //!
 //! # Where things are
 //!

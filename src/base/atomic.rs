@@ -4,7 +4,7 @@
 //! renamed; a process that dies on the way leaves at most such a temporary file. Whoever writes one
 //! has it locked, so that [`sweep_temporaries`] can tell what is left from what is in use.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -76,18 +76,42 @@ impl AtomicFile {
 
     /// Syncs the file and gives it its final name, replacing what was there; mode 0644.
     pub fn commit(self) -> io::Result<()> {
-        self.file.as_file().sync_data().map_err(|error| naming(&self.target, &error))?;
-        self.commit_unsynced()
+        self.prepare()?.put_in_place()
     }
 
     /// [`AtomicFile::commit`] for what is checked whenever it is read: a power cut may damage it.
     pub fn commit_unsynced(self) -> io::Result<()> {
+        self.complete()?.put_in_place()
+    }
+
+    /// Syncs the file: all of [`AtomicFile::commit`] that takes time.
+    pub fn prepare(self) -> io::Result<PreparedFile> {
+        self.file.as_file().sync_data().map_err(|error| naming(&self.target, &error))?;
+        self.complete()
+    }
+
+    fn complete(self) -> io::Result<PreparedFile> {
         use std::os::unix::fs::PermissionsExt;
-        let target = self.target;
-        let file = self.file.as_file();
-        file.set_permissions(PermissionsExt::from_mode(0o644))
-            .and_then(|()| self.file.persist(&target).map(drop).map_err(|error| error.error))
-            .map_err(|error| naming(&target, &error))
+        self.file
+            .as_file()
+            .set_permissions(PermissionsExt::from_mode(0o644))
+            .map_err(|error| naming(&self.target, &error))?;
+        Ok(PreparedFile { file: self.file, target: self.target })
+    }
+}
+
+/// A file that is whole and lacks its name. Dropped without one, it is gone.
+#[derive(Debug)]
+pub struct PreparedFile {
+    file: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl PreparedFile {
+    /// Gives the file its final name, replacing what was there.
+    pub fn put_in_place(self) -> io::Result<()> {
+        let Self { file, target } = self;
+        file.persist(&target).map(drop).map_err(|error| naming(&target, &error.error))
     }
 }
 
@@ -122,10 +146,23 @@ pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Writes a file unless it has that content already, so that nothing is touched when nothing changed.
 pub fn write_if_changed(target: &Path, content: &[u8]) -> io::Result<()> {
-    match fs_err::read(target) {
-        Ok(old) if old == content => Ok(()),
-        _ => write(target, content),
+    if has_content(target, content).unwrap_or(false) { Ok(()) } else { write(target, content) }
+}
+
+/// Prepares what [`write_if_changed`] would write.
+pub fn prepare_if_changed(target: &Path, content: &[u8]) -> io::Result<Option<PreparedFile>> {
+    if has_content(target, content).unwrap_or(false) {
+        return Ok(None);
     }
+    let mut file = AtomicFile::create(target)?;
+    file.write_all(content)?;
+    file.prepare().map(Some)
+}
+
+fn has_content(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let mut old = Vec::with_capacity(content.len() + 1);
+    File::open(path)?.take(content.len() as u64 + 1).read_to_end(&mut old)?;
+    Ok(old == content)
 }
 
 /// Syncs a folder, so that the names in it survive a power cut.

@@ -5,6 +5,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::event::Observer;
+use crate::container::helper::HelperPlace;
+use crate::container::idmap::IdMap;
 use crate::package::PackageId;
 
 use super::jobserver::Access;
@@ -46,6 +48,15 @@ pub struct Failures {
     pub skipped: Vec<(PackageId, PackageId)>,
 }
 
+/// Where helpers come from.
+#[derive(Debug)]
+pub struct Helpers<'a> {
+    /// The map that all of them have.
+    pub map: &'a IdMap,
+    /// One that may be there already. The caller's thread started it.
+    pub first: HelperPlace,
+}
+
 struct State {
     schedule: Schedule,
     cores: Cores,
@@ -61,6 +72,7 @@ pub fn execute(
     needs: Vec<BTreeSet<usize>>,
     took: &[Option<Duration>],
     pace: Pace,
+    helpers: Helpers<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
     let state = Mutex::new(State {
@@ -72,8 +84,11 @@ pub fn execute(
     let workers = pace.jobs.min(orders.ids.len()).max(1);
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
-        for _worker in 0..workers {
-            scope.spawn(|| work(workshop, orders, pace, &state, &changed, observer));
+        let more = (1..workers).map(|_| HelperPlace::new(helpers.map.clone(), &workshop.interrupt));
+        let places: Vec<_> = std::iter::once(helpers.first).chain(more).collect();
+        let (state, changed) = (&state, &changed);
+        for place in places {
+            scope.spawn(move || work(workshop, orders, pace, place, state, changed, observer));
         }
     });
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -90,6 +105,7 @@ fn work(
     workshop: &Workshop,
     orders: &Orders<'_>,
     pace: Pace,
+    mut place: HelperPlace,
     state: &Mutex<State>,
     changed: &Condvar,
     observer: &dyn Observer,
@@ -121,20 +137,14 @@ fn work(
             workshop.jobserver.as_ref().map(|jobserver| jobserver.begin(share.own, is_told));
         drop(guard);
         let order = with_cores(order, share, access);
-        let result = workshop.supply(&order, observer);
+        let result = workshop.supply(&order, &mut place, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
         if let Some(jobserver) = &workshop.jobserver {
             jobserver.end(share.own, guard.schedule.running() - 1, result.is_err());
         }
         match result {
-            Ok(left) => {
-                guard.schedule.succeeded(package);
-                changed.notify_all();
-                drop(guard);
-                drop(std::mem::replace(&mut leftovers, left));
-                guard = state.lock().unwrap_or_else(PoisonError::into_inner);
-            }
+            Ok(()) => guard.schedule.succeeded(package),
             Err(error) => {
                 guard.schedule.failed(package);
                 guard.errors.push(error);

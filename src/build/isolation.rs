@@ -1,13 +1,14 @@
 //! Which isolation this run has: the best tier that the machine gives, tried before anything is
 //! built, with the reason and the remedy where it isn't the better one.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use nix::unistd::{Gid, Uid, User};
 
 use crate::base::event::{Event, Observer};
 use crate::container::capabilities;
-use crate::container::helper::{self, HelperError, Interrupt};
+use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, Probed, RootKind};
 
@@ -77,13 +78,14 @@ pub struct Wanted {
     pub search_path: String,
 }
 
-/// Finds the best tier, and says which it is.
+/// Finds the best tier, and says which it is. With it comes the helper that found it out, which
+/// can go on with builds.
 pub fn detect(
     wanted: &Wanted,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
-) -> Result<Machine, IsolationError> {
+) -> Result<(Machine, HelperPlace), IsolationError> {
     let mut lacking = None;
     if wanted.tier != Some(Tier::Single) {
         let found = find_ranges(wanted).map_err(|error| (error.to_string(), Some(error.remedy())));
@@ -94,7 +96,9 @@ pub fn detect(
             Err(reason) => Err(reason),
         };
         match tried {
-            Ok(machine) => return accept(machine, None, observer),
+            Ok((machine, place)) => {
+                return Ok((accept(machine, None, observer)?, place));
+            }
             Err((reason, remedy)) if wanted.tier == Some(Tier::Ranges) => {
                 return Err(IsolationError::Demanded { tier: Tier::Ranges, reason, remedy });
             }
@@ -112,7 +116,7 @@ pub fn detect(
         return Err(IsolationError::Demanded { tier: Tier::Single, reason, remedy });
     }
     match try_map(IdMap::single(uid, gid), scratch, interrupt)? {
-        Ok(machine) => accept(machine, lacking, observer),
+        Ok((machine, place)) => Ok((accept(machine, lacking, observer)?, place)),
         Err(failure) => match wanted.tier {
             Some(tier) => Err(IsolationError::Demanded {
                 tier,
@@ -195,7 +199,7 @@ fn try_map(
     map: IdMap,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
-) -> Result<Result<Machine, Failure>, IsolationError> {
+) -> Result<Result<(Machine, HelperPlace), Failure>, IsolationError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| IsolationError::Scratch { source };
     let folder = tempfile::Builder::new()
@@ -213,17 +217,21 @@ fn try_map(
         scratch: folder.clone(),
         view: scratch.view().to_owned(),
     });
-    let heard: Result<Result<Probed, Failure>, _> =
-        helper::run(&job, interrupt, |answer| match answer {
+    let mut place = HelperPlace::new(map.clone(), interrupt);
+    // Waits for the process's end, too, since the folder is removed next.
+    let heard: Result<Result<Probed, Failure>, _> = place
+        .run(&job, None, &Cell::default(), |answer| match answer {
             Answer::Probed(found) => Some(Ok(found)),
             Answer::Failed(failure) => Some(Err(failure)),
             _ => None,
-        });
-    remove_as_container(&map, &folder, scratch.view(), interrupt)
+        })
+        .map(|(found, _process)| found);
+    // The folder of a run that is interrupted meanwhile has to go as well.
+    remove_as_container(&map, &folder, scratch.view(), &Arc::default())
         .map_err(|source| IsolationError::Helper { source })?;
     tracing::debug!(tier = %map.tier, uids = ?map.uids, ?heard, "tried an id map");
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
-    Ok(found.map(|found| Machine { map, conditions: found.conditions, root: found.root }))
+    Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, place)))
 }
 
 /// Every id map that there may be here, the one with more ids first.

@@ -16,15 +16,22 @@ use crate::container::idmap::IdMap;
 const ATTEMPTS: u32 = 20;
 const APART: Duration = Duration::from_millis(25);
 
-/// What a build that is done still has to clear up: dropping it waits for the helper, which removes
-/// what it wrote, and then removes the cgroup and the scratch folder. Meanwhile the next build can
-/// begin. It must be dropped by the thread that got it.
+/// What a build that is done still has to clear up: dropping it waits for the job's process, which
+/// removes what it wrote, and then removes the cgroup and the scratch folder. Meanwhile the next build
+/// can begin.
 #[derive(Debug)]
 pub struct Leftovers {
     // In the order in which they have to go.
-    pub(super) _helper: Finishing,
+    pub(super) process: Finishing,
     pub(super) _cgroup: Option<Cgroup>,
     pub(super) _scratch: ScratchFolder,
+}
+
+impl Leftovers {
+    /// Whether dropping it would be no waiting.
+    pub(super) fn are_cleared(&self) -> bool {
+        self.process.is_done()
+    }
 }
 
 /// A helper's scratch folder, removed when it is dropped, by a helper if need be.
@@ -93,7 +100,7 @@ impl ScratchFolder {
             to: to.to_owned(),
             view: self.view.clone(),
         });
-        let heard = helper::run(&job, &Arc::default(), |answer| match answer {
+        let heard = helper::run_once(&self.map, &job, &Arc::default(), |answer| match answer {
             Answer::Copied => Some(Ok(())),
             Answer::Failed(failure) => Some(Err(failure.message)),
             _ => None,
@@ -141,15 +148,15 @@ pub fn remove_as_container(
         names: vec![own_name],
     };
     let mut failed = None;
-    helper::run(&Job::Remove(whole), interrupt, |answer| match answer {
+    let removed = helper::run_once(map, &Job::Remove(whole), interrupt, |answer| match answer {
         Answer::Removed => Some(()),
         Answer::Failed(failure) => {
             failed = Some(failure.message);
             None
         }
         _ => None,
-    })
-    .map_err(|error| match failed {
+    });
+    removed.map_err(|error| match failed {
         Some(said) => {
             HelperError::Died { ending: "it could not remove a scratch folder".to_owned(), said }
         }

@@ -1,11 +1,14 @@
-//! Going into namespaces: done once, by a helper process with one thread.
+//! Going into namespaces, by a process with one thread.
 //!
 //! The order is the kernel's: the user namespace first, since it gives the right to make the
 //! others; its maps are written from outside (a child stays behind to do that) or, with one id, by
-//! the process itself. The pid namespace takes effect with the next fork, so the process that goes
-//! on is a child: the namespace's init, whose death ends all in it. Every generation asks to be
-//! killed when its parent dies, so that killing the outermost one ends everything. Asking comes too
-//! late for a parent that is dead already: so each looks, having asked, whether it still is there.
+//! the process itself. That is the dearest step (`newuidmap` and `newgidmap` are two programs with
+//! set-id bits, 6 ms), so a helper does it once ([`enter_user_namespace`], see [`super::keeper`]),
+//! and each job of it makes the namespaces that are its own ([`enter`]).
+//!
+//! Every generation asks to be killed when its parent dies, so that killing the outermost one ends
+//! everything. Asking comes too late for a parent that is dead already: so each looks, having asked,
+//! whether it still is there.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,13 +16,12 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, getpid, getppid, pipe, pipe2};
+use nix::unistd::{Pid, Uid, getpid, getppid, pipe};
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, MapWriter, Tier, map_text};
@@ -67,25 +69,12 @@ fn step(step: &'static str) -> impl Fn(Errno) -> NamespaceError {
     move |errno| NamespaceError::Step { step, errno }
 }
 
-/// Where [`enter`] comes back.
-#[derive(Debug)]
-pub enum Side {
-    /// Outside of the pid namespace, with the exit code of the process inside.
-    Outside(i32),
-    /// Inside, as process 1 of the pid namespace. The mounts are private; the user is still the
-    /// caller, so that the caller's files can be bound; see [`become_root`].
-    Inside,
-}
-
-/// Enters a user namespace with the map, and new mount, pid, ipc, uts and cgroup namespaces, and a
-/// new network namespace unless the machine's network is asked for. Comes back twice.
-pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
-    enter_user_namespace(map)?;
-    let mut flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP;
+/// Enters mount and cgroup namespaces, and a network namespace unless the machine's network is asked
+/// for. The process is in the user namespace already, and in a pid namespace of its own. The mounts
+/// are private; the user is still the caller, so that the caller's files can be bound; see
+/// [`become_root`].
+pub fn enter(network: Network) -> Result<(), NamespaceError> {
+    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP;
     if network == Network::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }
@@ -96,27 +85,23 @@ pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
     if network == Network::None {
         sys::raise_loopback().map_err(step("raising the loopback interface"))?;
     }
-    let (lifeline, held) = pipe2(OFlag::O_CLOEXEC).map_err(step("making a pipe"))?;
-    if let Some(child) = sys::fork().map_err(step("starting the process inside"))? {
-        let code = wait_exit_code(child);
-        drop(held);
-        return Ok(Side::Outside(code));
-    }
-    drop(held);
-    drop(LIFELINE.set(lifeline));
-    die_with_outer().map_err(step("asking to die with the parent"))?;
-    Ok(Side::Inside)
+    Ok(())
 }
 
-/// A pipe into which nothing is ever written. Its other end is held by the outer process alone, so
-/// that it is closed when that dies; [`getppid`] says nothing of a parent outside of the namespace.
-static LIFELINE: OnceLock<OwnedFd> = OnceLock::new();
+/// A descriptor of the process outside that started this one, which is readable when that is dead;
+/// [`getppid`] says nothing of a parent outside of the namespace.
+static OUTER: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Asks to die with the process outside, and ends if that is dead.
-fn die_with_outer() -> nix::Result<()> {
+pub fn die_with_outer(outer: OwnedFd) -> nix::Result<()> {
+    drop(OUTER.set(outer));
+    ask_to_die()
+}
+
+fn ask_to_die() -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    if let Some(lifeline) = LIFELINE.get()
-        && sys::wait_readable(&[lifeline.as_fd()], Some(Instant::now()))?
+    if let Some(outer) = OUTER.get()
+        && sys::wait_readable(&[outer.as_fd()], Some(Instant::now()))?
     {
         sys::exit_now(1);
     }
@@ -142,7 +127,7 @@ pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     setresgid(root.into(), root.into(), root.into()).map_err(step("becoming the group root"))?;
     setresuid(root.into(), root.into(), root.into()).map_err(step("becoming root"))?;
     // The kernel forgets the wish when ids change.
-    die_with_outer().map_err(step("asking to die with the parent"))
+    ask_to_die().map_err(step("asking to die with the parent"))
 }
 
 /// Whether the process still has ids that the container doesn't know, as real root does.
@@ -162,7 +147,8 @@ pub fn wait_exit_code(child: Pid) -> i32 {
     }
 }
 
-fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
+/// Enters a user namespace with the map.
+pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
     let unshare = || {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NamespaceError::User {
             errno,

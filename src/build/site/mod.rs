@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
-use crate::build::execute::{self, Orders, Pace};
+use crate::build::execute::{self, Helpers, Orders, Pace};
 use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
 use crate::build::images::{FoundImage, ImageFinder, Places};
@@ -225,7 +225,7 @@ impl Site {
         self.check_offline(known, &keys, options)?;
         let scratch = home.start_run().map_err(SiteError::Home)?;
         let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
-        let machine = match found {
+        let (machine, helper) = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
@@ -254,7 +254,9 @@ impl Site {
         let planned = self.planned(plan, &places, options.pace.jobs);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let result = execute::execute(&workshop, &orders, needs, &took, options.pace, observer);
+        let helpers = Helpers { map: &machine.map, first: helper };
+        let result =
+            execute::execute(&workshop, &orders, needs, &took, options.pace, helpers, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }

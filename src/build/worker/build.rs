@@ -14,7 +14,7 @@ use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
-use crate::container::namespace::{self, Side};
+use crate::container::namespace;
 use crate::container::run::{self, Ending, RunError, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox};
 use crate::container::seccomp;
@@ -25,7 +25,7 @@ use crate::source::Fetched;
 use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure};
 use super::inputs::Inputs;
 use super::jobserver::{self, Membership, PackingCores};
-use super::{Finished, failure, readable, remove, root, say, stage, unprepared};
+use super::{Finished, failure, remove, root, say, stage, unprepared};
 
 /// Builds a package, from inside the namespaces.
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
@@ -40,34 +40,20 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         .map_err(unprepared)?
         .into_parts()
         .0;
-    let mut job = job.clone();
-    if namespace_root_differs(&job) {
-        readable::make_readable(&mut job).map_err(unprepared)?;
-    }
-    let job = &job;
     let inputs = gather_inputs(job);
-    match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
-        Side::Outside(code) => Ok(Finished::Outside(code)),
-        Side::Inside => {
-            umask(Mode::from_bits_truncate(0o022));
-            let view =
-                View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
-            namespace::become_root(&job.machine.map).map_err(unprepared)?;
-            let work = Work { job, inputs, view, log };
-            let answer = match work.carry_out(output) {
-                Ok(built) => Answer::Built(built),
-                Err(failure) => Answer::Failed(work.explained(failure)),
-            };
-            let heard = say(&answer);
-            // The parent goes on meanwhile, and removes what can't be removed here.
-            drop(work.clear_up());
-            Ok(Finished::Answered(heard))
-        }
-    }
-}
-
-fn namespace_root_differs(job: &BuildJob) -> bool {
-    job.machine.map.root().0 != nix::unistd::Uid::current().as_raw()
+    namespace::enter(job.network).map_err(unprepared)?;
+    umask(Mode::from_bits_truncate(0o022));
+    let view = View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+    namespace::become_root(&job.machine.map).map_err(unprepared)?;
+    let work = Work { job, inputs, view, log };
+    let answer = match work.carry_out(output) {
+        Ok(built) => Answer::Built(built),
+        Err(failure) => Answer::Failed(work.explained(failure)),
+    };
+    let heard = say(&answer);
+    // The parent goes on meanwhile, and removes what can't be removed here.
+    drop(work.clear_up());
+    Ok(Finished::Answered(heard))
 }
 
 fn gather_inputs(job: &BuildJob) -> Inputs {
@@ -299,8 +285,8 @@ impl Work<'_> {
                 error => failure(Phase::Pack, with_causes(&error)),
             },
         )?;
-        let (output, sums) = tee.finish();
-        output.sync_data().map_err(|error| self.not_written(&error))?;
+        // The parent syncs it, before it gives it its name.
+        let (_output, sums) = tee.finish();
         Ok(Built {
             sha1: sums.sha1,
             sha256: sums.sha256,
