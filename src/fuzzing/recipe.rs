@@ -182,8 +182,9 @@ impl Entry {
             let name = b"././@LongLink";
             append(tar, kind, name, data, |header| header.set_size(data.len() as u64));
         };
-        for record in &self.records {
-            extension(b'x', &with_length(record));
+        if !self.records.is_empty() {
+            let records: Vec<_> = self.records.iter().map(|record| with_length(record)).collect();
+            extension(b'x', &records.concat());
         }
         if self.name.len() >= 100 {
             extension(b'L', &[&self.name[..], b"\0"].concat());
