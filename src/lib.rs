@@ -22,8 +22,9 @@
 //!
 //! The plan is data: `--dry-run` prints it, and nothing before [`build::execute`] acts. The parent
 //! process never enters a namespace; a helper is the same executable started again, has one thread,
-//! gets one job as JSON on stdin and answers with JSON lines (`build::job`). Killing the parent kills
-//! the helpers, and with each all that its container started.
+//! keeps a user namespace (`container::keeper`), gets jobs as JSON lines, does each in a process of
+//! its own and answers with JSON lines (`build::job`). Killing the parent kills the helpers, and with
+//! each all that its containers started.
 //!
 //! # Where things are
 //!
@@ -45,6 +46,7 @@
 //! | 4 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 5 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 7 | [`cli`] | arguments, settings, output, errors as text, exit codes |
+//! | 8 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
 //! The layers `dockerfile` (3), `host` (4) and `release` (6) have their place in the table of
 //! `tests/layering.rs` and come with the features that they are for.
@@ -60,6 +62,9 @@ pub mod bootstrap;
 pub mod build;
 pub mod cli;
 pub mod container;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod graph;
 pub mod image;
 pub mod install;

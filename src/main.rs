@@ -1,14 +1,18 @@
-//! The `mkpanda` executable: a helper's work if it was started as one, else the command line.
+//! The `mkpanda` executable: a helper's or supervisor's work if it was started as one, else the command line.
 
 use std::process::ExitCode;
 
+use mkpanda::base::supervisor::SUPERVISOR_ARGUMENT;
 use mkpanda::container::helper::HELPER_ARGUMENT;
 
 fn main() -> ExitCode {
     // First of all: a helper enters namespaces, which a process with threads can't.
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == HELPER_ARGUMENT) {
+    let first = std::env::args_os().nth(1);
+    if first.as_deref().is_some_and(|first| first == HELPER_ARGUMENT) {
         return ExitCode::from(mkpanda::build::worker::run());
+    }
+    if first.as_deref().is_some_and(|first| first == SUPERVISOR_ARGUMENT) {
+        return ExitCode::from(mkpanda::base::supervisor::run());
     }
     ExitCode::from(mkpanda::cli::run())
 }

@@ -17,6 +17,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (5, &["bootstrap"]),
     (6, &["release"]),
     (7, &["cli"]),
+    (8, &["fuzzing"]),
 ];
 
 fn layers() -> BTreeMap<&'static str, u32> {

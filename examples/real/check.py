@@ -12,6 +12,7 @@ import curses.panel
 import functools
 import hashlib
 import http.server
+import importlib
 import lzma
 import os
 import pathlib
@@ -22,8 +23,6 @@ import tempfile
 import threading
 
 import docopt
-import ply.lex
-import ply.yacc
 
 ROOT = pathlib.Path("/opt/mesosphere")
 # Of the machine, a program may use the C library alone.
@@ -35,7 +34,10 @@ distinguished_name = name
 
 
 def modules():
-    for module in (ctypes, curses, hashlib, lzma, ssl, docopt, ply.lex):
+    pure = [docopt]
+    if (ROOT / "bin/calculator").exists():
+        pure.append(importlib.import_module("ply.yacc"))
+    for module in (ctypes, curses, hashlib, lzma, ssl, *pure):
         assert pathlib.Path(module.__file__).resolve().is_relative_to(ROOT / "packages"), module
     strlen = ctypes.CDLL(None).strlen
     strlen.argtypes = [ctypes.c_char_p]
@@ -51,8 +53,9 @@ def modules():
     foreign = [path for path in mapped if not path.startswith(str(ROOT))
                and not os.path.basename(path).startswith(C_LIBRARY)]
     assert not foreign, foreign
-    print(f"python {sys.version.split()[0]}: ssl ({ssl.OPENSSL_VERSION}), lzma, ctypes, curses, docopt, "
-          f"ply {ply.__version__}; {len(mapped)} libraries, of the machine's the C library alone")
+    print(f"python {sys.version.split()[0]}: ssl ({ssl.OPENSSL_VERSION}), lzma, ctypes, curses, "
+          f"{', '.join(module.__name__ for module in pure)}; {len(mapped)} libraries, of the machine's the C "
+          "library alone")
 
 
 def run(*command, **options):

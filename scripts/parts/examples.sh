@@ -1,4 +1,4 @@
-# The parts that build something whole: recorded inputs and the example trees.
+# The parts that build something whole: recorded inputs, the example trees, and a tree that is tortured.
 
 part_golden() {
   local golden=${MKPANDA_SHARED:-$repo/../shared}/golden
@@ -92,4 +92,21 @@ part_small_real() {
     installed "${users[0]}" "${caches[0]}" "" /opt/mesosphere/bin/xz-httpd --self-test
   check "the installer's server works" says "self-test passed" \
     installed "${users[0]}" "${caches[0]}" installer. /opt/mesosphere/bin/xz-httpd --self-test
+}
+
+# Runs what the harness counts as checks of its own.
+part_torture() {
+  local log="$WORK/results/torture.log" status=0
+  need_stage
+  if is_root; then ensure_users; fi
+  "$repo/scripts/torture" --short "--bin=$WORK/stage/mkpanda" 2>&1 | tee "$log" || status=$?
+  result torture passed "$(grep -c '^ok ' "$log")" "rounds and scenarios"
+  sed -n 's/^seed /runner 0 seed /p' "$log" >> "$WORK/results/torture"
+  if grep -q '^skipped ' "$log"; then
+    result torture skipped "$(grep -c '^skipped ' "$log")" "$(grep '^skipped ' "$log" | head -1)"
+  fi
+  if [[ $status != 0 ]]; then
+    result torture failed "$(grep -c '^FAILED ' "$log" || true)" "rounds and scenarios, see above"
+  fi
+  return "$status"
 }

@@ -10,6 +10,7 @@ needed=(
   "a real image: mmdebstrap"
   "peers to compare with: bubblewrap crun runc podman skopeo umoci"
   "servers and terminals: lighttpd curl tmux"
+  "clocks that jump: libfaketime"
 )
 
 missing_packages() {

@@ -14,8 +14,8 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstatat, futimens,
-    mknodat, utimensat,
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat,
+    futimens, mknodat, utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
@@ -207,6 +207,17 @@ impl Destination {
             return Err(refused("is a folder"));
         }
         let place = self.place(path, with, "a hard link")?;
+        // In a layer, symlinks can lead two paths to one place, which would be cleared for its link.
+        if self.folders.rules == Rules::Layer && target_name == place.1 {
+            let identity = |folder: &OwnedFd| {
+                fstat(folder)
+                    .map(|stat| (stat.st_dev, stat.st_ino))
+                    .map_err(fail(path, "looking at it"))
+            };
+            if identity(&from)? == identity(&place.0)? {
+                return Err(refused("is itself"));
+            }
+        }
         self.create(path, &place, |above, name| {
             linkat(&from, target_name, above, name, AtFlags::empty())
         })

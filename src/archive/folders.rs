@@ -56,7 +56,9 @@ pub(super) struct Folders {
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
     made: BTreeMap<EntryPath, Folder>,
     implied: u64,
-    limit: u64,
+    /// Of the implied folders' paths, which no reader of the archive has counted.
+    name_bytes: u64,
+    limits: Limits,
 }
 
 impl Folders {
@@ -71,8 +73,8 @@ impl Folders {
         let root = openat(AT_FDCWD, folder, flags, Mode::empty());
         let root = root.map_err(fail(&EntryPath::root(), action))?;
         fchmod(&root, Mode::S_IRWXU).map_err(fail(&EntryPath::root(), action))?;
-        let limit = limits.max_entries;
-        Ok(Self { root, rules, last: None, made: BTreeMap::new(), implied: 0, limit })
+        let (last, made, limits) = (None, BTreeMap::new(), *limits);
+        Ok(Self { root, rules, last, made, implied: 0, name_bytes: 0, limits })
     }
 
     /// Whether files can be given to uid 0 and gid 0: the root folder is, to find out. Where that
@@ -121,7 +123,7 @@ impl Folders {
         for end in ends {
             let (prefix, part) = (&above[..end], OsStr::from_bytes(&above[start..end]));
             start = end + 1;
-            folder = match self.walk(prefix, OFlag::O_PATH, true) {
+            folder = match self.step(&folder, prefix, part) {
                 Err(Errno::ENOENT) => {
                     self.imply(prefix, like)?;
                     match make(&folder, part) {
@@ -129,7 +131,7 @@ impl Folders {
                         Err(Errno::EEXIST) => return Err(walk_error(path, Errno::ENOTDIR)),
                         other => other.map_err(fail(path, "making its folder"))?,
                     }
-                    self.walk(prefix, OFlag::O_PATH, true)
+                    self.step(&folder, prefix, part)
                 }
                 other => other,
             }
@@ -147,10 +149,28 @@ impl Folders {
         };
         self.made.insert(EntryPath::trusted(prefix), folder);
         self.implied += 1;
-        if self.implied > self.limit {
-            return Err(ReadError::Limit(LimitExceeded::Entries(self.limit)).into());
+        self.name_bytes += prefix.len() as u64;
+        let Limits { max_entries, max_name_bytes, .. } = self.limits;
+        if self.implied > max_entries {
+            return Err(ReadError::Limit(LimitExceeded::Entries(max_entries)).into());
+        }
+        if self.name_bytes > max_name_bytes {
+            return Err(ReadError::Limit(LimitExceeded::NameBytes(max_name_bytes)).into());
         }
         Ok(())
+    }
+
+    /// Opens a folder from the one above it, which was opened just now: walking from the root each
+    /// time would take the square of a path's length.
+    fn step(&self, from: &OwnedFd, prefix: &[u8], part: &OsStr) -> nix::Result<OwnedFd> {
+        let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(from, part, how, Mode::empty()) {
+            // What a symlink means depends on the root.
+            Err(Errno::ENOTDIR | Errno::ELOOP) if self.rules == Rules::Layer => {
+                self.walk(prefix, OFlag::O_PATH, true)
+            }
+            other => other,
+        }
     }
 
     /// Notes what a folder gets at the end.

@@ -43,7 +43,8 @@ pub use limits::{LimitExceeded, Limits};
 pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
-pub use source::unpack_source_archive;
+pub use source::{is_source_archive, unpack_source_archive};
+pub(crate) use tar_read::{MemberKind, TarReader};
 pub use tar_write::{Attributes, PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, unpack_package};
 pub use xz::{

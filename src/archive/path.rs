@@ -10,12 +10,18 @@ use std::path::Path;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EntryPath(Vec<u8>);
 
+/// What Linux takes as a path; with more, the folders on the way to one entry could take any time.
+const LONGEST: usize = libc::PATH_MAX as usize;
+
 /// Why a name is no path below an archive's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameProblem {
     /// There is no name.
     #[error("the name is empty")]
     Empty,
+    /// The name is longer than a path can be.
+    #[error("a path can't have more than 4096 bytes")]
+    TooLong,
     /// The name begins with a slash.
     #[error("the name is absolute")]
     Absolute,
@@ -43,6 +49,9 @@ impl EntryPath {
     pub fn parse(name: &[u8]) -> Result<Self, NameProblem> {
         if name.is_empty() {
             return Err(NameProblem::Empty);
+        }
+        if name.len() > LONGEST {
+            return Err(NameProblem::TooLong);
         }
         if name.starts_with(b"/") {
             return Err(NameProblem::Absolute);
@@ -171,6 +180,9 @@ mod tests {
         assert_eq!(EntryPath::parse(b"/a"), Err(NameProblem::Absolute));
         assert_eq!(EntryPath::parse(b"a/../b"), Err(NameProblem::Parent));
         assert_eq!(EntryPath::parse(b"a\0b"), Err(NameProblem::Nul));
+        assert!(EntryPath::parse("a/".repeat(2048).as_bytes()).is_ok());
+        let long = EntryPath::parse("a/".repeat(2049).as_bytes());
+        assert_eq!(long, Err(NameProblem::TooLong));
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum EntryKind {
     Fifo,
 }
 
+/// The kernel's form of file capabilities has 20 or 24 bytes. They are held in memory.
+const LONGEST_CAPABILITY: usize = 24;
+
 /// Gives a package's entries one after another, and is the reader of the current file's content.
 #[derive(Debug)]
 pub struct PackageReader<R: Read> {
@@ -121,6 +124,12 @@ impl<R: Read> PackageReader<R> {
             }
             _ => None,
         };
+        if capability.as_ref().is_some_and(|value| value.len() > LONGEST_CAPABILITY) {
+            return Err(ReadError::Kind {
+                path,
+                kind: "a file with capabilities that can't be any",
+            });
+        }
         let attributes = Attributes { mode: member.mode, mtime: member.mtime, capability };
         Ok(PackageEntry { path, kind, attributes })
     }

@@ -54,7 +54,8 @@ impl Format {
 
     fn of_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
-        Self::ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| *format)
+        let fits = |ending: &str| name.len() > ending.len() && name.ends_with(ending);
+        Self::ENDINGS.iter().find(|(ending, _)| fits(ending)).map(|(_, format)| *format)
     }
 
     fn of_content(start: &[u8]) -> Option<Self> {
@@ -83,6 +84,11 @@ impl Format {
             Self::Zip => "a zip archive",
         }
     }
+}
+
+/// Whether a file's name says that it is an archive that [`unpack_source_archive`] may unpack.
+pub fn is_source_archive(file_name: &str) -> bool {
+    Format::of_name(file_name).is_some()
 }
 
 /// Unpacks a source archive into a folder, which is made if it is missing and must else be empty:

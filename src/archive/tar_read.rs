@@ -29,11 +29,11 @@ const MOST_PIECES: usize = 1 << 20;
 
 /// One entry as the archive has it; nothing in it is checked.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) name: Vec<u8>,
-    pub(super) kind: MemberKind,
+pub(crate) struct Member {
+    pub(crate) name: Vec<u8>,
+    pub(crate) kind: MemberKind,
     /// The target, of links.
-    pub(super) link: Vec<u8>,
+    pub(crate) link: Vec<u8>,
     pub(super) mode: u32,
     pub(super) uid: u64,
     pub(super) gid: u64,
@@ -46,7 +46,7 @@ pub(super) struct Member {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MemberKind {
+pub(crate) enum MemberKind {
     File,
     HardLink,
     Symlink,
@@ -73,7 +73,7 @@ impl MemberKind {
 
 /// How an archive ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct End {
+pub(crate) struct End {
     /// There was a block of zeros after the last entry.
     pub(super) marked: bool,
     /// Something else than zeros followed it.
@@ -82,7 +82,7 @@ pub(super) struct End {
 
 /// Gives the entries of a tar stream one after another; as a reader, the current one's content.
 #[derive(Debug)]
-pub(super) struct TarReader<R> {
+pub(crate) struct TarReader<R> {
     input: BufReader<Metered<R>>,
     limits: Limits,
     offset: u64,
@@ -94,7 +94,7 @@ pub(super) struct TarReader<R> {
 }
 
 impl<R: Read> TarReader<R> {
-    pub(super) fn new(input: R, limits: &Limits) -> Self {
+    pub(crate) fn new(input: R, limits: &Limits) -> Self {
         Self {
             input: BufReader::with_capacity(256 * 1024, Metered::new(input, limits)),
             limits: *limits,
@@ -108,7 +108,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// The next entry, after skipping what wasn't read of the one before; nothing at the end.
-    pub(super) fn next_member(&mut self) -> Result<Option<Member>, ReadError> {
+    pub(crate) fn next_member(&mut self) -> Result<Option<Member>, ReadError> {
         self.skip_content()?;
         let mut long_name = None;
         let mut long_link = None;
@@ -148,7 +148,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Reads all that follows the last entry, so that whatever checks the stream sees its end.
-    pub(super) fn finish(mut self) -> Result<End, ReadError> {
+    pub(crate) fn finish(mut self) -> Result<End, ReadError> {
         let mut trailing = false;
         let mut buffer = vec![0; 128 * 1024];
         loop {
@@ -202,7 +202,12 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         if !is_header(header.as_bytes()) {
-            return Err(self.damaged("there should be a header here, but its sum is wrong"));
+            let first = self.offset == BLOCK as u64;
+            return Err(self.damaged(if first {
+                "it doesn't begin with a header, so it is no tar archive"
+            } else {
+                "there should be a header here, but its sum is wrong"
+            }));
         }
         Ok(Some(header))
     }

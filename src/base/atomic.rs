@@ -4,7 +4,7 @@
 //! renamed; a process that dies on the way leaves at most such a temporary file. Whoever writes one
 //! has it locked, so that [`sweep_temporaries`] can tell what is left from what is in use.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,21 @@ use fs_err::File;
 
 /// What the names of files under construction start with.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// An error of an open file that names it, where the file has a name.
+pub fn naming_file(file: &std::fs::File, error: io::Error) -> io::Error {
+    use std::os::fd::AsRawFd;
+    if error.kind() == io::ErrorKind::Interrupted {
+        return error;
+    }
+    match fs_err::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        Ok(path) => naming(&path, &error),
+        Err(_) => error,
+    }
+}
+
+/// How often a folder is made again that somebody else removes as empty.
+const ATTEMPTS: u32 = 100;
 
 /// A file under construction. Dropped without [`AtomicFile::commit`], it is gone.
 #[derive(Debug)]
@@ -24,9 +39,16 @@ impl AtomicFile {
     /// Starts a file that is to be at `target`, whose folder is made if it is missing.
     pub fn create(target: &Path) -> io::Result<Self> {
         let folder = target.parent().unwrap_or(Path::new("/"));
-        fs_err::create_dir_all(folder)?;
-        loop {
-            let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+        for attempt in 1.. {
+            fs_err::create_dir_all(folder)?;
+            let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder);
+            let file = match made {
+                // Whoever failed removes the folders that it made, if they are empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
+                    continue;
+                }
+                other => other?,
+            };
             // A filesystem without locks has nothing swept either. The lock is waited for: who has
             // it took the file for one that was left, and removes it.
             drop(file.as_file().lock());
@@ -34,6 +56,12 @@ impl AtomicFile {
                 return Ok(Self { file, target: target.to_owned() });
             }
         }
+        unreachable!("attempts are counted without end")
+    }
+
+    /// Where the file will lie.
+    pub fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Where the file lies until it is committed.
@@ -48,21 +76,56 @@ impl AtomicFile {
 
     /// Syncs the file and gives it its final name, replacing what was there; mode 0644.
     pub fn commit(self) -> io::Result<()> {
-        self.file.as_file().sync_data()?;
-        self.commit_unsynced()
+        self.prepare()?.put_in_place()
     }
 
     /// [`AtomicFile::commit`] for what is checked whenever it is read: a power cut may damage it.
     pub fn commit_unsynced(self) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        self.file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
-        self.file.persist(&self.target).map(drop).map_err(|error| error.error)
+        self.complete()?.put_in_place()
     }
+
+    /// Syncs the file: all of [`AtomicFile::commit`] that takes time.
+    pub fn prepare(self) -> io::Result<PreparedFile> {
+        self.file.as_file().sync_data().map_err(|error| naming(&self.target, &error))?;
+        self.complete()
+    }
+
+    fn complete(self) -> io::Result<PreparedFile> {
+        use std::os::unix::fs::PermissionsExt;
+        self.file
+            .as_file()
+            .set_permissions(PermissionsExt::from_mode(0o644))
+            .map_err(|error| naming(&self.target, &error))?;
+        Ok(PreparedFile { file: self.file, target: self.target })
+    }
+}
+
+/// A file that is whole and lacks its name. Dropped without one, it is gone.
+#[derive(Debug)]
+pub struct PreparedFile {
+    file: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl PreparedFile {
+    /// Gives the file its final name, replacing what was there.
+    pub fn put_in_place(self) -> io::Result<()> {
+        let Self { file, target } = self;
+        file.persist(&target).map(drop).map_err(|error| naming(&target, &error.error))
+    }
+}
+
+/// An error that names the file, as those of `fs_err` do.
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("failed to write file `{}`: {error}", path.display()))
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer)
+        self.file.as_file_mut().write(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => naming(&self.target, &error),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -70,19 +133,36 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes a whole file: synced, renamed into place, never seen half-written.
+/// Writes a whole file: synced, renamed into place, never seen half-written. What processes that
+/// died writing files there have left is removed.
 pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(target)?;
     file.write_all(content)?;
-    file.commit()
+    file.commit()?;
+    // What can't be removed now harms nobody.
+    drop(target.parent().map(sweep_temporaries));
+    Ok(())
 }
 
 /// Writes a file unless it has that content already, so that nothing is touched when nothing changed.
 pub fn write_if_changed(target: &Path, content: &[u8]) -> io::Result<()> {
-    match fs_err::read(target) {
-        Ok(old) if old == content => Ok(()),
-        _ => write(target, content),
+    if has_content(target, content).unwrap_or(false) { Ok(()) } else { write(target, content) }
+}
+
+/// Prepares what [`write_if_changed`] would write.
+pub fn prepare_if_changed(target: &Path, content: &[u8]) -> io::Result<Option<PreparedFile>> {
+    if has_content(target, content).unwrap_or(false) {
+        return Ok(None);
     }
+    let mut file = AtomicFile::create(target)?;
+    file.write_all(content)?;
+    file.prepare().map(Some)
+}
+
+fn has_content(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let mut old = Vec::with_capacity(content.len() + 1);
+    File::open(path)?.take(content.len() as u64 + 1).read_to_end(&mut old)?;
+    Ok(old == content)
 }
 
 /// Syncs a folder, so that the names in it survive a power cut.
@@ -125,8 +205,12 @@ mod tests {
         file.write_all(b"half").unwrap();
         drop(file);
         assert_eq!(fs_err::read_dir(folder.path().join("a")).unwrap().count(), 0);
+        fs_err::write(folder.path().join("a/.tmp-left"), "half").unwrap();
         write(&target, b"whole").unwrap();
         assert_eq!(fs_err::read(&target).unwrap(), b"whole");
+        assert_eq!(fs_err::read_dir(folder.path().join("a")).unwrap().count(), 1);
+        let full = naming_file(&File::open(&target).unwrap().into_parts().0, io::Error::other("x"));
+        assert!(full.to_string().contains("a/b`: x"), "{full}");
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! Digests as types: a value of one is always the lower-case hex text of a digest of that kind.
+//!
+//! SHA-256 is computed by `aws-lc-rs`, which TLS brings along: on a processor without instructions
+//! for it, its code for AVX needs half the time of the `sha2` crate's (380 against 190 MB/s), and
+//! the digests are most of what loading an image costs. With such instructions both are alike.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -26,16 +30,17 @@ macro_rules! digest_type {
         impl $name {
             /// The digest of bytes in memory.
             pub fn of(bytes: &[u8]) -> Self {
-                Self(hex(&<$hasher>::digest(bytes)))
+                Self(hex(<$hasher>::digest(bytes).as_ref()))
             }
 
             /// The digest of all that a reader gives.
             pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
                 let mut hasher = <$hasher>::new();
-                let mut buffer = vec![0; 128 * 1024];
+                // On the stack: most files are small, and there may be ten thousand of them.
+                let mut buffer = [0; 1 << 14];
                 loop {
                     match reader.read(&mut buffer) {
-                        Ok(0) => return Ok(Self(hex(&hasher.finalize()))),
+                        Ok(0) => return Ok(Self::from_hasher(hasher)),
                         Ok(count) => hasher.update(&buffer[..count]),
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(error) => return Err(error),
@@ -50,7 +55,7 @@ macro_rules! digest_type {
 
             /// The digest that a hasher has come to.
             pub fn from_hasher(hasher: $hasher) -> Self {
-                Self(hex(&hasher.finalize()))
+                Self(hex(hasher.finalize().as_ref()))
             }
 
             /// The lower-case hex digits, without a prefix.
@@ -93,7 +98,43 @@ macro_rules! digest_type {
 }
 
 digest_type!(Sha1Sum, 40, "SHA-1", sha1::Sha1, "A SHA-1, as 40 lower-case hex digits.");
-digest_type!(Sha256Sum, 64, "SHA-256", sha2::Sha256, "A SHA-256, as 64 lower-case hex digits.");
+digest_type!(Sha256Sum, 64, "SHA-256", Sha256, "A SHA-256, as 64 lower-case hex digits.");
+
+/// A SHA-256 under way.
+#[derive(Clone)]
+pub struct Sha256(aws_lc_rs::digest::Context);
+
+impl Sha256 {
+    /// Starts with nothing.
+    pub fn new() -> Self {
+        Self(aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256))
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finalize(self) -> aws_lc_rs::digest::Digest {
+        self.0.finish()
+    }
+
+    fn digest(bytes: &[u8]) -> aws_lc_rs::digest::Digest {
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes)
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sha256").finish_non_exhaustive()
+    }
+}
 
 impl Sha256Sum {
     /// The digest as OCI documents write it: `sha256:<hex>`.
@@ -103,11 +144,9 @@ impl Sha256Sum {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A reader or writer that keeps the SHA-1, the SHA-256 and the number of the bytes that went by.
@@ -115,7 +154,7 @@ fn hex(bytes: &[u8]) -> String {
 pub struct Tee<T> {
     inner: T,
     sha1: sha1::Sha1,
-    sha256: sha2::Sha256,
+    sha256: Sha256,
     bytes: u64,
 }
 
@@ -133,7 +172,7 @@ pub struct Sums {
 impl<T> Tee<T> {
     /// Wraps a reader or writer.
     pub fn new(inner: T) -> Self {
-        Self { inner, sha1: sha1::Sha1::new(), sha256: sha2::Sha256::new(), bytes: 0 }
+        Self { inner, sha1: sha1::Sha1::new(), sha256: Sha256::new(), bytes: 0 }
     }
 
     /// Gives back what was wrapped, with the sums.

@@ -11,7 +11,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// hold a lock on two files of one name.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: std::fs::File,
+    file: std::fs::File,
 }
 
 impl FileLock {
@@ -19,12 +19,12 @@ impl FileLock {
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => return Ok(Self { _file: file }),
+            Ok(()) => return Ok(Self { file }),
             Err(std::fs::TryLockError::WouldBlock) => waiting(),
             Err(std::fs::TryLockError::Error(error)) => return Err(error),
         }
         file.lock()?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Waits until nobody else holds the lock, or until it shall `give_up`; then there is none.
@@ -38,7 +38,7 @@ impl FileLock {
         // The kernel's own waiting ends with the lock alone.
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Some(Self { _file: file })),
+                Ok(()) => return Ok(Some(Self { file })),
                 Err(std::fs::TryLockError::Error(error)) => return Err(error),
                 Err(std::fs::TryLockError::WouldBlock) if give_up() => return Ok(None),
                 Err(std::fs::TryLockError::WouldBlock) => {}
@@ -54,10 +54,20 @@ impl FileLock {
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Whether the locked file still is the one at a path: where lock files are removed, it may
+    /// have been replaced while the lock was waited for.
+    pub fn is_at(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let (Ok(held), Ok(there)) = (self.file.metadata(), fs_err::metadata(path)) else {
+            return false;
+        };
+        (held.dev(), held.ino()) == (there.dev(), there.ino())
     }
 }
 
@@ -83,6 +93,9 @@ mod tests {
         let give_up = || tries.replace(tries.get() + 1) == 2;
         assert!(FileLock::acquire_unless(&path, || (), give_up).unwrap().is_none());
         assert_eq!(tries.get(), 3);
+        assert!(held.is_at(&path));
+        fs_err::remove_file(&path).unwrap();
+        assert!(!held.is_at(&path));
         drop(held);
         assert!(FileLock::try_acquire(&path).unwrap().is_some());
     }

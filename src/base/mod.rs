@@ -2,6 +2,7 @@
 //! whole or not at all, locks, and the events through which the library reports progress.
 
 pub mod atomic;
+pub mod causes;
 pub mod digest;
 pub mod event;
 pub mod http;
@@ -9,3 +10,4 @@ pub mod lock;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
+pub mod supervisor;

@@ -114,6 +114,7 @@ fn supply_bootstrap(
         let _lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
             .map_err(SupplyError::File)?
             .ok_or_else(|| SupplyError::File(interrupted()))?;
+        sweep(&folder).map_err(SupplyError::File)?;
         if !is_there() && !fetch(tree, &id, options, observer)? {
             write(tree, &archive, options, observer)?;
             let text = active_json(&tree.bootstrap);
@@ -126,6 +127,14 @@ fn supply_bootstrap(
     )
     .map_err(SupplyError::File)?;
     Ok((id, archive))
+}
+
+/// Removes what runs that died have left of bootstraps.
+fn sweep(folder: &Path) -> io::Result<()> {
+    match atomic::sweep_temporaries(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 fn fetch(
@@ -157,7 +166,6 @@ fn write(
     observer: &dyn Observer,
 ) -> Result<(), SupplyError> {
     let mut file = AtomicFile::create(archive).map_err(SupplyError::File)?;
-    atomic::sweep_temporaries(&options.cache.bootstraps()).map_err(SupplyError::File)?;
     let packages: Vec<(PackageId, PathBuf)> =
         tree.bootstrap.iter().map(|id| (id.clone(), options.cache.archive(id))).collect();
     let how = BootstrapOptions {
@@ -185,7 +193,7 @@ struct WhileRunning<'a> {
 
 impl Write for WhileRunning<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer)
+        self.file.write(buffer).map_err(|error| atomic::naming_file(self.file, error))
     }
 
     fn flush(&mut self) -> io::Result<()> {

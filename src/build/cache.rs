@@ -14,7 +14,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::base::atomic;
+use crate::base::atomic::{self, PreparedFile};
 use crate::package::{PackageId, PackageName, SourceName, Variant};
 
 /// A tree's cache folder.
@@ -66,8 +66,17 @@ impl Cache {
 
     /// Says which id a package's variant had last; touches nothing if it says so already.
     pub fn write_latest(&self, id: &PackageId, variant: &Variant) -> io::Result<()> {
+        self.prepare_latest(id, variant)?.map_or(Ok(()), PreparedFile::put_in_place)
+    }
+
+    /// Prepares what [`Cache::write_latest`] writes, if it does.
+    pub fn prepare_latest(
+        &self,
+        id: &PackageId,
+        variant: &Variant,
+    ) -> io::Result<Option<PreparedFile>> {
         let path = self.package_folder(id.name()).join(variant.file("latest"));
-        atomic::write_if_changed(&path, id.to_string().as_bytes())
+        atomic::prepare_if_changed(&path, id.to_string().as_bytes())
     }
 
     /// The folder of bootstraps.

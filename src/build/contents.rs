@@ -3,8 +3,9 @@
 
 use serde_json::Value;
 
-use super::id::hash_value;
 use crate::package::PackageId;
+use crate::package::hash::hash_value;
+use crate::package::json::Node;
 
 /// Looks at a `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if that can't be
 /// told because the build has overwritten it, `Err(why)` if it is another package's.
@@ -12,7 +13,9 @@ pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<Str
     let unknown =
         |why: &str| Ok(Some(format!("whether it is what its id says can't be told: {why}")));
     let Some(bytes) = buildinfo_full else { return unknown("it has no buildinfo.full.json") };
-    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
+    // Not straight into a `Value`, which takes an object with a certain key for a number.
+    let node = std::str::from_utf8(bytes).ok().and_then(|text| Node::parse(text).ok());
+    let Some(value) = node.map(|node| node.to_value()) else {
         return unknown("its buildinfo.full.json was overwritten by its build");
     };
     let Some(build_ids) = value.get("build_ids") else {
@@ -50,5 +53,9 @@ mod tests {
         for unknown in [None, Some(&b"mine"[..]), Some(b"{}")] {
             assert!(check(&id("a--1".to_owned()), unknown).unwrap().is_some());
         }
+        let odd = r#"{"name": "a", "environment": {"$serde_json::private::Number": "5"}}"#;
+        let hash = hash_value(&Node::parse(odd).unwrap().to_value()).unwrap();
+        let text = format!("{{\"build_ids\": {odd}}}");
+        assert_eq!(check(&id(format!("a--{hash}")), Some(text.as_bytes())), Ok(None));
     }
 }

@@ -93,6 +93,10 @@ impl Home {
             let name = format!("run-{}-{attempt}", std::process::id());
             let lock = self.scratch.join(format!("{name}.lock"));
             let Some(held) = FileLock::try_acquire(&lock)? else { continue };
+            // A sweeper may have taken it for that of a dead run, and have removed it.
+            if !held.is_at(&lock) {
+                continue;
+            }
             let folder = self.scratch.join(name);
             match fs_err::create_dir(&folder) {
                 Ok(()) => {

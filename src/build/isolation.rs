@@ -1,17 +1,18 @@
 //! Which isolation this run has: the best tier that the machine gives, tried before anything is
 //! built, with the reason and the remedy where it isn't the better one.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use nix::unistd::{Gid, Uid, User};
 
 use crate::base::event::{Event, Observer};
 use crate::container::capabilities;
-use crate::container::helper::{self, HelperError, Interrupt};
+use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, Probed, RootKind};
 
-use super::home::RunScratch;
+use super::home::{Home, RunScratch};
 use super::job::{Answer, Failure, Job, ProbeJob};
 use super::scratch::remove_as_container;
 
@@ -77,13 +78,14 @@ pub struct Wanted {
     pub search_path: String,
 }
 
-/// Finds the best tier, and says which it is.
+/// Finds the best tier, and says which it is. With it comes the helper that found it out, which
+/// can go on with builds.
 pub fn detect(
     wanted: &Wanted,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
-) -> Result<Machine, IsolationError> {
+) -> Result<(Machine, HelperPlace), IsolationError> {
     let mut lacking = None;
     if wanted.tier != Some(Tier::Single) {
         let found = find_ranges(wanted).map_err(|error| (error.to_string(), Some(error.remedy())));
@@ -94,7 +96,9 @@ pub fn detect(
             Err(reason) => Err(reason),
         };
         match tried {
-            Ok(machine) => return accept(machine, None, observer),
+            Ok((machine, place)) => {
+                return Ok((accept(machine, None, observer)?, place));
+            }
             Err((reason, remedy)) if wanted.tier == Some(Tier::Ranges) => {
                 return Err(IsolationError::Demanded { tier: Tier::Ranges, reason, remedy });
             }
@@ -112,7 +116,7 @@ pub fn detect(
         return Err(IsolationError::Demanded { tier: Tier::Single, reason, remedy });
     }
     match try_map(IdMap::single(uid, gid), scratch, interrupt)? {
-        Ok(machine) => accept(machine, lacking, observer),
+        Ok((machine, place)) => Ok((accept(machine, lacking, observer)?, place)),
         Err(failure) => match wanted.tier {
             Some(tier) => Err(IsolationError::Demanded {
                 tier,
@@ -195,7 +199,7 @@ fn try_map(
     map: IdMap,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
-) -> Result<Result<Machine, Failure>, IsolationError> {
+) -> Result<Result<(Machine, HelperPlace), Failure>, IsolationError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| IsolationError::Scratch { source };
     let folder = tempfile::Builder::new()
@@ -213,37 +217,72 @@ fn try_map(
         scratch: folder.clone(),
         view: scratch.view().to_owned(),
     });
-    let heard: Result<Result<Probed, Failure>, _> =
-        helper::run(&job, interrupt, |answer| match answer {
+    let mut place = HelperPlace::new(map.clone(), interrupt);
+    // Waits for the process's end, too, since the folder is removed next.
+    let heard: Result<Result<Probed, Failure>, _> = place
+        .run(&job, None, &Cell::default(), |answer| match answer {
             Answer::Probed(found) => Some(Ok(found)),
             Answer::Failed(failure) => Some(Err(failure)),
             _ => None,
-        });
-    remove_as_container(&map, &folder, interrupt)
+        })
+        .map(|(found, _process)| found);
+    // The folder of a run that is interrupted meanwhile has to go as well.
+    remove_as_container(&map, &folder, scratch.view(), &Arc::default())
         .map_err(|source| IsolationError::Helper { source })?;
     tracing::debug!(tier = %map.tier, uids = ?map.uids, ?heard, "tried an id map");
     let found = heard.map_err(|source| IsolationError::Helper { source })?;
-    Ok(found.map(|found| Machine { map, conditions: found.conditions, root: found.root }))
+    Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, place)))
+}
+
+/// Every id map that there may be here, the one with more ids first.
+fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
+    let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
+    find_ranges(wanted).ok().into_iter().chain([own])
+}
+
+/// Removes the scratch folders that dead runs left, in whatever tier they ran. What can't be
+/// removed now stays for a later run.
+pub fn sweep_orphans(
+    wanted: &Wanted,
+    home: &Home,
+    interrupt: &Arc<Interrupt>,
+) -> std::io::Result<()> {
+    let orphans = home.orphans()?;
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    // On a full disk, this makes room for what follows.
+    for orphan in &orphans {
+        drop(fs_err::remove_dir_all(orphan.folder()));
+    }
+    let run = home.start_run()?;
+    for orphan in orphans {
+        let folder = orphan.folder();
+        let removed = |map| remove_as_container(&map, folder, run.view(), interrupt).is_ok();
+        if all_maps(wanted).any(removed) {
+            orphan.forget()?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here.
 pub fn remove_layers(
     wanted: &Wanted,
-    home: &super::home::Home,
+    home: &Home,
     layers: &[String],
 ) -> Result<(), IsolationError> {
-    let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
-    let maps = find_ranges(wanted).ok().into_iter().chain([own]);
-    for map in maps {
+    let failed = |source| IsolationError::Scratch { source };
+    let run = home.start_run().map_err(failed)?;
+    for map in all_maps(wanted) {
         let folder = home.layers(&map.digest());
         for layer in layers {
             for name in [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")] {
                 let path = folder.join(name);
                 if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-                    fs_err::remove_file(&path)
-                        .map_err(|source| IsolationError::Scratch { source })?;
+                    fs_err::remove_file(&path).map_err(failed)?;
                 } else if path.exists() {
-                    remove_as_container(&map, &path, &Arc::default())
+                    remove_as_container(&map, &path, run.view(), &Arc::default())
                         .map_err(|source| IsolationError::Helper { source })?;
                 }
             }

@@ -28,6 +28,8 @@ pub enum Job {
     Build(Box<BuildJob>),
     /// Remove folders whose files may belong to a namespace's ids.
     Remove(RemoveJob),
+    /// Copy a folder whose files may belong to a namespace's ids.
+    Copy(CopyJob),
 }
 
 /// Where to try what.
@@ -52,6 +54,19 @@ pub struct RemoveJob {
     pub view: PathBuf,
     /// Their names.
     pub names: Vec<String>,
+}
+
+/// What to copy where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CopyJob {
+    /// The map in which the files were made.
+    pub map: IdMap,
+    /// The folder.
+    pub from: PathBuf,
+    /// Where its contents go: an empty folder of the container's root's.
+    pub to: PathBuf,
+    /// An empty folder for the helper's view.
+    pub view: PathBuf,
 }
 
 /// Everything that a build needs; nothing else of the machine is looked at.
@@ -141,6 +156,8 @@ pub enum Answer {
     Built(Built),
     /// Everything is removed; the last answer.
     Removed,
+    /// Everything is copied; the last answer.
+    Copied,
     /// The job failed; the last answer.
     Failed(Failure),
 }
@@ -171,18 +188,4 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Whether the log says more: the build script itself failed, or the container.
     pub see_log: bool,
-}
-
-/// An error with all its causes in one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let next = inner.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -19,6 +19,7 @@ pub mod job;
 pub mod jobserver;
 pub mod one;
 pub mod plan;
+mod readable;
 pub mod record;
 pub mod schedule;
 pub mod scratch;

@@ -1,16 +1,17 @@
 //! Building one package: from "it isn't in the cache" to "it is", by way of a helper.
 
+use std::cell::Cell;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::base::atomic::{self, AtomicFile};
+use crate::base::atomic::{self, AtomicFile, PreparedFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::cgroup::{Cgroup, CgroupError, Delegation, Limits};
-use crate::container::helper::{self, HelperError, Interrupt};
-use crate::package::{PackageId, Source, SourceName};
+use crate::container::helper::{HelperError, HelperPlace, Interrupt};
+use crate::package::{PackageId, Source, SourceName, Variant};
 use crate::source::{self, SourceError, SourceId, SourceRequest};
 use crate::store::repository::{Repository, RepositoryError};
 
@@ -18,6 +19,7 @@ use super::cache::Cache;
 use super::home::Home;
 use super::job::{Answer, BuildJob, Built, Failure, Job};
 use super::jobserver::Jobserver;
+use super::readable;
 use super::record::{Ending, Stopwatch};
 use super::scratch::{Leftovers, ScratchFolder};
 
@@ -155,20 +157,26 @@ pub struct FailedBuild {
 /// How many of a log's last lines are shown.
 const TAIL_LINES: usize = 30;
 
+/// How much longer than its time limit a build may take before its helper is taken for stopped.
+const GRACE: Duration = Duration::from_secs(10);
+
 impl Workshop {
-    /// Makes a package be in the cache. What its build left may still be on its way out.
+    /// Makes a package be in the cache. What its build left may still be on its way out then, and is
+    /// in the place of `before`, what an earlier one left, which has gone meanwhile.
     pub fn supply(
         &self,
         order: &Order,
+        place: &mut HelperPlace,
+        before: &mut Option<Leftovers>,
         observer: &dyn Observer,
-    ) -> Result<Option<Leftovers>, BuildError> {
+    ) -> Result<(), BuildError> {
         let began = Instant::now();
         let mut watch = Stopwatch::default();
-        let result = self.supply_timed(order, &mut watch, observer);
+        let result = self.supply_timed(order, place, before, &mut watch, observer);
         let package = order.job.id.to_string();
         let took = began.elapsed();
         observer.event(match &result {
-            Ok((how, _)) => Event::Finished { package, how: *how, took },
+            Ok(how) => Event::Finished { package, how: *how, took },
             // Whatever the error says then, its cause is that the run is over.
             Err(_) if self.interrupt.is_raised() => {
                 Event::Interrupted { package, phase: watch.phase(), took }
@@ -178,15 +186,17 @@ impl Workshop {
                 Event::Failed { package, phase: watch.phase(), took, log }
             }
         });
-        result.map(|(_, leftovers)| leftovers)
+        result.map(drop)
     }
 
     fn supply_timed(
         &self,
         order: &Order,
+        place: &mut HelperPlace,
+        before: &mut Option<Leftovers>,
         watch: &mut Stopwatch,
         observer: &dyn Observer,
-    ) -> Result<(Outcome, Option<Leftovers>), BuildError> {
+    ) -> Result<Outcome, BuildError> {
         let id = &order.job.id;
         let file = |what| move |source| BuildError::File { id: id.clone(), what, source };
         let mut enter = |watch: &mut Stopwatch, phase: Phase| {
@@ -202,18 +212,28 @@ impl Workshop {
         if self.cache.has(id) {
             // Another process built it in the meantime.
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-            return Ok((Outcome::Cached, None));
+            return Ok(Outcome::Cached);
         }
         enter(watch, Phase::Fetch);
+        self.sweep(id).map_err(file("sweep the package's folder"))?;
         if self.fetch_package(id, &order.job, observer)? {
             self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-            return Ok((Outcome::Fetched, None));
+            return Ok(Outcome::Fetched);
         }
         let mut job = order.job.clone();
         job.sources = self.fetch_sources(order, observer)?;
-        let leftovers = self.build(order, job, watch, &mut enter)?;
-        self.cache.write_latest(id, &order.key.variant).map_err(file("write latest"))?;
-        Ok((Outcome::Built, Some(leftovers)))
+        let variant = &order.key.variant;
+        let leftovers = self.build(job, variant, place, before, watch, &mut enter)?;
+        *before = Some(leftovers);
+        Ok(Outcome::Built)
+    }
+
+    /// Removes what runs that died have left of a package's archives.
+    fn sweep(&self, id: &PackageId) -> std::io::Result<()> {
+        match atomic::sweep_temporaries(&self.cache.package_folder(id.name())) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     fn fetch_package(
@@ -262,24 +282,24 @@ impl Workshop {
 
     fn build(
         &self,
-        order: &Order,
         mut job: BuildJob,
+        variant: &Variant,
+        place: &mut HelperPlace,
+        before: &mut Option<Leftovers>,
         watch: &mut Stopwatch,
         enter: &mut dyn FnMut(&mut Stopwatch, Phase),
     ) -> Result<Leftovers, BuildError> {
-        let id = order.job.id.clone();
+        let id = job.id.clone();
         let file = |what| {
             let id = id.clone();
             move |source| BuildError::File { id, what, source }
         };
-        let scratch =
-            ScratchFolder::create(&self.scratch, &job).map_err(file("make a scratch folder"))?;
+        let scratch = ScratchFolder::create(&self.scratch, &self.view, &job)
+            .map_err(file("make a scratch folder"))?;
         job.scratch.clone_from(&scratch.path);
         job.view.clone_from(&self.view);
         let output =
             AtomicFile::create(&self.cache.archive(&id)).map_err(file("start the archive"))?;
-        atomic::sweep_temporaries(&self.cache.package_folder(id.name()))
-            .map_err(file("sweep the package's folder"))?;
         output.temporary_path().clone_into(&mut job.output);
         let kept = self.home.build(&id);
         fs_err::create_dir_all(&kept).map_err(file("make the build's folder"))?;
@@ -293,20 +313,38 @@ impl Workshop {
             ),
             None => None,
         };
-        tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "starting a helper");
+        readable::make_readable(&mut job, &self.interrupt).map_err(|source| {
+            if self.interrupt.is_raised() {
+                return interrupted(&id);
+            }
+            BuildError::File { id: id.clone(), what: "copy what only root may read", source }
+        })?;
+        tracing::info!(package = %id, scratch = %scratch.path.display(), cores = job.threads, "handing it to a helper");
+        let mut latest = None;
+        let deadline = Cell::new(None);
+        let time_limit = job.time_limit;
         let wrapped = Job::Build(Box::new(job));
         let hear = |answer| match answer {
             Answer::Phase(phase) => {
                 enter(watch, phase);
+                let until = || Instant::now().checked_add(time_limit?.checked_add(GRACE)?);
+                deadline.set(if phase == Phase::Build { until() } else { None });
+                // There is nothing else to do here until the next answer.
+                if before.as_ref().is_some_and(Leftovers::are_cleared) {
+                    *before = None;
+                }
+                if phase == Phase::Build {
+                    latest = Some(self.cache.prepare_latest(&id, variant));
+                }
                 None
             }
             Answer::Built(built) => Some(Ok(built)),
             Answer::Failed(failure) => Some(Err(failure)),
-            Answer::Probed(_) | Answer::Removed => None,
+            Answer::Probed(_) | Answer::Removed | Answer::Copied => None,
         };
-        let heard = helper::run_until_answered(&wrapped, cgroup.as_ref(), &self.interrupt, hear);
+        let heard = place.run(&wrapped, cgroup.as_ref(), &deadline, hear);
         let Job::Build(job) = wrapped else { unreachable!("it was made above") };
-        let (mut result, helper) =
+        let (mut result, process) =
             heard.map_err(|source| BuildError::Helper { id: id.clone(), source })?;
         if let Err(failure) = &mut result
             && cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory)
@@ -324,7 +362,11 @@ impl Workshop {
                         .map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))?;
-                Ok(Leftovers { _helper: helper, _cgroup: cgroup, _scratch: scratch })
+                let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(&id, variant));
+                latest
+                    .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))
+                    .map_err(file("write latest"))?;
+                Ok(Leftovers { process, _cgroup: cgroup, _scratch: scratch })
             }
             Err(failure) => {
                 let log = failure.see_log.then(|| job.log.clone());
@@ -353,8 +395,13 @@ fn write_record(
     let text = serde_json::to_string_pretty(&watch.record(job, ending))?;
     // Not synced: a record that is lost with the power is no loss.
     let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
-    fs_err::write(&temporary, text)?;
-    fs_err::rename(temporary, kept.join("record.json"))
+    let written = fs_err::write(&temporary, text)
+        .and_then(|()| fs_err::rename(&temporary, kept.join("record.json")));
+    if written.is_err() {
+        // On a full disk, it would only be in the way.
+        drop(fs_err::remove_file(temporary));
+    }
+    written
 }
 
 /// The last lines of a log, of which only the end is read.

@@ -109,6 +109,7 @@ fn check_out(
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
     let parent = checkout.parent().unwrap_or(packages);
     fs_err::create_dir_all(parent).map_err(file)?;
+    sweep(parent).map_err(file)?;
     let fresh = tempfile::Builder::new()
         .prefix(atomic::TEMPORARY_PREFIX)
         .tempdir_in(parent)
@@ -116,12 +117,28 @@ fn check_out(
     let place = fresh.path().join("checkout");
     source::check_out(&fetched, &place, limits)
         .map_err(|source| UpstreamError::CheckOut { path: path(), source: Box::new(source) })?;
+    // Until what it is of is written down, nobody knows what lies there.
+    match fs_err::remove_file(&known) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(error)),
+        _ => {}
+    }
     if checkout.exists() {
         fs_err::rename(&checkout, fresh.path().join("old")).map_err(file)?;
     }
     fs_err::rename(&place, &checkout).map_err(file)?;
     atomic::write(&known, says.as_bytes()).map_err(file)?;
     Ok(checkout)
+}
+
+/// Removes what processes left that died checking the upstream out. The lock has to be held.
+fn sweep(parent: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(parent)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(atomic::TEMPORARY_PREFIX.as_bytes()) {
+            fs_err::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// What an upstream is called where a package's name belongs.

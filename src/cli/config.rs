@@ -93,9 +93,14 @@ pub enum SettingsError {
 /// Reads a configuration file. Keys that aren't known are errors: they are mistyped.
 pub(super) fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
     let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
-    toml::from_str(&text).map_err(|error| {
+    parse(path, &text)
+}
+
+/// Reads the text of a configuration file; the path is for messages.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError> {
+    toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
         let problem = Problem { offset, message: error.message().to_owned(), hint: None };
-        SettingsError::Parse(problem.in_file(path, &text))
+        SettingsError::Parse(problem.in_file(path, text))
     })
 }

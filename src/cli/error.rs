@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::base::causes::with_causes;
 use crate::bootstrap::SupplyError;
 use crate::build::id::IdentityError;
 use crate::build::isolation::IsolationError;
-use crate::build::job::with_causes;
 use crate::build::one::BuildError;
 use crate::build::site::{OutsideError, SiteError};
 use crate::build::upstream::UpstreamError;

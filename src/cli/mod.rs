@@ -7,7 +7,7 @@ pub mod config;
 pub mod error;
 pub mod settings;
 pub mod ui;
-mod value;
+pub(crate) mod value;
 
 use std::io::Write as _;
 

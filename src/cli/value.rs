@@ -6,9 +6,9 @@ use super::config::SettingsError;
 
 /// A value as it was written, and where.
 #[derive(Debug)]
-pub(super) struct Text {
-    pub(super) origin: String,
-    pub(super) value: String,
+pub(crate) struct Text {
+    pub(crate) origin: String,
+    pub(crate) value: String,
 }
 
 impl Text {
@@ -19,7 +19,7 @@ impl Text {
     }
 
     /// A time above zero, such as `90s`.
-    pub(super) fn duration(&self) -> Result<Duration, SettingsError> {
+    pub(crate) fn duration(&self) -> Result<Duration, SettingsError> {
         let units = [("ms", 0), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
         let number = self.value.trim_end_matches(char::is_alphabetic);
         let unit = &self.value[number.len()..];
@@ -34,7 +34,7 @@ impl Text {
     }
 
     /// A size above zero in bytes, such as `512M`.
-    pub(super) fn size(&self) -> Result<u64, SettingsError> {
+    pub(crate) fn size(&self) -> Result<u64, SettingsError> {
         let number = self.value.trim_end_matches(char::is_alphabetic);
         let factor = match &self.value[number.len()..] {
             "" => Some(1),

@@ -11,8 +11,8 @@ use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
 /// Lays one unpacked layer (overlay form: whiteouts are character devices 0:0, opaque directories
-/// have `user.overlay.opaque`) over a folder.
-pub(super) fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
+/// have `user.overlay.opaque`) over a folder. Sockets are left out.
+pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
     let mut folders = Vec::new();
     for entry in WalkDir::new(layer).min_depth(1).sort_by_file_name() {
         let entry = entry?;
@@ -20,6 +20,9 @@ pub(super) fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
         let place = target.join(relative);
         let metadata = entry.metadata()?;
         let kind = metadata.file_type();
+        if kind.is_socket() {
+            continue;
+        }
         if kind.is_char_device() && metadata.rdev() == 0 {
             remove(&place)?;
             continue;

@@ -1,14 +1,30 @@
-//! The parent's side of a helper: starting one, handing it a job, hearing its answers, ending it.
+//! The parent's side of a helper: starting one, handing it jobs, hearing its answers, ending it.
 //!
-//! The job is one JSON document on the helper's stdin; answers are JSON lines on its stdout; what
-//! it prints on stderr is a fault of its own and comes back with the error. A helper has a process
-//! group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
+//! A helper keeps a user namespace ([`super::keeper`]) and does jobs one after another, each in a
+//! process of its own. On its stdin, a socket, it gets lines: the id map, then a job per line. On its
+//! stdout it answers with lines: the number of the process that does the job, then the answers as
+//! JSON. What it prints on stderr is a fault of its own and comes back with the error. A helper has a
+//! process group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
+//!
+//! ```text
+//! parent                         helper                    process of job 7
+//!   ── {"uids":…} ─────────────►  enters a user namespace
+//!   ── r{"Build":…} ───────────►  forks ──────────────────► begins (after `h`: when it hears `go`)
+//!   ◄─────────────────── p4711 ──                            │
+//!   ◄────────────────────────────────────── {"Phase":…} ─────┤
+//!   ◄────────────────────────────────────── {"Built":…} ─────┤  the last answer
+//!   ── r{"Build":…} ───────────►  forks …                    clears up, ends
+//! ```
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,12 +32,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cgroup::{Cgroup, CgroupError};
+use super::idmap::IdMap;
+use super::lines::{Lines, Said};
+use super::sys;
 
 /// The argument by which the executable knows that it is a helper.
 pub const HELPER_ARGUMENT: &str = "internal-helper";
 
-/// The most that a helper may say in one line.
-const LONGEST_ANSWER: u64 = 16 << 20;
+/// What an order begins with whose job may begin at once.
+const AT_ONCE: u8 = b'r';
+/// What an order begins with whose job waits for [`GO`].
+pub(super) const HELD: u8 = b'h';
+/// Lets a job begin that is held.
+pub(super) const GO: &[u8] = b"go\n";
+/// What the line begins with that gives the number of a job's process.
+pub(super) const STARTED: u8 = b'p';
+
+/// How long a helper may take to start a job's process, and a job to clear up after its last answer.
+/// One that was stopped would do so for ever; what it doesn't remove is removed by another one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A helper could not do its job.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +84,9 @@ pub enum HelperError {
         /// What it said on stderr.
         said: String,
     },
+    /// It was ended because it should have been done long ago.
+    #[error("a helper process was stopped, or hangs: it gave no answer in time, and was killed")]
+    Overdue,
     /// It was ended because the run is.
     #[error("interrupted")]
     Interrupted,
@@ -102,102 +134,259 @@ impl Interrupt {
     }
 }
 
-/// Runs a helper with a job and waits for its end. `hear` takes each answer, and gives back what
-/// `run` is to give back as soon as it heard the last one. The thread must outlive the helper: the
-/// kernel kills a helper when the thread that started it ends.
-pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
+/// A place for a helper: it is started when there is a job for it, and anew after it failed. The
+/// thread that starts it must outlive it: the kernel kills a helper when that thread ends.
+#[derive(Debug)]
+pub struct HelperPlace {
+    map: IdMap,
+    interrupt: Arc<Interrupt>,
+    helper: Option<Helper>,
+}
+
+impl HelperPlace {
+    /// A place for helpers that have a map.
+    pub fn new(map: IdMap, interrupt: &Arc<Interrupt>) -> Self {
+        Self { map, interrupt: Arc::clone(interrupt), helper: None }
+    }
+
+    /// Has a job done until its last answer; it may still be clearing up, for which the
+    /// [`Finishing`] waits. `hear` takes each answer, and gives back what `run` is to give back as
+    /// soon as it heard the last one. `deadline`, which `hear` may set, is when the next answer has
+    /// to be there: a job keeps time itself, unless somebody has stopped it.
+    pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
+        &mut self,
+        job: &Job,
+        cgroup: Option<&Cgroup>,
+        deadline: &Cell<Option<Instant>>,
+        mut hear: impl FnMut(Answer) -> Option<T>,
+    ) -> Result<(T, Finishing), HelperError> {
+        let waiting = self.helper.take();
+        let was_waiting = waiting.is_some();
+        let mut helper = match waiting {
+            Some(helper) => helper,
+            None => Helper::start(&self.map, &self.interrupt)?,
+        };
+        let talked = helper.talk(job, cgroup, deadline, &mut hear);
+        if was_waiting && helper.has_started_nothing && !matches!(talked, Ok(Some(_))) {
+            // Whatever befell it while it waited for a job has nothing to do with this one.
+            drop(helper.child.kill());
+            drop(helper);
+            return self.run(job, cgroup, deadline, hear);
+        }
+        match talked {
+            Ok(Some(heard)) => {
+                // One that could not start a process is no good for the next job either.
+                self.helper = Some(helper).filter(|_| heard.1.process.is_some());
+                Ok(heard)
+            }
+            Ok(None) => Err(helper.end()),
+            Err(error) => {
+                // It would wait for ever for an answer to be read.
+                drop(helper.child.kill());
+                let ended = helper.end();
+                Err(if matches!(ended, HelperError::Interrupted) { ended } else { error })
+            }
+        }
+    }
+}
+
+/// Has one job done by a helper of its own, and waits for its end.
+pub fn run_once<Job: Serialize, Answer: DeserializeOwned, T>(
+    map: &IdMap,
     job: &Job,
     interrupt: &Arc<Interrupt>,
     hear: impl FnMut(Answer) -> Option<T>,
 ) -> Result<T, HelperError> {
-    run_until_answered(job, None, interrupt, hear).map(|(value, _finishing)| value)
+    let mut place = HelperPlace::new(map.clone(), interrupt);
+    place.run(job, None, &Cell::default(), hear).map(|(value, _process)| value)
 }
 
-/// Runs a helper with a job until it has given its last answer; it may still be clearing up, for
-/// which the [`Finishing`] waits.
-pub fn run_until_answered<Job: Serialize, Answer: DeserializeOwned, T>(
-    job: &Job,
-    cgroup: Option<&Cgroup>,
-    interrupt: &Arc<Interrupt>,
-    mut hear: impl FnMut(Answer) -> Option<T>,
-) -> Result<(T, Finishing), HelperError> {
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg(HELPER_ARGUMENT)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let child = interrupt.start(&mut command)?;
-    let mut helper = Finishing { child, interrupt: Arc::clone(interrupt) };
-    let heard = talk(&mut helper.child, job, cgroup, &mut hear);
-    if let Ok(Some(value)) = heard {
-        return Ok((value, helper));
-    }
-    if heard.is_err() {
-        // It would wait for ever for an answer to be read.
-        drop(helper.child.kill());
-    }
-    let said = helper.child.stderr.take().map_or_else(String::new, |stderr| {
-        let mut said = String::new();
-        drop(stderr.take(64 << 10).read_to_string(&mut said));
-        said.trim().to_owned()
-    });
-    let status = helper.child.wait();
-    drop(helper);
-    if interrupt.is_raised() {
-        return Err(HelperError::Interrupted);
-    }
-    heard?;
-    let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    Err(HelperError::Died { ending, said })
-}
-
-/// A helper that has given its last answer, and may still be clearing up. Dropping this waits for
-/// its end. It must be dropped by the thread that started the helper.
+/// A helper, alive as far as is known.
 #[derive(Debug)]
-pub struct Finishing {
+struct Helper {
     child: Child,
+    orders: Option<UnixStream>,
+    answers: Option<Lines>,
+    /// The process of the job under way.
+    process: Option<Process>,
+    /// Whether the job that it got last has no process yet.
+    has_started_nothing: bool,
     interrupt: Arc<Interrupt>,
 }
 
-impl Drop for Finishing {
+impl Helper {
+    fn start(map: &IdMap, interrupt: &Arc<Interrupt>) -> Result<Self, HelperError> {
+        let start = |source| HelperError::Start { source };
+        let (mut orders, theirs) = UnixStream::pair().map_err(start)?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg(HELPER_ARGUMENT)
+            .arg(std::process::id().to_string())
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut text = serde_json::to_vec(map).map_err(|error| start(error.into()))?;
+        text.push(b'\n');
+        let mut child = interrupt.start(&mut command)?;
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        // From here on, dropping it sees to the process.
+        let interrupt = Arc::clone(interrupt);
+        let mut helper = Self {
+            child,
+            orders: None,
+            answers: None,
+            process: None,
+            has_started_nothing: true,
+            interrupt,
+        };
+        helper.answers = stdout.map(Lines::new).transpose().map_err(start)?;
+        unless_gone(orders.write_all(&text)).map_err(start)?;
+        helper.orders = Some(orders);
+        Ok(helper)
+    }
+
+    /// Hands over a job; `None` if the helper is gone or gave up the job.
+    fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
+        &mut self,
+        job: &Job,
+        cgroup: Option<&Cgroup>,
+        deadline: &Cell<Option<Instant>>,
+        hear: &mut impl FnMut(Answer) -> Option<T>,
+    ) -> Result<Option<(T, Finishing)>, HelperError> {
+        let talk = |source| HelperError::Talk { source };
+        let mut order = vec![if cgroup.is_some() { HELD } else { AT_ONCE }];
+        serde_json::to_writer(&mut order, job).map_err(|error| talk(error.into()))?;
+        order.push(b'\n');
+        self.has_started_nothing = true;
+        self.order(&order)?;
+        let starting = Instant::now().checked_add(PATIENCE);
+        let mut last = None;
+        while self.process.is_none() || last.is_none() {
+            let until = if self.process.is_none() { starting } else { deadline.get() };
+            let said = match &mut self.answers {
+                Some(answers) => answers.next(self.process.as_ref(), until).map_err(talk)?,
+                None => Said::Nothing,
+            };
+            let line = match said {
+                Said::Line(line) => line,
+                Said::NotInTime => return Err(HelperError::Overdue),
+                // A helper that gets no user namespace says so before it starts any process.
+                Said::Nothing => return Ok(last.map(|value| (value, Finishing { process: None }))),
+            };
+            if let Some((&STARTED, number)) = line.split_first() {
+                let number = String::from_utf8_lossy(number).trim().parse();
+                let number = number.map_err(|error| talk(io::Error::other(error)))?;
+                self.has_started_nothing = false;
+                self.process = Some(Process::open(number).map_err(|errno| talk(errno.into()))?);
+                // It does nothing before it hears `go`, so nothing of it escapes the cgroup.
+                if let Some(cgroup) = cgroup {
+                    let added = cgroup.add(number.unsigned_abs());
+                    added.map_err(|source| HelperError::Limit { source })?;
+                    self.order(GO)?;
+                }
+            } else {
+                let answer = serde_json::from_slice(&line);
+                last = hear(answer.map_err(|error| talk(error.into()))?);
+            }
+        }
+        Ok(last.map(|value| (value, Finishing { process: self.process.take() })))
+    }
+
+    fn order(&mut self, text: &[u8]) -> Result<(), HelperError> {
+        let Some(orders) = &mut self.orders else { return Ok(()) };
+        unless_gone(orders.write_all(text)).map_err(|source| HelperError::Talk { source })
+    }
+
+    /// Lets it come to its end, and says what is known of why it did.
+    fn end(mut self) -> HelperError {
+        let status = self.wait();
+        let said = self.child.stderr.take().map_or_else(String::new, |stderr| {
+            let mut said = String::new();
+            drop(stderr.take(64 << 10).read_to_string(&mut said));
+            said.trim().to_owned()
+        });
+        // Killed with the helper, it may be on its way out still.
+        drop(Finishing { process: self.process.take() });
+        if self.interrupt.is_raised() {
+            return HelperError::Interrupted;
+        }
+        let ending = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        HelperError::Died { ending, said }
+    }
+
+    /// Waits for its end: without orders, it ends as soon as its jobs have.
+    fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
+        self.orders = None;
+        let number = i32::try_from(self.child.id()).unwrap_or(0);
+        if Process::open(number).is_ok_and(|process| !process.ends_within(PATIENCE)) {
+            drop(self.child.kill());
+        }
+        self.child.wait()
+    }
+}
+
+impl Drop for Helper {
     fn drop(&mut self) {
-        drop(self.child.wait());
+        drop(self.wait());
         self.interrupt.ended(self.child.id());
     }
 }
 
-fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
-    child: &mut Child,
-    job: &Job,
-    cgroup: Option<&Cgroup>,
-    hear: &mut impl FnMut(Answer) -> Option<T>,
-) -> Result<Option<T>, HelperError> {
-    // The helper does nothing before it has its job, so nothing of it escapes the cgroup.
-    if let Some(cgroup) = cgroup {
-        cgroup.add(child.id()).map_err(|source| HelperError::Limit { source })?;
+/// To whoever is gone nothing can be said; that it is gone shows when it is listened to.
+fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
-    let talk = |source| HelperError::Talk { source };
-    let text = serde_json::to_vec(job).map_err(|error| talk(error.into()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(&text) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
-            other => other.map_err(talk)?,
-        }
+}
+
+/// A process that may be over, and whose number may be another's then.
+#[derive(Debug)]
+struct Process {
+    number: Pid,
+    watch: OwnedFd,
+}
+
+impl Process {
+    fn open(number: i32) -> nix::Result<Self> {
+        let number = Pid::from_raw(number);
+        Ok(Self { number, watch: sys::pidfd_open(number)? })
     }
-    let Some(stdout) = child.stdout.take() else { return Ok(None) };
-    let mut stdout = BufReader::new(stdout);
-    loop {
-        let mut line = Vec::new();
-        let length =
-            stdout.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line).map_err(talk)?;
-        if length == 0 {
-            return Ok(None);
-        }
-        let answer = serde_json::from_slice(&line).map_err(|error| talk(error.into()))?;
-        if let Some(last) = hear(answer) {
-            return Ok(Some(last));
+
+    fn ends_within(&self, limit: Duration) -> bool {
+        let until = Instant::now().checked_add(limit);
+        sys::wait_readable(&[self.watch.as_fd()], until).unwrap_or(true)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+/// A job's process that has given its last answer, and may still be clearing up. Dropping this waits
+/// until it and all that it started have ended.
+#[derive(Debug)]
+pub struct Finishing {
+    process: Option<Process>,
+}
+
+impl Finishing {
+    /// Whether waiting for it would be no waiting.
+    pub fn is_done(&self) -> bool {
+        self.process.as_ref().is_none_or(|process| process.ends_within(Duration::ZERO))
+    }
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        let Some(process) = &self.process else { return };
+        if !process.ends_within(PATIENCE) {
+            // It is its number still, as it has not ended.
+            _ = kill(process.number, Signal::SIGKILL);
+            process.ends_within(PATIENCE);
         }
     }
 }

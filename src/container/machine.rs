@@ -100,7 +100,8 @@ pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
     if !can_mount_proc(tmpfs)? {
         conditions.push(Condition::NestedProc);
     }
-    if nix::unistd::sethostname(super::sandbox::HOST_NAME).is_err() {
+    let own_name = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUTS);
+    if own_name.and_then(|()| nix::unistd::sethostname(super::sandbox::HOST_NAME)).is_err() {
         conditions.push(Condition::OuterHostName);
     }
     if sys::landlock_version() < LANDLOCK_WITH_SCOPES {

@@ -1,8 +1,9 @@
 //! Containers without a daemon and without root.
 //!
-//! A container is run by a helper process of its own, with one thread, which
+//! A helper process ([`helper`], [`keeper`]), with one thread, enters a user namespace with the id
+//! maps of its tier ([`idmap`]) and starts a process for each container, which
 //!
-//! 1. enters the namespaces ([`namespace`]) with the id maps of its tier ([`idmap`]),
+//! 1. enters the other namespaces ([`namespace`]),
 //! 2. binds what the job needs into a private [`view`] and becomes the container's root,
 //! 3. makes the container's root ([`overlay`], or a copy),
 //! 4. describes the container as a [`sandbox`] and has libcontainer [`run`] it, with the
@@ -13,9 +14,11 @@
 
 pub mod capabilities;
 pub mod cgroup;
-mod copy;
+pub mod copy;
 pub mod helper;
 pub mod idmap;
+pub mod keeper;
+mod lines;
 pub mod machine;
 pub mod namespace;
 mod output;

@@ -1,13 +1,19 @@
-//! Going into namespaces: done once, by a helper process with one thread.
+//! Going into namespaces, by a process with one thread.
 //!
 //! The order is the kernel's: the user namespace first, since it gives the right to make the
 //! others; its maps are written from outside (a child stays behind to do that) or, with one id, by
-//! the process itself. The pid namespace takes effect with the next fork, so the process that goes
-//! on is a child: the namespace's init, whose death ends all in it. Every generation asks to be
-//! killed when its parent dies, so that killing the outermost one ends everything.
+//! the process itself. That is the dearest step (`newuidmap` and `newgidmap` are two programs with
+//! set-id bits, 6 ms), so a helper does it once ([`enter_user_namespace`], see [`super::keeper`]),
+//! and each job of it makes the namespaces that are its own ([`enter`]).
+//!
+//! Every generation asks to be killed when its parent dies, so that killing the outermost one ends
+//! everything. Asking comes too late for a parent that is dead already: so each looks, having asked,
+//! whether it still is there.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
@@ -15,7 +21,7 @@ use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, getpid, pipe};
+use nix::unistd::{Pid, Uid, getpid, getppid, pipe};
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, MapWriter, Tier, map_text};
@@ -63,26 +69,12 @@ fn step(step: &'static str) -> impl Fn(Errno) -> NamespaceError {
     move |errno| NamespaceError::Step { step, errno }
 }
 
-/// Where [`enter`] comes back.
-#[derive(Debug)]
-pub enum Side {
-    /// Outside of the pid namespace, with the exit code of the process inside.
-    Outside(i32),
-    /// Inside, as process 1 of the pid namespace. The mounts are private; the user is still the
-    /// caller, so that the caller's files can be bound; see [`become_root`].
-    Inside,
-}
-
-/// Enters a user namespace with the map, and new mount, pid, ipc, uts and cgroup namespaces, and a
-/// new network namespace unless the machine's network is asked for. Comes back twice.
-pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
-    die_with_parent().map_err(step("asking to die with the parent"))?;
-    enter_user_namespace(map)?;
-    let mut flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP;
+/// Enters mount and cgroup namespaces, and a network namespace unless the machine's network is asked
+/// for. The process is in the user namespace already, and in a pid namespace of its own. The mounts
+/// are private; the user is still the caller, so that the caller's files can be bound; see
+/// [`become_root`].
+pub fn enter(network: Network) -> Result<(), NamespaceError> {
+    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP;
     if network == Network::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }
@@ -93,11 +85,36 @@ pub fn enter(map: &IdMap, network: Network) -> Result<Side, NamespaceError> {
     if network == Network::None {
         sys::raise_loopback().map_err(step("raising the loopback interface"))?;
     }
-    if let Some(child) = sys::fork().map_err(step("starting the process inside"))? {
-        return Ok(Side::Outside(wait_exit_code(child)));
+    Ok(())
+}
+
+/// A descriptor of the process outside that started this one, which is readable when that is dead;
+/// [`getppid`] says nothing of a parent outside of the namespace.
+static OUTER: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Asks to die with the process outside, and ends if that is dead.
+pub fn die_with_outer(outer: OwnedFd) -> nix::Result<()> {
+    drop(OUTER.set(outer));
+    ask_to_die()
+}
+
+fn ask_to_die() -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if let Some(outer) = OUTER.get()
+        && sys::wait_readable(&[outer.as_fd()], Some(Instant::now()))?
+    {
+        sys::exit_now(1);
     }
-    die_with_parent().map_err(step("asking to die with the parent"))?;
-    Ok(Side::Inside)
+    Ok(())
+}
+
+/// Asks to die with the process that started this one, and ends if that, `parent`, is dead.
+pub fn die_with_parent(parent: u32) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if u32::try_from(getppid().as_raw()) != Ok(parent) {
+        sys::exit_now(1);
+    }
+    Ok(())
 }
 
 /// Becomes the container's root. What only the caller may reach has to be bound before.
@@ -110,16 +127,12 @@ pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     setresgid(root.into(), root.into(), root.into()).map_err(step("becoming the group root"))?;
     setresuid(root.into(), root.into(), root.into()).map_err(step("becoming root"))?;
     // The kernel forgets the wish when ids change.
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(step("asking to die with the parent"))
+    ask_to_die().map_err(step("asking to die with the parent"))
 }
 
 /// Whether the process still has ids that the container doesn't know, as real root does.
 pub fn is_unmapped(map: &IdMap) -> bool {
     map.writer == MapWriter::Privileged && !Uid::current().is_root()
-}
-
-fn die_with_parent() -> nix::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
 /// The exit code of a child; 128 and the signal's number if a signal ended it.
@@ -134,7 +147,8 @@ pub fn wait_exit_code(child: Pid) -> i32 {
     }
 }
 
-fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
+/// Enters a user namespace with the map.
+pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
     let unshare = || {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NamespaceError::User {
             errno,

@@ -1,31 +1,46 @@
 //! Running a [`Sandbox`] with libcontainer, from its start to its end.
 //!
+//! libcontainer's `ContainerBuilder` is for containers that outlive who made them: it saves a state
+//! and a specification, makes a cgroup that it can't be told to leave alone (so that it had to be
+//! shown one which it can't write), starts a process that starts the container's first one, and has
+//! that wait on a socket until somebody says `start`. Of 8.6 ms it took for a container that does
+//! nothing, 3 were that. What makes the container is one public function, `container_init_process`:
+//! namespaces, mounts, `pivot_root`, masks, ids, capabilities. So this forks into a pid namespace and
+//! calls that function there, with the word to start waiting in the socket already.
+//!
 //! libcontainer changes directory and duplicates descriptors process-wide, so a process runs one
 //! container and has one thread (eight at once in one process hung in one round of six).
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::error::LibcontainerError;
-use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
+use libcgroups::common::CgroupConfig;
+use libcontainer::notify_socket::{NotifyListener, NotifySocket};
+use libcontainer::process::args::{ContainerArgs, ContainerType};
+use libcontainer::process::channel::{self, InitReceiver, MainSender};
+use libcontainer::process::init::container_init_process;
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MsFlags, mount};
+use nix::sched::CloneFlags;
+use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
+use super::namespace::Network;
 use super::output::Output;
 use super::sandbox::Sandbox;
 use super::view::View;
 use super::{namespace, sys};
+use crate::base::causes::with_causes;
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,44 +110,19 @@ pub struct RunOptions<'a> {
 
 /// Runs a container and waits for its end; nothing that it started is left then.
 pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
-    show_unwritable_cgroups()?;
+    if sandbox.outer_proc || sandbox.network == Network::Host {
+        show_unwritable_cgroups()?;
+    }
     let prepare = |source| RunError::Prepare { source };
     let spec = sandbox.to_spec().map_err(|source| RunError::Spec { source })?;
-    // libcontainer reads the specification from the disk.
-    let text = serde_json::to_vec(&spec).map_err(|error| prepare(error.into()))?;
-    fs_err::write(view.bundle().join("config.json"), text).map_err(prepare)?;
     let mut output = Output::new().map_err(prepare)?;
-    let input: OwnedFd = fs_err::File::open("/dev/null").map_err(prepare)?.into_parts().0.into();
-    let executor = BuildExecutor {
-        filter: options.filter.clone(),
-        landlock: options.landlock,
-        inherited: Arc::clone(&options.inherited),
-    };
     let started = Instant::now();
-    let built = ContainerBuilder::new("build".to_owned(), SyscallType::default())
-        .with_executor(executor)
-        .with_root_path(view.state())
-        .map_err(container_error)?
-        .with_stdin(input)
-        .with_stdout(output.writer().map_err(prepare)?)
-        .with_stderr(output.writer().map_err(prepare)?)
-        .as_init(view.bundle())
-        .with_systemd(false)
-        .with_detach(true)
-        .build();
+    let init = start(sandbox, spec, view, &output, options);
     let log = |source| RunError::Log { source };
     output.pass_on(options.log).map_err(log)?;
-    let container = built.map_err(container_error)?;
-    let Some(init) = container.pid().map(|pid| Pid::from_raw(pid.as_raw())) else {
-        return Err(RunError::Container { reason: "it has no first process".to_owned() });
-    };
+    let init = init?;
     let step = |step| move |errno| RunError::Step { step, errno };
     let watch = sys::pidfd_open(init).map_err(step("watching the container's first process"))?;
-    // Not `Container::start`: it asks `/proc` how the process is, by a number that means another
-    // process in the `/proc` that a helper sees.
-    NotifySocket::new(container.root.join(NOTIFY_FILE))
-        .notify_container_start()
-        .map_err(|error| RunError::Container { reason: error.to_string() })?;
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
     let ended = wait(&watch, &mut output, options.log, deadline);
     if !matches!(ended, Ok(true)) {
@@ -143,13 +133,99 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     let ended = ended?;
     // Nobody writes any more, and a pipe holds no more than a portion.
     output.pass_on(options.log).map_err(log)?;
-    // libcontainer's own clean-up is about cgroups, which it can't write here, and about its state,
-    // which vanishes with the view.
     Ok(match code {
         _ if !ended => Ending::TimedOut,
         code if code > 128 => Ending::Signalled(code - 128),
         code => Ending::Exited(code),
     })
+}
+
+/// Starts the container's first process, which has all that it needs when this returns. Nothing of
+/// libcontainer's own process that leads up to it is run: see the module's doc.
+fn start(
+    sandbox: &Sandbox,
+    spec: Spec,
+    view: &View,
+    output: &Output,
+    options: &RunOptions<'_>,
+) -> Result<Pid, RunError> {
+    let prepare = |source| RunError::Prepare { source };
+    let step = |step| move |errno| RunError::Step { step, errno };
+    let said = |error: &dyn std::error::Error| RunError::Container { reason: with_causes(error) };
+    let socket = view.start_socket();
+    let notify_listener = NotifyListener::new(&socket).map_err(|error| said(&error))?;
+    // The word to start waits in the socket already, so nobody waits for it.
+    NotifySocket::new(socket).notify_container_start().map_err(|error| said(&error))?;
+    let input: OwnedFd = fs_err::File::open("/dev/null").map_err(prepare)?.into_parts().0.into();
+    let (stdout, stderr) = (output.writer().map_err(prepare)?, output.writer().map_err(prepare)?);
+    let arguments = ContainerArgs {
+        container_type: ContainerType::InitContainer,
+        syscall: SyscallType::default(),
+        spec: Rc::new(spec),
+        rootfs: fs_err::canonicalize(&sandbox.root).map_err(prepare)?,
+        console_socket: None,
+        notify_listener,
+        preserve_fds: 0,
+        container: None,
+        user_ns_config: None,
+        cgroup_config: CgroupConfig {
+            cgroup_path: "/mkpanda".into(),
+            systemd_cgroup: false,
+            container_name: "build".to_owned(),
+        },
+        detached: true,
+        executor: Box::new(BuildExecutor {
+            filter: options.filter.clone(),
+            landlock: options.landlock,
+            inherited: Arc::clone(&options.inherited),
+        }),
+        no_pivot: false,
+        stdin: Some(input.as_raw_fd()),
+        stdout: Some(stdout.as_raw_fd()),
+        stderr: Some(stderr.as_raw_fd()),
+        as_sibling: false,
+        pid_file: None,
+    };
+    let (mut to_us, mut from_init) = channel::main_channel().map_err(|error| said(&error))?;
+    let (to_init, mut from_us) = channel::init_channel().map_err(|error| said(&error))?;
+    // What libcontainer does as well, against processes that could look into this one.
+    nix::sys::prctl::set_dumpable(false).map_err(step("hiding the helper's memory"))?;
+    let forked = sys::fork_into(CloneFlags::CLONE_NEWPID)
+        .map_err(step("starting the container's first process"))?;
+    let Some(init) = forked else {
+        drop((from_init.close(), to_init.close()));
+        become_container(&arguments, &mut to_us, &mut from_us);
+    };
+    drop((to_us.close(), from_us.close(), to_init.close()));
+    let ready = from_init.wait_for_init_ready();
+    drop(from_init.close());
+    ready.map_err(|error| {
+        // It may have ended already.
+        _ = kill(init, Signal::SIGKILL);
+        namespace::wait_exit_code(init);
+        said(&error)
+    })?;
+    Ok(init)
+}
+
+/// Makes this process the container's first.
+fn become_container(
+    arguments: &ContainerArgs,
+    to_parent: &mut MainSender,
+    from_parent: &mut InitReceiver,
+) -> ! {
+    let no_core_dumps = nix::sys::resource::setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let reason = match no_core_dumps {
+        Err(errno) => errno.to_string(),
+        Ok(()) => match container_init_process(arguments, to_parent, from_parent) {
+            Ok(()) => "it did not start".to_owned(),
+            Err(error) => with_causes(&error),
+        },
+    };
+    // The container's stderr is the log by now, unless this went wrong early.
+    tracing::error!("failed to initialize the container: {reason}");
+    drop(to_parent.exec_failed(reason));
+    sys::exit_now(255)
 }
 
 /// Writes what the container says into the log until its first process, `watch`, has ended; `false`
@@ -173,23 +249,8 @@ fn wait(
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn container_error(error: LibcontainerError) -> RunError {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        cause = inner.source();
-    }
-    RunError::Container { reason }
-}
-
-/// Shows libcontainer cgroups that it can't write. It can't be told to leave cgroups alone; its
-/// rootless version 2 manager carries on when it may not write, its version 1 manager fails.
-/// Limits are set from outside (see [`super::cgroup`]).
+/// Covers the machine's cgroups where the container is shown the machine's `/sys`: with version 1,
+/// they are many mounts, and its own are none of its business.
 fn show_unwritable_cgroups() -> Result<(), RunError> {
     let place = "/sys/fs/cgroup";
     let is_version_2 = nix::sys::statfs::statfs(place)
@@ -198,9 +259,8 @@ fn show_unwritable_cgroups() -> Result<(), RunError> {
         return Ok(());
     }
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("cgroup2"), place, Some("cgroup2"), flags, None::<&str>).map_err(|errno| {
-        RunError::Step { step: "mounting a read-only cgroup2 for libcontainer", errno }
-    })
+    mount(Some("cgroup2"), place, Some("cgroup2"), flags, None::<&str>)
+        .map_err(|errno| RunError::Step { step: "covering the machine's cgroups", errno })
 }
 
 /// The last steps before the command: signals as a program expects them, Landlock, seccomp.

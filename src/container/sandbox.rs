@@ -1,7 +1,7 @@
 //! A container as data, and its translation into an OCI runtime specification.
 //!
-//! The specification has no user and no network namespace: the helper that runs it is in those
-//! already (see [`super::namespace`]).
+//! The specification has no user, pid, network and cgroup namespace: the process that carries it out
+//! is in those already (see [`super::namespace`] and [`super::run`]).
 
 use std::path::PathBuf;
 
@@ -9,8 +9,8 @@ use caps::Capability;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     LinuxBuilder, LinuxCapabilitiesBuilder, LinuxNamespace, LinuxNamespaceBuilder,
-    LinuxNamespaceType, Mount, MountBuilder, PosixRlimitBuilder, PosixRlimitType, Process,
-    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxNamespaceType, Mount, MountBuilder, Process, ProcessBuilder, RootBuilder, Spec,
+    SpecBuilder, UserBuilder,
 };
 
 use super::namespace::Network;
@@ -99,8 +99,6 @@ impl Sandbox {
         }
         let linux = LinuxBuilder::default()
             .namespaces(namespaces()?)
-            // Relative or empty ones make libcontainer look for systemd, or end our own cgroup.
-            .cgroups_path("/mkpanda")
             .masked_paths(MASKED.map(str::to_owned).to_vec())
             .readonly_paths(READ_ONLY.map(str::to_owned).to_vec())
             .build()?;
@@ -126,11 +124,6 @@ impl Sandbox {
             .inheritable(std::collections::HashSet::new())
             .ambient(std::collections::HashSet::new())
             .build()?;
-        let no_core_dumps = PosixRlimitBuilder::default()
-            .typ(PosixRlimitType::RlimitCore)
-            .hard(0_u64)
-            .soft(0_u64)
-            .build()?;
         let user = UserBuilder::default()
             .uid(self.user.uid)
             .gid(self.user.gid)
@@ -144,7 +137,6 @@ impl Sandbox {
             .env(self.environment.clone())
             .cwd(&self.working_directory)
             .capabilities(sets)
-            .rlimits(vec![no_core_dumps])
             .no_new_privileges(true)
             .build()
     }
@@ -212,12 +204,7 @@ impl Bind {
 }
 
 fn namespaces() -> Result<Vec<LinuxNamespace>, OciSpecError> {
-    let kinds = [
-        LinuxNamespaceType::Pid,
-        LinuxNamespaceType::Mount,
-        LinuxNamespaceType::Ipc,
-        LinuxNamespaceType::Uts,
-    ];
+    let kinds = [LinuxNamespaceType::Mount, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts];
     kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build()).collect()
 }
 

@@ -7,8 +7,7 @@
 //! <view>/skeleton/  the lowest layer: folders that every container has, for things to be mounted on
 //! <view>/install/   the install root of what a build requires
 //! <view>/root/      the container's root
-//! <view>/bundle/    libcontainer's bundle: config.json
-//! <view>/state/     libcontainer's state
+//! <view>/start      the socket on which a container's first process hears that it may start
 //! ```
 //!
 //! It vanishes with the mount namespace, even after SIGKILL. The caller's folders are bound while
@@ -101,7 +100,7 @@ impl View {
     /// Makes the folders as the container's root: the caller's own ids may not exist on the tmpfs.
     fn make_folders(&self, inputs: usize, map: &IdMap) -> Result<(), ViewError> {
         let folders = |path: &Path| -> io::Result<()> {
-            for name in ["in", "layers", "skeleton", "root", "bundle", "state"] {
+            for name in ["in", "layers", "skeleton", "root"] {
                 fs_err::create_dir(path.join(name))?;
             }
             (0..inputs).try_for_each(|index| fs_err::create_dir(path.join(format!("in/{index}"))))
@@ -154,14 +153,9 @@ impl View {
         self.path.join("root")
     }
 
-    /// libcontainer's bundle.
-    pub fn bundle(&self) -> PathBuf {
-        self.path.join("bundle")
-    }
-
-    /// libcontainer's state.
-    pub fn state(&self) -> PathBuf {
-        self.path.join("state")
+    /// The socket on which the container's first process hears that it may start.
+    pub fn start_socket(&self) -> PathBuf {
+        self.path.join("start")
     }
 
     /// The view itself.

@@ -3,6 +3,8 @@
 //! The configuration's bytes are kept as they came, since their digest is the image's id; this is
 //! the part of them that counts here. Unknown keys are other tools' business.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -155,15 +157,19 @@ fn words(field: &'static str, words: Option<Words>) -> Result<Vec<String>, Confi
 
 fn environment(items: Vec<String>) -> Result<Vec<(String, String)>, ConfigError> {
     let mut env: Vec<(String, String)> = Vec::with_capacity(items.len());
+    let mut known: HashMap<String, usize> = HashMap::new();
     for item in items {
         no_nul("environment", &item)?;
         let (name, value) = match item.split_once('=') {
             Some((name, value)) if !name.is_empty() => (name.to_owned(), value.to_owned()),
             _ => return Err(ConfigError::Env(item)),
         };
-        match env.iter_mut().find(|(known, _)| *known == name) {
-            Some(known) => known.1 = value,
-            None => env.push((name, value)),
+        match known.entry(name) {
+            Entry::Occupied(known) => env[*known.get()].1 = value,
+            Entry::Vacant(new) => {
+                env.push((new.key().clone(), value));
+                new.insert(env.len() - 1);
+            }
         }
     }
     Ok(env)

@@ -56,7 +56,7 @@ pub enum DocumentError {
 
 /// What a descriptor in an index leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Manifest,
     Index,
     Other,
@@ -64,7 +64,7 @@ pub(super) enum Kind {
 
 /// A checked descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     pub(super) kind: Kind,
     pub(super) media_type: String,
     pub(super) digest: BlobDigest,
@@ -77,21 +77,21 @@ pub(super) struct Target {
 
 /// A checked manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub(super) config: Content,
     pub(super) layers: Vec<LayerContent>,
 }
 
 /// A blob that a document leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Content {
+pub(crate) struct Content {
     pub(super) digest: BlobDigest,
     pub(super) size: u64,
 }
 
 /// A layer's blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LayerContent {
+pub(crate) struct LayerContent {
     pub(super) content: Content,
     pub(super) media_type: String,
     pub(super) compression: Compression,
@@ -137,7 +137,7 @@ pub(super) fn annotation(descriptor: &Descriptor, key: &str) -> Option<String> {
 }
 
 /// Reads an index below the top one; the top one has no media type that would lead to it.
-pub(super) fn parse_index(
+pub(crate) fn parse_index(
     bytes: &[u8],
     expected: Option<&str>,
 ) -> Result<Vec<Target>, DocumentError> {
@@ -149,7 +149,7 @@ pub(super) fn parse_index(
 }
 
 /// Reads a manifest and checks all that it leads to.
-pub(super) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<Manifest, DocumentError> {
+pub(crate) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<Manifest, DocumentError> {
     let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(DocumentError::Shape)?;
     check_type(expected, manifest.media_type().as_ref())?;
     let config = manifest.config();

@@ -17,7 +17,7 @@
 pub mod compression;
 pub mod config;
 pub mod digest;
-mod document;
+pub(crate) mod document;
 pub mod host;
 pub mod layers;
 pub mod load;
@@ -25,6 +25,7 @@ pub mod location;
 pub mod platform;
 pub mod reference;
 pub mod store;
+mod threads;
 pub mod user;
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ use serde_json::{Map, Number, Value};
 
 use super::Problem;
 
+/// How many lists and objects may lie within each other, so that no stack overflows: `serde_json`'s
+/// own limit, as what is printed from here is read with it.
+const DEEPEST: usize = 127;
+
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -71,28 +75,33 @@ impl Object {
 }
 
 impl Node {
-    /// Parses a text. Nesting is limited to the parser's 128 levels.
+    /// Parses a text. Nesting is limited to 127 levels, as everywhere in `serde_json`; a raw value
+    /// isn't limited by the parser.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let raw: &RawValue =
             serde_json::from_str(text).map_err(|error| syntax_problem(text, &error))?;
-        Self::from_raw(raw, text)
+        Self::from_raw(raw, text, 0)
     }
 
-    fn from_raw(raw: &RawValue, text: &str) -> Result<Self, Problem> {
+    fn from_raw(raw: &RawValue, text: &str, depth: usize) -> Result<Self, Problem> {
         let slice = raw.get();
         let offset = slice.as_ptr() as usize - text.as_ptr() as usize;
+        if depth >= DEEPEST && slice.starts_with(['[', '{']) {
+            let message = format!("lists and objects may be {DEEPEST} deep in each other, no more");
+            return Err(Problem::at(offset, message));
+        }
         let fail = |error: serde_json::Error| Problem::at(offset, error.to_string());
         let kind = match slice.as_bytes().first() {
             Some(b'{') => {
                 let raw: RawObject<'_> = serde_json::from_str(slice).map_err(fail)?;
-                Kind::Object(raw.place(text)?)
+                Kind::Object(raw.place(text, depth + 1)?)
             }
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(slice).map_err(fail)?;
                 Kind::List(
                     items
                         .into_iter()
-                        .map(|item| Self::from_raw(item, text))
+                        .map(|item| Self::from_raw(item, text, depth + 1))
                         .collect::<Result<_, _>>()?,
                 )
             }
@@ -174,12 +183,12 @@ impl Object {
 struct RawObject<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl RawObject<'_> {
-    fn place(self, text: &str) -> Result<Object, Problem> {
+    fn place(self, text: &str, depth: usize) -> Result<Object, Problem> {
         let mut object = Object::default();
         let mut seen = BTreeMap::new();
         for (key, value) in self.0 {
-            let key = Node::from_raw(key, text)?;
-            let value = Node::from_raw(value, text)?;
+            let key = Node::from_raw(key, text, depth)?;
+            let value = Node::from_raw(value, text, depth)?;
             let Kind::String(name) = key.kind else {
                 return Err(Problem::at(key.offset, "a key must be a string"));
             };
@@ -325,6 +334,11 @@ mod tests {
         assert_eq!(Node::parse("{\n  \"a\" 1}").unwrap_err().offset, Some(8));
         assert!(Node::parse("{").unwrap_err().message.starts_with("this is no JSON"));
         assert!(Node::parse(&"[".repeat(100_000)).is_err());
+        for (depth, taken) in [(127, true), (128, false), (200_000, false)] {
+            let text = format!("{}0{}", "[".repeat(depth), "]".repeat(depth));
+            assert_eq!(Node::parse(&text).is_ok(), taken, "{depth}");
+            assert_eq!(serde_json::from_str::<Value>(&text).is_ok(), taken, "{depth}");
+        }
         assert!(Node::parse("[NaN]").is_err() && Node::parse("\u{feff}{}").is_err());
     }
 

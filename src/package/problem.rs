@@ -95,26 +95,26 @@ const SHOWN_COLUMNS: usize = 120;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is quoted from the file must not steer a terminal.
+        let message: String = self.message.chars().map(visible).collect();
         let Some(Place { line, column, content }) = &self.place else {
-            return write!(f, "{}: {}", self.path.display(), self.message);
+            return write!(f, "{}: {message}", self.path.display());
         };
         let skip = if *column > SHOWN_COLUMNS { column - SHOWN_COLUMNS / 2 } else { 0 };
-        let shown: String = content
-            .chars()
-            .skip(skip)
-            .take(SHOWN_COLUMNS)
-            .map(|letter| if letter.is_control() { ' ' } else { letter })
-            .collect();
+        let shown: String = content.chars().skip(skip).take(SHOWN_COLUMNS).map(visible).collect();
         let number = line.to_string();
         let margin = " ".repeat(number.len());
         let indent = " ".repeat(column - skip - 1);
         write!(
             f,
-            "{}:{line}:{column}: {}\n {margin} |\n {number} | {shown}\n {margin} | {indent}^",
+            "{}:{line}:{column}: {message}\n {margin} |\n {number} | {shown}\n {margin} | {indent}^",
             self.path.display(),
-            self.message
         )
     }
+}
+
+fn visible(letter: char) -> char {
+    if letter.is_control() { ' ' } else { letter }
 }
 
 impl std::error::Error for Report {}

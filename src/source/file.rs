@@ -5,22 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{FetchOptions, Mirror, SourceProblem, SourceRequest};
-use crate::base::atomic::AtomicFile;
+use crate::archive::is_source_archive;
+use crate::base::atomic::{AtomicFile, naming_file};
+use crate::base::causes::with_causes;
 use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::FileSource;
 
-/// What the names of archives end in.
-const ARCHIVES: [&str; 11] = [
-    ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst",
-    ".zip",
-];
-
 /// Refuses a file that nothing here can extract, before anything is downloaded.
 pub(super) fn check_archive_name(file: &FileSource) -> Result<(), SourceProblem> {
-    let name = file.file_name().to_ascii_lowercase();
-    if ARCHIVES.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending)) {
+    if is_source_archive(file.file_name()) {
         return Ok(());
     }
     Err(SourceProblem::UnknownArchive(file.file_name().to_owned()))
@@ -153,7 +148,8 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
     }
     let copied = fs_err::File::open(path).and_then(|from| {
         // Two plain files: the kernel copies, or shares the blocks where it can.
-        io::copy(&mut from.into_parts().0, to.file())?;
+        io::copy(&mut from.into_parts().0, to.file())
+            .map_err(|error| naming_file(to.file(), error))?;
         to.file().flush()?;
         to.file().rewind()
     });
@@ -203,10 +199,4 @@ fn from_mirror(
     };
     observer.event(Event::Warning { subject: request.subject(), message });
     Ok(false)
-}
-
-/// An error with its causes in one line, for a warning.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

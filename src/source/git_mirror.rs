@@ -16,8 +16,9 @@ use walkdir::WalkDir;
 use super::clone::{CloneError, bare_copy, write_mirror_config};
 use super::git_program::{GitRun, may_pass};
 use super::git_url::{GitLocation, git_mirror_path};
-use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, cache, file, git_layout};
+use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, cache, git_layout};
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::CommitId;
@@ -84,7 +85,7 @@ pub(super) fn fetch(
             break;
         }
         if let Err(problem) = work.ask_mirror(mirror) {
-            let message = format!("a mirror failed: {}", file::with_causes(&problem));
+            let message = format!("a mirror failed: {}", with_causes(&problem));
             observer.event(Event::Warning { subject: request.subject(), message });
         }
     }
@@ -156,6 +157,7 @@ impl<'a> Work<'a> {
         if fs_err::symlink_metadata(&mirror).is_ok_and(|metadata| !metadata.is_dir()) {
             return Err(SourceProblem::InTheWay(mirror));
         }
+        sweep(&mirror).map_err(SourceProblem::io("tidy up a git mirror"))?;
         let found = look(&mirror, wanted)?;
         Ok(Self { request, wanted, options, observer, mirror, new: None, found })
     }
@@ -204,7 +206,6 @@ impl<'a> Work<'a> {
     /// Has git clone, or fetch into what is there.
     fn ask_git(&mut self, argument: &OsStr, shown: &str) -> Result<(), SourceProblem> {
         if let Some(current) = self.current().map(Path::to_owned) {
-            sweep(&current).map_err(SourceProblem::io("tidy up a git mirror"))?;
             self.configure(&current)?;
             let fetch = ["fetch", "--progress", "--prune", "--no-tags", "--force", "--"];
             let mut arguments: Vec<&OsStr> = fetch.iter().map(OsStr::new).collect();
@@ -284,13 +285,23 @@ impl<'a> Work<'a> {
             });
         }
         if let Some(new) = self.new {
-            let replaced = cache::remove(&self.mirror)
-                .and_then(|()| fs_err::rename(new.path(), &self.mirror))
-                .map(|()| drop(new.keep()));
-            replaced.map_err(SourceProblem::io("put a git mirror into place"))?;
+            replace(&self.mirror, new).map_err(SourceProblem::io("put a git mirror into place"))?;
         }
         Ok(self.mirror)
     }
+}
+
+/// Gives a new mirror its name. An old one loses it as a whole, and is removed under another: half
+/// removed, it could be taken for a mirror.
+fn replace(mirror: &Path, new: TempDir) -> std::io::Result<()> {
+    let old = new.path().with_extension("old");
+    match fs_err::rename(mirror, &old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs_err::rename(new.path(), mirror)?;
+    drop(new.keep());
+    cache::remove(&old)
 }
 
 fn problem(path: &Path, error: CloneError) -> SourceProblem {
@@ -303,7 +314,10 @@ fn problem(path: &Path, error: CloneError) -> SourceProblem {
 /// Removes what a git that was killed has left. Our lock says that none is at work.
 fn sweep(mirror: &Path) -> std::io::Result<()> {
     let is_left = |name: &[u8]| {
-        name.ends_with(b".lock") || name.starts_with(b"tmp_") || name.starts_with(b".tmp-")
+        name.ends_with(b".lock")
+            || name.starts_with(b"tmp_")
+            || name.starts_with(b".tmp-")
+            || name == b"config.new"
     };
     for entry in WalkDir::new(mirror).follow_links(false).into_iter().flatten() {
         if entry.file_type().is_file() && is_left(entry.file_name().as_encoded_bytes()) {

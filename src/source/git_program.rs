@@ -2,14 +2,16 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::{GitOptions, SourceProblem};
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
+use crate::base::supervisor::{self, NOT_STARTED};
 
 /// How often to look whether git has ended.
 const TICK: Duration = Duration::from_millis(50);
@@ -76,18 +78,32 @@ impl GitRun<'_> {
         let mut said = Said::default();
         let ended = self.watch(&mut child, &receiver, &mut said);
         if ended.is_err() {
-            // It may have ended just now; then there is nothing to stop.
-            drop(child.kill());
-            drop(child.wait());
+            self.stop(&mut child);
         }
-        if ended? {
+        let ended = ended?;
+        if ended.signal().is_some() {
+            self.stop(&mut child);
+        }
+        if ended.success() {
             return Ok(());
+        }
+        if self.options.supervisor.is_some() && ended.code() == Some(NOT_STARTED) {
+            let (program, error) =
+                (self.options.program.clone(), std::io::Error::other(said.text()));
+            return Err(SourceProblem::NoGit { program, error });
         }
         Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
     }
 
     fn start(&self, folder: &Path, arguments: &[&OsStr]) -> Result<Child, SourceProblem> {
-        let mut command = Command::new(&self.options.program);
+        let program = &self.options.program;
+        let mut command = if let Some(executable) = &self.options.supervisor {
+            supervisor::command(executable, program)
+        } else {
+            let mut command = Command::new(program);
+            command.stdin(Stdio::null());
+            command
+        };
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
@@ -97,7 +113,6 @@ impl GitRun<'_> {
         command
             .args(arguments)
             .current_dir(folder)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // What git says is read by a person, and by us when we look for what may pass.
@@ -112,6 +127,16 @@ impl GitRun<'_> {
             .map_err(|error| SourceProblem::NoGit { program: self.options.program.clone(), error })
     }
 
+    /// Ends git. It may have ended just now; then there is nothing to stop.
+    fn stop(&self, child: &mut Child) {
+        if self.options.supervisor.is_some() {
+            supervisor::end(child);
+            return;
+        }
+        drop(child.kill());
+        drop(child.wait());
+    }
+
     /// Waits for the end, while reading what git says. The end of its output is no sign: an ssh
     /// that keeps its connection for later keeps the pipe, too.
     fn watch(
@@ -119,7 +144,7 @@ impl GitRun<'_> {
         child: &mut Child,
         receiver: &Receiver<Vec<u8>>,
         said: &mut Said,
-    ) -> Result<bool, SourceProblem> {
+    ) -> Result<ExitStatus, SourceProblem> {
         let mut last = Instant::now();
         loop {
             if self.observer.is_interrupted() {
@@ -146,7 +171,7 @@ impl GitRun<'_> {
                 while let Ok(bytes) = receiver.recv_timeout(TICK) {
                     said.add(&bytes);
                 }
-                return Ok(status.success());
+                return Ok(status);
             }
             if last.elapsed() > self.options.stall_timeout {
                 let seconds = self.options.stall_timeout.as_secs();
@@ -218,7 +243,7 @@ fn received_bytes(line: &str) -> Option<u64> {
 
 /// Whether what git said may pass by itself.
 pub(super) fn may_pass(output: &str) -> bool {
-    const SIGNS: [&str; 14] = [
+    const SIGNS: [&str; 15] = [
         "Could not resolve host",
         "Connection refused",
         "Connection reset",
@@ -228,6 +253,7 @@ pub(super) fn may_pass(output: &str) -> bool {
         "RPC failed",
         "early EOF",
         "unexpected disconnect",
+        "transfer closed with",
         "The requested URL returned error: 429",
         "The requested URL returned error: 5",
         "Temporary failure in name resolution",

@@ -69,6 +69,9 @@ impl FetchOptions {
 pub struct GitOptions {
     /// The program, looked up in the path if it is a plain name.
     pub program: PathBuf,
+    /// This crate's executable, if git is to run under a [`crate::base::supervisor`] of it, so that
+    /// git ends with this process.
+    pub supervisor: Option<PathBuf>,
     /// Variables that it gets beside the caller's.
     pub environment: Vec<(OsString, OsString)>,
     /// How long it may say nothing before it is stopped.
@@ -79,6 +82,7 @@ impl Default for GitOptions {
     fn default() -> Self {
         Self {
             program: "git".into(),
+            supervisor: None,
             environment: Vec::new(),
             stall_timeout: Duration::from_secs(10 * 60),
         }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::archive::{self, Limits};
-use crate::base::atomic::AtomicFile;
+use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::http::{HttpClient, HttpError};
@@ -222,9 +222,9 @@ impl Repository {
     ) -> Result<bool, RepositoryError> {
         match &self.place {
             Place::Folder(folder) => match fs_err::File::open(folder.join(what)) {
-                Ok(mut from) => io::copy(&mut from, to)
-                    .map(|_| true)
-                    .map_err(|source| RepositoryError::File { what: what.to_owned(), source }),
+                Ok(mut from) => io::copy(&mut from, to).map(|_| true).map_err(|error| {
+                    RepositoryError::File { what: what.to_owned(), source: naming_file(to, error) }
+                }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
                 Err(source) => Err(RepositoryError::File { what: what.to_owned(), source }),
             },

@@ -34,6 +34,8 @@ use crate::package::{
 pub use docker::{DOCKER_FOLDER_IMAGES, DockerFolder, DockerFolderTag};
 pub use error::TreeError;
 pub use resolve::{BuildSet, TreeSet};
+#[cfg(any(test, fuzzing))]
+pub(crate) use upstream::parse_upstream;
 pub use upstream::{Upstream, UpstreamChain, read_upstream};
 
 /// A package in one of its variants, which is what a tree has one entry for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::docker::latest_image;
 use super::{Folder, Package, PackageKey, PackageTree, TreeError, TreeFile, place};
@@ -52,7 +52,11 @@ impl PackageTree {
             }
             let path = entry.path();
             // A link to a folder is a folder, as it was in the original.
-            if !path.is_dir() {
+            let is_folder = match entry.file_type() {
+                Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+                _ => path.is_dir(),
+            };
+            if !is_folder {
                 continue;
             }
             let files = files_of_kind(&path, BUILD_INFO);
@@ -62,11 +66,12 @@ impl PackageTree {
                         continue;
                     }
                     let docker = path.join("docker");
-                    if docker.is_dir() {
+                    let has_docker = docker.is_dir();
+                    if has_docker {
                         docker_folders.insert(name.clone(), docker);
                     }
                     if files.as_ref().map_or(true, |files| !files.is_empty()) {
-                        folders.insert(name.clone(), Folder::read(&name, path, files));
+                        folders.insert(name.clone(), Folder::read(&name, path, has_docker, files));
                     }
                 }
                 Err(error) if files.is_ok_and(|files| !files.is_empty()) => {
@@ -111,7 +116,12 @@ impl TreeFile {
 }
 
 impl Folder {
-    fn read(name: &PackageName, path: PathBuf, files: std::io::Result<Vec<NamedFile>>) -> Self {
+    fn read(
+        name: &PackageName,
+        path: PathBuf,
+        has_docker: bool,
+        files: std::io::Result<Vec<NamedFile>>,
+    ) -> Self {
         let mut folder = Self { path, problems: Vec::new(), variants: BTreeMap::new() };
         match files {
             Err(error) => folder.problems.push(unreadable(&folder.path, &error)),
@@ -121,7 +131,7 @@ impl Folder {
                         Err(report) => folder.problems.push(report),
                         Ok(variant) => {
                             let key = PackageKey { name: name.clone(), variant: variant.clone() };
-                            let package = Package::read(key, &folder.path, &file);
+                            let package = Package::read(key, &folder.path, has_docker, &file);
                             folder.variants.insert(variant, package);
                         }
                     }
@@ -133,17 +143,23 @@ impl Folder {
 }
 
 impl Package {
-    fn read(key: PackageKey, folder: &Path, file: &Path) -> Result<Self, Report> {
+    fn read(key: PackageKey, folder: &Path, has_docker: bool, file: &Path) -> Result<Self, Report> {
         let text = read_text(file)?;
         let report = |problem: Problem| problem.in_file(file, &text);
         let info = BuildInfo::parse(&text, &key.name, &key.variant).map_err(report)?;
         check_build_script(folder, &info, &text).map_err(report)?;
         let extra = folder.join("extra");
-        if extra.is_symlink() && !extra.exists() {
-            return Err(report(Problem::whole("extra is a link that leads nowhere")));
-        }
+        let has_extra = match fs_err::symlink_metadata(&extra) {
+            Ok(found) if found.is_symlink() => {
+                if !extra.exists() {
+                    return Err(report(Problem::whole("extra is a link that leads nowhere")));
+                }
+                true
+            }
+            found => found.is_ok(),
+        };
         let mut warnings: Vec<Report> = info.warnings.iter().cloned().map(report).collect();
-        if info.docker.is_none() && folder.join("docker").is_dir() {
+        if info.docker.is_none() && has_docker {
             warnings.push(report(
                 Problem::whole(
                     "the package has a docker folder, but is built in the default image",
@@ -151,7 +167,6 @@ impl Package {
                 .hint(format!("add \"docker\": \"{}\"", latest_image(&key.name))),
             ));
         }
-        let has_extra = extra.exists();
         Ok(Self { key, folder: folder.to_owned(), info, has_extra, warnings, text })
     }
 }
@@ -162,6 +177,14 @@ fn check_build_script(folder: &Path, info: &BuildInfo, text: &str) -> Result<(),
         let message = format!("the build script {} {what}", info.build_script);
         place::problem(place::value_of(text, "build_script"), message, hint.to_owned())
     };
+    let is_name = {
+        let mut components = Path::new(&info.build_script).components();
+        matches!(components.next(), Some(Component::Normal(_))) && components.next().is_none()
+    };
+    // Nearly always, and much cheaper to find out than where everything really lies.
+    if is_name && fs_err::symlink_metadata(&script).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
     let metadata = fs_err::metadata(&script).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
             wrong("is not there", "write it, or name another one with build_script")

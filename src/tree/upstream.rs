@@ -27,13 +27,17 @@ pub fn read_upstream(packages: &Path) -> Result<Option<Upstream>, TreeError> {
     }
     let text = read_text(&path).map_err(|report| TreeError::Problems(vec![report]))?;
     let problem = |problem: Problem| TreeError::Problems(vec![problem.in_file(&path, &text)]);
-    if text.trim().is_empty() {
-        let empty = Problem::whole("the file is empty, and an upstream is a source")
-            .hint("write a source, such as {\"kind\": \"git\", …}, or remove the file");
-        return Err(problem(empty));
-    }
-    let source = Node::parse(&text).and_then(|node| Source::from_json(&node)).map_err(problem)?;
+    let source = parse_upstream(&text).map_err(problem)?;
     Ok(Some(Upstream { path, source }))
+}
+
+/// Reads the text of an `upstream.json`.
+pub(crate) fn parse_upstream(text: &str) -> Result<Source, Problem> {
+    if text.trim().is_empty() {
+        return Err(Problem::whole("the file is empty, and an upstream is a source")
+            .hint("write a source, such as {\"kind\": \"git\", …}, or remove the file"));
+    }
+    Source::from_json(&Node::parse(text)?)
 }
 
 /// The upstreams from a tree upwards, which must come to an end.

@@ -112,7 +112,7 @@ fn signals_end_a_run_and_leave_nothing() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let run = Sleeping::start();
         kill(run.pid(), signal).unwrap();
-        run.end().fails(130).says("interrupted").says_nothing_of("app-- failed");
+        run.end().fails(130).says("interrupted").says_nothing_of("failed");
     }
 }
 
@@ -257,6 +257,24 @@ fn a_git_that_stalls_can_be_interrupted() {
     eventually("git ends", END, || processes_with(&url).is_empty());
     place.assert_clean();
     assert_no_locks(&place.home);
+}
+
+#[test]
+fn a_git_that_stalls_ends_with_a_killed_mkpanda() {
+    let (address, stuck) = stalling_server("");
+    let place = Place::new();
+    let url = format!("http://{address}/repository.git");
+    let commit = SUM.replace('0', "1");
+    let info = format!(
+        r#"{{"single_source": {{"kind": "git", "git": "{url}", "ref": "{commit}", "ref_origin": "main"}}}}"#
+    );
+    place.package("app", &info, "true");
+    let mut child = place.command("app", &[]).stderr(Stdio::null()).spawn().unwrap();
+    eventually("git asks", START, stuck);
+    assert!(!processes_with(&url).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("git ends", END, || processes_with(&url).is_empty());
 }
 
 #[test]

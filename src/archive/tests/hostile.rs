@@ -121,6 +121,9 @@ fn devices_are_refused_and_left_out_of_layers(#[case] kind: u8) {
 #[case::folder_with_content(Raw::package().with(b'5', b"./a/", b"", b"", |header| {
     header.set_size(512);
 }).file("./hidden", ""))]
+#[case::long_name(Raw::package().pax("path", "./d".repeat(2000).as_bytes()).file("./x", ""))]
+#[case::long_capability(
+    Raw::package().pax("SCHILY.xattr.security.capability", &[1; 25]).file("./x", ""))]
 #[case::root_again(Raw::package().file(".", ""))]
 #[case::below_symlink_later(Raw::package().file("./a/b", "").symlink("./a", "c"))]
 fn packages_are_refused_by_their_names_alone(#[case] raw: Raw) {

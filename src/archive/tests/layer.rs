@@ -110,10 +110,19 @@ fn later_entries_replace_earlier_ones_and_links_stay_inside() {
     let result = unpack(&own, &scratch.path().join("own"));
     let refused = matches!(result, Err(UnpackError::Read(ReadError::HardLink { .. })));
     assert!(refused, "{result:?}");
+    let alias = Raw::default().folder("usr/").symlink("lib", "usr").file("usr/f", "");
+    let result = unpack(&alias.link("lib/f", "usr/f").tar(), &scratch.path().join("alias"));
+    let refused = matches!(result, Err(UnpackError::Read(ReadError::HardLink { .. })));
+    assert!(refused, "{result:?}");
     let deep = Raw::default().file(&format!("{}f", "d/".repeat(40)), "").tar();
     let limits = Limits { max_entries: 30, ..Limits::default() };
     let options = LayerOptions { limits, owners: Owners::Mapped };
     let result = unpack_layer(deep.as_slice(), &scratch.path().join("deep"), options);
+    assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
+    // The paths of the folders above are longer together than the name is.
+    let limits = Limits { max_name_bytes: 1000, ..Limits::default() };
+    let options = LayerOptions { limits, owners: Owners::Mapped };
+    let result = unpack_layer(deep.as_slice(), &scratch.path().join("deeper"), options);
     assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     let around = Raw::default().symlink("s", "s").file("s/f", "").tar();
     let result = unpack(&around, &scratch.path().join("around"));

@@ -1,27 +1,37 @@
 //! Any tree comes back as it was.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::raw::listing;
-use crate::archive::{EntryPath, verify_package};
-use crate::archive::{Limits, PackOptions, TarWriter, pack_package, unpack_package};
+use crate::archive::{EntryPath, LayerOptions, Owners, unpack_layer, verify_package};
+use crate::archive::{
+    Limits, PackOptions, TarWriter, pack_directory, pack_package, unpack_package,
+};
 
 #[derive(Debug, Clone)]
 enum Node {
     File(Vec<u8>, u32),
+    /// A hole of that many KiB, and a byte behind it.
+    Sparse(u16),
     Symlink(Vec<u8>),
     Fifo(u32),
+    /// What follows lies in it,
     Folder(u32),
+    /// until here.
+    Out,
     LinkToFirst,
 }
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
-    vec(any::<u8>().prop_map(|byte| if matches!(byte, 0 | b'/') { b'-' } else { byte }), 1..140)
+    vec(any::<u8>().prop_map(|byte| if matches!(byte, 0 | b'/') { b'-' } else { byte }), 1..256)
         .prop_filter("no dots", |name| name != b"." && name != b"..")
 }
 
@@ -30,20 +40,39 @@ fn node() -> impl Strategy<Value = Node> {
     let mode = (0_u32..0o10000).prop_map(|mode| mode | 0o600);
     prop_oneof![
         (vec(any::<u8>(), 0..2000), mode.clone()).prop_map(|(data, mode)| Node::File(data, mode)),
+        (vec(any::<u8>(), 0..3), mode.clone())
+            .prop_map(|(data, mode)| Node::File(data.repeat(50_000), mode)),
+        (0_u16..100).prop_map(Node::Sparse),
         vec(1_u8..=255, 1..200).prop_map(Node::Symlink),
         mode.clone().prop_map(Node::Fifo),
         mode.prop_map(|mode| Node::Folder(mode | 0o700)),
+        Just(Node::Out),
         Just(Node::LinkToFirst),
     ]
 }
 
-fn plant(root: &Path, nodes: &[(Vec<u8>, Node)]) {
+/// Makes the nodes, and gives them these times, later ones first as that changes those of folders.
+fn plant(root: &Path, nodes: &[(Vec<u8>, Node)], times: &[i64]) {
     let mut above = root.to_owned();
     let mut first = None;
     let mut modes = Vec::new();
+    let mut made = vec![root.to_owned()];
     for (name, node) in nodes {
         let path = above.join(std::ffi::OsStr::from_bytes(name));
+        if !matches!(node, Node::Out | Node::LinkToFirst) {
+            made.push(path.clone());
+        }
         match node {
+            Node::Sparse(size) => {
+                let mut file = fs_err::File::create(&path).unwrap();
+                file.seek(SeekFrom::Start(u64::from(*size) << 10)).unwrap();
+                file.write_all(b"x").unwrap();
+                modes.push((path, 0o644));
+            }
+            Node::Out if above != root => {
+                above.pop();
+            }
+            Node::Out => {}
             Node::File(data, mode) => {
                 fs_err::write(&path, data).unwrap();
                 first.get_or_insert_with(|| path.clone());
@@ -69,18 +98,27 @@ fn plant(root: &Path, nodes: &[(Vec<u8>, Node)]) {
     for (path, mode) in modes {
         fs_err::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     }
+    for (path, time) in made.iter().zip(times).rev() {
+        let time = TimeSpec::new(*time, 0);
+        let flags = UtimensatFlags::NoFollowSymlink;
+        utimensat(nix::fcntl::AT_FDCWD, path, &time, &time, flags).unwrap();
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
-    fn unpacking_gives_what_was_packed(nodes in btree_map(name(), node(), 0..12)) {
+    fn unpacking_gives_what_was_packed(
+        nodes in btree_map(name(), node(), 0..12),
+        times in vec(0_i64..1 << 32, 13),
+    ) {
         let nodes: Vec<_> = nodes.into_iter().collect();
         let scratch = tempfile::tempdir().unwrap();
-        let [before, after] = ["before", "after"].map(|name| scratch.path().join(name));
+        let [before, after, layer] =
+            ["before", "after", "layer"].map(|name| scratch.path().join(name));
         fs_err::create_dir(&before).unwrap();
-        plant(&before, &nodes);
+        plant(&before, &nodes, &times);
         let options = PackOptions { source_date_epoch: u64::MAX, threads: 1 };
         let mut package = Vec::new();
         let packed = pack_package(&before, &mut package, &options).unwrap();
@@ -90,6 +128,19 @@ proptest! {
         let mut again = Vec::new();
         pack_package(&after, &mut again, &options).unwrap();
         prop_assert!(package == again);
+        let mut tar = Vec::new();
+        pack_directory(&before, &mut tar, &options).unwrap();
+        let mut owners = Vec::new();
+        let options = LayerOptions {
+            limits: Limits::default(),
+            owners: Owners::Single(&mut owners),
+        };
+        // A name that begins like a whiteout is one.
+        if nodes.iter().all(|(name, _)| !name.starts_with(b".wh.")) {
+            let unpacked = unpack_layer(tar.as_slice(), &layer, options).unwrap();
+            prop_assert_eq!((unpacked.entries, unpacked.implied_folders), (packed.entries, vec![]));
+            prop_assert_eq!(listing(&before), listing(&layer));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::blocking::Client;
 
+use super::causes::with_causes;
 use super::event::Observer;
 pub use url::redact;
 
@@ -243,7 +244,7 @@ fn build(options: &HttpOptions) -> Result<Client, String> {
     };
     builder().build().or_else(|first| {
         // A machine without CA certificates must still be able to speak plain HTTP.
-        tracing::warn!(error = transfer::chain(&first), "no TLS with the system's certificates");
-        builder().tls_certs_only([]).build().map_err(|error| transfer::chain(&error))
+        tracing::warn!(error = with_causes(&first), "no TLS with the system's certificates");
+        builder().tls_certs_only([]).build().map_err(|error| with_causes(&error))
     })
 }

@@ -1,6 +1,5 @@
 //! One download: attempts, waits, and what lies in the file in between.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::time::{Duration, Instant};
@@ -15,6 +14,8 @@ use reqwest::header::{
 
 use super::answer::{Answer, Broken, SLICE};
 use super::{Downloaded, HttpError, HttpOptions, redact};
+use crate::base::atomic::naming_file;
+use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 
 /// An attempt that brought the file at least this much further did not fail for nothing.
@@ -230,7 +231,8 @@ impl<'a> Transfer<'a> {
         let lasting = error.is_builder() || error.is_redirect();
         let timed_out = error.is_timeout();
         let error = error.without_url();
-        let reason = chain(&error);
+        // `reqwest` says what happened only in the last cause.
+        let reason = with_causes(&error);
         if lasting || reason.contains("certificate") {
             return Failure::Lasting(HttpError::Refused { url: self.shown.clone(), reason });
         }
@@ -249,6 +251,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn not_stored(&self, error: io::Error) -> Failure {
+        let error = naming_file(self.file, error);
         Failure::Lasting(HttpError::Store { url: self.shown.clone(), error })
     }
 
@@ -311,18 +314,4 @@ fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let (first, last) = range.split_once('-')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };
     Some((first.parse().ok()?, last.parse().ok()?, total))
-}
-
-/// An error with its causes in one line, since `reqwest` says what happened only in the last.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -45,7 +45,7 @@ impl Cores {
     /// Builds that share use what is free, so each of them counts, too.
     pub fn take(&mut self, others: usize, demand: Demand) -> Share {
         let equal = (self.free + self.sharing) / (others + 1 + self.sharing);
-        let told = equal.min(self.free).clamp(1, self.machine);
+        let told = equal.clamp(1, self.machine);
         let own = match demand {
             Demand::Fixed => told,
             Demand::Shared => 1,

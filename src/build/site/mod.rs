@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
-use crate::build::execute::{self, Pace};
+use crate::build::execute::{self, Helpers, Orders, Pace};
 use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
 use crate::build::images::{FoundImage, ImageFinder, Places};
@@ -25,12 +25,12 @@ use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
-use crate::build::scratch::remove_as_container;
 use crate::build::upstream;
 use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
+use crate::graph;
 use crate::image::store::ImageStore;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
@@ -213,30 +213,24 @@ impl Site {
         for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
         }
+        let home = &self.options.home;
+        if let Err(error) = isolation::sweep_orphans(&options.isolation, home, interrupt) {
+            // It harms nobody else's build.
+            tracing::warn!(%error, "can't sweep what dead runs have left");
+        }
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;
-        let home = &self.options.home;
         let scratch = home.start_run().map_err(SiteError::Home)?;
         let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
-        let machine = match found {
+        let (machine, helper) = match found {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
-        for orphan in home.orphans().map_err(SiteError::Home)? {
-            // If it can't be swept, it stays for the next run; this one has its own.
-            if remove_as_container(&machine.map, orphan.folder(), interrupt).is_ok() {
-                orphan.forget().map_err(SiteError::Home)?;
-            }
-        }
         for folder in [home.layers(&machine.map.digest()), home.packages()] {
             give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
-        }
-        let mut orders = Vec::new();
-        for key in &keys {
-            orders.push(self.order(known, key, &machine, options));
         }
         let limits = delegation(options.limits)?;
         let workshop = Workshop {
@@ -250,17 +244,19 @@ impl Site {
             jobserver: start_jobserver(scratch.folder(), options, observer),
             interrupt: Arc::clone(interrupt),
         };
+        let orders = Orders {
+            ids: plan.to_build().map(|step| &step.id).collect(),
+            make: &|place| self.order(known, keys[place], &machine, options),
+        };
         let places: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-        let needs = keys.iter().map(|key| {
-            let needed = self.tree.dependencies(key);
-            needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
-        });
+        let needs = needs(&keys, &places, |key| self.tree.requires(key));
         let planned = self.planned(plan, &places, options.pace.jobs);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let needs = needs.collect();
-        let result = execute::execute(&workshop, &orders, needs, &took, options.pace, observer);
+        let helpers = Helpers { map: &machine.map, first: helper };
+        let result =
+            execute::execute(&workshop, &orders, needs, &took, options.pace, helpers, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
@@ -319,6 +315,22 @@ fn start_jobserver(
     }
 }
 
+/// Which of the packages each of them needs, as places among them. Where one is found on the way, it
+/// isn't gone through: it waits for what it needs itself. (All that all need would be quadratic.)
+fn needs(
+    packages: &[&PackageKey],
+    places: &BTreeMap<&PackageKey, usize>,
+    requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
+) -> Vec<BTreeSet<usize>> {
+    let needed = |package: &&PackageKey| {
+        let found = graph::closure(requires(package), |key| {
+            if places.contains_key(key) { Vec::new() } else { requires(key) }
+        });
+        found.iter().filter_map(|key| places.get(key).copied()).collect()
+    };
+    packages.iter().map(needed).collect()
+}
+
 /// The cgroups in which limits can be set, if any are asked for.
 fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, CgroupError> {
     if limits.is_empty() {
@@ -338,4 +350,32 @@ fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
         chown(folder, Some(uid), Some(gid))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_waits_for_what_is_built_and_not_for_what_that_waits_for() {
+        let key = |name: &str| PackageKey {
+            name: name.parse().unwrap(),
+            variant: crate::package::Variant::DEFAULT,
+        };
+        let requires = |package: &PackageKey| match package.name.to_string().as_str() {
+            "top" => vec![key("cached"), key("middle")],
+            "cached" | "middle" => vec![key("bottom")],
+            _ => Vec::new(),
+        };
+        let [bottom, middle, top] = ["bottom", "middle", "top"].map(key);
+        let needs = |packages: &[&PackageKey]| {
+            let places = packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+            needs(packages, &places, requires)
+        };
+        let found = needs(&[&bottom, &middle, &top]);
+        assert_eq!(found, [vec![], vec![0], vec![0, 1]].map(BTreeSet::from_iter));
+        // What is waited for anyway is left out; what lies behind something that is there isn't.
+        assert_eq!(needs(&[&middle, &top])[1], BTreeSet::from([0]));
+        assert_eq!(needs(&[&bottom, &top])[1], BTreeSet::from([0]));
+    }
 }

@@ -8,23 +8,24 @@ use fs_err::OpenOptions;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
-use crate::archive;
+use crate::archive::{self, PackError};
+use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
-use crate::container::namespace::{self, Side};
-use crate::container::run::{self, Ending, RunOptions};
+use crate::container::namespace;
+use crate::container::run::{self, Ending, RunError, RunOptions};
 use crate::container::sandbox::{Bind, Sandbox};
 use crate::container::seccomp;
 use crate::container::view::View;
 use crate::install::{INSTALL_ROOT, PackageContents};
 use crate::source::Fetched;
 
-use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure, with_causes};
+use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure};
 use super::inputs::Inputs;
 use super::jobserver::{self, Membership, PackingCores};
-use super::{Finished, failure, readable, remove, root, say, stage, unprepared};
+use super::{Finished, failure, remove, root, say, stage, unprepared};
 
 /// Builds a package, from inside the namespaces.
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
@@ -39,31 +40,20 @@ pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
         .map_err(unprepared)?
         .into_parts()
         .0;
-    let mut job = job.clone();
-    if namespace_root_differs(&job) {
-        readable::make_readable(&mut job).map_err(unprepared)?;
-    }
-    let job = &job;
     let inputs = gather_inputs(job);
-    match namespace::enter(&job.machine.map, job.network).map_err(unprepared)? {
-        Side::Outside(code) => Ok(Finished::Outside(code)),
-        Side::Inside => {
-            umask(Mode::from_bits_truncate(0o022));
-            let view =
-                View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
-            namespace::become_root(&job.machine.map).map_err(unprepared)?;
-            let work = Work { job, inputs, view, log };
-            let answer = work.carry_out(output).map_or_else(Answer::Failed, Answer::Built);
-            let heard = say(&answer);
-            // The parent goes on meanwhile, and removes what can't be removed here.
-            drop(work.clear_up());
-            Ok(Finished::Answered(heard))
-        }
-    }
-}
-
-fn namespace_root_differs(job: &BuildJob) -> bool {
-    job.machine.map.root().0 != nix::unistd::Uid::current().as_raw()
+    namespace::enter(job.network).map_err(unprepared)?;
+    umask(Mode::from_bits_truncate(0o022));
+    let view = View::create(&job.view, inputs.folders(), &job.machine.map).map_err(unprepared)?;
+    namespace::become_root(&job.machine.map).map_err(unprepared)?;
+    let work = Work { job, inputs, view, log };
+    let answer = match work.carry_out(output) {
+        Ok(built) => Answer::Built(built),
+        Err(failure) => Answer::Failed(work.explained(failure)),
+    };
+    let heard = say(&answer);
+    // The parent goes on meanwhile, and removes what can't be removed here.
+    drop(work.clear_up());
+    Ok(Finished::Answered(heard))
 }
 
 fn gather_inputs(job: &BuildJob) -> Inputs {
@@ -226,9 +216,14 @@ impl Work<'_> {
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
             inherited: inherited.into(),
         };
-        let ended = run::run(sandbox, &self.view, &options).map_err(|error| Failure {
-            see_log: true,
-            ..failure(Phase::Build, with_causes(&error))
+        let ended = run::run(sandbox, &self.view, &options).map_err(|error| {
+            let message = match &error {
+                RunError::Log { .. } => {
+                    format!("{}: {}", self.job.log.display(), with_causes(&error))
+                }
+                _ => with_causes(&error),
+            };
+            Failure { see_log: true, ..failure(Phase::Build, message) }
         })?;
         let message = match ended {
             Ending::Exited(0) => return Ok(()),
@@ -284,10 +279,14 @@ impl Work<'_> {
             threads: cores.threads,
         };
         let mut tee = Tee::new(output);
-        let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options)
-            .map_err(|error| failure(Phase::Pack, with_causes(&error)))?;
-        let (output, sums) = tee.finish();
-        output.sync_data().map_err(|error| failure(Phase::Pack, error.to_string()))?;
+        let summary = archive::pack_package(&self.scratch("result"), &mut tee, &options).map_err(
+            |error| match error {
+                PackError::Output(source) => self.not_written(&source),
+                error => failure(Phase::Pack, with_causes(&error)),
+            },
+        )?;
+        // The parent syncs it, before it gives it its name.
+        let (_output, sums) = tee.finish();
         Ok(Built {
             sha1: sums.sha1,
             sha256: sums.sha256,
@@ -295,6 +294,25 @@ impl Work<'_> {
             unpacked: summary.uncompressed_bytes,
             notes,
         })
+    }
+
+    fn not_written(&self, error: &std::io::Error) -> Failure {
+        let place = self.job.output.display();
+        failure(Phase::Pack, format!("the archive can't be written to {place}: {error}"))
+    }
+
+    /// A failure in the caller's terms: with the caller's paths, and with what a script can't say.
+    fn explained(&self, failure: Failure) -> Failure {
+        let mut message = self.inputs.named_outside(&self.view, &failure.message);
+        let mut hint = failure.hint;
+        if failure.phase != Phase::Pack && is_full(&self.scratch("")) {
+            let scratch = self.job.scratch.parent().unwrap_or(&self.job.scratch).display();
+            message = format!("{message}; the disk of the scratch folder {scratch} is full");
+            hint = hint.or_else(|| {
+                Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned())
+            });
+        }
+        Failure { message, hint, ..failure }
     }
 
     /// Removes the scratch folders; `src` and `result` stay if they are asked for.
@@ -310,6 +328,15 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a filesystem has no room for another file to speak of.
+fn is_full(folder: &std::path::Path) -> bool {
+    const TO_SPEAK_OF: u64 = 64 << 10;
+    nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| {
+        let free = disk.blocks_available() * disk.fragment_size();
+        free < TO_SPEAK_OF || (disk.files() > 0 && disk.files_available() == 0)
+    })
 }
 
 fn check_executable(path: &std::path::Path, script: &str) -> Result<(), Failure> {

@@ -28,6 +28,19 @@ impl Inputs {
         &self.folders
     }
 
+    /// A text with the caller's paths in place of the view's: those mean nothing outside.
+    pub(super) fn named_outside(&self, view: &View, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (index, folder) in self.folders.iter().enumerate() {
+            let inside = view.input(index).display().to_string();
+            let outside = folder.display().to_string();
+            for end in ["/", "`", ":", ")", " ", ","] {
+                text = text.replace(&format!("{inside}{end}"), &format!("{outside}{end}"));
+            }
+        }
+        text
+    }
+
     /// Where a path of the caller's is in the view. Only paths below added folders have a place.
     pub(super) fn place(&self, view: &View, path: &Path) -> PathBuf {
         let found = self.folders.iter().enumerate().find_map(|(index, folder)| {

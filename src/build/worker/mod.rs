@@ -1,59 +1,67 @@
-//! The helper process: does one job inside namespaces and answers.
+//! The helper's work: jobs inside namespaces, and answers.
 //!
-//! It is the same executable, dispatched first thing in `main`, before any thread exists. The
-//! process that was started opens what belongs to the caller (log, archive) and enters the
-//! namespaces; its child, process 1 of the new pid namespace, does the job and says how it went;
-//! the outer one waits for it and exits like it.
+//! A helper is the same executable, dispatched first thing in `main`, before any thread exists. It
+//! keeps a user namespace and starts a process for each job ([`keeper`]): process 1 of a pid namespace
+//! of its own, which opens what belongs to the caller (log, archive), enters the other namespaces,
+//! does the job and says how it went.
 
 mod build;
 mod inputs;
 mod jobserver;
-mod readable;
 mod remove;
 mod root;
 mod stage;
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use crate::archive::{LimitExceeded, ReadError};
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
+use crate::container::keeper::{self, Worker};
 use crate::container::machine;
-use crate::container::namespace::{self, Network, Side};
+use crate::container::namespace::{self, NamespaceError, Network};
 use crate::container::view::View;
 
-use super::job::{Answer, Failure, Job, ProbeJob, with_causes};
+use super::job::{Answer, Failure, Job, ProbeJob};
 
-/// Does the job that comes on stdin; gives the process's exit code.
+/// Does the jobs that come on stdin; gives the process's exit code.
 pub fn run() -> u8 {
-    let mut text = String::new();
-    let job = std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())
-        .and_then(|_| serde_json::from_str::<Job>(&text).map_err(|error| error.to_string()));
-    let answered = match job {
-        Err(reason) => Err(failure(Phase::Prepare, format!("the helper got no job: {reason}"))),
-        Ok(Job::Probe(job)) => probe(&job),
-        Ok(Job::Remove(job)) => remove::remove(&job),
-        Ok(Job::Build(job)) => build::build(&job),
-    };
-    match answered {
-        Ok(Finished::Outside(code)) => u8::try_from(code).unwrap_or(255),
-        Ok(Finished::Inside(answer)) => u8::from(!say(&answer)),
-        Ok(Finished::Answered(heard)) => u8::from(!heard),
-        Err(failure) => {
-            say(&Answer::Failed(failure));
-            1
+    // The parent's number, in case it is dead already.
+    let parent = std::env::args().nth(2).and_then(|text| text.parse().ok());
+    keeper::keep(parent, &Jobs)
+}
+
+struct Jobs;
+
+impl Worker for Jobs {
+    fn refuse(&self, error: NamespaceError) {
+        say(&Answer::Failed(unprepared(error)));
+    }
+
+    fn work(&self, job: &[u8]) -> u8 {
+        let answered = match serde_json::from_slice::<Job>(job) {
+            Err(reason) => Err(failure(Phase::Prepare, format!("the helper got no job: {reason}"))),
+            Ok(Job::Probe(job)) => probe(&job),
+            Ok(Job::Remove(job)) => remove::remove(&job),
+            Ok(Job::Copy(job)) => remove::copy(&job),
+            Ok(Job::Build(job)) => build::build(&job),
+        };
+        match answered {
+            Ok(Finished::With(answer)) => u8::from(!say(&answer)),
+            Ok(Finished::Answered(heard)) => u8::from(!heard),
+            Err(failure) => {
+                say(&Answer::Failed(failure));
+                1
+            }
         }
     }
 }
 
-/// Where a job came to its end.
+/// How a job came to its end.
 enum Finished {
-    /// In the outer process; the inner one has answered.
-    Outside(i32),
-    /// In the inner process, with this answer.
-    Inside(Answer),
-    /// In the inner process, which has answered.
+    /// With this answer.
+    With(Answer),
+    /// Having answered.
     Answered(bool),
 }
 
@@ -75,14 +83,10 @@ fn unprepared(error: impl std::error::Error + 'static) -> Failure {
 }
 
 fn probe(job: &ProbeJob) -> Result<Finished, Failure> {
-    match namespace::enter(&job.map, Network::None).map_err(unprepared)? {
-        Side::Outside(code) => Ok(Finished::Outside(code)),
-        Side::Inside => {
-            let view = View::create(&job.view, std::slice::from_ref(&job.scratch), &job.map)
-                .map_err(unprepared)?;
-            namespace::become_root(&job.map).map_err(unprepared)?;
-            let found = machine::probe(view.path(), &view.input(0)).map_err(unprepared)?;
-            Ok(Finished::Inside(Answer::Probed(found)))
-        }
-    }
+    namespace::enter(Network::None).map_err(unprepared)?;
+    let view = View::create(&job.view, std::slice::from_ref(&job.scratch), &job.map)
+        .map_err(unprepared)?;
+    namespace::become_root(&job.map).map_err(unprepared)?;
+    let found = machine::probe(view.path(), &view.input(0)).map_err(unprepared)?;
+    Ok(Finished::With(Answer::Probed(found)))
 }

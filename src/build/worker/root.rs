@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
 use crate::container::machine::RootKind;
@@ -18,7 +19,7 @@ use crate::image::layers::{UnpackOptions, ensure_unpacked, restore_implied_folde
 use crate::image::store::LayerBlob;
 use crate::image::user::resolve_user;
 
-use super::super::job::{BuildRoot, Failure, with_causes};
+use super::super::job::{BuildRoot, Failure};
 use super::build::Work;
 use super::{failure, unprepared};
 
@@ -46,11 +47,15 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
                 limits: work.job.limits,
             };
             let home = work.place(&work.job.layers);
-            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| Failure {
-                hint: (work.job.machine.root != RootKind::Overlay).then(|| {
-                    "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
-                }),
-                ..unprepared(error)
+            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| {
+                let place = work.job.layers.display();
+                Failure {
+                    message: format!("{} (unpacked into {place})", with_causes(&error)),
+                    hint: (work.job.machine.root != RootKind::Overlay).then(|| {
+                        "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
+                    }),
+                    ..unprepared(error)
+                }
             })?;
             make_overlay(work, &folders)?;
             restore_implied_folders(&work.view.root(), &folders)

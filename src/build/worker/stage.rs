@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::unpack_package;
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
 use crate::package::PackageId;
 
-use super::super::job::{Dependency, Failure, with_causes};
+use super::super::job::{Dependency, Failure};
 use super::build::Work;
 use super::{failure, remove, unprepared};
 
@@ -63,12 +64,14 @@ fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result
     if is_ours(&place) {
         return Ok(place);
     }
+    sweep(packages).map_err(|error| wrong(&error))?;
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
-    remove::remove_tree(&fresh).map_err(|error| wrong(&error))?;
     let archive =
         fs_err::File::open(work.place(&dependency.archive)).map_err(|error| wrong(&error))?;
     if let Err(error) = unpack_package(archive, &fresh, &work.job.limits) {
-        let failure = wrong(&error);
+        let place = packages.display();
+        let message = format!("{} (unpacked into {place})", wrong(&error).message);
+        let failure = failure(Phase::Prepare, message);
         // What can't be removed now is removed by whoever unpacks the package next.
         drop(remove::remove_tree(&fresh));
         return Err(failure);
@@ -84,9 +87,22 @@ fn is_ours(place: &Path) -> bool {
     fs_err::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0)
 }
 
+/// Removes what helpers that died have left half-unpacked. The lock has to be held.
+fn sweep(packages: &Path) -> std::io::Result<()> {
+    for entry in fs_err::read_dir(packages)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+            remove::remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn put_in_place(fresh: &Path, place: &Path) -> std::io::Result<()> {
     if place.exists() {
-        let old = fresh.with_extension("old");
+        let mut old = fresh.as_os_str().to_owned();
+        old.push(".old");
+        let old = PathBuf::from(old);
         fs_err::rename(place, &old)?;
         remove::remove_tree(&old)?;
     }

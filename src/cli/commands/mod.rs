@@ -106,6 +106,7 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
     let mut fetch = FetchOptions::new(home.locks());
     fetch.offline = settings.offline;
     fetch.mirrors.clone_from(&settings.mirrors);
+    fetch.git.supervisor = Some("/proc/self/exe".into());
     let places = settings.images.clone();
     Ok(Site::open(SiteOptions { packages, home, places, fetch, limits }, observer)?)
 }

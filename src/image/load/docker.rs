@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::select::{Called, by_name, check_count};
 use super::source::Archive;
 use super::staging::{Blob, Staging};
-use super::{Found, LoadOptions, LoadProblem, check_layers, check_platform};
+use super::{Found, LoadOptions, LoadProblem, check_count_of_layers, check_layers, check_platform};
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, ImageId};
@@ -41,7 +41,7 @@ pub(super) fn read(
     staging: &mut Staging<'_>,
 ) -> Result<Vec<Found>, LoadProblem> {
     let what = "manifest.json";
-    let bytes = archive.file(staging, what, what)?.document(what)?;
+    let bytes = staging.document(archive.file(staging, what, what)?, what)?;
     let entries: Vec<Entry> = serde_json::from_slice(&bytes).map_err(|error| {
         LoadProblem::Document { what: what.to_owned(), problem: DocumentError::Shape(error) }
     })?;
@@ -64,10 +64,12 @@ fn read_image(
         let (what, found) = (what.to_owned(), config.digest);
         return Err(LoadProblem::Digest { what, expected, found });
     }
-    let image = ImageConfig::parse(&config.document(what)?)?;
+    let image = ImageConfig::parse(&staging.document(&config, what)?)?;
     check_platform(&image, options)?;
-    let mut content = Vec::new();
-    for (index, name) in entry.layers.iter().flatten().enumerate() {
+    let layers = entry.layers.unwrap_or_default();
+    check_count_of_layers(&image, layers.len())?;
+    let mut content = Vec::with_capacity(layers.len() + 1);
+    for (index, name) in layers.iter().enumerate() {
         content.push(archive.file(staging, name, &format!("layer {}", index + 1))?.clone());
     }
     check_layers(&image, &content)?;

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::tarball::TarError;
-use crate::archive::LimitExceeded;
+use crate::archive::{LimitExceeded, ReadError};
 use crate::image::config::ConfigError;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::{DocumentError, LONGEST_DOCUMENT};
@@ -34,7 +33,7 @@ pub enum LoadProblem {
     Write(io::Error),
     /// The archive can't be read.
     #[error(transparent)]
-    Archive(#[from] TarError),
+    Archive(ReadError),
     /// The store refused it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -152,6 +151,18 @@ pub enum LoadProblem {
         /// How many may be looked at.
         limit: u64,
     },
+    /// More documents than anybody's images have, or the same ones over and over.
+    #[error("its manifests, indexes and configurations have more than {limit} bytes together")]
+    Documents {
+        /// How many bytes may be read of them.
+        limit: u64,
+    },
+    /// More images or names than can be meant.
+    #[error("it has more than {most} images and names of images")]
+    Many {
+        /// How many it may have.
+        most: usize,
+    },
     /// It takes more than it may.
     #[error("{0}, which is the limit")]
     Limit(LimitExceeded),
@@ -184,6 +195,15 @@ pub enum LoadProblem {
         /// The name.
         text: String,
     },
+}
+
+impl From<ReadError> for LoadProblem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Limit(limit) => Self::Limit(limit),
+            error => Self::Archive(error),
+        }
+    }
 }
 
 impl LoadProblem {

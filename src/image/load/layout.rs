@@ -1,9 +1,11 @@
 //! OCI layouts: from the index to the manifests that are for this machine.
 
+use std::collections::HashMap;
+
 use super::select::{Called, by_name, check_count};
 use super::source::Source;
 use super::staging::Staging;
-use super::{Found, LoadOptions, LoadProblem, check_layers, check_platform};
+use super::{Found, LoadOptions, LoadProblem, check_count_of_layers, check_layers, check_platform};
 use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::document::{
@@ -54,11 +56,12 @@ pub(super) fn read(
 
 fn units(top: Vec<Target>) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
+    let mut known = HashMap::new();
     for entry in top {
-        let name = |target: &Target| (target.full_name.clone(), target.ref_name.clone());
-        let named = name(&entry) != (None, None);
-        let same = |unit: &&mut Unit| unit.named && name(&unit.entries[0]) == name(&entry);
-        match units.iter_mut().find(same) {
+        let name = (entry.full_name.clone(), entry.ref_name.clone());
+        let named = name != (None, None);
+        let number = if named { *known.entry(name).or_insert(units.len()) } else { units.len() };
+        match units.get_mut(number) {
             Some(unit) => unit.entries.push(entry),
             None => units.push(Unit { named, entries: vec![entry] }),
         }
@@ -128,7 +131,7 @@ impl Search<'_, '_> {
                 (_, Kind::Index) => {
                     let blob =
                         self.source.blob(self.staging, &entry.digest, entry.size, "an index")?;
-                    let bytes = blob.document("an index")?;
+                    let bytes = self.staging.document(&blob, "an index")?;
                     let inner = parse_index(&bytes, Some(&entry.media_type))
                         .map_err(document("an index"))?;
                     self.collect(&inner, depth + 1, candidates)?;
@@ -155,12 +158,13 @@ fn read_image(
 ) -> Result<Found, LoadProblem> {
     let Target { digest, size, media_type, .. } = &choice.manifest;
     let manifest = source.blob(staging, digest, *size, "the manifest")?;
-    let bytes = manifest.document("the manifest")?;
+    let bytes = staging.document(&manifest, "the manifest")?;
     let parsed = parse_manifest(&bytes, media_type).map_err(document("the manifest"))?;
     let what = "the configuration";
     let config = source.blob(staging, &parsed.config.digest, parsed.config.size, what)?;
-    let image = ImageConfig::parse(&config.document(what)?)?;
+    let image = ImageConfig::parse(&staging.document(&config, what)?)?;
     check_platform(&image, options)?;
+    check_count_of_layers(&image, parsed.layers.len())?;
     let mut content = Vec::with_capacity(parsed.layers.len() + 1);
     for (index, layer) in parsed.layers.iter().enumerate() {
         let number = index + 1;

@@ -12,10 +12,8 @@ mod limit;
 mod select;
 mod source;
 mod staging;
-mod tarball;
 
 pub use error::{LoadError, LoadProblem};
-pub use tarball::TarError;
 
 pub(super) use staging::{Blob, Staging};
 
@@ -31,7 +29,11 @@ use super::digest::ImageId;
 use super::location::{Form, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
-use crate::archive::Limits;
+use crate::archive::{Limits, ReadError};
+
+/// How many images and names one input may bring. Each of them takes a look at all that the store
+/// has, so that the square of this is done.
+const MOST_NAMES: usize = 2000;
 
 /// Where an image comes from.
 pub enum LoadInput<'i> {
@@ -160,6 +162,9 @@ pub(super) fn read(
         }
         LoadInput::Stream(stream, _) => read_archive(stream, options, staging)?,
     };
+    if found.len() + found.iter().map(|image| image.names.len()).sum::<usize>() > MOST_NAMES {
+        return Err(LoadProblem::Many { most: MOST_NAMES });
+    }
     rename(found, &options.naming)
 }
 
@@ -168,7 +173,7 @@ fn read_archive(
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<Vec<Found>, LoadProblem> {
-    let input = open_archive(input).map_err(TarError::Read)?;
+    let input = open_archive(input).map_err(ReadError::Stream)?;
     let archive = Archive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
     match options.form {
@@ -217,12 +222,14 @@ fn called(found: &[Found]) -> Vec<String> {
         .collect()
 }
 
-/// Checks that manifest, configuration and layers belong together.
+/// Checks that a configuration names as many layers as there are.
+fn check_count_of_layers(config: &ImageConfig, layers: usize) -> Result<(), LoadProblem> {
+    let diff_ids = config.diff_ids.len();
+    if diff_ids == layers { Ok(()) } else { Err(LoadProblem::LayerCount { diff_ids, layers }) }
+}
+
+/// Checks that configuration and layers belong together, of which there are as many.
 fn check_layers(config: &ImageConfig, layers: &[Blob]) -> Result<(), LoadProblem> {
-    if config.diff_ids.len() != layers.len() {
-        let (diff_ids, layers) = (config.diff_ids.len(), layers.len());
-        return Err(LoadProblem::LayerCount { diff_ids, layers });
-    }
     for (index, (expected, layer)) in config.diff_ids.iter().zip(layers).enumerate() {
         let number = index + 1;
         match &layer.unpacked {

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
-use super::limit::{Limited, exceeded};
 use super::staging::{Blob, Staging};
-use super::tarball::{Entry, TarError, Walk, normalize};
 use super::{LoadProblem, open_file};
-use crate::archive::{LimitExceeded, Limits};
+use crate::archive::{Limits, MemberKind, TarReader};
 use crate::image::digest::BlobDigest;
 use crate::image::document::LONGEST_DOCUMENT;
 
@@ -41,7 +39,7 @@ impl Source<'_> {
         name: &str,
     ) -> Result<Vec<u8>, LoadProblem> {
         match self {
-            Self::Archive(archive) => archive.file(staging, name, name)?.document(name),
+            Self::Archive(archive) => staging.document(archive.file(staging, name, name)?, name),
             Self::Folder(folder) => {
                 let path = folder.join(name);
                 if !path.exists() {
@@ -106,34 +104,29 @@ impl Archive {
         limits: Limits,
         staging: &mut Staging<'_>,
     ) -> Result<Self, LoadProblem> {
-        let mut walk = Walk::new(Limited::new(input, limits.max_bytes, limits.max_bytes));
+        let mut tar = TarReader::new(input, &limits);
         let mut names = HashMap::new();
-        let (mut entries, mut name_bytes) = (0, 0);
-        while let Some(entry) = walk.next().map_err(over_limit)? {
-            entries += 1;
-            if entries > limits.max_entries {
-                return Err(LoadProblem::Limit(LimitExceeded::Entries(limits.max_entries)));
-            }
-            let (name, node) = match entry {
-                Entry::File { name } => (name, Node::File(staging.add(&mut walk)?.digest)),
-                Entry::Symlink { name, target } => {
+        while let Some(member) = tar.next_member()? {
+            let name = String::from_utf8_lossy(&member.name);
+            let target = String::from_utf8_lossy(&member.link);
+            let node = match member.kind {
+                MemberKind::File => Node::File(staging.add(&mut tar)?.digest),
+                MemberKind::HardLink => Node::Link(normalize("", &target)),
+                MemberKind::Symlink => {
                     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-                    let target = normalize(folder, &target);
-                    (name, Node::Link(target))
+                    Node::Link(normalize(folder, &target))
                 }
-                Entry::Link { name, target } => (name, Node::Link(normalize("", &target))),
+                // Images don't consist of folders and devices.
+                _ => continue,
             };
             // A name that leads out of the archive is none that anything could be looked up by.
             let Some(name) = normalize("", &name) else { continue };
-            name_bytes += name.len() as u64;
-            if name_bytes > limits.max_name_bytes {
-                return Err(LoadProblem::Limit(LimitExceeded::NameBytes(limits.max_name_bytes)));
-            }
             if names.get(&name).is_some_and(|old| *old != node) {
                 return Err(LoadProblem::Duplicate { name });
             }
             names.insert(name, node);
         }
+        tar.finish()?;
         Ok(Self { names })
     }
 
@@ -170,12 +163,19 @@ fn check_size(what: &str, expected: u64, found: u64) -> Result<(), LoadProblem> 
     Err(LoadProblem::Size { what: what.to_owned(), expected, found })
 }
 
-fn over_limit(error: TarError) -> LoadProblem {
-    match &error {
-        TarError::Read(inner) => match exceeded(inner) {
-            Some(limit) => LoadProblem::Limit(limit),
-            None => error.into(),
-        },
-        _ => error.into(),
+/// A name as it is compared with others: without `.` and with `..` resolved by text; `None` for
+/// one that is absolute or leaves the archive. `from` is the folder that a link stands in.
+fn normalize(from: &str, name: &str) -> Option<String> {
+    if name.starts_with('/') {
+        return None;
     }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in from.split('/').chain(name.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }

@@ -3,23 +3,31 @@
 //! Every blob of an input is written into a folder of its own in the store while its digest is
 //! taken, and its uncompressed content's: one pass, whatever the order in which an archive gives
 //! them. What turns out to be needed is renamed into the store, the rest goes with the folder.
+//! Both digests are taken by threads beside the one that reads, decompresses and writes.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
-use sha2::Digest as _;
 
+use super::LoadProblem;
 use super::limit::{Limited, exceeded};
-use super::{LoadProblem, tarball::TarError};
-use crate::archive::{LimitExceeded, Limits};
-use crate::base::digest::Sha256Sum;
+use crate::archive::{LimitExceeded, Limits, ReadError};
 use crate::image::compression::{Compression, Foreign, foreign_compression, read_magic};
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
+use crate::image::threads::Summing;
 
 const BUFFER: usize = 128 * 1024;
+
+/// How many bytes of documents are read of one input; an image has some ten thousand.
+const MOST_DOCUMENT_BYTES: u64 = 4 * LONGEST_DOCUMENT;
+
+fn most_document_bytes(limits: &Limits) -> u64 {
+    MOST_DOCUMENT_BYTES.min(limits.max_bytes)
+}
 
 /// A folder with the blobs that came so far.
 pub(in crate::image) struct Staging<'s> {
@@ -27,6 +35,7 @@ pub(in crate::image) struct Staging<'s> {
     blobs: HashMap<BlobDigest, Blob>,
     limits: Limits,
     left: u64,
+    documents_left: Cell<u64>,
 }
 
 /// A blob that has been read to its end.
@@ -43,12 +52,24 @@ pub(in crate::image) struct Blob {
 
 impl<'s> Staging<'s> {
     pub(in crate::image) fn new(folder: &'s Path, limits: Limits) -> Self {
-        Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes }
+        let documents_left = Cell::new(most_document_bytes(&limits));
+        Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes, documents_left }
     }
 
     /// A blob that has come.
     pub(super) fn get(&self, digest: &BlobDigest) -> Option<&Blob> {
         self.blobs.get(digest)
+    }
+
+    /// The bytes of a blob that is a document; `what` is its role, for messages. A document counts
+    /// each time it is read, since others may lead to it any number of times.
+    pub(super) fn document(&self, blob: &Blob, what: &str) -> Result<Vec<u8>, LoadProblem> {
+        if blob.size > LONGEST_DOCUMENT {
+            return Err(LoadProblem::LongDocument { what: what.to_owned(), bytes: blob.size });
+        }
+        let too_many = LoadProblem::Documents { limit: most_document_bytes(&self.limits) };
+        self.documents_left.set(self.documents_left.get().checked_sub(blob.size).ok_or(too_many)?);
+        fs_err::read(&blob.path).map_err(LoadProblem::Read)
     }
 
     /// Takes in a blob that is in memory.
@@ -76,7 +97,7 @@ impl<'s> Staging<'s> {
         // What a decoder left, and all of a blob that isn't compressed.
         io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
         let size = recorder.bytes;
-        let digest = BlobDigest::from(Sha256Sum::from_hasher(recorder.hasher));
+        let digest = BlobDigest::from(recorder.sum.finish());
         let unpacked = unpacked.map(|id| id.unwrap_or_else(|| digest.sum().clone().into()));
         if compression == Compression::None {
             self.take(size)?;
@@ -101,14 +122,14 @@ impl<'s> Staging<'s> {
         let input = BufReader::with_capacity(BUFFER, start.chain(&mut *recorder));
         let decoder = compression.reader(input).map_err(LoadProblem::Read)?;
         let mut limited = Limited::new(decoder, self.limits.max_bytes, self.left);
-        let mut hasher = sha2::Sha256::new();
+        let mut sum = Summing::new();
         let mut buffer = vec![0; BUFFER];
         let mut bytes = 0;
         let outcome = loop {
             match limited.read(&mut buffer) {
                 Ok(0) => break Ok(()),
                 Ok(count) => {
-                    hasher.update(&buffer[..count]);
+                    sum.update(&buffer[..count]);
                     bytes += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -119,7 +140,7 @@ impl<'s> Staging<'s> {
         match outcome {
             Ok(()) => {
                 self.take(bytes)?;
-                Ok(Ok(Sha256Sum::from_hasher(hasher).into()))
+                Ok(Ok(sum.finish().into()))
             }
             Err(error) if recorder.failure.is_some() => Err(recorder.problem(error)),
             Err(error) => match exceeded(&error) {
@@ -136,22 +157,12 @@ impl<'s> Staging<'s> {
     }
 }
 
-impl Blob {
-    /// The bytes of a blob that is a document; `what` is its role, for messages.
-    pub(super) fn document(&self, what: &str) -> Result<Vec<u8>, LoadProblem> {
-        if self.size > LONGEST_DOCUMENT {
-            return Err(LoadProblem::LongDocument { what: what.to_owned(), bytes: self.size });
-        }
-        fs_err::read(&self.path).map_err(LoadProblem::Read)
-    }
-}
-
 /// A reader that writes down all that is read. A decoder turns an error of its input into one of
 /// its own, so whose fault it was is kept here.
 struct Recorder<R> {
     input: R,
     file: File,
-    hasher: sha2::Sha256,
+    sum: Summing,
     bytes: u64,
     failure: Option<Failure>,
 }
@@ -164,7 +175,7 @@ enum Failure {
 
 impl<R> Recorder<R> {
     fn new(input: R, file: File) -> Self {
-        Self { input, file, hasher: sha2::Sha256::new(), bytes: 0, failure: None }
+        Self { input, file, sum: Summing::new(), bytes: 0, failure: None }
     }
 
     fn problem(&self, error: io::Error) -> LoadProblem {
@@ -172,7 +183,7 @@ impl<R> Recorder<R> {
             Some(Failure::Write) => LoadProblem::Write(error),
             _ => match exceeded(&error) {
                 Some(limit) => LoadProblem::Limit(limit),
-                None => TarError::Read(error).into(),
+                None => ReadError::Stream(error).into(),
             },
         }
     }
@@ -193,7 +204,7 @@ impl<R: Read> Read for Recorder<R> {
             self.failure = Some(Failure::Write);
             return Err(error);
         }
-        self.hasher.update(&buffer[..count]);
+        self.sum.update(&buffer[..count]);
         self.bytes += count as u64;
         Ok(count)
     }

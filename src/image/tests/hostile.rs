@@ -150,6 +150,13 @@ fn what_unpacks_to_more_than_it_may_is_refused() {
     let mut after_the_end = changed(|_| ());
     after_the_end.extend(&zeros);
     assert!(load(&gzip(&after_the_end)).contains("more than 1048576 bytes"));
+    // Any number of entries that lead to one long document.
+    let mut layout = Layout::default();
+    let index = format!("{}{{\"schemaVersion\": 2, \"manifests\": []}}", " ".repeat(200_000));
+    let entry = layout.blob(INDEX, index.into_bytes());
+    (0..6).for_each(|_| layout.enter(entry.clone(), None));
+    let error = load(&layout.archive());
+    assert!(error.contains("have more than 1048576 bytes together"), "{error}");
     let many = changed(|files| {
         files.extend((0..60).map(|number| (format!("f{number}"), Vec::new())));
     });
@@ -158,6 +165,13 @@ fn what_unpacks_to_more_than_it_may_is_refused() {
         files.extend((0..3).map(|n| (format!("{n}{}", "n".repeat(2000)), Vec::new())));
     });
     assert!(load(&named).contains("names have more than 4096 bytes"), "{}", load(&named));
+    let mut linked = tar::Builder::new(Vec::new());
+    for number in 0..3 {
+        let (name, target) = (format!("l{number}"), "t".repeat(2000));
+        append_link(&mut linked, tar::EntryType::Symlink, &name, &target);
+    }
+    let linked = linked.into_inner().unwrap();
+    assert!(load(&linked).contains("names have more than 4096 bytes"), "{}", load(&linked));
 }
 
 #[test]
@@ -166,11 +180,11 @@ fn records_and_documents_have_a_largest_size() {
     header.set_entry_type(tar::EntryType::GNULongName);
     header.set_size(1 << 40);
     header.set_cksum();
-    refused(header.as_bytes(), "too long");
+    refused(header.as_bytes(), "an extended header of more than 1 MiB");
     let mut header = tar::Header::new_gnu();
     header.set_size(u64::MAX - 10);
     header.set_cksum();
-    refused(header.as_bytes(), "no tar archive, or a damaged one");
+    refused(header.as_bytes(), "a size that no file can have");
     let long = changed(|files| {
         files[3].1.resize(17 << 20, b' ');
     });
@@ -183,4 +197,7 @@ fn records_and_documents_have_a_largest_size() {
     }
     layout.enter(entry, None);
     refused(&layout.archive(), "too deep");
+    let tags: Vec<String> = (0..2500).map(|number| format!("x:{number}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    refused(&docker_archive(&tags, &[tar(&[("a", b"1")])]), "more than 2000 images and names");
 }

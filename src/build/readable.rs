@@ -1,7 +1,7 @@
 //! Inputs that the container's root couldn't read.
 //!
 //! The container's root of a build as real root is another id of the machine, to which root's files
-//! are a stranger's: what only their owner may read, it can't. So a process that still is real root
+//! are a stranger's: what only their owner may read, it can't. So the parent, which is real root,
 //! copies such inputs into the build's scratch folder, before anything else is in there, and gives
 //! them to the container's root. For every other user the container's root is the user, and nothing
 //! is copied.
@@ -14,16 +14,22 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use walkdir::WalkDir;
 
-use super::super::job::{BuildJob, BuildRoot};
+use super::job::{BuildJob, BuildRoot};
+use crate::container::helper::Interrupt;
 use crate::container::idmap::{IdMap, IdRange};
 use crate::source::Fetched;
 
 /// The folder of the copies, in the scratch folder.
 const COPIES: &str = "inputs";
 
-/// Copies what the container's root can't read, and makes the job name the copies.
-pub(super) fn make_readable(job: &mut BuildJob) -> io::Result<()> {
-    let mut copies = Copies { map: &job.machine.map, home: job.scratch.join(COPIES), count: 0 };
+/// Copies what the container's root can't read, and makes the job name the copies. An interrupted
+/// run ends this with an error.
+pub(super) fn make_readable(job: &mut BuildJob, interrupt: &Interrupt) -> io::Result<()> {
+    if job.machine.map.root().0 == nix::unistd::Uid::current().as_raw() {
+        return Ok(());
+    }
+    let mut copies =
+        Copies { map: &job.machine.map, home: job.scratch.join(COPIES), count: 0, interrupt };
     copies.see_to(&mut job.package_folder)?;
     if let BuildRoot::Layers(image) = &mut job.image {
         image.layers.iter_mut().try_for_each(|layer| copies.see_to(&mut layer.path))?;
@@ -42,6 +48,7 @@ struct Copies<'a> {
     map: &'a IdMap,
     home: PathBuf,
     count: u32,
+    interrupt: &'a Interrupt,
 }
 
 impl Copies<'_> {
@@ -94,6 +101,9 @@ impl Copies<'_> {
     }
 
     fn copy_file(&self, mut from: &std::fs::File, to: &Path) -> io::Result<()> {
+        if self.interrupt.is_raised() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let metadata = from.metadata()?;
         let mut copy = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?;
         io::copy(&mut from, copy.file_mut())?;

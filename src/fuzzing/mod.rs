@@ -1,0 +1,59 @@
+//! What the fuzz targets do with their inputs. `tests/fuzz` runs these functions under libFuzzer, and
+//! the tests here replay its seeds and all that it found so far, on a stable compiler.
+//!
+//! ```text
+//! tests/fuzz/targets/<target>.rs       hands libFuzzer's bytes to the function called so
+//! tests/fuzz/seeds/<target>/…          what fuzzing starts from; `scripts/fuzz` adds binary ones
+//! tests/fuzz/regressions/<target>/…    inputs that broke something once
+//! tests/fuzz/dictionaries/*.dict       words of the formats
+//! ```
+//!
+//! A target gets any bytes, says whether they were taken for what they should be, and panics where the code did what it must not: beside
+//! what panics by itself, that is writing out of the destination, taking what another reader of ours
+//! refuses, losing something between writing and reading again, and showing a control character.
+//! Archives come as [`recipe`]s, which are texts: mutated bytes would never get past a header's sum.
+
+mod archives;
+mod documents;
+mod images;
+mod model;
+mod names;
+mod place;
+mod recipe;
+#[cfg(test)]
+mod tests;
+
+use crate::archive::Limits;
+
+/// What is done with an input; says whether it was taken.
+pub type Target = fn(&[u8]) -> bool;
+
+/// All targets, by name.
+pub const TARGETS: [(&str, Target); 16] = [
+    ("buildinfo", documents::buildinfo),
+    ("treeinfo", documents::treeinfo),
+    ("upstream", documents::upstream),
+    ("pkginfo", documents::pkginfo),
+    ("config", documents::config),
+    ("hash", documents::hash),
+    ("names", names::names),
+    ("image_documents", images::documents),
+    ("image_archive", images::archive),
+    ("image_layout", images::layout),
+    ("layer", archives::layer),
+    ("package", archives::package),
+    ("package_stream", archives::package_stream),
+    ("source_tar", archives::source_tar),
+    ("source_stream", archives::source_stream),
+    ("source_zip", archives::source_zip),
+];
+
+/// Small enough that going over them is quick, and that the ordinary inputs don't.
+const LIMITS: Limits = Limits { max_bytes: 4 << 20, max_entries: 400, max_name_bytes: 1 << 16 };
+
+/// Runs the target of a name; says whether the input was taken.
+pub fn run(name: &str, data: &[u8]) -> bool {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    let (_, target) = target.expect("a target is in the table");
+    target(data)
+}

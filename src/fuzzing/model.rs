@@ -1,0 +1,268 @@
+//! What a layer makes, worked out in memory: folders as maps, symlinks followed by hand.
+//!
+//! It knows nothing of descriptors and system calls, so that both can't be wrong in the same way.
+//! Where it can't go on, an archive that was unpacked nevertheless was unpacked wrongly.
+
+use std::collections::BTreeMap;
+
+use super::place::What;
+use super::recipe::{Entry, Recipe};
+
+/// Symlinks in one walk before it counts as a loop, as in the kernel.
+const MOST_LINKS: usize = 40;
+
+type Name = Vec<u8>;
+
+/// Something at a path.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Directory(Directory),
+    File { data: Vec<u8>, mode: u32, mtime: u64 },
+    Symlink(Vec<u8>),
+    Fifo,
+    Whiteout,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Directory {
+    entries: BTreeMap<Name, Node>,
+    opaque: bool,
+    /// Of the last entry that described it.
+    mode: Option<u32>,
+}
+
+/// Why the model can't go on.
+type Refused = &'static str;
+
+/// Why a walk ends.
+enum Stop {
+    Missing,
+    NoFolder,
+}
+
+/// What a path leads to: the real folders from the root down.
+type Real = Vec<Name>;
+
+/// What is at a path, and its mode and time where the model knows them.
+type Known = (What, Option<u32>, Option<u64>);
+
+impl Directory {
+    /// The layer that a recipe is.
+    pub(super) fn of_layer(recipe: &Recipe) -> Result<Self, Refused> {
+        let mut root = Self::default();
+        for entry in &recipe.entries {
+            root.add(entry)?;
+        }
+        Ok(root)
+    }
+
+    fn add(&mut self, entry: &Entry) -> Result<(), Refused> {
+        let parts = parts(&entry.name)?;
+        let Some((last, above)) = parts.split_last() else {
+            if entry.kind == b'5' {
+                self.mode = Some(entry.mode);
+                return Ok(());
+            }
+            return Err("a root that is no folder");
+        };
+        if above.iter().any(|part| part.starts_with(b".wh..wh.")) {
+            return Ok(());
+        }
+        if above.iter().any(|part| part.starts_with(b".wh.")) {
+            return Err("below a whiteout");
+        }
+        if last.as_slice() == b".wh..wh..opq" {
+            return self.hide_content(above);
+        }
+        if last.starts_with(b".wh..wh.") {
+            return Ok(());
+        }
+        if let Some(hidden) = last.strip_prefix(b".wh.") {
+            return self.whiteout(above, hidden);
+        }
+        let new = match entry.kind {
+            b'5' => return self.directory(above, last, entry.mode),
+            b'0' => Node::File { data: entry.data.clone(), mode: entry.mode, mtime: entry.mtime },
+            b'2' if entry.link.is_empty() => return Err("a symlink to nothing"),
+            b'2' => Node::Symlink(entry.link.clone()),
+            b'6' => Node::Fifo,
+            b'1' => self.linked(&parts, &entry.link)?,
+            _ => return Err("a kind that the model doesn't know"),
+        };
+        self.put(above, last, new)
+    }
+
+    fn linked(&self, path: &[Name], link: &[u8]) -> Result<Node, Refused> {
+        let target = parts(link)?;
+        if target == path {
+            return Err("a link to itself");
+        }
+        let (last, above) = target.split_last().ok_or("a link to the root")?;
+        let real = self.walk(above).map_err(|_stop| "a link to what isn't there")?;
+        match self.folder(&real).and_then(|folder| folder.entries.get(last)) {
+            None => Err("a link to what isn't there"),
+            Some(Node::Directory(_)) => Err("a link to a folder"),
+            Some(node) => Ok(node.clone()),
+        }
+    }
+
+    fn put(&mut self, above: &[Name], last: &Name, new: Node) -> Result<(), Refused> {
+        let real = self.ensure(above)?;
+        let folder = self.folder_mut(&real);
+        if let Some(Node::Directory(there)) = folder.entries.get(last)
+            && !there.entries.is_empty()
+        {
+            return Err("something in the place of a filled folder");
+        }
+        folder.entries.insert(last.clone(), new);
+        Ok(())
+    }
+
+    fn directory(&mut self, above: &[Name], last: &Name, mode: u32) -> Result<(), Refused> {
+        let real = self.ensure(above)?;
+        let entries = &mut self.folder_mut(&real).entries;
+        let opaque = matches!(entries.get(last), Some(Node::Whiteout));
+        if !matches!(entries.get(last), Some(Node::Directory(_))) {
+            entries.insert(last.clone(), Node::Directory(Self { opaque, ..Self::default() }));
+        }
+        if let Some(Node::Directory(folder)) = entries.get_mut(last) {
+            folder.mode = Some(mode);
+        }
+        Ok(())
+    }
+
+    fn whiteout(&mut self, above: &[Name], hidden: &[u8]) -> Result<(), Refused> {
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err("a whiteout of nothing");
+        }
+        let real = self.ensure(above)?;
+        let entry = self.folder_mut(&real).entries.entry(hidden.to_vec());
+        if let Node::Directory(folder) = entry.or_insert(Node::Whiteout) {
+            folder.opaque = true;
+        }
+        Ok(())
+    }
+
+    fn hide_content(&mut self, path: &[Name]) -> Result<(), Refused> {
+        let real = self.ensure(path)?;
+        if let Some((last, above)) = path.split_last() {
+            let above = self.walk(above).map_err(|_stop| "nothing there")?;
+            let there = self.folder(&above).and_then(|folder| folder.entries.get(last));
+            if !matches!(there, Some(Node::Directory(_))) {
+                return Err("a symlink that should hide what is below it");
+            }
+        }
+        self.folder_mut(&real).opaque = true;
+        Ok(())
+    }
+
+    /// The folder of a path, made with those above it if it is missing.
+    fn ensure(&mut self, path: &[Name]) -> Result<Real, Refused> {
+        let mut real = Real::new();
+        for end in 1..=path.len() {
+            real = match self.walk(&path[..end]) {
+                Ok(real) => real,
+                Err(Stop::NoFolder) => return Err("through what is no folder"),
+                Err(Stop::Missing) => {
+                    let name = &path[end - 1];
+                    let folder = self.folder_mut(&real);
+                    if folder.entries.contains_key(name) {
+                        return Err("through a symlink to nothing");
+                    }
+                    folder.entries.insert(name.clone(), Node::Directory(Self::default()));
+                    real.push(name.clone());
+                    real
+                }
+            };
+        }
+        Ok(real)
+    }
+
+    /// Follows a path and all symlinks on it, as if this were the root of everything.
+    fn walk(&self, path: &[Name]) -> Result<Real, Stop> {
+        let mut real = Real::new();
+        let mut left: Vec<Name> = path.iter().rev().cloned().collect();
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    real.pop();
+                    continue;
+                }
+                _ => {}
+            }
+            let folder = self.folder(&real).ok_or(Stop::NoFolder)?;
+            match folder.entries.get(&part) {
+                None => return Err(Stop::Missing),
+                Some(Node::Directory(_)) => real.push(part),
+                Some(Node::Symlink(target)) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Stop::NoFolder);
+                    }
+                    if target.starts_with(b"/") {
+                        real.clear();
+                    }
+                    left.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+                }
+                Some(_) => return Err(Stop::NoFolder),
+            }
+        }
+        Ok(real)
+    }
+
+    fn folder(&self, real: &[Name]) -> Option<&Self> {
+        real.iter().try_fold(self, |folder, part| match folder.entries.get(part) {
+            Some(Node::Directory(folder)) => Some(folder),
+            _ => None,
+        })
+    }
+
+    fn folder_mut(&mut self, real: &[Name]) -> &mut Self {
+        real.iter().fold(self, |folder, part| match folder.entries.get_mut(part) {
+            Some(Node::Directory(folder)) => folder,
+            _ => unreachable!("a real path leads to a folder"),
+        })
+    }
+
+    /// All that is in it, itself at the empty path.
+    pub(super) fn listing(&self) -> BTreeMap<Vec<u8>, Known> {
+        let mut all = BTreeMap::new();
+        self.list(&[], &mut all);
+        all
+    }
+
+    fn list(&self, path: &[u8], all: &mut BTreeMap<Vec<u8>, Known>) {
+        all.insert(path.to_vec(), (What::Directory { opaque: self.opaque }, self.mode, None));
+        for (name, node) in &self.entries {
+            let path = if path.is_empty() { name.clone() } else { [path, b"/", name].concat() };
+            let found = match node {
+                Node::Directory(folder) => {
+                    folder.list(&path, all);
+                    continue;
+                }
+                Node::File { data, mode, mtime } => {
+                    (What::File(data.clone()), Some(*mode), Some(*mtime))
+                }
+                Node::Symlink(target) => (What::Symlink(target.clone()), None, None),
+                Node::Fifo => (What::Fifo, None, None),
+                Node::Whiteout => (What::Whiteout, None, None),
+            };
+            all.insert(path, found);
+        }
+    }
+}
+
+/// The parts of a name below the layer's root.
+fn parts(name: &[u8]) -> Result<Vec<Name>, Refused> {
+    let parts: Vec<Name> = name
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .map(<[u8]>::to_vec)
+        .collect();
+    if name.is_empty() || parts.iter().any(|part| part == b"..") {
+        return Err("a name that is none");
+    }
+    Ok(parts)
+}
