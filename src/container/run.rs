@@ -222,8 +222,7 @@ fn become_container(
             Err(error) => with_causes(&error),
         },
     };
-    // The container's stderr is the log by now, unless this went wrong early.
-    tracing::error!("failed to initialize the container: {reason}");
+    // If it could have started already, nobody hears this, and libcontainer has logged the reason.
     drop(to_parent.exec_failed(reason));
     sys::exit_now(255)
 }
