@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::block::Block;
+use super::block::{self, Block};
 use super::dense;
 use super::pool::{Job, Pool};
 
 /// The most that a block holds: what `xz -6 -T` takes. Measured on 300 MB of programs: 0.5 % larger
 /// than one single block, which no second thread could share.
 const LARGEST: u64 = 24 << 20;
+
+/// What is not worth a thread, whose start, stack and memory of its own take 0.4 ms, in bytes.
+const SMALL: usize = 64 << 10;
 
 /// How often who takes the blocks is asked whether they are still wanted.
 const SILENCE: Duration = Duration::from_millis(100);
@@ -81,11 +85,26 @@ impl<S: BlockSink> BlockEncoder<S> {
 
     /// Encodes what is left and gives back the sink.
     pub fn finish(mut self) -> io::Result<S> {
+        if self.blocks == 0 && (1..=SMALL).contains(&self.data.len()) {
+            self.encode_here()?;
+        }
         self.cut()?;
         while !self.queue.is_empty() {
             self.wait()?;
         }
         Ok(self.sink)
+    }
+
+    /// Encodes all that there is, which is little, and nothing else is under way.
+    fn encode_here(&mut self) -> io::Result<()> {
+        let data = std::mem::take(&mut self.data);
+        for (range, method) in dense::parts(&data) {
+            let block = block::encode(&data[range], method, &AtomicBool::new(false))?;
+            self.done.insert(self.blocks, block);
+            self.queue.push_back(Next::Block(self.blocks));
+            self.blocks += 1;
+        }
+        self.hand_on()
     }
 
     fn cut(&mut self) -> io::Result<()> {
