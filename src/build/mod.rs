@@ -11,6 +11,7 @@ pub mod cache;
 pub mod contents;
 pub mod estimate;
 pub mod execute;
+mod failed;
 pub mod home;
 pub mod id;
 pub mod images;

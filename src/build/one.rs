@@ -1,7 +1,6 @@
 //! Building one package: from "it isn't in the cache" to "it is", by way of a helper.
 
 use std::cell::Cell;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,19 +8,22 @@ use std::time::{Duration, Instant};
 use crate::base::atomic::{self, AtomicFile, PreparedFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
-use crate::container::cgroup::{Cgroup, CgroupError, Delegation, Limits};
+use crate::container::cgroup::{Cgroup, Delegation, Limits};
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::package::{PackageId, Source, SourceName, Variant};
-use crate::source::{self, SourceError, SourceId, SourceRequest};
-use crate::store::repository::{Repository, RepositoryError};
+use crate::source::{self, SourceId, SourceRequest};
+use crate::store::repository::Repository;
 
 use super::cache::Cache;
+use super::failed::last_lines;
 use super::home::Home;
 use super::job::{Answer, BuildJob, Built, Failure, Job};
 use super::jobserver::Jobserver;
 use super::readable;
 use super::record::{Ending, Stopwatch};
 use super::scratch::{Leftovers, ScratchFolder};
+
+pub use super::failed::{BuildError, FailedBuild};
 
 /// What all builds of a run share.
 #[derive(Debug)]
@@ -56,106 +58,6 @@ pub struct Order {
     /// Its sources.
     pub sources: Vec<(SourceName, Source, SourceId)>,
 }
-
-/// A package could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The build itself failed.
-    #[error("{} failed ({}): {}", .0.id, .0.failure.phase.as_str(), .0.failure.message)]
-    Failed(Box<FailedBuild>),
-    /// A source can't be had.
-    #[error("{id}")]
-    Source {
-        /// The package.
-        id: PackageId,
-        /// The source.
-        name: SourceName,
-        /// What went wrong.
-        #[source]
-        source: Box<SourceError>,
-    },
-    /// The repository gave something that can't be used.
-    #[error("{id}")]
-    Repository {
-        /// The package.
-        id: PackageId,
-        /// What went wrong.
-        #[source]
-        source: Box<RepositoryError>,
-    },
-    /// The helper failed.
-    #[error("{id}")]
-    Helper {
-        /// The package.
-        id: PackageId,
-        /// What went wrong.
-        #[source]
-        source: HelperError,
-    },
-    /// The limits can't be set.
-    #[error("{id}")]
-    Limits {
-        /// The package.
-        id: PackageId,
-        /// What went wrong.
-        #[source]
-        source: CgroupError,
-    },
-    /// A file can't be written or read.
-    #[error("{id}: can't {what}")]
-    File {
-        /// The package.
-        id: PackageId,
-        /// What was to be done.
-        what: &'static str,
-        /// What went wrong, with the path.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl BuildError {
-    /// Whether the run was interrupted, so that this is no fault of the package.
-    pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Helper { source: HelperError::Interrupted, .. })
-    }
-
-    /// The package.
-    pub fn package(&self) -> &PackageId {
-        match self {
-            Self::Failed(failed) => &failed.id,
-            Self::Source { id, .. }
-            | Self::Repository { id, .. }
-            | Self::Helper { id, .. }
-            | Self::Limits { id, .. }
-            | Self::File { id, .. } => id,
-        }
-    }
-
-    /// The build's log, if it says more.
-    pub fn log(&self) -> Option<&Path> {
-        match self {
-            Self::Failed(failed) => failed.log.as_deref(),
-            _ => None,
-        }
-    }
-}
-
-/// A build that failed, and what its log says of it.
-#[derive(Debug)]
-pub struct FailedBuild {
-    /// The package.
-    pub id: PackageId,
-    /// Why.
-    pub failure: Failure,
-    /// The log, if it says more.
-    pub log: Option<PathBuf>,
-    /// The log's last lines.
-    pub tail: Vec<String>,
-}
-
-/// How many of a log's last lines are shown.
-const TAIL_LINES: usize = 30;
 
 /// How much longer than its time limit a build may take before its helper is taken for stopped.
 const GRACE: Duration = Duration::from_secs(10);
@@ -370,8 +272,7 @@ impl Workshop {
             }
             Err(failure) => {
                 let log = failure.see_log.then(|| job.log.clone());
-                let tail =
-                    log.as_deref().map(|log| last_lines(log, TAIL_LINES)).unwrap_or_default();
+                let tail = log.as_deref().map(last_lines).unwrap_or_default();
                 Err(BuildError::Failed(Box::new(FailedBuild { id, failure, log, tail })))
             }
         }
@@ -402,28 +303,4 @@ fn write_record(
         drop(fs_err::remove_file(temporary));
     }
     written
-}
-
-/// The last lines of a log, of which only the end is read.
-fn last_lines(log: &Path, count: usize) -> Vec<String> {
-    const ENOUGH: u64 = 64 << 10;
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = fs_err::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
-        let mut bytes = Vec::new();
-        file.take(ENOUGH).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    let shown = lines[lines.len().saturating_sub(count)..].iter();
-    // What a build prints may hold anything; a terminal would obey it.
-    shown
-        .map(|line| {
-            line.chars()
-                .map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter })
-                .collect()
-        })
-        .collect()
 }
