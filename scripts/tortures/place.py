@@ -134,13 +134,16 @@ class Run:
 
     def end(self, limit=LAST):
         """Its exit code; None if it was still running and had to be ended: then `text` shows its processes."""
-        try:
-            return self.child.wait(limit)
-        except subprocess.TimeoutExpired:
-            self.hung = f"\nno end after {limit} s; its processes were:\n{processes.picture(self.pid)}"
-            processes.end_all()
-            self.child.wait()
-            return None
+        # Counted by waits, since a machine that is suspended, or a person who stops both, takes no time from it.
+        for _wait in range(int(10 * limit)):
+            try:
+                return self.child.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+        self.hung = f"\nno end after {limit} s; its processes were:\n{processes.picture(self.pid)}"
+        processes.end_all()
+        self.child.wait()
+        return None
 
 
 class Place:
