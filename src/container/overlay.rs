@@ -3,6 +3,11 @@
 //! `mount(2)` takes one page of options, about 30 layers with full paths. So each layer gets a short
 //! symlink (`0`, `1`, …) in the view, and the mount is made from there: 500 layers fit, which is
 //! the kernel's own limit.
+//!
+//! The mount is `volatile` (Linux 5.10, older than `userxattr`): without it, its end writes all of the
+//! upper directory's filesystem to the disk, and a build's `fsync` waits for the disk. Nothing here
+//! outlives the machine: what a build gives is read from the mount, packed, and the archive is written
+//! through to the disk.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -118,7 +123,7 @@ fn mount_overlay(
     fs_err::os::unix::fs::symlink(work, home.join("w")).map_err(prepare)?;
     // The topmost layer comes first.
     let names: Vec<String> = (0..layers.len()).rev().map(|index| index.to_string()).collect();
-    let options = format!("lowerdir={},upperdir=u,workdir=w,userxattr", names.join(":"));
+    let options = format!("lowerdir={},upperdir=u,workdir=w,userxattr,volatile", names.join(":"));
     let root = view.root();
     let mounted = nix::unistd::chdir(&home).and_then(|()| {
         mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
