@@ -257,7 +257,11 @@ impl Site {
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
         let needs = needs.collect();
-        let helpers = Helpers { map: &machine.map, first: helper };
+        let helpers = Helpers {
+            map: &machine.map,
+            look_ahead: options.network == Network::None,
+            first: helper,
+        };
         let result =
             execute::execute(&workshop, &orders, needs, &took, options.pace, helpers, observer);
         if result.is_err() {
