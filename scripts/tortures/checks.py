@@ -3,7 +3,7 @@
 from . import kills, processes
 
 
-def fails(place, tier, *texts, code=1, limit=120, but="", **how):
+def fails(place, tier, *texts, code=1, limit=600, but="", **how):
     """The run fails, says all of the texts, and leaves nothing half-done, `but` a file that is hidden; gives what it said."""
     found, said = place.run(tier, limit=limit, **how)
     assert found == code, f"it ended with {found} instead of {code}:\n{said}"

@@ -16,7 +16,7 @@ def crowd(place, count, tiers, kill=False):
     if kill:
         time.sleep(random.uniform(0.2, 2.0))
         processes.send(runs[0].pid, signal.SIGKILL)
-    codes = [run.end(180) for run in runs]
+    codes = [run.end() for run in runs]
     said = "\n".join(run.text() for run in runs[1 if kill else 0:])
     assert all(code == 0 for code in codes[1 if kill else 0:]), f"{codes}\n{said}"
     built = collections.Counter(re.findall(r"^ +built (\S+--[0-9a-f]{40})", "\n".join(run.text() for run in runs),

@@ -114,7 +114,7 @@ def one_round(place, tier, random):
     code = run.end()
     how = f"{role} of -j{jobs} from {share:.0%}" if alive else "nobody, it was over"
     if code is None:
-        wrong.append(f"the run did not end within {60} s")
+        wrong.append(f"the run did not end:\n{run.text()}")
     elif code not in ((-9,) if role == "parent" and alive else (0, 1)):
         wrong.append(f"the run ended with {code}:\n{run.text()}")
     wrong += [f"left alive: {left}" for left in processes.all_gone(GONE)]

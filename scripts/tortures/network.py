@@ -100,7 +100,7 @@ def mirror(place, tier):
         time.sleep(0.005)
     server.stop()
     server.go.set()
-    assert run.end(150) == 0, run.text()
+    assert run.end() == 0, run.text()
     assert "a mirror failed" in run.text() and server.url() in run.text(), run.text()
     finishes(place, tier)
 

@@ -27,7 +27,9 @@ BUILDER = "dcos/dcos-builder:dcos-builder_dockerdir-latest"
 SCRIPT = "#!/bin/bash\nset -o errexit -o nounset -o pipefail\n"
 # While this file is in a package's folder, which changes no id, its build goes on.
 HOLD = "while [[ -e /pkg/build/hold ]]; do sleep 0.05; done\n"
-LAST = 90
+# Seconds after which a run counts as one that hangs. On a machine with far more to do than it can, runs of two
+# seconds were seen to take three minutes.
+LAST = 600
 
 
 def noise(name, size):
@@ -122,18 +124,20 @@ class Run:
             stdout=self.output, stderr=self.output, cwd=place.folder, process_group=0,
             env={**place.environment, **(environment or {})}, **become)
         self.pid = self.child.pid
+        self.hung = ""
 
     def alive(self):
         return self.child.poll() is None
 
     def text(self):
-        return os.pread(self.output.fileno(), 1 << 20, 0).decode(errors="replace")
+        return os.pread(self.output.fileno(), 1 << 20, 0).decode(errors="replace") + self.hung
 
     def end(self, limit=LAST):
-        """Its exit code; None if it was still running and had to be ended."""
+        """Its exit code; None if it was still running and had to be ended: then `text` shows its processes."""
         try:
             return self.child.wait(limit)
         except subprocess.TimeoutExpired:
+            self.hung = f"\nno end after {limit} s; its processes were:\n{processes.picture(self.pid)}"
             processes.end_all()
             self.child.wait()
             return None

@@ -82,6 +82,20 @@ def roles(parent):
     return found
 
 
+def picture(root):
+    """The processes below one with state, seconds of CPU, what they wait for, and command: to tell one that hangs
+    from one that the machine gives no time."""
+    lines = []
+    for pid, depth in [(root, 0), *descendants(root)]:
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
+        if len(fields) > 12:
+            seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            waits = _read(pid, "wchan").decode()
+            lines.append(f"{'  ' * depth}{pid} {fields[0].decode()} {seconds:.2f} s {waits} {command(pid)[:100]}")
+    pressure = _read("pressure", "cpu").decode().splitlines()
+    return "\n".join([*lines, *(f"CPU pressure: {line}" for line in pressure)])
+
+
 def send(pid, number):
     try:
         os.kill(pid, number)

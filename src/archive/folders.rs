@@ -16,7 +16,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
@@ -24,6 +24,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
 use super::error::{ReadError, UnpackError};
 use super::limits::{LimitExceeded, Limits};
 use super::path::EntryPath;
+use crate::base::within::open_within;
 
 /// An owner and a group.
 pub(super) type Owner = (u32, u32);
@@ -244,7 +245,7 @@ impl Folders {
             }
             let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
             let how = OpenHow::new().flags(how).resolve(resolve);
-            return openat2(&self.root, OsStr::from_bytes(path), how);
+            return open_within(&self.root, Path::new(OsStr::from_bytes(path)), how);
         }
         let mut parts = path.split(|byte| *byte == b'/').peekable();
         let mut folder: Option<OwnedFd> = None;

@@ -1,4 +1,9 @@
 //! Digests as types: a value of one is always the lower-case hex text of a digest of that kind.
+//!
+//! SHA-256 is computed by `aws-lc-rs`, which TLS brings along: on a processor without instructions
+//! for it, it needs six tenths of the time of the `sha2` crate (276 against 168 MB/s of CPU time,
+//! medians of five turns over 64 MiB), and the digests are most of what loading an image costs.
+//! Processors with such instructions were not measured.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -26,7 +31,7 @@ macro_rules! digest_type {
         impl $name {
             /// The digest of bytes in memory.
             pub fn of(bytes: &[u8]) -> Self {
-                Self(hex(&<$hasher>::digest(bytes)))
+                Self(hex(<$hasher>::digest(bytes).as_ref()))
             }
 
             /// The digest of all that a reader gives.
@@ -36,7 +41,7 @@ macro_rules! digest_type {
                 let mut buffer = [0; 1 << 14];
                 loop {
                     match reader.read(&mut buffer) {
-                        Ok(0) => return Ok(Self(hex(&hasher.finalize()))),
+                        Ok(0) => return Ok(Self::from_hasher(hasher)),
                         Ok(count) => hasher.update(&buffer[..count]),
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(error) => return Err(error),
@@ -51,7 +56,7 @@ macro_rules! digest_type {
 
             /// The digest that a hasher has come to.
             pub fn from_hasher(hasher: $hasher) -> Self {
-                Self(hex(&hasher.finalize()))
+                Self(hex(hasher.finalize().as_ref()))
             }
 
             /// The lower-case hex digits, without a prefix.
@@ -94,7 +99,43 @@ macro_rules! digest_type {
 }
 
 digest_type!(Sha1Sum, 40, "SHA-1", sha1::Sha1, "A SHA-1, as 40 lower-case hex digits.");
-digest_type!(Sha256Sum, 64, "SHA-256", sha2::Sha256, "A SHA-256, as 64 lower-case hex digits.");
+digest_type!(Sha256Sum, 64, "SHA-256", Sha256, "A SHA-256, as 64 lower-case hex digits.");
+
+/// A SHA-256 under way.
+#[derive(Clone)]
+pub struct Sha256(aws_lc_rs::digest::Context);
+
+impl Sha256 {
+    /// Starts with nothing.
+    pub fn new() -> Self {
+        Self(aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256))
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finalize(self) -> aws_lc_rs::digest::Digest {
+        self.0.finish()
+    }
+
+    fn digest(bytes: &[u8]) -> aws_lc_rs::digest::Digest {
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes)
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sha256").finish_non_exhaustive()
+    }
+}
 
 impl Sha256Sum {
     /// The digest as OCI documents write it: `sha256:<hex>`.
@@ -114,7 +155,7 @@ fn hex(bytes: &[u8]) -> String {
 pub struct Tee<T> {
     inner: T,
     sha1: sha1::Sha1,
-    sha256: sha2::Sha256,
+    sha256: Sha256,
     bytes: u64,
 }
 
@@ -132,7 +173,7 @@ pub struct Sums {
 impl<T> Tee<T> {
     /// Wraps a reader or writer.
     pub fn new(inner: T) -> Self {
-        Self { inner, sha1: sha1::Sha1::new(), sha256: sha2::Sha256::new(), bytes: 0 }
+        Self { inner, sha1: sha1::Sha1::new(), sha256: Sha256::new(), bytes: 0 }
     }
 
     /// Gives back what was wrapped, with the sums.

@@ -11,3 +11,4 @@ pub mod lock;
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
 pub mod supervisor;
+pub mod within;

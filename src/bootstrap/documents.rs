@@ -5,8 +5,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::base::digest::Sha1Sum;
-use crate::build::id::hash_strings;
 use crate::package::PackageId;
+use crate::package::hash::hash_strings;
 use crate::package::json::canonical;
 
 /// A bootstrap's id: the `H` of the list of its packages' ids.

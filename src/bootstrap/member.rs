@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::parts::{PartKey, PartStore};
 use super::summary::Summary;
@@ -31,12 +32,14 @@ pub(super) struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// Finds out what counts of a package, by reading all of it if that isn't kept.
+    /// Finds out what counts of a package, by reading all of it if that isn't kept; fails soon when
+    /// it shall stop.
     pub(super) fn read(
         id: &'a PackageId,
         path: &'a Path,
         options: &BootstrapOptions<'_>,
         parts: &PartStore<'_>,
+        stop: &AtomicBool,
     ) -> Result<(Self, PackageContents), BootstrapError> {
         let folder = super::entry_path(&format!("packages/{id}"));
         let open = |source| BootstrapError::Open { package: id.clone(), source };
@@ -47,10 +50,11 @@ impl<'a> Member<'a> {
             summary
         } else {
             file.rewind().map_err(open)?;
-            let index = verify_package(file, &options.limits).map_err(|source| {
-                let (package, path) = (id.clone(), path.to_owned());
-                BootstrapError::Package { package, path, source: Box::new(source) }
-            })?;
+            let index =
+                verify_package(Stoppable { file, stop }, &options.limits).map_err(|source| {
+                    let (package, path) = (id.clone(), path.to_owned());
+                    BootstrapError::Package { package, path, source: Box::new(source) }
+                })?;
             let summary = Summary::of(index, &folder);
             parts.keep_summary(&key, &summary);
             summary
@@ -145,6 +149,21 @@ impl Member<'_> {
     fn damaged(&self, source: ReadError) -> BootstrapError {
         let (package, path) = (self.id.clone(), self.path.to_owned());
         BootstrapError::Package { package, path, source: Box::new(source) }
+    }
+}
+
+/// A file that can't be read any more when nobody wants that.
+struct Stoppable<'a> {
+    file: fs_err::File,
+    stop: &'a AtomicBool,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("not wanted any more"));
+        }
+        self.file.read(buffer)
     }
 }
 

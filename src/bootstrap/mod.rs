@@ -29,9 +29,10 @@ mod tests;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use crate::archive::{
     Attributes, BlockEncoder, EntryPath, Limits, PackError, ReadError, TarWriter,
@@ -46,6 +47,9 @@ use sink::{BootstrapSink, Mark};
 
 pub use documents::{BootstrapId, active_json, complete_json};
 pub use supply::{SupplyError, SupplyOptions, TreePackages, supply};
+
+/// How long packages are read before somebody is asked whether that is still wanted.
+const SILENCE: Duration = Duration::from_millis(100);
 
 /// How to write a bootstrap.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +124,7 @@ pub enum BootstrapError {
 /// Writes the bootstrap of packages, given with their archives in any order.
 pub fn write_bootstrap(
     packages: &[(PackageId, PathBuf)],
-    out: impl Write,
+    mut out: impl Write,
     options: &BootstrapOptions<'_>,
 ) -> Result<BootstrapSummary, BootstrapError> {
     let mut packages: Vec<&(PackageId, PathBuf)> = packages.iter().collect();
@@ -128,7 +132,7 @@ pub fn write_bootstrap(
     packages.sort_by_cached_key(|(id, _)| id.to_string());
     let parts = PartStore(options.parts);
     let (members, contents): (Vec<_>, Vec<_>) =
-        read_members(&packages, options, parts)?.into_iter().unzip();
+        read_members(&packages, &mut out, options, parts)?.into_iter().unzip();
     let mut plan = plan_install(&contents, &InstallOptions::bootstrap()).map_err(Box::new)?;
     drop(contents);
     plan.nodes.insert(entry_path("bootstrap"), Node::File(Vec::new()));
@@ -151,31 +155,45 @@ pub fn write_bootstrap(
     Ok(summary)
 }
 
-/// Reads the packages, several at once.
+/// Reads the packages, several at once. What the bootstrap goes to is flushed now and then, which
+/// gives it a chance to say that nothing more is wanted.
 fn read_members<'a>(
     packages: &[&'a (PackageId, PathBuf)],
+    out: &mut impl Write,
     options: &BootstrapOptions<'_>,
     parts: PartStore<'_>,
 ) -> Result<Vec<(Member<'a>, PackageContents)>, BootstrapError> {
     let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
     let (sender, receiver) = mpsc::channel();
     let work = |sender: mpsc::Sender<_>| {
         while let Some((id, path)) = packages.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let member = Member::read(id, path, options, &parts);
-            if member.is_err() {
-                // The others stop with what they have begun.
-                next.store(packages.len(), Ordering::Relaxed);
+            if stop.load(Ordering::Relaxed) {
+                return;
             }
-            drop(sender.send(member));
+            drop(sender.send(Member::read(id, path, options, &parts, &stop)));
         }
     };
-    let mut read: Vec<_> = thread::scope(|scope| {
+    let mut read = thread::scope(|scope| {
         for _ in 0..usize::try_from(options.threads).unwrap_or(1).clamp(1, packages.len().max(1)) {
             let sender = sender.clone();
             scope.spawn(|| work(sender));
         }
         drop(sender);
-        receiver.iter().collect::<Result<_, _>>()
+        let mut read = Vec::with_capacity(packages.len());
+        let ended = loop {
+            match receiver.recv_timeout(SILENCE) {
+                Ok(Ok(member)) => read.push(member),
+                Ok(Err(error)) => break Err(error),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break Ok(()),
+            }
+            if let Err(error) = out.flush() {
+                break Err(unwritten(error));
+            }
+        };
+        stop.store(true, Ordering::Relaxed);
+        ended.map(|()| read)
     })?;
     read.sort_by(|(one, _), (other, _)| one.folder.cmp(&other.folder));
     Ok(read)

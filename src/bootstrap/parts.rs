@@ -19,12 +19,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use sha2::Digest as _;
-
 use super::summary::Summary;
 use crate::archive::{Block, BlockRecord, Crc64, XzReader, XzWriter};
 use crate::base::atomic::{self, AtomicFile};
-use crate::base::digest::Sha256Sum;
+use crate::base::digest::{Sha256, Sha256Sum};
 use crate::package::PackageId;
 
 /// Counts up whenever the same content may become other bytes: with the encoder's constants, with
@@ -51,9 +49,10 @@ impl PartKey {
         packages: impl Iterator<Item = (&'a PackageId, &'a Sha256Sum)>,
         source_date_epoch: u64,
     ) -> Self {
-        let mut digest = sha2::Sha256::new_with_prefix(format!("blocks {source_date_epoch}\n"));
+        let mut digest = Sha256::new();
+        digest.update(format!("blocks {source_date_epoch}\n").as_bytes());
         for (id, archive) in packages {
-            digest.update(format!("{id} {archive}\n"));
+            digest.update(format!("{id} {archive}\n").as_bytes());
         }
         Self(Sha256Sum::from_hasher(digest))
     }

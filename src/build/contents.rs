@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::id::hash_value;
 use crate::package::PackageId;
+use crate::package::hash::hash_value;
 use crate::package::json::Node;
 
 /// Looks at a `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if that can't be

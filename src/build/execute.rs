@@ -24,6 +24,21 @@ pub struct Pace {
     pub keep_going: bool,
 }
 
+/// The packages to be built, each made an order of only when its turn has come: an order holds all
+/// that its package needs, and those of a large tree together would not fit into memory.
+pub struct Orders<'a> {
+    /// Their ids.
+    pub ids: Vec<&'a PackageId>,
+    /// Makes an order; the number is the place of its id.
+    pub make: &'a (dyn Fn(usize) -> Order + Sync),
+}
+
+impl std::fmt::Debug for Orders<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orders").field("ids", &self.ids).finish_non_exhaustive()
+    }
+}
+
 /// Some packages could not be built.
 #[derive(Debug)]
 pub struct Failures {
@@ -50,11 +65,12 @@ struct State {
     errors: Vec<BuildError>,
 }
 
-/// Builds packages. `needs[n]` are the indices of those that `orders[n]` needs and that are not
-/// there yet, and `took[n]` is how long it took last time, as far as that is known.
+/// Builds packages. `needs[n]` are the indices of those that number `n` needs and that are not
+/// there yet; what these need in turn may be left out; `took[n]` is how
+/// long it took last time, as far as that is known.
 pub fn execute(
     workshop: &Workshop,
-    orders: &[Order],
+    orders: &Orders<'_>,
     needs: Vec<BTreeSet<usize>>,
     took: &[Option<Duration>],
     pace: Pace,
@@ -67,7 +83,7 @@ pub fn execute(
         errors: Vec::new(),
     });
     let changed = Condvar::new();
-    let workers = pace.jobs.min(orders.len()).max(1);
+    let workers = pace.jobs.min(orders.ids.len()).max(1);
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
         let more = (1..workers).map(|_| HelperPlace::new(helpers.map.clone(), &workshop.interrupt));
@@ -82,7 +98,7 @@ pub fn execute(
     if state.errors.is_empty() {
         return Ok(());
     }
-    let id = |package: usize| orders[package].job.id.clone();
+    let id = |package: usize| orders.ids[package].clone();
     let skipped =
         state.schedule.skipped().iter().map(|(package, because)| (id(*package), id(*because)));
     Err(Failures { skipped: skipped.collect(), errors: state.errors })
@@ -90,7 +106,7 @@ pub fn execute(
 
 fn work(
     workshop: &Workshop,
-    orders: &[Order],
+    orders: &Orders<'_>,
     pace: Pace,
     mut place: HelperPlace,
     state: &Mutex<State>,
@@ -116,10 +132,14 @@ fn work(
         };
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
         let others = guard.schedule.ready().min(idle);
-        let share = guard.cores.take(others, demand(workshop, &orders[package]));
-        let access = workshop.jobserver.as_ref().map(|jobserver| jobserver.begin(share.own));
+        let order = (orders.make)(package);
+        let demand = demand(workshop, &order);
+        let share = guard.cores.take(others, demand);
+        let is_told = demand == Demand::Shared;
+        let access =
+            workshop.jobserver.as_ref().map(|jobserver| jobserver.begin(share.own, is_told));
         drop(guard);
-        let order = with_cores(&orders[package], share, access);
+        let order = with_cores(order, share, access);
         let result = workshop.supply(&order, &mut place, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
@@ -140,8 +160,9 @@ fn work(
     }
 }
 
-/// A script that names `NUM_CORES` means to use as many cores as that says, whoever else could use
-/// them; any other has one, and what its programs take from the jobserver.
+/// A script that names `NUM_CORES` means to use as many cores as that says where it says so, and one
+/// elsewhere: its `make install` may never have met two jobs at once. Any other one has a core, and
+/// what its programs take from the jobserver.
 fn demand(workshop: &Workshop, order: &Order) -> Demand {
     if workshop.jobserver.is_none() {
         return Demand::Fixed;
@@ -153,8 +174,7 @@ fn demand(workshop: &Workshop, order: &Order) -> Demand {
     if text.windows(name.len()).any(|word| word == name) { Demand::Fixed } else { Demand::Shared }
 }
 
-fn with_cores(order: &Order, share: Share, access: Option<Access>) -> Order {
-    let mut order = order.clone();
+fn with_cores(mut order: Order, share: Share, access: Option<Access>) -> Order {
     order.job.threads = u32::try_from(share.told).unwrap_or(u32::MAX);
     order.job.environment.push(("NUM_CORES".to_owned(), share.told.to_string()));
     order.job.jobserver = access;

@@ -11,10 +11,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use walkdir::WalkDir;
 
 use super::job::{BuildJob, BuildRoot};
+use crate::base::within::open_within;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::{IdMap, IdRange};
 use crate::source::Fetched;
@@ -126,7 +127,7 @@ fn open_below(top: &std::fs::File, relative: &Path) -> io::Result<std::fs::File>
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let file: OwnedFd = openat2(top, relative, how)?;
+    let file: OwnedFd = open_within(top, relative, how)?;
     let file = std::fs::File::from(file);
     if file.metadata()?.is_file() {
         return Ok(file);

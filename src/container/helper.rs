@@ -18,7 +18,7 @@
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -37,7 +37,6 @@ use super::lines::{Lines, Said};
 use super::process::Process;
 
 pub use super::process::Finishing;
-use super::sys;
 
 /// The argument by which the executable knows that it is a helper.
 pub const HELPER_ARGUMENT: &str = "internal-helper";

@@ -5,15 +5,15 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::build::contents;
-use crate::build::id::hash_value;
 use crate::cli::{config as settings, value};
 use crate::install::PackageInfo;
+use crate::package::hash::hash_value;
 use crate::package::json::{Node, canonical};
 use crate::package::{BuildInfo, PackageId, Problem, Source, SourceSpec, TreeInfo, Variant};
 use crate::tree;
 
-pub(super) fn buildinfo(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+pub(super) fn buildinfo(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
     let package = "package".parse().expect("a package's name");
     for variant in [Variant::DEFAULT, "variant".parse().expect("a variant's name")] {
         let info = match BuildInfo::parse(text, &package, &variant) {
@@ -40,30 +40,35 @@ pub(super) fn buildinfo(data: &[u8]) {
         printed_and_read(&environment);
         printed_and_read(&info.requires_as_written);
     }
+    true
 }
 
-pub(super) fn treeinfo(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+pub(super) fn treeinfo(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
     match TreeInfo::parse(text) {
         Err(problem) => shown(problem, text),
         Ok(info) => {
             for names in [&info.core_package_list, &info.bootstrap_package_list] {
                 assert!(!names.iter().flatten().any(|name| info.exclude.contains(name)));
             }
+            true
         }
     }
 }
 
-pub(super) fn upstream(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+pub(super) fn upstream(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
     match tree::parse_upstream(text) {
         Err(problem) => shown(problem, text),
-        Ok(source) => checked_source(&source),
+        Ok(source) => {
+            checked_source(&source);
+            true
+        }
     }
 }
 
-pub(super) fn pkginfo(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+pub(super) fn pkginfo(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
     match PackageInfo::parse(text) {
         Err(problem) => shown(problem, text),
         Ok(info) => {
@@ -71,14 +76,18 @@ pub(super) fn pkginfo(data: &[u8]) {
                 let line = format!("{name}={value}");
                 assert!(!line.contains(['\n', '\0']) && line.find('=') == Some(name.len()));
             }
+            true
         }
     }
 }
 
-pub(super) fn config(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+pub(super) fn config(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
     match settings::parse(Path::new("mkpanda.toml"), text) {
-        Err(error) => no_control_characters(&error.to_string()),
+        Err(error) => {
+            no_control_characters(&error.to_string());
+            false
+        }
         Ok(file) => {
             let text = |value: &Option<String>| {
                 let (origin, value) =
@@ -91,20 +100,21 @@ pub(super) fn config(data: &[u8]) {
             for place in file.images.values() {
                 super::names::image_location(place);
             }
+            true
         }
     }
 }
 
 /// `H` doesn't depend on how a value is written.
-pub(super) fn hash(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+pub(super) fn hash(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
     let placed = match Node::parse(text) {
         Ok(node) => node.to_value(),
         Err(problem) => return shown(problem, text),
     };
     let hash = match hash_value(&placed) {
         Ok(hash) => hash,
-        Err(error) => return drop(error.to_string()),
+        Err(error) => return error.to_string().is_empty(),
     };
     printed_and_read(&placed);
     let mut backwards = String::new();
@@ -127,6 +137,7 @@ pub(super) fn hash(data: &[u8]) {
         let document = format!("{{\"build_ids\": {}}}", canonical(&ids));
         assert_eq!(contents::check(&id, Some(document.as_bytes())), Ok(None), "{text}");
     }
+    true
 }
 
 /// Writes a value with its lists and objects from their end; says whether there are booleans. A list
@@ -199,8 +210,9 @@ fn plain_below(path: &str) {
 }
 
 /// Shows a problem as a person sees it: a file must not be able to steer a terminal.
-fn shown(problem: Problem, text: &str) {
+fn shown(problem: Problem, text: &str) -> bool {
     no_control_characters(&problem.in_file(Path::new("file.json"), text).to_string());
+    false
 }
 
 fn no_control_characters(text: &str) {

@@ -20,14 +20,14 @@ const TYPES: [&str; 4] = [
 ];
 
 /// Manifests, indexes and configurations.
-pub(super) fn documents(data: &[u8]) {
+pub(super) fn documents(data: &[u8]) -> bool {
+    let mut taken = false;
     for media_type in &TYPES[..2] {
-        drop(parse_manifest(data, media_type).map_err(|error| error.to_string()));
+        taken |= parse_manifest(data, media_type).map_err(|error| error.to_string()).is_ok();
     }
     for media_type in &TYPES[2..] {
-        drop(parse_index(data, Some(media_type)).map_err(|error| error.to_string()));
+        taken |= parse_index(data, Some(media_type)).map_err(|error| error.to_string()).is_ok();
     }
-    drop(parse_index(data, None).map_err(|error| error.to_string()));
     match ImageConfig::parse(data) {
         Err(error) => drop(error.to_string()),
         Ok(config) => {
@@ -38,14 +38,16 @@ pub(super) fn documents(data: &[u8]) {
             assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name twice: {names:?}");
             assert!(!names.iter().any(|name| name.is_empty() || name.contains(['=', '\0'])));
             assert!(!run.words(&[]).iter().any(|word| word.contains('\0')));
+            taken = true;
         }
     }
+    taken
 }
 
 /// Docker archives and archives of layouts, from a stream. The first letter says what they are said
 /// to be.
-pub(super) fn archive(data: &[u8]) {
-    let Some((first, rest)) = data.split_first() else { return };
+pub(super) fn archive(data: &[u8]) -> bool {
+    let Some((first, rest)) = data.split_first() else { return false };
     let form = match first {
         b'd' => Some(Form::DockerArchive),
         b'o' => Some(Form::OciArchive),
@@ -56,11 +58,11 @@ pub(super) fn archive(data: &[u8]) {
     let options = LoadOptions { form, limits: LIMITS, ..LoadOptions::default() };
     let load =
         |home: &Home| home.load(LoadInput::Stream(&mut recipe.tar.as_slice(), "-"), &options);
-    twice(&place, load);
+    twice(&place, load)
 }
 
 /// Layouts as folders; names of files that couldn't lie there are left out.
-pub(super) fn layout(data: &[u8]) {
+pub(super) fn layout(data: &[u8]) -> bool {
     let place = Place::new();
     let recipe = Recipe::of(data, &place.outside());
     let folder = place.outside().with_file_name("folder").join("layout");
@@ -75,11 +77,11 @@ pub(super) fn layout(data: &[u8]) {
         }
     }
     let options = LoadOptions { limits: LIMITS, ..LoadOptions::default() };
-    twice(&place, |home| home.load(LoadInput::Path(&folder), &options));
+    twice(&place, |home| home.load(LoadInput::Path(&folder), &options))
 }
 
 /// Loading the same again gives the same, and leaves nothing.
-fn twice(place: &Place, load: impl Fn(&Home) -> Result<Vec<LoadedImage>, LoadError>) {
+fn twice(place: &Place, load: impl Fn(&Home) -> Result<Vec<LoadedImage>, LoadError>) -> bool {
     let home = Home::new(&place.folder().join("home"));
     let first = load(&home);
     let before = home.blobs();
@@ -97,10 +99,12 @@ fn twice(place: &Place, load: impl Fn(&Home) -> Result<Vec<LoadedImage>, LoadErr
             for id in ids(&first) {
                 assert!(listing.images.iter().any(|image| image.id == id));
             }
+            true
         }
         (Err(first), Err(second)) => {
             assert_eq!(first.to_string(), second.to_string());
             assert!(before.is_empty(), "a failure left {before:?}");
+            false
         }
         (first, second) => panic!("first {first:?}, and then {second:?}"),
     }

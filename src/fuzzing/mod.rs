@@ -8,7 +8,7 @@
 //! tests/fuzz/dictionaries/*.dict       words of the formats
 //! ```
 //!
-//! A target takes any bytes, returns nothing, and panics where the code did what it must not: beside
+//! A target gets any bytes, says whether they were taken for what they should be, and panics where the code did what it must not: beside
 //! what panics by itself, that is writing out of the destination, taking what another reader of ours
 //! refuses, losing something between writing and reading again, and showing a control character.
 //! Archives come as [`recipe`]s, which are texts: mutated bytes would never get past a header's sum.
@@ -25,8 +25,8 @@ mod tests;
 
 use crate::archive::Limits;
 
-/// What is done with an input.
-pub type Target = fn(&[u8]);
+/// What is done with an input; says whether it was taken.
+pub type Target = fn(&[u8]) -> bool;
 
 /// All targets, by name.
 pub const TARGETS: [(&str, Target); 16] = [
@@ -51,9 +51,9 @@ pub const TARGETS: [(&str, Target); 16] = [
 /// Small enough that going over them is quick, and that the ordinary inputs don't.
 const LIMITS: Limits = Limits { max_bytes: 4 << 20, max_entries: 400, max_name_bytes: 1 << 16 };
 
-/// Runs the target of a name.
-pub fn run(name: &str, data: &[u8]) {
+/// Runs the target of a name; says whether the input was taken.
+pub fn run(name: &str, data: &[u8]) -> bool {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     let (_, target) = target.expect("a target is in the table");
-    target(data);
+    target(data)
 }

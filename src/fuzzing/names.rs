@@ -14,9 +14,9 @@ use crate::package::{
     variant_of_file,
 };
 
-pub(super) fn names(data: &[u8]) {
+pub(super) fn names(data: &[u8]) -> bool {
     entry_path(data);
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else { return false };
     let plain = [
         read_and_written::<PackageName>(text).is_some(),
         read_and_written::<Version>(text).is_some(),
@@ -42,6 +42,7 @@ pub(super) fn names(data: &[u8]) {
     if let Ok(spec) = resolve_user(user, parts.next(), parts.next()) {
         assert!(spec.uid <= i32::MAX.cast_unsigned() && spec.home.is_absolute());
     }
+    plain.contains(&true)
 }
 
 fn read_and_written<T: FromStr + Display + PartialEq + Debug>(text: &str) -> Option<T> {

@@ -100,21 +100,26 @@ fn open(folder: &Path) {
 fn listing(folder: &Path) -> Listing {
     let mut all = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
+    let mut changed = Vec::new();
     while let Some(path) = open.pop() {
         let metadata = fs_err::symlink_metadata(&path).expect("what is listed is there");
+        let mode = metadata.mode() & 0o7777;
         let kind = metadata.mode() & libc::S_IFMT;
+        let needed = if kind == libc::S_IFDIR { 0o500 } else { 0o400 };
+        // An ordinary user can't look into what has no permissions.
+        if [libc::S_IFDIR, libc::S_IFREG].contains(&kind) && mode & needed != needed {
+            fs_err::set_permissions(&path, PermissionsExt::from_mode(mode | needed))
+                .expect("the owner can change a mode");
+            changed.push((path.clone(), mode));
+        }
         let what = match kind {
             libc::S_IFDIR => {
-                readable(&path, &metadata);
                 let entries = fs_err::read_dir(&path).expect("a folder can be listed");
                 open.extend(entries.map(|entry| entry.expect("it can be listed").path()));
                 let opaque = xattr::get(&path, "user.overlay.opaque").ok().flatten();
                 What::Directory { opaque: opaque.is_some() }
             }
-            libc::S_IFREG => {
-                readable(&path, &metadata);
-                What::File(fs_err::read(&path).expect("a file can be read"))
-            }
+            libc::S_IFREG => What::File(fs_err::read(&path).expect("a file can be read")),
             libc::S_IFLNK => {
                 let target = fs_err::read_link(&path).expect("a symlink can be read");
                 What::Symlink(target.as_os_str().as_bytes().to_vec())
@@ -123,18 +128,20 @@ fn listing(folder: &Path) -> Listing {
             libc::S_IFCHR if metadata.rdev() == 0 => What::Whiteout,
             _ => What::Other,
         };
+        // At once, as the file may have other names that come later.
+        if kind == libc::S_IFREG
+            && let Some((path, mode)) = changed.pop_if(|(changed, _)| *changed == path)
+        {
+            fs_err::set_permissions(path, PermissionsExt::from_mode(mode))
+                .expect("the owner can change a mode");
+        }
         let name = path.strip_prefix(folder).expect("it is below the folder");
-        let (mode, mtime) = (metadata.mode() & 0o7777, metadata.mtime());
-        let found = Found { what, mode, mtime, inode: metadata.ino() };
+        let found = Found { what, mode, mtime: metadata.mtime(), inode: metadata.ino() };
         all.insert(name.as_os_str().as_bytes().to_vec(), found);
     }
-    all
-}
-
-/// Lets an ordinary user read what has no permissions.
-fn readable(path: &Path, metadata: &std::fs::Metadata) {
-    if metadata.mode() & 0o500 != 0o500 && !nix::unistd::geteuid().is_root() {
-        let mode = metadata.mode() & 0o7777 | 0o700;
-        drop(fs_err::set_permissions(path, PermissionsExt::from_mode(mode)));
+    for (path, mode) in changed.into_iter().rev() {
+        fs_err::set_permissions(path, PermissionsExt::from_mode(mode))
+            .expect("the owner can change a mode");
     }
+    all
 }

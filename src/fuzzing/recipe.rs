@@ -182,8 +182,9 @@ impl Entry {
             let name = b"././@LongLink";
             append(tar, kind, name, data, |header| header.set_size(data.len() as u64));
         };
-        for record in &self.records {
-            extension(b'x', &with_length(record));
+        if !self.records.is_empty() {
+            let records: Vec<_> = self.records.iter().map(|record| with_length(record)).collect();
+            extension(b'x', &records.concat());
         }
         if self.name.len() >= 100 {
             extension(b'L', &[&self.name[..], b"\0"].concat());
@@ -272,7 +273,7 @@ fn repaired(mut tar: Vec<u8>) -> Vec<u8> {
         }
         let size = usize::try_from(header.entry_size().unwrap_or_default()).unwrap_or(usize::MAX);
         let size = size.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX);
-        at = next.saturating_add(size);
+        at = next.saturating_add(size).min(tar.len());
     }
     tar
 }

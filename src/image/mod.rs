@@ -25,6 +25,7 @@ pub mod location;
 pub mod platform;
 pub mod reference;
 pub mod store;
+mod threads;
 pub mod user;
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn config(architecture: &str, diff_ids: &[String]) -> String {
 }
 
 /// Writes an OCI layout: layers as they are stored, with the sums of what they unpack to.
-fn oci_layout(folder: &Path, layers: &[(Vec<u8>, Vec<u8>, &str)], name: &str) {
+pub fn oci_layout(folder: &Path, layers: &[(Vec<u8>, Vec<u8>, &str)], name: &str) {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let put = |bytes: &[u8]| {

@@ -108,6 +108,17 @@ fn what_a_killed_build_took_is_there_for_the_next_one() {
 }
 
 #[test]
+fn a_script_that_names_its_cores_is_left_as_it_was() {
+    let place = Place::new();
+    let script =
+        "echo \"${MAKEFLAGS-none} $NUM_CORES\" > $PKG_PATH/flags; ls /pkg >> $PKG_PATH/flags";
+    place.package("app", "{}", script);
+    place.run("app", &[]).ok();
+    let expected = format!("none {}\nbuild\nsrc\n", tokens() + 1);
+    assert_eq!(place.file_of("app", "flags"), expected);
+}
+
+#[test]
 fn packages_are_the_same_with_and_without() {
     let place = Place::new();
     place.package("app", "{}", "echo 1 > $PKG_PATH/file");

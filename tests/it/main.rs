@@ -15,6 +15,7 @@ mod interrupt;
 mod jobserver;
 mod kernel;
 mod limits;
+mod memory;
 mod output;
 mod repository;
 mod server;

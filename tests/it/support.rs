@@ -115,6 +115,9 @@ impl Place {
             |line: &&str| line.starts_with("isolation: ") || line.starts_with(" longest ");
         let text: Vec<&str> = text.lines().filter(|line| !differs(line)).collect();
         let text = text.join("\n");
+        // Its folder is named after the user's id map.
+        let hexadecimal = |letter: char| letter.is_ascii_hexdigit();
+        let text = mask(&text, "/home/layers/", 16, hexadecimal, "<map>");
         let text = mask(&text, "--", 40, |letter| letter.is_ascii_hexdigit(), "<sha1>");
         let text = mask(&text, " in ", 1, |letter| letter.is_ascii_digit() || letter == '.', "N");
         mask(&text, " after ", 1, |letter| letter.is_ascii_digit() || letter == '.', "N")

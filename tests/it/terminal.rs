@@ -54,6 +54,8 @@ impl Window {
         let mut command = Command::new("tmux");
         command.args(["-u", "-L", &self.socket]).args(arguments);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
+        // A login shell may let nobody in; dash would end at Ctrl-C together with what it runs.
+        command.env("SHELL", "/bin/bash");
         // Not in a folder of the test: another user may be running it.
         command.env("TMUX_TMPDIR", std::env::temp_dir()).current_dir(Path::new("/"));
         let output = command.output().expect("tmux is needed: scripts/test prepare");

@@ -21,8 +21,8 @@ const HEADER: usize = 20;
 /// What both sizes must stay below.
 const TOO_LARGE: usize = 1 << 28;
 
-/// How much is compressed between two looks at whether it is still wanted: some 50 ms.
-const STEP: usize = 128 << 10;
+/// How much is compressed between two looks at whether it is still wanted: some 30 ms.
+const STEP: usize = 64 << 10;
 
 /// The most that one chunk of LZMA2 stores.
 const CHUNK: usize = 64 << 10;

@@ -2,11 +2,9 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use sha2::Digest as _;
-
 use super::block::crc32;
 use super::container::{END_MAGIC, ENDS, FLAGS, MAGIC};
-use crate::base::digest::Sha256Sum;
+use crate::base::digest::{Sha256, Sha256Sum};
 
 /// An index that is longer isn't ours: 24 MiB a block make 6 TiB of it.
 const LONGEST_INDEX: u64 = 4 << 20;
@@ -41,11 +39,11 @@ fn of_sums<R: Read + Seek>(archive: &mut R) -> io::Result<Option<Sha256Sum>> {
     let mut index = vec![0; usize::try_from(index_size).unwrap_or(0)];
     archive.read_exact(&mut index)?;
     let Some(blocks) = block_ends(&index, begin) else { return Ok(None) };
-    let mut digest = sha2::Sha256::new();
+    let mut digest = Sha256::new();
     digest.update(b"sums\0");
     digest.update(&index);
     for end in blocks {
-        digest.update(read_at::<8, R>(archive, end - 8)?);
+        digest.update(&read_at::<8, R>(archive, end - 8)?);
     }
     Ok(Some(Sha256Sum::from_hasher(digest)))
 }

@@ -1,5 +1,5 @@
 //! How long the rest of a run takes: what is left is put through the scheduler's rule (a package
-//! starts when what it needs is there and a place is free, in the plan's order) with the expected
+//! starts when what it needs is there and a place is free, the longest way first) with the expected
 //! times in place of builds. Pure; the caller says what time it is.
 
 use std::cmp::Reverse;
@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use crate::base::event::PlannedPackage;
+use crate::build::schedule;
 
 /// A run on its way.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Forecast {
     expected: Vec<Option<Duration>>,
     needs: Vec<Vec<usize>>,
     needed_by: Vec<Vec<usize>>,
+    /// The longest way from each to the end, which says which one goes first.
+    ways: Vec<Duration>,
     progress: Vec<Progress>,
     /// What was expected of those that are built, and what it was, in seconds: a slower machine
     /// than that of the records is slower for the rest as well.
@@ -55,6 +58,7 @@ impl Forecast {
         Self {
             jobs: jobs.max(1),
             all_expected: expected.iter().flatten().map(Duration::as_secs_f64).sum(),
+            ways: schedule::remaining(&needed_by, &expected),
             expected,
             needs: packages.iter().map(|package| package.needs.clone()).collect(),
             needed_by,
@@ -119,14 +123,14 @@ impl Forecast {
                         |needed: &&usize| self.progress[**needed] != Progress::Over { well: true };
                     waits_for[package] = self.needs[package].iter().filter(there).count();
                     if waits_for[package] == 0 {
-                        ready.insert(package);
+                        ready.insert((Reverse(self.ways[package]), package));
                     }
                 }
             }
         }
         loop {
             while running.len() < self.jobs
-                && let Some(package) = ready.pop_first()
+                && let Some((_, package)) = ready.pop_first()
             {
                 let left = self.left_of(package, Duration::ZERO, pace, &mut rest);
                 running.push(Reverse((rest.time + left, package)));
@@ -136,7 +140,7 @@ impl Forecast {
             for &user in &self.needed_by[package] {
                 waits_for[user] = waits_for[user].saturating_sub(1);
                 if waits_for[user] == 0 && self.progress[user] == Progress::Waiting {
-                    ready.insert(user);
+                    ready.insert((Reverse(self.ways[user]), user));
                 }
             }
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::hash::{hash_entries, hash_object, hash_value};
-use super::{FORMAT_VERSION, HashError, Identities, Inputs, PackageIdentity, source_id};
+use super::{FORMAT_VERSION, Identities, Inputs, PackageIdentity, source_id};
 use crate::base::digest::Sha1Sum;
+use crate::package::hash::{HashError, hash_entries, hash_object, hash_value};
 use crate::package::json::canonical;
 use crate::tree::Package;
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::hash::hash_entries;
 use crate::base::digest::Sha1Sum;
+use crate::package::hash::hash_entries;
 
 /// A folder that has no hash.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,6 @@
 
 mod documents;
 mod folder;
-mod hash;
 
 #[cfg(test)]
 mod properties;
@@ -19,12 +18,12 @@ use std::error::Error;
 use serde_json::{Map, Value};
 
 use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::package::hash::{self, HashError};
 use crate::package::{CommitId, NameError, PackageId, SourceName, SourceSpec};
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use documents::Documents;
 pub use folder::{FolderError, hash_folder};
-pub use hash::{HashError, hash_strings, hash_value};
 
 /// The format's version, which is part of every id.
 pub const FORMAT_VERSION: &str = "0.2";

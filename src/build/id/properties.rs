@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::package::Variant;
+use crate::package::hash::hash_value;
 
 /// Puts items into an order that a number stands for.
 fn shuffled<T>(mut items: Vec<T>, mut order: u64) -> Vec<T> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::base::recorded::{inputs, recordings};
 use crate::build::plan::{Action, CacheState, Why, plan};
+use crate::package::hash::hash_value;
 use crate::package::{PackageName, Variant};
 
 /// The ids of the images with which the original made the ids below.

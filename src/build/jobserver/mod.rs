@@ -62,8 +62,8 @@ pub enum Style {
 pub struct Access {
     /// The fifo, the only file in its folder.
     pub fifo: PathBuf,
-    /// How the build is told of it.
-    pub style: Style,
+    /// How the build is told of it; `None` if only packing takes part.
+    pub style: Option<Style>,
     /// How many cores the build has without a token, at least one.
     pub own: u32,
     /// How many cores there are.
@@ -109,15 +109,15 @@ impl Jobserver {
         Ok(Self { fifo, style, pool, collector: Some(collector) })
     }
 
-    /// A build begins that has `own` cores without a token.
-    pub fn begin(&self, own: usize) -> Access {
+    /// A build begins that has `own` cores without a token; `is_told` is whether it may take tokens.
+    pub fn begin(&self, own: usize, is_told: bool) -> Access {
         let mut book = self.pool.lock();
         book.reserved += own;
         self.pool.settle(&mut book, |_held| 0);
         let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
         Access {
             fifo: self.fifo.clone(),
-            style: self.style,
+            style: is_told.then_some(self.style),
             own: count(own),
             cores: count(book.cores),
         }

@@ -49,10 +49,10 @@ impl Try {
 #[test]
 fn a_build_has_its_own_core_and_the_others_are_for_all() {
     let place = start(8);
-    assert_eq!(place.server.begin(1).cores, 8);
+    assert_eq!(place.server.begin(1, true).cores, 8);
     assert_eq!(place.take(99), 7);
     place.put(7);
-    place.server.begin(3);
+    place.server.begin(3, true);
     assert_eq!(place.take(99), 4);
     place.put(4);
     place.server.end(3, 1, false);
@@ -63,13 +63,13 @@ fn a_build_has_its_own_core_and_the_others_are_for_all() {
 #[test]
 fn what_a_killed_build_took_is_put_back() {
     let place = start(8);
-    place.server.begin(1);
+    place.server.begin(1, true);
     assert_eq!(place.take(99), 7);
     place.server.end(1, 0, true);
     assert_eq!(place.take(99), 8);
     place.put(8);
     // Beside two others its share of what is missing is put back; at the end, all.
-    (0..3).for_each(|_| drop(place.server.begin(1)));
+    (0..3).for_each(|_| drop(place.server.begin(1, true)));
     assert_eq!(place.take(5), 5);
     place.server.end(1, 2, true);
     assert_eq!(place.take(99), 1 + 2);
@@ -81,19 +81,19 @@ fn what_a_killed_build_took_is_put_back() {
 #[test]
 fn tokens_that_nobody_took_are_dropped() {
     let place = start(4);
-    place.server.begin(1);
+    place.server.begin(1, true);
     place.put(5000);
     // While the build runs: within the interval.
     place.holds_soon(3);
     place.put(60000);
-    place.server.begin(1);
+    place.server.begin(1, true);
     assert_eq!(place.take(9999), 2);
 }
 
 #[test]
 fn a_full_fifo_stops_nobody_for_long() {
     let place = start(4);
-    place.server.begin(1);
+    place.server.begin(1, true);
     while (&place.fifo).write(&[b'x'; 4096]).is_ok() {}
     place.holds_soon(3);
 }
@@ -101,10 +101,10 @@ fn a_full_fifo_stops_nobody_for_long() {
 #[test]
 fn what_others_have_is_collected_when_they_put_it_back() {
     let place = start(4);
-    place.server.begin(1);
+    place.server.begin(1, true);
     assert_eq!(place.take(3), 3);
-    place.server.begin(1);
-    place.server.begin(1);
+    place.server.begin(1, true);
+    place.server.begin(1, true);
     place.put(1);
     place.holds_soon(0);
     place.put(2);

@@ -132,7 +132,7 @@ impl Schedule {
 }
 
 /// For each package the longest way from its start to the end of something that waits for it.
-fn remaining(needed_by: &[Vec<usize>], took: &[Option<Duration>]) -> Vec<Duration> {
+pub(super) fn remaining(needed_by: &[Vec<usize>], took: &[Option<Duration>]) -> Vec<Duration> {
     let mut known: Vec<Duration> = took.iter().copied().flatten().collect();
     known.sort_unstable();
     let unknown = known.get(known.len() / 2).copied().unwrap_or(SOME_TIME);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
-use crate::build::execute::{self, Helpers, Pace};
+use crate::build::execute::{self, Helpers, Orders, Pace};
 use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
 use crate::build::images::{FoundImage, ImageFinder, Places};
@@ -30,6 +30,7 @@ use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
+use crate::graph;
 use crate::image::store::ImageStore;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
@@ -231,10 +232,6 @@ impl Site {
         for folder in [home.layers(&machine.map.digest()), home.packages()] {
             give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
         }
-        let mut orders = Vec::new();
-        for key in &keys {
-            orders.push(self.order(known, key, &machine, options));
-        }
         let limits = delegation(options.limits)?;
         let workshop = Workshop {
             home: home.clone(),
@@ -247,16 +244,16 @@ impl Site {
             jobserver: start_jobserver(scratch.folder(), options, observer),
             interrupt: Arc::clone(interrupt),
         };
+        let orders = Orders {
+            ids: plan.to_build().map(|step| &step.id).collect(),
+            make: &|place| self.order(known, keys[place], &machine, options),
+        };
         let places: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
-        let needs = keys.iter().map(|key| {
-            let needed = self.tree.dependencies(key);
-            needed.iter().filter_map(|needed| places.get(needed).copied()).collect::<BTreeSet<_>>()
-        });
+        let needs = needs(&keys, &places, |key| self.tree.requires(key));
         let planned = self.planned(plan, &places, options.pace.jobs);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let needs = needs.collect();
         let helpers = Helpers {
             map: &machine.map,
             look_ahead: options.network == Network::None,
@@ -322,6 +319,22 @@ fn start_jobserver(
     }
 }
 
+/// Which of the packages each of them needs, as places among them. Where one is found on the way, it
+/// isn't gone through: it waits for what it needs itself. (All that all need would be quadratic.)
+fn needs(
+    packages: &[&PackageKey],
+    places: &BTreeMap<&PackageKey, usize>,
+    requires: impl Fn(&PackageKey) -> Vec<PackageKey>,
+) -> Vec<BTreeSet<usize>> {
+    let needed = |package: &&PackageKey| {
+        let found = graph::closure(requires(package), |key| {
+            if places.contains_key(key) { Vec::new() } else { requires(key) }
+        });
+        found.iter().filter_map(|key| places.get(key).copied()).collect()
+    };
+    packages.iter().map(needed).collect()
+}
+
 /// The cgroups in which limits can be set, if any are asked for.
 fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, CgroupError> {
     if limits.is_empty() {
@@ -341,4 +354,32 @@ fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
         chown(folder, Some(uid), Some(gid))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_waits_for_what_is_built_and_not_for_what_that_waits_for() {
+        let key = |name: &str| PackageKey {
+            name: name.parse().unwrap(),
+            variant: crate::package::Variant::DEFAULT,
+        };
+        let requires = |package: &PackageKey| match package.name.to_string().as_str() {
+            "top" => vec![key("cached"), key("middle")],
+            "cached" | "middle" => vec![key("bottom")],
+            _ => Vec::new(),
+        };
+        let [bottom, middle, top] = ["bottom", "middle", "top"].map(key);
+        let needs = |packages: &[&PackageKey]| {
+            let places = packages.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+            needs(packages, &places, requires)
+        };
+        let found = needs(&[&bottom, &middle, &top]);
+        assert_eq!(found, [vec![], vec![0], vec![0, 1]].map(BTreeSet::from_iter));
+        // What is waited for anyway is left out; what lies behind something that is there isn't.
+        assert_eq!(needs(&[&middle, &top])[1], BTreeSet::from([0]));
+        assert_eq!(needs(&[&bottom, &top])[1], BTreeSet::from([0]));
+    }
 }

@@ -53,7 +53,10 @@ pub(super) fn join(work: &Work<'_>, made: &root::Made) -> Result<Membership, Fai
     if made.environment.iter().any(|(name, _)| name == MAKEFLAGS) {
         return Ok(without("the image sets MAKEFLAGS"));
     }
-    let style = match access.style {
+    let Some(style) = access.style else {
+        return Ok(without("the build script names NUM_CORES"));
+    };
+    let style = match style {
         Style::Auto => match find_make(work, &made.environment)?.as_deref().map(understood_by) {
             Some(None) => {
                 return Ok(without("the image's make knows none (it is no GNU make 4.2)"));
@@ -233,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let server =
             crate::build::jobserver::Jobserver::start(folder.path(), 8, Style::Auto).unwrap();
-        let (two, one) = (server.begin(2), server.begin(1));
+        let (two, one) = (server.begin(2, false), server.begin(1, true));
         let first = PackingCores::take_tokens(&two.fifo, &two);
         assert_eq!(first.threads, 7);
         assert_eq!(PackingCores::take_tokens(&one.fifo, &one).threads, 1);

@@ -4,11 +4,12 @@ use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::Mode;
 
 use crate::base::causes::with_causes;
 use crate::base::event::Phase;
+use crate::base::within::open_within;
 use crate::container::idmap::Tier;
 use crate::container::machine::RootKind;
 use crate::container::overlay;
@@ -168,7 +169,7 @@ pub(super) fn open_in_root(
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = match openat2(root.file(), path, how) {
+    let file = match open_within(root.file(), path, how) {
         Ok(file) => std::fs::File::from(file),
         Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => return Ok(None),
         Err(errno) => {
@@ -191,7 +192,11 @@ fn make_in_root(root: &fs_err::File, path: &Path, mode: u32) -> Result<(), Failu
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        openat2(root.file(), if path.as_os_str().is_empty() { Path::new(".") } else { path }, how)
+        open_within(
+            root.file(),
+            if path.as_os_str().is_empty() { Path::new(".") } else { path },
+            how,
+        )
     };
     let mut made = PathBuf::new();
     let parts: Vec<_> =

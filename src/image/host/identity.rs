@@ -7,10 +7,8 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use sha2::Digest as _;
-
 use super::{HostError, entries};
-use crate::base::digest::Sha256Sum;
+use crate::base::digest::{Sha256, Sha256Sum};
 use crate::image::digest::ImageId;
 
 /// Changes when the meaning of the digest does, or what of the machine the builder has.
@@ -47,7 +45,7 @@ pub(super) fn id(root: &Path) -> Result<ImageId, HostError> {
         return Err(HostError::NoPackages);
     }
     lines.extend(packages);
-    let mut hasher = sha2::Sha256::new();
+    let mut hasher = Sha256::new();
     for line in lines {
         hasher.update(line.as_bytes());
         hasher.update(b"\n");

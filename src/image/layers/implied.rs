@@ -19,7 +19,6 @@ use nix::unistd::{Gid, Uid, fchown};
 
 use super::{LayerError, remove_if_there};
 use crate::archive::EntryPath;
-use crate::base::atomic;
 
 /// Where the folders that a layer implies are noted, with a NUL between them; missing if it has
 /// none.
@@ -32,7 +31,7 @@ pub(super) fn write(layer: &Path, folders: &[EntryPath]) -> io::Result<()> {
         return remove_if_there(&file(layer));
     }
     let names: Vec<&[u8]> = folders.iter().map(EntryPath::as_bytes).collect();
-    atomic::write(&file(layer), &names.join(&0))
+    fs_err::write(file(layer), names.join(&0))
 }
 
 /// Gives the folders of a mounted root that its highest layer only implies the mode and owner that

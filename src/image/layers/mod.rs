@@ -9,8 +9,8 @@
 //!   .lock
 //! ```
 //!
-//! What lies beside a layer is written before it. A process that dies leaves a `.tmp-` folder,
-//! which the next one that unpacks anything removes. A layer whose name is there is never written
+//! What lies beside a layer is written, and with it synced, before the layer has its name. A process
+//! that dies leaves a `.tmp-` folder, which the next one that unpacks anything removes. A layer whose name is there is never written
 //! to again: it is mounted by several builds at once.
 
 mod implied;
@@ -18,21 +18,19 @@ mod implied;
 pub use implied::restore_implied_folders;
 
 use std::collections::BTreeSet;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use sha2::Digest as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::digest::DiffId;
 use super::store::LayerBlob;
+use super::threads::with_content;
 use crate::archive::{LayerOptions, Limits, Owners, UnpackError, unpack_layer};
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
-use crate::base::digest::Sha256Sum;
 use crate::base::lock::FileLock;
 
 const LOCK: &str = ".lock";
-const BUFFER: usize = 256 * 1024;
 
 /// How to unpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -144,7 +142,7 @@ fn unpack_missing(
     sweep(folder).map_err(fail)?;
     let missing = layers.iter().filter(|layer| !folder.join(layer.diff_id.hex()).is_dir());
     let missing: Vec<_> = missing.collect();
-    if let Err(error) = missing.iter().try_for_each(|layer| unpack(folder, layer, options)) {
+    if let Err(error) = unpack_all(folder, &missing, options) {
         // What can't be removed now is swept, or written again, by the next one.
         drop(sweep(folder));
         for layer in missing {
@@ -163,35 +161,60 @@ fn unpack_missing(
     finish().map_err(fail)
 }
 
+/// Unpacks layers, as many at once as there are processors.
+fn unpack_all(
+    folder: &Path,
+    layers: &[&&LayerBlob],
+    options: &UnpackOptions,
+) -> Result<(), LayerError> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<(), LayerError> {
+        while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // The others end with the layers that they have begun.
+            unpack(folder, layer, options)
+                .inspect_err(|_error| next.store(layers.len(), Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from).min(layers.len());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..at_once)
+            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut outcome = work();
+        for thread in threads {
+            let other = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            outcome = outcome.and(other);
+        }
+        outcome
+    })
+}
+
 fn unpack(folder: &Path, layer: &LayerBlob, options: &UnpackOptions) -> Result<(), LayerError> {
     let diff_id = &layer.diff_id;
     let place = folder.join(diff_id.hex());
     let blob = |source| LayerError::Blob { diff_id: diff_id.clone(), source };
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
     let file = fs_err::File::open(&layer.path).map_err(blob)?;
-    let file = BufReader::with_capacity(BUFFER, file);
-    let content = layer.compression.reader(file).map_err(blob)?;
-    let mut hashed = Hashed { inner: content, hasher: sha2::Sha256::new() };
-    let limits = options.limits;
-    let temporary = temporary(folder, diff_id);
-    let unpacked = if options.single_id {
-        let mut owners = atomic::AtomicFile::create(&owners_file(&place)).map_err(fail)?;
-        let mut record = io::BufWriter::new(&mut owners);
+    let (limits, temporary) = (options.limits, temporary(folder, diff_id));
+    let unpack = |content: &mut dyn io::Read| {
+        let failed = |source| LayerError::Unpack { diff_id: diff_id.clone(), source };
+        if !options.single_id {
+            let options = LayerOptions { limits, owners: Owners::Mapped };
+            return unpack_layer(content, &temporary, options).map_err(failed);
+        }
+        let owners = fs_err::File::create(owners_file(&place)).map_err(fail)?;
+        let mut record = io::BufWriter::new(owners);
         let options = LayerOptions { limits, owners: Owners::Single(&mut record) };
-        let unpacked = unpack_layer(&mut hashed, &temporary, options);
+        let summary = unpack_layer(content, &temporary, options).map_err(failed)?;
         io::Write::flush(&mut record).map_err(fail)?;
-        drop(record);
-        owners.commit().map_err(fail)?;
-        unpacked
-    } else {
-        let options = LayerOptions { limits, owners: Owners::Mapped };
-        unpack_layer(&mut hashed, &temporary, options)
+        Ok(summary)
     };
-    let summary =
-        unpacked.map_err(|source| LayerError::Unpack { diff_id: diff_id.clone(), source })?;
-    let found = DiffId::from(Sha256Sum::from_hasher(hashed.hasher));
-    if found != *diff_id {
-        return Err(LayerError::DiffId { expected: diff_id.clone(), found });
+    let (summary, found) =
+        with_content(file.into_file(), layer.compression, unpack).map_err(blob)?;
+    let summary = summary?;
+    if found != *diff_id.sum() {
+        return Err(LayerError::DiffId { expected: diff_id.clone(), found: found.into() });
     }
     implied::write(&place, &summary.implied_folders).map_err(fail)
 }
@@ -240,19 +263,5 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs_err::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// A reader that keeps the digest of what it gave.
-struct Hashed<R> {
-    inner: R,
-    hasher: sha2::Sha256,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
     }
 }

@@ -3,6 +3,7 @@
 //! Every blob of an input is written into a folder of its own in the store while its digest is
 //! taken, and its uncompressed content's: one pass, whatever the order in which an archive gives
 //! them. What turns out to be needed is renamed into the store, the rest goes with the folder.
+//! Both digests are taken by threads beside the one that reads, decompresses and writes.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -10,15 +11,14 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
-use sha2::Digest as _;
 
 use super::LoadProblem;
 use super::limit::{Limited, exceeded};
 use crate::archive::{LimitExceeded, Limits, ReadError};
-use crate::base::digest::Sha256Sum;
 use crate::image::compression::{Compression, Foreign, foreign_compression, read_magic};
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
+use crate::image::threads::Summing;
 
 const BUFFER: usize = 128 * 1024;
 
@@ -97,7 +97,7 @@ impl<'s> Staging<'s> {
         // What a decoder left, and all of a blob that isn't compressed.
         io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
         let size = recorder.bytes;
-        let digest = BlobDigest::from(Sha256Sum::from_hasher(recorder.hasher));
+        let digest = BlobDigest::from(recorder.sum.finish());
         let unpacked = unpacked.map(|id| id.unwrap_or_else(|| digest.sum().clone().into()));
         if compression == Compression::None {
             self.take(size)?;
@@ -122,14 +122,14 @@ impl<'s> Staging<'s> {
         let input = BufReader::with_capacity(BUFFER, start.chain(&mut *recorder));
         let decoder = compression.reader(input).map_err(LoadProblem::Read)?;
         let mut limited = Limited::new(decoder, self.limits.max_bytes, self.left);
-        let mut hasher = sha2::Sha256::new();
+        let mut sum = Summing::new();
         let mut buffer = vec![0; BUFFER];
         let mut bytes = 0;
         let outcome = loop {
             match limited.read(&mut buffer) {
                 Ok(0) => break Ok(()),
                 Ok(count) => {
-                    hasher.update(&buffer[..count]);
+                    sum.update(&buffer[..count]);
                     bytes += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -140,7 +140,7 @@ impl<'s> Staging<'s> {
         match outcome {
             Ok(()) => {
                 self.take(bytes)?;
-                Ok(Ok(Sha256Sum::from_hasher(hasher).into()))
+                Ok(Ok(sum.finish().into()))
             }
             Err(error) if recorder.failure.is_some() => Err(recorder.problem(error)),
             Err(error) => match exceeded(&error) {
@@ -162,7 +162,7 @@ impl<'s> Staging<'s> {
 struct Recorder<R> {
     input: R,
     file: File,
-    hasher: sha2::Sha256,
+    sum: Summing,
     bytes: u64,
     failure: Option<Failure>,
 }
@@ -175,7 +175,7 @@ enum Failure {
 
 impl<R> Recorder<R> {
     fn new(input: R, file: File) -> Self {
-        Self { input, file, hasher: sha2::Sha256::new(), bytes: 0, failure: None }
+        Self { input, file, sum: Summing::new(), bytes: 0, failure: None }
     }
 
     fn problem(&self, error: io::Error) -> LoadProblem {
@@ -204,7 +204,7 @@ impl<R: Read> Read for Recorder<R> {
             self.failure = Some(Failure::Write);
             return Err(error);
         }
-        self.hasher.update(&buffer[..count]);
+        self.sum.update(&buffer[..count]);
         self.bytes += count as u64;
         Ok(count)
     }

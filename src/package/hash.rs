@@ -44,7 +44,7 @@ pub fn hash_strings<'a>(items: impl IntoIterator<Item = &'a str>) -> Sha1Sum {
 }
 
 /// The `H` of a list, from the hashes of its items in their order.
-pub(super) fn hash_list<S: Borrow<Sha1Sum>>(items: impl IntoIterator<Item = S>) -> Sha1Sum {
+pub(crate) fn hash_list<S: Borrow<Sha1Sum>>(items: impl IntoIterator<Item = S>) -> Sha1Sum {
     let mut hasher = sha1::Sha1::new();
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
@@ -56,7 +56,7 @@ pub(super) fn hash_list<S: Borrow<Sha1Sum>>(items: impl IntoIterator<Item = S>) 
 }
 
 /// The `H` of a dictionary, from the hashes of its values.
-pub(super) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) -> Sha1Sum {
+pub(crate) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) -> Sha1Sum {
     let mut hasher = sha1::Sha1::new();
     for (index, (key, hash)) in entries.iter().enumerate() {
         if index > 0 {
@@ -70,7 +70,7 @@ pub(super) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) 
 }
 
 /// The `H` of an object, called `name` in errors.
-pub(super) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Sum, HashError> {
+pub(crate) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Sum, HashError> {
     let root = Place { before: None, step: Step::Root };
     object_at(map, &Place { before: Some(&root), step: Step::Key(name) })
 }
@@ -179,13 +179,16 @@ fn comparable(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// Kinds that are compared with themselves only. Fractions are a kind of their own: they are ordered
+/// by their texts, and integers by value, so that together they would have no order.
 fn rank(value: &Value) -> u8 {
     match value {
         Value::Null => 0,
-        Value::Bool(_) | Value::Number(_) => 1,
-        Value::String(_) => 2,
-        Value::Array(_) => 3,
-        Value::Object(_) => 4,
+        Value::Bool(_) => 1,
+        Value::Number(number) => 1 + u8::from(integer(number).is_none()),
+        Value::String(_) => 3,
+        Value::Array(_) => 4,
+        Value::Object(_) => 5,
     }
 }
 

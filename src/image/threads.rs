@@ -1,0 +1,259 @@
+//! Digests and decompression in threads of their own, beside the one that reads or writes files.
+//!
+//! What goes between two threads are chunks of 256 KiB, a few at the most, so that memory doesn't
+//! grow with what goes through. Where no thread can be had, the caller's does the work.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use super::compression::Compression;
+use crate::base::digest::{Sha256, Sha256Sum};
+
+const CHUNK: usize = 256 * 1024;
+
+/// How many chunks may wait for the thread behind.
+const WAITING: usize = 4;
+
+/// A SHA-256 of bytes that come in pieces. A thread takes it, if they are more than a chunk.
+#[derive(Debug)]
+pub(super) struct Summing {
+    chunk: Vec<u8>,
+    full: Full,
+}
+
+/// Where full chunks go.
+#[derive(Debug)]
+enum Full {
+    /// There was none yet.
+    None,
+    Thread {
+        chunks: SyncSender<Vec<u8>>,
+        empty: Receiver<Vec<u8>>,
+        handle: JoinHandle<Sha256>,
+    },
+    Here(Sha256),
+}
+
+impl Summing {
+    pub(super) fn new() -> Self {
+        Self { chunk: Vec::new(), full: Full::None }
+    }
+
+    /// Adds bytes.
+    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+        while self.chunk.len() + bytes.len() >= CHUNK {
+            let (now, later) = bytes.split_at(CHUNK - self.chunk.len());
+            self.chunk.extend_from_slice(now);
+            bytes = later;
+            self.pass();
+        }
+        self.chunk.extend_from_slice(bytes);
+    }
+
+    /// The digest of all.
+    pub(super) fn finish(self) -> Sha256Sum {
+        let mut sum = match self.full {
+            Full::None => Sha256::new(),
+            Full::Here(sum) => sum,
+            Full::Thread { chunks, handle, .. } => {
+                drop(chunks);
+                joined(handle.join())
+            }
+        };
+        sum.update(&self.chunk);
+        Sha256Sum::from_hasher(sum)
+    }
+
+    /// Hands a full chunk over.
+    fn pass(&mut self) {
+        if matches!(self.full, Full::None) {
+            self.full = Full::start().unwrap_or_else(|_error| Full::Here(Sha256::new()));
+        }
+        match &mut self.full {
+            Full::Thread { chunks, empty, .. } => {
+                let empty = empty.try_recv().unwrap_or_default();
+                // It ends before only if it panics, which shows when it is waited for.
+                drop(chunks.send(std::mem::replace(&mut self.chunk, empty)));
+            }
+            Full::Here(sum) => sum.update(&self.chunk),
+            Full::None => {}
+        }
+        self.chunk.clear();
+    }
+}
+
+impl Full {
+    fn start() -> io::Result<Self> {
+        let (chunks, full) = sync_channel::<Vec<u8>>(WAITING);
+        let (used, empty) = sync_channel(WAITING);
+        let take_sum = move || {
+            let mut sum = Sha256::new();
+            for chunk in full {
+                sum.update(&chunk);
+                // There may be enough empty ones already.
+                drop(used.try_send(chunk));
+            }
+            sum
+        };
+        let handle = Builder::new().name("sha256".to_owned()).spawn(take_sum)?;
+        Ok(Self::Thread { chunks, empty, handle })
+    }
+}
+
+/// Gives a blob's uncompressed content to `consume`, while a thread reads ahead. Returns what
+/// `consume` returned, and the digest of the content, which is whole only if all was read.
+pub(super) fn with_content<T>(
+    blob: File,
+    compression: Compression,
+    consume: impl FnOnce(&mut dyn Read) -> T,
+) -> io::Result<(T, Sha256Sum)> {
+    let again = blob.try_clone()?;
+    std::thread::scope(|scope| {
+        let (full, chunks) = sync_channel(WAITING);
+        let (used, empty) = sync_channel(WAITING);
+        let read = move || read_ahead(blob, compression, &full, &empty);
+        let Ok(handle) = Builder::new().name("decompress".to_owned()).spawn_scoped(scope, read)
+        else {
+            return read_here(again, compression, consume);
+        };
+        let outcome = consume(&mut Ahead { chunks, used, chunk: Vec::new(), at: 0 });
+        joined(handle.join()).map(|sum| (outcome, sum))
+    })
+}
+
+/// Reads content until nobody wants more of it.
+fn read_ahead(
+    blob: File,
+    compression: Compression,
+    full: &SyncSender<io::Result<Vec<u8>>>,
+    empty: &Receiver<Vec<u8>>,
+) -> io::Result<Sha256Sum> {
+    let send = |mut content: &mut dyn Read| {
+        loop {
+            let mut chunk = empty.try_recv().unwrap_or_default();
+            chunk.clear();
+            chunk.reserve(CHUNK);
+            let read = Read::by_ref(&mut content).take(CHUNK as u64).read_to_end(&mut chunk);
+            let last = chunk.len() < CHUNK;
+            // What came before an error is of no use without the rest.
+            if full.send(read.map(|_| chunk)).is_err() || last {
+                return;
+            }
+        }
+    };
+    read_here(blob, compression, send).map(|((), sum)| sum)
+}
+
+fn read_here<T>(
+    blob: File,
+    compression: Compression,
+    consume: impl FnOnce(&mut dyn Read) -> T,
+) -> io::Result<(T, Sha256Sum)> {
+    let content = compression.reader(BufReader::with_capacity(CHUNK, blob))?;
+    let mut summed = Summed { content, sum: Summing::new() };
+    let outcome = consume(&mut summed);
+    Ok((outcome, summed.sum.finish()))
+}
+
+/// The content that a thread has read ahead.
+struct Ahead {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    used: SyncSender<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.chunk.len() {
+            let Ok(chunk) = self.chunks.recv() else { return Ok(0) };
+            self.at = 0;
+            drop(self.used.try_send(std::mem::replace(&mut self.chunk, chunk?)));
+        }
+        let count = (&self.chunk[self.at..]).read(buffer)?;
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// Content whose digest is taken while it is read.
+struct Summed<R> {
+    content: R,
+    sum: Summing,
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        self.sum.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+fn joined<T>(ended: std::thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn content(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at * at / 7).to_le_bytes()[0]).collect()
+    }
+
+    #[test]
+    fn sums_of_any_pieces_are_those_of_the_whole() {
+        for length in [0, 1, CHUNK - 1, CHUNK, 3 * CHUNK + 5] {
+            let bytes = content(length);
+            for piece in [1000, CHUNK, 2 * CHUNK + 1] {
+                let mut sum = Summing::new();
+                bytes.chunks(piece).for_each(|piece| sum.update(piece));
+                assert_eq!(sum.finish(), Sha256Sum::of(&bytes), "{length} by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn content_comes_whole_with_its_sum() {
+        for length in [0, 1, CHUNK, 20 * CHUNK + 5] {
+            let bytes = content(length);
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(&bytes).unwrap();
+            let stored = gzip.finish().unwrap();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&stored).unwrap();
+            let read = |content: &mut dyn Read| {
+                let mut all = Vec::new();
+                content.read_to_end(&mut all).map(|_| all)
+            };
+            let rewound = || {
+                use std::io::Seek;
+                let mut file = file.try_clone().unwrap();
+                file.rewind().unwrap();
+                file
+            };
+            let (all, sum) = with_content(rewound(), Compression::Gzip, read).unwrap();
+            assert!(all.unwrap() == bytes);
+            assert_eq!(sum, Sha256Sum::of(&bytes));
+            let (all, sum) = read_here(rewound(), Compression::Gzip, read).unwrap();
+            assert!(all.unwrap() == bytes && sum == Sha256Sum::of(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_damaged_blob_fails_and_a_reader_that_stops_ends_the_thread() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[0x1f, 0x8b, 8, 0, 1, 2, 3]).unwrap();
+        let read = |content: &mut dyn Read| content.read_to_end(&mut Vec::new());
+        let (outcome, _) = with_content(file, Compression::Gzip, read).unwrap();
+        assert!(outcome.is_err());
+        let endless = fs_err::File::open("/dev/zero").unwrap().into_file();
+        let first = |content: &mut dyn Read| content.read_exact(&mut [0; 10]);
+        with_content(endless, Compression::None, first).unwrap().0.unwrap();
+    }
+}
