@@ -53,6 +53,8 @@ pub struct Failures {
 pub struct Helpers<'a> {
     /// The map that all of them have.
     pub map: &'a IdMap,
+    /// Whether they can prepare for the next build while they do one.
+    pub look_ahead: bool,
     /// One that may be there already. The caller's thread started it.
     pub first: HelperPlace,
 }
@@ -85,7 +87,8 @@ pub fn execute(
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
         let more = (1..workers).map(|_| HelperPlace::new(helpers.map.clone(), &workshop.interrupt));
-        let places: Vec<_> = std::iter::once(helpers.first).chain(more).collect();
+        let places = std::iter::once(helpers.first).chain(more);
+        let places: Vec<_> = places.map(|place| place.look_ahead(helpers.look_ahead)).collect();
         let (state, changed) = (&state, &changed);
         for place in places {
             scope.spawn(move || work(workshop, orders, pace, place, state, changed, observer));

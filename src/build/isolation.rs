@@ -217,7 +217,8 @@ fn try_map(
         scratch: folder.clone(),
         view: scratch.view().to_owned(),
     });
-    let mut place = HelperPlace::new(map.clone(), interrupt);
+    // Builds without a network are what nearly all runs have.
+    let mut place = HelperPlace::new(map.clone(), interrupt).look_ahead(true);
     // Waits for the process's end, too, since the folder is removed next.
     let heard: Result<Result<Probed, Failure>, _> = place
         .run(&job, None, &Cell::default(), |answer| match answer {

@@ -18,7 +18,7 @@
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -34,13 +34,18 @@ use serde::de::DeserializeOwned;
 use super::cgroup::{Cgroup, CgroupError};
 use super::idmap::IdMap;
 use super::lines::{Lines, Said};
-use super::sys;
+use super::process::Process;
+
+pub use super::process::Finishing;
 
 /// The argument by which the executable knows that it is a helper.
 pub const HELPER_ARGUMENT: &str = "internal-helper";
 
 /// What an order begins with whose job may begin at once.
 const AT_ONCE: u8 = b'r';
+/// What an order begins with whose job gets a network namespace, and may have the process that is
+/// there already; then one is made for the next.
+pub(super) const SPARED: u8 = b's';
 /// What an order begins with whose job waits for [`GO`].
 pub(super) const HELD: u8 = b'h';
 /// Lets a job begin that is held.
@@ -48,8 +53,8 @@ pub(super) const GO: &[u8] = b"go\n";
 /// What the line begins with that gives the number of a job's process.
 pub(super) const STARTED: u8 = b'p';
 
-/// How long a helper may take to start a job's process, and a job to clear up after its last answer.
-/// One that was stopped would do so for ever; what it doesn't remove is removed by another one.
+/// How long a helper may take to start a job's process and to end: one that was stopped would take for
+/// ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A helper could not do its job.
@@ -141,12 +146,22 @@ pub struct HelperPlace {
     map: IdMap,
     interrupt: Arc<Interrupt>,
     helper: Option<Helper>,
+    /// Whether the helper makes a process for the next job while one is done.
+    looks_ahead: bool,
 }
 
 impl HelperPlace {
     /// A place for helpers that have a map.
     pub fn new(map: IdMap, interrupt: &Arc<Interrupt>) -> Self {
-        Self { map, interrupt: Arc::clone(interrupt), helper: None }
+        Self { map, interrupt: Arc::clone(interrupt), helper: None, looks_ahead: false }
+    }
+
+    /// Says whether the jobs to come are like one another, all with a network namespace: then the
+    /// process for the next one is made while one is done.
+    #[must_use]
+    pub fn look_ahead(mut self, looks_ahead: bool) -> Self {
+        self.looks_ahead = looks_ahead;
+        self
     }
 
     /// Has a job done until its last answer; it may still be clearing up, for which the
@@ -166,9 +181,16 @@ impl HelperPlace {
             Some(helper) => helper,
             None => Helper::start(&self.map, &self.interrupt)?,
         };
-        let talked = helper.talk(job, cgroup, deadline, &mut hear);
-        if was_waiting && helper.has_started_nothing && !matches!(talked, Ok(Some(_))) {
-            // Whatever befell it while it waited for a job has nothing to do with this one.
+        let kind = match cgroup {
+            Some(_) => HELD,
+            None if self.looks_ahead => SPARED,
+            None => AT_ONCE,
+        };
+        let silence = was_waiting.then_some(PATIENCE);
+        let talked = helper.talk(kind, job, cgroup, silence, deadline, &mut hear);
+        if was_waiting && helper.has_said_nothing && !matches!(talked, Ok(Some(_))) {
+            // Whatever befell it while it waited for a job has nothing to do with this one, of which
+            // nothing is done: the first thing that a job does is to say so.
             drop(helper.child.kill());
             drop(helper);
             return self.run(job, cgroup, deadline, hear);
@@ -176,7 +198,7 @@ impl HelperPlace {
         match talked {
             Ok(Some(heard)) => {
                 // One that could not start a process is no good for the next job either.
-                self.helper = Some(helper).filter(|_| heard.1.process.is_some());
+                self.helper = Some(helper).filter(|_| heard.1.has_process());
                 Ok(heard)
             }
             Ok(None) => Err(helper.end()),
@@ -209,8 +231,8 @@ struct Helper {
     answers: Option<Lines>,
     /// The process of the job under way.
     process: Option<Process>,
-    /// Whether the job that it got last has no process yet.
-    has_started_nothing: bool,
+    /// Whether nothing was heard of the job that it got last.
+    has_said_nothing: bool,
     interrupt: Arc<Interrupt>,
 }
 
@@ -237,7 +259,7 @@ impl Helper {
             orders: None,
             answers: None,
             process: None,
-            has_started_nothing: true,
+            has_said_nothing: true,
             interrupt,
         };
         helper.answers = stdout.map(Lines::new).transpose().map_err(start)?;
@@ -246,24 +268,32 @@ impl Helper {
         Ok(helper)
     }
 
-    /// Hands over a job; `None` if the helper is gone or gave up the job.
+    /// Hands over a job. It has to say something within `silence`, if that is known. `None` if the helper is gone or gave up the job.
     fn talk<Job: Serialize, Answer: DeserializeOwned, T>(
         &mut self,
+        kind: u8,
         job: &Job,
         cgroup: Option<&Cgroup>,
+        silence: Option<Duration>,
         deadline: &Cell<Option<Instant>>,
         hear: &mut impl FnMut(Answer) -> Option<T>,
     ) -> Result<Option<(T, Finishing)>, HelperError> {
         let talk = |source| HelperError::Talk { source };
-        let mut order = vec![if cgroup.is_some() { HELD } else { AT_ONCE }];
+        let mut order = vec![kind];
         serde_json::to_writer(&mut order, job).map_err(|error| talk(error.into()))?;
         order.push(b'\n');
-        self.has_started_nothing = true;
+        self.has_said_nothing = true;
         self.order(&order)?;
-        let starting = Instant::now().checked_add(PATIENCE);
+        let now = Instant::now();
+        let (starting, speaking) =
+            (now.checked_add(PATIENCE), silence.and_then(|silence| now.checked_add(silence)));
         let mut last = None;
         while self.process.is_none() || last.is_none() {
-            let until = if self.process.is_none() { starting } else { deadline.get() };
+            let until = match &self.process {
+                None => starting,
+                Some(_) if self.has_said_nothing => deadline.get().or(speaking),
+                Some(_) => deadline.get(),
+            };
             let said = match &mut self.answers {
                 Some(answers) => answers.next(self.process.as_ref(), until).map_err(talk)?,
                 None => Said::Nothing,
@@ -272,12 +302,11 @@ impl Helper {
                 Said::Line(line) => line,
                 Said::NotInTime => return Err(HelperError::Overdue),
                 // A helper that gets no user namespace says so before it starts any process.
-                Said::Nothing => return Ok(last.map(|value| (value, Finishing { process: None }))),
+                Said::Nothing => return Ok(last.map(|value| (value, Finishing::new(None)))),
             };
             if let Some((&STARTED, number)) = line.split_first() {
                 let number = String::from_utf8_lossy(number).trim().parse();
                 let number = number.map_err(|error| talk(io::Error::other(error)))?;
-                self.has_started_nothing = false;
                 self.process = Some(Process::open(number).map_err(|errno| talk(errno.into()))?);
                 // It does nothing before it hears `go`, so nothing of it escapes the cgroup.
                 if let Some(cgroup) = cgroup {
@@ -286,11 +315,12 @@ impl Helper {
                     self.order(GO)?;
                 }
             } else {
+                self.has_said_nothing = false;
                 let answer = serde_json::from_slice(&line);
                 last = hear(answer.map_err(|error| talk(error.into()))?);
             }
         }
-        Ok(last.map(|value| (value, Finishing { process: self.process.take() })))
+        Ok(last.map(|value| (value, Finishing::new(self.process.take()))))
     }
 
     fn order(&mut self, text: &[u8]) -> Result<(), HelperError> {
@@ -307,7 +337,7 @@ impl Helper {
             said.trim().to_owned()
         });
         // Killed with the helper, it may be on its way out still.
-        drop(Finishing { process: self.process.take() });
+        drop(Finishing::new(self.process.take()));
         if self.interrupt.is_raised() {
             return HelperError::Interrupted;
         }
@@ -338,55 +368,5 @@ fn unless_gone(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
-    }
-}
-
-/// A process that may be over, and whose number may be another's then.
-#[derive(Debug)]
-struct Process {
-    number: Pid,
-    watch: OwnedFd,
-}
-
-impl Process {
-    fn open(number: i32) -> nix::Result<Self> {
-        let number = Pid::from_raw(number);
-        Ok(Self { number, watch: sys::pidfd_open(number)? })
-    }
-
-    fn ends_within(&self, limit: Duration) -> bool {
-        let until = Instant::now().checked_add(limit);
-        sys::wait_readable(&[self.watch.as_fd()], until).unwrap_or(true)
-    }
-}
-
-impl AsFd for Process {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
-    }
-}
-
-/// A job's process that has given its last answer, and may still be clearing up. Dropping this waits
-/// until it and all that it started have ended.
-#[derive(Debug)]
-pub struct Finishing {
-    process: Option<Process>,
-}
-
-impl Finishing {
-    /// Whether waiting for it would be no waiting.
-    pub fn is_done(&self) -> bool {
-        self.process.as_ref().is_none_or(|process| process.ends_within(Duration::ZERO))
-    }
-}
-
-impl Drop for Finishing {
-    fn drop(&mut self) {
-        let Some(process) = &self.process else { return };
-        if !process.ends_within(PATIENCE) {
-            // It is its number still, as it has not ended.
-            _ = kill(process.number, Signal::SIGKILL);
-            process.ends_within(PATIENCE);
-        }
     }
 }

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod namespace;
 mod output;
 pub mod overlay;
+mod process;
 pub mod run;
 pub mod sandbox;
 pub mod seccomp;

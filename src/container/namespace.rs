@@ -69,11 +69,25 @@ fn step(step: &'static str) -> impl Fn(Errno) -> NamespaceError {
     move |errno| NamespaceError::Step { step, errno }
 }
 
+/// The network of the namespaces that this process entered before it had a job.
+static AHEAD: OnceLock<Network> = OnceLock::new();
+
+/// [`enter`] with a network namespace, before it is called for; whether that worked.
+pub fn enter_ahead() -> bool {
+    enter(Network::None).is_ok() && AHEAD.set(Network::None).is_ok()
+}
+
 /// Enters mount and cgroup namespaces, and a network namespace unless the machine's network is asked
 /// for. The process is in the user namespace already, and in a pid namespace of its own. The mounts
 /// are private; the user is still the caller, so that the caller's files can be bound; see
 /// [`become_root`].
 pub fn enter(network: Network) -> Result<(), NamespaceError> {
+    if let Some(entered) = AHEAD.get() {
+        if *entered == network {
+            return Ok(());
+        }
+        return Err(NamespaceError::Step { step: "giving back a network", errno: Errno::EINVAL });
+    }
     let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP;
     if network == Network::None {
         flags |= CloneFlags::CLONE_NEWNET;

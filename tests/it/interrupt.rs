@@ -152,8 +152,10 @@ fn a_helper_that_is_killed_fails_its_build_alone() {
         let run = Sleeping::start();
         let mut pid = run.child.id();
         for _step in 0..generation {
-            let children = children_of(pid);
-            assert_eq!(children.len(), 1, "{children:?}");
+            // A helper has two: one works, and one waits for the next build.
+            let mut children = children_of(pid);
+            children.sort_by_key(|child| children_of(*child).is_empty());
+            assert!(matches!(children.len(), 1 | 2), "{children:?}");
             pid = children[0];
         }
         kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();

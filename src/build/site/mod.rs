@@ -254,7 +254,11 @@ impl Site {
         let planned = self.planned(plan, &places, options.pace.jobs);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let helpers = Helpers { map: &machine.map, first: helper };
+        let helpers = Helpers {
+            map: &machine.map,
+            look_ahead: options.network == Network::None,
+            first: helper,
+        };
         let result =
             execute::execute(&workshop, &orders, needs, &took, options.pace, helpers, observer);
         if result.is_err() {

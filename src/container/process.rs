@@ -1,0 +1,72 @@
+//! Processes that are watched by descriptors, so that nobody else is meant by their numbers.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::sys;
+
+/// How long a job may clear up after its last answer. One that was stopped would do so for ever; what
+/// it doesn't remove is removed by another one.
+const CLEARING: Duration = Duration::from_secs(60);
+
+/// A process that may be over, and whose number may be another's then.
+#[derive(Debug)]
+pub(super) struct Process {
+    number: Pid,
+    watch: OwnedFd,
+}
+
+impl Process {
+    pub(super) fn open(number: i32) -> nix::Result<Self> {
+        let number = Pid::from_raw(number);
+        Ok(Self { number, watch: sys::pidfd_open(number)? })
+    }
+
+    pub(super) fn ends_within(&self, limit: Duration) -> bool {
+        let until = Instant::now().checked_add(limit);
+        sys::wait_readable(&[self.watch.as_fd()], until).unwrap_or(true)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+/// A job's process that has given its last answer, and may still be clearing up. Dropping this waits
+/// until it and all that it started have ended.
+#[derive(Debug)]
+pub struct Finishing {
+    process: Option<Process>,
+}
+
+impl Finishing {
+    pub(super) fn new(process: Option<Process>) -> Self {
+        Self { process }
+    }
+
+    /// Whether there ever was a process.
+    pub(super) fn has_process(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Whether waiting for it would be no waiting.
+    pub fn is_done(&self) -> bool {
+        self.process.as_ref().is_none_or(|process| process.ends_within(Duration::ZERO))
+    }
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        let Some(process) = &self.process else { return };
+        if !process.ends_within(CLEARING) {
+            // It is its number still, as it has not ended.
+            _ = kill(process.number, Signal::SIGKILL);
+            process.ends_within(CLEARING);
+        }
+    }
+}
