@@ -41,6 +41,7 @@
 //! | 2 | [`image`] | references, the image store, layouts and archives, unpacked layers, `host` |
 //! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
 //! | 2 | [`install`] | what an install root consists of: symlinks, environment files, units |
+//! | 3 | [`dockerfile`] | a Dockerfile into an image |
 //! | 3 | [`tree`] | a packages directory and its upstreams as one checked tree |
 //! | 3 | [`store`] | where packages may be taken from instead of being built |
 //! | 4 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
@@ -48,7 +49,7 @@
 //! | 7 | [`cli`] | arguments, settings, output, errors as text, exit codes |
 //! | 8 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
-//! The layers `dockerfile` (3), `host` (4) and `release` (6) have their place in the table of
+//! The layers `host` (4) and `release` (6) have their place in the table of
 //! `tests/layering.rs` and come with the features that they are for.
 //!
 //! # What is kept where
@@ -62,6 +63,7 @@ pub mod bootstrap;
 pub mod build;
 pub mod cli;
 pub mod container;
+pub mod dockerfile;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
