@@ -4,7 +4,4 @@
 //! text ─ syntax ─► Dockerfile ─ evaluate, stage by stage ─► Steps and a configuration ─ carried out ─► layers ─► image
 //! ```
 
-pub mod chmod;
-pub mod execute;
-pub mod options;
 pub mod step;

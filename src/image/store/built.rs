@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::commit::StagingFolder;
-use super::{ImageStore, StoreError};
+use super::{Image, ImageStore, StoreError};
 use crate::archive::Limits;
+use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
@@ -63,6 +64,39 @@ impl ImageStore {
         found.is_ok_and(|found| found.is_file() && found.len() == layer.size)
     }
 
+    /// The image of that configuration and these layers, if it is there under all the names.
+    pub fn find_build(
+        &self,
+        config: &[u8],
+        layers: &[BuiltLayer],
+        annotations: &BTreeMap<String, String>,
+        names: &[ImageRef],
+    ) -> Result<Option<StoredBuild>, StoreError> {
+        let id = Sha256Sum::of(config);
+        let manifest = manifest(&id, config.len() as u64, layers, annotations);
+        let manifest = BlobDigest::from(Sha256Sum::of(&manifest));
+        let targets = super::index::Index::read(&self.folder)?.targets()?;
+        let has = |name: Option<&ImageRef>| {
+            targets.iter().any(|target| {
+                target.digest == manifest
+                    && (name.is_none() || super::index::reference(target).as_ref() == name)
+            })
+        };
+        let is_there = has(None) && names.iter().all(|name| has(Some(name)));
+        let is_whole = is_there
+            && layers.iter().all(|layer| self.has_layer(layer))
+            && self.blob_path(&id.clone().into()).is_file();
+        Ok(is_whole.then(|| StoredBuild { id: id.into(), manifest }))
+    }
+
+    /// An annotation of an image's manifest.
+    pub fn annotation(&self, image: &Image, key: &str) -> Result<Option<String>, StoreError> {
+        let bytes = self.document(&image.manifest, "the manifest", &image.manifest.to_string())?;
+        let manifest: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|error| StoreError::Io(error.into()))?;
+        Ok(manifest["annotations"][key].as_str().map(str::to_owned))
+    }
+
     fn blob(&self, layer: &BuiltLayer, path: PathBuf) -> Blob {
         let BuiltLayer { digest, size, compression, diff_id } = layer.clone();
         Blob::known(path, digest, size, compression, diff_id)
@@ -70,6 +104,11 @@ impl ImageStore {
 }
 
 impl BlobRoom {
+    /// The folder, which goes when this is dropped.
+    pub fn folder(&self) -> &Path {
+        self.staged.path()
+    }
+
     /// Makes an empty file for a blob.
     pub fn file(&self, name: &str) -> Result<PathBuf, StoreError> {
         let path = self.staged.path().join(name);
@@ -110,7 +149,7 @@ impl BlobRoom {
             StoreError::Config { image, problem }
         })?;
         let config = stage(config)?;
-        let manifest = manifest(&config, layers, annotations);
+        let manifest = manifest(config.digest.sum(), config.size, layers, annotations);
         let manifest = stage(&manifest)?;
         let id = ImageId::from(config.digest.sum().clone());
         let stored = StoredBuild { id: id.clone(), manifest: manifest.digest.clone() };
@@ -133,7 +172,8 @@ impl BlobRoom {
 }
 
 fn manifest(
-    config: &Blob,
+    config: &Sha256Sum,
+    size: u64,
     layers: &[BuiltLayer],
     annotations: &BTreeMap<String, String>,
 ) -> Vec<u8> {
@@ -155,7 +195,7 @@ fn manifest(
     let mut manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": { "mediaType": CONFIG, "digest": config.digest, "size": config.size },
+        "config": { "mediaType": CONFIG, "digest": config.prefixed(), "size": size },
         "layers": layers,
     });
     if !annotations.is_empty() {

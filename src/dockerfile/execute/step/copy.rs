@@ -6,9 +6,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::super::content::told_owner;
 use super::super::job::{CopyInput, LayerWork, Match, StepFailure};
-use super::place::{With, put, put_text, told_owner};
-use super::select::select;
+use super::super::select::select;
+use super::place::{With, put, put_text};
 use super::{Work, failed};
 use crate::archive::{EntryPath, is_tar, unpack_tar};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};

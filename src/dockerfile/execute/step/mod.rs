@@ -19,7 +19,6 @@ mod mounts;
 mod place;
 mod root;
 mod run;
-mod select;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

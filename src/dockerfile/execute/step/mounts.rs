@@ -8,9 +8,9 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::mount::{MsFlags, mount};
 
 use super::super::job::{CopyInput, LayerWork, MountInput, SecretBytes, StepFailure, StepNetwork};
+use super::super::select::select;
 use super::place::{With, put};
 use super::root::Point;
-use super::select::select;
 use super::{Work, failed};
 use crate::container::sandbox::Bind;
 use crate::container::within_root::{Ownership, locate, make_folders};

@@ -115,10 +115,3 @@ fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// Whom a file or folder says that it belongs to, where it can't on disk.
-pub(super) fn told_owner(path: &Path) -> Option<(u32, u32)> {
-    let value = xattr::get(path, OWNER_ATTRIBUTE).ok()??;
-    let (uid, gid) = std::str::from_utf8(&value).ok()?.split_once(':')?;
-    Some((uid.parse().ok()?, gid.parse().ok()?))
-}

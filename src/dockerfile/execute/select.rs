@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::super::job::Match;
+use super::job::Match;
 use crate::container::within_root::locate;
 
 /// What a pattern finds below a root: each match with all that it has below it, less what is excluded.
