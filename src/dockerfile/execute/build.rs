@@ -22,7 +22,7 @@ use crate::image::store::{BlobRoom, BuiltLayer, Image, LayerBlob, StoredBuild};
 use crate::package::Problem;
 
 /// The annotation of images in whose layers owners may be lost that a command gave to files.
-pub const OWNERS: &str = "org.mkpanda.owners";
+pub(super) const OWNERS: &str = "org.mkpanda.owners";
 const FLATTENED: &str = "flattened";
 
 /// An image that was built, or found to be built already.
@@ -156,7 +156,7 @@ impl Build<'_> {
                     let done = self.stage(stage, observer);
                     let mut shared = self.shared();
                     match done {
-                        Ok(done) => _ = shared.done.insert(stage.number, done),
+                        Ok(done) => drop(shared.done.insert(stage.number, done)),
                         Err(error) => {
                             let follows = matches!(
                                 &error,
