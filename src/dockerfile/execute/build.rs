@@ -72,6 +72,8 @@ pub(super) struct Build<'a> {
     shared: Mutex<Shared>,
     changed: Condvar,
     blobs: OnceLock<BlobRoom>,
+    /// The store's lock is one between processes: threads take turns before.
+    turn: Mutex<()>,
 }
 
 /// Builds an image, and puts it into the store under its names.
@@ -99,6 +101,7 @@ pub fn build(
         shared: Mutex::default(),
         changed: Condvar::new(),
         blobs: OnceLock::new(),
+        turn: Mutex::default(),
     };
     let triggers = build.triggers(&first, observer)?;
     let plan = match triggers.is_empty() {
@@ -359,9 +362,17 @@ impl Build<'_> {
         if let Some(room) = self.blobs.get() {
             return Ok(room);
         }
+        let _turn = self.take_turn();
+        if let Some(room) = self.blobs.get() {
+            return Ok(room);
+        }
         let room = self.workplace.store.blob_room(observer)?;
-        // Of two threads that come here at once, one's goes again.
         Ok(self.blobs.get_or_init(|| room))
+    }
+
+    /// Lets one thread at a time change the store.
+    pub(super) fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Room for containers, made when it is first needed, with a helper of the calling thread's.

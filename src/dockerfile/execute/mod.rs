@@ -14,6 +14,8 @@ mod content;
 mod error;
 mod inputs;
 pub mod job;
+mod place;
+mod readable;
 mod select;
 mod stage;
 pub mod step;

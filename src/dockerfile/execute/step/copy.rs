@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::super::content::told_owner;
 use super::super::job::{CopyInput, LayerWork, Match, StepFailure};
 use super::super::select::select;
-use super::place::{With, put, put_text};
+use super::super::place::{With, put, put_text};
 use super::{Work, failed};
 use crate::archive::{EntryPath, is_tar, unpack_tar};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
@@ -262,7 +262,12 @@ impl Copying<'_> {
             single: self.work.is_single(),
         });
         let mode = item.mode.unwrap_or(data.permissions().mode() & 0o7777);
-        put(from, &data, to, With { owner, mode: self.mode(mode, data.is_dir()) })
+        let with = With { owner, mode: self.mode(mode, data.is_dir()) };
+        if !put(from, &data, to, with)? {
+            let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
+            self.work.told.borrow_mut().push((path, owner.ids));
+        }
+        Ok(())
     }
 
     /// Unpacks an archive into the destination.

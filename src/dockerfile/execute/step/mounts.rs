@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::super::job::{CopyInput, LayerWork, MountInput, SecretBytes, StepFailure, StepNetwork};
 use super::super::select::select;
-use super::place::{With, put};
+use super::super::place::{With, put};
 use super::root::Point;
 use super::{Work, failed};
 use crate::container::sandbox::Bind;
@@ -92,7 +92,7 @@ impl Work<'_> {
                 if fs_err::symlink_metadata(&place).is_err() {
                     fs_err::create_dir(&place).map_err(failed)?;
                     let owner = Ownership { ids: *owner, single: self.is_single() };
-                    owner.give(&place).map_err(failed)?;
+                    owner.give(&place).map(drop).map_err(failed)?;
                     use std::os::unix::fs::PermissionsExt;
                     let mode = std::fs::Permissions::from_mode(*mode);
                     fs_err::set_permissions(&place, mode).map_err(failed)?;
@@ -121,7 +121,7 @@ impl Work<'_> {
                     write_file(home, content, *mode)?;
                     let owner = Ownership { ids: *owner, single: self.is_single() };
                     if !owner.single {
-                        owner.give(home).map_err(failed)?;
+                        owner.give(home).map(drop).map_err(failed)?;
                     }
                     mounts.bind(home.to_owned(), Point::file(target), false);
                 }
@@ -198,6 +198,7 @@ impl Work<'_> {
             make_folders(to, target.parent().unwrap_or(to), owner).map_err(failed)?;
             let data = fs_err::symlink_metadata(&place).map_err(failed)?;
             put(&place, &data, &target, With { owner, mode: data.permissions().mode() })
+                .map(drop)
                 .map_err(failed)?;
         }
         Ok(())
