@@ -27,6 +27,7 @@ pub mod chmod;
 pub mod context;
 pub mod evaluate;
 pub mod expand;
+mod glob;
 pub mod graph;
 pub mod ignore;
 pub mod model;
