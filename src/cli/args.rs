@@ -181,6 +181,8 @@ pub enum ImageCommand {
         #[arg(long, value_name = "REFERENCE")]
         name: Option<String>,
     },
+    /// Build an image from a Dockerfile.
+    Build(ImageBuildArgs),
     /// List the images in the store.
     List,
     /// Show what an image is, as JSON.
@@ -194,4 +196,42 @@ pub enum ImageCommand {
         #[arg(required = true)]
         images: Vec<String>,
     },
+}
+
+/// Options of building an image.
+#[derive(Debug, Args)]
+pub struct ImageBuildArgs {
+    /// The folder whose files COPY and ADD take; `-` reads a Dockerfile alone from stdin.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub context: PathBuf,
+    /// The Dockerfile; `Dockerfile` in the folder by default.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// What to call the image; may be given several times.
+    #[arg(short, long, value_name = "REFERENCE")]
+    pub tag: Vec<String>,
+    /// Set an ARG; without a value it is taken from the environment.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub build_arg: Vec<String>,
+    /// Build this stage; the last one by default.
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// What the image is for: `linux/arm64`; this machine by default.
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+    /// Carry out every instruction, although its result is there.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// A secret for `RUN --mount=type=secret`: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`.
+    #[arg(long, value_name = "SECRET")]
+    pub secret: Vec<String>,
+    /// An ssh agent's socket for `RUN --mount=type=ssh`: `default` is that of `SSH_AUTH_SOCK`.
+    #[arg(long, value_name = "NAME[=SOCKET]")]
+    pub ssh: Vec<String>,
+    /// A further context: a folder, or `docker-image://NAME`.
+    #[arg(long, value_name = "NAME=PLACE")]
+    pub build_context: Vec<String>,
+    /// A label of the image.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
 }

@@ -9,6 +9,7 @@ use crate::build::isolation::IsolationError;
 use crate::build::one::BuildError;
 use crate::build::site::{OutsideError, SiteError};
 use crate::build::upstream::UpstreamError;
+use crate::dockerfile::execute::DockerfileError;
 use crate::image::load::LoadError;
 use crate::image::reference::ReferenceError;
 use crate::image::store::StoreError;
@@ -51,6 +52,19 @@ pub enum CliError {
     /// A bootstrap failed.
     #[error(transparent)]
     Bootstrap(Box<SupplyError>),
+    /// Building an image failed.
+    #[error(transparent)]
+    Dockerfile(Box<DockerfileError>),
+    /// An option of building an image makes no sense.
+    #[error("{option} {text:?}: {problem}")]
+    ImageOption {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Loading an image failed.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -92,6 +106,7 @@ impl CliError {
     /// Whether the run was interrupted.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Site(error) if matches!(**error, SiteError::Interrupted))
+            || matches!(self, Self::Dockerfile(error) if matches!(**error, DockerfileError::Interrupted))
     }
 
     /// Shows the error and what to do.
@@ -117,6 +132,7 @@ impl CliError {
         match self {
             Self::Site(error) => site_hint(error),
             Self::Bootstrap(error) => error.hint(),
+            Self::Dockerfile(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::NoPackage(_) => {

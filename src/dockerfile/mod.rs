@@ -23,9 +23,11 @@
 //! }
 //! ```
 
+pub mod cache;
 pub mod chmod;
 pub mod context;
 pub mod evaluate;
+pub mod execute;
 pub mod expand;
 mod glob;
 pub mod graph;

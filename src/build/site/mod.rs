@@ -345,7 +345,7 @@ fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, Cg
 }
 
 /// Makes a folder that the container's root may write to.
-fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
+pub(super) fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
     fs_err::create_dir_all(folder)?;
     let (uid, gid) = map.root();

@@ -23,6 +23,9 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
             let options = load_options(&settings, name.as_deref())?;
             load(context, &store, input, &options, &progress)
         }
+        ImageCommand::Build(args) => {
+            super::image_build::run(context, &settings, &store, args, &progress)
+        }
         ImageCommand::List => list(context, &store),
         ImageCommand::Inspect { image } => inspect(context, &store, image),
         ImageCommand::Rm { images } => remove(context, &settings, &store, images, &progress),

@@ -1,6 +1,7 @@
 //! The commands, one per file: arguments in, exit code out.
 
 pub mod image;
+pub mod image_build;
 pub mod package;
 pub mod tree;
 

@@ -50,6 +50,19 @@ pub(in crate::image) struct Blob {
     pub(super) unpacked: Result<DiffId, String>,
 }
 
+impl Blob {
+    /// A blob of which everything is known.
+    pub(in crate::image) fn known(
+        path: PathBuf,
+        digest: BlobDigest,
+        size: u64,
+        compression: Compression,
+        diff_id: DiffId,
+    ) -> Self {
+        Self { path, digest, size, compression, unpacked: Ok(diff_id) }
+    }
+}
+
 impl<'s> Staging<'s> {
     pub(in crate::image) fn new(folder: &'s Path, limits: Limits) -> Self {
         let documents_left = Cell::new(most_document_bytes(&limits));
@@ -73,7 +86,7 @@ impl<'s> Staging<'s> {
     }
 
     /// Takes in a blob that is in memory.
-    pub(super) fn add_bytes(&mut self, bytes: &[u8]) -> Result<Blob, LoadProblem> {
+    pub(in crate::image) fn add_bytes(&mut self, bytes: &[u8]) -> Result<Blob, LoadProblem> {
         self.add(bytes)
     }
 

@@ -31,9 +31,16 @@ pub struct LoadedImage {
 }
 
 /// A folder in which blobs are staged. It goes with everything in it when it is dropped.
-struct StagingFolder {
+#[derive(Debug)]
+pub(super) struct StagingFolder {
     folder: tempfile::TempDir,
     _lock: FileLock,
+}
+
+impl StagingFolder {
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 impl ImageStore {
@@ -68,7 +75,7 @@ impl ImageStore {
     }
 
     /// Makes a staging folder, and removes those that dead processes left.
-    fn staging_folder(&self, observer: &dyn Observer) -> Result<StagingFolder, StoreError> {
+    pub(super) fn staging_folder(&self, observer: &dyn Observer) -> Result<StagingFolder, StoreError> {
         let _store = self.lock(observer)?;
         index::create(&self.folder)?;
         self.sweep_staging().map_err(StoreError::Io)?;
@@ -107,7 +114,7 @@ impl ImageStore {
         Ok(())
     }
 
-    fn commit(&self, found: &[Found], observer: &dyn Observer) -> Result<(), StoreError> {
+    pub(super) fn commit(&self, found: &[Found], observer: &dyn Observer) -> Result<(), StoreError> {
         let _store = self.lock(observer)?;
         for blob in found.iter().flat_map(|image| image.content.iter().chain([&image.manifest])) {
             self.keep(blob).map_err(StoreError::Io)?;
@@ -131,7 +138,7 @@ impl ImageStore {
     }
 
     /// Moves a blob into the store, unless it is there. One of another size is a damaged one.
-    fn keep(&self, blob: &Blob) -> io::Result<()> {
+    pub(super) fn keep(&self, blob: &Blob) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let target = self.blob_path(&blob.digest);
         let there = |path: &Path| {

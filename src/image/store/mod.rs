@@ -17,6 +17,7 @@
 //! replaced as a whole. An image stays while an entry leads to it; blobs to which none leads go
 //! with the next removal, and folders of dead processes with the next load.
 
+mod built;
 mod commit;
 mod image;
 mod index;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use built::{BlobRoom, BuiltLayer, StoredBuild};
 pub use commit::LoadedImage;
 pub use image::{Image, Inspection, Layer, LayerBlob, RootImage};
 pub use remove::Removed;

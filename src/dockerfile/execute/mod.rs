@@ -1,0 +1,23 @@
+//! Carrying out the steps of a Dockerfile.
+//!
+//! ```text
+//! build      the parent's side: stages in threads, each with a helper of its own
+//! stage      one stage: its steps, found in the cache or handed to the helper
+//! workplace  what that needs of the machine
+//! inputs     what a step takes from elsewhere, and the digest of it
+//! job        what a helper is told of one step, and what it answers; plain data
+//! step       the helper's side: root, command or copying, layer
+//! ```
+
+mod build;
+mod content;
+mod error;
+mod inputs;
+pub mod job;
+mod select;
+mod stage;
+pub mod step;
+pub mod workplace;
+
+pub use build::{BuiltImage, build};
+pub use error::{DockerfileError, StepError};
