@@ -1,5 +1,6 @@
 //! Which stages are needed for an image, in which order, and what each needs.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::evaluate::{Base, Scope};
@@ -70,10 +71,9 @@ pub fn plan(
     let mut open = vec![target];
     let mut planned = BTreeMap::new();
     while let Some(number) = open.pop() {
-        if !planned.contains_key(&number) {
-            let stage = planned_stage(dockerfile, scope, &dockerfile.stages[number], triggers)?;
-            open.extend(&stage.needs);
-            planned.insert(number, stage);
+        if let Entry::Vacant(new) = planned.entry(number) {
+            let stage = &dockerfile.stages[number];
+            open.extend(&new.insert(planned_stage(dockerfile, scope, stage, triggers)?).needs);
         }
     }
     let numbers: BTreeSet<usize> = planned.keys().copied().collect();

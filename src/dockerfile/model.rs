@@ -85,13 +85,10 @@ pub struct Place {
 impl Place {
     /// A problem with what stands here.
     pub fn problem(&self, message: impl Into<String>) -> Problem {
-        match self.offset {
-            Some(offset) => Problem::at(offset, message),
-            None => {
-                let message = message.into();
-                Problem::whole(format!("the base image's ONBUILD {}: {message}", self.text))
-            }
+        if let Some(offset) = self.offset {
+            return Problem::at(offset, message);
         }
+        Problem::whole(format!("the base image's ONBUILD {}: {}", self.text, message.into()))
     }
 }
 

@@ -8,8 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::{Deserializer, IgnoredAny};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::image::config::ConfigError;
 use crate::image::digest::DiffId;
@@ -210,12 +209,12 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String
 }
 
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
-    let map = Option::<BTreeMap<String, IgnoredAny>>::deserialize(deserializer)?;
+    let map = Option::<BTreeMap<String, serde_json::Value>>::deserialize(deserializer)?;
     Ok(map.unwrap_or_default().into_keys().collect())
 }
 
 fn as_keys<S: Serializer>(set: &BTreeSet<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    let empty = BTreeMap::<(), ()>::new();
+    let empty = serde_json::Map::new();
     serializer.collect_map(set.iter().map(|key| (key, &empty)))
 }
 

@@ -44,7 +44,6 @@ impl StageState {
     }
 
     /// All are expanded with what was before: variables of one ENV don't see each other.
-    #[expect(clippy::type_complexity, reason = "the pairs, and how they are shown")]
     fn expanded_pairs(
         &self,
         keyword: &str,

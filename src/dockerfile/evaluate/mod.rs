@@ -27,13 +27,17 @@ pub use config::{ConfigDocument, Execution, HealthDocument, History};
 pub use scope::{Base, Scope, parse_platform};
 
 use super::expand::{ExpandError, Expander, expand, expand_words};
-use super::graph::PlannedStage;
+use super::graph::{self, PlannedStage, Triggers};
 use super::model::{Argument, Dockerfile, Instruction, Place, Statement};
+use super::options::Surroundings;
 use super::step::{FolderStep, Step};
 use super::syntax;
 use crate::image::digest::DiffId;
 use crate::image::platform::Platform;
 use crate::package::Problem;
+
+/// Where programs are looked for where nothing says so.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a stage came to, from which others can start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +54,11 @@ impl Finished {
         Self { document, arguments: BTreeMap::new() }
     }
 
-    /// `scratch`, or a context that a stage starts from.
+    /// `scratch`, or a context that a stage starts from. Other builders give it a PATH, too.
     pub fn scratch(platform: &Platform) -> Self {
-        Self::of_image(ConfigDocument::scratch(platform))
+        let mut document = ConfigDocument::scratch(platform);
+        document.set_variable("PATH", DEFAULT_PATH);
+        Self::of_image(document)
     }
 }
 
@@ -216,4 +222,29 @@ impl Applied {
     fn nothing(created_by: String) -> Self {
         Self { step: None, created_by }
     }
+}
+
+/// Evaluates all stages of a Dockerfile as if every image were empty: what can be wrong without
+/// knowing any image or file.
+pub fn check(text: &str, around: &Surroundings) -> Result<Vec<Finished>, Problem> {
+    let dockerfile = Dockerfile::parse(text)?;
+    let scope = Scope::of(&dockerfile, around)?;
+    let mut finished: BTreeMap<usize, Finished> = BTreeMap::new();
+    for stage in &dockerfile.stages {
+        let plan =
+            graph::plan(&dockerfile, &scope, Some(&stage.number.to_string()), &Triggers::new())?;
+        let Some(planned) = plan.stages.last() else { continue };
+        let base = match planned.base {
+            Base::Stage(number) => finished.get(&number).cloned(),
+            _ => None,
+        };
+        let base = base.unwrap_or_else(|| Finished::scratch(&planned.platform));
+        let mut state = StageState::new(&scope, planned, base);
+        for statement in state.statements(&dockerfile)? {
+            let applied = state.apply(&statement)?;
+            state.record(&applied, None);
+        }
+        finished.insert(stage.number, state.finish());
+    }
+    Ok(finished.into_values().collect())
 }

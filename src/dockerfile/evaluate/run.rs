@@ -5,14 +5,11 @@
 //! goes to the shell with them, as it was written.
 
 use super::scope::PROXIES;
-use super::{Applied, StageState};
+use super::{Applied, DEFAULT_PATH, StageState};
 use crate::dockerfile::model::{Command, HereDocument, Place, Run};
 use crate::dockerfile::step::{Document, RunStep, Step};
 use crate::dockerfile::syntax::is_document;
 use crate::package::Problem;
-
-/// What is looked through where nothing says so.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where a script's file is for its command.
 const SCRIPTS: &str = "/dev/pipes";

@@ -36,7 +36,7 @@ impl StageState {
                 TransferSource::Place(text) => {
                     let text = self.expanded(text, place)?;
                     _ = write!(shown, " {text}");
-                    self.source(&text, transfer, checksum.as_ref(), add, place)?
+                    place_source(&text, transfer, checksum.as_ref(), add, place)?
                 }
             };
             if let CopySource::Document(document) = &source {
@@ -90,38 +90,6 @@ impl StageState {
         Ok(Some(mode))
     }
 
-    fn source(
-        &self,
-        text: &str,
-        transfer: &Transfer,
-        checksum: Option<&String>,
-        add: bool,
-        place: &Place,
-    ) -> Result<CopySource, Problem> {
-        if text.contains('\0') {
-            return Err(place.problem("a source has a NUL byte inside"));
-        }
-        if add && transfer.from.is_none() {
-            if let Some(git) = git_source(text, transfer.keep_git, checksum) {
-                return Ok(git);
-            }
-            if is_url(text) {
-                if let Some(sum) = checksum
-                    && sum.parse::<crate::image::digest::BlobDigest>().is_err()
-                {
-                    let message = format!("the checksum {sum:?} is not sha256: and 64 hex digits");
-                    return Err(place.problem(message));
-                }
-                return Ok(CopySource::Url { url: text.to_owned(), checksum: checksum.cloned() });
-            }
-        } else if is_url(text) && transfer.from.is_none() {
-            return Err(place
-                .problem(format!("COPY can't download {text}"))
-                .hint("ADD does; it takes --checksum=sha256:… too"));
-        }
-        Ok(CopySource::Path(path_source(text, transfer.parents)))
-    }
-
     fn document_source(&self, document: &HereDocument, place: &Place) -> Result<Document, Problem> {
         let name = document.name.clone();
         let bad = |part: &str| matches!(part, "" | "." | "..");
@@ -149,6 +117,37 @@ impl StageState {
     }
 }
 
+fn place_source(
+    text: &str,
+    transfer: &Transfer,
+    checksum: Option<&String>,
+    add: bool,
+    place: &Place,
+) -> Result<CopySource, Problem> {
+    if text.contains('\0') {
+        return Err(place.problem("a source has a NUL byte inside"));
+    }
+    if add && transfer.from.is_none() {
+        if let Some(git) = git_source(text, transfer.keep_git, checksum) {
+            return Ok(git);
+        }
+        if is_url(text) {
+            if let Some(sum) = checksum
+                && sum.parse::<crate::image::digest::BlobDigest>().is_err()
+            {
+                let message = format!("the checksum {sum:?} is not sha256: and 64 hex digits");
+                return Err(place.problem(message));
+            }
+            return Ok(CopySource::Url { url: text.to_owned(), checksum: checksum.cloned() });
+        }
+    } else if is_url(text) && transfer.from.is_none() {
+        return Err(place
+            .problem(format!("COPY can't download {text}"))
+            .hint("ADD does; it takes --checksum=sha256:… too"));
+    }
+    Ok(CopySource::Path(path_source(text, transfer.parents)))
+}
+
 fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
@@ -171,7 +170,8 @@ fn git_source(text: &str, keep_git: bool, checksum: Option<&String>) -> Option<C
     let git = path.starts_with("git://")
         || path.starts_with("ssh://")
         || scp
-        || is_url(path) && path.trim_end_matches('/').ends_with(".git");
+        || is_url(path)
+            && path.trim_end_matches('/').rsplit_once('.').is_some_and(|(_, end)| end == "git");
     if !git {
         return None;
     }

@@ -26,6 +26,7 @@ const LONGEST: usize = 1 << 20;
 
 /// How texts are expanded.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that the rules ask about")]
 pub struct Expander<'a> {
     escape: char,
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -363,9 +364,8 @@ fn choose(
 ) -> Result<String, ExpandError> {
     let set = value.filter(|_| !counts_as_unset);
     match (operator, set) {
-        ('-', None) => Ok(word),
         ('-' | '?', Some(value)) => Ok(value),
-        ('+', Some(_)) => Ok(word),
+        ('-', None) | ('+', Some(_)) => Ok(word),
         ('?', None) if !word.is_empty() => Err(ExpandError(format!("{name}: {word}"))),
         ('?', None) => {
             let how = if counts_as_unset { "empty" } else { "unset" };

@@ -108,11 +108,11 @@ pub(super) fn parse(
         "RUN" => run(flags(&["network", "security"], &["mount"])?, rest, documents)?,
         "COPY" => {
             let known = ["from", "chown", "chmod", "link", "parents"];
-            Instruction::Copy(transfer(flags(&known, &["exclude"])?, rest, documents)?)
+            Instruction::Copy(transfer(flags(&known, &["exclude"])?, rest, &documents)?)
         }
         "ADD" => {
             let known = ["chown", "chmod", "link", "keep-git-dir", "checksum", "unpack"];
-            Instruction::Add(transfer(flags(&known, &["exclude"])?, rest, documents)?)
+            Instruction::Add(transfer(flags(&known, &["exclude"])?, rest, &documents)?)
         }
         "HEALTHCHECK" => {
             let known = ["interval", "timeout", "start-period", "start-interval", "retries"];
@@ -272,7 +272,7 @@ fn run(
 fn transfer(
     mut flags: Flags,
     rest: &str,
-    documents: Vec<HereDocument>,
+    documents: &[HereDocument],
 ) -> Result<Transfer, LineError> {
     let words = match words::json(rest) {
         Json::Array(words) => words,

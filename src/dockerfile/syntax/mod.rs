@@ -23,9 +23,7 @@ mod tests;
 
 pub use mount::MountOptions;
 
-use super::model::{
-    Directives, Dockerfile, HereDocument, Instruction, Place, Stage, Statement, Trigger,
-};
+use super::model::{Dockerfile, HereDocument, Instruction, Place, Stage, Statement, Trigger};
 use crate::package::Problem;
 use instruction::{LineError, Parsed};
 use lines::{Logical, Reader};
