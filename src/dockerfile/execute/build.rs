@@ -12,6 +12,7 @@ use super::workplace::{Room, ServiceError, Workplace};
 use crate::base::event::{Event, Observer};
 use crate::container::helper::HelperPlace;
 use crate::dockerfile::cache::BuildCache;
+use crate::dockerfile::context::Files;
 use crate::dockerfile::evaluate::{Base, ConfigDocument, Finished, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
@@ -67,6 +68,8 @@ pub(super) struct Build<'a> {
     pub(super) cache: BuildCache,
     pub(super) dockerfile: Dockerfile,
     pub(super) scope: Scope,
+    /// The build context, less what is left out of it.
+    pub(super) context: Option<Files>,
     path: PathBuf,
     text: String,
     shared: Mutex<Shared>,
@@ -90,12 +93,20 @@ pub fn build(
     let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
     let target = options.target.as_deref();
     let first = graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
+    let context = match &options.context {
+        ContextPlace::Folder(folder) => Some(
+            Files::of_context(folder, Some(&path))
+                .map_err(|source| DockerfileError::Context { source })?,
+        ),
+        ContextPlace::Empty => None,
+    };
     let build = Build {
         options,
         workplace,
         cache: BuildCache::new(workplace.cache.clone()),
         dockerfile,
         scope,
+        context,
         path: path.clone(),
         text: text.clone(),
         shared: Mutex::default(),

@@ -10,13 +10,12 @@
 //! ```
 
 mod build;
-mod content;
+mod choose;
 mod error;
 mod inputs;
 pub mod job;
 mod place;
 mod readable;
-mod select;
 mod stage;
 pub mod step;
 pub mod workplace;

@@ -193,9 +193,11 @@ impl<'b, 'a> Runner<'b, 'a> {
         layers: Vec<LayerBlob>,
         sources: &[CopySource],
         exclude: &[String],
+        parents: bool,
         observer: &dyn Observer,
     ) -> Result<Sha256Sum, StepError> {
-        let work = DigestWork { layers, sources: sources.to_vec(), exclude: exclude.to_vec() };
+        let (sources, exclude) = (sources.to_vec(), exclude.to_vec());
+        let work = DigestWork { layers, sources, exclude, parents };
         let log = self.build.log(self.planned);
         match self.ask(StepWork::Digest(work), &log, observer)? {
             (StepAnswer::Digest(digest), left) => {

@@ -32,6 +32,7 @@ use crate::base::causes::with_causes;
 use crate::container::idmap::Tier;
 use crate::container::namespace::{self, Network};
 use crate::container::view::View;
+use crate::dockerfile::context::ContextError;
 use crate::dockerfile::step::{Origin, Step};
 use crate::image::layers::{KnownOwners, UnpackOptions, ensure_unpacked, write_layer};
 use crate::image::store::LayerBlob;
@@ -63,6 +64,12 @@ fn failed(error: impl std::error::Error + 'static) -> StepFailure {
     use crate::archive::{LimitExceeded, ReadError};
     let hint = ReadError::limit_among_causes(&error).and_then(LimitExceeded::remedy);
     StepFailure { hint: hint.map(str::to_owned), ..StepFailure::new(with_causes(&error)) }
+}
+
+/// Turns an error of choosing files into a failure.
+fn from_context(error: ContextError) -> StepFailure {
+    let hint = error.hint().map(str::to_owned);
+    StepFailure { hint, ..failed(error) }
 }
 
 /// A step under way, inside the namespaces.
