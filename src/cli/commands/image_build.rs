@@ -101,9 +101,10 @@ fn place(
     let dockerfile = args.file.as_ref().map(|path| DockerfilePlace::File(base.join(path)));
     if args.context.as_os_str() == "-" {
         let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text).map_err(|error| {
-            bad("DIR", "-", &format!("stdin can't be read: {error}"))
-        })?;
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map_err(|error| bad("DIR", "-", &format!("stdin can't be read: {error}")))?;
         return Ok((ContextPlace::Empty, Some(DockerfilePlace::Text(text))));
     }
     let path = base.join(&args.context);
