@@ -30,6 +30,9 @@ const NAMED_DEVICES: usize = 64;
 /// How to unpack a layer.
 #[derive(Debug)]
 pub struct LayerOptions<'a> {
+    /// Whether names that layers have for what they remove are plain names here, as in an archive
+    /// that is no layer.
+    pub is_plain: bool,
     /// What the layer may unpack to.
     pub limits: Limits,
     /// Who gets the files.
@@ -85,10 +88,11 @@ pub fn unpack_layer(
     folder: &Path,
     options: LayerOptions<'_>,
 ) -> Result<LayerSummary, UnpackError> {
-    let LayerOptions { limits, owners } = options;
+    let LayerOptions { is_plain, limits, owners } = options;
     let mut tar = TarReader::new(layer, &limits);
     let destination = Destination::open(folder, Rules::Layer, &limits)?;
-    let mut unpacking = Unpacking { destination, owners, summary: LayerSummary::default() };
+    let summary = LayerSummary::default();
+    let mut unpacking = Unpacking { is_plain, destination, owners, summary };
     let owner = matches!(unpacking.owners, Owners::Mapped).then_some((0, 0));
     let root = Finish { mode: 0o755, mtime: 0, owner, attributes: &[] };
     unpacking.destination.directory(&EntryPath::root(), &root)?;
@@ -102,6 +106,7 @@ pub fn unpack_layer(
 }
 
 struct Unpacking<'a> {
+    is_plain: bool,
     destination: Destination,
     owners: Owners<'a>,
     summary: LayerSummary,
@@ -118,7 +123,11 @@ enum Meaning {
 impl Unpacking<'_> {
     fn member(&mut self, member: Member, content: impl Read) -> Result<(), UnpackError> {
         self.summary.entries += 1;
-        let meaning = meaning(&member.name)?;
+        let meaning = if self.is_plain {
+            Meaning::Entry(cleaned(&member.name)?)
+        } else {
+            meaning(&member.name)?
+        };
         let path = match &meaning {
             Meaning::Entry(path) | Meaning::Whiteout(path) | Meaning::Opaque(path) => path,
             Meaning::Ignored => return Ok(()),

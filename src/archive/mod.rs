@@ -4,7 +4,7 @@
 //! pack     a directory -> tar -> XZ, the same bytes for the same tree; `TarWriter` below it
 //! read     a package's entries, checked, without writing anything
 //! unpack   packages and source archives (tar or zip) into a directory
-//! layer    an image layer into a directory that overlayfs takes as a layer
+//! layer    an image layer into a directory that overlayfs takes as a layer; `layer_pack` the inverse
 //! ```
 //!
 //! What comes in is hostile. All of it goes through `tar_read`, which bounds every length before
@@ -19,11 +19,13 @@ mod destination;
 mod error;
 mod folders;
 mod layer;
+mod layer_pack;
 mod limits;
 mod names;
 mod pack;
 mod path;
 mod pax;
+mod plain;
 mod read;
 mod scan;
 mod source;
@@ -39,9 +41,11 @@ mod tests;
 
 pub use error::{PackError, ReadError, UnpackError};
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
+pub use layer_pack::{LayerOwners, OWNER_ATTRIBUTE, PackedLayer, Times, pack_layer, tell_owner};
 pub use limits::{LimitExceeded, Limits};
 pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};
+pub use plain::{is_tar, unpack_tar};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
 pub use source::{is_source_archive, unpack_source_archive};
 pub(crate) use tar_read::{MemberKind, TarReader};

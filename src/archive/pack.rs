@@ -72,7 +72,7 @@ fn write_all<W: Write>(
 }
 
 /// Opens the file that was found; nothing if there is another one by now.
-fn open(path: &Path, inode: Inode) -> io::Result<Option<fs_err::File>> {
+pub(super) fn open(path: &Path, inode: Inode) -> io::Result<Option<fs_err::File>> {
     let file = fs_err::OpenOptions::new()
         .read(true)
         // A FIFO that took the file's place must not block.

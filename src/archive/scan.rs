@@ -142,7 +142,7 @@ fn capability(path: &Path) -> Result<Option<Vec<u8>>, PackError> {
 
 /// Capabilities given inside a user namespace carry the id of its root (revision 3), which says
 /// something of the machine and not of the file: the same without it is revision 2.
-fn without_namespace(mut value: Vec<u8>) -> Vec<u8> {
+pub(super) fn without_namespace(mut value: Vec<u8>) -> Vec<u8> {
     const LENGTH: [usize; 2] = [20, 24];
     if value.len() == LENGTH[1] && value[3] == 3 {
         value[3] = 2;

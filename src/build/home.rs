@@ -6,6 +6,9 @@
 //! packages/<id>/                  unpacked packages, mounted read-only into builds
 //! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
+//! image-logs/<name>/              what the commands of an image's stages said, of its last build
+//! build-cache/                    what steps of Dockerfiles made (see `dockerfile::cache`)
+//! caches/<mapping>/               folders that commands of Dockerfiles keep: `--mount=type=cache`
 //! scratch/<run>/                  one folder per run; <run>.lock beside it is held by its process
 //! locks/                          one file per thing that is done once at a time
 //! ```
@@ -54,6 +57,21 @@ impl Home {
         self.root.join("parts")
     }
 
+    /// What steps of Dockerfiles made.
+    pub fn build_cache(&self) -> PathBuf {
+        self.root.join("build-cache")
+    }
+
+    /// Folders that commands of Dockerfiles keep.
+    pub fn caches(&self) -> PathBuf {
+        self.root.join("caches")
+    }
+
+    /// What the commands of an image's stages said.
+    pub fn image_logs(&self, name: &str) -> PathBuf {
+        self.root.join("image-logs").join(name)
+    }
+
     /// Lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
@@ -79,7 +97,7 @@ impl Home {
     /// on disk such a program belongs to the caller, as whom any user could run it.
     fn make_closed_folders(&self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        for folder in [&self.scratch, &self.root.join("layers"), &self.packages()] {
+        for folder in [&self.scratch, &self.root.join("layers"), &self.packages(), &self.caches()] {
             fs_err::create_dir_all(folder)?;
             fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
         }

@@ -245,6 +245,11 @@ fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
     find_ranges(wanted).ok().into_iter().chain([own])
 }
 
+/// Whether the machine seems to give ranges of ids: looked up, not tried.
+pub fn may_have_ranges(wanted: &Wanted) -> bool {
+    wanted.tier != Some(Tier::Single) && find_ranges(wanted).is_ok()
+}
+
 /// Removes the scratch folders that dead runs left, in whatever tier they ran. What can't be
 /// removed now stays for a later run.
 pub fn sweep_orphans(

@@ -11,6 +11,7 @@ use crate::base::event::Phase;
 use crate::container::idmap::IdMap;
 use crate::container::machine::{Machine, Probed};
 use crate::container::namespace::Network;
+use crate::dockerfile::execute::job::StepJob;
 use crate::image::config::RunConfig;
 use crate::image::host::HostRoot;
 use crate::image::store::RootImage;
@@ -32,6 +33,8 @@ pub enum Job {
     Measure(RemoveJob),
     /// Copy a folder whose files may belong to a namespace's ids.
     Copy(CopyJob),
+    /// Carry out a step of a Dockerfile.
+    Step(Box<StepJob>),
 }
 
 /// Where to try what.

@@ -9,6 +9,7 @@
 
 pub mod cache;
 pub mod contents;
+pub mod dockerfile;
 pub mod estimate;
 pub mod execute;
 mod failed;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::image::platform::Platform;
+
 /// Builds packages and package trees in containers of their own, without a daemon and without root.
 #[derive(Debug, Parser)]
 #[command(
@@ -192,14 +194,41 @@ pub struct GcArgs {
 /// The commands for images.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
+    /// Pull an image from a registry, and unpack it.
+    Pull {
+        /// Its reference, or skopeo's spelling of another place: docker://, oci:, oci-archive:, docker-archive:.
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        /// The platform of the image, such as linux/arm64; this machine's by default.
+        #[arg(long, value_name = "OS/ARCH")]
+        platform: Option<Platform>,
+    },
+    /// Push an image to a registry.
+    Push {
+        /// The image: its reference, or the beginning of its id.
+        image: String,
+        /// Where to: another reference, or skopeo's spelling of another place; by default what it is called.
+        destination: Option<String>,
+    },
+    /// Save an image to a file or a folder.
+    Save {
+        /// The image: its reference, or the beginning of its id.
+        image: String,
+        /// Where to: a FILE (a docker archive), `-` for stdout, or oci:DIR[:REF], oci-archive:FILE[:REF],
+        /// docker-archive:FILE[:REF].
+        #[arg(short, long, value_name = "PLACE")]
+        output: String,
+    },
     /// Load images: an OCI layout, an OCI archive or a docker archive; `-` is stdin.
     Load {
-        /// The folder or file.
+        /// The folder or file; oci:, oci-archive: and docker-archive: before it say what it has to be.
         input: PathBuf,
         /// Call the image this, if the input names none or another.
         #[arg(long, value_name = "REFERENCE")]
         name: Option<String>,
     },
+    /// Build an image from a Dockerfile.
+    Build(ImageBuildArgs),
     /// List the images in the store.
     List,
     /// Show what an image is, as JSON.
@@ -213,4 +242,42 @@ pub enum ImageCommand {
         #[arg(required = true)]
         images: Vec<String>,
     },
+}
+
+/// Options of building an image.
+#[derive(Debug, Args)]
+pub struct ImageBuildArgs {
+    /// The folder whose files COPY and ADD take; `-` reads a Dockerfile alone from stdin.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub context: PathBuf,
+    /// The Dockerfile; `Dockerfile` in the folder by default.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// What to call the image; may be given several times.
+    #[arg(short, long, value_name = "REFERENCE")]
+    pub tag: Vec<String>,
+    /// Set an ARG; without a value it is taken from the environment.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub build_arg: Vec<String>,
+    /// Build this stage; the last one by default.
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// What the image is for: `linux/arm64`; this machine by default.
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+    /// Carry out every instruction, although its result is there.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// A secret for `RUN --mount=type=secret`: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`.
+    #[arg(long, value_name = "SECRET")]
+    pub secret: Vec<String>,
+    /// An ssh agent's socket for `RUN --mount=type=ssh`: `default` is that of `SSH_AUTH_SOCK`.
+    #[arg(long, value_name = "NAME[=SOCKET]")]
+    pub ssh: Vec<String>,
+    /// A further context: a folder, or `docker-image://NAME`.
+    #[arg(long, value_name = "NAME=PLACE")]
+    pub build_context: Vec<String>,
+    /// A label of the image.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
 }

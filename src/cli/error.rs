@@ -10,8 +10,12 @@ use crate::build::isolation::IsolationError;
 use crate::build::one::BuildError;
 use crate::build::site::{OutsideError, SiteError};
 use crate::build::upstream::UpstreamError;
+use crate::dockerfile::execute::DockerfileError;
 use crate::image::load::LoadError;
+use crate::image::location::LocationError;
 use crate::image::reference::ReferenceError;
+use crate::image::registry::RegistryError;
+use crate::image::save::SaveError;
 use crate::image::store::StoreError;
 use crate::package::{NameError, VariantError};
 
@@ -52,12 +56,42 @@ pub enum CliError {
     /// A bootstrap failed.
     #[error(transparent)]
     Bootstrap(Box<SupplyError>),
+    /// Building an image failed.
+    #[error(transparent)]
+    Dockerfile(Box<DockerfileError>),
+    /// An option of building an image makes no sense.
+    #[error("{option} {text:?}: {problem}")]
+    ImageOption {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Loading an image failed.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The image store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Pulling or pushing failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// An image can't be saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// The text says nowhere where an image could be.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// An option that the place has no use for.
+    #[error("{option} is of no use for {place}")]
+    Useless {
+        /// The option.
+        option: &'static str,
+        /// The place.
+        place: String,
+    },
     /// An image's name can't be one.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -103,7 +137,12 @@ impl CliError {
 
     /// Whether the run was interrupted.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Site(error) if matches!(**error, SiteError::Interrupted))
+        match self {
+            Self::Site(error) => matches!(**error, SiteError::Interrupted),
+            Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
+            Self::Registry(error) => error.is_interruption(),
+            _ => false,
+        }
     }
 
     /// Shows the error and what to do.
@@ -129,8 +168,11 @@ impl CliError {
         match self {
             Self::Site(error) => site_hint(error),
             Self::Bootstrap(error) => error.hint(),
+            Self::Dockerfile(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),
             Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Registry(error) => error.hint(),
+            Self::Save(error) => error.hint().map(str::to_owned),
             Self::NoPackage(_) => {
                 Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
             }

@@ -21,6 +21,19 @@ pub const GRANTED: [(Capability, &str); 11] = [
     (Capability::CAP_SYS_CHROOT, "chroot into a folder of the build"),
 ];
 
+/// What a process needs to install a seccomp filter that programs with set-id bits are to keep. It is
+/// dropped from every set right after that, before the command is executed.
+pub const FILTERING: Capability = Capability::CAP_SYS_ADMIN;
+
+/// Drops what [`FILTERING`] was for.
+pub fn drop_filtering() -> Result<(), caps::errors::CapsError> {
+    use caps::CapSet::{Bounding, Effective, Permitted};
+    for set in [Bounding, Effective, Permitted] {
+        caps::drop(None, set, FILTERING)?;
+    }
+    Ok(())
+}
+
 /// The granted capabilities by the names that the OCI runtime specification uses.
 pub fn granted() -> Vec<Capability> {
     GRANTED.iter().map(|(capability, _)| *capability).collect()

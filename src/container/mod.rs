@@ -28,4 +28,6 @@ pub mod run;
 pub mod sandbox;
 pub mod seccomp;
 pub mod sys;
+pub mod uplink;
 pub mod view;
+pub mod within_root;

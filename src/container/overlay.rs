@@ -98,6 +98,47 @@ pub fn make_root(
     mount_overlay(view, &with_skeleton, &upper, &work)
 }
 
+/// Mounts layers at a folder, the lowest first, and below them an empty folder of the view's. Changes
+/// go into the upper directory, with its working one; without them, the mount is read-only.
+pub fn mount_layers(
+    view: &View,
+    at: &Path,
+    lowest: &Path,
+    layers: &[PathBuf],
+    changes: Option<(&Path, &Path)>,
+) -> Result<(), RootError> {
+    let prepare = |source| RootError::Prepare { source };
+    if layers.len() > MOST_LAYERS {
+        return Err(RootError::TooManyLayers(layers.len()));
+    }
+    let home = tempfile::tempdir_in(view.layers()).map_err(prepare)?.keep();
+    let link = |target: &Path, name: &str| {
+        fs_err::os::unix::fs::symlink(target, home.join(name)).map_err(prepare)
+    };
+    let all: Vec<&Path> =
+        std::iter::once(lowest).chain(layers.iter().map(PathBuf::as_path)).collect();
+    for (index, layer) in all.iter().enumerate() {
+        link(layer, &index.to_string())?;
+    }
+    let mut names: Vec<String> = (0..all.len()).rev().map(|index| index.to_string()).collect();
+    let options = if let Some((upper, work)) = changes {
+        link(upper, "u")?;
+        link(work, "w")?;
+        format!("lowerdir={},upperdir=u,workdir=w,userxattr,volatile", names.join(":"))
+    } else {
+        // Without an upper directory, the kernel wants two lower ones.
+        let second = home.join("empty");
+        fs_err::create_dir(&second).map_err(prepare)?;
+        names.push("empty".to_owned());
+        format!("lowerdir={},userxattr", names.join(":"))
+    };
+    let mounted = nix::unistd::chdir(&home).and_then(|()| {
+        mount(Some("overlay"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+    });
+    nix::unistd::chdir("/").map_err(|errno| prepare(errno.into()))?;
+    mounted.map_err(|errno| RootError::Overlay { layers: layers.len(), errno })
+}
+
 /// Makes the lowest layer, on which nothing of an image depends: what is mounted later needs folders
 /// to be mounted on, and made in the upper directory each of them would be written to the disk and
 /// removed again (1.3 ms each on a disk that discards at once).

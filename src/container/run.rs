@@ -179,6 +179,7 @@ fn start(
         },
         detached: true,
         executor: Box::new(BuildExecutor {
+            no_new_privileges: sandbox.no_new_privileges,
             filter: options.filter.clone(),
             landlock: options.landlock,
             inherited: Arc::clone(&options.inherited),
@@ -269,6 +270,7 @@ fn show_unwritable_cgroups() -> Result<(), RunError> {
 /// The last steps before the command: signals as a program expects them, Landlock, seccomp.
 #[derive(Clone)]
 struct BuildExecutor {
+    no_new_privileges: bool,
     filter: Vec<libc::sock_filter>,
     landlock: bool,
     inherited: Arc<[OwnedFd]>,
@@ -299,6 +301,10 @@ impl Executor for BuildExecutor {
         }
         sys::install_seccomp(&self.filter)
             .map_err(|errno| fail("can't install the seccomp filter", errno))?;
+        if !self.no_new_privileges {
+            super::capabilities::drop_filtering()
+                .map_err(|error| ExecutorError::Other(error.to_string()))?;
+        }
         match nix::unistd::execvp(program, &arguments) {
             Ok(never) => match never {},
             Err(errno) => Err(fail(&format!("can't execute {}", program.to_string_lossy()), errno)),

@@ -36,6 +36,8 @@ pub struct Sandbox {
     pub outer_proc: bool,
     /// Whether the host's name is set, so that it is the same everywhere.
     pub own_host_name: bool,
+    /// Whether programs with set-id bits and file capabilities get nothing by them.
+    pub no_new_privileges: bool,
 }
 
 /// Ids of the command.
@@ -116,7 +118,7 @@ impl Sandbox {
 
     fn process(&self) -> Result<Process, OciSpecError> {
         let capabilities: std::collections::HashSet<_> =
-            super::capabilities::granted().into_iter().map(runtime_capability).collect();
+            self.capabilities().into_iter().map(runtime_capability).collect();
         let sets = LinuxCapabilitiesBuilder::default()
             .bounding(capabilities.clone())
             .effective(capabilities.clone())
@@ -137,8 +139,16 @@ impl Sandbox {
             .env(self.environment.clone())
             .cwd(&self.working_directory)
             .capabilities(sets)
-            .no_new_privileges(true)
+            .no_new_privileges(self.no_new_privileges)
             .build()
+    }
+
+    fn capabilities(&self) -> Vec<Capability> {
+        let mut granted = super::capabilities::granted();
+        if !self.no_new_privileges {
+            granted.push(super::capabilities::FILTERING);
+        }
+        granted
     }
 
     fn system_mounts(&self) -> Result<Vec<Mount>, OciSpecError> {
@@ -221,6 +231,7 @@ fn runtime_capability(capability: Capability) -> oci_spec::runtime::Capability {
         Capability::CAP_SETPCAP => Runtime::Setpcap,
         Capability::CAP_SETFCAP => Runtime::Setfcap,
         Capability::CAP_NET_BIND_SERVICE => Runtime::NetBindService,
+        Capability::CAP_SYS_ADMIN => Runtime::SysAdmin,
         _ => Runtime::SysChroot,
     }
 }
@@ -240,6 +251,7 @@ mod tests {
             network: Network::None,
             outer_proc: false,
             own_host_name: true,
+            no_new_privileges: true,
         }
     }
 

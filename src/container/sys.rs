@@ -55,6 +55,17 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Takes a descriptor that came with a message and that nobody else has: a copy of it, whose number is
+/// new, so that it is sound even if somebody does.
+pub fn own_descriptor(number: std::os::fd::RawFd) -> std::io::Result<OwnedFd> {
+    // SAFETY: dup takes an integer, and fails if that is no descriptor.
+    let copy = Errno::result(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the call gave a new descriptor, which nobody else owns.
+    let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+    // The first one closes with the process, which is about to execute another program.
+    Ok(copy)
+}
+
 /// Waits until a descriptor is readable; `false` if the deadline came first.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> nix::Result<bool> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

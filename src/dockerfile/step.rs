@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::chmod::Chmod;
+
 /// An instruction that may change files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
@@ -22,10 +24,13 @@ pub enum Step {
 pub struct RunStep {
     /// The program and its arguments; the shell form has the stage's SHELL in front.
     pub command: Vec<String>,
-    /// Here-documents that the command is given as files, or as its input.
+    /// Here-documents that the command finds as executable files: `/dev/pipes/<name>`, read-only.
     pub documents: Vec<Document>,
     /// All variables that it gets, build arguments among them.
     pub environment: Vec<(String, String)>,
+    /// Variables that it gets too, but that change nothing about what it does: proxies. They belong
+    /// into no cache key and no history.
+    pub proxies: Vec<(String, String)>,
     /// Where it runs, absolute.
     pub workdir: String,
     /// USER as written: `name`, `uid`, `name:group`, `uid:gid`; empty for root.
@@ -43,8 +48,6 @@ pub struct Document {
     pub name: String,
     /// Its text, expanded unless it was quoted.
     pub content: String,
-    /// The number of the descriptor that it is for, where it is none of COPY's: `3<<EOF`.
-    pub descriptor: Option<u32>,
 }
 
 /// The network of one command.
@@ -119,6 +122,10 @@ pub enum RunMount {
         target: Option<String>,
         /// Whether the build fails without it.
         required: bool,
+        /// The socket's mode.
+        mode: u32,
+        /// Its owner.
+        owner: (u32, u32),
     },
 }
 
@@ -158,15 +165,26 @@ pub struct CopyStep {
     /// `--chown` as written, expanded.
     pub chown: Option<String>,
     /// `--chmod`.
-    pub chmod: Option<u32>,
+    pub chmod: Option<Chmod>,
     /// `--link`: the layer doesn't depend on what lies below it.
     pub link: bool,
     /// `--parents`: the folders in the sources' names are kept.
     pub parents: bool,
     /// `--exclude`: patterns as in `.dockerignore`.
     pub exclude: Vec<String>,
-    /// Whether local archives are unpacked: ADD.
-    pub unpack: bool,
+    /// Which archives are unpacked: ADD.
+    pub unpack: Unpack,
+}
+
+/// Which archives are unpacked instead of being copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unpack {
+    /// None: COPY, and ADD with `--unpack=false`.
+    Nothing,
+    /// Those that are files, not those that are downloaded: ADD.
+    Local,
+    /// All: ADD with `--unpack`.
+    All,
 }
 
 /// One of the things to copy.
@@ -203,4 +221,6 @@ pub enum CopySource {
 pub struct FolderStep {
     /// Where, absolute and normal.
     pub path: String,
+    /// USER as written: whose the folder is.
+    pub user: String,
 }

@@ -10,7 +10,11 @@ use crate::archive::{
 
 fn unpack(tar: &[u8], folder: &Path) -> Result<(LayerSummary, String), UnpackError> {
     let mut record = Vec::new();
-    let options = LayerOptions { limits: Limits::default(), owners: Owners::Single(&mut record) };
+    let options = LayerOptions {
+        is_plain: false,
+        limits: Limits::default(),
+        owners: Owners::Single(&mut record),
+    };
     let summary = unpack_layer(tar, folder, options)?;
     Ok((summary, String::from_utf8(record).unwrap().replace('\0', "\n")))
 }
@@ -116,12 +120,12 @@ fn later_entries_replace_earlier_ones_and_links_stay_inside() {
     assert!(refused, "{result:?}");
     let deep = Raw::default().file(&format!("{}f", "d/".repeat(40)), "").tar();
     let limits = Limits { max_entries: 30, ..Limits::default() };
-    let options = LayerOptions { limits, owners: Owners::Mapped };
+    let options = LayerOptions { is_plain: false, limits, owners: Owners::Mapped };
     let result = unpack_layer(deep.as_slice(), &scratch.path().join("deep"), options);
     assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     // The paths of the folders above are longer together than the name is.
     let limits = Limits { max_name_bytes: 1000, ..Limits::default() };
-    let options = LayerOptions { limits, owners: Owners::Mapped };
+    let options = LayerOptions { is_plain: false, limits, owners: Owners::Mapped };
     let result = unpack_layer(deep.as_slice(), &scratch.path().join("deeper"), options);
     assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     let around = Raw::default().symlink("s", "s").file("s/f", "").tar();
@@ -161,7 +165,8 @@ fn owners_devices_and_attributes() {
 
     let huge = Raw::default().with(b'0', b"f", b"", b"", |header| header.set_uid(1 << 32)).tar();
     let mapped = |tar: &[u8]| {
-        let options = LayerOptions { limits: Limits::default(), owners: Owners::Mapped };
+        let options =
+            LayerOptions { is_plain: false, limits: Limits::default(), owners: Owners::Mapped };
         unpack_layer(tar, &scratch.path().join("mapped"), options)
     };
     let unchanged =

@@ -132,6 +132,7 @@ proptest! {
         pack_directory(&before, &mut tar, &options).unwrap();
         let mut owners = Vec::new();
         let options = LayerOptions {
+            is_plain: false,
             limits: Limits::default(),
             owners: Owners::Single(&mut owners),
         };

@@ -20,7 +20,7 @@ use crate::build::execute::{self, Helpers, Orders, Pace};
 use crate::build::gc::uses::{self, Registration, Used};
 use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
-use crate::build::images::{FoundImage, ImageFinder, Places};
+use crate::build::images::{Building, FoundImage, ImageFinder, Places};
 use crate::build::isolation::{self, Wanted};
 use crate::build::job::BuildRoot;
 use crate::build::jobserver::{self, Jobserver};
@@ -33,6 +33,7 @@ use crate::container::helper::Interrupt;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
 use crate::graph;
+use crate::image::registry::Client;
 use crate::image::store::ImageStore;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
@@ -50,10 +51,18 @@ pub struct SiteOptions {
     pub home: Home,
     /// Where the configuration says that images are.
     pub places: Places,
+    /// The registries, from which images may be pulled.
+    pub registry: Client,
     /// How sources are fetched.
     pub fetch: FetchOptions,
     /// What archives may hold.
     pub limits: ArchiveLimits,
+    /// In which isolation images are built that packages name.
+    pub isolation: Wanted,
+    /// The latest time in such images.
+    pub source_date_epoch: u64,
+    /// Ends the building of such images.
+    pub interrupt: Arc<Interrupt>,
 }
 
 /// How packages are built.
@@ -144,7 +153,19 @@ impl Site {
         observer: &dyn Observer,
     ) -> Result<Known, SiteError> {
         let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
-        let mut finder = ImageFinder::new(&self.options.places, &store, self.options.limits);
+        let mut finder = ImageFinder::new(
+            &self.options.places,
+            &store,
+            &self.options.registry,
+            self.options.limits,
+            Building {
+                home: &self.options.home,
+                isolation: &self.options.isolation,
+                fetch: &self.options.fetch,
+                source_date_epoch: self.options.source_date_epoch,
+                interrupt: Arc::clone(&self.options.interrupt),
+            },
+        );
         let mut images = BTreeMap::new();
         let identities = identify(
             &self.tree,
@@ -374,7 +395,7 @@ fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, Cg
 }
 
 /// Makes a folder that the container's root may write to.
-fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
+pub(super) fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
     fs_err::create_dir_all(folder)?;
     let (uid, gid) = map.root();

@@ -201,6 +201,7 @@ impl Work<'_> {
             network: job.network,
             outer_proc: job.machine.has(&Condition::NestedProc),
             own_host_name: !job.machine.has(&Condition::OuterHostName),
+            no_new_privileges: true,
         })
     }
 

@@ -22,6 +22,8 @@ use crate::container::machine;
 use crate::container::namespace::{self, NamespaceError, Network};
 use crate::container::view::View;
 
+use crate::dockerfile::execute::step::run_step;
+
 use super::job::{Answer, Failure, Job, ProbeJob};
 
 /// Does the jobs that come on stdin; gives the process's exit code.
@@ -46,6 +48,7 @@ impl Worker for Jobs {
             Ok(Job::Measure(job)) => remove::measure(&job),
             Ok(Job::Copy(job)) => remove::copy(&job),
             Ok(Job::Build(job)) => build::build(&job),
+            Ok(Job::Step(job)) => return run_step(&job),
         };
         match answered {
             Ok(Finished::With(answer)) => u8::from(!say(&answer)),

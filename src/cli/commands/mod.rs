@@ -2,6 +2,7 @@
 
 pub mod gc;
 pub mod image;
+pub mod image_build;
 pub mod package;
 pub mod tree;
 
@@ -22,6 +23,7 @@ use crate::container::cgroup::Limits;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
+use crate::image::registry::Client;
 use crate::source::FetchOptions;
 
 /// What every command works with.
@@ -101,7 +103,12 @@ impl Outcome {
 }
 
 /// Opens a packages directory.
-fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Result<Site, CliError> {
+fn open(
+    context: &Context<'_>,
+    settings: &Settings,
+    packages: PathBuf,
+    observer: &dyn Observer,
+) -> Result<Site, CliError> {
     let home = Home::new(settings.home.clone(), settings.scratch.clone());
     let limits = settings.archive_limits();
     let mut fetch = FetchOptions::new(home.locks());
@@ -109,7 +116,19 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
     fetch.mirrors.clone_from(&settings.mirrors);
     fetch.git.supervisor = Some("/proc/self/exe".into());
     let places = settings.images.clone();
-    Ok(Site::open(SiteOptions { packages, home, places, fetch, limits }, observer)?)
+    let registry = Client::new(settings.registry.clone());
+    let options = SiteOptions {
+        packages,
+        home,
+        places,
+        registry,
+        fetch,
+        limits,
+        isolation: wanted_isolation(context, settings),
+        source_date_epoch: settings.source_date_epoch,
+        interrupt: std::sync::Arc::default(),
+    };
+    Ok(Site::open(options, observer)?)
 }
 
 /// How to build, from the settings.

@@ -14,6 +14,9 @@
 //! to again: it is mounted by several builds at once.
 
 mod implied;
+mod made;
+
+pub use made::{KnownOwners, MadeLayer, adopt, write_layer};
 
 pub use implied::restore_implied_folders;
 
@@ -200,12 +203,12 @@ fn unpack(folder: &Path, layer: &LayerBlob, options: &UnpackOptions) -> Result<(
     let unpack = |content: &mut dyn io::Read| {
         let failed = |source| LayerError::Unpack { diff_id: diff_id.clone(), source };
         if !options.single_id {
-            let options = LayerOptions { limits, owners: Owners::Mapped };
+            let options = LayerOptions { is_plain: false, limits, owners: Owners::Mapped };
             return unpack_layer(content, &temporary, options).map_err(failed);
         }
         let owners = fs_err::File::create(owners_file(&place)).map_err(fail)?;
         let mut record = io::BufWriter::new(owners);
-        let options = LayerOptions { limits, owners: Owners::Single(&mut record) };
+        let options = LayerOptions { is_plain: false, limits, owners: Owners::Single(&mut record) };
         let summary = unpack_layer(content, &temporary, options).map_err(failed)?;
         io::Write::flush(&mut record).map_err(fail)?;
         Ok(summary)

@@ -1,0 +1,410 @@
+//! Packs a folder in overlay form, an overlay's upper directory, as an image layer: the inverse of
+//! `layer`.
+//!
+//! - A character device 0:0 called `NAME` becomes the whiteout `.wh.NAME`; a folder with
+//!   `user.overlay.opaque` gets `.wh..wh..opq`. All other attributes of overlayfs stay behind.
+//! - Entries come in byte order of their paths, without `./` and without names of owners. The folder
+//!   itself is an entry only if it isn't 0755 of 0:0, as other tools have it.
+//! - No entry is younger than one given moment, and the folder's files get the times that their
+//!   entries have: whoever sees the folder sees what somebody sees who unpacks the layer.
+//! - Sockets and devices are left out, as other tools do.
+//! - With one id, files can't belong to anybody else on disk: then owners are told, by the attribute
+//!   [`OWNER_ATTRIBUTE`] of a file or by the caller.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use tar::{EntryType, Header};
+
+use super::error::PackError;
+use super::path::EntryPath;
+use super::pax::{Attribute, CAPABILITY, attribute_record};
+use super::scan::{Inode, without_namespace};
+use super::tar_read::BLOCK;
+
+/// The attribute in which a file says whom it belongs to where it can't: `UID:GID`.
+pub const OWNER_ATTRIBUTE: &str = "user.mkpanda.owner";
+
+/// What the names of overlayfs's own attributes begin with.
+const OVERLAY: &[u8] = b"user.overlay.";
+const OPAQUE: &[u8] = b"user.overlay.opaque";
+
+const LONG: usize = 100;
+const BUFFER: usize = 256 * 1024;
+
+/// Which times entries get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Times {
+    /// Their own, but none later than this one, in seconds since 1970.
+    Latest(u64),
+    /// All this one: what was copied has times that mean nothing.
+    All(u64),
+}
+
+/// Whose files a layer's are.
+pub enum LayerOwners<'a> {
+    /// Whoever owns them on disk.
+    Disk,
+    /// Whoever is told, unless the file says so itself.
+    Told {
+        /// Tells it.
+        owner: &'a dyn Fn(&EntryPath) -> (u32, u32),
+        /// Gets a record for each entry that doesn't belong to 0:0, as [`super::Owners::Single`]
+        /// writes them.
+        record: &'a mut dyn Write,
+    },
+}
+
+impl std::fmt::Debug for LayerOwners<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Disk => "Disk",
+            Self::Told { .. } => "Told",
+        })
+    }
+}
+
+/// What was packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PackedLayer {
+    /// How many entries there are, whiteouts included.
+    pub entries: u64,
+    /// How many bytes the files have together.
+    pub file_bytes: u64,
+}
+
+struct Found {
+    path: EntryPath,
+    kind: Kind,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: (i64, i64),
+    attributes: Vec<Attribute>,
+}
+
+enum Kind {
+    Directory,
+    File { size: u64, inode: Inode },
+    HardLink(EntryPath),
+    Symlink(Vec<u8>),
+    Fifo,
+    Whiteout,
+}
+
+/// Writes a folder in overlay form as a layer's tar. Nobody else writes to the folder meanwhile.
+pub fn pack_layer<W: Write>(
+    folder: &Path,
+    out: W,
+    times: Times,
+    mut owners: LayerOwners<'_>,
+) -> Result<(W, PackedLayer), PackError> {
+    let mut found = scan(folder)?;
+    let mut tar = LayerTar { out, buffer: vec![0; BUFFER], summary: PackedLayer::default() };
+    for entry in &mut found {
+        if let LayerOwners::Told { owner, record } = &mut owners {
+            let own = take_owner(&mut entry.attributes).unwrap_or_else(|| owner(&entry.path));
+            entry.owner = own;
+            if own != (0, 0) && !matches!(entry.kind, Kind::Whiteout | Kind::HardLink(_)) {
+                write_record(*record, entry).map_err(PackError::Output)?;
+            }
+        }
+        let mtime = settle_time(folder, entry, times).map_err(PackError::Input)?;
+        if entry.path.is_root() && entry.owner == (0, 0) && entry.mode == 0o755 {
+            continue;
+        }
+        tar.entry(folder, entry, mtime)?;
+    }
+    tar.write(&[0; 2 * BLOCK])?;
+    Ok((tar.out, tar.summary))
+}
+
+fn write_record(record: &mut dyn Write, entry: &Found) -> io::Result<()> {
+    write!(record, "{} {} {:04o} ", entry.owner.0, entry.owner.1, entry.mode)?;
+    record.write_all(entry.path.as_bytes())?;
+    record.write_all(b"\0")
+}
+
+fn take_owner(attributes: &mut Vec<Attribute>) -> Option<(u32, u32)> {
+    let at = attributes.iter().position(|(name, _)| name == OWNER_ATTRIBUTE.as_bytes())?;
+    let (_, value) = attributes.remove(at);
+    let (uid, gid) = std::str::from_utf8(&value).ok()?.split_once(':')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?))
+}
+
+/// The time that an entry has; the file on disk gets it too.
+fn settle_time(folder: &Path, entry: &Found, times: Times) -> io::Result<u64> {
+    let own = u64::try_from(entry.mtime.0).unwrap_or(0);
+    let time = match times {
+        Times::Latest(latest) => own.min(latest),
+        Times::All(all) => all,
+    };
+    if matches!(entry.kind, Kind::Whiteout) {
+        return Ok(0);
+    }
+    let seconds = i64::try_from(time).unwrap_or(i64::MAX);
+    if entry.mtime != (seconds, 0) {
+        let spec = TimeSpec::new(seconds, 0);
+        let place = folder.join(entry.path.as_path());
+        utimensat(AT_FDCWD, &place, &spec, &spec, UtimensatFlags::NoFollowSymlink)?;
+    }
+    Ok(time)
+}
+
+fn scan(folder: &Path) -> Result<Vec<Found>, PackError> {
+    let mut found: Vec<Found> =
+        look(folder, EntryPath::root())?.into_iter().map(|(entry, _)| entry).collect();
+    let opaque = found.first_mut().and_then(opaque_mark);
+    found.extend(opaque);
+    let mut linked = Vec::new();
+    let mut open = vec![EntryPath::root()];
+    while let Some(above) = open.pop() {
+        for entry in fs_err::read_dir(folder.join(above.as_path())).map_err(PackError::Input)? {
+            let entry = entry.map_err(PackError::Input)?;
+            let name = entry.file_name();
+            let path = above.join(&EntryPath::trusted(name.as_bytes()));
+            if name.as_bytes().starts_with(b".wh.") {
+                let what = "called what layers call something removed";
+                return Err(PackError::Special(vec![(path, what)]));
+            }
+            let Some((mut entry, links)) = look(folder, path)? else { continue };
+            if let (Kind::File { inode, .. }, true) = (&entry.kind, links > 1) {
+                linked.push((*inode, entry.path.clone()));
+            }
+            if matches!(entry.kind, Kind::Directory) {
+                open.push(entry.path.clone());
+                found.extend(opaque_mark(&mut entry));
+            }
+            found.push(entry);
+        }
+    }
+    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    mark_hard_links(&mut found, linked);
+    Ok(found)
+}
+
+/// What lies at a path, and how many names it has; nothing if a layer can't hold it.
+fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackError> {
+    let full = folder.join(path.as_path());
+    let data = fs_err::symlink_metadata(&full).map_err(PackError::Input)?;
+    let kind = data.file_type();
+    let mut mode = data.mode() & 0o7777;
+    let kind = if kind.is_dir() {
+        Kind::Directory
+    } else if kind.is_symlink() {
+        mode = 0o777;
+        let target = fs_err::read_link(&full).map_err(PackError::Input)?;
+        Kind::Symlink(target.into_os_string().into_encoded_bytes())
+    } else if kind.is_file() {
+        Kind::File { size: data.len(), inode: (data.dev(), data.ino()) }
+    } else if kind.is_fifo() {
+        Kind::Fifo
+    } else if kind.is_char_device() && data.rdev() == 0 {
+        mode = 0;
+        Kind::Whiteout
+    } else {
+        return Ok(None);
+    };
+    let attributes = match kind {
+        Kind::Directory | Kind::File { .. } => attributes(&full)?,
+        _ => Vec::new(),
+    };
+    let (owner, mtime) = ((data.uid(), data.gid()), (data.mtime(), data.mtime_nsec()));
+    let path = match kind {
+        Kind::Whiteout => whiteout(&path),
+        _ => path,
+    };
+    Ok(Some((Found { path, kind, mode, owner, mtime, attributes }, data.nlink())))
+}
+
+fn whiteout(path: &EntryPath) -> EntryPath {
+    let Some((above, name)) = path.split() else { return path.clone() };
+    EntryPath::trusted(above).join(&EntryPath::trusted(&[b".wh.", name].concat()))
+}
+
+/// The entry that says that a folder hides what lies below it, if it does.
+fn opaque_mark(folder: &mut Found) -> Option<Found> {
+    let hides = |(name, value): &Attribute| name == OPAQUE && value == b"y";
+    let is_opaque = folder.attributes.iter().any(hides);
+    folder.attributes.retain(|(name, _)| !name.starts_with(OVERLAY));
+    is_opaque.then(|| Found {
+        path: folder.path.join(&EntryPath::trusted(b".wh..wh..opq")),
+        kind: Kind::Whiteout,
+        mode: 0,
+        owner: (0, 0),
+        mtime: (0, 0),
+        attributes: Vec::new(),
+    })
+}
+
+/// The attributes that a layer keeps, and those of overlayfs.
+fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
+    let failed = |error: io::Error| {
+        let text = format!("reading the attributes of {}: {error}", path.display());
+        PackError::Input(io::Error::new(error.kind(), text))
+    };
+    let names = match xattr::list(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(Vec::new()),
+        listed => listed.map_err(failed)?,
+    };
+    let mut found = Vec::new();
+    for name in names {
+        let bytes = name.as_bytes();
+        if bytes != CAPABILITY && !bytes.starts_with(b"user.") {
+            continue;
+        }
+        let Some(value) = xattr::get(path, &name).map_err(failed)? else { continue };
+        let value = if bytes == CAPABILITY { without_namespace(value) } else { value };
+        found.push((bytes.to_vec(), value));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The first path of several to one file stays the file; the others become links to it.
+fn mark_hard_links(found: &mut [Found], mut linked: Vec<(Inode, EntryPath)>) {
+    linked.sort_unstable();
+    let mut first = std::collections::HashMap::new();
+    for (inode, path) in linked {
+        first.entry(inode).or_insert(path);
+    }
+    for entry in found {
+        if let Kind::File { inode, .. } = &entry.kind
+            && let Some(file) = first.get(inode)
+            && *file != entry.path
+        {
+            entry.kind = Kind::HardLink(file.clone());
+        }
+    }
+}
+
+struct LayerTar<W> {
+    out: W,
+    buffer: Vec<u8>,
+    summary: PackedLayer,
+}
+
+impl<W: Write> LayerTar<W> {
+    fn entry(&mut self, folder: &Path, entry: &Found, mtime: u64) -> Result<(), PackError> {
+        let mut name = entry.path.as_bytes().to_vec();
+        if matches!(entry.kind, Kind::Directory) {
+            name.extend_from_slice(if name.is_empty() { b"./" } else { b"/" });
+        }
+        let (kind, link, size) = match &entry.kind {
+            Kind::Directory => (EntryType::Directory, &b""[..], 0),
+            Kind::File { size, .. } => (EntryType::Regular, &b""[..], *size),
+            Kind::Whiteout => (EntryType::Regular, &b""[..], 0),
+            Kind::HardLink(target) => (EntryType::Link, target.as_bytes(), 0),
+            Kind::Symlink(target) => (EntryType::Symlink, target.as_slice(), 0),
+            Kind::Fifo => (EntryType::Fifo, &b""[..], 0),
+        };
+        if name.len() >= LONG {
+            self.extension(EntryType::GNULongName, b"././@LongLink", &[&name[..], b"\0"].concat())?;
+        }
+        if link.len() >= LONG {
+            self.extension(EntryType::GNULongLink, b"././@LongLink", &[link, b"\0"].concat())?;
+        }
+        let kept = entry
+            .attributes
+            .iter()
+            .filter(|(name, _)| !name.starts_with(OVERLAY) && name != OWNER_ATTRIBUTE.as_bytes());
+        let records: Vec<u8> = match entry.kind {
+            // The file itself has them.
+            Kind::HardLink(_) => Vec::new(),
+            _ => kept.flat_map(|(name, value)| attribute_record(name, value)).collect(),
+        };
+        if !records.is_empty() {
+            self.extension(EntryType::XHeader, b"././@PaxHeader", &records)?;
+        }
+        let (uid, gid) = entry.owner;
+        let head = header(kind, &name, link, size, entry.mode, (uid, gid), mtime);
+        self.write(head.as_bytes())?;
+        self.summary.entries += 1;
+        match entry.kind {
+            Kind::File { size, inode } => self.content(folder, &entry.path, size, inode),
+            _ => Ok(()),
+        }
+    }
+
+    fn content(
+        &mut self,
+        folder: &Path,
+        path: &EntryPath,
+        size: u64,
+        inode: Inode,
+    ) -> Result<(), PackError> {
+        let changed = || PackError::Changed { path: path.clone(), size };
+        let opened = super::pack::open(&folder.join(path.as_path()), inode);
+        let mut file = opened.map_err(PackError::Input)?.ok_or_else(changed)?;
+        let mut left = size;
+        loop {
+            let count = match file.read(&mut self.buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(PackError::Input(error)),
+            };
+            left = left.checked_sub(count as u64).ok_or_else(changed)?;
+            if count == 0 {
+                break;
+            }
+            self.out.write_all(&self.buffer[..count]).map_err(PackError::Output)?;
+        }
+        if left > 0 {
+            return Err(changed());
+        }
+        self.summary.file_bytes += size;
+        self.pad(size)
+    }
+
+    fn extension(&mut self, kind: EntryType, name: &[u8], data: &[u8]) -> Result<(), PackError> {
+        let size = data.len() as u64;
+        self.write(header(kind, name, b"", size, 0o644, (0, 0), 0).as_bytes())?;
+        self.write(data)?;
+        self.pad(size)
+    }
+
+    fn pad(&mut self, size: u64) -> Result<(), PackError> {
+        let padding = size.next_multiple_of(BLOCK as u64) - size;
+        self.write(&[0; BLOCK][..usize::try_from(padding).unwrap_or(0)])
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), PackError> {
+        self.out.write_all(data).map_err(PackError::Output)
+    }
+}
+
+fn header(
+    kind: EntryType,
+    name: &[u8],
+    link: &[u8],
+    size: u64,
+    mode: u32,
+    (uid, gid): (u32, u32),
+    mtime: u64,
+) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode & 0o7777);
+    header.set_uid(uid.into());
+    header.set_gid(gid.into());
+    header.set_size(size);
+    header.set_mtime(mtime);
+    let old = header.as_old_mut();
+    // What doesn't fit is in an extension before this header; here stands its beginning.
+    for (field, value) in [(&mut old.name, name), (&mut old.linkname, link)] {
+        let length = value.len().min(LONG - 1);
+        field[..length].copy_from_slice(&value[..length]);
+    }
+    header.set_cksum();
+    header
+}
+
+/// Sets the owner that a file or folder has in its layer, where it can't have it on disk.
+pub fn tell_owner(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    xattr::set(path, OsStr::new(OWNER_ATTRIBUTE), format!("{uid}:{gid}").as_bytes())
+}

@@ -1,0 +1,63 @@
+//! Unpacks any tar with all that it says, as `ADD` in a Dockerfile does: plain or compressed by gzip,
+//! bzip2, xz or zstd, told by its content alone.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::error::{ReadError, UnpackError};
+use super::layer::{LayerOptions, Owners, unpack_layer};
+use super::limits::Limits;
+use super::tar_read::{BLOCK, is_header};
+use super::xz::XzReader;
+
+const BUFFER: usize = 256 * 1024;
+
+/// Whether a file is a tar, be it compressed.
+pub fn is_tar(path: &Path) -> io::Result<bool> {
+    let Ok(mut content) = open(path)? else { return Ok(false) };
+    let mut start = [0; BLOCK];
+    // What doesn't decompress is a file like any other.
+    Ok(content.read_exact(&mut start).is_ok() && is_header(&start))
+}
+
+/// Unpacks a tar into a folder, which is made if it is missing and must else be empty. Its files get
+/// the owners that it says; with one id, these are written beside the folder, at `<folder>.owners`, as
+/// [`Owners::Single`] has them. On an error the folder holds a part, and is the caller's to remove.
+pub fn unpack_tar(
+    path: &Path,
+    folder: &Path,
+    limits: &Limits,
+    single_id: bool,
+) -> Result<(), UnpackError> {
+    let stream = |error| UnpackError::from(ReadError::Stream(error));
+    let content = open(path).and_then(|opened| opened).map_err(stream)?;
+    let options = |owners| LayerOptions { is_plain: true, limits: *limits, owners };
+    if !single_id {
+        return unpack_layer(content, folder, options(Owners::Mapped)).map(drop);
+    }
+    let file =
+        fs_err::File::create(folder.with_extension("owners")).map_err(UnpackError::Record)?;
+    let mut record = BufWriter::new(file);
+    unpack_layer(content, folder, options(Owners::Single(&mut record)))?;
+    record.flush().map_err(UnpackError::Record)
+}
+
+/// A file's content, decompressed. The inner error is that of a decoder that takes none of it.
+fn open(path: &Path) -> io::Result<io::Result<Box<dyn Read>>> {
+    let mut file: File = fs_err::File::open(path)?.into_parts().0;
+    let mut start = Vec::with_capacity(8);
+    (&mut file).take(8).read_to_end(&mut start)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(decoder(&start, BufReader::with_capacity(BUFFER, file)))
+}
+
+fn decoder(start: &[u8], input: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
+    Ok(match start {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzReader::new(input)?),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        _ => Box::new(input),
+    })
+}

@@ -1,0 +1,198 @@
+//! `mkpanda image build`: a Dockerfile into an image of the store.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::args::{ImageBuildArgs, NetworkArg};
+use super::super::error::CliError;
+use super::super::settings::Settings;
+use super::Context;
+use crate::base::event::{Interruptible, Observer};
+use crate::build::dockerfile::{ImageBuilder, log_name};
+use crate::build::home::Home;
+use crate::container::helper::Interrupt;
+use crate::dockerfile::BuildOptions;
+use crate::dockerfile::evaluate::parse_platform;
+use crate::dockerfile::options::{
+    ContextPlace, DockerfilePlace, Hidden, NamedContext, SecretPlace,
+};
+use crate::dockerfile::step::RunNetwork;
+use crate::image::registry::Client;
+use crate::image::store::ImageStore;
+use crate::source::FetchOptions;
+
+/// Builds an image.
+pub(super) fn run(
+    context: &Context<'_>,
+    settings: &Settings,
+    store: &ImageStore,
+    args: &ImageBuildArgs,
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let options = options(context, settings, args)?;
+    let interrupt = Arc::<Interrupt>::default();
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(observer, || interrupt.is_raised());
+    let home = Home::new(settings.home.clone(), settings.scratch.clone());
+    let mut fetch = FetchOptions::new(home.locks());
+    fetch.offline = settings.offline;
+    fetch.git.supervisor = Some("/proc/self/exe".into());
+    let isolation = super::wanted_isolation(context, settings);
+    let registry = Client::new(settings.registry.clone());
+    let builder = ImageBuilder {
+        home: &home,
+        store,
+        registry: &registry,
+        isolation: &isolation,
+        fetch: &fetch,
+        limits: settings.archive_limits(),
+        interrupt: Arc::clone(&interrupt),
+    };
+    let folder = match &options.context {
+        ContextPlace::Folder(folder) => folder.clone(),
+        ContextPlace::Empty => PathBuf::from("stdin"),
+    };
+    let built = builder
+        .build(&log_name(&options.names, &folder), &options, observer)
+        .map_err(|error| CliError::Dockerfile(Box::new(error)))?;
+    let names: Vec<String> = options.names.iter().map(crate::image::ImageRef::familiar).collect();
+    let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
+    context.printer.data(&format!("{}  {name}\n", built.id));
+    Ok(())
+}
+
+fn options(
+    context: &Context<'_>,
+    settings: &Settings,
+    args: &ImageBuildArgs,
+) -> Result<BuildOptions, CliError> {
+    let base = context.folder()?;
+    let (place, dockerfile) = place(&base, args)?;
+    let platform = args.platform.as_deref().map(|text| {
+        parse_platform(text).ok_or_else(|| bad("--platform", text, "expected OS/ARCH[/VARIANT]"))
+    });
+    Ok(BuildOptions {
+        context: place,
+        dockerfile,
+        names: args.tag.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+        arguments: arguments(context, args),
+        target: args.target.clone(),
+        platform: platform.transpose()?,
+        no_cache: args.no_cache,
+        secrets: secrets(context, &base, args)?,
+        agents: agents(context, args)?,
+        contexts: contexts(&base, args)?,
+        network: match context.global.network {
+            None => RunNetwork::Default,
+            Some(NetworkArg::None) => RunNetwork::None,
+            Some(NetworkArg::Host) => RunNetwork::Host,
+        },
+        labels: pairs("--label", &args.label)?,
+        source_date_epoch: settings.source_date_epoch,
+    })
+}
+
+fn place(
+    base: &Path,
+    args: &ImageBuildArgs,
+) -> Result<(ContextPlace, Option<DockerfilePlace>), CliError> {
+    let dockerfile = args.file.as_ref().map(|path| DockerfilePlace::File(base.join(path)));
+    if args.context.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map_err(|error| bad("DIR", "-", &format!("stdin can't be read: {error}")))?;
+        return Ok((ContextPlace::Empty, Some(DockerfilePlace::Text(text))));
+    }
+    let path = base.join(&args.context);
+    let folder = fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })?;
+    Ok((ContextPlace::Folder(folder), dockerfile))
+}
+
+fn bad(option: &'static str, text: &str, problem: &str) -> CliError {
+    CliError::ImageOption { option, text: text.to_owned(), problem: problem.to_owned() }
+}
+
+fn pairs(option: &'static str, texts: &[String]) -> Result<Vec<(String, String)>, CliError> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    let checked = |text| pair(text).ok_or_else(|| bad(option, text, "expected NAME=VALUE"));
+    texts.iter().map(checked).collect()
+}
+
+fn arguments(context: &Context<'_>, args: &ImageBuildArgs) -> BTreeMap<String, String> {
+    let argument = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => Some((text.clone(), context.environment.get(text)?.to_owned())),
+    };
+    args.build_arg.iter().filter_map(argument).collect()
+}
+
+fn secrets(
+    context: &Context<'_>,
+    base: &Path,
+    args: &ImageBuildArgs,
+) -> Result<BTreeMap<String, SecretPlace>, CliError> {
+    let mut secrets = BTreeMap::new();
+    for text in &args.secret {
+        let (mut id, mut place) = (None, None);
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some(("id", name)) => id = Some(name.to_owned()),
+                Some(("src" | "source", path)) => place = Some(SecretPlace::File(base.join(path))),
+                Some(("env", name)) => {
+                    let value = context.environment.get(name);
+                    let value = value.ok_or_else(|| {
+                        bad("--secret", text, &format!("the variable {name} is not set"))
+                    })?;
+                    place = Some(SecretPlace::Value(Hidden(value.to_owned())));
+                }
+                Some(("type", _)) => {}
+                _ => {
+                    let problem = "expected id=NAME,src=FILE or id=NAME,env=VARIABLE";
+                    return Err(bad("--secret", text, problem));
+                }
+            }
+        }
+        let Some(id) = id else { return Err(bad("--secret", text, "it has no id")) };
+        let place = place.unwrap_or_else(|| SecretPlace::File(base.join(&id)));
+        secrets.insert(id, place);
+    }
+    Ok(secrets)
+}
+
+fn agents(
+    context: &Context<'_>,
+    args: &ImageBuildArgs,
+) -> Result<BTreeMap<String, PathBuf>, CliError> {
+    let mut agents = BTreeMap::new();
+    for text in &args.ssh {
+        let (id, socket) = match text.split_once('=') {
+            Some((id, socket)) => (id, Some(socket)),
+            None => (text.as_str(), context.environment.get("SSH_AUTH_SOCK")),
+        };
+        let socket = socket.ok_or_else(|| bad("--ssh", text, "SSH_AUTH_SOCK is not set"))?;
+        agents.insert(id.to_owned(), PathBuf::from(socket));
+    }
+    Ok(agents)
+}
+
+fn contexts(
+    base: &Path,
+    args: &ImageBuildArgs,
+) -> Result<BTreeMap<String, NamedContext>, CliError> {
+    let pairs = pairs("--build-context", &args.build_context)?;
+    let context = |(name, place): (String, String)| {
+        let context = match place.strip_prefix("docker-image://") {
+            Some(image) => NamedContext::Image(image.to_owned()),
+            None => NamedContext::Folder(base.join(place)),
+        };
+        (name, context)
+    };
+    Ok(pairs.into_iter().map(context).collect())
+}

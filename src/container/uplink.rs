@@ -1,0 +1,234 @@
+//! A network of a container's own that reaches the outside: `pasta` or `slirp4netns`, whichever the
+//! machine has, moves packets between the container's network namespace and sockets of the caller's.
+//! The machine's loopback is out of reach.
+//!
+//! ```text
+//! job ── fork ──► waits ──────────────────────► executes the program, which dies with the job
+//!  │ enters its network namespace     ▲
+//!  └─ passes it on as a descriptor ───┘ ── waits until the interface is up
+//! ```
+//!
+//! The program has to stay in the network that the job leaves, so its process is there before.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::cmsg_space;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use serde::{Deserialize, Serialize};
+
+use super::idmap::{IdMap, find_program};
+use super::{namespace, sys};
+
+/// How long the program may take until the interface is up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long apart it is looked for the interface of a program that doesn't tell.
+const POLL: Duration = Duration::from_millis(2);
+
+/// A program that gives a network namespace a way outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Uplink {
+    /// `pasta`, of the package passt.
+    Pasta(PathBuf),
+    /// `slirp4netns`.
+    Slirp(PathBuf),
+}
+
+/// The network could not be connected.
+#[derive(Debug, thiserror::Error)]
+pub enum UplinkError {
+    /// A step failed.
+    #[error("can't connect the container's network: {step}")]
+    Step {
+        /// What was tried.
+        step: &'static str,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The program gave up.
+    #[error("can't connect the container's network: {program} did not get the interface up{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Program {
+        /// Which one.
+        program: String,
+        /// What it said.
+        said: String,
+    },
+}
+
+fn failed(step: &'static str) -> impl Fn(io::Error) -> UplinkError {
+    move |source| UplinkError::Step { step, source }
+}
+
+/// A program that waits for the network namespace.
+#[derive(Debug)]
+pub struct Waiting {
+    program: String,
+    /// Whether it says when the interface is up.
+    tells: bool,
+    channel: UnixStream,
+    ready: OwnedFd,
+    said: OwnedFd,
+}
+
+/// A connected network. The program's pipes stay open with this: one that is closed ends it.
+#[derive(Debug)]
+pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
+
+impl Uplink {
+    /// The program that the machine has, looked for in a search path.
+    pub fn find(search_path: &str) -> Option<Self> {
+        find_program("pasta", search_path)
+            .map(Self::Pasta)
+            .or_else(|| find_program("slirp4netns", search_path).map(Self::Slirp))
+    }
+
+    /// The name server that the container's `/etc/resolv.conf` has.
+    pub fn name_server(&self) -> &'static str {
+        match self {
+            Self::Pasta(_) => "169.254.1.1",
+            Self::Slirp(_) => "10.0.2.3",
+        }
+    }
+
+    fn command(&self, namespace: RawFd, ready: RawFd) -> Command {
+        let namespace = format!("/proc/self/fd/{namespace}");
+        match self {
+            Self::Pasta(program) => {
+                let mut command = Command::new(program);
+                command.args(["--config-net", "--foreground", "--quiet", "--no-map-gw"]);
+                command.args(["--dns-forward", "169.254.1.1"]);
+                command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
+                command.args(["--netns", &namespace]);
+                command
+            }
+            Self::Slirp(program) => {
+                let mut command = Command::new(program);
+                command.args(["--configure", "--mtu=65520", "--disable-host-loopback"]);
+                command.args(["--enable-sandbox", "--enable-seccomp"]);
+                command.arg(format!("--ready-fd={ready}"));
+                command.args(["--netns-type=path", &namespace, "tap0"]);
+                command
+            }
+        }
+    }
+
+    /// Starts the process that is to execute the program. The caller has not entered its network
+    /// namespace yet.
+    pub fn start(&self, map: &IdMap) -> Result<Waiting, UplinkError> {
+        let pipes = failed("making a pipe");
+        let (channel, theirs) = UnixStream::pair().map_err(&pipes)?;
+        let (ready, ready_write) = io::pipe().map_err(&pipes)?;
+        let (said, said_write) = io::pipe().map_err(&pipes)?;
+        let forked = sys::fork().map_err(|errno| failed("starting a process")(errno.into()))?;
+        if forked.is_none() {
+            drop((channel, ready, said));
+            let error = self.execute(map, &theirs, &ready_write.into(), &said_write.into());
+            // Whoever waits sees the pipes close.
+            tracing::debug!(%error, "the network's program was not executed");
+            sys::exit_now(1);
+        }
+        let program = match self {
+            Self::Pasta(program) | Self::Slirp(program) => program.display().to_string(),
+        };
+        let tells = matches!(self, Self::Slirp(_));
+        Ok(Waiting { program, tells, channel, ready: ready.into(), said: said.into() })
+    }
+
+    /// Waits for the namespace and becomes the program.
+    fn execute(
+        &self,
+        map: &IdMap,
+        channel: &UnixStream,
+        ready: &OwnedFd,
+        said: &OwnedFd,
+    ) -> io::Error {
+        let run = || -> io::Result<io::Error> {
+            let namespace = receive(channel)?;
+            namespace::become_root(map).map_err(io::Error::other)?;
+            // The program opens it by this number, and tells by that one.
+            for descriptor in [&namespace, ready] {
+                fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            }
+            let mut command = self.command(namespace.as_raw_fd(), ready.as_raw_fd());
+            command.env_clear().stdin(Stdio::null());
+            command.stdout(said.try_clone()?).stderr(said.try_clone()?);
+            Ok(command.exec())
+        };
+        run().unwrap_or_else(|error| error)
+    }
+}
+
+impl Waiting {
+    /// Connects the network namespace that the caller is in now; returns when the interface is up.
+    pub fn connect(self) -> Result<Connected, UplinkError> {
+        let namespace = fs_err::File::open("/proc/self/ns/net").map_err(failed("opening it"))?;
+        let descriptors = [namespace.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        sendmsg::<()>(
+            self.channel.as_raw_fd(),
+            &[io::IoSlice::new(b"n")],
+            &rights,
+            MsgFlags::empty(),
+            None,
+        )
+        .map_err(|errno| failed("passing it on")(errno.into()))?;
+        let until = Instant::now().checked_add(PATIENCE);
+        loop {
+            let soon = Instant::now().checked_add(POLL);
+            let told = sys::wait_readable(&[self.ready.as_fd()], soon)
+                .map_err(|errno| failed("waiting for the program")(errno.into()))?;
+            if told {
+                let mut byte = [0];
+                let count = nix::unistd::read(&self.ready, &mut byte)
+                    .map_err(|errno| failed("waiting for the program")(errno.into()))?;
+                return if count == 0 { Err(self.gave_up()) } else { Ok(Connected(self)) };
+            }
+            if !self.tells && has_route() {
+                return Ok(Connected(self));
+            }
+            if until.is_some_and(|until| Instant::now() > until) {
+                return Err(self.gave_up());
+            }
+        }
+    }
+
+    fn gave_up(self) -> UplinkError {
+        let mut said = String::new();
+        drop(std::fs::File::from(self.said).take(4096).read_to_string(&mut said));
+        UplinkError::Program { program: self.program, said: said.trim().to_owned() }
+    }
+}
+
+/// Whether the network has a way outside: a default route.
+fn has_route() -> bool {
+    let routes = fs_err::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+    routes.lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"))
+}
+
+fn receive(channel: &UnixStream) -> io::Result<OwnedFd> {
+    let mut byte = [0];
+    let mut buffers = [io::IoSliceMut::new(&mut byte)];
+    let mut space = cmsg_space!(RawFd);
+    let message = recvmsg::<()>(
+        channel.as_raw_fd(),
+        &mut buffers,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(descriptors) = control
+            && let Some(descriptor) = descriptors.first()
+        {
+            return sys::own_descriptor(*descriptor);
+        }
+    }
+    Err(io::Error::other("no namespace came"))
+}

@@ -1,0 +1,162 @@
+//! Paths below a container's root, as a process in the container would follow them.
+//!
+//! The helper walks them by itself, component by component, and never lets the kernel follow a symlink:
+//! what it gives back has none in it, and lies below the root. That is sound as long as nobody else
+//! writes there meanwhile, so it is used while no container runs in the root.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::archive::tell_owner;
+
+/// How many symlinks may stand on the way, as for the kernel.
+const MOST_LINKS: u32 = 40;
+
+/// The most that `/etc/passwd` and the like may have, in bytes.
+const LARGEST_DATABASE: u64 = 4 << 20;
+
+/// Where a path leads to: below `root`, without any symlink in it. Missing parts are taken as folders
+/// that will be there. The last part is followed too, unless `keep_last` says otherwise.
+pub fn locate(root: &Path, path: &Path, keep_last: bool) -> io::Result<PathBuf> {
+    let mut left: Vec<OsString> = parts(path);
+    left.reverse();
+    let mut found = PathBuf::new();
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        if part == ".." {
+            found.pop();
+            continue;
+        }
+        let next = found.join(&part);
+        let is_link = !(keep_last && left.is_empty())
+            && fs_err::symlink_metadata(root.join(&next)).is_ok_and(|data| data.is_symlink());
+        if !is_link {
+            found = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        let target = fs_err::read_link(root.join(&next))?;
+        if target.is_absolute() {
+            found = PathBuf::new();
+        }
+        left.extend(parts(&target).into_iter().rev());
+    }
+    Ok(root.join(found))
+}
+
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Reads a small text file of the root, if there is one.
+pub fn read_text(root: &Path, path: &str) -> io::Result<Option<String>> {
+    use io::Read;
+    let place = locate(root, Path::new(path), false)?;
+    // A FIFO must not be waited for.
+    if !fs_err::symlink_metadata(&place).is_ok_and(|data| data.is_file()) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    fs_err::File::open(place)?.take(LARGEST_DATABASE).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Whose what is made is, and whether it can be theirs on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// User and group.
+    pub ids: (u32, u32),
+    /// Whether the namespace has one id only: then the owner is told.
+    pub single: bool,
+}
+
+impl Ownership {
+    /// Gives something to them. `false` if it is neither a file nor a folder, and so can't say itself
+    /// whose it is where it can't be theirs.
+    pub fn give(self, path: &Path) -> io::Result<bool> {
+        if !self.single {
+            fs_err::os::unix::fs::lchown(path, Some(self.ids.0), Some(self.ids.1))?;
+            return Ok(true);
+        }
+        let data = fs_err::symlink_metadata(path)?;
+        if self.ids == (0, 0) {
+            return Ok(true);
+        }
+        if data.is_file() || data.is_dir() {
+            tell_owner(path, self.ids)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// Makes a folder, found by [`locate`], and those above it that are missing.
+pub fn make_folders(root: &Path, folder: &Path, owner: Ownership) -> io::Result<()> {
+    let below = folder.strip_prefix(root).map_err(io::Error::other)?;
+    let mut place = root.to_owned();
+    for part in below.components() {
+        place.push(part);
+        match fs_err::symlink_metadata(&place) {
+            Ok(data) if data.is_dir() => continue,
+            Ok(_) => return Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        std::fs::DirBuilder::new().mode(0o755).create(&place)?;
+        fs_err::set_permissions(&place, std::fs::Permissions::from_mode(0o755))?;
+        owner.give(&place).map(drop)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symlinks_lead_nowhere_but_below_the_root() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        fs_err::create_dir_all(root.join("usr/lib")).unwrap();
+        let link = |target: &str, name: &str| {
+            fs_err::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        };
+        link("usr/lib", "lib");
+        link("/usr", "abs");
+        link("../../../../etc/passwd", "out");
+        link("loop", "loop");
+        for (path, keep_last, found) in [
+            ("/lib/x", false, "usr/lib/x"),
+            ("/abs/lib", false, "usr/lib"),
+            ("abs/../lib", false, "usr/lib"),
+            ("/out", false, "etc/passwd"),
+            ("/out", true, "out"),
+            ("/../../x/../y", false, "y"),
+            ("/missing/deep", false, "missing/deep"),
+            ("/", false, ""),
+        ] {
+            let located = locate(root, Path::new(path), keep_last).unwrap();
+            assert_eq!(located, root.join(found), "{path}");
+        }
+        assert!(locate(root, Path::new("/loop"), false).is_err());
+        fs_err::write(root.join("file"), "text").unwrap();
+        assert_eq!(read_text(root, "/file").unwrap().as_deref(), Some("text"));
+        assert_eq!(read_text(root, "/usr").unwrap(), None);
+        let own = (nix::unistd::Uid::current().as_raw(), nix::unistd::Gid::current().as_raw());
+        let owner = Ownership { ids: own, single: false };
+        make_folders(root, &root.join("usr/a/b"), owner).unwrap();
+        assert!(root.join("usr/a/b").is_dir());
+        assert!(make_folders(root, &root.join("file/b"), owner).is_err());
+    }
+}

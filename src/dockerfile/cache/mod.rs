@@ -1,0 +1,219 @@
+//! The build cache: which layer a step made, by all that went into it.
+//!
+//! ```text
+//! $MKPANDA_HOME/build-cache/
+//!   step-<key>.json       what a step with that key made
+//!   content-<key>.json    the digest of files that a COPY takes from layers
+//! ```
+//!
+//! A step's key is the digest of its canonical JSON, the diff ids of the layers below and the digests of
+//! what it copies or mounts. Times of files, networks, proxies and secrets are no part of it. Layers
+//! never change, so the digest of files in them can be kept by their diff ids: a build that finds all of
+//! its steps starts no helper.
+//!
+//! An entry leads to a blob of the image store. Whoever finds it looks whether that is there still; an
+//! entry that can't be read, or is of another version, is none.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::step::{CopySource, Step};
+use crate::base::atomic;
+use crate::base::digest::Sha256Sum;
+use crate::image::digest::DiffId;
+use crate::image::store::{BuiltLayer, ImageStore};
+
+/// Changes whenever the same step would make another layer than before.
+const VERSION: u32 = 1;
+
+/// The cache's folder.
+#[derive(Debug, Clone)]
+pub struct BuildCache {
+    folder: PathBuf,
+}
+
+/// What a step made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The layer; nothing if no file changed.
+    pub layer: Option<BuiltLayer>,
+    /// Whether owners that its command gave to files may be lost.
+    pub flattened: bool,
+}
+
+/// The name of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(Sha256Sum);
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u32,
+    value: T,
+}
+
+/// All that makes a step's result what it is.
+#[derive(Serialize)]
+struct StepKey<'a> {
+    version: u32,
+    below: &'a [DiffId],
+    step: &'a Step,
+    contents: &'a [Sha256Sum],
+    source_date_epoch: u64,
+}
+
+#[derive(Serialize)]
+struct ContentKey<'a> {
+    version: u32,
+    layers: &'a [DiffId],
+    sources: &'a [CopySource],
+    exclude: &'a [String],
+    parents: bool,
+}
+
+fn key(value: &impl Serialize) -> Key {
+    // Fields come in the order of their declarations, and no map is among them.
+    let text = serde_json::to_vec(value).expect("texts and numbers can be written");
+    Key(Sha256Sum::of(&text))
+}
+
+/// The key of a step. `contents` are the digests of what it takes from elsewhere, in its own order.
+pub fn step_key(
+    below: &[DiffId],
+    step: &Step,
+    contents: &[Sha256Sum],
+    source_date_epoch: u64,
+) -> Key {
+    let mut step = step.clone();
+    if let Step::Run(run) = &mut step {
+        run.network = None;
+        run.proxies.clear();
+    }
+    key(&StepKey { version: VERSION, below, step: &step, contents, source_date_epoch })
+}
+
+/// The key of the digest of files in layers.
+pub fn content_key(
+    layers: &[DiffId],
+    sources: &[CopySource],
+    exclude: &[String],
+    parents: bool,
+) -> Key {
+    key(&ContentKey { version: VERSION, layers, sources, exclude, parents })
+}
+
+impl BuildCache {
+    /// The cache in a folder, which is made when something is written.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// What a step with that key made, if it is there still.
+    pub fn step(&self, key: &Key, store: &ImageStore) -> Option<Made> {
+        let made: Made = read(&self.path("step", key))?;
+        made.layer.as_ref().is_none_or(|layer| store.has_layer(layer)).then_some(made)
+    }
+
+    /// Notes what a step made.
+    pub fn put_step(&self, key: &Key, made: &Made) -> std::io::Result<()> {
+        write(&self.path("step", key), made)
+    }
+
+    /// The digest of files in layers.
+    pub fn content(&self, key: &Key) -> Option<Sha256Sum> {
+        read(&self.path("content", key))
+    }
+
+    /// Notes the digest of files in layers.
+    pub fn put_content(&self, key: &Key, digest: &Sha256Sum) -> std::io::Result<()> {
+        write(&self.path("content", key), digest)
+    }
+
+    fn path(&self, kind: &str, key: &Key) -> PathBuf {
+        self.folder.join(format!("{kind}-{}.json", key.0))
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    let bytes = fs_err::read(path).ok()?;
+    let entry: Versioned<T> = serde_json::from_slice(&bytes).ok()?;
+    (entry.version == VERSION).then_some(entry.value)
+}
+
+fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
+    use std::io::Write;
+    let text = serde_json::to_vec(&Versioned { version: VERSION, value })?;
+    let mut file = atomic::AtomicFile::create(path)?;
+    file.write_all(&text)?;
+    // One that a power cut damages is none.
+    file.commit_unsynced()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dockerfile::step::{FolderStep, RunNetwork, RunStep};
+
+    fn run(command: &str) -> RunStep {
+        RunStep {
+            command: vec![command.to_owned()],
+            documents: Vec::new(),
+            environment: Vec::new(),
+            proxies: Vec::new(),
+            workdir: "/".to_owned(),
+            user: String::new(),
+            mounts: Vec::new(),
+            network: None,
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_in_no_key() {
+        let plain = step_key(&[], &Step::Run(run("a")), &[], 0);
+        let mut other = run("a");
+        other.network = Some(RunNetwork::Host);
+        other.proxies.push(("http_proxy".to_owned(), "http://secret@proxy".to_owned()));
+        assert_eq!(step_key(&[], &Step::Run(other), &[], 0), plain);
+        let content = Sha256Sum::of(b"x");
+        let below = DiffId::from(content.clone());
+        for other in [
+            step_key(&[], &Step::Run(run("b")), &[], 0),
+            step_key(&[], &Step::Run(run("a")), &[], 1),
+            step_key(&[], &Step::Run(run("a")), std::slice::from_ref(&content), 0),
+            step_key(std::slice::from_ref(&below), &Step::Run(run("a")), &[], 0),
+        ] {
+            assert_ne!(other, plain);
+        }
+    }
+
+    #[test]
+    fn an_entry_counts_while_its_blob_is_there() {
+        let home = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(home.path()).unwrap();
+        let cache = BuildCache::new(home.path().join("build-cache"));
+        let folder = Step::Folder(FolderStep { path: "/a".to_owned(), user: String::new() });
+        let key = step_key(&[], &folder, &[], 0);
+        assert_eq!(cache.step(&key, &store), None);
+        let empty = Made { layer: None, flattened: false };
+        cache.put_step(&key, &empty).unwrap();
+        assert_eq!(cache.step(&key, &store), Some(empty));
+        let sum = Sha256Sum::of(b"blob");
+        let layer = BuiltLayer {
+            digest: sum.clone().into(),
+            size: 4,
+            compression: crate::image::compression::Compression::Gzip,
+            diff_id: sum.into(),
+        };
+        let blob = store.blob_path(&layer.digest);
+        let made = Made { layer: Some(layer), flattened: true };
+        cache.put_step(&key, &made).unwrap();
+        assert_eq!(cache.step(&key, &store), None);
+        fs_err::create_dir_all(blob.parent().unwrap()).unwrap();
+        fs_err::write(&blob, "blo").unwrap();
+        assert_eq!(cache.step(&key, &store), None, "another size");
+        fs_err::write(&blob, "blob").unwrap();
+        assert_eq!(cache.step(&key, &store), Some(made));
+        fs_err::write(cache.path("step", &key), "{").unwrap();
+        assert_eq!(cache.step(&key, &store), None);
+    }
+}

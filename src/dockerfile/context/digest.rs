@@ -1,0 +1,105 @@
+//! What the build cache knows of files to copy: their content, places, kinds, modes and links. Times
+//! don't count, nor do owners unless they are kept. Nothing is held in memory.
+
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+
+use super::{ContextError, Entry, Files, Kind};
+use crate::base::digest::{Sha256, Sha256Sum};
+
+/// A digest under way.
+#[derive(Debug, Default)]
+pub struct Sum {
+    hasher: Sha256,
+    owners: bool,
+}
+
+/// The digest of entries, in their order.
+pub fn digest(
+    files: &Files,
+    entries: impl IntoIterator<Item = Result<Entry, ContextError>>,
+    owners: bool,
+) -> Result<Sha256Sum, ContextError> {
+    let mut sum = Sum::new(owners);
+    for entry in entries {
+        sum.add(files, &entry?)?;
+    }
+    Ok(sum.finish())
+}
+
+impl Sum {
+    /// Starts with nothing; with `owners`, these count too.
+    pub fn new(owners: bool) -> Self {
+        Self { hasher: Sha256::new(), owners }
+    }
+
+    /// Adds a text that says what follows.
+    pub fn say(&mut self, text: &str) {
+        self.field(text.as_bytes());
+    }
+
+    /// Adds an entry, whose content is read.
+    pub fn add(&mut self, files: &Files, entry: &Entry) -> Result<(), ContextError> {
+        self.field(entry.place.as_os_str().as_bytes());
+        let letter = match &entry.kind {
+            Kind::File => b'f',
+            Kind::Folder => b'd',
+            Kind::Link(_) => b'l',
+            Kind::Other => b'o',
+        };
+        self.hasher.update(&[letter]);
+        if self.owners {
+            self.hasher.update(&entry.metadata.uid().to_le_bytes());
+            self.hasher.update(&entry.metadata.gid().to_le_bytes());
+        }
+        match &entry.kind {
+            // A link's mode means nothing.
+            Kind::Link(target) => self.field(target.as_os_str().as_bytes()),
+            Kind::Folder => self.hasher.update(&entry.mode().to_le_bytes()),
+            Kind::Other => {
+                self.hasher.update(&entry.metadata.mode().to_le_bytes());
+                let kind = entry.metadata.file_type();
+                if kind.is_char_device() || kind.is_block_device() {
+                    self.hasher.update(&entry.metadata.rdev().to_le_bytes());
+                }
+            }
+            Kind::File => {
+                self.hasher.update(&entry.mode().to_le_bytes());
+                self.content(files, entry).map_err(|source| ContextError::Look { source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(self) -> Sha256Sum {
+        Sha256Sum::from_hasher(self.hasher)
+    }
+
+    /// The length stands behind the content: the file may be written to meanwhile.
+    fn content(&mut self, files: &Files, entry: &Entry) -> io::Result<()> {
+        let mut file = fs_err::File::open(files.root.join(&entry.path))?;
+        // On the stack: most files are small, and there may be ten thousand of them.
+        let mut buffer = [0; 1 << 14];
+        let mut length: u64 = 0;
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    self.hasher.update(&buffer[..count]);
+                    length += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.hasher.update(&length.to_le_bytes());
+        Ok(())
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
+        self.hasher.update(bytes);
+    }
+}

@@ -1,0 +1,170 @@
+//! The files that COPY and ADD mean: of a build context, less what its `.dockerignore` leaves out,
+//! or of the tree of a stage or an image.
+//!
+//! A source is a path or a pattern below the root. Symlinks in it are followed as if the root were
+//! `/`, so that none leads out; below a folder that was found they are files like others, and are
+//! not followed. What is found comes in the order of names, one entry at a time.
+
+mod digest;
+mod resolve;
+mod select;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use digest::{Sum, digest};
+pub use select::Selected;
+pub use walk::{Entries, Entry, Kind};
+
+use super::ignore::Patterns;
+use crate::package::{Problem, problem::Report};
+
+/// The file that says what to leave out.
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// Longer ignore files and Dockerfiles are refused: they are read into memory.
+const LONGEST: u64 = 4 << 20;
+
+/// Files below a root.
+#[derive(Debug, Clone)]
+pub struct Files {
+    root: PathBuf,
+    ignore: Patterns,
+}
+
+/// What of a source is meant.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// What is left out, relative to the folder that is copied.
+    pub exclude: Patterns,
+    /// Whether the folders in the source's name are kept, and `**` is any number of them.
+    pub parents: bool,
+}
+
+/// Files can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// A file that is needed can't be read.
+    #[error("can't read {what}")]
+    Read {
+        /// What it is.
+        what: &'static str,
+        /// Why not, with the path.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is too long to be what it should be.
+    #[error("{} has more than {} bytes", path.display(), LONGEST)]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The ignore file is wrong.
+    #[error(transparent)]
+    Ignore(Box<Report>),
+    /// A source isn't there.
+    #[error("there is no {source_path:?} in {}", root.display())]
+    Missing {
+        /// The source as the instruction has it.
+        source_path: String,
+        /// Where it was looked for.
+        root: PathBuf,
+    },
+    /// A source is there, but left out.
+    #[error("{source_path:?} is left out of the build context by its .dockerignore")]
+    LeftOut {
+        /// The source as the instruction has it.
+        source_path: String,
+    },
+    /// A pattern can't be one.
+    #[error("{0:?} is no pattern of files")]
+    Pattern(String),
+    /// Symlinks lead in a circle.
+    #[error("{0:?} leads through more symlinks than can be followed")]
+    Links(String),
+    /// The files can't be looked at.
+    #[error("can't look at the files to copy")]
+    Look {
+        /// Why not, with the path.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ContextError {
+    /// What to do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing { .. } => {
+                Some("a source is a path below the build context, or below the root of --from")
+            }
+            Self::LeftOut { .. } => Some("put an exception into it: a line that begins with !"),
+            _ => None,
+        }
+    }
+}
+
+impl Files {
+    /// A build context. What is left out is said by `<dockerfile>.dockerignore` beside the
+    /// Dockerfile, else by `.dockerignore` at the context's top.
+    pub fn of_context(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
+        let beside = dockerfile.map(|path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(IGNORE_FILE);
+            PathBuf::from(name)
+        });
+        for path in beside.into_iter().chain([root.join(IGNORE_FILE)]) {
+            match read_text(&path, "what to leave out") {
+                Ok(text) => {
+                    let wrong = |problem: Problem| {
+                        ContextError::Ignore(Box::new(problem.in_file(&path, &text)))
+                    };
+                    let ignore = Patterns::parse(&text).map_err(wrong)?;
+                    return Ok(Self { root: root.to_owned(), ignore });
+                }
+                Err(ContextError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self::of_tree(root))
+    }
+
+    /// The tree of a stage or an image, of which nothing is left out.
+    pub fn of_tree(root: &Path) -> Self {
+        Self { root: root.to_owned(), ignore: Patterns::default() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What a source means: one file or folder, or, for a pattern, any number of them in the order
+    /// of their names.
+    pub fn select(&self, source: &str, choice: &Choice) -> Result<Vec<Selected>, ContextError> {
+        select::select(self, source, choice)
+    }
+
+    /// A selected file, or the folder and all that lies in it.
+    pub fn entries<'f>(&'f self, selected: &'f Selected, choice: &'f Choice) -> Entries<'f> {
+        Entries::new(self, selected, choice)
+    }
+}
+
+/// Reads a Dockerfile, or a text like it.
+pub fn read_text(path: &Path, what: &'static str) -> Result<String, ContextError> {
+    use std::io::Read as _;
+    let error = |source| ContextError::Read { what, source };
+    let mut text = String::new();
+    let file = fs_err::File::open(path).map_err(error)?;
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(error)?;
+    if text.len() as u64 > LONGEST {
+        return Err(ContextError::TooLong { path: path.to_owned() });
+    }
+    Ok(text)
+}

@@ -1,0 +1,190 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(files: &[&str]) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        for file in files {
+            let (name, content) = file.split_once('=').unwrap_or((file, file));
+            let path = place.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            match content.strip_prefix("->") {
+                Some(target) => fs_err::os::unix::fs::symlink(target, path).unwrap(),
+                None if name.ends_with('/') => fs_err::create_dir_all(path).unwrap(),
+                None => fs_err::write(path, content).unwrap(),
+            }
+        }
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn places(&self, source: &str, exclude: &[&str], parents: bool) -> Result<Vec<String>, String> {
+        let files = Files::of_context(self.path(), None).map_err(|error| error.to_string())?;
+        let exclude = Patterns::new(exclude.iter().copied()).unwrap();
+        let choice = Choice { exclude, parents };
+        let mut places = Vec::new();
+        for selected in files.select(source, &choice).map_err(|error| error.to_string())? {
+            for entry in files.entries(&selected, &choice) {
+                places.push(entry.unwrap().place.display().to_string());
+            }
+        }
+        Ok(places)
+    }
+
+    fn sum(&self) -> Sha {
+        let files = Files::of_tree(self.path());
+        let choice = Choice::default();
+        let [all] = <[Selected; 1]>::try_from(files.select("", &choice).unwrap()).unwrap();
+        digest(&files, files.entries(&all, &choice), false).unwrap()
+    }
+}
+
+type Sha = crate::base::digest::Sha256Sum;
+
+#[test]
+fn sources_select_files_and_what_folders_hold() {
+    let place =
+        Place::new(&["a/x.txt", "a/y.md", "a/sub/z.txt", "b/x.txt", "top", "a/link=->x.txt"]);
+    for (source, exclude, parents, found) in [
+        ("top", &[][..], false, &["top"][..]),
+        ("a/x.txt", &[], false, &["x.txt"]),
+        ("b", &[], false, &["", "x.txt"]),
+        (
+            "",
+            &[],
+            false,
+            &[
+                "",
+                "a",
+                "a/link",
+                "a/sub",
+                "a/sub/z.txt",
+                "a/x.txt",
+                "a/y.md",
+                "b",
+                "b/x.txt",
+                "top",
+            ],
+        ),
+        ("a/*.txt", &[], false, &["x.txt"]),
+        ("*/x.txt", &[], false, &["x.txt", "x.txt"]),
+        ("?", &["sub"], false, &["", "link", "x.txt", "y.md", "", "x.txt"]),
+        ("nope*", &[], false, &[]),
+        ("a", &["*.txt"], false, &["", "link", "sub", "sub/z.txt", "y.md"]),
+        ("a", &["**/*.txt", "!sub/z.txt"], false, &["", "link", "sub", "sub/z.txt", "y.md"]),
+        ("a/*", &["*.txt"], false, &["link", "", "y.md"]),
+        ("a/x.txt", &[], true, &["a/x.txt"]),
+        ("a/./sub/z.txt", &[], true, &["sub/z.txt"]),
+        ("**/*.txt", &[], true, &["a/sub/z.txt", "a/x.txt", "b/x.txt"]),
+        ("a/./**/*.txt", &[], true, &["sub/z.txt", "x.txt"]),
+        ("b", &[], true, &["b", "b/x.txt"]),
+    ] {
+        let got = place.places(source, exclude, parents).unwrap();
+        assert_eq!(got, found, "{source} {exclude:?} {parents}");
+    }
+    for (source, message) in
+        [("nope", "there is no \"nope\""), ("a/x.txt/y", "there is no"), ("[", "is no pattern")]
+    {
+        let error = place.places(source, &[], false).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn links_in_sources_never_lead_out() {
+    let place = Place::new(&[
+        "etc/own",
+        "in=->etc",
+        "root=->/etc/own",
+        "up=->../../../../etc",
+        "loop=->loop",
+        "out=->/nonexistent-here",
+    ]);
+    assert_eq!(place.places("in", &[], false).unwrap(), ["", "own"]);
+    assert_eq!(place.places("in/own", &[], false).unwrap(), ["own"]);
+    assert_eq!(place.places("root", &[], false).unwrap(), ["root"]);
+    assert_eq!(place.places("up", &[], false).unwrap(), ["", "own"]);
+    assert!(place.places("loop", &[], false).unwrap_err().contains("symlinks"));
+    assert!(place.places("out", &[], false).unwrap_err().contains("there is no"));
+    assert!(place.places("up/passwd", &[], false).unwrap_err().contains("there is no"));
+    let all = place.places("", &[], false).unwrap();
+    assert!(all.contains(&"loop".to_owned()) && all.contains(&"out".to_owned()));
+}
+
+#[test]
+fn what_the_ignore_file_leaves_out_is_not_there() {
+    let place = Place::new(&[
+        ".dockerignore=*.o\nnode\n!node/keep/this\nDockerfile\n",
+        "Dockerfile",
+        "a.o",
+        "a.c",
+        "node/x",
+        "node/keep/this",
+        "node/keep/that",
+        "link=->a.o",
+    ]);
+    let all = place.places("", &[], false).unwrap();
+    assert_eq!(all, ["", ".dockerignore", "a.c", "link", "node", "node/keep", "node/keep/this"]);
+    assert!(place.places("a.o", &[], false).unwrap_err().contains("left out"));
+    assert!(place.places("link", &[], false).unwrap_err().contains("left out"));
+    assert_eq!(place.places("*.o", &[], false).unwrap(), Vec::<String>::new());
+    assert_eq!(place.places("node", &[], false).unwrap(), ["", "keep", "keep/this"]);
+    fs_err::write(place.path().join("Dockerfile.dockerignore"), "**\n!a.*\n").unwrap();
+    let files = Files::of_context(place.path(), Some(&place.path().join("Dockerfile"))).unwrap();
+    assert_eq!(files.select("a.*", &Choice::default()).unwrap().len(), 2);
+    assert!(files.select("node/keep/this", &Choice::default()).is_err());
+}
+
+#[test]
+fn the_digest_counts_content_names_modes_and_links_alone() {
+    let one = Place::new(&["a/x=1", "l=->a"]);
+    let sum = one.sum();
+    let same = Place::new(&["l=->a", "a/x=1"]);
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    let file = fs_err::File::options().write(true).open(same.path().join("a/x")).unwrap();
+    file.file().set_modified(old).unwrap();
+    let root = fs_err::metadata(one.path()).unwrap().permissions();
+    fs_err::set_permissions(same.path(), root).unwrap();
+    assert_eq!(same.sum(), sum);
+    for changed in [
+        &["a/x=2", "l=->a"][..],
+        &["a/y=1", "l=->a"],
+        &["a/x=1", "l=->b"],
+        &["a/x=1", "l=1"],
+        &["a/x=1", "a/x2", "l=->a"],
+    ] {
+        assert_ne!(Place::new(changed).sum(), sum, "{changed:?}");
+    }
+    let executable = std::fs::Permissions::from_mode(0o755);
+    fs_err::set_permissions(same.path().join("a/x"), executable).unwrap();
+    assert_ne!(same.sum(), sum);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn walking_leaves_out_what_the_patterns_do(
+        patterns in prop::collection::vec("!?[ab*]{1,2}(/[ab*]{1,2}){0,2}", 0..4),
+        names in prop::collection::btree_set("[ab]{1,2}(/f[ab]|/[ab]/f[ab])?", 1..6),
+    ) {
+        // What is a folder for one name can't be a file for another.
+        let files: Vec<String> = names.iter().map(|name| format!("{name}/file=x")).collect();
+        let place = Place::new(&files.iter().map(String::as_str).collect::<Vec<_>>());
+        fs_err::write(place.path().join(".dockerignore"), patterns.join("\n")).unwrap();
+        let read = Patterns::parse(&patterns.join("\n")).unwrap();
+        let found = place.places("", &[], false).unwrap();
+        for name in names {
+            let path = format!("{name}/file");
+            prop_assert_eq!(found.contains(&path), !read.leaves_out(&path), "{} {:?}", path, patterns);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What lies in a selected folder, one by one.
+
+use std::collections::VecDeque;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::{Choice, ContextError, Files, Selected};
+use crate::dockerfile::ignore::Matched;
+
+/// A file, folder, symlink or anything else that is copied.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where it is below the root.
+    pub path: PathBuf,
+    /// Where it goes, relative to the destination; empty for the folder whose content goes there.
+    pub place: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// The whole of what the filesystem says of it.
+    pub metadata: Metadata,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symlink, and where it leads.
+    Link(PathBuf),
+    /// A pipe, a device or a socket.
+    Other,
+}
+
+impl Entry {
+    /// The mode's twelve bits.
+    pub fn mode(&self) -> u32 {
+        self.metadata.mode() & 0o7777
+    }
+}
+
+/// The entries of something selected, in the order of names, each folder before what it holds.
+#[derive(Debug)]
+pub struct Entries<'f> {
+    files: &'f Files,
+    selected: &'f Selected,
+    choice: &'f Choice,
+    walk: walkdir::IntoIter,
+    /// What matched the folders that the walk is in, the ignore file's and the excluding patterns.
+    matched: Vec<(Matched, Matched)>,
+    /// Folders that come only if something in them does, by depth.
+    held: VecDeque<(usize, Entry)>,
+    /// What was held and now comes.
+    ready: VecDeque<Entry>,
+}
+
+impl<'f> Entries<'f> {
+    pub(super) fn new(files: &'f Files, selected: &'f Selected, choice: &'f Choice) -> Self {
+        let walk = WalkDir::new(files.root.join(&selected.path)).sort_by_file_name().into_iter();
+        let (matched, held, ready) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { files, selected, choice, walk, matched, held, ready }
+    }
+
+    /// What is known of the next thing; `None` if it is left out.
+    fn look(&mut self, found: &walkdir::DirEntry) -> Result<Option<Entry>, ContextError> {
+        let depth = found.depth();
+        let path = found.path().strip_prefix(&self.files.root).unwrap_or(found.path());
+        let inside = found.path().strip_prefix(self.files.root.join(&self.selected.path));
+        let inside = inside.unwrap_or(Path::new("")).to_owned();
+        let place = if inside.as_os_str().is_empty() {
+            self.selected.place.clone()
+        } else {
+            self.selected.place.join(&inside)
+        };
+        let folder = found.file_type().is_dir();
+        self.matched.truncate(depth);
+        while self.held.back().is_some_and(|(held, _)| *held >= depth) {
+            self.held.pop_back();
+        }
+        let above = self.matched.last().cloned().unwrap_or_default();
+        // What a name that is no text is called in a pattern makes no difference to most.
+        let name = path.to_string_lossy();
+        let (ignored, ignoring) = if depth == 0 {
+            above_of(&self.files.ignore, &name)
+        } else {
+            self.files.ignore.visit(&name, &above.0)
+        };
+        let own = place.to_string_lossy();
+        let (excluded, excluding) = if own.is_empty() {
+            (false, Matched::default())
+        } else {
+            self.choice.exclude.visit(&own, &above.1)
+        };
+        if (ignored || excluded) && !folder {
+            return Ok(None);
+        }
+        if ignored || excluded {
+            let may = (!ignored || self.files.ignore.may_keep_below(&name))
+                && (!excluded || self.choice.exclude.may_keep_below(&own));
+            if !may {
+                self.walk.skip_current_dir();
+                return Ok(None);
+            }
+        }
+        let entry = entry(found, path, place)?;
+        if folder {
+            self.matched.push((ignoring, excluding));
+            if (ignored || excluded) && depth > 0 {
+                self.held.push_back((depth, entry));
+                return Ok(None);
+            }
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// What matches the selected thing itself, whose folders weren't walked.
+fn above_of(patterns: &crate::dockerfile::ignore::Patterns, path: &str) -> (bool, Matched) {
+    let mut matched = Matched::default();
+    let mut out = false;
+    if path.is_empty() {
+        return (out, matched);
+    }
+    let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    for end in ends {
+        (out, matched) = patterns.visit(&path[..end], &matched);
+    }
+    (out, matched)
+}
+
+fn entry(found: &walkdir::DirEntry, path: &Path, place: PathBuf) -> Result<Entry, ContextError> {
+    let look = |source| ContextError::Look { source };
+    let metadata = found.metadata().map_err(|error| look(error.into()))?;
+    let kind = found.file_type();
+    let kind = if kind.is_file() {
+        Kind::File
+    } else if kind.is_dir() {
+        Kind::Folder
+    } else if kind.is_symlink() {
+        Kind::Link(fs_err::read_link(found.path()).map_err(look)?)
+    } else {
+        Kind::Other
+    };
+    Ok(Entry { path: path.to_owned(), place, kind, metadata })
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, ContextError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Some(Ok(entry));
+            }
+            let found = match self.walk.next()? {
+                Ok(found) => found,
+                Err(error) => return Some(Err(ContextError::Look { source: error.into() })),
+            };
+            match self.look(&found) {
+                Err(error) => return Some(Err(error)),
+                Ok(None) => {}
+                Ok(Some(entry)) => {
+                    // An entry that comes brings the folders that it is in.
+                    self.ready.extend(self.held.drain(..).map(|(_, held)| held));
+                    self.ready.push_back(entry);
+                }
+            }
+        }
+    }
+}

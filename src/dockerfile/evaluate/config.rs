@@ -1,0 +1,262 @@
+//! An image's configuration as a document to be changed: what a base image says, and what the
+//! instructions make of it. Docker's extensions of the OCI format are kept: Healthcheck, `OnBuild`
+//! and Shell.
+//!
+//! What other tools keep there beside that (the id of a container, its host's name) is left out, so
+//! that the same instructions give the same bytes. Keys are in the order of the OCI specification,
+//! and maps in that of their keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::image::config::ConfigError;
+use crate::image::digest::DiffId;
+use crate::image::platform::Platform;
+
+/// An image's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigDocument {
+    /// When it was made: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The processor that it is for.
+    #[serde(default, deserialize_with = "nullable")]
+    pub architecture: String,
+    /// The processor's variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The operating system that it is for.
+    #[serde(default, deserialize_with = "nullable")]
+    pub os: String,
+    /// How processes run in it.
+    #[serde(default, deserialize_with = "nullable")]
+    pub config: Execution,
+    /// Its layers.
+    pub rootfs: Root,
+    /// What it was made by, a line for each instruction.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
+}
+
+/// How processes run in an image, and what else is said about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Execution {
+    /// USER.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// EXPOSE: `port/protocol`.
+    #[serde(deserialize_with = "keys", serialize_with = "as_keys")]
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub exposed_ports: BTreeSet<String>,
+    /// ENV: `name=value`.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// ENTRYPOINT; none and empty differ for those who override it.
+    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// CMD.
+    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Vec<String>>,
+    /// HEALTHCHECK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthDocument>,
+    /// VOLUME.
+    #[serde(deserialize_with = "keys", serialize_with = "as_keys")]
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub volumes: BTreeSet<String>,
+    /// WORKDIR.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    /// LABEL.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// STOPSIGNAL.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    /// ONBUILD: instructions as they were written.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub on_build: Vec<String>,
+    /// SHELL.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
+}
+
+/// HEALTHCHECK as configurations have it. Times are in nanoseconds, and 0 inherits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HealthDocument {
+    /// `NONE`, `CMD` and arguments, or `CMD-SHELL` and a line.
+    #[serde(deserialize_with = "nullable")]
+    pub test: Vec<String>,
+    /// `--interval`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub interval: u64,
+    /// `--timeout`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout: u64,
+    /// `--start-period`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_period: u64,
+    /// `--start-interval`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_interval: u64,
+    /// `--retries`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: u64,
+}
+
+/// The layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// `layers`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Their diff ids, the lowest first.
+    #[serde(default, deserialize_with = "nullable")]
+    pub diff_ids: Vec<DiffId>,
+}
+
+/// What one instruction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// When: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// The instruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether it made no layer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+}
+
+impl ConfigDocument {
+    /// The configuration of `FROM scratch`.
+    pub fn scratch(platform: &Platform) -> Self {
+        Self {
+            created: None,
+            author: None,
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
+            os: platform.os.clone(),
+            config: Execution::default(),
+            rootfs: Root { kind: "layers".to_owned(), diff_ids: Vec::new() },
+            history: Vec::new(),
+        }
+    }
+
+    /// Reads a configuration's bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let document: Self = serde_json::from_slice(bytes).map_err(ConfigError::Shape)?;
+        if document.rootfs.kind != "layers" {
+            return Err(ConfigError::Root(document.rootfs.kind));
+        }
+        Ok(document)
+    }
+
+    /// The configuration's bytes, whose digest is the image's id.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// The value of a variable of its environment.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let named = |item: &str| item.split_once('=').is_some_and(|(key, _)| key == name);
+        let item = self.config.env.iter().rev().find(|item| named(item))?;
+        item.split_once('=').map(|(_, value)| value)
+    }
+
+    /// Sets a variable of its environment, in the place of an older value.
+    pub(super) fn set_variable(&mut self, name: &str, value: &str) {
+        let item = format!("{name}={value}");
+        let own = |old: &&mut String| old.split_once('=').is_some_and(|(key, _)| key == name);
+        match self.config.env.iter_mut().find(own) {
+            Some(old) => *old = item,
+            None => self.config.env.push(item),
+        }
+    }
+}
+
+fn nullable<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Old images have a single word where a list belongs.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        List(Vec<String>),
+        One(String),
+    }
+    Ok(Option::<Words>::deserialize(deserializer)?.map(|words| match words {
+        Words::List(list) => list,
+        Words::One(word) => vec![word],
+    }))
+}
+
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    let map = Option::<BTreeMap<String, serde_json::Value>>::deserialize(deserializer)?;
+    Ok(map.unwrap_or_default().into_keys().collect())
+}
+
+fn as_keys<S: Serializer>(set: &BTreeSet<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let empty = serde_json::Map::new();
+    serializer.collect_map(set.iter().map(|key| (key, &empty)))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_written_again_without_what_is_other_tools_business() {
+        let text = r#"{"created":"2020-01-01T00:00:00Z","architecture":"amd64","os":"linux",
+            "container":"abc","config":{"Hostname":"h","ExposedPorts":{"80/tcp":{}},"Env":["A=1"],
+            "Entrypoint":null,"Cmd":"top","Volumes":null,"OnBuild":["RUN x"],"Shell":["/bin/sh"],
+            "Healthcheck":{"Test":["NONE"],"Interval":5}},
+            "rootfs":{"type":"layers","diff_ids":null},"history":[{"created_by":"x","empty_layer":true}]}"#;
+        let document = ConfigDocument::parse(text.as_bytes()).unwrap();
+        let written = String::from_utf8(document.to_bytes().unwrap()).unwrap();
+        assert_eq!(
+            written,
+            concat!(
+                r#"{"created":"2020-01-01T00:00:00Z","architecture":"amd64","os":"linux","config":"#,
+                r#"{"ExposedPorts":{"80/tcp":{}},"Env":["A=1"],"Cmd":["top"],"Healthcheck":"#,
+                r#"{"Test":["NONE"],"Interval":5},"OnBuild":["RUN x"],"Shell":["/bin/sh"]},"#,
+                r#""rootfs":{"type":"layers","diff_ids":[]},"#,
+                r#""history":[{"created_by":"x","empty_layer":true}]}"#,
+            )
+        );
+        assert_eq!(ConfigDocument::parse(written.as_bytes()).unwrap(), document);
+    }
+
+    #[test]
+    fn variables_keep_their_places() {
+        let mut document = ConfigDocument::scratch(&Platform::host());
+        for (name, value) in [("A", "1"), ("B", "x=y"), ("A", "2"), ("C", "")] {
+            document.set_variable(name, value);
+        }
+        assert_eq!(document.config.env, ["A=2", "B=x=y", "C="]);
+        assert_eq!(document.variable("B"), Some("x=y"));
+        assert_eq!(document.variable("D"), None);
+    }
+}

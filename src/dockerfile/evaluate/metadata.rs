@@ -1,0 +1,242 @@
+//! The instructions that change the configuration alone.
+
+use std::fmt::Write as _;
+
+use super::{Applied, StageState, paths};
+use crate::dockerfile::model::{Command, Place};
+use crate::package::Problem;
+
+/// What the shell form runs where no SHELL says otherwise.
+const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// The largest real-time signal.
+const LAST_SIGNAL: u8 = 64;
+
+impl StageState {
+    pub(super) fn set_environment(
+        &mut self,
+        pairs: &[(String, String)],
+        place: &Place,
+    ) -> Result<Applied, Problem> {
+        let (pairs, shown) = self.expanded_pairs("ENV", pairs, place)?;
+        for (name, value) in pairs {
+            if name.contains('\0') || value.contains('\0') {
+                return Err(place.problem(format!("the variable {name:?} has a NUL byte inside")));
+            }
+            self.document.set_variable(&name, &value);
+        }
+        Ok(Applied::nothing(shown))
+    }
+
+    pub(super) fn set_labels(
+        &mut self,
+        pairs: &[(String, String)],
+        place: &Place,
+    ) -> Result<Applied, Problem> {
+        let (pairs, shown) = self.expanded_pairs("LABEL", pairs, place)?;
+        self.document.config.labels.extend(pairs);
+        Ok(Applied::nothing(shown))
+    }
+
+    /// Sets labels that the Dockerfile doesn't have.
+    pub fn add_labels(&mut self, labels: &[(String, String)]) {
+        self.document.config.labels.extend(labels.iter().cloned());
+    }
+
+    /// All are expanded with what was before: variables of one ENV don't see each other.
+    fn expanded_pairs(
+        &self,
+        keyword: &str,
+        pairs: &[(String, String)],
+        place: &Place,
+    ) -> Result<(Vec<(String, String)>, String), Problem> {
+        let mut shown = keyword.to_owned();
+        let mut expanded = Vec::with_capacity(pairs.len());
+        for (name, value) in pairs {
+            let name = self.expanded(name, place)?;
+            let value = self.expanded(value, place)?;
+            if name.is_empty() {
+                return Err(place.problem(format!("{keyword} has an empty name")));
+            }
+            if keyword == "ENV" && name.contains('=') {
+                return Err(place.problem(format!("the variable {name:?} has a = in its name")));
+            }
+            _ = write!(shown, " {name}={value}");
+            expanded.push((name, value));
+        }
+        Ok((expanded, shown))
+    }
+
+    pub(super) fn set_user(&mut self, user: &str, place: &Place) -> Result<Applied, Problem> {
+        let user = self.expanded(user, place)?;
+        if user.is_empty() || user.contains(char::is_whitespace) {
+            return Err(place.problem(format!("{user:?} is no user"))
+                .hint("USER has a name or an id, and a group after a colon: app, 1000, app:users, 1000:100"));
+        }
+        let shown = format!("USER {user}");
+        self.document.config.user = user;
+        Ok(Applied::nothing(shown))
+    }
+
+    pub(super) fn expose(&mut self, ports: &[String], place: &Place) -> Result<Applied, Problem> {
+        let mut words = Vec::new();
+        for text in ports {
+            words.extend(self.expanded_words(text, place)?);
+        }
+        for word in &words {
+            let ports = parse_ports(word).ok_or_else(|| {
+                place
+                    .problem(format!("{word:?} is no port"))
+                    .hint("a port is 80, 80/tcp, 53/udp or 8000-8010/sctp, up to 65535")
+            })?;
+            self.document.config.exposed_ports.extend(ports);
+        }
+        Ok(Applied::nothing(format!("EXPOSE {}", words.join(" "))))
+    }
+
+    pub(super) fn add_volumes(
+        &mut self,
+        volumes: &[String],
+        place: &Place,
+    ) -> Result<Applied, Problem> {
+        let mut added = Vec::new();
+        for volume in volumes {
+            let volume = self.expanded(volume, place)?;
+            if volume.is_empty() {
+                return Err(place.problem("VOLUME has an empty path"));
+            }
+            added.push(volume);
+        }
+        let shown = format!("VOLUME {}", added.join(" "));
+        self.document.config.volumes.extend(added);
+        Ok(Applied::nothing(shown))
+    }
+
+    pub(super) fn set_stop_signal(
+        &mut self,
+        signal: &str,
+        place: &Place,
+    ) -> Result<Applied, Problem> {
+        let signal = self.expanded(signal, place)?;
+        if !is_signal(&signal) {
+            return Err(place
+                .problem(format!("{signal:?} is no signal"))
+                .hint("a signal is a name such as SIGTERM, or a number from 1 to 64"));
+        }
+        let shown = format!("STOPSIGNAL {signal}");
+        self.document.config.stop_signal = signal;
+        Ok(Applied::nothing(shown))
+    }
+
+    pub(super) fn set_cmd(&mut self, command: &Command) -> Applied {
+        let words = self.command_words(command);
+        let shown = format!("CMD {words:?}");
+        self.document.config.cmd = Some(words);
+        self.has_cmd = true;
+        Applied::nothing(shown)
+    }
+
+    /// A new entrypoint has no use for the command that the base had for its own.
+    pub(super) fn set_entrypoint(&mut self, command: &Command) -> Applied {
+        let words = self.command_words(command);
+        let shown = format!("ENTRYPOINT {words:?}");
+        let empty = words.is_empty();
+        self.document.config.entrypoint = (!empty).then_some(words);
+        if !self.has_cmd {
+            self.document.config.cmd = None;
+        }
+        Applied::nothing(shown)
+    }
+
+    pub(super) fn set_shell(&mut self, words: &[String]) -> Applied {
+        self.document.config.shell = words.to_vec();
+        Applied::nothing(format!("SHELL {words:?}"))
+    }
+
+    pub(super) fn set_maintainer(&mut self, name: &str) -> Applied {
+        self.document.author = Some(name.to_owned());
+        Applied::nothing(format!("MAINTAINER {name}"))
+    }
+
+    /// The words of a command; the shell form has SHELL in front.
+    pub(super) fn command_words(&self, command: &Command) -> Vec<String> {
+        match command {
+            Command::Exec(words) => words.clone(),
+            Command::Shell(line) => self.in_shell(line.clone()),
+        }
+    }
+
+    pub(super) fn in_shell(&self, line: String) -> Vec<String> {
+        let mut words = self.document.config.shell.clone();
+        if words.is_empty() {
+            words = DEFAULT_SHELL.map(str::to_owned).to_vec();
+        }
+        words.push(line);
+        words
+    }
+
+    /// A path of the image, as the instruction has it.
+    pub(super) fn place_in_image(&self, path: &str) -> String {
+        paths::joined(&self.workdir(), path)
+    }
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp`.
+fn parse_ports(word: &str) -> Option<Vec<String>> {
+    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(&*protocol, "tcp" | "udp" | "sctp") {
+        return None;
+    }
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|_| digits)
+    };
+    let (first, last) = match ports.split_once('-') {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(ports)?, number(ports)?),
+    };
+    (first <= last).then(|| (first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn is_signal(text: &str) -> bool {
+    if let Ok(number) = text.parse::<u8>() {
+        return (1..=LAST_SIGNAL).contains(&number) && !text.starts_with('+');
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |prefix| name.strip_prefix(prefix).and_then(|rest: &str| rest.parse::<u8>().ok());
+    match name {
+        "RTMIN" | "RTMAX" | "CLD" | "POLL" | "IOT" | "UNUSED" => true,
+        _ => {
+            offset("RTMIN+").is_some_and(|offset| offset <= 15)
+                || offset("RTMAX-").is_some_and(|offset| offset <= 14)
+                || format!("SIG{name}").parse::<nix::sys::signal::Signal>().is_ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_have_ranges_and_protocols() {
+        assert_eq!(parse_ports("80").unwrap(), ["80/tcp"]);
+        assert_eq!(parse_ports("53/UDP").unwrap(), ["53/udp"]);
+        assert_eq!(parse_ports("1-3/sctp").unwrap(), ["1/sctp", "2/sctp", "3/sctp"]);
+        for bad in ["", "/tcp", "x", "80/", "80/xyz", "3-1", "70000", "-1", "80:80", "+80", "1-"] {
+            assert_eq!(parse_ports(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for good in ["SIGTERM", "term", "9", "64", "SIGRTMIN+3", "RTMAX-14", "SIGRTMIN", "SIGIOT"] {
+            assert!(is_signal(good), "{good}");
+        }
+        for bad in ["", "SIG", "SIGNOPE", "0", "65", "999", "SIGRTMIN+16", "+9"] {
+            assert!(!is_signal(bad), "{bad}");
+        }
+    }
+}

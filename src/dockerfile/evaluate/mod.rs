@@ -1,0 +1,250 @@
+//! A stage's instructions, one by one, into [`Step`]s and the image's configuration. Pure: nothing
+//! is run and no file is looked at.
+//!
+//! # Variables
+//!
+//! A word of an instruction is expanded with what stood before the instruction: ENV of the stage
+//! and of its base first, then ARGs that were declared in the stage or in one that it starts from.
+//! A declared ARG has the value that was given, else its default, else the value from before the
+//! first FROM, else none. Proxies are there for RUN without having been declared, and only there.
+
+mod config;
+mod healthcheck;
+mod metadata;
+mod mounts;
+mod paths;
+mod run;
+mod scope;
+mod time;
+mod transfer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use config::{ConfigDocument, Execution, HealthDocument, History};
+pub use scope::{Base, Scope, parse_platform};
+
+use super::expand::{ExpandError, Expander, expand, expand_words};
+use super::graph::{self, PlannedStage, Triggers};
+use super::model::{Argument, Dockerfile, Instruction, Place, Statement};
+use super::options::Surroundings;
+use super::step::{FolderStep, Step};
+use super::syntax;
+use crate::image::digest::DiffId;
+use crate::image::platform::Platform;
+use crate::package::Problem;
+
+/// Where programs are looked for where nothing says so.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a stage came to, from which others can start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The image's configuration.
+    pub document: ConfigDocument,
+    /// The arguments that stages which start from this one inherit.
+    arguments: BTreeMap<String, Option<String>>,
+}
+
+impl Finished {
+    /// An image that wasn't made of a stage.
+    pub fn of_image(document: ConfigDocument) -> Self {
+        Self { document, arguments: BTreeMap::new() }
+    }
+
+    /// `scratch`, or a context that a stage starts from. Other builders give it a PATH, too.
+    pub fn scratch(platform: &Platform) -> Self {
+        let mut document = ConfigDocument::scratch(platform);
+        document.set_variable("PATH", DEFAULT_PATH);
+        Self::of_image(document)
+    }
+}
+
+/// A stage as far as its instructions have been evaluated.
+#[derive(Debug, Clone)]
+pub struct StageState {
+    scope: Scope,
+    number: usize,
+    document: ConfigDocument,
+    /// Declared arguments; `None` has no value.
+    arguments: BTreeMap<String, Option<String>>,
+    /// What the base wants to be done first.
+    triggers: Vec<String>,
+    /// Whether this stage, and not its base, has said what the command is.
+    has_cmd: bool,
+}
+
+/// What an instruction came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// What it does to files.
+    pub step: Option<Step>,
+    /// The history's line for it.
+    pub created_by: String,
+}
+
+impl StageState {
+    /// Starts a stage from what its base came to.
+    pub fn new(scope: &Scope, planned: &PlannedStage, base: Finished) -> Self {
+        let Finished { mut document, arguments } = base;
+        let triggers = std::mem::take(&mut document.config.on_build);
+        if document.os.is_empty() {
+            document.os.clone_from(&planned.platform.os);
+        }
+        if document.architecture.is_empty() {
+            document.architecture.clone_from(&planned.platform.architecture);
+            document.variant.clone_from(&planned.platform.variant);
+        }
+        let scope = scope.clone();
+        Self { scope, number: planned.number, document, arguments, triggers, has_cmd: false }
+    }
+
+    /// The statements to apply, in order: first the triggers of the base.
+    pub fn statements(&self, dockerfile: &Dockerfile) -> Result<Vec<Statement>, Problem> {
+        let triggers = self.triggers.iter().map(|text| syntax::parse_trigger(text));
+        let own = dockerfile.stages[self.number].statements.iter().cloned();
+        triggers.chain(own.map(Ok)).collect()
+    }
+
+    /// The configuration as it is by now.
+    pub fn document(&self) -> &ConfigDocument {
+        &self.document
+    }
+
+    /// Evaluates one instruction.
+    pub fn apply(&mut self, statement: &Statement) -> Result<Applied, Problem> {
+        let place = &statement.place;
+        match &statement.instruction {
+            Instruction::Arg(arguments) => self.declare(arguments, place),
+            Instruction::Env(pairs) => self.set_environment(pairs, place),
+            Instruction::Label(pairs) => self.set_labels(pairs, place),
+            Instruction::Run(run) => self.run(run, place),
+            Instruction::Copy(transfer) => self.transfer(transfer, place, false),
+            Instruction::Add(transfer) => self.transfer(transfer, place, true),
+            Instruction::Workdir(path) => self.enter(path, place),
+            Instruction::User(user) => self.set_user(user, place),
+            Instruction::Expose(ports) => self.expose(ports, place),
+            Instruction::Volume(paths) => self.add_volumes(paths, place),
+            Instruction::Stopsignal(signal) => self.set_stop_signal(signal, place),
+            Instruction::Cmd(command) => Ok(self.set_cmd(command)),
+            Instruction::Entrypoint(command) => Ok(self.set_entrypoint(command)),
+            Instruction::Shell(words) => Ok(self.set_shell(words)),
+            Instruction::Healthcheck(check) => Ok(self.set_healthcheck(check)),
+            Instruction::Maintainer(name) => Ok(self.set_maintainer(name)),
+            Instruction::Onbuild(trigger) => {
+                self.document.config.on_build.push(trigger.text.clone());
+                Ok(Applied::nothing(format!("ONBUILD {}", trigger.text)))
+            }
+        }
+    }
+
+    /// Notes in the history what an instruction came to, with the layer that it made, if any.
+    pub fn record(&mut self, applied: &Applied, layer: Option<DiffId>) {
+        self.document.history.push(History {
+            created: Some(self.scope.created.clone()),
+            created_by: Some(applied.created_by.clone()),
+            empty_layer: layer.is_none(),
+            ..History::default()
+        });
+        self.document.rootfs.diff_ids.extend(layer);
+    }
+
+    /// Ends the stage.
+    pub fn finish(mut self) -> Finished {
+        self.document.created = Some(self.scope.created);
+        Finished { document: self.document, arguments: self.arguments }
+    }
+
+    fn declare(&mut self, declared: &[Argument], place: &Place) -> Result<Applied, Problem> {
+        let mut shown = String::from("ARG");
+        for argument in declared {
+            let name = &argument.name;
+            let value = match (self.scope.given.get(name), &argument.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.expanded(default, place)?),
+                (None, None) => self.scope.globals.get(name).cloned(),
+            };
+            shown.push(' ');
+            shown.push_str(name);
+            if let Some(value) = &value {
+                shown.push('=');
+                shown.push_str(value);
+            }
+            self.arguments.insert(name.clone(), value);
+        }
+        Ok(Applied::nothing(shown))
+    }
+
+    fn lookup(&self, name: &str) -> Option<String> {
+        let set = self.document.variable(name).map(str::to_owned);
+        set.or_else(|| self.arguments.get(name).cloned().flatten())
+    }
+
+    fn expanded(&self, text: &str, place: &Place) -> Result<String, Problem> {
+        self.with_lookup(|expander| expand(text, expander), place)
+    }
+
+    fn expanded_words(&self, text: &str, place: &Place) -> Result<Vec<String>, Problem> {
+        self.with_lookup(|expander| expand_words(text, expander), place)
+    }
+
+    fn with_lookup<T>(
+        &self,
+        expand: impl FnOnce(&Expander<'_>) -> Result<T, ExpandError>,
+        place: &Place,
+    ) -> Result<T, Problem> {
+        let lookup = |name: &str| self.lookup(name);
+        expand(&Expander::new(self.scope.escape, &lookup)).map_err(|error| place.problem(error.0))
+    }
+
+    fn enter(&mut self, path: &str, place: &Place) -> Result<Applied, Problem> {
+        let path = self.expanded(path, place)?;
+        if path.is_empty() {
+            return Err(place.problem("WORKDIR has no folder: it is empty"));
+        }
+        let path = paths::joined(&self.workdir(), &path);
+        self.document.config.working_dir.clone_from(&path);
+        let user = self.document.config.user.clone();
+        let step = (path != "/").then(|| Step::Folder(FolderStep { path: path.clone(), user }));
+        Ok(Applied { step, created_by: format!("WORKDIR {path}") })
+    }
+
+    /// Where commands run, absolute.
+    fn workdir(&self) -> String {
+        paths::joined("/", &self.document.config.working_dir)
+    }
+}
+
+impl Applied {
+    /// An instruction that does nothing to files.
+    fn nothing(created_by: String) -> Self {
+        Self { step: None, created_by }
+    }
+}
+
+/// Evaluates all stages of a Dockerfile as if every image were empty: what can be wrong without
+/// knowing any image or file.
+pub fn check(text: &str, around: &Surroundings) -> Result<Vec<Finished>, Problem> {
+    let dockerfile = Dockerfile::parse(text)?;
+    let scope = Scope::of(&dockerfile, around)?;
+    let mut finished: BTreeMap<usize, Finished> = BTreeMap::new();
+    for stage in &dockerfile.stages {
+        let plan =
+            graph::plan(&dockerfile, &scope, Some(&stage.number.to_string()), &Triggers::new())?;
+        let Some(planned) = plan.stages.last() else { continue };
+        let base = match planned.base {
+            Base::Stage(number) => finished.get(&number).cloned(),
+            _ => None,
+        };
+        let base = base.unwrap_or_else(|| Finished::scratch(&planned.platform));
+        let mut state = StageState::new(&scope, planned, base);
+        for statement in state.statements(&dockerfile)? {
+            let applied = state.apply(&statement)?;
+            state.record(&applied, None);
+        }
+        finished.insert(stage.number, state.finish());
+    }
+    Ok(finished.into_values().collect())
+}

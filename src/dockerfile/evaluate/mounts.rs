@@ -1,0 +1,99 @@
+//! `RUN --mount`.
+
+use super::{StageState, paths};
+use crate::dockerfile::expand::{Expander, expand};
+use crate::dockerfile::model::{Mount, MountKind, Place};
+use crate::dockerfile::step::{Origin, RunMount, Sharing};
+use crate::dockerfile::syntax::MountOptions;
+use crate::package::Problem;
+
+/// Where secrets are, unless they say so themselves.
+const SECRETS: &str = "/run/secrets";
+/// The mode of a cache's folder, unless it says so itself.
+const CACHE_MODE: u32 = 0o755;
+/// The mode of a secret's file, unless it says so itself.
+const SECRET_MODE: u32 = 0o400;
+/// What a secret or an agent is called that has no name.
+const DEFAULT_ID: &str = "default";
+
+impl StageState {
+    pub(super) fn mounts(&self, mounts: &[Mount], place: &Place) -> Result<Vec<RunMount>, Problem> {
+        mounts.iter().map(|mount| self.mount(mount, place)).collect()
+    }
+
+    fn mount(&self, written: &Mount, place: &Place) -> Result<RunMount, Problem> {
+        let lookup = |name: &str| self.lookup(name);
+        let expander = Expander::new(self.scope.escape, &lookup);
+        let mut value = |text: &str| expand(text, &expander).map(Some).map_err(|error| error.0);
+        let mount = MountOptions::parse(&written.written, &mut value)
+            .map_err(|message| place.problem(format!("--mount={}: {message}", written.written)))?;
+        let from = written.from.as_deref();
+        let origin = from.map(|from| self.scope.origin(from, place)).transpose()?;
+        let target = mount.target.clone();
+        let id = mount.id.clone().filter(|id| !id.is_empty());
+        let needed = || {
+            let target = target.clone().filter(|target| !target.is_empty());
+            let target = target.ok_or_else(|| place.problem("a --mount has no target"))?;
+            let target = self.place_in_image(&target);
+            if target == "/" {
+                return Err(place.problem("a --mount can't be in the place of /"));
+            }
+            Ok(target)
+        };
+        let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+        let source = paths::below(mount.source.as_deref().unwrap_or_default());
+        Ok(match written.kind {
+            MountKind::Bind => RunMount::Bind {
+                from: origin.unwrap_or(Origin::Context),
+                source,
+                target: needed()?,
+                writable: !mount.read_only.unwrap_or(true),
+            },
+            MountKind::Cache => {
+                let target = needed()?;
+                RunMount::Cache {
+                    id: id.unwrap_or_else(|| target.clone()),
+                    target,
+                    sharing: mount.sharing.unwrap_or(Sharing::Shared),
+                    from: origin.map(|origin| (origin, source)),
+                    read_only: mount.read_only.unwrap_or(false),
+                    mode: mount.mode.unwrap_or(CACHE_MODE),
+                    owner,
+                }
+            }
+            MountKind::Tmpfs => RunMount::Tmpfs { target: needed()?, size: mount.size },
+            MountKind::Secret => self.secret(mount, place)?,
+            MountKind::Ssh => RunMount::Ssh {
+                id: id.unwrap_or_else(|| DEFAULT_ID.to_owned()),
+                target: target.map(|target| self.place_in_image(&target)),
+                required: mount.required,
+                mode: mount.mode.unwrap_or(0o600),
+                owner,
+            },
+        })
+    }
+
+    /// A secret is called as its file if it has no name, and has its file by its name if it has
+    /// neither a place nor a variable.
+    fn secret(&self, mount: MountOptions, place: &Place) -> Result<RunMount, Problem> {
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let named = mount.id.filter(|id| !id.is_empty());
+        let id = named.or_else(|| mount.target.as_deref().map(last));
+        let Some(id) = id.filter(|id| !id.is_empty()) else {
+            return Err(place.problem("a --mount of a secret has neither id nor target"));
+        };
+        let target = match mount.target {
+            Some(target) => Some(self.place_in_image(&target)),
+            None if mount.variable.is_some() => None,
+            None => Some(format!("{SECRETS}/{}", last(&id))),
+        };
+        Ok(RunMount::Secret {
+            id,
+            target,
+            variable: mount.variable,
+            required: mount.required,
+            mode: mount.mode.unwrap_or(SECRET_MODE),
+            owner: (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)),
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! RUN.
+//!
+//! A RUN that is one here-document and nothing else is a script: the shell gets it as its line, or,
+//! where it begins with `#!`, it is a file that the shell runs. Any other line with here-documents
+//! goes to the shell with them, as it was written.
+
+use super::scope::PROXIES;
+use super::{Applied, DEFAULT_PATH, StageState};
+use crate::dockerfile::model::{Command, HereDocument, Place, Run};
+use crate::dockerfile::step::{Document, RunStep, Step};
+use crate::dockerfile::syntax::is_document;
+use crate::package::Problem;
+
+/// Where a script's file is for its command.
+const SCRIPTS: &str = "/dev/pipes";
+
+impl StageState {
+    pub(super) fn run(&mut self, run: &Run, place: &Place) -> Result<Applied, Problem> {
+        let mut documents = Vec::new();
+        let command = match (&run.command, &*run.documents) {
+            (Command::Shell(line), [script]) if is_document(line) => {
+                let text = script.text();
+                if text.starts_with("#!") {
+                    let file = script_file(script, text, place)?;
+                    let line = format!("{SCRIPTS}/{}", file.name);
+                    documents.push(file);
+                    self.in_shell(line)
+                } else {
+                    self.in_shell(text)
+                }
+            }
+            (Command::Shell(line), all) => self.in_shell(with_documents(line, all)),
+            (exec @ Command::Exec(_), _) => self.command_words(exec),
+        };
+        if command.iter().any(|word| word.contains('\0')) {
+            return Err(place.problem("the command has a NUL byte inside"));
+        }
+        let mounts = self.mounts(&run.mounts, place)?;
+        let created_by = format!("RUN {}{}", self.shown_arguments(), command.join(" "));
+        let step = RunStep {
+            command,
+            documents,
+            environment: self.environment(),
+            proxies: self.proxies(),
+            workdir: self.workdir(),
+            user: self.document.config.user.clone(),
+            mounts,
+            network: run.network,
+        };
+        Ok(Applied { step: Some(Step::Run(step)), created_by })
+    }
+
+    /// ENV, and the arguments that it doesn't hide.
+    fn environment(&self) -> Vec<(String, String)> {
+        let pairs = self.document.config.env.iter().filter_map(|item| item.split_once('='));
+        let mut environment: Vec<(String, String)> =
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for (name, value) in &self.arguments {
+            if let Some(value) = value
+                && self.document.variable(name).is_none()
+            {
+                environment.push((name.clone(), value.clone()));
+            }
+        }
+        if !environment.iter().any(|(name, _)| name == "PATH") {
+            environment.push(("PATH".to_owned(), DEFAULT_PATH.to_owned()));
+        }
+        environment
+    }
+
+    /// What was given for proxies, where nobody declared them.
+    fn proxies(&self) -> Vec<(String, String)> {
+        let hidden = |name: &str| {
+            self.arguments.contains_key(name) || self.document.variable(name).is_some()
+        };
+        let names = PROXIES.iter().filter(|name| !hidden(name));
+        let given = names.filter_map(|name| Some((*name, self.scope.given.get(*name)?)));
+        given.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    }
+
+    /// `|2 A=1 B=2 `, as histories have it.
+    fn shown_arguments(&self) -> String {
+        if self.arguments.is_empty() {
+            return String::new();
+        }
+        let shown = |(name, value): (&String, &Option<String>)| {
+            let value = self.document.variable(name).or(value.as_deref());
+            format!("{name}={}", value.unwrap_or_default())
+        };
+        let shown: Vec<String> = self.arguments.iter().map(shown).collect();
+        format!("|{} {} ", shown.len(), shown.join(" "))
+    }
+}
+
+fn script_file(script: &HereDocument, content: String, place: &Place) -> Result<Document, Problem> {
+    let name = script.name.clone();
+    if name.contains(['/', '\0']) || matches!(&*name, "." | "..") {
+        return Err(place.problem(format!("the here-document {name:?} can't be a file's name")));
+    }
+    Ok(Document { name, content })
+}
+
+fn with_documents(line: &str, documents: &[HereDocument]) -> String {
+    documents.iter().fold(line.to_owned(), |line, document| {
+        format!("{line}\n{}{}", document.content, document.name)
+    })
+}

@@ -1,0 +1,243 @@
+//! COPY and ADD.
+
+use std::fmt::Write as _;
+
+use super::{Applied, StageState, paths};
+use crate::dockerfile::chmod::Chmod;
+use crate::dockerfile::expand::{Expander, expand};
+use crate::dockerfile::model::{HereDocument, Place, Transfer, TransferSource};
+use crate::dockerfile::step::{CopySource, CopyStep, Document, Origin, Step, Unpack};
+use crate::package::Problem;
+
+/// What ends the part of a source that `--parents` leaves out.
+const PIVOT: &str = "/./";
+
+impl StageState {
+    pub(super) fn transfer(
+        &mut self,
+        transfer: &Transfer,
+        place: &Place,
+        add: bool,
+    ) -> Result<Applied, Problem> {
+        let from = match transfer.from.as_deref() {
+            Some(from) => self.scope.origin(from, place)?,
+            None => Origin::Context,
+        };
+        let written = self.expanded(&transfer.destination, place)?;
+        let destination = paths::joined_place(&self.workdir(), &written);
+        let checksum = self.optional_text(transfer.checksum.as_ref(), place)?;
+        let mut sources = Vec::with_capacity(transfer.sources.len());
+        let mut shown = String::from(if add { "ADD" } else { "COPY" });
+        for source in &transfer.sources {
+            let source = match source {
+                TransferSource::Document(document) => {
+                    CopySource::Document(self.document_source(document, place)?)
+                }
+                TransferSource::Place(text) => {
+                    let text = self.expanded(text, place)?;
+                    _ = write!(shown, " {text}");
+                    place_source(&text, transfer, checksum.as_ref(), add, place)?
+                }
+            };
+            if let CopySource::Document(document) = &source {
+                _ = write!(shown, " <<{}", document.name);
+            }
+            sources.push(source);
+        }
+        if sources.len() > 1 && !destination.ends_with('/') {
+            let message =
+                format!("several sources need a folder, but {written:?} has no / at its end");
+            return Err(place.problem(message).hint(format!("write {written}/")));
+        }
+        if checksum.is_some()
+            && !matches!(&*sources, [CopySource::Url { .. } | CopySource::Git { .. }])
+        {
+            return Err(place.problem("--checksum is for one URL or one git repository"));
+        }
+        _ = write!(shown, " {written}");
+        let mut exclude = Vec::new();
+        for pattern in &transfer.exclude {
+            exclude.push(self.expanded(pattern, place)?);
+        }
+        let step = CopyStep {
+            from,
+            sources,
+            destination,
+            chown: self.optional_text(transfer.chown.as_ref(), place)?,
+            chmod: self.chmod(transfer, place)?,
+            link: transfer.link,
+            parents: transfer.parents,
+            exclude,
+            unpack: match transfer.unpack {
+                _ if !add => Unpack::Nothing,
+                None => Unpack::Local,
+                Some(true) => Unpack::All,
+                Some(false) => Unpack::Nothing,
+            },
+        };
+        Ok(Applied { step: Some(Step::Copy(step)), created_by: shown })
+    }
+
+    fn chmod(&self, transfer: &Transfer, place: &Place) -> Result<Option<Chmod>, Problem> {
+        let Some(text) = self.optional_text(transfer.chmod.as_ref(), place)? else {
+            return Ok(None);
+        };
+        let mode = Chmod::parse(&text).ok_or_else(|| {
+            place
+                .problem(format!("{text:?} is no mode"))
+                .hint("--chmod has 755 or 0755, or changes such as u=rwX,go=rX")
+        })?;
+        Ok(Some(mode))
+    }
+
+    fn document_source(&self, document: &HereDocument, place: &Place) -> Result<Document, Problem> {
+        let name = document.name.clone();
+        let bad = |part: &str| matches!(part, "" | "." | "..");
+        if name.split('/').any(bad) || name.contains('\0') {
+            return Err(place.problem(format!("the here-document {name:?} can't be a file's name")));
+        }
+        let text = document.text();
+        let content = if document.expand {
+            let lookup = |name: &str| self.lookup(name);
+            expand(&text, &Expander::of_document(&lookup))
+                .map_err(|error| place.problem(format!("in the here-document {name}: {error}")))?
+        } else {
+            text
+        };
+        Ok(Document { name, content })
+    }
+
+    fn optional_text(
+        &self,
+        text: Option<&String>,
+        place: &Place,
+    ) -> Result<Option<String>, Problem> {
+        let text = text.map(|text| self.expanded(text, place)).transpose()?;
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+}
+
+fn place_source(
+    text: &str,
+    transfer: &Transfer,
+    checksum: Option<&String>,
+    add: bool,
+    place: &Place,
+) -> Result<CopySource, Problem> {
+    if text.contains('\0') {
+        return Err(place.problem("a source has a NUL byte inside"));
+    }
+    if add && transfer.from.is_none() {
+        if let Some(git) = git_source(text, transfer.keep_git, checksum) {
+            return Ok(git);
+        }
+        if is_url(text) {
+            if let Some(sum) = checksum
+                && sum.parse::<crate::image::digest::BlobDigest>().is_err()
+            {
+                let message = format!("the checksum {sum:?} is not sha256: and 64 hex digits");
+                return Err(place.problem(message));
+            }
+            return Ok(CopySource::Url { url: text.to_owned(), checksum: checksum.cloned() });
+        }
+    } else if is_url(text) && transfer.from.is_none() {
+        return Err(place
+            .problem(format!("COPY can't download {text}"))
+            .hint("ADD does; it takes --checksum=sha256:… too"));
+    }
+    Ok(CopySource::Path(path_source(text, transfer.parents)))
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// A path below its root; with `--parents`, what is before the pivot stays apart.
+fn path_source(text: &str, parents: bool) -> String {
+    match text.split_once(PIVOT).filter(|_| parents) {
+        Some((before, after)) => format!("{}{PIVOT}{}", paths::below(before), paths::below(after)),
+        None => paths::below(text),
+    }
+}
+
+/// `https://host/path.git#reference:folder`, `git@host:path`, `git://…` and `ssh://…`.
+fn git_source(text: &str, keep_git: bool, checksum: Option<&String>) -> Option<CopySource> {
+    let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let scp = path.split_once(':').is_some_and(|(host, path)| {
+        host.contains('@') && !host.contains('/') && !path.starts_with("//")
+    });
+    let git = path.starts_with("git://")
+        || path.starts_with("ssh://")
+        || scp
+        || is_url(path)
+            && path.trim_end_matches('/').rsplit_once('.').is_some_and(|(_, end)| end == "git");
+    if !git {
+        return None;
+    }
+    let (reference, subfolder) = fragment.split_once(':').unwrap_or((fragment, ""));
+    let (mut reference, mut subfolder) = (reference.to_owned(), paths::below(subfolder));
+    let (mut checksum, mut keep_git) = (checksum.cloned(), keep_git);
+    for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        match key {
+            "ref" | "tag" | "branch" | "commit" if reference.is_empty() => {
+                value.clone_into(&mut reference);
+            }
+            "subdir" if subfolder.is_empty() => subfolder = paths::below(value),
+            "checksum" => checksum = checksum.or_else(|| Some(value.to_owned())),
+            "keep-git-dir" => keep_git |= value != "false",
+            _ => {}
+        }
+    }
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    Some(CopySource::Git {
+        url: path.to_owned(),
+        reference: some(reference),
+        subfolder: some(subfolder),
+        keep_git,
+        checksum,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_places_are_told_from_files() {
+        let read = |text: &str| match git_source(text, false, None) {
+            Some(CopySource::Git { url, reference, subfolder, keep_git, .. }) => {
+                Some((url, reference.unwrap_or_default(), subfolder.unwrap_or_default(), keep_git))
+            }
+            _ => None,
+        };
+        let git = |url: &str, reference: &str, folder: &str, keep: bool| {
+            Some((url.to_owned(), reference.to_owned(), folder.to_owned(), keep))
+        };
+        for (text, result) in [
+            ("https://h/a.git", git("https://h/a.git", "", "", false)),
+            ("https://h/a.git#v1:x/y", git("https://h/a.git", "v1", "x/y", false)),
+            ("https://h/a.git#:../x", git("https://h/a.git", "", "x", false)),
+            ("git@h:a/b.git#main", git("git@h:a/b.git", "main", "", false)),
+            ("ssh://git@h/a", git("ssh://git@h/a", "", "", false)),
+            ("git://h/a", git("git://h/a", "", "", false)),
+            (
+                "https://h/a.git?tag=v1&subdir=d&keep-git-dir=true",
+                git("https://h/a.git", "v1", "d", true),
+            ),
+            ("https://h/a.tar.gz", None),
+            ("a.git", None),
+            ("dir/x@y:z", None),
+        ] {
+            assert_eq!(read(text), result, "{text}");
+        }
+    }
+
+    #[test]
+    fn sources_stay_below_the_root() {
+        assert_eq!(path_source("../a/./b/", false), "a/b");
+        assert_eq!(path_source("/", false), "");
+        assert_eq!(path_source("../a/./b/c", true), "a/./b/c");
+        assert_eq!(path_source("./x/y", true), "x/y");
+    }
+}

@@ -1,0 +1,280 @@
+//! Building an image: the stages that are needed, each in a thread, each waiting for another one only
+//! when it needs what that makes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::error::{DockerfileError, StepError};
+use super::job::Match;
+use super::stage::Runner;
+use super::workplace::{Room, Workplace};
+use crate::base::digest::Sha256Sum;
+use crate::base::event::Observer;
+use crate::dockerfile::cache::BuildCache;
+use crate::dockerfile::context::Files;
+use crate::dockerfile::evaluate::{Base, Finished, Scope, StageState};
+use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
+use crate::dockerfile::model::{Dockerfile, Place};
+use crate::dockerfile::options::{BuildOptions, ContextPlace, DockerfilePlace};
+use crate::image::digest::{BlobDigest, ImageId};
+use crate::image::store::{BlobRoom, BuiltLayer, StoredBuild};
+use crate::package::Problem;
+
+/// The annotation of images in whose layers owners may be lost that a command gave to files.
+pub(super) const OWNERS: &str = "org.mkpanda.owners";
+pub(super) const FLATTENED: &str = "flattened";
+
+/// An image that was built, or found to be built already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    /// Its id.
+    pub id: ImageId,
+    /// Its manifest's digest.
+    pub manifest: BlobDigest,
+    /// Whether owners that its commands gave to files may be lost.
+    pub flattened: bool,
+    /// How many steps its stages have.
+    pub steps: u64,
+    /// How many of them were in the cache.
+    pub cached: u64,
+}
+
+/// A stage that is done.
+#[derive(Debug, Clone)]
+pub(super) struct Done {
+    pub(super) finished: Finished,
+    pub(super) layers: Vec<BuiltLayer>,
+    pub(super) flattened: bool,
+}
+
+/// A source in the build context: pattern, exclusions, whether folders are kept.
+pub(super) type Chosen = (String, Vec<String>, bool);
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) done: BTreeMap<usize, Done>,
+    pub(super) images: BTreeMap<String, Done>,
+    failed: Option<DockerfileError>,
+    /// What sources in the build context mean, and the digests of it: several instructions may take
+    /// the same.
+    pub(super) chosen: BTreeMap<Chosen, (Vec<Match>, Sha256Sum)>,
+    pub(super) has_failed: bool,
+    pub(super) room: Option<Arc<Room>>,
+    pub(super) steps: u64,
+    pub(super) cached: u64,
+}
+
+/// A build under way.
+#[derive(Debug)]
+pub(super) struct Build<'a> {
+    pub(super) options: &'a BuildOptions,
+    pub(super) workplace: &'a Workplace<'a>,
+    pub(super) cache: BuildCache,
+    pub(super) dockerfile: Dockerfile,
+    pub(super) scope: Scope,
+    /// The build context, less what is left out of it.
+    pub(super) context: Option<Files>,
+    pub(super) path: PathBuf,
+    text: String,
+    shared: Mutex<Shared>,
+    pub(super) changed: Condvar,
+    pub(super) blobs: OnceLock<BlobRoom>,
+    /// The store's lock is one between processes: threads take turns before.
+    pub(super) turn: Mutex<()>,
+}
+
+/// Builds an image, and puts it into the store under its names.
+pub fn build(
+    options: &BuildOptions,
+    workplace: &Workplace<'_>,
+    observer: &dyn Observer,
+) -> Result<BuiltImage, DockerfileError> {
+    let (path, text) = read(options)?;
+    let report =
+        |problem: Problem| DockerfileError::Problem(Box::new(problem.in_file(&path, &text)));
+    let dockerfile = Dockerfile::parse(&text).map_err(report)?;
+    let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
+    let target = options.target.as_deref();
+    let first = graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
+    let context = match &options.context {
+        ContextPlace::Folder(folder) => Some(
+            Files::of_context(folder, Some(&path))
+                .map_err(|source| DockerfileError::Context { source })?,
+        ),
+        ContextPlace::Empty => None,
+    };
+    let build = Build {
+        options,
+        workplace,
+        cache: BuildCache::new(workplace.cache.clone()),
+        dockerfile,
+        scope,
+        context,
+        path: path.clone(),
+        text: text.clone(),
+        shared: Mutex::default(),
+        changed: Condvar::new(),
+        blobs: OnceLock::new(),
+        turn: Mutex::default(),
+    };
+    let triggers = build.triggers(&first, observer)?;
+    let plan = if triggers.is_empty() {
+        first
+    } else {
+        graph::plan(&build.dockerfile, &build.scope, target, &triggers).map_err(report)?
+    };
+    build.run(&plan, observer)
+}
+
+fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
+    let failed = |source| DockerfileError::Read { source };
+    let path = match (&options.dockerfile, &options.context) {
+        (Some(DockerfilePlace::Text(text)), _) => {
+            return Ok((PathBuf::from("Dockerfile"), text.clone()));
+        }
+        (Some(DockerfilePlace::File(path)), _) => path.clone(),
+        (None, ContextPlace::Folder(folder)) => folder.join("Dockerfile"),
+        (None, ContextPlace::Empty) => PathBuf::from("Dockerfile"),
+    };
+    let text = fs_err::read_to_string(&path).map_err(failed)?;
+    Ok((path, text))
+}
+
+impl Build<'_> {
+    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The triggers of the images that stages start from.
+    fn triggers(&self, plan: &Plan, observer: &dyn Observer) -> Result<Triggers, DockerfileError> {
+        let mut triggers = Triggers::default();
+        for stage in &plan.stages {
+            if let Base::Image(name) = &stage.base {
+                let place = &self.dockerfile.stages[stage.number].place;
+                let done = self.image(name, &stage.platform, place, observer)?;
+                let on_build = done.finished.document.config.on_build;
+                if !on_build.is_empty() {
+                    triggers.insert(name.clone(), on_build);
+                }
+            }
+        }
+        Ok(triggers)
+    }
+
+    fn run(&self, plan: &Plan, observer: &dyn Observer) -> Result<BuiltImage, DockerfileError> {
+        std::thread::scope(|scope| {
+            for stage in &plan.stages {
+                scope.spawn(move || {
+                    let done = self.stage(stage, observer);
+                    let mut shared = self.shared();
+                    match done {
+                        Ok(done) => drop(shared.done.insert(stage.number, done)),
+                        Err(error) => {
+                            let follows = matches!(
+                                &error,
+                                DockerfileError::Step { problem, .. }
+                                    if matches!(**problem, StepError::Needed)
+                            );
+                            shared.has_failed = true;
+                            if !follows && shared.failed.is_none() {
+                                shared.failed = Some(error);
+                            }
+                        }
+                    }
+                    self.changed.notify_all();
+                });
+            }
+        });
+        let mut shared = self.shared();
+        if self.workplace.interrupt.is_raised() {
+            return Err(DockerfileError::Interrupted);
+        }
+        if let Some(error) = shared.failed.take() {
+            return Err(error);
+        }
+        let target = plan.stages.last().and_then(|stage| shared.done.remove(&stage.number));
+        let (steps, cached) = (shared.steps, shared.cached);
+        drop(shared);
+        let Some(done) = target else { return Err(DockerfileError::Interrupted) };
+        let stored = self.store(&done, observer)?;
+        let StoredBuild { id, manifest } = stored;
+        Ok(BuiltImage { id, manifest, flattened: done.flattened, steps, cached })
+    }
+
+    fn store(&self, done: &Done, observer: &dyn Observer) -> Result<StoredBuild, DockerfileError> {
+        let stored = |source| DockerfileError::Store { source: Box::new(source) };
+        let config = done
+            .finished
+            .document
+            .to_bytes()
+            .map_err(|error| stored(crate::image::store::StoreError::Io(error.into())))?;
+        let mut annotations = BTreeMap::new();
+        if done.flattened {
+            annotations.insert(OWNERS.to_owned(), FLATTENED.to_owned());
+        }
+        let (store, names) = (self.workplace.store, &self.options.names);
+        let known = store.find_build(&config, &done.layers, &annotations, names).map_err(stored)?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let room = self.blob_room(observer).map_err(stored)?;
+        room.commit(&config, &done.layers, &annotations, names, observer).map_err(stored)
+    }
+
+    /// Builds one stage.
+    fn stage(
+        &self,
+        planned: &PlannedStage,
+        observer: &dyn Observer,
+    ) -> Result<Done, DockerfileError> {
+        let place = &self.dockerfile.stages[planned.number].place;
+        let base = match &planned.base {
+            Base::Scratch | Base::Named(_) => Done {
+                finished: Finished::scratch(&planned.platform),
+                layers: Vec::new(),
+                flattened: false,
+            },
+            Base::Image(name) => self.image(name, &planned.platform, place, observer)?,
+            Base::Stage(number) => {
+                self.wait_for(*number).map_err(|problem| self.at(place, &place.text, problem))?
+            }
+        };
+        let mut state = StageState::new(&self.scope, planned, base.finished.clone());
+        let report = |problem: Problem| self.report(problem);
+        let statements = state.statements(&self.dockerfile).map_err(report)?;
+        let mut runner = Runner::new(self, planned, base);
+        for statement in &statements {
+            if self.shared().has_failed {
+                return Err(self.at(&statement.place, "", StepError::Needed));
+            }
+            if self.workplace.interrupt.is_raised() {
+                return Err(DockerfileError::Interrupted);
+            }
+            let applied = state.apply(statement).map_err(report)?;
+            let layer = match &applied.step {
+                None => None,
+                Some(step) => runner
+                    .carry_out(step, &applied.created_by, observer)
+                    .map_err(|problem| self.at(&statement.place, &statement.place.text, problem))?,
+            };
+            state.record(&applied, layer.map(|layer| layer.diff_id));
+        }
+        if !self.options.labels.is_empty() {
+            state.add_labels(&self.options.labels);
+        }
+        Ok(runner.done(state.finish()))
+    }
+
+    fn report(&self, problem: Problem) -> DockerfileError {
+        DockerfileError::Problem(Box::new(problem.in_file(&self.path, &self.text)))
+    }
+
+    fn at(&self, place: &Place, instruction: &str, problem: StepError) -> DockerfileError {
+        DockerfileError::Step {
+            place: format!("{}:{}", self.path.display(), place.line),
+            instruction: instruction.to_owned(),
+            problem: Box::new(problem),
+        }
+    }
+}

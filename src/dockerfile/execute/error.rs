@@ -1,0 +1,172 @@
+//! Why an image can't be built, in the terms of who wrote its Dockerfile.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::job::StepFailure;
+use super::workplace::ServiceError;
+use crate::container::helper::HelperError;
+use crate::dockerfile::context::ContextError;
+use crate::image::config::ConfigError;
+use crate::image::store::StoreError;
+use crate::package::Report;
+
+/// An image can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum DockerfileError {
+    /// The Dockerfile can't be read.
+    #[error("can't read the Dockerfile")]
+    Read {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The build context can't be used.
+    #[error("the build context can't be used")]
+    Context {
+        /// Why not.
+        #[source]
+        source: ContextError,
+    },
+    /// Something is wrong in it.
+    #[error("{0}")]
+    Problem(Box<Report>),
+    /// A step failed.
+    #[error("{place}: {instruction}\n{problem}")]
+    Step {
+        /// `path:line`.
+        place: String,
+        /// The instruction.
+        instruction: String,
+        /// What went wrong.
+        problem: Box<StepError>,
+    },
+    /// An image that a stage starts from can't be had.
+    #[error("{place}: {source}")]
+    Image {
+        /// `path:line`.
+        place: String,
+        /// Why not.
+        source: Box<ServiceError>,
+    },
+    /// A base image's configuration can't be used.
+    #[error("the configuration of {image} can't be used")]
+    Config {
+        /// The image.
+        image: String,
+        /// Why not.
+        #[source]
+        source: ConfigError,
+    },
+    /// The store failed.
+    #[error("the image can't be stored")]
+    Store {
+        /// Why not.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What went wrong with one step.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The helper says so.
+    #[error("{}{}", failure.message, shown(tail))]
+    Failed {
+        /// What it says.
+        failure: StepFailure,
+        /// The log.
+        log: PathBuf,
+        /// Its last lines.
+        tail: Vec<String>,
+    },
+    /// The helper itself failed.
+    #[error("the step's helper failed: {}", crate::base::causes::with_causes(.0))]
+    Helper(HelperError),
+    /// The caller can't do its part.
+    #[error("{}", crate::base::causes::with_causes(.0))]
+    Service(Box<ServiceError>),
+    /// A file can't be used.
+    #[error("can't {what}: {source}")]
+    File {
+        /// What was to be done.
+        what: &'static str,
+        /// Why it can't.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error("{}", crate::base::causes::with_causes(.0.as_ref()))]
+    Store(Box<StoreError>),
+    /// Files to be copied can't be had.
+    #[error("{}", crate::base::causes::with_causes(.0))]
+    Files(ContextError),
+    /// There is no context.
+    #[error("{0}: there is no build context to take it from")]
+    NoContext(String),
+    /// A secret that is required wasn't given.
+    #[error("the secret {0:?} is required, and wasn't given")]
+    NoSecret(String),
+    /// An agent that is required wasn't given.
+    #[error("the ssh agent {0:?} is required, and wasn't given")]
+    NoAgent(String),
+    /// There is no way into a network.
+    #[error("the command's network needs pasta or slirp4netns, and neither is installed")]
+    NoUplink,
+    /// A download failed.
+    #[error("{0}")]
+    Download(String),
+    /// What was downloaded is something else.
+    #[error("{url} has the digest {found}, but the Dockerfile says {expected}")]
+    Checksum {
+        /// From where.
+        url: String,
+        /// What came.
+        found: String,
+        /// What was to come.
+        expected: String,
+    },
+    /// The network is to be left alone.
+    #[error("{0} would have to be fetched, and --offline forbids it")]
+    Offline(String),
+    /// Another stage failed, which says why.
+    #[error("a stage that it needs failed")]
+    Needed,
+}
+
+fn shown(tail: &[String]) -> String {
+    tail.iter().flat_map(|line| ["\n  | ", line]).collect()
+}
+
+impl DockerfileError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Problem(report) => report.hint().map(str::to_owned),
+            Self::Step { problem, .. } => problem.hint(),
+            Self::Image { source, .. } => source.hint.clone(),
+            Self::Store { source } => source.hint().map(str::to_owned),
+            Self::Context { source } => source.hint().map(str::to_owned),
+            Self::Read { .. } | Self::Config { .. } | Self::Interrupted => None,
+        }
+    }
+}
+
+impl StepError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Failed { failure, log, .. } => failure.hint.clone().or_else(|| {
+                failure.see_log.then(|| format!("all that it said is in {}", log.display()))
+            }),
+            Self::Service(error) => error.hint.clone(),
+            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),
+            Self::NoAgent(id) => Some(format!("give it: --ssh {id}=SOCKET")),
+            Self::NoUplink => Some("install the package passt or slirp4netns, or let commands use the machine's network: --network=host; --network=none if they need none".to_owned()),
+            Self::Files(error) => error.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! What a step takes from elsewhere: the context, other stages, images, the network; and the digests by
+//! which the cache knows it.
+
+use std::path::{Path, PathBuf};
+
+use super::choose::{Owners, choice, choose_with_digest};
+use super::error::StepError;
+use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
+use super::stage::Runner;
+use crate::base::digest::Sha256Sum;
+use crate::base::event::Observer;
+use crate::container::uplink::Uplink;
+use crate::dockerfile::cache;
+use crate::dockerfile::context::Files;
+use crate::dockerfile::options::{NamedContext, SecretPlace};
+use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
+use crate::image::digest::DiffId;
+use crate::image::store::{BuiltLayer, LayerBlob};
+use crate::package::CommitId;
+use crate::source::clone_url;
+
+/// What a step takes, and the digests of it.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) inputs: Vec<CopyInput>,
+    pub(super) mounts: Vec<MountInput>,
+    pub(super) contents: Vec<Sha256Sum>,
+}
+
+fn file(what: &'static str) -> impl Fn(std::io::Error) -> StepError {
+    move |source| StepError::File { what, source }
+}
+
+impl Runner<'_, '_> {
+    /// Gathers what a step takes. What only the command itself needs is looked up when it runs.
+    pub(super) fn gather(
+        &mut self,
+        step: &Step,
+        observer: &dyn Observer,
+    ) -> Result<Gathered, StepError> {
+        let mut gathered = Gathered::default();
+        match step {
+            Step::Folder(_) => {}
+            Step::Copy(step) => {
+                for source in &step.sources {
+                    let (input, digest) = self.source(step, source, observer)?;
+                    gathered.inputs.push(input);
+                    gathered.contents.extend(digest);
+                }
+            }
+            Step::Run(step) => {
+                for mount in &step.mounts {
+                    let (RunMount::Bind { from, source, .. }
+                    | RunMount::Cache { from: Some((from, source)), .. }) = mount
+                    else {
+                        continue;
+                    };
+                    let (_, digest) = self.paths(from, source, &[], false, observer)?;
+                    gathered.contents.push(digest);
+                }
+            }
+        }
+        Ok(gathered)
+    }
+
+    fn source(
+        &mut self,
+        step: &CopyStep,
+        source: &CopySource,
+        observer: &dyn Observer,
+    ) -> Result<(CopyInput, Option<Sha256Sum>), StepError> {
+        match source {
+            // Its text is in the step.
+            CopySource::Document(_) => Ok((CopyInput::Document, None)),
+            CopySource::Path(pattern) => {
+                let (input, digest) =
+                    self.paths(&step.from, pattern, &step.exclude, step.parents, observer)?;
+                Ok((input, Some(digest)))
+            }
+            CopySource::Url { url, checksum } => {
+                let (input, digest) = self.download(url, checksum.as_deref(), observer)?;
+                Ok((input, Some(digest)))
+            }
+            CopySource::Git { .. } => {
+                let (input, digest) = self.git(source, observer)?;
+                Ok((input, Some(digest)))
+            }
+        }
+    }
+
+    /// Files of the context, a stage or an image.
+    fn paths(
+        &mut self,
+        from: &Origin,
+        pattern: &str,
+        exclude: &[String],
+        parents: bool,
+        observer: &dyn Observer,
+    ) -> Result<(CopyInput, Sha256Sum), StepError> {
+        let no_context = || StepError::NoContext(pattern.to_owned());
+        let files = match from {
+            Origin::Context => self.build.context.clone().ok_or_else(no_context)?,
+            Origin::Named(name) => match self.build.options.contexts.get(name) {
+                Some(NamedContext::Folder(folder)) => {
+                    Files::of_context(folder, None).map_err(StepError::Files)?
+                }
+                Some(NamedContext::Image(image)) => {
+                    let image = image.clone();
+                    let layers = self.build.image_layers(&image, observer)?;
+                    return self.layer_paths(&layers, pattern, exclude, parents, observer);
+                }
+                None => return Err(no_context()),
+            },
+            Origin::Stage(number) => {
+                let layers = self.build.stage_layers(*number)?;
+                return self.layer_paths(&layers, pattern, exclude, parents, observer);
+            }
+            Origin::Image(name) => {
+                let layers = self.build.image_layers(name, observer)?;
+                return self.layer_paths(&layers, pattern, exclude, parents, observer);
+            }
+        };
+        let key = (pattern.to_owned(), exclude.to_vec(), parents);
+        let known = match from {
+            Origin::Context => self.build.shared().chosen.get(&key).cloned(),
+            _ => None,
+        };
+        let (matches, digest) = if let Some(known) = known {
+            known
+        } else {
+            let choice = choice(exclude, parents).map_err(StepError::Files)?;
+            let found = choose_with_digest(&files, pattern, &choice, &Owners::None)
+                .map_err(StepError::Files)?;
+            if *from == Origin::Context {
+                self.build.shared().chosen.insert(key, found.clone());
+            }
+            found
+        };
+        let folder = files.root().to_owned();
+        Ok((CopyInput::Listed { folder, matches }, digest))
+    }
+
+    /// Files of layers: their digest is known, or taken by a helper.
+    fn layer_paths(
+        &mut self,
+        layers: &[BuiltLayer],
+        pattern: &str,
+        exclude: &[String],
+        parents: bool,
+        observer: &dyn Observer,
+    ) -> Result<(CopyInput, Sha256Sum), StepError> {
+        let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        let sources = [CopySource::Path(pattern.to_owned())];
+        let key = cache::content_key(&diff_ids, &sources, exclude, parents);
+        let blobs = self.build.blob_list(layers);
+        let digest = if let Some(digest) = self.build.cache.content(&key) {
+            digest
+        } else {
+            let digest = self.digest(blobs.clone(), &sources, exclude, parents, observer)?;
+            self.build.cache.put_content(&key, &digest).map_err(file("write the build cache"))?;
+            digest
+        };
+        let (pattern, exclude) = (pattern.to_owned(), exclude.to_vec());
+        Ok((CopyInput::Pattern { layers: blobs, pattern, exclude, parents }, digest))
+    }
+
+    /// What the mounts of a command need when it runs.
+    pub(super) fn mounts(
+        &mut self,
+        step: &RunStep,
+        observer: &dyn Observer,
+    ) -> Result<Vec<MountInput>, StepError> {
+        let mut inputs = Vec::new();
+        for mount in &step.mounts {
+            inputs.push(match mount {
+                RunMount::Bind { from, source, .. } => {
+                    MountInput::Tree(self.paths(from, source, &[], false, observer)?.0)
+                }
+                RunMount::Cache { id, sharing, .. } => {
+                    MountInput::Cache { folder: self.cache_folder(id, *sharing, observer)? }
+                }
+                RunMount::Tmpfs { .. } => MountInput::Tmpfs,
+                RunMount::Secret { id, required, .. } => {
+                    let secret = self.secret(id)?;
+                    if secret.is_none() && *required {
+                        return Err(StepError::NoSecret(id.clone()));
+                    }
+                    MountInput::Secret(secret.map(SecretBytes))
+                }
+                RunMount::Ssh { id, required, .. } => {
+                    let agent = self.build.options.agents.get(id);
+                    if agent.is_none() && *required {
+                        return Err(StepError::NoAgent(id.clone()));
+                    }
+                    MountInput::Socket(agent.cloned())
+                }
+            });
+        }
+        Ok(inputs)
+    }
+
+    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {
+        Ok(match self.build.options.secrets.get(id) {
+            None => None,
+            Some(SecretPlace::File(path)) => {
+                Some(fs_err::read(path).map_err(file("read a secret"))?)
+            }
+            Some(SecretPlace::Value(value)) => Some(value.0.clone().into_bytes()),
+        })
+    }
+
+    /// The network of a command.
+    pub(super) fn network(&self, step: &RunStep) -> Result<StepNetwork, StepError> {
+        match step.network.unwrap_or(self.build.options.network) {
+            RunNetwork::None => Ok(StepNetwork::None),
+            RunNetwork::Host => Ok(StepNetwork::Host),
+            RunNetwork::Default => Uplink::find(&self.build.workplace.search_path)
+                .map(StepNetwork::Own)
+                .ok_or(StepError::NoUplink),
+        }
+    }
+
+    fn download(
+        &mut self,
+        url: &str,
+        checksum: Option<&str>,
+        observer: &dyn Observer,
+    ) -> Result<(CopyInput, Sha256Sum), StepError> {
+        let name = url_file_name(url);
+        if let Some(expected) = checksum
+            && let Ok(sum) = expected.trim_start_matches("sha256:").parse::<Sha256Sum>()
+        {
+            // It is fetched only if the step isn't in the cache.
+            return Ok((CopyInput::Download { file: PathBuf::new(), name }, sum));
+        }
+        let path = self.fetch(url, &name, observer)?;
+        let digest = Sha256Sum::of_file(&path).map_err(file("read a download"))?;
+        Ok((CopyInput::Download { file: path, name }, digest))
+    }
+
+    /// Fetches what has to be there and isn't.
+    pub(super) fn fetch_missing(
+        &mut self,
+        step: &CopyStep,
+        inputs: &mut [CopyInput],
+        observer: &dyn Observer,
+    ) -> Result<(), StepError> {
+        for (source, input) in step.sources.iter().zip(inputs) {
+            if let CopyInput::CheckOut { folder } = input
+                && folder.as_os_str().is_empty()
+            {
+                *folder = self.check_out(source, observer)?.0;
+            }
+            let (
+                CopySource::Url { url, checksum: Some(expected) },
+                CopyInput::Download { file: place, name },
+            ) = (source, input)
+            else {
+                continue;
+            };
+            let fetched = self.fetch(url, name, observer)?;
+            let found = Sha256Sum::of_file(&fetched).map_err(file("read a download"))?.prefixed();
+            if found != *expected {
+                let (url, expected) = (crate::base::http::redact(url), expected.clone());
+                return Err(StepError::Checksum { url, found, expected });
+            }
+            *place = fetched;
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, url: &str, name: &str, observer: &dyn Observer) -> Result<PathBuf, StepError> {
+        let shown = crate::base::http::redact(url);
+        let fetch = self.build.workplace.fetch;
+        if fetch.offline {
+            return Err(StepError::Offline(shown));
+        }
+        let folder = self.download_folder(observer)?;
+        let path = folder.join(name);
+        let mut target =
+            fs_err::File::create_new(&path).map_err(file("write a download"))?.into_parts().0;
+        let subject = self.stage_label().to_owned();
+        fetch
+            .http
+            .download(url, &subject, &mut target, observer)
+            .map_err(|error| StepError::Download(crate::base::causes::with_causes(&error)))?;
+        crate::dockerfile::execute::stage::let_in(&folder, &path)
+            .map_err(file("write a download"))?;
+        Ok(path)
+    }
+
+    /// A git repository, fetched only if its commit isn't known.
+    fn git(
+        &mut self,
+        source: &CopySource,
+        observer: &dyn Observer,
+    ) -> Result<(CopyInput, Sha256Sum), StepError> {
+        let CopySource::Git { url, reference, .. } = source else {
+            return Err(StepError::NoContext(String::new()));
+        };
+        let known = reference.as_deref().and_then(|text| text.parse::<CommitId>().ok());
+        let (folder, commit) = match known {
+            Some(commit) => (PathBuf::new(), commit),
+            None => self.check_out(source, observer)?,
+        };
+        let digest = Sha256Sum::of(format!("{url} {commit}").as_bytes());
+        Ok((CopyInput::CheckOut { folder }, digest))
+    }
+
+    fn check_out(
+        &self,
+        source: &CopySource,
+        observer: &dyn Observer,
+    ) -> Result<(PathBuf, CommitId), StepError> {
+        let CopySource::Git { url, reference, subfolder, keep_git, checksum } = source else {
+            return Err(StepError::NoContext(String::new()));
+        };
+        let (shown, fetch) = (crate::base::http::redact(url), self.build.workplace.fetch);
+        if fetch.offline {
+            return Err(StepError::Offline(shown));
+        }
+        let folder = self.download_folder(observer)?.join("git");
+        let commit = clone_url(url, reference.as_deref(), &folder, fetch, observer)
+            .map_err(|error| StepError::Download(crate::base::causes::with_causes(&error)))?;
+        if let Some(expected) = checksum
+            && !commit.as_str().starts_with(expected.as_str())
+        {
+            let (found, expected) = (commit.to_string(), expected.clone());
+            return Err(StepError::Checksum { url: shown, found, expected });
+        }
+        if !keep_git {
+            fs_err::remove_dir_all(folder.join(".git")).map_err(file("tidy a check-out"))?;
+        }
+        let wanted = match subfolder {
+            // Symlinks of the repository lead out of nothing.
+            Some(below) => crate::container::within_root::locate(&folder, Path::new(below), false)
+                .map_err(file("find a folder of a check-out"))?,
+            None => folder,
+        };
+        Ok((wanted, commit))
+    }
+
+    /// A folder of its own for something that is fetched; it goes with the build.
+    fn download_folder(&self, observer: &dyn Observer) -> Result<PathBuf, StepError> {
+        use std::os::unix::fs::PermissionsExt;
+        let room = self.build.blob_room(observer);
+        let room = room.map_err(|error| StepError::Store(Box::new(error)))?;
+        let failed = file("make a folder for a download");
+        let folder = tempfile::tempdir_in(room.folder()).map_err(&failed)?.keep();
+        // The container's root comes here too.
+        let mode = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(&folder, mode).map_err(failed)?;
+        Ok(folder)
+    }
+}
+
+/// The blobs of layers, as a helper needs them.
+pub(super) fn blobs(
+    blob: impl Fn(&BuiltLayer) -> PathBuf,
+    layers: &[BuiltLayer],
+) -> Vec<LayerBlob> {
+    let one = |layer: &BuiltLayer| LayerBlob {
+        path: blob(layer),
+        compression: layer.compression,
+        diff_id: layer.diff_id.clone(),
+    };
+    layers.iter().map(one).collect()
+}
+
+/// What a download is called: the last part of its URL's path.
+fn url_file_name(url: &str) -> String {
+    let parsed = url::Url::parse(url).ok();
+    let path = parsed.as_ref().map(|url| url.path().to_owned()).unwrap_or_default();
+    let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "download".to_owned())
+}

@@ -1,0 +1,119 @@
+//! Putting one file or folder into a step's root: always made anew, never written through what is
+//! there.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use fs_err::OpenOptions;
+use fs_err::os::unix::fs::OpenOptionsExt;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+
+use crate::archive::OWNER_ATTRIBUTE;
+use crate::container::within_root::Ownership;
+
+/// What something gets beside its content.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct With {
+    pub(super) owner: Ownership,
+    pub(super) mode: u32,
+}
+
+/// Copies one thing that isn't followed. A folder that is there stays, with the attributes of the one
+/// that is copied; nothing else may be in a folder's way, and no folder in the way of anything else.
+/// Sockets and devices are left out. `false` if it can't say itself whose it is.
+pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Result<bool> {
+    let kind = data.file_type();
+    let there = match fs_err::symlink_metadata(to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some(found?),
+    };
+    if kind.is_dir() {
+        match there {
+            Some(there) if there.is_dir() => {}
+            Some(_) => return Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+            None => fs_err::create_dir(to)?,
+        }
+    } else {
+        match there {
+            Some(there) if there.is_dir() => {
+                return Err(io::Error::from_raw_os_error(libc::EISDIR));
+            }
+            Some(_) => fs_err::remove_file(to)?,
+            None => {}
+        }
+        if kind.is_symlink() {
+            fs_err::os::unix::fs::symlink(fs_err::read_link(from)?, to)?;
+        } else if kind.is_fifo() {
+            nix::unistd::mkfifo(to, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        } else if kind.is_file() {
+            let mut source = open_file(from)?;
+            let mut target =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            io::copy(&mut source, &mut target)?;
+        } else {
+            return Ok(true);
+        }
+    }
+    // A change of owner clears capabilities and set-id bits, so it comes first.
+    let is_given = with.owner.give(to)?;
+    if kind.is_dir() || kind.is_file() {
+        copy_attributes(from, to)?;
+    }
+    if !kind.is_symlink() {
+        fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))?;
+    }
+    let time = TimeSpec::new(data.mtime(), data.mtime_nsec());
+    utimensat(AT_FDCWD, to, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+    Ok(is_given)
+}
+
+/// Writes a file with a text.
+pub(super) fn put_text(text: &str, to: &Path, with: With) -> io::Result<()> {
+    match fs_err::symlink_metadata(to) {
+        Ok(there) if there.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        Ok(_) => fs_err::remove_file(to)?,
+        Err(_) => {}
+    }
+    fs_err::write(to, text)?;
+    with.owner.give(to).map(drop)?;
+    fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))
+}
+
+/// Opens a regular file: a FIFO that took its place would wait for a writer.
+fn open_file(path: &Path) -> io::Result<fs_err::File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other(format!("{} is no regular file any more", path.display())))
+}
+
+/// Copies the attributes that layers keep. What can't be set here is left out.
+fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
+    let names = match xattr::list(from) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(()),
+        listed => listed?,
+    };
+    for name in names {
+        let bytes = name.as_bytes();
+        let is_kept = bytes == b"security.capability"
+            || (bytes.starts_with(b"user.") && !bytes.starts_with(b"user.overlay."));
+        if !is_kept || bytes == OWNER_ATTRIBUTE.as_bytes() {
+            continue;
+        }
+        let Some(value) = xattr::get(from, &name)? else { continue };
+        match xattr::set(to, &name, &value) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP)) => {}
+            set => set?,
+        }
+    }
+    Ok(())
+}

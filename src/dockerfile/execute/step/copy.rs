@@ -1,0 +1,300 @@
+//! COPY, ADD and WORKDIR: by the helper itself, below the step's root.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::super::choose::{choice, choose, owner};
+use super::super::job::{CopyEntry, CopyInput, LayerWork, Match, StepFailure};
+use super::super::place::{With, put, put_text};
+use super::{Work, failed, from_context};
+use crate::archive::{is_tar, unpack_tar};
+use crate::container::within_root::{Ownership, locate, make_folders, read_text};
+use crate::dockerfile::context::{Choice, Files};
+use crate::dockerfile::step::{CopySource, CopyStep, FolderStep, Unpack};
+use crate::image::layers::KnownOwners;
+use crate::image::user::resolve_user;
+
+/// The mode of what was downloaded, as docker has it.
+const DOWNLOADED: u32 = 0o600;
+const WRITTEN: u32 = 0o644;
+const SETUID: u32 = 0o4000;
+
+/// Something to be copied, found.
+struct Item {
+    /// Where it lies in the view.
+    root: PathBuf,
+    found: Match,
+    owners: Owners,
+    modes: Modes,
+    /// Whether it is unpacked if it is an archive.
+    may_unpack: bool,
+}
+
+/// Whom copied files belong to, if nothing else is said.
+enum Owners {
+    Root,
+    /// Their own owners.
+    Kept,
+    /// Whom they belonged to where there is one id only.
+    Told(KnownOwners),
+}
+
+/// Which modes copied files have, if nothing else is said.
+#[derive(Clone, Copy)]
+enum Modes {
+    Kept,
+    /// Their own, but not as programs that run as their owner: what the caller has such files for is
+    /// nothing that an image should have.
+    Plain,
+    All(u32),
+}
+
+impl Work<'_> {
+    /// WORKDIR.
+    pub(super) fn folder(
+        &self,
+        step: &FolderStep,
+        below: &[PathBuf],
+    ) -> Result<PathBuf, StepFailure> {
+        let upper = self.make_root(below, &[])?;
+        let root = self.view.root();
+        let owner = self.owner_of(&step.user)?;
+        let place = locate(&root, Path::new(&step.path), false).map_err(failed)?;
+        make_folders(&root, &place, owner).map_err(|error| {
+            StepFailure::new(format!("can't make the folder {}: {error}", step.path))
+        })?;
+        Ok(upper)
+    }
+
+    /// COPY and ADD.
+    pub(super) fn copy(
+        &self,
+        step: &CopyStep,
+        work: &LayerWork,
+        below: &[PathBuf],
+    ) -> Result<PathBuf, StepFailure> {
+        let upper = self.make_root(below, &[])?;
+        let root = self.view.root();
+        let mut copying = Copying {
+            work: self,
+            step,
+            owner: step.chown.as_deref().map(|chown| self.owner_of(chown)).transpose()?,
+            destination: locate(&root, Path::new(&step.destination), false).map_err(failed)?,
+            root,
+            unpacked: 0,
+        };
+        let mut items = Vec::new();
+        for (index, (source, input)) in step.sources.iter().zip(&work.inputs).enumerate() {
+            items.push((source, copying.find(input, index)?));
+        }
+        let count = items.iter().map(|(_, found)| found.len().max(1)).sum::<usize>();
+        for (source, found) in items {
+            if let CopySource::Document(document) = source {
+                copying.document(&document.name, &document.content, count)?;
+            }
+            for item in &found {
+                copying.item(item, count)?;
+            }
+        }
+        Ok(upper)
+    }
+
+    /// The ids of a user of the root, `name`, `uid`, `name:group` or `uid:gid`.
+    fn owner_of(&self, user: &str) -> Result<Ownership, StepFailure> {
+        let root = self.view.root();
+        let passwd = read_text(&root, "etc/passwd").map_err(failed)?;
+        let group = read_text(&root, "etc/group").map_err(failed)?;
+        let found = resolve_user(user, passwd.as_deref(), group.as_deref()).map_err(failed)?;
+        Ok(Ownership { ids: (found.uid, found.gid), single: self.is_single() })
+    }
+}
+
+struct Copying<'a> {
+    work: &'a Work<'a>,
+    step: &'a CopyStep,
+    root: PathBuf,
+    owner: Option<Ownership>,
+    /// Without symlinks.
+    destination: PathBuf,
+    unpacked: u32,
+}
+
+impl Copying<'_> {
+    /// What a source means.
+    fn find(&self, input: &CopyInput, index: usize) -> Result<Vec<Item>, StepFailure> {
+        let may_unpack = self.step.unpack != Unpack::Nothing;
+        let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
+        match input {
+            CopyInput::Document => Ok(Vec::new()),
+            CopyInput::Listed { folder, matches } => {
+                let folder = self.work.place(folder);
+                let one =
+                    |found: &Match| item(folder.clone(), found.clone(), Owners::Root, Modes::Plain);
+                Ok(matches.iter().map(one).collect())
+            }
+            CopyInput::Pattern { layers, pattern, exclude, parents } => {
+                let folders = self.work.unpacked(layers)?;
+                let tree = self.work.mount_tree(&folders, &format!("source-{index}"))?;
+                let choice = choice(exclude, *parents).map_err(from_context)?;
+                let matches =
+                    choose(&Files::of_tree(&tree), pattern, &choice).map_err(from_context)?;
+                let mut items = Vec::new();
+                for found in matches {
+                    let owners = self.owners(&folders)?;
+                    items.push(item(tree.clone(), found, owners, Modes::Kept));
+                }
+                Ok(items)
+            }
+            CopyInput::Download { file, name } => {
+                let place = self.work.place(file);
+                let path = place.file_name().unwrap_or_default().into();
+                let entries = vec![CopyEntry { path, place: name.into() }];
+                let found = Match { is_folder: false, entries };
+                let root = place.parent().unwrap_or(&place).to_owned();
+                let may_unpack = self.step.unpack == Unpack::All;
+                let item = item(root, found, Owners::Root, Modes::All(DOWNLOADED));
+                Ok(vec![Item { may_unpack, ..item }])
+            }
+            CopyInput::CheckOut { folder } => {
+                let root = self.work.place(folder);
+                let matches =
+                    choose(&Files::of_tree(&root), "", &Choice::default()).map_err(from_context)?;
+                let one = |found| item(root.clone(), found, Owners::Root, Modes::Kept);
+                Ok(matches.into_iter().map(one).collect())
+            }
+        }
+    }
+
+    /// Whose files of unpacked layers, or of an unpacked archive, are.
+    fn owners(&self, folders: &[PathBuf]) -> Result<Owners, StepFailure> {
+        if !self.work.is_single() {
+            return Ok(Owners::Kept);
+        }
+        KnownOwners::read(folders).map(Owners::Told).map_err(failed)
+    }
+
+    /// Where a file goes that is called so; `count` things are copied in all.
+    fn target(&self, name: &Path, count: usize) -> Result<PathBuf, StepFailure> {
+        let is_folder = self.step.destination.ends_with('/')
+            || count > 1
+            || self.step.parents
+            || fs_err::symlink_metadata(&self.destination).is_ok_and(|data| data.is_dir());
+        let target = if is_folder { self.destination.join(name) } else { self.destination.clone() };
+        let above = target.parent().unwrap_or(&self.root);
+        self.make_folders(above)?;
+        Ok(target)
+    }
+
+    fn make_folders(&self, folder: &Path) -> Result<(), StepFailure> {
+        make_folders(&self.root, folder, self.new_owner()).map_err(|error| {
+            let path = folder.strip_prefix(&self.root).unwrap_or(folder).display();
+            StepFailure::new(format!("can't make the folder /{path}: {error}"))
+        })
+    }
+
+    fn new_owner(&self) -> Ownership {
+        self.owner.unwrap_or(Ownership { ids: (0, 0), single: self.work.is_single() })
+    }
+
+    fn document(&self, name: &str, text: &str, count: usize) -> Result<(), StepFailure> {
+        let target = self.target(Path::new(name), count)?;
+        let mode = self.mode(WRITTEN, false);
+        put_text(text, &target, With { owner: self.new_owner(), mode })
+            .map_err(|error| not_copied(name, &error))
+    }
+
+    fn mode(&self, mode: u32, is_folder: bool) -> u32 {
+        self.step.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_folder))
+    }
+
+    fn item(&mut self, item: &Item, count: usize) -> Result<(), StepFailure> {
+        let shown = |place: &Path| place.display().to_string();
+        if item.found.is_folder {
+            self.make_folders(&self.destination)?;
+            for entry in &item.found.entries {
+                if entry.place.as_os_str().is_empty() {
+                    continue;
+                }
+                let to = self.within(&self.destination, &entry.place)?;
+                self.one(item, entry, &to)
+                    .map_err(|error| not_copied(&shown(&entry.place), &error))?;
+            }
+            return Ok(());
+        }
+        for entry in &item.found.entries {
+            let failed = |error| not_copied(&shown(&entry.place), &error);
+            if item.may_unpack && is_tar(&item.root.join(&entry.path)).map_err(failed)? {
+                self.archive(&item.root.join(&entry.path))?;
+                continue;
+            }
+            let target = self.target(&entry.place, count)?;
+            self.one(item, entry, &target).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Where something below a copied folder goes: what is there already may be a symlink to a folder.
+    fn within(&self, target: &Path, below: &Path) -> Result<PathBuf, StepFailure> {
+        let whole = target.join(below);
+        let path = whole.strip_prefix(&self.root).unwrap_or(&whole);
+        let place = locate(&self.root, path, true).map_err(failed)?;
+        if let Some(above) = place.parent() {
+            // Its own folder may be one that was left out.
+            self.make_folders(above)?;
+        }
+        Ok(place)
+    }
+
+    fn one(&self, item: &Item, entry: &CopyEntry, to: &Path) -> io::Result<()> {
+        let from = item.root.join(&entry.path);
+        let data = fs_err::symlink_metadata(&from)?;
+        let owner = self.owner.unwrap_or_else(|| Ownership {
+            ids: item.owners.of(&item.root, &entry.path, &data),
+            single: self.work.is_single(),
+        });
+        let own = data.permissions().mode() & 0o7777;
+        let mode = match item.modes {
+            Modes::Kept => own,
+            Modes::Plain => own & !SETUID,
+            Modes::All(mode) => mode,
+        };
+        let with = With { owner, mode: self.mode(mode, data.is_dir()) };
+        if !put(&from, &data, to, with)? {
+            let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
+            self.work.told.borrow_mut().push((path, owner.ids));
+        }
+        Ok(())
+    }
+
+    /// Unpacks an archive into the destination.
+    fn archive(&mut self, archive: &Path) -> Result<(), StepFailure> {
+        let single = self.work.is_single();
+        self.unpacked += 1;
+        let folder = self.work.scratch(&format!("unpacked-{}", self.unpacked));
+        unpack_tar(archive, &folder, &self.work.job.limits, single).map_err(failed)?;
+        let matches =
+            choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
+        for found in matches {
+            let owners = self.owners(std::slice::from_ref(&folder))?;
+            let (root, modes) = (folder.clone(), Modes::Kept);
+            self.item(&Item { root, found, owners, modes, may_unpack: false }, 1)?;
+        }
+        fs_err::remove_dir_all(&folder).map_err(failed)
+    }
+}
+
+impl Owners {
+    fn of(&self, root: &Path, path: &Path, data: &Metadata) -> (u32, u32) {
+        match self {
+            Self::Root => (0, 0),
+            Self::Kept => (data.uid(), data.gid()),
+            Self::Told(known) => owner(known, root, path),
+        }
+    }
+}
+
+fn not_copied(what: &str, error: &io::Error) -> StepFailure {
+    StepFailure::new(format!("can't copy {what}: {error}"))
+}

@@ -1,0 +1,134 @@
+//! RUN: the command in a container.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::sys::signal::Signal;
+
+use super::super::job::{LayerWork, StepFailure, StepNetwork};
+use super::{Work, failed};
+use crate::base::causes::with_causes;
+use crate::container::machine::Condition;
+use crate::container::namespace::Network;
+use crate::container::run::{self, Ending, RunOptions};
+use crate::container::sandbox::{Sandbox, User};
+use crate::container::seccomp;
+use crate::container::within_root::{Ownership, locate, make_folders, read_text};
+use crate::dockerfile::step::RunStep;
+use crate::image::user::{UserSpec, resolve_user};
+
+/// Where programs are looked for in an image that doesn't say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Work<'_> {
+    /// Runs the command; gives the folder with what it changed.
+    pub(super) fn run(
+        &self,
+        step: &RunStep,
+        work: &LayerWork,
+        below: &[PathBuf],
+        log: &std::fs::File,
+    ) -> Result<PathBuf, StepFailure> {
+        let mounts = self.mounts(step, work)?;
+        let upper = self.make_root(below, &mounts.points)?;
+        let root = self.view.root();
+        let passwd = read_text(&root, "etc/passwd").map_err(failed)?;
+        let group = read_text(&root, "etc/group").map_err(failed)?;
+        let user = resolve_user(&step.user, passwd.as_deref(), group.as_deref()).map_err(failed)?;
+        if self.is_single() && (user.uid != 0 || user.gid != 0) {
+            return Err(StepFailure {
+                hint: Some(
+                    "give this user id ranges (see mkpanda's note on the isolation tier)"
+                        .to_owned(),
+                ),
+                ..StepFailure::new(format!(
+                    "the user {:?} can't be had: with the isolation tier single, a container has root only",
+                    step.user
+                ))
+            });
+        }
+        let workdir = locate(&root, Path::new(&step.workdir), false).map_err(failed)?;
+        let owner = Ownership { ids: (0, 0), single: self.is_single() };
+        make_folders(&root, &workdir, owner).map_err(failed)?;
+        let machine = &self.job.machine;
+        let mut variables = step.environment.clone();
+        variables.extend(step.proxies.iter().cloned());
+        variables.extend(mounts.variables);
+        let sandbox = Sandbox {
+            root,
+            binds: mounts.binds,
+            arguments: step.command.clone(),
+            environment: environment(&variables, &user),
+            working_directory: PathBuf::from(&step.workdir),
+            user: User {
+                uid: user.uid,
+                gid: user.gid,
+                // With one id, `setgroups` is off, and root's groups change nothing.
+                groups: if self.is_single() { Vec::new() } else { user.additional_gids },
+            },
+            network: match work.network {
+                StepNetwork::Host => Network::Host,
+                _ => Network::None,
+            },
+            outer_proc: machine.has(&Condition::NestedProc),
+            own_host_name: !machine.has(&Condition::OuterHostName),
+            // With one id there is nobody to become.
+            no_new_privileges: self.is_single(),
+        };
+        self.run_sandbox(&sandbox, log)?;
+        Ok(upper)
+    }
+
+    fn run_sandbox(&self, sandbox: &Sandbox, log: &std::fs::File) -> Result<(), StepFailure> {
+        let mut rows = seccomp::table::refused();
+        if self.is_single() {
+            rows.extend(seccomp::table::pretended());
+        }
+        let options = RunOptions {
+            log,
+            time_limit: None,
+            filter: seccomp::build(&rows),
+            landlock: !self.job.machine.has(&Condition::NoLandlockScope),
+            inherited: Arc::new([]),
+        };
+        // libcontainer's details go to `tracing` alone, and belong into the log.
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::ERROR)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(std::sync::Mutex::new(log.try_clone().map_err(failed)?))
+            .finish();
+        let ended = tracing::subscriber::with_default(subscriber, || {
+            run::run(sandbox, &self.view, &options)
+        });
+        let see_log = |message: String| StepFailure { see_log: true, ..StepFailure::new(message) };
+        match ended.map_err(|error| see_log(with_causes(&error)))? {
+            Ending::Exited(0) => Ok(()),
+            Ending::Exited(code) => Err(see_log(format!("the command exited with code {code}"))),
+            Ending::Signalled(number) => Err(see_log(match Signal::try_from(number) {
+                Ok(signal) => format!("the command was ended by {signal}"),
+                Err(_) => format!("the command exited with code {}", 128 + number),
+            })),
+            Ending::TimedOut => Err(see_log("the command took too long".to_owned())),
+        }
+    }
+}
+
+/// The step's variables, later ones of a name counting, and those that every program expects.
+fn environment(variables: &[(String, String)], user: &UserSpec) -> Vec<String> {
+    let mut all: Vec<(&str, String)> = Vec::new();
+    for (name, value) in variables {
+        match all.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => all.push((name, value.clone())),
+        }
+    }
+    for (name, value) in
+        [("PATH", DEFAULT_PATH.to_owned()), ("HOME", user.home.display().to_string())]
+    {
+        if !all.iter().any(|(known, _)| *known == name) {
+            all.push((name, value));
+        }
+    }
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}

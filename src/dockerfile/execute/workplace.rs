@@ -1,0 +1,83 @@
+//! What building an image needs of the machine, and how its caller gives it: nothing is started before
+//! it is needed, so that a build whose steps are all in the cache starts no helper.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::archive::Limits;
+use crate::base::event::Observer;
+use crate::container::helper::{HelperPlace, Interrupt};
+use crate::container::machine::Machine;
+use crate::image::platform::Platform;
+use crate::image::store::{Image, ImageStore};
+use crate::source::FetchOptions;
+
+/// What the machine gives.
+#[derive(Debug)]
+pub struct Workplace<'a> {
+    /// The image store.
+    pub store: &'a ImageStore,
+    /// The build cache's folder.
+    pub cache: PathBuf,
+    /// Where folders are that outlive builds: `--mount=type=cache`.
+    pub caches: PathBuf,
+    /// Where logs go: a file per stage.
+    pub logs: PathBuf,
+    /// How sources are fetched.
+    pub fetch: &'a FetchOptions,
+    /// Where programs of the machine are looked for.
+    pub search_path: String,
+    /// What archives may hold.
+    pub limits: Limits,
+    /// Ends everything.
+    pub interrupt: Arc<Interrupt>,
+    /// What is done by the caller.
+    pub services: &'a dyn Services,
+}
+
+/// What the caller does for a build.
+pub trait Services: Sync + std::fmt::Debug {
+    /// The image that a FROM or `--from` names, made to be in the store.
+    fn image(
+        &self,
+        name: &str,
+        platform: &Platform,
+        observer: &dyn Observer,
+    ) -> Result<Image, ServiceError>;
+
+    /// Whether the machine seems to give ranges of ids, looked at without starting anything.
+    fn may_have_ranges(&self) -> bool;
+
+    /// Finds out what containers can have here, and makes room for them. Called once at most. The
+    /// helper belongs to the thread that calls.
+    fn start(&self, observer: &dyn Observer) -> Result<(Arc<Room>, HelperPlace), ServiceError>;
+}
+
+/// Where containers find room.
+#[derive(Debug)]
+pub struct Room {
+    /// What they can have.
+    pub machine: Machine,
+    /// The run's scratch folder.
+    pub scratch: PathBuf,
+    /// An empty folder, on which each helper mounts its view.
+    pub view: PathBuf,
+    /// Where unpacked layers of this mapping are: the container's root may write there.
+    pub layers: PathBuf,
+    /// Removes a folder whose files may belong to a container's ids.
+    pub remove: fn(&Machine, &Path, &Path),
+}
+
+/// Something that the caller does for a build failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    /// What failed.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Why.
+    #[source]
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}

@@ -1,0 +1,246 @@
+//! Which stages are needed for an image, in which order, and what each needs.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::evaluate::{Base, Scope};
+use super::model::{Dockerfile, Instruction, MountKind, Place, Stage, Statement};
+use super::step::Origin;
+use super::syntax;
+use crate::graph;
+use crate::image::platform::Platform;
+use crate::package::Problem;
+
+/// The ONBUILD triggers of images, by the images' names as FROM has them. They are known only once
+/// the images are: a plan without them says which images are needed.
+pub type Triggers = BTreeMap<String, Vec<String>>;
+
+/// The stages that are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// In an order in which each comes after all that it needs; the last one is the image.
+    pub stages: Vec<PlannedStage>,
+}
+
+/// A stage that is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStage {
+    /// Its number in the Dockerfile.
+    pub number: usize,
+    /// What a person calls it.
+    pub label: String,
+    /// What it starts from.
+    pub base: Base,
+    /// What it is for.
+    pub platform: Platform,
+    /// The stages that must be there before it, its base among them.
+    pub needs: BTreeSet<usize>,
+    /// The images that it takes files from, as they are called; not its base.
+    pub images: BTreeSet<String>,
+    /// The contexts by name that it takes files from; not its base.
+    pub contexts: BTreeSet<String>,
+    /// Whether it takes files from the build context.
+    pub takes_context: bool,
+}
+
+impl Plan {
+    /// The images that stages start from or take files from, each with the platform that it is
+    /// needed for.
+    pub fn images(&self) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for stage in &self.stages {
+            let base = match &stage.base {
+                Base::Image(name) => Some(name),
+                _ => None,
+            };
+            let names = base.into_iter().chain(&stage.images);
+            found.extend(names.map(|name| (name.clone(), stage.platform.to_string())));
+        }
+        found
+    }
+}
+
+/// Works out what is needed for the target stage, which is the last one by default.
+pub fn plan(
+    dockerfile: &Dockerfile,
+    scope: &Scope,
+    target: Option<&str>,
+    triggers: &Triggers,
+) -> Result<Plan, Problem> {
+    let target = target_stage(dockerfile, target)?;
+    let mut open = vec![target];
+    let mut planned = BTreeMap::new();
+    while let Some(number) = open.pop() {
+        if let Entry::Vacant(new) = planned.entry(number) {
+            let stage = &dockerfile.stages[number];
+            open.extend(&new.insert(planned_stage(dockerfile, scope, stage, triggers)?).needs);
+        }
+    }
+    let numbers: BTreeSet<usize> = planned.keys().copied().collect();
+    let needs = |number: &usize| planned[number].needs.iter().copied().collect();
+    let order = graph::topological_order(&numbers, needs)
+        .map_err(|cycle| cycle_problem(dockerfile, &cycle))?;
+    Ok(Plan { stages: order.iter().filter_map(|number| planned.remove(number)).collect() })
+}
+
+fn target_stage(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, Problem> {
+    let last = dockerfile.stages.len() - 1;
+    let Some(target) = target else { return Ok(last) };
+    if let Some(stage) = dockerfile.stage_named(target) {
+        return Ok(stage.number);
+    }
+    if let Some(number) = target.parse().ok().filter(|number| *number <= last) {
+        return Ok(number);
+    }
+    let known: Vec<String> = dockerfile.stages.iter().map(Stage::label).collect();
+    Err(Problem::whole(format!("there is no stage {target:?} to build"))
+        .hint(format!("the stages are: {}", known.join(", "))))
+}
+
+fn cycle_problem(dockerfile: &Dockerfile, cycle: &[usize]) -> Problem {
+    let stages: Vec<&Stage> = cycle.iter().map(|number| &dockerfile.stages[*number]).collect();
+    let mut labels: Vec<String> = stages.iter().map(|stage| stage.label()).collect();
+    labels.extend(labels.first().cloned());
+    let message = format!("stages need one another: {}", labels.join(" -> "));
+    match stages.first() {
+        Some(stage) => stage.place.problem(message),
+        None => Problem::whole(message),
+    }
+}
+
+fn planned_stage(
+    dockerfile: &Dockerfile,
+    scope: &Scope,
+    stage: &Stage,
+    triggers: &Triggers,
+) -> Result<PlannedStage, Problem> {
+    let base = scope.base(stage)?;
+    let inherited = inherited_triggers(dockerfile, &base, triggers)?;
+    let mut planned = PlannedStage {
+        number: stage.number,
+        label: stage.label(),
+        platform: scope.platform(stage)?,
+        needs: BTreeSet::new(),
+        images: BTreeSet::new(),
+        contexts: BTreeSet::new(),
+        takes_context: false,
+        base,
+    };
+    if let Base::Stage(number) = planned.base {
+        planned.needs.insert(number);
+    }
+    for statement in inherited.iter().chain(&stage.statements) {
+        for (from, place) in sources(statement) {
+            let Some(from) = from else {
+                planned.takes_context = true;
+                continue;
+            };
+            match scope.origin(from, place)? {
+                Origin::Context => planned.takes_context = true,
+                Origin::Stage(number) => _ = planned.needs.insert(number),
+                Origin::Image(name) => _ = planned.images.insert(name),
+                Origin::Named(name) => _ = planned.contexts.insert(name),
+            }
+        }
+    }
+    Ok(planned)
+}
+
+/// The instructions that a base has for those who start from it.
+fn inherited_triggers(
+    dockerfile: &Dockerfile,
+    base: &Base,
+    triggers: &Triggers,
+) -> Result<Vec<Statement>, Problem> {
+    match base {
+        Base::Stage(number) => Ok(dockerfile.stages[*number]
+            .statements
+            .iter()
+            .filter_map(|statement| match &statement.instruction {
+                Instruction::Onbuild(trigger) => Some((*trigger.statement).clone()),
+                _ => None,
+            })
+            .collect()),
+        Base::Image(name) => {
+            let texts = triggers.get(name).into_iter().flatten();
+            texts.map(|text| syntax::parse_trigger(text)).collect()
+        }
+        Base::Scratch | Base::Named(_) => Ok(Vec::new()),
+    }
+}
+
+/// Where a statement takes files from; `None` is the build context.
+fn sources(statement: &Statement) -> Vec<(Option<&str>, &Place)> {
+    let place = &statement.place;
+    match &statement.instruction {
+        Instruction::Add(transfer) | Instruction::Copy(transfer) => {
+            vec![(transfer.from.as_deref(), place)]
+        }
+        Instruction::Run(run) => {
+            let with_files = |kind| matches!(kind, MountKind::Bind | MountKind::Cache);
+            let mounts = run.mounts.iter().filter(|mount| with_files(mount.kind));
+            // A cache without a source begins empty.
+            let mounts =
+                mounts.filter(|mount| mount.kind == MountKind::Bind || mount.from.is_some());
+            mounts.map(|mount| (mount.from.as_deref(), place)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dockerfile::options::Surroundings;
+
+    fn planned(text: &str, target: Option<&str>) -> Result<Vec<String>, String> {
+        let around =
+            Surroundings { contexts: ["ctx".to_owned()].into(), ..Surroundings::default() };
+        let parsed = Dockerfile::parse(text).map_err(|problem| problem.message)?;
+        let scope = Scope::of(&parsed, &around).map_err(|problem| problem.message)?;
+        let triggers =
+            Triggers::from([("trigger".to_owned(), vec!["COPY --from=b / /".to_owned()])]);
+        let plan = plan(&parsed, &scope, target, &triggers).map_err(|problem| problem.message)?;
+        Ok(plan.stages.iter().map(|stage| format!("{} {:?}", stage.label, stage.base)).collect())
+    }
+
+    #[test]
+    fn only_stages_that_are_needed_are_planned() {
+        let text = "FROM x AS a\nFROM a AS unused\nFROM y AS b\nFROM scratch\nCOPY --from=a / /\n\
+            RUN --mount=from=B,target=/b true\nCOPY --from=img / /\nCOPY --from=ctx / /\n";
+        let all = planned(text, None).unwrap();
+        assert_eq!(all, ["a Image(\"x\")", "b Image(\"y\")", "3 Scratch"]);
+        assert_eq!(planned(text, Some("UNUSED")).unwrap().len(), 2);
+        assert_eq!(planned(text, Some("0")).unwrap(), ["a Image(\"x\")"]);
+        assert!(planned(text, Some("no")).unwrap_err().contains("no stage \"no\""));
+    }
+
+    #[test]
+    fn a_name_is_the_nearest_stage_above_for_from_and_any_for_copy() {
+        let above = planned("FROM a AS a\nFROM a AS a\nFROM A\n", None).unwrap();
+        assert_eq!(above, ["a Image(\"a\")", "a Stage(0)", "2 Stage(1)"]);
+        let below = planned("FROM scratch\nCOPY --from=late / /\nFROM x AS late\n", Some("0"));
+        assert_eq!(below.unwrap(), ["late Image(\"x\")", "0 Scratch"]);
+        assert_eq!(planned("FROM ctx\n", None).unwrap(), ["0 Named(\"ctx\")"]);
+    }
+
+    #[test]
+    fn triggers_need_stages_too() {
+        let text = "FROM y AS b\nFROM trigger\n";
+        assert_eq!(planned(text, None).unwrap().len(), 2);
+        let own = "FROM y AS b\nFROM x AS base\nONBUILD COPY --from=b / /\nFROM base\n";
+        assert_eq!(planned(own, None).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn cycles_and_unknown_numbers_are_refused() {
+        let cycle = "FROM x AS a\nCOPY --from=b / /\nFROM y AS b\nCOPY --from=a / /\n";
+        assert_eq!(planned(cycle, None).unwrap_err(), "stages need one another: a -> b -> a");
+        let own = "FROM x AS a\nCOPY --from=a / /\n";
+        assert_eq!(planned(own, None).unwrap_err(), "stages need one another: a -> a");
+        let number = planned("FROM x\nCOPY --from=7 / /\n", None).unwrap_err();
+        assert_eq!(number, "there is no stage 7: the last one is 0");
+        let variable = planned("FROM x\nCOPY --from=$y / /\n", None).unwrap_err();
+        assert!(variable.contains("variable"), "{variable}");
+    }
+}

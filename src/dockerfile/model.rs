@@ -1,0 +1,290 @@
+//! What a Dockerfile says, checked but not expanded: directives, global arguments, and stages of
+//! typed instructions, each with its place.
+//!
+//! Texts that may have `$variables` in them are as they were written; [`evaluate`](super::evaluate)
+//! expands them. Everything that can be wrong without knowing a variable has been checked.
+
+use super::step::RunNetwork;
+use super::syntax;
+use crate::package::Problem;
+
+/// A Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// What the comments at its top say.
+    pub directives: Directives,
+    /// The ARGs before the first FROM.
+    pub arguments: Vec<Statement>,
+    /// The stages; at least one.
+    pub stages: Vec<Stage>,
+}
+
+impl Dockerfile {
+    /// Reads a Dockerfile's text. The problem has the offset of what is wrong.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        syntax::parse(text)
+    }
+
+    /// The last of the stages of that name: later ones hide earlier ones.
+    pub fn stage_named(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().rev().find(|stage| stage.is_named(name))
+    }
+}
+
+/// The parser directives at the top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directives {
+    /// `# syntax=`: the frontend that other tools would fetch. It changes nothing here.
+    pub syntax: Option<String>,
+    /// `# escape=`: `\` or `` ` ``.
+    pub escape: char,
+    /// `# check=`: what other tools' linter is told. It changes nothing here.
+    pub check: Option<String>,
+}
+
+/// A stage: a FROM and what follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Its name in lower case.
+    pub name: Option<String>,
+    /// The image, stage or context that it starts from, not expanded.
+    pub base: String,
+    /// `--platform`, not expanded.
+    pub platform: Option<String>,
+    /// Where its FROM stands.
+    pub place: Place,
+    /// Its instructions.
+    pub statements: Vec<Statement>,
+}
+
+impl Stage {
+    /// Whether it is called so; letters' case doesn't count.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    /// What a person calls it: its name, or its number.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.number.to_string())
+    }
+}
+
+/// Where an instruction stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The offset of its first byte in the Dockerfile; none for a trigger of a base image.
+    pub offset: Option<usize>,
+    /// The line that it begins in, from 1; 0 for a trigger.
+    pub line: usize,
+    /// The instruction as one line, continuations joined and here-documents left out.
+    pub text: String,
+}
+
+impl Place {
+    /// A problem with what stands here.
+    pub fn problem(&self, message: impl Into<String>) -> Problem {
+        if let Some(offset) = self.offset {
+            return Problem::at(offset, message);
+        }
+        Problem::whole(format!("the base image's ONBUILD {}: {}", self.text, message.into()))
+    }
+}
+
+/// An instruction and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Where it stands.
+    pub place: Place,
+    /// What it says.
+    pub instruction: Instruction,
+}
+
+/// An instruction other than FROM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instruction {
+    /// ADD.
+    Add(Transfer),
+    /// ARG.
+    Arg(Vec<Argument>),
+    /// CMD.
+    Cmd(Command),
+    /// COPY.
+    Copy(Transfer),
+    /// ENTRYPOINT.
+    Entrypoint(Command),
+    /// ENV.
+    Env(Vec<(String, String)>),
+    /// EXPOSE.
+    Expose(Vec<String>),
+    /// HEALTHCHECK.
+    Healthcheck(Healthcheck),
+    /// LABEL.
+    Label(Vec<(String, String)>),
+    /// MAINTAINER.
+    Maintainer(String),
+    /// ONBUILD: the instruction's text, checked to be one, with its here-documents.
+    Onbuild(Trigger),
+    /// RUN.
+    Run(Run),
+    /// SHELL.
+    Shell(Vec<String>),
+    /// STOPSIGNAL.
+    Stopsignal(String),
+    /// USER.
+    User(String),
+    /// VOLUME.
+    Volume(Vec<String>),
+    /// WORKDIR.
+    Workdir(String),
+}
+
+/// One declaration of ARG.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    /// Its name.
+    pub name: String,
+    /// Its default, not expanded.
+    pub default: Option<String>,
+}
+
+/// A command in one of its two forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `["program", "argument"]`.
+    Exec(Vec<String>),
+    /// A line for the stage's SHELL.
+    Shell(String),
+}
+
+/// What ONBUILD keeps for images that are built from this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// The instruction's text as the configuration keeps it.
+    pub text: String,
+    /// The instruction, by which the stages that it needs are known.
+    pub statement: Box<Statement>,
+}
+
+/// RUN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The command.
+    pub command: Command,
+    /// Its here-documents, in order.
+    pub documents: Vec<HereDocument>,
+    /// `--mount`.
+    pub mounts: Vec<Mount>,
+    /// `--network`.
+    pub network: Option<RunNetwork>,
+}
+
+/// `<<NAME`, and the lines up to NAME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HereDocument {
+    /// Its name, without quotes.
+    pub name: String,
+    /// Its lines as they are in the file, each with its end.
+    pub content: String,
+    /// Whether variables in it are expanded: no part of the name is quoted.
+    pub expand: bool,
+    /// `<<-`: tabs at the beginnings of lines don't count.
+    pub strip_tabs: bool,
+    /// The number before `<<`.
+    pub descriptor: Option<u32>,
+}
+
+impl HereDocument {
+    /// The content that the reader gets: without tabs, if they don't count.
+    pub fn text(&self) -> String {
+        if !self.strip_tabs {
+            return self.content.clone();
+        }
+        self.content.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
+    }
+}
+
+/// `--mount`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// What it is.
+    pub kind: MountKind,
+    /// The stage, image or context whose files are mounted.
+    pub from: Option<String>,
+    /// All that was written, not expanded.
+    pub written: String,
+}
+
+/// The kinds of mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountKind {
+    /// Files of a context, a stage or an image.
+    Bind,
+    /// A folder that outlives the build.
+    Cache,
+    /// Memory.
+    Tmpfs,
+    /// A secret file.
+    Secret,
+    /// An ssh agent.
+    Ssh,
+}
+
+/// COPY or ADD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// `--from`: a stage, image or context.
+    pub from: Option<String>,
+    /// What, in order, not expanded.
+    pub sources: Vec<TransferSource>,
+    /// Where, not expanded.
+    pub destination: String,
+    /// `--chown`, not expanded.
+    pub chown: Option<String>,
+    /// `--chmod`, not expanded.
+    pub chmod: Option<String>,
+    /// `--link`.
+    pub link: bool,
+    /// `--parents`.
+    pub parents: bool,
+    /// `--exclude`, not expanded.
+    pub exclude: Vec<String>,
+    /// `--checksum`, not expanded.
+    pub checksum: Option<String>,
+    /// `--keep-git-dir`.
+    pub keep_git: bool,
+    /// `--unpack`; by default archives of ADD's context are unpacked, and those of URLs aren't.
+    pub unpack: Option<bool>,
+}
+
+/// One thing to copy, not expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransferSource {
+    /// A path, and for ADD a URL or a git repository too.
+    Place(String),
+    /// A here-document.
+    Document(HereDocument),
+}
+
+/// HEALTHCHECK.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Healthcheck {
+    /// `NONE`: the base's check is dropped.
+    None,
+    /// `CMD`.
+    Check {
+        /// What to run.
+        command: Command,
+        /// `--interval`, in nanoseconds; 0 where nothing is said.
+        interval: u64,
+        /// `--timeout`, in nanoseconds.
+        timeout: u64,
+        /// `--start-period`, in nanoseconds.
+        start_period: u64,
+        /// `--start-interval`, in nanoseconds.
+        start_interval: u64,
+        /// `--retries`.
+        retries: u32,
+    },
+}

@@ -1,0 +1,91 @@
+//! The flags of instructions: which there are, and what each has for a value.
+
+/// The flags of an instruction as they were written, taken one by one.
+#[derive(Debug)]
+pub(super) struct Flags {
+    keyword: &'static str,
+    given: Vec<(String, Option<String>)>,
+}
+
+/// A flag is wrong: which, as it is written, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FlagError {
+    pub(super) flag: String,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Flags {
+    /// Checks that all are known, and that those which are there once are.
+    pub(super) fn new(
+        keyword: &'static str,
+        written: Vec<String>,
+        once: &[&str],
+        often: &[&str],
+    ) -> Result<Self, FlagError> {
+        let mut given: Vec<(String, Option<String>)> = Vec::with_capacity(written.len());
+        for flag in written {
+            let body = flag.trim_start_matches("--");
+            let (name, value) = match body.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (body.to_owned(), None),
+            };
+            let error =
+                |message: String| FlagError { flag: format!("--{name}"), message, hint: None };
+            if !once.contains(&&*name) && !often.contains(&&*name) {
+                let known: Vec<String> =
+                    once.iter().chain(often).map(|known| format!("--{known}")).collect();
+                let hint = if known.is_empty() {
+                    format!("{keyword} has no flags; what begins with -- can be in [\"…\"]")
+                } else {
+                    format!("the flags of {keyword} are {}", known.join(", "))
+                };
+                let message = format!("{keyword} has no flag --{name}");
+                return Err(FlagError { hint: Some(hint), ..error(message) });
+            }
+            if once.contains(&&*name) && given.iter().any(|(known, _)| *known == name) {
+                return Err(error(format!("--{name} is there twice")));
+            }
+            given.push((name, value));
+        }
+        Ok(Self { keyword, given })
+    }
+
+    /// The value of a flag.
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, FlagError> {
+        Ok(self.texts(name)?.pop())
+    }
+
+    /// The values of a flag that may be there several times.
+    pub(super) fn texts(&mut self, name: &str) -> Result<Vec<String>, FlagError> {
+        let mut values = Vec::new();
+        for (known, value) in &self.given {
+            if known == name {
+                values.push(value.clone().ok_or_else(|| {
+                    self.wrong(name, format!("--{name} of {} has no value", self.keyword))
+                })?);
+            }
+        }
+        Ok(values)
+    }
+
+    /// Whether a flag is there, or `None` if nothing says so.
+    pub(super) fn switch(&mut self, name: &str) -> Result<Option<bool>, FlagError> {
+        let Some((_, value)) = self.given.iter().find(|(known, _)| known == name) else {
+            return Ok(None);
+        };
+        match value.as_deref() {
+            None | Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => {
+                Err(self.wrong(name, format!("--{name}={other} is neither true nor false")))
+            }
+        }
+    }
+
+    /// An error about one of the flags.
+    #[expect(clippy::unused_self, reason = "errors are the flags' own")]
+    pub(super) fn wrong(&self, name: &str, message: String) -> FlagError {
+        FlagError { flag: format!("--{name}"), message, hint: None }
+    }
+}

@@ -1,0 +1,354 @@
+//! One instruction: its keyword, its flags, and what they and the rest mean.
+
+use super::flags::{FlagError, Flags};
+use super::words::{self, Announced, Json};
+use super::{duration, mount};
+use crate::dockerfile::model::{
+    Argument, Command, Healthcheck, HereDocument, Instruction, Run, Transfer, TransferSource,
+};
+use crate::dockerfile::step::RunNetwork;
+
+/// All instructions.
+pub(super) const KEYWORDS: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// FROM.
+    From {
+        /// What it starts from.
+        base: String,
+        /// What the stage is called, in lower case.
+        name: Option<String>,
+        /// `--platform`.
+        platform: Option<String>,
+    },
+    /// ONBUILD, with the text of the instruction that it keeps.
+    Onbuild(String),
+    /// Any other.
+    Other(Instruction),
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct LineError {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+    /// What it is about, as it is written there; none for the line as a whole.
+    pub(super) about: Option<String>,
+}
+
+impl From<FlagError> for LineError {
+    fn from(error: FlagError) -> Self {
+        Self { message: error.message, hint: error.hint, about: Some(error.flag) }
+    }
+}
+
+impl From<String> for LineError {
+    fn from(message: String) -> Self {
+        Self { message, ..Self::default() }
+    }
+}
+
+/// The here-documents that a line announces, if its instruction can have some.
+pub(super) fn announced(line: &str) -> Vec<Announced> {
+    let (mut keyword, mut rest) = words::first_word(line);
+    if keyword.eq_ignore_ascii_case("ONBUILD") {
+        (keyword, rest) = words::first_word(rest);
+    }
+    let with_documents = ["ADD", "COPY", "RUN"].iter().any(|it| keyword.eq_ignore_ascii_case(it));
+    let (_, rest) = words::flags(rest);
+    if !with_documents || matches!(words::json(rest), Json::Array(_)) {
+        return Vec::new();
+    }
+    words::announced(rest)
+}
+
+/// Reads a line.
+pub(super) fn parse(
+    line: &str,
+    documents: Vec<HereDocument>,
+    escape: char,
+) -> Result<Parsed, LineError> {
+    let (word, rest) = words::first_word(line);
+    let Some(keyword) = KEYWORDS.iter().find(|known| known.eq_ignore_ascii_case(word)).copied()
+    else {
+        return Err(LineError {
+            message: format!("{word:?} is no instruction"),
+            hint: Some(format!("the instructions are {}", KEYWORDS.join(", "))),
+            about: None,
+        });
+    };
+    if keyword == "ONBUILD" {
+        return onbuild(rest).map(Parsed::Onbuild);
+    }
+    let (flags, rest) = words::flags(rest);
+    let flags = |once: &[&str], often: &[&str]| Flags::new(keyword, flags, once, often);
+    let instruction = match keyword {
+        "FROM" => return from(flags(&["platform"], &[])?, rest),
+        "RUN" => run(flags(&["network", "security"], &["mount"])?, rest, documents)?,
+        "COPY" => {
+            let known = ["from", "chown", "chmod", "link", "parents"];
+            Instruction::Copy(transfer(flags(&known, &["exclude"])?, rest, &documents)?)
+        }
+        "ADD" => {
+            let known = ["chown", "chmod", "link", "keep-git-dir", "checksum", "unpack"];
+            Instruction::Add(transfer(flags(&known, &["exclude"])?, rest, &documents)?)
+        }
+        "HEALTHCHECK" => {
+            let known = ["interval", "timeout", "start-period", "start-interval", "retries"];
+            Instruction::Healthcheck(healthcheck(flags(&known, &[])?, rest)?)
+        }
+        _ => {
+            flags(&[], &[])?;
+            without_flags(keyword, rest, escape)?
+        }
+    };
+    Ok(Parsed::Other(instruction))
+}
+
+fn without_flags(keyword: &str, rest: &str, escape: char) -> Result<Instruction, LineError> {
+    if rest.is_empty() {
+        return Err(LineError::from(format!("{keyword} says nothing: something must follow it")));
+    }
+    Ok(match keyword {
+        "ARG" => Instruction::Arg(arguments(rest, escape)?),
+        "CMD" => Instruction::Cmd(command(rest)?),
+        "ENTRYPOINT" => Instruction::Entrypoint(command(rest)?),
+        "ENV" => Instruction::Env(words::pairs(keyword, rest, escape)?),
+        "LABEL" => Instruction::Label(words::pairs(keyword, rest, escape)?),
+        "EXPOSE" => Instruction::Expose(words::plain_words(rest)),
+        "MAINTAINER" => Instruction::Maintainer(rest.to_owned()),
+        "SHELL" => match words::json(rest) {
+            Json::Array(words) if !words.is_empty() => Instruction::Shell(words),
+            _ => {
+                return Err(LineError {
+                    message: "SHELL has no list of words".to_owned(),
+                    hint: Some(r#"write it as JSON: SHELL ["/bin/bash", "-c"]"#.to_owned()),
+                    about: None,
+                });
+            }
+        },
+        "STOPSIGNAL" => Instruction::Stopsignal(rest.to_owned()),
+        "USER" => Instruction::User(rest.to_owned()),
+        "VOLUME" => Instruction::Volume(match words::json(rest) {
+            Json::Array(paths) if paths.is_empty() => {
+                return Err(LineError::from("VOLUME has no path".to_owned()));
+            }
+            Json::Array(paths) => paths,
+            Json::Mixed => return Err(mixed()),
+            Json::No => words::plain_words(rest),
+        }),
+        _ => Instruction::Workdir(rest.to_owned()),
+    })
+}
+
+fn mixed() -> LineError {
+    LineError::from("the list has something else than texts in it".to_owned())
+}
+
+fn command(rest: &str) -> Result<Command, LineError> {
+    match words::json(rest) {
+        Json::Array(words) => Ok(Command::Exec(words)),
+        Json::Mixed => Err(mixed()),
+        Json::No => Ok(Command::Shell(rest.to_owned())),
+    }
+}
+
+fn arguments(rest: &str, escape: char) -> Result<Vec<Argument>, LineError> {
+    let words = words::quoted_words(rest, escape);
+    let argument = |word: &String| match word.split_once('=') {
+        Some(("", _)) => Err(LineError::from(format!("ARG has a default without a name: {word}"))),
+        Some((name, default)) => {
+            Ok(Argument { name: name.to_owned(), default: Some(default.to_owned()) })
+        }
+        None => Ok(Argument { name: word.clone(), default: None }),
+    };
+    words.iter().map(argument).collect()
+}
+
+fn from(mut flags: Flags, rest: &str) -> Result<Parsed, LineError> {
+    let platform = flags.text("platform")?;
+    let words = words::plain_words(rest);
+    let (base, name) = match &*words {
+        [base] => (base, None),
+        [base, word, name] if word.eq_ignore_ascii_case("as") => {
+            (base, Some(name.to_ascii_lowercase()))
+        }
+        _ => {
+            return Err(LineError {
+                message: "FROM has one word, or three".to_owned(),
+                hint: Some("write FROM image, or FROM image AS name".to_owned()),
+                about: None,
+            });
+        }
+    };
+    if let Some(name) = &name {
+        let part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.chars().all(part) {
+            let rule = "a letter, then letters, digits, - _ and .";
+            return Err(LineError::from(format!("{name:?} can't be a stage's name: {rule}")));
+        }
+    }
+    Ok(Parsed::From { base: base.clone(), name, platform })
+}
+
+fn onbuild(rest: &str) -> Result<String, LineError> {
+    let (word, _) = words::first_word(rest);
+    if word.is_empty() {
+        return Err(LineError::from("ONBUILD has no instruction".to_owned()));
+    }
+    let keyword = word.to_ascii_uppercase();
+    if matches!(&*keyword, "ONBUILD" | "FROM" | "MAINTAINER") {
+        return Err(LineError::from(format!("ONBUILD can't keep {keyword}")));
+    }
+    Ok(rest.to_owned())
+}
+
+fn run(
+    mut flags: Flags,
+    rest: &str,
+    documents: Vec<HereDocument>,
+) -> Result<Instruction, LineError> {
+    let mut mounts = Vec::new();
+    for written in flags.texts("mount")? {
+        mounts
+            .push(mount::parse(&written).map_err(|message| {
+                flags.wrong("mount", format!("--mount={written}: {message}"))
+            })?);
+    }
+    let network = match flags.text("network")?.as_deref() {
+        None => None,
+        Some("default") => Some(RunNetwork::Default),
+        Some("none") => Some(RunNetwork::None),
+        Some("host") => Some(RunNetwork::Host),
+        Some(other) => {
+            let message = format!("--network={other} is none of default, none and host");
+            return Err(flags.wrong("network", message).into());
+        }
+    };
+    match flags.text("security")?.as_deref() {
+        None | Some("sandbox") => {}
+        Some("insecure") => {
+            let mut error = flags.wrong("security", "--security=insecure is refused".to_owned());
+            error.hint = Some("every command runs without privileges on this machine".to_owned());
+            return Err(error.into());
+        }
+        Some(other) => {
+            let message = format!("--security={other} is none of sandbox and insecure");
+            return Err(flags.wrong("security", message).into());
+        }
+    }
+    let command = command(rest)?;
+    let empty = match &command {
+        Command::Exec(words) => words.is_empty(),
+        Command::Shell(line) => line.is_empty(),
+    };
+    if empty {
+        return Err(LineError::from("RUN has no command".to_owned()));
+    }
+    Ok(Instruction::Run(Run { command, documents, mounts, network }))
+}
+
+fn transfer(
+    mut flags: Flags,
+    rest: &str,
+    documents: &[HereDocument],
+) -> Result<Transfer, LineError> {
+    let words = match words::json(rest) {
+        Json::Array(words) => words,
+        Json::Mixed => return Err(mixed()),
+        Json::No => words::plain_words(rest),
+    };
+    let Some((destination, sources)) = words.split_last().filter(|(_, it)| !it.is_empty()) else {
+        return Err(LineError::from("a source and a destination are needed".to_owned()));
+    };
+    let announced_in =
+        |word: &str| (!documents.is_empty()).then(|| words::announcement(word)).flatten();
+    if announced_in(destination).is_some() {
+        return Err(LineError::from("a here-document can't be the destination".to_owned()));
+    }
+    let mut read = Vec::with_capacity(sources.len());
+    for source in sources {
+        let document = announced_in(source).and_then(|announced| {
+            documents.iter().find(|document| document.name == announced.name)
+        });
+        read.push(match document {
+            Some(document) => TransferSource::Document(document.clone()),
+            None => TransferSource::Place(source.clone()),
+        });
+    }
+    Ok(Transfer {
+        from: flags.text("from")?,
+        sources: read,
+        destination: destination.clone(),
+        chown: flags.text("chown")?,
+        chmod: flags.text("chmod")?,
+        link: flags.switch("link")?.unwrap_or(false),
+        parents: flags.switch("parents")?.unwrap_or(false),
+        exclude: flags.texts("exclude")?,
+        checksum: flags.text("checksum")?,
+        keep_git: flags.switch("keep-git-dir")?.unwrap_or(false),
+        unpack: flags.switch("unpack")?,
+    })
+}
+
+fn healthcheck(mut flags: Flags, rest: &str) -> Result<Healthcheck, LineError> {
+    let (kind, rest) = words::first_word(rest);
+    if kind.eq_ignore_ascii_case("NONE") {
+        if !rest.is_empty() {
+            return Err(LineError::from("HEALTHCHECK NONE has nothing behind it".to_owned()));
+        }
+        return Ok(Healthcheck::None);
+    }
+    if !kind.eq_ignore_ascii_case("CMD") {
+        let message = format!("HEALTHCHECK is followed by {kind:?}, not by CMD or NONE");
+        return Err(LineError::from(message));
+    }
+    let command = command(rest)?;
+    if matches!(&command, Command::Exec(words) if words.is_empty()) || rest.is_empty() {
+        return Err(LineError::from("HEALTHCHECK CMD has no command".to_owned()));
+    }
+    let mut time = |name: &str| -> Result<u64, LineError> {
+        let Some(text) = flags.text(name)? else { return Ok(0) };
+        let time = duration::parse(&text);
+        Ok(time.ok_or_else(|| {
+            let rule = "a time of a millisecond or more, such as 30s, 1m30s or 500ms";
+            flags.wrong(name, format!("--{name}={text} is not {rule}"))
+        })?)
+    };
+    Ok(Healthcheck::Check {
+        command,
+        interval: time("interval")?,
+        timeout: time("timeout")?,
+        start_period: time("start-period")?,
+        start_interval: time("start-interval")?,
+        retries: match flags.text("retries")? {
+            None => 0,
+            Some(text) => {
+                text.parse().ok().filter(|count| *count <= i32::MAX.cast_unsigned()).ok_or_else(
+                    || flags.wrong("retries", format!("--retries={text} is no number")),
+                )?
+            }
+        },
+    })
+}

@@ -1,0 +1,147 @@
+//! A Dockerfile's text into its [model](super::model).
+//!
+//! The crate `parse-dockerfile` would be the reader of choice, but what it makes of here-documents
+//! (0.1.9) stands in the way: RUN may have only one, and only as its first word; the names of
+//! COPY's are lost, so the files' names are. Continuations and comments within a command's line are
+//! left in it. A reader of lines that keeps to Docker's rules is smaller than what would mend that.
+//!
+//! ```text
+//! lines        directives, comments, continuations, here-documents' lines
+//! words        keyword, flags, words, pairs, JSON, announcements of here-documents
+//! instruction  one line into an Instruction; flags, mount, duration: parts of that
+//! ```
+
+mod duration;
+mod flags;
+mod instruction;
+mod lines;
+mod mount;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use mount::MountOptions;
+
+use super::model::{Dockerfile, HereDocument, Instruction, Place, Stage, Statement, Trigger};
+use crate::package::Problem;
+use instruction::{LineError, Parsed};
+use lines::{Logical, Reader};
+
+/// Reads a Dockerfile's text.
+pub(super) fn parse(text: &str) -> Result<Dockerfile, Problem> {
+    let (mut reader, directives) = Reader::new(text)?;
+    let mut arguments = Vec::new();
+    let mut stages: Vec<Stage> = Vec::new();
+    while let Some(line) = reader.next() {
+        let documents = documents(&mut reader, &line)?;
+        let place = Place { offset: Some(line.offset), line: line.line, text: line.text.clone() };
+        let parsed = instruction::parse(&line.text, documents.clone(), reader.escape)
+            .map_err(|error| problem(text, &line, error))?;
+        let instruction = match parsed {
+            Parsed::From { base, name, platform } => {
+                let statements = Vec::new();
+                let number = stages.len();
+                stages.push(Stage { number, name, base, platform, place, statements });
+                continue;
+            }
+            Parsed::Onbuild(inner) => onbuild(&inner, &documents, &place, reader.escape)
+                .map_err(|error| problem(text, &line, error))?,
+            Parsed::Other(instruction) => instruction,
+        };
+        let statement = Statement { place, instruction };
+        match stages.last_mut() {
+            Some(stage) => stage.statements.push(statement),
+            None if matches!(statement.instruction, Instruction::Arg(_)) => {
+                arguments.push(statement);
+            }
+            None => {
+                return Err(statement
+                    .place
+                    .problem("only ARG may stand before the first FROM")
+                    .hint("begin with FROM image, or FROM scratch"));
+            }
+        }
+    }
+    if stages.is_empty() {
+        return Err(
+            Problem::whole("there is no FROM").hint("begin with FROM image, or FROM scratch")
+        );
+    }
+    Ok(Dockerfile { directives, arguments, stages })
+}
+
+/// Reads an instruction that a base image's ONBUILD kept.
+pub(super) fn parse_trigger(text: &str) -> Result<Statement, Problem> {
+    let place = Place { offset: None, line: 0, text: text.to_owned() };
+    let wrong = |message: &str| place.problem(message);
+    let (mut reader, _) = Reader::new(text)?;
+    let line = reader.next().ok_or_else(|| wrong("it is empty"))?;
+    let place = Place { offset: None, line: 0, text: line.text.clone() };
+    let documents = read_documents(&mut reader, &line.text)
+        .map_err(|name| place.problem(format!("the here-document {name} has no end")))?;
+    if reader.next().is_some() {
+        return Err(place.problem("it is more than one instruction"));
+    }
+    let parsed = instruction::parse(&line.text, documents, reader.escape);
+    match parsed.map_err(|error| place.problem(error.message))? {
+        Parsed::Other(instruction) => Ok(Statement { place, instruction }),
+        Parsed::From { .. } | Parsed::Onbuild(_) => {
+            Err(place.problem("neither FROM nor ONBUILD can be kept"))
+        }
+    }
+}
+
+/// Whether a line is the announcement of one here-document, and nothing else.
+pub(super) fn is_document(line: &str) -> bool {
+    words::announcement(line).is_some()
+}
+
+fn onbuild(
+    inner: &str,
+    documents: &[HereDocument],
+    place: &Place,
+    escape: char,
+) -> Result<Instruction, LineError> {
+    let parsed = instruction::parse(inner, documents.to_vec(), escape)?;
+    let Parsed::Other(instruction) = parsed else {
+        return Err(LineError::from("ONBUILD can't keep this".to_owned()));
+    };
+    let text = documents.iter().fold(inner.to_owned(), |text, document| {
+        format!("{text}\n{}{}", document.content, document.name)
+    });
+    let statement = Box::new(Statement { place: place.clone(), instruction });
+    Ok(Instruction::Onbuild(Trigger { text, statement }))
+}
+
+fn documents(reader: &mut Reader<'_>, line: &Logical) -> Result<Vec<HereDocument>, Problem> {
+    read_documents(reader, &line.text).map_err(|name| {
+        Problem::at(line.offset, format!("the here-document {name} has no end"))
+            .hint(format!("a line with {name} and nothing else ends it"))
+    })
+}
+
+/// The lines of the here-documents that a line announces; the name of the one that has no end.
+fn read_documents(reader: &mut Reader<'_>, line: &str) -> Result<Vec<HereDocument>, String> {
+    let mut documents = Vec::new();
+    for announced in instruction::announced(line) {
+        let Some(content) = reader.document(&announced.name, announced.strip_tabs) else {
+            return Err(announced.name);
+        };
+        documents.push(HereDocument {
+            content: content.to_owned(),
+            name: announced.name,
+            expand: announced.expand,
+            strip_tabs: announced.strip_tabs,
+            descriptor: announced.descriptor,
+        });
+    }
+    Ok(documents)
+}
+
+/// Points at what an error is about, if it can be found in the file, else at the instruction.
+fn problem(text: &str, line: &Logical, error: LineError) -> Problem {
+    let about = error.about.and_then(|about| text[line.offset..].find(&about));
+    let offset = line.offset + about.unwrap_or(0);
+    Problem { offset: Some(offset), message: error.message, hint: error.hint }
+}

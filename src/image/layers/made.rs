@@ -1,0 +1,190 @@
+//! Layers that are made here: packed from an overlay's upper directory, which then becomes the
+//! unpacked layer itself, so that nothing is unpacked again.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+
+use super::{LOCK, LayerError, owners_file, remove_beside};
+use crate::archive::{EntryPath, LayerOwners, PackError, PackedLayer, Times, pack_layer};
+use crate::base::atomic;
+use crate::base::lock::FileLock;
+use crate::image::compression::Compression;
+use crate::image::digest::DiffId;
+use crate::image::store::BuiltLayer;
+use crate::image::threads::Summing;
+
+/// How well layers are compressed: the fastest way, as most of them never leave the machine. 1 takes
+/// a third of the time of 6 for a tenth more bytes.
+const LEVEL: u32 = 1;
+
+/// What a layer that was packed is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeLayer {
+    /// The layer.
+    pub layer: BuiltLayer,
+    /// What is in it.
+    pub packed: PackedLayer,
+}
+
+/// Packs an upper directory as a layer into a file, which becomes a gzip blob of the same bytes
+/// everywhere. With `owners`, the upper directory's own owners say nothing, since there is one id
+/// only; then the owners are kept beside it as [`super::ensure_unpacked`] keeps them.
+pub fn write_layer(
+    upper: &Path,
+    blob: std::fs::File,
+    times: Times,
+    owners: Option<&KnownOwners>,
+) -> Result<MadeLayer, PackError> {
+    let stored =
+        Stored { out: BufWriter::with_capacity(1 << 18, blob), sum: Summing::new(), size: 0 };
+    let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
+    let out = Content { out: gzip, sum: Summing::new() };
+    let (out, packed) = match owners {
+        None => pack_layer(upper, out, times, LayerOwners::Disk)?,
+        Some(owners) => {
+            let file = fs_err::File::create(owners_file(upper)).map_err(PackError::Output)?;
+            let mut record = BufWriter::new(file);
+            let owner = |path: &EntryPath| owners.of(path);
+            let told = LayerOwners::Told { owner: &owner, record: &mut record };
+            let packed = pack_layer(upper, out, times, told)?;
+            record.flush().map_err(PackError::Output)?;
+            packed
+        }
+    };
+    let Content { out: gzip, sum: content } = out;
+    let Stored { mut out, sum: blob, size } = gzip.finish().map_err(PackError::Output)?;
+    out.flush().map_err(PackError::Output)?;
+    let layer = BuiltLayer {
+        digest: blob.finish().into(),
+        size,
+        compression: Compression::Gzip,
+        diff_id: content.finish().into(),
+    };
+    Ok(MadeLayer { layer, packed })
+}
+
+/// Makes a packed upper directory the unpacked layer, with what lies beside it. Where that can't be
+/// done, as the folders are on two filesystems or the step has closed its root, the layer is unpacked
+/// when it is needed. `false` then.
+pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, LayerError> {
+    let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
+    let place = folder.join(diff_id.hex());
+    let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
+    if place.is_dir() {
+        return Ok(true);
+    }
+    let take = || -> io::Result<()> {
+        nix::unistd::syncfs(fs_err::File::open(upper)?)?;
+        match fs_err::rename(owners_file(upper), owners_file(&place)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs_err::rename(upper, &place)?;
+        atomic::sync_folder(folder)
+    };
+    match take() {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            tracing::debug!(%error, layer = %diff_id, "a made layer will be unpacked when needed");
+            remove_beside(&place).map_err(fail)?;
+            Ok(false)
+        }
+    }
+}
+
+/// User and group by path.
+type Records = HashMap<Vec<u8>, (u32, u32)>;
+
+/// Whom files belong to in layers that were unpacked or made with one id.
+#[derive(Debug)]
+pub struct KnownOwners {
+    /// What was told of the layer that is being made.
+    told: Records,
+    /// The highest layer first, with what lies beside it.
+    layers: Vec<(PathBuf, Records)>,
+}
+
+impl KnownOwners {
+    /// Reads what lies beside layers, the lowest of which comes first.
+    pub fn read(layers: &[PathBuf]) -> io::Result<Self> {
+        let layers = layers.iter().rev().map(|layer| Ok((layer.clone(), records(layer)?)));
+        Ok(Self { told: HashMap::new(), layers: layers.collect::<io::Result<_>>()? })
+    }
+
+    /// Says whom a path of the layer that is being made belongs to.
+    pub fn tell(&mut self, path: &Path, owner: (u32, u32)) {
+        self.told.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
+    }
+
+    /// Whom a path belongs to in the highest layer that has it; what none has is root's.
+    pub fn of(&self, path: &EntryPath) -> (u32, u32) {
+        if let Some(owner) = self.told.get(path.as_bytes()) {
+            return *owner;
+        }
+        for (layer, records) in &self.layers {
+            if let Some(owner) = records.get(path.as_bytes()) {
+                return *owner;
+            }
+            if fs_err::symlink_metadata(layer.join(path.as_path())).is_ok() {
+                break;
+            }
+        }
+        (0, 0)
+    }
+}
+
+fn records(layer: &Path) -> io::Result<Records> {
+    let bytes = match fs_err::read(owners_file(layer)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        read => read?,
+    };
+    let record = |record: &[u8]| {
+        let mut parts = record.splitn(4, |byte| *byte == b' ');
+        let mut id = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
+        let owner = (id()?, id()?);
+        let path = parts.nth(1)?;
+        Some((path.to_vec(), owner))
+    };
+    Ok(bytes.split(|byte| *byte == 0).filter_map(record).collect())
+}
+
+/// A tar whose digest is taken on its way into compression.
+struct Content {
+    out: GzEncoder<Stored>,
+    sum: Summing,
+}
+
+impl Write for Content {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.out.write_all(buffer)?;
+        self.sum.update(buffer);
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A blob whose digest is taken on its way into its file.
+struct Stored {
+    out: BufWriter<std::fs::File>,
+    sum: Summing,
+    size: u64,
+}
+
+impl Write for Stored {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.out.write_all(buffer)?;
+        self.sum.update(buffer);
+        self.size += buffer.len() as u64;
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
