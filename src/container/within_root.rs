@@ -82,16 +82,22 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Gives something to them. What is no file and no folder can't be told of.
-    pub fn give(self, path: &Path) -> io::Result<()> {
+    /// Gives something to them. `false` if it is neither a file nor a folder, and so can't say itself
+    /// whose it is where it can't be theirs.
+    pub fn give(self, path: &Path) -> io::Result<bool> {
         if !self.single {
-            return fs_err::os::unix::fs::lchown(path, Some(self.ids.0), Some(self.ids.1));
+            fs_err::os::unix::fs::lchown(path, Some(self.ids.0), Some(self.ids.1))?;
+            return Ok(true);
         }
         let data = fs_err::symlink_metadata(path)?;
-        if (data.is_file() || data.is_dir()) && self.ids != (0, 0) {
-            return tell_owner(path, self.ids);
+        if self.ids == (0, 0) {
+            return Ok(true);
         }
-        Ok(())
+        if data.is_file() || data.is_dir() {
+            tell_owner(path, self.ids)?;
+            return Ok(true);
+        }
+        Ok(false)
     }
 }
 
@@ -109,7 +115,7 @@ pub fn make_folders(root: &Path, folder: &Path, owner: Ownership) -> io::Result<
         }
         std::fs::DirBuilder::new().mode(0o755).create(&place)?;
         fs_err::set_permissions(&place, std::fs::Permissions::from_mode(0o755))?;
-        owner.give(&place)?;
+        owner.give(&place).map(drop)?;
     }
     Ok(())
 }

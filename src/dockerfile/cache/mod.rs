@@ -68,6 +68,7 @@ struct ContentKey<'a> {
     layers: &'a [DiffId],
     sources: &'a [CopySource],
     exclude: &'a [String],
+    parents: bool,
 }
 
 fn key(value: &impl Serialize) -> Key {
@@ -92,8 +93,13 @@ pub fn step_key(
 }
 
 /// The key of the digest of files in layers.
-pub fn content_key(layers: &[DiffId], sources: &[CopySource], exclude: &[String]) -> Key {
-    key(&ContentKey { version: VERSION, layers, sources, exclude })
+pub fn content_key(
+    layers: &[DiffId],
+    sources: &[CopySource],
+    exclude: &[String],
+    parents: bool,
+) -> Key {
+    key(&ContentKey { version: VERSION, layers, sources, exclude, parents })
 }
 
 impl BuildCache {

@@ -12,6 +12,7 @@ use super::workplace::{Room, ServiceError, Workplace};
 use crate::base::event::{Event, Observer};
 use crate::container::helper::HelperPlace;
 use crate::dockerfile::cache::BuildCache;
+use crate::dockerfile::context::Files;
 use crate::dockerfile::evaluate::{Base, ConfigDocument, Finished, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
@@ -67,11 +68,15 @@ pub(super) struct Build<'a> {
     pub(super) cache: BuildCache,
     pub(super) dockerfile: Dockerfile,
     pub(super) scope: Scope,
+    /// The build context, less what is left out of it.
+    pub(super) context: Option<Files>,
     path: PathBuf,
     text: String,
     shared: Mutex<Shared>,
     changed: Condvar,
     blobs: OnceLock<BlobRoom>,
+    /// The store's lock is one between processes: threads take turns before.
+    turn: Mutex<()>,
 }
 
 /// Builds an image, and puts it into the store under its names.
@@ -88,17 +93,26 @@ pub fn build(
     let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
     let target = options.target.as_deref();
     let first = graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
+    let context = match &options.context {
+        ContextPlace::Folder(folder) => Some(
+            Files::of_context(folder, Some(&path))
+                .map_err(|source| DockerfileError::Context { source })?,
+        ),
+        ContextPlace::Empty => None,
+    };
     let build = Build {
         options,
         workplace,
         cache: BuildCache::new(workplace.cache.clone()),
         dockerfile,
         scope,
+        context,
         path: path.clone(),
         text: text.clone(),
         shared: Mutex::default(),
         changed: Condvar::new(),
         blobs: OnceLock::new(),
+        turn: Mutex::default(),
     };
     let triggers = build.triggers(&first, observer)?;
     let plan = match triggers.is_empty() {
@@ -359,9 +373,17 @@ impl Build<'_> {
         if let Some(room) = self.blobs.get() {
             return Ok(room);
         }
+        let _turn = self.take_turn();
+        if let Some(room) = self.blobs.get() {
+            return Ok(room);
+        }
         let room = self.workplace.store.blob_room(observer)?;
-        // Of two threads that come here at once, one's goes again.
         Ok(self.blobs.get_or_init(|| room))
+    }
+
+    /// Lets one thread at a time change the store.
+    pub(super) fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Room for containers, made when it is first needed, with a helper of the calling thread's.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::job::StepFailure;
 use super::workplace::ServiceError;
 use crate::container::helper::HelperError;
+use crate::dockerfile::context::ContextError;
 use crate::image::config::ConfigError;
 use crate::image::store::StoreError;
 use crate::package::Report;
@@ -19,6 +20,13 @@ pub enum DockerfileError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// The build context can't be used.
+    #[error("the build context can't be used")]
+    Context {
+        /// Why not.
+        #[source]
+        source: ContextError,
     },
     /// Something is wrong in it.
     #[error("{0}")]
@@ -92,9 +100,12 @@ pub enum StepError {
     /// The store failed.
     #[error("{}", crate::base::causes::with_causes(.0.as_ref()))]
     Store(Box<StoreError>),
-    /// A file to be copied isn't there.
-    #[error("{0}: there is no such file in the build context")]
-    NoFile(String),
+    /// Files to be copied can't be had.
+    #[error("{}", crate::base::causes::with_causes(.0))]
+    Files(ContextError),
+    /// There is no context.
+    #[error("{0}: there is no build context to take it from")]
+    NoContext(String),
     /// A secret that is required wasn't given.
     #[error("the secret {0:?} is required, and wasn't given")]
     NoSecret(String),
@@ -137,6 +148,7 @@ impl DockerfileError {
             Self::Step { problem, .. } => problem.hint(),
             Self::Image { source, .. } => source.hint.clone(),
             Self::Store { source } => source.hint().map(str::to_owned),
+            Self::Context { source } => source.hint().map(str::to_owned),
             Self::Read { .. } | Self::Config { .. } | Self::Interrupted => None,
         }
     }
@@ -153,7 +165,7 @@ impl StepError {
             Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),
             Self::NoAgent(id) => Some(format!("give it: --ssh {id}=SOCKET")),
             Self::NoUplink => Some("install the package passt or slirp4netns, or let commands use the machine's network: --network=host; --network=none if they need none".to_owned()),
-            Self::NoFile(_) => Some("paths are relative to the build context, and may be left out by .dockerignore".to_owned()),
+            Self::Files(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }

@@ -3,16 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::content;
+use super::choose::{Owners, choice, choose_with_digest};
 use super::error::StepError;
 use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
-use super::select::select;
 use super::stage::Runner;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::container::uplink::Uplink;
 use crate::dockerfile::cache;
-use crate::dockerfile::options::{ContextPlace, NamedContext, SecretPlace};
+use crate::dockerfile::context::Files;
+use crate::dockerfile::options::{NamedContext, SecretPlace};
 use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
 use crate::image::digest::DiffId;
 use crate::image::store::{BuiltLayer, LayerBlob};
@@ -53,7 +53,7 @@ impl Runner<'_, '_> {
                         RunMount::Cache { from: Some((from, source)), .. } => (from, source),
                         _ => continue,
                     };
-                    let (_, digest) = self.paths(from, source, &[], observer)?;
+                    let (_, digest) = self.paths(from, source, &[], false, observer)?;
                     gathered.contents.push(digest);
                 }
             }
@@ -71,7 +71,8 @@ impl Runner<'_, '_> {
             // Its text is in the step.
             CopySource::Document(_) => Ok((CopyInput::Document, None)),
             CopySource::Path(pattern) => {
-                let (input, digest) = self.paths(&step.from, pattern, &step.exclude, observer)?;
+                let (input, digest) =
+                    self.paths(&step.from, pattern, &step.exclude, step.parents, observer)?;
                 Ok((input, Some(digest)))
             }
             CopySource::Url { url, checksum } => {
@@ -98,37 +99,36 @@ impl Runner<'_, '_> {
         from: &Origin,
         pattern: &str,
         exclude: &[String],
+        parents: bool,
         observer: &dyn Observer,
     ) -> Result<(CopyInput, Sha256Sum), StepError> {
-        let folder = match from {
-            Origin::Context => match &self.build.options.context {
-                ContextPlace::Folder(folder) => folder.clone(),
-                ContextPlace::Empty => return Err(StepError::NoFile(pattern.to_owned())),
-            },
+        let no_context = || StepError::NoContext(pattern.to_owned());
+        let files = match from {
+            Origin::Context => self.build.context.clone().ok_or_else(no_context)?,
             Origin::Named(name) => match self.build.options.contexts.get(name) {
-                Some(NamedContext::Folder(folder)) => folder.clone(),
+                Some(NamedContext::Folder(folder)) => {
+                    Files::of_context(folder, None).map_err(StepError::Files)?
+                }
                 Some(NamedContext::Image(image)) => {
                     let image = image.clone();
                     let layers = self.build.image_layers(&image, observer)?;
-                    return self.layer_paths(&layers, pattern, exclude, observer);
+                    return self.layer_paths(&layers, pattern, exclude, parents, observer);
                 }
-                None => return Err(StepError::NoFile(pattern.to_owned())),
+                None => return Err(no_context()),
             },
             Origin::Stage(number) => {
                 let layers = self.build.stage_layers(*number)?;
-                return self.layer_paths(&layers, pattern, exclude, observer);
+                return self.layer_paths(&layers, pattern, exclude, parents, observer);
             }
             Origin::Image(name) => {
                 let layers = self.build.image_layers(name, observer)?;
-                return self.layer_paths(&layers, pattern, exclude, observer);
+                return self.layer_paths(&layers, pattern, exclude, parents, observer);
             }
         };
-        let matches = select(&folder, pattern, exclude).map_err(file("read the build context"))?;
-        if matches.is_empty() {
-            return Err(StepError::NoFile(pattern.to_owned()));
-        }
-        let digest =
-            content::of_matches(&folder, &matches).map_err(file("read the build context"))?;
+        let choice = choice(exclude, parents).map_err(StepError::Files)?;
+        let (matches, digest) = choose_with_digest(&files, pattern, &choice, &Owners::None)
+            .map_err(StepError::Files)?;
+        let folder = files.root().to_owned();
         Ok((CopyInput::Listed { folder, matches }, digest))
     }
 
@@ -138,21 +138,23 @@ impl Runner<'_, '_> {
         layers: &[BuiltLayer],
         pattern: &str,
         exclude: &[String],
+        parents: bool,
         observer: &dyn Observer,
     ) -> Result<(CopyInput, Sha256Sum), StepError> {
         let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let sources = [CopySource::Path(pattern.to_owned())];
-        let key = cache::content_key(&diff_ids, &sources, exclude);
+        let key = cache::content_key(&diff_ids, &sources, exclude, parents);
         let blobs = self.build.blob_list(layers);
         let digest = match self.build.cache.content(&key) {
             Some(digest) => digest,
             None => {
-                let digest = self.digest(blobs.clone(), &sources, exclude, observer)?;
+                let digest = self.digest(blobs.clone(), &sources, exclude, parents, observer)?;
                 self.build.cache.put_content(&key, &digest).map_err(file("write the build cache"))?;
                 digest
             }
         };
-        Ok((CopyInput::Pattern { layers: blobs, pattern: pattern.to_owned() }, digest))
+        let (pattern, exclude) = (pattern.to_owned(), exclude.to_vec());
+        Ok((CopyInput::Pattern { layers: blobs, pattern, exclude, parents }, digest))
     }
 
     /// What the mounts of a command need when it runs.
@@ -165,7 +167,7 @@ impl Runner<'_, '_> {
         for mount in &step.mounts {
             inputs.push(match mount {
                 RunMount::Bind { from, source, .. } => {
-                    MountInput::Tree(self.paths(from, source, &[], observer)?.0)
+                    MountInput::Tree(self.paths(from, source, &[], false, observer)?.0)
                 }
                 RunMount::Cache { id, sharing, .. } => {
                     MountInput::Cache { folder: self.cache_folder(id, *sharing, observer)? }

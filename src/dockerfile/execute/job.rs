@@ -102,6 +102,10 @@ pub enum CopyInput {
         layers: Vec<LayerBlob>,
         /// The pattern.
         pattern: String,
+        /// What is left out.
+        exclude: Vec<String>,
+        /// Whether folders in the pattern are kept.
+        parents: bool,
     },
     /// A file that was downloaded.
     Download {
@@ -119,13 +123,22 @@ pub enum CopyInput {
     Document,
 }
 
-/// Something that a source of a COPY means.
+/// Something that a source of a COPY means: a file, or a folder with what of it is copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
-    /// Its path below the folder.
+    /// Whether it is a folder, whose contents are meant.
+    pub is_folder: bool,
+    /// Folders before what lies in them; of a file only itself.
+    pub entries: Vec<CopyEntry>,
+}
+
+/// A file or folder to be copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyEntry {
+    /// Where it is below the root that it is taken from, through no symlink.
     pub path: PathBuf,
-    /// What is copied of it: paths below it, folders before what lies in them; none for a file.
-    pub entries: Vec<PathBuf>,
+    /// Where it goes, relative to the destination; empty for a folder whose contents go there.
+    pub place: PathBuf,
 }
 
 /// What is mounted for a command.
@@ -165,6 +178,8 @@ pub struct DigestWork {
     pub sources: Vec<CopySource>,
     /// What of them is left out.
     pub exclude: Vec<String>,
+    /// Whether folders in the sources' names are kept.
+    pub parents: bool,
 }
 
 /// What a helper says of a step; its only answer.

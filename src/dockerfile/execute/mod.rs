@@ -10,11 +10,12 @@
 //! ```
 
 mod build;
-mod content;
+mod choose;
 mod error;
 mod inputs;
 pub mod job;
-mod select;
+mod place;
+mod readable;
 mod stage;
 pub mod step;
 pub mod workplace;

@@ -12,6 +12,7 @@ use super::inputs::Gathered;
 use super::job::{
     DigestWork, LayerWork, Order, StepAnswer, StepJob, StepLayer, StepNetwork, StepWork,
 };
+use super::readable::make_readable;
 use super::workplace::Room;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -152,6 +153,10 @@ impl<'b, 'a> Runner<'b, 'a> {
         let name = format!("{}-{}", self.planned.number, self.number);
         let room = self.build.blob_room(observer).map_err(stored)?;
         let output = room.file(&name).map_err(stored)?;
+        let map = self.helper(observer)?.0.machine.map.clone();
+        let copies = room.folder().join(format!("{name}-copies"));
+        make_readable(&mut gathered.inputs, &mut gathered.mounts, &map, &copies)
+            .map_err(file("copy what only root may read"))?;
         let log = self.build.log(self.planned);
         start_log(&log, self.number).map_err(file("write the log"))?;
         let work = LayerWork {
@@ -169,7 +174,9 @@ impl<'b, 'a> Runner<'b, 'a> {
             return Err(StepError::Needed);
         };
         if let Some(layer) = &layer {
+            let turn = self.build.take_turn();
             room.keep_layer(&output, layer, observer).map_err(stored)?;
+            drop(turn);
             if let Some(upper) = upper {
                 let upper = left.scratch.join(upper);
                 adopt(&left.room.layers, &upper, &layer.diff_id)
@@ -186,9 +193,11 @@ impl<'b, 'a> Runner<'b, 'a> {
         layers: Vec<LayerBlob>,
         sources: &[CopySource],
         exclude: &[String],
+        parents: bool,
         observer: &dyn Observer,
     ) -> Result<Sha256Sum, StepError> {
-        let work = DigestWork { layers, sources: sources.to_vec(), exclude: exclude.to_vec() };
+        let (sources, exclude) = (sources.to_vec(), exclude.to_vec());
+        let work = DigestWork { layers, sources, exclude, parents };
         let log = self.build.log(self.planned);
         match self.ask(StepWork::Digest(work), &log, observer)? {
             (StepAnswer::Digest(digest), left) => {
@@ -199,6 +208,21 @@ impl<'b, 'a> Runner<'b, 'a> {
         }
     }
 
+    /// The stage's helper, which is got when it is first needed.
+    fn helper(
+        &mut self,
+        observer: &dyn Observer,
+    ) -> Result<&mut (Arc<Room>, HelperPlace), StepError> {
+        let helper = match self.helper.take() {
+            Some(helper) => helper,
+            None => {
+                let started = self.build.room(observer);
+                started.map_err(|error| StepError::Service(Box::new(error)))?
+            }
+        };
+        Ok(self.helper.insert(helper))
+    }
+
     /// Has a helper do something.
     fn ask(
         &mut self,
@@ -206,11 +230,10 @@ impl<'b, 'a> Runner<'b, 'a> {
         log: &Path,
         observer: &dyn Observer,
     ) -> Result<(StepAnswer, Left), StepError> {
-        if self.helper.is_none() {
-            let started = self.build.room(observer);
-            self.helper = Some(started.map_err(|error| StepError::Service(Box::new(error)))?);
-        }
-        let Some((room, place)) = &mut self.helper else { return Err(StepError::Needed) };
+        // It clears itself up while this one begins.
+        let _before = self.left.take();
+        let limits = self.build.workplace.limits;
+        let (room, place) = self.helper(observer)?;
         let scratch = tempfile::Builder::new()
             .prefix("step-")
             .tempdir_in(&room.scratch)
@@ -224,7 +247,7 @@ impl<'b, 'a> Runner<'b, 'a> {
             scratch,
             view: room.view.clone(),
             layers: room.layers.clone(),
-            limits: self.build.workplace.limits,
+            limits,
             work,
         };
         let heard = place.run(&Order::Step(&job), None, &Cell::default(), Some);
@@ -246,12 +269,7 @@ impl<'b, 'a> Runner<'b, 'a> {
         sharing: Sharing,
         observer: &dyn Observer,
     ) -> Result<PathBuf, StepError> {
-        if self.helper.is_none() {
-            let started = self.build.room(observer);
-            self.helper = Some(started.map_err(|error| StepError::Service(Box::new(error)))?);
-        }
-        let Some((room, _)) = &self.helper else { return Err(StepError::Needed) };
-        let map = &room.machine.map;
+        let map = &self.helper(observer)?.0.machine.map.clone();
         let home = self.build.workplace.caches.join(map.digest());
         let name = Sha256Sum::of(id.as_bytes());
         let failed = file("use a cache");

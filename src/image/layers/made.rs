@@ -97,6 +97,8 @@ pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, Laye
 /// Whom files belong to in layers that were unpacked or made with one id.
 #[derive(Debug)]
 pub struct KnownOwners {
+    /// What was told of the layer that is being made.
+    told: HashMap<Vec<u8>, (u32, u32)>,
     /// The highest layer first, with what lies beside it.
     layers: Vec<(PathBuf, HashMap<Vec<u8>, (u32, u32)>)>,
 }
@@ -105,11 +107,19 @@ impl KnownOwners {
     /// Reads what lies beside layers, the lowest of which comes first.
     pub fn read(layers: &[PathBuf]) -> io::Result<Self> {
         let layers = layers.iter().rev().map(|layer| Ok((layer.clone(), records(layer)?)));
-        Ok(Self { layers: layers.collect::<io::Result<_>>()? })
+        Ok(Self { told: HashMap::new(), layers: layers.collect::<io::Result<_>>()? })
+    }
+
+    /// Says whom a path of the layer that is being made belongs to.
+    pub fn tell(&mut self, path: &Path, owner: (u32, u32)) {
+        self.told.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
     }
 
     /// Whom a path belongs to in the highest layer that has it; what none has is root's.
     pub fn of(&self, path: &EntryPath) -> (u32, u32) {
+        if let Some(owner) = self.told.get(path.as_bytes()) {
+            return *owner;
+        }
         for (layer, records) in &self.layers {
             if let Some(owner) = records.get(path.as_bytes()) {
                 return *owner;

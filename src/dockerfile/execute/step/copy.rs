@@ -1,18 +1,17 @@
 //! COPY, ADD and WORKDIR: by the helper itself, below the step's root.
 
-use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::super::content::told_owner;
-use super::super::job::{CopyInput, LayerWork, Match, StepFailure};
-use super::super::select::select;
-use super::place::{With, put, put_text};
-use super::{Work, failed};
-use crate::archive::{EntryPath, is_tar, unpack_tar};
+use super::super::choose::{choice, choose, owner};
+use super::super::job::{CopyEntry, CopyInput, LayerWork, Match, StepFailure};
+use super::super::place::{With, put, put_text};
+use super::{Work, failed, from_context};
+use crate::archive::{is_tar, unpack_tar};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
+use crate::dockerfile::context::{Choice, Files};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep, Unpack};
 use crate::image::layers::KnownOwners;
 use crate::image::user::resolve_user;
@@ -20,18 +19,15 @@ use crate::image::user::resolve_user;
 /// The mode of what was downloaded, as docker has it.
 const DOWNLOADED: u32 = 0o600;
 const WRITTEN: u32 = 0o644;
+const SETUID: u32 = 0o4000;
 
 /// Something to be copied, found.
 struct Item {
     /// Where it lies in the view.
-    from: PathBuf,
-    /// What it is called, if it goes into a folder.
-    name: PathBuf,
-    /// What of it is copied: paths below it; it is a folder then, whose contents are meant.
-    entries: Option<Vec<PathBuf>>,
+    root: PathBuf,
+    found: Match,
     owners: Owners,
-    /// Its mode, if that isn't its own.
-    mode: Option<u32>,
+    modes: Modes,
     /// Whether it is unpacked if it is an archive.
     may_unpack: bool,
 }
@@ -42,7 +38,17 @@ enum Owners {
     /// Their own owners.
     Kept,
     /// Whom they belonged to where there is one id only.
-    Told(KnownOwners, PathBuf),
+    Told(KnownOwners),
+}
+
+/// Which modes copied files have, if nothing else is said.
+#[derive(Clone, Copy)]
+enum Modes {
+    Kept,
+    /// Their own, but not as programs that run as their owner: what the caller has such files for is
+    /// nothing that an image should have.
+    Plain,
+    All(u32),
 }
 
 impl Work<'_> {
@@ -81,7 +87,7 @@ impl Work<'_> {
         };
         let mut items = Vec::new();
         for (index, (source, input)) in step.sources.iter().zip(&work.inputs).enumerate() {
-            items.push((source, copying.find(source, input, index)?));
+            items.push((source, copying.find(input, index)?));
         }
         let count = items.iter().map(|(_, found)| found.len().max(1)).sum::<usize>();
         for (source, found) in items {
@@ -119,68 +125,59 @@ impl Copying<'_> {
     /// What a source means.
     fn find(
         &self,
-        source: &CopySource,
         input: &CopyInput,
         index: usize,
     ) -> Result<Vec<Item>, StepFailure> {
-        let unpacks_local = self.step.unpack != Unpack::Nothing;
+        let may_unpack = self.step.unpack != Unpack::Nothing;
+        let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
         match input {
             CopyInput::Document => Ok(Vec::new()),
             CopyInput::Listed { folder, matches } => {
                 let folder = self.work.place(folder);
-                let item = |found: &Match| {
-                    let from = locate(&folder, &found.path, false).map_err(failed)?;
-                    item(from, found, Owners::Root, unpacks_local).map_err(failed)
+                let one = |found: &Match| {
+                    item(folder.clone(), found.clone(), Owners::Root, Modes::Plain)
                 };
-                matches.iter().map(item).collect()
+                Ok(matches.iter().map(one).collect())
             }
-            CopyInput::Pattern { layers, pattern } => {
+            CopyInput::Pattern { layers, pattern, exclude, parents } => {
                 let folders = self.work.unpacked(layers)?;
                 let tree = self.work.mount_tree(&folders, &format!("source-{index}"))?;
-                let matches = select(&tree, pattern, &self.step.exclude).map_err(failed)?;
-                if matches.is_empty() {
-                    return Err(StepFailure::new(format!("{pattern}: there is no such file")));
-                }
+                let choice = choice(exclude, *parents).map_err(from_context)?;
+                let matches =
+                    choose(&Files::of_tree(&tree), pattern, &choice).map_err(from_context)?;
                 let mut items = Vec::new();
-                for found in &matches {
-                    let from = locate(&tree, &found.path, false).map_err(failed)?;
-                    let owners = if self.work.is_single() {
-                        Owners::Told(KnownOwners::read(&folders).map_err(failed)?, tree.clone())
-                    } else {
-                        Owners::Kept
-                    };
-                    items.push(item(from, found, owners, unpacks_local).map_err(failed)?);
+                for found in matches {
+                    let owners = self.owners(&folders)?;
+                    items.push(item(tree.clone(), found, owners, Modes::Kept));
                 }
                 Ok(items)
             }
             CopyInput::Download { file, name } => {
-                let found = Match { path: name.into(), entries: Vec::new() };
-                let unpacks = self.step.unpack == Unpack::All;
-                let item = item(self.work.place(file), &found, Owners::Root, unpacks);
-                Ok(vec![Item { mode: Some(DOWNLOADED), ..item.map_err(failed)? }])
+                let place = self.work.place(file);
+                let path = place.file_name().unwrap_or_default().into();
+                let entries = vec![CopyEntry { path, place: name.into() }];
+                let found = Match { is_folder: false, entries };
+                let root = place.parent().unwrap_or(&place).to_owned();
+                let may_unpack = self.step.unpack == Unpack::All;
+                let item = item(root, found, Owners::Root, Modes::All(DOWNLOADED));
+                Ok(vec![Item { may_unpack, ..item }])
             }
             CopyInput::CheckOut { folder } => {
-                let from = self.work.place(folder);
-                let CopySource::Git { .. } = source else { return Ok(Vec::new()) };
-                let entries = walkdir::WalkDir::new(&from).min_depth(1).sort_by_file_name();
-                let entries: Result<Vec<PathBuf>, _> = entries
-                    .into_iter()
-                    .map(|entry| {
-                        let entry = entry?;
-                        Ok(entry.path().strip_prefix(&from).unwrap_or(entry.path()).to_owned())
-                    })
-                    .collect();
-                let entries = entries.map_err(|error: walkdir::Error| failed(error))?;
-                Ok(vec![Item {
-                    from,
-                    name: PathBuf::new(),
-                    entries: Some(entries),
-                    owners: Owners::Root,
-                    mode: None,
-                    may_unpack: false,
-                }])
+                let root = self.work.place(folder);
+                let matches = choose(&Files::of_tree(&root), "", &Choice::default())
+                    .map_err(from_context)?;
+                let one = |found| item(root.clone(), found, Owners::Root, Modes::Kept);
+                Ok(matches.into_iter().map(one).collect())
             }
         }
+    }
+
+    /// Whose files of unpacked layers, or of an unpacked archive, are.
+    fn owners(&self, folders: &[PathBuf]) -> Result<Owners, StepFailure> {
+        if !self.work.is_single() {
+            return Ok(Owners::Kept);
+        }
+        KnownOwners::read(folders).map(Owners::Told).map_err(failed)
     }
 
     /// Where a file goes that is called so; `count` things are copied in all.
@@ -218,27 +215,27 @@ impl Copying<'_> {
     }
 
     fn item(&mut self, item: &Item, count: usize) -> Result<(), StepFailure> {
-        let shown = item.name.display().to_string();
-        let Some(entries) = &item.entries else {
-            if item.may_unpack && is_tar(&item.from).map_err(|error| not_copied(&shown, &error))? {
-                return self.archive(item);
+        let shown = |place: &Path| place.display().to_string();
+        if item.found.is_folder {
+            self.make_folders(&self.destination)?;
+            for entry in &item.found.entries {
+                if entry.place.as_os_str().is_empty() {
+                    continue;
+                }
+                let to = self.within(&self.destination, &entry.place)?;
+                self.one(item, entry, &to)
+                    .map_err(|error| not_copied(&shown(&entry.place), &error))?;
             }
-            let name = match (self.step.parents, item.name.file_name()) {
-                (false, Some(name)) => PathBuf::from(name),
-                _ => item.name.clone(),
-            };
-            let target = self.target(&name, count)?;
-            let copied = self.one(item, &item.from, Path::new(""), &target);
-            return copied.map_err(|error| not_copied(&shown, &error));
-        };
-        let target = match self.step.parents {
-            true => self.destination.join(&item.name),
-            false => self.destination.clone(),
-        };
-        self.make_folders(&target)?;
-        for below in entries {
-            self.one(item, &item.from.join(below), below, &self.within(&target, below)?)
-                .map_err(|error| not_copied(&item.name.join(below).display().to_string(), &error))?;
+            return Ok(());
+        }
+        for entry in &item.found.entries {
+            let failed = |error| not_copied(&shown(&entry.place), &error);
+            if item.may_unpack && is_tar(&item.root.join(&entry.path)).map_err(failed)? {
+                self.archive(&item.root.join(&entry.path))?;
+                continue;
+            }
+            let target = self.target(&entry.place, count)?;
+            self.one(item, entry, &target).map_err(failed)?;
         }
         Ok(())
     }
@@ -255,74 +252,52 @@ impl Copying<'_> {
         Ok(place)
     }
 
-    fn one(&self, item: &Item, from: &Path, below: &Path, to: &Path) -> io::Result<()> {
-        let data = fs_err::symlink_metadata(from)?;
+    fn one(&self, item: &Item, entry: &CopyEntry, to: &Path) -> io::Result<()> {
+        let from = item.root.join(&entry.path);
+        let data = fs_err::symlink_metadata(&from)?;
         let owner = self.owner.unwrap_or_else(|| Ownership {
-            ids: item.owners.of(from, below, &data),
+            ids: item.owners.of(&item.root, &entry.path, &data),
             single: self.work.is_single(),
         });
-        let mode = item.mode.unwrap_or(data.permissions().mode() & 0o7777);
-        put(from, &data, to, With { owner, mode: self.mode(mode, data.is_dir()) })
+        let own = data.permissions().mode() & 0o7777;
+        let mode = match item.modes {
+            Modes::Kept => own,
+            Modes::Plain => own & !SETUID,
+            Modes::All(mode) => mode,
+        };
+        let with = With { owner, mode: self.mode(mode, data.is_dir()) };
+        if !put(&from, &data, to, with)? {
+            let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
+            self.work.told.borrow_mut().push((path, owner.ids));
+        }
+        Ok(())
     }
 
     /// Unpacks an archive into the destination.
-    fn archive(&mut self, item: &Item) -> Result<(), StepFailure> {
+    fn archive(&mut self, archive: &Path) -> Result<(), StepFailure> {
         let single = self.work.is_single();
         self.unpacked += 1;
         let folder = self.work.scratch(&format!("unpacked-{}", self.unpacked));
-        unpack_tar(&item.from, &folder, &self.work.job.limits, single).map_err(failed)?;
-        let walk = walkdir::WalkDir::new(&folder).min_depth(1).sort_by_file_name();
-        let entries: Result<Vec<PathBuf>, walkdir::Error> = walk
-            .into_iter()
-            .map(|entry| {
-                let entry = entry?;
-                Ok(entry.path().strip_prefix(&folder).unwrap_or(entry.path()).to_owned())
-            })
-            .collect();
-        let owners = if single {
-            let known = KnownOwners::read(std::slice::from_ref(&folder)).map_err(failed)?;
-            Owners::Told(known, folder.clone())
-        } else {
-            Owners::Kept
-        };
-        let unpacked = Item {
-            from: folder.clone(),
-            name: item.name.clone(),
-            entries: Some(entries.map_err(failed)?),
-            owners,
-            mode: None,
-            may_unpack: false,
-        };
-        self.item(&unpacked, 1)?;
+        unpack_tar(archive, &folder, &self.work.job.limits, single).map_err(failed)?;
+        let matches =
+            choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
+        for found in matches {
+            let owners = self.owners(std::slice::from_ref(&folder))?;
+            let (root, modes) = (folder.clone(), Modes::Kept);
+            self.item(&Item { root, found, owners, modes, may_unpack: false }, 1)?;
+        }
         fs_err::remove_dir_all(&folder).map_err(failed)
     }
 }
 
 impl Owners {
-    fn of(&self, from: &Path, _below: &Path, data: &Metadata) -> (u32, u32) {
+    fn of(&self, root: &Path, path: &Path, data: &Metadata) -> (u32, u32) {
         match self {
             Self::Root => (0, 0),
             Self::Kept => (data.uid(), data.gid()),
-            Self::Told(known, root) => told_owner(from).unwrap_or_else(|| {
-                let path = from.strip_prefix(root).unwrap_or(from);
-                let name = path.as_os_str().as_encoded_bytes();
-                EntryPath::parse(name).map_or((0, 0), |path| known.of(&path))
-            }),
+            Self::Told(known) => owner(known, root, path),
         }
     }
-}
-
-fn item(from: PathBuf, found: &Match, owners: Owners, may_unpack: bool) -> io::Result<Item> {
-    let is_folder = fs_err::symlink_metadata(&from)?.is_dir();
-    let name: OsString = found.path.clone().into_os_string();
-    Ok(Item {
-        from,
-        name: name.into(),
-        entries: is_folder.then(|| found.entries.clone()),
-        owners,
-        mode: None,
-        may_unpack,
-    })
 }
 
 fn not_copied(what: &str, error: &io::Error) -> StepFailure {

@@ -1,32 +1,28 @@
 //! The digest of files of layers that a COPY is about to take: it, and not the layers', goes into the
 //! build cache's key, so that a stage that gives the same files again changes nothing.
 
-use std::io;
-
+use super::super::choose::{Owners, choice, choose_with_digest};
 use super::super::job::{DigestWork, StepFailure};
-use super::super::content::describe;
-use super::super::select::select;
-use super::{Work, failed};
-use crate::base::digest::{Sha256Sum, Tee};
-use crate::container::within_root::locate;
+use super::{Work, failed, from_context};
+use crate::base::digest::Sha256Sum;
+use crate::dockerfile::context::Files;
 use crate::dockerfile::step::CopySource;
+use crate::image::layers::KnownOwners;
 
 impl Work<'_> {
     pub(super) fn digest(&self, work: &DigestWork) -> Result<Sha256Sum, StepFailure> {
         let folders = self.unpacked(&work.layers)?;
-        let tree = self.mount_tree(&folders, "digest")?;
-        let mut text = Tee::new(io::sink());
+        let files = Files::of_tree(&self.mount_tree(&folders, "digest")?);
+        let choice = choice(&work.exclude, work.parents).map_err(from_context)?;
+        let known = KnownOwners::read(&folders).map_err(failed)?;
+        let owners = if self.is_single() { Owners::Told(&known) } else { Owners::Disk };
+        let mut digests = String::new();
         for source in &work.sources {
             let CopySource::Path(pattern) = source else { continue };
-            for found in select(&tree, pattern, &work.exclude).map_err(failed)? {
-                let from = locate(&tree, &found.path, false).map_err(failed)?;
-                describe(&from, &found.path, true, &mut text).map_err(failed)?;
-                for below in &found.entries {
-                    describe(&from.join(below), &found.path.join(below), true, &mut text)
-                        .map_err(failed)?;
-                }
-            }
+            let (_, digest) = choose_with_digest(&files, pattern, &choice, &owners)
+                .map_err(from_context)?;
+            digests.push_str(digest.as_str());
         }
-        Ok(text.finish().1.sha256)
+        Ok(Sha256Sum::of(digests.as_bytes()))
     }
 }

@@ -16,10 +16,10 @@ mod copy;
 mod digest;
 mod inputs;
 mod mounts;
-mod place;
 mod root;
 mod run;
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,7 @@ use crate::base::causes::with_causes;
 use crate::container::idmap::Tier;
 use crate::container::namespace::{self, Network};
 use crate::container::view::View;
+use crate::dockerfile::context::ContextError;
 use crate::dockerfile::step::{Origin, Step};
 use crate::image::layers::{KnownOwners, UnpackOptions, ensure_unpacked, write_layer};
 use crate::image::store::LayerBlob;
@@ -40,14 +41,22 @@ use inputs::Inputs;
 
 /// Does a step, from inside the user namespace, and says how it went; gives the process's exit code.
 pub fn run_step(job: &StepJob) -> u8 {
-    let (answer, code) = match carry_out(job) {
-        Ok(answer) => (answer, 0),
-        Err(failure) => (StepAnswer::Failed(failure), 1),
+    let (answer, work) = match carry_out(job) {
+        Ok((answer, work)) => (answer, Some(work)),
+        Err(failure) => (Err(failure), None),
     };
-    let Ok(mut line) = serde_json::to_vec(&answer) else { return 1 };
+    let is_done = answer.is_ok();
+    let heard = say(&answer.unwrap_or_else(StepAnswer::Failed));
+    // The parent goes on meanwhile, and removes what can't be removed here.
+    drop(work.map(|work| work.clear_up(is_done)));
+    u8::from(!(is_done && heard))
+}
+
+fn say(answer: &StepAnswer) -> bool {
+    let Ok(mut line) = serde_json::to_vec(answer) else { return false };
     line.push(b'\n');
     let mut stdout = std::io::stdout().lock();
-    if stdout.write_all(&line).and_then(|()| stdout.flush()).is_err() { 1 } else { code }
+    stdout.write_all(&line).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Turns an error into a failure.
@@ -57,14 +66,23 @@ fn failed(error: impl std::error::Error + 'static) -> StepFailure {
     StepFailure { hint: hint.map(str::to_owned), ..StepFailure::new(with_causes(&error)) }
 }
 
+/// Turns an error of choosing files into a failure.
+fn from_context(error: ContextError) -> StepFailure {
+    let hint = error.hint().map(str::to_owned);
+    StepFailure { hint, ..failed(error) }
+}
+
 /// A step under way, inside the namespaces.
 struct Work<'a> {
     job: &'a StepJob,
     inputs: Inputs,
     view: View,
+    /// With one id, whose what was made is, where that can't say so itself.
+    told: RefCell<Vec<(PathBuf, (u32, u32))>>,
 }
 
-fn carry_out(job: &StepJob) -> Result<StepAnswer, StepFailure> {
+#[expect(clippy::type_complexity, reason = "the answer, and who clears up after it")]
+fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>), StepFailure> {
     // Opened as the caller: the container's root may not reach them.
     let files = match &job.work {
         StepWork::Layer(work) => Some(Files {
@@ -90,16 +108,17 @@ fn carry_out(job: &StepJob) -> Result<StepAnswer, StepFailure> {
     if let Some(waiting) = waiting {
         waiting.connect().map_err(failed)?;
     }
-    let work = Work { job, inputs, view };
+    let work = Work { job, inputs, view, told: RefCell::default() };
     let answer = match (&job.work, files) {
         (StepWork::Digest(wanted), _) => work.digest(wanted).map(StepAnswer::Digest),
         (StepWork::Layer(layer), Some(files)) => work.layer(layer, files).map(StepAnswer::Layer),
         (StepWork::Layer(_), None) => unreachable!("they were opened above"),
     };
-    answer.map_err(|failure| StepFailure {
+    let answer = answer.map_err(|failure| StepFailure {
         message: work.inputs.named_outside(&work.view, &failure.message),
         ..failure
-    })
+    });
+    Ok((answer, work))
 }
 
 /// The network that the step's command gets; nothing without a command.
@@ -142,6 +161,25 @@ impl Work<'_> {
         ensure_unpacked(&home, &layers, &options, || ()).map_err(failed)
     }
 
+    /// Removes what the scratch folder has, but for what the parent takes.
+    fn clear_up(&self, is_done: bool) -> std::io::Result<()> {
+        // In use, the overlay's folders can't go. Failing is fine: there may be no root.
+        _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
+        for entry in fs_err::read_dir(self.scratch(""))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if is_done && name.as_encoded_bytes().starts_with(b"upper") {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs_err::remove_dir_all(entry.path())?;
+            } else {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     fn layer(&self, work: &LayerWork, files: Files) -> Result<StepLayer, StepFailure> {
         let below = self.unpacked(&work.below)?;
         let changes = match &work.step {
@@ -150,7 +188,11 @@ impl Work<'_> {
             Step::Folder(step) => self.folder(step, &below)?,
         };
         let owners = if self.is_single() {
-            Some(KnownOwners::read(&below).map_err(failed)?)
+            let mut owners = KnownOwners::read(&below).map_err(failed)?;
+            for (path, owner) in self.told.borrow().iter() {
+                owners.tell(path, *owner);
+            }
+            Some(owners)
         } else {
             None
         };

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::mount::{MsFlags, mount};
 
-use super::super::job::{CopyInput, LayerWork, MountInput, SecretBytes, StepFailure, StepNetwork};
-use super::super::select::select;
-use super::place::{With, put};
+use super::super::job::{CopyInput, LayerWork, Match, MountInput, SecretBytes, StepFailure, StepNetwork};
+use super::super::choose::{choice, choose};
+use super::super::place::{With, put};
 use super::root::Point;
-use super::{Work, failed};
+use super::{Work, failed, from_context};
 use crate::container::sandbox::Bind;
 use crate::container::within_root::{Ownership, locate, make_folders};
+use crate::dockerfile::context::Files;
 use crate::dockerfile::step::{RunMount, RunStep};
 
 /// What a command has of its mounts.
@@ -92,7 +93,7 @@ impl Work<'_> {
                 if fs_err::symlink_metadata(&place).is_err() {
                     fs_err::create_dir(&place).map_err(failed)?;
                     let owner = Ownership { ids: *owner, single: self.is_single() };
-                    owner.give(&place).map_err(failed)?;
+                    owner.give(&place).map(drop).map_err(failed)?;
                     use std::os::unix::fs::PermissionsExt;
                     let mode = std::fs::Permissions::from_mode(*mode);
                     fs_err::set_permissions(&place, mode).map_err(failed)?;
@@ -121,7 +122,7 @@ impl Work<'_> {
                     write_file(home, content, *mode)?;
                     let owner = Ownership { ids: *owner, single: self.is_single() };
                     if !owner.single {
-                        owner.give(home).map_err(failed)?;
+                        owner.give(home).map(drop).map_err(failed)?;
                     }
                     mounts.bind(home.to_owned(), Point::file(target), false);
                 }
@@ -154,9 +155,7 @@ impl Work<'_> {
                 let copy = self.scratch(&format!("mount-{name}"));
                 fs_err::create_dir(&copy).map_err(failed)?;
                 let folder = self.place(folder);
-                for found in matches {
-                    self.copy_match(&folder, &found.path, &found.entries, &copy)?;
-                }
+                self.copy_matches(&folder, matches, &copy)?;
                 copy
             }
             CopyInput::Pattern { layers, .. } => {
@@ -167,9 +166,10 @@ impl Work<'_> {
                 } else {
                     let copy = self.scratch(&format!("mount-{name}"));
                     fs_err::create_dir(&copy).map_err(failed)?;
-                    for found in select(&tree, source, &[]).map_err(failed)? {
-                        self.copy_match(&tree, &found.path, &found.entries, &copy)?;
-                    }
+                    let choice = choice(&[], false).map_err(from_context)?;
+                    let matches =
+                        choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
+                    self.copy_matches(&tree, &matches, &copy)?;
                     copy
                 }
             }
@@ -182,22 +182,19 @@ impl Work<'_> {
         Ok(place)
     }
 
-    fn copy_match(
-        &self,
-        from: &Path,
-        path: &Path,
-        entries: &[PathBuf],
-        to: &Path,
-    ) -> Result<(), StepFailure> {
+    /// Copies what was listed, at the paths that it has.
+    fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), StepFailure> {
         use std::os::unix::fs::PermissionsExt;
         let owner = Ownership { ids: (0, 0), single: self.is_single() };
-        for path in std::iter::once(path.to_owned()).chain(entries.iter().map(|entry| path.join(entry)))
-        {
-            let place = locate(from, &path, true).map_err(failed)?;
-            let target = to.join(&path);
+        for entry in matches.iter().flat_map(|found| &found.entries) {
+            if entry.path.as_os_str().is_empty() {
+                continue;
+            }
+            let (place, target) = (from.join(&entry.path), to.join(&entry.path));
             make_folders(to, target.parent().unwrap_or(to), owner).map_err(failed)?;
             let data = fs_err::symlink_metadata(&place).map_err(failed)?;
             put(&place, &data, &target, With { owner, mode: data.permissions().mode() })
+                .map(drop)
                 .map_err(failed)?;
         }
         Ok(())

@@ -25,8 +25,8 @@ pub(super) struct With {
 
 /// Copies one thing that isn't followed. A folder that is there stays, with the attributes of the one
 /// that is copied; nothing else may be in a folder's way, and no folder in the way of anything else.
-/// Sockets and devices are left out.
-pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Result<()> {
+/// Sockets and devices are left out. `false` if it can't say itself whose it is.
+pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Result<bool> {
     let kind = data.file_type();
     let there = match fs_err::symlink_metadata(to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -55,11 +55,11 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
             let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
             io::copy(&mut source, &mut target)?;
         } else {
-            return Ok(());
+            return Ok(true);
         }
     }
     // A change of owner clears capabilities and set-id bits, so it comes first.
-    with.owner.give(to)?;
+    let is_given = with.owner.give(to)?;
     if kind.is_dir() || kind.is_file() {
         copy_attributes(from, to)?;
     }
@@ -67,7 +67,8 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
         fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))?;
     }
     let time = TimeSpec::new(data.mtime(), data.mtime_nsec());
-    Ok(utimensat(AT_FDCWD, to, &time, &time, UtimensatFlags::NoFollowSymlink)?)
+    utimensat(AT_FDCWD, to, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+    Ok(is_given)
 }
 
 /// Writes a file with a text.
@@ -78,7 +79,7 @@ pub(super) fn put_text(text: &str, to: &Path, with: With) -> io::Result<()> {
         Err(_) => {}
     }
     fs_err::write(to, text)?;
-    with.owner.give(to)?;
+    with.owner.give(to).map(drop)?;
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))
 }
 

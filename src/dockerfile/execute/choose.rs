@@ -1,0 +1,84 @@
+//! What sources mean, as lists that a helper can be given, and the digests of that.
+
+use std::path::Path;
+
+use super::job::{CopyEntry, Match};
+use crate::archive::{EntryPath, OWNER_ATTRIBUTE};
+use crate::base::digest::Sha256Sum;
+use crate::dockerfile::context::{Choice, ContextError, Files, Sum};
+use crate::dockerfile::ignore::Patterns;
+use crate::image::layers::KnownOwners;
+
+/// How files are chosen, of the exclusions as the instruction has them.
+pub(super) fn choice(exclude: &[String], parents: bool) -> Result<Choice, ContextError> {
+    let exclude = Patterns::new(exclude.iter().map(String::as_str)).map_err(ContextError::Pattern)?;
+    Ok(Choice { exclude, parents })
+}
+
+/// All that a source means.
+pub(super) fn choose(
+    files: &Files,
+    source: &str,
+    choice: &Choice,
+) -> Result<Vec<Match>, ContextError> {
+    let mut matches = Vec::new();
+    for selected in files.select(source, choice)? {
+        let mut entries = Vec::new();
+        for entry in files.entries(&selected, choice) {
+            let entry = entry?;
+            entries.push(CopyEntry { path: entry.path, place: entry.place });
+        }
+        matches.push(Match { is_folder: selected.folder, entries });
+    }
+    Ok(matches)
+}
+
+/// Whose files are, in a tree of layers.
+pub(super) enum Owners<'a> {
+    /// Nobody's: they are given to root.
+    None,
+    /// Whoever owns them on disk.
+    Disk,
+    /// Whoever is told, where there is one id.
+    Told(&'a KnownOwners),
+}
+
+/// All that a source means, and the digest of it.
+pub(super) fn choose_with_digest(
+    files: &Files,
+    source: &str,
+    choice: &Choice,
+    owners: &Owners<'_>,
+) -> Result<(Vec<Match>, Sha256Sum), ContextError> {
+    let mut sum = Sum::new(matches!(owners, Owners::Disk));
+    let mut matches = Vec::new();
+    for selected in files.select(source, choice)? {
+        sum.say(if selected.folder { "folder" } else { "file" });
+        let mut entries = Vec::new();
+        for entry in files.entries(&selected, choice) {
+            let entry = entry?;
+            sum.add(files, &entry)?;
+            if let Owners::Told(known) = owners {
+                let (uid, gid) = owner(known, files.root(), &entry.path);
+                sum.say(&format!("{uid}:{gid}"));
+            }
+            entries.push(CopyEntry { path: entry.path, place: entry.place });
+        }
+        matches.push(Match { is_folder: selected.folder, entries });
+    }
+    Ok((matches, sum.finish()))
+}
+
+/// Whose a file of a tree is, where there is one id: it says so itself, or it was told.
+pub(super) fn owner(known: &KnownOwners, root: &Path, path: &Path) -> (u32, u32) {
+    told_owner(&root.join(path)).unwrap_or_else(|| {
+        let name = path.as_os_str().as_encoded_bytes();
+        EntryPath::parse(name).map_or((0, 0), |path| known.of(&path))
+    })
+}
+
+fn told_owner(path: &Path) -> Option<(u32, u32)> {
+    let value = xattr::get(path, OWNER_ATTRIBUTE).ok()??;
+    let (uid, gid) = std::str::from_utf8(&value).ok()?.split_once(':')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?))
+}
