@@ -13,13 +13,14 @@ use crate::dockerfile::execute::workplace::{Room, ServiceError, Services, Workpl
 use crate::dockerfile::execute::{BuiltImage, DockerfileError, build};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::image::store::{Image, ImageStore};
+use crate::image::registry::{Client, PullOptions};
+use crate::image::store::{Image, ImageStore, StoreError};
 use crate::source::FetchOptions;
 
 use super::home::{Home, RunScratch};
+use super::site::give_folder;
 use super::isolation::{self, Wanted};
 use super::scratch::remove_as_container;
-use super::site::give_folder;
 
 /// Builds images from Dockerfiles.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct ImageBuilder<'a> {
     pub home: &'a Home,
     /// The image store.
     pub store: &'a ImageStore,
+    /// The registries, from which images are pulled.
+    pub registry: &'a Client,
     /// Which isolation.
     pub isolation: &'a Wanted,
     /// How sources are fetched.
@@ -74,23 +77,23 @@ impl Services for Machinery<'_> {
         &self,
         name: &str,
         platform: &Platform,
-        _observer: &dyn Observer,
+        observer: &dyn Observer,
     ) -> Result<Image, ServiceError> {
         let reference: ImageRef =
             name.parse().map_err(|error| failed(format!("{name:?} is no image's name"), error))?;
-        let found = self
-            .builder
-            .store
-            .find(&reference)
-            .map_err(|error| failed(format!("image {name}"), error))?;
-        let missing = || ServiceError {
-            message: format!("there is no image {name}"),
-            hint: Some(format!(
-                "load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
-            )),
-            source: None,
-        };
-        let image = found.ok_or_else(missing)?;
+        let stored = |error| failed(format!("image {name}"), error);
+        let ImageBuilder { store, registry, limits, .. } = self.builder;
+        let mut image = store.find(&reference).map_err(stored)?;
+        if image.is_none() {
+            let options = PullOptions { platform: platform.clone(), limits: *limits };
+            let pulled = registry.pull(store, &reference, &options, None, observer);
+            pulled.map_err(|error| ServiceError {
+                hint: error.hint(),
+                ..failed(format!("there is no image {name}"), error)
+            })?;
+            image = store.find(&reference).map_err(stored)?;
+        }
+        let image = image.ok_or_else(|| stored(StoreError::NotFound(name.to_owned())))?;
         if !platform.accepts(&image.platform) {
             return Err(ServiceError {
                 message: format!("the image {name} is for {}, not for {platform}", image.platform),

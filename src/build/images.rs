@@ -1,18 +1,19 @@
 //! Finding the builder image that a name means (DESIGN, "Finding a builder image"): the
-//! configuration, then the store. Dockerfiles, mirrors and registries have their place between and
-//! behind these.
+//! configuration, then the store, then the registry. Dockerfiles have their place between these.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::archive::Limits;
+use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::image::host::{HostError, HostImage};
 use crate::image::load::LoadError;
 use crate::image::location::{ImageLocation, LocationError};
 use crate::image::reference::{ImageRef, ReferenceError};
-use crate::image::store::{ImageStore, StoreError};
+use crate::image::registry::{Client, PullOptions, RegistryError};
+use crate::image::store::{Image, ImageStore, StoreError};
 use crate::package::ImageName;
 use crate::tree::PackageTree;
 
@@ -79,11 +80,22 @@ pub enum ImageError {
         #[source]
         source: Box<HostError>,
     },
+    /// It can't be pulled from where the configuration says.
+    #[error("image {name}")]
+    Pull {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// It is nowhere.
-    #[error("there is no image {name}")]
+    #[error("there is no image {name}{}", tried(pulled.as_deref()))]
     NotFound {
         /// The name.
         name: ImageName,
+        /// Why its registry doesn't give it.
+        pulled: Option<Box<RegistryError>>,
         /// The `docker/` folder from which it could be built.
         docker_folder: Option<PathBuf>,
     },
@@ -93,16 +105,18 @@ impl ImageError {
     /// What to do: each way in which an image can be found, with its exact command.
     pub fn hint(&self) -> Option<String> {
         let (name, docker_folder) = match self {
-            Self::NotFound { name, docker_folder } => (name, docker_folder),
+            Self::NotFound { name, docker_folder, .. } => (name, docker_folder),
+            Self::Pull { source, .. } => return source.hint(),
             Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
             _ => return None,
         };
         let mut ways = vec![
+            format!("pull it: mkpanda image pull {name}"),
             format!(
-                "load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
+                "or load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
             ),
             format!(
-                "or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR)"
+                "or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR, docker://REFERENCE)"
             ),
             format!("or build in this machine's own /usr: [images] \"{name}\" = \"host\""),
         ];
@@ -116,19 +130,30 @@ impl ImageError {
     }
 }
 
+fn tried(error: Option<&RegistryError>) -> String {
+    error.map_or_else(String::new, |error| format!(": {}", with_causes(error)))
+}
+
 /// Finds images, each once per run.
 #[derive(Debug)]
 pub struct ImageFinder<'a> {
     places: &'a Places,
     store: &'a ImageStore,
+    registry: &'a Client,
     limits: Limits,
     found: BTreeMap<String, FoundImage>,
 }
 
 impl<'a> ImageFinder<'a> {
-    /// Looks into the configuration's places and the store; `limits` are those of what is loaded.
-    pub fn new(places: &'a Places, store: &'a ImageStore, limits: Limits) -> Self {
-        Self { places, store, limits, found: BTreeMap::new() }
+    /// Looks into the configuration's places, the store and registries; `limits` are those of what
+    /// is loaded.
+    pub fn new(
+        places: &'a Places,
+        store: &'a ImageStore,
+        registry: &'a Client,
+        limits: Limits,
+    ) -> Self {
+        Self { places, store, registry, limits, found: BTreeMap::new() }
     }
 
     /// Finds the image of a name.
@@ -161,31 +186,67 @@ impl<'a> ImageFinder<'a> {
                     self.store.at_location(&place, &reference, self.limits, observer).map_err(
                         |source| ImageError::Load { name: text(), source: Box::new(source) },
                     )?;
-                FoundImage {
-                    id: image.id.sum().clone(),
-                    root: BuildRoot::Layers(image.root(self.store)),
-                }
+                self.layers(&image)
+            }
+            Some(ImageLocation::Registry(place)) => {
+                let failed = |source| ImageError::Pull { name: text(), source };
+                let image = match self.stored(name, &place)? {
+                    Some(image) => image,
+                    None => self.pulled(name, &place, observer)?.map_err(failed)?,
+                };
+                self.layers(&image)
             }
             None => {
-                let image = self
-                    .store
-                    .find(&reference)
-                    .map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })?
-                    .ok_or_else(|| ImageError::NotFound {
-                        name: name.clone(),
-                        docker_folder: tree
-                            .docker_folder(name)
-                            .map(|folder| folder.path.to_owned()),
-                    })?;
-                FoundImage {
-                    id: image.id.sum().clone(),
-                    root: BuildRoot::Layers(image.root(self.store)),
-                }
+                let missing = |error| ImageError::NotFound {
+                    name: name.clone(),
+                    pulled: Some(error),
+                    docker_folder: tree.docker_folder(name).map(|folder| folder.path.to_owned()),
+                };
+                let image = match self.stored(name, &reference)? {
+                    Some(image) => image,
+                    None => self.pulled(name, &reference, observer)?.map_err(missing)?,
+                };
+                self.layers(&image)
             }
         };
         tracing::info!(%name, id = %found.id, "found an image");
         self.found.insert(text(), found.clone());
         Ok(found)
+    }
+
+    fn layers(&self, image: &Image) -> FoundImage {
+        let root = BuildRoot::Layers(image.root(self.store));
+        FoundImage { id: image.id.sum().clone(), root }
+    }
+
+    fn stored(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+    ) -> Result<Option<Image>, ImageError> {
+        let name = || name.as_str().to_owned();
+        let found = self.store.find(reference);
+        found.map_err(|source| ImageError::Store { name: name(), source: Box::new(source) })
+    }
+
+    /// Pulls an image that the store doesn't have. What is found wrong there is another error than
+    /// that it can't be pulled.
+    fn pulled(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Result<Image, Box<RegistryError>>, ImageError> {
+        let options = PullOptions { limits: self.limits, ..PullOptions::default() };
+        if let Err(error) = self.registry.pull(self.store, reference, &options, None, observer) {
+            return Ok(Err(Box::new(error)));
+        }
+        let gone = || StoreError::NotFound(reference.familiar());
+        let store = |source| ImageError::Store {
+            name: name.as_str().to_owned(),
+            source: Box::new(source),
+        };
+        self.stored(name, reference)?.ok_or_else(gone).map(Ok).map_err(store)
     }
 
     /// Where the configuration says that an image is, by the name as written or any that means the

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::image::platform::Platform;
+
 /// Builds packages and package trees in containers of their own, without a daemon and without root.
 #[derive(Debug, Parser)]
 #[command(
@@ -173,9 +175,34 @@ pub struct TreeArgs {
 /// The commands for images.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
+    /// Pull an image from a registry, and unpack it.
+    Pull {
+        /// Its reference, or skopeo's spelling of another place: docker://, oci:, oci-archive:, docker-archive:.
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        /// The platform of the image, such as linux/arm64; this machine's by default.
+        #[arg(long, value_name = "OS/ARCH")]
+        platform: Option<Platform>,
+    },
+    /// Push an image to a registry.
+    Push {
+        /// The image: its reference, or the beginning of its id.
+        image: String,
+        /// Where to: another reference, or skopeo's spelling of another place; by default what it is called.
+        destination: Option<String>,
+    },
+    /// Save an image to a file or a folder.
+    Save {
+        /// The image: its reference, or the beginning of its id.
+        image: String,
+        /// Where to: a FILE (a docker archive), `-` for stdout, or oci:DIR[:REF], oci-archive:FILE[:REF],
+        /// docker-archive:FILE[:REF].
+        #[arg(short, long, value_name = "PLACE")]
+        output: String,
+    },
     /// Load images: an OCI layout, an OCI archive or a docker archive; `-` is stdin.
     Load {
-        /// The folder or file.
+        /// The folder or file; oci:, oci-archive: and docker-archive: before it say what it has to be.
         input: PathBuf,
         /// Call the image this, if the input names none or another.
         #[arg(long, value_name = "REFERENCE")]

@@ -7,15 +7,20 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use crate::image::registry::{RegistryHost, RegistryMirror};
 use crate::package::{Problem, Report};
 
-/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`.
+/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images` and `registries`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
-    /// Where images are found: name = "host", "oci:DIR", "oci-archive:FILE" or "docker-archive:FILE".
+    /// Where images are found: name = "host", "oci:DIR", "oci-archive:FILE", "docker-archive:FILE" or
+    /// `"docker://REF"`.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
+    /// What there is to know of registries, by their hosts.
+    #[serde(default)]
+    pub registries: BTreeMap<RegistryHost, RegistryFile>,
     /// The isolation tier to demand.
     pub isolation: Option<IsolationArg>,
     /// The network of builds.
@@ -42,6 +47,20 @@ pub struct ConfigFile {
     /// Limits.
     #[serde(default)]
     pub limits: LimitsFile,
+}
+
+/// What there is to know of a registry.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryFile {
+    /// Where to look first: `host[:port][/prefix]`.
+    #[serde(default)]
+    pub mirrors: Vec<RegistryMirror>,
+    /// Whether it speaks plain HTTP.
+    #[serde(default)]
+    pub insecure: bool,
+    /// A PEM file with CAs that are trusted for it.
+    pub ca: Option<PathBuf>,
 }
 
 /// Limits of builds and archives.

@@ -11,7 +11,10 @@ use crate::build::site::{OutsideError, SiteError};
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::execute::DockerfileError;
 use crate::image::load::LoadError;
+use crate::image::location::LocationError;
 use crate::image::reference::ReferenceError;
+use crate::image::registry::RegistryError;
+use crate::image::save::SaveError;
 use crate::image::store::StoreError;
 use crate::package::{NameError, VariantError};
 
@@ -71,6 +74,23 @@ pub enum CliError {
     /// The image store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Pulling or pushing failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// An image can't be saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// The text says nowhere where an image could be.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// An option that the place has no use for.
+    #[error("{option} is of no use for {place}")]
+    Useless {
+        /// The option.
+        option: &'static str,
+        /// The place.
+        place: String,
+    },
     /// An image's name can't be one.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -105,8 +125,12 @@ impl CliError {
 
     /// Whether the run was interrupted.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Site(error) if matches!(**error, SiteError::Interrupted))
-            || matches!(self, Self::Dockerfile(error) if matches!(**error, DockerfileError::Interrupted))
+        match self {
+            Self::Site(error) => matches!(**error, SiteError::Interrupted),
+            Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
+            Self::Registry(error) => error.is_interruption(),
+            _ => false,
+        }
     }
 
     /// Shows the error and what to do.
@@ -135,6 +159,8 @@ impl CliError {
             Self::Dockerfile(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),
             Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Registry(error) => error.hint(),
+            Self::Save(error) => error.hint().map(str::to_owned),
             Self::NoPackage(_) => {
                 Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
             }

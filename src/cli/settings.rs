@@ -11,6 +11,7 @@ use super::config::{ConfigFile, SettingsError, read_file};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::http::HttpClient;
+use crate::image::registry::{CredentialSources, Registries, RegistryConfig, RegistryOptions};
 use crate::source::{Mirror, MirrorError};
 use crate::store::repository::Repository;
 
@@ -41,6 +42,8 @@ impl Environment {
 pub struct Settings {
     /// Where images are found, by name, with the folder that relative paths start from.
     pub images: BTreeMap<String, (String, PathBuf)>,
+    /// What there is to know of registries, and where credentials are.
+    pub registry: RegistryOptions,
     /// The isolation tier to demand.
     pub isolation: Option<IsolationArg>,
     /// The network of builds.
@@ -94,8 +97,15 @@ impl Settings {
         let time = given.text("LIMITS_TIME", |file| file.limits.time.clone());
         let memory = given.text("LIMITS_MEMORY", |file| file.limits.memory.clone());
         let unpacked = given.text("LIMITS_UNPACKED", |file| file.limits.unpacked.clone());
+        let offline = args.offline || given.boolean("OFFLINE", |file| file.offline)?;
         Ok(Self {
             images: given.images(),
+            registry: RegistryOptions {
+                registries: given.registries(),
+                credentials: credential_sources(environment),
+                offline,
+                ..RegistryOptions::default()
+            },
             isolation: match args.isolation {
                 None => given.choice("ISOLATION", |file| file.isolation)?,
                 typed => typed,
@@ -106,7 +116,7 @@ impl Settings {
             }
             .unwrap_or(NetworkArg::None),
             mirrors: given.mirrors(args)?,
-            offline: args.offline || given.boolean("OFFLINE", |file| file.offline)?,
+            offline,
             repository: given.repository(args)?,
             jobs: match jobs {
                 None => given.number("JOBS", |file| file.jobs)?.map(NonZeroU16::get),
@@ -234,6 +244,20 @@ impl<'a> Given<'a> {
         farthest_first.collect()
     }
 
+    fn registries(&self) -> Registries {
+        let farthest_first = self.files.iter().rev().flat_map(|file| {
+            file.says.registries.iter().map(|(host, says)| {
+                let config = RegistryConfig {
+                    mirrors: says.mirrors.clone(),
+                    insecure: says.insecure,
+                    ca: says.ca.as_ref().map(|ca| file.base().join(ca)),
+                };
+                (host.clone(), config)
+            })
+        });
+        farthest_first.collect()
+    }
+
     fn mirrors(&self, args: &GlobalArgs) -> Result<Vec<Mirror>, SettingsError> {
         let texts: Vec<Text> = if !args.mirror.is_empty() {
             let text =
@@ -286,6 +310,28 @@ fn below(base: &Path, mirror: &str) -> String {
         mirror.to_owned()
     } else {
         base.join(mirror).to_string_lossy().into_owned()
+    }
+}
+
+/// Where `podman login` and `docker login` write: the file that is named, or else those that they
+/// use by themselves.
+fn credential_sources(environment: &Environment) -> CredentialSources {
+    let below = |variable: &str, path: &str| {
+        Some(PathBuf::from(environment.get(variable)?).join(path))
+    };
+    let docker = below("DOCKER_CONFIG", "config.json");
+    let files = match environment.get("REGISTRY_AUTH_FILE") {
+        Some(file) => vec![Some(PathBuf::from(file))],
+        None => vec![
+            below("XDG_RUNTIME_DIR", "containers/auth.json"),
+            below("XDG_CONFIG_HOME", "containers/auth.json")
+                .or_else(|| below("HOME", ".config/containers/auth.json")),
+            docker.or_else(|| below("HOME", ".docker/config.json")),
+        ],
+    };
+    CredentialSources {
+        files: files.into_iter().flatten().collect(),
+        search_path: environment.get("PATH").unwrap_or_default().to_owned(),
     }
 }
 

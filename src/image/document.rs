@@ -16,9 +16,18 @@ pub(super) const LONGEST_DOCUMENT: u64 = 16 * 1024 * 1024;
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation in which containerd and docker give the full name.
 pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The annotation in which our store says which index of its registry led to an image.
+pub(super) const INDEX_DIGEST: &str = "mkpanda.pulled.index";
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// The media types of manifests and indexes, those of today first.
+pub(super) const MANIFEST_TYPES: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+];
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
 /// Why a document can't be used.
@@ -73,6 +82,8 @@ pub(crate) struct Target {
     /// The reference by which its index names it, and containerd's full name.
     pub(super) ref_name: Option<String>,
     pub(super) full_name: Option<String>,
+    /// The index by which a registry led to it.
+    pub(super) index: Option<BlobDigest>,
 }
 
 /// A checked manifest.
@@ -100,13 +111,7 @@ pub(crate) struct LayerContent {
 impl Target {
     pub(super) fn of(descriptor: &Descriptor) -> Result<Self, DocumentError> {
         let media_type = descriptor.media_type().to_string();
-        let kind = match descriptor.media_type() {
-            MediaType::ImageManifest => Kind::Manifest,
-            MediaType::ImageIndex => Kind::Index,
-            MediaType::Other(name) if name == DOCKER_MANIFEST => Kind::Manifest,
-            MediaType::Other(name) if name == DOCKER_INDEX => Kind::Index,
-            _ => Kind::Other,
-        };
+        let kind = kind_of(&media_type);
         let platform = descriptor.platform().as_ref().map(|platform| Platform {
             os: platform.os().to_string(),
             architecture: platform.architecture().to_string(),
@@ -121,7 +126,19 @@ impl Target {
             platform,
             ref_name: annotation(descriptor, REF_NAME),
             full_name: annotation(descriptor, CONTAINERD_NAME),
+            index: annotation(descriptor, INDEX_DIGEST).and_then(|digest| digest.parse().ok()),
         })
+    }
+}
+
+/// What a media type says that a document is.
+pub(super) fn kind_of(media_type: &str) -> Kind {
+    match MediaType::from(media_type) {
+        MediaType::ImageManifest => Kind::Manifest,
+        MediaType::ImageIndex => Kind::Index,
+        MediaType::Other(name) if name == DOCKER_MANIFEST => Kind::Manifest,
+        MediaType::Other(name) if name == DOCKER_INDEX => Kind::Index,
+        _ => Kind::Other,
     }
 }
 

@@ -7,8 +7,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::reference::{ImageRef, ReferenceError};
+
 /// The forms that there are, for messages.
-pub const FORMS: &str = "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF]";
+pub const FORMS: &str =
+    "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF";
+
+/// How a registry's images begin.
+pub const REGISTRY_PREFIX: &str = "docker://";
+/// How podman's own images begin, which only podman can read.
+pub const PODMAN_PREFIX: &str = "containers-storage:";
 
 /// Where an image lies. A path may not have a colon inside: what follows one is the reference
 /// within the layout or archive.
@@ -18,6 +26,8 @@ pub enum ImageLocation {
     Host,
     /// A layout or an archive on disk.
     Stored(StoredImage),
+    /// A registry.
+    Registry(ImageRef),
 }
 
 /// An image in a layout or an archive on disk.
@@ -69,7 +79,7 @@ impl ImageLocation {
     #[must_use]
     pub fn relative_to(self, base: &Path) -> Self {
         match self {
-            Self::Host => Self::Host,
+            other @ (Self::Host | Self::Registry(_)) => other,
             Self::Stored(image) => {
                 Self::Stored(StoredImage { path: base.join(&image.path), ..image })
             }
@@ -84,6 +94,15 @@ impl FromStr for ImageLocation {
         let error = |problem| LocationError { text: text.to_owned(), problem };
         if text == "host" {
             return Ok(Self::Host);
+        }
+        if let Some(reference) = text.strip_prefix(REGISTRY_PREFIX) {
+            let reference = reference.parse();
+            return reference
+                .map(Self::Registry)
+                .map_err(|problem: ReferenceError| error(problem.rule));
+        }
+        if text.starts_with(PODMAN_PREFIX) {
+            return Err(error("only podman can read its own images: `podman save NAME | mkpanda image load -`"));
         }
         let (name, rest) =
             text.split_once(':').ok_or_else(|| error("no form stands before a :"))?;
@@ -111,6 +130,7 @@ impl fmt::Display for ImageLocation {
         match self {
             Self::Host => f.write_str("host"),
             Self::Stored(image) => image.fmt(f),
+            Self::Registry(reference) => write!(f, "{REGISTRY_PREFIX}{reference}"),
         }
     }
 }
@@ -146,6 +166,8 @@ mod tests {
             "oci:/a/b:ubuntu:14.04",
             "oci-archive:x.tar:latest",
             "docker-archive:../x.tar.xz",
+            "docker://docker.io/library/ubuntu:14.04",
+            "docker://localhost:5000/a/b:1",
         ] {
             assert_eq!(text.parse::<ImageLocation>().unwrap().to_string(), text);
         }
@@ -159,7 +181,8 @@ mod tests {
 
     #[test]
     fn an_unknown_form_is_told_the_known_ones() {
-        for bad in ["", "ubuntu", "oci:", "oci::x", "oci:d:", "dir:x", "Host", "ubuntu:14.04"] {
+        for bad in ["", "ubuntu", "oci:", "oci::x", "oci:d:", "dir:x", "Host", "ubuntu:14.04", "docker://", "docker://A", "docker:x:y",
+            "containers-storage:x"] {
             let error = bad.parse::<ImageLocation>().unwrap_err().to_string();
             assert!(error.contains("docker-archive:FILE"), "{bad}: {error}");
         }

@@ -7,12 +7,14 @@
 //! location    "oci-archive:FILE"                                     where a configuration says it lies
 //! load        layout, OCI archive, docker archive -> checked blobs
 //! store       $MKPANDA_HOME/images, an OCI layout; gives an Image, and of that a RootImage
+//! registry    pulling into the store, pushing from it
+//! save        from the store to a layout or an archive
 //! layers      in the helper: blobs -> folders in overlay form, each once per id mapping
 //! config      entrypoint, environment, user, working directory
 //! host        instead of all that: the machine itself
 //! ```
 //!
-//! Registries and Dockerfiles bring images into the same store.
+//! Registries (`registry`) and Dockerfiles bring images into the same store.
 
 pub mod compression;
 pub mod config;
@@ -24,6 +26,8 @@ pub mod load;
 pub mod location;
 pub mod platform;
 pub mod reference;
+pub mod registry;
+pub mod save;
 pub mod store;
 mod threads;
 pub mod user;

@@ -1,6 +1,7 @@
 //! Operating systems and processors, as images name them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,9 +51,60 @@ impl Platform {
     }
 }
 
+/// The text is no platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no platform: it is OS/ARCHITECTURE[/VARIANT], such as linux/arm64")]
+pub struct PlatformError(String);
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    /// Takes Go's names of processors, and the kernel's for the most common ones.
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let error = || PlatformError(text.to_owned());
+        let word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        if !parts.iter().all(|part| word(part)) {
+            return Err(error());
+        }
+        let (os, architecture, variant) = match parts.as_slice() {
+            [os, architecture] => (*os, *architecture, None),
+            [os, architecture, variant] => (*os, *architecture, Some((*variant).to_owned())),
+            _ => return Err(error()),
+        };
+        let architecture = match architecture {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
+    }
+}
+
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
         self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_parse_and_print_back() {
+        for (text, full) in [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/arm/v7", "linux/arm/v7"),
+            ("linux/aarch64", "linux/arm64"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), full);
+        }
+        for bad in ["", "linux", "linux/", "linux/arm/v7/x", "linux/a b", "/"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::digest::BlobDigest;
 use crate::package::ImageName;
 
-const DEFAULT_REGISTRY: &str = "docker.io";
+pub(super) const DEFAULT_REGISTRY: &str = "docker.io";
 const OFFICIAL_PREFIX: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
 const LONGEST_NAME: usize = 255;
@@ -176,7 +176,7 @@ fn check_tag(tag: &str) -> Result<&str, &'static str> {
     good.then_some(tag).ok_or("the tag has up to 128 letters, digits, _ . -, the first no . or -")
 }
 
-fn check_registry(registry: &str) -> Result<(), &'static str> {
+pub(super) fn check_registry(registry: &str) -> Result<(), &'static str> {
     let (host, port) = match registry.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (registry, None),
@@ -198,7 +198,7 @@ fn check_registry(registry: &str) -> Result<(), &'static str> {
     good.then_some(()).ok_or("the registry is a host's name or address")
 }
 
-fn is_component(part: &str) -> bool {
+pub(super) fn is_component(part: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let edges = part.bytes().next().zip(part.bytes().last());
     edges.is_some_and(|(first, last)| alphanumeric(first) && alphanumeric(last))

@@ -5,20 +5,20 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::blocking::RequestBuilder;
 use reqwest::header::HeaderMap;
+use reqwest::{StatusCode, Url};
 
 use crate::base::event::Observer;
 
 /// How long an interruption may go unheard.
-pub(super) const SLICE: Duration = Duration::from_millis(50);
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
 /// How many pieces may lie ready.
 const AHEAD: usize = 2;
 const PIECE_BYTES: usize = 128 * 1024;
 
 /// Why there is no more of an answer.
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The request came to nothing.
     NotSent(reqwest::Error),
     /// The body broke off.
@@ -28,22 +28,31 @@ pub(super) enum Broken {
 }
 
 enum Piece {
-    Head(StatusCode, HeaderMap),
+    Head(Box<Head>),
     Body(Vec<u8>),
 }
 
+/// How an answer begins.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// Who answered in the end: redirects are followed.
+    pub(crate) url: Url,
+}
+
 /// An answer under way.
-pub(super) struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     pieces: Receiver<Result<Piece, Broken>>,
     observer: &'a dyn Observer,
 }
 
 impl<'a> Answer<'a> {
     /// Sends a request, and gives the answer as soon as it has begun.
-    pub(super) fn to(
+    pub(crate) fn to(
         request: RequestBuilder,
         observer: &'a dyn Observer,
-    ) -> Result<(StatusCode, HeaderMap, Self), Broken> {
+    ) -> Result<(Head, Self), Broken> {
         let (sender, pieces) = sync_channel(AHEAD);
         std::thread::Builder::new()
             .name("download".to_owned())
@@ -51,7 +60,7 @@ impl<'a> Answer<'a> {
             .map_err(Broken::Body)?;
         let answer = Self { pieces, observer };
         match answer.next()? {
-            Some(Piece::Head(status, headers)) => Ok((status, headers, answer)),
+            Some(Piece::Head(head)) => Ok((*head, answer)),
             Some(Piece::Body(_)) | None => {
                 Err(Broken::Body(io::Error::other("an answer without a head")))
             }
@@ -59,7 +68,7 @@ impl<'a> Answer<'a> {
     }
 
     /// The next bytes of the body; none at its end.
-    pub(super) fn bytes(&self) -> Result<Option<Vec<u8>>, Broken> {
+    pub(crate) fn bytes(&self) -> Result<Option<Vec<u8>>, Broken> {
         Ok(self.next()?.map(|piece| match piece {
             Piece::Body(bytes) => bytes,
             Piece::Head(..) => Vec::new(),
@@ -86,7 +95,12 @@ fn converse(request: RequestBuilder, to: &SyncSender<Result<Piece, Broken>>) {
         Ok(response) => response,
         Err(error) => return drop(to.send(Err(Broken::NotSent(error)))),
     };
-    if to.send(Ok(Piece::Head(response.status(), response.headers().clone()))).is_err() {
+    let head = Head {
+        status: response.status(),
+        headers: response.headers().clone(),
+        url: response.url().clone(),
+    };
+    if to.send(Ok(Piece::Head(Box::new(head)))).is_err() {
         return;
     }
     let mut buffer = vec![0; PIECE_BYTES];

@@ -10,7 +10,8 @@
 //! system or from `SSL_CERT_FILE` and `SSL_CERT_DIR`: `reqwest` and `rustls` read these themselves.
 //! The client blocks: it may not be called from asynchronous code.
 
-mod answer;
+pub(crate) mod answer;
+pub(crate) mod retry;
 mod transfer;
 mod url;
 
@@ -26,7 +27,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::blocking::Client;
+use reqwest::blocking::{Client, ClientBuilder};
 
 use super::causes::with_causes;
 use super::event::Observer;
@@ -233,15 +234,18 @@ impl HttpClient {
     }
 }
 
-fn build(options: &HttpOptions) -> Result<Client, String> {
+/// A client's beginnings.
+pub(crate) fn builder(options: &HttpOptions) -> ClientBuilder {
     // The blocking client's timeout is one for each wait, not for the whole transfer.
-    let builder = || {
-        Client::builder()
-            .user_agent(concat!("mkpanda/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_timeout)
-            .timeout(options.stall_timeout)
-            .referer(false)
-    };
+    Client::builder()
+        .user_agent(concat!("mkpanda/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(options.connect_timeout)
+        .timeout(options.stall_timeout)
+        .referer(false)
+}
+
+fn build(options: &HttpOptions) -> Result<Client, String> {
+    let builder = || builder(options);
     builder().build().or_else(|first| {
         // A machine without CA certificates must still be able to speak plain HTTP.
         tracing::warn!(error = with_causes(&first), "no TLS with the system's certificates");

@@ -4,24 +4,24 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::StatusCode;
 use reqwest::blocking::Client;
 use reqwest::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue,
-    IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
+    IF_RANGE, LAST_MODIFIED, RANGE,
 };
 
 use super::answer::{Answer, Broken, SLICE};
+use super::retry::{
+    LONGEST_REQUESTED_WAIT, NotSent, content_range, may_pass, not_sent, number, read_failure,
+    retry_after, waits,
+};
 use super::{Downloaded, HttpError, HttpOptions, redact};
 use crate::base::atomic::naming_file;
-use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 
 /// An attempt that brought the file at least this much further did not fail for nothing.
 const PROGRESS: u64 = 1 << 20;
-/// How long a server can make us wait by `Retry-After`.
-const LONGEST_REQUESTED_WAIT: Duration = Duration::from_secs(60);
 /// The least time between two progress events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -90,7 +90,7 @@ impl<'a> Transfer<'a> {
             };
             if self.have >= furthest + PROGRESS {
                 furthest = self.have;
-                waits = self::waits(self.options);
+                waits = super::retry::waits(self.options);
             }
             let Some(wait) = waits.next() else {
                 return Err(HttpError::GaveUp {
@@ -116,11 +116,11 @@ impl<'a> Transfer<'a> {
             }
             _ => false,
         };
-        let (status, headers, answer) =
+        let (head, answer) =
             Answer::to(request, self.observer).map_err(|broken| self.failure(broken))?;
-        match status {
-            StatusCode::OK => self.begin(&headers)?,
-            StatusCode::PARTIAL_CONTENT if ranged => self.go_on(&headers)?,
+        match head.status {
+            StatusCode::OK => self.begin(&head.headers)?,
+            StatusCode::PARTIAL_CONTENT if ranged => self.go_on(&head.headers)?,
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if ranged => {
                 self.validator = None;
                 return Err(passing("the server can't go on where it stopped"));
@@ -128,7 +128,7 @@ impl<'a> Transfer<'a> {
             status if may_pass(status) => {
                 return Err(Failure::Passing {
                     reason: format!("the server answers {status}"),
-                    wait: retry_after(&headers),
+                    wait: retry_after(&head.headers),
                 });
             }
             status => {
@@ -228,19 +228,12 @@ impl<'a> Transfer<'a> {
     }
 
     fn not_sent(&self, error: reqwest::Error) -> Failure {
-        let lasting = error.is_builder() || error.is_redirect();
-        let timed_out = error.is_timeout();
-        let error = error.without_url();
-        // `reqwest` says what happened only in the last cause.
-        let reason = with_causes(&error);
-        if lasting || reason.contains("certificate") {
-            return Failure::Lasting(HttpError::Refused { url: self.shown.clone(), reason });
+        match not_sent(error, self.options) {
+            NotSent::Lasting(reason) => {
+                Failure::Lasting(HttpError::Refused { url: self.shown.clone(), reason })
+            }
+            NotSent::Passing(reason) => passing(reason),
         }
-        if timed_out && !error.is_connect() {
-            let seconds = self.options.stall_timeout.as_secs_f32();
-            return passing(format!("the server said nothing for {seconds} s"));
-        }
-        passing(reason)
     }
 
     fn broke_off(&self, reason: &str) -> Failure {
@@ -261,39 +254,8 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Why reading a body failed: of `reqwest`'s words only the cause matters.
-fn read_failure(error: &io::Error, options: &HttpOptions) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
-    if inner.is_some_and(reqwest::Error::is_timeout) {
-        format!("nothing came for {} s", options.stall_timeout.as_secs_f32())
-    } else {
-        "the connection broke".to_owned()
-    }
-}
-
-fn waits(options: &HttpOptions) -> impl Iterator<Item = Duration> + use<> {
-    ExponentialBuilder::default()
-        .with_min_delay(options.first_wait)
-        .with_max_delay(options.longest_wait)
-        .with_max_times(options.attempts.saturating_sub(1) as usize)
-        .with_jitter()
-        .build()
-}
-
 fn passing(reason: impl Into<String>) -> Failure {
     Failure::Passing { reason: reason.into(), wait: None }
-}
-
-fn may_pass(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 506..=599)
-}
-
-fn number(value: Option<&HeaderValue>) -> Option<u64> {
-    value?.to_str().ok()?.trim().parse().ok()
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    number(headers.get(RETRY_AFTER)).map(Duration::from_secs)
 }
 
 /// What `If-Range` takes: a strong `ETag`, else the time of the last change (RFC 9110, 13.1.5).
@@ -306,12 +268,4 @@ fn validator(headers: &HeaderMap) -> Option<HeaderValue> {
 
 fn is_etag(value: &HeaderValue) -> bool {
     value.as_bytes().starts_with(b"\"")
-}
-
-/// `bytes FIRST-LAST/TOTAL`, the total being `*` if the server doesn't know it.
-fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
-    let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
-    Some((first.parse().ok()?, last.parse().ok()?, total))
 }

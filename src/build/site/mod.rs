@@ -31,6 +31,7 @@ use crate::container::helper::Interrupt;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
 use crate::graph;
+use crate::image::registry::Client;
 use crate::image::store::ImageStore;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
@@ -48,6 +49,8 @@ pub struct SiteOptions {
     pub home: Home,
     /// Where the configuration says that images are.
     pub places: Places,
+    /// The registries, from which images may be pulled.
+    pub registry: Client,
     /// How sources are fetched.
     pub fetch: FetchOptions,
     /// What archives may hold.
@@ -142,7 +145,12 @@ impl Site {
         observer: &dyn Observer,
     ) -> Result<Known, SiteError> {
         let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
-        let mut finder = ImageFinder::new(&self.options.places, &store, self.options.limits);
+        let mut finder = ImageFinder::new(
+            &self.options.places,
+            &store,
+            &self.options.registry,
+            self.options.limits,
+        );
         let mut images = BTreeMap::new();
         let identities = identify(
             &self.tree,

@@ -19,6 +19,7 @@ use crate::dockerfile::options::{
     ContextPlace, DockerfilePlace, Hidden, NamedContext, SecretPlace,
 };
 use crate::dockerfile::step::RunNetwork;
+use crate::image::registry::Client;
 use crate::image::store::ImageStore;
 use crate::source::FetchOptions;
 
@@ -39,9 +40,11 @@ pub(super) fn run(
     fetch.offline = settings.offline;
     fetch.git.supervisor = Some("/proc/self/exe".into());
     let isolation = super::wanted_isolation(context, settings);
+    let registry = Client::new(settings.registry.clone());
     let builder = ImageBuilder {
         home: &home,
         store,
+        registry: &registry,
         isolation: &isolation,
         fetch: &fetch,
         limits: settings.archive_limits(),

@@ -22,6 +22,7 @@ use crate::container::cgroup::Limits;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
+use crate::image::registry::Client;
 use crate::source::FetchOptions;
 
 /// What every command works with.
@@ -109,7 +110,8 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
     fetch.mirrors.clone_from(&settings.mirrors);
     fetch.git.supervisor = Some("/proc/self/exe".into());
     let places = settings.images.clone();
-    Ok(Site::open(SiteOptions { packages, home, places, fetch, limits }, observer)?)
+    let registry = Client::new(settings.registry.clone());
+    Ok(Site::open(SiteOptions { packages, home, places, registry, fetch, limits }, observer)?)
 }
 
 /// How to build, from the settings.

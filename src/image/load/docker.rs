@@ -65,7 +65,7 @@ fn read_image(
         return Err(LoadProblem::Digest { what, expected, found });
     }
     let image = ImageConfig::parse(&staging.document(&config, what)?)?;
-    check_platform(&image, options)?;
+    check_platform(&image, &options.platform)?;
     let layers = entry.layers.unwrap_or_default();
     check_count_of_layers(&image, layers.len())?;
     let mut content = Vec::with_capacity(layers.len() + 1);
@@ -83,6 +83,7 @@ fn read_image(
         media_type: MediaType::ImageManifest.to_string(),
         manifest,
         platform: image.platform,
+        index: None,
         content,
     })
 }

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use super::select::{Called, by_name, check_count};
 use super::source::Source;
 use super::staging::Staging;
-use super::{Found, LoadOptions, LoadProblem, check_count_of_layers, check_layers, check_platform};
+use super::{
+    Found, LoadOptions, LoadProblem, check_compression, check_count_of_layers, check_layers,
+    check_platform,
+};
 use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::document::{
@@ -163,18 +166,14 @@ fn read_image(
     let what = "the configuration";
     let config = source.blob(staging, &parsed.config.digest, parsed.config.size, what)?;
     let image = ImageConfig::parse(&staging.document(&config, what)?)?;
-    check_platform(&image, options)?;
+    check_platform(&image, &options.platform)?;
     check_count_of_layers(&image, parsed.layers.len())?;
     let mut content = Vec::with_capacity(parsed.layers.len() + 1);
     for (index, layer) in parsed.layers.iter().enumerate() {
         let number = index + 1;
         let LayerContent { content: Content { digest, size }, compression, .. } = layer;
         let blob = source.blob(staging, digest, *size, &format!("layer {number}"))?;
-        if blob.compression != *compression {
-            let (says, is) = (compression.as_str(), blob.compression.as_str());
-            let reason = format!("by its media type it should be {says}, but it is {is}");
-            return Err(LoadProblem::LayerContent { number, digest: digest.clone(), reason });
-        }
+        check_compression(number, &blob, *compression)?;
         content.push(blob);
     }
     check_layers(&image, &content)?;
@@ -186,6 +185,7 @@ fn read_image(
         media_type: media_type.clone(),
         manifest,
         platform: image.platform,
+        index: None,
         content,
     })
 }

@@ -15,7 +15,7 @@ mod staging;
 
 pub use error::{LoadError, LoadProblem};
 
-pub(super) use staging::{Blob, Staging};
+pub(super) use staging::{Blob, Measured, Staging, measure, measure_stored};
 
 use std::io::Read;
 use std::path::Path;
@@ -23,9 +23,9 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use source::{Archive, Source};
 
-use super::compression::open_archive;
+use super::compression::{Compression, open_archive};
 use super::config::ImageConfig;
-use super::digest::ImageId;
+use super::digest::{BlobDigest, ImageId};
 use super::location::{Form, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
@@ -135,6 +135,8 @@ pub(super) struct Found {
     pub(super) media_type: String,
     pub(super) manifest: Blob,
     pub(super) platform: Platform,
+    /// What the registry has under its name, if that is an index that leads to it.
+    pub(super) index: Option<BlobDigest>,
     /// The configuration and the layers.
     pub(super) content: Vec<Blob>,
 }
@@ -223,13 +225,27 @@ fn called(found: &[Found]) -> Vec<String> {
 }
 
 /// Checks that a configuration names as many layers as there are.
-fn check_count_of_layers(config: &ImageConfig, layers: usize) -> Result<(), LoadProblem> {
+pub(super) fn check_count_of_layers(config: &ImageConfig, layers: usize) -> Result<(), LoadProblem> {
     let diff_ids = config.diff_ids.len();
     if diff_ids == layers { Ok(()) } else { Err(LoadProblem::LayerCount { diff_ids, layers }) }
 }
 
+/// Checks that a layer is compressed as its media type says.
+pub(super) fn check_compression(
+    number: usize,
+    blob: &Blob,
+    expected: Compression,
+) -> Result<(), LoadProblem> {
+    if blob.compression == expected {
+        return Ok(());
+    }
+    let (says, is) = (expected.as_str(), blob.compression.as_str());
+    let reason = format!("by its media type it should be {says}, but it is {is}");
+    Err(LoadProblem::LayerContent { number, digest: blob.digest.clone(), reason })
+}
+
 /// Checks that configuration and layers belong together, of which there are as many.
-fn check_layers(config: &ImageConfig, layers: &[Blob]) -> Result<(), LoadProblem> {
+pub(super) fn check_layers(config: &ImageConfig, layers: &[Blob]) -> Result<(), LoadProblem> {
     for (index, (expected, layer)) in config.diff_ids.iter().zip(layers).enumerate() {
         let number = index + 1;
         match &layer.unpacked {
@@ -247,12 +263,12 @@ fn check_layers(config: &ImageConfig, layers: &[Blob]) -> Result<(), LoadProblem
     Ok(())
 }
 
-fn check_platform(config: &ImageConfig, options: &LoadOptions) -> Result<(), LoadProblem> {
-    if options.platform.accepts(&config.platform) {
+pub(super) fn check_platform(config: &ImageConfig, wanted: &Platform) -> Result<(), LoadProblem> {
+    if wanted.accepts(&config.platform) {
         return Ok(());
     }
     Err(LoadProblem::Platform {
-        wanted: options.platform.clone(),
+        wanted: wanted.clone(),
         found: vec![config.platform.to_string()],
     })
 }

@@ -45,9 +45,9 @@ pub(in crate::image) struct Blob {
     pub(in crate::image) digest: BlobDigest,
     pub(in crate::image) size: u64,
     /// What its first bytes say.
-    pub(super) compression: Compression,
+    pub(in crate::image) compression: Compression,
     /// The digest of its uncompressed content, or why there is none.
-    pub(super) unpacked: Result<DiffId, String>,
+    pub(in crate::image) unpacked: Result<DiffId, String>,
 }
 
 impl Blob {
@@ -94,73 +94,15 @@ impl<'s> Staging<'s> {
     pub(super) fn add(&mut self, input: impl Read) -> Result<Blob, LoadProblem> {
         let path = self.folder.join(format!("blob-{}", self.blobs.len()));
         let file = File::create(&path).map_err(LoadProblem::Write)?;
-        let input = Limited::new(input, self.limits.max_bytes, self.left);
-        let mut recorder = Recorder::new(input, file);
-        let start = read_magic(&mut recorder).map_err(|error| recorder.problem(error))?;
-        let compression = Compression::of_magic(&start);
-        let foreign = foreign_compression(&start);
-        let unpacked = match (compression, foreign) {
-            (Compression::None, None) => Ok(None),
-            (Compression::None, Some(Foreign::Xz)) => Err("it is compressed by xz".to_owned()),
-            (Compression::None, Some(Foreign::Bzip2)) => {
-                Err("it is compressed by bzip2".to_owned())
-            }
-            _ => self.hash_unpacked(compression, &start, &mut recorder)?.map(Some),
-        };
-        // What a decoder left, and all of a blob that isn't compressed.
-        io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
-        let size = recorder.bytes;
-        let digest = BlobDigest::from(recorder.sum.finish());
-        let unpacked = unpacked.map(|id| id.unwrap_or_else(|| digest.sum().clone().into()));
-        if compression == Compression::None {
-            self.take(size)?;
-        }
-        let blob = Blob { path, digest: digest.clone(), size, compression, unpacked };
-        if let Some(old) = self.blobs.get(&digest) {
+        let measured = measure(input, Some(file), self.limits.max_bytes, self.left)?;
+        self.take(measured.unpacked_bytes)?;
+        let blob = measured.at(path);
+        if let Some(old) = self.blobs.get(&blob.digest) {
             fs_err::remove_file(&blob.path).map_err(LoadProblem::Write)?;
             return Ok(old.clone());
         }
-        self.blobs.insert(digest, blob.clone());
+        self.blobs.insert(blob.digest.clone(), blob.clone());
         Ok(blob)
-    }
-
-    /// Hashes what a blob decompresses to. A blob that doesn't decompress may be one that nobody
-    /// needs, so that is kept with it instead of being an error here.
-    fn hash_unpacked<R: Read>(
-        &mut self,
-        compression: Compression,
-        start: &[u8],
-        recorder: &mut Recorder<R>,
-    ) -> Result<Result<DiffId, String>, LoadProblem> {
-        let input = BufReader::with_capacity(BUFFER, start.chain(&mut *recorder));
-        let decoder = compression.reader(input).map_err(LoadProblem::Read)?;
-        let mut limited = Limited::new(decoder, self.limits.max_bytes, self.left);
-        let mut sum = Summing::new();
-        let mut buffer = vec![0; BUFFER];
-        let mut bytes = 0;
-        let outcome = loop {
-            match limited.read(&mut buffer) {
-                Ok(0) => break Ok(()),
-                Ok(count) => {
-                    sum.update(&buffer[..count]);
-                    bytes += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        drop(limited);
-        match outcome {
-            Ok(()) => {
-                self.take(bytes)?;
-                Ok(Ok(sum.finish().into()))
-            }
-            Err(error) if recorder.failure.is_some() => Err(recorder.problem(error)),
-            Err(error) => match exceeded(&error) {
-                Some(limit) => Err(LoadProblem::Limit(limit)),
-                None => Ok(Err(format!("it can't be decompressed: {error}"))),
-            },
-        }
     }
 
     fn take(&mut self, bytes: u64) -> Result<(), LoadProblem> {
@@ -170,11 +112,128 @@ impl<'s> Staging<'s> {
     }
 }
 
+/// What reading a blob to its end has told.
+#[derive(Debug)]
+pub(in crate::image) struct Measured {
+    digest: BlobDigest,
+    size: u64,
+    compression: Compression,
+    unpacked: Result<DiffId, String>,
+    /// Bytes of its uncompressed content, as far as it could be read.
+    unpacked_bytes: u64,
+}
+
+impl Measured {
+    /// What is known of a blob that nobody has read.
+    pub(in crate::image) fn unread(
+        digest: BlobDigest,
+        size: u64,
+        compression: Compression,
+    ) -> Self {
+        let unpacked = Err("nobody has looked at what it unpacks to".to_owned());
+        Self { digest, size, compression, unpacked, unpacked_bytes: 0 }
+    }
+
+    /// The digest of the blob itself.
+    pub(in crate::image) fn digest(&self) -> &BlobDigest {
+        &self.digest
+    }
+
+    /// The same, with what somebody else has found out about what it unpacks to.
+    pub(in crate::image) fn known(self, unpacked: DiffId) -> Self {
+        Self { unpacked: Ok(unpacked), ..self }
+    }
+
+    /// The blob, which lies at a path.
+    pub(in crate::image) fn at(self, path: PathBuf) -> Blob {
+        let Self { digest, size, compression, unpacked, .. } = self;
+        Blob { path, digest, size, compression, unpacked }
+    }
+}
+
+/// Reads a blob to its end, writes it down if there is a file, and takes the digests of it and of
+/// what it unpacks to: at the most what is `left` of the `limit`.
+pub(in crate::image) fn measure(
+    input: impl Read,
+    file: Option<File>,
+    limit: u64,
+    left: u64,
+) -> Result<Measured, LoadProblem> {
+    let mut recorder = Recorder::new(Limited::new(input, limit, left), file);
+    let start = read_magic(&mut recorder).map_err(|error| recorder.problem(error))?;
+    let compression = Compression::of_magic(&start);
+    let (unpacked, unpacked_bytes) = match (compression, foreign_compression(&start)) {
+        (Compression::None, None) => (Ok(None), 0),
+        (Compression::None, Some(Foreign::Xz)) => (Err("it is compressed by xz".to_owned()), 0),
+        (Compression::None, Some(Foreign::Bzip2)) => {
+            (Err("it is compressed by bzip2".to_owned()), 0)
+        }
+        _ => match hash_unpacked(compression, &start, &mut recorder, limit, left)? {
+            Ok((sum, bytes)) => (Ok(Some(sum)), bytes),
+            Err(reason) => (Err(reason), 0),
+        },
+    };
+    // What a decoder left, and all of a blob that isn't compressed.
+    io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
+    let size = recorder.bytes;
+    let digest = BlobDigest::from(recorder.sum.finish());
+    let unpacked = unpacked.map(|id| id.unwrap_or_else(|| digest.sum().clone().into()));
+    let plain = compression == Compression::None;
+    let unpacked_bytes = if plain { size } else { unpacked_bytes };
+    Ok(Measured { digest, size, compression, unpacked, unpacked_bytes })
+}
+
+/// Reads a blob to its end, and takes its own digest alone.
+pub(in crate::image) fn measure_stored(input: impl Read) -> Result<Measured, LoadProblem> {
+    let mut recorder = Recorder::new(input, None);
+    let start = read_magic(&mut recorder).map_err(|error| recorder.problem(error))?;
+    io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
+    let (size, digest) = (recorder.bytes, BlobDigest::from(recorder.sum.finish()));
+    Ok(Measured::unread(digest, size, Compression::of_magic(&start)))
+}
+
+/// Hashes what a blob decompresses to. A blob that doesn't decompress may be one that nobody
+/// needs, so that is kept with it instead of being an error here.
+fn hash_unpacked<R: Read>(
+    compression: Compression,
+    start: &[u8],
+    recorder: &mut Recorder<R>,
+    limit: u64,
+    left: u64,
+) -> Result<Result<(DiffId, u64), String>, LoadProblem> {
+    let input = BufReader::with_capacity(BUFFER, start.chain(&mut *recorder));
+    let decoder = compression.reader(input).map_err(LoadProblem::Read)?;
+    let mut limited = Limited::new(decoder, limit, left);
+    let mut sum = Summing::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut bytes = 0;
+    let outcome = loop {
+        match limited.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(count) => {
+                sum.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+    };
+    drop(limited);
+    match outcome {
+        Ok(()) => Ok(Ok((sum.finish().into(), bytes))),
+        Err(error) if recorder.failure.is_some() => Err(recorder.problem(error)),
+        Err(error) => match exceeded(&error) {
+            Some(limit) => Err(LoadProblem::Limit(limit)),
+            None => Ok(Err(format!("it can't be decompressed: {error}"))),
+        },
+    }
+}
+
 /// A reader that writes down all that is read. A decoder turns an error of its input into one of
 /// its own, so whose fault it was is kept here.
 struct Recorder<R> {
     input: R,
-    file: File,
+    file: Option<File>,
     sum: Summing,
     bytes: u64,
     failure: Option<Failure>,
@@ -187,7 +246,7 @@ enum Failure {
 }
 
 impl<R> Recorder<R> {
-    fn new(input: R, file: File) -> Self {
+    fn new(input: R, file: Option<File>) -> Self {
         Self { input, file, sum: Summing::new(), bytes: 0, failure: None }
     }
 
@@ -213,7 +272,8 @@ impl<R: Read> Read for Recorder<R> {
                 return Err(error);
             }
         };
-        if let Err(error) = self.file.write_all(&buffer[..count]) {
+        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(&buffer[..count]));
+        if let Err(error) = written {
             self.failure = Some(Failure::Write);
             return Err(error);
         }

@@ -163,6 +163,7 @@ impl BlobRoom {
             id,
             media_type: MANIFEST.to_owned(),
             manifest,
+            index: None,
             platform: parsed.platform,
             content,
         };

@@ -12,6 +12,7 @@ use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::image::digest::{BlobDigest, ImageId};
+use crate::image::document::INDEX_DIGEST;
 use crate::image::load::{self, Blob, Found, LoadError, LoadInput, LoadOptions, Staging};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
@@ -32,8 +33,8 @@ pub struct LoadedImage {
 
 /// A folder in which blobs are staged. It goes with everything in it when it is dropped.
 #[derive(Debug)]
-pub(super) struct StagingFolder {
-    folder: tempfile::TempDir,
+pub(in crate::image) struct StagingFolder {
+    pub(in crate::image) folder: tempfile::TempDir,
     _lock: FileLock,
 }
 
@@ -75,7 +76,10 @@ impl ImageStore {
     }
 
     /// Makes a staging folder, and removes those that dead processes left.
-    pub(super) fn staging_folder(&self, observer: &dyn Observer) -> Result<StagingFolder, StoreError> {
+    pub(in crate::image) fn staging_folder(
+        &self,
+        observer: &dyn Observer,
+    ) -> Result<StagingFolder, StoreError> {
         let _store = self.lock(observer)?;
         index::create(&self.folder)?;
         self.sweep_staging().map_err(StoreError::Io)?;
@@ -114,7 +118,12 @@ impl ImageStore {
         Ok(())
     }
 
-    pub(super) fn commit(&self, found: &[Found], observer: &dyn Observer) -> Result<(), StoreError> {
+    /// Moves what was checked into the store.
+    pub(in crate::image) fn commit(
+        &self,
+        found: &[Found],
+        observer: &dyn Observer,
+    ) -> Result<(), StoreError> {
         let _store = self.lock(observer)?;
         for blob in found.iter().flat_map(|image| image.content.iter().chain([&image.manifest])) {
             self.keep(blob).map_err(StoreError::Io)?;
@@ -160,6 +169,8 @@ fn entry(image: &Found) -> Descriptor {
     let media_type = MediaType::from(image.media_type.as_str());
     let mut entry = Descriptor::new(media_type, image.manifest.size, digest);
     entry.set_platform(platform(&image.platform));
+    let index = image.index.as_ref().map(|index| (INDEX_DIGEST.to_owned(), index.to_string()));
+    entry.set_annotations(index.map(|index| [index].into()));
     entry
 }
 

@@ -8,7 +8,9 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHE
 use super::StoreError;
 use crate::base::atomic;
 use crate::image::digest::BlobDigest;
-use crate::image::document::{DocumentError, LONGEST_DOCUMENT, REF_NAME, Target, annotation};
+use crate::image::document::{
+    DocumentError, INDEX_DIGEST, LONGEST_DOCUMENT, REF_NAME, Target, annotation,
+};
 use crate::image::reference::ImageRef;
 
 const LAYOUT: &str = "oci-layout";
@@ -109,6 +111,7 @@ impl Index {
         let mut before = None;
         if let Some(position) = entries.iter().position(|entry| is_called(entry, name)) {
             if *entries[position].digest() == digest {
+                set_annotation(&mut entries[position], INDEX_DIGEST, annotation(&image, INDEX_DIGEST));
                 return None;
             }
             let mut old = entries.remove(position);
@@ -148,10 +151,14 @@ pub(super) fn is_called(entry: &Descriptor, name: &ImageRef) -> bool {
 }
 
 fn set_name(entry: &mut Descriptor, name: Option<&ImageRef>) {
+    set_annotation(entry, REF_NAME, name.map(ToString::to_string));
+}
+
+fn set_annotation(entry: &mut Descriptor, key: &str, value: Option<String>) {
     let mut annotations = entry.annotations().clone().unwrap_or_default();
-    match name {
-        Some(name) => annotations.insert(REF_NAME.to_owned(), name.to_string()),
-        None => annotations.remove(REF_NAME),
+    match value {
+        Some(value) => annotations.insert(key.to_owned(), value),
+        None => annotations.remove(key),
     };
     entry.set_annotations(Some(annotations).filter(|all| !all.is_empty()));
 }

@@ -98,6 +98,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is about one image, which isn't whole any more.
+    pub(in crate::image) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Config { .. })
+    }
+
     /// What to do about it, where that isn't plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -175,6 +180,46 @@ impl ImageStore {
         };
         let found = targets.iter().find(named).or_else(|| targets.iter().find(pinned));
         found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
+    }
+
+    /// The image of that name, and what its registry had under the name when it was pulled.
+    pub(in crate::image) fn pulled(
+        &self,
+        name: &ImageRef,
+    ) -> Result<Option<(Image, BlobDigest)>, StoreError> {
+        let targets = Index::read(&self.folder)?.targets()?;
+        let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
+        let Some(target) = targets.iter().find(named) else { return Ok(None) };
+        let image = self.read_image(target, index::names(&targets, target))?;
+        Ok(Some((image, target.index.clone().unwrap_or_else(|| target.digest.clone()))))
+    }
+
+    /// An image's manifest as it is stored, its media type, and its configuration's size.
+    pub(in crate::image) fn manifest_of(
+        &self,
+        image: &Image,
+    ) -> Result<(Vec<u8>, String, u64), StoreError> {
+        let called = label(&image.references, &image.manifest);
+        let what = "the manifest";
+        let bytes = self.document(&image.manifest, what, &called)?;
+        let targets = Index::read(&self.folder)?.targets()?;
+        let target = targets.into_iter().find(|target| target.digest == image.manifest);
+        let target = target.ok_or_else(|| StoreError::NotFound(called.clone()))?;
+        let manifest = parse_manifest(&bytes, &target.media_type)
+            .map_err(|error| damaged(&called, what, error))?;
+        Ok((bytes, target.media_type, manifest.config.size))
+    }
+
+    /// An image's configuration, as it is stored.
+    pub(in crate::image) fn config_of(&self, image: &Image) -> Result<Vec<u8>, StoreError> {
+        let called = label(&image.references, &image.manifest);
+        self.document(&image.id.sum().clone().into(), "the configuration", &called)
+    }
+
+    /// The layers that images of the store have, with what they unpack to.
+    pub(in crate::image) fn layers(&self) -> Result<BTreeMap<BlobDigest, Layer>, StoreError> {
+        let layers = self.list()?.images.into_iter().flat_map(|image| image.layers);
+        Ok(layers.map(|layer| (layer.digest.clone(), layer)).collect())
     }
 
     /// The image whose id begins so; with or without `sha256:`, the whole id or some digits.

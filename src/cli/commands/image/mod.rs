@@ -1,5 +1,7 @@
 //! `mkpanda image`: the store of builder images.
 
+mod transfer;
+
 use super::super::args::ImageCommand;
 use super::super::error::CliError;
 use super::super::settings::Settings;
@@ -9,20 +11,22 @@ use crate::base::causes::with_causes;
 use crate::base::event::Observer;
 use crate::build::home::Home;
 use crate::build::isolation;
-use crate::image::load::{LoadInput, LoadOptions, Naming};
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
+use transfer::Transfer;
 
 /// Carries one of the commands out.
 pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError> {
     let settings = context.settings(None, None)?;
     let progress = context.progress(&settings);
     let store = ImageStore::open(&settings.home)?;
+    let transfer =
+        Transfer { context, settings: &settings, store: &store, observer: &progress };
     match command {
-        ImageCommand::Load { input, name } => {
-            let options = load_options(&settings, name.as_deref())?;
-            load(context, &store, input, &options, &progress)
-        }
+        ImageCommand::Pull { image, platform } => transfer.pull(image, platform.as_ref()),
+        ImageCommand::Push { image, destination } => transfer.push(image, destination.as_deref()),
+        ImageCommand::Save { image, output } => transfer.save(image, output),
+        ImageCommand::Load { input, name } => transfer.load(input, name.as_deref()),
         ImageCommand::Build(args) => {
             super::image_build::run(context, &settings, &store, args, &progress)
         }
@@ -30,34 +34,6 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
         ImageCommand::Inspect { image } => inspect(context, &store, image),
         ImageCommand::Rm { images } => remove(context, &settings, &store, images, &progress),
     }
-}
-
-fn load_options(settings: &Settings, name: Option<&str>) -> Result<LoadOptions, CliError> {
-    let mut options = LoadOptions { limits: settings.archive_limits(), ..LoadOptions::default() };
-    if let Some(name) = name {
-        options.naming = Naming::As(name.parse()?);
-    }
-    Ok(options)
-}
-
-fn load(
-    context: &Context<'_>,
-    store: &ImageStore,
-    input: &std::path::Path,
-    options: &LoadOptions,
-    observer: &dyn Observer,
-) -> Result<(), CliError> {
-    let mut stdin = std::io::stdin().lock();
-    let input = if input.as_os_str() == "-" {
-        LoadInput::Stream(&mut stdin, "stdin")
-    } else {
-        LoadInput::Path(input)
-    };
-    for loaded in store.load(input, options, observer)? {
-        let name = loaded.reference.map_or_else(|| "<none>".to_owned(), |name| name.familiar());
-        context.printer.data(&format!("{}  {name}\n", loaded.id));
-    }
-    Ok(())
 }
 
 fn list(context: &Context<'_>, store: &ImageStore) -> Result<(), CliError> {

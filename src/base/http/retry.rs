@@ -1,0 +1,105 @@
+//! What may be better the next time, and when that is.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+
+use super::HttpOptions;
+use crate::base::causes::with_causes;
+
+/// How long a server can make us wait by `Retry-After`.
+pub(crate) const LONGEST_REQUESTED_WAIT: Duration = Duration::from_secs(60);
+
+/// Why a request came to no answer.
+pub(crate) enum NotSent {
+    /// It may be better the next time.
+    Passing(String),
+    /// It will not.
+    Lasting(String),
+}
+
+/// Tells why a request came to no answer, without its URL.
+pub(crate) fn not_sent(error: reqwest::Error, options: &HttpOptions) -> NotSent {
+    let lasting = error.is_builder() || error.is_redirect();
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    // `reqwest` says what happened only in the last cause.
+    let reason = with_causes(&error);
+    if lasting || reason.contains("certificate") {
+        return NotSent::Lasting(reason);
+    }
+    if timed_out && !error.is_connect() {
+        let seconds = options.stall_timeout.as_secs_f32();
+        return NotSent::Passing(format!("the server said nothing for {seconds} s"));
+    }
+    NotSent::Passing(reason)
+}
+
+/// Why reading a body failed: of `reqwest`'s words only the cause matters.
+pub(crate) fn read_failure(error: &io::Error, options: &HttpOptions) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
+    if inner.is_some_and(reqwest::Error::is_timeout) {
+        format!("nothing came for {} s", options.stall_timeout.as_secs_f32())
+    } else {
+        "the connection broke".to_owned()
+    }
+}
+
+/// How long to wait before the second attempt, the third, and so on.
+pub(crate) fn waits(options: &HttpOptions) -> impl Iterator<Item = Duration> + use<> {
+    ExponentialBuilder::default()
+        .with_min_delay(options.first_wait)
+        .with_max_delay(options.longest_wait)
+        .with_max_times(options.attempts.saturating_sub(1) as usize)
+        .with_jitter()
+        .build()
+}
+
+/// Whether a server that answers so may answer otherwise the next time.
+pub(crate) fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 506..=599)
+}
+
+/// The number that a header has.
+pub(crate) fn number(value: Option<&HeaderValue>) -> Option<u64> {
+    value?.to_str().ok()?.trim().parse().ok()
+}
+
+/// How long the server wants to be left alone: seconds, or until a date (RFC 9110, 10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER);
+    number(value).map(Duration::from_secs).or_else(|| {
+        let date = httpdate::parse_http_date(value?.to_str().ok()?).ok()?;
+        Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    })
+}
+
+/// `bytes FIRST-LAST/TOTAL`, the total being `*` if the server doesn't know it.
+pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    Some((first.parse().ok()?, last.parse().ok()?, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_may_name_seconds_or_a_date() {
+        let after = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers)
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
+        let found = after(&later).unwrap().as_secs();
+        assert!((85..=90).contains(&found), "{found}");
+        assert_eq!(after("soon"), None);
+    }
+}

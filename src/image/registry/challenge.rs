@@ -1,0 +1,139 @@
+//! What a registry asks for when it answers 401: `WWW-Authenticate` (RFC 9110, 11.6.1), which comes
+//! from outside and is believed in nothing but what is read here.
+
+/// A longer header is not looked at.
+const LONGEST: usize = 8 * 1024;
+
+/// What a registry asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    /// A name and a password with each request.
+    Basic,
+    /// A token, which a server gives out for a name and a password, or for nothing.
+    Bearer {
+        /// The token server's URL, as written.
+        realm: String,
+        /// How the registry calls itself there.
+        service: Option<String>,
+    },
+}
+
+/// The challenges of a header that are understood, in its order.
+pub(crate) fn parse(header: &str) -> Vec<Challenge> {
+    if header.len() > LONGEST {
+        return Vec::new();
+    }
+    let mut found: Vec<Scheme> = Vec::new();
+    let mut rest = header;
+    while let Some(item) = next_item(&mut rest) {
+        match (item, found.last_mut()) {
+            (Item::Scheme(name), _) => found.push(Scheme { name, parameters: Vec::new() }),
+            (Item::Parameter(name, value), Some(scheme)) => scheme.parameters.push((name, value)),
+            (Item::Parameter(..), None) => return Vec::new(),
+        }
+    }
+    found.into_iter().filter_map(Scheme::understood).collect()
+}
+
+struct Scheme {
+    name: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Scheme {
+    fn understood(self) -> Option<Challenge> {
+        if self.name.eq_ignore_ascii_case("basic") {
+            return Some(Challenge::Basic);
+        }
+        if !self.name.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let parameter = |wanted: &str| {
+            let same = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(wanted);
+            self.parameters.iter().find(same).map(|(_, value)| value.clone())
+        };
+        let realm = parameter("realm")?;
+        Some(Challenge::Bearer { realm, service: parameter("service") })
+    }
+}
+
+enum Item {
+    Scheme(String),
+    Parameter(String, String),
+}
+
+/// Takes the next scheme or parameter off the text; `None` at its end, or where it makes no sense.
+fn next_item(rest: &mut &str) -> Option<Item> {
+    *rest = rest.trim_start_matches([' ', '\t', ',']);
+    let end = rest.find(|letter| !is_token(letter)).unwrap_or(rest.len());
+    if end == 0 {
+        return None;
+    }
+    let (word, behind) = rest.split_at(end);
+    let after = behind.trim_start_matches([' ', '\t']);
+    let Some(value) = after.strip_prefix('=') else {
+        *rest = behind;
+        return Some(Item::Scheme(word.to_owned()));
+    };
+    let value = value.trim_start_matches([' ', '\t']);
+    let (value, behind) = if let Some(quoted) = value.strip_prefix('"') {
+        unquote(quoted)?
+    } else {
+        let end = value.find(|letter| !is_token(letter)).unwrap_or(value.len());
+        (value[..end].to_owned(), &value[end..])
+    };
+    *rest = behind;
+    Some(Item::Parameter(word.to_owned(), value))
+}
+
+fn is_token(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(letter)
+}
+
+/// The text of a quoted string, and what follows it.
+fn unquote(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut letters = text.char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => value.push(letters.next()?.1),
+            letter => value.push(letter),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_of_real_registries_are_read() {
+        let bearer = |realm: &str, service: Option<&str>| Challenge::Bearer {
+            realm: realm.to_owned(),
+            service: service.map(str::to_owned),
+        };
+        let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/x:pull,push""#;
+        for (header, expected) in [
+            (r#"Basic realm="basic-realm""#, vec![Challenge::Basic]),
+            ("basic", vec![Challenge::Basic]),
+            (
+                hub,
+                vec![bearer("https://auth.docker.io/token", Some("registry.docker.io"))],
+            ),
+            (
+                r#"Negotiate, bEARER Realm = "https://a/\"t\"" , error="invalid_token", Basic realm=x"#,
+                vec![bearer("https://a/\"t\"", None), Challenge::Basic],
+            ),
+            ("Bearer service=x", vec![]),
+            (r#"Bearer realm="unclosed"#, vec![]),
+            (r#"realm="x""#, vec![]),
+            ("", vec![]),
+            ("=,=,", vec![]),
+        ] {
+            assert_eq!(parse(header), expected, "{header}");
+        }
+        assert!(parse(&"Basic ".repeat(5000)).is_empty());
+    }
+}

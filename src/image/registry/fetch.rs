@@ -1,0 +1,386 @@
+//! The blobs of an image: several at once, each from the store, from where an earlier run broke off,
+//! or from the registry, checked while it comes, and given to whoever unpacks it while it comes.
+//!
+//! Two digests of each layer are checked. Its own one is taken here. That of what it unpacks to is
+//! taken by whoever unpacks it, or else here too; never twice, as it costs more than all the rest.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::Scope;
+
+use super::download::{Download, Wanted};
+use super::error::RegistryProblem;
+use super::partial::{Partial, Partials};
+use super::pull::{Pull, unpacked};
+use super::tail::{self, Progress};
+use super::wire::Wire;
+use crate::base::event::{Event, Observer};
+use crate::image::compression::Compression;
+use crate::image::config::ImageConfig;
+use crate::image::digest::DiffId;
+use crate::image::document::Manifest;
+use crate::image::load::{Blob, LoadProblem, Measured, measure, measure_stored};
+use crate::image::store::{ImageStore, LayerBlob};
+
+/// How many blobs are fetched at once.
+const AT_ONCE: usize = 4;
+
+/// The layers of an image, each blob once.
+pub(super) struct Layers<'p> {
+    pull: &'p Pull<'p>,
+    partials: &'p Partials,
+    items: Vec<Item>,
+    /// Which of them the image's layers are, the lowest first.
+    order: Vec<usize>,
+}
+
+/// A layer's blob.
+struct Item {
+    wanted: Wanted,
+    diff_id: DiffId,
+    compression: Compression,
+    /// Where it lies in the end, until the store has it.
+    staged: PathBuf,
+    /// Whether it lies there, from the store.
+    is_stored: bool,
+    /// Whether an image of the store has it, with that diff id.
+    is_known: bool,
+    /// By which it is given to who unpacks it, if somebody shall.
+    fifo: Option<PathBuf>,
+    progress: Progress,
+}
+
+/// What has become of an item.
+enum Fetched {
+    /// All is known.
+    Measured(Blob),
+    /// It is whole, but what it unpacks to wasn't looked at.
+    Stored(Measured),
+}
+
+impl<'p> Layers<'p> {
+    pub(super) fn new(
+        pull: &'p Pull<'p>,
+        manifest: &Manifest,
+        image: &ImageConfig,
+        folder: &Path,
+        partials: &'p Partials,
+    ) -> Result<Self, RegistryProblem> {
+        let known = pull.store.layers()?;
+        let fifos = folder.join("fifos");
+        make_folder(&fifos).map_err(RegistryProblem::Keep)?;
+        let mut items: Vec<Item> = Vec::new();
+        let mut order = Vec::new();
+        for (index, (layer, diff_id)) in manifest.layers.iter().zip(&image.diff_ids).enumerate() {
+            let content = &layer.content;
+            let same = |item: &Item| item.wanted.digest == content.digest;
+            if let Some(place) = items.iter().position(same) {
+                order.push(place);
+                continue;
+            }
+            let number = index + 1;
+            let name = pull.reference.familiar();
+            let wanted = Wanted {
+                digest: content.digest.clone(),
+                size: content.size,
+                what: format!("layer {number}"),
+                subject: Some(format!("{name} layer {number}/{}", manifest.layers.len())),
+            };
+            let staged = folder.join(format!("layer-{number}"));
+            let is_stored = blob_of_store(pull.store, &wanted, &staged);
+            let is_known = is_stored
+                && known.get(&content.digest).is_some_and(|known| known.diff_id == *diff_id);
+            let unpack = pull.unpacker.is_some_and(|unpacker| !unpacker.has(diff_id));
+            let fifo = unpack.then(|| fifos.join(number.to_string()));
+            if let Some(fifo) = &fifo {
+                tail::make(fifo).map_err(RegistryProblem::Keep)?;
+            }
+            order.push(items.len());
+            items.push(Item {
+                wanted,
+                diff_id: diff_id.clone(),
+                compression: layer.compression,
+                staged,
+                is_stored,
+                is_known,
+                fifo,
+                progress: Progress::default(),
+            });
+        }
+        Ok(Self { pull, partials, items, order })
+    }
+
+    /// Fetches them all; gives the image's layers, the lowest first.
+    pub(super) fn fetch(self, wire: &Wire<'_>) -> Result<Vec<Blob>, RegistryProblem> {
+        let (fetched, followed) = std::thread::scope(|scope| self.run(scope, wire))?;
+        let mut blobs = Vec::with_capacity(self.items.len());
+        for ((item, fetched), followed) in self.items.iter().zip(fetched).zip(followed) {
+            blobs.push(match fetched {
+                Fetched::Measured(blob) => blob,
+                // It was read to its end, and found to be what it should be.
+                Fetched::Stored(measured) if followed || item.is_known => {
+                    measured.known(item.diff_id.clone()).at(item.staged.clone())
+                }
+                Fetched::Stored(_) => self.measure_file(item)?,
+            });
+        }
+        Ok(self.order.iter().map(|place| blobs[*place].clone()).collect())
+    }
+
+    /// Fetches, and has unpacked. Says of each item what has become of it, and whether all of it was
+    /// read by who unpacks it, without a fault.
+    fn run<'s>(
+        &'s self,
+        scope: &'s Scope<'s, '_>,
+        wire: &Wire<'_>,
+    ) -> Result<(Vec<Fetched>, Vec<bool>), RegistryProblem> {
+        let unpacking = self.pull.unpacker.and_then(|unpacker| {
+            let layers = self.to_unpack();
+            let any = !layers.is_empty();
+            any.then(|| scope.spawn(move || unpacker.unpack(&layers)))
+        });
+        let followers: Vec<_> = self
+            .items
+            .iter()
+            .map(|item| {
+                let fifo = item.fifo.as_ref().filter(|_| unpacking.is_some())?;
+                let path = if item.is_stored { item.staged.clone() } else { self.partials.path(&item.wanted.digest) };
+                Some(scope.spawn(move || tail::follow(fifo, &path, &item.progress)))
+            })
+            .collect();
+        let fetched = self.fetch_all(wire);
+        if fetched.is_err() {
+            self.items.iter().for_each(|item| item.progress.give_up());
+        }
+        let unpacking = unpacking.map_or(Ok(()), joined);
+        self.items.iter().for_each(|item| item.progress.unread());
+        let followed: Vec<bool> =
+            followers.into_iter().map(|follower| follower.is_some_and(joined)).collect();
+        // If fetching failed, unpacking has, too.
+        let fetched = fetched?;
+        unpacked(unpacking)?;
+        Ok((fetched, followed))
+    }
+
+    fn to_unpack(&self) -> Vec<LayerBlob> {
+        let blob = |item: &Item| {
+            Some(LayerBlob {
+                path: item.fifo.clone()?,
+                compression: item.compression,
+                diff_id: item.diff_id.clone(),
+            })
+        };
+        self.items.iter().filter_map(blob).collect()
+    }
+
+    fn fetch_all(&self, wire: &Wire<'_>) -> Result<Vec<Fetched>, RegistryProblem> {
+        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let work = |wire: &Wire<'_>| {
+            let mut done = Vec::new();
+            while let Some((place, item)) = {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                self.items.get(place).map(|item| (place, item))
+            } {
+                if failed.load(Ordering::Relaxed) {
+                    break;
+                }
+                match self.item(item, wire, &failed) {
+                    Ok(fetched) => done.push((place, fetched)),
+                    Err(problem) => {
+                        failed.store(true, Ordering::Relaxed);
+                        return Err(problem);
+                    }
+                }
+            }
+            Ok(done)
+        };
+        let outcomes: Vec<Result<Vec<(usize, Fetched)>, RegistryProblem>> =
+            std::thread::scope(|scope| {
+                let at_once = AT_ONCE.min(self.items.len());
+                let threads: Vec<_> = (1..at_once)
+                    .map(|_| {
+                        let seed = wire.share();
+                        scope.spawn(|| work(&seed.grow()))
+                    })
+                    .collect();
+                let own = work(wire);
+                threads.into_iter().map(joined).chain([own]).collect()
+            });
+        let mut fetched = Vec::new();
+        let mut stopped = None;
+        for outcome in outcomes {
+            match outcome {
+                Ok(done) => fetched.extend(done),
+                // Of those that were told to stop, nobody wants to hear.
+                Err(RegistryProblem::Interrupted) => stopped = stopped.or(Some(RegistryProblem::Interrupted)),
+                Err(problem) => return Err(problem),
+            }
+        }
+        if let Some(problem) = stopped {
+            return Err(problem);
+        }
+        fetched.sort_by_key(|(place, _)| *place);
+        Ok(fetched.into_iter().map(|(_, fetched)| fetched).collect())
+    }
+
+    fn item(
+        &self,
+        item: &Item,
+        wire: &Wire<'_>,
+        failed: &AtomicBool,
+    ) -> Result<Fetched, RegistryProblem> {
+        if item.is_stored {
+            let measured = Measured::unread(item.wanted.digest.clone(), item.wanted.size, item.compression);
+            item.progress.reached(item.wanted.size);
+            item.progress.whole();
+            return Ok(Fetched::Stored(measured));
+        }
+        let stopping = Stopping { observer: self.pull.observer, failed };
+        let mut seed = wire.share();
+        seed.observer = &stopping;
+        let wire = seed.grow();
+        fetch(&wire, item, self.partials, self.pull.options.limits.max_bytes)
+    }
+
+    fn measure_file(&self, item: &Item) -> Result<Blob, RegistryProblem> {
+        let file = fs_err::File::open(&item.staged).map_err(RegistryProblem::Keep)?;
+        let limit = self.pull.options.limits.max_bytes;
+        let blob = measure(file, None, limit, limit)?.at(item.staged.clone());
+        if blob.digest != item.wanted.digest {
+            let (what, expected) = (item.wanted.what.clone(), item.wanted.digest.clone());
+            return Err(LoadProblem::Digest { what, expected, found: blob.digest }.into());
+        }
+        Ok(blob)
+    }
+}
+
+/// Fetches a blob that the store doesn't have.
+fn fetch(
+    wire: &Wire<'_>,
+    item: &Item,
+    partials: &Partials,
+    limit: u64,
+) -> Result<Fetched, RegistryProblem> {
+    let deferred = item.fifo.is_some();
+    let read = |download: &mut Download<'_, '_>| {
+        if deferred { measure_stored(download) } else { measure(download, None, limit, limit) }
+    };
+    let measured = whole(wire, &item.wanted, partials, &item.staged, &item.progress, read)?;
+    Ok(if deferred {
+        Fetched::Stored(measured)
+    } else {
+        Fetched::Measured(measured.at(item.staged.clone()))
+    })
+}
+
+/// Fetches a document into a file.
+pub(super) fn fetch_document(
+    wire: &Wire<'_>,
+    wanted: &Wanted,
+    partials: &Partials,
+    path: PathBuf,
+) -> Result<Blob, RegistryProblem> {
+    let measured =
+        whole(wire, wanted, partials, &path, &Progress::default(), |download| measure_stored(download))?;
+    Ok(measured.at(path))
+}
+
+/// Downloads a blob until it is whole and has its digest. What an earlier run has left of it and
+/// turns out to be wrong is fetched again, once.
+fn whole(
+    wire: &Wire<'_>,
+    wanted: &Wanted,
+    partials: &Partials,
+    staged: &Path,
+    progress: &Progress,
+    read: impl Fn(&mut Download<'_, '_>) -> Result<Measured, LoadProblem>,
+) -> Result<Measured, RegistryProblem> {
+    let mut partial = open(partials, wanted, wire.observer)?;
+    loop {
+        let resumed = partial.had > 0;
+        // What was there before has still to be found right.
+        let unseen = Progress::default();
+        let seen = if resumed { &unseen } else { progress };
+        let mut download =
+            Download::new(wire, wanted, &mut partial, seen).map_err(RegistryProblem::Keep)?;
+        let measured = read(&mut download);
+        let problem = download.problem();
+        drop(download);
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        let measured = measured?;
+        if measured.digest() == &wanted.digest {
+            link(&partial, staged).map_err(RegistryProblem::Keep)?;
+            progress.reached(wanted.size);
+            progress.whole();
+            return Ok(measured);
+        }
+        let found = measured.digest().clone();
+        // Nobody can go on with it.
+        fs_err::remove_file(&partial.path).map_err(RegistryProblem::Keep)?;
+        if !resumed {
+            let (what, expected) = (wanted.what.clone(), wanted.digest.clone());
+            return Err(LoadProblem::Digest { what, expected, found }.into());
+        }
+        drop(partial);
+        partial = open(partials, wanted, wire.observer)?;
+    }
+}
+
+fn open(
+    partials: &Partials,
+    wanted: &Wanted,
+    observer: &dyn Observer,
+) -> Result<Partial, RegistryProblem> {
+    let waiting = || {
+        let message = format!("waiting for another process that fetches {}", wanted.what);
+        observer.event(Event::Note { message });
+    };
+    partials
+        .open(&wanted.digest, wanted.size, waiting, observer)
+        .map_err(RegistryProblem::Keep)?
+        .ok_or(RegistryProblem::Interrupted)
+}
+
+/// Gives a whole blob its place among what the store is about to take; it keeps its own, too, for
+/// another process that may be waiting for it.
+fn link(partial: &Partial, staged: &Path) -> std::io::Result<()> {
+    fs_err::hard_link(&partial.path, staged).or_else(|_error| fs_err::rename(&partial.path, staged))
+}
+
+/// Takes a blob that the store has, so that it stays even if it is removed there; says whether it
+/// has it.
+pub(super) fn blob_of_store(store: &ImageStore, wanted: &Wanted, staged: &Path) -> bool {
+    let path = store.blob_path(&wanted.digest);
+    let right = |path: &Path| {
+        fs_err::metadata(path).is_ok_and(|data| data.is_file() && data.len() == wanted.size)
+    };
+    right(&path) && fs_err::hard_link(&path, staged).is_ok() && right(staged)
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs_err::create_dir(path)?;
+    fs_err::set_permissions(path, PermissionsExt::from_mode(0o755))
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// An observer that also says that all is over once one blob has failed.
+struct Stopping<'a> {
+    observer: &'a dyn Observer,
+    failed: &'a AtomicBool,
+}
+
+impl Observer for Stopping<'_> {
+    fn event(&self, event: Event) {
+        self.observer.event(event);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.observer.is_interrupted()
+    }
+}

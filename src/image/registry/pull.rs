@@ -1,0 +1,266 @@
+//! Pulling: an image of a registry into the store.
+
+use std::path::Path;
+
+use super::error::{RegistryError, RegistryProblem, Verb};
+use super::fetch::{Layers, blob_of_store, fetch_document};
+use super::host::Endpoint;
+use super::partial::Partials;
+use super::resolve::{self, Resolved};
+use super::wire::Wire;
+use super::{Client, download::Wanted};
+use crate::archive::{LimitExceeded, Limits};
+use crate::base::event::{Event, Observer};
+use crate::image::config::ImageConfig;
+use crate::image::digest::{BlobDigest, DiffId, ImageId};
+use crate::image::document::{LONGEST_DOCUMENT, Manifest, parse_manifest};
+use crate::image::load::{
+    Blob, Found, LoadProblem, Staging, check_compression, check_count_of_layers, check_layers,
+    check_platform,
+};
+use crate::image::platform::Platform;
+use crate::image::reference::ImageRef;
+use crate::image::store::{Image, ImageStore, LayerBlob};
+
+/// How to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullOptions {
+    /// The platform that the image must be for.
+    pub platform: Platform,
+    /// What it may take.
+    pub limits: Limits,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self { platform: Platform::host(), limits: Limits::default() }
+    }
+}
+
+/// An image that has been pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// Its name.
+    pub reference: ImageRef,
+    /// Its id.
+    pub id: ImageId,
+    /// Its manifest's digest.
+    pub manifest: BlobDigest,
+    /// Whether the store had it, under this name.
+    pub was_there: bool,
+}
+
+/// Why layers can't be unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackFailure {
+    /// What went wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Unpacks layers while they come: something of another process, as unpacking needs its namespace.
+pub trait Unpacker: Sync {
+    /// Whether that layer is unpacked already.
+    fn has(&self, layer: &DiffId) -> bool;
+
+    /// Unpacks layers, all of which have a place that can be read once, such as a FIFO. It may take
+    /// several at a time, and takes them in this order. A layer whose content hasn't its diff id is a
+    /// failure.
+    fn unpack(&self, layers: &[LayerBlob]) -> Result<(), UnpackFailure>;
+}
+
+/// What a pull works with.
+pub(super) struct Pull<'p> {
+    pub(super) store: &'p ImageStore,
+    pub(super) reference: &'p ImageRef,
+    pub(super) options: &'p PullOptions,
+    pub(super) unpacker: Option<&'p dyn Unpacker>,
+    pub(super) observer: &'p dyn Observer,
+}
+
+impl Client {
+    /// Pulls an image into the store under its name, unless what the registry has now is there; from
+    /// a mirror, if the configuration names some that have it. With an `unpacker`, the image is
+    /// unpacked too when this returns.
+    pub fn pull(
+        &self,
+        store: &ImageStore,
+        reference: &ImageRef,
+        options: &PullOptions,
+        unpacker: Option<&dyn Unpacker>,
+        observer: &dyn Observer,
+    ) -> Result<Pulled, RegistryError> {
+        let pull = Pull { store, reference, options, unpacker, observer };
+        let error = |host: &str, problem| RegistryError {
+            verb: Verb::Pull,
+            reference: Box::new(reference.clone()),
+            host: host.to_owned(),
+            problem: Box::new(problem),
+        };
+        let own = |problem| error(reference.registry(), problem);
+        let known = pull.known().map_err(own)?;
+        if let Some((image, _)) = &known
+            && reference.digest().is_some()
+        {
+            // What a digest means never changes.
+            pull.unpack_stored(image).map_err(own)?;
+            return Ok(pull.there(image));
+        }
+        let endpoints = Endpoint::all(&self.0.options.registries, reference);
+        let last = endpoints.len() - 1;
+        for (number, endpoint) in endpoints.iter().enumerate() {
+            let problem = match self.pull_from(endpoint, &pull, known.as_ref()) {
+                Ok(pulled) => return Ok(pulled),
+                Err(problem) => problem,
+            };
+            if number == last || !problem.is_the_places() {
+                return Err(error(&endpoint.host, problem));
+            }
+            let subject = reference.familiar();
+            let message = format!("the mirror {} doesn't give it: {problem}", endpoint.host);
+            observer.event(Event::Warning { subject, message });
+        }
+        unreachable!("the registry itself is the last place")
+    }
+
+    fn pull_from(
+        &self,
+        endpoint: &Endpoint,
+        pull: &Pull<'_>,
+        known: Option<&(Image, BlobDigest)>,
+    ) -> Result<Pulled, RegistryProblem> {
+        let wire = Wire::new(&self.0, endpoint, pull.observer)?;
+        if let Some((image, top)) = known
+            && resolve::current(&wire, pull.reference)?.as_ref() == Some(top)
+        {
+            pull.unpack_stored(image)?;
+            return Ok(pull.there(image));
+        }
+        let resolved = resolve::resolve(&wire, pull.reference, &pull.options.platform)?;
+        pull.take(&wire, &resolved)
+    }
+}
+
+impl Pull<'_> {
+    /// The image that the store has under the name, if it is for the platform. One that is damaged is
+    /// as good as none.
+    fn known(&self) -> Result<Option<(Image, BlobDigest)>, RegistryProblem> {
+        let known = match self.store.pulled(self.reference) {
+            Err(error) if error.is_damage() => None,
+            other => other?,
+        };
+        let wanted = &self.options.platform;
+        Ok(known.filter(|(image, _)| wanted.accepts(&image.platform)))
+    }
+
+    fn there(&self, image: &Image) -> Pulled {
+        Pulled {
+            reference: self.reference.clone(),
+            id: image.id.clone(),
+            manifest: image.manifest.clone(),
+            was_there: true,
+        }
+    }
+
+    fn unpack_stored(&self, image: &Image) -> Result<(), RegistryProblem> {
+        let Some(unpacker) = self.unpacker else { return Ok(()) };
+        let mut layers = image.root(self.store).layers;
+        layers.retain(|layer| !unpacker.has(&layer.diff_id));
+        if layers.is_empty() { Ok(()) } else { unpacked(unpacker.unpack(&layers)) }
+    }
+
+    /// Fetches what is missing of an image, checks it, and has the store keep it.
+    fn take(&self, wire: &Wire<'_>, resolved: &Resolved) -> Result<Pulled, RegistryProblem> {
+        let Resolved { top, manifest: document } = resolved;
+        let staged = self.store.staging_folder(self.observer)?;
+        let folder = staged.folder.path();
+        let partials = Partials::of(self.store.folder());
+        let mut staging = Staging::new(folder, self.options.limits);
+        let manifest = staging.add_bytes(&document.bytes)?;
+        let parsed = parse_manifest(&document.bytes, &document.media_type).map_err(|problem| {
+            LoadProblem::Document { what: "the manifest".to_owned(), problem }
+        })?;
+        self.check_sizes(&parsed)?;
+        let config = self.config(wire, &parsed, folder, &partials)?;
+        let bytes = fs_err::read(&config.path).map_err(RegistryProblem::Keep)?;
+        let image = ImageConfig::parse(&bytes).map_err(LoadProblem::from)?;
+        check_platform(&image, &self.options.platform)?;
+        check_count_of_layers(&image, parsed.layers.len())?;
+        let layers = Layers::new(self, &parsed, &image, folder, &partials)?;
+        let mut content = layers.fetch(wire)?;
+        for (index, layer) in parsed.layers.iter().enumerate() {
+            check_compression(index + 1, &content[index], layer.compression)?;
+        }
+        check_layers(&image, &content)?;
+        content.push(config);
+        let blobs: Vec<BlobDigest> = content.iter().map(|blob| blob.digest.clone()).collect();
+        let found = Found {
+            names: vec![self.reference.clone()],
+            called: Vec::new(),
+            id: parsed.config.digest.sum().clone().into(),
+            media_type: document.media_type.clone(),
+            manifest,
+            platform: image.platform,
+            index: Some(top.clone()).filter(|top| *top != document.digest),
+            content,
+        };
+        self.store.commit(std::slice::from_ref(&found), self.observer)?;
+        for digest in &blobs {
+            partials.forget(digest);
+        }
+        partials.sweep();
+        Ok(Pulled {
+            reference: self.reference.clone(),
+            id: found.id,
+            manifest: document.digest.clone(),
+            was_there: false,
+        })
+    }
+
+    /// Refuses what says itself that it is too large, before any of it comes.
+    fn check_sizes(&self, manifest: &Manifest) -> Result<(), RegistryProblem> {
+        let config = manifest.config.size;
+        if config > LONGEST_DOCUMENT {
+            let what = "the configuration".to_owned();
+            return Err(LoadProblem::LongDocument { what, bytes: config }.into());
+        }
+        let sizes = manifest.layers.iter().map(|layer| layer.content.size);
+        let limit = self.options.limits.max_bytes;
+        let sum = sizes.fold(config, u64::saturating_add);
+        if sum > limit || manifest.layers.len() as u64 > self.options.limits.max_entries {
+            return Err(LoadProblem::Limit(LimitExceeded::Bytes(limit)).into());
+        }
+        Ok(())
+    }
+
+    fn config(
+        &self,
+        wire: &Wire<'_>,
+        manifest: &Manifest,
+        folder: &Path,
+        partials: &Partials,
+    ) -> Result<Blob, RegistryProblem> {
+        let wanted = Wanted {
+            digest: manifest.config.digest.clone(),
+            size: manifest.config.size,
+            what: "the configuration".to_owned(),
+            subject: None,
+        };
+        let path = folder.join("config");
+        if blob_of_store(self.store, &wanted, &path) {
+            let file = fs_err::File::open(&path).map_err(RegistryProblem::Keep)?;
+            let blob = crate::image::load::measure(file, None, u64::MAX, u64::MAX)?.at(path.clone());
+            if blob.digest == wanted.digest {
+                return Ok(blob);
+            }
+            fs_err::remove_file(&path).map_err(RegistryProblem::Keep)?;
+        }
+        fetch_document(wire, &wanted, partials, path)
+    }
+}
+
+pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), RegistryProblem> {
+    outcome.map_err(|UnpackFailure { message, hint }| RegistryProblem::Unpack { message, hint })
+}
+

@@ -1,0 +1,141 @@
+//! Giving a blob to who unpacks it while it is still coming: a FIFO that follows the blob's file.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+/// How often it is looked whether somebody reads the FIFO.
+const POLL: Duration = Duration::from_millis(5);
+const BUFFER: usize = 256 << 10;
+
+/// How far a blob has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct State {
+    bytes: u64,
+    end: Option<End>,
+    /// Nobody reads the FIFO any more, nor will.
+    unread: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// There will be no more of it.
+    Failed,
+}
+
+impl Progress {
+    /// So many bytes are in the file.
+    pub(super) fn reached(&self, bytes: u64) {
+        self.change(|state| state.bytes = bytes);
+    }
+
+    /// The file has all.
+    pub(super) fn whole(&self) {
+        self.change(|state| state.end = state.end.or(Some(End::Whole)));
+    }
+
+    /// Nothing more comes of it.
+    pub(super) fn give_up(&self) {
+        self.change(|state| state.end = Some(End::Failed));
+    }
+
+    /// Whoever read the FIFO is done.
+    pub(super) fn unread(&self) {
+        self.change(|state| state.unread = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    fn now(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is more than so many bytes, or an end.
+    fn beyond(&self, bytes: u64) -> State {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *self
+            .changed
+            .wait_while(state, |state| state.bytes <= bytes && state.end.is_none())
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a FIFO that other ids may read.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    use nix::sys::stat::Mode;
+    use std::os::unix::fs::PermissionsExt;
+    nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o644))?;
+    fs_err::set_permissions(path, PermissionsExt::from_mode(0o644))
+}
+
+/// Gives a blob's bytes to whoever reads the FIFO, as they come; says whether all were given. The
+/// file is there as soon as the first byte is.
+pub(super) fn follow(fifo: &Path, blob: &Path, progress: &Progress) -> bool {
+    let Some(mut fifo) = open(fifo, progress) else { return false };
+    let mut at = 0;
+    let mut buffer = vec![0; BUFFER];
+    let mut file: Option<File> = None;
+    loop {
+        let state = progress.beyond(at);
+        if state.end == Some(End::Failed) {
+            return false;
+        }
+        if at == state.bytes {
+            return true;
+        }
+        let open = || fs_err::File::open(blob).map(fs_err::File::into_file);
+        let Some(from) = file.take().or_else(|| open().ok()) else { return false };
+        let mut rest = from;
+        while at < state.bytes {
+            let most = BUFFER.min(usize::try_from(state.bytes - at).unwrap_or(BUFFER));
+            let Ok(count) = rest.read(&mut buffer[..most]) else { return false };
+            if count == 0 || fifo.write_all(&buffer[..count]).is_err() {
+                return false;
+            }
+            at += count as u64;
+        }
+        file = Some(rest);
+    }
+}
+
+/// Opens the FIFO as soon as somebody reads it. (Opening it while nobody does would wait for ever
+/// where nobody ever will.)
+fn open(path: &Path, progress: &Progress) -> Option<File> {
+    loop {
+        let opened = fs_err::OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map(fs_err::File::into_file);
+        match opened {
+            Ok(file) => {
+                let flags = nix::fcntl::OFlag::empty();
+                nix::fcntl::fcntl(file.as_fd(), nix::fcntl::FcntlArg::F_SETFL(flags)).ok()?;
+                return Some(file);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                // Even of a blob that failed whoever will read it has to hear: it waits for us.
+                if progress.now().unread {
+                    return None;
+                }
+                std::thread::sleep(POLL);
+            }
+            Err(_) => return None,
+        }
+    }
+}

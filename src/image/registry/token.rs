@@ -1,0 +1,126 @@
+//! Tokens: what a registry's token server gives for a name and a password, for an identity token, or
+//! for nothing (distribution's "token authentication").
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use reqwest::blocking::Client;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+
+use super::credentials::{Credential, Secret};
+use super::error::RegistryProblem;
+use super::wire::{Failure, ReadAll, Wire, basic, read_all, secret_header, shown};
+use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after};
+
+const LONGEST_ANSWER: u64 = 1 << 20;
+
+/// What a token is asked for.
+pub(super) struct TokenRequest<'r> {
+    pub(super) url: Url,
+    pub(super) service: Option<&'r str>,
+    pub(super) scopes: Vec<&'r str>,
+    pub(super) credential: Option<&'r Credential>,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// What has proved to be right: by registry, repository and what it allows.
+#[derive(Debug, Default)]
+pub(super) struct Proofs(Mutex<HashMap<(String, String), HeaderValue>>);
+
+impl Proofs {
+    pub(super) fn get(&self, key: &(String, String)) -> Option<HeaderValue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    pub(super) fn keep(&self, key: (String, String), proof: HeaderValue) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, proof);
+    }
+
+    pub(super) fn forget(&self, key: &(String, String)) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// Gets a token.
+pub(super) fn fetch(
+    wire: &Wire<'_>,
+    client: &Client,
+    request: &TokenRequest<'_>,
+) -> Result<HeaderValue, Failure> {
+    let mut url = request.url.clone();
+    let protocol = |reason: &str| {
+        let (url, reason) = (shown(request.url.as_str()), reason.to_owned());
+        Failure::from(RegistryProblem::Protocol { url, reason })
+    };
+    let built = match request.credential {
+        Some(Credential::Identity(token)) => {
+            let form = identity_form(request, token);
+            client
+                .post(url)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form)
+        }
+        other => {
+            {
+                let mut query = url.query_pairs_mut();
+                if let Some(service) = request.service {
+                    query.append_pair("service", service);
+                }
+                for scope in &request.scopes {
+                    query.append_pair("scope", scope);
+                }
+            }
+            let built = client.get(url);
+            match other {
+                Some(Credential::Password { user, password }) => {
+                    let header = basic(user, password);
+                    let header = header.ok_or_else(|| protocol("the password can't be sent"))?;
+                    built.header(AUTHORIZATION, header)
+                }
+                _ => built,
+            }
+        }
+    };
+    let (head, answer) = wire.exchange(built)?;
+    match head.status {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
+            let host = wire.endpoint.host.clone();
+            let given = request.credential.is_some();
+            return Err(RegistryProblem::Unauthorized { host, given }.into());
+        }
+        status if may_pass(status) => {
+            let wait = retry_after(&head.headers).map(|wait| wait.min(LONGEST_REQUESTED_WAIT));
+            return Err(Failure::Passing { reason: format!("its token server answers {status}"), wait });
+        }
+        status => return Err(protocol(&format!("the token server answers {status}"))),
+    }
+    let bytes = read_all(&answer, LONGEST_ANSWER).map_err(|problem| match problem {
+        ReadAll::Broken(broken) => wire.broken(broken),
+        ReadAll::TooLong(_) => protocol("the token server's answer is too long"),
+    })?;
+    // The parser's words would quote the token.
+    let given: Given = serde_json::from_slice(&bytes)
+        .map_err(|_error| protocol("the token server answers with something else than a token"))?;
+    let token = given.token.or(given.access_token).filter(|token| !token.is_empty());
+    token
+        .and_then(|token| secret_header(&format!("Bearer {token}")))
+        .ok_or_else(|| protocol("the token server answers without a token"))
+}
+
+fn identity_form(request: &TokenRequest<'_>, token: &Secret) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token");
+    form.append_pair("service", request.service.unwrap_or_default());
+    form.append_pair("scope", &request.scopes.join(" "));
+    form.append_pair("client_id", "mkpanda");
+    form.append_pair("refresh_token", token.reveal());
+    form.finish()
+}

@@ -1,0 +1,432 @@
+//! Requests to one registry or mirror: who this user is, what is tried again, what an answer means.
+//!
+//! A request is first made without credentials, unless it is known already what is wanted; a 401
+//! says that (`challenge`). Credentials go to the registry itself and to the token server that it
+//! names, over TLS if the registry is spoken to over TLS, and never along with a redirect to
+//! another host; a 401 of whoever a redirect led to is not answered.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use reqwest::blocking::{Body, Client, RequestBuilder};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Method, StatusCode, Url};
+
+use super::Inner;
+use super::challenge::{self, Challenge};
+use super::credentials::{Credential, Secret};
+use super::error::RegistryProblem;
+use super::host::Endpoint;
+use super::token::{self, TokenRequest};
+use crate::base::event::{Event, Observer};
+use crate::base::http::answer::{Answer, Broken, Head, SLICE};
+use crate::base::http::retry::{
+    LONGEST_REQUESTED_WAIT, NotSent, may_pass, not_sent, read_failure, retry_after, waits,
+};
+
+/// What registries say of an error is read up to here, and shown up to [`LONGEST_MESSAGE`].
+const LONGEST_ERROR: usize = 64 << 10;
+const LONGEST_MESSAGE: usize = 300;
+
+/// What a request may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    Pull,
+    Push,
+}
+
+/// One request.
+pub(super) struct Ask<'r> {
+    pub(super) method: Method,
+    pub(super) url: &'r str,
+    pub(super) access: Access,
+    /// Another repository of the registry that has to be readable.
+    pub(super) also: Option<&'r str>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Content<'r>,
+}
+
+/// What a request brings along.
+#[derive(Clone, Copy)]
+pub(super) enum Content<'r> {
+    None,
+    Bytes(&'r [u8]),
+    /// A file from its beginning, and its size.
+    File(&'r std::path::Path, u64),
+}
+
+/// Why one attempt failed.
+pub(super) enum Failure {
+    /// It may be better the next time.
+    Passing { reason: String, wait: Option<Duration> },
+    /// It will not.
+    Lasting(RegistryProblem),
+}
+
+impl From<RegistryProblem> for Failure {
+    fn from(problem: RegistryProblem) -> Self {
+        Self::Lasting(problem)
+    }
+}
+
+/// A connection to one registry or mirror, for one repository. Shared by threads by reference; each
+/// makes its own with [`Wire::share`].
+pub(super) struct Wire<'a> {
+    inner: &'a Inner,
+    pub(super) endpoint: &'a Endpoint,
+    client: Client,
+    pub(super) observer: &'a dyn Observer,
+    credential: OnceCell<Option<Credential>>,
+}
+
+impl<'a> Wire<'a> {
+    /// Nothing is opened yet.
+    pub(super) fn new(
+        inner: &'a Inner,
+        endpoint: &'a Endpoint,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, RegistryProblem> {
+        if inner.options.offline {
+            return Err(RegistryProblem::Offline);
+        }
+        let client = inner.client(endpoint)?;
+        Ok(Self { inner, endpoint, client, observer, credential: OnceCell::new() })
+    }
+
+    /// The same connection for another thread.
+    pub(super) fn share(&self) -> Seed<'a> {
+        Seed {
+            inner: self.inner,
+            endpoint: self.endpoint,
+            client: self.client.clone(),
+            observer: self.observer,
+        }
+    }
+
+    /// Makes a request until it succeeds or has failed for good; `subject` is what events call it.
+    pub(super) fn ask(
+        &self,
+        subject: &str,
+        ask: &Ask<'_>,
+    ) -> Result<(Head, Answer<'a>), RegistryProblem> {
+        self.retrying(subject, ask.url, || self.once(ask))
+    }
+
+    /// Tries something until it succeeds or has failed for good.
+    pub(super) fn retrying<T>(
+        &self,
+        subject: &str,
+        url: &str,
+        mut attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, RegistryProblem> {
+        let mut waits = waits(&self.inner.options.http);
+        for attempts in 1.. {
+            let (reason, asked) = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(Failure::Lasting(problem)) => return Err(problem),
+                Err(Failure::Passing { reason, wait }) => (reason, wait),
+            };
+            let Some(wait) = waits.next() else {
+                return Err(RegistryProblem::GaveUp { url: shown(url), attempts, reason });
+            };
+            self.pause(subject, reason, wait.max(asked.unwrap_or_default()))?;
+        }
+        unreachable!("attempts are counted without end")
+    }
+
+    /// Waits before the next attempt, unless the run is over.
+    pub(super) fn pause(
+        &self,
+        subject: &str,
+        reason: String,
+        wait: Duration,
+    ) -> Result<(), RegistryProblem> {
+        self.observer.event(Event::Retry { subject: subject.to_owned(), reason, wait });
+        let until = Instant::now() + wait;
+        while !self.observer.is_interrupted() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(SLICE));
+        }
+        Err(RegistryProblem::Interrupted)
+    }
+
+    /// The waits between attempts, from the first one on.
+    pub(super) fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
+        waits(&self.inner.options.http)
+    }
+
+    /// Makes a request once, and once more if that needs credentials. Answers that are no success
+    /// are failures.
+    pub(super) fn once(&self, ask: &Ask<'_>) -> Result<(Head, Answer<'a>), Failure> {
+        let key = self.token_key(ask);
+        let known = self.inner.tokens.get(&key);
+        let (head, answer) = self.send(ask, known.as_ref())?;
+        if head.status != StatusCode::UNAUTHORIZED || !self.is_ours(ask.url, &head.url) {
+            return self.checked(ask, head, answer);
+        }
+        self.inner.tokens.forget(&key);
+        let proof = self.prove(ask, &head.headers)?;
+        let (head, answer) = self.send(ask, Some(&proof))?;
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(self.unauthorized()?.into());
+        }
+        self.inner.tokens.keep(key, proof);
+        self.checked(ask, head, answer)
+    }
+
+    fn token_key(&self, ask: &Ask<'_>) -> (String, String) {
+        (self.endpoint.url(""), self.scope(ask))
+    }
+
+    fn scope(&self, ask: &Ask<'_>) -> String {
+        let actions = match ask.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        let own = format!("repository:{}:{actions}", self.endpoint.repository);
+        ask.also.map_or(own.clone(), |other| format!("{own} repository:{other}:pull"))
+    }
+
+    /// Whether an answer comes from who was asked, and not from where a redirect led.
+    fn is_ours(&self, asked: &str, answered: &Url) -> bool {
+        let asked = Url::parse(asked).map(|url| url.origin());
+        let own = Url::parse(&self.endpoint.url("")).map(|url| url.origin());
+        asked == own && own == Ok(answered.origin())
+    }
+
+    fn send(
+        &self,
+        ask: &Ask<'_>,
+        proof: Option<&HeaderValue>,
+    ) -> Result<(Head, Answer<'a>), Failure> {
+        let mut request = self
+            .client
+            .request(ask.method.clone(), ask.url)
+            .headers(ask.headers.clone())
+            .header(ACCEPT_ENCODING, "identity");
+        // An upload may have to go elsewhere.
+        let own = Url::parse(ask.url).is_ok_and(|url| self.is_ours(ask.url, &url));
+        if let Some(proof) = proof.filter(|_| own) {
+            request = request.header(AUTHORIZATION, proof.clone());
+        }
+        match ask.body {
+            Content::None => self.exchange(request),
+            Content::Bytes(bytes) => self.exchange(request.body(bytes.to_vec())),
+            Content::File(path, size) => {
+                let file = fs_err::File::open(path).map_err(RegistryProblem::ReadBlob)?;
+                self.upload(request, file.into_file(), size)
+            }
+        }
+    }
+
+    /// Sends a request and waits for its answer to begin.
+    pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
+        Answer::to(request, self.observer).map_err(|broken| self.broken(broken))
+    }
+
+    fn upload(
+        &self,
+        request: RequestBuilder,
+        file: File,
+        size: u64,
+    ) -> Result<(Head, Answer<'a>), Failure> {
+        // The client's timeout would be one for the whole of it. A connection that doesn't take
+        // bytes any more ends by the slowest rate that is any good.
+        let slowest = Duration::from_secs(size / SLOWEST_RATE);
+        let timeout = self.inner.options.http.stall_timeout + slowest;
+        self.exchange(request.timeout(timeout).body(Body::sized(file, size)))
+    }
+
+    /// Why an answer doesn't begin, or doesn't go on.
+    pub(super) fn broken(&self, broken: Broken) -> Failure {
+        let options = &self.inner.options.http;
+        match broken {
+            Broken::Interrupted => RegistryProblem::Interrupted.into(),
+            Broken::Body(error) => {
+                Failure::Passing { reason: read_failure(&error, options), wait: None }
+            }
+            Broken::NotSent(error) => {
+                let url = error.url().map(|url| shown(url.as_str())).unwrap_or_default();
+                match not_sent(error, options) {
+                    NotSent::Passing(reason) => Failure::Passing { reason, wait: None },
+                    NotSent::Lasting(reason) => RegistryProblem::Refused { url, reason }.into(),
+                }
+            }
+        }
+    }
+
+    /// Passes on answers that say that it went well.
+    fn checked(
+        &self,
+        ask: &Ask<'_>,
+        head: Head,
+        answer: Answer<'a>,
+    ) -> Result<(Head, Answer<'a>), Failure> {
+        let status = head.status;
+        if status.is_success() {
+            return Ok((head, answer));
+        }
+        let host = self.endpoint.host.clone();
+        let what = || what(ask.url);
+        Err(match status {
+            StatusCode::UNAUTHORIZED => self.unauthorized()?.into(),
+            StatusCode::FORBIDDEN => {
+                RegistryProblem::Denied { host, message: message(&answer) }.into()
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                RegistryProblem::NotFound { what: what() }.into()
+            }
+            status if may_pass(status) => match retry_after(&head.headers) {
+                Some(wait) if wait > LONGEST_REQUESTED_WAIT => {
+                    RegistryProblem::TooMany { host, wait }.into()
+                }
+                wait => Failure::Passing { reason: format!("{host} answers {status}"), wait },
+            },
+            status => {
+                let url = shown(head.url.as_str());
+                RegistryProblem::Status { url, status, message: message(&answer) }.into()
+            }
+        })
+    }
+
+    fn unauthorized(&self) -> Result<RegistryProblem, RegistryProblem> {
+        let given = self.credential()?.is_some();
+        Ok(RegistryProblem::Unauthorized { host: self.endpoint.host.clone(), given })
+    }
+
+    fn credential(&self) -> Result<Option<&Credential>, RegistryProblem> {
+        if let Some(known) = self.credential.get() {
+            return Ok(known.as_ref());
+        }
+        let Endpoint { host, repository, .. } = self.endpoint;
+        let found = self.inner.options.credentials.find(host, repository, self.observer)?;
+        Ok(self.credential.get_or_init(|| found).as_ref())
+    }
+
+    /// Gets what a 401 asks for.
+    fn prove(&self, ask: &Ask<'_>, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
+        let texts = headers.get_all(WWW_AUTHENTICATE).iter();
+        let asked: Vec<Challenge> =
+            texts.filter_map(|text| text.to_str().ok()).flat_map(challenge::parse).collect();
+        let host = || self.endpoint.host.clone();
+        let challenge = |reason| RegistryProblem::Challenge { host: host(), reason };
+        let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
+        if let Some(Challenge::Bearer { realm, service }) = bearer {
+            let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;
+            let fits = url.scheme() == "https" || (self.endpoint.insecure && url.scheme() == "http");
+            if !fits {
+                return Err(challenge("would send them unencrypted").into());
+            }
+            // What the registry says is a part of this at the most.
+            let scope = self.scope(ask);
+            let request = TokenRequest {
+                url,
+                service: service.as_deref(),
+                scopes: scope.split(' ').collect(),
+                credential: self.credential()?,
+            };
+            return token::fetch(self, &self.client, &request);
+        }
+        match (asked.contains(&Challenge::Basic), self.credential()?) {
+            (true, Some(Credential::Password { user, password })) => {
+                Ok(basic(user, password).ok_or_else(|| challenge("their letters don't allow"))?)
+            }
+            (true, Some(Credential::Identity(_))) => {
+                Err(challenge("takes no token, which is all that there is").into())
+            }
+            (true, None) => Err(self.unauthorized()?.into()),
+            (false, _) => Err(challenge("this client doesn't know").into()),
+        }
+    }
+}
+
+/// What a [`Wire`] of another thread is made of.
+pub(super) struct Seed<'a> {
+    inner: &'a Inner,
+    endpoint: &'a Endpoint,
+    client: Client,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl<'a> Seed<'a> {
+    /// Makes it.
+    pub(super) fn grow(self) -> Wire<'a> {
+        let Self { inner, endpoint, client, observer } = self;
+        Wire { inner, endpoint, client, observer, credential: OnceCell::new() }
+    }
+}
+
+/// The slowest upload that is waited for, in bytes per second.
+const SLOWEST_RATE: u64 = 8 << 10;
+
+/// The header that proves who this is by a name and a password.
+pub(super) fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
+    use base64::Engine;
+    let text = format!("{user}:{}", password.reveal());
+    let text = base64::engine::general_purpose::STANDARD.encode(text);
+    secret_header(&format!("Basic {text}"))
+}
+
+/// A header's value that isn't shown anywhere.
+pub(super) fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A URL without what may be secret: uploads and downloads elsewhere are allowed by their queries.
+pub(super) fn shown(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    crate::base::http::redact(&url[..end])
+}
+
+/// What a URL asks for, in words.
+fn what(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let mut parts = path.rsplit('/');
+    match (parts.next(), parts.next()) {
+        (Some(name), Some("manifests")) => format!("the image ({name})"),
+        (Some(name), Some("blobs")) => format!("the blob {name}"),
+        _ => shown(url),
+    }
+}
+
+/// What the registry says is wrong (distribution specification, "Error Codes").
+fn message(answer: &Answer<'_>) -> String {
+    let mut bytes = Vec::new();
+    while let Ok(Some(more)) = answer.bytes() {
+        bytes.extend_from_slice(&more);
+        if bytes.len() > LONGEST_ERROR {
+            break;
+        }
+    }
+    let Ok(said) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
+        return String::new();
+    };
+    let first = said.get("errors").and_then(|errors| errors.get(0));
+    let text = first.and_then(|first| first.get("message").or_else(|| first.get("code")));
+    let text = text.and_then(serde_json::Value::as_str).unwrap_or_default();
+    text.chars().take(LONGEST_MESSAGE).map(|l| if l.is_control() { ' ' } else { l }).collect()
+}
+
+/// Reads the rest of a small answer.
+pub(super) fn read_all(answer: &Answer<'_>, most: u64) -> Result<Vec<u8>, ReadAll> {
+    let mut bytes = Vec::new();
+    while let Some(more) = answer.bytes().map_err(ReadAll::Broken)? {
+        bytes.extend_from_slice(&more);
+        if bytes.len() as u64 > most {
+            return Err(ReadAll::TooLong(bytes.len() as u64));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Why a small answer can't be read.
+pub(super) enum ReadAll {
+    Broken(Broken),
+    TooLong(u64),
+}

@@ -1,0 +1,43 @@
+//! Why an image can't be saved.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::image::document::DocumentError;
+use crate::image::store::StoreError;
+
+/// An image can't be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The store can't give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A blob can't be read.
+    #[error("can't read the image: {0}")]
+    Read(io::Error),
+    /// It can't be written.
+    #[error("can't save the image: {0}")]
+    Write(io::Error),
+    /// The folder is something else than a layout.
+    #[error("can't save the image into {}: {problem}", path.display())]
+    NoLayout {
+        /// The file that says so.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: DocumentError,
+    },
+    /// The folder has something in it, and isn't a layout.
+    #[error("can't save the image into {}: it is neither empty nor an OCI layout", .0.display())]
+    NotEmpty(PathBuf),
+}
+
+impl SaveError {
+    /// What to do about it, where that isn't plain.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::NoLayout { .. } | Self::NotEmpty(_) => Some("name a new folder"),
+            Self::Read(_) | Self::Write(_) => None,
+        }
+    }
+}

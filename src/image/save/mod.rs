@@ -1,0 +1,109 @@
+//! Saving images of the store: into an OCI layout's folder, or as an archive, an OCI or a docker one.
+//!
+//! An archive is the same, byte for byte, whenever the image is: its members come in one order, all
+//! with the times and owners of nobody. A docker archive has layers that are plain or gzip, which
+//! all of its readers know; what is compressed by zstd is uncompressed for it.
+
+mod archive;
+mod error;
+mod folder;
+
+pub use error::SaveError;
+
+use std::io::Write;
+
+use fs_err::File;
+
+use super::location::{Form, StoredImage};
+use super::reference::ImageRef;
+use super::store::{Image, ImageStore};
+use crate::base::atomic::AtomicFile;
+
+/// Where an image is saved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination<'d> {
+    /// The form, the path, and what the image is called there.
+    pub place: &'d StoredImage,
+    /// What it is called, where the place has no name for it.
+    pub name: Option<&'d ImageRef>,
+}
+
+/// An image to be saved, and what it is called where it goes to.
+struct Saving<'s> {
+    store: &'s ImageStore,
+    image: &'s Image,
+    manifest: Vec<u8>,
+    media_type: String,
+    config: Vec<u8>,
+    /// What stands in the index: a full reference, or whatever was asked for.
+    reference: Option<String>,
+    /// The full name, if it has one.
+    name: Option<String>,
+}
+
+impl<'s> Saving<'s> {
+    fn new(
+        store: &'s ImageStore,
+        image: &'s Image,
+        destination: &Destination<'_>,
+    ) -> Result<Self, SaveError> {
+        let (manifest, media_type, _) = store.manifest_of(image)?;
+        let config = store.config_of(image)?;
+        let asked = destination.place.reference.as_ref();
+        let full = |text: &String| text.contains(['/', ':']).then(|| text.parse().ok()).flatten();
+        let name: Option<ImageRef> = match asked {
+            Some(text) => full(text),
+            None => destination.name.cloned(),
+        };
+        let name = name.map(|name| name.to_string());
+        let reference = asked.cloned().or_else(|| name.clone());
+        Ok(Self { store, image, manifest, media_type, config, reference, name })
+    }
+}
+
+/// Saves an image; a file appears whole or not at all.
+pub fn save(
+    store: &ImageStore,
+    image: &Image,
+    destination: &Destination<'_>,
+) -> Result<(), SaveError> {
+    let saving = Saving::new(store, image, destination)?;
+    let place = destination.place;
+    if place.form == Form::Oci {
+        return folder::write(&saving, &place.path);
+    }
+    let path = std::path::absolute(&place.path).map_err(SaveError::Write)?;
+    // What isn't a file, such as a pipe, can't be replaced by one.
+    let special = fs_err::metadata(&path).is_ok_and(|found| !found.is_file());
+    if special {
+        let mut file = fs_err::OpenOptions::new().write(true).open(&path).map_err(SaveError::Write)?;
+        return write_archive(&saving, place.form, &mut file);
+    }
+    let mut file = AtomicFile::create(&path).map_err(SaveError::Write)?;
+    write_archive(&saving, place.form, &mut file)?;
+    file.commit().map_err(SaveError::Write)
+}
+
+/// Saves an image as an archive into something that is open, such as stdout.
+pub fn save_stream(
+    store: &ImageStore,
+    image: &Image,
+    destination: &Destination<'_>,
+    mut to: impl Write,
+) -> Result<(), SaveError> {
+    let saving = Saving::new(store, image, destination)?;
+    write_archive(&saving, destination.place.form, &mut to)?;
+    to.flush().map_err(SaveError::Write)
+}
+
+fn write_archive(saving: &Saving<'_>, form: Form, to: &mut dyn Write) -> Result<(), SaveError> {
+    match form {
+        Form::DockerArchive => archive::write_docker(saving, to),
+        Form::Oci | Form::OciArchive => archive::write_oci(saving, to),
+    }
+}
+
+/// Opens a blob of the store.
+fn open(saving: &Saving<'_>, digest: &super::digest::BlobDigest) -> Result<File, SaveError> {
+    File::open(saving.store.blob_path(digest)).map_err(SaveError::Read)
+}
