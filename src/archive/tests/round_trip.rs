@@ -134,6 +134,7 @@ proptest! {
         let options = LayerOptions {
             limits: Limits::default(),
             owners: Owners::Single(&mut owners),
+            is_plain: false,
         };
         // A name that begins like a whiteout is one.
         if nodes.iter().all(|(name, _)| !name.starts_with(b".wh.")) {
