@@ -1,13 +1,17 @@
 //! Finding the builder image that a name means (DESIGN, "Finding a builder image"): the
-//! configuration, then the store, then the registry. Dockerfiles have their place between these.
+//! configuration, then the Dockerfiles of packages and of `rootfs/`, then the store, then the registry.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::archive::Limits;
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
+use crate::container::helper::Interrupt;
+use crate::dockerfile::BuildOptions;
+use crate::dockerfile::execute::DockerfileError;
 use crate::image::host::{HostError, HostImage};
 use crate::image::load::LoadError;
 use crate::image::location::{ImageLocation, LocationError};
@@ -15,8 +19,13 @@ use crate::image::reference::{ImageRef, ReferenceError};
 use crate::image::registry::{Client, PullOptions, RegistryError};
 use crate::image::store::{Image, ImageStore, StoreError};
 use crate::package::ImageName;
-use crate::tree::PackageTree;
+use crate::source::FetchOptions;
+use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 
+use super::dockerfile::{ImageBuilder, log_name};
+use super::home::Home;
+use super::id::{FolderError, hash_folder};
+use super::isolation::Wanted;
 use super::job::BuildRoot;
 
 /// Where the configuration says that images are: name, place, and the folder that a relative path
@@ -89,6 +98,24 @@ pub enum ImageError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// It can't be built.
+    #[error("image {name}")]
+    Build {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<DockerfileError>,
+    },
+    /// The sum of the folder that it is built from can't be taken.
+    #[error("image {name}")]
+    Folder {
+        /// The name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<FolderError>,
+    },
     /// It is nowhere.
     #[error("there is no image {name}{}", tried(pulled.as_deref()))]
     NotFound {
@@ -107,6 +134,7 @@ impl ImageError {
         let (name, docker_folder) = match self {
             Self::NotFound { name, docker_folder, .. } => (name, docker_folder),
             Self::Pull { source, .. } => return source.hint(),
+            Self::Build { source, .. } => return source.hint(),
             Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
             _ => return None,
         };
@@ -141,7 +169,23 @@ pub struct ImageFinder<'a> {
     store: &'a ImageStore,
     registry: &'a Client,
     limits: Limits,
+    building: Building<'a>,
     found: BTreeMap<String, FoundImage>,
+}
+
+/// What building an image from a Dockerfile needs.
+#[derive(Debug, Clone)]
+pub struct Building<'a> {
+    /// The builder's own folder.
+    pub home: &'a Home,
+    /// Which isolation.
+    pub isolation: &'a Wanted,
+    /// How sources are fetched.
+    pub fetch: &'a FetchOptions,
+    /// The latest time of files in layers, and what images say of their time.
+    pub source_date_epoch: u64,
+    /// Ends everything.
+    pub interrupt: Arc<Interrupt>,
 }
 
 impl<'a> ImageFinder<'a> {
@@ -152,8 +196,9 @@ impl<'a> ImageFinder<'a> {
         store: &'a ImageStore,
         registry: &'a Client,
         limits: Limits,
+        building: Building<'a>,
     ) -> Self {
-        Self { places, store, registry, limits, found: BTreeMap::new() }
+        Self { places, store, registry, limits, building, found: BTreeMap::new() }
     }
 
     /// Finds the image of a name.
@@ -173,7 +218,7 @@ impl<'a> ImageFinder<'a> {
             .map_err(|source| ImageError::Name { name: text(), source: Box::new(source) })?;
         let found = match self.place(name, &reference)? {
             Some(ImageLocation::Host) => {
-                let host = HostImage::detect(std::path::Path::new("/")).map_err(|source| {
+                let host = HostImage::detect(Path::new("/")).map_err(|source| {
                     ImageError::Host { name: text(), source: Box::new(source) }
                 })?;
                 FoundImage {
@@ -188,12 +233,20 @@ impl<'a> ImageFinder<'a> {
                     )?;
                 self.layers(&image)
             }
+            Some(ImageLocation::Dockerfile(folder)) => {
+                let image = self.built(name, &folder, Vec::new(), observer)?;
+                self.layers(&image)
+            }
             Some(ImageLocation::Registry(place)) => {
                 let failed = |source| ImageError::Pull { name: text(), source };
                 let image = match self.stored(name, &place)? {
                     Some(image) => image,
                     None => self.pulled(name, &place, observer)?.map_err(failed)?,
                 };
+                self.layers(&image)
+            }
+            None if tree.docker_folder(name).is_some() => {
+                let image = self.of_docker_folder(name, &reference, tree, observer)?;
                 self.layers(&image)
             }
             None => {
@@ -212,6 +265,73 @@ impl<'a> ImageFinder<'a> {
         tracing::info!(%name, id = %found.id, "found an image");
         self.found.insert(text(), found.clone());
         Ok(found)
+    }
+
+    /// The image of a `docker/` folder: the one with the folder's sum, from the store or the registry,
+    /// else it is built.
+    fn of_docker_folder(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+        tree: &PackageTree,
+        observer: &dyn Observer,
+    ) -> Result<Image, ImageError> {
+        let text = || name.as_str().to_owned();
+        let nowhere = |pulled| ImageError::NotFound { name: name.clone(), pulled, docker_folder: None };
+        let Some(folder) = tree.docker_folder(name) else { return Err(nowhere(None)) };
+        let sum = hash_folder(folder.path)
+            .map_err(|source| ImageError::Folder { name: text(), source: Box::new(source) })?;
+        if let DockerFolderTag::Sum(wanted) = &folder.tag
+            && *wanted != sum
+        {
+            // Of another state of the folder, which isn't there to be built.
+            if let Some(image) = self.stored(name, reference)? {
+                return Ok(image);
+            }
+            return self.pulled(name, reference, observer)?.map_err(|error| nowhere(Some(error)));
+        }
+        let tag = |state: &str| {
+            let tag = format!("{DOCKER_FOLDER_IMAGES}{}_dockerdir-{state}", folder.name);
+            tag.parse::<ImageRef>()
+                .map_err(|source| ImageError::Name { name: tag, source: Box::new(source) })
+        };
+        let (exact, latest) = (tag(sum.as_str())?, tag("latest")?);
+        if let Some(image) = self.stored(name, &exact)? {
+            return Ok(image);
+        }
+        self.built(name, folder.path, vec![exact, latest], observer)
+    }
+
+    /// Builds an image from a folder with a Dockerfile, unless all of it is in the cache.
+    fn built(
+        &self,
+        name: &ImageName,
+        folder: &Path,
+        names: Vec<ImageRef>,
+        observer: &dyn Observer,
+    ) -> Result<Image, ImageError> {
+        let text = || name.as_str().to_owned();
+        let builder = ImageBuilder {
+            home: self.building.home,
+            store: self.store,
+            registry: self.registry,
+            isolation: self.building.isolation,
+            fetch: self.building.fetch,
+            limits: self.limits,
+            interrupt: Arc::clone(&self.building.interrupt),
+        };
+        let options = BuildOptions {
+            names,
+            source_date_epoch: self.building.source_date_epoch,
+            ..BuildOptions::of_folder(folder)
+        };
+        let built = builder
+            .build(&log_name(&options.names, folder), &options, observer)
+            .map_err(|source| ImageError::Build { name: text(), source: Box::new(source) })?;
+        self.store
+            .find_manifest(&built.manifest)
+            .and_then(|found| found.ok_or_else(|| StoreError::NotFound(built.id.to_string())))
+            .map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })
     }
 
     fn layers(&self, image: &Image) -> FoundImage {

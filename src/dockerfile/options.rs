@@ -1,7 +1,7 @@
 //! What is asked of building an image: plain data, which the command line fills in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::step::RunNetwork;
 use crate::image::ImageRef;
@@ -40,6 +40,25 @@ pub struct BuildOptions {
 }
 
 impl BuildOptions {
+    /// Builds the `Dockerfile` of a folder, whose files are the context, for this machine.
+    pub fn of_folder(folder: &Path) -> Self {
+        Self {
+            context: ContextPlace::Folder(folder.to_owned()),
+            dockerfile: None,
+            names: Vec::new(),
+            arguments: BTreeMap::new(),
+            target: None,
+            platform: None,
+            no_cache: false,
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            network: RunNetwork::Default,
+            labels: Vec::new(),
+            source_date_epoch: 0,
+        }
+    }
+
     /// What evaluating the Dockerfile depends on.
     pub fn surroundings(&self) -> Surroundings {
         let host = Platform::host();

@@ -11,10 +11,12 @@ use super::reference::{ImageRef, ReferenceError};
 
 /// The forms that there are, for messages.
 pub const FORMS: &str =
-    "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF";
+    "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF, dockerfile:DIR";
 
 /// How a registry's images begin.
 pub const REGISTRY_PREFIX: &str = "docker://";
+/// How folders with a Dockerfile begin.
+pub const DOCKERFILE_PREFIX: &str = "dockerfile:";
 /// How podman's own images begin, which only podman can read.
 pub const PODMAN_PREFIX: &str = "containers-storage:";
 
@@ -28,6 +30,8 @@ pub enum ImageLocation {
     Stored(StoredImage),
     /// A registry.
     Registry(ImageRef),
+    /// A folder with a Dockerfile, from which it is built.
+    Dockerfile(PathBuf),
 }
 
 /// An image in a layout or an archive on disk.
@@ -79,6 +83,7 @@ impl ImageLocation {
     #[must_use]
     pub fn relative_to(self, base: &Path) -> Self {
         match self {
+            Self::Dockerfile(folder) => Self::Dockerfile(base.join(folder)),
             other @ (Self::Host | Self::Registry(_)) => other,
             Self::Stored(image) => {
                 Self::Stored(StoredImage { path: base.join(&image.path), ..image })
@@ -100,6 +105,12 @@ impl FromStr for ImageLocation {
             return reference
                 .map(Self::Registry)
                 .map_err(|problem: ReferenceError| error(problem.rule));
+        }
+        if let Some(folder) = text.strip_prefix(DOCKERFILE_PREFIX) {
+            if folder.is_empty() || folder.contains('\0') {
+                return Err(error("no folder follows dockerfile:"));
+            }
+            return Ok(Self::Dockerfile(folder.into()));
         }
         if text.starts_with(PODMAN_PREFIX) {
             return Err(error("only podman can read its own images: `podman save NAME | mkpanda image load -`"));
@@ -131,6 +142,7 @@ impl fmt::Display for ImageLocation {
             Self::Host => f.write_str("host"),
             Self::Stored(image) => image.fmt(f),
             Self::Registry(reference) => write!(f, "{REGISTRY_PREFIX}{reference}"),
+            Self::Dockerfile(folder) => write!(f, "{DOCKERFILE_PREFIX}{}", folder.display()),
         }
     }
 }
@@ -168,6 +180,7 @@ mod tests {
             "docker-archive:../x.tar.xz",
             "docker://docker.io/library/ubuntu:14.04",
             "docker://localhost:5000/a/b:1",
+            "dockerfile:builders/x",
         ] {
             assert_eq!(text.parse::<ImageLocation>().unwrap().to_string(), text);
         }
@@ -181,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_unknown_form_is_told_the_known_ones() {
-        for bad in ["", "ubuntu", "oci:", "oci::x", "oci:d:", "dir:x", "Host", "ubuntu:14.04", "docker://", "docker://A", "docker:x:y",
+        for bad in ["", "ubuntu", "oci:", "oci::x", "oci:d:", "dir:x", "Host", "ubuntu:14.04", "docker://", "docker://A", "docker:x:y", "dockerfile:",
             "containers-storage:x"] {
             let error = bad.parse::<ImageLocation>().unwrap_err().to_string();
             assert!(error.contains("docker-archive:FILE"), "{bad}: {error}");

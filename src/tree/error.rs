@@ -27,6 +27,16 @@ pub enum TreeError {
         /// The variants that there are.
         known: Vec<Variant>,
     },
+    /// Two folders with a Dockerfile make images of one name.
+    #[error("the builder {name} is made in two places: {} and {}", rootfs.display(), package.display())]
+    BuilderTwice {
+        /// The name.
+        name: PackageName,
+        /// The folder below `rootfs/`.
+        rootfs: PathBuf,
+        /// The package's `docker/`.
+        package: PathBuf,
+    },
     /// A folder that isn't a package.
     #[error("{root} has no package {name}")]
     NoSuchPackage {
@@ -71,6 +81,7 @@ impl TreeError {
             Self::UpstreamWithoutPackages(_) => {
                 Some("an upstream's packages lie in its folder packages/".to_owned())
             }
+            Self::BuilderTwice { .. } => Some("rename one of the two folders".to_owned()),
             Self::Unreadable(_)
             | Self::Problems(_)
             | Self::NoSuchVariant { .. }

@@ -55,6 +55,7 @@ pub struct PackageTree {
     misnamed_folders: Vec<Report>,
     trees: BTreeMap<Variant, Result<TreeFile, Report>>,
     misnamed_trees: Vec<Report>,
+    /// `docker/` folders of packages, and builders of `rootfs/`.
     docker_folders: BTreeMap<PackageName, PathBuf>,
 }
 

@@ -31,6 +31,7 @@ impl PackageTree {
             docker_folders: BTreeMap::new(),
         };
         tree.add_packages(root)?;
+        tree.add_builders(root)?;
         tree.add_trees(root)?;
         for upstream in upstreams {
             if !upstream.is_dir() {
@@ -88,6 +89,30 @@ impl PackageTree {
         self.folders.append(&mut folders);
         for (name, path) in docker_folders {
             self.docker_folders.entry(name).or_insert(path);
+        }
+        Ok(())
+    }
+
+    /// The builders in `rootfs/<builder>/Dockerfile`, beside the packages directory.
+    fn add_builders(&mut self, root: &Path) -> Result<(), TreeError> {
+        let Some(folder) = root.parent().map(|above| above.join("rootfs")) else { return Ok(()) };
+        let entries = match fs_err::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(()),
+            entries => entries.map_err(TreeError::Unreadable)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(TreeError::Unreadable)?;
+            let path = entry.path();
+            let Ok(name) = package_name(&entry.file_name()) else { continue };
+            if !path.join("Dockerfile").is_file() {
+                continue;
+            }
+            if let Some(package) = self.docker_folders.get(&name) {
+                let package = package.clone();
+                return Err(TreeError::BuilderTwice { name, rootfs: path, package });
+            }
+            self.docker_folders.insert(name, path);
         }
         Ok(())
     }

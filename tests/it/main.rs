@@ -7,6 +7,7 @@ mod archives;
 mod bad;
 mod build;
 mod cli;
+mod dockerfile;
 mod environment;
 mod escape;
 mod images;

@@ -19,7 +19,7 @@ use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Orders, Pace};
 use crate::build::home::Home;
 use crate::build::id::{Identities, identify};
-use crate::build::images::{FoundImage, ImageFinder, Places};
+use crate::build::images::{Building, FoundImage, ImageFinder, Places};
 use crate::build::isolation::{self, Wanted};
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
@@ -55,6 +55,12 @@ pub struct SiteOptions {
     pub fetch: FetchOptions,
     /// What archives may hold.
     pub limits: ArchiveLimits,
+    /// In which isolation images are built that packages name.
+    pub isolation: Wanted,
+    /// The latest time in such images.
+    pub source_date_epoch: u64,
+    /// Ends the building of such images.
+    pub interrupt: Arc<Interrupt>,
 }
 
 /// How packages are built.
@@ -150,6 +156,13 @@ impl Site {
             &store,
             &self.options.registry,
             self.options.limits,
+            Building {
+                home: &self.options.home,
+                isolation: &self.options.isolation,
+                fetch: &self.options.fetch,
+                source_date_epoch: self.options.source_date_epoch,
+                interrupt: Arc::clone(&self.options.interrupt),
+            },
         );
         let mut images = BTreeMap::new();
         let identities = identify(

@@ -102,7 +102,12 @@ impl Outcome {
 }
 
 /// Opens a packages directory.
-fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Result<Site, CliError> {
+fn open(
+    context: &Context<'_>,
+    settings: &Settings,
+    packages: PathBuf,
+    observer: &dyn Observer,
+) -> Result<Site, CliError> {
     let home = Home::new(settings.home.clone(), settings.scratch.clone());
     let limits = settings.archive_limits();
     let mut fetch = FetchOptions::new(home.locks());
@@ -111,7 +116,18 @@ fn open(settings: &Settings, packages: PathBuf, observer: &dyn Observer) -> Resu
     fetch.git.supervisor = Some("/proc/self/exe".into());
     let places = settings.images.clone();
     let registry = Client::new(settings.registry.clone());
-    Ok(Site::open(SiteOptions { packages, home, places, registry, fetch, limits }, observer)?)
+    let options = SiteOptions {
+        packages,
+        home,
+        places,
+        registry,
+        fetch,
+        limits,
+        isolation: wanted_isolation(context, settings),
+        source_date_epoch: settings.source_date_epoch,
+        interrupt: std::sync::Arc::default(),
+    };
+    Ok(Site::open(options, observer)?)
 }
 
 /// How to build, from the settings.

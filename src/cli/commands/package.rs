@@ -28,7 +28,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     let variant = args.variant.as_deref().map(parse_variant).transpose()?;
     let settings = context.settings(args.build.jobs, Some(packages))?;
     let progress = context.progress(&settings);
-    let site = super::open(&settings, packages.to_owned(), &progress)?;
+    let site = super::open(context, &settings, packages.to_owned(), &progress)?;
     let wanted = site.tree.wanted(&name, variant.as_ref()).map_err(SiteError::Tree)?;
     if args.build.dry_run {
         let (_, plan) = plan(&site, &wanted, &progress)?;

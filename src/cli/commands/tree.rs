@@ -21,7 +21,7 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let packages = context.folder()?;
     let settings = context.settings(args.build.jobs, Some(&packages))?;
     let progress = context.progress(&settings);
-    let site = super::open(&settings, packages, &progress)?;
+    let site = super::open(context, &settings, packages, &progress)?;
     let sets = resolve(&site, &wanted(&site, args)?)?;
     for set in &sets {
         site.warn(&set.warnings, &progress);

@@ -42,7 +42,7 @@ impl Place {
         match text.parse::<ImageLocation>()? {
             ImageLocation::Stored(image) => Ok(Self::Stored(image)),
             ImageLocation::Registry(reference) => Ok(Self::Registry(reference)),
-            ImageLocation::Host => unreachable!("it has a form"),
+            ImageLocation::Host | ImageLocation::Dockerfile(_) => unreachable!("it has a form"),
         }
     }
 }

@@ -1,0 +1,272 @@
+//! Images built from Dockerfiles: what is in them, what is found again, and what goes wrong.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{BUILDER, Place, Ran, tiny_image};
+
+/// A context with the tiny image in the store.
+fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
+    let place = Place::bare();
+    let image = tiny_image().display().to_string();
+    place.run("", &["image", "load", "--name", "tiny", &image]).ok();
+    let folder = place.path().join("context");
+    std::fs::create_dir(&folder).unwrap();
+    write(&folder, files);
+    (place, folder)
+}
+
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+fn build(place: &Place, folder: &Path, more: &[&str]) -> Ran {
+    let folder = folder.display().to_string();
+    let mut arguments = vec!["image", "build", "--network=none", "-t", "test"];
+    arguments.extend(more);
+    arguments.push(&folder);
+    place.run("", &arguments)
+}
+
+fn id(ran: &Ran) -> String {
+    ran.stdout.split_whitespace().next().unwrap().to_owned()
+}
+
+/// What the image's layers list as tar does: `mode uid/gid path`, and texts of small files.
+fn listing(place: &Place) -> Vec<String> {
+    let inspected = place.run("", &["image", "inspect", "test"]).ok().stdout;
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
+    let mut lines = Vec::new();
+    for layer in inspected["manifest"]["layers"].as_array().unwrap().iter().skip(1) {
+        let digest = layer["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let blob = place.home.join("images/blobs/sha256").join(digest);
+        let output = Command::new("tar")
+            .args(["--numeric-owner", "-tvzf"])
+            .arg(blob)
+            .env("TZ", "UTC")
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        for line in String::from_utf8(output.stdout).unwrap().lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            lines.push(format!("{} {} {}", words[0], words[1], words[5..].join(" ")));
+        }
+    }
+    lines
+}
+
+#[test]
+fn instructions_make_layers_that_are_found_again() {
+    let dockerfile = "FROM tiny AS base\nRUN echo built > /built\nFROM tiny\nENV A=1\nWORKDIR /w/d\n\
+        COPY --chown=7:8 --chmod=640 file sub /data/\nCOPY --from=base /built ./\nRUN true\n\
+        RUN [ \"$A\" = 1 ] && rm -r /var && ln -s built link\nCMD [\"x\"]\n";
+    let (place, folder) = context(&[
+        ("Dockerfile", dockerfile),
+        ("file", "text"),
+        ("sub/deep", "deep"),
+        ("sub/left-out", ""),
+        (".dockerignore", "**/left-out\n"),
+    ]);
+    let first = build(&place, &folder, &[]).ok();
+    let lines = listing(&place);
+    for expected in [
+        "drwxr-xr-x 0/0 w/",
+        "drwxr-xr-x 0/0 w/d/",
+        "drwxr-xr-x 7/8 data/",
+        "-rw-r----- 7/8 data/deep",
+        "-rw-r----- 7/8 data/file",
+        "-rw-r--r-- 0/0 w/d/built",
+        "lrwxrwxrwx 0/0 w/d/link -> built",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "no {expected} in {lines:#?}");
+    }
+    assert!(lines.iter().any(|line| line.ends_with(".wh.var")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("left-out") || line.contains("resolv.conf")));
+    // Times mean nothing, and nothing is started.
+    std::fs::write(folder.join("file"), "text").unwrap();
+    let again = build(&place, &folder, &[]).ok();
+    assert_eq!(again.stdout, first.stdout);
+    assert_eq!(again.stderr, "");
+    let anew = build(&place, &folder, &["--no-cache"]).ok();
+    assert_eq!(id(&anew), id(&first), "the same everywhere and always");
+    std::fs::write(folder.join("file"), "other").unwrap();
+    assert_ne!(id(&build(&place, &folder, &[]).ok()), id(&first));
+    place.assert_clean();
+}
+
+#[test]
+fn a_stage_that_gives_the_same_files_changes_nothing_after_it() {
+    let text = |word: &str| {
+        format!(
+            "FROM tiny AS a\nRUN echo {word} > /other; echo same > /same\nFROM tiny\n\
+             COPY --from=a /same /\nRUN echo $RANDOM-$(cat /proc/uptime) > /odd\n"
+        )
+    };
+    let (place, folder) = context(&[("Dockerfile", &text("one"))]);
+    let first = build(&place, &folder, &[]).ok();
+    write(&folder, &[("Dockerfile", &text("two"))]);
+    assert_eq!(id(&build(&place, &folder, &[]).ok()), id(&first));
+}
+
+#[test]
+fn a_command_that_fails_is_shown_with_its_place_and_its_last_words() {
+    let (place, folder) =
+        context(&[("Dockerfile", "FROM tiny\n\nRUN echo last words; exit 3\nRUN echo never\n")]);
+    let ran = build(&place, &folder, &[]).fails(1).says("Dockerfile:3: RUN echo last words; exit 3");
+    let ran = ran.says("the command exited with code 3").says("| last words");
+    assert!(!ran.stderr.contains("never"));
+    place.assert_clean();
+    write(&folder, &[("Dockerfile", "FROM tiny\nCOPY missing /\n")]);
+    build(&place, &folder, &[]).fails(1).says("Dockerfile:2").says("missing");
+    write(&folder, &[("Dockerfile", "FROM tiny\nRUN --mount=type=secret,id=s,required true\n")]);
+    build(&place, &folder, &[]).fails(1).says("--secret id=s");
+}
+
+#[test]
+fn mounts_leave_nothing_and_secrets_are_nowhere() {
+    let dockerfile = "FROM tiny\n\
+        RUN --mount=type=secret,id=s --mount=type=tmpfs,target=/t/m --mount=type=cache,target=/c \
+        --mount=type=bind,source=sub,target=/b,rw \
+        cat /run/secrets/s > /dev/null && echo x > /t/m/x && echo more >> /c/kept && \
+        cat /b/deep && echo lost > /b/new && cp /c/kept /kept\n";
+    let (place, folder) = context(&[("Dockerfile", dockerfile), ("sub/deep", "deep")]);
+    let secret = folder.parent().unwrap().join("secret");
+    std::fs::write(&secret, "S3CRET-VALUE").unwrap();
+    let option = format!("--secret=id=s,src={}", secret.display());
+    build(&place, &folder, &[&option]).ok();
+    assert_eq!(listing(&place), ["-rw-r--r-- 0/0 kept"]);
+    build(&place, &folder, &[&option, "--no-cache"]).ok();
+    assert!(!folder.join("sub/new").exists());
+    for path in crate::support::files_below(&place.home) {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("S3CRET-VALUE"), "{}", path.display());
+    }
+    let kept = crate::support::files_below(&place.home.join("caches"));
+    let text = std::fs::read_to_string(kept.iter().find(|path| path.ends_with("kept")).unwrap());
+    assert_eq!(text.unwrap(), "more\nmore\n");
+}
+
+#[test]
+fn symlinks_lead_out_of_nothing() {
+    let dockerfile = "FROM tiny AS evil\n\
+        RUN ln -s /etc /abs && ln -s ../../../../../../etc /rel && ln -s /nowhere/at/all /dangling\n\
+        FROM evil\nCOPY file /abs/one\nCOPY file /rel/two\nCOPY file /dangling/three\n\
+        COPY --from=evil /abs/passwd /passwd\n";
+    let (place, folder) = context(&[("Dockerfile", dockerfile), ("file", "x")]);
+    let made = build(&place, &folder, &[]);
+    assert!(!Path::new("/etc/one").exists() && !Path::new("/etc/two").exists());
+    if made.code == 0 {
+        let lines = listing(&place);
+        assert!(lines.contains(&"-rw-r--r-- 0/0 etc/one".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&"-rw-r--r-- 0/0 etc/two".to_owned()), "{lines:#?}");
+    }
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("out")).unwrap();
+    write(&folder, &[("Dockerfile", "FROM tiny\nCOPY out /out\n")]);
+    build(&place, &folder, &[]).fails(1);
+}
+
+#[test]
+fn archives_are_unpacked_by_add_alone_and_with_their_owners() {
+    let (place, folder) = context(&[(
+        "Dockerfile",
+        "FROM tiny\nADD a.tar /added/\nCOPY a.tar /copied/\nADD plain.gz /plain/\n",
+    )]);
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o600);
+    header.set_uid(5);
+    header.set_gid(6);
+    tar.append_data(&mut header, "d/.wh.name", b"x".as_slice()).unwrap();
+    std::fs::write(folder.join("a.tar"), tar.into_inner().unwrap()).unwrap();
+    std::fs::write(folder.join("plain.gz"), b"\x1f\x8bnot really").unwrap();
+    let ran = build(&place, &folder, &[]);
+    // A layer can't have such a name.
+    ran.fails(1).says(".wh.name");
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_data(&mut header, "d/name", b"x".as_slice()).unwrap();
+    std::fs::write(folder.join("a.tar"), tar.into_inner().unwrap()).unwrap();
+    build(&place, &folder, &[]).ok();
+    let lines = listing(&place);
+    for expected in
+        ["-rw------- 5/6 added/d/name", "-rw-r--r-- 0/0 copied/a.tar", "-rw-r--r-- 0/0 plain/plain.gz"]
+    {
+        assert!(lines.iter().any(|line| line == expected), "no {expected} in {lines:#?}");
+    }
+}
+
+#[test]
+fn a_package_is_built_in_the_image_of_its_docker_folder() {
+    let (place, _) = context(&[]);
+    place.package(
+        "p",
+        "{\"docker\": \"dcos/dcos-builder:p_dockerdir-latest\"}",
+        "cp /from-dockerfile \"$PKG_PATH/\"",
+    );
+    place.write("p/docker/Dockerfile", "FROM tiny\nCOPY file /from-dockerfile\n");
+    place.write("p/docker/file", "made by a Dockerfile");
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "from-dockerfile"), "made by a Dockerfile");
+    let list = place.run("", &["image", "list"]).ok().stdout;
+    assert!(list.contains("dcos/dcos-builder:p_dockerdir-latest"), "{list}");
+    // Another state of the folder is another image, and so another package.
+    place.write("p/docker/file", "changed");
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "from-dockerfile"), "changed");
+    // The same name in rootfs/.
+    let rootfs = place.packages.parent().unwrap().join("rootfs/p");
+    std::fs::create_dir_all(&rootfs).unwrap();
+    std::fs::write(rootfs.join("Dockerfile"), "FROM tiny\n").unwrap();
+    place.run("p", &[]).fails(1).says("made in two places");
+}
+
+#[test]
+fn builders_of_rootfs_and_of_the_configuration_are_built() {
+    let (place, _) = context(&[]);
+    place.package("p", "{}", "cat /stock > \"$PKG_PATH/out\"");
+    let rootfs = place.packages.parent().unwrap().join("rootfs/dcos-builder");
+    std::fs::create_dir_all(&rootfs).unwrap();
+    std::fs::write(rootfs.join("Dockerfile"), "FROM tiny\nCOPY stock /\n").unwrap();
+    std::fs::write(rootfs.join("stock"), "stock").unwrap();
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "out"), "stock");
+    std::fs::write(place.path().join("tree/stock"), "configured").unwrap();
+    std::fs::write(place.path().join("tree/Dockerfile"), "FROM tiny\nCOPY stock /\n").unwrap();
+    place.configure(&format!("[images]\n\"{BUILDER}\" = \"dockerfile:..\"\n"));
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "out"), "configured");
+}
+
+#[test]
+fn with_one_id_owners_are_kept_or_their_loss_is_said() {
+    let dockerfile = "FROM tiny\nCOPY --chown=7:8 file /file\nRUN echo more >> /file\n";
+    let (place, folder) = context(&[("Dockerfile", dockerfile), ("file", "x")]);
+    let id_of_ranges = build(&place, &folder, &[]).ok();
+    let (single, _) = (place.run("", &["image", "inspect", "test"]), ());
+    let inspected: serde_json::Value = serde_json::from_str(&single.ok().stdout).unwrap();
+    let flattened = &inspected["manifest"]["annotations"]["org.mkpanda.owners"];
+    let lines = listing(&place);
+    assert_eq!(lines, ["-rw-r--r-- 7/8 file", "-rw-r--r-- 7/8 file"]);
+    let is_single = id_of_ranges.stderr.contains("single");
+    assert_eq!(flattened == "flattened", is_single, "{inspected}");
+}
+
+#[test]
+fn what_only_root_may_read_is_copied_all_the_same() {
+    let (place, folder) =
+        context(&[("Dockerfile", "FROM tiny\nCOPY . /all/\n"), ("d/closed", "closed")]);
+    for (path, mode) in [("d/closed", 0o600), ("d", 0o700)] {
+        std::fs::set_permissions(folder.join(path), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    build(&place, &folder, &[]).ok();
+    let lines = listing(&place);
+    for expected in ["drwx------ 0/0 all/d/", "-rw------- 0/0 all/d/closed"] {
+        assert!(lines.iter().any(|line| line == expected), "no {expected} in {lines:#?}");
+    }
+}
