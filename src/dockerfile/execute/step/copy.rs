@@ -92,6 +92,13 @@ impl Work<'_> {
         for (index, (source, input)) in step.sources.iter().zip(&work.inputs).enumerate() {
             items.push((source, copying.find(input, index)?));
         }
+        let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
+        if items.iter().all(|(source, found)| found.is_empty() && !is_text(source)) {
+            return Err(StepFailure {
+                hint: Some("a pattern may match nothing, but not all of them".to_owned()),
+                ..StepFailure::new("there is nothing to copy: no file matches")
+            });
+        }
         let count = items.iter().map(|(_, found)| found.len().max(1)).sum::<usize>();
         for (source, found) in items {
             if let CopySource::Document(document) = source {
