@@ -8,7 +8,7 @@ needed=(
   "a small image: busybox-static bash-static"
   "other readers of archives: libarchive-tools"
   "a real image: mmdebstrap"
-  "peers to compare with: bubblewrap crun runc podman skopeo umoci"
+  "peers to compare with: bubblewrap buildah crun runc podman skopeo umoci"
   "servers and terminals: lighttpd curl tmux"
   "clocks that jump: libfaketime"
 )

@@ -47,9 +47,7 @@ fn stays_inside(step: &Step) {
             for source in &step.sources {
                 match source {
                     CopySource::Path(path) => below(path),
-                    CopySource::Git { subfolder, .. } => {
-                        subfolder.iter().for_each(|path| below(path))
-                    }
+                    CopySource::Git { subfolder, .. } => below(subfolder.as_deref().unwrap_or("")),
                     CopySource::Document(document) => below(&document.name),
                     CopySource::Url { .. } => {}
                 }
@@ -58,7 +56,7 @@ fn stays_inside(step: &Step) {
         Step::Run(step) => {
             normal(&step.workdir);
             assert!(!step.command.is_empty());
-            step.documents.iter().for_each(|document| assert!(!document.name.contains('/')));
+            assert!(!step.documents.iter().any(|document| document.name.contains('/')));
             for mount in &step.mounts {
                 match mount {
                     RunMount::Bind { target, source, .. } => {
@@ -66,10 +64,10 @@ fn stays_inside(step: &Step) {
                         below(source);
                     }
                     RunMount::Cache { target, .. } | RunMount::Tmpfs { target, .. } => {
-                        normal(target)
+                        normal(target);
                     }
                     RunMount::Secret { target, .. } | RunMount::Ssh { target, .. } => {
-                        target.iter().for_each(|target| normal(target));
+                        normal(target.as_deref().unwrap_or("/"));
                     }
                 }
             }
