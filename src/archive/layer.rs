@@ -123,9 +123,10 @@ enum Meaning {
 impl Unpacking<'_> {
     fn member(&mut self, member: Member, content: impl Read) -> Result<(), UnpackError> {
         self.summary.entries += 1;
-        let meaning = match self.is_plain {
-            true => Meaning::Entry(cleaned(&member.name)?),
-            false => meaning(&member.name)?,
+        let meaning = if self.is_plain {
+            Meaning::Entry(cleaned(&member.name)?)
+        } else {
+            meaning(&member.name)?
         };
         let path = match &meaning {
             Meaning::Entry(path) | Meaning::Whiteout(path) | Meaning::Opaque(path) => path,

@@ -309,9 +309,10 @@ impl<W: Write> LayerTar<W> {
         if link.len() >= LONG {
             self.extension(EntryType::GNULongLink, b"././@LongLink", &[link, b"\0"].concat())?;
         }
-        let kept = entry.attributes.iter().filter(|(name, _)| {
-            !name.starts_with(OVERLAY) && name != OWNER_ATTRIBUTE.as_bytes()
-        });
+        let kept = entry
+            .attributes
+            .iter()
+            .filter(|(name, _)| !name.starts_with(OVERLAY) && name != OWNER_ATTRIBUTE.as_bytes());
         let records: Vec<u8> = match entry.kind {
             // The file itself has them.
             Kind::HardLink(_) => Vec::new(),

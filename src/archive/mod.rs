@@ -40,8 +40,8 @@ mod zip_read;
 mod tests;
 
 pub use error::{PackError, ReadError, UnpackError};
-pub use layer_pack::{LayerOwners, OWNER_ATTRIBUTE, PackedLayer, Times, pack_layer, tell_owner};
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
+pub use layer_pack::{LayerOwners, OWNER_ATTRIBUTE, PackedLayer, Times, pack_layer, tell_owner};
 pub use limits::{LimitExceeded, Limits};
 pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};

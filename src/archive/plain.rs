@@ -36,7 +36,8 @@ pub fn unpack_tar(
     if !single_id {
         return unpack_layer(content, folder, options(Owners::Mapped)).map(drop);
     }
-    let file = fs_err::File::create(folder.with_extension("owners")).map_err(UnpackError::Record)?;
+    let file =
+        fs_err::File::create(folder.with_extension("owners")).map_err(UnpackError::Record)?;
     let mut record = BufWriter::new(file);
     unpack_layer(content, folder, options(Owners::Single(&mut record)))?;
     record.flush().map_err(UnpackError::Record)
@@ -56,9 +57,7 @@ fn decoder(start: &[u8], input: impl BufRead + 'static) -> io::Result<Box<dyn Re
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzReader::new(input)?),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            Box::new(zstd::stream::read::Decoder::with_buffer(input)?)
-        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         _ => Box::new(input),
     })
 }

@@ -18,9 +18,9 @@ use crate::image::store::{Image, ImageStore, StoreError};
 use crate::source::FetchOptions;
 
 use super::home::{Home, RunScratch};
-use super::site::give_folder;
 use super::isolation::{self, Wanted};
 use super::scratch::remove_as_container;
+use super::site::give_folder;
 
 /// Builds images from Dockerfiles.
 #[derive(Debug)]
@@ -116,10 +116,9 @@ impl Services for Machinery<'_> {
         }
         let no_room = |error| failed("no room for containers".to_owned(), error);
         let scratch = home.start_run().map_err(no_room)?;
-        let (machine, place) = isolation::detect(wanted, &scratch, interrupt, observer)
-            .map_err(|error| ServiceError {
-                hint: error.remedy(),
-                ..failed("no containers".to_owned(), error)
+        let (machine, place) =
+            isolation::detect(wanted, &scratch, interrupt, observer).map_err(|error| {
+                ServiceError { hint: error.remedy(), ..failed("no containers".to_owned(), error) }
             })?;
         let layers = home.layers(&machine.map.digest());
         give_folder(&layers, &machine.map).map_err(no_room)?;
@@ -136,10 +135,7 @@ impl Services for Machinery<'_> {
     }
 }
 
-fn failed(
-    message: String,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> ServiceError {
+fn failed(message: String, error: impl std::error::Error + Send + Sync + 'static) -> ServiceError {
     ServiceError { message, hint: None, source: Some(Box::new(error)) }
 }
 

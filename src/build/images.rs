@@ -277,7 +277,8 @@ impl<'a> ImageFinder<'a> {
         observer: &dyn Observer,
     ) -> Result<Image, ImageError> {
         let text = || name.as_str().to_owned();
-        let nowhere = |pulled| ImageError::NotFound { name: name.clone(), pulled, docker_folder: None };
+        let nowhere =
+            |pulled| ImageError::NotFound { name: name.clone(), pulled, docker_folder: None };
         let Some(folder) = tree.docker_folder(name) else { return Err(nowhere(None)) };
         let sum = hash_folder(folder.path)
             .map_err(|source| ImageError::Folder { name: text(), source: Box::new(source) })?;
@@ -339,11 +340,7 @@ impl<'a> ImageFinder<'a> {
         FoundImage { id: image.id.sum().clone(), root }
     }
 
-    fn stored(
-        &self,
-        name: &ImageName,
-        reference: &ImageRef,
-    ) -> Result<Option<Image>, ImageError> {
+    fn stored(&self, name: &ImageName, reference: &ImageRef) -> Result<Option<Image>, ImageError> {
         let name = || name.as_str().to_owned();
         let found = self.store.find(reference);
         found.map_err(|source| ImageError::Store { name: name(), source: Box::new(source) })
@@ -362,10 +359,8 @@ impl<'a> ImageFinder<'a> {
             return Ok(Err(Box::new(error)));
         }
         let gone = || StoreError::NotFound(reference.familiar());
-        let store = |source| ImageError::Store {
-            name: name.as_str().to_owned(),
-            source: Box::new(source),
-        };
+        let store =
+            |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         self.stored(name, reference)?.ok_or_else(gone).map(Ok).map_err(store)
     }
 

@@ -115,7 +115,8 @@ pub fn mount_layers(
     let link = |target: &Path, name: &str| {
         fs_err::os::unix::fs::symlink(target, home.join(name)).map_err(prepare)
     };
-    let all: Vec<&Path> = std::iter::once(lowest).chain(layers.iter().map(PathBuf::as_path)).collect();
+    let all: Vec<&Path> =
+        std::iter::once(lowest).chain(layers.iter().map(PathBuf::as_path)).collect();
     for (index, layer) in all.iter().enumerate() {
         link(layer, &index.to_string())?;
     }

@@ -174,8 +174,11 @@ impl Waiting {
         let mut is_up = false;
         while !is_up {
             use std::os::fd::AsFd;
-            let told = sys::wait_readable(&[self.ready.as_fd()], Some(Instant::now() + Duration::from_millis(2)))
-                .map_err(|errno| failed("waiting for the program")(errno.into()))?;
+            let told = sys::wait_readable(
+                &[self.ready.as_fd()],
+                Some(Instant::now() + Duration::from_millis(2)),
+            )
+            .map_err(|errno| failed("waiting for the program")(errno.into()))?;
             if told {
                 let mut byte = [0];
                 let count = std::fs::File::from(self.ready.try_clone().map_err(failed("waiting"))?)

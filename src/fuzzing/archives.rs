@@ -19,7 +19,8 @@ pub(super) fn layer(data: &[u8]) -> bool {
     let place = Place::new();
     let recipe = Recipe::of(data, &place.outside());
     let mut record = Vec::new();
-    let options = LayerOptions { is_plain: false, limits: LIMITS, owners: Owners::Single(&mut record) };
+    let options =
+        LayerOptions { is_plain: false, limits: LIMITS, owners: Owners::Single(&mut record) };
     let unpacked = unpack_layer(recipe.tar.as_slice(), &place.folder(), options);
     place.check();
     match unpacked {

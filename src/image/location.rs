@@ -10,8 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::reference::{ImageRef, ReferenceError};
 
 /// The forms that there are, for messages.
-pub const FORMS: &str =
-    "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF, dockerfile:DIR";
+pub const FORMS: &str = "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF, dockerfile:DIR";
 
 /// How a registry's images begin.
 pub const REGISTRY_PREFIX: &str = "docker://";
@@ -113,7 +112,9 @@ impl FromStr for ImageLocation {
             return Ok(Self::Dockerfile(folder.into()));
         }
         if text.starts_with(PODMAN_PREFIX) {
-            return Err(error("only podman can read its own images: `podman save NAME | mkpanda image load -`"));
+            return Err(error(
+                "only podman can read its own images: `podman save NAME | mkpanda image load -`",
+            ));
         }
         let (name, rest) =
             text.split_once(':').ok_or_else(|| error("no form stands before a :"))?;
@@ -194,8 +195,21 @@ mod tests {
 
     #[test]
     fn an_unknown_form_is_told_the_known_ones() {
-        for bad in ["", "ubuntu", "oci:", "oci::x", "oci:d:", "dir:x", "Host", "ubuntu:14.04", "docker://", "docker://A", "docker:x:y", "dockerfile:",
-            "containers-storage:x"] {
+        for bad in [
+            "",
+            "ubuntu",
+            "oci:",
+            "oci::x",
+            "oci:d:",
+            "dir:x",
+            "Host",
+            "ubuntu:14.04",
+            "docker://",
+            "docker://A",
+            "docker:x:y",
+            "dockerfile:",
+            "containers-storage:x",
+        ] {
             let error = bad.parse::<ImageLocation>().unwrap_err().to_string();
             assert!(error.contains("docker-archive:FILE"), "{bad}: {error}");
         }

@@ -23,6 +23,7 @@
 mod cache;
 mod check_out;
 mod clone;
+mod clone_url;
 mod error;
 mod file;
 mod git_layout;
@@ -46,6 +47,7 @@ use crate::base::event::Observer;
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 
 pub use check_out::{CheckOutError, check_out};
+pub use clone_url::clone_url;
 pub use error::{SourceError, SourceProblem};
 pub use git_url::git_mirror_path;
 pub use missing::{MissingSource, missing};

@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{BUILDER, Place, Ran, tiny_image};
+use crate::server::Server;
+use crate::support::{BUILDER, Place, Ran, git, sha256, tiny_image};
 
 /// A context with the tiny image in the store.
 fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
@@ -117,7 +118,8 @@ fn a_stage_that_gives_the_same_files_changes_nothing_after_it() {
 fn a_command_that_fails_is_shown_with_its_place_and_its_last_words() {
     let (place, folder) =
         context(&[("Dockerfile", "FROM tiny\n\nRUN echo last words; exit 3\nRUN echo never\n")]);
-    let ran = build(&place, &folder, &[]).fails(1).says("Dockerfile:3: RUN echo last words; exit 3");
+    let ran =
+        build(&place, &folder, &[]).fails(1).says("Dockerfile:3: RUN echo last words; exit 3");
     let ran = ran.says("the command exited with code 3").says("| last words");
     assert!(!ran.stderr.contains("never"));
     place.assert_clean();
@@ -142,11 +144,8 @@ fn mounts_leave_nothing_and_secrets_are_nowhere() {
     assert_eq!(listing(&place), ["-rw-r--r-- 0/0 kept"]);
     build(&place, &folder, &[&option, "--no-cache"]).ok();
     assert!(!folder.join("sub/new").exists());
-    for path in crate::support::files_below(&place.home) {
-        let bytes = std::fs::read(&path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        assert!(!text.contains("S3CRET-VALUE"), "{}", path.display());
-    }
+    let found = Command::new("grep").args(["-rlaF", "S3CRET-VALUE"]).arg(&place.home).output();
+    assert_eq!(String::from_utf8(found.unwrap().stdout).unwrap(), "");
     let kept = crate::support::files_below(&place.home.join("caches"));
     let text = std::fs::read_to_string(kept.iter().find(|path| path.ends_with("kept")).unwrap());
     assert_eq!(text.unwrap(), "more\nmore\n");
@@ -194,11 +193,50 @@ fn archives_are_unpacked_by_add_alone_and_with_their_owners() {
     std::fs::write(folder.join("a.tar"), tar.into_inner().unwrap()).unwrap();
     build(&place, &folder, &[]).ok();
     let lines = listing(&place);
-    for expected in
-        ["-rw------- 5/6 added/d/name", "-rw-r--r-- 0/0 copied/a.tar", "-rw-r--r-- 0/0 plain/plain.gz"]
-    {
+    for expected in [
+        "-rw------- 5/6 added/d/name",
+        "-rw-r--r-- 0/0 copied/a.tar",
+        "-rw-r--r-- 0/0 plain/plain.gz",
+    ] {
         assert!(lines.iter().any(|line| line == expected), "no {expected} in {lines:#?}");
     }
+}
+
+#[test]
+fn a_repository_and_a_download_are_added() {
+    let (place, folder) = context(&[]);
+    let (repository, served) = (place.path().join("repository"), place.path().join("served"));
+    std::fs::create_dir(&repository).unwrap();
+    git(&repository, &["init", "-q", "-b", "main"]);
+    write(&repository, &[("sub/file", "of a commit"), ("top", "")]);
+    git(&repository, &["add", "."]);
+    git(&repository, &["-c", "user.name=n", "-c", "user.email=e", "commit", "-q", "-m", "m"]);
+    let bare = served.join("it.git").display().to_string();
+    git(&repository, &["clone", "-q", "--bare", ".", &bare]);
+    git(Path::new(&bare), &["update-server-info"]);
+    write(&served, &[("file.txt", "downloaded")]);
+    let server = Server::files(&served);
+    let text = format!(
+        "FROM tiny\nADD {}#main:sub /repo/\nADD --checksum=sha256:{} {} /down/\n",
+        server.url("/it.git"),
+        sha256(b"downloaded"),
+        server.url("/file.txt"),
+    );
+    write(&folder, &[("Dockerfile", &text)]);
+    build(&place, &folder, &[]).ok();
+    let lines = listing(&place);
+    let has = |line: &str| assert!(lines.iter().any(|found| found == line), "{lines:#?}");
+    has("-rw-r--r-- 0/0 repo/file");
+    has("-rw------- 0/0 down/file.txt");
+    assert!(!lines.iter().any(|line| line.contains(".git") || line.contains("top")), "{lines:#?}");
+    // A sum that is known is all that the cache needs.
+    let count = |ended: &str| server.targets().iter().filter(|path| path.ends_with(ended)).count();
+    build(&place, &folder, &[]).ok();
+    assert_eq!(count("file.txt"), 1);
+    let wrong = text.replace(&sha256(b"downloaded"), &sha256(b"something else"));
+    write(&folder, &[("Dockerfile", &wrong)]);
+    build(&place, &folder, &[]).fails(1).says("but the Dockerfile says sha256:");
+    build(&place, &folder, &["--offline"]).fails(1).says("--offline forbids it");
 }
 
 #[test]

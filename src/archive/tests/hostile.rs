@@ -37,7 +37,11 @@ impl Place {
 
 fn layer(tar: &[u8], folder: &Path) -> Result<(), UnpackError> {
     let mut record = Vec::new();
-    let options = LayerOptions { is_plain: false, limits: Limits::default(), owners: Owners::Single(&mut record) };
+    let options = LayerOptions {
+        is_plain: false,
+        limits: Limits::default(),
+        owners: Owners::Single(&mut record),
+    };
     unpack_layer(tar, folder, options).map(drop)
 }
 

@@ -10,7 +10,11 @@ use crate::archive::{
 
 fn unpack(tar: &[u8], folder: &Path) -> Result<(LayerSummary, String), UnpackError> {
     let mut record = Vec::new();
-    let options = LayerOptions { is_plain: false, limits: Limits::default(), owners: Owners::Single(&mut record) };
+    let options = LayerOptions {
+        is_plain: false,
+        limits: Limits::default(),
+        owners: Owners::Single(&mut record),
+    };
     let summary = unpack_layer(tar, folder, options)?;
     Ok((summary, String::from_utf8(record).unwrap().replace('\0', "\n")))
 }
@@ -161,7 +165,8 @@ fn owners_devices_and_attributes() {
 
     let huge = Raw::default().with(b'0', b"f", b"", b"", |header| header.set_uid(1 << 32)).tar();
     let mapped = |tar: &[u8]| {
-        let options = LayerOptions { is_plain: false, limits: Limits::default(), owners: Owners::Mapped };
+        let options =
+            LayerOptions { is_plain: false, limits: Limits::default(), owners: Owners::Mapped };
         unpack_layer(tar, &scratch.path().join("mapped"), options)
     };
     let unchanged =

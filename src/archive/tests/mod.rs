@@ -2,6 +2,7 @@
 
 mod hostile;
 mod layer;
+mod layer_pack;
 mod package;
 mod packing;
 mod raw;

@@ -132,9 +132,9 @@ proptest! {
         pack_directory(&before, &mut tar, &options).unwrap();
         let mut owners = Vec::new();
         let options = LayerOptions {
+            is_plain: false,
             limits: Limits::default(),
             owners: Owners::Single(&mut owners),
-            is_plain: false,
         };
         // A name that begins like a whiteout is one.
         if nodes.iter().all(|(name, _)| !name.starts_with(b".wh.")) {

@@ -110,43 +110,43 @@ impl BuildCache {
 
     /// What a step with that key made, if it is there still.
     pub fn step(&self, key: &Key, store: &ImageStore) -> Option<Made> {
-        let made: Made = self.read(&self.path("step", key))?;
+        let made: Made = read(&self.path("step", key))?;
         made.layer.as_ref().is_none_or(|layer| store.has_layer(layer)).then_some(made)
     }
 
     /// Notes what a step made.
     pub fn put_step(&self, key: &Key, made: &Made) -> std::io::Result<()> {
-        self.write(&self.path("step", key), made)
+        write(&self.path("step", key), made)
     }
 
     /// The digest of files in layers.
     pub fn content(&self, key: &Key) -> Option<Sha256Sum> {
-        self.read(&self.path("content", key))
+        read(&self.path("content", key))
     }
 
     /// Notes the digest of files in layers.
     pub fn put_content(&self, key: &Key, digest: &Sha256Sum) -> std::io::Result<()> {
-        self.write(&self.path("content", key), digest)
+        write(&self.path("content", key), digest)
     }
 
     fn path(&self, kind: &str, key: &Key) -> PathBuf {
         self.folder.join(format!("{kind}-{}.json", key.0))
     }
+}
 
-    fn read<T: for<'de> Deserialize<'de>>(&self, path: &Path) -> Option<T> {
-        let bytes = fs_err::read(path).ok()?;
-        let entry: Versioned<T> = serde_json::from_slice(&bytes).ok()?;
-        (entry.version == VERSION).then_some(entry.value)
-    }
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    let bytes = fs_err::read(path).ok()?;
+    let entry: Versioned<T> = serde_json::from_slice(&bytes).ok()?;
+    (entry.version == VERSION).then_some(entry.value)
+}
 
-    fn write(&self, path: &Path, value: &impl Serialize) -> std::io::Result<()> {
-        use std::io::Write;
-        let text = serde_json::to_vec(&Versioned { version: VERSION, value })?;
-        let mut file = atomic::AtomicFile::create(path)?;
-        file.write_all(&text)?;
-        // One that a power cut damages is none.
-        file.commit_unsynced()
-    }
+fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
+    use std::io::Write;
+    let text = serde_json::to_vec(&Versioned { version: VERSION, value })?;
+    let mut file = atomic::AtomicFile::create(path)?;
+    file.write_all(&text)?;
+    // One that a power cut damages is none.
+    file.commit_unsynced()
 }
 
 #[cfg(test)]

@@ -2,29 +2,26 @@
 //! when it needs what that makes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::error::{DockerfileError, StepError};
-use super::inputs;
 use super::stage::Runner;
-use super::workplace::{Room, ServiceError, Workplace};
-use crate::base::event::{Event, Observer};
-use crate::container::helper::HelperPlace;
+use super::workplace::{Room, Workplace};
+use crate::base::event::Observer;
 use crate::dockerfile::cache::BuildCache;
 use crate::dockerfile::context::Files;
-use crate::dockerfile::evaluate::{Base, ConfigDocument, Finished, Scope, StageState};
+use crate::dockerfile::evaluate::{Base, Finished, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
 use crate::dockerfile::options::{BuildOptions, ContextPlace, DockerfilePlace};
 use crate::image::digest::{BlobDigest, ImageId};
-use crate::image::platform::Platform;
-use crate::image::store::{BlobRoom, BuiltLayer, Image, LayerBlob, StoredBuild};
+use crate::image::store::{BlobRoom, BuiltLayer, StoredBuild};
 use crate::package::Problem;
 
 /// The annotation of images in whose layers owners may be lost that a command gave to files.
 pub(super) const OWNERS: &str = "org.mkpanda.owners";
-const FLATTENED: &str = "flattened";
+pub(super) const FLATTENED: &str = "flattened";
 
 /// An image that was built, or found to be built already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +47,14 @@ pub(super) struct Done {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    done: BTreeMap<usize, Done>,
-    images: BTreeMap<String, Done>,
+pub(super) struct Shared {
+    pub(super) done: BTreeMap<usize, Done>,
+    pub(super) images: BTreeMap<String, Done>,
     failed: Option<DockerfileError>,
-    has_failed: bool,
-    room: Option<Arc<Room>>,
-    steps: u64,
-    cached: u64,
+    pub(super) has_failed: bool,
+    pub(super) room: Option<Arc<Room>>,
+    pub(super) steps: u64,
+    pub(super) cached: u64,
 }
 
 /// A build under way.
@@ -70,13 +67,13 @@ pub(super) struct Build<'a> {
     pub(super) scope: Scope,
     /// The build context, less what is left out of it.
     pub(super) context: Option<Files>,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     text: String,
     shared: Mutex<Shared>,
-    changed: Condvar,
-    blobs: OnceLock<BlobRoom>,
+    pub(super) changed: Condvar,
+    pub(super) blobs: OnceLock<BlobRoom>,
     /// The store's lock is one between processes: threads take turns before.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 /// Builds an image, and puts it into the store under its names.
@@ -86,9 +83,8 @@ pub fn build(
     observer: &dyn Observer,
 ) -> Result<BuiltImage, DockerfileError> {
     let (path, text) = read(options)?;
-    let report = |problem: Problem| {
-        DockerfileError::Problem(Box::new(problem.in_file(&path, &text)))
-    };
+    let report =
+        |problem: Problem| DockerfileError::Problem(Box::new(problem.in_file(&path, &text)));
     let dockerfile = Dockerfile::parse(&text).map_err(report)?;
     let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
     let target = options.target.as_deref();
@@ -115,11 +111,10 @@ pub fn build(
         turn: Mutex::default(),
     };
     let triggers = build.triggers(&first, observer)?;
-    let plan = match triggers.is_empty() {
-        true => first,
-        false => {
-            graph::plan(&build.dockerfile, &build.scope, target, &triggers).map_err(report)?
-        }
+    let plan = if triggers.is_empty() {
+        first
+    } else {
+        graph::plan(&build.dockerfile, &build.scope, target, &triggers).map_err(report)?
     };
     build.run(&plan, observer)
 }
@@ -139,16 +134,12 @@ fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
 }
 
 impl Build<'_> {
-    fn shared(&self) -> MutexGuard<'_, Shared> {
+    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The triggers of the images that stages start from.
-    fn triggers(
-        &self,
-        plan: &Plan,
-        observer: &dyn Observer,
-    ) -> Result<Triggers, DockerfileError> {
+    fn triggers(&self, plan: &Plan, observer: &dyn Observer) -> Result<Triggers, DockerfileError> {
         let mut triggers = Triggers::default();
         for stage in &plan.stages {
             if let Base::Image(name) = &stage.base {
@@ -203,11 +194,7 @@ impl Build<'_> {
         Ok(BuiltImage { id, manifest, flattened: done.flattened, steps, cached })
     }
 
-    fn store(
-        &self,
-        done: &Done,
-        observer: &dyn Observer,
-    ) -> Result<StoredBuild, DockerfileError> {
+    fn store(&self, done: &Done, observer: &dyn Observer) -> Result<StoredBuild, DockerfileError> {
         let stored = |source| DockerfileError::Store { source: Box::new(source) };
         let config = done
             .finished
@@ -219,8 +206,7 @@ impl Build<'_> {
             annotations.insert(OWNERS.to_owned(), FLATTENED.to_owned());
         }
         let (store, names) = (self.workplace.store, &self.options.names);
-        let known =
-            store.find_build(&config, &done.layers, &annotations, names).map_err(stored)?;
+        let known = store.find_build(&config, &done.layers, &annotations, names).map_err(stored)?;
         if let Some(known) = known {
             return Ok(known);
         }
@@ -242,9 +228,9 @@ impl Build<'_> {
                 flattened: false,
             },
             Base::Image(name) => self.image(name, &planned.platform, place, observer)?,
-            Base::Stage(number) => self
-                .wait_for(*number)
-                .map_err(|problem| self.at(place, &place.text, problem))?,
+            Base::Stage(number) => {
+                self.wait_for(*number).map_err(|problem| self.at(place, &place.text, problem))?
+            }
         };
         let mut state = StageState::new(&self.scope, planned, base.finished.clone());
         let report = |problem: Problem| self.report(problem);
@@ -282,152 +268,5 @@ impl Build<'_> {
             instruction: instruction.to_owned(),
             problem: Box::new(problem),
         }
-    }
-
-    /// Waits until a stage is done.
-    fn wait_for(&self, number: usize) -> Result<Done, StepError> {
-        let mut shared = self.shared();
-        loop {
-            if let Some(done) = shared.done.get(&number) {
-                return Ok(done.clone());
-            }
-            if shared.has_failed {
-                return Err(StepError::Needed);
-            }
-            shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// The layers of a stage, once it is done.
-    pub(super) fn stage_layers(&self, number: usize) -> Result<Vec<BuiltLayer>, StepError> {
-        self.wait_for(number).map(|done| done.layers)
-    }
-
-    /// The layers of an image that isn't a stage's base.
-    pub(super) fn image_layers(
-        &self,
-        name: &str,
-        observer: &dyn Observer,
-    ) -> Result<Vec<BuiltLayer>, StepError> {
-        let platform = self.options.platform.clone().unwrap_or_else(Platform::host);
-        let found = self.found_image(name, &platform, observer);
-        found.map(|done| done.layers).map_err(|error| StepError::Service(Box::new(error)))
-    }
-
-    fn image(
-        &self,
-        name: &str,
-        platform: &Platform,
-        place: &Place,
-        observer: &dyn Observer,
-    ) -> Result<Done, DockerfileError> {
-        self.found_image(name, platform, observer).map_err(|error| DockerfileError::Image {
-            place: format!("{}:{}", self.path.display(), place.line),
-            source: Box::new(error),
-        })
-    }
-
-    /// An image by its name, looked for once per platform.
-    fn found_image(
-        &self,
-        name: &str,
-        platform: &Platform,
-        observer: &dyn Observer,
-    ) -> Result<Done, ServiceError> {
-        let key = format!("{platform} {name}");
-        if let Some(done) = self.shared().images.get(&key) {
-            return Ok(done.clone());
-        }
-        let image = self.workplace.services.image(name, platform, observer)?;
-        let done = self.done_image(&image).map_err(|error| ServiceError {
-            message: format!("the image {name} can't be used"),
-            hint: None,
-            source: Some(error),
-        })?;
-        self.shared().images.insert(key, done.clone());
-        Ok(done)
-    }
-
-    fn done_image(
-        &self,
-        image: &Image,
-    ) -> Result<Done, Box<dyn std::error::Error + Send + Sync>> {
-        let store = self.workplace.store;
-        let config = fs_err::read(store.blob_path(&image.id.sum().clone().into()))?;
-        let document = ConfigDocument::parse(&config)?;
-        let layers = image.layers.iter().map(|layer| BuiltLayer {
-            digest: layer.digest.clone(),
-            size: layer.size,
-            compression: layer.compression,
-            diff_id: layer.diff_id.clone(),
-        });
-        let flattened = store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED);
-        Ok(Done { finished: Finished::of_image(document), layers: layers.collect(), flattened })
-    }
-
-    /// Room for blobs, made when it is first needed.
-    pub(super) fn blob_room(
-        &self,
-        observer: &dyn Observer,
-    ) -> Result<&BlobRoom, crate::image::store::StoreError> {
-        if let Some(room) = self.blobs.get() {
-            return Ok(room);
-        }
-        let _turn = self.take_turn();
-        if let Some(room) = self.blobs.get() {
-            return Ok(room);
-        }
-        let room = self.workplace.store.blob_room(observer)?;
-        Ok(self.blobs.get_or_init(|| room))
-    }
-
-    /// Lets one thread at a time change the store.
-    pub(super) fn take_turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Room for containers, made when it is first needed, with a helper of the calling thread's.
-    pub(super) fn room(
-        &self,
-        observer: &dyn Observer,
-    ) -> Result<(Arc<Room>, HelperPlace), ServiceError> {
-        let mut shared = self.shared();
-        if let Some(room) = &shared.room {
-            let room = Arc::clone(room);
-            let place = HelperPlace::new(room.machine.map.clone(), &self.workplace.interrupt);
-            return Ok((room, place));
-        }
-        // The others wait meanwhile: there is one answer for all.
-        let (room, place) = self.workplace.services.start(observer)?;
-        shared.room = Some(Arc::clone(&room));
-        Ok((room, place))
-    }
-
-    pub(super) fn blob_list(&self, layers: &[BuiltLayer]) -> Vec<LayerBlob> {
-        inputs::blobs(|layer| self.workplace.store.blob_path(&layer.digest), layers)
-    }
-
-    pub(super) fn count(&self, was_cached: bool) {
-        let mut shared = self.shared();
-        shared.steps += 1;
-        shared.cached += u64::from(was_cached);
-    }
-
-    pub(super) fn say(&self, observer: &dyn Observer, task: &str, began: bool) {
-        let task = task.to_owned();
-        observer.event(match began {
-            true => Event::TaskBegan { task },
-            false => Event::TaskEnded { task },
-        });
-    }
-
-    /// Where the log of a stage goes.
-    pub(super) fn log(&self, planned: &PlannedStage) -> PathBuf {
-        let name: String = planned
-            .label
-            .chars()
-            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
-            .collect();
-        self.workplace.logs.join(Path::new(&format!("{}-{name}.log", planned.number)))
     }
 }

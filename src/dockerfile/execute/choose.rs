@@ -11,7 +11,8 @@ use crate::image::layers::KnownOwners;
 
 /// How files are chosen, of the exclusions as the instruction has them.
 pub(super) fn choice(exclude: &[String], parents: bool) -> Result<Choice, ContextError> {
-    let exclude = Patterns::new(exclude.iter().map(String::as_str)).map_err(ContextError::Pattern)?;
+    let exclude =
+        Patterns::new(exclude.iter().map(String::as_str)).map_err(ContextError::Pattern)?;
     Ok(Choice { exclude, parents })
 }
 

@@ -137,7 +137,7 @@ pub enum StepError {
 }
 
 fn shown(tail: &[String]) -> String {
-    tail.iter().map(|line| format!("\n  | {line}")).collect()
+    tail.iter().flat_map(|line| ["\n  | ", line]).collect()
 }
 
 impl DockerfileError {

@@ -16,6 +16,8 @@ use crate::dockerfile::options::{NamedContext, SecretPlace};
 use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
 use crate::image::digest::DiffId;
 use crate::image::store::{BuiltLayer, LayerBlob};
+use crate::package::CommitId;
+use crate::source::clone_url;
 
 /// What a step takes, and the digests of it.
 #[derive(Debug, Default)]
@@ -48,10 +50,10 @@ impl Runner<'_, '_> {
             }
             Step::Run(step) => {
                 for mount in &step.mounts {
-                    let (from, source) = match mount {
-                        RunMount::Bind { from, source, .. } => (from, source),
-                        RunMount::Cache { from: Some((from, source)), .. } => (from, source),
-                        _ => continue,
+                    let (RunMount::Bind { from, source, .. }
+                    | RunMount::Cache { from: Some((from, source)), .. }) = mount
+                    else {
+                        continue;
                     };
                     let (_, digest) = self.paths(from, source, &[], false, observer)?;
                     gathered.contents.push(digest);
@@ -79,16 +81,9 @@ impl Runner<'_, '_> {
                 let (input, digest) = self.download(url, checksum.as_deref(), observer)?;
                 Ok((input, Some(digest)))
             }
-            CopySource::Git { url, reference, subfolder, keep_git, checksum } => {
-                let (folder, digest) = self.check_out(
-                    url,
-                    reference.as_deref(),
-                    subfolder.as_deref(),
-                    *keep_git,
-                    checksum.as_deref(),
-                    observer,
-                )?;
-                Ok((CopyInput::CheckOut { folder }, Some(digest)))
+            CopySource::Git { .. } => {
+                let (input, digest) = self.git(source, observer)?;
+                Ok((input, Some(digest)))
             }
         }
     }
@@ -145,13 +140,12 @@ impl Runner<'_, '_> {
         let sources = [CopySource::Path(pattern.to_owned())];
         let key = cache::content_key(&diff_ids, &sources, exclude, parents);
         let blobs = self.build.blob_list(layers);
-        let digest = match self.build.cache.content(&key) {
-            Some(digest) => digest,
-            None => {
-                let digest = self.digest(blobs.clone(), &sources, exclude, parents, observer)?;
-                self.build.cache.put_content(&key, &digest).map_err(file("write the build cache"))?;
-                digest
-            }
+        let digest = if let Some(digest) = self.build.cache.content(&key) {
+            digest
+        } else {
+            let digest = self.digest(blobs.clone(), &sources, exclude, parents, observer)?;
+            self.build.cache.put_content(&key, &digest).map_err(file("write the build cache"))?;
+            digest
         };
         let (pattern, exclude) = (pattern.to_owned(), exclude.to_vec());
         Ok((CopyInput::Pattern { layers: blobs, pattern, exclude, parents }, digest))
@@ -239,6 +233,11 @@ impl Runner<'_, '_> {
         observer: &dyn Observer,
     ) -> Result<(), StepError> {
         for (source, input) in step.sources.iter().zip(inputs) {
+            if let CopyInput::CheckOut { folder } = input
+                && folder.as_os_str().is_empty()
+            {
+                *folder = self.check_out(source, observer)?.0;
+            }
             let (
                 CopySource::Url { url, checksum: Some(expected) },
                 CopyInput::Download { file: place, name },
@@ -257,27 +256,16 @@ impl Runner<'_, '_> {
         Ok(())
     }
 
-    fn fetch(
-        &self,
-        url: &str,
-        name: &str,
-        observer: &dyn Observer,
-    ) -> Result<PathBuf, StepError> {
+    fn fetch(&self, url: &str, name: &str, observer: &dyn Observer) -> Result<PathBuf, StepError> {
         let shown = crate::base::http::redact(url);
         let fetch = self.build.workplace.fetch;
         if fetch.offline {
             return Err(StepError::Offline(shown));
         }
-        let room = self.build.blob_room(observer);
-        let room = room.map_err(|error| StepError::Store(Box::new(error)))?;
-        let folder = tempfile::tempdir_in(room.folder())
-            .map_err(file("make a folder for a download"))?
-            .keep();
+        let folder = self.download_folder(observer)?;
         let path = folder.join(name);
-        let mut target = fs_err::File::create_new(&path)
-            .map_err(file("write a download"))?
-            .into_parts()
-            .0;
+        let mut target =
+            fs_err::File::create_new(&path).map_err(file("write a download"))?.into_parts().0;
         let subject = self.stage_label().to_owned();
         fetch
             .http
@@ -288,22 +276,76 @@ impl Runner<'_, '_> {
         Ok(path)
     }
 
-    fn check_out(
+    /// A git repository, fetched only if its commit isn't known.
+    fn git(
         &mut self,
-        url: &str,
-        reference: Option<&str>,
-        _subfolder: Option<&str>,
-        _keep_git: bool,
-        _checksum: Option<&str>,
-        _observer: &dyn Observer,
-    ) -> Result<(PathBuf, Sha256Sum), StepError> {
-        let name = reference.unwrap_or("HEAD");
-        Err(StepError::Download(format!("{url}#{name}: git repositories can't be added yet")))
+        source: &CopySource,
+        observer: &dyn Observer,
+    ) -> Result<(CopyInput, Sha256Sum), StepError> {
+        let CopySource::Git { url, reference, .. } = source else {
+            return Err(StepError::NoContext(String::new()));
+        };
+        let known = reference.as_deref().and_then(|text| text.parse::<CommitId>().ok());
+        let (folder, commit) = match known {
+            Some(commit) => (PathBuf::new(), commit),
+            None => self.check_out(source, observer)?,
+        };
+        let digest = Sha256Sum::of(format!("{url} {commit}").as_bytes());
+        Ok((CopyInput::CheckOut { folder }, digest))
+    }
+
+    fn check_out(
+        &self,
+        source: &CopySource,
+        observer: &dyn Observer,
+    ) -> Result<(PathBuf, CommitId), StepError> {
+        let CopySource::Git { url, reference, subfolder, keep_git, checksum } = source else {
+            return Err(StepError::NoContext(String::new()));
+        };
+        let (shown, fetch) = (crate::base::http::redact(url), self.build.workplace.fetch);
+        if fetch.offline {
+            return Err(StepError::Offline(shown));
+        }
+        let folder = self.download_folder(observer)?.join("git");
+        let commit = clone_url(url, reference.as_deref(), &folder, fetch, observer)
+            .map_err(|error| StepError::Download(crate::base::causes::with_causes(&error)))?;
+        if let Some(expected) = checksum
+            && !commit.as_str().starts_with(expected.as_str())
+        {
+            let (found, expected) = (commit.to_string(), expected.clone());
+            return Err(StepError::Checksum { url: shown, found, expected });
+        }
+        if !keep_git {
+            fs_err::remove_dir_all(folder.join(".git")).map_err(file("tidy a check-out"))?;
+        }
+        let wanted = match subfolder {
+            // Symlinks of the repository lead out of nothing.
+            Some(below) => crate::container::within_root::locate(&folder, Path::new(below), false)
+                .map_err(file("find a folder of a check-out"))?,
+            None => folder,
+        };
+        Ok((wanted, commit))
+    }
+
+    /// A folder of its own for something that is fetched; it goes with the build.
+    fn download_folder(&self, observer: &dyn Observer) -> Result<PathBuf, StepError> {
+        use std::os::unix::fs::PermissionsExt;
+        let room = self.build.blob_room(observer);
+        let room = room.map_err(|error| StepError::Store(Box::new(error)))?;
+        let failed = file("make a folder for a download");
+        let folder = tempfile::tempdir_in(room.folder()).map_err(&failed)?.keep();
+        // The container's root comes here too.
+        let mode = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(&folder, mode).map_err(failed)?;
+        Ok(folder)
     }
 }
 
 /// The blobs of layers, as a helper needs them.
-pub(super) fn blobs(blob: impl Fn(&BuiltLayer) -> PathBuf, layers: &[BuiltLayer]) -> Vec<LayerBlob> {
+pub(super) fn blobs(
+    blob: impl Fn(&BuiltLayer) -> PathBuf,
+    layers: &[BuiltLayer],
+) -> Vec<LayerBlob> {
     let one = |layer: &BuiltLayer| LayerBlob {
         path: blob(layer),
         compression: layer.compression,

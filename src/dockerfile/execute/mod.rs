@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! build      the parent's side: stages in threads, each with a helper of its own
+//! shared     what the stages' threads share
 //! stage      one stage: its steps, found in the cache or handed to the helper
 //! workplace  what that needs of the machine
 //! inputs     what a step takes from elsewhere, and the digest of it
@@ -16,6 +17,7 @@ mod inputs;
 pub mod job;
 mod place;
 mod readable;
+mod shared;
 mod stage;
 pub mod step;
 pub mod workplace;

@@ -52,7 +52,8 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
             nix::unistd::mkfifo(to, Mode::S_IRUSR | Mode::S_IWUSR)?;
         } else if kind.is_file() {
             let mut source = open_file(from)?;
-            let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            let mut target =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
             io::copy(&mut source, &mut target)?;
         } else {
             return Ok(true);

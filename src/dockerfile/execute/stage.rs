@@ -15,7 +15,7 @@ use super::job::{
 use super::readable::make_readable;
 use super::workplace::Room;
 use crate::base::digest::Sha256Sum;
-use crate::base::event::Observer;
+use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::container::helper::{Finishing, HelperPlace};
 use crate::container::idmap::IdMap;
@@ -108,22 +108,22 @@ impl<'b, 'a> Runner<'b, 'a> {
         let epoch = self.build.options.source_date_epoch;
         let key = step_key(&diff_ids, step, &gathered.contents, epoch);
         let workplace = self.build.workplace;
-        let known = match self.build.options.no_cache {
-            true => None,
-            false => self.build.cache.step(&key, workplace.store),
+        let known = if self.build.options.no_cache {
+            None
+        } else {
+            self.build.cache.step(&key, workplace.store)
         };
         // Where owners can be had, a layer without them won't do.
-        let known =
-            known.filter(|made| !made.flattened || !workplace.services.may_have_ranges());
+        let known = known.filter(|made| !made.flattened || !workplace.services.may_have_ranges());
         self.build.count(known.is_some());
         let made = if let Some(made) = known {
             tracing::info!(stage = self.stage_label(), step = shown, "in the cache");
             made
         } else {
             let task = format!("[{} {}] {}", self.stage_label(), self.number, first_line(shown));
-            self.build.say(observer, &task, true);
+            observer.event(Event::TaskBegan { task: task.clone() });
             let made = self.make(step, &mut gathered, &below, observer);
-            self.build.say(observer, &task, false);
+            observer.event(Event::TaskEnded { task });
             self.locks.clear();
             let made = made?;
             self.build.cache.put_step(&key, &made).map_err(file("write the build cache"))?;
@@ -213,12 +213,11 @@ impl<'b, 'a> Runner<'b, 'a> {
         &mut self,
         observer: &dyn Observer,
     ) -> Result<&mut (Arc<Room>, HelperPlace), StepError> {
-        let helper = match self.helper.take() {
-            Some(helper) => helper,
-            None => {
-                let started = self.build.room(observer);
-                started.map_err(|error| StepError::Service(Box::new(error)))?
-            }
+        let helper = if let Some(helper) = self.helper.take() {
+            helper
+        } else {
+            let started = self.build.room(observer);
+            started.map_err(|error| StepError::Service(Box::new(error)))?
         };
         Ok(self.helper.insert(helper))
     }

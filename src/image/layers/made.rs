@@ -38,7 +38,8 @@ pub fn write_layer(
     times: Times,
     owners: Option<&KnownOwners>,
 ) -> Result<MadeLayer, PackError> {
-    let stored = Stored { out: BufWriter::with_capacity(1 << 18, blob), sum: Summing::new(), size: 0 };
+    let stored =
+        Stored { out: BufWriter::with_capacity(1 << 18, blob), sum: Summing::new(), size: 0 };
     let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
     let out = Content { out: gzip, sum: Summing::new() };
     let (out, packed) = match owners {
@@ -94,13 +95,16 @@ pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, Laye
     }
 }
 
+/// User and group by path.
+type Records = HashMap<Vec<u8>, (u32, u32)>;
+
 /// Whom files belong to in layers that were unpacked or made with one id.
 #[derive(Debug)]
 pub struct KnownOwners {
     /// What was told of the layer that is being made.
-    told: HashMap<Vec<u8>, (u32, u32)>,
+    told: Records,
     /// The highest layer first, with what lies beside it.
-    layers: Vec<(PathBuf, HashMap<Vec<u8>, (u32, u32)>)>,
+    layers: Vec<(PathBuf, Records)>,
 }
 
 impl KnownOwners {
@@ -132,7 +136,7 @@ impl KnownOwners {
     }
 }
 
-fn records(layer: &Path) -> io::Result<HashMap<Vec<u8>, (u32, u32)>> {
+fn records(layer: &Path) -> io::Result<Records> {
     let bytes = match fs_err::read(owners_file(layer)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
         read => read?,

@@ -151,10 +151,7 @@ impl Inner {
         if certificates.is_empty() {
             return Err(ca("it has no certificate in PEM".to_owned()));
         }
-        builder()
-            .tls_certs_merge(certificates)
-            .build()
-            .map_err(|error| ca(with_causes(&error)))
+        builder().tls_certs_merge(certificates).build().map_err(|error| ca(with_causes(&error)))
     }
 }
 

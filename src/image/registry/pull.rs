@@ -250,7 +250,8 @@ impl Pull<'_> {
         let path = folder.join("config");
         if blob_of_store(self.store, &wanted, &path) {
             let file = fs_err::File::open(&path).map_err(RegistryProblem::Keep)?;
-            let blob = crate::image::load::measure(file, None, u64::MAX, u64::MAX)?.at(path.clone());
+            let blob =
+                crate::image::load::measure(file, None, u64::MAX, u64::MAX)?.at(path.clone());
             if blob.digest == wanted.digest {
                 return Ok(blob);
             }
@@ -263,4 +264,3 @@ impl Pull<'_> {
 pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), RegistryProblem> {
     outcome.map_err(|UnpackFailure { message, hint }| RegistryProblem::Unpack { message, hint })
 }
-

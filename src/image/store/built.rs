@@ -92,15 +92,15 @@ impl ImageStore {
     /// An annotation of an image's manifest.
     pub fn annotation(&self, image: &Image, key: &str) -> Result<Option<String>, StoreError> {
         let bytes = self.document(&image.manifest, "the manifest", &image.manifest.to_string())?;
-        let manifest: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|error| StoreError::Io(error.into()))?;
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|error| StoreError::Io(error.into()))?;
         Ok(manifest["annotations"][key].as_str().map(str::to_owned))
     }
+}
 
-    fn blob(&self, layer: &BuiltLayer, path: PathBuf) -> Blob {
-        let BuiltLayer { digest, size, compression, diff_id } = layer.clone();
-        Blob::known(path, digest, size, compression, diff_id)
-    }
+fn blob(layer: &BuiltLayer, path: PathBuf) -> Blob {
+    let BuiltLayer { digest, size, compression, diff_id } = layer.clone();
+    Blob::known(path, digest, size, compression, diff_id)
 }
 
 impl BlobRoom {
@@ -123,7 +123,7 @@ impl BlobRoom {
         layer: &BuiltLayer,
         observer: &dyn Observer,
     ) -> Result<(), StoreError> {
-        let blob = self.store.blob(layer, path.to_owned());
+        let blob = blob(layer, path.to_owned());
         let _store = self.store.lock(observer)?;
         self.store.keep(&blob).map_err(StoreError::Io)
     }
@@ -155,7 +155,7 @@ impl BlobRoom {
         let stored = StoredBuild { id: id.clone(), manifest: manifest.digest.clone() };
         let mut content = vec![config];
         for layer in layers {
-            content.push(self.store.blob(layer, self.store.blob_path(&layer.digest)));
+            content.push(blob(layer, self.store.blob_path(&layer.digest)));
         }
         let image = Found {
             names: names.to_vec(),

@@ -20,8 +20,7 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
     let settings = context.settings(None, None)?;
     let progress = context.progress(&settings);
     let store = ImageStore::open(&settings.home)?;
-    let transfer =
-        Transfer { context, settings: &settings, store: &store, observer: &progress };
+    let transfer = Transfer { context, settings: &settings, store: &store, observer: &progress };
     match command {
         ImageCommand::Pull { image, platform } => transfer.pull(image, platform.as_ref()),
         ImageCommand::Push { image, destination } => transfer.push(image, destination.as_deref()),

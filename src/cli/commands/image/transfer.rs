@@ -98,12 +98,7 @@ impl Transfer<'_> {
         self.save_stored(image, &found, &place)
     }
 
-    fn save_stored(
-        &self,
-        typed: &str,
-        image: &Image,
-        place: &StoredImage,
-    ) -> Result<(), CliError> {
+    fn save_stored(&self, typed: &str, image: &Image, place: &StoredImage) -> Result<(), CliError> {
         // Under the name by which it was asked for, if it was by one.
         let asked: Option<ImageRef> = typed.parse().ok();
         let asked = asked.filter(|name| image.references.contains(name));

@@ -141,20 +141,15 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     /// What a source means.
-    fn find(
-        &self,
-        input: &CopyInput,
-        index: usize,
-    ) -> Result<Vec<Item>, StepFailure> {
+    fn find(&self, input: &CopyInput, index: usize) -> Result<Vec<Item>, StepFailure> {
         let may_unpack = self.step.unpack != Unpack::Nothing;
         let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
         match input {
             CopyInput::Document => Ok(Vec::new()),
             CopyInput::Listed { folder, matches } => {
                 let folder = self.work.place(folder);
-                let one = |found: &Match| {
-                    item(folder.clone(), found.clone(), Owners::Root, Modes::Plain)
-                };
+                let one =
+                    |found: &Match| item(folder.clone(), found.clone(), Owners::Root, Modes::Plain);
                 Ok(matches.iter().map(one).collect())
             }
             CopyInput::Pattern { layers, pattern, exclude, parents } => {
@@ -182,8 +177,8 @@ impl Copying<'_> {
             }
             CopyInput::CheckOut { folder } => {
                 let root = self.work.place(folder);
-                let matches = choose(&Files::of_tree(&root), "", &Choice::default())
-                    .map_err(from_context)?;
+                let matches =
+                    choose(&Files::of_tree(&root), "", &Choice::default()).map_err(from_context)?;
                 let one = |found| item(root.clone(), found, Owners::Root, Modes::Kept);
                 Ok(matches.into_iter().map(one).collect())
             }

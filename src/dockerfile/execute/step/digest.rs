@@ -19,8 +19,8 @@ impl Work<'_> {
         let mut digests = String::new();
         for source in &work.sources {
             let CopySource::Path(pattern) = source else { continue };
-            let (_, digest) = choose_with_digest(&files, pattern, &choice, &owners)
-                .map_err(from_context)?;
+            let (_, digest) =
+                choose_with_digest(&files, pattern, &choice, &owners).map_err(from_context)?;
             digests.push_str(digest.as_str());
         }
         Ok(Sha256Sum::of(digests.as_bytes()))

@@ -46,7 +46,9 @@ impl Inputs {
     }
 
     fn add_layers(&mut self, layers: &[LayerBlob]) {
-        layers.iter().for_each(|layer| self.add_parent(&layer.path));
+        for layer in layers {
+            self.add_parent(&layer.path);
+        }
     }
 
     fn add(&mut self, folder: &Path) {

@@ -81,7 +81,6 @@ struct Work<'a> {
     told: RefCell<Vec<(PathBuf, (u32, u32))>>,
 }
 
-#[expect(clippy::type_complexity, reason = "the answer, and who clears up after it")]
 fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>), StepFailure> {
     // Opened as the caller: the container's root may not reach them.
     let files = match &job.work {

@@ -2,13 +2,16 @@
 //! names and its way into the network.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::mount::{MsFlags, mount};
 
-use super::super::job::{CopyInput, LayerWork, Match, MountInput, SecretBytes, StepFailure, StepNetwork};
 use super::super::choose::{choice, choose};
+use super::super::job::{
+    CopyInput, LayerWork, Match, MountInput, SecretBytes, StepFailure, StepNetwork,
+};
 use super::super::place::{With, put};
 use super::root::Point;
 use super::{Work, failed, from_context};
@@ -34,11 +37,7 @@ impl Mounts {
 
 impl Work<'_> {
     /// Prepares all that the command is shown.
-    pub(super) fn mounts(
-        &self,
-        step: &RunStep,
-        work: &LayerWork,
-    ) -> Result<Mounts, StepFailure> {
+    pub(super) fn mounts(&self, step: &RunStep, work: &LayerWork) -> Result<Mounts, StepFailure> {
         let mut mounts = Mounts::default();
         for folder in ["/proc", "/sys", "/dev"] {
             mounts.points.push(Point::folder(folder));
@@ -94,7 +93,6 @@ impl Work<'_> {
                     fs_err::create_dir(&place).map_err(failed)?;
                     let owner = Ownership { ids: *owner, single: self.is_single() };
                     owner.give(&place).map(drop).map_err(failed)?;
-                    use std::os::unix::fs::PermissionsExt;
                     let mode = std::fs::Permissions::from_mode(*mode);
                     fs_err::set_permissions(&place, mode).map_err(failed)?;
                 }
@@ -128,14 +126,17 @@ impl Work<'_> {
                 }
             }
             (RunMount::Ssh { target, .. }, MountInput::Socket(Some(socket))) => {
-                let target = target.clone().unwrap_or_else(|| "/run/mkpanda/ssh_agent.0".to_owned());
+                let target =
+                    target.clone().unwrap_or_else(|| "/run/mkpanda/ssh_agent.0".to_owned());
                 mounts.variables.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
                 mounts.bind(self.place(socket), Point::file(target), true);
             }
             // What isn't required isn't there.
             (RunMount::Secret { .. }, MountInput::Secret(None))
             | (RunMount::Ssh { .. }, MountInput::Socket(None)) => {}
-            _ => return Err(StepFailure::new("the helper was given other mounts than the step has")),
+            _ => {
+                return Err(StepFailure::new("the helper was given other mounts than the step has"));
+            }
         }
         Ok(())
     }
@@ -161,9 +162,7 @@ impl Work<'_> {
             CopyInput::Pattern { layers, .. } => {
                 let folders = self.unpacked(layers)?;
                 let tree = self.mount_tree(&folders, &format!("mount-{name}"))?;
-                if !writable {
-                    tree
-                } else {
+                if writable {
                     let copy = self.scratch(&format!("mount-{name}"));
                     fs_err::create_dir(&copy).map_err(failed)?;
                     let choice = choice(&[], false).map_err(from_context)?;
@@ -171,6 +170,8 @@ impl Work<'_> {
                         choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
                     self.copy_matches(&tree, &matches, &copy)?;
                     copy
+                } else {
+                    tree
                 }
             }
             _ => return Err(StepFailure::new("the helper was given no files for a mount")),
@@ -184,7 +185,6 @@ impl Work<'_> {
 
     /// Copies what was listed, at the paths that it has.
     fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), StepFailure> {
-        use std::os::unix::fs::PermissionsExt;
         let owner = Ownership { ids: (0, 0), single: self.is_single() };
         for entry in matches.iter().flat_map(|found| &found.entries) {
             if entry.path.as_os_str().is_empty() {
@@ -219,7 +219,6 @@ fn names_files(network: &StepNetwork) -> [(&'static str, String); 2] {
 }
 
 fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), StepFailure> {
-    use std::os::unix::fs::PermissionsExt;
     fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)

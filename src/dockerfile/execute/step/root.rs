@@ -66,7 +66,9 @@ impl Work<'_> {
         if !is_complete {
             // A lower directory must not change below a mount.
             umount2(&root, MntFlags::empty()).map_err(failed)?;
-            fs_err::remove_dir_all(&work).and_then(|()| fs_err::create_dir(&work)).map_err(failed)?;
+            fs_err::remove_dir_all(&work)
+                .and_then(|()| fs_err::create_dir(&work))
+                .map_err(failed)?;
             mount()?;
         }
         restore_implied_folders(&root, below).map_err(failed)?;
@@ -94,10 +96,16 @@ impl Work<'_> {
     }
 
     /// Mounts a tree of layers, to be read only.
-    pub(super) fn mount_tree(&self, layers: &[PathBuf], name: &str) -> Result<PathBuf, StepFailure> {
+    pub(super) fn mount_tree(
+        &self,
+        layers: &[PathBuf],
+        name: &str,
+    ) -> Result<PathBuf, StepFailure> {
         let at = self.view.path().join("trees").join(name);
         let lowest = self.view.path().join("empty");
-        fs_err::create_dir_all(&at).and_then(|()| fs_err::create_dir_all(&lowest)).map_err(failed)?;
+        fs_err::create_dir_all(&at)
+            .and_then(|()| fs_err::create_dir_all(&lowest))
+            .map_err(failed)?;
         overlay::mount_layers(&self.view, &at, &lowest, layers, None).map_err(failed)?;
         Ok(at)
     }

@@ -37,8 +37,14 @@ impl Work<'_> {
         let user = resolve_user(&step.user, passwd.as_deref(), group.as_deref()).map_err(failed)?;
         if self.is_single() && (user.uid != 0 || user.gid != 0) {
             return Err(StepFailure {
-                hint: Some("give this user id ranges (see mkpanda's note on the isolation tier)".to_owned()),
-                ..StepFailure::new(format!("the user {:?} can't be had: with the isolation tier single, a container has root only", step.user))
+                hint: Some(
+                    "give this user id ranges (see mkpanda's note on the isolation tier)"
+                        .to_owned(),
+                ),
+                ..StepFailure::new(format!(
+                    "the user {:?} can't be had: with the isolation tier single, a container has root only",
+                    step.user
+                ))
             });
         }
         let workdir = locate(&root, Path::new(&step.workdir), false).map_err(failed)?;
