@@ -112,3 +112,27 @@ pub(super) fn dockerignore(data: &[u8]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_of_dockerfiles_in_any_order_lead_nowhere(
+            text in "(\n?(FROM|ARG|ENV|RUN|COPY|ADD|ONBUILD|WORKDIR|LABEL|EXPOSE|CMD|USER) | ?(AS b|x|\\.\\./y|/z/|a=b|<<A|<<-'B'|--from=b|--mount=type=cache,target=|\\$x|\\$\\{x:-\\.\\.\\}|\\[\"a\"\\]|https://h/r\\.git#v:\\.\\./s)|\nA\n|\n\tB\n|\\\\\n|'|\"){1,12}",
+        ) {
+            dockerfile(format!("ARG x=1\nFROM a\n{text}").as_bytes());
+        }
+
+        #[test]
+        fn patterns_and_paths_agree(
+            path in "[ab.]{1,2}(/[ab.]{1,2}){0,3}",
+            patterns in "(\n?!?(a|b|\\*|\\*\\*|/|\\?|\\[a-b\\]|\\[\\^a\\]|\\\\|\\.)){1,10}",
+        ) {
+            dockerignore(format!("{path}\n{patterns}").as_bytes());
+        }
+    }
+}
