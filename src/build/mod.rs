@@ -13,6 +13,7 @@ pub mod dockerfile;
 pub mod estimate;
 pub mod execute;
 mod failed;
+pub mod gc;
 pub mod home;
 pub mod id;
 pub mod images;

@@ -10,6 +10,7 @@ mod cli;
 mod dockerfile;
 mod environment;
 mod escape;
+mod gc;
 mod images;
 mod inside;
 mod interrupt;
