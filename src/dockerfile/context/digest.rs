@@ -80,7 +80,8 @@ impl Sum {
     /// The length stands behind the content: the file may be written to meanwhile.
     fn content(&mut self, files: &Files, entry: &Entry) -> io::Result<()> {
         let mut file = fs_err::File::open(files.root.join(&entry.path))?;
-        let mut buffer = vec![0; 1 << 16];
+        // On the stack: most files are small, and there may be ten thousand of them.
+        let mut buffer = [0; 1 << 14];
         let mut length: u64 = 0;
         loop {
             match file.read(&mut buffer) {

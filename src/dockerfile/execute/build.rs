@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::error::{DockerfileError, StepError};
+use super::job::Match;
 use super::stage::Runner;
 use super::workplace::{Room, Workplace};
+use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::dockerfile::cache::BuildCache;
 use crate::dockerfile::context::Files;
@@ -46,11 +48,17 @@ pub(super) struct Done {
     pub(super) flattened: bool,
 }
 
+/// A source in the build context: pattern, exclusions, whether folders are kept.
+pub(super) type Chosen = (String, Vec<String>, bool);
+
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) done: BTreeMap<usize, Done>,
     pub(super) images: BTreeMap<String, Done>,
     failed: Option<DockerfileError>,
+    /// What sources in the build context mean, and the digests of it: several instructions may take
+    /// the same.
+    pub(super) chosen: BTreeMap<Chosen, (Vec<Match>, Sha256Sum)>,
     pub(super) has_failed: bool,
     pub(super) room: Option<Arc<Room>>,
     pub(super) steps: u64,

@@ -120,9 +120,22 @@ impl Runner<'_, '_> {
                 return self.layer_paths(&layers, pattern, exclude, parents, observer);
             }
         };
-        let choice = choice(exclude, parents).map_err(StepError::Files)?;
-        let (matches, digest) = choose_with_digest(&files, pattern, &choice, &Owners::None)
-            .map_err(StepError::Files)?;
+        let key = (pattern.to_owned(), exclude.to_vec(), parents);
+        let known = match from {
+            Origin::Context => self.build.shared().chosen.get(&key).cloned(),
+            _ => None,
+        };
+        let (matches, digest) = if let Some(known) = known {
+            known
+        } else {
+            let choice = choice(exclude, parents).map_err(StepError::Files)?;
+            let found = choose_with_digest(&files, pattern, &choice, &Owners::None)
+                .map_err(StepError::Files)?;
+            if *from == Origin::Context {
+                self.build.shared().chosen.insert(key, found.clone());
+            }
+            found
+        };
         let folder = files.root().to_owned();
         Ok((CopyInput::Listed { folder, matches }, digest))
     }

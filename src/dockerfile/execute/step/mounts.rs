@@ -135,7 +135,9 @@ impl Work<'_> {
             (RunMount::Secret { .. }, MountInput::Secret(None))
             | (RunMount::Ssh { .. }, MountInput::Socket(None)) => {}
             _ => {
-                return Err(StepFailure::new("the helper was given other mounts than the step has"));
+                return Err(StepFailure::new(
+                    "the helper was given other mounts than the step has",
+                ));
             }
         }
         Ok(())
