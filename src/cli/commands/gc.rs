@@ -58,7 +58,7 @@ fn packages(
     let folder = fs_err::canonicalize(&folder)
         .map_err(|source| CliError::Folder { path: folder, source })?;
     let settings = context.settings(None, Some(&folder))?;
-    let site = super::open(&settings, folder, observer)?;
+    let site = super::open(context, &settings, folder, observer)?;
     let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
     let known = site.identify(&order, observer)?;
