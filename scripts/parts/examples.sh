@@ -50,6 +50,20 @@ installed() {
 
 says() { [[ $1 == "$("${@:2}")" ]]; }
 
+part_dockerfiles() {
+  local user
+  user=$(id -un)
+  if is_root; then
+    ensure_users
+    user=mkpanda-test-ranges
+  elif ! has_ranges "$user"; then
+    skip "$user has no id ranges in /etc/subuid and /etc/subgid; run as root to include it"
+  fi
+  need_stage
+  check "both builders make the same images" \
+    as "$user" "$WORK/stage/scripts/compare-dockerfiles" "$WORK/stage/mkpanda"
+}
+
 part_hello() {
   local users folder
   two_users

@@ -228,7 +228,7 @@ pub enum ImageCommand {
         name: Option<String>,
     },
     /// Build an image from a Dockerfile.
-    Build(ImageBuildArgs),
+    Build(Box<ImageBuildArgs>),
     /// List the images in the store.
     List,
     /// Show what an image is, as JSON.
@@ -250,7 +250,7 @@ pub struct ImageBuildArgs {
     /// The folder whose files COPY and ADD take; `-` reads a Dockerfile alone from stdin.
     #[arg(value_name = "DIR", default_value = ".")]
     pub context: PathBuf,
-    /// The Dockerfile; `Dockerfile` in the folder by default.
+    /// The Dockerfile; `Dockerfile` in the folder by default; `-` is stdin.
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// What to call the image; may be given several times.
@@ -280,4 +280,7 @@ pub struct ImageBuildArgs {
     /// A label of the image.
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
+    /// Save the image, too: a place as `image save` has it, or `docker://REFERENCE` to push it.
+    #[arg(short, long, value_name = "PLACE")]
+    pub output: Option<String>,
 }

@@ -14,6 +14,7 @@
 //! Archives come as [`recipe`]s, which are texts: mutated bytes would never get past a header's sum.
 
 mod archives;
+mod dockerfiles;
 mod documents;
 mod images;
 mod model;
@@ -29,13 +30,15 @@ use crate::archive::Limits;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("buildinfo", documents::buildinfo),
     ("treeinfo", documents::treeinfo),
     ("upstream", documents::upstream),
     ("pkginfo", documents::pkginfo),
     ("config", documents::config),
     ("hash", documents::hash),
+    ("dockerfile", dockerfiles::dockerfile),
+    ("dockerignore", dockerfiles::dockerignore),
     ("names", names::names),
     ("image_documents", images::documents),
     ("image_archive", images::archive),

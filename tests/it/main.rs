@@ -8,6 +8,7 @@ mod bad;
 mod build;
 mod cli;
 mod dockerfile;
+mod dockerfiles;
 mod environment;
 mod escape;
 mod gc;

@@ -23,14 +23,17 @@ use crate::image::registry::Client;
 use crate::image::store::ImageStore;
 use crate::source::FetchOptions;
 
-/// Builds an image.
+/// Longer texts on stdin are refused: they are read into memory.
+const LONGEST_DOCKERFILE: u64 = 4 << 20;
+
+/// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.
 pub(super) fn run(
     context: &Context<'_>,
     settings: &Settings,
     store: &ImageStore,
     args: &ImageBuildArgs,
     observer: &dyn Observer,
-) -> Result<(), CliError> {
+) -> Result<String, CliError> {
     let options = options(context, settings, args)?;
     let interrupt = Arc::<Interrupt>::default();
     super::interrupt_on_signals(&interrupt)?;
@@ -59,8 +62,11 @@ pub(super) fn run(
         .map_err(|error| CliError::Dockerfile(Box::new(error)))?;
     let names: Vec<String> = options.names.iter().map(crate::image::ImageRef::familiar).collect();
     let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
-    context.printer.data(&format!("{}  {name}\n", built.id));
-    Ok(())
+    let to_stdout = |output: &String| output == "-" || output.ends_with(":-");
+    if !args.output.as_ref().is_some_and(to_stdout) {
+        context.printer.data(&format!("{}  {name}\n", built.id));
+    }
+    Ok(built.id.to_string())
 }
 
 fn options(
@@ -98,18 +104,33 @@ fn place(
     base: &Path,
     args: &ImageBuildArgs,
 ) -> Result<(ContextPlace, Option<DockerfilePlace>), CliError> {
-    let dockerfile = args.file.as_ref().map(|path| DockerfilePlace::File(base.join(path)));
-    if args.context.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .lock()
-            .read_to_string(&mut text)
-            .map_err(|error| bad("DIR", "-", &format!("stdin can't be read: {error}")))?;
-        return Ok((ContextPlace::Empty, Some(DockerfilePlace::Text(text))));
+    let is_stdin = |path: &PathBuf| path.as_os_str() == "-";
+    let dockerfile = match &args.file {
+        Some(path) if is_stdin(path) => Some(DockerfilePlace::Text(stdin("--file")?)),
+        Some(path) => Some(DockerfilePlace::File(base.join(path))),
+        None if is_stdin(&args.context) => Some(DockerfilePlace::Text(stdin("DIR")?)),
+        None => None,
+    };
+    if is_stdin(&args.context) {
+        return Ok((ContextPlace::Empty, dockerfile));
     }
     let path = base.join(&args.context);
     let folder = fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })?;
     Ok((ContextPlace::Folder(folder), dockerfile))
+}
+
+/// A Dockerfile from stdin.
+fn stdin(option: &'static str) -> Result<String, CliError> {
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .take(LONGEST_DOCKERFILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| bad(option, "-", &format!("stdin can't be read as a text: {error}")))?;
+    if text.len() as u64 > LONGEST_DOCKERFILE {
+        return Err(bad(option, "-", "what stdin gives is too long for a Dockerfile"));
+    }
+    Ok(text)
 }
 
 fn bad(option: &'static str, text: &str, problem: &str) -> CliError {
@@ -160,7 +181,10 @@ fn secrets(
             }
         }
         let Some(id) = id else { return Err(bad("--secret", text, "it has no id")) };
-        let place = place.unwrap_or_else(|| SecretPlace::File(base.join(&id)));
+        let place = place.unwrap_or_else(|| match context.environment.get(&id) {
+            Some(value) => SecretPlace::Value(Hidden(value.to_owned())),
+            None => SecretPlace::File(base.join(&id)),
+        });
         secrets.insert(id, place);
     }
     Ok(secrets)

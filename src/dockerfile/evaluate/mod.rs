@@ -225,8 +225,12 @@ impl Applied {
 }
 
 /// Evaluates all stages of a Dockerfile as if every image were empty: what can be wrong without
-/// knowing any image or file.
-pub fn check(text: &str, around: &Surroundings) -> Result<Vec<Finished>, Problem> {
+/// knowing any image or file. Each step is shown to `see`.
+pub fn check(
+    text: &str,
+    around: &Surroundings,
+    see: &mut dyn FnMut(&Step),
+) -> Result<Vec<Finished>, Problem> {
     let dockerfile = Dockerfile::parse(text)?;
     let scope = Scope::of(&dockerfile, around)?;
     let mut finished: BTreeMap<usize, Finished> = BTreeMap::new();
@@ -242,6 +246,7 @@ pub fn check(text: &str, around: &Surroundings) -> Result<Vec<Finished>, Problem
         let mut state = StageState::new(&scope, planned, base);
         for statement in state.statements(&dockerfile)? {
             let applied = state.apply(&statement)?;
+            applied.step.iter().for_each(&mut *see);
             state.record(&applied, None);
         }
         finished.insert(stage.number, state.finish());

@@ -3,13 +3,13 @@ use crate::dockerfile::step::{CopySource, RunMount};
 
 /// The last stage's configuration and the steps of all of its instructions.
 fn evaluate(text: &str, given: &[(&str, &str)]) -> (ConfigDocument, Vec<Step>) {
-    evaluate_on(text, given, ConfigDocument::scratch(&Platform::host()))
+    evaluate_on(text, given, &ConfigDocument::scratch(&Platform::host()))
 }
 
 fn evaluate_on(
     text: &str,
     given: &[(&str, &str)],
-    image: ConfigDocument,
+    image: &ConfigDocument,
 ) -> (ConfigDocument, Vec<Step>) {
     let arguments = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let platform = parse_platform("linux/arm64/v8").unwrap();
@@ -103,7 +103,7 @@ fn proxies_need_no_declaration_and_stay_apart() {
 fn commands_of_bases_are_reset_by_an_entrypoint() {
     let mut image = ConfigDocument::scratch(&Platform::host());
     image.config.cmd = Some(vec!["base".to_owned()]);
-    let cmd = |text: &str| evaluate_on(text, &[], image.clone()).0.config;
+    let cmd = |text: &str| evaluate_on(text, &[], &image).0.config;
     assert_eq!(cmd("FROM x\nENV a=b").cmd, Some(vec!["base".to_owned()]));
     assert_eq!(cmd("FROM x\nENTRYPOINT [\"e\"]").cmd, None);
     assert_eq!(cmd("FROM x\nCMD [\"c\"]\nENTRYPOINT [\"e\"]").cmd, Some(vec!["c".to_owned()]));

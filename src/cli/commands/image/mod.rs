@@ -27,7 +27,10 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
         ImageCommand::Save { image, output } => transfer.save(image, output),
         ImageCommand::Load { input, name } => transfer.load(input, name.as_deref()),
         ImageCommand::Build(args) => {
-            super::image_build::run(context, &settings, &store, args, &progress)
+            let built = super::image_build::run(context, &settings, &store, args, &progress)?;
+            let Some(output) = &args.output else { return Ok(()) };
+            // Under its name, if it has one.
+            transfer.save(args.tag.first().unwrap_or(&built), output)
         }
         ImageCommand::List => list(context, &store),
         ImageCommand::Inspect { image } => inspect(context, &store, image),

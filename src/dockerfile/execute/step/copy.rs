@@ -48,6 +48,9 @@ enum Modes {
     /// Their own, but not as programs that run as their owner: what the caller has such files for is
     /// nothing that an image should have.
     Plain,
+    /// Those of an archive's files, whose modes and owners `--chmod` and `--chown` leave alone, as
+    /// in Docker.
+    Unpacked,
     All(u32),
 }
 
@@ -80,7 +83,7 @@ impl Work<'_> {
         let mut copying = Copying {
             work: self,
             step,
-            owner: step.chown.as_deref().map(|chown| self.owner_of(chown)).transpose()?,
+            owner: step.chown.as_deref().map(|chown| self.new_owner_of(chown)).transpose()?,
             destination: locate(&root, Path::new(&step.destination), false).map_err(failed)?,
             root,
             unpacked: 0,
@@ -88,6 +91,13 @@ impl Work<'_> {
         let mut items = Vec::new();
         for (index, (source, input)) in step.sources.iter().zip(&work.inputs).enumerate() {
             items.push((source, copying.find(input, index)?));
+        }
+        let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
+        if items.iter().all(|(source, found)| found.is_empty() && !is_text(source)) {
+            return Err(StepFailure {
+                hint: Some("a pattern may match nothing, but not all of them".to_owned()),
+                ..StepFailure::new("there is nothing to copy: no file matches")
+            });
         }
         let count = items.iter().map(|(_, found)| found.len().max(1)).sum::<usize>();
         for (source, found) in items {
@@ -99,6 +109,14 @@ impl Work<'_> {
             }
         }
         Ok(upper)
+    }
+
+    /// The ids that `--chown` means: a number alone is the group's too.
+    fn new_owner_of(&self, chown: &str) -> Result<Ownership, StepFailure> {
+        match chown.parse::<u32>() {
+            Ok(id) => self.owner_of(&format!("{id}:{id}")),
+            Err(_) => self.owner_of(chown),
+        }
     }
 
     /// The ids of a user of the root, `name`, `uid`, `name:group` or `uid:gid`.
@@ -250,17 +268,19 @@ impl Copying<'_> {
     fn one(&self, item: &Item, entry: &CopyEntry, to: &Path) -> io::Result<()> {
         let from = item.root.join(&entry.path);
         let data = fs_err::symlink_metadata(&from)?;
-        let owner = self.owner.unwrap_or_else(|| Ownership {
+        let unpacked = matches!(item.modes, Modes::Unpacked);
+        let owner = self.owner.filter(|_| !unpacked).unwrap_or_else(|| Ownership {
             ids: item.owners.of(&item.root, &entry.path, &data),
             single: self.work.is_single(),
         });
         let own = data.permissions().mode() & 0o7777;
         let mode = match item.modes {
-            Modes::Kept => own,
+            Modes::Kept | Modes::Unpacked => own,
             Modes::Plain => own & !SETUID,
             Modes::All(mode) => mode,
         };
-        let with = With { owner, mode: self.mode(mode, data.is_dir()) };
+        let mode = if unpacked { mode } else { self.mode(mode, data.is_dir()) };
+        let with = With { owner, mode };
         if !put(&from, &data, to, with)? {
             let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
             self.work.told.borrow_mut().push((path, owner.ids));
@@ -278,7 +298,7 @@ impl Copying<'_> {
             choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
         for found in matches {
             let owners = self.owners(std::slice::from_ref(&folder))?;
-            let (root, modes) = (folder.clone(), Modes::Kept);
+            let (root, modes) = (folder.clone(), Modes::Unpacked);
             self.item(&Item { root, found, owners, modes, may_unpack: false }, 1)?;
         }
         fs_err::remove_dir_all(&folder).map_err(failed)

@@ -1,0 +1,138 @@
+//! Dockerfiles and the patterns of `.dockerignore`: what is taken leads nowhere out of an image or a
+//! context, and means the same when it is read again.
+
+use std::path::Path;
+
+use crate::dockerfile::evaluate::{ConfigDocument, check};
+use crate::dockerfile::ignore::Patterns;
+use crate::dockerfile::model::{Dockerfile, Instruction};
+use crate::dockerfile::options::Surroundings;
+use crate::dockerfile::step::{CopySource, RunMount, Step};
+use crate::package::Problem;
+
+pub(super) fn dockerfile(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let around = Surroundings::default();
+    let read = match Dockerfile::parse(text) {
+        Ok(read) => read,
+        Err(problem) => return shown(problem, text),
+    };
+    for stage in &read.stages {
+        for statement in &stage.statements {
+            assert!(statement.place.line > 0 && statement.place.line <= text.lines().count());
+            if let Instruction::Onbuild(trigger) = &statement.instruction {
+                assert!(!trigger.text.is_empty());
+            }
+        }
+    }
+    match check(text, &around, &mut stays_inside) {
+        Err(problem) => shown(problem, text),
+        Ok(stages) => {
+            for stage in stages {
+                let bytes = stage.document.to_bytes().expect("a configuration is JSON");
+                let again = ConfigDocument::parse(&bytes).expect("what was written is read");
+                assert_eq!(again, stage.document);
+            }
+            true
+        }
+    }
+}
+
+/// No step leads out of the image or out of what it takes files from.
+fn stays_inside(step: &Step) {
+    match step {
+        Step::Folder(step) => normal(&step.path),
+        Step::Copy(step) => {
+            normal(step.destination.trim_end_matches('/'));
+            for source in &step.sources {
+                match source {
+                    CopySource::Path(path) => below(path),
+                    CopySource::Git { subfolder, .. } => below(subfolder.as_deref().unwrap_or("")),
+                    CopySource::Document(document) => below(&document.name),
+                    CopySource::Url { .. } => {}
+                }
+            }
+        }
+        Step::Run(step) => {
+            normal(&step.workdir);
+            assert!(!step.command.is_empty());
+            assert!(!step.documents.iter().any(|document| document.name.contains('/')));
+            for mount in &step.mounts {
+                match mount {
+                    RunMount::Bind { target, source, .. } => {
+                        normal(target);
+                        below(source);
+                    }
+                    RunMount::Cache { target, .. } | RunMount::Tmpfs { target, .. } => {
+                        normal(target);
+                    }
+                    RunMount::Secret { target, .. } | RunMount::Ssh { target, .. } => {
+                        normal(target.as_deref().unwrap_or("/"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn normal(path: &str) {
+    let plain = |part: &str| !matches!(part, "" | "." | "..");
+    assert!(
+        matches!(path, "" | "/")
+            || path.strip_prefix('/').is_some_and(|path| path.split('/').all(plain)),
+        "{path:?}"
+    );
+}
+
+fn below(path: &str) {
+    assert!(!path.starts_with('/') && !path.split('/').any(|part| part == ".."), "{path:?}");
+}
+
+fn shown(problem: Problem, text: &str) -> bool {
+    let report = problem.in_file(Path::new("Dockerfile"), text).to_string();
+    assert!(!report.contains(|letter: char| letter.is_control() && letter != '\n'), "{report:?}");
+    false
+}
+
+/// The first line is a path, the others are patterns.
+pub(super) fn dockerignore(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let (path, text) = text.split_once('\n').unwrap_or(("a/b", text));
+    let patterns = match Patterns::parse(text) {
+        Ok(patterns) => patterns,
+        Err(problem) => return shown(problem, text),
+    };
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let out = patterns.leaves_out(&parts.join("/"));
+    for count in 1..parts.len() {
+        let folder = parts[..count].join("/");
+        if patterns.leaves_out(&folder) && !out {
+            assert!(patterns.may_keep_below(&folder), "{folder:?} of {path:?} is not entered");
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_of_dockerfiles_in_any_order_lead_nowhere(
+            text in "(\n?(FROM|ARG|ENV|RUN|COPY|ADD|ONBUILD|WORKDIR|LABEL|EXPOSE|CMD|USER) | ?(AS b|x|\\.\\./y|/z/|a=b|<<A|<<-'B'|--from=b|--mount=type=cache,target=|\\$x|\\$\\{x:-\\.\\.\\}|\\[\"a\"\\]|https://h/r\\.git#v:\\.\\./s)|\nA\n|\n\tB\n|\\\\\n|'|\"){1,12}",
+        ) {
+            dockerfile(format!("ARG x=1\nFROM a\n{text}").as_bytes());
+        }
+
+        #[test]
+        fn patterns_and_paths_agree(
+            path in "[ab.]{1,2}(/[ab.]{1,2}){0,3}",
+            patterns in "(\n?!?(a|b|\\*|\\*\\*|/|\\?|\\[a-b\\]|\\[\\^a\\]|\\\\|\\.)){1,10}",
+        ) {
+            dockerignore(format!("{path}\n{patterns}").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The Dockerfiles of `data/dockerfiles`, built as whoever runs the tests, with whatever isolation there
+//! is. `scripts/compare-dockerfiles` compares what comes out with what another builder makes of them.
+
+use std::path::PathBuf;
+
+use crate::support::{Place, data, tiny_image};
+
+/// Whose RUN is somebody that one id can't be.
+const NEEDS_RANGES: [&str; 1] = ["users"];
+
+fn cases() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data().join("dockerfiles")).unwrap();
+    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    cases
+}
+
+#[test]
+fn all_build_and_are_found_built_the_second_time() {
+    let place = Place::bare();
+    let image = tiny_image().display().to_string();
+    place.run("", &["image", "load", "--name", "localhost/tiny", &image]).ok();
+    let cases = cases();
+    assert!(cases.len() >= 10);
+    let mut failed = Vec::new();
+    for case in cases {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        let given = std::fs::read_to_string(case.join("arguments")).unwrap_or_default();
+        let folder = case.display().to_string();
+        let given = given.replace("src=", &format!("src={folder}/"));
+        let mut arguments = vec!["image", "build", "--network=none", "-t", &name];
+        arguments.extend(given.split_whitespace());
+        arguments.push(&folder);
+        let first = place.run("", &arguments);
+        let refused = first.stderr.contains("with the isolation tier single");
+        if refused && NEEDS_RANGES.contains(&&*name) {
+            continue;
+        }
+        let again = place.run("", &arguments);
+        if first.code != 0 || again.stdout != first.stdout {
+            failed.push(format!("{name}: {}{}{}", first.stderr, first.stdout, again.stdout));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
