@@ -8,7 +8,8 @@ needed=(
   "a small image: busybox-static bash-static"
   "other readers of archives: libarchive-tools"
   "a real image: mmdebstrap"
-  "peers to compare with: bubblewrap crun runc podman skopeo umoci"
+  "peers to compare with: bubblewrap crun runc podman buildah skopeo umoci"
+  "a registry, with TLS and passwords: docker-registry apache2-utils openssl"
   "servers and terminals: lighttpd curl tmux"
   "clocks that jump: libfaketime"
 )

@@ -199,12 +199,17 @@ impl<'a> ImageFinder<'a> {
             None => {
                 let missing = |error| ImageError::NotFound {
                     name: name.clone(),
-                    pulled: Some(error),
+                    pulled: error,
                     docker_folder: tree.docker_folder(name).map(|folder| folder.path.to_owned()),
                 };
                 let image = match self.stored(name, &reference)? {
                     Some(image) => image,
-                    None => self.pulled(name, &reference, observer)?.map_err(missing)?,
+                    // A registry's would be made of another folder.
+                    None if tree.docker_folder(name).is_some() => return Err(missing(None)),
+                    None => {
+                        let pulled = self.pulled(name, &reference, observer)?;
+                        pulled.map_err(|error| missing(Some(error)))?
+                    }
                 };
                 self.layers(&image)
             }
@@ -219,11 +224,7 @@ impl<'a> ImageFinder<'a> {
         FoundImage { id: image.id.sum().clone(), root }
     }
 
-    fn stored(
-        &self,
-        name: &ImageName,
-        reference: &ImageRef,
-    ) -> Result<Option<Image>, ImageError> {
+    fn stored(&self, name: &ImageName, reference: &ImageRef) -> Result<Option<Image>, ImageError> {
         let name = || name.as_str().to_owned();
         let found = self.store.find(reference);
         found.map_err(|source| ImageError::Store { name: name(), source: Box::new(source) })
@@ -242,10 +243,8 @@ impl<'a> ImageFinder<'a> {
             return Ok(Err(Box::new(error)));
         }
         let gone = || StoreError::NotFound(reference.familiar());
-        let store = |source| ImageError::Store {
-            name: name.as_str().to_owned(),
-            source: Box::new(source),
-        };
+        let store =
+            |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         self.stored(name, reference)?.ok_or_else(gone).map(Ok).map_err(store)
     }
 

@@ -13,7 +13,7 @@ use crate::container::machine::{Machine, Probed};
 use crate::container::namespace::Network;
 use crate::image::config::RunConfig;
 use crate::image::host::HostRoot;
-use crate::image::store::RootImage;
+use crate::image::store::{LayerBlob, RootImage};
 use crate::package::{PackageId, SourceName};
 use crate::source::Fetched;
 
@@ -30,6 +30,8 @@ pub enum Job {
     Remove(RemoveJob),
     /// Copy a folder whose files may belong to a namespace's ids.
     Copy(CopyJob),
+    /// Unpack layers.
+    Unpack(UnpackJob),
 }
 
 /// Where to try what.
@@ -67,6 +69,23 @@ pub struct CopyJob {
     pub to: PathBuf,
     /// An empty folder for the helper's view.
     pub view: PathBuf,
+}
+
+/// Which layers to unpack where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnpackJob {
+    /// The map in whose ids files are made.
+    pub map: IdMap,
+    /// An empty folder for the helper's view.
+    pub view: PathBuf,
+    /// Where unpacked layers of this mapping are.
+    pub folder: PathBuf,
+    /// The layers; a path may be a FIFO.
+    pub layers: Vec<LayerBlob>,
+    /// Whether the map has one id only.
+    pub single_id: bool,
+    /// What a layer may unpack to.
+    pub limits: ArchiveLimits,
 }
 
 /// Everything that a build needs; nothing else of the machine is looked at.
@@ -158,6 +177,8 @@ pub enum Answer {
     Removed,
     /// Everything is copied; the last answer.
     Copied,
+    /// The layers are unpacked; the last answer.
+    Unpacked,
     /// The job failed; the last answer.
     Failed(Failure),
 }

@@ -25,5 +25,6 @@ pub mod record;
 pub mod schedule;
 pub mod scratch;
 pub mod site;
+pub mod unpack;
 pub mod upstream;
 pub mod worker;

@@ -316,9 +316,8 @@ fn below(base: &Path, mirror: &str) -> String {
 /// Where `podman login` and `docker login` write: the file that is named, or else those that they
 /// use by themselves.
 fn credential_sources(environment: &Environment) -> CredentialSources {
-    let below = |variable: &str, path: &str| {
-        Some(PathBuf::from(environment.get(variable)?).join(path))
-    };
+    let below =
+        |variable: &str, path: &str| Some(PathBuf::from(environment.get(variable)?).join(path));
     let docker = below("DOCKER_CONFIG", "config.json");
     let files = match environment.get("REGISTRY_AUTH_FILE") {
         Some(file) => vec![Some(PathBuf::from(file))],

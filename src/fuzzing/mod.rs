@@ -20,6 +20,7 @@ mod model;
 mod names;
 mod place;
 mod recipe;
+mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,7 @@ use crate::archive::Limits;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("buildinfo", documents::buildinfo),
     ("treeinfo", documents::treeinfo),
     ("upstream", documents::upstream),
@@ -40,6 +41,7 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("image_documents", images::documents),
     ("image_archive", images::archive),
     ("image_layout", images::layout),
+    ("registry", registry::answers),
     ("layer", archives::layer),
     ("package", archives::package),
     ("package_stream", archives::package_stream),

@@ -102,7 +102,9 @@ impl FromStr for ImageLocation {
                 .map_err(|problem: ReferenceError| error(problem.rule));
         }
         if text.starts_with(PODMAN_PREFIX) {
-            return Err(error("only podman can read its own images: `podman save NAME | mkpanda image load -`"));
+            return Err(error(
+                "only podman can read its own images: `podman save NAME | mkpanda image load -`",
+            ));
         }
         let (name, rest) =
             text.split_once(':').ok_or_else(|| error("no form stands before a :"))?;
@@ -181,8 +183,20 @@ mod tests {
 
     #[test]
     fn an_unknown_form_is_told_the_known_ones() {
-        for bad in ["", "ubuntu", "oci:", "oci::x", "oci:d:", "dir:x", "Host", "ubuntu:14.04", "docker://", "docker://A", "docker:x:y",
-            "containers-storage:x"] {
+        for bad in [
+            "",
+            "ubuntu",
+            "oci:",
+            "oci::x",
+            "oci:d:",
+            "dir:x",
+            "Host",
+            "ubuntu:14.04",
+            "docker://",
+            "docker://A",
+            "docker:x:y",
+            "containers-storage:x",
+        ] {
             let error = bad.parse::<ImageLocation>().unwrap_err().to_string();
             assert!(error.contains("docker-archive:FILE"), "{bad}: {error}");
         }

@@ -62,9 +62,8 @@ impl FromStr for Platform {
     /// Takes Go's names of processors, and the kernel's for the most common ones.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         let error = || PlatformError(text.to_owned());
-        let word = |word: &str| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        };
+        let word =
+            |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let parts: Vec<&str> = text.split('/').collect();
         if !parts.iter().all(|part| word(part)) {
             return Err(error());

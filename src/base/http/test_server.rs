@@ -8,6 +8,7 @@ use std::time::Duration;
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     /// The path, or the whole URL when the client takes the server for a proxy.
     pub(crate) path: String,
     headers: Vec<(String, String)>,
@@ -51,6 +52,11 @@ impl TestServer {
         Self { address, requests }
     }
 
+    /// The host and port, as a registry is called.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -70,8 +76,10 @@ fn serve(
     let headers = lines.take_while(|line| !line.is_empty()).filter_map(|line| {
         line.split_once(':').map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
     });
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let request = Request { path, headers: headers.collect() };
+    let mut words = first.split(' ').map(str::to_owned);
+    let method = words.next().unwrap_or_default();
+    let path = words.next().unwrap_or_default();
+    let request = Request { method, path, headers: headers.collect() };
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.push(request.clone());

@@ -11,6 +11,7 @@ mod jobserver;
 mod remove;
 mod root;
 mod stage;
+mod unpack;
 
 use std::io::Write;
 
@@ -44,6 +45,7 @@ impl Worker for Jobs {
             Ok(Job::Probe(job)) => probe(&job),
             Ok(Job::Remove(job)) => remove::remove(&job),
             Ok(Job::Copy(job)) => remove::copy(&job),
+            Ok(Job::Unpack(job)) => unpack::unpack(&job),
             Ok(Job::Build(job)) => build::build(&job),
         };
         match answered {

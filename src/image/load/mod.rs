@@ -225,7 +225,10 @@ fn called(found: &[Found]) -> Vec<String> {
 }
 
 /// Checks that a configuration names as many layers as there are.
-pub(super) fn check_count_of_layers(config: &ImageConfig, layers: usize) -> Result<(), LoadProblem> {
+pub(super) fn check_count_of_layers(
+    config: &ImageConfig,
+    layers: usize,
+) -> Result<(), LoadProblem> {
     let diff_ids = config.diff_ids.len();
     if diff_ids == layers { Ok(()) } else { Err(LoadProblem::LayerCount { diff_ids, layers }) }
 }
@@ -267,8 +270,5 @@ pub(super) fn check_platform(config: &ImageConfig, wanted: &Platform) -> Result<
     if wanted.accepts(&config.platform) {
         return Ok(());
     }
-    Err(LoadProblem::Platform {
-        wanted: wanted.clone(),
-        found: vec![config.platform.to_string()],
-    })
+    Err(LoadProblem::Platform { wanted: wanted.clone(), found: vec![config.platform.to_string()] })
 }

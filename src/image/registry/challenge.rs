@@ -118,10 +118,7 @@ mod tests {
         for (header, expected) in [
             (r#"Basic realm="basic-realm""#, vec![Challenge::Basic]),
             ("basic", vec![Challenge::Basic]),
-            (
-                hub,
-                vec![bearer("https://auth.docker.io/token", Some("registry.docker.io"))],
-            ),
+            (hub, vec![bearer("https://auth.docker.io/token", Some("registry.docker.io"))]),
             (
                 r#"Negotiate, bEARER Realm = "https://a/\"t\"" , error="invalid_token", Basic realm=x"#,
                 vec![bearer("https://a/\"t\"", None), Challenge::Basic],

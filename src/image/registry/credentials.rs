@@ -95,9 +95,7 @@ impl CredentialError {
                 "install {program}, or take it out of {} and log in again",
                 path.display()
             )),
-            Self::Shape { path, .. } => {
-                Some(format!("remove {} and log in again", path.display()))
-            }
+            Self::Shape { path, .. } => Some(format!("remove {} and log in again", path.display())),
             Self::Read(_) => None,
         }
     }
@@ -138,8 +136,7 @@ impl CredentialSources {
     ) -> Result<Option<Credential>, CredentialError> {
         for path in &self.files {
             let Some(text) = read(path).map_err(CredentialError::Read)? else { continue };
-            let shape =
-                |problem| CredentialError::Shape { path: path.clone(), problem };
+            let shape = |problem| CredentialError::Shape { path: path.clone(), problem };
             match look_up(&text, host, repository).map_err(shape)? {
                 None => {}
                 Some(Entry::Known(credential)) => return Ok(Some(credential)),
@@ -172,11 +169,7 @@ fn read(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// What a file's text says of a repository of a registry.
-pub(crate) fn look_up(
-    text: &str,
-    host: &str,
-    repository: &str,
-) -> Result<Option<Entry>, String> {
+pub(crate) fn look_up(text: &str, host: &str, repository: &str) -> Result<Option<Entry>, String> {
     // The parser's own words would quote what it didn't understand, which may be a password.
     let file: RawFile = serde_json::from_str(text).map_err(|error| {
         format!("it is no JSON of that shape (line {}, column {})", error.line(), error.column())
@@ -241,9 +234,9 @@ fn credential(entry: &RawEntry) -> Result<Option<Credential>, String> {
         let password = Secret::new(password.trim_end_matches('\0'));
         return Ok(Some(Credential::Password { user: user.to_owned(), password }));
     }
-    Ok(filled(&entry.username).zip(filled(&entry.password)).map(|(user, password)| {
-        Credential::Password { user, password: Secret::new(password) }
-    }))
+    Ok(filled(&entry.username)
+        .zip(filled(&entry.password))
+        .map(|(user, password)| Credential::Password { user, password: Secret::new(password) }))
 }
 
 #[cfg(test)]

@@ -103,7 +103,11 @@ impl<'a, 'w> Download<'a, 'w> {
                 return Ok(Vec::new());
             }
             if self.at < self.partial.had {
-                let mut bytes = vec![0; BUFFER.min(usize::try_from(self.partial.had - self.at).unwrap_or(BUFFER))];
+                let mut bytes =
+                    vec![
+                        0;
+                        BUFFER.min(usize::try_from(self.partial.had - self.at).unwrap_or(BUFFER))
+                    ];
                 self.partial.file.read_exact(&mut bytes).map_err(RegistryProblem::Keep)?;
                 self.at += bytes.len() as u64;
                 return Ok(bytes);

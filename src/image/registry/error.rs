@@ -280,7 +280,8 @@ fn certificate(host: &str, reason: &str) -> Option<String> {
 }
 
 fn gave_up(host: &str, reason: &str) -> String {
-    if reason.contains("InvalidContentType") || reason.contains("corrupt message") {
+    // What comes of a TLS handshake with a server that speaks none.
+    if ["InvalidContentType", "corrupt message", "handshake"].iter().any(|it| reason.contains(it)) {
         return format!(
             "if {host} speaks plain HTTP, say so: [registries.\"{host}\"] insecure = true"
         );

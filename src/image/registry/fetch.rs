@@ -144,7 +144,11 @@ impl<'p> Layers<'p> {
             .iter()
             .map(|item| {
                 let fifo = item.fifo.as_ref().filter(|_| unpacking.is_some())?;
-                let path = if item.is_stored { item.staged.clone() } else { self.partials.path(&item.wanted.digest) };
+                let path = if item.is_stored {
+                    item.staged.clone()
+                } else {
+                    self.partials.path(&item.wanted.digest)
+                };
                 Some(scope.spawn(move || tail::follow(fifo, &path, &item.progress)))
             })
             .collect();
@@ -212,7 +216,9 @@ impl<'p> Layers<'p> {
             match outcome {
                 Ok(done) => fetched.extend(done),
                 // Of those that were told to stop, nobody wants to hear.
-                Err(RegistryProblem::Interrupted) => stopped = stopped.or(Some(RegistryProblem::Interrupted)),
+                Err(RegistryProblem::Interrupted) => {
+                    stopped = stopped.or(Some(RegistryProblem::Interrupted))
+                }
                 Err(problem) => return Err(problem),
             }
         }
@@ -230,7 +236,8 @@ impl<'p> Layers<'p> {
         failed: &AtomicBool,
     ) -> Result<Fetched, RegistryProblem> {
         if item.is_stored {
-            let measured = Measured::unread(item.wanted.digest.clone(), item.wanted.size, item.compression);
+            let measured =
+                Measured::unread(item.wanted.digest.clone(), item.wanted.size, item.compression);
             item.progress.reached(item.wanted.size);
             item.progress.whole();
             return Ok(Fetched::Stored(measured));
@@ -280,8 +287,9 @@ pub(super) fn fetch_document(
     partials: &Partials,
     path: PathBuf,
 ) -> Result<Blob, RegistryProblem> {
-    let measured =
-        whole(wire, wanted, partials, &path, &Progress::default(), |download| measure_stored(download))?;
+    let measured = whole(wire, wanted, partials, &path, &Progress::default(), |download| {
+        measure_stored(download)
+    })?;
     Ok(measured.at(path))
 }
 

@@ -65,8 +65,11 @@ impl FromStr for RegistryHost {
 
     fn from_str(text: &str) -> Result<Self, HostError> {
         let kind = "registry";
-        reference::check_registry(text)
-            .map_err(|rule| HostError { kind, text: text.to_owned(), rule })?;
+        reference::check_registry(text).map_err(|rule| HostError {
+            kind,
+            text: text.to_owned(),
+            rule,
+        })?;
         Ok(Self(if text == "index.docker.io" { DEFAULT_REGISTRY } else { text }.to_owned()))
     }
 }
@@ -85,10 +88,8 @@ impl FromStr for RegistryMirror {
         if text.contains("://") {
             return Err(error("it is host[:port][/prefix], without a scheme"));
         }
-        let (host, prefix) = text.trim_end_matches('/').split_once('/').unwrap_or((
-            text.trim_end_matches('/'),
-            "",
-        ));
+        let (host, prefix) =
+            text.trim_end_matches('/').split_once('/').unwrap_or((text.trim_end_matches('/'), ""));
         let host = host.parse().map_err(|problem: HostError| error(problem.rule))?;
         if !prefix.is_empty() && !prefix.split('/').all(reference::is_component) {
             return Err(error("what follows the host is no path of a registry"));

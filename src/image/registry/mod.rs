@@ -59,7 +59,9 @@ pub use push::Pushed;
 #[cfg(any(test, fuzzing))]
 pub(crate) use challenge::parse as parse_challenges;
 #[cfg(any(test, fuzzing))]
-pub(crate) use credentials::look_up as look_up_credentials;
+pub(crate) use credentials::{Entry as CredentialEntry, look_up as look_up_credentials};
+#[cfg(any(test, fuzzing))]
+pub(crate) use resolve::read_served;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -151,10 +153,7 @@ impl Inner {
         if certificates.is_empty() {
             return Err(ca("it has no certificate in PEM".to_owned()));
         }
-        builder()
-            .tls_certs_merge(certificates)
-            .build()
-            .map_err(|error| ca(with_causes(&error)))
+        builder().tls_certs_merge(certificates).build().map_err(|error| ca(with_causes(&error)))
     }
 }
 

@@ -102,11 +102,7 @@ impl Client {
 }
 
 /// The image's layers, each blob once.
-fn sendings(
-    store: &ImageStore,
-    image: &Image,
-    to: &ImageRef,
-) -> Result<Vec<Sending>, StoreError> {
+fn sendings(store: &ImageStore, image: &Image, to: &ImageRef) -> Result<Vec<Sending>, StoreError> {
     let mut elsewhere: BTreeMap<BlobDigest, BTreeSet<String>> = BTreeMap::new();
     for other in store.list()?.images {
         let repositories: Vec<String> = other
@@ -217,15 +213,9 @@ fn send(wire: &Wire<'_>, store: &ImageStore, blob: &Sending) -> Result<u64, Regi
 }
 
 /// Where an upload goes, by the answer to its beginning.
-fn place(
-    start: &str,
-    headers: &HeaderMap,
-    digest: &BlobDigest,
-) -> Result<String, RegistryProblem> {
-    let protocol = |reason: &str| RegistryProblem::Protocol {
-        url: shown(start),
-        reason: reason.to_owned(),
-    };
+fn place(start: &str, headers: &HeaderMap, digest: &BlobDigest) -> Result<String, RegistryProblem> {
+    let protocol =
+        |reason: &str| RegistryProblem::Protocol { url: shown(start), reason: reason.to_owned() };
     let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let location = location.ok_or_else(|| protocol("it doesn't say where an upload goes"))?;
     let base = Url::parse(start).map_err(|_error| protocol("the URL is none"))?;

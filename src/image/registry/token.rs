@@ -62,10 +62,7 @@ pub(super) fn fetch(
     let built = match request.credential {
         Some(Credential::Identity(token)) => {
             let form = identity_form(request, token);
-            client
-                .post(url)
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(form)
+            client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
         }
         other => {
             {
@@ -98,7 +95,10 @@ pub(super) fn fetch(
         }
         status if may_pass(status) => {
             let wait = retry_after(&head.headers).map(|wait| wait.min(LONGEST_REQUESTED_WAIT));
-            return Err(Failure::Passing { reason: format!("its token server answers {status}"), wait });
+            return Err(Failure::Passing {
+                reason: format!("its token server answers {status}"),
+                wait,
+            });
         }
         status => return Err(protocol(&format!("the token server answers {status}"))),
     }

@@ -317,7 +317,8 @@ impl<'a> Wire<'a> {
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service }) = bearer {
             let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;
-            let fits = url.scheme() == "https" || (self.endpoint.insecure && url.scheme() == "http");
+            let fits =
+                url.scheme() == "https" || (self.endpoint.insecure && url.scheme() == "http");
             if !fits {
                 return Err(challenge("would send them unencrypted").into());
             }
@@ -389,7 +390,7 @@ fn what(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let mut parts = path.rsplit('/');
     match (parts.next(), parts.next()) {
-        (Some(name), Some("manifests")) => format!("the image ({name})"),
+        (Some(_), Some("manifests")) => "the image".to_owned(),
         (Some(name), Some("blobs")) => format!("the blob {name}"),
         _ => shown(url),
     }

@@ -99,7 +99,9 @@ fn write(
         match member {
             Member::Folder => tar.append(&header, io::empty()),
             Member::Bytes(bytes) => tar.append(&header, bytes.as_slice()),
-            Member::Blob(digest, size) => tar.append(&header, Exactly::new(open(saving, digest)?, *size)),
+            Member::Blob(digest, size) => {
+                tar.append(&header, Exactly::new(open(saving, digest)?, *size))
+            }
             Member::Plain(layer, size) => {
                 tar.append(&header, Exactly::new(plain(saving, layer)?, *size))
             }

@@ -38,7 +38,8 @@ pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError>
         None => old.digest() != entry.digest(),
     });
     entries.push(entry);
-    atomic::write_if_changed(&folder.join("index.json"), &document(entries)).map_err(SaveError::Write)
+    atomic::write_if_changed(&folder.join("index.json"), &document(entries))
+        .map_err(SaveError::Write)
 }
 
 /// The index of a layout that has this image alone.
@@ -62,10 +63,8 @@ fn entry(saving: &Saving<'_>) -> Descriptor {
     let media_type = MediaType::from(saving.media_type.as_str());
     let mut entry = Descriptor::new(media_type, saving.manifest.len() as u64, digest);
     let names = [(REF_NAME, &saving.reference), (CONTAINERD_NAME, &saving.name)];
-    let names: std::collections::HashMap<String, String> = names
-        .into_iter()
-        .filter_map(|(key, name)| Some((key.to_owned(), name.clone()?)))
-        .collect();
+    let names: std::collections::HashMap<String, String> =
+        names.into_iter().filter_map(|(key, name)| Some((key.to_owned(), name.clone()?))).collect();
     entry.set_annotations(Some(names).filter(|names| !names.is_empty()));
     entry
 }

@@ -76,7 +76,8 @@ pub fn save(
     // What isn't a file, such as a pipe, can't be replaced by one.
     let special = fs_err::metadata(&path).is_ok_and(|found| !found.is_file());
     if special {
-        let mut file = fs_err::OpenOptions::new().write(true).open(&path).map_err(SaveError::Write)?;
+        let mut file =
+            fs_err::OpenOptions::new().write(true).open(&path).map_err(SaveError::Write)?;
         return write_archive(&saving, place.form, &mut file);
     }
     let mut file = AtomicFile::create(&path).map_err(SaveError::Write)?;

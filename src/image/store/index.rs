@@ -111,7 +111,11 @@ impl Index {
         let mut before = None;
         if let Some(position) = entries.iter().position(|entry| is_called(entry, name)) {
             if *entries[position].digest() == digest {
-                set_annotation(&mut entries[position], INDEX_DIGEST, annotation(&image, INDEX_DIGEST));
+                set_annotation(
+                    &mut entries[position],
+                    INDEX_DIGEST,
+                    annotation(&image, INDEX_DIGEST),
+                );
                 return None;
             }
             let mut old = entries.remove(position);

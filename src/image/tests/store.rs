@@ -191,7 +191,7 @@ fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
     let place: StoredImage =
         match format!("docker-archive:{}", file.display()).parse::<ImageLocation>().unwrap() {
             ImageLocation::Stored(place) => place,
-            ImageLocation::Host => unreachable!("the text names an archive"),
+            _ => unreachable!("the text names an archive"),
         };
     let get =
         || home.store.at_location(&place, &reference("a:1"), Limits::default(), &Silent).unwrap();
