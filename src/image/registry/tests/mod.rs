@@ -4,6 +4,7 @@ mod content;
 mod faults;
 mod identity;
 mod places;
+mod pushes;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
