@@ -140,7 +140,7 @@ fn what_comes_has_to_be_what_was_asked_for() {
     let contents = Contents::simple();
     let config =
         contents.blobs.keys().find(|key| contents.blobs[*key].starts_with(b"{")).unwrap().clone();
-    let (long, packed) = contents.long();
+    let (long, packed) = Contents::long();
     let pinned = contents.documents["1"].1.clone();
     let other = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_breaks_off_goes_on_where_it_was() {
     let contents = Contents::simple();
-    let (long, packed) = contents.long();
+    let (long, packed) = Contents::long();
     let server = serve(&contents, move |request, before| {
         (request.path.ends_with(&long) && before == 0).then(|| {
             answer(&format!("200 OK\r\nContent-Length: {}", packed.len()), &packed[..1000])
@@ -26,7 +26,7 @@ fn what_breaks_off_goes_on_where_it_was() {
 fn a_later_run_goes_on_too_and_what_was_damaged_meanwhile_starts_over() {
     for damage in [false, true] {
         let contents = Contents::simple();
-        let (long, packed) = contents.long();
+        let (long, packed) = Contents::long();
         let (path, half) = (long.clone(), packed.clone());
         let server = serve(&contents, move |request, before| {
             (request.path.ends_with(&path) && before < 2).then(|| {
@@ -71,7 +71,7 @@ fn a_later_run_goes_on_too_and_what_was_damaged_meanwhile_starts_over() {
 #[test]
 fn a_registry_without_ranges_is_read_from_the_start() {
     let contents = Contents::simple();
-    let (long, packed) = contents.long();
+    let (long, packed) = Contents::long();
     let server = serve(&contents, move |request, before| {
         let end = if before == 0 { 1000 } else { packed.len() };
         request
@@ -85,7 +85,7 @@ fn a_registry_without_ranges_is_read_from_the_start() {
 #[test]
 fn a_registry_that_says_nothing_is_given_up() {
     let contents = Contents::simple();
-    let (long, packed) = contents.long();
+    let (long, packed) = Contents::long();
     for path in ["manifests/1".to_owned(), long] {
         let packed = packed.clone();
         let server = serve(&contents, move |request, _| {
@@ -172,7 +172,7 @@ fn offline_nothing_is_opened() {
 #[test]
 fn two_runs_at_once_fetch_a_blob_once() {
     let contents = Contents::simple();
-    let (long, _) = contents.long();
+    let (long, _) = Contents::long();
     let server = serve(&contents, |_, _| None);
     let place = Place::new(&[&server]);
     let name = format!("{}/r:1", server.host());

@@ -109,7 +109,7 @@ fn token_servers_that_make_no_sense_are_named() {
 #[test]
 fn credentials_stay_with_whom_they_are_for() {
     let contents = Contents::simple();
-    let (long, packed) = contents.long();
+    let (long, packed) = Contents::long();
     // Storage elsewhere, which asks for the password of whoever comes.
     let thief = TestServer::start(move |number, request| {
         if number == 0 {

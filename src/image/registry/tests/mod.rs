@@ -123,7 +123,7 @@ impl Contents {
     }
 
     /// The blob of the second layer.
-    fn long(&self) -> (String, Vec<u8>) {
+    fn long() -> (String, Vec<u8>) {
         let packed = gzip(&LONG);
         (digest(&packed), packed)
     }
