@@ -47,5 +47,6 @@ def run(bench, rounds):
     ours, theirs, sizes = compare(bench, 1, "noise", noise)
     return reached + [
         row(f"300 MB of noise against xz -6 -T{THREADS}: time", ours[0], theirs[0], "s", 0.2),
-        row("the same: size", *sizes, "MB", 1, 2),
+        # What the headers of a package's two own files take.
+        row("the same: size", *sizes, "MB", 1.0001, 2),
     ]

@@ -29,11 +29,25 @@ def held(place, tier, environment=None):
         processes.end_all()
 
 
+def stop(run, role):
+    """Stops one of a run's processes that is at work, and gives its number: not one that waits for the next build, or has just ended."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        found = processes.roles(run.pid)[role]
+        working = [pid for pid in found if role != "inner" or processes.descendants(pid)]
+        for pid in working[:1]:
+            processes.send(pid, signal.SIGSTOP)
+            time.sleep(0.02)
+            if processes.state(pid)[0] == "T":
+                return pid
+    raise AssertionError(f"there was no {role} to be stopped:\n{run.text()}")
+
+
 def stopped(place, tier):
     """Whoever is stopped: Ctrl-C ends all; SIGCONT lets it go on."""
     for role in ("helper", "inner", "init", "build"):
-        with held(place, tier) as (run, found, _):
-            processes.send(found[role][0], signal.SIGSTOP)
+        with held(place, tier) as (run, _, _):
+            stop(run, role)
             time.sleep(0.1)
             began = time.monotonic()
             processes.send(run.pid, signal.SIGINT)
@@ -43,12 +57,12 @@ def stopped(place, tier):
             assert "failed " not in run.text(), f"an interruption is no failure:\n{run.text()}"
             nothing_half_done(place)
             assert not place.temporary(), place.temporary()
-        with held(place, tier) as (run, found, release):
-            processes.send(found[role][0], signal.SIGSTOP)
+        with held(place, tier) as (run, _, release):
+            pid = stop(run, role)
             release()
             time.sleep(0.3)
             assert run.alive(), f"{role} stopped: it went on:\n{run.text()}"
-            processes.send(found[role][0], signal.SIGCONT)
+            processes.send(pid, signal.SIGCONT)
             code = run.end()
             assert code == 0, f"{role} stopped and continued: it ended with {code}:\n{run.text()}"
         finishes(place, tier)
@@ -57,8 +71,8 @@ def stopped(place, tier):
 def limited(place, tier):
     """A time limit is kept whoever is stopped."""
     for role in ("inner", "init"):
-        with held(place, tier, {"MKPANDA_LIMITS_TIME": "2s"}) as (run, found, _):
-            processes.send(found[role][0], signal.SIGSTOP)
+        with held(place, tier, {"MKPANDA_LIMITS_TIME": "2s"}) as (run, _, _):
+            stop(run, role)
             code = run.end(40)
             assert code == 1, f"{role} stopped: it ended with {code}:\n{run.text()}"
             text = "was stopped, or hangs" if role == "inner" else "ended after its time limit"

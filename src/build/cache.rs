@@ -66,7 +66,10 @@ impl Cache {
 
     /// Says which id a package's variant had last; touches nothing if it says so already.
     pub fn write_latest(&self, id: &PackageId, variant: &Variant) -> io::Result<()> {
-        self.prepare_latest(id, variant)?.map_or(Ok(()), PreparedFile::put_in_place)
+        let Some(latest) = self.prepare_latest(id, variant)? else { return Ok(()) };
+        // A run that was killed between a package and its `latest` has left its own.
+        atomic::sweep_temporaries(&self.package_folder(id.name()))?;
+        latest.put_in_place()
     }
 
     /// Prepares what [`Cache::write_latest`] writes, if it does.

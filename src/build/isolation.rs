@@ -2,18 +2,22 @@
 //! built, with the reason and the remedy where it isn't the better one.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::unistd::{Gid, Uid, User};
 
+use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::{Event, Observer};
 use crate::container::capabilities;
-use crate::container::helper::{HelperError, HelperPlace, Interrupt};
+use crate::container::helper::{self, HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, Probed, RootKind};
 
+use super::gc::uses;
 use super::home::{Home, RunScratch};
-use super::job::{Answer, Failure, Job, ProbeJob};
+use super::job::{Answer, Failure, Job, ProbeJob, RemoveJob};
 use super::scratch::remove_as_container;
 
 /// No container can be run here.
@@ -267,27 +271,97 @@ pub fn sweep_orphans(
     Ok(())
 }
 
-/// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here.
+/// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here,
+/// but those that a running build uses: a later collection finds them.
 pub fn remove_layers(
     wanted: &Wanted,
     home: &Home,
     layers: &[String],
 ) -> Result<(), IsolationError> {
     let failed = |source| IsolationError::Scratch { source };
-    let run = home.start_run().map_err(failed)?;
+    let _gc = uses::lock(home, || ()).map_err(failed)?;
+    let used = uses::read(home).map_err(failed)?.now.layers;
+    let mut paths = Vec::new();
     for map in all_maps(wanted) {
         let folder = home.layers(&map.digest());
-        for layer in layers {
-            for name in [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")] {
-                let path = folder.join(name);
-                if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-                    fs_err::remove_file(&path).map_err(failed)?;
-                } else if path.exists() {
-                    remove_as_container(&map, &path, run.view(), &Arc::default())
-                        .map_err(|source| IsolationError::Helper { source })?;
-                }
-            }
+        for layer in layers.iter().filter(|layer| !used.contains(*layer)) {
+            let names = [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")];
+            paths.extend(names.into_iter().map(|name| folder.join(name)));
         }
     }
+    remove_all(wanted, home, &paths)
+}
+
+/// Removes files and folders, which may be gone already, and whose files may belong to any of the id
+/// maps that there may be here. Those of one folder are removed together.
+pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(), IsolationError> {
+    let mut left: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for path in paths {
+        if let (Some(folder), Some(name)) = (path.parent(), remove_plainly(path)) {
+            left.entry(folder.to_owned()).or_default().push(name);
+        }
+    }
+    for (folder, names) in left {
+        in_some_map(wanted, home, &folder, &names, Job::Remove, |answer| {
+            matches!(answer, Answer::Removed).then_some(())
+        })?;
+    }
     Ok(())
+}
+
+/// What a file or folder takes on the disk, in bytes, as root of an id map sees it.
+pub fn measure(wanted: &Wanted, home: &Home, path: &Path) -> Result<u64, IsolationError> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(0) };
+    let names = [name.to_string_lossy().into_owned()];
+    in_some_map(wanted, home, folder, &names, Job::Measure, |answer| match answer {
+        Answer::Measured(bytes) => Some(bytes),
+        _ => None,
+    })
+}
+
+/// Removes what the caller can; returns the name by which a helper has to go on. A folder has another
+/// name first, so that a kill leaves nothing half-removed under a name that counts.
+fn remove_plainly(path: &Path) -> Option<String> {
+    let data = path.symlink_metadata().ok()?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    if !data.is_dir() {
+        return fs_err::remove_file(path).err().map(|_error| name);
+    }
+    let hidden = format!("{TEMPORARY_PREFIX}{name}");
+    let doomed = path.with_file_name(&hidden);
+    if fs_err::rename(path, &doomed).is_err() {
+        return Some(name);
+    }
+    fs_err::remove_dir_all(&doomed).err().map(|_error| hidden)
+}
+
+/// Has a job done in the first of the id maps in which it can be done.
+fn in_some_map<T>(
+    wanted: &Wanted,
+    home: &Home,
+    folder: &Path,
+    names: &[String],
+    job: impl Fn(RemoveJob) -> Job,
+    done: impl Fn(Answer) -> Option<T>,
+) -> Result<T, IsolationError> {
+    let run = home.start_run().map_err(|source| IsolationError::Scratch { source })?;
+    let mut last = None;
+    for map in all_maps(wanted) {
+        let order = job(RemoveJob {
+            map: map.clone(),
+            folder: folder.to_owned(),
+            view: run.view().to_owned(),
+            names: names.to_vec(),
+        });
+        let heard = helper::run_once(&map, &order, &Arc::default(), |answer| match answer {
+            Answer::Failed(failure) => Some(Err(failure.message)),
+            other => done(other).map(Ok),
+        });
+        match heard {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(reason)) => last = Some(IsolationError::None { reason }),
+            Err(source) => last = Some(IsolationError::Helper { source }),
+        }
+    }
+    Err(last.unwrap_or(IsolationError::None { reason: "there is no id map".to_owned() }))
 }

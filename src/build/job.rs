@@ -28,6 +28,8 @@ pub enum Job {
     Build(Box<BuildJob>),
     /// Remove folders whose files may belong to a namespace's ids.
     Remove(RemoveJob),
+    /// Find out what folders take on the disk whose files may belong to a namespace's ids.
+    Measure(RemoveJob),
     /// Copy a folder whose files may belong to a namespace's ids.
     Copy(CopyJob),
     /// Unpack layers.
@@ -45,7 +47,7 @@ pub struct ProbeJob {
     pub view: PathBuf,
 }
 
-/// What to remove.
+/// What to remove, or to measure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoveJob {
     /// The map in which the files were made.
@@ -175,6 +177,8 @@ pub enum Answer {
     Built(Built),
     /// Everything is removed; the last answer.
     Removed,
+    /// What all of it takes on the disk, in bytes; the last answer.
+    Measured(u64),
     /// Everything is copied; the last answer.
     Copied,
     /// The layers are unpacked; the last answer.

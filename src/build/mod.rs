@@ -12,6 +12,7 @@ pub mod contents;
 pub mod estimate;
 pub mod execute;
 mod failed;
+pub mod gc;
 pub mod home;
 pub mod id;
 pub mod images;

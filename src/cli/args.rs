@@ -35,6 +35,8 @@ pub enum Command {
     /// Look after builder images.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Give back the space that nobody needs any more.
+    Gc(GcArgs),
 }
 
 /// Options of every command.
@@ -170,6 +172,23 @@ pub struct TreeArgs {
     /// How to build.
     #[command(flatten)]
     pub build: BuildArgs,
+}
+
+/// Options of giving space back.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// A packages folder whose packages stay unpacked; may be given several times.
+    #[arg(long, value_name = "DIR")]
+    pub tree: Vec<PathBuf>,
+    /// Keep what was used in so many days; 0 keeps only what is needed.
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub keep_days: u32,
+    /// If more than this is left, such as 20G, remove what was used longest ago as well.
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<String>,
+    /// Show what would go, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The commands for images.

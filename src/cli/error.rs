@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::causes::with_causes;
 use crate::bootstrap::SupplyError;
+use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
 use crate::build::isolation::IsolationError;
 use crate::build::one::BuildError;
@@ -83,6 +84,17 @@ pub enum CliError {
     /// Unpacked layers can't be removed.
     #[error("the image is removed, but not what was unpacked of it: {0}")]
     Layers(#[from] IsolationError),
+    /// Space can't be given back.
+    #[error(transparent)]
+    Gc(#[from] GcError),
+    /// More is needed than there may be.
+    #[error("{} are still there, more than the {} that were asked for", super::ui::size(*left), super::ui::size(*most))]
+    TooMuch {
+        /// What is left, in bytes.
+        left: u64,
+        /// What was asked for.
+        most: u64,
+    },
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),

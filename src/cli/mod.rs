@@ -63,6 +63,7 @@ pub fn run() -> u8 {
     let result = match &cli.command {
         None => commands::package::run(&context, &cli.package),
         Some(Command::Tree(args)) => commands::tree::run(&context, args),
+        Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Image(command)) => commands::image::run(&context, command),
     };
     match result {

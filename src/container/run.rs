@@ -7,7 +7,10 @@
 //! three, and what was measured of a trivial build: 0.8 ms in that process alone.
 //! What makes the container is one public function, `container_init_process`:
 //! namespaces, mounts, `pivot_root`, masks, ids, capabilities. So this forks into a pid namespace and
-//! calls that function there, with the word to start waiting in the socket already.
+//! calls that function there, with the word to start waiting in the socket already. What is left of
+//! libcontainer's share is that function: 1,095 system calls from the fork to the build script, most of
+//! them to make sure of the path of each of some 20 mounts, where all of a `bwrap /bin/true` has 446;
+//! traced, it was 5.4 ms of a trivial build's 15.8 ms.
 //!
 //! libcontainer changes directory and duplicates descriptors process-wide, so a process runs one
 //! container and has one thread (eight at once in one process hung in one round of six).

@@ -144,6 +144,13 @@ impl PackageTree {
         }
     }
 
+    /// The packages that aren't broken, each variant for itself.
+    pub fn keys(&self) -> impl Iterator<Item = PackageKey> {
+        self.folders.values().flat_map(|folder| {
+            folder.variants.values().flatten().map(|package| package.key.clone())
+        })
+    }
+
     /// The names of all packages, broken ones too.
     pub fn names(&self) -> impl Iterator<Item = &PackageName> {
         self.folders.keys()

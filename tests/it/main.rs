@@ -9,6 +9,7 @@ mod build;
 mod cli;
 mod environment;
 mod escape;
+mod gc;
 mod images;
 mod inside;
 mod interrupt;

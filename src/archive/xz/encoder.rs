@@ -47,6 +47,7 @@ pub struct BlockEncoder<S: BlockSink> {
     sink: S,
     pool: Pool,
     data: Vec<u8>,
+    cuts: Cuts,
     block_size: usize,
     /// What was given away, in order.
     queue: VecDeque<Next<S::Mark>>,
@@ -58,11 +59,13 @@ pub struct BlockEncoder<S: BlockSink> {
 impl<S: BlockSink> BlockEncoder<S> {
     /// Blocks go to `sink`, as if `part` had been called with `size`.
     pub fn new(sink: S, threads: u32, size: Option<u64>) -> Self {
+        let mut cuts = Cuts::of(size);
         Self {
             sink,
             pool: Pool::new(threads),
             data: Vec::new(),
-            block_size: block_size(size),
+            block_size: cuts.next(),
+            cuts,
             queue: VecDeque::new(),
             done: BTreeMap::new(),
             blocks: 0,
@@ -70,8 +73,8 @@ impl<S: BlockSink> BlockEncoder<S> {
     }
 
     /// Begins a part, whose blocks have nothing of what came before, after marks for the sink.
-    /// `size` is how long it will be, if that is known: then its blocks are equally large, and no
-    /// thread waits at the end for one that came last.
+    /// `size` is how long it will be, if that is known: then no thread waits at the end for a block
+    /// that came last.
     pub fn part(
         &mut self,
         size: Option<u64>,
@@ -79,7 +82,8 @@ impl<S: BlockSink> BlockEncoder<S> {
     ) -> io::Result<()> {
         self.cut()?;
         self.queue.extend(marks.into_iter().map(Next::Mark));
-        self.block_size = block_size(size);
+        self.cuts = Cuts::of(size);
+        self.block_size = self.cuts.next();
         self.hand_on()
     }
 
@@ -150,18 +154,39 @@ impl<S: BlockSink> BlockEncoder<S> {
     }
 }
 
-/// Equal blocks, as many as keep two or four threads busy to the end.
-fn block_size(size: Option<u64>) -> usize {
-    let blocks = match size.unwrap_or(0).div_ceil(LARGEST) {
-        few @ 0..=1 => few,
-        some @ 2..=4 => some.next_multiple_of(2),
-        many => many.next_multiple_of(4),
-    };
-    let size = size
-        .unwrap_or(0)
-        .checked_div(blocks)
-        .map_or(LARGEST, |_| size.unwrap_or(0).div_ceil(blocks));
-    usize::try_from(size).unwrap_or(usize::MAX)
+/// Where data is cut: blocks of the largest size, and for the rest equal ones. How many threads there
+/// are has no say, or the bytes would depend on it; two or four are kept busy to the end. Equal
+/// blocks all through, 16 of 18.75 MiB instead of 12 and 2, made 300 MB of programs 1 % larger.
+#[derive(Debug)]
+struct Cuts {
+    largest: u64,
+    rest: usize,
+}
+
+impl Cuts {
+    fn of(size: Option<u64>) -> Self {
+        const LEAST_FOR_TWO: u64 = 8 << 20;
+        let Some(size) = size else { return Self { largest: u64::MAX, rest: 0 } };
+        let largest = if size <= LARGEST { 0 } else { size / LARGEST / 4 * 4 };
+        let rest = size - largest * LARGEST;
+        let blocks = match rest {
+            _ if size <= LARGEST => 1,
+            0..=LEAST_FOR_TWO => 1,
+            _ if rest <= 2 * LARGEST => 2,
+            _ => 4,
+        };
+        Self { largest, rest: usize::try_from(rest.div_ceil(blocks)).unwrap_or(usize::MAX) }
+    }
+
+    fn next(&mut self) -> usize {
+        match self.largest.checked_sub(1) {
+            None if self.rest > 0 => self.rest,
+            left => {
+                self.largest = left.unwrap_or(0);
+                usize::try_from(LARGEST).unwrap_or(usize::MAX)
+            }
+        }
+    }
 }
 
 impl<S: BlockSink> Write for BlockEncoder<S> {
@@ -173,6 +198,7 @@ impl<S: BlockSink> Write for BlockEncoder<S> {
         self.data.extend_from_slice(&data[..count]);
         if self.data.len() == self.block_size {
             self.cut()?;
+            self.block_size = self.cuts.next();
         }
         Ok(count)
     }
@@ -188,19 +214,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_are_equal_and_keep_all_threads_busy() {
+    fn blocks_are_large_and_keep_all_threads_busy() {
         const MIB: u64 = 1 << 20;
         for (size, wanted) in [
-            (None, 24 * MIB),
-            (Some(0), 24 * MIB),
-            (Some(5), 5),
-            (Some(24 * MIB), 24 * MIB),
-            (Some(24 * MIB + 1), 12 * MIB + 1),
-            (Some(60 * MIB), 15 * MIB),
-            (Some(97 * MIB), 12 * MIB + MIB / 8),
-            (Some(288 * MIB), 24 * MIB),
+            (None, vec![24 * MIB; 9]),
+            (Some(0), vec![24 * MIB]),
+            (Some(5), vec![5]),
+            (Some(24 * MIB), vec![24 * MIB]),
+            (Some(24 * MIB + 1), vec![12 * MIB + 1; 2]),
+            (Some(60 * MIB), vec![15 * MIB; 4]),
+            (Some(97 * MIB), [vec![24 * MIB; 4], vec![MIB]].concat()),
+            (Some(300 * MIB), [vec![24 * MIB; 12], vec![6 * MIB; 2]].concat()),
         ] {
-            assert_eq!(block_size(size) as u64, wanted, "{size:?}");
+            let mut cuts = Cuts::of(size);
+            let cut: Vec<_> = wanted.iter().map(|_| cuts.next() as u64).collect();
+            assert_eq!(cut, wanted, "{size:?}");
         }
     }
 }

@@ -44,6 +44,7 @@ impl Worker for Jobs {
             Err(reason) => Err(failure(Phase::Prepare, format!("the helper got no job: {reason}"))),
             Ok(Job::Probe(job)) => probe(&job),
             Ok(Job::Remove(job)) => remove::remove(&job),
+            Ok(Job::Measure(job)) => remove::measure(&job),
             Ok(Job::Copy(job)) => remove::copy(&job),
             Ok(Job::Unpack(job)) => unpack::unpack(&job),
             Ok(Job::Build(job)) => build::build(&job),

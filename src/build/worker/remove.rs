@@ -1,8 +1,10 @@
-//! Removing and copying what a namespace's ids own.
+//! Removing, measuring and copying what a namespace's ids own.
 
 use std::path::Path;
 
+use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::Phase;
+use crate::build::gc::measure::Meter;
 use crate::container::copy::merge_layer;
 use crate::container::namespace::{self, Network};
 use crate::container::view::View;
@@ -12,6 +14,28 @@ use super::{Finished, failure, unprepared};
 
 /// Removes folders from inside the namespace in which their files were made.
 pub(super) fn remove(job: &RemoveJob) -> Result<Finished, Failure> {
+    let view = enter(job)?;
+    for name in &job.names {
+        let folder = view.input(0);
+        let (path, doomed) = (folder.join(name), folder.join(format!("{TEMPORARY_PREFIX}{name}")));
+        // Whoever is killed in the middle leaves nothing half-removed under a name that counts.
+        remove_tree(&doomed).map_err(unprepared)?;
+        let doomed = if fs_err::rename(&path, &doomed).is_ok() { doomed } else { path };
+        remove_tree(&doomed).map_err(unprepared)?;
+    }
+    Ok(Finished::With(Answer::Removed))
+}
+
+/// Says what folders take on the disk.
+pub(super) fn measure(job: &RemoveJob) -> Result<Finished, Failure> {
+    let view = enter(job)?;
+    let mut meter = Meter::default();
+    let usages = job.names.iter().map(|name| meter.measure(&view.input(0).join(name)));
+    Ok(Finished::With(Answer::Measured(usages.map(|usage| usage.bytes).sum())))
+}
+
+/// Becomes root in the map, and shows the folder.
+fn enter(job: &RemoveJob) -> Result<View, Failure> {
     let plain =
         |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
     if !job.names.iter().all(plain) {
@@ -24,10 +48,7 @@ pub(super) fn remove(job: &RemoveJob) -> Result<Finished, Failure> {
     let view =
         View::create(&job.view, std::slice::from_ref(&job.folder), &job.map).map_err(unprepared)?;
     namespace::become_root(&job.map).map_err(unprepared)?;
-    for name in &job.names {
-        remove_tree(&view.input(0).join(name)).map_err(unprepared)?;
-    }
-    Ok(Finished::With(Answer::Removed))
+    Ok(view)
 }
 
 /// Copies a folder, from inside the namespace in which its files were made.
@@ -40,10 +61,13 @@ pub(super) fn copy(job: &CopyJob) -> Result<Finished, Failure> {
     Ok(Finished::With(Answer::Copied))
 }
 
-/// Removes a folder and all in it; it may be gone already.
+/// Removes a folder and all in it, or a file; it may be gone already.
 pub(super) fn remove_tree(folder: &Path) -> std::io::Result<()> {
     match fs_err::remove_dir_all(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            fs_err::remove_file(folder)
+        }
         other => other,
     }
 }

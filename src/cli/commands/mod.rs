@@ -1,5 +1,6 @@
 //! The commands, one per file: arguments in, exit code out.
 
+pub mod gc;
 pub mod image;
 pub mod package;
 pub mod tree;

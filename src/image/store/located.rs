@@ -71,7 +71,7 @@ impl ImageStore {
     }
 
     /// The manifests that configured places gave and still would; forgets the other places.
-    pub(super) fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, StoreError> {
+    pub fn located_manifests(&self) -> Result<BTreeSet<BlobDigest>, StoreError> {
         let mut locations = self.locations()?;
         locations.retain(|_, located| Stamp::of_file(&located.file).as_ref() == Ok(&located.stamp));
         self.write_locations(&locations)?;

@@ -1,6 +1,7 @@
 //! Removing images, and whatever no image needs any more.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
@@ -18,7 +19,7 @@ pub struct Removed {
     pub names: Vec<ImageRef>,
     /// Blobs that went.
     pub blobs: u64,
-    /// Their bytes.
+    /// What they took on the disk, in bytes.
     pub bytes: u64,
     /// Layers that no image has any more: what is unpacked of them can go.
     pub layers: Vec<DiffId>,
@@ -52,15 +53,19 @@ impl ImageStore {
         self.sweep(&index, &layers, &gone, observer)
     }
 
-    /// Removes the images that neither have a name nor came from a configured place, and all that
-    /// no image needs.
-    pub fn prune(&self, observer: &dyn Observer) -> Result<Removed, StoreError> {
+    /// Removes images by their manifests, and all that no image needs.
+    pub fn remove_manifests(
+        &self,
+        manifests: &BTreeSet<BlobDigest>,
+        observer: &dyn Observer,
+    ) -> Result<Removed, StoreError> {
+        if !self.folder.join("blobs/sha256").exists() {
+            return Ok(Removed::default());
+        }
         let _store = self.lock(observer)?;
         let mut index = Index::read(&self.folder)?;
         let layers = self.diff_ids()?;
-        let located = self.located_manifests()?;
-        let gone = index
-            .take_out(|entry| annotation(entry, REF_NAME).is_none() && !leads_to(entry, &located));
+        let gone = index.take_out(|entry| leads_to(entry, manifests));
         index.write()?;
         self.sweep(&index, &layers, &gone, observer)
     }
@@ -96,7 +101,8 @@ impl ImageStore {
             // What isn't a blob is somebody else's.
             let Some(digest) = digest else { continue };
             if !needed.contains::<BlobDigest>(&digest) {
-                removed.bytes += entry.metadata().map_err(StoreError::Io)?.len();
+                // What the disk gives back.
+                removed.bytes += entry.metadata().map_err(StoreError::Io)?.blocks() * 512;
                 removed.blobs += 1;
                 fs_err::remove_file(entry.path()).map_err(StoreError::Io)?;
             }

@@ -1,0 +1,84 @@
+//! `mkpanda gc`: gives back the space that nobody needs any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::super::args::GcArgs;
+use super::super::error::CliError;
+use super::super::ui;
+use super::super::value::Text;
+use super::Context;
+use crate::base::event::Observer;
+use crate::build::gc::{self, Garbage, GcOptions, Kind};
+use crate::build::home::Home;
+use crate::build::site::SiteError;
+use crate::package::PackageId;
+use crate::tree::PackageKey;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Gives space back.
+pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
+    let settings = context.settings(None, None)?;
+    let progress = context.progress(&settings);
+    let most = args
+        .max_size
+        .as_ref()
+        .map(|value| Text { origin: "--max-size".to_owned(), value: value.clone() }.size());
+    let most = most.transpose()?;
+    let mut options = GcOptions {
+        since: (args.keep_days > 0)
+            .then(|| SystemTime::now().checked_sub(DAY * args.keep_days))
+            .flatten(),
+        max_size: most,
+        dry_run: args.dry_run,
+        packages: BTreeSet::new(),
+    };
+    for tree in &args.tree {
+        options.packages.extend(packages(context, tree, &progress)?);
+    }
+    let home = Home::new(settings.home.clone(), settings.scratch.clone());
+    let wanted = super::wanted_isolation(context, &settings);
+    let garbage = gc::collect(&home, &wanted, &options, &progress)?;
+    show(context, &garbage, args.dry_run);
+    match most {
+        Some(most) if garbage.too_much > 0 => Err(CliError::TooMuch { left: garbage.left, most }),
+        _ => Ok(()),
+    }
+}
+
+/// The ids of a tree's packages.
+fn packages(
+    context: &Context<'_>,
+    tree: &Path,
+    observer: &dyn Observer,
+) -> Result<Vec<PackageId>, CliError> {
+    let folder = context.folder()?.join(tree);
+    let folder = fs_err::canonicalize(&folder)
+        .map_err(|source| CliError::Folder { path: folder, source })?;
+    let settings = context.settings(None, Some(&folder))?;
+    let site = super::open(&settings, folder, observer)?;
+    let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
+    let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
+    let known = site.identify(&order, observer)?;
+    Ok(known.identities.iter().map(|identity| identity.id.clone()).collect())
+}
+
+/// One line for each, and the sum of each kind, as data.
+fn show(context: &Context<'_>, garbage: &Garbage, dry_run: bool) {
+    let verb = if dry_run { "would remove" } else { "removed" };
+    let mut sums: BTreeMap<Kind, (usize, u64)> = BTreeMap::new();
+    for item in &garbage.items {
+        let (count, bytes) = sums.entry(item.kind).or_default();
+        *count += 1;
+        *bytes += item.bytes;
+        let line = format!("{verb} {:>10}  {:11} {}\n", ui::size(item.bytes), item.kind, item.name);
+        context.printer.data(&line);
+    }
+    for (kind, (count, bytes)) in sums {
+        context.printer.data(&format!("{:>10}  {kind} ({count})\n", ui::size(bytes)));
+    }
+    let (bytes, left) = (ui::size(garbage.bytes()), ui::size(garbage.left));
+    context.printer.data(&format!("{verb} {bytes} in all; {left} are left\n"));
+}

@@ -1,0 +1,119 @@
+//! Giving space back: what is needed stays, and everything else goes.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::images::docker_archive;
+use crate::support::{Place, ran, tiny_layer};
+
+const NOW: [&str; 3] = ["gc", "--keep-days", "0"];
+
+/// A package that requires another one, in an image of this place's own.
+fn place(script: &str) -> Place {
+    let place = Place::bare();
+    let mut layer = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o700);
+    header.set_uid(7);
+    header.set_gid(7);
+    header.set_size(0);
+    layer.append_data(&mut header, "closed/", std::io::empty()).unwrap();
+    let archive = docker_archive(&[tiny_layer(), layer.into_inner().unwrap()], "example/x:1");
+    std::fs::write(place.path().join("x.tar"), archive).unwrap();
+    let image = place.path().join("x.tar");
+    let image = image.display();
+    place.configure(&format!("[images]\n\"example/x:1\" = \"docker-archive:{image}\""));
+    place.package("base", r#"{"docker": "example/x:1"}"#, "echo base > $PKG_PATH/base");
+    place.package("app", r#"{"docker": "example/x:1", "requires": ["base"]}"#, script);
+    place
+}
+
+fn entries(place: &Place, folder: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(place.home.join(folder)) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    // Lock files stay.
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
+}
+
+/// Unpacked layers, whatever the map.
+fn layers(place: &Place) -> usize {
+    let maps = entries(place, "layers").into_iter();
+    let names = maps.flat_map(|map| entries(place, &format!("layers/{map}")));
+    names.filter(|name| name.len() == 64).count()
+}
+
+#[test]
+fn what_nobody_needs_goes_and_what_is_needed_stays() {
+    let place = place("true");
+    place.run("app", &[]).ok();
+    assert_eq!((entries(&place, "packages").len(), layers(&place)), (1, 2));
+    let told = place.run(".", &["gc"]).ok().stdout;
+    assert!(told.starts_with("removed 0 B in all; "), "what was just used stays: {told}");
+    let told = place.run(".", &[&NOW[..], &["--tree", "."]].concat()).ok().stdout;
+    assert!(!told.contains("package") && !told.contains("layer"), "{told}");
+    let planned = place.run(".", &[&NOW[..], &["--dry-run"]].concat()).ok().stdout;
+    assert_eq!((entries(&place, "packages").len(), layers(&place)), (1, 2));
+    let told = place.run(".", &NOW).ok().stdout;
+    assert_eq!(planned.replace("would remove", "removed"), told);
+    assert!(told.contains("package     base--"), "{told}");
+    assert_eq!((entries(&place, "packages").len(), layers(&place)), (0, 2));
+    place.assert_clean();
+    // The image is no configured one any more.
+    std::fs::remove_file(place.path().join("x.tar")).unwrap();
+    let told = place.run(".", &NOW).ok().stdout;
+    assert!(told.contains("layer (2)") && told.contains("image (1)"), "{told}");
+    assert_eq!(layers(&place), 0);
+    assert_eq!(entries(&place, "images/blobs/sha256"), Vec::<String>::new());
+    let maps = entries(&place, "layers");
+    assert!(maps.iter().all(|map| entries(&place, &format!("layers/{map}")).is_empty()));
+    place.assert_clean();
+}
+
+#[test]
+fn what_was_used_longest_ago_makes_room() {
+    let place = place("true");
+    place.run("app", &[]).ok();
+    place.run(".", &["gc", "--max-size", "1G"]).ok();
+    assert_eq!(layers(&place), 2);
+    place
+        .run(".", &["gc", "--max-size", "1K"])
+        .fails(1)
+        .says("are still there, more than the 1.0 KB that were asked for");
+    assert_eq!((entries(&place, "packages").len(), layers(&place)), (0, 0));
+    place.run(".", &["gc", "--max-size", "lots"]).fails(1).says("--max-size");
+    // All of it can be made again.
+    place.write("app/more", "");
+    place.package("app", r#"{"docker": "example/x:1", "requires": ["base"]}"#, "echo 2");
+    place.run("app", &[]).ok();
+    place.assert_clean();
+}
+
+#[test]
+fn what_a_running_build_uses_stays() {
+    let place = place("while [[ ! -e /pkg/build/go ]]; do sleep 0.02; done");
+    let mut command = place.command("app", &[]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let began = Instant::now();
+    while !building(&place) {
+        assert!(began.elapsed() < Duration::from_secs(60), "the build did not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let told = place.run(".", &[&NOW[..], &["--max-size", "1K"]].concat()).fails(1);
+    assert!(!told.stdout.contains("package ") && !told.stdout.contains("layer "), "{told:?}");
+    assert_eq!((entries(&place, "packages").len(), layers(&place)), (1, 2));
+    place.write("app/go", "");
+    ran(&child.wait_with_output().unwrap()).ok();
+    let told = place.run(".", &NOW).ok().stdout;
+    assert!(told.contains("package     base--"), "{told}");
+    place.assert_clean();
+}
+
+/// Whether what `app` requires is unpacked, which happens for its build.
+fn building(place: &Place) -> bool {
+    entries(place, "packages").iter().any(|name| name.starts_with("base--"))
+}
