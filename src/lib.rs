@@ -38,7 +38,7 @@
 //! | 1 | [`package`] | names, ids, variants, `buildinfo.json`, `treeinfo.json`, sources as declared; pure |
 //! | 1 | [`archive`] | deterministic `tar.xz`; safe unpacking of packages, sources and layers |
 //! | 2 | [`source`] | getting sources: cache, mirrors, URLs, git; checking them out |
-//! | 2 | [`image`] | references, the image store, layouts and archives, unpacked layers, `host` |
+//! | 2 | [`image`] | references, the image store, layouts, archives, registries, unpacked layers, `host` |
 //! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
 //! | 2 | [`install`] | what an install root consists of: symlinks, environment files, units |
 //! | 3 | [`dockerfile`] | a Dockerfile into an image |

@@ -10,6 +10,7 @@ needed=(
   "a real image: mmdebstrap"
   "peers to compare with: bubblewrap buildah crun runc podman skopeo umoci"
   "networks of a Dockerfile's commands: slirp4netns"
+  "a registry, with TLS and passwords: docker-registry apache2-utils openssl"
   "servers and terminals: lighttpd curl tmux"
   "clocks that jump: libfaketime"
 )

@@ -213,8 +213,8 @@ class Place:
     def held_locks(self):
         """Lock files that somebody holds."""
         held = []
-        for pattern in ("locks/*", "scratch/*.lock", "layers/*/.lock", "packages/.lock", "images/*lock*"):
-            for path in self.home.glob(pattern):
+        for pattern in ("locks/*", "locks/uses/*.lock", "scratch/*.lock", "layers/*/.lock", "packages/.lock", "images/*lock*"):
+            for path in filter(pathlib.Path.is_file, self.home.glob(pattern)):
                 with open(path) as file:
                     try:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

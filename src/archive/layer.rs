@@ -202,8 +202,7 @@ impl Unpacking<'_> {
             }
             let fits = match kind {
                 MemberKind::File if name == CAPABILITY => can_be_capability(&value),
-                MemberKind::File => name.starts_with(b"user."),
-                MemberKind::Directory => name.starts_with(b"user."),
+                MemberKind::File | MemberKind::Directory => name.starts_with(b"user."),
                 _ => false,
             };
             if fits && !name.contains(&0) {

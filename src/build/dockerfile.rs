@@ -20,7 +20,7 @@ use crate::source::FetchOptions;
 use super::home::{Home, RunScratch};
 use super::isolation::{self, Wanted};
 use super::scratch::remove_as_container;
-use super::site::give_folder;
+use super::home::give_folder;
 
 /// Builds images from Dockerfiles.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
+use crate::container::idmap::IdMap;
 use crate::package::{PackageId, PackageName};
 
 /// The builder's own folder.
@@ -198,6 +199,18 @@ impl Orphan {
     pub fn forget(self) -> io::Result<()> {
         if self.folder.exists() { Ok(()) } else { fs_err::remove_file(&self.lock) }
     }
+}
+
+/// Makes a folder that the container's root may write to.
+pub(super) fn give_folder(folder: &Path, map: &IdMap) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    fs_err::create_dir_all(folder)?;
+    let (uid, gid) = map.root();
+    let own = nix::unistd::Uid::current().as_raw();
+    if uid != own && fs_err::metadata(folder)?.uid() == own {
+        chown(folder, Some(uid), Some(gid))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

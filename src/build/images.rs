@@ -252,12 +252,17 @@ impl<'a> ImageFinder<'a> {
             None => {
                 let missing = |error| ImageError::NotFound {
                     name: name.clone(),
-                    pulled: Some(error),
+                    pulled: error,
                     docker_folder: tree.docker_folder(name).map(|folder| folder.path.to_owned()),
                 };
                 let image = match self.stored(name, &reference)? {
                     Some(image) => image,
-                    None => self.pulled(name, &reference, observer)?.map_err(missing)?,
+                    // A registry's would be made of another folder.
+                    None if tree.docker_folder(name).is_some() => return Err(missing(None)),
+                    None => {
+                        let pulled = self.pulled(name, &reference, observer)?;
+                        pulled.map_err(|error| missing(Some(error)))?
+                    }
                 };
                 self.layers(&image)
             }

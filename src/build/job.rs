@@ -14,7 +14,7 @@ use crate::container::namespace::Network;
 use crate::dockerfile::execute::job::StepJob;
 use crate::image::config::RunConfig;
 use crate::image::host::HostRoot;
-use crate::image::store::RootImage;
+use crate::image::store::{LayerBlob, RootImage};
 use crate::package::{PackageId, SourceName};
 use crate::source::Fetched;
 
@@ -35,6 +35,8 @@ pub enum Job {
     Copy(CopyJob),
     /// Carry out a step of a Dockerfile.
     Step(Box<StepJob>),
+    /// Unpack layers.
+    Unpack(UnpackJob),
 }
 
 /// Where to try what.
@@ -72,6 +74,23 @@ pub struct CopyJob {
     pub to: PathBuf,
     /// An empty folder for the helper's view.
     pub view: PathBuf,
+}
+
+/// Which layers to unpack where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnpackJob {
+    /// The map in whose ids files are made.
+    pub map: IdMap,
+    /// An empty folder for the helper's view.
+    pub view: PathBuf,
+    /// Where unpacked layers of this mapping are.
+    pub folder: PathBuf,
+    /// The layers; a path may be a FIFO.
+    pub layers: Vec<LayerBlob>,
+    /// Whether the map has one id only.
+    pub single_id: bool,
+    /// What a layer may unpack to.
+    pub limits: ArchiveLimits,
 }
 
 /// Everything that a build needs; nothing else of the machine is looked at.
@@ -165,6 +184,8 @@ pub enum Answer {
     Measured(u64),
     /// Everything is copied; the last answer.
     Copied,
+    /// The layers are unpacked; the last answer.
+    Unpacked,
     /// The job failed; the last answer.
     Failed(Failure),
 }

@@ -27,5 +27,6 @@ pub mod record;
 pub mod schedule;
 pub mod scratch;
 pub mod site;
+pub mod unpack;
 pub mod upstream;
 pub mod worker;

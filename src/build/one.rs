@@ -242,7 +242,11 @@ impl Workshop {
             }
             Answer::Built(built) => Some(Ok(built)),
             Answer::Failed(failure) => Some(Err(failure)),
-            Answer::Probed(_) | Answer::Removed | Answer::Measured(_) | Answer::Copied => None,
+            Answer::Probed(_)
+            | Answer::Removed
+            | Answer::Measured(_)
+            | Answer::Copied
+            | Answer::Unpacked => None,
         };
         let heard = place.run(&wrapped, cgroup.as_ref(), &deadline, hear);
         let Job::Build(job) = wrapped else { unreachable!("it was made above") };

@@ -21,6 +21,7 @@ mod model;
 mod names;
 mod place;
 mod recipe;
+mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +31,7 @@ use crate::archive::Limits;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("buildinfo", documents::buildinfo),
     ("treeinfo", documents::treeinfo),
     ("upstream", documents::upstream),
@@ -43,6 +44,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("image_documents", images::documents),
     ("image_archive", images::archive),
     ("image_layout", images::layout),
+    ("registry", registry::answers),
     ("layer", archives::layer),
     ("package", archives::package),
     ("package_stream", archives::package_stream),

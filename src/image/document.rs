@@ -115,7 +115,7 @@ impl Target {
         let platform = descriptor.platform().as_ref().map(|platform| Platform {
             os: platform.os().to_string(),
             architecture: platform.architecture().to_string(),
-            variant: platform.variant().clone(),
+            variant: platform.variant().clone().filter(|variant| !variant.is_empty()),
         });
         let content = Content::of(descriptor)?;
         Ok(Self {

@@ -126,10 +126,11 @@ fn an_image_is_loaded_listed_shown_and_removed() {
     place.run(".", &["image", "inspect", "example/x:1"]).fails(1).says("example/x:1");
     // The id of the package can't be told without its image.
     place
-        .run("p", &[])
+        .run("p", &["--offline"])
         .fails(1)
         .says("there is no image example/x:1")
-        .says("hint: load it: mkpanda image load --name example/x:1 FILE");
+        .says("hint: pull it: mkpanda image pull example/x:1")
+        .says("hint: or load it: mkpanda image load --name example/x:1 FILE");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A server for tests that answers exactly what a test tells it to, faults included.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     /// The path, or the whole URL when the client takes the server for a proxy.
     pub(crate) path: String,
     headers: Vec<(String, String)>,
@@ -51,6 +52,11 @@ impl TestServer {
         Self { address, requests }
     }
 
+    /// The host and port, as a registry is called.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -65,13 +71,19 @@ fn serve(
     seen: &Mutex<Vec<Request>>,
     answer: &dyn Fn(usize, &Request) -> Vec<Step>,
 ) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut lines = reader.by_ref().lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
     let headers = lines.take_while(|line| !line.is_empty()).filter_map(|line| {
         line.split_once(':').map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
     });
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let request = Request { path, headers: headers.collect() };
+    let mut words = first.split(' ').map(str::to_owned);
+    let method = words.next().unwrap_or_default();
+    let path = words.next().unwrap_or_default();
+    let request = Request { method, path, headers: headers.collect() };
+    // A connection that is closed with something unread is reset.
+    let length = request.header("content-length").and_then(|length| length.parse().ok());
+    drop(std::io::copy(&mut reader.take(length.unwrap_or(0)), &mut std::io::sink()));
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.push(request.clone());

@@ -18,7 +18,7 @@ use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Orders, Pace};
 use crate::build::gc::uses::{self, Registration, Used};
-use crate::build::home::Home;
+use crate::build::home::{Home, give_folder};
 use crate::build::id::{Identities, identify};
 use crate::build::images::{Building, FoundImage, ImageFinder, Places};
 use crate::build::isolation::{self, Wanted};
@@ -30,7 +30,6 @@ use crate::build::record::Record;
 use crate::build::upstream;
 use crate::container::cgroup::{self, CgroupError, Limits};
 use crate::container::helper::Interrupt;
-use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
 use crate::graph;
 use crate::image::registry::Client;
@@ -392,18 +391,6 @@ fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, Cg
     }
     let own = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
     Ok(Some((limits, cgroup::find_delegation(Path::new("/sys/fs/cgroup"), &own)?)))
-}
-
-/// Makes a folder that the container's root may write to.
-pub(super) fn give_folder(folder: &Path, map: &IdMap) -> std::io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, chown};
-    fs_err::create_dir_all(folder)?;
-    let (uid, gid) = map.root();
-    let own = nix::unistd::Uid::current().as_raw();
-    if uid != own && fs_err::metadata(folder)?.uid() == own {
-        chown(folder, Some(uid), Some(gid))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod jobserver;
 mod remove;
 mod root;
 mod stage;
+mod unpack;
 
 use std::io::Write;
 
@@ -47,6 +48,7 @@ impl Worker for Jobs {
             Ok(Job::Remove(job)) => remove::remove(&job),
             Ok(Job::Measure(job)) => remove::measure(&job),
             Ok(Job::Copy(job)) => remove::copy(&job),
+            Ok(Job::Unpack(job)) => unpack::unpack(&job),
             Ok(Job::Build(job)) => build::build(&job),
             Ok(Job::Step(job)) => return run_step(&job),
         };

@@ -229,7 +229,7 @@ impl RegistryError {
                 self.reference.registry()
             ),
             RegistryProblem::Refused { reason, .. } => certificate(host, reason)?,
-            RegistryProblem::GaveUp { reason, .. } => gave_up(host, reason),
+            RegistryProblem::GaveUp { reason, .. } => gave_up(self.verb, host, reason),
             RegistryProblem::Status { status, .. } if status.is_server_error() => {
                 "the registry has a fault; try again later, or ask who runs it".to_owned()
             }
@@ -279,13 +279,20 @@ fn certificate(host: &str, reason: &str) -> Option<String> {
     })
 }
 
-fn gave_up(host: &str, reason: &str) -> String {
-    if reason.contains("InvalidContentType") || reason.contains("corrupt message") {
+fn gave_up(verb: Verb, host: &str, reason: &str) -> String {
+    // What comes of a TLS handshake with a server that speaks none.
+    if ["InvalidContentType", "corrupt message", "handshake"].iter().any(|it| reason.contains(it)) {
         return format!(
             "if {host} speaks plain HTTP, say so: [registries.\"{host}\"] insecure = true"
         );
     }
-    "what has come is kept: run it again to go on; check the network and the proxy (HTTPS_PROXY, NO_PROXY)".to_owned()
+    let again = match verb {
+        Verb::Pull => "what has come is kept",
+        Verb::Push => "what is there is not sent again",
+    };
+    format!(
+        "{again}: run it again to go on; check the network and the proxy (HTTPS_PROXY, NO_PROXY)"
+    )
 }
 
 fn said(message: &str) -> String {

@@ -162,6 +162,9 @@ impl<'p> Layers<'p> {
             followers.into_iter().map(|follower| follower.is_some_and(joined)).collect();
         // If fetching failed, unpacking has, too.
         let fetched = fetched?;
+        if unpacking.is_err() && self.pull.observer.is_interrupted() {
+            return Err(RegistryProblem::Interrupted);
+        }
         unpacked(unpacking)?;
         Ok((fetched, followed))
     }
@@ -217,7 +220,7 @@ impl<'p> Layers<'p> {
                 Ok(done) => fetched.extend(done),
                 // Of those that were told to stop, nobody wants to hear.
                 Err(RegistryProblem::Interrupted) => {
-                    stopped = stopped.or(Some(RegistryProblem::Interrupted))
+                    stopped = stopped.or(Some(RegistryProblem::Interrupted));
                 }
                 Err(problem) => return Err(problem),
             }

@@ -4,6 +4,7 @@
 //! host        where a registry and its mirrors are, and what the configuration says of them
 //! credentials whom they take this user for: files of docker's and podman's, helper programs
 //! wire        requests to one of them: attempts, waits, challenges, what an answer means
+//! reply       small answers and URLs as text
 //! token       what token servers give
 //! resolve     a name -> the manifest that is for this machine, through indexes
 //! download    a blob, taken up where it broke off, checked while it comes
@@ -42,6 +43,7 @@ mod host;
 mod partial;
 mod pull;
 mod push;
+mod reply;
 mod resolve;
 mod tail;
 mod token;
@@ -59,7 +61,9 @@ pub use push::Pushed;
 #[cfg(any(test, fuzzing))]
 pub(crate) use challenge::parse as parse_challenges;
 #[cfg(any(test, fuzzing))]
-pub(crate) use credentials::look_up as look_up_credentials;
+pub(crate) use credentials::{Entry as CredentialEntry, look_up as look_up_credentials};
+#[cfg(any(test, fuzzing))]
+pub(crate) use resolve::read_served;
 
 use std::collections::HashMap;
 use std::fmt;

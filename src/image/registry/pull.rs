@@ -81,8 +81,8 @@ pub(super) struct Pull<'p> {
 
 impl Client {
     /// Pulls an image into the store under its name, unless what the registry has now is there; from
-    /// a mirror, if the configuration names some that have it. With an `unpacker`, the image is
-    /// unpacked too when this returns.
+    /// a mirror, if the configuration names some that have it. With an `unpacker`, what comes is
+    /// unpacked too.
     pub fn pull(
         &self,
         store: &ImageStore,
@@ -104,7 +104,6 @@ impl Client {
             && reference.digest().is_some()
         {
             // What a digest means never changes.
-            pull.unpack_stored(image).map_err(own)?;
             return Ok(pull.there(image));
         }
         let endpoints = Endpoint::all(&self.0.options.registries, reference);
@@ -134,7 +133,6 @@ impl Client {
         if let Some((image, top)) = known
             && resolve::current(&wire, pull.reference)?.as_ref() == Some(top)
         {
-            pull.unpack_stored(image)?;
             return Ok(pull.there(image));
         }
         let resolved = resolve::resolve(&wire, pull.reference, &pull.options.platform)?;
@@ -151,7 +149,9 @@ impl Pull<'_> {
             other => other?,
         };
         let wanted = &self.options.platform;
-        Ok(known.filter(|(image, _)| wanted.accepts(&image.platform)))
+        // A configuration seldom says which variant it is for, so one that is asked for is asked for.
+        let same = |found: &Platform| wanted.variant.is_none() || wanted.variant == found.variant;
+        Ok(known.filter(|(image, _)| wanted.accepts(&image.platform) && same(&image.platform)))
     }
 
     fn there(&self, image: &Image) -> Pulled {
@@ -161,13 +161,6 @@ impl Pull<'_> {
             manifest: image.manifest.clone(),
             was_there: true,
         }
-    }
-
-    fn unpack_stored(&self, image: &Image) -> Result<(), RegistryProblem> {
-        let Some(unpacker) = self.unpacker else { return Ok(()) };
-        let mut layers = image.root(self.store).layers;
-        layers.retain(|layer| !unpacker.has(&layer.diff_id));
-        if layers.is_empty() { Ok(()) } else { unpacked(unpacker.unpack(&layers)) }
     }
 
     /// Fetches what is missing of an image, checks it, and has the store keep it.

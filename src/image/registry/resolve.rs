@@ -91,6 +91,19 @@ pub(super) fn resolve(
     Err(LoadProblem::Index { limit: DEEPEST_INDEX as u64 }.into())
 }
 
+/// What a registry's document comes to, whatever it is: whether it leads to an image, or is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
+    let Some(media_type) = media_type(&HeaderMap::new(), bytes) else { return false };
+    match kind_of(&media_type) {
+        Kind::Manifest => crate::image::document::parse_manifest(bytes, &media_type).is_ok(),
+        Kind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|targets| {
+            choose(targets, wanted).is_ok_and(|chosen| chosen.kind != Kind::Other)
+        }),
+        Kind::Other => false,
+    }
+}
+
 /// The entry of an index that suits a platform best.
 fn choose(targets: Vec<Target>, wanted: &Platform) -> Result<Target, RegistryProblem> {
     let mut others = Vec::new();

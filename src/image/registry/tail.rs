@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use fs_err::os::unix::fs::OpenOptionsExt;
+use nix::fcntl::{FcntlArg, OFlag};
+use nix::sys::stat::Mode;
 
 /// How often it is looked whether somebody reads the FIFO.
 const POLL: Duration = Duration::from_millis(5);
@@ -77,7 +77,6 @@ impl Progress {
 
 /// Makes a FIFO that other ids may read.
 pub(super) fn make(path: &Path) -> io::Result<()> {
-    use nix::sys::stat::Mode;
     use std::os::unix::fs::PermissionsExt;
     nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o644))?;
     fs_err::set_permissions(path, PermissionsExt::from_mode(0o644))
@@ -117,25 +116,18 @@ pub(super) fn follow(fifo: &Path, blob: &Path, progress: &Progress) -> bool {
 /// where nobody ever will.)
 fn open(path: &Path, progress: &Progress) -> Option<File> {
     loop {
-        let opened = fs_err::OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map(fs_err::File::into_file);
-        match opened {
-            Ok(file) => {
-                let flags = nix::fcntl::OFlag::empty();
-                nix::fcntl::fcntl(file.as_fd(), nix::fcntl::FcntlArg::F_SETFL(flags)).ok()?;
-                return Some(file);
+        match nix::fcntl::open(
+            path,
+            OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(opened) => {
+                nix::fcntl::fcntl(&opened, FcntlArg::F_SETFL(OFlag::empty())).ok()?;
+                return Some(opened.into());
             }
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
-                // Even of a blob that failed whoever will read it has to hear: it waits for us.
-                if progress.now().unread {
-                    return None;
-                }
-                std::thread::sleep(POLL);
-            }
-            Err(_) => return None,
+            // Even of a blob that failed whoever will read it has to hear: it waits for us.
+            Err(_nobody) if progress.now().unread => return None,
+            Err(_nobody) => std::thread::sleep(POLL),
         }
     }
 }

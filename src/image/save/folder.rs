@@ -13,6 +13,7 @@ use crate::image::digest::BlobDigest;
 use crate::image::document::{
     CONTAINERD_NAME, DocumentError, LONGEST_DOCUMENT, REF_NAME, annotation,
 };
+use crate::package::json::canonical;
 
 pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -54,7 +55,9 @@ fn document(entries: Vec<Descriptor>) -> Vec<u8> {
         .manifests(entries)
         .build()
         .expect("an index has a version and entries");
-    serde_json::to_vec(&index).expect("texts and numbers can be written")
+    // Annotations would come in any order.
+    let index = serde_json::to_value(&index).expect("texts and numbers can be written");
+    canonical(&index).into_bytes()
 }
 
 fn entry(saving: &Saving<'_>) -> Descriptor {

@@ -9,6 +9,7 @@
 //!     blobs/sha256/<hex>     manifests, configurations, layers, as they came
 //!     locations.json         which image a configured folder or file gave, and when (`located`)
 //!     .tmp-…/                blobs on their way in, with the lock file of whoever brings them
+//!     .partial/<hex>         what has come of a registry's blobs so far (`registry::partial`)
 //!   locks/images             taken while the index changes or blobs are moved or removed
 //! ```
 //!

@@ -2,15 +2,18 @@
 
 mod transfer;
 
+use std::sync::Arc;
+
 use super::super::args::ImageCommand;
 use super::super::error::CliError;
 use super::super::settings::Settings;
 use super::super::ui::Weight;
 use super::Context;
 use crate::base::causes::with_causes;
-use crate::base::event::Observer;
+use crate::base::event::{Interruptible, Observer};
 use crate::build::home::Home;
 use crate::build::isolation;
+use crate::container::helper::Interrupt;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
 use transfer::Transfer;
@@ -20,7 +23,19 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
     let settings = context.settings(None, None)?;
     let progress = context.progress(&settings);
     let store = ImageStore::open(&settings.home)?;
-    let transfer = Transfer { context, settings: &settings, store: &store, observer: &progress };
+    let interrupt = Arc::new(Interrupt::default());
+    if matches!(command, ImageCommand::Pull { .. } | ImageCommand::Push { .. }) {
+        // The others do nothing for long that a signal can't end.
+        super::interrupt_on_signals(&interrupt)?;
+    }
+    let observer = Interruptible::new(&progress, || interrupt.is_raised());
+    let transfer = Transfer {
+        context,
+        settings: &settings,
+        store: &store,
+        observer: &observer,
+        interrupt: &interrupt,
+    };
     match command {
         ImageCommand::Pull { image, platform } => transfer.pull(image, platform.as_ref()),
         ImageCommand::Push { image, destination } => transfer.push(image, destination.as_deref()),

@@ -2,16 +2,20 @@
 //! skopeo's names of places.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::super::error::CliError;
 use super::super::super::settings::Settings;
 use super::super::Context;
 use crate::base::event::Observer;
+use crate::build::home::Home;
+use crate::build::unpack::LayerUnpacker;
+use crate::container::helper::Interrupt;
 use crate::image::load::{LoadInput, LoadOptions, Naming, Selection};
 use crate::image::location::{Form, ImageLocation, PODMAN_PREFIX, REGISTRY_PREFIX, StoredImage};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::image::registry::{Client, PullOptions};
+use crate::image::registry::{Client, PullOptions, Unpacker};
 use crate::image::save::{self, Destination};
 use crate::image::store::{Image, ImageStore};
 
@@ -21,6 +25,7 @@ pub(super) struct Transfer<'t> {
     pub(super) settings: &'t Settings,
     pub(super) store: &'t ImageStore,
     pub(super) observer: &'t dyn Observer,
+    pub(super) interrupt: &'t Arc<Interrupt>,
 }
 
 /// A place as it is typed: with a form before it, or a bare reference.
@@ -58,7 +63,13 @@ impl Transfer<'_> {
             limits: self.settings.archive_limits(),
         };
         let client = Client::new(self.settings.registry.clone());
-        let pulled = client.pull(self.store, &reference, &options, None, self.observer)?;
+        let home = Home::new(self.settings.home.clone(), self.settings.scratch.clone());
+        let wanted = super::super::wanted_isolation(self.context, self.settings);
+        let unpacker = LayerUnpacker::new(wanted, home, options.limits, self.interrupt);
+        // Of another platform's image nothing will be built here.
+        let unpacker: Option<&dyn Unpacker> =
+            (options.platform == Platform::host()).then_some(&unpacker);
+        let pulled = client.pull(self.store, &reference, &options, unpacker, self.observer)?;
         let name = pulled.reference.familiar();
         self.context.printer.data(&format!("{}  {name}\n", pulled.id));
         Ok(())

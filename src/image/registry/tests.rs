@@ -1,1 +1,0 @@
-//! Registries with faults.

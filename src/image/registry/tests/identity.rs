@@ -1,0 +1,161 @@
+//! Credentials: asked for, given, kept back.
+
+use super::*;
+
+const AUTH: &str = "anna:geheim";
+/// `anna:geheim` in base64.
+const BASIC: &str = "Basic YW5uYTpnZWhlaW0=";
+
+fn basic_only(request: &Request) -> Option<Vec<Step>> {
+    (request.header("authorization") != Some(BASIC))
+        .then(|| answer("401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0", b""))
+}
+
+/// A registry that takes tokens, and its token server in one.
+fn with_tokens(
+    contents: &Contents,
+    realm: impl Fn(&str) -> String + Send + Sync + 'static,
+) -> TestServer {
+    serve(contents, move |request, _| {
+        let host = request.header("host").unwrap();
+        if request.path.starts_with("/token") {
+            let token = match request.header("authorization") {
+                Some(BASIC) => "for-anna",
+                None => "for-nobody",
+                Some(_) => return Some(answer("401 x\r\nContent-Length: 0", b"")),
+            };
+            return Some(ok_json(&format!(
+                "{{\"access_token\": \"{token}\", \"expires_in\": 60}}"
+            )));
+        }
+        (request.header("authorization") != Some("Bearer for-anna")).then(|| {
+            let realm = realm(host);
+            answer(
+                &format!("401 x\r\nWWW-Authenticate: Bearer realm=\"{realm}\",service=\"s&s\",scope=\"repository:r:pull\"\r\nContent-Length: 0"),
+                b"",
+            )
+        })
+    })
+}
+
+fn ok_json(text: &str) -> Vec<Step> {
+    answer(&format!("200 OK\r\nContent-Length: {}", text.len()), text.as_bytes())
+}
+
+#[test]
+fn a_password_is_given_where_it_is_wanted() {
+    let server = serve(&Contents::simple(), |request, _| basic_only(request));
+    let name = format!("{}/r:1", server.host());
+    let mut place = Place::new(&[&server]);
+    let error = place.fails(&name);
+    assert!(error.contains("there are none for it") && error.contains("podman login"), "{error}");
+    place.log_in(&server.host(), "anna:falsch");
+    let error = place.fails(&name);
+    assert!(error.contains("refuses the ones that it was given"), "{error}");
+    assert!(!error.contains("falsch"));
+    place.log_in(&server.host(), AUTH);
+    place.pull(&name);
+    // Once it is known that it is wanted, it comes with each request.
+    let refused =
+        server.requests().into_iter().filter(|r| r.header("authorization").is_none()).count();
+    assert_eq!(refused, 3, "one for each pull: {:?}", asked(&server));
+    assert!(!place.said().contains("geheim") && !place.said().contains(BASIC));
+}
+
+#[test]
+fn a_token_is_fetched_once_for_all_of_an_image() {
+    let contents = Contents::simple();
+    let server = with_tokens(&contents, |host| format!("http://{host}/token"));
+    let name = format!("{}/r:1", server.host());
+    let mut place = Place::new(&[&server]);
+    let error = place.fails(&name);
+    assert!(error.contains("wants credentials: there are none for it"), "{error}");
+    place.log_in(&server.host(), AUTH);
+    place.pull(&name);
+    let tokens: Vec<String> =
+        asked(&server).into_iter().filter(|path| path.contains("/token")).collect();
+    assert_eq!(tokens[1..], ["GET /token?service=s%26s&scope=repository%3Ar%3Apull".to_owned()]);
+    assert!(!place.said().contains("for-anna"));
+}
+
+#[test]
+fn token_servers_that_make_no_sense_are_named() {
+    for (realm, message) in [
+        ("nowhere", "names no URL"),
+        ("ftp://x/token", "would send them unencrypted"),
+        ("http://HOST/html", "something else than a token"),
+        ("http://HOST/token-less", "without a token"),
+    ] {
+        let server = serve(&Contents::simple(), move |request, _| {
+            if request.path.starts_with("/html") {
+                return Some(ok_json("<html>"));
+            }
+            if request.path.starts_with("/token-less") {
+                return Some(ok_json("{\"token\": \"\"}"));
+            }
+            let realm = realm.replace("HOST", request.header("host").unwrap());
+            Some(answer(
+                &format!(
+                    "401 x\r\nWWW-Authenticate: Bearer realm=\"{realm}\"\r\nContent-Length: 0"
+                ),
+                b"",
+            ))
+        });
+        let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn credentials_stay_with_whom_they_are_for() {
+    let contents = Contents::simple();
+    let (long, packed) = Contents::long();
+    // Storage elsewhere, which asks for the password of whoever comes.
+    let thief = TestServer::start(move |number, request| {
+        if number == 0 {
+            return answer(&format!("200 OK\r\nContent-Length: {}", packed.len()), &packed);
+        }
+        basic_only(request).unwrap_or_default()
+    });
+    let elsewhere = thief.url("/stored?signature=secret");
+    let to = elsewhere.clone();
+    let server = serve(&contents, move |request, _| {
+        basic_only(request).or_else(|| {
+            request
+                .path
+                .ends_with(&long)
+                .then(|| answer(&format!("307 x\r\nLocation: {to}\r\nContent-Length: 0"), b""))
+        })
+    });
+    let mut place = Place::new(&[&server]);
+    place.log_in(&server.host(), AUTH);
+    let name = format!("{}/r:1", server.host());
+    place.pull(&name);
+    let other = Place { options: place.options.clone(), ..Place::new(&[]) };
+    let error = other.fails(&name);
+    assert!(error.contains("wants credentials"), "{error}");
+    for request in thief.requests() {
+        assert_eq!(request.header("authorization"), None);
+    }
+    assert!(!error.contains("secret") && !other.said().contains("secret"));
+}
+
+#[test]
+fn a_redirect_in_a_circle_ends() {
+    let server = serve(&Contents::simple(), |request, _| {
+        Some(answer(&format!("302 x\r\nLocation: {}\r\nContent-Length: 0", request.path), b""))
+    });
+    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    assert!(error.contains("redirects in a circle"), "{error}");
+}
+
+#[test]
+fn who_may_not_is_told_so() {
+    let body = br#"{"errors":[{"code":"DENIED","message":"requested access is denied"}]}"#;
+    let server = serve(&Contents::simple(), move |_, _| {
+        Some(answer(&format!("403 x\r\nContent-Length: {}", body.len()), body))
+    });
+    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    assert!(error.contains("doesn't allow it: requested access is denied"), "{error}");
+    assert!(error.contains("may read"), "{error}");
+}

@@ -1,0 +1,531 @@
+//! A real registry, plain, with TLS and with passwords, and the tools that speak to it beside us.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Uid;
+
+use crate::images::oci_layout;
+use crate::support::{Place, append, tiny_layer};
+
+/// A registry that runs until the test ends.
+struct Registry {
+    child: Child,
+    host: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Registry {
+    fn plain() -> Self {
+        Self::start("", "")
+    }
+
+    /// Starts one; `tls` and `auth` are parts of its configuration.
+    fn start(tls: &str, auth: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("mkpanda-registry-").tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let host = format!("127.0.0.1:{port}");
+        let config = folder.path().join("config.yml");
+        std::fs::write(
+            &config,
+            format!(
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'{tls}}}\n{auth}",
+                folder.path().join("data").display()
+            ),
+        )
+        .unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(config)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is not installed; run: scripts/test prepare");
+        let registry = Self { child, host, _folder: folder };
+        let until = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(&registry.host).is_err() {
+            assert!(Instant::now() < until, "the registry doesn't start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        registry
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.host)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs a program of the machine's; gives what it said on stdout.
+#[track_caller]
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("HOME", folder)
+        .env("XDG_RUNTIME_DIR", folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; run: scripts/test prepare"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn mark(text: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    append(&mut tar, "mark", 0o644, tar::EntryType::Regular, text.as_bytes());
+    tar.into_inner().unwrap()
+}
+
+/// A place that may speak plain HTTP to a registry, and a layout in it with an image of three layers,
+/// one of each compression.
+fn place(registry: &Registry) -> Place {
+    let place = Place::bare();
+    place.configure(&format!("[registries.\"{}\"]\ninsecure = true\n", registry.host));
+    make_layout(&place.path().join("layout"));
+    user_config(&place);
+    place
+}
+
+fn make_layout(folder: &Path) {
+    let (tiny, plain, zstd) = (tiny_layer(), mark("one\n"), mark("two\n"));
+    let packed = zstd::encode_all(zstd.as_slice(), 1).unwrap();
+    let layers =
+        [(tiny.clone(), gzip(&tiny), "+gzip"), (plain.clone(), plain, ""), (zstd, packed, "+zstd")];
+    oci_layout(folder, &layers, "x");
+}
+
+/// Commands of images read the user's configuration: there is no tree.
+fn user_config(place: &Place) {
+    let folder = place.path().join(".config/mkpanda");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(place.packages.join("mkpanda.toml"), folder.join("config.toml")).unwrap();
+}
+
+fn skopeo(place: &Place, arguments: &[&str]) -> String {
+    run(place.path(), "skopeo", arguments)
+}
+
+fn push_layout(place: &Place, registry: &Registry, name: &str) {
+    let to = format!("docker://{}", registry.name(name));
+    skopeo(place, &["copy", "-q", "--dest-tls-verify=false", "oci:layout:x", &to]);
+}
+
+/// The id that a command printed.
+fn id(text: &str) -> &str {
+    text.split_whitespace().next().unwrap()
+}
+
+#[test]
+fn what_skopeo_pushes_is_pulled_and_what_is_pushed_is_skopeos() {
+    let registry = Registry::plain();
+    let place = place(&registry);
+    push_layout(&place, &registry, "r:1");
+    let name = registry.name("r:1");
+    let pulled = place.run(".", &["image", "pull", &name]).ok().stdout;
+    assert!(pulled.ends_with(&format!("  {name}\n")), "{pulled}");
+    let listed = place.run(".", &["image", "list"]).ok().stdout;
+    assert!(listed.starts_with(id(&pulled)), "{listed}");
+    let layers = std::fs::read_dir(place.home.join("layers")).unwrap().next().unwrap().unwrap();
+    let unpacked = std::fs::read_dir(layers.path()).unwrap().map(|entry| entry.unwrap());
+    let unpacked = unpacked.filter(|entry| entry.file_name().len() == 64).count();
+    assert_eq!(unpacked, 3, "the image is unpacked as it comes");
+    assert!(!place.home.join("images/.partial").exists());
+    place.assert_clean();
+    // Under another name: mounted there. And elsewhere: sent.
+    let other = Registry::plain();
+    for (registry, name) in [(&registry, "other/r:2"), (&other, "r:2")] {
+        place.configure(&format!("[registries.\"{}\"]\ninsecure = true\n", other.host));
+        let config = format!(
+            "[registries.\"{}\"]\ninsecure = true\n[registries.\"{}\"]\ninsecure = true\n",
+            registry.host, "h.example"
+        );
+        std::fs::write(place.path().join(".config/mkpanda/config.toml"), config).unwrap();
+        let to = registry.name(name);
+        let pushed =
+            place.run(".", &["image", "push", id(&pulled), &format!("docker://{to}")]).ok();
+        let said = skopeo(&place, &["inspect", "--tls-verify=false", &format!("docker://{to}")]);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["Digest"], id(&pushed.stdout), "{said}");
+        assert_eq!(said["Layers"].as_array().unwrap().len(), 3);
+        // Pushed again, and by its digest.
+        place.run(".", &["image", "push", id(&pulled), &to]).ok();
+        let pinned = format!("docker://{}@{}", to.trim_end_matches(":2"), id(&pushed.stdout));
+        skopeo(
+            &place,
+            &[
+                "copy",
+                "-q",
+                "--src-tls-verify=false",
+                &pinned,
+                &format!("dir:{name}").replace('/', "-"),
+            ],
+        );
+        let again = place.run(".", &["image", "pull", &pinned]).ok().stdout;
+        assert_eq!(id(&again), id(&pulled));
+        let wrong = format!("{}@sha256:{}", to.trim_end_matches(":2"), "0".repeat(64));
+        place.run(".", &["image", "push", id(&pulled), &wrong]).fails(1).says("digest is");
+    }
+}
+
+#[test]
+fn docker_schema_2_is_pulled_too() {
+    let registry = Registry::plain();
+    let place = place(&registry);
+    // It has no layers of zstd.
+    let tiny = tiny_layer();
+    oci_layout(&place.path().join("gzip"), &[(tiny.clone(), gzip(&tiny), "+gzip")], "x");
+    let to = format!("docker://{}", registry.name("r:v2s2"));
+    skopeo(&place, &["copy", "-q", "--format=v2s2", "--dest-tls-verify=false", "oci:gzip:x", &to]);
+    place.run(".", &["image", "pull", &to]).ok();
+    let shown = place.run(".", &["image", "inspect", &registry.name("r:v2s2")]).ok().stdout;
+    assert!(shown.contains("vnd.docker.distribution.manifest.v2+json"), "{shown}");
+    // And goes elsewhere as it is.
+    place.run(".", &["image", "push", &registry.name("r:v2s2"), &registry.name("s:1")]).ok();
+    let raw = skopeo(
+        &place,
+        &["inspect", "--raw", "--tls-verify=false", &format!("docker://{}", registry.name("s:1"))],
+    );
+    assert!(raw.contains("vnd.docker.distribution.manifest.v2+json"), "{raw}");
+}
+
+#[test]
+fn podman_and_buildah_take_and_give() {
+    // Their rootless modes are another matter; skopeo, which needs none, is tried as everybody.
+    if !Uid::current().is_root() {
+        return;
+    }
+    let registry = Registry::plain();
+    let place = place(&registry);
+    place.run(".", &["image", "pull", "oci:../../layout:x"]).ok();
+    let stored = place.run(".", &["image", "list"]).ok().stdout;
+    let ours = registry.name("ours:1");
+    place.run(".", &["image", "push", &id(&stored)[7..19], &ours]).ok();
+    for tool in ["podman", "buildah"] {
+        let (root, state) = (place.path().join(tool), place.path().join(format!("{tool}-run")));
+        let (root, state) = (root.to_str().unwrap(), state.to_str().unwrap());
+        let tool_run = |arguments: &[&str]| {
+            let common = ["--root", root, "--runroot", state, "--storage-driver", "vfs"];
+            run(place.path(), tool, &[&common, arguments].concat())
+        };
+        let got = tool_run(&["pull", "-q", "--tls-verify=false", &ours]);
+        assert_eq!(format!("sha256:{}", got.trim()), id(&stored), "{tool}");
+        let theirs = registry.name(&format!("{tool}:1"));
+        tool_run(&["push", "-q", "--tls-verify=false", &ours, &format!("docker://{theirs}")]);
+        let pulled = place.run(".", &["image", "pull", &theirs]).ok().stdout;
+        if tool == "podman" {
+            // What is saved here is loaded there, and the other way round.
+            for form in ["docker-archive", "oci-archive"] {
+                let file = format!("{form}:{}", place.path().join(form).display());
+                place.run(".", &["image", "save", &theirs, "-o", &file]).ok();
+                let said =
+                    tool_run(&["load", "-q", "-i", &place.path().join(form).display().to_string()]);
+                assert!(said.contains(&theirs), "{form}: {said}");
+                let back = place.path().join(format!("{form}-back"));
+                tool_run(&["save", "-q", "--format", form, "-o", back.to_str().unwrap(), &theirs]);
+                let loaded = place.run(".", &["image", "load", back.to_str().unwrap()]).ok().stdout;
+                assert_eq!(id(&loaded), id(&pulled), "{form}");
+            }
+        } else {
+            let made = registry.name("made:1");
+            let container = tool_run(&["from", "--tls-verify=false", &theirs]);
+            let container = container.trim();
+            tool_run(&["config", "--env", "MADE=yes", container]);
+            tool_run(&[
+                "commit",
+                "-q",
+                "--tls-verify=false",
+                container,
+                &format!("docker://{made}"),
+            ]);
+            place.run(".", &["image", "pull", &made]).ok();
+            let shown = place.run(".", &["image", "inspect", &made]).ok().stdout;
+            assert!(shown.contains("MADE"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn what_is_saved_is_the_same_each_time_and_everybody_reads_it() {
+    let registry = Registry::plain();
+    let place = place(&registry);
+    push_layout(&place, &registry, "r:1");
+    let name = registry.name("r:1");
+    let pulled = place.run(".", &["image", "pull", &name]).ok().stdout;
+    let path = |name: &str| place.path().join(name).display().to_string();
+    for (form, reference) in [
+        ("oci", ""),
+        ("oci", ":t"),
+        ("oci-archive", ""),
+        ("oci-archive", ":a/b:1"),
+        ("docker-archive", ""),
+        ("docker-archive", ":a/b:1"),
+    ] {
+        let file = format!("{form}{}", reference.replace([':', '/'], "-"));
+        let there = format!("{form}:{}{reference}", path(&file));
+        place.run(".", &["image", "save", &name, "-o", &there]).ok();
+        if form != "oci" {
+            let once = std::fs::read(path(&file)).unwrap();
+            place.run(".", &["image", "push", &name, &there]).ok();
+            assert!(std::fs::read(path(&file)).unwrap() == once, "{there}");
+        }
+        let from = if reference.is_empty() { format!("{form}:{}", path(&file)) } else { there };
+        let inspected = skopeo(&place, &["inspect", "--config", &from]);
+        assert!(inspected.contains("FROM_IMAGE=yes"), "{from}: {inspected}");
+        let mut other = Place::bare();
+        other.home = other.path().join("home");
+        let loaded = other.run(".", &["image", "load", &from]).ok().stdout;
+        assert_eq!(id(&loaded), id(&pulled), "{from}");
+        let called = match (form, reference) {
+            ("oci", ":t") => "<none>",
+            (_, "") => &name,
+            (_, reference) => &reference[1..],
+        };
+        assert!(loaded.ends_with(&format!("  {called}\n")), "{from}: {loaded}");
+    }
+    // Through a pipe, into a folder that has others, and not over what is something else.
+    let piped = Command::new("sh")
+        .args(["-c", "\"$0\" image save \"$1\" -o - | MKPANDA_HOME=\"$2\" \"$0\" image load -"])
+        .arg(crate::support::binary())
+        .args([name.as_str(), &path("piped")])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", place.path())
+        .env("MKPANDA_HOME", &place.home)
+        .output()
+        .unwrap();
+    assert_eq!(id(&String::from_utf8_lossy(&piped.stdout)), id(&pulled), "{piped:?}");
+    place.run(".", &["image", "save", &name, "-o", &format!("oci:{}:u", path("oci-t"))]).ok();
+    place.run(".", &["image", "load", &format!("oci:{}:t", path("oci-t"))]).ok();
+    place.run(".", &["image", "load", &format!("oci:{}:u", path("oci-t"))]).ok();
+    place
+        .run(".", &["image", "save", &name, "-o", &format!("oci:{}", place.packages.display())])
+        .fails(1)
+        .says("neither empty nor an OCI layout");
+    place.run(".", &["image", "save", "no/such:1", "-o", "x"]).fails(1).says("has no");
+}
+
+/// A CA and a server's certificate of it, for so many days; `-1` has passed.
+fn certificates(folder: &Path, days: &str) -> String {
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let ca =
+        ["req", "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2"];
+    run(folder, "openssl", &[&ca[..], &key].concat());
+    let names = ["-addext", "subjectAltName=IP:127.0.0.1"];
+    let request = ["req", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server"];
+    run(folder, "openssl", &[&request[..], &key, &names].concat());
+    let sign = [
+        "x509",
+        "-req",
+        "-in",
+        "server.csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+    ];
+    let end = ["-out", "server.pem", "-days", days, "-copy_extensions", "copy"];
+    run(folder, "openssl", &[&sign[..], &end].concat());
+    let path = |name: &str| folder.join(name).display().to_string();
+    format!(", tls: {{certificate: {}, key: {}}}", path("server.pem"), path("server.key"))
+}
+
+#[test]
+fn a_registry_with_a_ca_of_its_own_is_trusted_if_the_configuration_says_so() {
+    let place = Place::bare();
+    let registry = Registry::start(&certificates(place.path(), "2"), "");
+    make_layout(&place.path().join("layout"));
+    let name = registry.name("r:1");
+    place.run(".", &["image", "load", "oci:../../layout:x", "--name", &name]).ok();
+    place.run(".", &["image", "push", &name]).fails(1).says("certificate").says("ca = \"FILE\"");
+    place.configure(&format!("[registries.\"{}\"]\nca = \"ca.pem\"\n", registry.host));
+    user_config(&place);
+    std::fs::copy(place.path().join("ca.pem"), place.path().join(".config/mkpanda/ca.pem"))
+        .unwrap();
+    place.run(".", &["image", "push", &name]).ok();
+    place.run(".", &["image", "rm", &name]).ok();
+    place.run(".", &["image", "pull", &name]).ok();
+}
+
+#[test]
+fn an_expired_certificate_is_called_so() {
+    let place = Place::bare();
+    let registry = Registry::start(&certificates(place.path(), "-1"), "");
+    place.configure(&format!("[registries.\"{}\"]\nca = \"../../../ca.pem\"\n", registry.host));
+    user_config(&place);
+    std::fs::copy(place.path().join("ca.pem"), place.path().join("ca.pem.x")).unwrap();
+    let config = format!(
+        "[registries.\"{}\"]\nca = \"{}\"\n",
+        registry.host,
+        place.path().join("ca.pem").display()
+    );
+    std::fs::write(place.path().join(".config/mkpanda/config.toml"), config).unwrap();
+    place
+        .run(".", &["image", "pull", &registry.name("r:1")])
+        .fails(1)
+        .says("certificate")
+        .says("has to be renewed");
+}
+
+#[test]
+fn passwords_are_taken_from_where_logins_leave_them_and_shown_nowhere() {
+    let mut place = Place::bare();
+    let hashed = run(place.path(), "htpasswd", &["-Bbn", "anna", "geheim"]);
+    let file = place.path().join("htpasswd");
+    std::fs::write(&file, hashed).unwrap();
+    let auth = format!("auth: {{htpasswd: {{realm: r, path: {}}}}}\n", file.display());
+    let registry = Registry::start("", &auth);
+    place.configure(&format!("[registries.\"{}\"]\ninsecure = true\n", registry.host));
+    user_config(&place);
+    make_layout(&place.path().join("layout"));
+    let name = registry.name("r:1");
+    place.run(".", &["image", "load", "oci:../../layout:x", "--name", &name]).ok();
+    place
+        .run(".", &["image", "push", &name])
+        .fails(1)
+        .says("wants credentials")
+        .says("podman login");
+    let login = ["login", "--tls-verify=false", "-u", "anna", "-p", "geheim", "--authfile"];
+    let own = place.path().join("own.json").display().to_string();
+    skopeo(&place, &[&login[..], &[&own, &registry.host]].concat());
+    place.variables.push(("REGISTRY_AUTH_FILE".to_owned(), own.clone()));
+    let said = place.run(".", &["-vvv", "image", "push", &name]).ok();
+    for secret in ["geheim", "YW5uYTpnZWhlaW0="] {
+        assert!(!said.stderr.contains(secret), "{secret} is shown");
+        for file in crate::support::files_below(&place.home) {
+            let bytes = std::fs::read(&file).unwrap();
+            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "{secret} is in {}", file.display());
+        }
+    }
+    // Where docker's and podman's logins leave them by themselves.
+    place.variables.clear();
+    for path in [".docker/config.json", ".config/containers/auth.json"] {
+        let path = place.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(&own, &path).unwrap();
+        place.run(".", &["image", "rm", &name]).ok();
+        place.run(".", &["image", "pull", &name]).ok();
+        std::fs::remove_file(path).unwrap();
+    }
+    // A helper, by docker's configuration.
+    let bin = place.path().join("bin");
+    write_helper(&bin.join("docker-credential-test"));
+    let docker = place.path().join("docker");
+    std::fs::create_dir(&docker).unwrap();
+    std::fs::write(docker.join("config.json"), "{\"credsStore\": \"test\"}").unwrap();
+    place.variables.push(("DOCKER_CONFIG".to_owned(), docker.display().to_string()));
+    place.run(".", &["image", "rm", &name]).ok();
+    place.run(".", &["image", "pull", &name]).fails(1).says("docker-credential-test").says("PATH");
+    place.variables.push(("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display())));
+    place.run(".", &["image", "pull", &name]).ok();
+}
+
+fn write_helper(path: &PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, "#!/bin/sh\necho '{\"Username\": \"anna\", \"Secret\": \"geheim\"}'\n")
+        .unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_build_pulls_its_image_by_name_or_by_place_unless_offline() {
+    let registry = Registry::plain();
+    let place = place(&registry);
+    push_layout(&place, &registry, "r:1");
+    let name = registry.name("r:1");
+    place.package("p", &format!("{{\"docker\": \"{name}\"}}"), "cat /mark > $PKG_PATH/x");
+    place.run("p", &["--offline"]).fails(1).says("there is no image").says("mkpanda image pull");
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "x"), "two\n");
+    place.package("q", "{\"docker\": \"some/name:1\"}", "cat /mark > $PKG_PATH/x");
+    place.configure_first(&format!("[images]\n\"some/name:1\" = \"docker://{name}\"\n"));
+    place.run(".", &["image", "rm", &name]).ok();
+    place.run("q", &[]).ok();
+    place.run("q", &["--offline"]).ok();
+}
+
+#[test]
+fn a_layer_that_climbs_out_is_refused_and_nothing_of_it_stays() {
+    let registry = Registry::plain();
+    let place = place(&registry);
+    let mut evil = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..10].copy_from_slice(b"../../evil");
+    header.set_size(4);
+    header.set_mode(0o644);
+    header.set_cksum();
+    evil.append(&header, &b"evil"[..]).unwrap();
+    let evil = evil.into_inner().unwrap();
+    oci_layout(&place.path().join("evil"), &[(evil.clone(), gzip(&evil), "+gzip")], "x");
+    let to = format!("docker://{}", registry.name("evil:1"));
+    skopeo(&place, &["copy", "-q", "--dest-tls-verify=false", "oci:evil:x", &to]);
+    place.run(".", &["image", "pull", &to]).fails(1).says("can't unpack").says("evil");
+    assert_eq!(place.run(".", &["image", "list"]).ok().stdout, "");
+    let left = crate::support::files_below(&place.home.join("layers"));
+    assert!(left.iter().all(|path| path.ends_with(".lock")), "{left:?}");
+    place.assert_clean();
+}
+
+#[test]
+fn what_is_no_place_is_told_what_would_be_one() {
+    let place = Place::bare();
+    place.run(".", &["image", "pull", "A b"]).fails(1).says("no image reference");
+    place.run(".", &["image", "pull", "docker://"]).fails(1).says("no place of an image");
+    place
+        .run(".", &["image", "pull", "containers-storage:localhost/x:1"])
+        .fails(1)
+        .says("podman save NAME | mkpanda image load -");
+    place.run(".", &["image", "load", "docker://x/y:1"]).fails(1).says("image pull");
+    place.run(".", &["image", "pull", "--platform", "amd64", "x"]).fails(2).says("no platform");
+    place.run(".", &["image", "pull", "ubuntu", "--offline"]).fails(1).says("--offline");
+    place.configure("[registries.\"docker.io\"]\nmirrors = [\"https://x\"]\n");
+    user_config(&place);
+    place.run(".", &["image", "list"]).fails(1).says("without a scheme");
+}
+
+#[test]
+fn an_interrupted_pull_ends_at_once_and_goes_on_later() {
+    let place = Place::bare();
+    // It takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = silent.local_addr().unwrap().to_string();
+    place.configure(&format!("[registries.\"{host}\"]\ninsecure = true\n"));
+    user_config(&place);
+    let mut child = place
+        .command(".", &["image", "pull", &format!("{host}/r:1")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(silent.accept().unwrap());
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let status = child.wait().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(130), "{said}");
+    place.assert_clean();
+}
