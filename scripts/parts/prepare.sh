@@ -9,6 +9,7 @@ needed=(
   "other readers of archives: libarchive-tools"
   "a real image: mmdebstrap"
   "peers to compare with: bubblewrap buildah crun runc podman skopeo umoci"
+  "networks of a Dockerfile's commands: slirp4netns"
   "servers and terminals: lighttpd curl tmux"
   "clocks that jump: libfaketime"
 )
@@ -72,8 +73,17 @@ kernel_allows() {
     setting_allows kernel.apparmor_restrict_unprivileged_userns 1 kernel.apparmor_restrict_unprivileged_userns=0
 }
 
+# As every distribution has it; who opens it gets an interface in a network that is theirs already.
+tun_is_open() {
+  if [[ $(stat --format=%a /dev/net/tun) == *66 ]]; then return 0; fi
+  if is_root; then chmod 0666 /dev/net/tun; return; fi
+  echo "Networks of their own need /dev/net/tun. As root: chmod 0666 /dev/net/tun"
+  return 1
+}
+
 part_prepare() {
   check "the packages that the tests need are there" packages_present
   check "the kernel lets ordinary users make user namespaces" kernel_allows
+  check "ordinary users may open /dev/net/tun" tun_is_open
   if is_root; then check "the users that the tests run as are there" ensure_users; fi
 }

@@ -16,7 +16,7 @@ use super::error::{ReadError, UnpackError};
 use super::folders::{Owner, Rules};
 use super::limits::Limits;
 use super::path::{EntryPath, NameProblem};
-use super::pax::{Attribute, CAPABILITY};
+use super::pax::{Attribute, CAPABILITY, can_be_capability};
 use super::read::symlink_target;
 use super::tar_read::{Member, MemberKind, TarReader};
 
@@ -201,7 +201,8 @@ impl Unpacking<'_> {
                 return Err(UnpackError::OverlayAttribute { path: path.clone(), name });
             }
             let fits = match kind {
-                MemberKind::File => name == CAPABILITY || name.starts_with(b"user."),
+                MemberKind::File if name == CAPABILITY => can_be_capability(&value),
+                MemberKind::File => name.starts_with(b"user."),
                 MemberKind::Directory => name.starts_with(b"user."),
                 _ => false,
             };

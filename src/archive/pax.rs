@@ -8,6 +8,12 @@ const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 /// The extended attribute that holds a file's capabilities.
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
+/// Whether a value has the length of one of the kernel's two forms of file capabilities. It lets anybody
+/// set an empty one, which nobody can read then, and a file that has it can't be run.
+pub(super) fn can_be_capability(value: &[u8]) -> bool {
+    matches!(value.len(), 20 | 24)
+}
+
 /// An extended attribute: its name and its value.
 pub(super) type Attribute = (Vec<u8>, Vec<u8>);
 

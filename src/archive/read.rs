@@ -10,7 +10,7 @@ use super::error::ReadError;
 use super::limits::Limits;
 use super::names::{Conflict, Names, Seen};
 use super::path::{EntryPath, NameProblem};
-use super::pax::CAPABILITY;
+use super::pax::{CAPABILITY, can_be_capability};
 use super::tar_read::{Member, MemberKind, TarReader};
 use super::tar_write::Attributes;
 use super::xz::XzReader;
@@ -49,9 +49,6 @@ pub enum EntryKind {
     /// A FIFO.
     Fifo,
 }
-
-/// The kernel's form of file capabilities has 20 or 24 bytes. They are held in memory.
-const LONGEST_CAPABILITY: usize = 24;
 
 /// Gives a package's entries one after another, and is the reader of the current file's content.
 #[derive(Debug)]
@@ -124,7 +121,7 @@ impl<R: Read> PackageReader<R> {
             }
             _ => None,
         };
-        if capability.as_ref().is_some_and(|value| value.len() > LONGEST_CAPABILITY) {
+        if !capability.as_deref().is_none_or(can_be_capability) {
             return Err(ReadError::Kind {
                 path,
                 kind: "a file with capabilities that can't be any",

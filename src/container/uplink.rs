@@ -11,7 +11,7 @@
 //! The program has to stay in the network that the job leaves, so its process is there before.
 
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -28,6 +28,9 @@ use super::{namespace, sys};
 
 /// How long the program may take until the interface is up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long apart it is looked for the interface of a program that doesn't tell.
+const POLL: Duration = Duration::from_millis(2);
 
 /// A program that gives a network namespace a way outside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +71,16 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> UplinkError {
 #[derive(Debug)]
 pub struct Waiting {
     program: String,
+    /// Whether it says when the interface is up.
+    tells: bool,
     channel: UnixStream,
     ready: OwnedFd,
     said: OwnedFd,
 }
+
+/// A connected network. The program's pipes stay open with this: one that is closed ends it.
+#[derive(Debug)]
+pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
 
 impl Uplink {
     /// The program that the machine has, looked for in a search path.
@@ -129,7 +138,8 @@ impl Uplink {
         let program = match self {
             Self::Pasta(program) | Self::Slirp(program) => program.display().to_string(),
         };
-        Ok(Waiting { program, channel, ready: ready.into(), said: said.into() })
+        let tells = matches!(self, Self::Slirp(_));
+        Ok(Waiting { program, tells, channel, ready: ready.into(), said: said.into() })
     }
 
     /// Waits for the namespace and becomes the program.
@@ -158,7 +168,7 @@ impl Uplink {
 
 impl Waiting {
     /// Connects the network namespace that the caller is in now; returns when the interface is up.
-    pub fn connect(self) -> Result<(), UplinkError> {
+    pub fn connect(self) -> Result<Connected, UplinkError> {
         let namespace = fs_err::File::open("/proc/self/ns/net").map_err(failed("opening it"))?;
         let descriptors = [namespace.as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&descriptors)];
@@ -171,31 +181,23 @@ impl Waiting {
         )
         .map_err(|errno| failed("passing it on")(errno.into()))?;
         let until = Instant::now().checked_add(PATIENCE);
-        let mut is_up = false;
-        while !is_up {
-            use std::os::fd::AsFd;
-            let told = sys::wait_readable(
-                &[self.ready.as_fd()],
-                Some(Instant::now() + Duration::from_millis(2)),
-            )
-            .map_err(|errno| failed("waiting for the program")(errno.into()))?;
+        loop {
+            let soon = Instant::now().checked_add(POLL);
+            let told = sys::wait_readable(&[self.ready.as_fd()], soon)
+                .map_err(|errno| failed("waiting for the program")(errno.into()))?;
             if told {
                 let mut byte = [0];
-                let count = std::fs::File::from(self.ready.try_clone().map_err(failed("waiting"))?)
-                    .read(&mut byte)
-                    .map_err(failed("waiting for the program"))?;
-                if count == 0 {
-                    return Err(self.gave_up());
-                }
-                return Ok(());
+                let count = nix::unistd::read(&self.ready, &mut byte)
+                    .map_err(|errno| failed("waiting for the program")(errno.into()))?;
+                return if count == 0 { Err(self.gave_up()) } else { Ok(Connected(self)) };
             }
-            // Not every program tells.
-            is_up = has_address();
+            if !self.tells && has_route() {
+                return Ok(Connected(self));
+            }
             if until.is_some_and(|until| Instant::now() > until) {
                 return Err(self.gave_up());
             }
         }
-        Ok(())
     }
 
     fn gave_up(self) -> UplinkError {
@@ -206,7 +208,7 @@ impl Waiting {
 }
 
 /// Whether the network has a way outside: a default route.
-fn has_address() -> bool {
+fn has_route() -> bool {
     let routes = fs_err::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
     routes.lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"))
 }

@@ -312,3 +312,21 @@ fn what_only_root_may_read_is_copied_all_the_same() {
         assert!(lines.iter().any(|line| line == expected), "no {expected} in {lines:#?}");
     }
 }
+
+#[test]
+fn a_command_has_a_way_outside_but_not_to_the_machines_loopback() {
+    let programs = ["/usr/bin/pasta", "/usr/bin/slirp4netns"];
+    let is_there = programs.iter().any(|path| Path::new(path).exists());
+    assert!(is_there, "none of {programs:?} is installed; run: scripts/test prepare");
+    let (place, folder) = context(&[(
+        "Dockerfile",
+        "FROM tiny\nRUN sleep 0.3; while read -r i d r; do echo \"route $d\"; done < /proc/net/route; \
+         cat /etc/resolv.conf; exit 7\n",
+    )]);
+    let folder = folder.display().to_string();
+    let ran = place.run("", &["image", "build", "--no-cache", &folder]).fails(1);
+    // The default route is there still, after a while.
+    ran.says("route 00000000").says("nameserver ");
+    let ran = place.run("", &["--network=none", "image", "build", "--no-cache", &folder]).fails(1);
+    assert!(!ran.stderr.contains("route 00000000"), "{}", ran.stderr);
+}

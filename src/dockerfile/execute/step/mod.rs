@@ -31,6 +31,7 @@ use crate::archive::Times;
 use crate::base::causes::with_causes;
 use crate::container::idmap::Tier;
 use crate::container::namespace::{self, Network};
+use crate::container::uplink::Waiting;
 use crate::container::view::View;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::step::{Origin, Step};
@@ -104,9 +105,7 @@ fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>
     umask(Mode::from_bits_truncate(0o022));
     let view = View::create(&job.view, inputs.folders(), &job.machine.map).map_err(failed)?;
     namespace::become_root(&job.machine.map).map_err(failed)?;
-    if let Some(waiting) = waiting {
-        waiting.connect().map_err(failed)?;
-    }
+    let _connected = waiting.map(Waiting::connect).transpose().map_err(failed)?;
     let work = Work { job, inputs, view, told: RefCell::default() };
     let answer = match (&job.work, files) {
         (StepWork::Digest(wanted), _) => work.digest(wanted).map(StepAnswer::Digest),
