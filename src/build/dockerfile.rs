@@ -17,10 +17,10 @@ use crate::image::registry::{Client, PullOptions};
 use crate::image::store::{Image, ImageStore, StoreError};
 use crate::source::FetchOptions;
 
+use super::home::give_folder;
 use super::home::{Home, RunScratch};
 use super::isolation::{self, Wanted};
 use super::scratch::remove_as_container;
-use super::home::give_folder;
 
 /// Builds images from Dockerfiles.
 #[derive(Debug)]
