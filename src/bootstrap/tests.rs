@@ -190,7 +190,7 @@ fn an_archive_in_any_order_gives_the_same_bytes() {
 
 /// All files that are kept, by what they are.
 fn kept(parts: &Path, kind: &str) -> Vec<PathBuf> {
-    let files = fs_err::read_dir(parts.join(super::parts::VERSION).join(kind)).unwrap();
+    let files = fs_err::read_dir(parts.join(parts::VERSION).join(kind)).unwrap();
     files.map(|file| file.unwrap().path()).collect()
 }
 

@@ -214,8 +214,8 @@ pub enum ImageCommand {
     Save {
         /// The image: its reference, or the beginning of its id.
         image: String,
-        /// Where to: a FILE (a docker archive), `-` for stdout, or oci:DIR[:REF], oci-archive:FILE[:REF],
-        /// docker-archive:FILE[:REF].
+        /// Where to: a FILE (a docker archive), `-` for stdout, or `oci:DIR[:REF]`, `oci-archive:FILE[:REF]`,
+        /// `docker-archive:FILE[:REF]`.
         #[arg(short, long, value_name = "PLACE")]
         output: String,
     },
