@@ -93,7 +93,7 @@ container_root() {
   for name in bin lib lib32 lib64 sbin; do
     if [[ -L /$name ]]; then ln -s "$(readlink "/$name")" "$root/$name"; fi
   done
-  for name in alternatives group ld.so.cache nsswitch.conf os-release passwd protocols services ssl; do
+  for name in alternatives containers group ld.so.cache nsswitch.conf os-release passwd protocols services ssl; do
     if [[ -e /etc/$name ]]; then cp -a "/etc/$name" "$root/etc/"; fi
   done
 }
