@@ -98,6 +98,11 @@ pub enum CliError {
     /// Unpacked layers can't be removed.
     #[error("the image is removed, but not what was unpacked of it: {0}")]
     Layers(#[from] IsolationError),
+    /// Others would get an image that isn't what its Dockerfile says.
+    #[error(
+        "{0} is not pushed: it was built with one id, so owners may be lost that its commands gave to files"
+    )]
+    Flattened(String),
     /// Space can't be given back.
     #[error(transparent)]
     Gc(#[from] GcError),
@@ -173,6 +178,9 @@ impl CliError {
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Registry(error) => error.hint(),
             Self::Save(error) => error.hint().map(str::to_owned),
+            Self::Flattened(_) => Some(
+                "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),
+            ),
             Self::NoPackage(_) => {
                 Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
             }

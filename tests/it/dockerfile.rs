@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::inside::left_out;
+use crate::inside::{left_out, tier};
 use crate::server::{Reply, Server};
 use crate::support::{BUILDER, Place, Ran, git, sha256, tiny_image};
 
@@ -333,4 +333,16 @@ fn a_command_has_a_way_outside_but_not_to_the_machines_loopback() {
     ran.says("route 00000000").says("nameserver ");
     let ran = place.run("", &["--network=none", "image", "build", "--no-cache", &folder]).fails(1);
     assert!(!ran.stderr.contains("route 00000000"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_one_id_has_made_of_owners_is_not_pushed() {
+    let (place, folder) = context(&[("Dockerfile", "FROM tiny\nRUN echo x > /x\n")]);
+    let folder = folder.display().to_string();
+    let arguments = ["--network=none", "image", "build", "-t", "localhost:1/r:latest", &folder];
+    place.run("", &arguments).ok();
+    // Nobody listens there: what isn't refused has to be.
+    let ran = place.run("", &["image", "push", "localhost:1/r:latest"]).fails(1);
+    let is_refused = ran.stderr.contains("is not pushed: it was built with one id");
+    assert_eq!(is_refused, tier() == "single", "{}", ran.stderr);
 }

@@ -18,12 +18,17 @@ use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
 use crate::dockerfile::options::{BuildOptions, ContextPlace, DockerfilePlace};
 use crate::image::digest::{BlobDigest, ImageId};
-use crate::image::store::{BlobRoom, BuiltLayer, StoredBuild};
+use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, StoreError, StoredBuild};
 use crate::package::Problem;
 
 /// The annotation of images in whose layers owners may be lost that a command gave to files.
 pub(super) const OWNERS: &str = "org.mkpanda.owners";
 pub(super) const FLATTENED: &str = "flattened";
+
+/// Whether owners may be lost that a command gave to files of an image, since it was built with one id.
+pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
+    Ok(store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED))
+}
 
 /// An image that was built, or found to be built already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +213,7 @@ impl Build<'_> {
             .finished
             .document
             .to_bytes()
-            .map_err(|error| stored(crate::image::store::StoreError::Io(error.into())))?;
+            .map_err(|error| stored(StoreError::Io(error.into())))?;
         let mut annotations = BTreeMap::new();
         if done.flattened {
             annotations.insert(OWNERS.to_owned(), FLATTENED.to_owned());

@@ -22,5 +22,5 @@ mod stage;
 pub mod step;
 pub mod workplace;
 
-pub use build::{BuiltImage, build};
+pub use build::{BuiltImage, build, is_flattened};
 pub use error::{DockerfileError, StepError};

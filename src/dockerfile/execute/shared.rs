@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::build::{Build, Done, FLATTENED, OWNERS};
+use super::build::{Build, Done, is_flattened};
 use super::error::{DockerfileError, StepError};
 use super::inputs;
 use super::workplace::{Room, ServiceError};
@@ -91,7 +91,7 @@ impl Build<'_> {
             compression: layer.compression,
             diff_id: layer.diff_id.clone(),
         });
-        let flattened = store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED);
+        let flattened = is_flattened(store, image)?;
         Ok(Done { finished: Finished::of_image(document), layers: layers.collect(), flattened })
     }
 

@@ -11,6 +11,7 @@ use crate::base::event::Observer;
 use crate::build::home::Home;
 use crate::build::unpack::LayerUnpacker;
 use crate::container::helper::Interrupt;
+use crate::dockerfile::execute::is_flattened;
 use crate::image::load::{LoadInput, LoadOptions, Naming, Selection};
 use crate::image::location::{Form, ImageLocation, PODMAN_PREFIX, REGISTRY_PREFIX, StoredImage};
 use crate::image::platform::Platform;
@@ -85,6 +86,9 @@ impl Transfer<'_> {
             Place::Registry(reference) => reference,
             Place::Stored(place) => return self.save_stored(image, &found, &place),
         };
+        if is_flattened(self.store, &found)? {
+            return Err(CliError::Flattened(image.to_owned()));
+        }
         let client = Client::new(self.settings.registry.clone());
         let pushed = client.push(self.store, &found, &reference, self.observer)?;
         let name = pushed.reference.familiar();
