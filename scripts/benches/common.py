@@ -117,12 +117,14 @@ def fill(folder, size, files):
     sys.exit("bench: /usr/lib has too few files to pack")
 
 
-def row(what, ours, peer, unit, goal, decimals=1):
-    """A line of the table. Goals are ratios, or a limit where there is no peer."""
+def row(what, ours, peer, unit, goal, decimals=1, why=""):
+    """A line of the table. Goals are ratios, or a limit where there is no peer; `why` is said of one that is missed."""
     reached = ours / peer if peer else ours
     verdict = "reached" if reached <= goal else "MISSED"
     compared = f"{peer:10.{decimals}f}" if peer else f"{'':10}"
     shown = f"{reached:.3f} x" if peer else f"{reached:.{decimals}f} {unit}"
     limit = f"{goal} x" if peer else f"{goal} {unit}"
     print(f"{what:44} {ours:10.{decimals}f} {compared} {unit:3} {shown:>10} {limit:>9}  {verdict}", flush=True)
+    if why and reached > goal:
+        print(f"  missed because {why}", flush=True)
     return reached <= goal
