@@ -272,8 +272,8 @@ impl<'a> ImageFinder<'a> {
         Ok(found)
     }
 
-    /// The image of a `docker/` folder: the one with the folder's sum, from the store or the registry,
-    /// else it is built.
+    /// The image of a `docker/` folder: the one with the folder's sum from the store, else it is built. It is
+    /// neither pulled nor pushed by that sum.
     fn of_docker_folder(
         &self,
         name: &ImageName,
