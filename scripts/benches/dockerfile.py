@@ -15,14 +15,14 @@ FILES = 400
 
 DOCKERFILE = f"""FROM {NAME}
 ENV GREETING=hello
-WORKDIR /work
-COPY many /work/many
-COPY one /work/
+WORKDIR /build
+COPY many /build/many
+COPY one /build/
 RUN echo $GREETING > greeting
 RUN mkdir -p /opt/made && echo made > /opt/made/file
 COPY --chown=7:7 many /owned
-RUN rm -r /work/many
-RUN ls -lR /owned > /work/listing
+RUN rm -r /build/many
+RUN ls -lR /owned > /build/listing
 LABEL made.by=bench
 CMD ["/bin/sh"]
 """

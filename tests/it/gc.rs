@@ -93,6 +93,24 @@ fn what_was_used_longest_ago_makes_room() {
 }
 
 #[test]
+fn a_download_goes_unless_a_pull_goes_on_with_it() {
+    let place = place("true");
+    let folder = place.home.join("images/.partial");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (held, left) = (folder.join("a".repeat(64)), folder.join("b".repeat(64)));
+    let lock = mkpanda::base::lock::FileLock::try_acquire(&held).unwrap().unwrap();
+    std::fs::write(&left, "half").unwrap();
+    place.run(".", &["gc"]).ok();
+    assert!(left.exists(), "it is young");
+    let told = place.run(".", &NOW).ok().stdout;
+    assert!(told.contains("download (1)"), "{told}");
+    assert!(held.exists() && !left.exists());
+    drop(lock);
+    place.run(".", &NOW).ok();
+    assert!(!held.exists());
+}
+
+#[test]
 fn what_a_running_build_uses_stays() {
     let place = place("while [[ ! -e /pkg/build/go ]]; do sleep 0.02; done");
     let mut command = place.command("app", &[]);

@@ -44,6 +44,8 @@ pub struct GcOptions {
 pub enum Kind {
     /// What a dead run left.
     Scratch,
+    /// A download that was interrupted.
+    Download,
     /// An image without a name.
     Image,
     /// An unpacked layer.
@@ -54,20 +56,18 @@ pub enum Kind {
     Part,
     /// A build's record and log.
     Record,
-    /// What a Dockerfile's instructions gave, or keep between builds.
-    BuildCache,
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Scratch => "scratch",
+            Self::Download => "download",
             Self::Image => "image",
             Self::Layer => "layer",
             Self::Package => "package",
             Self::Part => "part",
             Self::Record => "record",
-            Self::BuildCache => "build cache",
         })
     }
 }
@@ -144,7 +144,7 @@ pub fn collect(
     let uses = uses::read(home).map_err(GcError::Io)?;
     let garbage = search::search(home, isolation, &store, &uses, options)?;
     if !options.dry_run {
-        remove::remove(home, isolation, &store, &uses, &garbage, observer)?;
+        remove::remove(home, isolation, &store, &garbage, observer)?;
     }
     Ok(garbage)
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::uses::Uses;
 use super::{Garbage, GcError, Kind};
 use crate::base::event::Observer;
+use crate::base::lock::FileLock;
 use crate::build::home::Home;
 use crate::build::isolation::{self, Wanted};
 use crate::image::digest::BlobDigest;
@@ -15,12 +15,9 @@ pub(super) fn remove(
     home: &Home,
     isolation: &Wanted,
     store: &ImageStore,
-    uses: &Uses,
     garbage: &Garbage,
     observer: &dyn Observer,
 ) -> Result<(), GcError> {
-    let is_used = !uses.now.images.is_empty() || !uses.now.packages.is_empty();
-    tracing::debug!(is_used, items = garbage.items.len(), "collecting");
     if garbage.items.iter().any(|item| item.kind == Kind::Scratch) {
         isolation::sweep_orphans(isolation, home, &Arc::default()).map_err(GcError::Io)?;
     }
@@ -35,9 +32,17 @@ pub(super) fn remove(
     let paths = garbage
         .items
         .iter()
-        .filter(|item| item.kind != Kind::Image)
+        .filter(|item| !matches!(item.kind, Kind::Image | Kind::Download))
         .flat_map(|item| item.paths.iter().cloned())
         .collect::<Vec<_>>();
+    for item in garbage.items.iter().filter(|item| item.kind == Kind::Download) {
+        for path in &item.paths {
+            // Another run may have gone on with it meanwhile; who waits for it looks whether it is there.
+            if let Some(_held) = FileLock::try_acquire(path).map_err(GcError::Io)? {
+                fs_err::remove_file(path).map_err(GcError::Io)?;
+            }
+        }
+    }
     isolation::remove_all(isolation, home, &paths).map_err(GcError::Isolation)?;
     remove_empty_folders(home).map_err(GcError::Io)
 }

@@ -1,7 +1,6 @@
 //! Finding what can go.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +8,7 @@ use super::measure::{Meter, Usage, last_use};
 use super::uses::Uses;
 use super::{Garbage, GcError, GcOptions, Item, Kind};
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::lock::FileLock;
 use crate::build::home::Home;
 use crate::build::isolation::{self, Wanted};
 use crate::image::store::{Image, ImageStore};
@@ -27,6 +27,7 @@ pub(super) fn search(
         Search { home, isolation, uses, options, meter: Meter::default(), found: Vec::new() };
     let kept = search.images(store)?;
     search.scratch()?;
+    search.downloads()?;
     search.layers(&kept)?;
     search.packages()?;
     search.parts()?;
@@ -84,11 +85,17 @@ impl Search<'_> {
             let bytes = self.measure(&path)?;
             self.add(Kind::Scratch, vec![path.clone()], bytes, written(&path), true);
         }
-        for entry in entries(&self.home.root().join("images"))? {
-            let partial = entry.file_name() == Some(OsStr::new(".partial"));
-            if partial && !self.is_young(written(&entry)) {
-                let bytes = self.measure(&entry)?;
-                self.add(Kind::Scratch, vec![entry.clone()], bytes, written(&entry), true);
+        Ok(())
+    }
+
+    /// Blobs that a pull may go on with; its process has them locked while it adds to them.
+    fn downloads(&mut self) -> Result<(), GcError> {
+        for part in entries(&self.home.root().join("images/.partial"))? {
+            let used = written(&part);
+            let is_free = FileLock::try_acquire(&part).map_err(GcError::Io)?.is_some();
+            if is_free && !self.is_young(used) {
+                let bytes = self.measure(&part)?;
+                self.add(Kind::Download, vec![part], bytes, used, true);
             }
         }
         Ok(())
