@@ -27,6 +27,7 @@ use super::path::EntryPath;
 use super::pax::{Attribute, CAPABILITY, attribute_record};
 use super::scan::{Inode, without_namespace};
 use super::tar_read::BLOCK;
+use super::tar_write::bare_header;
 
 /// The attribute in which a file says whom it belongs to where it can't: `UID:GID`.
 pub const OWNER_ATTRIBUTE: &str = "user.mkpanda.owner";
@@ -387,19 +388,9 @@ fn header(
     (uid, gid): (u32, u32),
     mtime: u64,
 ) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode & 0o7777);
+    let mut header = bare_header(kind, name, link, size, mode, mtime);
     header.set_uid(uid.into());
     header.set_gid(gid.into());
-    header.set_size(size);
-    header.set_mtime(mtime);
-    let old = header.as_old_mut();
-    // What doesn't fit is in an extension before this header; here stands its beginning.
-    for (field, value) in [(&mut old.name, name), (&mut old.linkname, link)] {
-        let length = value.len().min(LONG - 1);
-        field[..length].copy_from_slice(&value[..length]);
-    }
     header.set_cksum();
     header
 }

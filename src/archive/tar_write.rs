@@ -211,6 +211,25 @@ fn entry_name(kind: EntryType, path: &EntryPath) -> Vec<u8> {
 }
 
 fn header(kind: EntryType, name: &[u8], link: &[u8], size: u64, mode: u32, mtime: u64) -> Header {
+    let mut header = bare_header(kind, name, link, size, mode, mtime);
+    if let Some(gnu) = header.as_gnu_mut() {
+        gnu.uname[0] = b'0';
+        gnu.gname[0] = b'0';
+    }
+    header.set_cksum();
+    header
+}
+
+/// A header without names of its owner, who is 0, and without its sum. What of the names doesn't fit is
+/// in an extension before this header; here stands its beginning.
+pub(super) fn bare_header(
+    kind: EntryType,
+    name: &[u8],
+    link: &[u8],
+    size: u64,
+    mode: u32,
+    mtime: u64,
+) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode & 0o7777);
@@ -218,16 +237,10 @@ fn header(kind: EntryType, name: &[u8], link: &[u8], size: u64, mode: u32, mtime
     header.set_gid(0);
     header.set_size(size);
     header.set_mtime(mtime);
-    if let Some(gnu) = header.as_gnu_mut() {
-        gnu.uname[0] = b'0';
-        gnu.gname[0] = b'0';
-    }
     let old = header.as_old_mut();
-    // What doesn't fit is in an extension before this header; here stands its beginning.
     for (field, value) in [(&mut old.name, name), (&mut old.linkname, link)] {
         let length = value.len().min(LONG - 1);
         field[..length].copy_from_slice(&value[..length]);
     }
-    header.set_cksum();
     header
 }

@@ -17,6 +17,7 @@ pub mod cgroup;
 pub mod copy;
 pub mod helper;
 pub mod idmap;
+pub mod inputs;
 pub mod keeper;
 mod lines;
 pub mod machine;

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::blocking::RequestBuilder;
 use reqwest::header::HeaderMap;
@@ -13,6 +13,19 @@ use crate::base::event::Observer;
 
 /// How long an interruption may go unheard.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
+
+/// Waits before another attempt; `false` if the run is over before that.
+pub(crate) fn wait_unless_interrupted(wait: Duration, observer: &dyn Observer) -> bool {
+    let until = Instant::now() + wait;
+    while !observer.is_interrupted() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(SLICE));
+    }
+    false
+}
 /// How many pieces may lie ready.
 const AHEAD: usize = 2;
 const PIECE_BYTES: usize = 128 * 1024;

@@ -11,7 +11,7 @@ use reqwest::header::{
     IF_RANGE, LAST_MODIFIED, RANGE,
 };
 
-use super::answer::{Answer, Broken, SLICE};
+use super::answer::{Answer, Broken, wait_unless_interrupted};
 use super::retry::{
     LONGEST_REQUESTED_WAIT, NotSent, content_range, may_pass, not_sent, number, read_failure,
     retry_after, waits,
@@ -206,13 +206,8 @@ impl<'a> Transfer<'a> {
 
     /// Waits before the next attempt, unless the run is over.
     fn pause(&self, wait: Duration) -> Result<(), HttpError> {
-        let until = Instant::now() + wait;
-        while !self.observer.is_interrupted() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(SLICE));
+        if wait_unless_interrupted(wait, self.observer) {
+            return Ok(());
         }
         Err(HttpError::Interrupted { url: self.shown.clone() })
     }

@@ -13,6 +13,7 @@ use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
 use crate::container::idmap::Tier;
+use crate::container::inputs::Inputs;
 use crate::container::machine::Condition;
 use crate::container::namespace;
 use crate::container::run::{self, Ending, RunError, RunOptions};
@@ -23,7 +24,6 @@ use crate::install::{INSTALL_ROOT, PackageContents};
 use crate::source::Fetched;
 
 use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure};
-use super::inputs::Inputs;
 use super::jobserver::{self, Membership, PackingCores};
 use super::{Finished, failure, remove, root, say, stage, unprepared};
 

@@ -6,7 +6,6 @@
 //! does the job and says how it went.
 
 mod build;
-mod inputs;
 mod jobserver;
 mod remove;
 mod root;

@@ -2,13 +2,13 @@
 
 use nix::sys::stat::{Mode, umask};
 
+use crate::container::inputs::Inputs;
 use crate::container::namespace::{self, Network};
 use crate::container::view::View;
 use crate::image::layers::{UnpackOptions, ensure_unpacked};
 use crate::image::store::LayerBlob;
 
 use super::super::job::{Answer, Failure, UnpackJob};
-use super::inputs::Inputs;
 use super::{Finished, unprepared};
 
 /// Unpacks layers, from inside the namespace in whose ids builds will read them.

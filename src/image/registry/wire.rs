@@ -7,7 +7,7 @@
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::blocking::{Body, Client, RequestBuilder};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -21,7 +21,7 @@ use super::host::Endpoint;
 use super::reply::{message, what};
 use super::token::{self, TokenRequest};
 use crate::base::event::{Event, Observer};
-use crate::base::http::answer::{Answer, Broken, Head, SLICE};
+use crate::base::http::answer::{Answer, Broken, Head, wait_unless_interrupted};
 use crate::base::http::retry::{
     LONGEST_REQUESTED_WAIT, NotSent, may_pass, not_sent, read_failure, retry_after, waits,
 };
@@ -142,13 +142,8 @@ impl<'a> Wire<'a> {
         wait: Duration,
     ) -> Result<(), RegistryProblem> {
         self.observer.event(Event::Retry { subject: subject.to_owned(), reason, wait });
-        let until = Instant::now() + wait;
-        while !self.observer.is_interrupted() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(SLICE));
+        if wait_unless_interrupted(wait, self.observer) {
+            return Ok(());
         }
         Err(RegistryProblem::Interrupted)
     }

@@ -30,6 +30,7 @@ use super::job::{LayerWork, StepAnswer, StepFailure, StepJob, StepLayer, StepNet
 use crate::archive::Times;
 use crate::base::causes::with_causes;
 use crate::container::idmap::Tier;
+use crate::container::inputs::Inputs;
 use crate::container::namespace::{self, Network};
 use crate::container::uplink::Waiting;
 use crate::container::view::View;
@@ -37,8 +38,6 @@ use crate::dockerfile::context::ContextError;
 use crate::dockerfile::step::{Origin, Step};
 use crate::image::layers::{KnownOwners, UnpackOptions, ensure_unpacked, write_layer};
 use crate::image::store::LayerBlob;
-
-use inputs::Inputs;
 
 /// Does a step, from inside the user namespace, and says how it went; gives the process's exit code.
 pub fn run_step(job: &StepJob) -> u8 {
@@ -91,7 +90,7 @@ fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>
         }),
         StepWork::Digest(_) => None,
     };
-    let inputs = Inputs::of(job);
+    let inputs = inputs::of(job);
     let network = network(job);
     let waiting = match network {
         Some(StepNetwork::Own(uplink)) => Some(uplink.start(&job.machine.map).map_err(failed)?),
@@ -113,7 +112,7 @@ fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>
         (StepWork::Layer(_), None) => unreachable!("they were opened above"),
     };
     let answer = answer.map_err(|failure| StepFailure {
-        message: work.inputs.named_outside(&work.view, &failure.message),
+        message: inputs::named_outside(&work.inputs, &work.view, &failure.message),
         ..failure
     });
     Ok((answer, work))

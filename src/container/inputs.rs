@@ -1,35 +1,35 @@
-//! The folders of the caller's that a job needs, and where they are in the helper's view.
+//! The folders of the caller's that a helper's job needs, and where they are in its view.
 
 use std::path::{Path, PathBuf};
 
-use crate::container::view::View;
+use super::view::View;
 
 /// Folders to be bound, each once.
 #[derive(Debug, Default)]
-pub(super) struct Inputs {
+pub struct Inputs {
     folders: Vec<PathBuf>,
 }
 
 impl Inputs {
     /// Adds a folder, unless it or a folder above it is there already.
-    pub(super) fn add(&mut self, folder: &Path) {
+    pub fn add(&mut self, folder: &Path) {
         if !self.folders.iter().any(|known| folder.starts_with(known)) {
             self.folders.push(folder.to_owned());
         }
     }
 
     /// Adds the folder in which a file lies.
-    pub(super) fn add_parent(&mut self, file: &Path) {
+    pub fn add_parent(&mut self, file: &Path) {
         self.add(file.parent().unwrap_or(file));
     }
 
     /// The folders, in the view's order.
-    pub(super) fn folders(&self) -> &[PathBuf] {
+    pub fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
 
     /// A text with the caller's paths in place of the view's: those mean nothing outside.
-    pub(super) fn named_outside(&self, view: &View, text: &str) -> String {
+    pub fn named_outside(&self, view: &View, text: &str) -> String {
         let mut text = text.to_owned();
         for (index, folder) in self.folders.iter().enumerate() {
             let inside = view.input(index).display().to_string();
@@ -42,7 +42,7 @@ impl Inputs {
     }
 
     /// Where a path of the caller's is in the view. Only paths below added folders have a place.
-    pub(super) fn place(&self, view: &View, path: &Path) -> PathBuf {
+    pub fn place(&self, view: &View, path: &Path) -> PathBuf {
         let found = self.folders.iter().enumerate().find_map(|(index, folder)| {
             let rest = path.strip_prefix(folder).ok()?;
             // An empty rest would append a slash, which a file's path may not have.
