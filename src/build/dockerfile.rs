@@ -9,7 +9,7 @@ use crate::base::event::Observer;
 use crate::container::helper::{HelperPlace, Interrupt};
 use crate::container::machine::Machine;
 use crate::dockerfile::BuildOptions;
-use crate::dockerfile::execute::workplace::{Room, ServiceError, Services, Workplace};
+use crate::dockerfile::execute::workplace::{Room, ServiceError, Services, Using, Workplace};
 use crate::dockerfile::execute::{BuiltImage, DockerfileError, build};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
@@ -17,6 +17,7 @@ use crate::image::registry::{Client, PullOptions};
 use crate::image::store::{Image, ImageStore, StoreError};
 use crate::source::FetchOptions;
 
+use super::gc::uses::{self, Registration, Used};
 use super::home::give_folder;
 use super::home::{Home, RunScratch};
 use super::isolation::{self, Wanted};
@@ -49,7 +50,8 @@ impl ImageBuilder<'_> {
         options: &BuildOptions,
         observer: &dyn Observer,
     ) -> Result<BuiltImage, DockerfileError> {
-        let services = Machinery { builder: self, scratch: Mutex::default() };
+        let services =
+            Machinery { builder: self, scratch: Mutex::default(), registration: Mutex::default() };
         let workplace = Workplace {
             store: self.store,
             cache: self.home.build_cache(),
@@ -70,6 +72,35 @@ struct Machinery<'a> {
     builder: &'a ImageBuilder<'a>,
     /// Kept until the build is over.
     scratch: Mutex<Option<RunScratch>>,
+    /// What the build uses, said from its first use until it is over.
+    registration: Mutex<Option<Registration>>,
+}
+
+impl Machinery<'_> {
+    fn register(&self, used: &Used, observer: &dyn Observer) -> Result<(), ServiceError> {
+        let mut registration = self.registration.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = || uses::say_waiting(observer);
+        let registered = match &*registration {
+            Some(registration) => registration.add(used, waiting),
+            None => uses::register(self.builder.home, used, waiting)
+                .map(|registered| *registration = Some(registered)),
+        };
+        registered.map_err(|error| failed("can't say what this build uses".to_owned(), error))
+    }
+
+    /// The image of that name, if the store has it, and has it still when it is registered.
+    fn stored(
+        &self,
+        reference: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ServiceError> {
+        let store = self.builder.store;
+        let read = |error| failed(format!("image {}", reference.familiar()), error);
+        let Some(image) = store.find(reference).map_err(read)? else { return Ok(None) };
+        self.register(&Used::of_image(&image), observer)?;
+        let found = store.find(reference).map_err(read)?;
+        Ok(found.filter(|found| found.manifest == image.manifest))
+    }
 }
 
 impl Services for Machinery<'_> {
@@ -81,9 +112,8 @@ impl Services for Machinery<'_> {
     ) -> Result<Image, ServiceError> {
         let reference: ImageRef =
             name.parse().map_err(|error| failed(format!("{name:?} is no image's name"), error))?;
-        let stored = |error| failed(format!("image {name}"), error);
         let ImageBuilder { store, registry, limits, .. } = self.builder;
-        let mut image = store.find(&reference).map_err(stored)?;
+        let mut image = self.stored(&reference, observer)?;
         if image.is_none() {
             let options = PullOptions { platform: platform.clone(), limits: *limits };
             let pulled = registry.pull(store, &reference, &options, None, observer);
@@ -91,9 +121,10 @@ impl Services for Machinery<'_> {
                 hint: error.hint(),
                 ..failed(format!("there is no image {name}"), error)
             })?;
-            image = store.find(&reference).map_err(stored)?;
+            image = self.stored(&reference, observer)?;
         }
-        let image = image.ok_or_else(|| stored(StoreError::NotFound(name.to_owned())))?;
+        let gone = || StoreError::NotFound(name.to_owned());
+        let image = image.ok_or_else(|| failed(format!("image {name}"), gone()))?;
         if !platform.accepts(&image.platform) {
             return Err(ServiceError {
                 message: format!("the image {name} is for {}, not for {platform}", image.platform),
@@ -102,6 +133,21 @@ impl Services for Machinery<'_> {
             });
         }
         Ok(image)
+    }
+
+    fn using(&self, what: Using<'_>, observer: &dyn Observer) -> Result<(), ServiceError> {
+        let mut used = Used::default();
+        match what {
+            Using::Layer(layer) => {
+                used.layers.insert(layer.diff_id.hex().to_owned());
+                used.blobs.insert(layer.digest.clone());
+            }
+            Using::Folder(folder) => {
+                let relative = folder.strip_prefix(self.builder.home.root());
+                used.folders.extend(relative.map(Path::to_owned));
+            }
+        }
+        self.register(&used, observer)
     }
 
     fn may_have_ranges(&self) -> bool {

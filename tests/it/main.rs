@@ -24,6 +24,7 @@ mod registry;
 mod repository;
 mod server;
 mod sources;
+mod space;
 mod support;
 mod terminal;
 mod tree;

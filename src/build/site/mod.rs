@@ -7,6 +7,7 @@
 mod error;
 mod order;
 mod planned;
+mod register;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,12 +18,10 @@ use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Orders, Pace};
-use crate::build::gc::uses::{self, Registration, Used};
 use crate::build::home::{Home, give_folder};
 use crate::build::id::{Identities, identify};
 use crate::build::images::{Building, FoundImage, ImageFinder, Places};
 use crate::build::isolation::{self, Wanted};
-use crate::build::job::BuildRoot;
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
@@ -291,32 +290,6 @@ impl Site {
             Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
             other => other.map_err(SiteError::Failed),
         }
-    }
-
-    /// Keeps a collection from removing what is about to be used.
-    fn register(
-        &self,
-        known: &Known,
-        keys: &[&PackageKey],
-        observer: &dyn Observer,
-    ) -> Result<Registration, SiteError> {
-        let mut used = Used::default();
-        for key in keys {
-            if let Some(BuildRoot::Layers(root)) = known.images.get(key).map(|image| &image.root) {
-                let layers = root.layers.iter().map(|layer| layer.diff_id.hex().to_owned());
-                used.layers.extend(layers);
-                used.images.insert(known.images[key].id.to_string());
-            }
-            if let Some(identity) = known.identities.get(key) {
-                let packages = known.identities.dependencies(identity);
-                used.packages.extend(packages.map(|package| package.id.to_string()));
-            }
-        }
-        let waiting = || {
-            let message = "waiting for `mkpanda gc`, which is removing things".to_owned();
-            observer.event(Event::Note { message });
-        };
-        uses::register(&self.options.home, &used, waiting).map_err(SiteError::Home)
     }
 
     /// Offline, everything that is missing is listed at once, before the first build.

@@ -13,7 +13,7 @@ use super::job::{
     DigestWork, LayerWork, Order, StepAnswer, StepJob, StepLayer, StepNetwork, StepWork,
 };
 use super::readable::make_readable;
-use super::workplace::Room;
+use super::workplace::{Room, Using};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
@@ -111,7 +111,8 @@ impl<'b, 'a> Runner<'b, 'a> {
         let known = if self.build.options.no_cache {
             None
         } else {
-            self.build.cache.step(&key, workplace.store)
+            let claim = |layer: &BuiltLayer| self.using(Using::Layer(layer), observer);
+            self.build.cache.step(&key, workplace.store, claim)?
         };
         // Where owners can be had, a layer without them won't do.
         let known = known.filter(|made| !made.flattened || !workplace.services.may_have_ranges());
@@ -158,6 +159,7 @@ impl<'b, 'a> Runner<'b, 'a> {
         make_readable(&mut gathered.inputs, &mut gathered.mounts, &map, &copies)
             .map_err(file("copy what only root may read"))?;
         let log = self.build.log(self.planned);
+        self.using(Using::Folder(&self.build.workplace.logs), observer)?;
         start_log(&log, self.number).map_err(file("write the log"))?;
         let work = LayerWork {
             below: self.build.blob_list(below),
@@ -174,6 +176,8 @@ impl<'b, 'a> Runner<'b, 'a> {
             return Err(StepError::Needed);
         };
         if let Some(layer) = &layer {
+            // Before the store has it: else somebody might find that nobody needs it.
+            self.using(Using::Layer(layer), observer)?;
             let turn = self.build.take_turn();
             room.keep_layer(&output, layer, observer).map_err(stored)?;
             drop(turn);
@@ -185,6 +189,11 @@ impl<'b, 'a> Runner<'b, 'a> {
         }
         self.left = Some(left);
         Ok(Made { layer, flattened })
+    }
+
+    fn using(&self, what: Using<'_>, observer: &dyn Observer) -> Result<(), StepError> {
+        let services = self.build.workplace.services;
+        services.using(what, observer).map_err(|error| StepError::Service(Box::new(error)))
     }
 
     /// The digest of files in layers.
@@ -249,7 +258,8 @@ impl<'b, 'a> Runner<'b, 'a> {
             limits,
             work,
         };
-        let heard = place.run(&Order::Step(&job), None, &Cell::default(), Some);
+        let told = |answer| (answer != StepAnswer::Began).then_some(answer);
+        let heard = place.run(&Order::Step(&job), None, &Cell::default(), told);
         let (answer, process) = heard.map_err(StepError::Helper)?;
         left.process = Some(process);
         match answer {
@@ -274,6 +284,7 @@ impl<'b, 'a> Runner<'b, 'a> {
         let failed = file("use a cache");
         for copy in 0_u32.. {
             let folder = home.join(format!("{}-{copy}", &name.as_str()[..32]));
+            self.using(Using::Folder(&folder), observer)?;
             fs_err::create_dir_all(&folder).map_err(&failed)?;
             give_to_container_root(map, &folder).map_err(&failed)?;
             let lock = home.join(format!("{}-{copy}.lock", &name.as_str()[..32]));

@@ -11,6 +11,7 @@ use super::super::ui::Weight;
 use super::Context;
 use crate::base::causes::with_causes;
 use crate::base::event::{Interruptible, Observer};
+use crate::build::gc::Spared;
 use crate::build::home::Home;
 use crate::build::isolation;
 use crate::container::helper::Interrupt;
@@ -83,17 +84,25 @@ fn remove(
     images: &[String],
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
+    let home = Home::new(settings.home.clone(), settings.scratch.clone());
     for image in images {
-        let removed = store.remove(image, observer)?;
+        let spared = Spared::of(&home, observer)?;
+        let removed = store.remove(image, &spared.blobs, observer)?;
         for name in &removed.names {
             context.printer.data(&format!("removed {}\n", name.familiar()));
         }
         let freed = super::super::ui::size(removed.bytes);
         context.printer.data(&format!("removed {} blobs, {freed}\n", removed.blobs));
-        let layers: Vec<String> =
-            removed.layers.iter().map(|layer| layer.hex().to_owned()).collect();
-        let home = Home::new(settings.home.clone(), settings.scratch.clone());
-        isolation::remove_layers(&super::wanted_isolation(context, settings), &home, &layers)?;
+        if removed.kept > 0 {
+            let message = format!(
+                "{} blobs stay for the build cache or a build that runs; `mkpanda gc` removes them when neither needs them",
+                removed.kept
+            );
+            context.printer.line(Weight::Progress, &message);
+        }
+        let unused = removed.layers.iter().map(|layer| layer.hex().to_owned());
+        let unused: Vec<String> = unused.filter(|layer| !spared.layers.contains(layer)).collect();
+        isolation::remove_layers(&super::wanted_isolation(context, settings), &home, &unused)?;
     }
     Ok(())
 }
