@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::archive::Limits;
 use crate::base::event::Observer;
@@ -38,6 +39,10 @@ pub struct ImageBuilder<'a> {
     pub fetch: &'a FetchOptions,
     /// What archives may hold.
     pub limits: Limits,
+    /// How long a command may take.
+    pub time_limit: Option<Duration>,
+    /// Whether only what is in the cache may be put together: then it fails at the first step that isn't.
+    pub only_cached: bool,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
 }
@@ -60,6 +65,7 @@ impl ImageBuilder<'_> {
             fetch: self.fetch,
             search_path: self.isolation.search_path.clone(),
             limits: self.limits,
+            time_limit: self.time_limit,
             interrupt: Arc::clone(&self.interrupt),
             services: &services,
         };
@@ -77,6 +83,14 @@ struct Machinery<'a> {
 }
 
 impl Machinery<'_> {
+    fn may_begin(&self) -> Result<(), ServiceError> {
+        if self.builder.only_cached {
+            let message = "not all of it is in the cache".to_owned();
+            return Err(ServiceError { message, hint: None, source: None });
+        }
+        Ok(())
+    }
+
     fn register(&self, used: &Used, observer: &dyn Observer) -> Result<(), ServiceError> {
         let mut registration = self.registration.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = || uses::say_waiting(observer);
@@ -115,6 +129,7 @@ impl Services for Machinery<'_> {
         let ImageBuilder { store, registry, limits, .. } = self.builder;
         let mut image = self.stored(&reference, observer)?;
         if image.is_none() {
+            self.may_begin()?;
             let options = PullOptions { platform: platform.clone(), limits: *limits };
             let pulled = registry.pull(store, &reference, &options, None, observer);
             pulled.map_err(|error| ServiceError {
@@ -155,6 +170,7 @@ impl Services for Machinery<'_> {
     }
 
     fn start(&self, observer: &dyn Observer) -> Result<(Arc<Room>, HelperPlace), ServiceError> {
+        self.may_begin()?;
         let ImageBuilder { home, isolation: wanted, interrupt, .. } = self.builder;
         if let Err(error) = isolation::sweep_orphans(wanted, home, interrupt) {
             // It harms nobody else's build.

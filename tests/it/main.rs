@@ -6,6 +6,7 @@
 mod archives;
 mod bad;
 mod build;
+mod builders;
 mod cli;
 mod dockerfile;
 mod dockerfiles;

@@ -43,17 +43,18 @@ fn start(place: &Place, folder: &Path) -> (Child, PathBuf) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
-    loop {
+    let files = || {
         let mut files = caches(place).into_iter().map(|cache| cache.join("files"));
-        if let Some(files) = files.find(|files| files.exists()) {
-            return (child, files);
-        }
+        files.find(|files| files.exists())
+    };
+    while files().is_none() {
         if Instant::now() > until {
             child.kill().unwrap();
             panic!("the step doesn't start: {:?}", child.wait_with_output());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    (child, files().unwrap())
 }
 
 fn caches(place: &Place) -> Vec<PathBuf> {
@@ -106,6 +107,33 @@ fn what_the_build_of_an_image_needs_stays_while_it_goes_on() {
     place.run("", &NOW).ok();
     assert_eq!((blobs(&place), layers(&place), caches(&place).len()), (0, 0, 0));
     place.assert_clean();
+}
+
+#[test]
+fn the_list_says_what_images_take_and_when_they_were_used() {
+    let noise = "head -c 4000000 /dev/urandom > /noise";
+    let (place, folder) = place(&format!("FROM tiny\nRUN {noise}\n{WAIT}\n"));
+    let line = |name: &str| {
+        let list = place.run("", &["image", "list"]).ok().stdout;
+        let found = list.lines().find(|line| line.ends_with(&format!("  {name}:latest")));
+        found.unwrap_or_else(|| panic!("no {name} in {list}")).to_owned()
+    };
+    assert!(line("tiny").contains("  not used yet "), "{}", line("tiny"));
+    let (child, files) = start(&place, &folder);
+    assert!(line("tiny").contains("  in use "), "{}", line("tiny"));
+    std::fs::write(files.join("go"), "").unwrap();
+    ran(&child.wait_with_output().unwrap()).ok();
+    assert!(line("tiny").contains("  used just now "), "{}", line("tiny"));
+    // Packed and unpacked, and the base's layer is both images'.
+    let made = line("test");
+    let words: Vec<&str> = made.split_whitespace().collect();
+    assert!(words[3].starts_with("8.") && words[4..6] == ["MB", "its"], "{made}");
+    assert!(words[1] > "8.9" || words[1].starts_with('1'), "{made}");
+    assert_eq!(line("test"), made, "known the second time");
+    place.run("", &["image", "rm", "tiny"]).ok();
+    let alone = line("test");
+    let words: Vec<&str> = alone.split_whitespace().collect();
+    assert_eq!(words[1..3], words[3..5], "nobody else has any of it: {alone}");
 }
 
 #[test]

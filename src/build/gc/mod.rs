@@ -29,7 +29,10 @@ mod blobs;
 pub mod measure;
 mod remove;
 mod search;
+mod space;
 pub mod uses;
+
+pub use space::{ImageSpace, image_spaces};
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -43,8 +43,7 @@ pub(super) fn remove(
         let is_stores = matches!(item.kind, Kind::Image | Kind::Blob | Kind::Staging);
         !is_stores && !matches!(item.kind, Kind::Step | Kind::Download)
     };
-    let others: Vec<_> =
-        garbage.items.iter().filter(elsewhere).flat_map(paths).cloned().collect();
+    let others: Vec<_> = garbage.items.iter().filter(elsewhere).flat_map(paths).cloned().collect();
     for item in garbage.items.iter().filter(|item| item.kind == Kind::Download) {
         for path in &item.paths {
             // Another run may have gone on with it meanwhile; who waits for it looks whether it is there.

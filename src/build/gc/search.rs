@@ -321,7 +321,7 @@ fn used_last(last: Option<&u64>, otherwise: impl FnOnce() -> SystemTime) -> Syst
     last.map_or_else(otherwise, |seconds| UNIX_EPOCH + Duration::from_secs(*seconds))
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -330,7 +330,7 @@ fn written(path: &Path) -> SystemTime {
     fs_err::symlink_metadata(path).and_then(|data| data.modified()).unwrap_or(UNIX_EPOCH)
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, GcError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, GcError> {
     let read = match fs_err::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(Vec::new()),

@@ -5,6 +5,7 @@
 //! something has to be built.
 
 mod error;
+mod identify;
 mod order;
 mod planned;
 mod register;
@@ -19,8 +20,8 @@ use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Orders, Pace};
 use crate::build::home::{Home, give_folder};
-use crate::build::id::{Identities, identify};
-use crate::build::images::{Building, FoundImage, ImageFinder, Places};
+use crate::build::id::Identities;
+use crate::build::images::{FoundImage, Places, SharedBuilders};
 use crate::build::isolation::{self, Wanted};
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
@@ -32,7 +33,6 @@ use crate::container::helper::Interrupt;
 use crate::container::namespace::Network;
 use crate::graph;
 use crate::image::registry::Client;
-use crate::image::store::ImageStore;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
 use crate::store::repository::Repository;
@@ -61,6 +61,10 @@ pub struct SiteOptions {
     pub source_date_epoch: u64,
     /// Ends the building of such images.
     pub interrupt: Arc<Interrupt>,
+    /// How long one of their commands may take.
+    pub time_limit: Option<Duration>,
+    /// Where images of `docker/` folders are shared.
+    pub builders: SharedBuilders,
 }
 
 /// How packages are built.
@@ -142,41 +146,6 @@ impl Site {
             }
             observer.event(Event::Warning { subject: String::new(), message });
         }
-    }
-
-    /// Gives packages their ids; `order` has each after all that it requires.
-    pub fn identify(
-        &self,
-        order: &[PackageKey],
-        observer: &dyn Observer,
-    ) -> Result<Known, SiteError> {
-        let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
-        let mut finder = ImageFinder::new(
-            &self.options.places,
-            &store,
-            &self.options.registry,
-            self.options.limits,
-            Building {
-                home: &self.options.home,
-                isolation: &self.options.isolation,
-                fetch: &self.options.fetch,
-                source_date_epoch: self.options.source_date_epoch,
-                interrupt: Arc::clone(&self.options.interrupt),
-            },
-        );
-        let mut images = BTreeMap::new();
-        let identities = identify(
-            &self.tree,
-            order,
-            |package| {
-                let found = finder.find(&package.info.image(), &self.tree, observer)?;
-                let id = found.id.clone();
-                images.insert(package.key.clone(), found);
-                Ok::<_, OutsideError>(id)
-            },
-            |package, name, _| Ok(self.head(package, name)?),
-        )?;
-        Ok(Known { identities, images })
     }
 
     /// The commit of a `git_local` source.

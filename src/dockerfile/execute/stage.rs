@@ -169,6 +169,7 @@ impl<'b, 'a> Runner<'b, 'a> {
             network,
             output: output.clone(),
             log: log.clone(),
+            time_limit: self.build.workplace.time_limit,
             source_date_epoch: self.build.options.source_date_epoch,
         };
         let (answer, left) = self.ask(StepWork::Layer(Box::new(work)), &log, observer)?;

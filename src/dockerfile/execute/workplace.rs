@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::archive::Limits;
 use crate::base::event::Observer;
@@ -30,6 +31,8 @@ pub struct Workplace<'a> {
     pub search_path: String,
     /// What archives may hold.
     pub limits: Limits,
+    /// How long a command may take.
+    pub time_limit: Option<Duration>,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
     /// What is done by the caller.

@@ -7,7 +7,7 @@ use fs_err::File;
 use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
 
 use super::index::{self, Index};
-use super::{ImageStore, StoreError};
+use super::{Image, ImageStore, StoreError};
 use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
@@ -166,6 +166,23 @@ impl ImageStore {
                     observer.event(Event::Note { message });
                 }
             }
+        }
+        index.write()
+    }
+
+    /// Gives an image of the store further names.
+    pub fn name(
+        &self,
+        image: &Image,
+        names: &[ImageRef],
+        observer: &dyn Observer,
+    ) -> Result<(), StoreError> {
+        let _store = self.lock(observer)?;
+        let mut index = Index::read(&self.folder)?;
+        let gone = || StoreError::NotFound(image.manifest.to_string());
+        let entry = index.entry(&image.manifest).ok_or_else(gone)?;
+        for name in names {
+            index.add(entry.clone(), Some(name));
         }
         index.write()
     }

@@ -68,7 +68,10 @@ fn removing_an_image_leaves_what_others_share() {
     let removed = home.store.remove(&loaded[1].id.to_string(), &BTreeSet::new(), &Silent).unwrap();
     assert_eq!((removed.names.len(), removed.layers.len()), (1, 2));
     assert_eq!(home.blobs(), Vec::<String>::new());
-    assert!(matches!(home.store.remove("b:1", &BTreeSet::new(), &Silent), Err(StoreError::NotFound(_))));
+    assert!(matches!(
+        home.store.remove("b:1", &BTreeSet::new(), &Silent),
+        Err(StoreError::NotFound(_))
+    ));
 }
 
 #[test]
