@@ -39,6 +39,8 @@ pub struct ImageBuilder<'a> {
     pub fetch: &'a FetchOptions,
     /// What archives may hold.
     pub limits: Limits,
+    /// Whether what commands say is shown while they say it.
+    pub shows_output: bool,
     /// How long a command may take.
     pub time_limit: Option<Duration>,
     /// Whether only what is in the cache may be put together: then it fails at the first step that isn't.
@@ -65,6 +67,7 @@ impl ImageBuilder<'_> {
             fetch: self.fetch,
             search_path: self.isolation.search_path.clone(),
             limits: self.limits,
+            shows_output: self.shows_output,
             time_limit: self.time_limit,
             interrupt: Arc::clone(&self.interrupt),
             services: &services,

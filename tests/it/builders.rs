@@ -75,9 +75,9 @@ fn a_registry_without_it_is_no_fault_and_one_that_is_away_is_named() {
     assert!(!said.stderr.contains("warning"), "{}", said.stderr);
     away.write("p/docker/word", "two");
     let ran = away.run("p", &[]).ok();
-    assert!(began.elapsed() < Duration::from_secs(40));
+    assert!(began.elapsed() < Duration::from_secs(20));
     let ran = ran.says("can't look for builder images at 127.0.0.1:1, so they are built");
-    ran.says("not pushed: can't push 127.0.0.1:1/team/dcos/dcos-builder:p_dockerdir-");
+    ran.says("not pushed, as 127.0.0.1:1 could not be asked");
     assert_eq!(away.file_of("p", "word"), "two");
 }
 

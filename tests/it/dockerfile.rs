@@ -373,3 +373,13 @@ fn a_command_has_the_time_that_the_configuration_gives() {
     ran.says("Dockerfile:3").says("MKPANDA_LIMITS_TIME");
     place.assert_clean();
 }
+
+#[test]
+fn what_commands_say_is_shown_when_it_is_asked_for() {
+    let (place, folder) = context(&[("Dockerfile", "FROM tiny AS s\nRUN echo one; echo two\n")]);
+    let ran = build(&place, &folder, &[]).ok();
+    assert!(!ran.stderr.contains("two"), "{}", ran.stderr);
+    build(&place, &folder, &["-v", "--no-cache"]).ok().says("[s 1] | one\n[s 1] | two\n");
+    let ran = build(&place, &folder, &["-v", "--no-cache", "--progress=json"]).ok();
+    ran.says("\"line\":\"two\"").says("\"event\":\"output\"");
+}

@@ -142,6 +142,10 @@ impl ImageFinder<'_> {
         if self.registry.is_offline() {
             return Ok(());
         }
+        if self.silent.contains(shared.registry()) {
+            warn(format!("not pushed, as {} could not be asked", shared.registry()));
+            return Ok(());
+        }
         if is_flattened(self.store, image).map_err(failed)? {
             warn("not pushed: it was built with one id, so owners may be lost that its commands gave to files; build it where the isolation tier is `ranges`".to_owned());
             return Ok(());

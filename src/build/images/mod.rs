@@ -191,6 +191,7 @@ impl<'a> ImageFinder<'a> {
             isolation: self.building.isolation,
             fetch: self.building.fetch,
             limits: self.limits,
+            shows_output: false,
             time_limit: self.building.time_limit,
             only_cached: !self.building.may_build,
             interrupt: Arc::clone(&self.building.interrupt),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::build::{Build, Done};
 use super::error::StepError;
+use super::follow::following;
 use super::inputs::Gathered;
 use super::job::{
     DigestWork, LayerWork, Order, StepAnswer, StepJob, StepLayer, StepNetwork, StepWork,
@@ -241,7 +242,9 @@ impl<'b, 'a> Runner<'b, 'a> {
     ) -> Result<(StepAnswer, Left), StepError> {
         // It clears itself up while this one begins.
         let _before = self.left.take();
-        let limits = self.build.workplace.limits;
+        let (limits, shows_output) =
+            (self.build.workplace.limits, self.build.workplace.shows_output);
+        let subject = format!("[{} {}]", self.stage_label(), self.number);
         let (room, place) = self.helper(observer)?;
         let scratch = tempfile::Builder::new()
             .prefix("step-")
@@ -260,7 +263,8 @@ impl<'b, 'a> Runner<'b, 'a> {
             work,
         };
         let told = |answer| (answer != StepAnswer::Began).then_some(answer);
-        let heard = place.run(&Order::Step(&job), None, &Cell::default(), told);
+        let mut run = || place.run(&Order::Step(&job), None, &Cell::default(), told);
+        let heard = if shows_output { following(log, &subject, observer, run) } else { run() };
         let (answer, process) = heard.map_err(StepError::Helper)?;
         left.process = Some(process);
         match answer {

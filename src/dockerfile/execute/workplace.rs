@@ -31,6 +31,8 @@ pub struct Workplace<'a> {
     pub search_path: String,
     /// What archives may hold.
     pub limits: Limits,
+    /// Whether what commands say is shown while they say it.
+    pub shows_output: bool,
     /// How long a command may take.
     pub time_limit: Option<Duration>,
     /// Ends everything.
