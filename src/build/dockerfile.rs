@@ -12,6 +12,7 @@ use crate::container::machine::Machine;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::execute::workplace::{Room, ServiceError, Services, Using, Workplace};
 use crate::dockerfile::execute::{BuiltImage, DockerfileError, build};
+use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions};
@@ -105,18 +106,42 @@ impl Machinery<'_> {
         registered.map_err(|error| failed("can't say what this build uses".to_owned(), error))
     }
 
-    /// The image of that name, if the store has it, and has it still when it is registered.
+    /// An image of the store, if it has it, and has it still when that is registered.
     fn stored(
         &self,
-        reference: &ImageRef,
+        find: impl Fn(&ImageStore) -> Result<Option<Image>, StoreError>,
+        name: &str,
         observer: &dyn Observer,
     ) -> Result<Option<Image>, ServiceError> {
-        let store = self.builder.store;
-        let read = |error| failed(format!("image {}", reference.familiar()), error);
-        let Some(image) = store.find(reference).map_err(read)? else { return Ok(None) };
+        let find =
+            || find(self.builder.store).map_err(|error| failed(format!("image {name}"), error));
+        let Some(image) = find()? else { return Ok(None) };
         self.register(&Used::of_image(&image), observer)?;
-        let found = store.find(reference).map_err(read)?;
-        Ok(found.filter(|found| found.manifest == image.manifest))
+        Ok(find()?.filter(|found| found.manifest == image.manifest))
+    }
+
+    /// The image of a name: the stored one, or the registry's.
+    fn named(
+        &self,
+        name: &str,
+        platform: &Platform,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ServiceError> {
+        let reference: ImageRef =
+            name.parse().map_err(|error| failed(format!("{name:?} is no image's name"), error))?;
+        let find = |store: &ImageStore| store.find(&reference);
+        let ImageBuilder { store, registry, limits, .. } = self.builder;
+        if let Some(image) = self.stored(find, name, observer)? {
+            return Ok(Some(image));
+        }
+        self.may_begin()?;
+        let options = PullOptions { platform: platform.clone(), limits: *limits };
+        let pulled = registry.pull(store, &reference, &options, None, observer);
+        pulled.map_err(|error| ServiceError {
+            hint: error.hint(),
+            ..failed(format!("there is no image {name}"), error)
+        })?;
+        self.stored(find, name, observer)
     }
 }
 
@@ -127,20 +152,11 @@ impl Services for Machinery<'_> {
         platform: &Platform,
         observer: &dyn Observer,
     ) -> Result<Image, ServiceError> {
-        let reference: ImageRef =
-            name.parse().map_err(|error| failed(format!("{name:?} is no image's name"), error))?;
-        let ImageBuilder { store, registry, limits, .. } = self.builder;
-        let mut image = self.stored(&reference, observer)?;
-        if image.is_none() {
-            self.may_begin()?;
-            let options = PullOptions { platform: platform.clone(), limits: *limits };
-            let pulled = registry.pull(store, &reference, &options, None, observer);
-            pulled.map_err(|error| ServiceError {
-                hint: error.hint(),
-                ..failed(format!("there is no image {name}"), error)
-            })?;
-            image = self.stored(&reference, observer)?;
-        }
+        let image = if name.parse::<ImageId>().is_ok() {
+            self.stored(|store| store.find_id(name), name, observer)?
+        } else {
+            self.named(name, platform, observer)?
+        };
         let gone = || StoreError::NotFound(name.to_owned());
         let image = image.ok_or_else(|| failed(format!("image {name}"), gone()))?;
         if !platform.accepts(&image.platform) {

@@ -5,6 +5,7 @@
 
 mod archives;
 mod bad;
+mod bare;
 mod build;
 mod builders;
 mod cli;
@@ -15,6 +16,7 @@ mod escape;
 mod gc;
 mod images;
 mod inside;
+mod interop;
 mod interrupt;
 mod jobserver;
 mod kernel;

@@ -185,11 +185,9 @@ pub struct DigestWork {
     pub parents: bool,
 }
 
-/// What a helper says of a step: that it began, and then one of the others.
+/// What a helper says of a step; its only answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepAnswer {
-    /// It began. A helper that waits for its second job is given up if it doesn't say so soon.
-    Began,
     /// The layer is made.
     Layer(StepLayer),
     /// The digest.

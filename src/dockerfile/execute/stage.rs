@@ -262,8 +262,7 @@ impl<'b, 'a> Runner<'b, 'a> {
             limits,
             work,
         };
-        let told = |answer| (answer != StepAnswer::Began).then_some(answer);
-        let mut run = || place.run(&Order::Step(&job), None, &Cell::default(), told);
+        let mut run = || place.run(&Order::Step(&job), None, &Cell::default(), Some);
         let heard = if shows_output { following(log, &subject, observer, run) } else { run() };
         let (answer, process) = heard.map_err(StepError::Helper)?;
         left.process = Some(process);

@@ -41,10 +41,6 @@ use crate::image::store::LayerBlob;
 
 /// Does a step, from inside the user namespace, and says how it went; gives the process's exit code.
 pub fn run_step(job: &StepJob) -> u8 {
-    // Nobody knows how long it takes until there is more to say.
-    if !say(&StepAnswer::Began) {
-        return 1;
-    }
     let (answer, work) = match carry_out(job) {
         Ok((answer, work)) => (answer, Some(work)),
         Err(failure) => (Err(failure), None),
