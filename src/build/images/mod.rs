@@ -1,5 +1,5 @@
 //! Finding the builder image that a name means (DESIGN, "Finding a builder image"): the
-//! configuration, then the Dockerfiles of packages and of `rootfs/` ([`folder`]), then the store, then the
+//! configuration, then the Dockerfiles of packages and of `rootfs/` (`folder`), then the store, then the
 //! registry.
 
 mod error;
