@@ -330,7 +330,8 @@ impl Actor<'_> {
     fn check_units(&self, plan: &InstallPlan) -> Result<(), ActivateError> {
         let own = units_in(&self.host.wants())?;
         for unit in &plan.units {
-            let (package, name) = (unit.package.clone(), unit.name.to_string());
+            let package = unit.package.clone();
+            let name = String::from_utf8_lossy(unit.name.as_bytes()).into_owned();
             if !is_unit_name(&name) {
                 return Err(ActivateError::UnitName { package, unit: name });
             }

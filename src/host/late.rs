@@ -198,9 +198,9 @@ mod tests {
         let files: Vec<_> =
             files.iter().map(|file| (file.path.to_string(), file.mode, &*file.content)).collect();
         let expected = [
-            ("etc/x", 0o644, "[1.10two\nlines]\n"),
-            ("bin/y", 0o755, ""),
-            ("pkginfo.json", 0o644, "{}"),
+            ("./etc/x", 0o644, "[1.10two\nlines]\n"),
+            ("./bin/y", 0o755, ""),
+            ("./pkginfo.json", 0o644, "{}"),
         ];
         assert_eq!(files, expected.map(|(path, mode, text)| (path.to_owned(), mode, text)));
     }

@@ -39,7 +39,7 @@ mod uninstall;
 mod users;
 mod yaml;
 
-pub use activate::{ActivateError, Actor};
+pub use activate::{ActivateError, Actor, Intended};
 pub use active::ActiveError;
 pub use check::{Check, CheckError, Checks};
 pub use fetch::FetchStep;
@@ -54,4 +54,4 @@ pub use state::StateError;
 pub use swap::SwapError;
 pub use systemd::{Systemd, SystemdError};
 pub use uninstall::UninstallError;
-pub use users::{Accounts, UserError};
+pub use users::{Accounts, NeededUsers, NewUser, UserError};

@@ -96,6 +96,9 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Says that none is under way any more.
 pub(super) fn clear(host: &Host) -> Result<(), ProgressError> {
+    // Of a record that was cut off.
+    super::prepare::remove(&super::paths::with_suffix(&place(host), NEW))
+        .map_err(ProgressError::Write)?;
     match fs_err::remove_file(place(host)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProgressError::Write(error)),
         _ => atomic::sync_folder(host.root()).map_err(ProgressError::Write),

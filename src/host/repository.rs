@@ -273,11 +273,11 @@ impl<'a> PackageRepository<'a> {
         })
         .map_err(|source| RepositoryError::Unpack { id: id.clone(), source })?;
         let buildinfo = EntryPath::parse(b"buildinfo.full.json").unwrap_or_default();
-        let buildinfo = match manifest.is_file(&buildinfo) {
-            true => Some(fs_err::read(folder.join(buildinfo.as_path())).map_err(change)?),
-            false => None,
-        };
-        if let Err(reason) = contents::check(id, buildinfo.as_deref()) {
+        let mut text = None;
+        if manifest.is_file(&buildinfo) {
+            text = Some(fs_err::read(folder.join(buildinfo.as_path())).map_err(change)?);
+        }
+        if let Err(reason) = contents::check(id, text.as_deref()) {
             is_other(reason)?;
         }
         self.put_in_place(id, &manifest).map_err(change)

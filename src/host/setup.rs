@@ -164,20 +164,17 @@ impl Flags<'_> {
             self.render(&config, packages)?;
             ids.push(config.package);
         }
-        match self.read("active.json")? {
-            Some(text) => {
-                let path = self.place("active.json");
-                self.actor.note(format!("the active set is that of {}", path.display()));
-                let listed = list(&path.display().to_string(), text.as_bytes())?;
+        if let Some(text) = self.read("active.json")? {
+            let path = self.place("active.json");
+            self.actor.note(format!("the active set is that of {}", path.display()));
+            let listed = list(&path.display().to_string(), text.as_bytes())?;
+            self.ensure(&listed, packages)?;
+            ids.extend(listed);
+        } else {
+            ids.extend(self.actor.host.active().map_err(ActivateError::from)?);
+            if let Some(listed) = self.cluster_packages()? {
                 self.ensure(&listed, packages)?;
                 ids.extend(listed);
-            }
-            None => {
-                ids.extend(self.actor.host.active().map_err(ActivateError::from)?);
-                if let Some(listed) = self.cluster_packages()? {
-                    self.ensure(&listed, packages)?;
-                    ids.extend(listed);
-                }
             }
         }
         ids.sort_by_cached_key(ToString::to_string);

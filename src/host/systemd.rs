@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// The target that wants all units of the active set.
-pub const TARGET: &str = "dcos.target";
+pub(super) const TARGET: &str = "dcos.target";
 
 /// What the target's file says.
 pub(super) const TARGET_CONTENT: &str = "[Install]\nWantedBy=multi-user.target\n";

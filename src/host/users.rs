@@ -116,7 +116,7 @@ impl Default for Accounts {
 
 /// Whether users may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MakeUsers {
+pub(super) enum MakeUsers {
     /// They may.
     Yes,
     /// `manual_host_users` says that somebody else does.
@@ -134,44 +134,49 @@ impl Accounts {
         let mut needed = NeededUsers::default();
         for package in packages {
             let Some(user) = &package.info.username else { continue };
-            let group = match &package.info.group {
-                None => None,
-                Some(group) => Some((group, self.group(group.as_str())?)),
-            };
-            let package = &package.id;
-            if let Some((group, None)) = &group {
-                let (package, group) = (package.clone(), (*group).clone());
-                return Err(UserError::NoGroup { package, group });
-            }
-            match self.user(user.as_str())? {
-                Some((uid, gid)) => {
-                    if let Some((group, Some((id, members)))) = &group
-                        && gid != *id
+            let group = self.group_of(package)?;
+            let there = self.user(user.as_str())?;
+            let named = || (package.id.clone(), user.clone());
+            match (there, make) {
+                (Some((uid, gid)), _) => {
+                    if let Some((group, id, members)) = group
+                        && gid != id
                         && !members.iter().any(|member| member == user.as_str())
                     {
-                        let (package, user, group) =
-                            (package.clone(), user.clone(), (*group).clone());
+                        let (package, user) = named();
                         return Err(UserError::NotInGroup { package, user, group });
                     }
                     needed.present.insert(user.to_string(), uid);
                 }
-                None => {
-                    let (package, user) = (package.clone(), user.clone());
-                    match make {
-                        MakeUsers::Manual => return Err(UserError::Manual { package, user }),
-                        MakeUsers::Yes if !is_root => {
-                            return Err(UserError::NotRoot { package, user });
-                        }
-                        MakeUsers::Yes => {}
-                    }
-                    let group = group.map(|(group, _)| group.clone());
-                    needed.missing.push(NewUser { name: user, group });
+                (None, MakeUsers::Manual) => {
+                    let (package, user) = named();
+                    return Err(UserError::Manual { package, user });
+                }
+                (None, MakeUsers::Yes) if !is_root => {
+                    let (package, user) = named();
+                    return Err(UserError::NotRoot { package, user });
+                }
+                (None, MakeUsers::Yes) => {
+                    let group = group.map(|(group, ..)| group);
+                    needed.missing.push(NewUser { name: user.clone(), group });
                 }
             }
         }
         needed.missing.sort();
         needed.missing.dedup_by(|one, other| one.name == other.name);
         Ok(needed)
+    }
+
+    /// The group that a package asks for, with its id and its members.
+    fn group_of(
+        &self,
+        package: &PackageContents,
+    ) -> Result<Option<(GroupName, u32, Vec<String>)>, UserError> {
+        let Some(group) = &package.info.group else { return Ok(None) };
+        match self.group(group.as_str())? {
+            Some((id, members)) => Ok(Some((group.clone(), id, members))),
+            None => Err(UserError::NoGroup { package: package.id.clone(), group: group.clone() }),
+        }
     }
 
     /// Makes a user; gives the id.

@@ -76,6 +76,7 @@ pub enum Command {
         /// Show what would change, and change nothing.
         #[arg(long)]
         dry_run: bool,
+        /// How to write what is listed.
         #[command(flatten)]
         format: FormatArgs,
     },
@@ -121,6 +122,7 @@ pub enum Command {
         /// List them instead.
         #[arg(long)]
         list: bool,
+        /// How to write what is listed.
         #[command(flatten)]
         format: FormatArgs,
     },
@@ -132,6 +134,7 @@ pub enum Command {
         /// Compare with the packages of this repository instead.
         #[arg(long, value_name = "URL")]
         repository_url: Option<String>,
+        /// How to write what is listed.
         #[command(flatten)]
         format: FormatArgs,
     },

@@ -3,10 +3,10 @@
 //! `list` and `active` are called by scripts, often: on their way nothing is opened but the folders
 //! that they list.
 
-mod args;
+pub mod args;
 mod commands;
-mod error;
-mod output;
+pub mod error;
+pub mod output;
 
 use std::io::Write as _;
 
