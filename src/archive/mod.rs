@@ -29,7 +29,10 @@ mod names;
 #[cfg(feature = "builder")]
 mod pack;
 mod path;
-#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
+#[cfg_attr(
+    not(any(feature = "builder", test)),
+    expect(dead_code, reason = "layers and sources need it")
+)]
 mod pax;
 #[cfg(feature = "builder")]
 mod plain;

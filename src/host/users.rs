@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::install::PackageContents;
@@ -204,38 +204,33 @@ impl Accounts {
 
     /// A user's id and its group's.
     fn user(&self, name: &str) -> Result<Option<(u32, u32)>, UserError> {
-        let fields = self.look_up(&self.passwd, "passwd", name)?;
+        let fields = look_up(&self.passwd, "passwd", name)?;
         Ok(fields
             .and_then(|fields| Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))))
     }
 
     /// A group's id and its members.
     fn group(&self, name: &str) -> Result<Option<(u32, Vec<String>)>, UserError> {
-        let fields = self.look_up(&self.group, "group", name)?;
+        let fields = look_up(&self.group, "group", name)?;
         Ok(fields.and_then(|fields| {
             let members = fields.get(3)?.split(',').map(str::to_owned).collect();
             Some((fields.get(2)?.parse().ok()?, members))
         }))
     }
+}
 
-    fn look_up(
-        &self,
-        file: &std::path::Path,
-        database: &str,
-        name: &str,
-    ) -> Result<Option<Vec<String>>, UserError> {
-        let text = match fs_err::read(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            other => other.map_err(UserError::Unreadable)?,
-        };
-        if let Some(fields) = fields_of(&String::from_utf8_lossy(&text), name) {
-            return Ok(Some(fields));
-        }
-        // A machine without getent has no other directories that it could ask.
-        let asked = Command::new("getent").args([database, name]).stdin(Stdio::null()).output();
-        let Ok(output) = asked else { return Ok(None) };
-        Ok(fields_of(&String::from_utf8_lossy(&output.stdout), name))
+fn look_up(file: &Path, database: &str, name: &str) -> Result<Option<Vec<String>>, UserError> {
+    let text = match fs_err::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(UserError::Unreadable)?,
+    };
+    if let Some(fields) = fields_of(&String::from_utf8_lossy(&text), name) {
+        return Ok(Some(fields));
     }
+    // A machine without getent has no other directories that it could ask.
+    let asked = Command::new("getent").args([database, name]).stdin(Stdio::null()).output();
+    let Ok(output) = asked else { return Ok(None) };
+    Ok(fields_of(&String::from_utf8_lossy(&output.stdout), name))
 }
 
 /// The fields of the line that begins with a name.

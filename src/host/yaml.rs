@@ -27,9 +27,10 @@ impl Yaml {
         let mut reader = Reader { parser: Parser::new_from_str(text), text };
         loop {
             match reader.next()? {
-                None | Some((Event::StreamEnd, _)) => return Ok(Self::Nothing),
                 Some((Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _)) => {}
-                Some((Event::DocumentEnd, _)) => return Ok(Self::Nothing),
+                None | Some((Event::StreamEnd | Event::DocumentEnd, _)) => {
+                    return Ok(Self::Nothing);
+                }
                 Some(event) => return reader.value(event, 0),
             }
         }
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!(bound.get("d"), Some(&Yaml::Nothing));
         let list = ["1.10", "x"].map(|text| Yaml::Text(text.to_owned()));
         assert_eq!(yaml.get("list"), Some(&Yaml::List(list.to_vec())));
-        assert_eq!(Yaml::parse("{\"a\": [\"b\"]}").unwrap().get("a").is_some(), true);
+        assert!(Yaml::parse("{\"a\": [\"b\"]}").unwrap().get("a").is_some());
         assert_eq!(Yaml::parse("# nothing\n").unwrap(), Yaml::Nothing);
     }
 

@@ -92,7 +92,7 @@ pub enum Command {
     Active(FormatArgs),
     /// Fetch packages from a repository.
     Fetch {
-        /// The repository: an http, https or file URL; file://DIR counts from this folder.
+        /// The repository: an http, https or file URL; `file://DIR` counts from this folder.
         #[arg(long, value_name = "URL")]
         repository_url: String,
         /// Their ids.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs};
 use super::error::CommandError;
 use super::output::Output;
+use super::texts;
 use crate::base::http::HttpClient;
 use crate::host::{
     Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
@@ -31,6 +32,14 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
     let actor = Actor { host: &host, systemd, accounts: &accounts, observer: output };
     let packages = PackageRepository::new(&host, output);
     match &cli.command {
+        Command::Activate { ids, dry_run: true, format } => {
+            let preview = actor.preview(&parse(ids)?)?;
+            match format.format {
+                Format::Json => output.json(&json!(preview)),
+                Format::Text => output.data(&texts::preview(&preview)),
+            }
+            Ok(())
+        }
         Command::Activate { ids, .. } => Ok(actor.activate(&parse(ids)?)?),
         Command::Swap { id } => Ok(actor.swap(&id.parse()?)?),
         Command::Rollback => {
@@ -61,7 +70,11 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
         Command::Setup => Ok(actor.setup(&HttpClient::default(), &current()?)?),
         Command::Uninstall => Ok(actor.uninstall()?),
         Command::Check { list, format } => check(&host.checks()?, *list, *format, output),
-        Command::Verify { .. } => Ok(()),
+        Command::Verify { ids, repository_url, format } => {
+            let ids = if ids.is_empty() { host.active()? } else { parse(ids)? };
+            let from = repository_url.as_deref().map(remote).transpose()?;
+            verify(&packages, &ids, from.as_ref(), *format, output)
+        }
     }
 }
 
@@ -92,13 +105,9 @@ fn remote(url: &str) -> Result<Repository, CommandError> {
     Ok(Repository::from_folder(url, &current()?, HttpClient::default())?)
 }
 
-fn as_json(ids: &[PackageId]) -> Value {
-    ids.iter().map(|id| json!({ "id": id, "name": id.name(), "version": id.version() })).collect()
-}
-
 fn list_ids(ids: &[PackageId], format: FormatArgs, output: &Output) {
     match format.format {
-        Format::Json => output.json(&as_json(ids)),
+        Format::Json => output.json(&texts::ids(ids)),
         Format::Text => {
             let lines: Vec<String> = ids.iter().map(|id| format!("{id}\n")).collect();
             output.data(&lines.concat());
@@ -106,23 +115,11 @@ fn list_ids(ids: &[PackageId], format: FormatArgs, output: &Output) {
     }
 }
 
-/// A name alone with its id, or the name and its versions below.
 fn list(ids: &[PackageId], format: FormatArgs, output: &Output) {
     if format.format == Format::Json {
-        return output.json(&as_json(ids));
+        return output.json(&texts::ids(ids));
     }
-    let mut text = String::new();
-    for group in ids.chunk_by(|one, other| one.name() == other.name()) {
-        match group {
-            [id] => text.push_str(&format!("{id}\n")),
-            [first, ..] => {
-                text.push_str(&format!("{}:\n", first.name()));
-                text.extend(group.iter().map(|id| format!("  {}\n", id.version())));
-            }
-            [] => {}
-        }
-    }
-    output.data(&text);
+    output.data(&texts::list(ids));
 }
 
 fn fetch(
@@ -184,4 +181,33 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
         output.json(&results);
     }
     if results.iter().all(|(_, passed)| *passed) { Ok(()) } else { Err(CommandError::Said) }
+}
+
+fn verify(
+    packages: &PackageRepository<'_>,
+    ids: &[PackageId],
+    from: Option<&Repository>,
+    format: FormatArgs,
+    output: &Output,
+) -> Done {
+    let mut found = Vec::new();
+    for id in ids {
+        found.push((id, packages.verify(id, from, output)?));
+    }
+    let differ = found.iter().filter(|(_, differences)| !differences.is_empty()).count();
+    if format.format == Format::Json {
+        let packages: Value = found
+            .iter()
+            .map(|(id, differences)| {
+                json!({ "package": id, "differences": texts::differences_json(differences) })
+            })
+            .collect();
+        output.json(&packages);
+    } else {
+        for (id, differences) in &found {
+            output.data(&texts::differences(id, differences));
+        }
+        output.note(&format!("{} of {} packages are as they came", ids.len() - differ, ids.len()));
+    }
+    if differ == 0 { Ok(()) } else { Err(CommandError::Said) }
 }

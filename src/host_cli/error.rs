@@ -4,7 +4,7 @@ use std::io;
 
 use crate::host::{
     ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError, SetupError,
-    UninstallError,
+    UninstallError, VerifyError,
 };
 use crate::package::NameError;
 use crate::store::repository::RepositoryUrlError;
@@ -45,6 +45,9 @@ pub enum CommandError {
     /// The checks can't be listed.
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// A package can't be verified.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// What was asked for was found to be not so; it was said already.
     #[error("not all is well")]
     Said,
@@ -72,6 +75,7 @@ impl CommandError {
             Self::Remove(error) => error.hint(),
             Self::Setup(error) => error.hint(),
             Self::Uninstall(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
             _ => None,
         }
     }

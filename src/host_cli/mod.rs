@@ -7,6 +7,7 @@ pub mod args;
 mod commands;
 pub mod error;
 pub mod output;
+mod texts;
 
 use std::io::Write as _;
 
