@@ -51,7 +51,6 @@ pub(super) enum Item {
 #[derive(Serialize, Deserialize)]
 struct Line {
     path: String,
-    #[serde(flatten)]
     item: Item,
 }
 
@@ -144,7 +143,10 @@ impl Manifest {
         for line in BufReader::new(file).lines() {
             let line: Line = serde_json::from_str(&line?).map_err(|_not_json| broken())?;
             let name = unescaped(&line.path).ok_or_else(broken)?;
-            let name = EntryPath::parse(&name).map_err(|_odd_name| broken())?;
+            let name = match name.as_slice() {
+                b"" => EntryPath::root(),
+                name => EntryPath::parse(name).map_err(|_odd_name| broken())?,
+            };
             manifest.0.insert(name, line.item);
         }
         Ok(Some(manifest))

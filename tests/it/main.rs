@@ -27,6 +27,7 @@ mod repository;
 mod server;
 mod sources;
 mod support;
+mod systemd;
 mod terminal;
 mod tree;
 mod users;
