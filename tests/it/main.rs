@@ -20,6 +20,7 @@ mod kernel;
 mod limits;
 mod memory;
 mod output;
+mod pkgpanda;
 mod registry;
 mod repository;
 mod server;
