@@ -287,9 +287,7 @@ impl Actor<'_> {
         prepare::write(host, &intended.plan)?;
         let present = &intended.users.present;
         state::make(host, &intended.packages, |user| present.get(user).copied(), made)?;
-        self.remove_archive()?;
-        prepare::sync([host.root(), host.units(), host.state(), host.repository()])?;
-        Ok(())
+        self.remove_archive()
     }
 
     /// Removes the set before; it can still be gone back to.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{EntryKind, EntryPath, Limits, PackageEntry, PackageReader, ReadError};
-use crate::base::atomic::{self, AtomicFile};
+use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::package::PackageId;
 
@@ -224,14 +224,17 @@ fn previous(repository: &Path) -> PathBuf {
 
 /// Records the set to go back to.
 pub(super) fn write_previous(repository: &Path, ids: &[PackageId]) -> io::Result<()> {
-    atomic::write(&previous(repository), &serde_json::to_vec(ids)?)
+    let mut file = AtomicFile::create(&previous(repository))?;
+    file.write_all(&serde_json::to_vec(ids)?)?;
+    // A damaged one is as good as none, and waiting for the disk takes time.
+    file.commit_unsynced()
 }
 
 /// The set to go back to, if it is recorded here.
 pub(super) fn read_previous(repository: &Path) -> io::Result<Option<Vec<PackageId>>> {
     match fs_err::read(previous(repository)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => Ok(Some(serde_json::from_slice(&other?)?)),
+        other => Ok(serde_json::from_slice(&other?).ok()),
     }
 }
 

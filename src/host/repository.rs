@@ -84,7 +84,7 @@ pub enum RepositoryError {
         id: PackageId,
         /// Why.
         #[source]
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// The package can't be put in place or removed.
     #[error("can't {action} package {id}")]
@@ -271,7 +271,7 @@ impl<'a> PackageRepository<'a> {
         unpack_package_watched(archive, folder, &Limits::default(), &mut |entry, sum| {
             manifest.add(entry, sum);
         })
-        .map_err(|source| RepositoryError::Unpack { id: id.clone(), source })?;
+        .map_err(|source| RepositoryError::Unpack { id: id.clone(), source: Box::new(source) })?;
         let buildinfo = EntryPath::parse(b"buildinfo.full.json").unwrap_or_default();
         let mut text = None;
         if manifest.is_file(&buildinfo) {

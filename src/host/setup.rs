@@ -128,6 +128,8 @@ impl Actor<'_> {
         let lock = repository.lock()?;
         let ids = flags.wanted(&repository)?;
         self.note(format!("activating {} packages", ids.len()));
+        // Whoever unpacked the bootstrap need not have waited for the disk.
+        prepare::sync([self.host.repository()]).map_err(ActivateError::from)?;
         self.activate_locked(&ids)?;
         drop(lock);
         fs_err::remove_file(&mark)

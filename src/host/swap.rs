@@ -8,7 +8,8 @@
 //! install_progress is removed
 //! ```
 //!
-//! Before the first line, all of `.new` is on disk and `.old` is gone. From there on every step is a
+//! Before the first line, all of `.new` is there and `.old` is gone; the record is synced, and what
+//! was done in a folder before comes to the disk before it or with it. From there on every step is a
 //! renaming, and which of them were done can be seen: [`finish`] does the rest, from any point. If a
 //! step fails, what was renamed is renamed back, in reverse, which may be cut off at any point too.
 
@@ -112,6 +113,10 @@ pub(super) fn finish(host: &Host, systemd: Systemd) -> Result<bool, SwapError> {
 
 /// Records that nothing is left to do.
 pub(super) fn clear(host: &Host) -> Result<(), SwapError> {
+    if host.units() != host.root() {
+        // On another disk, perhaps, where nothing says what comes first.
+        sync_folder(host.units()).map_err(SwapError::Stuck)?;
+    }
     progress::clear(host).map_err(SwapError::Progress)
 }
 
@@ -131,15 +136,12 @@ fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Resul
     for name in names.iter().filter(|name| there(name)) {
         renames.rename(name.clone(), with_suffix(name, OLD))?;
     }
-    sync_names(host)?;
     progress::record(host, Stage::MoveNew).map_err(Step::Progress)?;
     for name in &names {
         renames.rename(with_suffix(name, NEW), name.clone())?;
     }
     // From here on there is no way back, and nothing that could fail where renaming has worked.
-    let finished = place_units(host, old_units);
-    sync_names(host)?;
-    Ok(finished?)
+    Ok(place_units(host, old_units)?)
 }
 
 fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
@@ -159,8 +161,7 @@ fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
         fs_err::rename(new, name)?;
     }
     let old = units_in(&with_suffix(&host.wants(), OLD)).map_err(io::Error::other)?;
-    place_units(host, &old)?;
-    sync_names(host)
+    place_units(host, &old)
 }
 
 /// Puts the prepared copies of units in place, and removes those that are no longer wanted.
@@ -177,11 +178,6 @@ fn place_units(host: &Host, old: &[String]) -> io::Result<()> {
         remove(&host.units().join(unit))?;
     }
     Ok(())
-}
-
-fn sync_names(host: &Host) -> io::Result<()> {
-    sync_folder(host.root())?;
-    if host.units() == host.root() { Ok(()) } else { sync_folder(host.units()) }
 }
 
 fn there(path: &Path) -> bool {

@@ -22,6 +22,7 @@ mod kernel;
 mod limits;
 mod memory;
 mod output;
+mod pkgpanda;
 mod registry;
 mod repository;
 mod server;
