@@ -19,6 +19,7 @@ mod interop;
 mod interrupt;
 mod jobserver;
 mod kernel;
+mod kills;
 mod limits;
 mod memory;
 mod output;

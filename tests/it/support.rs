@@ -17,11 +17,6 @@ pub fn binary() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_mkpanda").into(), PathBuf::from)
 }
 
-/// The host's executable, which lies beside the other one.
-pub fn pkgpanda() -> PathBuf {
-    binary().with_file_name("pkgpanda")
-}
-
 /// Files of the tests.
 pub fn data() -> PathBuf {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::unistd::Uid;
 
 use crate::inside::left_out;
-use crate::support::{Place, Ran, copy_folder, data, pkgpanda, ran};
+use crate::pkgpanda::binary as pkgpanda;
+use crate::support::{Place, Ran, copy_folder, data, ran};
 
 /// podman asks for limits that a machine's root may not be allowed to raise.
 const CONTAINERS_CONF: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n[engine]\ncgroup_manager = \"cgroupfs\"\n";
