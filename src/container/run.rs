@@ -39,7 +39,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
-use super::namespace::Network;
 use super::output::Output;
 use super::sandbox::Sandbox;
 use super::view::View;
@@ -114,7 +113,7 @@ pub struct RunOptions<'a> {
 
 /// Runs a container and waits for its end; nothing that it started is left then.
 pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
-    if sandbox.outer_proc || sandbox.network == Network::Host {
+    if sandbox.shows_outer_sysfs() {
         show_unwritable_cgroups()?;
     }
     let prepare = |source| RunError::Prepare { source };
