@@ -1,7 +1,7 @@
 //! What is recorded beside the packages.
 //!
 //! ```text
-//! <repository>/.pkgpanda/files/<id>      what the package had when it came: a JSON object a line
+//! <repository>/.pkgpanda/files/<id>      what the package had when it came: a JSON list a line
 //! <repository>/.pkgpanda/previous.json   the set to go back to, where no active.old says it
 //! ```
 
@@ -48,11 +48,8 @@ pub(super) enum Item {
     Other {},
 }
 
-#[derive(Serialize, Deserialize)]
-struct Line {
-    path: String,
-    item: Item,
-}
+/// A line of a record: the path, escaped, and what is there.
+type Line = (String, Item);
 
 impl Manifest {
     /// Adds an entry of an archive, `sum` being that of its content.
@@ -120,8 +117,7 @@ impl Manifest {
         let mut file = AtomicFile::create(&place(repository, id))?;
         let mut out = BufWriter::new(&mut file);
         for (path, item) in &self.0 {
-            let line = Line { path: escaped(path.as_bytes()), item: item.clone() };
-            serde_json::to_writer(&mut out, &line)?;
+            serde_json::to_writer(&mut out, &(escaped(path.as_bytes()), item))?;
             out.write_all(b"\n")?;
         }
         out.flush()?;
@@ -141,13 +137,13 @@ impl Manifest {
         let broken =
             || io::Error::other(format!("{} is no record of a package's files", path.display()));
         for line in BufReader::new(file).lines() {
-            let line: Line = serde_json::from_str(&line?).map_err(|_not_json| broken())?;
-            let name = unescaped(&line.path).ok_or_else(broken)?;
-            let name = match name.as_slice() {
+            let (name, item): Line = serde_json::from_str(&line?).map_err(|_not_json| broken())?;
+            let name = unescaped(&name).ok_or_else(broken)?;
+            let path = match name.as_slice() {
                 b"" => EntryPath::root(),
                 name => EntryPath::parse(name).map_err(|_odd_name| broken())?,
             };
-            manifest.0.insert(name, line.item);
+            manifest.0.insert(path, item);
         }
         Ok(Some(manifest))
     }
