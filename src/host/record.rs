@@ -15,12 +15,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{EntryKind, EntryPath, Limits, PackageEntry, PackageReader, ReadError};
+use crate::base::atomic;
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::package::PackageId;
 
 /// The folder of what is recorded, in a repository.
 const FOLDER: &str = ".pkgpanda";
+
+/// The folder in it of what packages had when they came.
+const FILES: &str = "files";
 
 /// What is in a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -187,8 +191,32 @@ fn sum_of(path: &Path) -> io::Result<Sha256Sum> {
     }
 }
 
+/// Removes what somebody left who died: half a record, or one whose package never came. Nobody else
+/// records now.
+pub(super) fn sweep(repository: &Path) -> io::Result<()> {
+    let absent = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    };
+    let folder = repository.join(FOLDER);
+    atomic::sweep_temporaries(&folder).or_else(absent)?;
+    let files = folder.join(FILES);
+    atomic::sweep_temporaries(&files).or_else(absent)?;
+    let entries = match fs_err::read_dir(&files) {
+        Err(error) => return absent(error),
+        Ok(entries) => entries,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if repository.join(entry.file_name()).symlink_metadata().is_err() {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn place(repository: &Path, id: &PackageId) -> PathBuf {
-    repository.join(FOLDER).join("files").join(id.to_string())
+    repository.join(FOLDER).join(FILES).join(id.to_string())
 }
 
 /// Bytes as text: what is neither printable nor ASCII as `%` and two digits, and so is `%`.

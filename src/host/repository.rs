@@ -14,7 +14,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use super::late::LateFile;
 use super::paths::Host;
 use super::prepare::remove;
-use super::record::Manifest;
+use super::record::{self, Manifest};
 use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
 use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
 use crate::base::event::{Event, Observer};
@@ -200,6 +200,7 @@ impl<'a> PackageRepository<'a> {
                     remove(&entry.path())?;
                 }
             }
+            record::sweep(self.folder)?;
             Ok(lock)
         };
         lock().map_err(RepositoryError::Lock)
