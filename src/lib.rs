@@ -77,7 +77,8 @@ pub mod cli;
 pub mod container;
 #[cfg(feature = "builder")]
 pub mod dockerfile;
-#[cfg(all(feature = "builder", any(test, fuzzing)))]
+#[cfg(any(test, fuzzing))]
+#[cfg(feature = "builder")]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "builder")]

@@ -32,7 +32,7 @@ def release_build():
 def static_pkgpanda(bench):
     """The host's executable as a machine gets it."""
     made = bench.folder / "pkgpanda"
-    subprocess.run([REPO / "scripts/static", "pkgpanda", made], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([REPO / "scripts/static", made, "pkgpanda"], check=True, stdout=subprocess.DEVNULL)
     return made
 
 

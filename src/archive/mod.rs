@@ -51,7 +51,8 @@ mod xz;
 #[cfg(feature = "builder")]
 mod zip_read;
 
-#[cfg(all(test, feature = "builder"))]
+#[cfg(test)]
+#[cfg(feature = "builder")]
 mod tests;
 
 pub use attributes::Attributes;

@@ -82,7 +82,8 @@ impl<R> fmt::Debug for XzReader<R> {
     }
 }
 
-#[cfg(all(test, feature = "builder"))]
+#[cfg(test)]
+#[cfg(feature = "builder")]
 mod tests {
     use std::io::Write;
 

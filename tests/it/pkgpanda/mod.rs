@@ -132,8 +132,9 @@ impl Machine {
 
     /// That of it that is active.
     pub fn live(&self) -> Vec<String> {
-        let top = |line: &String| line.split(['/', ' ']).next().unwrap().to_owned();
-        self.root().into_iter().filter(|line| !top(line).ends_with(".old")).collect()
+        let top = |line: &str| line.split(['/', ' ']).next().unwrap().to_owned();
+        let is_old = |line: &str| Path::new(&top(line)).extension().is_some_and(|end| end == "old");
+        self.root().into_iter().filter(|line| !is_old(line)).collect()
     }
 
     /// Two sets that have nothing to do with one another but a package's name.

@@ -1,5 +1,7 @@
 //! Setting up a machine, and removing all of it.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::{Machine, link};
 
 const BEGIN: &str = "LATE_BIND_PLACEHOLDER_START_";
@@ -60,7 +62,6 @@ fn late_values_are_bound() {
     assert!(!ran.stderr.contains("s3cret"), "{}", ran.stderr);
     assert_eq!(machine.says(&["active"]), "a--1\ndcos-provider-x--setup\n");
     assert_eq!(machine.read("root/etc/late"), "it is s3cret, 03 times");
-    use std::os::unix::fs::PermissionsExt;
     let mode = machine.path("root/etc/late").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     assert_eq!(machine.says(&["verify", "dcos-provider-x--setup"]), "");
