@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -76,18 +77,23 @@ impl Work<'_> {
             // With one id there is nobody to become.
             no_new_privileges: self.is_single(),
         };
-        self.run_sandbox(&sandbox, log)?;
+        self.run_sandbox(&sandbox, work.time_limit, log)?;
         Ok(upper)
     }
 
-    fn run_sandbox(&self, sandbox: &Sandbox, log: &std::fs::File) -> Result<(), StepFailure> {
+    fn run_sandbox(
+        &self,
+        sandbox: &Sandbox,
+        time_limit: Option<Duration>,
+        log: &std::fs::File,
+    ) -> Result<(), StepFailure> {
         let mut rows = seccomp::table::refused();
         if self.is_single() {
             rows.extend(seccomp::table::pretended());
         }
         let options = RunOptions {
             log,
-            time_limit: None,
+            time_limit,
             filter: seccomp::build(&rows),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
             inherited: Arc::new([]),
@@ -110,7 +116,14 @@ impl Work<'_> {
                 Ok(signal) => format!("the command was ended by {signal}"),
                 Err(_) => format!("the command exited with code {}", 128 + number),
             })),
-            Ending::TimedOut => Err(see_log("the command took too long".to_owned())),
+            Ending::TimedOut => {
+                let seconds = time_limit.unwrap_or_default().as_secs();
+                let hint = "raise `time` in [limits] of the configuration, or MKPANDA_LIMITS_TIME";
+                Err(StepFailure {
+                    hint: Some(hint.to_owned()),
+                    ..see_log(format!("the command took longer than {seconds} s, its limit"))
+                })
+            }
         }
     }
 }
