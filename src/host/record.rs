@@ -118,6 +118,7 @@ impl Manifest {
 
     /// Records what a package has.
     pub(super) fn write(&self, repository: &Path, id: &PackageId) -> io::Result<()> {
+        make_folder(repository)?;
         let mut file = AtomicFile::create(&place(repository, id))?;
         let mut out = BufWriter::new(&mut file);
         for (path, item) in &self.0 {
@@ -215,6 +216,17 @@ pub(super) fn sweep(repository: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Nobody else's business: the sum of a file tells what a short secret in it is.
+fn make_folder(repository: &Path) -> io::Result<()> {
+    fs_err::create_dir_all(repository)?;
+    let folder = repository.join(FOLDER);
+    match fs_err::create_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs_err::set_permissions(folder, PermissionsExt::from_mode(0o700)),
+    }
+}
+
 fn place(repository: &Path, id: &PackageId) -> PathBuf {
     repository.join(FOLDER).join(FILES).join(id.to_string())
 }
@@ -248,6 +260,7 @@ fn previous(repository: &Path) -> PathBuf {
 
 /// Records the set to go back to.
 pub(super) fn write_previous(repository: &Path, ids: &[PackageId]) -> io::Result<()> {
+    make_folder(repository)?;
     let mut file = AtomicFile::create(&previous(repository))?;
     file.write_all(&serde_json::to_vec(ids)?)?;
     // A damaged one is as good as none, and waiting for the disk takes time.

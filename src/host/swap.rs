@@ -66,7 +66,7 @@ impl SwapError {
 /// Makes what is prepared active. On an error the active set is what it was, unless that says
 /// otherwise. What is left to do is to start services and to clear the progress.
 pub(super) fn swap(host: &Host, systemd: Systemd) -> Result<(), SwapError> {
-    progress::record(host, Stage::Archive)?;
+    progress::record(host, Stage::Archive).inspect_err(|_| drop(progress::clear(host)))?;
     let undo = |error: SwapError| {
         drop(remove_new(host));
         drop(progress::clear(host));

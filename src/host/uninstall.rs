@@ -43,10 +43,10 @@ impl Actor<'_> {
         let root = host.root();
         let is_root = ["active", "bootstrap", "active.new", "active.old"]
             .iter()
-            .any(|name| root.join(name).symlink_metadata().is_ok())
-            // All that an uninstallation cut off at its last step leaves.
-            || fs_err::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
-        if root.parent().is_none() || (root.exists() && !is_root) {
+            .any(|name| root.join(name).symlink_metadata().is_ok());
+        // What a run leaves that was cut off at its very end.
+        let is_empty = || fs_err::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+        if root.parent().is_none() || (root.exists() && !is_root && !is_empty()) {
             return Err(UninstallError::NoRoot(root.to_owned()));
         }
         if !root.exists() {

@@ -101,7 +101,7 @@ pub enum Command {
     },
     /// Add a package from a file.
     Add {
-        /// The file, which is called <id>.tar.xz.
+        /// The file, which is called `ID.tar.xz`.
         #[arg(value_name = "FILE")]
         package: PathBuf,
     },

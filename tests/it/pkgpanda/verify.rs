@@ -1,5 +1,7 @@
 //! Packages that aren't what they were any more.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::{Machine, link};
 
 #[test]
@@ -14,6 +16,8 @@ fn what_is_missing_changed_or_too_much_is_told() {
     machine.run(&["activate", "a--1", "b--1"]).fails(1).says("bin/link");
     machine.run(&["activate", "a--1"]).ok();
     assert_eq!(machine.says(&["verify"]), "");
+    let record = machine.path("repo/.pkgpanda").metadata().unwrap().permissions();
+    assert_eq!(record.mode() & 0o7777, 0o700);
     assert_eq!(machine.says(&["verify", "a--1", "--repository-url=file://remote"]), "");
     std::fs::remove_file(machine.path("repo/a--1/bin/y")).unwrap();
     machine.write("repo/a--1/bin/x", "a--1 bin/X\n");
