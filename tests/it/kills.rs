@@ -270,14 +270,6 @@ fn an_addition_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_fetch_that_fails_changes_nothing() {
-    let machine = Machine::with_two_sets();
-    machine.offer("n--1", "{}", &["bin/n", "etc/n/one"]);
-    let url = machine.url();
-    withstands(&machine, &["fetch", "--repository-url", &url, "n--1"]);
-}
-
-#[test]
 fn a_swap_survives() {
     let machine = Machine::with_two_sets();
     machine.run(&["activate", "a--2", "b--1"]).ok();
