@@ -19,6 +19,7 @@ mod destination;
 mod error;
 mod folders;
 mod layer;
+mod layer_owners;
 mod layer_pack;
 mod limits;
 mod names;
@@ -41,7 +42,10 @@ mod tests;
 
 pub use error::{PackError, ReadError, UnpackError};
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
-pub use layer_pack::{LayerOwners, OWNER_ATTRIBUTE, PackedLayer, Times, pack_layer, tell_owner};
+pub use layer_owners::{
+    FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner, write_note,
+};
+pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
 pub use limits::{LimitExceeded, Limits};
 pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};
