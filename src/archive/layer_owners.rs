@@ -6,7 +6,6 @@
 //! attributes (symlinks, FIFOs) is known by [`FileIdentity`] while a layer is made, and by the list
 //! beside it later.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs::Metadata;
 use std::io;
@@ -88,6 +87,21 @@ impl OwnerNote {
         Ok(xattr::get(path, OWNER_ATTRIBUTE)?.and_then(|value| Self::parse(&value)))
     }
 
+    /// The note of the file that a link of `/proc` leads to.
+    pub fn read_through(link: &Path) -> io::Result<Option<Self>> {
+        Ok(xattr::get_deref(link, OWNER_ATTRIBUTE)?.and_then(|value| Self::parse(&value)))
+    }
+
+    /// Writes a note of the file that a link of `/proc` leads to.
+    pub fn write_through(self, link: &Path) -> io::Result<()> {
+        xattr::set_deref(link, OWNER_ATTRIBUTE, self.to_string().as_bytes())
+    }
+
+    /// Writes a note of a file or folder.
+    fn write(self, path: &Path) -> io::Result<()> {
+        xattr::set(path, OWNER_ATTRIBUTE, self.to_string().as_bytes())
+    }
+
     /// The owner that it comes to: `replaced` is whose the file was that this one replaces, `own` whose
     /// this one is if nothing is said.
     pub fn resolve(self, replaced: Option<(u32, u32)>, own: (u32, u32)) -> (u32, u32) {
@@ -104,12 +118,7 @@ impl fmt::Display for OwnerNote {
 
 /// Sets the owner that a file or folder has in its layer, where it can't have it on disk.
 pub fn tell_owner(path: &Path, owner: (u32, u32)) -> io::Result<()> {
-    write_note(path, OwnerNote::of(owner))
-}
-
-/// Writes a note of a file or folder.
-pub fn write_note(path: &Path, note: OwnerNote) -> io::Result<()> {
-    xattr::set(path, OsStr::new(OWNER_ATTRIBUTE), note.to_string().as_bytes())
+    OwnerNote::of(owner).write(path)
 }
 
 /// Has a file of a complete layer say what it has to: nothing if it is root's.
@@ -119,7 +128,7 @@ pub(super) fn settle(path: &Path, said: Option<OwnerNote>, owner: (u32, u32)) ->
         return Ok(());
     }
     let settled = match due {
-        Some(note) => write_note(path, note),
+        Some(note) => note.write(path),
         None => xattr::remove(path, OWNER_ATTRIBUTE),
     };
     match settled {

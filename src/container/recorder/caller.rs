@@ -59,7 +59,12 @@ pub(super) struct Caller {
 
 /// A field of what the kernel says of a descriptor.
 pub(super) fn field(of: BorrowedFd<'_>, name: &str) -> Option<u64> {
-    let text = fs_err::read_to_string(format!("/proc/self/fdinfo/{}", of.as_raw_fd())).ok()?;
+    use std::io::Read;
+    let file = fs_err::File::open(format!("/proc/self/fdinfo/{}", of.as_raw_fd())).ok()?;
+    // All of it is a few lines, which come at once.
+    let mut text = [0; 1024];
+    let length = file.into_file().read(&mut text).ok()?;
+    let text = std::str::from_utf8(&text[..length]).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().parse().ok()
 }

@@ -34,7 +34,7 @@ use self::call::{Call, decode};
 use self::caller::{Caller, Missing, field, place};
 use super::sandbox::User;
 use super::{namespace, sys};
-use crate::archive::{FileIdentity, Noted, OwnerNote, write_note};
+use crate::archive::{FileIdentity, Noted, OwnerNote};
 
 /// What overlayfs gives files and folders that it copied up.
 const ORIGIN: &str = "user.overlay.origin";
@@ -200,7 +200,7 @@ impl Recorder {
             group: part(group, before.group, self.user.gid),
         };
         if known.says_itself() {
-            return note == before || write_note(&known.path(), note).is_ok();
+            return note == before || note.write_through(&known.path()).is_ok();
         }
         let Some(identity) = identity else { return false };
         self.state.borrow_mut().recorded.notes.insert(identity, note);
@@ -229,7 +229,7 @@ impl Known<'_> {
     }
 
     fn note(&self) -> Option<OwnerNote> {
-        if self.says_itself() { OwnerNote::read(&self.path()).ok()? } else { None }
+        if self.says_itself() { OwnerNote::read_through(&self.path()).ok()? } else { None }
     }
 
     /// Where it is in the upper directory, if it is there.

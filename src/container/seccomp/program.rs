@@ -165,9 +165,9 @@ mod tests {
     }
 
     fn rows_answer(rows: &[Row]) {
-        let program = build(&rows);
+        let program = build(rows);
         assert!(program.len() < 4096, "the kernel's limit");
-        for row in &rows {
+        for row in rows {
             let (arguments, other) = match row.when {
                 When::Always => ([0; 6], None),
                 When::AnyBit { argument, bits } => {
