@@ -150,11 +150,7 @@ struct Groups(HashMap<Vec<u8>, u32>);
 
 impl Groups {
     /// Asks for the owner of an entry. Folders come before what lies in them.
-    fn ask(
-        &mut self,
-        entry: &Found,
-        owner: &dyn Fn(&Ownable<'_>) -> (u32, u32),
-    ) -> (u32, u32) {
+    fn ask(&mut self, entry: &Found, owner: &dyn Fn(&Ownable<'_>) -> (u32, u32)) -> (u32, u32) {
         if let Kind::Whiteout = entry.kind {
             return (0, 0);
         }

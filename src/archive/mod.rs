@@ -42,9 +42,7 @@ mod tests;
 
 pub use error::{PackError, ReadError, UnpackError};
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
-pub use layer_owners::{
-    FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner,
-};
+pub use layer_owners::{FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner};
 pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
 pub use limits::{LimitExceeded, Limits};
 pub use pack::{PackOptions, pack_directory, pack_package};

@@ -43,9 +43,9 @@ use oci_spec::runtime::Spec;
 
 use super::namespace::Network;
 use super::output::Output;
+use super::recorder::{Questions, Recorder};
 use super::sandbox::Sandbox;
 use super::view::View;
-use super::recorder::{Questions, Recorder};
 use super::{namespace, passing, sole_user, sys};
 use crate::base::causes::with_causes;
 
@@ -369,8 +369,7 @@ impl Executor for BuildExecutor {
             sys::enter_landlock_scope()
                 .map_err(|errno| fail("can't enter a Landlock scope", errno))?;
         }
-        self.install_filter()
-            .map_err(|errno| fail("can't install the seccomp filter", errno))?;
+        self.install_filter().map_err(|errno| fail("can't install the seccomp filter", errno))?;
         if !self.no_new_privileges {
             super::capabilities::drop_filtering()
                 .map_err(|error| ExecutorError::Other(error.to_string()))?;

@@ -149,8 +149,8 @@ impl Uplink {
         said: &OwnedFd,
     ) -> io::Error {
         let run = || -> io::Result<io::Error> {
-            let namespace = passing::receive(channel)?
-                .ok_or_else(|| io::Error::other("no namespace came"))?;
+            let namespace =
+                passing::receive(channel)?.ok_or_else(|| io::Error::other("no namespace came"))?;
             namespace::become_root(map).map_err(io::Error::other)?;
             // The program opens it by this number, and tells by that one.
             for descriptor in [&namespace, ready] {

@@ -20,6 +20,7 @@ mod kernel;
 mod limits;
 mod memory;
 mod output;
+mod owners;
 mod registry;
 mod repository;
 mod server;

@@ -1,7 +1,7 @@
 //! What a recorded system call asks for, from its number and arguments alone.
 
 use crate::container::seccomp::program::NATIVE;
-use crate::container::seccomp::table::{Row, recorded};
+use crate::container::seccomp::table::Row;
 use crate::container::sys::Asked;
 
 /// A recorded call.
@@ -52,11 +52,10 @@ pub(super) enum From {
     Descriptor(i32),
 }
 
-/// Reads a call; nothing if it is none of the recorded ones.
-pub(super) fn decode(asked: &Asked) -> Option<Call> {
+/// Reads a call; nothing if it is none of the recorded ones, which `rows` are.
+pub(super) fn decode(rows: &[Row], asked: &Asked) -> Option<Call> {
     let is_native = asked.architecture == NATIVE;
     let number = |row: &Row| if is_native { row.native } else { row.compat };
-    let rows = recorded();
     let name = rows.iter().find(|row| number(row) == Some(asked.call))?.name;
     let plain = name.trim_end_matches("32");
     // i386's first calls have ids of 16 bits.
@@ -131,12 +130,13 @@ fn address(asked: &Asked, index: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::seccomp::table::recorded;
 
     const I386: u32 = 0x4000_0003;
 
     fn call(architecture: u32, number: u32, arguments: [u64; 6]) -> Option<Call> {
         let thread = nix::unistd::Pid::from_raw(1);
-        decode(&Asked { id: 1, thread, architecture, call: number, arguments })
+        decode(&recorded(), &Asked { id: 1, thread, architecture, call: number, arguments })
     }
 
     fn native(number: libc::c_long, arguments: [u64; 6]) -> Option<Call> {

@@ -19,6 +19,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use super::call::{From, Named};
+use super::spoken::{Spoken, spoken};
 use crate::container::{namespace, sys};
 
 /// The most that a path has, with the NUL at its end.
@@ -85,6 +86,14 @@ impl Caller {
         reach(&self.proc.join("root"))
     }
 
+    /// What its command line speaks of.
+    pub(super) fn spoken(&self) -> Option<Spoken> {
+        let file = fs_err::File::open(self.proc.join("cmdline")).ok()?;
+        let mut line = [0; PAGE];
+        let length = file.file().read_at(&mut line, 0).ok()?;
+        spoken(&line[..length])
+    }
+
     /// Opens the file that a call names, for its path only.
     pub(super) fn find(&self, file: Named) -> Result<OwnedFd, Missing> {
         let Named::Path { from, address, follow, may_be_empty } = file else {
@@ -145,8 +154,7 @@ impl Caller {
             let at = address.wrapping_add(path.len() as u64);
             let mut portion = [0; PAGE];
             let length = PAGE - usize::try_from(at % PAGE as u64).unwrap_or(0);
-            let count =
-                memory.file().read_at(&mut portion[..length], at).map_err(unreadable)?;
+            let count = memory.file().read_at(&mut portion[..length], at).map_err(unreadable)?;
             if count == 0 {
                 return Err(Missing::Errno(Errno::EFAULT));
             }
@@ -174,12 +182,7 @@ fn reach(link: &Path) -> nix::Result<OwnedFd> {
     open(link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-fn look_up(
-    from: &OwnedFd,
-    path: &Path,
-    how: ResolveFlag,
-    follow: bool,
-) -> nix::Result<OwnedFd> {
+fn look_up(from: &OwnedFd, path: &Path, how: ResolveFlag, follow: bool) -> nix::Result<OwnedFd> {
     let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     if !follow {
         flags |= OFlag::O_NOFOLLOW;

@@ -17,6 +17,7 @@
 mod call;
 mod caller;
 mod questions;
+mod spoken;
 
 pub(super) use questions::Questions;
 
@@ -32,7 +33,9 @@ use nix::unistd::{Gid, Pid, Uid, fchownat};
 
 use self::call::{Call, decode};
 use self::caller::{Caller, Missing, field, place};
+use self::spoken::Spoken;
 use super::sandbox::User;
+use super::seccomp::table::{self, Row};
 use super::{namespace, sys};
 use crate::archive::{FileIdentity, Noted, OwnerNote};
 
@@ -53,6 +56,8 @@ pub struct Recorded {
 pub struct Recorder {
     upper: PathBuf,
     user: User,
+    /// The calls that are recorded.
+    calls: Vec<Row>,
     state: RefCell<State>,
 }
 
@@ -68,7 +73,8 @@ struct State {
 impl Recorder {
     /// For a container whose command is a user's, and whose root has an upper directory.
     pub fn new(upper: &Path, user: User) -> Self {
-        Self { upper: upper.to_owned(), user, state: RefCell::default() }
+        let calls = table::recorded();
+        Self { upper: upper.to_owned(), user, calls, state: RefCell::default() }
     }
 
     /// What came out of it.
@@ -105,15 +111,17 @@ impl Recorder {
             Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
             taken => taken?,
         };
-        let done = match decode(&asked) {
+        let done = match decode(&self.calls, &asked) {
             Some(Call::Chown { file, user, group }) => {
-                let found = Caller::of(asked.thread).ok_or(Missing::Unknown);
+                let caller = Caller::of(asked.thread);
+                let found = caller.as_ref().ok_or(Missing::Unknown);
                 let found = found.and_then(|caller| caller.find(file));
+                let spoken = || caller.as_ref().and_then(Caller::spoken);
                 if !sys::is_still_asked(questions, asked.id) {
                     return Ok(());
                 }
                 match found {
-                    Ok(found) => self.give(&found, user, group),
+                    Ok(found) => self.give(&found, (user, group), &spoken),
                     Err(Missing::Errno(errno)) => Err(errno),
                     Err(Missing::Unknown) => {
                         self.is_lost("a file was not found");
@@ -142,7 +150,12 @@ impl Recorder {
     }
 
     /// Gives a file to somebody.
-    fn give(&self, file: &OwnedFd, user: Option<u32>, group: Option<u32>) -> nix::Result<()> {
+    fn give(
+        &self,
+        file: &OwnedFd,
+        (user, group): (Option<u32>, Option<u32>),
+        spoken: &dyn Fn() -> Option<Spoken>,
+    ) -> nix::Result<()> {
         let data = fstat(file)?;
         let Some(root) = self.root() else {
             self.is_lost("the container's root was not found");
@@ -160,7 +173,8 @@ impl Recorder {
         let zero = |id: Option<u32>| id.map(|_| 0);
         let (uid, gid) = (zero(user).map(Uid::from_raw), zero(group).map(Gid::from_raw));
         fchownat(file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?;
-        if is_ours && (user.is_some() || group.is_some()) && !self.note(&mut known, user, group) {
+        let is_something = user.is_some() || group.is_some();
+        if is_ours && is_something && !self.note(&mut known, (user, group), spoken) {
             self.is_lost("an owner can't be noted");
         }
         Ok(())
@@ -184,11 +198,23 @@ impl Recorder {
     }
 
     /// Notes whom a file was given to; whether that could be done.
-    fn note(&self, known: &mut Known<'_>, user: Option<u32>, group: Option<u32>) -> bool {
+    fn note(
+        &self,
+        known: &mut Known<'_>,
+        (mut user, mut group): (Option<u32>, Option<u32>),
+        spoken: &dyn Fn() -> Option<Spoken>,
+    ) -> bool {
         let identity = if known.says_itself() { None } else { known.identity() };
         let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
         let before = known.note().or_else(|| identity.as_ref().and_then(listed));
         let before = before.unwrap_or_default();
+        let seems = |given, before, shown| given == Some(shown) && matches!(before, Noted::Is(_));
+        if seems(user, before.user, self.user.uid) && spoken() == Some(Spoken::Group) {
+            user = None;
+        }
+        if seems(group, before.group, self.user.gid) && spoken() == Some(Spoken::User) {
+            group = None;
+        }
         let is_new = self.user.uid == 0 && (known.says_itself() || !known.is_copied_up());
         let part = |given: Option<u32>, before: Noted, shown: u32| match (given, before) {
             (None, before) => before,

@@ -157,10 +157,8 @@ mod tests {
 
     #[test]
     fn every_row_answers_what_it_says_and_nothing_else_does() {
-        let pretended = table::refused().into_iter().chain(table::pretended()).collect();
-        let recorded = table::refused().into_iter().chain(table::recorded()).collect();
-        for rows in [pretended, recorded] {
-            rows_answer(&rows);
+        for more in [table::pretended(), table::recorded()] {
+            rows_answer(&table::refused().into_iter().chain(more).collect::<Vec<Row>>());
         }
     }
 
