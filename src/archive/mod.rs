@@ -21,6 +21,7 @@ mod folders;
 mod layer;
 mod layer_owners;
 mod layer_pack;
+mod layer_scan;
 mod limits;
 mod names;
 mod pack;

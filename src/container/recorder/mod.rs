@@ -163,8 +163,8 @@ impl Recorder {
         };
         let is_ours = field(file.as_fd(), "mnt_id") == Some(root);
         let mut known = Known { file, upper: &self.upper, data, is_copied_up: None };
-        if is_ours && self.user.uid != 0 {
-            self.may_give(&mut known, user, group)?;
+        if self.user.uid != 0 {
+            self.may_give(is_ours.then_some(&mut known), user, group)?;
         }
         // Of what is copied up by what follows it can't be told any more that it wasn't there.
         if is_ours && !known.says_itself() {
@@ -181,16 +181,17 @@ impl Recorder {
     }
 
     /// Whether another user than root may do so: with what is its own, and to groups that it is in.
+    /// Of what is mounted nothing is known.
     fn may_give(
         &self,
-        known: &mut Known<'_>,
+        known: Option<&mut Known<'_>>,
         user: Option<u32>,
         group: Option<u32>,
     ) -> nix::Result<()> {
-        let is_own = match known.note().unwrap_or_default().user {
+        let is_own = known.is_none_or(|known| match known.note().unwrap_or_default().user {
             Noted::Is(id) => id == self.user.uid,
             Noted::Same | Noted::Unset => !known.is_copied_up(),
-        };
+        });
         let has_group = |group| group == self.user.gid || self.user.groups.contains(&group);
         let may = user.is_none_or(|user| user == self.user.uid) && group.is_none_or(has_group);
         let is_nothing = user.is_none() && group.is_none();

@@ -19,7 +19,7 @@ pub(super) enum Spoken {
 pub(super) fn spoken(command_line: &[u8]) -> Option<Spoken> {
     let text = std::str::from_utf8(command_line).ok()?;
     let mut words = text.split('\0').filter(|word| !word.is_empty());
-    let name = |word: &str| Path::new(word).file_name().map(|name| name.to_owned());
+    let name = |word: &str| Path::new(word).file_name().map(ToOwned::to_owned);
     let mut program = name(words.next()?)?;
     if program == "busybox" {
         program = name(words.next()?)?;
