@@ -1,7 +1,7 @@
 #!/opt/mesosphere/bin/python3
 """Runs the programs of a bootstrap that lies at /opt/mesosphere, and says what each of them did.
 
-usage: check.py static|shared     how its curl has OpenSSL
+usage: check.py static|shared [LIBRARY…]    how its curl has OpenSSL; what besides the C library may be the machine's
 
 It needs nothing but the C library, a writable /tmp, /proc and the loopback interface.
 """
@@ -33,7 +33,7 @@ distinguished_name = name
 """
 
 
-def modules():
+def modules(of_machine):
     pure = [docopt]
     if (ROOT / "bin/calculator").exists():
         pure.append(importlib.import_module("ply.yacc"))
@@ -51,11 +51,11 @@ def modules():
     assert arguments == {"<number>": ["1", "2"]}
     mapped = {line.split()[-1] for line in open("/proc/self/maps") if ".so" in line}
     foreign = [path for path in mapped if not path.startswith(str(ROOT))
-               and not os.path.basename(path).startswith(C_LIBRARY)]
+               and not os.path.basename(path).startswith((*C_LIBRARY, *of_machine))]
     assert not foreign, foreign
     print(f"python {sys.version.split()[0]}: ssl ({ssl.OPENSSL_VERSION}), lzma, ctypes, curses, "
-          f"{', '.join(module.__name__ for module in pure)}; {len(mapped)} libraries, of the machine's the C "
-          "library alone")
+          f"{', '.join(module.__name__ for module in pure)}; {len(mapped)} libraries, of the machine's "
+          f"{' and '.join(['the C library', *of_machine]) if of_machine else 'the C library alone'}")
 
 
 def run(*command, **options):
@@ -97,8 +97,8 @@ def curl(folder, linkage):
           "none from one that it doesn't")
 
 
-def main(linkage):
-    modules()
+def main(linkage, *of_machine):
+    modules(of_machine)
     with tempfile.TemporaryDirectory() as folder:
         curl(pathlib.Path(folder), linkage)
     if (ROOT / "bin/calculator").exists():
@@ -106,4 +106,4 @@ def main(linkage):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -11,6 +11,7 @@ use crate::container::machine::Machine;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::execute::workplace::{Room, ServiceError, Services, Workplace};
 use crate::dockerfile::execute::{BuiltImage, DockerfileError, build};
+use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions};
@@ -72,6 +73,31 @@ struct Machinery<'a> {
     scratch: Mutex<Option<RunScratch>>,
 }
 
+impl Machinery<'_> {
+    /// The image of a name: the stored one, or the registry's.
+    fn named(
+        &self,
+        name: &str,
+        platform: &Platform,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ServiceError> {
+        let reference: ImageRef =
+            name.parse().map_err(|error| failed(format!("{name:?} is no image's name"), error))?;
+        let stored = |error| failed(format!("image {name}"), error);
+        let ImageBuilder { store, registry, limits, .. } = self.builder;
+        if let Some(image) = store.find(&reference).map_err(stored)? {
+            return Ok(Some(image));
+        }
+        let options = PullOptions { platform: platform.clone(), limits: *limits };
+        let pulled = registry.pull(store, &reference, &options, None, observer);
+        pulled.map_err(|error| ServiceError {
+            hint: error.hint(),
+            ..failed(format!("there is no image {name}"), error)
+        })?;
+        store.find(&reference).map_err(stored)
+    }
+}
+
 impl Services for Machinery<'_> {
     fn image(
         &self,
@@ -79,20 +105,13 @@ impl Services for Machinery<'_> {
         platform: &Platform,
         observer: &dyn Observer,
     ) -> Result<Image, ServiceError> {
-        let reference: ImageRef =
-            name.parse().map_err(|error| failed(format!("{name:?} is no image's name"), error))?;
         let stored = |error| failed(format!("image {name}"), error);
-        let ImageBuilder { store, registry, limits, .. } = self.builder;
-        let mut image = store.find(&reference).map_err(stored)?;
-        if image.is_none() {
-            let options = PullOptions { platform: platform.clone(), limits: *limits };
-            let pulled = registry.pull(store, &reference, &options, None, observer);
-            pulled.map_err(|error| ServiceError {
-                hint: error.hint(),
-                ..failed(format!("there is no image {name}"), error)
-            })?;
-            image = store.find(&reference).map_err(stored)?;
-        }
+        let store = self.builder.store;
+        let image = if name.parse::<ImageId>().is_ok() {
+            store.find_id(name).map_err(stored)?
+        } else {
+            self.named(name, platform, observer)?
+        };
         let image = image.ok_or_else(|| stored(StoreError::NotFound(name.to_owned())))?;
         if !platform.accepts(&image.platform) {
             return Err(ServiceError {

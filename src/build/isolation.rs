@@ -157,6 +157,12 @@ fn accept(
     if machine.has(&Condition::NestedProc) {
         message.push_str("; inside another container, whose /proc and /sys are shown");
     }
+    if machine.has(&Condition::OuterSys) {
+        message.push_str("; inside another container, whose /sys is shown");
+    }
+    if machine.has(&Condition::NoSys) {
+        message.push_str("; builds have no /sys, as there is none here");
+    }
     if machine.has(&Condition::OuterHostName) {
         message.push_str("; builds see the outer container's host name");
     }

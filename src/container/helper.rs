@@ -53,6 +53,9 @@ pub(super) const GO: &[u8] = b"go\n";
 /// What the line begins with that gives the number of a job's process.
 pub(super) const STARTED: u8 = b'p';
 
+/// What a job's process says before it does anything.
+pub(super) const BEGUN: &[u8] = b"b\n";
+
 /// How long a helper may take to start a job's process and to end: one that was stopped would take for
 /// ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -314,8 +317,9 @@ impl Helper {
                     added.map_err(|source| HelperError::Limit { source })?;
                     self.order(GO)?;
                 }
-            } else {
+            } else if line == BEGUN {
                 self.has_said_nothing = false;
+            } else {
                 let answer = serde_json::from_slice(&line);
                 last = hear(answer.map_err(|error| talk(error.into()))?);
             }

@@ -28,7 +28,7 @@ use nix::sched::CloneFlags;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::helper::{GO, HELD, SPARED, STARTED};
+use super::helper::{BEGUN, GO, HELD, SPARED, STARTED};
 use super::idmap::IdMap;
 use super::namespace::{self, NamespaceError};
 use super::sys;
@@ -137,7 +137,8 @@ fn start(worker: &impl Worker, ahead: Ahead, keeper: &OwnedFd) -> io::Result<Sta
         && (ahead == Ahead::No || namespace::enter_ahead())
         && waiting.read_to_end(&mut job).is_ok();
     // Without a job, it was for nothing.
-    let code = if is_ready && !job.is_empty() { worker.work(&job) } else { 1 };
+    let begins = is_ready && !job.is_empty() && say(BEGUN);
+    let code = if begins { worker.work(&job) } else { 1 };
     sys::exit_now(code.into());
 }
 
@@ -151,9 +152,13 @@ fn is_kept(keeper: &OwnedFd) -> bool {
 
 /// Tells the parent a job's number.
 fn announce(job: Pid) -> bool {
+    say(format!("{}{job}\n", char::from(STARTED)).as_bytes())
+}
+
+/// Says a line to the parent, at once: others write to the same pipe.
+fn say(text: &[u8]) -> bool {
     let mut stdout = io::stdout().lock();
-    let line = format!("{}{job}\n", char::from(STARTED));
-    stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+    stdout.write_all(text).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Looks whether a job has ended, and says what ended it if nobody else can have said so.

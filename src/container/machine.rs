@@ -7,6 +7,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, Tier};
+use super::sandbox::Sysfs;
 use super::sys;
 
 /// What was found, as each build's record keeps it.
@@ -24,9 +25,13 @@ pub struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// A fresh procfs or sysfs is refused, as it is inside other containers: the outer ones are
-    /// shown, and Landlock keeps the build from the processes that it sees there.
+    /// A fresh procfs is refused, as it is inside other containers: the outer one and the outer
+    /// sysfs are shown, and Landlock keeps the build from the processes that it sees there.
     NestedProc,
+    /// A fresh sysfs alone is refused, as where only parts of it are seen: the outer one is shown.
+    OuterSys,
+    /// A fresh sysfs is refused and there is none to be shown: builds have none.
+    NoSys,
     /// The name of the host can't be set, as an outer container's policy refuses that: builds see
     /// the outer container's.
     OuterHostName,
@@ -54,6 +59,17 @@ impl Machine {
     /// The tier.
     pub fn tier(&self) -> Tier {
         self.map.tier
+    }
+
+    /// Which sysfs containers see that have a network namespace of their own.
+    pub fn sysfs(&self) -> Sysfs {
+        if self.has(&Condition::NoSys) {
+            Sysfs::None
+        } else if self.has(&Condition::NestedProc) || self.has(&Condition::OuterSys) {
+            Sysfs::Outer
+        } else {
+            Sysfs::Fresh
+        }
     }
 
     /// Whether a condition holds.
@@ -97,8 +113,12 @@ pub struct Probed {
 /// private tmpfs and a folder on the scratch filesystem to try things on.
 pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
     let mut conditions = Vec::new();
-    if !can_mount_proc(tmpfs)? {
+    let place = fresh(tmpfs, "special")?;
+    if !can_mount("proc", &place)? {
         conditions.push(Condition::NestedProc);
+    } else if !can_mount("sysfs", &place)? {
+        let is_there = Path::new("/sys/kernel").exists();
+        conditions.push(if is_there { Condition::OuterSys } else { Condition::NoSys });
     }
     let own_name = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUTS);
     if own_name.and_then(|()| nix::unistd::sethostname(super::sandbox::HOST_NAME)).is_err() {
@@ -120,18 +140,12 @@ pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
 /// The Landlock version that scopes signals and abstract sockets.
 pub const LANDLOCK_WITH_SCOPES: u32 = 6;
 
-fn can_mount_proc(tmpfs: &Path) -> std::io::Result<bool> {
-    let place = fresh(tmpfs, "proc")?;
-    for kind in ["proc", "sysfs"] {
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        match mount(Some(kind), &place, Some(kind), flags, None::<&str>) {
-            Ok(()) => umount2(&place, MntFlags::MNT_DETACH)?,
-            // With the machine's network a fresh sysfs is refused everywhere; the mounts that a
-            // container gets are chosen by that too.
-            Err(Errno::EPERM) if kind == "sysfs" => {}
-            Err(_) => return Ok(false),
-        }
+fn can_mount(kind: &str, place: &Path) -> std::io::Result<bool> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if mount(Some(kind), place, Some(kind), flags, None::<&str>).is_err() {
+        return Ok(false);
     }
+    umount2(place, MntFlags::MNT_DETACH)?;
     Ok(true)
 }
 

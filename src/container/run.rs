@@ -41,7 +41,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
-use super::namespace::Network;
 use super::output::Output;
 use super::recorder::{Questions, Recorder};
 use super::sandbox::Sandbox;
@@ -137,7 +136,7 @@ pub struct Recording<'a> {
 
 /// Runs a container and waits for its end; nothing that it started is left then.
 pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
-    if sandbox.outer_proc || sandbox.network == Network::Host {
+    if sandbox.shows_outer_sysfs() {
         show_unwritable_cgroups()?;
     }
     let prepare = |source| RunError::Prepare { source };

@@ -32,12 +32,25 @@ pub struct Sandbox {
     pub user: User,
     /// The network.
     pub network: Network,
-    /// Whether the outer `/proc` and `/sys` are shown, fresh ones being refused.
+    /// Whether the outer `/proc` is shown, a fresh one being refused.
     pub outer_proc: bool,
+    /// What is at `/sys`.
+    pub sysfs: Sysfs,
     /// Whether the host's name is set, so that it is the same everywhere.
     pub own_host_name: bool,
     /// Whether programs with set-id bits and file capabilities get nothing by them.
     pub no_new_privileges: bool,
+}
+
+/// What a container has at `/sys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sysfs {
+    /// A fresh sysfs; with the machine's network, which refuses one, the outer one.
+    Fresh,
+    /// The outer one.
+    Outer,
+    /// Nothing.
+    None,
 }
 
 /// Ids of the command.
@@ -116,6 +129,15 @@ impl Sandbox {
         Ok(spec)
     }
 
+    /// Whether the machine's own `/sys` is shown.
+    pub(super) fn shows_outer_sysfs(&self) -> bool {
+        match self.sysfs {
+            Sysfs::Fresh => self.network == Network::Host,
+            Sysfs::Outer => true,
+            Sysfs::None => false,
+        }
+    }
+
     fn process(&self) -> Result<Process, OciSpecError> {
         let capabilities: std::collections::HashSet<_> =
             self.capabilities().into_iter().map(runtime_capability).collect();
@@ -188,9 +210,9 @@ impl Sandbox {
         mounts.push(special("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777"])?);
         mounts.push(special("/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec"])?);
         // sysfs shows the network namespace, so mounting one needs a namespace of our own.
-        if self.outer_proc || self.network == Network::Host {
+        if self.shows_outer_sysfs() {
             mounts.push(outer("/sys", &["rbind", "rro", "nosuid", "nodev", "noexec"])?);
-        } else {
+        } else if self.sysfs == Sysfs::Fresh {
             mounts.push(special("/sys", "sysfs", &["ro", "nosuid", "nodev", "noexec"])?);
         }
         Ok(mounts)
@@ -250,6 +272,7 @@ mod tests {
             user: User::default(),
             network: Network::None,
             outer_proc: false,
+            sysfs: Sysfs::Fresh,
             own_host_name: true,
             no_new_privileges: true,
         }
@@ -271,13 +294,16 @@ mod tests {
     }
 
     #[test]
-    fn the_outer_proc_is_bound_only_where_a_fresh_one_is_refused() {
+    fn what_is_outside_is_bound_only_where_a_fresh_one_is_refused() {
         let kind = |sandbox: &Sandbox, target: &str| {
             let spec = sandbox.to_spec().unwrap();
             let mounts = spec.mounts().as_ref().unwrap();
             let found = mounts.iter().find(|mount| mount.destination().as_os_str() == target);
-            found.unwrap().typ().clone().unwrap()
+            found.map_or_else(|| "nothing".to_owned(), |mount| mount.typ().clone().unwrap())
         };
+        assert_eq!(kind(&sandbox(), "/sys"), "sysfs");
+        assert_eq!(kind(&Sandbox { sysfs: Sysfs::Outer, ..sandbox() }, "/sys"), "bind");
+        assert_eq!(kind(&Sandbox { sysfs: Sysfs::None, ..sandbox() }, "/sys"), "nothing");
         assert_eq!(kind(&sandbox(), "/proc"), "proc");
         assert_eq!(kind(&Sandbox { outer_proc: true, ..sandbox() }, "/proc"), "bind");
         assert_eq!(kind(&Sandbox { network: Network::Host, ..sandbox() }, "/sys"), "bind");

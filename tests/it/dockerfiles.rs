@@ -42,3 +42,19 @@ fn all_build_and_are_found_built_the_second_time() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+#[test]
+fn a_command_may_say_nothing_for_longer_than_a_lost_helper_is_waited_for() {
+    let kind = std::env::var("MKPANDA_TEST_AS").unwrap_or_else(|_| "root".to_owned());
+    if kind != "root" {
+        return left_out("a minute's sleep in a Dockerfile", "it-root");
+    }
+    let place = Place::bare();
+    let image = tiny_image().display().to_string();
+    place.run("", &["image", "load", "--name", "localhost/tiny", &image]).ok();
+    // The second one has a helper that waited.
+    place
+        .write("context/Dockerfile", "FROM localhost/tiny\nRUN true\nRUN sleep 61; echo > /woke\n");
+    let context = place.packages.join("context").display().to_string();
+    place.run("", &["image", "build", "--network=none", "-t", "x", &context]).ok();
+}

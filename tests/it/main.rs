@@ -5,6 +5,7 @@
 
 mod archives;
 mod bad;
+mod bare;
 mod build;
 mod cli;
 mod dockerfile;
@@ -14,6 +15,7 @@ mod escape;
 mod gc;
 mod images;
 mod inside;
+mod interop;
 mod interrupt;
 mod jobserver;
 mod kernel;

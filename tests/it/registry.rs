@@ -70,7 +70,7 @@ impl Drop for Registry {
 
 /// Runs a program of the machine's; gives what it said on stdout.
 #[track_caller]
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
+pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(folder)
@@ -133,7 +133,7 @@ fn push_layout(place: &Place, registry: &Registry, name: &str) {
 }
 
 /// The id that a command printed.
-fn id(text: &str) -> &str {
+pub fn id(text: &str) -> &str {
     text.split_whitespace().next().unwrap()
 }
 

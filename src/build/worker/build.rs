@@ -200,6 +200,7 @@ impl Work<'_> {
             user: made.user,
             network: job.network,
             outer_proc: job.machine.has(&Condition::NestedProc),
+            sysfs: job.machine.sysfs(),
             own_host_name: !job.machine.has(&Condition::OuterHostName),
             no_new_privileges: true,
         })

@@ -177,6 +177,16 @@ impl ConfigDocument {
         item.split_once('=').map(|(_, value)| value)
     }
 
+    /// Gives the history a line for each layer. Some bases have none, and containers/image refuses to
+    /// go on with an image that has fewer lines than layers.
+    pub(super) fn complete_history(&mut self) {
+        let told = self.history.iter().filter(|line| !line.empty_layer).count();
+        let untold = self.rootfs.diff_ids.len().saturating_sub(told);
+        let line =
+            || History { comment: Some("a layer of the base".to_owned()), ..History::default() };
+        self.history.splice(..0, std::iter::repeat_with(line).take(untold));
+    }
+
     /// Sets a variable of its environment, in the place of an older value.
     pub(super) fn set_variable(&mut self, name: &str, value: &str) {
         let item = format!("{name}={value}");
@@ -226,6 +236,25 @@ fn is_zero(number: &u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_without_a_line_of_history_get_one_below_the_others() {
+        let digest = |digit: &str| format!("\"sha256:{}\"", digit.repeat(64));
+        let text = format!(
+            r#"{{"rootfs":{{"type":"layers","diff_ids":[{},{}]}},
+                "history":[{{"created_by":"x","empty_layer":true}},{{"created_by":"y"}}]}}"#,
+            digest("1"),
+            digest("2")
+        );
+        let mut document = ConfigDocument::parse(text.as_bytes()).unwrap();
+        document.complete_history();
+        let once = document.clone();
+        document.complete_history();
+        assert_eq!(document, once);
+        let lines = document.history.iter().map(|it| (it.created_by.as_deref(), it.empty_layer));
+        let expected = [(None, false), (Some("x"), true), (Some("y"), false)];
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn what_is_read_is_written_again_without_what_is_other_tools_business() {

@@ -97,6 +97,7 @@ impl StageState {
             document.architecture.clone_from(&planned.platform.architecture);
             document.variant.clone_from(&planned.platform.variant);
         }
+        document.complete_history();
         let scope = scope.clone();
         Self { scope, number: planned.number, document, arguments, triggers, has_cmd: false }
     }

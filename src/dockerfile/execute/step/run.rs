@@ -57,6 +57,7 @@ impl Work<'_> {
                 _ => Network::None,
             },
             outer_proc: machine.has(&Condition::NestedProc),
+            sysfs: machine.sysfs(),
             own_host_name: !machine.has(&Condition::OuterHostName),
             // With one id there is nobody to become.
             no_new_privileges: self.is_single(),
