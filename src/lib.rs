@@ -45,12 +45,20 @@
 //! | 3 | [`tree`] | a packages directory and its upstreams as one checked tree |
 //! | 3 | [`store`] | where packages may be taken from instead of being built |
 //! | 4 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
+//! | 4 | [`host`] | what is installed on a machine: packages, the active set, units, users, setup |
 //! | 5 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 7 | [`cli`] | arguments, settings, output, errors as text, exit codes |
+//! | 7 | [`host_cli`] | the same for `pkgpanda` |
 //! | 8 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
-//! The layers `host` (4) and `release` (6) have their place in the table of
-//! `tests/layering.rs` and come with the features that they are for.
+//! The layer `release` (6) has its place in the table of `tests/layering.rs` and comes with the
+//! feature that it is for.
+//!
+//! # Two programs
+//!
+//! `mkpanda` builds, `pkgpanda` installs. The second needs [`base`], [`package`], [`archive`],
+//! [`install`], [`store`], [`host`] and [`host_cli`]; everything else is behind the crate's feature
+//! `builder`, with all dependencies that only it has.
 //!
 //! # What is kept where
 //!
@@ -59,18 +67,30 @@
 
 pub mod archive;
 pub mod base;
+#[cfg(feature = "builder")]
 pub mod bootstrap;
+#[cfg(feature = "builder")]
 pub mod build;
+#[cfg(feature = "builder")]
 pub mod cli;
+#[cfg(feature = "builder")]
 pub mod container;
+#[cfg(feature = "builder")]
 pub mod dockerfile;
 #[cfg(any(test, fuzzing))]
+#[cfg(feature = "builder")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "builder")]
 pub mod graph;
+pub mod host;
+pub mod host_cli;
+#[cfg(feature = "builder")]
 pub mod image;
 pub mod install;
 pub mod package;
+#[cfg(feature = "builder")]
 pub mod source;
 pub mod store;
+#[cfg(feature = "builder")]
 pub mod tree;

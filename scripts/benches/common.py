@@ -29,6 +29,13 @@ def release_build():
     return pathlib.Path(json.loads(answer.stdout)["target_directory"]) / "release/mkpanda"
 
 
+def static_pkgpanda(bench):
+    """The host's executable as a machine gets it."""
+    made = bench.folder / "pkgpanda"
+    subprocess.run([REPO / "scripts/static", made, "pkgpanda"], check=True, stdout=subprocess.DEVNULL)
+    return made
+
+
 class Bench:
     """A folder with an image, trees and the executable, and a user whose processes are measured."""
 

@@ -7,8 +7,8 @@ part_golden() {
   fi
   need_stage
   mkdir -p "$WORK/golden-bin"
-  ln -sf "$WORK/stage/mkpanda" "$WORK/golden-bin/mkpanda"
-  check "no hard difference from the original" "$golden/check.sh" "$WORK/golden-bin" --only=feat,trees,errors
+  ln -sf "$WORK/stage/mkpanda" "$WORK/stage/pkgpanda" "$WORK/golden-bin"
+  check "no hard difference from the original" "$golden/check.sh" "$WORK/golden-bin"
 }
 
 # The two who build the same thing: two users if there is a root to become them, else one user twice.

@@ -3,7 +3,7 @@
 # They are built once by whoever calls. A user who may not read the repository or cargo's folder gets a
 # stage: the executables, the test data and the examples, and environment variables that point there.
 
-# Compiles, and leaves in $WORK/built the paths of the test executable `it` and of mkpanda.
+# Compiles, and leaves in $WORK/built the paths of the test executable `it`, of mkpanda and of pkgpanda.
 compile() {
   cargo test --quiet --locked --no-run --test it --message-format=json-render-diagnostics |
     python3 -c '
@@ -13,17 +13,18 @@ for line in sys.stdin:
     message = json.loads(line)
     if message.get("executable"):
         found[message["target"]["name"], message["profile"]["test"]] = message["executable"]
-print(found["it", True], found["mkpanda", False])' > "$WORK/built"
+print(found["it", True], found["mkpanda", False], found["pkgpanda", False])' > "$WORK/built"
 }
 
-# $WORK/stage/{it,mkpanda,tiny.oci.tar,tests/,examples/,rootfs/,scripts/}
+# $WORK/stage/{it,mkpanda,pkgpanda,tiny.oci.tar,tests/,examples/,rootfs/,scripts/}
 part_build() {
-  local stage="$WORK/stage" it mkpanda
+  local stage="$WORK/stage" it mkpanda pkgpanda
   check "mkpanda and its integration tests compile" compile
-  read -r it mkpanda < "$WORK/built"
+  read -r it mkpanda pkgpanda < "$WORK/built"
   mkdir -p "$stage"
   install -m 755 "$it" "$stage/it"
   install -m 755 "$mkpanda" "$stage/mkpanda"
+  install -m 755 "$pkgpanda" "$stage/pkgpanda"
   tar --create --exclude=cache tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
   chmod -R u+rwX,go+rX "$stage"
   check "the small image is made" "$repo/scripts/make-image" tiny "$stage/tiny.oci.tar"
@@ -42,6 +43,7 @@ need_stage() {
 test_environment() {
   local stage=$1 kind=$2
   echo "MKPANDA_BIN=$stage/mkpanda"
+  echo "PKGPANDA_BIN=$stage/pkgpanda"
   echo "MKPANDA_TEST_DATA=$stage/tests/data"
   echo "MKPANDA_TEST_AS=$kind"
   # Snapshots are compared with the staged ones, and never written.

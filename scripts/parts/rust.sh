@@ -5,7 +5,32 @@ export CARGO_TERM_COLOR=never
 part_fmt() { check "cargo fmt --check" cargo fmt --check; }
 
 part_clippy() {
-  check "cargo clippy, warnings denied" cargo clippy --quiet --locked --all-targets -- -D warnings
+  local status=0
+  check "cargo clippy, warnings denied" cargo clippy --quiet --locked --all-targets -- -D warnings || status=1
+  check "the same for pkgpanda alone" \
+    cargo clippy --quiet --locked --all-targets --no-default-features -- -D warnings || status=1
+  return "$status"
+}
+
+# Whether a crate is among what pkgpanda is made of.
+has_dependency() {
+  cargo tree --quiet --locked --no-default-features --edges=normal --prefix=none --format='{p}' | grep --quiet "^$1 "
+}
+
+has_no_dependency() { ! has_dependency "$1"; }
+
+is_smaller() { [[ $(stat --format=%s "$1") -lt $2 ]]; }
+
+part_carried() {
+  local crate
+  for crate in libcontainer git2 oci-spec zip toml; do
+    check "pkgpanda is made without $crate" has_no_dependency "$crate"
+  done
+  check "pkgpanda can be static" "$repo/scripts/static" "$WORK/pkgpanda" pkgpanda
+  check "it has less than 10 MB" is_smaller "$WORK/pkgpanda" 10000000
+  check "it runs without anything else" env -i "$WORK/pkgpanda" list --repository="$WORK/none"
+  check "its unit tests pass" \
+    cargo test --quiet --locked --no-default-features --lib --test layering
 }
 
 part_docs() {

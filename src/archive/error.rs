@@ -229,6 +229,7 @@ pub enum UnpackError {
         /// What it has.
         problem: String,
     },
+    #[cfg(feature = "builder")]
     /// The zip archive is damaged, encrypted, or compressed in a way that isn't supported.
     #[error("{file_name:?} can't be read")]
     Zip {

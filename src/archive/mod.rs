@@ -15,46 +15,74 @@
 //! A function that fails leaves what it had written: the caller unpacks into a folder of its own,
 //! and removes that folder.
 
+mod attributes;
+#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod destination;
 mod error;
 mod folders;
+#[cfg(feature = "builder")]
 mod layer;
+#[cfg(feature = "builder")]
 mod layer_owners;
+#[cfg(feature = "builder")]
 mod layer_pack;
+#[cfg(feature = "builder")]
 mod layer_scan;
 mod limits;
 mod names;
+#[cfg(feature = "builder")]
 mod pack;
 mod path;
+#[cfg_attr(
+    not(any(feature = "builder", test)),
+    expect(dead_code, reason = "layers and sources need it")
+)]
 mod pax;
+#[cfg(feature = "builder")]
 mod plain;
 mod read;
+#[cfg(feature = "builder")]
 mod scan;
+#[cfg(feature = "builder")]
 mod source;
 mod tar_content;
+#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
+#[cfg(feature = "builder")]
 mod tar_write;
 mod unpack;
 mod xz;
+#[cfg(feature = "builder")]
 mod zip_read;
 
 #[cfg(test)]
+#[cfg(feature = "builder")]
 mod tests;
 
+pub use attributes::Attributes;
 pub use error::{PackError, ReadError, UnpackError};
+#[cfg(feature = "builder")]
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
+#[cfg(feature = "builder")]
 pub use layer_owners::{FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner};
+#[cfg(feature = "builder")]
 pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
 pub use limits::{LimitExceeded, Limits};
+#[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};
+#[cfg(feature = "builder")]
 pub use plain::{is_tar, unpack_tar};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
+#[cfg(feature = "builder")]
 pub use source::{is_source_archive, unpack_source_archive};
+#[cfg(feature = "builder")]
 pub(crate) use tar_read::{MemberKind, TarReader};
-pub use tar_write::{Attributes, PackSummary, TarWriter};
-pub use unpack::{UnpackSummary, unpack_package};
+#[cfg(feature = "builder")]
+pub use tar_write::{PackSummary, TarWriter};
+pub use unpack::{UnpackSummary, Watcher, unpack_package, unpack_package_watched};
+pub use xz::XzReader;
+#[cfg(feature = "builder")]
 pub use xz::{
-    Block, BlockEncoder, BlockRecord, BlockSink, Crc64, StreamWriter, XzReader, XzWriter,
-    archive_identity,
+    Block, BlockEncoder, BlockRecord, BlockSink, Crc64, StreamWriter, XzWriter, archive_identity,
 };

@@ -6,13 +6,13 @@
 
 use std::io::{self, Read};
 
+use super::attributes::Attributes;
 use super::error::ReadError;
 use super::limits::Limits;
 use super::names::{Conflict, Names, Seen};
 use super::path::{EntryPath, NameProblem};
 use super::pax::{CAPABILITY, can_be_capability};
 use super::tar_read::{Member, MemberKind, TarReader};
-use super::tar_write::Attributes;
 use super::xz::XzReader;
 
 /// One entry of a package.

@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use super::attributes::Attributes;
 use super::error::PackError;
 use super::path::EntryPath;
 use super::pax::CAPABILITY;
-use super::tar_write::{Attributes, END_BYTES, entry_bytes};
+use super::tar_write::{END_BYTES, entry_bytes};
 
 /// Something in the folder, as it was when the folder was read.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Unpacks packages.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::destination::{Destination, Finish};
@@ -8,7 +8,8 @@ use super::error::UnpackError;
 use super::folders::Rules;
 use super::limits::Limits;
 use super::pax::CAPABILITY;
-use super::read::{EntryKind, PackageReader};
+use super::read::{EntryKind, PackageEntry, PackageReader};
+use crate::base::digest::{Sha256, Sha256Sum};
 
 /// What was unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,13 +31,35 @@ pub fn unpack_package(
     folder: &Path,
     limits: &Limits,
 ) -> Result<UnpackSummary, UnpackError> {
+    unpack(package, folder, limits, None)
+}
+
+/// Gets each entry once it is unpacked, with the sum of its content if it is a file.
+pub type Watcher<'a> = dyn FnMut(PackageEntry, Option<Sha256Sum>) + 'a;
+
+/// [`unpack_package`], told what is unpacked.
+pub fn unpack_package_watched(
+    package: impl Read,
+    folder: &Path,
+    limits: &Limits,
+    watcher: &mut Watcher<'_>,
+) -> Result<UnpackSummary, UnpackError> {
+    unpack(package, folder, limits, Some(watcher))
+}
+
+fn unpack(
+    package: impl Read,
+    folder: &Path,
+    limits: &Limits,
+    mut watcher: Option<&mut Watcher<'_>>,
+) -> Result<UnpackSummary, UnpackError> {
     let mut reader = PackageReader::new(package, limits)?;
     let mut destination = Destination::open(folder, Rules::Strict, limits)?;
     let owner = destination.can_give_to_root()?.then_some((0, 0));
     let mut summary = UnpackSummary::default();
     while let Some(entry) = reader.next_entry()? {
         let path = &entry.path;
-        let capability = entry.attributes.capability;
+        let capability = entry.attributes.capability.clone();
         let attributes = capability.map(|value| (CAPABILITY.to_vec(), value));
         let with = Finish {
             mode: entry.attributes.mode,
@@ -44,19 +67,43 @@ pub fn unpack_package(
             owner,
             attributes: attributes.as_slice(),
         };
-        match entry.kind {
+        let mut sum = None;
+        match &entry.kind {
             EntryKind::Directory => destination.directory(path, &with)?,
-            EntryKind::Symlink { target } => destination.symlink(path, &target, &with)?,
-            EntryKind::HardLink { target } => destination.hard_link(path, &target, &with)?,
+            EntryKind::Symlink { target } => destination.symlink(path, target, &with)?,
+            EntryKind::HardLink { target } => destination.hard_link(path, target, &with)?,
             EntryKind::Fifo => destination.fifo(path, &with)?,
             EntryKind::File { size } => {
-                destination.file(path, size, &mut reader, &with)?;
+                if watcher.is_some() {
+                    let mut summed = Summed { inner: &mut reader, hasher: Sha256::new() };
+                    destination.file(path, *size, &mut summed, &with)?;
+                    sum = Some(Sha256Sum::from_hasher(summed.hasher));
+                } else {
+                    destination.file(path, *size, &mut reader, &with)?;
+                }
                 summary.file_bytes += size;
             }
         }
         summary.entries += 1;
+        if let Some(watcher) = &mut watcher {
+            watcher(entry, sum);
+        }
     }
     summary.attributes_lost = destination.attributes_lost;
     destination.finish()?;
     Ok(summary)
+}
+
+/// A reader that sums up what it gives.
+struct Summed<'a, R> {
+    inner: &'a mut R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Summed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
 }

@@ -20,6 +20,13 @@ pub enum Event {
         /// The fact, as a sentence.
         message: String,
     },
+    /// A command said something; only where that was asked for.
+    Output {
+        /// Whose command: a stage and a step.
+        subject: String,
+        /// A line, without control characters.
+        line: String,
+    },
     /// What there is to build: said once per run, before the first package begins, and only if there
     /// is something to build.
     Planned(Arc<Planned>),

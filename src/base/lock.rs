@@ -27,6 +27,18 @@ impl FileLock {
         Ok(Self { file })
     }
 
+    /// Like [`FileLock::acquire`], on a folder that is there: it leaves no file.
+    pub fn acquire_folder(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
+        let file = fs_err::File::open(path)?.into_parts().0;
+        match file.try_lock() {
+            Ok(()) => return Ok(Self { file }),
+            Err(std::fs::TryLockError::WouldBlock) => waiting(),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+        file.lock()?;
+        Ok(Self { file })
+    }
+
     /// Waits until nobody else holds the lock, or until it shall `give_up`; then there is none.
     pub fn acquire_unless(
         path: &Path,

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::archive::Limits;
 use crate::base::event::Observer;
 use crate::container::helper::{HelperPlace, Interrupt};
 use crate::container::machine::Machine;
 use crate::dockerfile::BuildOptions;
-use crate::dockerfile::execute::workplace::{Room, ServiceError, Services, Workplace};
+use crate::dockerfile::execute::workplace::{Room, ServiceError, Services, Using, Workplace};
 use crate::dockerfile::execute::{BuiltImage, DockerfileError, build};
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
@@ -18,6 +19,7 @@ use crate::image::registry::{Client, PullOptions};
 use crate::image::store::{Image, ImageStore, StoreError};
 use crate::source::FetchOptions;
 
+use super::gc::uses::{self, Registration, Used};
 use super::home::give_folder;
 use super::home::{Home, RunScratch};
 use super::isolation::{self, Wanted};
@@ -38,6 +40,12 @@ pub struct ImageBuilder<'a> {
     pub fetch: &'a FetchOptions,
     /// What archives may hold.
     pub limits: Limits,
+    /// Whether what commands say is shown while they say it.
+    pub shows_output: bool,
+    /// How long a command may take.
+    pub time_limit: Option<Duration>,
+    /// Whether only what is in the cache may be put together: then it fails at the first step that isn't.
+    pub only_cached: bool,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
 }
@@ -50,7 +58,8 @@ impl ImageBuilder<'_> {
         options: &BuildOptions,
         observer: &dyn Observer,
     ) -> Result<BuiltImage, DockerfileError> {
-        let services = Machinery { builder: self, scratch: Mutex::default() };
+        let services =
+            Machinery { builder: self, scratch: Mutex::default(), registration: Mutex::default() };
         let workplace = Workplace {
             store: self.store,
             cache: self.home.build_cache(),
@@ -59,6 +68,8 @@ impl ImageBuilder<'_> {
             fetch: self.fetch,
             search_path: self.isolation.search_path.clone(),
             limits: self.limits,
+            shows_output: self.shows_output,
+            time_limit: self.time_limit,
             interrupt: Arc::clone(&self.interrupt),
             services: &services,
         };
@@ -71,9 +82,44 @@ struct Machinery<'a> {
     builder: &'a ImageBuilder<'a>,
     /// Kept until the build is over.
     scratch: Mutex<Option<RunScratch>>,
+    /// What the build uses, said from its first use until it is over.
+    registration: Mutex<Option<Registration>>,
 }
 
 impl Machinery<'_> {
+    fn may_begin(&self) -> Result<(), ServiceError> {
+        if self.builder.only_cached {
+            let message = "not all of it is in the cache".to_owned();
+            return Err(ServiceError { message, hint: None, source: None });
+        }
+        Ok(())
+    }
+
+    fn register(&self, used: &Used, observer: &dyn Observer) -> Result<(), ServiceError> {
+        let mut registration = self.registration.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = || uses::say_waiting(observer);
+        let registered = match &*registration {
+            Some(registration) => registration.add(used, waiting),
+            None => uses::register(self.builder.home, used, waiting)
+                .map(|registered| *registration = Some(registered)),
+        };
+        registered.map_err(|error| failed("can't say what this build uses".to_owned(), error))
+    }
+
+    /// An image of the store, if it has it, and has it still when that is registered.
+    fn stored(
+        &self,
+        find: impl Fn(&ImageStore) -> Result<Option<Image>, StoreError>,
+        name: &str,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ServiceError> {
+        let find =
+            || find(self.builder.store).map_err(|error| failed(format!("image {name}"), error));
+        let Some(image) = find()? else { return Ok(None) };
+        self.register(&Used::of_image(&image), observer)?;
+        Ok(find()?.filter(|found| found.manifest == image.manifest))
+    }
+
     /// The image of a name: the stored one, or the registry's.
     fn named(
         &self,
@@ -83,18 +129,19 @@ impl Machinery<'_> {
     ) -> Result<Option<Image>, ServiceError> {
         let reference: ImageRef =
             name.parse().map_err(|error| failed(format!("{name:?} is no image's name"), error))?;
-        let stored = |error| failed(format!("image {name}"), error);
+        let find = |store: &ImageStore| store.find(&reference);
         let ImageBuilder { store, registry, limits, .. } = self.builder;
-        if let Some(image) = store.find(&reference).map_err(stored)? {
+        if let Some(image) = self.stored(find, name, observer)? {
             return Ok(Some(image));
         }
+        self.may_begin()?;
         let options = PullOptions { platform: platform.clone(), limits: *limits };
         let pulled = registry.pull(store, &reference, &options, None, observer);
         pulled.map_err(|error| ServiceError {
             hint: error.hint(),
             ..failed(format!("there is no image {name}"), error)
         })?;
-        store.find(&reference).map_err(stored)
+        self.stored(find, name, observer)
     }
 }
 
@@ -105,14 +152,13 @@ impl Services for Machinery<'_> {
         platform: &Platform,
         observer: &dyn Observer,
     ) -> Result<Image, ServiceError> {
-        let stored = |error| failed(format!("image {name}"), error);
-        let store = self.builder.store;
         let image = if name.parse::<ImageId>().is_ok() {
-            store.find_id(name).map_err(stored)?
+            self.stored(|store| store.find_id(name), name, observer)?
         } else {
             self.named(name, platform, observer)?
         };
-        let image = image.ok_or_else(|| stored(StoreError::NotFound(name.to_owned())))?;
+        let gone = || StoreError::NotFound(name.to_owned());
+        let image = image.ok_or_else(|| failed(format!("image {name}"), gone()))?;
         if !platform.accepts(&image.platform) {
             return Err(ServiceError {
                 message: format!("the image {name} is for {}, not for {platform}", image.platform),
@@ -123,11 +169,27 @@ impl Services for Machinery<'_> {
         Ok(image)
     }
 
+    fn using(&self, what: Using<'_>, observer: &dyn Observer) -> Result<(), ServiceError> {
+        let mut used = Used::default();
+        match what {
+            Using::Layer(layer) => {
+                used.layers.insert(layer.diff_id.hex().to_owned());
+                used.blobs.insert(layer.digest.clone());
+            }
+            Using::Folder(folder) => {
+                let relative = folder.strip_prefix(self.builder.home.root());
+                used.folders.extend(relative.map(Path::to_owned));
+            }
+        }
+        self.register(&used, observer)
+    }
+
     fn may_have_ranges(&self) -> bool {
         isolation::may_have_ranges(self.builder.isolation)
     }
 
     fn start(&self, observer: &dyn Observer) -> Result<(Arc<Room>, HelperPlace), ServiceError> {
+        self.may_begin()?;
         let ImageBuilder { home, isolation: wanted, interrupt, .. } = self.builder;
         if let Err(error) = isolation::sweep_orphans(wanted, home, interrupt) {
             // It harms nobody else's build.

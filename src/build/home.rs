@@ -3,6 +3,7 @@
 //! ```text
 //! images/                         an OCI image layout (see `image::store`)
 //! layers/<mapping>/<diff id>/     unpacked layers; owners on disk depend on the id map
+//! layer-sizes.json                what these take on the disk (see `gc::space`)
 //! packages/<id>/                  unpacked packages, mounted read-only into builds
 //! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! builds/<name>/<id>/             record.json, log: of the last build of that id

@@ -15,7 +15,6 @@ use crate::container::helper::{self, HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, Probed, RootKind};
 
-use super::gc::uses;
 use super::home::{Home, RunScratch};
 use super::job::{Answer, Failure, Job, ProbeJob, RemoveJob};
 use super::scratch::remove_as_container;
@@ -282,20 +281,17 @@ pub fn sweep_orphans(
     Ok(())
 }
 
-/// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here,
-/// but those that a running build uses: a later collection finds them.
+/// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here. That
+/// no running build uses them is the caller's to see to.
 pub fn remove_layers(
     wanted: &Wanted,
     home: &Home,
     layers: &[String],
 ) -> Result<(), IsolationError> {
-    let failed = |source| IsolationError::Scratch { source };
-    let _gc = uses::lock(home, || ()).map_err(failed)?;
-    let used = uses::read(home).map_err(failed)?.now.layers;
     let mut paths = Vec::new();
     for map in all_maps(wanted) {
         let folder = home.layers(&map.digest());
-        for layer in layers.iter().filter(|layer| !used.contains(*layer)) {
+        for layer in layers {
             let names = [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")];
             paths.extend(names.into_iter().map(|name| folder.join(name)));
         }

@@ -8,7 +8,6 @@
 //! cores by a [`jobserver`].
 
 pub mod cache;
-pub mod contents;
 pub mod dockerfile;
 pub mod estimate;
 pub mod execute;

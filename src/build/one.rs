@@ -150,7 +150,7 @@ impl Workshop {
                 id,
                 &self.cache.archive(id),
                 &job.limits,
-                &super::contents::check,
+                &crate::package::contents::check,
                 observer,
             )
             .map_err(|source| BuildError::Repository { id: id.clone(), source: Box::new(source) })

@@ -2,11 +2,12 @@
 //! done.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::id::Identities;
-use crate::package::PackageId;
+use crate::package::{ImageName, PackageId};
 use crate::tree::{PackageKey, PackageTree};
 
 /// What the cache has of a package.
@@ -61,6 +62,29 @@ pub enum Why {
         /// What of `build_ids` differs, in words; empty if the last ones aren't known.
         what: Vec<&'static str>,
     },
+}
+
+/// A package whose id can't be told yet, so that it can't be said whether it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Name and variant.
+    pub key: PackageKey,
+    /// Why not.
+    pub why: WhyPending,
+}
+
+/// Why a package's id can't be told yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyPending {
+    /// Its image would have to be had first, from a registry or by building it.
+    Image {
+        /// The image.
+        name: ImageName,
+        /// The folder with its Dockerfile.
+        folder: PathBuf,
+    },
+    /// It requires another one of which that holds.
+    Requires(PackageKey),
 }
 
 /// Plans packages whose ids are known, given what the cache has of each.
@@ -137,6 +161,23 @@ impl fmt::Display for Plan {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Pending {
+    /// A line: `later  <name> (<why>)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, why } = self;
+        match why {
+            WhyPending::Image { name, folder } => writeln!(
+                f,
+                "later  {key} (no id yet: its image {name} would be pulled, or built from {}, first)",
+                folder.display()
+            ),
+            WhyPending::Requires(required) => {
+                writeln!(f, "later  {key} (no id yet: it requires {required})")
+            }
+        }
     }
 }
 

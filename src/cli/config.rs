@@ -10,7 +10,7 @@ use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use crate::image::registry::{RegistryHost, RegistryMirror};
 use crate::package::{Problem, Report};
 
-/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images` and `registries`.
+/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`, `registries` and `builders`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
@@ -21,6 +21,9 @@ pub struct ConfigFile {
     /// What there is to know of registries, by their hosts.
     #[serde(default)]
     pub registries: BTreeMap<RegistryHost, RegistryFile>,
+    /// Where images of `docker/` folders are shared.
+    #[serde(default)]
+    pub builders: BuildersFile,
     /// The isolation tier to demand.
     pub isolation: Option<IsolationArg>,
     /// The network of builds.
@@ -61,6 +64,16 @@ pub struct RegistryFile {
     pub insecure: bool,
     /// A PEM file with CAs that are trusted for it.
     pub ca: Option<PathBuf>,
+}
+
+/// Where images of `docker/` folders are shared.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildersFile {
+    /// Where they are looked for, and pushed to: `host[:port][/prefix]`; by default where their names say.
+    pub registry: Option<RegistryMirror>,
+    /// Whether what is built is pushed there.
+    pub push: Option<bool>,
 }
 
 /// Limits of builds and archives.

@@ -5,6 +5,7 @@ pub mod args;
 pub mod commands;
 pub mod config;
 pub mod error;
+mod places;
 pub mod settings;
 pub mod ui;
 pub(crate) mod value;

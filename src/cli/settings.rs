@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config::{ConfigFile, SettingsError, read_file};
+use super::places::{credential_sources, home, user_file};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::http::HttpClient;
-use crate::image::registry::{CredentialSources, Registries, RegistryConfig, RegistryOptions};
+use crate::build::images::SharedBuilders;
+use crate::image::registry::{Registries, RegistryConfig, RegistryOptions};
 use crate::source::{Mirror, MirrorError};
 use crate::store::repository::Repository;
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub images: BTreeMap<String, (String, PathBuf)>,
     /// What there is to know of registries, and where credentials are.
     pub registry: RegistryOptions,
+    /// Where images of `docker/` folders are shared.
+    pub builders: SharedBuilders,
     /// The isolation tier to demand.
     pub isolation: Option<IsolationArg>,
     /// The network of builds.
@@ -105,6 +109,10 @@ impl Settings {
                 credentials: credential_sources(environment),
                 offline,
                 ..RegistryOptions::default()
+            },
+            builders: SharedBuilders {
+                registry: given.file(|file| file.builders.registry.clone()),
+                push: given.file(|file| file.builders.push).unwrap_or(false),
             },
             isolation: match args.isolation {
                 None => given.choice("ISOLATION", |file| file.isolation)?,
@@ -311,48 +319,6 @@ fn below(base: &Path, mirror: &str) -> String {
     } else {
         base.join(mirror).to_string_lossy().into_owned()
     }
-}
-
-/// Where `podman login` and `docker login` write: the file that is named, or else those that they
-/// use by themselves.
-fn credential_sources(environment: &Environment) -> CredentialSources {
-    let below =
-        |variable: &str, path: &str| Some(PathBuf::from(environment.get(variable)?).join(path));
-    let docker = below("DOCKER_CONFIG", "config.json");
-    let files = match environment.get("REGISTRY_AUTH_FILE") {
-        Some(file) => vec![Some(PathBuf::from(file))],
-        None => vec![
-            below("XDG_RUNTIME_DIR", "containers/auth.json"),
-            below("XDG_CONFIG_HOME", "containers/auth.json")
-                .or_else(|| below("HOME", ".config/containers/auth.json")),
-            docker.or_else(|| below("HOME", ".docker/config.json")),
-        ],
-    };
-    CredentialSources {
-        files: files.into_iter().flatten().collect(),
-        search_path: environment.get("PATH").unwrap_or_default().to_owned(),
-    }
-}
-
-fn user_file(environment: &Environment) -> Option<PathBuf> {
-    let folder = match environment.get("XDG_CONFIG_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(environment.get("HOME")?).join(".config"),
-    };
-    Some(folder.join("mkpanda/config.toml"))
-}
-
-fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
-    if let Some(home) = environment.get("MKPANDA_HOME") {
-        return std::path::absolute(home).map_err(|source| SettingsError::Read { source });
-    }
-    let data = match environment.get("XDG_DATA_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            Path::new(environment.get("HOME").ok_or(SettingsError::NoHome)?).join(".local/share")
-        }
-    };
-    Ok(data.join("mkpanda"))
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::build::contents;
 use crate::cli::{config as settings, value};
 use crate::install::PackageInfo;
+use crate::package::contents;
 use crate::package::hash::hash_value;
 use crate::package::json::{Node, canonical};
 use crate::package::{BuildInfo, PackageId, Problem, Source, SourceSpec, TreeInfo, Variant};

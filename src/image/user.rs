@@ -28,13 +28,13 @@ pub struct UserSpec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
     /// The name isn't there.
-    #[error("the image runs as user {0:?}, which its /etc/passwd doesn't have")]
+    #[error("the image's /etc/passwd has no user {0:?}")]
     NoUser(String),
     /// The group isn't there.
-    #[error("the image runs as group {0:?}, which its /etc/group doesn't have")]
+    #[error("the image's /etc/group has no group {0:?}")]
     NoGroup(String),
     /// An id is too large.
-    #[error("the image runs as id {0}; the largest one is {LARGEST_ID}")]
+    #[error("the id {0} is too large: the largest one is {LARGEST_ID}")]
     TooLarge(String),
 }
 

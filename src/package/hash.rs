@@ -70,6 +70,7 @@ pub(crate) fn hash_entries<K: AsRef<str> + Ord>(entries: &BTreeMap<K, Sha1Sum>) 
 }
 
 /// The `H` of an object, called `name` in errors.
+#[cfg(feature = "builder")]
 pub(crate) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Sum, HashError> {
     let root = Place { before: None, step: Step::Root };
     object_at(map, &Place { before: Some(&root), step: Step::Key(name) })

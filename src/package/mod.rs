@@ -5,6 +5,7 @@
 //! [`Source`]; an error names the file, the line and the column (SPEC §1–§3, §8).
 
 mod buildinfo;
+pub mod contents;
 pub mod hash;
 mod id;
 pub mod json;

@@ -90,6 +90,16 @@ pub enum RepositoryError {
     },
 }
 
+impl RepositoryError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Http { source, .. } => source.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
 /// Looks at a package's `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if
 /// that can't be told, `Err(why)` if it is another package's.
 pub type ContentCheck<'a> =
@@ -98,12 +108,21 @@ pub type ContentCheck<'a> =
 impl Repository {
     /// The repository at a URL.
     pub fn new(url: &str, http: HttpClient) -> Result<Self, RepositoryUrlError> {
+        match url.strip_prefix("file://") {
+            Some(path) if !path.starts_with('/') => Err(RepositoryUrlError(url.to_owned())),
+            _ => Self::from_folder(url, Path::new("/"), http),
+        }
+    }
+
+    /// The repository at a URL, which may also be `file://relative`, counted from a folder.
+    pub fn from_folder(
+        url: &str,
+        folder: &Path,
+        http: HttpClient,
+    ) -> Result<Self, RepositoryUrlError> {
         let trimmed = url.trim_end_matches('/');
         let place = if let Some(path) = trimmed.strip_prefix("file://") {
-            if !path.starts_with('/') {
-                return Err(RepositoryUrlError(url.to_owned()));
-            }
-            Place::Folder(PathBuf::from(path))
+            Place::Folder(folder.join(path))
         } else if trimmed.starts_with("http://") || trimmed.starts_with("https://") {
             Place::Url(trimmed.to_owned())
         } else {
@@ -186,8 +205,9 @@ impl Repository {
         Ok(true)
     }
 
-    /// Fetches one file under a temporary name, its sum checked; `None` if it isn't there.
-    fn fetch(
+    /// Fetches one file under a temporary name beside `target`, its sum checked; `None` if it isn't
+    /// there.
+    pub fn fetch(
         &self,
         what: &str,
         target: &Path,
@@ -239,7 +259,8 @@ impl Repository {
     }
 }
 
-fn package_path(id: &PackageId) -> String {
+/// Where a repository has a package.
+pub fn package_path(id: &PackageId) -> String {
     format!("packages/{}/{id}.tar.xz", id.name())
 }
 

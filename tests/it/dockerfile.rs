@@ -349,3 +349,40 @@ fn what_one_id_has_made_of_owners_is_not_pushed() {
     let is_refused = ran.stderr.contains("is not pushed: it was built with one id");
     assert_eq!(is_refused, tier() == "single", "{}", ran.stderr);
 }
+
+#[test]
+fn an_owner_that_the_image_has_not_and_an_argument_that_nothing_declares_are_named() {
+    let text = "ARG GLOBAL\nFROM tiny\nARG HERE\n\nCOPY --chown=nobody-here file /\n";
+    let (place, folder) = context(&[("Dockerfile", text), ("file", "x")]);
+    let given = ["GLOBAL=1", "HERE=2", "http_proxy=x", "TARGETOS=linux", "LOST=3", "GONE=4"];
+    let given: Vec<String> = given.iter().map(|text| format!("--build-arg={text}")).collect();
+    let given: Vec<&str> = given.iter().map(String::as_str).collect();
+    let ran = build(&place, &folder, &given).fails(1);
+    let ran = ran.says("Dockerfile: no ARG declares the build arguments GONE, LOST\n");
+    let ran = ran.says("Dockerfile:5: COPY --chown=nobody-here file /");
+    let ran = ran.says("--chown=nobody-here: the image's /etc/passwd has no user \"nobody-here\"");
+    ran.says("--chown=1000:1000");
+    write(&folder, &[("Dockerfile", "FROM tiny\nCOPY --chown=0:nobodies file /\n")]);
+    build(&place, &folder, &[]).fails(1).says("/etc/group has no group \"nobodies\"");
+}
+
+#[test]
+fn a_command_has_the_time_that_the_configuration_gives() {
+    let (mut place, folder) =
+        context(&[("Dockerfile", "FROM tiny\nRUN echo first\nRUN echo begins; sleep 100\n")]);
+    place.variables.push(("MKPANDA_LIMITS_TIME".to_owned(), "2s".to_owned()));
+    let ran = build(&place, &folder, &[]).fails(1);
+    let ran = ran.says("the command took longer than 2 s, its limit").says("| begins");
+    ran.says("Dockerfile:3").says("MKPANDA_LIMITS_TIME");
+    place.assert_clean();
+}
+
+#[test]
+fn what_commands_say_is_shown_when_it_is_asked_for() {
+    let (place, folder) = context(&[("Dockerfile", "FROM tiny AS s\nRUN echo one; echo two\n")]);
+    let ran = build(&place, &folder, &[]).ok();
+    assert!(!ran.stderr.contains("two"), "{}", ran.stderr);
+    build(&place, &folder, &["-v", "--no-cache"]).ok().says("[s 1] | one\n[s 1] | two\n");
+    let ran = build(&place, &folder, &["-v", "--no-cache", "--progress=json"]).ok();
+    ran.says("\"line\":\"two\"").says("\"event\":\"output\"");
+}

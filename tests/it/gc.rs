@@ -123,6 +123,11 @@ fn what_a_running_build_uses_stays() {
     }
     let told = place.run(".", &[&NOW[..], &["--max-size", "1K"]].concat()).fails(1);
     assert!(!told.stdout.contains("package ") && !told.stdout.contains("layer "), "{told:?}");
+    let stored = entries(&place, "images/blobs/sha256").len();
+    let listed = place.run(".", &["image", "list"]).ok().stdout;
+    let image = listed.split_whitespace().next().unwrap();
+    place.run(".", &["image", "rm", image]).ok().says("2 blobs stay");
+    assert_eq!(entries(&place, "images/blobs/sha256").len(), stored - 2, "its documents went");
     assert_eq!((entries(&place, "packages").len(), layers(&place)), (1, 2));
     place.write("app/go", "");
     ran(&child.wait_with_output().unwrap()).ok();

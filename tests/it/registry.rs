@@ -12,14 +12,14 @@ use crate::inside::left_out;
 use crate::support::{Place, append, tiny_layer};
 
 /// A registry that runs until the test ends.
-struct Registry {
+pub struct Registry {
     child: Child,
-    host: String,
+    pub host: String,
     _folder: tempfile::TempDir,
 }
 
 impl Registry {
-    fn plain() -> Self {
+    pub fn plain() -> Self {
         Self::start("", "")
     }
 
@@ -56,7 +56,7 @@ impl Registry {
         registry
     }
 
-    fn name(&self, name: &str) -> String {
+    pub fn name(&self, name: &str) -> String {
         format!("{}/{name}", self.host)
     }
 }

@@ -17,58 +17,46 @@
 //! instead of 42), and it can come from elsewhere: that is how bootstraps are put together from
 //! parts that are kept.
 
+#[cfg(feature = "builder")]
 mod block;
+#[cfg(feature = "builder")]
 mod container;
+#[cfg(feature = "builder")]
 mod crc64;
+#[cfg(feature = "builder")]
 mod dense;
+#[cfg(feature = "builder")]
 mod encoder;
+#[cfg(feature = "builder")]
 mod identity;
+#[cfg(feature = "builder")]
 mod pool;
+#[cfg(feature = "builder")]
+mod writer;
 
 use std::fmt;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 
 use xz2::bufread::XzDecoder;
 use xz2::stream::{CONCATENATED, Stream};
 
+#[cfg(feature = "builder")]
 pub use block::{Block, BlockRecord};
+#[cfg(feature = "builder")]
 pub use container::StreamWriter;
+#[cfg(feature = "builder")]
 pub use crc64::Crc64;
+#[cfg(feature = "builder")]
 pub use encoder::{BlockEncoder, BlockSink};
+#[cfg(feature = "builder")]
 pub use identity::archive_identity;
+#[cfg(feature = "builder")]
+pub use writer::XzWriter;
 
 /// Enough for `xz --lzma2=dict=256MiB`; a header may ask for 4 GiB.
 const DECODER_MEMORY: u64 = 512 << 20;
 
 const BUFFER: usize = 256 * 1024;
-
-/// Compresses what is written to it. It must be finished: dropped before, it leaves a cut-off
-/// stream, which nothing takes for a whole one.
-#[derive(Debug)]
-pub struct XzWriter<W: Write>(BlockEncoder<StreamWriter<W>>);
-
-impl<W: Write> XzWriter<W> {
-    /// Starts a stream. `data_size` is how many bytes will be written, if that is known: see
-    /// [`BlockEncoder::part`]. The number of threads doesn't change the bytes.
-    pub fn new(out: W, threads: u32, data_size: Option<u64>) -> io::Result<Self> {
-        Ok(Self(BlockEncoder::new(StreamWriter::new(out)?, threads, data_size)))
-    }
-
-    /// Ends the stream and gives back what it was written to.
-    pub fn finish(self) -> io::Result<W> {
-        self.0.finish()?.finish()
-    }
-}
-
-impl<W: Write> Write for XzWriter<W> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.write(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
 
 /// Decompresses all the streams that a reader gives, checks their sums, and fails on anything
 /// else that follows them.
@@ -95,7 +83,10 @@ impl<R> fmt::Debug for XzReader<R> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "builder")]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn packed(data: &[u8], threads: u32, size: Option<u64>) -> Vec<u8> {

@@ -51,6 +51,7 @@ pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     /// Who answered in the end: redirects are followed.
+    #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "registries need it"))]
     pub(crate) url: Url,
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "registries need it"))]
     pub(crate) method: String,
     /// The path, or the whole URL when the client takes the server for a proxy.
     pub(crate) path: String,
@@ -53,6 +54,7 @@ impl TestServer {
     }
 
     /// The host and port, as a registry is called.
+    #[cfg(feature = "builder")]
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }

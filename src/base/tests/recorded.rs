@@ -13,6 +13,7 @@ pub(crate) fn recordings() -> Option<PathBuf> {
 }
 
 /// The recorded inputs, unpacked: `inputs/trees/`, `inputs/errors/`.
+#[cfg(feature = "builder")]
 pub(crate) fn inputs(recordings: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let file = fs_err::File::open(recordings.join("inputs.tar.xz")).unwrap();

@@ -1,13 +1,17 @@
 //! Removing what was found.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Garbage, GcError, Kind};
+use super::uses::{Used, Uses};
+use super::{Garbage, GcError, Item, Kind};
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
 use crate::build::home::Home;
 use crate::build::isolation::{self, Wanted};
+use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::ImageStore;
 
@@ -15,6 +19,7 @@ pub(super) fn remove(
     home: &Home,
     isolation: &Wanted,
     store: &ImageStore,
+    uses: &Uses,
     garbage: &Garbage,
     observer: &dyn Observer,
 ) -> Result<(), GcError> {
@@ -27,14 +32,18 @@ pub(super) fn remove(
         .filter(|item| item.kind == Kind::Image)
         .filter_map(|item| item.name.parse().ok())
         .collect();
-    // Also without one: blobs of a process that died may lie there.
-    store.remove_manifests(&images, observer).map_err(GcError::Store)?;
-    let paths = garbage
-        .items
-        .iter()
-        .filter(|item| !matches!(item.kind, Kind::Image | Kind::Download))
-        .flat_map(|item| item.paths.iter().cloned())
-        .collect::<Vec<_>>();
+    // Before their blobs, of which they must not say that they are there.
+    for path in garbage.items.iter().filter(|item| item.kind == Kind::Step).flat_map(paths) {
+        fs_err::remove_file(path).map_err(GcError::Io)?;
+    }
+    let needed = needed_blobs(home, &uses.now).map_err(GcError::Io)?;
+    // Also without an image: blobs of a process that died may lie there.
+    store.remove_manifests(&images, &needed, observer).map_err(GcError::Store)?;
+    let elsewhere = |item: &&Item| {
+        let is_stores = matches!(item.kind, Kind::Image | Kind::Blob | Kind::Staging);
+        !is_stores && !matches!(item.kind, Kind::Step | Kind::Download)
+    };
+    let others: Vec<_> = garbage.items.iter().filter(elsewhere).flat_map(paths).cloned().collect();
     for item in garbage.items.iter().filter(|item| item.kind == Kind::Download) {
         for path in &item.paths {
             // Another run may have gone on with it meanwhile; who waits for it looks whether it is there.
@@ -43,15 +52,27 @@ pub(super) fn remove(
             }
         }
     }
-    isolation::remove_all(isolation, home, &paths).map_err(GcError::Isolation)?;
+    isolation::remove_all(isolation, home, &others).map_err(GcError::Isolation)?;
     remove_empty_folders(home).map_err(GcError::Io)
 }
 
+fn paths(item: &Item) -> &[PathBuf] {
+    &item.paths
+}
+
+/// The blobs that running builds and the build cache need.
+pub(super) fn needed_blobs(home: &Home, now: &Used) -> io::Result<BTreeSet<BlobDigest>> {
+    let entries = BuildCache::new(home.build_cache()).entries()?;
+    let cached = entries.into_iter().filter_map(|entry| Some(entry.layer?.digest));
+    Ok(cached.chain(now.blobs.iter().cloned()).collect())
+}
+
 /// What has lost its last build or part.
-fn remove_empty_folders(home: &Home) -> std::io::Result<()> {
-    for folder in [home.root().join("builds"), home.parts()] {
+fn remove_empty_folders(home: &Home) -> io::Result<()> {
+    let folders = ["builds", "image-logs", "caches"].map(|name| home.root().join(name));
+    for folder in folders.into_iter().chain([home.parts()]) {
         let entries = match fs_err::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
         for entry in entries {

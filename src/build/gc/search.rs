@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::blobs::Blobs;
 use super::measure::{Meter, Usage, last_use};
 use super::uses::Uses;
 use super::{Garbage, GcError, GcOptions, Item, Kind};
@@ -11,6 +12,8 @@ use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::lock::FileLock;
 use crate::build::home::Home;
 use crate::build::isolation::{self, Wanted};
+use crate::dockerfile::cache::BuildCache;
+use crate::image::digest::BlobDigest;
 use crate::image::store::{Image, ImageStore};
 
 /// What lies beside an unpacked layer.
@@ -23,15 +26,24 @@ pub(super) fn search(
     uses: &Uses,
     options: &GcOptions,
 ) -> Result<Garbage, GcError> {
-    let mut search =
-        Search { home, isolation, uses, options, meter: Meter::default(), found: Vec::new() };
+    let blobs = Blobs::of(store).map_err(GcError::Store)?;
+    let meter = Meter::default();
+    let mut search = Search { home, isolation, uses, options, meter, blobs, found: Vec::new() };
+    search.blobs.hold(&uses.now.blobs);
     let kept = search.images(store)?;
+    search.steps()?;
+    search.unneeded_blobs();
     search.scratch()?;
+    search.staging(store)?;
     search.downloads()?;
     search.layers(&kept)?;
     search.packages()?;
     search.parts()?;
     search.records()?;
+    search.caches()?;
+    search.logs()?;
+    // By its own measure: what has several names would be missing from the whole.
+    search.meter = Meter::default();
     let total = search.measure(home.root())?;
     Ok(search.choose(total))
 }
@@ -42,6 +54,7 @@ struct Search<'a> {
     uses: &'a Uses,
     options: &'a GcOptions,
     meter: Meter,
+    blobs: Blobs,
     /// What can go, and whether it does so unless there is too much of everything.
     found: Vec<(Item, bool)>,
 }
@@ -62,21 +75,47 @@ impl Search<'_> {
             let is_root = !image.references.is_empty()
                 || located.contains(&image.manifest)
                 || self.uses.now.images.contains(id);
-            if is_root || self.is_young(used) {
-                kept.push(image);
-                continue;
+            let blobs: Vec<BlobDigest> = image.blobs().collect();
+            self.blobs.hold(&blobs);
+            let goes = !is_root && !self.is_young(used);
+            if !is_root {
+                let name = image.manifest.to_string();
+                self.found.push((Item::of_blobs(Kind::Image, name, blobs, used), goes));
             }
-            // Its blobs may be others', too: what goes with it is seen when it goes.
-            let item = Item {
-                kind: Kind::Image,
-                name: image.manifest.to_string(),
-                bytes: image.size,
-                last_use: used,
-                paths: Vec::new(),
-            };
-            self.found.push((item, true));
+            if !goes {
+                kept.push(image);
+            }
         }
         Ok(kept)
+    }
+
+    /// Entries of the build cache.
+    fn steps(&mut self) -> Result<(), GcError> {
+        let cache = BuildCache::new(self.home.build_cache());
+        for entry in cache.entries().map_err(GcError::Io)? {
+            let used = written(&entry.path);
+            let blobs: Vec<BlobDigest> =
+                entry.layer.into_iter().map(|layer| layer.digest).collect();
+            if blobs.iter().any(|blob| self.uses.now.blobs.contains(blob)) {
+                continue;
+            }
+            let is_there = blobs.iter().all(|blob| self.blobs.has(blob));
+            let goes = !entry.is_usable || !is_there || !self.is_young(used);
+            self.blobs.hold(&blobs);
+            let bytes = self.measure(&entry.path)?;
+            let item = Item::of_blobs(Kind::Step, name(&entry.path), blobs, used);
+            self.found.push((Item { bytes, paths: vec![entry.path], ..item }, goes));
+        }
+        Ok(())
+    }
+
+    /// Blobs of builds that were killed, and of images that were removed while a build used them.
+    fn unneeded_blobs(&mut self) {
+        for (digest, bytes) in self.blobs.unneeded() {
+            let name = digest.to_string();
+            let item = Item::of_blobs(Kind::Blob, name, Vec::new(), UNIX_EPOCH);
+            self.found.push((Item { bytes, ..item }, true));
+        }
     }
 
     fn scratch(&mut self) -> Result<(), GcError> {
@@ -84,6 +123,15 @@ impl Search<'_> {
             let path = orphan.folder().to_owned();
             let bytes = self.measure(&path)?;
             self.add(Kind::Scratch, vec![path.clone()], bytes, written(&path), true);
+        }
+        Ok(())
+    }
+
+    /// What dead processes left in the store.
+    fn staging(&mut self, store: &ImageStore) -> Result<(), GcError> {
+        for path in store.orphans().map_err(GcError::Store)? {
+            let (bytes, used) = (self.measure(&path)?, written(&path));
+            self.add(Kind::Staging, vec![path], bytes, used, true);
         }
         Ok(())
     }
@@ -176,13 +224,53 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Folders that commands of Dockerfiles keep.
+    fn caches(&mut self) -> Result<(), GcError> {
+        for mapping in entries(&self.home.caches())? {
+            for cache in entries(&mapping)? {
+                let last = self.folder_use(&cache, || written(&cache));
+                let Some(used) = last.filter(|_used| cache.is_dir()) else { continue };
+                let bytes = self.measure(&cache)?;
+                let paths = vec![cache.clone(), cache.with_extension("lock")];
+                self.add(Kind::Cache, paths, bytes, used, !self.is_young(used));
+            }
+        }
+        Ok(())
+    }
+
+    /// What commands of images said goes by its age, as records do, and if there is too much of all.
+    fn logs(&mut self) -> Result<(), GcError> {
+        for logs in entries(&self.home.root().join("image-logs"))? {
+            let last = |files: &[PathBuf]| files.iter().map(|file| written(file)).max();
+            let newest = last(&entries(&logs)?).unwrap_or_else(|| written(&logs));
+            let Some(used) = self.folder_use(&logs, || newest) else { continue };
+            let goes = self.options.since.is_some() && !self.is_young(used);
+            let bytes = self.measure(&logs)?;
+            self.add(Kind::Log, vec![logs], bytes, used, goes);
+        }
+        Ok(())
+    }
+
+    /// When a run used a folder of the builder's own last; `None` if one does now.
+    fn folder_use(
+        &self,
+        folder: &Path,
+        otherwise: impl FnOnce() -> SystemTime,
+    ) -> Option<SystemTime> {
+        let relative = folder.strip_prefix(self.home.root()).unwrap_or(folder);
+        let uses = self.uses;
+        let is_used = uses.now.folders.contains(relative);
+        (!is_used).then(|| used_last(uses.last.folders.get(relative), otherwise))
+    }
+
     fn is_young(&self, used: SystemTime) -> bool {
         self.options.since.is_some_and(|since| used >= since)
     }
 
     fn add(&mut self, kind: Kind, paths: Vec<PathBuf>, bytes: u64, used: SystemTime, goes: bool) {
         let name = paths.first().map(|path| name(path)).unwrap_or_default();
-        self.found.push((Item { kind, name, bytes, last_use: used, paths }, goes));
+        let item = Item::of_blobs(kind, name, Vec::new(), used);
+        self.found.push((Item { bytes, paths, ..item }, goes));
     }
 
     fn measure(&mut self, path: &Path) -> Result<u64, GcError> {
@@ -198,19 +286,34 @@ impl Search<'_> {
     fn choose(self, total: u64) -> Garbage {
         let (going, mut staying): (Vec<_>, Vec<_>) =
             self.found.into_iter().partition(|(_item, goes)| *goes);
-        let mut items: Vec<Item> = going.into_iter().map(|(item, _)| item).collect();
-        let mut left = total.saturating_sub(items.iter().map(|item| item.bytes).sum());
+        let mut blobs = self.blobs;
+        let mut items = Vec::new();
+        let mut left = total;
+        let mut go = |mut item: Item, left: &mut u64| {
+            item.bytes += blobs.release(&item.blobs);
+            *left = left.saturating_sub(item.bytes);
+            items.push(item);
+        };
+        for (item, _) in going {
+            go(item, &mut left);
+        }
         staying.sort_by_key(|(item, _)| item.last_use);
         let most = self.options.max_size.unwrap_or(u64::MAX);
         for (item, _) in staying {
             if left <= most {
                 break;
             }
-            left = left.saturating_sub(item.bytes);
-            items.push(item);
+            go(item, &mut left);
         }
         items.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         Garbage { items, left, too_much: left.saturating_sub(most) }
+    }
+}
+
+impl Item {
+    /// Something in the image store alone, whose size is told when it goes.
+    fn of_blobs(kind: Kind, name: String, blobs: Vec<BlobDigest>, last_use: SystemTime) -> Self {
+        Self { kind, name, bytes: 0, last_use, paths: Vec::new(), blobs }
     }
 }
 
@@ -218,7 +321,7 @@ fn used_last(last: Option<&u64>, otherwise: impl FnOnce() -> SystemTime) -> Syst
     last.map_or_else(otherwise, |seconds| UNIX_EPOCH + Duration::from_secs(*seconds))
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -227,7 +330,7 @@ fn written(path: &Path) -> SystemTime {
     fs_err::symlink_metadata(path).and_then(|data| data.modified()).unwrap_or(UNIX_EPOCH)
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, GcError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, GcError> {
     let read = match fs_err::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(Vec::new()),

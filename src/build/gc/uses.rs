@@ -3,23 +3,30 @@
 //! ```text
 //! $MKPANDA_HOME/locks/gc                    held while something is removed, or a run registers
 //! $MKPANDA_HOME/locks/uses/<run>.lock       held by the run's process
-//! $MKPANDA_HOME/locks/uses/<run>.json       what it uses: Used; its time is when the run began
+//! $MKPANDA_HOME/locks/uses/<run>.json       what it uses: a line of Used each time that it says more
 //! $MKPANDA_HOME/locks/uses/last.json        when things were used by runs that are over
 //! ```
 //!
-//! A run registers before its first build, and what it registered stays while its process lives. The
+//! A run registers before it uses something, and what it registered stays while its process lives: a
+//! package build once, with all that it needs; the build of an image from step to step, each layer before
+//! the store has it. Whoever registers what is there already looks afterwards whether it still is. The
 //! files of runs that are over are folded into `last.json`, by a collection or when there are many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::atomic;
+use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::build::home::Home;
+use crate::image::digest::BlobDigest;
+use crate::image::store::Image;
 
 const LAST: &str = "last.json";
 
@@ -38,13 +45,50 @@ pub struct Used {
     pub layers: BTreeSet<String>,
     /// Packages, unpacked.
     pub packages: BTreeSet<String>,
+    /// Blobs of the image store.
+    #[serde(default)]
+    pub blobs: BTreeSet<BlobDigest>,
+    /// Folders that runs keep something in, relative to the builder's own: caches of commands, logs.
+    #[serde(default)]
+    pub folders: BTreeSet<PathBuf>,
 }
 
 impl Used {
+    /// An image, with its blobs and what is unpacked of it.
+    pub fn of_image(image: &Image) -> Self {
+        Self {
+            images: [image.id.hex().to_owned()].into(),
+            layers: image.layers.iter().map(|layer| layer.diff_id.hex().to_owned()).collect(),
+            blobs: image.blobs().collect(),
+            ..Self::default()
+        }
+    }
+
     fn extend(&mut self, other: Self) {
         self.images.extend(other.images);
         self.layers.extend(other.layers);
         self.packages.extend(other.packages);
+        self.blobs.extend(other.blobs);
+        self.folders.extend(other.folders);
+    }
+
+    fn without(&self, known: &Self) -> Self {
+        Self {
+            images: &self.images - &known.images,
+            layers: &self.layers - &known.layers,
+            packages: &self.packages - &known.packages,
+            blobs: &self.blobs - &known.blobs,
+            folders: &self.folders - &known.folders,
+        }
+    }
+
+    /// All that was said, line by line. The last line of a process that was killed may be half a one.
+    fn parse(text: &[u8]) -> Self {
+        let mut all = Self::default();
+        for line in text.split(|byte| *byte == b'\n') {
+            all.extend(serde_json::from_slice(line).unwrap_or_default());
+        }
+        all
     }
 }
 
@@ -58,25 +102,29 @@ pub struct LastUses {
     pub layers: BTreeMap<String, u64>,
     /// Unpacked packages.
     pub packages: BTreeMap<String, u64>,
+    /// Folders that runs keep something in.
+    pub folders: BTreeMap<PathBuf, u64>,
 }
 
 impl LastUses {
     fn add(&mut self, used: Used, at: u64) {
-        let note = |times: &mut BTreeMap<String, u64>, names: BTreeSet<String>| {
+        fn note<N: Ord>(times: &mut BTreeMap<N, u64>, names: BTreeSet<N>, at: u64) {
             for name in names {
                 let time = times.entry(name).or_default();
                 *time = at.max(*time);
             }
-        };
-        note(&mut self.images, used.images);
-        note(&mut self.layers, used.layers);
-        note(&mut self.packages, used.packages);
+        }
+        note(&mut self.images, used.images, at);
+        note(&mut self.layers, used.layers, at);
+        note(&mut self.packages, used.packages, at);
+        note(&mut self.folders, used.folders, at);
     }
 
     fn forget_before(&mut self, time: u64) {
         for times in [&mut self.images, &mut self.layers, &mut self.packages] {
             times.retain(|_name, at| *at >= time);
         }
+        self.folders.retain(|_name, at| *at >= time);
     }
 }
 
@@ -92,13 +140,51 @@ pub struct Uses {
 /// A run's registration; it ends when this is dropped, or its process dies.
 #[derive(Debug)]
 pub struct Registration {
+    home: Home,
+    said: Mutex<Said>,
     _held: FileLock,
+}
+
+/// What a run has said so far.
+#[derive(Debug)]
+struct Said {
+    file: fs_err::File,
+    used: Used,
+}
+
+impl Said {
+    fn add(&mut self, used: Used) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&used)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        self.used.extend(used);
+        Ok(())
+    }
+}
+
+impl Registration {
+    /// Registers more. What was there before may be gone now: the caller looks again.
+    pub fn add(&self, used: &Used, waiting: impl FnOnce()) -> io::Result<()> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = used.without(&said.used);
+        if new == Used::default() {
+            return Ok(());
+        }
+        let _gc = lock(&self.home, waiting)?;
+        said.add(new)
+    }
 }
 
 /// Nothing may be removed, and no run may register, as long as this lives. `waiting` is called if
 /// somebody else has it.
 pub fn lock(home: &Home, waiting: impl FnOnce()) -> io::Result<FileLock> {
     FileLock::acquire(&home.locks().join("gc"), waiting)
+}
+
+/// Says why a run doesn't go on yet.
+pub fn say_waiting(observer: &dyn Observer) {
+    let message = "waiting for `mkpanda gc`, which is removing things".to_owned();
+    observer.event(Event::Note { message });
 }
 
 /// Registers what a run is about to use.
@@ -118,8 +204,10 @@ pub fn register(home: &Home, used: &Used, waiting: impl FnOnce()) -> io::Result<
             // It is the number of a process that is no more.
             continue;
         }
-        fs_err::write(file, serde_json::to_vec(used)?)?;
-        return Ok(Registration { _held: held });
+        let file = fs_err::File::create(file)?;
+        let mut said = Said { file, used: Used::default() };
+        said.add(used.clone())?;
+        return Ok(Registration { home: home.clone(), said: Mutex::new(said), _held: held });
     }
     Err(io::Error::other("no free name for a run"))
 }
@@ -137,11 +225,31 @@ fn count(folder: &Path) -> io::Result<usize> {
     }
 }
 
+/// What is used, as far as it can be told without the lock: for showing it, not for removing anything.
+pub fn look(home: &Home) -> io::Result<Uses> {
+    Ok(gather(&home.locks().join("uses"))?.0)
+}
+
 /// Folds what runs used that are over into one file.
 fn fold(folder: &Path) -> io::Result<Uses> {
+    let (mut uses, over) = gather(folder)?;
+    if over.is_empty() {
+        return Ok(uses);
+    }
+    let oldest = SystemTime::now().checked_sub(REMEMBERED).unwrap_or(UNIX_EPOCH);
+    uses.last.forget_before(seconds(oldest));
+    atomic::write(&folder.join(LAST), &serde_json::to_vec(&uses.last)?)?;
+    for (entry, _held) in over {
+        remove_if_there(&entry.with_extension("json"))?;
+        remove_if_there(&entry)?;
+    }
+    Ok(uses)
+}
+
+/// What is used, and the locks of runs that are over.
+fn gather(folder: &Path) -> io::Result<(Uses, Vec<(PathBuf, FileLock)>)> {
     let mut uses = Uses::default();
-    let last = folder.join(LAST);
-    if let Ok(text) = fs_err::read(&last) {
+    if let Ok(text) = fs_err::read(folder.join(LAST)) {
         // What can't be read is forgotten: then things count as used when they were made.
         uses.last = serde_json::from_slice(&text).unwrap_or_default();
     }
@@ -152,28 +260,15 @@ fn fold(folder: &Path) -> io::Result<Uses> {
         }
         let file = entry.with_extension("json");
         let held = FileLock::try_acquire(&entry)?;
-        let used: Used = fs_err::read(&file)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
-        let began = fs_err::metadata(&file).and_then(|file| file.modified());
-        uses.last.add(used.clone(), seconds(began.unwrap_or_else(|_error| SystemTime::now())));
+        let used = fs_err::read(&file).map(|text| Used::parse(&text)).unwrap_or_default();
+        let said = fs_err::metadata(&file).and_then(|file| file.modified());
+        uses.last.add(used.clone(), seconds(said.unwrap_or_else(|_error| SystemTime::now())));
         match held {
             Some(held) => over.push((entry, held)),
             None => uses.now.extend(used),
         }
     }
-    if over.is_empty() {
-        return Ok(uses);
-    }
-    let oldest = SystemTime::now().checked_sub(REMEMBERED).unwrap_or(UNIX_EPOCH);
-    uses.last.forget_before(seconds(oldest));
-    atomic::write(&last, &serde_json::to_vec(&uses.last)?)?;
-    for (entry, _held) in over {
-        remove_if_there(&entry.with_extension("json"))?;
-        remove_if_there(&entry)?;
-    }
-    Ok(uses)
+    Ok((uses, over))
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -220,6 +315,22 @@ mod tests {
         assert_eq!(uses.last.packages.len(), 2, "it is remembered");
         let left: Vec<_> = entries(&home.locks().join("uses")).unwrap();
         assert_eq!(left, [home.locks().join("uses").join(LAST)]);
+    }
+
+    #[test]
+    fn a_run_says_more_from_step_to_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().to_owned(), None);
+        let (one, other) = (used("one--1"), used("other--1"));
+        let running = register(&home, &one, || ()).unwrap();
+        running.add(&other, || ()).unwrap();
+        running.add(&one, || panic!("what is known takes no lock")).unwrap();
+        let mut both = one;
+        both.extend(other);
+        assert_eq!(look(&home).unwrap().now, both);
+        // Half a line, as of one that is killed meanwhile.
+        running.said.lock().unwrap().file.write_all(b"{\"images\": [").unwrap();
+        assert_eq!(read(&home).unwrap().now, both);
     }
 
     #[test]

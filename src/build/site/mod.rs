@@ -5,8 +5,10 @@
 //! something has to be built.
 
 mod error;
+mod identify;
 mod order;
 mod planned;
+mod register;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,12 +19,10 @@ use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Orders, Pace};
-use crate::build::gc::uses::{self, Registration, Used};
 use crate::build::home::{Home, give_folder};
-use crate::build::id::{Identities, identify};
-use crate::build::images::{Building, FoundImage, ImageFinder, Places};
+use crate::build::id::Identities;
+use crate::build::images::{FoundImage, Places, SharedBuilders};
 use crate::build::isolation::{self, Wanted};
-use crate::build::job::BuildRoot;
 use crate::build::jobserver::{self, Jobserver};
 use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
@@ -33,7 +33,6 @@ use crate::container::helper::Interrupt;
 use crate::container::namespace::Network;
 use crate::graph;
 use crate::image::registry::Client;
-use crate::image::store::ImageStore;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
 use crate::store::repository::Repository;
@@ -62,6 +61,10 @@ pub struct SiteOptions {
     pub source_date_epoch: u64,
     /// Ends the building of such images.
     pub interrupt: Arc<Interrupt>,
+    /// How long one of their commands may take.
+    pub time_limit: Option<Duration>,
+    /// Where images of `docker/` folders are shared.
+    pub builders: SharedBuilders,
 }
 
 /// How packages are built.
@@ -143,41 +146,6 @@ impl Site {
             }
             observer.event(Event::Warning { subject: String::new(), message });
         }
-    }
-
-    /// Gives packages their ids; `order` has each after all that it requires.
-    pub fn identify(
-        &self,
-        order: &[PackageKey],
-        observer: &dyn Observer,
-    ) -> Result<Known, SiteError> {
-        let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
-        let mut finder = ImageFinder::new(
-            &self.options.places,
-            &store,
-            &self.options.registry,
-            self.options.limits,
-            Building {
-                home: &self.options.home,
-                isolation: &self.options.isolation,
-                fetch: &self.options.fetch,
-                source_date_epoch: self.options.source_date_epoch,
-                interrupt: Arc::clone(&self.options.interrupt),
-            },
-        );
-        let mut images = BTreeMap::new();
-        let identities = identify(
-            &self.tree,
-            order,
-            |package| {
-                let found = finder.find(&package.info.image(), &self.tree, observer)?;
-                let id = found.id.clone();
-                images.insert(package.key.clone(), found);
-                Ok::<_, OutsideError>(id)
-            },
-            |package, name, _| Ok(self.head(package, name)?),
-        )?;
-        Ok(Known { identities, images })
     }
 
     /// The commit of a `git_local` source.
@@ -291,32 +259,6 @@ impl Site {
             Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
             other => other.map_err(SiteError::Failed),
         }
-    }
-
-    /// Keeps a collection from removing what is about to be used.
-    fn register(
-        &self,
-        known: &Known,
-        keys: &[&PackageKey],
-        observer: &dyn Observer,
-    ) -> Result<Registration, SiteError> {
-        let mut used = Used::default();
-        for key in keys {
-            if let Some(BuildRoot::Layers(root)) = known.images.get(key).map(|image| &image.root) {
-                let layers = root.layers.iter().map(|layer| layer.diff_id.hex().to_owned());
-                used.layers.extend(layers);
-                used.images.insert(known.images[key].id.to_string());
-            }
-            if let Some(identity) = known.identities.get(key) {
-                let packages = known.identities.dependencies(identity);
-                used.packages.extend(packages.map(|package| package.id.to_string()));
-            }
-        }
-        let waiting = || {
-            let message = "waiting for `mkpanda gc`, which is removing things".to_owned();
-            observer.event(Event::Note { message });
-        };
-        uses::register(&self.options.home, &used, waiting).map_err(SiteError::Home)
     }
 
     /// Offline, everything that is missing is listed at once, before the first build.

@@ -51,6 +51,9 @@ pub(super) fn run(
         isolation: &isolation,
         fetch: &fetch,
         limits: settings.archive_limits(),
+        shows_output: context.global.verbose > 0,
+        time_limit: Some(settings.time_limit),
+        only_cached: false,
         interrupt: Arc::clone(&interrupt),
     };
     let folder = match &options.context {

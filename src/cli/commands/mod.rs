@@ -25,6 +25,7 @@ use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
 use crate::image::registry::Client;
 use crate::source::FetchOptions;
+use crate::tree::PackageKey;
 
 /// What every command works with.
 #[derive(Debug)]
@@ -107,6 +108,7 @@ fn open(
     context: &Context<'_>,
     settings: &Settings,
     packages: PathBuf,
+    interrupt: &std::sync::Arc<Interrupt>,
     observer: &dyn Observer,
 ) -> Result<Site, CliError> {
     let home = Home::new(settings.home.clone(), settings.scratch.clone());
@@ -126,9 +128,25 @@ fn open(
         limits,
         isolation: wanted_isolation(context, settings),
         source_date_epoch: settings.source_date_epoch,
-        interrupt: std::sync::Arc::default(),
+        interrupt: std::sync::Arc::clone(interrupt),
+        time_limit: Some(settings.time_limit),
+        builders: settings.builders.clone(),
     };
     Ok(Site::open(options, observer)?)
+}
+
+/// Prints what would be done, as data. Nothing is built for it, no image either.
+fn show_plan(
+    context: &Context<'_>,
+    site: &Site,
+    order: &[PackageKey],
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let (known, pending) = site.identify_without_building(order, observer)?;
+    let mut text = site.plan(&known).to_string();
+    text.extend(pending.iter().map(ToString::to_string));
+    context.printer.data(&text);
+    Ok(())
 }
 
 /// How to build, from the settings.

@@ -7,7 +7,7 @@ use super::super::error::CliError;
 use super::{Context, Outcome};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::plan::Plan;
-use crate::build::site::{Known, Site, SiteError};
+use crate::build::site::{BuildOptions, Known, Site, SiteError};
 use crate::container::helper::Interrupt;
 use crate::package::{PackageName, Variant};
 use crate::tree::PackageKey;
@@ -28,15 +28,19 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     let variant = args.variant.as_deref().map(parse_variant).transpose()?;
     let settings = context.settings(args.build.jobs, Some(packages))?;
     let progress = context.progress(&settings);
-    let site = super::open(context, &settings, packages.to_owned(), &progress)?;
+    let interrupt = Arc::<Interrupt>::default();
+    let site = super::open(context, &settings, packages.to_owned(), &interrupt, &progress)?;
     let wanted = site.tree.wanted(&name, variant.as_ref()).map_err(SiteError::Tree)?;
     if args.build.dry_run {
-        let (_, plan) = plan(&site, &wanted, &progress)?;
-        context.printer.data(&plan.to_string());
-        return Ok(());
+        let set = site.tree.resolve_packages(&wanted).map_err(SiteError::Tree)?;
+        site.warn(&set.warnings, &progress);
+        return super::show_plan(context, &site, &set.packages, &progress);
     }
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let mut outcome = Outcome::default();
-    let result = build(context, args, &site, &wanted, &settings, &progress, &mut outcome);
+    let options = super::build_options(context, &settings, &args.build);
+    let result = build(&site, &wanted, &options, &interrupt, observer, &mut outcome);
     outcome.show(context, &progress, result)
 }
 
@@ -53,23 +57,16 @@ fn plan(
 }
 
 fn build(
-    context: &Context<'_>,
-    args: &PackageArgs,
     site: &Site,
     wanted: &[PackageKey],
-    settings: &super::Settings,
+    options: &BuildOptions,
+    interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<(), CliError> {
     let (known, plan) = plan(site, wanted, observer)?;
     outcome.count(&plan);
-    let interrupt = Arc::<Interrupt>::default();
-    let observer = &Interruptible::new(observer, || interrupt.is_raised());
-    if plan.to_build().next().is_some() {
-        super::interrupt_on_signals(&interrupt)?;
-    }
-    let options = super::build_options(context, settings, &args.build);
-    site.build(&known, &plan, &options, &interrupt, observer)?;
+    site.build(&known, &plan, options, interrupt, observer)?;
     for key in wanted {
         if let Some(identity) = known.identities.get(key) {
             outcome.paths.push(site.cache.archive(&identity.id));

@@ -21,7 +21,8 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let packages = context.folder()?;
     let settings = context.settings(args.build.jobs, Some(&packages))?;
     let progress = context.progress(&settings);
-    let site = super::open(context, &settings, packages, &progress)?;
+    let interrupt = Arc::<Interrupt>::default();
+    let site = super::open(context, &settings, packages, &interrupt, &progress)?;
     let sets = resolve(&site, &wanted(&site, args)?)?;
     for set in &sets {
         site.warn(&set.warnings, &progress);
@@ -29,17 +30,25 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let keys: BTreeSet<PackageKey> =
         sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
-    let known = site.identify(&order, &progress)?;
-    let plan = site.plan(&known);
     if args.build.dry_run {
-        context.printer.data(&plan.to_string());
-        return Ok(());
+        return super::show_plan(context, &site, &order, &progress);
     }
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let known = site.identify(&order, observer)?;
+    let plan = site.plan(&known);
     let options = super::build_options(context, &settings, &args.build);
     let mut outcome = Outcome::default();
     outcome.count(&plan);
-    let work = Work { site: &site, known: &known, plan: &plan, sets: &sets, options: &options };
-    let result = build(&work, args.mkbootstrap, &progress, &mut outcome);
+    let work = Work {
+        site: &site,
+        known: &known,
+        plan: &plan,
+        sets: &sets,
+        options: &options,
+        interrupt: &interrupt,
+    };
+    let result = build(&work, args.mkbootstrap, observer, &mut outcome);
     outcome.show(context, &progress, result)
 }
 
@@ -50,6 +59,7 @@ struct Work<'a> {
     plan: &'a Plan,
     sets: &'a [TreeSet],
     options: &'a BuildOptions,
+    interrupt: &'a Arc<Interrupt>,
 }
 
 fn build(
@@ -58,13 +68,8 @@ fn build(
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<(), CliError> {
-    let Work { site, known, plan, sets, options } = work;
-    let interrupt = Arc::<Interrupt>::default();
-    let observer = &Interruptible::new(observer, || interrupt.is_raised());
-    if mkbootstrap || plan.to_build().next().is_some() {
-        super::interrupt_on_signals(&interrupt)?;
-    }
-    site.build(known, plan, options, &interrupt, observer)?;
+    let Work { site, known, plan, sets, options, interrupt } = work;
+    site.build(known, plan, options, interrupt, observer)?;
     for set in *sets {
         let task = format!("bootstrap {}", set.variant);
         if mkbootstrap {

@@ -102,6 +102,9 @@ impl Said {
                 ("warning", json!({ "subject": none_if_empty(subject), "message": message }))
             }
             Event::Note { message } => ("note", json!({ "message": message })),
+            Event::Output { subject, line } => {
+                ("output", json!({ "subject": subject, "line": line }))
+            }
             Event::Planned(planned) => {
                 let remaining = self.state.remaining(now).unwrap_or_default();
                 let expected = (remaining.known > 0).then(|| seconds(remaining.time));

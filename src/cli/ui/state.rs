@@ -144,7 +144,7 @@ impl State {
                     download.waits_until = Some(now + *wait);
                 }
             }
-            Event::Warning { .. } | Event::Note { .. } => {}
+            Event::Warning { .. } | Event::Note { .. } | Event::Output { .. } => {}
         }
     }
 

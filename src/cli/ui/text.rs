@@ -28,6 +28,7 @@ pub(super) fn line(event: &Event, state: &State, names: Names) -> Option<(Weight
             Some((Weight::Warning, format!("{subject}: {message}")))
         }
         Event::Note { message } => progress(message.clone()),
+        Event::Output { subject, line } => progress(format!("{subject} | {line}")),
         Event::Retry { subject, reason, wait } => {
             let wait = seconds(*wait);
             Some((Weight::Warning, format!("{subject}: {reason}; trying again in {wait}")))

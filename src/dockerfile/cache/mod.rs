@@ -11,10 +11,13 @@
 //! never change, so the digest of files in them can be kept by their diff ids: a build that finds all of
 //! its steps starts no helper.
 //!
-//! An entry leads to a blob of the image store. Whoever finds it looks whether that is there still; an
-//! entry that can't be read, or is of another version, is none.
+//! An entry leads to a blob of the image store, and keeps it there: what removes blobs asks for
+//! [`BuildCache::entries`]. Its time is that of its last use. Whoever finds it claims the blob for its
+//! build, and then looks whether that is there still; an entry that can't be read, or is of another
+//! version, is none.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,17 @@ pub struct Made {
     pub layer: Option<BuiltLayer>,
     /// Whether owners that its command gave to files may be lost.
     pub flattened: bool,
+}
+
+/// An entry, as it lies there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its file, whose time is that of its last use.
+    pub path: PathBuf,
+    /// Whether it can be read.
+    pub is_usable: bool,
+    /// The layer that it leads to.
+    pub layer: Option<BuiltLayer>,
 }
 
 /// The name of an entry.
@@ -108,10 +122,23 @@ impl BuildCache {
         Self { folder }
     }
 
-    /// What a step with that key made, if it is there still.
-    pub fn step(&self, key: &Key, store: &ImageStore) -> Option<Made> {
-        let made: Made = read(&self.path("step", key))?;
-        made.layer.as_ref().is_none_or(|layer| store.has_layer(layer)).then_some(made)
+    /// What a step with that key made, if it is there still when it has been claimed.
+    pub fn step<E>(
+        &self,
+        key: &Key,
+        store: &ImageStore,
+        claim: impl FnOnce(&BuiltLayer) -> Result<(), E>,
+    ) -> Result<Option<Made>, E> {
+        let path = self.path("step", key);
+        let Some(made) = read::<Made>(&path) else { return Ok(None) };
+        if let Some(layer) = &made.layer {
+            claim(layer)?;
+            if !store.has_layer(layer) {
+                return Ok(None);
+            }
+        }
+        touch(&path);
+        Ok(Some(made))
     }
 
     /// Notes what a step made.
@@ -121,7 +148,8 @@ impl BuildCache {
 
     /// The digest of files in layers.
     pub fn content(&self, key: &Key) -> Option<Sha256Sum> {
-        read(&self.path("content", key))
+        let path = self.path("content", key);
+        read(&path).inspect(|_found| touch(&path))
     }
 
     /// Notes the digest of files in layers.
@@ -129,8 +157,42 @@ impl BuildCache {
         write(&self.path("content", key), digest)
     }
 
+    /// All entries, whatever has become of them.
+    pub fn entries(&self) -> std::io::Result<Vec<Entry>> {
+        let files = match fs_err::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut entries = Vec::new();
+        for file in files {
+            let path = file?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let content = if name.starts_with("step-") {
+                read::<Made>(&path).map(|made| made.layer)
+            } else if name.starts_with("content-") {
+                read::<Sha256Sum>(&path).map(|_digest| None)
+            } else {
+                // One that is being written, or somebody else's.
+                continue;
+            };
+            entries.push(Entry { is_usable: content.is_some(), layer: content.flatten(), path });
+        }
+        Ok(entries)
+    }
+
     fn path(&self, kind: &str, key: &Key) -> PathBuf {
         self.folder.join(format!("{kind}-{}.json", key.0))
+    }
+}
+
+/// Notes that an entry was used. One that can't be noted counts as used when it was made.
+fn touch(path: &Path) {
+    let touched = fs_err::File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.into_parts().0.set_modified(SystemTime::now()));
+    if let Err(error) = touched {
+        tracing::debug!(%error, "can't note that a step was used");
     }
 }
 
@@ -186,6 +248,10 @@ mod tests {
         }
     }
 
+    fn find(cache: &BuildCache, key: &Key, store: &ImageStore) -> Option<Made> {
+        cache.step(key, store, |_layer| Ok::<_, ()>(())).unwrap()
+    }
+
     #[test]
     fn an_entry_counts_while_its_blob_is_there() {
         let home = tempfile::tempdir().unwrap();
@@ -193,10 +259,10 @@ mod tests {
         let cache = BuildCache::new(home.path().join("build-cache"));
         let folder = Step::Folder(FolderStep { path: "/a".to_owned(), user: String::new() });
         let key = step_key(&[], &folder, &[], 0);
-        assert_eq!(cache.step(&key, &store), None);
+        assert_eq!(find(&cache, &key, &store), None);
         let empty = Made { layer: None, flattened: false };
         cache.put_step(&key, &empty).unwrap();
-        assert_eq!(cache.step(&key, &store), Some(empty));
+        assert_eq!(find(&cache, &key, &store), Some(empty));
         let sum = Sha256Sum::of(b"blob");
         let layer = BuiltLayer {
             digest: sum.clone().into(),
@@ -207,13 +273,19 @@ mod tests {
         let blob = store.blob_path(&layer.digest);
         let made = Made { layer: Some(layer), flattened: true };
         cache.put_step(&key, &made).unwrap();
-        assert_eq!(cache.step(&key, &store), None);
+        assert_eq!(find(&cache, &key, &store), None);
         fs_err::create_dir_all(blob.parent().unwrap()).unwrap();
         fs_err::write(&blob, "blo").unwrap();
-        assert_eq!(cache.step(&key, &store), None, "another size");
+        assert_eq!(find(&cache, &key, &store), None, "another size");
         fs_err::write(&blob, "blob").unwrap();
-        assert_eq!(cache.step(&key, &store), Some(made));
+        assert_eq!(find(&cache, &key, &store), Some(made));
+        let entries = cache.entries().unwrap();
+        assert_eq!(entries.len(), 1);
+        assert!(entries[0].is_usable && entries[0].layer.is_some());
+        let claim = |_layer: &BuiltLayer| fs_err::remove_file(&blob);
+        assert_eq!(cache.step(&key, &store, claim).unwrap(), None, "it went before the claim");
         fs_err::write(cache.path("step", &key), "{").unwrap();
-        assert_eq!(cache.step(&key, &store), None);
+        assert!(!cache.entries().unwrap()[0].is_usable);
+        assert_eq!(find(&cache, &key, &store), None);
     }
 }

@@ -83,6 +83,30 @@ impl Scope {
         Ok(scope)
     }
 
+    /// Build arguments that were given, and that nothing declares.
+    pub fn unused_arguments(&self, dockerfile: &Dockerfile) -> Vec<&str> {
+        let stages = dockerfile.stages.iter().flat_map(|stage| &stage.statements);
+        let declared: BTreeSet<&str> = dockerfile
+            .arguments
+            .iter()
+            .chain(stages)
+            .filter_map(|statement| match &statement.instruction {
+                Instruction::Arg(arguments) => Some(arguments),
+                _ => None,
+            })
+            .flatten()
+            .map(|argument| argument.name.as_str())
+            .collect();
+        let is_known = |name: &str| {
+            declared.contains(name)
+                || PROXIES.contains(&name)
+                || self.globals.contains_key(name)
+                || name == "SOURCE_DATE_EPOCH"
+                || name.starts_with("BUILDKIT_")
+        };
+        self.given.keys().map(String::as_str).filter(|name| !is_known(name)).collect()
+    }
+
     fn declare(&mut self, argument: &Argument, place: &Place) -> Result<(), Problem> {
         let value = match (self.given.get(&argument.name), &argument.default) {
             (Some(given), _) => given.clone(),

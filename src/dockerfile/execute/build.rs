@@ -10,7 +10,7 @@ use super::job::Match;
 use super::stage::Runner;
 use super::workplace::{Room, Workplace};
 use crate::base::digest::Sha256Sum;
-use crate::base::event::Observer;
+use crate::base::event::{Event, Observer};
 use crate::dockerfile::cache::BuildCache;
 use crate::dockerfile::context::Files;
 use crate::dockerfile::evaluate::{Base, Finished, Scope, StageState};
@@ -124,6 +124,10 @@ pub fn build(
         turn: Mutex::default(),
     };
     let triggers = build.triggers(&first, observer)?;
+    if triggers.is_empty() {
+        // Triggers may declare some.
+        build.warn_of_unused_arguments(observer);
+    }
     let plan = if triggers.is_empty() {
         first
     } else {
@@ -149,6 +153,14 @@ fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
 impl Build<'_> {
     pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn warn_of_unused_arguments(&self, observer: &dyn Observer) {
+        let unused = self.scope.unused_arguments(&self.dockerfile);
+        if !unused.is_empty() {
+            let message = format!("no ARG declares the build arguments {}", unused.join(", "));
+            observer.event(Event::Warning { subject: self.path.display().to_string(), message });
+        }
     }
 
     /// The triggers of the images that stages start from.

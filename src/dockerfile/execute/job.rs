@@ -2,6 +2,7 @@
 //! through its view.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,8 @@ pub struct LayerWork {
     pub output: PathBuf,
     /// Where the command's output goes.
     pub log: PathBuf,
+    /// How long the command may take.
+    pub time_limit: Option<Duration>,
     /// The latest time of files in the layer, in seconds since 1970.
     pub source_date_epoch: u64,
 }

@@ -6,6 +6,7 @@
 //! stage      one stage: its steps, found in the cache or handed to the helper
 //! workplace  what that needs of the machine
 //! inputs     what a step takes from elsewhere, and the digest of it
+//! follow     what a command says, shown while it says it
 //! job        what a helper is told of one step, and what it answers; plain data
 //! step       the helper's side: root, command or copying, layer
 //! ```
@@ -13,6 +14,7 @@
 mod build;
 mod choose;
 mod error;
+mod follow;
 mod inputs;
 pub mod job;
 mod place;

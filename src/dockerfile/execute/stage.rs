@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::build::{Build, Done};
 use super::error::StepError;
+use super::follow::following;
 use super::inputs::Gathered;
 use super::job::{
     DigestWork, LayerWork, Order, StepAnswer, StepJob, StepLayer, StepNetwork, StepWork,
 };
 use super::readable::make_readable;
-use super::workplace::Room;
+use super::workplace::{Room, Using};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
@@ -111,7 +112,8 @@ impl<'b, 'a> Runner<'b, 'a> {
         let known = if self.build.options.no_cache {
             None
         } else {
-            self.build.cache.step(&key, workplace.store)
+            let claim = |layer: &BuiltLayer| self.using(Using::Layer(layer), observer);
+            self.build.cache.step(&key, workplace.store, claim)?
         };
         // Where owners can be had, a layer without them won't do.
         let known = known.filter(|made| !made.flattened || !workplace.services.may_have_ranges());
@@ -158,6 +160,7 @@ impl<'b, 'a> Runner<'b, 'a> {
         make_readable(&mut gathered.inputs, &mut gathered.mounts, &map, &copies)
             .map_err(file("copy what only root may read"))?;
         let log = self.build.log(self.planned);
+        self.using(Using::Folder(&self.build.workplace.logs), observer)?;
         start_log(&log, self.number).map_err(file("write the log"))?;
         let work = LayerWork {
             below: self.build.blob_list(below),
@@ -167,6 +170,7 @@ impl<'b, 'a> Runner<'b, 'a> {
             network,
             output: output.clone(),
             log: log.clone(),
+            time_limit: self.build.workplace.time_limit,
             source_date_epoch: self.build.options.source_date_epoch,
         };
         let (answer, left) = self.ask(StepWork::Layer(Box::new(work)), &log, observer)?;
@@ -174,6 +178,8 @@ impl<'b, 'a> Runner<'b, 'a> {
             return Err(StepError::Needed);
         };
         if let Some(layer) = &layer {
+            // Before the store has it: else somebody might find that nobody needs it.
+            self.using(Using::Layer(layer), observer)?;
             let turn = self.build.take_turn();
             room.keep_layer(&output, layer, observer).map_err(stored)?;
             drop(turn);
@@ -185,6 +191,11 @@ impl<'b, 'a> Runner<'b, 'a> {
         }
         self.left = Some(left);
         Ok(Made { layer, flattened })
+    }
+
+    fn using(&self, what: Using<'_>, observer: &dyn Observer) -> Result<(), StepError> {
+        let services = self.build.workplace.services;
+        services.using(what, observer).map_err(|error| StepError::Service(Box::new(error)))
     }
 
     /// The digest of files in layers.
@@ -231,7 +242,9 @@ impl<'b, 'a> Runner<'b, 'a> {
     ) -> Result<(StepAnswer, Left), StepError> {
         // It clears itself up while this one begins.
         let _before = self.left.take();
-        let limits = self.build.workplace.limits;
+        let (limits, shows_output) =
+            (self.build.workplace.limits, self.build.workplace.shows_output);
+        let subject = format!("[{} {}]", self.stage_label(), self.number);
         let (room, place) = self.helper(observer)?;
         let scratch = tempfile::Builder::new()
             .prefix("step-")
@@ -249,7 +262,8 @@ impl<'b, 'a> Runner<'b, 'a> {
             limits,
             work,
         };
-        let heard = place.run(&Order::Step(&job), None, &Cell::default(), Some);
+        let mut run = || place.run(&Order::Step(&job), None, &Cell::default(), Some);
+        let heard = if shows_output { following(log, &subject, observer, run) } else { run() };
         let (answer, process) = heard.map_err(StepError::Helper)?;
         left.process = Some(process);
         match answer {
@@ -274,6 +288,7 @@ impl<'b, 'a> Runner<'b, 'a> {
         let failed = file("use a cache");
         for copy in 0_u32.. {
             let folder = home.join(format!("{}-{copy}", &name.as_str()[..32]));
+            self.using(Using::Folder(&folder), observer)?;
             fs_err::create_dir_all(&folder).map_err(&failed)?;
             give_to_container_root(map, &folder).map_err(&failed)?;
             let lock = home.join(format!("{}-{copy}.lock", &name.as_str()[..32]));

@@ -4,13 +4,14 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::archive::Limits;
 use crate::base::event::Observer;
 use crate::container::helper::{HelperPlace, Interrupt};
 use crate::container::machine::Machine;
 use crate::image::platform::Platform;
-use crate::image::store::{Image, ImageStore};
+use crate::image::store::{BuiltLayer, Image, ImageStore};
 use crate::source::FetchOptions;
 
 /// What the machine gives.
@@ -30,15 +31,32 @@ pub struct Workplace<'a> {
     pub search_path: String,
     /// What archives may hold.
     pub limits: Limits,
+    /// Whether what commands say is shown while they say it.
+    pub shows_output: bool,
+    /// How long a command may take.
+    pub time_limit: Option<Duration>,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
     /// What is done by the caller.
     pub services: &'a dyn Services,
 }
 
+/// Something that a build uses from now on.
+#[derive(Debug, Clone, Copy)]
+pub enum Using<'a> {
+    /// A layer: its blob, and what is unpacked of it.
+    Layer(&'a BuiltLayer),
+    /// A folder that outlives the build: a cache, or that of the logs.
+    Folder(&'a Path),
+}
+
 /// What the caller does for a build.
 pub trait Services: Sync + std::fmt::Debug {
-    /// The image that a FROM or `--from` names, made to be in the store.
+    /// Sees to it that nobody removes something while the build goes on. If it was there before, it may
+    /// be gone now.
+    fn using(&self, what: Using<'_>, observer: &dyn Observer) -> Result<(), ServiceError>;
+
+    /// The image that a FROM or `--from` names, made to be in the store, and to stay there.
     fn image(
         &self,
         name: &str,

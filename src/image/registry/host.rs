@@ -98,6 +98,17 @@ impl FromStr for RegistryMirror {
     }
 }
 
+impl RegistryMirror {
+    /// What an image is called there; `None` if that is too long for a name.
+    pub fn name_of(&self, image: &ImageRef) -> Option<ImageRef> {
+        let prefix =
+            if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
+        let own = image.to_string();
+        let path = own.strip_prefix(image.registry())?.trim_start_matches('/');
+        format!("{}/{prefix}{path}", self.host).parse().ok()
+    }
+}
+
 impl<'de> Deserialize<'de> for RegistryMirror {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -189,6 +200,9 @@ mod tests {
                 "https://registry-1.docker.io/v2/library/ubuntu/manifests/x"
             ]
         );
+        let mirror: RegistryMirror = "m:5000/hub/".parse().unwrap();
+        let name = mirror.name_of(&"a/b:c".parse().unwrap()).unwrap();
+        assert_eq!(name.to_string(), "m:5000/hub/a/b:c");
         assert_eq!(urls("[::1]:7/a/b"), ["https://[::1]:7/v2/a/b/manifests/x"]);
     }
 

@@ -69,6 +69,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::blocking::Client as HttpClient;
 use reqwest::redirect::Policy;
@@ -78,6 +79,8 @@ use crate::base::http::{self, HttpOptions};
 use host::Endpoint;
 use token::Proofs;
 
+/// How long a client that doesn't wait for long waits for a connection.
+const HASTY: Duration = Duration::from_secs(5);
 /// How many redirects are followed.
 const MOST_REDIRECTS: usize = 10;
 
@@ -117,6 +120,16 @@ impl Client {
     /// A client that knows all that.
     pub fn new(options: RegistryOptions) -> Self {
         Self(Arc::new(Inner { options, ..Inner::default() }))
+    }
+
+    /// A client that knows the same, but soon gives up: to ask for what can be done without.
+    #[must_use]
+    pub fn hasty(&self) -> Self {
+        let mut options = self.0.options.clone();
+        options.http.attempts = 1;
+        options.http.connect_timeout = options.http.connect_timeout.min(HASTY);
+        options.http.stall_timeout = options.http.stall_timeout.min(2 * HASTY);
+        Self::new(options)
     }
 
     /// Whether no connection may be opened.

@@ -4,6 +4,8 @@
 //! images/.partial/<hex>   the first bytes of a blob, or all of them; locked by whoever adds some
 //! ```
 //!
+//! Who waits for a blob that another process fetches, takes it from the store if that has it meanwhile.
+//!
 //! A file of the blob's size is never written to: it may be the store's too, by another name. What
 //! nobody has touched for a week goes with the next pull.
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use fs_err::File;
 
+use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
 use crate::image::digest::BlobDigest;
@@ -24,6 +27,8 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Debug, Clone)]
 pub(super) struct Partials {
     folder: PathBuf,
+    /// The store's blobs.
+    blobs: PathBuf,
 }
 
 /// A blob on its way, that nobody else adds to.
@@ -38,7 +43,7 @@ pub(super) struct Partial {
 
 impl Partials {
     pub(super) fn of(store: &Path) -> Self {
-        Self { folder: store.join(".partial") }
+        Self { folder: store.join(".partial"), blobs: store.join("blobs/sha256") }
     }
 
     /// Where a blob is until it is whole.
@@ -66,12 +71,32 @@ impl Partials {
             }
             let file = fs_err::OpenOptions::new().read(true).write(true).open(&path)?;
             let had = file.metadata()?.len();
+            if had < size && self.take_from_store(digest, size)? {
+                continue;
+            }
             if had <= size {
                 return Ok(Some(Partial { path, file, had, _lock: lock }));
             }
             // It can't be the blob's.
             fs_err::remove_file(&path)?;
         }
+    }
+
+    /// Puts the store's own file in a blob's place, if it has that by now; the place is locked.
+    fn take_from_store(&self, digest: &BlobDigest, size: u64) -> io::Result<bool> {
+        let blob = self.blobs.join(digest.hex());
+        if !fs_err::metadata(&blob).is_ok_and(|data| data.is_file() && data.len() == size) {
+            return Ok(false);
+        }
+        let beside = self.folder.join(format!("{TEMPORARY_PREFIX}{}", digest.hex()));
+        // One that a process left which died just here.
+        drop(fs_err::remove_file(&beside));
+        if fs_err::hard_link(&blob, &beside).is_err() {
+            // It may be gone again.
+            return Ok(false);
+        }
+        fs_err::rename(&beside, self.path(digest))?;
+        Ok(true)
     }
 
     /// Forgets a blob that the store has, unless somebody is busy with it.
@@ -99,5 +124,36 @@ fn remove_unused(path: &Path) {
         && let Ok(Some(_lock)) = FileLock::try_acquire(path)
     {
         drop(fs_err::remove_file(path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::digest::Sha256Sum;
+    use crate::base::event::Silent;
+
+    #[test]
+    fn who_waited_takes_what_the_other_has_brought() {
+        let store = tempfile::tempdir().unwrap();
+        let digest = BlobDigest::from(Sha256Sum::of(b"blob"));
+        let partials = Partials::of(store.path());
+        let held = partials.open(&digest, 4, || (), &Silent).unwrap().unwrap();
+        assert_eq!(held.had, 0);
+        let (waits, began) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let say = || waits.send(()).unwrap();
+                partials.open(&digest, 4, say, &Silent).unwrap().unwrap()
+            });
+            began.recv().unwrap();
+            fs_err::create_dir_all(store.path().join("blobs/sha256")).unwrap();
+            fs_err::write(store.path().join("blobs/sha256").join(digest.hex()), "blob").unwrap();
+            fs_err::remove_file(&held.path).unwrap();
+            drop(held);
+            assert_eq!(waiting.join().unwrap().had, 4, "nothing is left to fetch");
+        });
+        let names = fs_err::read_dir(store.path().join(".partial")).unwrap().count();
+        assert_eq!(names, 1);
     }
 }

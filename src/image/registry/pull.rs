@@ -123,6 +123,37 @@ impl Client {
         unreachable!("the registry itself is the last place")
     }
 
+    /// Whether a mirror or the registry itself has an image of that name. Who can't be asked doesn't
+    /// count as long as another has it.
+    pub fn has(
+        &self,
+        reference: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<bool, RegistryError> {
+        let mut failed = None;
+        for endpoint in Endpoint::all(&self.0.options.registries, reference) {
+            let asked = Wire::new(&self.0, &endpoint, observer)
+                .and_then(|wire| resolve::current(&wire, reference));
+            match asked {
+                Ok(_) => return Ok(true),
+                Err(RegistryProblem::NotFound { .. }) => {}
+                Err(problem) => {
+                    let is_the_places = problem.is_the_places();
+                    failed = Some(RegistryError {
+                        verb: Verb::Pull,
+                        reference: Box::new(reference.clone()),
+                        host: endpoint.host.clone(),
+                        problem: Box::new(problem),
+                    });
+                    if !is_the_places {
+                        break;
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(false), Err)
+    }
+
     fn pull_from(
         &self,
         endpoint: &Endpoint,

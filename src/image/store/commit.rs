@@ -1,13 +1,13 @@
 //! Loading into the store: staging, then everything at once under the lock.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err::File;
 use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
 
 use super::index::{self, Index};
-use super::{ImageStore, StoreError};
+use super::{Image, ImageStore, StoreError};
 use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
@@ -92,22 +92,15 @@ impl ImageStore {
         Ok(StagingFolder { folder, _lock: lock })
     }
 
-    fn sweep_staging(&self) -> io::Result<()> {
-        for entry in fs_err::read_dir(&self.folder)? {
-            let entry = entry?;
-            let temporary =
-                entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
-            if !temporary {
-                continue;
-            }
-            let path = entry.path();
-            // A file is a document that was being written, under the lock that is held here.
-            let removed = if !entry.file_type()?.is_dir() {
-                fs_err::remove_file(path)
-            } else if let Some(_mine) = FileLock::try_acquire(&path.join(STAGING_LOCK))? {
+    /// Removes what dead processes left; the store's lock is held.
+    pub(super) fn sweep_staging(&self) -> io::Result<()> {
+        for (path, _mine) in self.dead_staging()? {
+            let is_folder = fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir());
+            let removed = if is_folder {
                 fs_err::remove_dir_all(path)
             } else {
-                continue;
+                // A document that was being written, under the lock that is held here.
+                fs_err::remove_file(path)
             };
             // Whoever made it may just be removing it too.
             match removed {
@@ -116,6 +109,37 @@ impl ImageStore {
             }
         }
         Ok(())
+    }
+
+    /// Folders of dead processes, with the locks by which they are dead, and files that are being
+    /// written or were.
+    fn dead_staging(&self) -> io::Result<Vec<(PathBuf, Option<FileLock>)>> {
+        let mut dead = Vec::new();
+        let entries = match fs_err::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(dead),
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let temporary =
+                entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
+            if !temporary {
+                continue;
+            }
+            let path = entry.path();
+            if !entry.file_type()?.is_dir() {
+                dead.push((path, None));
+            } else if let Some(mine) = FileLock::try_acquire(&path.join(STAGING_LOCK))? {
+                dead.push((path, Some(mine)));
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Folders that dead processes left, which go with the next load or removal.
+    pub fn orphans(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let dead = self.dead_staging().map_err(StoreError::Io)?;
+        Ok(dead.into_iter().filter(|(_, lock)| lock.is_some()).map(|(path, _)| path).collect())
     }
 
     /// Moves what was checked into the store.
@@ -142,6 +166,23 @@ impl ImageStore {
                     observer.event(Event::Note { message });
                 }
             }
+        }
+        index.write()
+    }
+
+    /// Gives an image of the store further names.
+    pub fn name(
+        &self,
+        image: &Image,
+        names: &[ImageRef],
+        observer: &dyn Observer,
+    ) -> Result<(), StoreError> {
+        let _store = self.lock(observer)?;
+        let mut index = Index::read(&self.folder)?;
+        let gone = || StoreError::NotFound(image.manifest.to_string());
+        let entry = index.entry(&image.manifest).ok_or_else(gone)?;
+        for name in names {
+            index.add(entry.clone(), Some(name));
         }
         index.write()
     }

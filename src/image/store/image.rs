@@ -113,6 +113,12 @@ impl Image {
         }
     }
 
+    /// All blobs that it is made of.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobDigest> {
+        let layers = self.layers.iter().map(|layer| layer.digest.clone());
+        layers.chain([self.manifest.clone(), self.id.sum().clone().into()])
+    }
+
     /// What the helper needs of it.
     pub fn root(&self, store: &ImageStore) -> RootImage {
         let blob = |layer: &Layer| LayerBlob {

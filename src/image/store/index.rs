@@ -94,6 +94,13 @@ impl Index {
             .map_err(|problem| StoreError::NoStore { path: self.path.clone(), problem })
     }
 
+    /// An entry of an image, whatever its name.
+    pub(super) fn entry(&self, manifest: &BlobDigest) -> Option<Descriptor> {
+        let found =
+            self.entries.iter().find(|entry| entry.digest().as_ref() == manifest.to_string());
+        found.cloned()
+    }
+
     /// Adds an image under a name, or under none. Returns the manifest that had the name before.
     pub(super) fn add(
         &mut self,

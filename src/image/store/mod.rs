@@ -16,7 +16,8 @@
 //! Invariants: a blob's content has the digest that its name says, and is never written to again;
 //! what an index entry leads to is there before the entry is. Reading takes no lock: the index is
 //! replaced as a whole. An image stays while an entry leads to it; blobs to which none leads go
-//! with the next removal, and folders of dead processes with the next load.
+//! with the next removal, unless who removes says that they are needed (`build::gc`: the build cache and
+//! builds that run), and folders of dead processes with the next load or collection.
 
 mod built;
 mod commit;

@@ -1,6 +1,7 @@
 //! Removing images, and whatever no image needs any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
@@ -19,6 +20,8 @@ pub struct Removed {
     pub names: Vec<ImageRef>,
     /// Blobs that went.
     pub blobs: u64,
+    /// Blobs that no image needs, and that stay because the caller does.
+    pub kept: u64,
     /// What they took on the disk, in bytes.
     pub bytes: u64,
     /// Layers that no image has any more: what is unpacked of them can go.
@@ -27,8 +30,14 @@ pub struct Removed {
 
 impl ImageStore {
     /// Removes a name, and with its last one the image; or, by its id, the image with all its
-    /// names. What is broken can be removed too, by its name or its manifest's digest.
-    pub fn remove(&self, text: &str, observer: &dyn Observer) -> Result<Removed, StoreError> {
+    /// names. What is broken can be removed too, by its name or its manifest's digest. Blobs in `kept`
+    /// stay.
+    pub fn remove(
+        &self,
+        text: &str,
+        kept: &BTreeSet<BlobDigest>,
+        observer: &dyn Observer,
+    ) -> Result<Removed, StoreError> {
         let _store = self.lock(observer)?;
         let mut index = Index::read(&self.folder)?;
         let layers = self.diff_ids()?;
@@ -50,13 +59,15 @@ impl ImageStore {
             gone = index.take_out(|entry| leads_to(entry, &manifests));
         }
         index.write()?;
-        self.sweep(&index, &layers, &gone, observer)
+        self.sweep(&index, &layers, &gone, kept, observer)
     }
 
-    /// Removes images by their manifests, and all that no image needs.
+    /// Removes images by their manifests, all blobs that no image needs but those in `kept`, and what
+    /// dead processes left.
     pub fn remove_manifests(
         &self,
         manifests: &BTreeSet<BlobDigest>,
+        kept: &BTreeSet<BlobDigest>,
         observer: &dyn Observer,
     ) -> Result<Removed, StoreError> {
         if !self.folder.join("blobs/sha256").exists() {
@@ -65,9 +76,28 @@ impl ImageStore {
         let _store = self.lock(observer)?;
         let mut index = Index::read(&self.folder)?;
         let layers = self.diff_ids()?;
+        self.sweep_staging().map_err(StoreError::Io)?;
         let gone = index.take_out(|entry| leads_to(entry, manifests));
         index.write()?;
-        self.sweep(&index, &layers, &gone, observer)
+        self.sweep(&index, &layers, &gone, kept, observer)
+    }
+
+    /// All blobs, with what the disk gives back for each, in bytes.
+    pub fn blobs(&self) -> Result<BTreeMap<BlobDigest, u64>, StoreError> {
+        let entries = match fs_err::read_dir(self.folder.join("blobs/sha256")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            other => other.map_err(StoreError::Io)?,
+        };
+        let mut blobs = BTreeMap::new();
+        for entry in entries {
+            let entry = entry.map_err(StoreError::Io)?;
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+            // What isn't a blob is somebody else's.
+            let Some(digest) = digest else { continue };
+            blobs.insert(digest, entry.metadata().map_err(StoreError::Io)?.blocks() * 512);
+        }
+        Ok(blobs)
     }
 
     fn diff_ids(&self) -> Result<BTreeSet<DiffId>, StoreError> {
@@ -82,6 +112,7 @@ impl ImageStore {
         index: &Index,
         layers: &BTreeSet<DiffId>,
         gone: &[Descriptor],
+        kept: &BTreeSet<BlobDigest>,
         observer: &dyn Observer,
     ) -> Result<Removed, StoreError> {
         let names = gone.iter().filter_map(|entry| annotation(entry, REF_NAME)?.parse().ok());
@@ -94,18 +125,17 @@ impl ImageStore {
             observer.event(Event::Warning { subject, message });
             return Ok(removed);
         }
-        for entry in fs_err::read_dir(self.folder.join("blobs/sha256")).map_err(StoreError::Io)? {
-            let entry = entry.map_err(StoreError::Io)?;
-            let name = entry.file_name();
-            let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
-            // What isn't a blob is somebody else's.
-            let Some(digest) = digest else { continue };
-            if !needed.contains::<BlobDigest>(&digest) {
-                // What the disk gives back.
-                removed.bytes += entry.metadata().map_err(StoreError::Io)?.blocks() * 512;
-                removed.blobs += 1;
-                fs_err::remove_file(entry.path()).map_err(StoreError::Io)?;
+        for (digest, bytes) in self.blobs()? {
+            if needed.contains(&digest) {
+                continue;
             }
+            if kept.contains(&digest) {
+                removed.kept += 1;
+                continue;
+            }
+            removed.bytes += bytes;
+            removed.blobs += 1;
+            fs_err::remove_file(self.blob_path(&digest)).map_err(StoreError::Io)?;
         }
         let left = self.diff_ids()?;
         removed.layers = layers.difference(&left).cloned().collect();

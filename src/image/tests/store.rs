@@ -1,5 +1,7 @@
 //! The store: names, ids, removal, damage, several processes.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::archive::Limits;
 use crate::base::digest::Sha256Sum;
@@ -58,22 +60,25 @@ fn images_are_found_by_name_and_by_the_beginning_of_their_id() {
 fn removing_an_image_leaves_what_others_share() {
     let (home, loaded) = two_images();
     assert_eq!(home.blobs().len(), 7, "two configurations, two manifests, three layers");
-    let removed = home.store.remove("a:1", &Silent).unwrap();
+    let removed = home.store.remove("a:1", &BTreeSet::new(), &Silent).unwrap();
     assert_eq!(removed.names, [reference("a:1")]);
     assert_eq!(removed.blobs, 3);
     assert_eq!(removed.layers, [Sha256Sum::of(&tar(&[("a:1", b"own")])).into()]);
     assert_eq!(home.store.find_any("b:1").unwrap().layers.len(), 2);
-    let removed = home.store.remove(&loaded[1].id.to_string(), &Silent).unwrap();
+    let removed = home.store.remove(&loaded[1].id.to_string(), &BTreeSet::new(), &Silent).unwrap();
     assert_eq!((removed.names.len(), removed.layers.len()), (1, 2));
     assert_eq!(home.blobs(), Vec::<String>::new());
-    assert!(matches!(home.store.remove("b:1", &Silent), Err(StoreError::NotFound(_))));
+    assert!(matches!(
+        home.store.remove("b:1", &BTreeSet::new(), &Silent),
+        Err(StoreError::NotFound(_))
+    ));
 }
 
 #[test]
 fn an_image_stays_while_it_has_a_name() {
     let home = Home::new();
     home.load_bytes(&docker_archive(&["a", "b"], &[tar(&[])])).unwrap();
-    let removed = home.store.remove("a", &Silent).unwrap();
+    let removed = home.store.remove("a", &BTreeSet::new(), &Silent).unwrap();
     assert_eq!((removed.names.len(), removed.blobs, removed.layers.len()), (1, 0, 0));
     assert_eq!(home.store.find_any("b").unwrap().references, [reference("b")]);
 }
@@ -122,8 +127,8 @@ fn damage_is_named_and_can_be_removed() {
     let layers = [tar(&[("shared", b"s")]), tar(&[("b:1", b"own")])];
     home.load_bytes(&docker_archive(&["b:1"], &layers)).unwrap();
     assert_eq!(home.store.find_any("b:1").unwrap().layers[1].digest, layer);
-    home.store.remove("a:1", &Silent).unwrap();
-    home.store.remove("b:1", &Silent).unwrap();
+    home.store.remove("a:1", &BTreeSet::new(), &Silent).unwrap();
+    home.store.remove("b:1", &BTreeSet::new(), &Silent).unwrap();
     assert_eq!(home.blobs(), Vec::<String>::new());
 }
 
@@ -210,7 +215,7 @@ fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
     assert_ne!(second.id, first.id);
     prune(&home);
     assert_eq!(home.store.list().unwrap().images.len(), 1);
-    home.store.remove(&second.id.to_string(), &Silent).unwrap();
+    home.store.remove(&second.id.to_string(), &BTreeSet::new(), &Silent).unwrap();
     assert_eq!(get().id, second.id);
     fs_err::remove_file(&file).unwrap();
     let error =
@@ -226,5 +231,5 @@ fn prune(home: &Home) -> crate::image::store::Removed {
         .filter(|image| image.references.is_empty() && !located.contains(&image.manifest))
         .map(|image| image.manifest)
         .collect();
-    home.store.remove_manifests(&doomed, &Silent).unwrap()
+    home.store.remove_manifests(&doomed, &BTreeSet::new(), &Silent).unwrap()
 }

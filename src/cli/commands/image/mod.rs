@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::super::args::ImageCommand;
 use super::super::error::CliError;
 use super::super::settings::Settings;
-use super::super::ui::Weight;
+use super::super::ui::{self, Weight};
 use super::Context;
 use crate::base::causes::with_causes;
 use crate::base::event::{Interruptible, Observer};
+use crate::build::gc::{self, ImageSpace, Spared};
 use crate::build::home::Home;
 use crate::build::isolation;
 use crate::container::helper::Interrupt;
@@ -47,25 +48,46 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
             // Under its name, if it has one.
             transfer.save(args.tag.first().unwrap_or(&built), output)
         }
-        ImageCommand::List => list(context, &store),
+        ImageCommand::List => list(context, &settings, &store),
         ImageCommand::Inspect { image } => inspect(context, &store, image),
         ImageCommand::Rm { images } => remove(context, &settings, &store, images, &progress),
     }
 }
 
-fn list(context: &Context<'_>, store: &ImageStore) -> Result<(), CliError> {
+/// A line for each image: its id, what it takes on the disk, what of that is its alone, when it was used,
+/// its names.
+fn list(context: &Context<'_>, settings: &Settings, store: &ImageStore) -> Result<(), CliError> {
     let listing = store.list()?;
-    for image in &listing.images {
+    let home = Home::new(settings.home.clone(), settings.scratch.clone());
+    let wanted = super::wanted_isolation(context, settings);
+    let spaces = gc::image_spaces(&home, &wanted, store, &listing.images)?;
+    for (image, space) in listing.images.iter().zip(spaces) {
         let names: Vec<String> = image.references.iter().map(ImageRef::familiar).collect();
         let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
-        let size = super::super::ui::size(image.size);
-        context.printer.data(&format!("{}  {size:>10}  {name}\n", image.id));
+        let (size, own) = (ui::size(space.bytes), ui::size(space.own));
+        let used = last_use(&space);
+        let line = format!("{}  {size:>10}  {own:>10} its own  {used:<17}  {name}\n", image.id);
+        context.printer.data(&line);
     }
     for (name, error) in &listing.broken {
         let message = format!("{name}: {}", with_causes(error));
         context.printer.line(Weight::Warning, &message);
     }
     Ok(())
+}
+
+fn last_use(space: &ImageSpace) -> String {
+    const UNITS: [(u64, &str); 3] = [(24 * 3600, "days"), (3600, "hours"), (60, "minutes")];
+    if space.in_use {
+        return "in use".to_owned();
+    }
+    let Some(last) = space.last_use else { return "not used yet".to_owned() };
+    let seconds = last.elapsed().map_or(0, |since| since.as_secs());
+    let unit = UNITS.iter().find(|(length, _)| seconds >= 2 * length);
+    unit.map_or_else(
+        || "used just now".to_owned(),
+        |(length, name)| format!("used {} {name} ago", seconds / length),
+    )
 }
 
 fn inspect(context: &Context<'_>, store: &ImageStore, image: &str) -> Result<(), CliError> {
@@ -83,17 +105,25 @@ fn remove(
     images: &[String],
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
+    let home = Home::new(settings.home.clone(), settings.scratch.clone());
     for image in images {
-        let removed = store.remove(image, observer)?;
+        let spared = Spared::of(&home, observer)?;
+        let removed = store.remove(image, &spared.blobs, observer)?;
         for name in &removed.names {
             context.printer.data(&format!("removed {}\n", name.familiar()));
         }
-        let freed = super::super::ui::size(removed.bytes);
+        let freed = ui::size(removed.bytes);
         context.printer.data(&format!("removed {} blobs, {freed}\n", removed.blobs));
-        let layers: Vec<String> =
-            removed.layers.iter().map(|layer| layer.hex().to_owned()).collect();
-        let home = Home::new(settings.home.clone(), settings.scratch.clone());
-        isolation::remove_layers(&super::wanted_isolation(context, settings), &home, &layers)?;
+        if removed.kept > 0 {
+            let message = format!(
+                "{} blobs stay for the build cache or a build that runs; `mkpanda gc` removes them when neither needs them",
+                removed.kept
+            );
+            context.printer.line(Weight::Progress, &message);
+        }
+        let unused = removed.layers.iter().map(|layer| layer.hex().to_owned());
+        let unused: Vec<String> = unused.filter(|layer| !spared.layers.contains(layer)).collect();
+        isolation::remove_layers(&super::wanted_isolation(context, settings), &home, &unused)?;
     }
     Ok(())
 }

@@ -113,10 +113,15 @@ impl Work<'_> {
 
     /// The ids that `--chown` means: a number alone is the group's too.
     fn new_owner_of(&self, chown: &str) -> Result<Ownership, StepFailure> {
-        match chown.parse::<u32>() {
+        let found = match chown.parse::<u32>() {
             Ok(id) => self.owner_of(&format!("{id}:{id}")),
             Err(_) => self.owner_of(chown),
-        }
+        };
+        found.map_err(|failure| StepFailure {
+            message: format!("--chown={chown}: {}", failure.message),
+            hint: Some("create the user or group in a RUN before it, or give ids, which need none: --chown=1000:1000".to_owned()),
+            ..failure
+        })
     }
 
     /// The ids of a user of the root, `name`, `uid`, `name:group` or `uid:gid`.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -64,12 +65,12 @@ impl Work<'_> {
         };
         if self.is_single() {
             let recorder = Recorder::new(&upper, of(&user));
-            self.run_sandbox(&sandbox, log, Some((&recorder, &user)))?;
+            self.run_sandbox(&sandbox, work.time_limit, log, Some((&recorder, &user)))?;
             let Recorded { notes, is_incomplete } = recorder.finish();
             let making = Making { maker: (user.uid, user.gid), notes };
             self.recorded.replace((making, is_incomplete));
         } else {
-            self.run_sandbox(&sandbox, log, None)?;
+            self.run_sandbox(&sandbox, work.time_limit, log, None)?;
         }
         Ok(upper)
     }
@@ -78,6 +79,7 @@ impl Work<'_> {
     fn run_sandbox(
         &self,
         sandbox: &Sandbox,
+        time_limit: Option<Duration>,
         log: &std::fs::File,
         sole: Option<(&Recorder, &UserSpec)>,
     ) -> Result<(), StepFailure> {
@@ -101,7 +103,7 @@ impl Work<'_> {
         let ids = sole.map(|(_, user)| (user.uid, user.gid));
         let options = RunOptions {
             log,
-            time_limit: None,
+            time_limit,
             filter: with(pretended),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
             inherited: Arc::new([]),
@@ -126,7 +128,14 @@ impl Work<'_> {
                 Ok(signal) => format!("the command was ended by {signal}"),
                 Err(_) => format!("the command exited with code {}", 128 + number),
             })),
-            Ending::TimedOut => Err(see_log("the command took too long".to_owned())),
+            Ending::TimedOut => {
+                let seconds = time_limit.unwrap_or_default().as_secs();
+                let hint = "raise `time` in [limits] of the configuration, or MKPANDA_LIMITS_TIME";
+                Err(StepFailure {
+                    hint: Some(hint.to_owned()),
+                    ..see_log(format!("the command took longer than {seconds} s, its limit"))
+                })
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use crate::package::PackageId;
-use crate::package::hash::hash_value;
-use crate::package::json::Node;
+use super::PackageId;
+use super::hash::hash_value;
+use super::json::Node;
 
 /// Looks at a `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if that can't be
 /// told because the build has overwritten it, `Err(why)` if it is another package's.

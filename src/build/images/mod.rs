@@ -1,32 +1,37 @@
 //! Finding the builder image that a name means (DESIGN, "Finding a builder image"): the
-//! configuration, then the Dockerfiles of packages and of `rootfs/`, then the store, then the registry.
+//! configuration, then the Dockerfiles of packages and of `rootfs/` (`folder`), then the store, then the
+//! registry.
 
-use std::collections::BTreeMap;
+mod error;
+mod folder;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::archive::Limits;
-use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::execute::DockerfileError;
-use crate::image::host::{HostError, HostImage};
-use crate::image::load::LoadError;
-use crate::image::location::{ImageLocation, LocationError};
-use crate::image::reference::{ImageRef, ReferenceError};
+use crate::image::host::HostImage;
+use crate::image::location::ImageLocation;
+use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions, RegistryError};
 use crate::image::store::{Image, ImageStore, StoreError};
 use crate::package::ImageName;
 use crate::source::FetchOptions;
-use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
+use crate::tree::PackageTree;
 
 use super::dockerfile::{ImageBuilder, log_name};
 use super::home::Home;
-use super::id::{FolderError, hash_folder};
 use super::isolation::Wanted;
 use super::job::BuildRoot;
+
+pub use error::ImageError;
+pub use folder::SharedBuilders;
 
 /// Where the configuration says that images are: name, place, and the folder that a relative path
 /// starts from.
@@ -41,127 +46,6 @@ pub struct FoundImage {
     pub root: BuildRoot,
 }
 
-/// An image can't be found or used.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// The name is none.
-    #[error("{name:?} is no image's name")]
-    Name {
-        /// The name.
-        name: String,
-        /// Why not.
-        #[source]
-        source: Box<ReferenceError>,
-    },
-    /// The configuration says nowhere where it could be.
-    #[error("mkpanda.toml, images.{name:?}")]
-    Location {
-        /// The name.
-        name: String,
-        /// What is wrong.
-        #[source]
-        source: Box<LocationError>,
-    },
-    /// It can't be loaded from where the configuration says.
-    #[error("image {name}")]
-    Load {
-        /// The name.
-        name: String,
-        /// What went wrong.
-        #[source]
-        source: Box<LoadError>,
-    },
-    /// The store can't be read.
-    #[error("image {name}")]
-    Store {
-        /// The name.
-        name: String,
-        /// What went wrong.
-        #[source]
-        source: Box<StoreError>,
-    },
-    /// The machine itself can't be used.
-    #[error("image {name}: the embedded builder host")]
-    Host {
-        /// The name.
-        name: String,
-        /// Why not.
-        #[source]
-        source: Box<HostError>,
-    },
-    /// It can't be pulled from where the configuration says.
-    #[error("image {name}")]
-    Pull {
-        /// The name.
-        name: String,
-        /// What went wrong.
-        #[source]
-        source: Box<RegistryError>,
-    },
-    /// It can't be built.
-    #[error("image {name}")]
-    Build {
-        /// The name.
-        name: String,
-        /// What went wrong.
-        #[source]
-        source: Box<DockerfileError>,
-    },
-    /// The sum of the folder that it is built from can't be taken.
-    #[error("image {name}")]
-    Folder {
-        /// The name.
-        name: String,
-        /// Why not.
-        #[source]
-        source: Box<FolderError>,
-    },
-    /// It is nowhere.
-    #[error("there is no image {name}{}", tried(pulled.as_deref()))]
-    NotFound {
-        /// The name.
-        name: ImageName,
-        /// Why its registry doesn't give it.
-        pulled: Option<Box<RegistryError>>,
-        /// The `docker/` folder from which it could be built.
-        docker_folder: Option<PathBuf>,
-    },
-}
-
-impl ImageError {
-    /// What to do: each way in which an image can be found, with its exact command.
-    pub fn hint(&self) -> Option<String> {
-        let (name, docker_folder) = match self {
-            Self::NotFound { name, docker_folder, .. } => (name, docker_folder),
-            Self::Pull { source, .. } => return source.hint(),
-            Self::Build { source, .. } => return source.hint(),
-            Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
-            _ => return None,
-        };
-        let mut ways = vec![
-            format!("pull it: mkpanda image pull {name}"),
-            format!(
-                "or load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
-            ),
-            format!(
-                "or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR, docker://REFERENCE)"
-            ),
-            format!("or build in this machine's own /usr: [images] \"{name}\" = \"host\""),
-        ];
-        if let Some(folder) = docker_folder {
-            ways.push(format!(
-                "or build it from {}, with a tool of your choice, and load it",
-                folder.display()
-            ));
-        }
-        Some(ways.join("\n"))
-    }
-}
-
-fn tried(error: Option<&RegistryError>) -> String {
-    error.map_or_else(String::new, |error| format!(": {}", with_causes(error)))
-}
-
 /// Finds images, each once per run.
 #[derive(Debug)]
 pub struct ImageFinder<'a> {
@@ -170,6 +54,8 @@ pub struct ImageFinder<'a> {
     registry: &'a Client,
     limits: Limits,
     building: Building<'a>,
+    /// Registries that could not be asked for builders.
+    silent: BTreeSet<String>,
     found: BTreeMap<String, FoundImage>,
 }
 
@@ -186,6 +72,12 @@ pub struct Building<'a> {
     pub source_date_epoch: u64,
     /// Ends everything.
     pub interrupt: Arc<Interrupt>,
+    /// How long one of its commands may take.
+    pub time_limit: Option<Duration>,
+    /// Where images of `docker/` folders are shared.
+    pub shared: &'a SharedBuilders,
+    /// Whether images may be built; if not, those whose steps are all in the cache are found.
+    pub may_build: bool,
 }
 
 impl<'a> ImageFinder<'a> {
@@ -198,7 +90,15 @@ impl<'a> ImageFinder<'a> {
         limits: Limits,
         building: Building<'a>,
     ) -> Self {
-        Self { places, store, registry, limits, building, found: BTreeMap::new() }
+        Self {
+            places,
+            store,
+            registry,
+            limits,
+            building,
+            silent: BTreeSet::new(),
+            found: BTreeMap::new(),
+        }
     }
 
     /// Finds the image of a name.
@@ -208,6 +108,9 @@ impl<'a> ImageFinder<'a> {
         tree: &PackageTree,
         observer: &dyn Observer,
     ) -> Result<FoundImage, ImageError> {
+        if self.building.interrupt.is_raised() {
+            return Err(ImageError::Interrupted);
+        }
         if let Some(found) = self.found.get(name.as_str()) {
             return Ok(found.clone());
         }
@@ -272,42 +175,6 @@ impl<'a> ImageFinder<'a> {
         Ok(found)
     }
 
-    /// The image of a `docker/` folder: the one with the folder's sum from the store, else it is built. It is
-    /// neither pulled nor pushed by that sum.
-    fn of_docker_folder(
-        &self,
-        name: &ImageName,
-        reference: &ImageRef,
-        tree: &PackageTree,
-        observer: &dyn Observer,
-    ) -> Result<Image, ImageError> {
-        let text = || name.as_str().to_owned();
-        let nowhere =
-            |pulled| ImageError::NotFound { name: name.clone(), pulled, docker_folder: None };
-        let Some(folder) = tree.docker_folder(name) else { return Err(nowhere(None)) };
-        let sum = hash_folder(folder.path)
-            .map_err(|source| ImageError::Folder { name: text(), source: Box::new(source) })?;
-        if let DockerFolderTag::Sum(wanted) = &folder.tag
-            && *wanted != sum
-        {
-            // Of another state of the folder, which isn't there to be built.
-            if let Some(image) = self.stored(name, reference)? {
-                return Ok(image);
-            }
-            return self.pulled(name, reference, observer)?.map_err(|error| nowhere(Some(error)));
-        }
-        let tag = |state: &str| {
-            let tag = format!("{DOCKER_FOLDER_IMAGES}{}_dockerdir-{state}", folder.name);
-            tag.parse::<ImageRef>()
-                .map_err(|source| ImageError::Name { name: tag, source: Box::new(source) })
-        };
-        let (exact, latest) = (tag(sum.as_str())?, tag("latest")?);
-        if let Some(image) = self.stored(name, &exact)? {
-            return Ok(image);
-        }
-        self.built(name, folder.path, vec![exact, latest], observer)
-    }
-
     /// Builds an image from a folder with a Dockerfile, unless all of it is in the cache.
     fn built(
         &self,
@@ -324,6 +191,9 @@ impl<'a> ImageFinder<'a> {
             isolation: self.building.isolation,
             fetch: self.building.fetch,
             limits: self.limits,
+            shows_output: false,
+            time_limit: self.building.time_limit,
+            only_cached: !self.building.may_build,
             interrupt: Arc::clone(&self.building.interrupt),
         };
         let options = BuildOptions {
@@ -331,9 +201,16 @@ impl<'a> ImageFinder<'a> {
             source_date_epoch: self.building.source_date_epoch,
             ..BuildOptions::of_folder(folder)
         };
-        let built = builder
-            .build(&log_name(&options.names, folder), &options, observer)
-            .map_err(|source| ImageError::Build { name: text(), source: Box::new(source) })?;
+        let built = builder.build(&log_name(&options.names, folder), &options, observer).map_err(
+            |source| match source {
+                DockerfileError::Step { .. } | DockerfileError::Image { .. }
+                    if !self.building.may_build =>
+                {
+                    ImageError::NotBuilt { name: name.clone(), folder: folder.to_owned() }
+                }
+                source => ImageError::Build { name: text(), source: Box::new(source) },
+            },
+        )?;
         self.store
             .find_manifest(&built.manifest)
             .and_then(|found| found.ok_or_else(|| StoreError::NotFound(built.id.to_string())))

@@ -1,0 +1,33 @@
+//! The encoder as a writer of one stream.
+
+use std::io::{self, Write};
+
+use super::{BlockEncoder, StreamWriter};
+
+/// Compresses what is written to it. It must be finished: dropped before, it leaves a cut-off
+/// stream, which nothing takes for a whole one.
+#[derive(Debug)]
+pub struct XzWriter<W: Write>(BlockEncoder<StreamWriter<W>>);
+
+impl<W: Write> XzWriter<W> {
+    /// Starts a stream. `data_size` is how many bytes will be written, if that is known: see
+    /// [`BlockEncoder::part`]. The number of threads doesn't change the bytes.
+    pub fn new(out: W, threads: u32, data_size: Option<u64>) -> io::Result<Self> {
+        Ok(Self(BlockEncoder::new(StreamWriter::new(out)?, threads, data_size)))
+    }
+
+    /// Ends the stream and gives back what it was written to.
+    pub fn finish(self) -> io::Result<W> {
+        self.0.finish()?.finish()
+    }
+}
+
+impl<W: Write> Write for XzWriter<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

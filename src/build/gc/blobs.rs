@@ -1,0 +1,58 @@
+//! What removing something gives back of the image store, whose blobs several may need.
+
+use std::collections::BTreeMap;
+
+use crate::image::digest::BlobDigest;
+use crate::image::store::{ImageStore, StoreError};
+
+/// The store's blobs, with how many need each.
+pub(super) struct Blobs {
+    all: BTreeMap<BlobDigest, Held>,
+}
+
+#[derive(Clone, Copy)]
+struct Held {
+    bytes: u64,
+    by: usize,
+}
+
+impl Blobs {
+    /// Those of a store; nobody needs any yet.
+    pub(super) fn of(store: &ImageStore) -> Result<Self, StoreError> {
+        let held = |(digest, bytes)| (digest, Held { bytes, by: 0 });
+        Ok(Self { all: store.blobs()?.into_iter().map(held).collect() })
+    }
+
+    /// Notes that somebody needs blobs.
+    pub(super) fn hold<'b>(&mut self, blobs: impl IntoIterator<Item = &'b BlobDigest>) {
+        for digest in blobs {
+            if let Some(held) = self.all.get_mut(digest) {
+                held.by += 1;
+            }
+        }
+    }
+
+    /// Notes that somebody who needed blobs goes; gives how many bytes go with it.
+    pub(super) fn release(&mut self, blobs: &[BlobDigest]) -> u64 {
+        let mut bytes = 0;
+        for digest in blobs {
+            if let Some(held) = self.all.get_mut(digest).filter(|held| held.by > 0) {
+                held.by -= 1;
+                if held.by == 0 {
+                    bytes += held.bytes;
+                }
+            }
+        }
+        bytes
+    }
+
+    pub(super) fn has(&self, digest: &BlobDigest) -> bool {
+        self.all.contains_key(digest)
+    }
+
+    /// Those that nobody needs, with their bytes.
+    pub(super) fn unneeded(&self) -> Vec<(BlobDigest, u64)> {
+        let unneeded = self.all.iter().filter(|(_, held)| held.by == 0);
+        unneeded.map(|(digest, held)| (digest.clone(), held.bytes)).collect()
+    }
+}

@@ -1,0 +1,158 @@
+//! Why an image can't be found or used, and what to do.
+
+use std::path::PathBuf;
+
+use crate::base::causes::with_causes;
+use crate::build::id::FolderError;
+use crate::dockerfile::execute::DockerfileError;
+use crate::image::host::HostError;
+use crate::image::load::LoadError;
+use crate::image::location::LocationError;
+use crate::image::reference::ReferenceError;
+use crate::image::registry::RegistryError;
+use crate::image::store::StoreError;
+use crate::package::ImageName;
+
+/// An image can't be found or used.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The name is none.
+    #[error("{name:?} is no image's name")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<ReferenceError>,
+    },
+    /// The configuration says nowhere where it could be.
+    #[error("mkpanda.toml, images.{name:?}")]
+    Location {
+        /// The name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: Box<LocationError>,
+    },
+    /// It can't be loaded from where the configuration says.
+    #[error("image {name}")]
+    Load {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<LoadError>,
+    },
+    /// The store can't be read.
+    #[error("image {name}")]
+    Store {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// The machine itself can't be used.
+    #[error("image {name}: the embedded builder host")]
+    Host {
+        /// The name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<HostError>,
+    },
+    /// It can't be pulled from where the configuration says.
+    #[error("image {name}")]
+    Pull {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// It can't be built.
+    #[error("image {name}")]
+    Build {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<DockerfileError>,
+    },
+    /// The sum of the folder that it is built from can't be taken.
+    #[error("image {name}")]
+    Folder {
+        /// The name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<FolderError>,
+    },
+    /// It would have to be built, which isn't to be done now.
+    #[error("image {name} isn't here: it would be pulled, or built from {}, first", folder.display())]
+    NotBuilt {
+        /// The name.
+        name: ImageName,
+        /// The folder with its Dockerfile.
+        folder: PathBuf,
+    },
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// It is nowhere.
+    #[error("there is no image {name}{}", tried(pulled.as_deref()))]
+    NotFound {
+        /// The name.
+        name: ImageName,
+        /// Why its registry doesn't give it.
+        pulled: Option<Box<RegistryError>>,
+        /// The `docker/` folder from which it could be built.
+        docker_folder: Option<PathBuf>,
+    },
+}
+
+impl ImageError {
+    /// Whether the run was interrupted.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted => true,
+            Self::Build { source, .. } => matches!(**source, DockerfileError::Interrupted),
+            Self::Pull { source, .. } | Self::NotFound { pulled: Some(source), .. } => {
+                source.is_interruption()
+            }
+            _ => false,
+        }
+    }
+
+    /// What to do: each way in which an image can be found, with its exact command.
+    pub fn hint(&self) -> Option<String> {
+        let (name, docker_folder) = match self {
+            Self::NotFound { name, docker_folder, .. } => (name, docker_folder),
+            Self::Pull { source, .. } => return source.hint(),
+            Self::Build { source, .. } => return source.hint(),
+            Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
+            _ => return None,
+        };
+        let mut ways = vec![
+            format!("pull it: mkpanda image pull {name}"),
+            format!(
+                "or load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
+            ),
+            format!(
+                "or say where it is, in mkpanda.toml beside the tree: [images] \"{name}\" = \"docker-archive:FILE\" (or oci-archive:FILE, oci:DIR, docker://REFERENCE)"
+            ),
+            format!("or build in this machine's own /usr: [images] \"{name}\" = \"host\""),
+        ];
+        if let Some(folder) = docker_folder {
+            ways.push(format!(
+                "or build it from {}, with a tool of your choice, and load it",
+                folder.display()
+            ));
+        }
+        Some(ways.join("\n"))
+    }
+}
+
+fn tried(error: Option<&RegistryError>) -> String {
+    error.map_or_else(String::new, |error| format!(": {}", with_causes(error)))
+}

@@ -1,0 +1,167 @@
+//! Images of `docker/` folders: taken from the store or a registry by the folder's sum, or built.
+//!
+//! A registry is asked once, for the name with the sum, by a client that doesn't wait for long; one that
+//! can't be asked is named in a warning, and not asked again in this run.
+
+use super::{ImageError, ImageFinder};
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer};
+use crate::build::id::hash_folder;
+use crate::dockerfile::execute::is_flattened;
+use crate::image::reference::ImageRef;
+use crate::image::registry::{RegistryError, RegistryMirror};
+use crate::image::store::Image;
+use crate::package::ImageName;
+use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
+
+/// Where images of `docker/` folders are shared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SharedBuilders {
+    /// The registry, with what comes before the names there; by default where the names say.
+    pub registry: Option<RegistryMirror>,
+    /// Whether what is built is pushed there.
+    pub push: bool,
+}
+
+impl SharedBuilders {
+    /// What an image is called where it is shared.
+    fn place(&self, name: &ImageRef) -> ImageRef {
+        let there = self.registry.as_ref().and_then(|registry| registry.name_of(name));
+        there.unwrap_or_else(|| name.clone())
+    }
+}
+
+impl ImageFinder<'_> {
+    /// The image of a `docker/` folder: the one with the folder's sum from the store or from a registry,
+    /// else it is built, and pushed if the configuration says so.
+    pub(super) fn of_docker_folder(
+        &mut self,
+        name: &ImageName,
+        reference: &ImageRef,
+        tree: &PackageTree,
+        observer: &dyn Observer,
+    ) -> Result<Image, ImageError> {
+        let text = || name.as_str().to_owned();
+        let nowhere =
+            |pulled| ImageError::NotFound { name: name.clone(), pulled, docker_folder: None };
+        let Some(folder) = tree.docker_folder(name) else { return Err(nowhere(None)) };
+        let sum = hash_folder(folder.path)
+            .map_err(|source| ImageError::Folder { name: text(), source: Box::new(source) })?;
+        if let DockerFolderTag::Sum(wanted) = &folder.tag
+            && *wanted != sum
+        {
+            // Of another state of the folder, which isn't there to be built.
+            if let Some(image) = self.stored(name, reference)? {
+                return Ok(image);
+            }
+            return self.pulled(name, reference, observer)?.map_err(|error| nowhere(Some(error)));
+        }
+        let tag = |state: &str| {
+            let tag = format!("{DOCKER_FOLDER_IMAGES}{}_dockerdir-{state}", folder.name);
+            tag.parse::<ImageRef>()
+                .map_err(|source| ImageError::Name { name: tag, source: Box::new(source) })
+        };
+        let (exact, latest) = (tag(sum.as_str())?, tag("latest")?);
+        if let Some(image) = self.stored(name, &exact)? {
+            return Ok(image);
+        }
+        let names = vec![exact, latest];
+        if !self.building.may_build {
+            return self.built(name, folder.path, names, observer);
+        }
+        let shared = self.building.shared.place(&names[0]);
+        if let Some(image) = self.published(name, &shared, &names, observer)? {
+            return Ok(image);
+        }
+        let image = self.built(name, folder.path, names, observer)?;
+        if self.building.shared.push {
+            self.push(name, &image, &shared, observer)?;
+        }
+        Ok(image)
+    }
+
+    /// The image of that sum as a registry has it, under its names. That none has it is no fault.
+    fn published(
+        &mut self,
+        name: &ImageName,
+        shared: &ImageRef,
+        names: &[ImageRef],
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        if self.registry.is_offline() || self.silent.contains(shared.registry()) {
+            return Ok(None);
+        }
+        let found = self.registry.hasty().has(shared, observer);
+        let pulled = match found {
+            Ok(false) => return Ok(None),
+            Ok(true) => match self.pulled(name, shared, observer)? {
+                Ok(image) => image,
+                Err(error) => return self.not_given(&error, shared, observer),
+            },
+            Err(error) => return self.not_given(&error, shared, observer),
+        };
+        let failed =
+            |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
+        self.store.name(&pulled, names, observer).map_err(failed)?;
+        Ok(Some(pulled))
+    }
+
+    /// A registry that can't be asked keeps nobody from building.
+    fn not_given(
+        &mut self,
+        error: &RegistryError,
+        shared: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        if error.is_interruption() {
+            return Err(ImageError::Interrupted);
+        }
+        self.silent.insert(shared.registry().to_owned());
+        let message = format!(
+            "can't look for builder images at {}, so they are built: {}",
+            shared.registry(),
+            with_causes(error)
+        );
+        observer.event(Event::Warning { subject: shared.familiar(), message });
+        Ok(None)
+    }
+
+    /// Pushes an image that was built. That it can't be is a warning: here it is all the same.
+    fn push(
+        &self,
+        name: &ImageName,
+        image: &Image,
+        shared: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<(), ImageError> {
+        let failed =
+            |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
+        let warn = |message| {
+            observer.event(Event::Warning { subject: shared.familiar(), message });
+        };
+        if self.registry.is_offline() {
+            return Ok(());
+        }
+        if self.silent.contains(shared.registry()) {
+            warn(format!("not pushed, as {} could not be asked", shared.registry()));
+            return Ok(());
+        }
+        if is_flattened(self.store, image).map_err(failed)? {
+            warn("not pushed: it was built with one id, so owners may be lost that its commands gave to files; build it where the isolation tier is `ranges`".to_owned());
+            return Ok(());
+        }
+        match self.registry.push(self.store, image, shared, observer) {
+            Ok(_) => {
+                let message = format!("pushed {}", shared.familiar());
+                observer.event(Event::Note { message });
+            }
+            Err(error) if error.is_interruption() => return Err(ImageError::Interrupted),
+            Err(error) => {
+                let hint =
+                    error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+                warn(format!("not pushed: {}{hint}", with_causes(&error)));
+            }
+        }
+        Ok(())
+    }
+}

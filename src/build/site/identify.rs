@@ -1,0 +1,105 @@
+//! The ids of a site's packages, for which their images have to be found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Known, OutsideError, Site, SiteError};
+use crate::base::event::Observer;
+use crate::build::id::{IdentityError, identify};
+use crate::build::images::{Building, ImageError, ImageFinder};
+use crate::build::plan::{Pending, WhyPending};
+use crate::image::store::ImageStore;
+use crate::tree::PackageKey;
+
+impl Site {
+    /// Gives packages their ids; `order` has each after all that it requires. Images are pulled and built
+    /// for that.
+    pub fn identify(
+        &self,
+        order: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<Known, SiteError> {
+        let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
+        self.identify_by(&mut self.finder(&store, true), order, observer)
+    }
+
+    /// Gives those packages their ids that can have one before any image is built, and says of the others
+    /// why not.
+    pub fn identify_without_building(
+        &self,
+        order: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<(Known, Vec<Pending>), SiteError> {
+        let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
+        let mut finder = self.finder(&store, false);
+        let mut pending: Vec<Pending> = Vec::new();
+        let mut without: BTreeSet<PackageKey> = BTreeSet::new();
+        let mut with = Vec::new();
+        for key in order {
+            let requires = self.tree.requires(key);
+            let why = if let Some(required) = requires.iter().find(|key| without.contains(key)) {
+                Some(WhyPending::Requires(required.clone()))
+            } else {
+                let image = self.tree.package(key).map(|package| package.info.image());
+                match image.map(|image| finder.find(&image, &self.tree, observer)) {
+                    Some(Err(ImageError::NotBuilt { name, folder })) => {
+                        Some(WhyPending::Image { name, folder })
+                    }
+                    // Whatever else is wrong is said with the id.
+                    _ => None,
+                }
+            };
+            if let Some(why) = why {
+                without.insert(key.clone());
+                pending.push(Pending { key: key.clone(), why });
+            } else {
+                with.push(key.clone());
+            }
+        }
+        Ok((self.identify_by(&mut finder, &with, observer)?, pending))
+    }
+
+    fn finder<'a>(&'a self, store: &'a ImageStore, may_build: bool) -> ImageFinder<'a> {
+        let building = Building {
+            home: &self.options.home,
+            isolation: &self.options.isolation,
+            fetch: &self.options.fetch,
+            source_date_epoch: self.options.source_date_epoch,
+            interrupt: Arc::clone(&self.options.interrupt),
+            time_limit: self.options.time_limit,
+            shared: &self.options.builders,
+            may_build,
+        };
+        let (places, registry) = (&self.options.places, &self.options.registry);
+        ImageFinder::new(places, store, registry, self.options.limits, building)
+    }
+
+    fn identify_by(
+        &self,
+        finder: &mut ImageFinder<'_>,
+        order: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<Known, SiteError> {
+        let mut images = BTreeMap::new();
+        let identities = identify(
+            &self.tree,
+            order,
+            |package| {
+                let found = finder.find(&package.info.image(), &self.tree, observer)?;
+                let id = found.id.clone();
+                images.insert(package.key.clone(), found);
+                Ok::<_, OutsideError>(id)
+            },
+            |package, name, _| Ok(self.head(package, name)?),
+        )
+        .map_err(|error| match error {
+            IdentityError::Outside { source: OutsideError::Image(image), .. }
+                if image.is_interruption() =>
+            {
+                SiteError::Interrupted
+            }
+            error => error.into(),
+        })?;
+        Ok(Known { identities, images })
+    }
+}

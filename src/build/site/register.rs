@@ -1,0 +1,39 @@
+//! Saying what a run is about to use, so that nobody removes it meanwhile.
+
+use super::{Known, Site, SiteError};
+use crate::base::event::Observer;
+use crate::build::gc::uses::{self, Registration, Used};
+use crate::build::job::BuildRoot;
+use crate::image::digest::BlobDigest;
+use crate::tree::PackageKey;
+
+impl Site {
+    /// Keeps a collection, and a removal of images, from what is about to be used.
+    pub(super) fn register(
+        &self,
+        known: &Known,
+        keys: &[&PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<Registration, SiteError> {
+        let mut used = Used::default();
+        for key in keys {
+            if let Some(image) = known.images.get(key)
+                && let BuildRoot::Layers(root) = &image.root
+            {
+                let blob = |name: &str| format!("sha256:{name}").parse::<BlobDigest>().ok();
+                for layer in &root.layers {
+                    used.layers.insert(layer.diff_id.hex().to_owned());
+                    let name = layer.path.file_name().and_then(|name| name.to_str());
+                    used.blobs.extend(name.and_then(blob));
+                }
+                used.images.insert(image.id.to_string());
+            }
+            if let Some(identity) = known.identities.get(key) {
+                let packages = known.identities.dependencies(identity);
+                used.packages.extend(packages.map(|package| package.id.to_string()));
+            }
+        }
+        let waiting = || uses::say_waiting(observer);
+        uses::register(&self.options.home, &used, waiting).map_err(SiteError::Home)
+    }
+}

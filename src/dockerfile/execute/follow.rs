@@ -1,0 +1,120 @@
+//! Showing what a command says while it says it, by its log.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use crate::base::event::{Event, Observer};
+
+/// How long a line may wait to be shown.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longer lines are shown in parts.
+const LONGEST: usize = 4096;
+
+/// Does some work, and shows meanwhile what is added to a log.
+pub(super) fn following<T>(
+    log: &Path,
+    subject: &str,
+    observer: &dyn Observer,
+    work: impl FnOnce() -> T,
+) -> T {
+    let opened = fs_err::File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::End(0))?;
+        Ok(file.into_parts().0)
+    });
+    let Ok(file) = opened else { return work() };
+    std::thread::scope(|scope| {
+        let (working, over) = channel::<()>();
+        scope.spawn(move || {
+            let mut shown = Shown { file, line: Vec::new(), subject, observer };
+            while over.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+                shown.more();
+            }
+            shown.more();
+            shown.end_line();
+        });
+        // A helper belongs to the thread that started it, so the work stays in this one.
+        let done = work();
+        drop(working);
+        done
+    })
+}
+
+struct Shown<'a> {
+    file: File,
+    line: Vec<u8>,
+    subject: &'a str,
+    observer: &'a dyn Observer,
+}
+
+impl Shown<'_> {
+    /// Shows what has come. What can't be read is in the log all the same.
+    fn more(&mut self) {
+        let mut buffer = [0; 1 << 13];
+        while let Ok(count) = self.file.read(&mut buffer) {
+            if count == 0 {
+                break;
+            }
+            for byte in &buffer[..count] {
+                if *byte == b'\n' || self.line.len() == LONGEST {
+                    self.end_line();
+                }
+                if *byte != b'\n' {
+                    self.line.push(*byte);
+                }
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.line.is_empty() {
+            return;
+        }
+        let text = String::from_utf8_lossy(&self.line);
+        let text = text.trim_end_matches('\r');
+        let line = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+        let (subject, line) = (self.subject.to_owned(), line.collect());
+        self.observer.event(Event::Output { subject, line });
+        self.line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Recorded(std::sync::Mutex<Vec<String>>);
+
+    impl Observer for Recorded {
+        fn event(&self, event: Event) {
+            let Event::Output { subject, line } = event else { panic!("{event:?}") };
+            self.0.lock().unwrap().push(format!("{subject} {line}"));
+        }
+    }
+
+    #[test]
+    fn lines_are_shown_as_they_come_and_without_control_characters() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        fs_err::write(&log, "before\n").unwrap();
+        let observer = Recorded::default();
+        following(&log, "[s 1]", &observer, || {
+            let mut file = fs_err::OpenOptions::new().append(true).open(&log).unwrap();
+            file.write_all(b"one\ntw").unwrap();
+            let has_one = || !observer.0.lock().unwrap().is_empty();
+            let until = std::time::Instant::now() + Duration::from_secs(10);
+            while !has_one() && std::time::Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert!(has_one());
+            file.write_all(b"o\r\n\x1b[31mred").unwrap();
+        });
+        let lines = observer.0.into_inner().unwrap();
+        assert_eq!(lines, ["[s 1] one", "[s 1] two", "[s 1]  [31mred"]);
+    }
+}

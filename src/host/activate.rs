@@ -1,0 +1,347 @@
+//! Changing the active set.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::unistd::Uid;
+
+use super::active::{ActiveError, linked};
+use super::paths::{Host, PathError};
+use super::prepare::{self, PrepareError};
+use super::record;
+use super::repository::{PackageRepository, RepositoryError};
+use super::state::{self, StateError};
+use super::swap::{self, SwapError};
+use super::systemd::{Systemd, SystemdError, is_unit_name, units_in};
+use super::users::{Accounts, MakeUsers, NeededUsers, UserError};
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer};
+use crate::base::lock::FileLock;
+use crate::install::{
+    InstallError, InstallOptions, InstallPlan, PackageContents, Units, plan_install,
+};
+use crate::package::{PackageId, PackageName};
+
+/// What it takes to change a machine.
+#[derive(Clone, Copy)]
+pub struct Actor<'a> {
+    /// Where things are.
+    pub host: &'a Host,
+    /// What becomes of services.
+    pub systemd: Systemd,
+    /// Who the users are.
+    pub accounts: &'a Accounts,
+    /// Whoever is told what happens.
+    pub observer: &'a dyn Observer,
+}
+
+impl std::fmt::Debug for Actor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Actor").field("host", self.host).finish_non_exhaustive()
+    }
+}
+
+/// The active set can't be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivateError {
+    /// There is no install root, or it can't be locked.
+    #[error("can't lock the install root")]
+    Lock(#[source] io::Error),
+    /// What is active can't be told.
+    #[error(transparent)]
+    Active(#[from] ActiveError),
+    /// A path can't be used.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A package can't be taken.
+    #[error(transparent)]
+    Package(Box<RepositoryError>),
+    /// The packages don't fit.
+    #[error(transparent)]
+    Install(Box<InstallError>),
+    /// No package of that name is active.
+    #[error("no package called {0} is active, so there is none to swap for another")]
+    NotActive(PackageName),
+    /// The name of a unit that can't be one.
+    #[error("package {package} has the unit {unit:?}, which can't be the name of one")]
+    UnitName {
+        /// The package.
+        package: PackageId,
+        /// The unit.
+        unit: String,
+    },
+    /// A unit that the machine has from elsewhere.
+    #[error("package {package} has the unit {unit}, but the machine has one of its own: {}", path.display())]
+    ForeignUnit {
+        /// The package.
+        package: PackageId,
+        /// The unit.
+        unit: String,
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A user can't be had.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// systemd doesn't do what it is asked.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// The next set can't be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A state directory can't be had.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The swap failed.
+    #[error(transparent)]
+    Swap(#[from] SwapError),
+    /// The set is active, but its services aren't running.
+    #[error("the packages are active, but their services can't be started")]
+    Start(#[source] SystemdError),
+    /// The set to go back to can't be recorded.
+    #[error("can't record the set to go back to")]
+    Archive(#[source] io::Error),
+    /// There is no set to go back to.
+    #[error("there is no set before this one to go back to")]
+    NoArchive,
+}
+
+impl From<RepositoryError> for ActivateError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Package(Box::new(error))
+    }
+}
+
+impl From<InstallError> for ActivateError {
+    fn from(error: InstallError) -> Self {
+        Self::Install(Box::new(error))
+    }
+}
+
+impl ActivateError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Active(error) => error.hint(),
+            Self::Package(error) => error.hint(),
+            Self::Install(error) => error.hint(),
+            Self::User(error) => error.hint(),
+            Self::Systemd(error) | Self::Start(error) => error.hint(),
+            Self::Swap(error) => error.hint(),
+            Self::NotActive(_) => {
+                Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
+            }
+            Self::ForeignUnit { path, .. } => {
+                Some(format!("if it is a leftover, remove {}", path.display()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is to become active, checked as far as that can be done without changing anything.
+#[derive(Debug)]
+pub struct Intended {
+    /// The packages, sorted by id.
+    pub packages: Vec<PackageContents>,
+    /// What the install root will consist of.
+    pub plan: InstallPlan,
+    /// The users that they need.
+    pub users: NeededUsers,
+}
+
+impl Actor<'_> {
+    /// Makes packages the active set.
+    pub fn activate(&self, ids: &[PackageId]) -> Result<(), ActivateError> {
+        let _lock = self.begin()?;
+        self.activate_locked(ids)
+    }
+
+    /// Makes a package active in place of the one of its name.
+    pub fn swap(&self, id: &PackageId) -> Result<(), ActivateError> {
+        let _lock = self.begin()?;
+        let mut ids = self.host.active()?;
+        let place = ids.iter_mut().find(|active| active.name() == id.name());
+        *place.ok_or_else(|| ActivateError::NotActive(id.name().clone()))? = id.clone();
+        self.activate_locked(&ids)
+    }
+
+    /// Takes the lock on the root, and finishes what was cut off.
+    pub(super) fn begin(&self) -> Result<FileLock, ActivateError> {
+        let lock = self.lock()?;
+        if !self.finish_swap()? {
+            prepare::remove_new(self.host)?;
+        }
+        Ok(lock)
+    }
+
+    pub(super) fn lock(&self) -> Result<FileLock, ActivateError> {
+        let waiting = || self.note("waiting for another pkgpanda".to_owned());
+        FileLock::acquire_folder(self.host.root(), waiting).map_err(ActivateError::Lock)
+    }
+
+    /// Finishes a swap that was cut off; `false` if there is none.
+    pub(super) fn finish_swap(&self) -> Result<bool, ActivateError> {
+        if !swap::finish(self.host, self.systemd)? {
+            return Ok(false);
+        }
+        self.note("finished an activation that was cut off".to_owned());
+        self.end_finished()?;
+        Ok(true)
+    }
+
+    /// What is left of a swap that was cut off: the set is active already, so nothing may keep this
+    /// from coming to its end.
+    fn end_finished(&self) -> Result<(), ActivateError> {
+        let packages = PackageRepository::new(self.host, self.observer);
+        let packages = match packages.load_all(&self.host.active()?) {
+            Ok(packages) => packages,
+            Err(error) => {
+                let message = with_causes(&error);
+                self.observer.event(Event::Warning { subject: String::new(), message });
+                Vec::new()
+            }
+        };
+        let users = self.accounts.needed(&packages, MakeUsers::Manual, false).unwrap_or_default();
+        self.end(&packages, &users)
+    }
+
+    /// Reads and checks packages as the next active set; nothing is changed.
+    pub fn intend(&self, ids: &[PackageId]) -> Result<Intended, ActivateError> {
+        let host = self.host;
+        let packages = PackageRepository::new(host, self.observer).load_all(ids)?;
+        let roles = host.roles()?;
+        let plan = plan_install(
+            &packages,
+            &InstallOptions {
+                root: host.root_text(),
+                repository: host.repository_text(),
+                roles: &roles,
+                units: Units::Elsewhere(host.units_text()),
+                mount_points: &[],
+            },
+        )?;
+        self.check_units(&plan)?;
+        let manual = host.config().join("manual_host_users").exists();
+        let make = if manual { MakeUsers::Manual } else { MakeUsers::Yes };
+        let users = self.accounts.needed(&packages, make, Uid::effective().is_root())?;
+        Ok(Intended { packages, plan, users })
+    }
+
+    pub(super) fn activate_locked(&self, ids: &[PackageId]) -> Result<(), ActivateError> {
+        let mut intended = match self.intend(ids) {
+            Ok(intended) => intended,
+            Err(error) => {
+                self.forget_archive_after(&error)?;
+                return Err(error);
+            }
+        };
+        for warning in &intended.plan.warnings {
+            let message = warning.clone();
+            self.observer.event(Event::Warning { subject: String::new(), message });
+        }
+        self.systemd.check()?;
+        self.make_users(&mut intended.users)?;
+        let mut made = Vec::new();
+        let swapped = self.prepare(&intended, &mut made).and_then(|()| {
+            if !self.systemd.is_on() {
+                self.note("Do not stop services".to_owned());
+            }
+            Ok(swap::swap(self.host, self.systemd)?)
+        });
+        if let Err(error) = swapped {
+            if !matches!(error, ActivateError::Swap(SwapError::Stuck(_))) {
+                drop(prepare::remove_new(self.host));
+                for folder in made {
+                    drop(fs_err::remove_dir(folder));
+                }
+            }
+            return Err(error);
+        }
+        self.end(&intended.packages, &intended.users)
+    }
+
+    /// Makes nothing active: services are stopped, and their units removed.
+    pub(super) fn deactivate(&self) -> Result<(), ActivateError> {
+        let intended = self.intend(&[])?;
+        let mut made = Vec::new();
+        self.prepare(&intended, &mut made)?;
+        swap::swap(self.host, self.systemd)?;
+        Ok(swap::clear(self.host)?)
+    }
+
+    /// What is left when the set is active.
+    fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
+        let given = state::give(self.host, packages, |user| users.present.get(user).copied());
+        let started = self.systemd.start();
+        // The set is whole: a service that doesn't start is nothing that finishing it would change.
+        swap::clear(self.host)?;
+        drop(record::forget_previous(self.host.repository()));
+        started.map_err(ActivateError::Start)?;
+        Ok(given?)
+    }
+
+    /// Everything but the swap; tells the state directories that it makes.
+    fn prepare(&self, intended: &Intended, made: &mut Vec<PathBuf>) -> Result<(), ActivateError> {
+        let host = self.host;
+        prepare::write(host, &intended.plan)?;
+        let present = &intended.users.present;
+        state::make(host, &intended.packages, |user| present.get(user).copied(), made)?;
+        self.remove_archive()
+    }
+
+    /// Removes the set before; it can still be gone back to.
+    fn remove_archive(&self) -> Result<(), ActivateError> {
+        let host = self.host;
+        if let Some(ids) = linked(&host.root().join("active.old"))? {
+            let written = record::write_previous(host.repository(), &ids);
+            written.map_err(ActivateError::Archive)?;
+        }
+        Ok(prepare::remove_old(host)?)
+    }
+
+    /// What the original found only while it was preparing cost the set before: its recordings show
+    /// that, so scripts may count on finding no `.old` after such an error.
+    fn forget_archive_after(&self, error: &ActivateError) -> Result<(), ActivateError> {
+        let ActivateError::Install(error) = error else { return Ok(()) };
+        match **error {
+            InstallError::SameFile { .. }
+            | InstallError::FileAndFolder { .. }
+            | InstallError::NoFolder { .. }
+            | InstallError::UnitIsNoFile { .. }
+            | InstallError::ReservedUnit { .. }
+            | InstallError::SysctlWithoutService(_) => self.remove_archive(),
+            _ => Ok(()),
+        }
+    }
+
+    fn make_users(&self, users: &mut NeededUsers) -> Result<(), ActivateError> {
+        for user in std::mem::take(&mut users.missing) {
+            self.note(format!("making the user {}", user.name));
+            let uid = self.accounts.make(&user)?;
+            users.present.insert(user.name.to_string(), uid);
+        }
+        Ok(())
+    }
+
+    /// Units must have names that can be handed to systemd, and replace none but pkgpanda's own.
+    fn check_units(&self, plan: &InstallPlan) -> Result<(), ActivateError> {
+        let own = units_in(&self.host.wants())?;
+        for unit in &plan.units {
+            let package = unit.package.clone();
+            let name = String::from_utf8_lossy(unit.name.as_bytes()).into_owned();
+            if !is_unit_name(&name) {
+                return Err(ActivateError::UnitName { package, unit: name });
+            }
+            let path = self.host.units().join(&name);
+            if !own.contains(&name) && path.symlink_metadata().is_ok() {
+                return Err(ActivateError::ForeignUnit { package, unit: name, path });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn note(&self, message: String) {
+        self.observer.event(Event::Note { message });
+    }
+}

@@ -1,0 +1,102 @@
+//! The programs in packages' `check/`, by which a machine looks whether its packages work.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::unistd::{AccessFlags, access};
+
+use super::active::ActiveError;
+use super::paths::Host;
+use crate::package::PackageId;
+
+/// The checks can't be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// What is active can't be told.
+    #[error(transparent)]
+    Active(#[from] ActiveError),
+    /// A package's checks can't be read.
+    #[error("can't read the checks of package {package}")]
+    Unreadable {
+        /// The package.
+        package: PackageId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The package that brings it.
+    pub package: PackageId,
+    /// Its file's name.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// The checks of the active packages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// Those that can be run, sorted by package and name.
+    pub checks: Vec<Check>,
+    /// Files that can't be run, as they are not executable.
+    pub not_executable: Vec<Check>,
+}
+
+impl Host {
+    /// The checks of the active packages.
+    pub fn checks(&self) -> Result<Checks, CheckError> {
+        let mut found = Checks::default();
+        for package in self.active()? {
+            let folder = self.repository().join(package.to_string()).join("check");
+            let unreadable = |source| CheckError::Unreadable { package: package.clone(), source };
+            let entries = match fs_err::read_dir(&folder) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    continue;
+                }
+                other => other.map_err(unreadable)?,
+            };
+            let mut names = entries
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<io::Result<Vec<_>>>()
+                .map_err(unreadable)?;
+            names.sort_unstable();
+            for name in names {
+                let path = folder.join(&name);
+                if path.is_dir() {
+                    continue;
+                }
+                let name = name.to_string_lossy().into_owned();
+                let check = Check { package: package.clone(), name, path };
+                match access(&check.path, AccessFlags::X_OK) {
+                    Ok(()) => found.checks.push(check),
+                    Err(_) => found.not_executable.push(check),
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Check {
+    /// Runs it; what it says goes where this process's output goes, or all of it to stderr where
+    /// stdout is for something else. Says whether all is well.
+    pub fn run(&self, quiet: bool) -> io::Result<bool> {
+        let mut command = Command::new(&self.path);
+        command.stdin(Stdio::null());
+        if quiet {
+            command.stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
+        }
+        command.status().map(|status| status.success())
+    }
+}

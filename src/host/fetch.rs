@@ -1,0 +1,81 @@
+//! Fetching packages, several at once, and telling of them in the order in which they were asked for.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use super::repository::{Add, PackageRepository, RepositoryError};
+use crate::base::event::{Interruptible, Observer};
+use crate::package::PackageId;
+use crate::store::repository::Repository;
+
+/// How many packages are fetched at once: one waits for the network while another is unpacked.
+const AT_ONCE: usize = 4;
+
+/// What happens to one package after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchStep<'a> {
+    /// It is waited for.
+    Began(&'a PackageId),
+    /// It is there.
+    Done(&'a PackageId, Add),
+    /// It can't be had.
+    Failed(&'a PackageId),
+}
+
+impl PackageRepository<'_> {
+    /// Fetches packages. Each is told to `tell` when those before it are there; the first that can't
+    /// be had ends it all.
+    pub fn fetch_all(
+        &self,
+        ids: &[PackageId],
+        from: &Repository,
+        observer: &dyn Observer,
+        tell: &mut dyn FnMut(FetchStep<'_>),
+    ) -> Result<(), RepositoryError> {
+        let _lock = self.lock()?;
+        let mut ids_once = ids.to_vec();
+        ids_once.sort_unstable();
+        ids_once.dedup();
+        let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let observer = Interruptible::new(observer, || {
+            over.load(Ordering::Relaxed) || observer.is_interrupted()
+        });
+        let (sender, results) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE.min(ids_once.len()) {
+                let (sender, observer) = (sender.clone(), &observer);
+                let (next, ids) = (&next, &ids_once);
+                scope.spawn(move || {
+                    while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if observer.is_interrupted()
+                            || sender.send((id, self.fetch(id, from, observer))).is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut waiting = BTreeMap::new();
+            for id in ids {
+                tell(FetchStep::Began(id));
+                while !waiting.contains_key(id) {
+                    let Ok((id, result)) = results.recv() else { return Ok(()) };
+                    waiting.insert(id, result);
+                }
+                match waiting.insert(id, Ok(Add::There)) {
+                    Some(Ok(add)) => tell(FetchStep::Done(id, add)),
+                    Some(Err(error)) => {
+                        over.store(true, Ordering::Relaxed);
+                        tell(FetchStep::Failed(id));
+                        return Err(error);
+                    }
+                    None => {}
+                }
+            }
+            Ok(())
+        })
+    }
+}

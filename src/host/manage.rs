@@ -1,0 +1,73 @@
+//! Removing packages, and going back to the set before.
+
+use super::activate::{ActivateError, Actor};
+use super::active::linked;
+use super::record;
+use super::repository::{PackageRepository, RepositoryError};
+use crate::package::PackageId;
+
+/// A package can't be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// It is active.
+    #[error("package {0} is active, so it can't be removed")]
+    Active(PackageId),
+    /// What is active can't be told.
+    #[error(transparent)]
+    Activate(#[from] ActivateError),
+    /// It can't be removed.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+}
+
+impl RemoveError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Active(_) => Some("activate a set without it first".to_owned()),
+            Self::Activate(error) => error.hint(),
+            Self::Repository(error) => error.hint(),
+        }
+    }
+}
+
+impl Actor<'_> {
+    /// Removes packages from the machine; tells each that was there. None is removed if any of them
+    /// is active.
+    pub fn remove(
+        &self,
+        ids: &[PackageId],
+        tell: &mut dyn FnMut(&PackageId),
+    ) -> Result<(), RemoveError> {
+        let _root = self.begin()?;
+        let active = self.host.active().map_err(ActivateError::from)?;
+        if let Some(id) = ids.iter().find(|id| active.contains(id)) {
+            return Err(RemoveError::Active(id.clone()));
+        }
+        let repository = PackageRepository::new(self.host, self.observer);
+        let _lock = repository.lock()?;
+        for id in ids {
+            if repository.remove(id)? {
+                tell(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the set active that was before; gives its packages.
+    pub fn rollback(&self) -> Result<Vec<PackageId>, ActivateError> {
+        let _lock = self.begin()?;
+        let ids = self.archived()?;
+        self.activate_locked(&ids)?;
+        Ok(ids)
+    }
+
+    /// The set before.
+    pub fn archived(&self) -> Result<Vec<PackageId>, ActivateError> {
+        if let Some(ids) = linked(&self.host.root().join("active.old"))? {
+            return Ok(ids);
+        }
+        let previous = record::read_previous(self.host.repository());
+        previous.map_err(ActivateError::Archive)?.ok_or(ActivateError::NoArchive)
+    }
+}

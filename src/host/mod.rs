@@ -1,0 +1,61 @@
+//! What is installed on a machine: packages in a repository, and the active set of them (SPEC §10).
+//!
+//! ```text
+//! <repository>/<id>/                 packages, unpacked; `repository`
+//! <repository>/.pkgpanda/            what was recorded of them when they came; `record`
+//! <root>/bin etc include lib …       the active set: `install` says what it consists of
+//! <root>/<any of these>.new          the set that is being prepared; `prepare`
+//! <root>/<any of these>.old          the set before
+//! <root>/install_progress            the swap that is under way; `swap`
+//! <systemd>/dcos.target.wants/       links to the units of the active set
+//! <systemd>/<unit>, <unit>.unit.new  copies of the packages' units; the next set's
+//! <state>/<name>/                    what services keep
+//! <config>/roles, setup-flags        what kind of machine it is, and how it is set up
+//! ```
+//!
+//! An activation reads and checks everything, prepares, and only then swaps, by renaming. While it
+//! swaps, `install_progress` says so; whoever finds that file finishes the swap before anything else.
+//! A prepared set without it was never meant to become active, and is removed.
+//!
+//! Whoever changes the active set holds a lock on the root folder itself, whoever changes the
+//! repository one on that; whoever needs both takes the root's first. Neither leaves a file.
+
+mod activate;
+mod active;
+mod check;
+mod fetch;
+mod late;
+mod manage;
+mod paths;
+mod prepare;
+mod preview;
+mod progress;
+mod record;
+mod repository;
+mod setup;
+mod state;
+mod swap;
+mod systemd;
+mod uninstall;
+mod users;
+mod verify;
+mod yaml;
+
+pub use activate::{ActivateError, Actor, Intended};
+pub use active::ActiveError;
+pub use check::{Check, CheckError, Checks};
+pub use fetch::FetchStep;
+pub use late::LateError;
+pub use manage::RemoveError;
+pub use paths::{Host, HostOptions, PathError};
+pub use prepare::PrepareError;
+pub use preview::{Changes, Preview};
+pub use progress::{Progress, ProgressError, Stage};
+pub use repository::{Add, PackageRepository, RepositoryError};
+pub use setup::SetupError;
+pub use state::StateError;
+pub use swap::SwapError;
+pub use systemd::{Systemd, SystemdError};
+pub use uninstall::UninstallError;
+pub use users::{Accounts, NeededUsers, NewUser, UserError};
+pub use verify::{Difference, VerifyError};

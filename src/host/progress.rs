@@ -1,0 +1,106 @@
+//! `install_progress`: how far a swap has come.
+//!
+//! `{"stage": "archive" | "move_new", "extension": ".new"}`, as the original wrote it, so that either
+//! program finishes what the other began (SPEC §10).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::paths::Host;
+use crate::base::atomic;
+
+/// What the names of a prepared set end with.
+pub(super) const NEW: &str = ".new";
+
+/// What the names of the set before end with.
+pub(super) const OLD: &str = ".old";
+
+/// How far a swap has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// What is active becomes the set before.
+    Archive,
+    /// What is prepared becomes active.
+    MoveNew,
+}
+
+/// A swap that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How far it has come.
+    pub stage: Stage,
+    /// What the names of the prepared set end with.
+    pub extension: String,
+}
+
+/// The record of a swap can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgressError {
+    /// It can't be read.
+    #[error("can't tell whether an activation was cut off")]
+    Read(#[source] io::Error),
+    /// It is none.
+    #[error("{} does not say how far an activation has come: {reason}", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It can't be written or removed.
+    #[error("can't record how far the activation has come")]
+    Write(#[source] io::Error),
+}
+
+fn place(host: &Host) -> PathBuf {
+    host.root().join("install_progress")
+}
+
+/// Tells whether a swap is under way.
+pub(super) fn read(host: &Host) -> Result<Option<Progress>, ProgressError> {
+    let path = place(host);
+    let text = match fs_err::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(ProgressError::Read)?,
+    };
+    let progress: Progress = serde_json::from_slice(&text)
+        .map_err(|error| ProgressError::Broken { path: path.clone(), reason: error.to_string() })?;
+    if progress.extension != NEW {
+        let reason = format!("its extension is {:?}", progress.extension);
+        return Err(ProgressError::Broken { path, reason });
+    }
+    Ok(Some(progress))
+}
+
+/// Says how far it has come; on disk when this returns.
+pub(super) fn record(host: &Host, stage: Stage) -> Result<(), ProgressError> {
+    let progress = Progress { stage, extension: NEW.to_owned() };
+    let text = serde_json::to_vec(&progress).map_err(|error| ProgressError::Write(error.into()))?;
+    write(&place(host), &text).map_err(ProgressError::Write)
+}
+
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    // Under the original's name, which whoever cleans up knows.
+    let new = super::paths::with_suffix(path, NEW);
+    let mut file = fs_err::File::create(&new)?;
+    file.write_all(text)?;
+    file.sync_data()?;
+    drop(file);
+    fs_err::rename(&new, path)?;
+    path.parent().map_or(Ok(()), atomic::sync_folder)
+}
+
+/// Says that none is under way any more.
+pub(super) fn clear(host: &Host) -> Result<(), ProgressError> {
+    // Of a record that was cut off.
+    super::prepare::remove(&super::paths::with_suffix(&place(host), NEW))
+        .map_err(ProgressError::Write)?;
+    match fs_err::remove_file(place(host)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProgressError::Write(error)),
+        _ => atomic::sync_folder(host.root()).map_err(ProgressError::Write),
+    }
+}

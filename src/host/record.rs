@@ -1,0 +1,271 @@
+//! What is recorded beside the packages.
+//!
+//! ```text
+//! <repository>/.pkgpanda/files/<id>      what the package had when it came: a JSON list a line
+//! <repository>/.pkgpanda/previous.json   the set to go back to, where no active.old says it
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write as _};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{EntryKind, EntryPath, Limits, PackageEntry, PackageReader, ReadError};
+use crate::base::atomic;
+use crate::base::atomic::AtomicFile;
+use crate::base::digest::{Sha256, Sha256Sum};
+use crate::package::PackageId;
+
+/// The folder of what is recorded, in a repository.
+const FOLDER: &str = ".pkgpanda";
+
+/// The folder in it of what packages had when they came.
+const FILES: &str = "files";
+
+/// What is in a package.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Manifest(pub(super) BTreeMap<EntryPath, Item>);
+
+/// What is at a path of a package. Modes are those of files and folders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Item {
+    Folder {
+        mode: u32,
+    },
+    File {
+        mode: u32,
+        size: u64,
+        sha256: Sha256Sum,
+    },
+    Link {
+        target: String,
+    },
+    Fifo {
+        mode: u32,
+    },
+    /// Never in a package, but perhaps where one should be.
+    Other {},
+}
+
+/// A line of a record: the path, escaped, and what is there.
+type Line = (String, Item);
+
+impl Manifest {
+    /// Adds an entry of an archive, `sum` being that of its content.
+    pub(super) fn add(&mut self, entry: PackageEntry, sum: Option<Sha256Sum>) {
+        let mode = entry.attributes.mode & 0o7777;
+        let item = match entry.kind {
+            EntryKind::Directory => Item::Folder { mode },
+            EntryKind::Fifo => Item::Fifo { mode },
+            EntryKind::Symlink { target } => Item::Link { target: escaped(&target) },
+            EntryKind::File { size } => match sum {
+                Some(sha256) => Item::File { mode, size, sha256 },
+                None => return,
+            },
+            EntryKind::HardLink { target } => match self.0.get(&target) {
+                Some(item) => item.clone(),
+                None => return,
+            },
+        };
+        self.0.insert(entry.path, item);
+    }
+
+    /// What an archive has.
+    pub(super) fn of_archive(archive: impl Read) -> Result<Self, ReadError> {
+        let mut reader = PackageReader::new(archive, &Limits::default())?;
+        let mut manifest = Self::default();
+        while let Some(entry) = reader.next_entry()? {
+            let sum = match entry.kind {
+                EntryKind::File { .. } => {
+                    let sum = Sha256Sum::of_reader(&mut reader).map_err(ReadError::Stream)?;
+                    Some(sum)
+                }
+                _ => None,
+            };
+            manifest.add(entry, sum);
+        }
+        Ok(manifest)
+    }
+
+    /// What a folder has, contents read.
+    pub(super) fn of_folder(folder: &Path) -> io::Result<Self> {
+        let mut manifest = Self::default();
+        let mut open = vec![EntryPath::root()];
+        while let Some(path) = open.pop() {
+            let place = folder.join(path.as_path());
+            let Some(item) = look(&place)? else { continue };
+            if matches!(item, Item::Folder { .. }) {
+                for entry in fs_err::read_dir(&place)? {
+                    let name = entry?.file_name();
+                    let name = EntryPath::parse(name.as_bytes()).map_err(io::Error::other)?;
+                    open.push(path.join(&name));
+                }
+            }
+            manifest.0.insert(path, item);
+        }
+        Ok(manifest)
+    }
+
+    /// Whether there is a file at a path.
+    pub(super) fn is_file(&self, path: &EntryPath) -> bool {
+        matches!(self.0.get(path), Some(Item::File { .. }))
+    }
+
+    /// Records what a package has.
+    pub(super) fn write(&self, repository: &Path, id: &PackageId) -> io::Result<()> {
+        let mut file = AtomicFile::create(&place(repository, id))?;
+        let mut out = BufWriter::new(&mut file);
+        for (path, item) in &self.0 {
+            serde_json::to_writer(&mut out, &(escaped(path.as_bytes()), item))?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+        drop(out);
+        // Synced with the package itself.
+        file.commit_unsynced()
+    }
+
+    /// What a package had when it came; nothing if that wasn't recorded.
+    pub(super) fn read(repository: &Path, id: &PackageId) -> io::Result<Option<Self>> {
+        let path = place(repository, id);
+        let file = match fs_err::File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let mut manifest = Self::default();
+        let broken =
+            || io::Error::other(format!("{} is no record of a package's files", path.display()));
+        for line in BufReader::new(file).lines() {
+            let (name, item): Line = serde_json::from_str(&line?).map_err(|_not_json| broken())?;
+            let name = unescaped(&name).ok_or_else(broken)?;
+            let path = match name.as_slice() {
+                b"" => EntryPath::root(),
+                name => EntryPath::parse(name).map_err(|_odd_name| broken())?,
+            };
+            manifest.0.insert(path, item);
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Removes the record of a package.
+    pub(super) fn remove(repository: &Path, id: &PackageId) -> io::Result<()> {
+        super::prepare::remove(&place(repository, id))
+    }
+}
+
+/// What is at a path, its content read; `None` if nothing is.
+pub(super) fn look(path: &Path) -> io::Result<Option<Item>> {
+    let metadata = match fs_err::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let (kind, mode) = (metadata.file_type(), metadata.permissions().mode() & 0o7777);
+    Ok(Some(if kind.is_dir() {
+        Item::Folder { mode }
+    } else if kind.is_symlink() {
+        let target = fs_err::read_link(path)?.into_os_string().into_vec();
+        Item::Link { target: escaped(&target) }
+    } else if kind.is_file() {
+        Item::File { mode, size: metadata.len(), sha256: sum_of(path)? }
+    } else if kind.is_fifo() {
+        Item::Fifo { mode }
+    } else {
+        Item::Other {}
+    }))
+}
+
+fn sum_of(path: &Path) -> io::Result<Sha256Sum> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Sha256Sum::from_hasher(hasher)),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Removes what somebody left who died: half a record, or one whose package never came. Nobody else
+/// records now.
+pub(super) fn sweep(repository: &Path) -> io::Result<()> {
+    let absent = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    };
+    let folder = repository.join(FOLDER);
+    atomic::sweep_temporaries(&folder).or_else(absent)?;
+    let files = folder.join(FILES);
+    atomic::sweep_temporaries(&files).or_else(absent)?;
+    let entries = match fs_err::read_dir(&files) {
+        Err(error) => return absent(error),
+        Ok(entries) => entries,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if repository.join(entry.file_name()).symlink_metadata().is_err() {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn place(repository: &Path, id: &PackageId) -> PathBuf {
+    repository.join(FOLDER).join(FILES).join(id.to_string())
+}
+
+/// Bytes as text: what is neither printable nor ASCII as `%` and two digits, and so is `%`.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'%' | ..=b' ' | 127.. => _ = write!(text, "%{byte:02x}"),
+            _ => text.push(char::from(*byte)),
+        }
+    }
+    text
+}
+
+fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    Some(bytes)
+}
+
+fn previous(repository: &Path) -> PathBuf {
+    repository.join(FOLDER).join("previous.json")
+}
+
+/// Records the set to go back to.
+pub(super) fn write_previous(repository: &Path, ids: &[PackageId]) -> io::Result<()> {
+    let mut file = AtomicFile::create(&previous(repository))?;
+    file.write_all(&serde_json::to_vec(ids)?)?;
+    // A damaged one is as good as none, and waiting for the disk takes time.
+    file.commit_unsynced()
+}
+
+/// The set to go back to, if it is recorded here.
+pub(super) fn read_previous(repository: &Path) -> io::Result<Option<Vec<PackageId>>> {
+    match fs_err::read(previous(repository)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => Ok(serde_json::from_slice(&other?).ok()),
+    }
+}
+
+/// Forgets the set to go back to: the install root says it.
+pub(super) fn forget_previous(repository: &Path) -> io::Result<()> {
+    super::prepare::remove(&previous(repository))?;
+    // Gone if nothing else is recorded.
+    drop(fs_err::remove_dir(repository.join(FOLDER)));
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! The packages that are on the machine, each unpacked in a folder that is called like it.
+//!
+//! A package appears whole or not at all: it is unpacked into a folder whose name begins with
+//! `.tmp-`, synced, and renamed; it goes the same way back. Whoever changes anything here holds the
+//! lock, so what is found under such a name with the lock held was left by somebody who died.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+use super::late::LateFile;
+use super::paths::Host;
+use super::prepare::remove;
+use super::record::{self, Manifest};
+use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
+use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
+use crate::base::event::{Event, Observer};
+use crate::base::lock::FileLock;
+use crate::install::{InstallError, PackageContents};
+use crate::package::{PackageId, contents};
+use crate::store::repository::{self as remote, Repository, package_path};
+
+/// The packages on the machine.
+#[derive(Clone, Copy)]
+pub struct PackageRepository<'a> {
+    pub(super) folder: &'a Path,
+    observer: &'a dyn Observer,
+}
+
+impl std::fmt::Debug for PackageRepository<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PackageRepository").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Whether a package had to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Add {
+    /// It wasn't there.
+    Added,
+    /// It was there.
+    There,
+}
+
+/// Something is wrong with the packages on the machine, or with one that should be added.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// There is no such package.
+    #[error("package {id} is not in {}", folder.display())]
+    NotThere {
+        /// The package.
+        id: PackageId,
+        /// The repository.
+        folder: PathBuf,
+    },
+    /// The repository can't be read.
+    #[error("can't read the packages on this machine")]
+    Unreadable(#[source] io::Error),
+    /// The repository can't be locked.
+    #[error("can't lock the packages on this machine")]
+    Lock(#[source] io::Error),
+    /// The package is broken.
+    #[error(transparent)]
+    Broken(Box<InstallError>),
+    /// The file's name isn't a package's.
+    #[error("{} is no package: it must be called <name>--<version>.tar.xz", .0.display())]
+    FileName(PathBuf),
+    /// The package's archive can't be read.
+    #[error("can't read package {id}")]
+    Archive {
+        /// The package.
+        id: PackageId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The package's archive can't be unpacked.
+    #[error("can't unpack package {id}")]
+    Unpack {
+        /// The package.
+        id: PackageId,
+        /// Why.
+        #[source]
+        source: Box<UnpackError>,
+    },
+    /// The package can't be put in place or removed.
+    #[error("can't {action} package {id}")]
+    Change {
+        /// What was to be done.
+        action: &'static str,
+        /// The package.
+        id: PackageId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is another package than its name says.
+    #[error("package {id} is another package: {reason}")]
+    Other {
+        /// The package.
+        id: PackageId,
+        /// What doesn't fit.
+        reason: String,
+    },
+    /// The repository that it should be fetched from doesn't have it.
+    #[error("the repository has no package {0}: there is no {path}", path = package_path(.0))]
+    NotOffered(PackageId),
+    /// It can't be fetched.
+    #[error(transparent)]
+    Fetch(Box<remote::RepositoryError>),
+}
+
+impl RepositoryError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotThere { id, .. } => Some(format!(
+                "pkgpanda fetch --repository-url=URL {id}, or pkgpanda add {id}.tar.xz"
+            )),
+            Self::Broken(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl From<InstallError> for RepositoryError {
+    fn from(error: InstallError) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+impl From<remote::RepositoryError> for RepositoryError {
+    fn from(error: remote::RepositoryError) -> Self {
+        Self::Fetch(Box::new(error))
+    }
+}
+
+impl<'a> PackageRepository<'a> {
+    /// The repository of a machine.
+    pub fn new(host: &'a Host, observer: &'a dyn Observer) -> Self {
+        Self { folder: host.repository(), observer }
+    }
+
+    /// The ids of all packages, sorted as text; none if there is no repository.
+    pub fn list(&self) -> Result<Vec<PackageId>, RepositoryError> {
+        let entries = match fs_err::read_dir(self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(RepositoryError::Unreadable)?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(RepositoryError::Unreadable)?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse::<PackageId>().ok()));
+        }
+        ids.sort_by_cached_key(ToString::to_string);
+        Ok(ids)
+    }
+
+    /// Whether a package is there.
+    pub fn has(&self, id: &PackageId) -> bool {
+        self.place(id).is_dir()
+    }
+
+    /// Where a package lies.
+    pub fn place(&self, id: &PackageId) -> PathBuf {
+        self.folder.join(id.to_string())
+    }
+
+    /// Reads what counts of packages.
+    pub fn load_all(&self, ids: &[PackageId]) -> Result<Vec<PackageContents>, RepositoryError> {
+        ids.iter().map(|id| self.load(id)).collect()
+    }
+
+    fn load(&self, id: &PackageId) -> Result<PackageContents, RepositoryError> {
+        if !self.has(id) {
+            return Err(RepositoryError::NotThere {
+                id: id.clone(),
+                folder: self.folder.to_owned(),
+            });
+        }
+        Ok(PackageContents::from_directory(id, &self.place(id))?)
+    }
+
+    /// Takes the lock, and removes what somebody left who died. The folder is made if it is missing.
+    pub fn lock(&self) -> Result<FileLock, RepositoryError> {
+        let lock = || {
+            fs_err::create_dir_all(self.folder)?;
+            let waiting = || {
+                let message = "waiting for another pkgpanda".to_owned();
+                self.observer.event(Event::Note { message });
+            };
+            let lock = FileLock::acquire_folder(self.folder, waiting)?;
+            for entry in fs_err::read_dir(self.folder)? {
+                let entry = entry?;
+                if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+                    remove(&entry.path())?;
+                }
+            }
+            record::sweep(self.folder)?;
+            Ok(lock)
+        };
+        lock().map_err(RepositoryError::Lock)
+    }
+
+    /// Adds the package in a file.
+    pub fn add_file(&self, path: &Path) -> Result<Add, RepositoryError> {
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".tar.xz"));
+        let id: Option<PackageId> = name.and_then(|name| name.parse().ok());
+        let id = id.ok_or_else(|| RepositoryError::FileName(path.to_owned()))?;
+        let mut file = fs_err::File::open(path)
+            .map_err(|source| RepositoryError::Archive { id: id.clone(), source })?;
+        let lock = self.lock()?;
+        let added = self.unpack(&id, &mut file, |reason| {
+            let (subject, message) = (id.to_string(), format!("it seems another: {reason}"));
+            self.observer.event(Event::Warning { subject, message });
+            Ok(())
+        });
+        drop(lock);
+        added
+    }
+
+    /// Fetches a package, unless it is there; the caller holds the lock.
+    pub fn fetch(
+        &self,
+        id: &PackageId,
+        from: &Repository,
+        observer: &dyn Observer,
+    ) -> Result<Add, RepositoryError> {
+        if self.has(id) {
+            return Ok(Add::There);
+        }
+        let target = self.folder.join(format!("{id}.tar.xz"));
+        let fetched = from.fetch(&package_path(id), &target, observer)?;
+        let mut file = fetched.ok_or_else(|| RepositoryError::NotOffered(id.clone()))?;
+        let archive = |source| RepositoryError::Archive { id: id.clone(), source };
+        file.file().rewind().map_err(archive)?;
+        let file: &mut File = file.file();
+        self.unpack(id, file, |reason| Err(RepositoryError::Other { id: id.clone(), reason }))
+    }
+
+    /// Unpacks a package and puts it in place, unless it is there.
+    fn unpack(
+        &self,
+        id: &PackageId,
+        archive: impl Read,
+        is_other: impl FnOnce(String) -> Result<(), RepositoryError>,
+    ) -> Result<Add, RepositoryError> {
+        if self.has(id) {
+            return Ok(Add::There);
+        }
+        let folder = self.temporary(id);
+        let result = self.unpack_into(&folder, id, archive, is_other);
+        if result.is_err() {
+            drop(remove(&folder));
+        }
+        result.map(|()| Add::Added)
+    }
+
+    fn unpack_into(
+        &self,
+        folder: &Path,
+        id: &PackageId,
+        archive: impl Read,
+        is_other: impl FnOnce(String) -> Result<(), RepositoryError>,
+    ) -> Result<(), RepositoryError> {
+        let change = |source| RepositoryError::Change { action: "add", id: id.clone(), source };
+        let mut manifest = Manifest::default();
+        unpack_package_watched(archive, folder, &Limits::default(), &mut |entry, sum| {
+            manifest.add(entry, sum);
+        })
+        .map_err(|source| RepositoryError::Unpack { id: id.clone(), source: Box::new(source) })?;
+        let buildinfo = EntryPath::parse(b"buildinfo.full.json").unwrap_or_default();
+        let mut text = None;
+        if manifest.is_file(&buildinfo) {
+            text = Some(fs_err::read(folder.join(buildinfo.as_path())).map_err(change)?);
+        }
+        if let Err(reason) = contents::check(id, text.as_deref()) {
+            is_other(reason)?;
+        }
+        self.put_in_place(id, &manifest).map_err(change)
+    }
+
+    /// Gives a package that is whole its name.
+    fn put_in_place(&self, id: &PackageId, manifest: &Manifest) -> io::Result<()> {
+        let folder = self.temporary(id);
+        manifest.write(self.folder, id)?;
+        super::prepare::sync([folder.as_path()]).map_err(io::Error::other)?;
+        fs_err::rename(folder, self.place(id))?;
+        sync_folder(self.folder)
+    }
+
+    /// Adds a package made of files; the caller holds the lock, and removes what is left at
+    /// [`PackageRepository::temporary`] after an error.
+    pub(super) fn add_files(&self, id: &PackageId, files: &[LateFile]) -> io::Result<()> {
+        let folder = self.temporary(id);
+        fs_err::create_dir(&folder)?;
+        for file in files {
+            let path = folder.join(file.path.as_path());
+            if let Some(above) = path.parent() {
+                fs_err::create_dir_all(above)?;
+            }
+            // Secret ones are so from the beginning.
+            let mut options = fs_err::OpenOptions::new();
+            let mut out =
+                options.write(true).create_new(true).mode(file.mode & 0o600).open(&path)?;
+            out.write_all(file.content.as_bytes())?;
+            fs_err::set_permissions(&path, PermissionsExt::from_mode(file.mode))?;
+        }
+        self.put_in_place(id, &Manifest::of_folder(&folder)?)
+    }
+
+    /// Where a package lies while it is put together or taken apart.
+    pub(super) fn temporary(&self, id: &PackageId) -> PathBuf {
+        self.folder.join(format!("{TEMPORARY_PREFIX}{id}"))
+    }
+
+    /// Removes a package, if it is there; the caller has made sure that it isn't active, and holds
+    /// the lock.
+    pub(super) fn remove(&self, id: &PackageId) -> Result<bool, RepositoryError> {
+        let change = |source| RepositoryError::Change { action: "remove", id: id.clone(), source };
+        let gone = self.temporary(id);
+        match fs_err::rename(self.place(id), &gone) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(change)?,
+        }
+        remove(&gone).map_err(change)?;
+        Manifest::remove(self.folder, id).map_err(change)?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,268 @@
+//! Setting up a machine whose install root has just been unpacked from a bootstrap.
+//!
+//! ```text
+//! <root>/bootstrap                            there is something to set up
+//! <config>/setup-flags/repository-url         where packages are
+//! <config>/setup-flags/active.json            the set; else what the bootstrap has, and
+//! <config>/setup-flags/cluster-package-list   the id of a list of further packages
+//! <config>/setup-flags/late-config.yaml       values for a package that is rendered here
+//! ```
+//!
+//! All of it can be done again: what is there isn't fetched, and `bootstrap` goes last.
+
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use super::activate::{ActivateError, Actor};
+use super::late::{LateConfig, LateError};
+use super::prepare;
+use super::repository::{PackageRepository, RepositoryError};
+use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
+use crate::base::atomic;
+use crate::base::http::HttpClient;
+use crate::package::PackageId;
+use crate::store::repository::{self as remote, Repository, RepositoryUrlError};
+
+/// How long lists and late packages may be.
+const LONGEST: u64 = 64 << 20;
+
+/// A machine can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The active set can't be changed.
+    #[error(transparent)]
+    Activate(#[from] ActivateError),
+    /// A package can't be had.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The late package can't be rendered.
+    #[error(transparent)]
+    Late(#[from] LateError),
+    /// A flag can't be read.
+    #[error("can't read how to set up the machine")]
+    Flag(#[source] io::Error),
+    /// A flag says what it can't.
+    #[error("{}: {problem}", path.display())]
+    BadFlag {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A way of setting up that was given up.
+    #[error("{}: packages of that kind are no longer supported, late binding has taken their place", .0.display())]
+    SetupPackages(PathBuf),
+    /// The repository's URL is none.
+    #[error("{}", path.display())]
+    Url {
+        /// The file that says it.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: RepositoryUrlError,
+    },
+    /// Something has to be fetched, but nothing says where from.
+    #[error("{what} is not on this machine, and no repository is given")]
+    NoRepository {
+        /// What has to be fetched.
+        what: String,
+        /// The file that would say where from.
+        flag: PathBuf,
+    },
+    /// A list or a late package can't be had.
+    #[error(transparent)]
+    Fetch(#[from] remote::RepositoryError),
+    /// The repository doesn't have it.
+    #[error("the repository has no {0}")]
+    NotOffered(String),
+    /// What was fetched is no list of packages.
+    #[error("{what} is no list of package ids: {reason}")]
+    List {
+        /// What was fetched, or the file.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The mark of a bootstrap can't be removed.
+    #[error("the machine is set up, but that can't be noted")]
+    Mark(#[source] io::Error),
+}
+
+impl SetupError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Activate(error) => error.hint(),
+            Self::Repository(error) => error.hint(),
+            Self::NoRepository { flag, .. } => {
+                Some(format!("write the repository's URL into {}", flag.display()))
+            }
+            Self::Fetch(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Actor<'_> {
+    /// Sets up a machine, or finishes what was cut off. Relative URLs count from `current`.
+    pub fn setup(&self, http: &HttpClient, current: &Path) -> Result<(), SetupError> {
+        let _root = self.begin()?;
+        let repository = PackageRepository::new(self.host, self.observer);
+        let mark = self.host.root().join("bootstrap");
+        if !mark.exists() {
+            if self.host.repository().exists() {
+                // For what an interrupted fetch has left.
+                drop(repository.lock()?);
+            }
+            return Ok(());
+        }
+        let flags = Flags { actor: self, http, current };
+        let obsolete = self.host.config().join("setup-packages");
+        if obsolete.exists() {
+            return Err(SetupError::SetupPackages(obsolete));
+        }
+        let target = |error| ActivateError::Systemd(SystemdError::Target(error));
+        fs_err::create_dir_all(self.host.units()).map_err(target)?;
+        let file = target_file(self.host.units());
+        atomic::write_if_changed(&file, TARGET_CONTENT.as_bytes()).map_err(target)?;
+        let lock = repository.lock()?;
+        let ids = flags.wanted(&repository)?;
+        self.note(format!("activating {} packages", ids.len()));
+        // Whoever unpacked the bootstrap need not have waited for the disk.
+        prepare::sync([self.host.repository()]).map_err(ActivateError::from)?;
+        self.activate_locked(&ids)?;
+        drop(lock);
+        fs_err::remove_file(&mark)
+            .and_then(|()| atomic::sync_folder(self.host.root()))
+            .map_err(SetupError::Mark)
+    }
+}
+
+struct Flags<'a> {
+    actor: &'a Actor<'a>,
+    http: &'a HttpClient,
+    current: &'a Path,
+}
+
+impl Flags<'_> {
+    fn place(&self, name: &str) -> PathBuf {
+        self.actor.host.config().join("setup-flags").join(name)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<String>, SetupError> {
+        match fs_err::read_to_string(self.place(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(SetupError::Flag),
+        }
+    }
+
+    /// Puts together the set, fetching what isn't there.
+    fn wanted(&self, packages: &PackageRepository<'_>) -> Result<Vec<PackageId>, SetupError> {
+        let mut ids = Vec::new();
+        let late = self.place("late-config.yaml");
+        if let Some(text) = self.read("late-config.yaml")?
+            && let Some(config) = LateConfig::parse(&late, &text)?
+        {
+            self.render(&config, packages)?;
+            ids.push(config.package);
+        }
+        if let Some(text) = self.read("active.json")? {
+            let path = self.place("active.json");
+            self.actor.note(format!("the active set is that of {}", path.display()));
+            let listed = list(&path.display().to_string(), text.as_bytes())?;
+            self.ensure(&listed, packages)?;
+            ids.extend(listed);
+        } else {
+            ids.extend(self.actor.host.active().map_err(ActivateError::from)?);
+            if let Some(listed) = self.cluster_packages()? {
+                self.ensure(&listed, packages)?;
+                ids.extend(listed);
+            }
+        }
+        ids.sort_by_cached_key(ToString::to_string);
+        ids.dedup();
+        Ok(ids)
+    }
+
+    fn ensure(
+        &self,
+        ids: &[PackageId],
+        packages: &PackageRepository<'_>,
+    ) -> Result<(), SetupError> {
+        for id in ids.iter().filter(|id| !packages.has(id)) {
+            let from = self.repository(&format!("package {id}"))?;
+            self.actor.note(format!("fetching {id}"));
+            packages.fetch(id, &from, self.actor.observer)?;
+        }
+        Ok(())
+    }
+
+    fn cluster_packages(&self) -> Result<Option<Vec<PackageId>>, SetupError> {
+        const FLAG: &str = "cluster-package-list";
+        let Some(text) = self.read(FLAG)? else { return Ok(None) };
+        let id = text.trim();
+        if id.is_empty() {
+            return Ok(None);
+        }
+        if id.contains('/') || id.starts_with('.') {
+            let problem = format!("{id:?} can't be the id of a list of packages");
+            return Err(SetupError::BadFlag { path: self.place(FLAG), problem });
+        }
+        let what = format!("package_lists/{id}.package_list.json");
+        self.actor.note(format!("further packages are those of {what}"));
+        list(&what, &self.document(&what)?).map(Some)
+    }
+
+    fn repository(&self, what: &str) -> Result<Repository, SetupError> {
+        const FLAG: &str = "repository-url";
+        let flag = self.place(FLAG);
+        let url = self.read(FLAG)?.map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
+        let Some(url) = url else {
+            return Err(SetupError::NoRepository { what: what.to_owned(), flag });
+        };
+        Repository::from_folder(&url, self.current, self.http.clone())
+            .map_err(|source| SetupError::Url { path: flag, source })
+    }
+
+    /// Fetches something small.
+    fn document(&self, what: &str) -> Result<Vec<u8>, SetupError> {
+        let target = self.actor.host.repository().join("document");
+        let file = self.repository(what)?.fetch(what, &target, self.actor.observer)?;
+        let mut file = file.ok_or_else(|| SetupError::NotOffered(what.to_owned()))?;
+        let mut content = Vec::new();
+        let read =
+            file.file().rewind().and_then(|()| file.file().take(LONGEST).read_to_end(&mut content));
+        read.map_err(SetupError::Flag)?;
+        Ok(content)
+    }
+
+    /// Adds the late package, unless it is there.
+    fn render(
+        &self,
+        config: &LateConfig,
+        packages: &PackageRepository<'_>,
+    ) -> Result<(), SetupError> {
+        let id = &config.package;
+        if packages.has(id) {
+            return Ok(());
+        }
+        self.actor.note(format!("binding late values into {id}"));
+        let what = format!("packages/{}/{id}.dcos_config", id.name());
+        let content = self.document(&what)?;
+        let text = String::from_utf8(content).map_err(|_not_text| SetupError::BadFlag {
+            path: what.clone().into(),
+            problem: "this is not UTF-8".to_owned(),
+        })?;
+        let files = config.render(Path::new(&what), &text)?;
+        packages.add_files(id, &files).map_err(|source| {
+            drop(prepare::remove(&packages.temporary(id)));
+            LateError::Write { package: id.clone(), source }
+        })?;
+        Ok(())
+    }
+}
+
+fn list(what: &str, text: &[u8]) -> Result<Vec<PackageId>, SetupError> {
+    serde_json::from_slice(text)
+        .map_err(|error| SetupError::List { what: what.to_owned(), reason: error.to_string() })
+}

@@ -1,0 +1,201 @@
+//! Making the prepared set the active one, such that it is finished or undone whatever happens.
+//!
+//! ```text
+//! install_progress: archive       every <path> becomes <path>.old
+//! install_progress: move_new      every <path>.new becomes <path>, and so do the copies of units;
+//!                                 copies that are no longer wanted go
+//!                                 services start
+//! install_progress is removed
+//! ```
+//!
+//! Before the first line, all of `.new` is there and `.old` is gone; the record is synced, and what
+//! was done in a folder before comes to the disk before it or with it. From there on every step is a
+//! renaming, and which of them were done can be seen: [`finish`] does the rest, from any point. If a
+//! step fails, what was renamed is renamed back, in reverse, which may be cut off at any point too.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::paths::{Host, with_suffix};
+use super::prepare::{NEW_UNIT, PrepareError, remove, remove_new};
+use super::progress::{self, NEW, OLD, ProgressError, Stage};
+use super::systemd::{Systemd, SystemdError, units_in};
+use crate::base::atomic::sync_folder;
+
+/// A swap can't be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// How far it has come can't be recorded.
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+    /// Services don't stop.
+    #[error("services can't be stopped, so the active set stays as it is")]
+    Stop(#[source] SystemdError),
+    /// The units can't be told.
+    #[error(transparent)]
+    Units(SystemdError),
+    /// Something can't be renamed; all is as it was.
+    #[error("can't change the active set, which stays as it is")]
+    Undone(#[source] io::Error),
+    /// Something can't be renamed, neither forth nor back.
+    #[error("can't change the active set, and it can't be put back either")]
+    Stuck(#[source] io::Error),
+    /// Part of the prepared set is missing.
+    #[error("an activation was cut off, and what it had prepared is gone: there is no {}", .0.display())]
+    Lost(PathBuf),
+    /// What isn't needed any more can't be removed.
+    #[error(transparent)]
+    Remove(#[from] PrepareError),
+}
+
+impl SwapError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Stop(error) | Self::Units(error) => error.hint(),
+            Self::Stuck(_) => Some("see to the cause, then: pkgpanda setup".to_owned()),
+            Self::Lost(path) => Some(format!(
+                "what was active is at {}.old and beside it; move it back, and remove install_progress",
+                path.with_extension("").display()
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Makes what is prepared active. On an error the active set is what it was, unless that says
+/// otherwise. What is left to do is to start services and to clear the progress.
+pub(super) fn swap(host: &Host, systemd: Systemd) -> Result<(), SwapError> {
+    progress::record(host, Stage::Archive)?;
+    let undo = |error: SwapError| {
+        drop(remove_new(host));
+        drop(progress::clear(host));
+        // Some of what was running may have been stopped.
+        drop(Systemd::start(if systemd.is_on() { Systemd::NoBlock } else { Systemd::Off }));
+        error
+    };
+    let units = units_in(&host.wants()).map_err(|error| undo(SwapError::Units(error)))?;
+    systemd.stop(&units).map_err(|error| undo(SwapError::Stop(error)))?;
+    let mut renames = Renames::default();
+    match rename_all(host, &mut renames, &units) {
+        Ok(()) => Ok(()),
+        Err(Step::Progress(error)) => match renames.undo() {
+            Ok(()) => Err(undo(error.into())),
+            Err(error) => Err(SwapError::Stuck(error)),
+        },
+        Err(Step::Rename(error)) => match renames.undo() {
+            Ok(()) => Err(undo(SwapError::Undone(error))),
+            Err(error) => Err(SwapError::Stuck(error)),
+        },
+    }
+}
+
+/// Finishes a swap that was cut off; `false` if there is none. What is left to do is what
+/// [`swap`] leaves.
+pub(super) fn finish(host: &Host, systemd: Systemd) -> Result<bool, SwapError> {
+    let Some(progress) = progress::read(host)? else { return Ok(false) };
+    let names = host.swapped();
+    // Nothing may be touched unless the end can be reached.
+    if let Some(name) = names.iter().find(|name| !there(name) && !there(&with_suffix(name, NEW))) {
+        return Err(SwapError::Lost(with_suffix(name, NEW)));
+    }
+    let old_units = [host.wants(), with_suffix(&host.wants(), OLD)];
+    let mut units = Vec::new();
+    for folder in &old_units {
+        units.extend(units_in(folder).map_err(SwapError::Units)?);
+    }
+    if progress.stage == Stage::Archive {
+        systemd.stop(&units).map_err(SwapError::Stop)?;
+    }
+    finish_renames(host, &names).map_err(SwapError::Stuck)?;
+    Ok(true)
+}
+
+/// Records that nothing is left to do.
+pub(super) fn clear(host: &Host) -> Result<(), SwapError> {
+    if host.units() != host.root() {
+        // On another disk, perhaps, where nothing says what comes first.
+        sync_folder(host.units()).map_err(SwapError::Stuck)?;
+    }
+    progress::clear(host).map_err(SwapError::Progress)
+}
+
+enum Step {
+    Progress(ProgressError),
+    Rename(io::Error),
+}
+
+impl From<io::Error> for Step {
+    fn from(error: io::Error) -> Self {
+        Self::Rename(error)
+    }
+}
+
+fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Result<(), Step> {
+    let names = host.swapped();
+    for name in names.iter().filter(|name| there(name)) {
+        renames.rename(name.clone(), with_suffix(name, OLD))?;
+    }
+    progress::record(host, Stage::MoveNew).map_err(Step::Progress)?;
+    for name in &names {
+        renames.rename(with_suffix(name, NEW), name.clone())?;
+    }
+    // From here on there is no way back, and nothing that could fail where renaming has worked.
+    Ok(place_units(host, old_units)?)
+}
+
+fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
+    for name in names {
+        let (new, old) = (with_suffix(name, NEW), with_suffix(name, OLD));
+        if !there(&new) {
+            continue;
+        }
+        if there(name) {
+            if there(&old) {
+                // Nobody's but whoever has put it there since: a set is archived whole.
+                remove(name)?;
+            } else {
+                fs_err::rename(name, old)?;
+            }
+        }
+        fs_err::rename(new, name)?;
+    }
+    let old = units_in(&with_suffix(&host.wants(), OLD)).map_err(io::Error::other)?;
+    place_units(host, &old)
+}
+
+/// Puts the prepared copies of units in place, and removes those that are no longer wanted.
+fn place_units(host: &Host, old: &[String]) -> io::Result<()> {
+    let wanted = units_in(&host.wants()).map_err(io::Error::other)?;
+    for unit in &wanted {
+        let place = host.units().join(unit);
+        let staged = with_suffix(&place, NEW_UNIT);
+        if there(&staged) {
+            fs_err::rename(staged, place)?;
+        }
+    }
+    for unit in old.iter().filter(|unit| !wanted.contains(unit)) {
+        remove(&host.units().join(unit))?;
+    }
+    Ok(())
+}
+
+fn there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Renamings that can be undone.
+#[derive(Debug, Default)]
+struct Renames(Vec<(PathBuf, PathBuf)>);
+
+impl Renames {
+    fn rename(&mut self, from: PathBuf, to: PathBuf) -> io::Result<()> {
+        fs_err::rename(&from, &to)?;
+        self.0.push((from, to));
+        Ok(())
+    }
+
+    fn undo(self) -> io::Result<()> {
+        self.0.into_iter().rev().try_for_each(|(from, to)| fs_err::rename(to, from))
+    }
+}

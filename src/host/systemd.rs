@@ -1,0 +1,175 @@
+//! The units of the active set, and systemd's part in changing it.
+//!
+//! systemd wants a unit's file in its own folder, not only a link to it in a `.wants` folder; so units
+//! are copied there (SPEC §10), and the links lead to the copies. `dcos.target` wants all of them.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+/// The target that wants all units of the active set.
+pub(super) const TARGET: &str = "dcos.target";
+
+/// What the target's file says.
+pub(super) const TARGET_CONTENT: &str = "[Install]\nWantedBy=multi-user.target\n";
+
+/// What `systemctl` ends with if a unit isn't loaded.
+const NOT_LOADED: i32 = 5;
+
+/// Whether and how services are stopped and started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Systemd {
+    /// They are left alone.
+    Off,
+    /// They are, and it is waited for.
+    Blocking,
+    /// They are, and it is not waited for.
+    NoBlock,
+}
+
+/// systemd doesn't do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdError {
+    /// There is no `systemctl`.
+    #[error("can't run systemctl")]
+    NoProgram(#[source] io::Error),
+    /// It failed.
+    #[error("`systemctl {arguments}` failed: {how}")]
+    Failed {
+        /// What it was asked.
+        arguments: String,
+        /// How it ended.
+        how: String,
+    },
+    /// The target's file can't be written or removed.
+    #[error("can't set up {TARGET}")]
+    Target(#[source] io::Error),
+    /// The links to units can't be read.
+    #[error("can't tell which units there are")]
+    Units(#[source] io::Error),
+}
+
+impl SystemdError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoProgram(_) => {
+                Some("where there is no systemd, leave services alone: --no-systemd".to_owned())
+            }
+            Self::Failed { .. } => {
+                Some("journalctl says more: journalctl --unit dcos.target".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Systemd {
+    /// Whether services are stopped and started at all.
+    pub fn is_on(self) -> bool {
+        self != Self::Off
+    }
+
+    /// Finds out whether there is a systemd that can be asked, before anything depends on it.
+    pub(super) fn check(self) -> Result<(), SystemdError> {
+        if self.is_on() { run(&["--version"]).map(drop) } else { Ok(()) }
+    }
+
+    /// Stops units; those that systemd doesn't know are stopped.
+    pub(super) fn stop(self, units: &[String]) -> Result<(), SystemdError> {
+        if !self.is_on() || units.is_empty() {
+            return Ok(());
+        }
+        let mut arguments = vec!["stop"];
+        arguments.extend(self.no_block());
+        arguments.extend(units.iter().map(String::as_str));
+        let status = run(&arguments)?;
+        if status.success() || status.code() == Some(NOT_LOADED) {
+            return Ok(());
+        }
+        Err(failed(&arguments, status))
+    }
+
+    /// Has systemd read the units, and starts all that are wanted, now and whenever the machine
+    /// starts.
+    pub(super) fn start(self) -> Result<(), SystemdError> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        must(&["daemon-reload"])?;
+        must(&["enable", TARGET, "--no-reload"])?;
+        let mut arguments = vec!["start", TARGET];
+        arguments.extend(self.no_block());
+        must(&arguments)
+    }
+
+    /// Has systemd forget the target and all units.
+    pub(super) fn forget(self) -> Result<(), SystemdError> {
+        if self.is_on() { must(&["daemon-reload"]) } else { Ok(()) }
+    }
+
+    /// Has the target no longer started with the machine.
+    pub(super) fn disable(self) -> Result<(), SystemdError> {
+        if self.is_on() { must(&["disable", TARGET, "--no-reload"]) } else { Ok(()) }
+    }
+
+    fn no_block(self) -> Option<&'static str> {
+        (self == Self::NoBlock).then_some("--no-block")
+    }
+}
+
+fn must(arguments: &[&str]) -> Result<(), SystemdError> {
+    let status = run(arguments)?;
+    if status.success() { Ok(()) } else { Err(failed(arguments, status)) }
+}
+
+fn run(arguments: &[&str]) -> Result<ExitStatus, SystemdError> {
+    // What it says is for a person; stdout is data.
+    Command::new("systemctl")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .map_err(SystemdError::NoProgram)
+}
+
+fn failed(arguments: &[&str], status: ExitStatus) -> SystemdError {
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "it did not end".to_owned(),
+    };
+    SystemdError::Failed { arguments: arguments.join(" "), how }
+}
+
+/// Whether a unit can be called so; nothing that looks like an option or leads elsewhere.
+pub(super) fn is_unit_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    name.bytes().all(allowed) && !name.starts_with(['-', '.']) && !name.is_empty()
+}
+
+/// The names of the units in a folder of links to them, sorted; none if there is no such folder.
+pub(super) fn units_in(folder: &Path) -> Result<Vec<String>, SystemdError> {
+    let entries = match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(SystemdError::Units)?,
+    };
+    let mut units = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(SystemdError::Units)?;
+        let is_folder = entry.file_type().map_err(SystemdError::Units)?.is_dir();
+        let name = entry.file_name();
+        if let Some(name) = name.to_str().filter(|name| !is_folder && is_unit_name(name)) {
+            units.push(name.to_owned());
+        }
+    }
+    units.sort_unstable();
+    Ok(units)
+}
+
+/// Where the target's file is: in the folder of units.
+pub(super) fn target_file(units: &Path) -> PathBuf {
+    units.join(OsStr::new(TARGET))
+}

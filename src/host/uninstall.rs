@@ -1,0 +1,92 @@
+//! Removing all that is installed. Users and what services keep stay.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::activate::{ActivateError, Actor};
+use super::paths::with_suffix;
+use super::prepare::remove;
+use super::progress::{NEW, OLD};
+use super::systemd::{SystemdError, target_file};
+
+/// Not all can be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum UninstallError {
+    /// The folder doesn't look like an install root.
+    #[error("{} is no install root: it has neither a folder active nor a file bootstrap", .0.display())]
+    NoRoot(PathBuf),
+    /// The set can't be made inactive.
+    #[error(transparent)]
+    Activate(#[from] ActivateError),
+    /// Something can't be removed.
+    #[error("can't remove all that is installed")]
+    Remove(#[source] io::Error),
+}
+
+impl UninstallError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoRoot(_) => Some("name another folder: --root DIR".to_owned()),
+            Self::Activate(error) => error.hint(),
+            Self::Remove(_) => {
+                Some("see to the cause, then once more: pkgpanda uninstall".to_owned())
+            }
+        }
+    }
+}
+
+impl Actor<'_> {
+    /// Stops all services and removes units and the install root. Cut off, it can be done again.
+    pub fn uninstall(&self) -> Result<(), UninstallError> {
+        let host = self.host;
+        let root = host.root();
+        let is_root = ["active", "bootstrap", "active.new", "active.old"]
+            .iter()
+            .any(|name| root.join(name).symlink_metadata().is_ok())
+            // All that an uninstallation cut off at its last step leaves.
+            || fs_err::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+        if root.parent().is_none() || (root.exists() && !is_root) {
+            return Err(UninstallError::NoRoot(root.to_owned()));
+        }
+        if !root.exists() {
+            self.note(format!("nothing is installed in {}", root.display()));
+            return Ok(());
+        }
+        let _lock = self.begin()?;
+        let target = target_file(host.units());
+        if target.exists() {
+            self.note("removing dcos.target".to_owned());
+            self.systemd.disable().map_err(ActivateError::from)?;
+        }
+        if root.join("active").exists() {
+            self.note("deactivating all packages".to_owned());
+            self.deactivate()?;
+        }
+        let remove_all = || {
+            remove(&target)?;
+            for name in host.swapped() {
+                for suffix in [NEW, OLD] {
+                    remove(&with_suffix(&name, suffix))?;
+                }
+            }
+            remove(&host.wants())?;
+            // The mark by which a root is known goes last, so that a second run takes up the work.
+            for entry in fs_err::read_dir(root)? {
+                let path = entry?.path();
+                if !path.ends_with("active") {
+                    remove(&path)?;
+                }
+            }
+            remove(&root.join("active"))?;
+            match fs_err::remove_dir(root) {
+                // A disk of its own, perhaps.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
+                other => other,
+            }
+        };
+        self.note(format!("removing {}", root.display()));
+        remove_all().map_err(UninstallError::Remove)?;
+        self.systemd.forget().map_err(|error: SystemdError| ActivateError::from(error).into())
+    }
+}

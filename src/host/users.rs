@@ -1,0 +1,243 @@
+//! The users and groups as whom services run.
+//!
+//! `/etc/passwd` and `/etc/group` are read as they are, and whoever isn't there is asked for by
+//! `getent`, which knows the machine's other directories: a program that is linked statically can't
+//! load the modules by which the C library does that.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::install::PackageContents;
+use crate::package::{GroupName, PackageId, UserName};
+
+/// Where the machine's users and groups are listed.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    /// The list of users.
+    pub passwd: PathBuf,
+    /// The list of groups.
+    pub group: PathBuf,
+}
+
+/// A user can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// The lists can't be read.
+    #[error("can't tell which users there are")]
+    Unreadable(#[source] io::Error),
+    /// There is no such user, and none may be made.
+    #[error(
+        "package {package} needs the user {user}, which doesn't exist, and manual_host_users is set"
+    )]
+    Manual {
+        /// The package.
+        package: PackageId,
+        /// The user.
+        user: UserName,
+    },
+    /// There is no such user, and only root can make one.
+    #[error("package {package} needs the user {user}, which doesn't exist")]
+    NotRoot {
+        /// The package.
+        package: PackageId,
+        /// The user.
+        user: UserName,
+    },
+    /// There is no such group.
+    #[error("package {package} needs the group {group}, which doesn't exist")]
+    NoGroup {
+        /// The package.
+        package: PackageId,
+        /// The group.
+        group: GroupName,
+    },
+    /// The user isn't in the group.
+    #[error("package {package} needs the user {user} to be in the group {group}, which it isn't")]
+    NotInGroup {
+        /// The package.
+        package: PackageId,
+        /// The user.
+        user: UserName,
+        /// The group.
+        group: GroupName,
+    },
+    /// The user can't be made.
+    #[error("can't make the user {user}: {reason}")]
+    Make {
+        /// The user.
+        user: UserName,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl UserError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Manual { user, .. } => Some(format!(
+                "make it: useradd --system --home-dir /opt/mesosphere --shell /sbin/nologin {user}"
+            )),
+            Self::NotRoot { .. } => Some("only root can make it".to_owned()),
+            Self::NoGroup { group, .. } => Some(format!("make it: groupadd --system {group}")),
+            Self::NotInGroup { user, group, .. } => {
+                Some(format!("add it: usermod --append --groups {group} {user}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A user who has to be made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NewUser {
+    /// The name.
+    pub name: UserName,
+    /// The group that there is already; else one of the user's own.
+    pub group: Option<GroupName>,
+}
+
+/// The users that a set of packages needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NeededUsers {
+    /// Those who are there, with their ids.
+    pub present: BTreeMap<String, u32>,
+    /// Those who have to be made, sorted.
+    pub missing: Vec<NewUser>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { passwd: "/etc/passwd".into(), group: "/etc/group".into() }
+    }
+}
+
+/// Whether users may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MakeUsers {
+    /// They may.
+    Yes,
+    /// `manual_host_users` says that somebody else does.
+    Manual,
+}
+
+impl Accounts {
+    /// Works out which users packages need, and which of them have to be made. Nothing is changed.
+    pub(super) fn needed(
+        &self,
+        packages: &[PackageContents],
+        make: MakeUsers,
+        is_root: bool,
+    ) -> Result<NeededUsers, UserError> {
+        let mut needed = NeededUsers::default();
+        for package in packages {
+            let Some(user) = &package.info.username else { continue };
+            let group = self.group_of(package)?;
+            let there = self.user(user.as_str())?;
+            let named = || (package.id.clone(), user.clone());
+            match (there, make) {
+                (Some((uid, gid)), _) => {
+                    if let Some((group, id, members)) = group
+                        && gid != id
+                        && !members.iter().any(|member| member == user.as_str())
+                    {
+                        let (package, user) = named();
+                        return Err(UserError::NotInGroup { package, user, group });
+                    }
+                    needed.present.insert(user.to_string(), uid);
+                }
+                (None, MakeUsers::Manual) => {
+                    let (package, user) = named();
+                    return Err(UserError::Manual { package, user });
+                }
+                (None, MakeUsers::Yes) if !is_root => {
+                    let (package, user) = named();
+                    return Err(UserError::NotRoot { package, user });
+                }
+                (None, MakeUsers::Yes) => {
+                    let group = group.map(|(group, ..)| group);
+                    needed.missing.push(NewUser { name: user.clone(), group });
+                }
+            }
+        }
+        needed.missing.sort();
+        needed.missing.dedup_by(|one, other| one.name == other.name);
+        Ok(needed)
+    }
+
+    /// The group that a package asks for, with its id and its members.
+    fn group_of(
+        &self,
+        package: &PackageContents,
+    ) -> Result<Option<(GroupName, u32, Vec<String>)>, UserError> {
+        let Some(group) = &package.info.group else { return Ok(None) };
+        match self.group(group.as_str())? {
+            Some((id, members)) => Ok(Some((group.clone(), id, members))),
+            None => Err(UserError::NoGroup { package: package.id.clone(), group: group.clone() }),
+        }
+    }
+
+    /// Makes a user; gives the id.
+    pub(super) fn make(&self, user: &NewUser) -> Result<u32, UserError> {
+        let failed = |reason: String| UserError::Make { user: user.name.clone(), reason };
+        let mut command = Command::new("useradd");
+        command.args(["--system", "--home-dir", "/opt/mesosphere", "--shell", "/sbin/nologin"]);
+        match &user.group {
+            Some(group) => command.args(["-g", group.as_str()]),
+            None => command.arg("--user-group"),
+        };
+        let output = command
+            .arg(user.name.as_str())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| failed(format!("useradd can't be run: {error}")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.lines().rfind(|line| !line.trim().is_empty());
+            return Err(failed(last.unwrap_or("useradd failed").to_owned()));
+        }
+        let made = self.user(user.name.as_str())?;
+        made.map(|(uid, _)| uid).ok_or_else(|| failed("useradd made none".to_owned()))
+    }
+
+    /// A user's id and its group's.
+    fn user(&self, name: &str) -> Result<Option<(u32, u32)>, UserError> {
+        let fields = look_up(&self.passwd, "passwd", name)?;
+        Ok(fields
+            .and_then(|fields| Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))))
+    }
+
+    /// A group's id and its members.
+    fn group(&self, name: &str) -> Result<Option<(u32, Vec<String>)>, UserError> {
+        let fields = look_up(&self.group, "group", name)?;
+        Ok(fields.and_then(|fields| {
+            let members = fields.get(3)?.split(',').map(str::to_owned).collect();
+            Some((fields.get(2)?.parse().ok()?, members))
+        }))
+    }
+}
+
+fn look_up(file: &Path, database: &str, name: &str) -> Result<Option<Vec<String>>, UserError> {
+    let text = match fs_err::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(UserError::Unreadable)?,
+    };
+    if let Some(fields) = fields_of(&String::from_utf8_lossy(&text), name) {
+        return Ok(Some(fields));
+    }
+    // A machine without getent has no other directories that it could ask.
+    let asked = Command::new("getent").args([database, name]).stdin(Stdio::null()).output();
+    let Ok(output) = asked else { return Ok(None) };
+    Ok(fields_of(&String::from_utf8_lossy(&output.stdout), name))
+}
+
+/// The fields of the line that begins with a name.
+fn fields_of(text: &str, name: &str) -> Option<Vec<String>> {
+    let mut lines = text.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        let rest = fields.clone();
+        (fields.next() == Some(name)).then(|| rest.map(str::to_owned).collect())
+    })
+}

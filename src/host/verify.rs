@@ -1,0 +1,174 @@
+//! Comparing a package's files with what the package had when it came, or has in a repository.
+
+use std::collections::BTreeMap;
+use std::io::{self, Seek};
+
+use super::record::{Item, Manifest};
+use super::repository::{PackageRepository, RepositoryError};
+use crate::archive::{EntryPath, ReadError};
+use crate::base::event::Observer;
+use crate::package::PackageId;
+use crate::store::repository::{self as remote, Repository, package_path};
+
+/// A package can't be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It isn't there, or the repository can't be locked.
+    #[error(transparent)]
+    Repository(Box<RepositoryError>),
+    /// Nothing says what it had.
+    #[error("what package {0} had when it came was not recorded")]
+    NotRecorded(PackageId),
+    /// Its files, or the record of them, can't be read.
+    #[error("can't read package {id}")]
+    Unreadable {
+        /// The package.
+        id: PackageId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The repository's package can't be had.
+    #[error(transparent)]
+    Fetch(Box<remote::RepositoryError>),
+    /// The repository's package is damaged.
+    #[error("can't read the repository's package {id}")]
+    Archive {
+        /// The package.
+        id: PackageId,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+}
+
+impl VerifyError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Repository(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            Self::NotRecorded(_) => Some(
+                "compare with a repository's package: pkgpanda verify --repository-url=URL"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl From<RepositoryError> for VerifyError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Repository(Box::new(error))
+    }
+}
+
+/// How a file differs from what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// It isn't there.
+    Missing,
+    /// It is there, but should not be.
+    Extra,
+    /// It is another; in words.
+    Changed(String),
+}
+
+impl PackageRepository<'_> {
+    /// Compares a package's files with those of the package in a repository, or with what was recorded
+    /// when it came; gives what differs.
+    pub fn verify(
+        &self,
+        id: &PackageId,
+        from: Option<&Repository>,
+        observer: &dyn Observer,
+    ) -> Result<BTreeMap<EntryPath, Difference>, VerifyError> {
+        if !self.has(id) {
+            let (id, folder) = (id.clone(), self.folder.to_owned());
+            return Err(RepositoryError::NotThere { id, folder }.into());
+        }
+        let unreadable = |source| VerifyError::Unreadable { id: id.clone(), source };
+        let expected = match from {
+            Some(from) => self.offered(id, from, observer)?,
+            None => Manifest::read(self.folder, id)
+                .map_err(unreadable)?
+                .ok_or_else(|| VerifyError::NotRecorded(id.clone()))?,
+        };
+        let found = Manifest::of_folder(&self.place(id)).map_err(unreadable)?;
+        Ok(compare(expected, found))
+    }
+
+    /// What the package in a repository has.
+    fn offered(
+        &self,
+        id: &PackageId,
+        from: &Repository,
+        observer: &dyn Observer,
+    ) -> Result<Manifest, VerifyError> {
+        // What is downloaded lies where whoever takes the lock cleans up.
+        let _lock = self.lock()?;
+        let target = self.folder.join(format!("{id}.tar.xz"));
+        let file = from
+            .fetch(&package_path(id), &target, observer)
+            .map_err(|error| VerifyError::Fetch(Box::new(error)))?;
+        let mut file = file.ok_or_else(|| RepositoryError::NotOffered(id.clone()))?;
+        file.file()
+            .rewind()
+            .map_err(|source| VerifyError::Unreadable { id: id.clone(), source })?;
+        Manifest::of_archive(file.file())
+            .map_err(|source| VerifyError::Archive { id: id.clone(), source })
+    }
+}
+
+fn compare(expected: Manifest, mut found: Manifest) -> BTreeMap<EntryPath, Difference> {
+    let mut differences = BTreeMap::new();
+    for (path, item) in expected.0 {
+        let difference = match found.0.remove(&path) {
+            None => Some(Difference::Missing),
+            Some(other) => difference(&item, &other).map(Difference::Changed),
+        };
+        if let Some(difference) = difference {
+            differences.insert(path, difference);
+        }
+    }
+    differences.extend(found.0.into_keys().map(|path| (path, Difference::Extra)));
+    differences
+}
+
+/// What tells two things apart, in words.
+fn difference(expected: &Item, found: &Item) -> Option<String> {
+    use Item::{Fifo, File, Folder, Link};
+    let mode = |one: u32, other: u32| {
+        (one != other).then(|| format!("its mode is {other:04o} instead of {one:04o}"))
+    };
+    match (expected, found) {
+        (Folder { mode: one }, Folder { mode: other })
+        | (Fifo { mode: one }, Fifo { mode: other }) => mode(*one, *other),
+        (
+            File { mode: one, size, sha256 },
+            File { mode: other, size: other_size, sha256: other_sum },
+        ) => {
+            if size != other_size {
+                return Some(format!("it has {other_size} bytes instead of {size}"));
+            }
+            if sha256 != other_sum {
+                return Some("its content is another".to_owned());
+            }
+            mode(*one, *other)
+        }
+        (Link { target: one }, Link { target: other }) => {
+            (one != other).then(|| format!("it leads to {other} instead of {one}"))
+        }
+        _ => Some(format!("it is {} instead of {}", word(found), word(expected))),
+    }
+}
+
+fn word(item: &Item) -> &'static str {
+    match item {
+        Item::Folder { .. } => "a folder",
+        Item::File { .. } => "a file",
+        Item::Link { .. } => "a symlink",
+        Item::Fifo { .. } => "a FIFO",
+        Item::Other {} => "something else",
+    }
+}

@@ -1,0 +1,141 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Installs packages on this machine, and changes which of them are active.
+#[derive(Debug, Parser)]
+#[command(name = "pkgpanda", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
+pub struct GlobalArgs {
+    /// The folder that says what kind of machine this is: roles, setup flags.
+    #[arg(long, value_name = "DIR", default_value = "/etc/mesosphere", global = true)]
+    pub config_dir: PathBuf,
+    /// The install root.
+    #[arg(long, value_name = "DIR", default_value = "/opt/mesosphere", global = true)]
+    pub root: PathBuf,
+    /// The folder of unpacked packages.
+    #[arg(long, value_name = "DIR", default_value = "/opt/mesosphere/packages", global = true)]
+    pub repository: PathBuf,
+    /// The folder of what services keep.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/dcos", global = true)]
+    pub state_dir_root: PathBuf,
+    /// Leave services alone: stop and start none.
+    #[arg(long, global = true)]
+    pub no_systemd: bool,
+    /// Don't wait until services have stopped and started.
+    #[arg(long, global = true)]
+    pub no_block_systemd: bool,
+    /// Put units into the install root instead of /etc/systemd/system.
+    #[arg(long, global = true)]
+    pub rooted_systemd: bool,
+    /// Say nothing on stderr unless something is wrong.
+    #[arg(long, global = true)]
+    pub silent: bool,
+}
+
+/// How a listing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
+/// How a listing is written.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct FormatArgs {
+    /// How to write what is listed.
+    #[arg(long, value_name = "HOW", default_value = "text")]
+    pub format: Format,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make these packages the active set.
+    Activate {
+        /// Their ids.
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// Show what would change, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// How to write what is listed.
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// Make a package active in place of the one of its name.
+    Swap {
+        /// Its id.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Make the set active that was before.
+    Rollback,
+    /// List the active packages.
+    Active(FormatArgs),
+    /// Fetch packages from a repository.
+    Fetch {
+        /// The repository: an http, https or file URL; `file://DIR` counts from this folder.
+        #[arg(long, value_name = "URL")]
+        repository_url: String,
+        /// Their ids.
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+    },
+    /// Add a package from a file.
+    Add {
+        /// The file, which is called <id>.tar.xz.
+        #[arg(value_name = "FILE")]
+        package: PathBuf,
+    },
+    /// List the packages on this machine.
+    List(FormatArgs),
+    /// Remove packages that are not active.
+    Remove {
+        /// Their ids.
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+    },
+    /// Set up a freshly unpacked machine, or finish an activation that was cut off.
+    Setup,
+    /// Remove all that is installed.
+    Uninstall,
+    /// Run the active packages' checks.
+    Check {
+        /// List them instead.
+        #[arg(long)]
+        list: bool,
+        /// How to write what is listed.
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// Compare packages' files with what the packages had when they came.
+    Verify {
+        /// Their ids; all active packages by default.
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// Compare with the packages of this repository instead.
+        #[arg(long, value_name = "URL")]
+        repository_url: Option<String>,
+        /// How to write what is listed.
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+}

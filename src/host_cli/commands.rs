@@ -1,0 +1,213 @@
+//! What the commands do.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs};
+use super::error::CommandError;
+use super::output::Output;
+use super::texts;
+use crate::base::http::HttpClient;
+use crate::host::{
+    Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
+};
+use crate::package::{NameError, PackageId};
+use crate::store::repository::Repository;
+
+/// Where units are, unless they are rooted.
+const SYSTEMD: &str = "/etc/systemd/system";
+
+type Done = Result<(), CommandError>;
+
+/// Runs a command.
+pub(super) fn run(cli: &Cli, output: &Output) -> Done {
+    let host = host(&cli.global)?;
+    let accounts = Accounts::default();
+    let systemd = match (&cli.global.no_systemd, &cli.global.no_block_systemd) {
+        (true, _) => Systemd::Off,
+        (false, true) => Systemd::NoBlock,
+        (false, false) => Systemd::Blocking,
+    };
+    let actor = Actor { host: &host, systemd, accounts: &accounts, observer: output };
+    let packages = PackageRepository::new(&host, output);
+    match &cli.command {
+        Command::Activate { ids, dry_run: true, format } => {
+            let preview = actor.preview(&parse(ids)?)?;
+            match format.format {
+                Format::Json => output.json(&json!(preview)),
+                Format::Text => output.data(&texts::preview(&preview)),
+            }
+            Ok(())
+        }
+        Command::Activate { ids, .. } => Ok(actor.activate(&parse(ids)?)?),
+        Command::Swap { id } => Ok(actor.swap(&id.parse()?)?),
+        Command::Rollback => {
+            let ids = actor.rollback()?;
+            output.note(&format!("back to {}", joined(&ids)));
+            Ok(())
+        }
+        Command::Active(format) => {
+            list_ids(&host.active()?, *format, output);
+            Ok(())
+        }
+        Command::Fetch { repository_url, ids } => {
+            fetch(&packages, &parse(ids)?, &remote(repository_url)?, output)
+        }
+        Command::Add { package } => {
+            if packages.add_file(package)? == Add::There {
+                output.note("the package is there already");
+            }
+            Ok(())
+        }
+        Command::List(format) => {
+            list(&packages.list()?, *format, output);
+            Ok(())
+        }
+        Command::Remove { ids } => Ok(actor.remove(&parse(ids)?, &mut |id| {
+            output.data(&format!("\rRemoving: {id}\rRemoved: {id}\n"));
+        })?),
+        Command::Setup => Ok(actor.setup(&HttpClient::default(), &current()?)?),
+        Command::Uninstall => Ok(actor.uninstall()?),
+        Command::Check { list, format } => check(&host.checks()?, *list, *format, output),
+        Command::Verify { ids, repository_url, format } => {
+            let ids = if ids.is_empty() { host.active()? } else { parse(ids)? };
+            let from = repository_url.as_deref().map(remote).transpose()?;
+            verify(&packages, &ids, from.as_ref(), *format, output)
+        }
+    }
+}
+
+fn host(global: &GlobalArgs) -> Result<Host, CommandError> {
+    Ok(Host::new(&HostOptions {
+        root: global.root.clone(),
+        repository: global.repository.clone(),
+        config: global.config_dir.clone(),
+        state: global.state_dir_root.clone(),
+        systemd: (!global.rooted_systemd).then(|| SYSTEMD.into()),
+    })?)
+}
+
+fn parse(ids: &[String]) -> Result<Vec<PackageId>, NameError> {
+    ids.iter().map(|id| id.parse()).collect()
+}
+
+fn joined(ids: &[PackageId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    ids.join(" ")
+}
+
+fn current() -> Result<PathBuf, CommandError> {
+    std::env::current_dir().map_err(CommandError::Current)
+}
+
+fn remote(url: &str) -> Result<Repository, CommandError> {
+    Ok(Repository::from_folder(url, &current()?, HttpClient::default())?)
+}
+
+fn list_ids(ids: &[PackageId], format: FormatArgs, output: &Output) {
+    match format.format {
+        Format::Json => output.json(&texts::ids(ids)),
+        Format::Text => {
+            let lines: Vec<String> = ids.iter().map(|id| format!("{id}\n")).collect();
+            output.data(&lines.concat());
+        }
+    }
+}
+
+fn list(ids: &[PackageId], format: FormatArgs, output: &Output) {
+    if format.format == Format::Json {
+        return output.json(&texts::ids(ids));
+    }
+    output.data(&texts::list(ids));
+}
+
+fn fetch(
+    packages: &PackageRepository<'_>,
+    ids: &[PackageId],
+    from: &Repository,
+    output: &Output,
+) -> Done {
+    Ok(packages.fetch_all(ids, from, output, &mut |step| match step {
+        FetchStep::Began(id) => output.data(&format!("\rFetching: {id}")),
+        FetchStep::Done(id, _) => output.data(&format!("\rFetched: {id}\n")),
+        FetchStep::Failed(_) => output.data("\n"),
+    })?)
+}
+
+fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Done {
+    for check in &checks.not_executable {
+        output.line(&format!("WARNING: `{}` is not executable", check.name));
+    }
+    let in_json = format.format == Format::Json;
+    if list {
+        let grouped = checks.checks.chunk_by(|one, other| one.package == other.package);
+        if in_json {
+            let names = |group: &[Check]| group.iter().map(|check| check.name.clone()).collect();
+            let listed: Value = grouped
+                .map(|group| {
+                    let names: Value = names(group);
+                    json!({ "package": group[0].package, "checks": names })
+                })
+                .collect();
+            output.json(&listed);
+        } else {
+            for group in grouped {
+                let lines: Vec<String> =
+                    group.iter().map(|check| format!(" - {}\n", check.name)).collect();
+                output.data(&format!("{}\n{}", group[0].package, lines.concat()));
+            }
+        }
+        return Ok(());
+    }
+    let mut results = Vec::new();
+    for check in &checks.checks {
+        let passed = check.run(in_json).unwrap_or_else(|error| {
+            output.line(&format!("{}: {error}", check.path.display()));
+            false
+        });
+        if !passed {
+            output.line(&format!("Check failed: {}", check.name));
+        }
+        results.push((check, passed));
+    }
+    if in_json {
+        let results: Value = results
+            .iter()
+            .map(|(check, passed)| {
+                json!({ "package": check.package, "check": check.name, "passed": passed })
+            })
+            .collect();
+        output.json(&results);
+    }
+    if results.iter().all(|(_, passed)| *passed) { Ok(()) } else { Err(CommandError::Said) }
+}
+
+fn verify(
+    packages: &PackageRepository<'_>,
+    ids: &[PackageId],
+    from: Option<&Repository>,
+    format: FormatArgs,
+    output: &Output,
+) -> Done {
+    let mut found = Vec::new();
+    for id in ids {
+        found.push((id, packages.verify(id, from, output)?));
+    }
+    let differ = found.iter().filter(|(_, differences)| !differences.is_empty()).count();
+    if format.format == Format::Json {
+        let packages: Value = found
+            .iter()
+            .map(|(id, differences)| {
+                json!({ "package": id, "differences": texts::differences_json(differences) })
+            })
+            .collect();
+        output.json(&packages);
+    } else {
+        for (id, differences) in &found {
+            output.data(&texts::differences(id, differences));
+        }
+        output.note(&format!("{} of {} packages are as they came", ids.len() - differ, ids.len()));
+    }
+    if differ == 0 { Ok(()) } else { Err(CommandError::Said) }
+}

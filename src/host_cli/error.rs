@@ -1,0 +1,82 @@
+//! What can go wrong for a command.
+
+use std::io;
+
+use crate::host::{
+    ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError, SetupError,
+    UninstallError, VerifyError,
+};
+use crate::package::NameError;
+use crate::store::repository::RepositoryUrlError;
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// What was typed as an id is none.
+    #[error(transparent)]
+    Id(#[from] NameError),
+    /// What was typed as a URL is none.
+    #[error(transparent)]
+    Url(#[from] RepositoryUrlError),
+    /// There is no current folder.
+    #[error("can't tell what the current folder is")]
+    Current(#[source] io::Error),
+    /// A folder can't be used.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// What is active can't be told.
+    #[error(transparent)]
+    Active(#[from] ActiveError),
+    /// The active set can't be changed.
+    #[error(transparent)]
+    Activate(#[from] ActivateError),
+    /// A package can't be had.
+    #[error(transparent)]
+    Repository(Box<RepositoryError>),
+    /// A package can't be removed.
+    #[error(transparent)]
+    Remove(Box<RemoveError>),
+    /// The machine can't be set up.
+    #[error(transparent)]
+    Setup(Box<SetupError>),
+    /// Not all can be removed.
+    #[error(transparent)]
+    Uninstall(#[from] UninstallError),
+    /// The checks can't be listed.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// A package can't be verified.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// What was asked for was found to be not so; it was said already.
+    #[error("not all is well")]
+    Said,
+}
+
+macro_rules! boxed {
+    ($($error:ident => $variant:ident),*) => {$(
+        impl From<$error> for CommandError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+boxed!(RepositoryError => Repository, RemoveError => Remove, SetupError => Setup);
+
+impl CommandError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Active(error) | Self::Check(CheckError::Active(error)) => error.hint(),
+            Self::Activate(error) => error.hint(),
+            Self::Repository(error) => error.hint(),
+            Self::Remove(error) => error.hint(),
+            Self::Setup(error) => error.hint(),
+            Self::Uninstall(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The command line of `pkgpanda`: what was typed in, text and an exit code out.
+//!
+//! `list` and `active` are called by scripts, often: on their way nothing is opened but the folders
+//! that they list.
+
+pub mod args;
+mod commands;
+pub mod error;
+pub mod output;
+mod texts;
+
+use std::io::Write as _;
+
+use clap::Parser;
+use nix::sys::stat::{Mode, umask};
+
+use crate::base::causes::with_causes;
+use args::Cli;
+use error::CommandError;
+use output::Output;
+
+/// Usage was wrong.
+const USAGE: u8 = 2;
+
+/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage.
+pub fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data, everything else is a complaint; clap knows which.
+            drop(error.print().and_then(|()| std::io::stdout().flush()));
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    // What is installed is for all users, whoever installs it.
+    umask(Mode::from_bits_truncate(0o022));
+    let output = Output::new(cli.global.silent);
+    match commands::run(&cli, &output) {
+        Ok(()) => 0,
+        Err(CommandError::Said) => 1,
+        Err(error) => {
+            output.error(&with_causes(&error), error.hint().as_deref());
+            1
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! All that is written. stdout is data; everything else goes to stderr, and `--silent` leaves of that
+//! what is wrong.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::base::event::{Event, Observer};
+
+/// The one place that writes.
+#[derive(Debug)]
+pub struct Output {
+    silent: bool,
+    /// What is being downloaded, if that is shown: bytes that are here, and that there will be.
+    downloads: Option<Mutex<BTreeMap<String, (u64, u64)>>>,
+}
+
+impl Output {
+    /// An output that says what is wrong, and unless `silent` what happens.
+    pub fn new(silent: bool) -> Self {
+        let shown = !silent && io::stderr().is_terminal();
+        Self { silent, downloads: shown.then(Mutex::default) }
+    }
+
+    /// Writes data.
+    pub fn data(&self, text: &str) {
+        self.clear();
+        let mut stdout = io::stdout().lock();
+        // Whoever reads may have gone; that is not worth an error.
+        drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+    }
+
+    /// Writes data as JSON.
+    pub fn json(&self, value: &Value) {
+        self.data(&format!("{value:#}\n"));
+    }
+
+    /// Says what happens.
+    pub fn note(&self, text: &str) {
+        if !self.silent {
+            self.line(text);
+        }
+    }
+
+    /// Says what is wrong.
+    pub fn line(&self, text: &str) {
+        self.clear();
+        let text: String = text
+            .chars()
+            .map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter })
+            .collect();
+        drop(writeln!(io::stderr().lock(), "{text}"));
+    }
+
+    /// Says that a command failed, and what to do.
+    pub fn error(&self, message: &str, hint: Option<&str>) {
+        self.line(&format!("error: {message}"));
+        for hint in hint.into_iter().flat_map(str::lines) {
+            self.line(&format!("  hint: {hint}"));
+        }
+    }
+
+    fn clear(&self) {
+        if self.downloads.is_some() {
+            drop(write!(io::stderr().lock(), "\r\u{1b}[K"));
+        }
+    }
+
+    fn download(&self, subject: String, bytes: Option<(u64, u64)>) {
+        let Some(Ok(mut downloads)) = self.downloads.as_ref().map(Mutex::lock) else { return };
+        match bytes {
+            Some(bytes) => drop(downloads.insert(subject, bytes)),
+            None => drop(downloads.remove(&subject)),
+        }
+        let (done, total) = downloads
+            .values()
+            .fold((0, 0), |(done, total), download| (done + download.0, total + download.1));
+        let mut stderr = io::stderr().lock();
+        let text = match downloads.len() {
+            0 => String::new(),
+            count => format!("{count} downloads: {} of {}", size(done), size(total)),
+        };
+        drop(write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush()));
+    }
+}
+
+/// A number of bytes in megabytes, to one decimal.
+fn size(bytes: u64) -> String {
+    let tenths = bytes / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+impl Observer for Output {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Note { message } => self.note(&message),
+            Event::Warning { subject, message } if subject.is_empty() => {
+                self.line(&format!("warning: {message}"));
+            }
+            Event::Warning { subject, message } => {
+                self.line(&format!("warning: {subject}: {message}"));
+            }
+            Event::Retry { subject, reason, .. } => {
+                self.note(&format!("{subject}: {reason}; trying again"));
+            }
+            Event::Download { subject, done, total, .. } => {
+                self.download(subject, Some((done, total.unwrap_or(done))));
+            }
+            Event::DownloadEnded { subject } => self.download(subject, None),
+            _ => {}
+        }
+    }
+}

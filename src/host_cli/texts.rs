@@ -1,0 +1,103 @@
+//! Listings as text and as JSON; scripts parse the former, so it is what the original wrote.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::archive::EntryPath;
+use crate::host::{Difference, Preview};
+use crate::package::PackageId;
+
+/// Ids with what they consist of.
+pub(super) fn ids(ids: &[PackageId]) -> Value {
+    ids.iter().map(|id| json!({ "id": id, "name": id.name(), "version": id.version() })).collect()
+}
+
+/// A name alone with its id, or the name and its versions below.
+pub(super) fn list(ids: &[PackageId]) -> String {
+    let mut text = String::new();
+    for group in ids.chunk_by(|one, other| one.name() == other.name()) {
+        match group {
+            [id] => _ = writeln!(text, "{id}"),
+            [first, ..] => {
+                _ = writeln!(text, "{}:", first.name());
+                for id in group {
+                    _ = writeln!(text, "  {}", id.version());
+                }
+            }
+            [] => {}
+        }
+    }
+    text
+}
+
+/// What would change, a line each, by kind.
+pub(super) fn preview(preview: &Preview) -> String {
+    let mut text = String::new();
+    let kinds = [
+        ("packages", &preview.packages),
+        ("links", &preview.links),
+        ("files", &preview.files),
+        ("units", &preview.units),
+    ];
+    for (kind, changes) in kinds {
+        let lines = [('-', &changes.removed), ('*', &changes.changed), ('+', &changes.added)];
+        let lines = lines.iter();
+        let lines = lines.flat_map(|(sign, names)| names.iter().map(move |name| (*sign, &**name)));
+        section(&mut text, kind, lines);
+    }
+    section(&mut text, "users", preview.users.iter().map(|user| ('+', &**user)));
+    let states: Vec<String> =
+        preview.state_directories.iter().map(|path| path.display().to_string()).collect();
+    section(&mut text, "state directories", states.iter().map(|path| ('+', &**path)));
+    text
+}
+
+fn section<'a>(text: &mut String, kind: &str, lines: impl Iterator<Item = (char, &'a str)>) {
+    for (index, (sign, name)) in lines.enumerate() {
+        if index == 0 {
+            _ = writeln!(text, "{kind}:");
+        }
+        _ = writeln!(text, "  {sign} {name}");
+    }
+}
+
+/// How a package differs from what it should be, a line for each file.
+pub(super) fn differences(id: &PackageId, differences: &BTreeMap<EntryPath, Difference>) -> String {
+    let mut text = String::new();
+    for (path, difference) in differences {
+        let path = String::from_utf8_lossy(path.as_bytes());
+        _ = match difference {
+            Difference::Missing => writeln!(text, "missing {id}/{path}"),
+            Difference::Extra => writeln!(text, "extra   {id}/{path}"),
+            Difference::Changed(how) => writeln!(text, "changed {id}/{path}: {how}"),
+        };
+    }
+    text
+}
+
+/// The same as JSON.
+pub(super) fn differences_json(differences: &BTreeMap<EntryPath, Difference>) -> Value {
+    let differences = differences.iter().map(|(path, difference)| {
+        let path = String::from_utf8_lossy(path.as_bytes());
+        match difference {
+            Difference::Missing => json!({ "path": path, "is": "missing" }),
+            Difference::Extra => json!({ "path": path, "is": "extra" }),
+            Difference::Changed(how) => json!({ "path": path, "is": "changed", "how": how }),
+        }
+    });
+    differences.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_alone_has_its_id_and_others_their_versions() {
+        let ids = ["a--1", "a--2", "a-b--1"].map(|id| id.parse().unwrap());
+        assert_eq!(list(&ids), "a:\n  1\n  2\na-b--1\n");
+        assert_eq!(list(&[]), "");
+    }
+}

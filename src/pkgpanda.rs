@@ -1,0 +1,7 @@
+//! The `pkgpanda` executable: the command line of what is installed on a machine.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(mkpanda::host_cli::run())
+}

@@ -1,0 +1,159 @@
+//! Images of `docker/` folders: shared by a registry, planned without being built, interrupted.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::inside::tier;
+use crate::registry::Registry;
+use crate::support::{Place, ran, tiny_image};
+
+/// A place whose package `p` has a `docker/` folder; its image says what `word` is.
+fn place(word: &str) -> Place {
+    let place = Place::bare();
+    let image = tiny_image().display().to_string();
+    place.run("", &["image", "load", "--name", "tiny", &image]).ok();
+    let buildinfo = "{\"docker\": \"dcos/dcos-builder:p_dockerdir-latest\"}";
+    place.package("p", buildinfo, "cp /word \"$PKG_PATH/\"");
+    place.write("p/docker/Dockerfile", "FROM tiny\nCOPY word /word\n");
+    place.write("p/docker/word", word);
+    place
+}
+
+fn share(place: &Place, host: &str, more: &str) {
+    place.configure(&format!(
+        "[builders]\nregistry = \"{host}/team\"\n{more}\n[registries.\"{host}\"]\ninsecure = true\n"
+    ));
+}
+
+fn names(place: &Place) -> String {
+    place.run("", &["image", "list"]).ok().stdout
+}
+
+#[test]
+fn a_builder_is_pushed_and_found_by_its_folders_sum() {
+    let registry = Registry::plain();
+    let maker = place("one");
+    share(&maker, &registry.host, "push = true");
+    maker.run("p", &[]).ok().says(&format!("pushed {}/team/dcos/dcos-builder:p_", registry.host));
+    // Here the step would give something else: what is found is what was pushed.
+    let other = place("one");
+    other.write("p/docker/.dockerignore", "");
+    let elsewhere = place("one");
+    share(&elsewhere, &registry.host, "");
+    elsewhere.run("", &["image", "rm", "tiny"]).ok();
+    elsewhere.run("p", &[]).ok();
+    assert_eq!(elsewhere.file_of("p", "word"), "one");
+    let names = names(&elsewhere);
+    assert!(names.contains("dcos/dcos-builder:p_dockerdir-latest"), "{names}");
+    assert!(!names.contains(" tiny:latest"), "it wasn't built: {names}");
+    // Found in the store now.
+    drop(registry);
+    elsewhere.package(
+        "p",
+        "{\"docker\": \"dcos/dcos-builder:p_dockerdir-latest\"}",
+        "cp /word \"$PKG_PATH/again\"",
+    );
+    let again = elsewhere.run("p", &[]).ok();
+    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    assert_eq!(elsewhere.file_of("p", "again"), "one");
+}
+
+#[test]
+fn a_registry_without_it_is_no_fault_and_one_that_is_away_is_named() {
+    let registry = Registry::plain();
+    let empty = place("one");
+    share(&empty, &registry.host, "");
+    let ran = empty.run("p", &[]).ok();
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    let away = place("one");
+    share(&away, "127.0.0.1:1", "push = true");
+    let began = Instant::now();
+    let said = away.run("p", &["--offline"]).ok();
+    assert!(!said.stderr.contains("warning"), "{}", said.stderr);
+    away.write("p/docker/word", "two");
+    let ran = away.run("p", &[]).ok();
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let ran = ran.says("can't look for builder images at 127.0.0.1:1, so they are built");
+    ran.says("not pushed, as 127.0.0.1:1 could not be asked");
+    assert_eq!(away.file_of("p", "word"), "two");
+}
+
+#[test]
+fn what_one_id_has_made_of_owners_is_not_shared() {
+    let registry = Registry::plain();
+    let place = place("one");
+    place.write("p/docker/Dockerfile", "FROM tiny\nRUN --network=none echo x > /word\n");
+    share(&place, &registry.host, "push = true");
+    let ran = place.run("p", &[]).ok();
+    let is_refused = ran.stderr.contains("not pushed: it was built with one id");
+    assert_eq!(is_refused, tier() == "single", "{}", ran.stderr);
+}
+
+#[test]
+fn a_dry_run_builds_no_image() {
+    let place = place("one");
+    place.write("treeinfo.json", "{}");
+    place.package("q", "{\"docker\": \"tiny\"}", "true");
+    place.package("r", "{\"docker\": \"tiny\", \"requires\": [\"p\"]}", "true");
+    let folder = place.packages.join("p/docker").canonicalize().unwrap();
+    let plan = place.run(".", &["tree", "--offline", "--dry-run"]).ok().stdout;
+    let lines: Vec<&str> = plan.lines().collect();
+    assert_eq!(lines.len(), 3, "{plan}");
+    assert!(lines[0].starts_with("build  q--"), "{plan}");
+    let first = format!(
+        "later  p (no id yet: its image dcos/dcos-builder:p_dockerdir-latest would be pulled, or built from {}, first)",
+        folder.display()
+    );
+    assert_eq!(lines[1..], [&first, "later  r (no id yet: it requires p)"]);
+    place.run("p", &["--offline", "--dry-run"]).ok();
+    assert!(!names(&place).contains("dockerdir"));
+    assert!(!place.home.join("image-logs").exists());
+    place.run("p", &["--offline"]).ok();
+    let plan = place.run(".", &["tree", "--offline", "--dry-run"]).ok().stdout;
+    assert!(plan.contains("cached p--") && !plan.contains("later"), "{plan}");
+    // All of its steps are in the cache: then it is no work to have it.
+    let image = place.packages.join("mkpanda.toml");
+    std::fs::write(
+        image,
+        "[images]\n\"dcos/dcos-builder:p_dockerdir-latest\" = \"dockerfile:p/docker\"\n",
+    )
+    .unwrap();
+    let plan = place.run("p", &["--offline", "--dry-run"]).ok().stdout;
+    assert!(plan.contains("cached p--"), "{plan}");
+}
+
+#[test]
+fn an_interrupt_ends_the_building_of_an_image() {
+    let place = place("one");
+    place.configure("[images]\n\"b:1\" = \"dockerfile:../image\"\n");
+    place.package("s", "{\"docker\": \"b:1\"}", "true");
+    let folder = place.path().join("tree/image");
+    std::fs::create_dir(&folder).unwrap();
+    let text =
+        "FROM tiny\nRUN --network=none --mount=type=cache,target=/c touch /c/on; sleep 1000\n";
+    std::fs::write(folder.join("Dockerfile"), text).unwrap();
+    let mut command = place.command("s", &[]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let runs = || {
+        let caches = place.home.join("caches");
+        caches.exists()
+            && crate::support::files_below(&caches).iter().any(|path| path.ends_with("on"))
+    };
+    while !runs() {
+        if Instant::now() > until {
+            child.kill().unwrap();
+            panic!("the step doesn't start: {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let began = Instant::now();
+    ran(&child.wait_with_output().unwrap()).fails(130).says("interrupted");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    place.assert_clean();
+}

@@ -1,0 +1,92 @@
+//! What systemd is asked: a `systemctl` writes it down.
+
+use super::Machine;
+
+fn machine() -> Machine {
+    let mut machine = Machine::with_two_sets();
+    machine.options.clear();
+    recorded(&machine, "");
+    machine
+}
+
+/// A `systemctl` that writes down what it is asked, and then does what a text says.
+fn recorded(machine: &Machine, then: &str) {
+    let log = machine.path("log");
+    machine.write(
+        "bin/systemctl",
+        &format!(
+            "#!/bin/sh\n[ \"$1\" = --version ] || echo \"$*\" >> '{}'\n{then}\n",
+            log.display()
+        ),
+    );
+}
+
+fn asked(machine: &Machine) -> Vec<String> {
+    let log = machine.path("log");
+    let text = std::fs::read_to_string(&log).unwrap_or_default();
+    drop(std::fs::remove_file(log));
+    text.lines().map(str::to_owned).collect()
+}
+
+const START: [&str; 3] = ["daemon-reload", "enable dcos.target --no-reload", "start dcos.target"];
+
+#[test]
+fn services_stop_before_and_start_after() {
+    let mut machine = machine();
+    machine.run(&["activate", "a--1", "s--1", "--silent"]).ok();
+    assert_eq!(asked(&machine), START);
+    machine.run(&["activate", "a--2"]).ok();
+    assert_eq!(asked(&machine), [&["stop a.service s.service"][..], &START].concat());
+    machine.options.push("--no-block-systemd".to_owned());
+    machine.run(&["swap", "a--1"]).ok();
+    let expected =
+        ["stop --no-block a.service", START[0], START[1], "start dcos.target --no-block"];
+    assert_eq!(asked(&machine), expected);
+    machine.options.push("--no-systemd".to_owned());
+    machine.run(&["swap", "a--2"]).ok();
+    assert_eq!(asked(&machine), Vec::<String>::new());
+}
+
+#[test]
+fn units_that_systemd_does_not_know_are_stopped() {
+    let machine = machine();
+    machine.run(&["activate", "a--1"]).ok();
+    recorded(&machine, "[ \"$1\" != stop ] || exit 5");
+    machine.run(&["swap", "a--2"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--2\n");
+}
+
+#[test]
+fn services_that_do_not_stop_keep_the_set_as_it_is() {
+    let machine = machine();
+    machine.run(&["activate", "a--1"]).ok();
+    let before = machine.root();
+    recorded(&machine, "[ \"$1\" != stop ] || exit 1");
+    machine.run(&["swap", "a--2"]).fails(1).says("`systemctl stop a.service` failed: exit code 1");
+    assert_eq!(machine.root(), before);
+    machine.write("bin/systemctl", "");
+    machine.run(&["swap", "a--2"]).fails(1).says("--no-systemd");
+    assert_eq!(machine.root(), before);
+}
+
+#[test]
+fn services_that_do_not_start_are_told_of() {
+    let machine = machine();
+    recorded(&machine, "[ \"$1\" != start ] || exit 1");
+    machine.run(&["activate", "a--1"]).fails(1).says("their services can't be started");
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    assert!(!machine.path("root/install_progress").exists());
+}
+
+#[test]
+fn a_finished_swap_starts_services() {
+    let machine = machine();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["activate", "a--2"]).ok();
+    asked(&machine);
+    machine.write("root/install_progress", r#"{"stage": "move_new", "extension": ".new"}"#);
+    machine.run(&["setup"]).ok();
+    assert_eq!(asked(&machine), START);
+    machine.run(&["setup"]).ok();
+    assert_eq!(asked(&machine), Vec::<String>::new());
+}
