@@ -24,6 +24,7 @@ mod kills;
 mod limits;
 mod memory;
 mod output;
+mod owners;
 mod pkgpanda;
 mod registry;
 mod repository;
