@@ -6,7 +6,8 @@ use std::process::Command;
 
 use crate::inside::{left_out, tier};
 use crate::server::{Reply, Server};
-use crate::support::{BUILDER, Place, Ran, git, sha256, tiny_image};
+use crate::support::{BUILDER, Place, Ran, git, sha256};
+use crate::tiny::tiny_image;
 
 /// A context with the tiny image in the store.
 fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use crate::inside::left_out;
-use crate::support::{Place, data, tiny_image};
+use crate::support::{Place, data};
+use crate::tiny::tiny_image;
 
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data().join("dockerfiles")).unwrap();

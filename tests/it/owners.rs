@@ -10,7 +10,8 @@ use mkpanda::container::seccomp::table::{self, Row};
 use nix::unistd::Uid;
 
 use crate::inside::{left_out, tier};
-use crate::support::{Place, append, image_archive, tiny_image};
+use crate::support::Place;
+use crate::tiny::{append, image_archive, tiny_image};
 
 /// What was built in one tier.
 struct Built {
@@ -221,7 +222,7 @@ fn a_user_of_the_image_is_who_the_command_is() {
 
 /// An image with programs of this machine, and what they are linked with.
 fn image_of_programs(names: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
-    let mut tar = tar::Builder::new(crate::support::tiny_layer());
+    let mut tar = tar::Builder::new(crate::tiny::tiny_layer());
     // Behind what is there already, without its end.
     let length = tar.get_ref().len() - 1024;
     tar.get_mut().truncate(length);
