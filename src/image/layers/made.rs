@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
@@ -14,7 +14,7 @@ use crate::archive::{
     EntryPath, FileIdentity, LayerOwners, Ownable, OwnerNote, PackError, PackedLayer, Times,
     pack_layer,
 };
-use crate::base::atomic;
+use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
 use crate::image::compression::Compression;
 use crate::image::digest::DiffId;
@@ -77,6 +77,7 @@ pub fn write_layer(
 pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, LayerError> {
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
     let place = folder.join(diff_id.hex());
+    make_lock(folder).map_err(fail)?;
     let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
     if place.is_dir() {
         return Ok(true);
@@ -97,6 +98,24 @@ pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, Laye
             remove_beside(&place).map_err(fail)?;
             Ok(false)
         }
+    }
+}
+
+/// Makes the lock, if it is missing, such that a container's root may take it, too: for the machine's
+/// root that is somebody else, to whom the folder belongs.
+fn make_lock(folder: &Path) -> io::Result<()> {
+    let path = folder.join(LOCK);
+    if path.exists() {
+        return Ok(());
+    }
+    let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+    let (owner, made) = (fs_err::metadata(folder)?, file.as_file().metadata()?);
+    if owner.uid() != made.uid() {
+        fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+    }
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
     }
 }
 
