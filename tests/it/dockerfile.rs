@@ -10,7 +10,7 @@ use crate::support::{BUILDER, Place, Ran, git, sha256};
 use crate::tiny::tiny_image;
 
 /// A context with the tiny image in the store.
-fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
+pub fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
     let place = Place::bare();
     let image = tiny_image().display().to_string();
     place.run("", &["image", "load", "--name", "tiny", &image]).ok();
@@ -20,7 +20,7 @@ fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
     (place, folder)
 }
 
-fn write(folder: &Path, files: &[(&str, &str)]) {
+pub fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -28,7 +28,7 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
     }
 }
 
-fn build(place: &Place, folder: &Path, more: &[&str]) -> Ran {
+pub fn build(place: &Place, folder: &Path, more: &[&str]) -> Ran {
     let folder = folder.display().to_string();
     let mut arguments = vec!["image", "build", "--network=none", "-t", "test"];
     arguments.extend(more);
@@ -41,7 +41,7 @@ fn id(ran: &Ran) -> String {
 }
 
 /// What the image's layers list as tar does: `mode uid/gid path`, and texts of small files.
-fn listing(place: &Place) -> Vec<String> {
+pub fn listing(place: &Place) -> Vec<String> {
     let inspected = place.run("", &["image", "inspect", "test"]).ok().stdout;
     let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     let mut lines = Vec::new();
@@ -386,47 +386,4 @@ fn what_commands_say_is_shown_when_it_is_asked_for() {
     build(&place, &folder, &["-v", "--no-cache"]).ok().says("[s 1] | one\n[s 1] | two\n");
     let ran = build(&place, &folder, &["-v", "--no-cache", "--progress=json"]).ok();
     ran.says("\"line\":\"two\"").says("\"event\":\"output\"");
-}
-
-#[test]
-fn a_stage_starts_from_a_context_by_its_name() {
-    let (place, folder) = context(&[
-        ("Dockerfile", "FROM files\nCOPY word /more\nFROM base\nCOPY --from=0 / /got/\n"),
-        ("word", "more\n"),
-    ]);
-    let other = place.path().join("other");
-    write(&other, &[("sub/one", "1\n"), ("two", "2\n")]);
-    let files = format!("files={}", other.display());
-    build(
-        &place,
-        &folder,
-        &["--build-context", &files, "--build-context", "base=docker-image://tiny"],
-    )
-    .ok();
-    let lines = listing(&place);
-    for expected in ["got/sub/one", "got/two", "got/more"] {
-        assert!(lines.iter().any(|line| line.ends_with(expected)), "no {expected} in {lines:#?}");
-    }
-    // What is in the folder counts for the cache.
-    write(&other, &[("three", "3\n")]);
-    let more = ["--build-context", &files, "--build-context", "base=docker-image://tiny"];
-    build(&place, &folder, &more).ok();
-    assert!(listing(&place).iter().any(|line| line.ends_with("got/three")));
-}
-
-#[test]
-fn a_cache_may_begin_as_a_folder_of_a_stage_or_a_context() {
-    let (place, folder) = context(&[(
-        "Dockerfile",
-        "FROM tiny AS made\nRUN --network=none mkdir -p /in/sub; echo 1 > /in/sub/one\nFROM tiny\n\
-             RUN --network=none --mount=type=cache,target=/c,id=a,from=made,source=/in \
-             cat /c/sub/one; echo 2 > /c/two\n\
-             RUN --network=none --mount=type=cache,target=/c,id=a,from=made,source=/in cat /c/two > /saw\n\
-             RUN --network=none --mount=type=cache,target=/d,id=b,from=files cat /d/deep/three >> /saw\n",
-    )]);
-    let other = place.path().join("other");
-    write(&other, &[("deep/three", "3\n")]);
-    let files = format!("files={}", other.display());
-    build(&place, &folder, &["--build-context", &files]).ok();
-    assert!(listing(&place).iter().any(|line| line.ends_with(" saw")), "{:#?}", listing(&place));
 }

@@ -9,6 +9,7 @@ mod bare;
 mod build;
 mod builders;
 mod cli;
+mod contexts;
 mod dockerfile;
 mod dockerfiles;
 mod environment;
