@@ -7,17 +7,24 @@ use std::sync::OnceLock;
 
 use crate::support::{BUILDER, sha256};
 
-/// A docker archive of busybox and bash, made once per test run.
+/// A docker archive of busybox and bash, made once for all processes of this user.
 pub fn tiny_image() -> &'static Path {
-    static IMAGE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = IMAGE.get_or_init(|| {
-        let folder = tempfile::Builder::new().prefix("mkpanda-image-").tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let path = folder.path().join("tiny.tar");
-        std::fs::write(&path, image_archive(&tiny_layer(), BUILDER, "{}")).unwrap();
-        (folder, path)
-    });
-    path
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let folder =
+            std::env::temp_dir().join(format!("mkpanda-it-{}", nix::unistd::Uid::current()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+        let archive = image_archive(&tiny_layer(), BUILDER, "{}");
+        let path = folder.join(format!("{}.tar", sha256(&archive)));
+        if !path.exists() {
+            let file = tempfile::NamedTempFile::new_in(&folder).unwrap();
+            std::fs::write(file.path(), archive).unwrap();
+            std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o644)).unwrap();
+            file.persist(&path).unwrap();
+        }
+        path
+    })
 }
 
 /// Where the static programs are that the tiny image is made of.
