@@ -14,6 +14,7 @@ use std::path::Path;
 use super::destination::{Destination, Finish};
 use super::error::{ReadError, UnpackError};
 use super::folders::{Owner, Rules};
+use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
 use super::limits::Limits;
 use super::path::{EntryPath, NameProblem};
 use super::pax::{Attribute, CAPABILITY, can_be_capability};
@@ -45,7 +46,7 @@ pub enum Owners<'a> {
     Mapped,
     /// The caller, in a user namespace with one id. For each entry that belongs to another than
     /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL after it;
-    /// of two records for one path, the later one counts.
+    /// of two records for one path, the later one counts. Files and folders say it themselves, too.
     Single(&'a mut dyn Write),
 }
 
@@ -132,10 +133,11 @@ impl Unpacking<'_> {
             Meaning::Entry(path) | Meaning::Whiteout(path) | Meaning::Opaque(path) => path,
             Meaning::Ignored => return Ok(()),
         };
-        let attributes = match meaning {
-            Meaning::Entry(_) => self.kept(path, member.kind, member.attributes)?,
-            _ => Vec::new(),
-        };
+        let mut attributes = Vec::new();
+        if matches!(meaning, Meaning::Entry(_)) {
+            attributes = self.kept(path, member.kind, member.attributes)?;
+            attributes.extend(self.note(member.kind, member.uid, member.gid));
+        }
         let owner = match self.owners {
             Owners::Mapped => Some(mapped(path, member.uid, member.gid)?),
             Owners::Single(_) => None,
@@ -186,6 +188,15 @@ impl Unpacking<'_> {
         }
     }
 
+    /// What a file or folder is to say of its owner, who can't be given it.
+    fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<Attribute> {
+        let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
+        let is_told = matches!(self.owners, Owners::Single(_)) && (uid, gid) != (0, 0);
+        let ids = (u32::try_from(uid).ok()?, u32::try_from(gid).ok()?);
+        let name = OWNER_ATTRIBUTE.as_bytes().to_vec();
+        (may_say && is_told).then(|| (name, OwnerNote::of(ids).to_string().into_bytes()))
+    }
+
     /// The attributes that are kept: a user's own, and capabilities.
     fn kept(
         &mut self,
@@ -205,7 +216,8 @@ impl Unpacking<'_> {
                 MemberKind::File | MemberKind::Directory => name.starts_with(b"user."),
                 _ => false,
             };
-            if fits && !name.contains(&0) {
+            let is_ours = name == OWNER_ATTRIBUTE.as_bytes();
+            if fits && !is_ours && !name.contains(&0) {
                 kept.push((name, value));
             }
         }

@@ -8,13 +8,11 @@
 //! - No entry is younger than one given moment, and the folder's files get the times that their
 //!   entries have: whoever sees the folder sees what somebody sees who unpacks the layer.
 //! - Sockets and devices are left out, as other tools do.
-//! - With one id, files can't belong to anybody else on disk: then owners are told, by the attribute
-//!   [`OWNER_ATTRIBUTE`] of a file or by the caller.
+//! - With one id, files can't belong to anybody else on disk: then owners are told by the caller, who
+//!   hears what the file says itself (see `layer_owners`).
 
-use std::ffi::OsStr;
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::fcntl::AT_FDCWD;
@@ -23,18 +21,21 @@ use nix::sys::time::TimeSpec;
 use tar::{EntryType, Header};
 
 use super::error::PackError;
+use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, settle};
+use super::layer_scan::{Found, Kind, scan};
 use super::path::EntryPath;
-use super::pax::{Attribute, CAPABILITY, attribute_record};
-use super::scan::{Inode, without_namespace};
+use super::pax::{Attribute, attribute_record};
+use super::scan::Inode;
 use super::tar_read::BLOCK;
 use super::tar_write::bare_header;
 
-/// The attribute in which a file says whom it belongs to where it can't: `UID:GID`.
-pub const OWNER_ATTRIBUTE: &str = "user.mkpanda.owner";
-
 /// What the names of overlayfs's own attributes begin with.
 const OVERLAY: &[u8] = b"user.overlay.";
-const OPAQUE: &[u8] = b"user.overlay.opaque";
+/// What overlayfs gives files and folders that it copied up from a layer below.
+const ORIGIN: &[u8] = b"user.overlay.origin";
+
+/// The bit by which what is made in a folder belongs to the folder's group.
+const SETGID: u32 = 0o2000;
 
 const LONG: usize = 100;
 const BUFFER: usize = 256 * 1024;
@@ -52,10 +53,10 @@ pub enum Times {
 pub enum LayerOwners<'a> {
     /// Whoever owns them on disk.
     Disk,
-    /// Whoever is told, unless the file says so itself.
+    /// Whoever is told.
     Told {
         /// Tells it.
-        owner: &'a dyn Fn(&EntryPath) -> (u32, u32),
+        owner: &'a dyn Fn(&Ownable<'_>) -> (u32, u32),
         /// Gets a record for each entry that doesn't belong to 0:0, as [`super::Owners::Single`]
         /// writes them.
         record: &'a mut dyn Write,
@@ -80,24 +81,6 @@ pub struct PackedLayer {
     pub file_bytes: u64,
 }
 
-struct Found {
-    path: EntryPath,
-    kind: Kind,
-    mode: u32,
-    owner: (u32, u32),
-    mtime: (i64, i64),
-    attributes: Vec<Attribute>,
-}
-
-enum Kind {
-    Directory,
-    File { size: u64, inode: Inode },
-    HardLink(EntryPath),
-    Symlink(Vec<u8>),
-    Fifo,
-    Whiteout,
-}
-
 /// Writes a folder in overlay form as a layer's tar. Nobody else writes to the folder meanwhile.
 pub fn pack_layer<W: Write>(
     folder: &Path,
@@ -107,11 +90,16 @@ pub fn pack_layer<W: Write>(
 ) -> Result<(W, PackedLayer), PackError> {
     let mut found = scan(folder)?;
     let mut tar = LayerTar { out, buffer: vec![0; BUFFER], summary: PackedLayer::default() };
+    let mut groups = Groups::default();
     for entry in &mut found {
         if let LayerOwners::Told { owner, record } = &mut owners {
-            let own = take_owner(&mut entry.attributes).unwrap_or_else(|| owner(&entry.path));
-            entry.owner = own;
-            if own != (0, 0) && !matches!(entry.kind, Kind::Whiteout | Kind::HardLink(_)) {
+            entry.owner = groups.ask(entry, owner);
+            if matches!(entry.kind, Kind::Directory | Kind::File { .. }) {
+                let said = note(&entry.attributes);
+                let place = folder.join(entry.path.as_path());
+                settle(&place, said, entry.owner).map_err(PackError::Input)?;
+            }
+            if entry.owner != (0, 0) && !matches!(entry.kind, Kind::Whiteout | Kind::HardLink(_)) {
                 write_record(*record, entry).map_err(PackError::Output)?;
             }
         }
@@ -131,11 +119,33 @@ fn write_record(record: &mut dyn Write, entry: &Found) -> io::Result<()> {
     record.write_all(b"\0")
 }
 
-fn take_owner(attributes: &mut Vec<Attribute>) -> Option<(u32, u32)> {
-    let at = attributes.iter().position(|(name, _)| name == OWNER_ATTRIBUTE.as_bytes())?;
-    let (_, value) = attributes.remove(at);
-    let (uid, gid) = std::str::from_utf8(&value).ok()?.split_once(':')?;
-    Some((uid.parse().ok()?, gid.parse().ok()?))
+fn note(attributes: &[Attribute]) -> Option<OwnerNote> {
+    let is_note = |(name, _): &&Attribute| name == OWNER_ATTRIBUTE.as_bytes();
+    attributes.iter().find(is_note).and_then(|(_, value)| OwnerNote::parse(value))
+}
+
+/// The groups of folders to which belongs what is made in them, as far as they are in the layer.
+#[derive(Default)]
+struct Groups(HashMap<Vec<u8>, u32>);
+
+impl Groups {
+    /// Asks for the owner of an entry. Folders come before what lies in them.
+    fn ask(&mut self, entry: &Found, owner: &dyn Fn(&Ownable<'_>) -> (u32, u32)) -> (u32, u32) {
+        if let Kind::Whiteout = entry.kind {
+            return (0, 0);
+        }
+        let above = entry.path.split().map_or(&b""[..], |(above, _)| above);
+        let ids = owner(&Ownable {
+            path: &entry.path,
+            note: note(&entry.attributes),
+            is_copied_up: entry.attributes.iter().any(|(name, _)| name == ORIGIN),
+            group_of_folder: self.0.get(above).copied(),
+        });
+        if matches!(entry.kind, Kind::Directory) && entry.mode & SETGID != 0 {
+            self.0.insert(entry.path.as_bytes().to_vec(), ids.1);
+        }
+        ids
+    }
 }
 
 /// The time that an entry has; the file on disk gets it too.
@@ -155,133 +165,6 @@ fn settle_time(folder: &Path, entry: &Found, times: Times) -> io::Result<u64> {
         utimensat(AT_FDCWD, &place, &spec, &spec, UtimensatFlags::NoFollowSymlink)?;
     }
     Ok(time)
-}
-
-fn scan(folder: &Path) -> Result<Vec<Found>, PackError> {
-    let mut found: Vec<Found> =
-        look(folder, EntryPath::root())?.into_iter().map(|(entry, _)| entry).collect();
-    let opaque = found.first_mut().and_then(opaque_mark);
-    found.extend(opaque);
-    let mut linked = Vec::new();
-    let mut open = vec![EntryPath::root()];
-    while let Some(above) = open.pop() {
-        for entry in fs_err::read_dir(folder.join(above.as_path())).map_err(PackError::Input)? {
-            let entry = entry.map_err(PackError::Input)?;
-            let name = entry.file_name();
-            let path = above.join(&EntryPath::trusted(name.as_bytes()));
-            if name.as_bytes().starts_with(b".wh.") {
-                let what = "called what layers call something removed";
-                return Err(PackError::Special(vec![(path, what)]));
-            }
-            let Some((mut entry, links)) = look(folder, path)? else { continue };
-            if let (Kind::File { inode, .. }, true) = (&entry.kind, links > 1) {
-                linked.push((*inode, entry.path.clone()));
-            }
-            if matches!(entry.kind, Kind::Directory) {
-                open.push(entry.path.clone());
-                found.extend(opaque_mark(&mut entry));
-            }
-            found.push(entry);
-        }
-    }
-    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    mark_hard_links(&mut found, linked);
-    Ok(found)
-}
-
-/// What lies at a path, and how many names it has; nothing if a layer can't hold it.
-fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackError> {
-    let full = folder.join(path.as_path());
-    let data = fs_err::symlink_metadata(&full).map_err(PackError::Input)?;
-    let kind = data.file_type();
-    let mut mode = data.mode() & 0o7777;
-    let kind = if kind.is_dir() {
-        Kind::Directory
-    } else if kind.is_symlink() {
-        mode = 0o777;
-        let target = fs_err::read_link(&full).map_err(PackError::Input)?;
-        Kind::Symlink(target.into_os_string().into_encoded_bytes())
-    } else if kind.is_file() {
-        Kind::File { size: data.len(), inode: (data.dev(), data.ino()) }
-    } else if kind.is_fifo() {
-        Kind::Fifo
-    } else if kind.is_char_device() && data.rdev() == 0 {
-        mode = 0;
-        Kind::Whiteout
-    } else {
-        return Ok(None);
-    };
-    let attributes = match kind {
-        Kind::Directory | Kind::File { .. } => attributes(&full)?,
-        _ => Vec::new(),
-    };
-    let (owner, mtime) = ((data.uid(), data.gid()), (data.mtime(), data.mtime_nsec()));
-    let path = match kind {
-        Kind::Whiteout => whiteout(&path),
-        _ => path,
-    };
-    Ok(Some((Found { path, kind, mode, owner, mtime, attributes }, data.nlink())))
-}
-
-fn whiteout(path: &EntryPath) -> EntryPath {
-    let Some((above, name)) = path.split() else { return path.clone() };
-    EntryPath::trusted(above).join(&EntryPath::trusted(&[b".wh.", name].concat()))
-}
-
-/// The entry that says that a folder hides what lies below it, if it does.
-fn opaque_mark(folder: &mut Found) -> Option<Found> {
-    let hides = |(name, value): &Attribute| name == OPAQUE && value == b"y";
-    let is_opaque = folder.attributes.iter().any(hides);
-    folder.attributes.retain(|(name, _)| !name.starts_with(OVERLAY));
-    is_opaque.then(|| Found {
-        path: folder.path.join(&EntryPath::trusted(b".wh..wh..opq")),
-        kind: Kind::Whiteout,
-        mode: 0,
-        owner: (0, 0),
-        mtime: (0, 0),
-        attributes: Vec::new(),
-    })
-}
-
-/// The attributes that a layer keeps, and those of overlayfs.
-fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
-    let failed = |error: io::Error| {
-        let text = format!("reading the attributes of {}: {error}", path.display());
-        PackError::Input(io::Error::new(error.kind(), text))
-    };
-    let names = match xattr::list(path) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(Vec::new()),
-        listed => listed.map_err(failed)?,
-    };
-    let mut found = Vec::new();
-    for name in names {
-        let bytes = name.as_bytes();
-        if bytes != CAPABILITY && !bytes.starts_with(b"user.") {
-            continue;
-        }
-        let Some(value) = xattr::get(path, &name).map_err(failed)? else { continue };
-        let value = if bytes == CAPABILITY { without_namespace(value) } else { value };
-        found.push((bytes.to_vec(), value));
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-/// The first path of several to one file stays the file; the others become links to it.
-fn mark_hard_links(found: &mut [Found], mut linked: Vec<(Inode, EntryPath)>) {
-    linked.sort_unstable();
-    let mut first = std::collections::HashMap::new();
-    for (inode, path) in linked {
-        first.entry(inode).or_insert(path);
-    }
-    for entry in found {
-        if let Kind::File { inode, .. } = &entry.kind
-            && let Some(file) = first.get(inode)
-            && *file != entry.path
-        {
-            entry.kind = Kind::HardLink(file.clone());
-        }
-    }
 }
 
 struct LayerTar<W> {
@@ -393,9 +276,4 @@ fn header(
     header.set_gid(gid.into());
     header.set_cksum();
     header
-}
-
-/// Sets the owner that a file or folder has in its layer, where it can't have it on disk.
-pub fn tell_owner(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
-    xattr::set(path, OsStr::new(OWNER_ATTRIBUTE), format!("{uid}:{gid}").as_bytes())
 }

@@ -23,7 +23,11 @@ mod folders;
 #[cfg(feature = "builder")]
 mod layer;
 #[cfg(feature = "builder")]
+mod layer_owners;
+#[cfg(feature = "builder")]
 mod layer_pack;
+#[cfg(feature = "builder")]
+mod layer_scan;
 mod limits;
 mod names;
 #[cfg(feature = "builder")]
@@ -60,7 +64,9 @@ pub use error::{PackError, ReadError, UnpackError};
 #[cfg(feature = "builder")]
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
 #[cfg(feature = "builder")]
-pub use layer_pack::{LayerOwners, OWNER_ATTRIBUTE, PackedLayer, Times, pack_layer, tell_owner};
+pub use layer_owners::{FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote, tell_owner};
+#[cfg(feature = "builder")]
+pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
 pub use limits::{LimitExceeded, Limits};
 #[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};

@@ -7,7 +7,8 @@
 //! 2. binds what the job needs into a private [`view`] and becomes the container's root,
 //! 3. makes the container's root ([`overlay`], or a copy),
 //! 4. describes the container as a [`sandbox`] and has libcontainer [`run`] it, with the
-//!    [`capabilities`] and the [`seccomp`] filter of the policy.
+//!    [`capabilities`] and the [`seccomp`] filter of the policy; with one id, a [`recorder`] may write
+//!    down whom files are given to.
 //!
 //! What the machine gives is found out beforehand ([`machine`]); limits are set from outside
 //! ([`cgroup`]). All `unsafe` is in [`sys`].
@@ -24,10 +25,13 @@ pub mod machine;
 pub mod namespace;
 mod output;
 pub mod overlay;
+mod passing;
 mod process;
+pub mod recorder;
 pub mod run;
 pub mod sandbox;
 pub mod seccomp;
+mod sole_user;
 pub mod sys;
 pub mod uplink;
 pub mod view;

@@ -18,6 +18,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ use libcontainer::workload::{
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MsFlags, mount};
+use nix::poll::PollFlags;
 use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, kill};
@@ -40,9 +42,10 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
 use super::output::Output;
+use super::recorder::{Questions, Recorder};
 use super::sandbox::Sandbox;
 use super::view::View;
-use super::{namespace, sys};
+use super::{namespace, passing, sole_user, sys};
 use crate::base::causes::with_causes;
 
 /// How a container ended.
@@ -79,6 +82,13 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// What it asks can't be heard or answered.
+    #[error("the container's questions can't be answered")]
+    Questions {
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
     /// A step of ours failed.
     #[error("{step}: {errno}")]
     Step {
@@ -109,6 +119,19 @@ pub struct RunOptions<'a> {
     pub landlock: bool,
     /// What the command inherits besides its standard streams, under the same numbers.
     pub inherited: Arc<[OwnedFd]>,
+    /// With one id: whom the container's command takes itself to be, user and group, if not root.
+    pub sole_user: Option<(u32, u32)>,
+    /// Whom files are given to is written down, if that is wanted.
+    pub recording: Option<Recording<'a>>,
+}
+
+/// Who writes down whom files are given to.
+#[derive(Debug)]
+pub struct Recording<'a> {
+    /// Who does.
+    pub recorder: &'a Recorder,
+    /// The filter that asks. Where nobody may be asked, the container gets the other one.
+    pub filter: Vec<libc::sock_filter>,
 }
 
 /// Runs a container and waits for its end; nothing that it started is left then.
@@ -120,14 +143,20 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     let spec = sandbox.to_spec().map_err(|source| RunError::Spec { source })?;
     let mut output = Output::new().map_err(prepare)?;
     let started = Instant::now();
-    let init = start(sandbox, spec, view, &output, options);
+    let (channel, theirs) = UnixStream::pair().map_err(prepare)?;
+    let init = start(sandbox, spec, view, &output, options, theirs);
     let log = |source| RunError::Log { source };
     output.pass_on(options.log).map_err(log)?;
     let init = init?;
     let step = |step| move |errno| RunError::Step { step, errno };
     let watch = sys::pidfd_open(init).map_err(step("watching the container's first process"))?;
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
-    let ended = wait(&watch, &mut output, options.log, deadline);
+    let recorder = options.recording.as_ref().map(|recording| recording.recorder);
+    let mut questions = match recorder {
+        Some(recorder) => Questions::Expected { channel, recorder, init },
+        None => Questions::None,
+    };
+    let ended = wait(&watch, &mut output, options.log, &mut questions, deadline);
     if !matches!(ended, Ok(true)) {
         kill(init, Signal::SIGKILL).map_err(step("ending the container"))?;
     }
@@ -151,6 +180,7 @@ fn start(
     view: &View,
     output: &Output,
     options: &RunOptions<'_>,
+    channel: UnixStream,
 ) -> Result<Pid, RunError> {
     let prepare = |source| RunError::Prepare { source };
     let step = |step| move |errno| RunError::Step { step, errno };
@@ -182,6 +212,11 @@ fn start(
             filter: options.filter.clone(),
             landlock: options.landlock,
             inherited: Arc::clone(&options.inherited),
+            sole_user: options.sole_user,
+            asking: options.recording.as_ref().map(|recording| Asking {
+                filter: recording.filter.clone(),
+                channel: Arc::new(channel),
+            }),
         }),
         no_pivot: false,
         stdin: Some(input.as_raw_fd()),
@@ -231,19 +266,27 @@ fn become_container(
     sys::exit_now(255)
 }
 
-/// Writes what the container says into the log until its first process, `watch`, has ended; `false`
-/// if that took too long.
+/// Writes what the container says into the log, and answers its questions, until its first process,
+/// `watch`, has ended; `false` if that took too long.
 fn wait(
     watch: &OwnedFd,
     output: &mut Output,
     log: &File,
+    questions: &mut Questions<'_>,
     deadline: Option<Instant>,
 ) -> Result<bool, RunError> {
     let step = |errno| RunError::Step { step: "waiting for the container", errno };
     loop {
-        sys::wait_readable(&[watch.as_fd(), output.readable()], deadline).map_err(step)?;
-        output.pass_on(log).map_err(|source| RunError::Log { source })?;
-        if sys::wait_readable(&[watch.as_fd()], Some(Instant::now())).map_err(step)? {
+        let mut waited = vec![watch.as_fd(), output.readable()];
+        waited.extend(questions.readable());
+        let said = sys::wait_any(&waited, deadline).map_err(step)?.unwrap_or_default();
+        let of = |index: usize| said.get(index).copied().unwrap_or(PollFlags::empty());
+        let (has_ended, has_said, asks) = (!of(0).is_empty(), !of(1).is_empty(), of(2));
+        questions.hear(asks).map_err(|source| RunError::Questions { source })?;
+        if has_said {
+            output.pass_on(log).map_err(|source| RunError::Log { source })?;
+        }
+        if has_ended {
             return Ok(true);
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -273,6 +316,27 @@ struct BuildExecutor {
     filter: Vec<libc::sock_filter>,
     landlock: bool,
     inherited: Arc<[OwnedFd]>,
+    sole_user: Option<(u32, u32)>,
+    asking: Option<Asking>,
+}
+
+/// The filter that asks, and where to pass on whence it does.
+#[derive(Clone)]
+struct Asking {
+    filter: Vec<libc::sock_filter>,
+    channel: Arc<UnixStream>,
+}
+
+impl BuildExecutor {
+    fn install_filter(&self) -> nix::Result<()> {
+        if let Some(Asking { filter, channel }) = &self.asking {
+            match sys::install_asking_seccomp(filter) {
+                Ok(questions) => return passing::pass(channel, &questions),
+                Err(errno) => tracing::debug!(%errno, "nobody may be asked"),
+            }
+        }
+        sys::install_seccomp(&self.filter)
+    }
 }
 
 impl Executor for BuildExecutor {
@@ -294,12 +358,17 @@ impl Executor for BuildExecutor {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|errno| fail("can't pass a descriptor on", errno))?;
         }
+        if let Some(user) = self.sole_user {
+            sole_user::enter(user).map_err(|error| {
+                tracing::error!("can't become the command's user: {error}");
+                ExecutorError::Other(error.to_string())
+            })?;
+        }
         if self.landlock {
             sys::enter_landlock_scope()
                 .map_err(|errno| fail("can't enter a Landlock scope", errno))?;
         }
-        sys::install_seccomp(&self.filter)
-            .map_err(|errno| fail("can't install the seccomp filter", errno))?;
+        self.install_filter().map_err(|errno| fail("can't install the seccomp filter", errno))?;
         if !self.no_new_privileges {
             super::capabilities::drop_filtering()
                 .map_err(|error| ExecutorError::Other(error.to_string()))?;

@@ -18,13 +18,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::cmsg_space;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, find_program};
-use super::{namespace, sys};
+use super::{namespace, passing, sys};
 
 /// How long the program may take until the interface is up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -151,7 +149,8 @@ impl Uplink {
         said: &OwnedFd,
     ) -> io::Error {
         let run = || -> io::Result<io::Error> {
-            let namespace = receive(channel)?;
+            let namespace =
+                passing::receive(channel)?.ok_or_else(|| io::Error::other("no namespace came"))?;
             namespace::become_root(map).map_err(io::Error::other)?;
             // The program opens it by this number, and tells by that one.
             for descriptor in [&namespace, ready] {
@@ -170,16 +169,8 @@ impl Waiting {
     /// Connects the network namespace that the caller is in now; returns when the interface is up.
     pub fn connect(self) -> Result<Connected, UplinkError> {
         let namespace = fs_err::File::open("/proc/self/ns/net").map_err(failed("opening it"))?;
-        let descriptors = [namespace.as_raw_fd()];
-        let rights = [ControlMessage::ScmRights(&descriptors)];
-        sendmsg::<()>(
-            self.channel.as_raw_fd(),
-            &[io::IoSlice::new(b"n")],
-            &rights,
-            MsgFlags::empty(),
-            None,
-        )
-        .map_err(|errno| failed("passing it on")(errno.into()))?;
+        passing::pass(&self.channel, namespace.file())
+            .map_err(|errno| failed("passing it on")(errno.into()))?;
         let until = Instant::now().checked_add(PATIENCE);
         loop {
             let soon = Instant::now().checked_add(POLL);
@@ -211,24 +202,4 @@ impl Waiting {
 fn has_route() -> bool {
     let routes = fs_err::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
     routes.lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"))
-}
-
-fn receive(channel: &UnixStream) -> io::Result<OwnedFd> {
-    let mut byte = [0];
-    let mut buffers = [io::IoSliceMut::new(&mut byte)];
-    let mut space = cmsg_space!(RawFd);
-    let message = recvmsg::<()>(
-        channel.as_raw_fd(),
-        &mut buffers,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )?;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(descriptors) = control
-            && let Some(descriptor) = descriptors.first()
-        {
-            return sys::own_descriptor(*descriptor);
-        }
-    }
-    Err(io::Error::other("no namespace came"))
 }

@@ -90,7 +90,8 @@ impl Ownership {
             return Ok(true);
         }
         let data = fs_err::symlink_metadata(path)?;
-        if self.ids == (0, 0) {
+        if self.ids == (0, 0) && !data.is_dir() {
+            // It is new, and so root's.
             return Ok(true);
         }
         if data.is_file() || data.is_dir() {

@@ -191,11 +191,17 @@ fn sources(statement: &Statement) -> Vec<(Option<&str>, &Place)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dockerfile::options::Surroundings;
+    use crate::dockerfile::options::{NamedContext, Surroundings};
 
     fn planned(text: &str, target: Option<&str>) -> Result<Vec<String>, String> {
-        let around =
-            Surroundings { contexts: ["ctx".to_owned()].into(), ..Surroundings::default() };
+        let around = Surroundings {
+            contexts: [
+                ("ctx".to_owned(), NamedContext::Folder("/c".into())),
+                ("other".to_owned(), NamedContext::Image("image:1".to_owned())),
+            ]
+            .into(),
+            ..Surroundings::default()
+        };
         let parsed = Dockerfile::parse(text).map_err(|problem| problem.message)?;
         let scope = Scope::of(&parsed, &around).map_err(|problem| problem.message)?;
         let triggers =
@@ -222,6 +228,7 @@ mod tests {
         let below = planned("FROM scratch\nCOPY --from=late / /\nFROM x AS late\n", Some("0"));
         assert_eq!(below.unwrap(), ["late Image(\"x\")", "0 Scratch"]);
         assert_eq!(planned("FROM ctx\n", None).unwrap(), ["0 Named(\"ctx\")"]);
+        assert_eq!(planned("FROM other\n", None).unwrap(), ["0 Image(\"image:1\")"]);
     }
 
     #[test]

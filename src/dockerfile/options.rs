@@ -1,6 +1,6 @@
 //! What is asked of building an image: plain data, which the command line fills in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::step::RunNetwork;
@@ -67,7 +67,7 @@ impl BuildOptions {
             target_platform: self.platform.clone().unwrap_or_else(|| host.clone()),
             build_platform: host,
             target: self.target.clone(),
-            contexts: self.contexts.keys().cloned().collect(),
+            contexts: self.contexts.clone(),
             source_date_epoch: self.source_date_epoch,
         }
     }
@@ -130,8 +130,8 @@ pub struct Surroundings {
     pub build_platform: Platform,
     /// The stage to build, as it was called.
     pub target: Option<String>,
-    /// The names of contexts.
-    pub contexts: BTreeSet<String>,
+    /// Contexts by their names.
+    pub contexts: BTreeMap<String, NamedContext>,
     /// The time that the image says it was made at, in seconds of the epoch.
     pub source_date_epoch: u64,
 }
@@ -143,7 +143,7 @@ impl Default for Surroundings {
             target_platform: Platform::host(),
             build_platform: Platform::host(),
             target: None,
-            contexts: BTreeSet::new(),
+            contexts: BTreeMap::new(),
             source_date_epoch: 0,
         }
     }

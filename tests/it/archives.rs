@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use tar::EntryType::{Block, Char, Directory, Link, Regular, Symlink};
 
-use crate::support::{BUILDER, Place, files_below, sha1, snapshot, tiny_layer};
+use crate::support::{BUILDER, Place, files_below, sha1, snapshot};
+use crate::tiny::tiny_layer;
 
 /// An entry whose name and link are written as they are, however odd.
 pub fn raw(

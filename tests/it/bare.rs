@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use nix::unistd::Uid;
 
 use crate::inside::left_out;
-use crate::support::{Place, binary, ran, tiny_image};
+use crate::support::{Place, binary, ran};
+use crate::tiny::tiny_image;
 
 #[test]
 fn neither_a_sysfs_nor_a_search_path_nor_an_account_is_needed() {

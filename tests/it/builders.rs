@@ -7,8 +7,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::inside::tier;
-use crate::registry::Registry;
-use crate::support::{Place, ran, tiny_image};
+use crate::peers::Registry;
+use crate::support::{Place, ran};
+use crate::tiny::tiny_image;
 
 /// A place whose package `p` has a `docker/` folder; its image says what `word` is.
 fn place(word: &str) -> Place {
@@ -83,9 +84,13 @@ fn a_registry_without_it_is_no_fault_and_one_that_is_away_is_named() {
 
 #[test]
 fn what_one_id_has_made_of_owners_is_not_shared() {
+    // Somebody else than root, which one id can only pretend.
     let registry = Registry::plain();
     let place = place("one");
-    place.write("p/docker/Dockerfile", "FROM tiny\nRUN --network=none echo x > /word\n");
+    place.write(
+        "p/docker/Dockerfile",
+        "FROM tiny\nRUN --network=none su builder -c true; echo x > /word\n",
+    );
     share(&place, &registry.host, "push = true");
     let ran = place.run("p", &[]).ok();
     let is_refused = ran.stderr.contains("not pushed: it was built with one id");

@@ -6,10 +6,11 @@ use std::process::Command;
 
 use crate::inside::{left_out, tier};
 use crate::server::{Reply, Server};
-use crate::support::{BUILDER, Place, Ran, git, sha256, tiny_image};
+use crate::support::{BUILDER, Place, Ran, git, sha256};
+use crate::tiny::tiny_image;
 
 /// A context with the tiny image in the store.
-fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
+pub fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
     let place = Place::bare();
     let image = tiny_image().display().to_string();
     place.run("", &["image", "load", "--name", "tiny", &image]).ok();
@@ -19,7 +20,7 @@ fn context(files: &[(&str, &str)]) -> (Place, PathBuf) {
     (place, folder)
 }
 
-fn write(folder: &Path, files: &[(&str, &str)]) {
+pub fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -27,7 +28,7 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
     }
 }
 
-fn build(place: &Place, folder: &Path, more: &[&str]) -> Ran {
+pub fn build(place: &Place, folder: &Path, more: &[&str]) -> Ran {
     let folder = folder.display().to_string();
     let mut arguments = vec!["image", "build", "--network=none", "-t", "test"];
     arguments.extend(more);
@@ -40,7 +41,7 @@ fn id(ran: &Ran) -> String {
 }
 
 /// What the image's layers list as tar does: `mode uid/gid path`, and texts of small files.
-fn listing(place: &Place) -> Vec<String> {
+pub fn listing(place: &Place) -> Vec<String> {
     let inspected = place.run("", &["image", "inspect", "test"]).ok().stdout;
     let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     let mut lines = Vec::new();
@@ -290,14 +291,15 @@ fn builders_of_rootfs_and_of_the_configuration_are_built() {
 fn with_one_id_owners_are_kept_or_their_loss_is_said() {
     let dockerfile = "FROM tiny\nCOPY --chown=7:8 file /file\nRUN echo more >> /file\n";
     let (place, folder) = context(&[("Dockerfile", dockerfile), ("file", "x")]);
-    let id_of_ranges = build(&place, &folder, &[]).ok();
+    let built = build(&place, &folder, &[]).ok();
     let single = place.run("", &["image", "inspect", "test"]);
     let inspected: serde_json::Value = serde_json::from_str(&single.ok().stdout).unwrap();
     let flattened = &inspected["manifest"]["annotations"]["org.mkpanda.owners"];
     let lines = listing(&place);
     assert_eq!(lines, ["-rw-r--r-- 7/8 file", "-rw-r--r-- 7/8 file"]);
-    let is_single = id_of_ranges.stderr.contains("single");
-    assert_eq!(flattened == "flattened", is_single, "{inspected}");
+    // What nobody could be asked about is said.
+    let may_be_lost = built.stderr.contains("single") && flattened == "flattened";
+    assert!(flattened.is_null() || may_be_lost, "{inspected}");
 }
 
 #[test]
@@ -337,7 +339,9 @@ fn a_command_has_a_way_outside_but_not_to_the_machines_loopback() {
 
 #[test]
 fn what_one_id_has_made_of_owners_is_not_pushed() {
-    let (place, folder) = context(&[("Dockerfile", "FROM tiny\nRUN echo x > /x\n")]);
+    // What that user makes is root's with one id.
+    let text = "FROM tiny\nRUN su builder -c true && echo x > /x\n";
+    let (place, folder) = context(&[("Dockerfile", text)]);
     let folder = folder.display().to_string();
     let arguments = ["--network=none", "image", "build", "-t", "localhost:1/r:latest", &folder];
     place.run("", &arguments).ok();

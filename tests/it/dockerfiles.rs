@@ -4,10 +4,8 @@
 use std::path::PathBuf;
 
 use crate::inside::left_out;
-use crate::support::{Place, data, tiny_image};
-
-/// Whose RUN is somebody that one id can't be.
-const NEEDS_RANGES: [&str; 1] = ["users"];
+use crate::support::{Place, data};
+use crate::tiny::tiny_image;
 
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data().join("dockerfiles")).unwrap();
@@ -33,11 +31,6 @@ fn all_build_and_are_found_built_the_second_time() {
         arguments.extend(given.split_whitespace());
         arguments.push(&folder);
         let first = place.run("", &arguments);
-        let refused = first.stderr.contains("with the isolation tier single");
-        if refused && NEEDS_RANGES.contains(&&*name) {
-            left_out(&format!("the Dockerfile {name} (one id)"), "it-user-ranges");
-            continue;
-        }
         let no_whiteouts = first.stderr.contains("can't carry an overlay");
         if no_whiteouts && first.stderr.contains("can't be marked as deleted") {
             left_out(&format!("the Dockerfile {name} (the home is on an overlay)"), "it-root");

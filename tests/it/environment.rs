@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use crate::inside::{left_out, sha1_of, tier};
-use crate::support::{BUILDER, Place, image_archive, ran, tiny_layer};
+use crate::support::{BUILDER, Place, ran};
+use crate::tiny::{image_archive, tiny_layer};
 
 /// A place whose default builder is the tiny image with a configuration of its own.
 fn with_image(config: &Value) -> Place {

@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::images::docker_archive;
-use crate::support::{Place, ran, tiny_layer};
+use crate::support::{Place, ran};
+use crate::tiny::tiny_layer;
 
 const NOW: [&str; 3] = ["gc", "--keep-days", "0"];
 

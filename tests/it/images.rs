@@ -6,7 +6,8 @@ use std::process::Command;
 use tar::EntryType::{Directory, Link, Regular};
 
 use crate::inside::left_out;
-use crate::support::{Place, append, sha256, tiny_image, tiny_layer};
+use crate::support::{Place, sha256};
+use crate::tiny::{append, tiny_image, tiny_layer};
 
 /// A docker archive of layers, as `docker save` writes it.
 pub fn docker_archive(layers: &[Vec<u8>], name: &str) -> Vec<u8> {
@@ -76,7 +77,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn layer(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn layer(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, content) in entries {
         let kind = if name.ends_with('/') { Directory } else { Regular };
@@ -86,7 +87,7 @@ fn layer(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A place with a tree but no image, and a package that says what the image has.
-fn place(script: &str) -> Place {
+pub fn place(script: &str) -> Place {
     let place = Place::bare();
     place.package("p", r#"{"docker": "example/x:1"}"#, script);
     place
@@ -336,67 +337,6 @@ fn one_of_several_images_is_named() {
 
 fn mark_name(folder: &Path) -> &str {
     folder.file_name().unwrap().to_str().unwrap()
-}
-
-/// A program that the tests need; it is installed by `scripts/test prepare`.
-fn program(name: &str) -> Command {
-    let found = Command::new(name).arg("--version").output().is_ok_and(|out| out.status.success());
-    assert!(found, "{name} is not installed; run: scripts/test prepare");
-    let mut command = Command::new(name);
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
-    command
-}
-
-#[track_caller]
-fn succeed(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn skopeo_writes_what_is_loaded_and_reads_what_is_stored() {
-    let place = place("true");
-    let home = place.path().to_owned();
-    let skopeo = |from: &str, to: &str| {
-        let mut command = program("skopeo");
-        command.args(["--insecure-policy", "--tmpdir"]).arg(&home).args(["copy", "-q", from, to]);
-        succeed(command.env("HOME", &home).current_dir(&home));
-    };
-    let docker = format!("docker-archive:{}", tiny_image().display());
-    skopeo(&docker, "oci-archive:oci.tar:v1");
-    skopeo(&docker, "oci:layout:v1");
-    skopeo(&docker, "docker-archive:docker.tar:example/x:1");
-    let mut ids = Vec::new();
-    for input in ["oci.tar", "layout", "docker.tar"] {
-        let input = home.join(input);
-        let arguments = ["image", "load", "--name", "example/x:1", input.to_str().unwrap()];
-        let stdout = place.run(".", &arguments).ok().stdout;
-        ids.push(stdout.split_whitespace().next().unwrap().to_owned());
-        place.run("p", &[]).ok();
-    }
-    // A docker archive keeps the configuration byte for byte, and so its id.
-    assert_eq!(ids[0], ids[1]);
-    let stored = format!("oci:{}:docker.io/example/x:1", place.home.join("images").display());
-    skopeo(&stored, "oci-archive:back.tar:v1");
-}
-
-#[test]
-fn umoci_layouts_are_loaded() {
-    let place = place("cat /mark > $PKG_PATH/x");
-    let home = place.path().to_owned();
-    let umoci = |arguments: &[&str]| {
-        let mut command = program("umoci");
-        succeed(command.args(arguments).env("HOME", &home).current_dir(&home));
-    };
-    umoci(&["init", "--layout", "u"]);
-    umoci(&["new", "--image", "u:v1"]);
-    std::fs::write(home.join("tiny.tar"), tiny_layer()).unwrap();
-    std::fs::write(home.join("mark.tar"), layer(&[("mark", b"umoci\n")])).unwrap();
-    umoci(&["raw", "add-layer", "--image", "u:v1", "tiny.tar"]);
-    umoci(&["raw", "add-layer", "--image", "u:v1", "mark.tar"]);
-    place.write("mkpanda.toml", "[images]\n\"example/x:1\" = \"oci:../../u:v1\"\n");
-    place.run("p", &[]).ok();
-    assert_eq!(place.file_of("p", "x"), "umoci\n");
 }
 
 #[test]

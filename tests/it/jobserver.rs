@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::inside::{left_out, tier};
-use crate::support::{BUILDER, Place, image_archive, tiny_layer};
+use crate::support::{BUILDER, Place};
+use crate::tiny::{image_archive, tiny_layer};
 
 /// How many tokens there are for a single build; none if there is nothing to share.
 fn tokens() -> usize {

@@ -8,7 +8,8 @@ use flate2::Compression;
 
 use crate::images::oci_layout;
 use crate::server::{Reply, Server};
-use crate::support::{Place, Ran, binary, ran, sha1, tiny_layer};
+use crate::support::{Place, Ran, binary, ran, sha1};
+use crate::tiny::tiny_layer;
 
 /// How many KiB of data a process may have: enough for the packing of a small package.
 const LIMIT_KIB: u64 = 80 << 10;

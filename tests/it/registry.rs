@@ -1,90 +1,16 @@
 //! A real registry, plain, with TLS and with passwords, and the tools that speak to it beside us.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::unistd::Uid;
 
 use crate::images::oci_layout;
 use crate::inside::left_out;
-use crate::support::{Place, append, tiny_layer};
-
-/// A registry that runs until the test ends.
-pub struct Registry {
-    child: Child,
-    pub host: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Registry {
-    pub fn plain() -> Self {
-        Self::start("", "")
-    }
-
-    /// Starts one; `tls` and `auth` are parts of its configuration.
-    fn start(tls: &str, auth: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("mkpanda-registry-").tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let host = format!("127.0.0.1:{port}");
-        let config = folder.path().join("config.yml");
-        std::fs::write(
-            &config,
-            format!(
-                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'{tls}}}\n{auth}",
-                folder.path().join("data").display()
-            ),
-        )
-        .unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(config)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry is not installed; run: scripts/test prepare");
-        let registry = Self { child, host, _folder: folder };
-        let until = Instant::now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(&registry.host).is_err() {
-            assert!(Instant::now() < until, "the registry doesn't start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        registry
-    }
-
-    pub fn name(&self, name: &str) -> String {
-        format!("{}/{name}", self.host)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// Runs a program of the machine's; gives what it said on stdout.
-#[track_caller]
-pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
-        .env("HOME", folder)
-        .env("XDG_RUNTIME_DIR", folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}; run: scripts/test prepare"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use crate::peers::{Registry, id, run};
+use crate::support::Place;
+use crate::tiny::{append, tiny_layer};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -108,7 +34,7 @@ fn place(registry: &Registry) -> Place {
     place
 }
 
-fn make_layout(folder: &Path) {
+pub fn make_layout(folder: &Path) {
     let (tiny, plain, zstd) = (tiny_layer(), mark("one\n"), mark("two\n"));
     let packed = zstd::encode_all(zstd.as_slice(), 1).unwrap();
     let layers =
@@ -117,13 +43,13 @@ fn make_layout(folder: &Path) {
 }
 
 /// Commands of images read the user's configuration: there is no tree.
-fn user_config(place: &Place) {
+pub fn user_config(place: &Place) {
     let folder = place.path().join(".config/mkpanda");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::copy(place.packages.join("mkpanda.toml"), folder.join("config.toml")).unwrap();
 }
 
-fn skopeo(place: &Place, arguments: &[&str]) -> String {
+pub fn skopeo(place: &Place, arguments: &[&str]) -> String {
     run(place.path(), "skopeo", arguments)
 }
 
@@ -133,10 +59,6 @@ fn push_layout(place: &Place, registry: &Registry, name: &str) {
 }
 
 /// The id that a command printed.
-pub fn id(text: &str) -> &str {
-    text.split_whitespace().next().unwrap()
-}
-
 #[test]
 fn what_skopeo_pushes_is_pulled_and_what_is_pushed_is_skopeos() {
     let registry = Registry::plain();
@@ -326,131 +248,6 @@ fn what_is_saved_is_the_same_each_time_and_everybody_reads_it() {
         .fails(1)
         .says("neither empty nor an OCI layout");
     place.run(".", &["image", "save", "no/such:1", "-o", "x"]).fails(1).says("has no");
-}
-
-/// A CA and a server's certificate of it, for so many days; `-1` has passed.
-fn certificates(folder: &Path, days: &str) -> String {
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-    let ca =
-        ["req", "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2"];
-    run(folder, "openssl", &[&ca[..], &key].concat());
-    let names = ["-addext", "subjectAltName=IP:127.0.0.1"];
-    let request = ["req", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server"];
-    run(folder, "openssl", &[&request[..], &key, &names].concat());
-    let sign = [
-        "x509",
-        "-req",
-        "-in",
-        "server.csr",
-        "-CA",
-        "ca.pem",
-        "-CAkey",
-        "ca.key",
-        "-CAcreateserial",
-    ];
-    let end = ["-out", "server.pem", "-days", days, "-copy_extensions", "copy"];
-    run(folder, "openssl", &[&sign[..], &end].concat());
-    let path = |name: &str| folder.join(name).display().to_string();
-    format!(", tls: {{certificate: {}, key: {}}}", path("server.pem"), path("server.key"))
-}
-
-#[test]
-fn a_registry_with_a_ca_of_its_own_is_trusted_if_the_configuration_says_so() {
-    let place = Place::bare();
-    let registry = Registry::start(&certificates(place.path(), "2"), "");
-    make_layout(&place.path().join("layout"));
-    let name = registry.name("r:1");
-    place.run(".", &["image", "load", "oci:../../layout:x", "--name", &name]).ok();
-    place.run(".", &["image", "push", &name]).fails(1).says("certificate").says("ca = \"FILE\"");
-    place.configure(&format!("[registries.\"{}\"]\nca = \"ca.pem\"\n", registry.host));
-    user_config(&place);
-    std::fs::copy(place.path().join("ca.pem"), place.path().join(".config/mkpanda/ca.pem"))
-        .unwrap();
-    place.run(".", &["image", "push", &name]).ok();
-    place.run(".", &["image", "rm", &name]).ok();
-    place.run(".", &["image", "pull", &name]).ok();
-}
-
-#[test]
-fn an_expired_certificate_is_called_so() {
-    let place = Place::bare();
-    let registry = Registry::start(&certificates(place.path(), "-1"), "");
-    place.configure(&format!("[registries.\"{}\"]\nca = \"../../../ca.pem\"\n", registry.host));
-    user_config(&place);
-    std::fs::copy(place.path().join("ca.pem"), place.path().join("ca.pem.x")).unwrap();
-    let config = format!(
-        "[registries.\"{}\"]\nca = \"{}\"\n",
-        registry.host,
-        place.path().join("ca.pem").display()
-    );
-    std::fs::write(place.path().join(".config/mkpanda/config.toml"), config).unwrap();
-    place
-        .run(".", &["image", "pull", &registry.name("r:1")])
-        .fails(1)
-        .says("certificate")
-        .says("has to be renewed");
-}
-
-#[test]
-fn passwords_are_taken_from_where_logins_leave_them_and_shown_nowhere() {
-    let mut place = Place::bare();
-    let hashed = run(place.path(), "htpasswd", &["-Bbn", "anna", "geheim"]);
-    let file = place.path().join("htpasswd");
-    std::fs::write(&file, hashed).unwrap();
-    let auth = format!("auth: {{htpasswd: {{realm: r, path: {}}}}}\n", file.display());
-    let registry = Registry::start("", &auth);
-    place.configure(&format!("[registries.\"{}\"]\ninsecure = true\n", registry.host));
-    user_config(&place);
-    make_layout(&place.path().join("layout"));
-    let name = registry.name("r:1");
-    place.run(".", &["image", "load", "oci:../../layout:x", "--name", &name]).ok();
-    place
-        .run(".", &["image", "push", &name])
-        .fails(1)
-        .says("wants credentials")
-        .says("podman login");
-    let login = ["login", "--tls-verify=false", "-u", "anna", "-p", "geheim", "--authfile"];
-    let own = place.path().join("own.json").display().to_string();
-    skopeo(&place, &[&login[..], &[&own, &registry.host]].concat());
-    place.variables.push(("REGISTRY_AUTH_FILE".to_owned(), own.clone()));
-    let said = place.run(".", &["-vvv", "image", "push", &name]).ok();
-    for secret in ["geheim", "YW5uYTpnZWhlaW0="] {
-        assert!(!said.stderr.contains(secret), "{secret} is shown");
-        for file in crate::support::files_below(&place.home) {
-            let bytes = std::fs::read(&file).unwrap();
-            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
-            assert!(!found, "{secret} is in {}", file.display());
-        }
-    }
-    // Where docker's and podman's logins leave them by themselves.
-    place.variables.clear();
-    for path in [".docker/config.json", ".config/containers/auth.json"] {
-        let path = place.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::copy(&own, &path).unwrap();
-        place.run(".", &["image", "rm", &name]).ok();
-        place.run(".", &["image", "pull", &name]).ok();
-        std::fs::remove_file(path).unwrap();
-    }
-    // A helper, by docker's configuration.
-    let bin = place.path().join("bin");
-    write_helper(&bin.join("docker-credential-test"));
-    let docker = place.path().join("docker");
-    std::fs::create_dir(&docker).unwrap();
-    std::fs::write(docker.join("config.json"), "{\"credsStore\": \"test\"}").unwrap();
-    place.variables.push(("DOCKER_CONFIG".to_owned(), docker.display().to_string()));
-    place.run(".", &["image", "rm", &name]).ok();
-    place.run(".", &["image", "pull", &name]).fails(1).says("docker-credential-test").says("PATH");
-    place.variables.push(("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display())));
-    place.run(".", &["image", "pull", &name]).ok();
-}
-
-fn write_helper(path: &PathBuf) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, "#!/bin/sh\necho '{\"Username\": \"anna\", \"Secret\": \"geheim\"}'\n")
-        .unwrap();
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::outcome::{bootstrap_id, rich_tree, sums};
 use crate::server::{Reply, Server};
 use crate::support::{Place, Ran, sha256};
-use crate::tree::{bootstrap_id, built, rich_tree, sums};
+use crate::tree::built;
 
 /// A tree that is built, and the same one that is not.
 fn two() -> (Place, Place) {

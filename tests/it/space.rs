@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Place, Ran, ran, tiny_image};
+use crate::support::{Place, Ran, ran};
+use crate::tiny::tiny_image;
 
 const NOW: [&str; 3] = ["gc", "--keep-days", "0"];
 

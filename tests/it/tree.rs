@@ -1,13 +1,12 @@
 //! Building trees: what is built and what is not, in which order, and what lies in the cache.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::{Place, files_below, ran};
 
 /// Names of a cache's files, ids cut to the package's name.
-fn cache_of(place: &Place) -> Vec<String> {
+pub fn cache_of(place: &Place) -> Vec<String> {
     let cache = place.packages.join("cache");
     let found = files_below(&cache);
     found
@@ -246,143 +245,6 @@ fn version_extra_stands_before_the_sum() {
     assert!(sum.len() == 40 && sum.bytes().all(|byte| byte.is_ascii_hexdigit()), "{version}");
 }
 
-/// A tree of which everything is seen in its bootstrap.
-pub fn rich_tree() -> Place {
-    let place = Place::new();
-    place.write("treeinfo.json", r#"{"bootstrap_package_list": ["p"]}"#);
-    place.package(
-        "lib",
-        r#"{"environment": {"LIB": "/opt/mesosphere/lib", "N": 7}}"#,
-        "mkdir -p $PKG_PATH/lib/sub $PKG_PATH/include; echo so > $PKG_PATH/lib/sub/x.so
-         ln -s sub/x.so $PKG_PATH/lib/x.so; echo h > $PKG_PATH/include/x.h; touch -d @2000000000 $PKG_PATH/include/x.h",
-    );
-    place.package(
-        "p",
-        r#"{"requires": ["lib"], "username": "dcos_p", "state_directory": true, "sysctl": {"p": {"net.x": 1}}}"#,
-        "mkdir -p $PKG_PATH/bin $PKG_PATH/dcos.target.wants; cat /opt/mesosphere/lib/x.so > $PKG_PATH/bin/p
-         chmod 4755 $PKG_PATH/bin/p; ln $PKG_PATH/bin/p $PKG_PATH/bin/q
-         echo '[Service]' > $PKG_PATH/dcos.target.wants/p.service; echo $RANDOM > /tmp/noise",
-    );
-    place.package("rest", "{}", "touch $PKG_PATH/rest");
-    place
-}
-
-pub fn sums(place: &Place) -> BTreeMap<String, String> {
-    let cache = place.packages.join("cache");
-    let files = files_below(&cache);
-    let sum = |path: &Path| crate::support::sha256(&std::fs::read(path).unwrap());
-    let name = |path: &Path| path.strip_prefix(&cache).unwrap().display().to_string();
-    files.iter().map(|path| (name(path), sum(path))).collect()
-}
-
-#[test]
-fn another_folder_and_another_home_give_the_same_bytes() {
-    let one = rich_tree();
-    one.run(".", &["tree", "--mkbootstrap", "-j1"]).ok();
-    let mut two = rich_tree();
-    two.variables.push(("SOURCE_DATE_EPOCH".to_owned(), "1".to_owned()));
-    two.variables.push(("LANG".to_owned(), "de_DE.UTF-8".to_owned()));
-    two.variables.push(("TZ".to_owned(), "Asia/Tokyo".to_owned()));
-    two.run(".", &["tree", "--mkbootstrap", "-j2"]).ok();
-    let (one, two) = (sums(&one), sums(&two));
-    assert_eq!(one, two);
-    assert_eq!(one.keys().filter(|name| name.ends_with(".tar.xz")).count(), 4);
-}
-
-#[test]
-fn a_tree_leaves_its_packages_its_bootstrap_and_the_files_beside_them() {
-    let place = rich_tree();
-    let ran = place.run(".", &["tree", "--mkbootstrap"]).ok();
-    let archive =
-        cache_folder(&place).join(format!("bootstrap/{}.bootstrap.tar.xz", bootstrap_id(&place)));
-    assert_eq!(ran.stdout, format!("{}\n", archive.display()));
-    let files = cache_of(&place).join("\n").replace(&bootstrap_id(&place), "<id>");
-    insta::assert_snapshot!(files, @r"
-    bootstrap/<id>.active.json
-    bootstrap/<id>.bootstrap.tar.xz
-    bootstrap/bootstrap.latest
-    complete/complete.latest.json
-    packages/lib/latest
-    packages/lib/lib--<sha1>.tar.xz
-    packages/p/latest
-    packages/p/p--<sha1>.tar.xz
-    packages/rest/latest
-    packages/rest/rest--<sha1>.tar.xz
-    ");
-    let cache = place.packages.join("cache");
-    let read = |path: &str| std::fs::read_to_string(cache.join(path)).unwrap();
-    let id = |name: &str| read(&format!("packages/{name}/latest"));
-    let (lib, p, rest) = (id("lib"), id("p"), id("rest"));
-    let bootstrap = bootstrap_id(&place);
-    let complete = format!(
-        "{{\n  \"bootstrap\":\"{bootstrap}\",\n  \"packages\":[\n    \"{lib}\",\n    \"{p}\",\n    \"{rest}\"\n  ]\n}}"
-    );
-    assert_eq!(read("complete/complete.latest.json"), complete);
-    let active = read(&format!("bootstrap/{bootstrap}.active.json"));
-    let listed: Vec<String> = serde_json::from_str(&active).unwrap();
-    assert_eq!(listed, [lib.clone(), p.clone()]);
-    let output = std::process::Command::new("tar").arg("-tvJf").arg(archive).output().unwrap();
-    let listing = String::from_utf8(output.stdout).unwrap();
-    let listing: Vec<String> = listing
-        .lines()
-        .map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            place.generic(&format!("{} {} {}", words[0], words[1], words[5..].join(" ")))
-        })
-        .collect();
-    insta::assert_snapshot!(listing.join("\n"), @r"
-    drwxr-xr-x 0/0 ./
-    drwxr-xr-x 0/0 ./active/
-    -rw-r--r-- 0/0 ./active.buildinfo.full.json
-    lrwxrwxrwx 0/0 ./active/lib -> /opt/mesosphere/packages/lib--<sha1>
-    lrwxrwxrwx 0/0 ./active/p -> /opt/mesosphere/packages/p--<sha1>
-    drwxr-xr-x 0/0 ./bin/
-    lrwxrwxrwx 0/0 ./bin/p -> /opt/mesosphere/packages/p--<sha1>/bin/p
-    lrwxrwxrwx 0/0 ./bin/q -> /opt/mesosphere/packages/p--<sha1>/bin/q
-    -rw-r--r-- 0/0 ./bootstrap
-    -rw-r--r-- 0/0 ./environment
-    -rw-r--r-- 0/0 ./environment.export
-    drwxr-xr-x 0/0 ./etc/
-    -rw-r--r-- 0/0 ./etc/dcos-service-configuration.json
-    drwxr-xr-x 0/0 ./include/
-    lrwxrwxrwx 0/0 ./include/x.h -> /opt/mesosphere/packages/lib--<sha1>/include/x.h
-    drwxr-xr-x 0/0 ./lib/
-    drwxr-xr-x 0/0 ./lib/sub/
-    lrwxrwxrwx 0/0 ./lib/sub/x.so -> /opt/mesosphere/packages/lib--<sha1>/lib/sub/x.so
-    lrwxrwxrwx 0/0 ./lib/x.so -> /opt/mesosphere/packages/lib--<sha1>/lib/x.so
-    drwxr-xr-x 0/0 ./packages/
-    drwxr-xr-x 0/0 ./packages/lib--<sha1>/
-    -rw-r--r-- 0/0 ./packages/lib--<sha1>/buildinfo.full.json
-    drwxr-xr-x 0/0 ./packages/lib--<sha1>/include/
-    -rw-r--r-- 0/0 ./packages/lib--<sha1>/include/x.h
-    drwxr-xr-x 0/0 ./packages/lib--<sha1>/lib/
-    drwxr-xr-x 0/0 ./packages/lib--<sha1>/lib/sub/
-    -rw-r--r-- 0/0 ./packages/lib--<sha1>/lib/sub/x.so
-    lrwxrwxrwx 0/0 ./packages/lib--<sha1>/lib/x.so -> sub/x.so
-    -rw-r--r-- 0/0 ./packages/lib--<sha1>/pkginfo.json
-    drwxr-xr-x 0/0 ./packages/p--<sha1>/
-    drwxr-xr-x 0/0 ./packages/p--<sha1>/bin/
-    -rwsr-xr-x 0/0 ./packages/p--<sha1>/bin/p
-    hrwsr-xr-x 0/0 ./packages/p--<sha1>/bin/q link to ./packages/p--<sha1>/bin/p
-    -rw-r--r-- 0/0 ./packages/p--<sha1>/buildinfo.full.json
-    drwxr-xr-x 0/0 ./packages/p--<sha1>/dcos.target.wants/
-    -rw-r--r-- 0/0 ./packages/p--<sha1>/dcos.target.wants/p.service
-    -rw-r--r-- 0/0 ./packages/p--<sha1>/pkginfo.json
-    ");
-    place.assert_clean();
-    // Again: all is there.
-    let again = place.run(".", &["tree", "--mkbootstrap"]).ok();
-    assert_eq!(built(&again.stderr), [""; 0]);
-}
-
-fn cache_folder(place: &Place) -> std::path::PathBuf {
-    place.packages.canonicalize().unwrap().join("cache")
-}
-
-pub fn bootstrap_id(place: &Place) -> String {
-    std::fs::read_to_string(place.packages.join("cache/bootstrap/bootstrap.latest")).unwrap()
-}
-
 #[test]
 fn two_at_once_on_one_tree_build_each_package_once() {
     let place = Place::new();
@@ -432,72 +294,4 @@ fn a_build_leaves_source_and_result_only_if_asked() {
     names.sort();
     assert_eq!(names.len(), 2, "{names:?}");
     place.assert_clean();
-}
-
-#[test]
-fn upstreams_add_packages_and_may_have_upstreams() {
-    let place = Place::new();
-    let far = place.path().join("far");
-    let near = place.path().join("near");
-    let package = |folder: &Path, name: &str, info: &str, script: &str| {
-        let folder = folder.join("packages").join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("buildinfo.json"), info).unwrap();
-        std::fs::write(folder.join("build"), format!("{}{script}\n", crate::support::SCRIPT))
-            .unwrap();
-        std::fs::set_permissions(
-            folder.join("build"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .unwrap();
-    };
-    package(&far, "a", "{}", "echo far > $PKG_PATH/x");
-    package(&far, "b", "{}", "echo far > $PKG_PATH/x");
-    package(&near, "b", r#"{"requires": ["a"]}"#, "echo near > $PKG_PATH/x");
-    package(&near, "c", "{}", "exit 1");
-    std::fs::write(near.join("packages/treeinfo.json"), "{").unwrap();
-    let far_url = tar_of(&far, place.path(), "far");
-    std::fs::write(near.join("packages/upstream.json"), far_url).unwrap();
-    place.write("upstream.json", &tar_of(&near, place.path(), "near"));
-    place.write("treeinfo.json", r#"{"core_package_list": ["b", "c"]}"#);
-    place.package("c", "{}", "echo own > $PKG_PATH/x");
-    let ran = place.run(".", &["tree", "-j1"]).ok();
-    assert_eq!(built(&ran.stderr), ["a", "b", "c"]);
-    let said = ["a", "b", "c"].map(|name| place.file_of(name, "x"));
-    assert_eq!(said, ["far\n", "near\n", "own\n"]);
-    assert!(place.packages.join("cache/upstream/checkout/packages/b/build").is_file());
-    assert_eq!(built(&place.run(".", &["tree"]).ok().stderr), [""; 0]);
-    // A package's folder of an upstream is none of this tree's, but its packages can be required.
-    place.package("d", r#"{"requires": ["b"]}"#, "");
-    assert_eq!(built(&place.run("d", &[]).ok().stderr), ["d"]);
-    place.assert_clean();
-}
-
-#[test]
-fn upstreams_in_a_circle_are_refused() {
-    let place = Place::new();
-    let folder = place.path().join("self");
-    std::fs::create_dir_all(folder.join("packages")).unwrap();
-    let upstream = |path: &str| format!(r#"{{"kind": "git_local", "rel_path": "{path}"}}"#);
-    // From the checkout in the tree's cache back to the repository.
-    std::fs::write(folder.join("packages/upstream.json"), upstream("../../../../../../self"))
-        .unwrap();
-    crate::support::repository(&folder);
-    place.write("upstream.json", &upstream("../../self"));
-    place.write("treeinfo.json", "{}");
-    let ran = place.run(".", &["tree"]).fails(1);
-    insta::assert_snapshot!(place.generic(&ran.stderr), @"error: an upstream leads back to itself: git_local <place>/self -> git_local <place>/self");
-}
-
-/// Makes an archive of a folder; gives the source that it is.
-fn tar_of(folder: &Path, into: &Path, name: &str) -> String {
-    let path = into.join(format!("{name}.tar"));
-    let parent = folder.parent().unwrap();
-    let status = std::process::Command::new("tar")
-        .args(["-cf".as_ref(), path.as_os_str(), "-C".as_ref(), parent.as_os_str()])
-        .arg(folder.file_name().unwrap())
-        .status();
-    assert!(status.unwrap().success());
-    let sum = crate::support::sha1(&std::fs::read(&path).unwrap());
-    format!(r#"{{"kind": "url_extract", "url": "file://{}", "sha1": "{sum}"}}"#, path.display())
 }

@@ -65,7 +65,7 @@ fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
     std::fs::create_dir_all(mirror.join("sha1")).unwrap();
     std::fs::write(mirror.join("sha1").join(sha1_of(mirrored)), mirrored).unwrap();
     let mut archive = tar::Builder::new(Vec::new());
-    crate::support::append(&mut archive, "top/inner", 0o644, tar::EntryType::Regular, b"inner\n");
+    crate::tiny::append(&mut archive, "top/inner", 0o644, tar::EntryType::Regular, b"inner\n");
     let archive = archive.into_inner().unwrap();
     place.write("../source.tar", "");
     std::fs::write(place.packages.join("../source.tar"), &archive).unwrap();

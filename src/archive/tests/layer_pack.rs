@@ -94,7 +94,11 @@ fn owners_that_are_told_are_in_the_layer_and_in_the_record() {
         fs_err::set_permissions(folder.join(name), PermissionsExt::from_mode(0o640)).unwrap();
     }
     tell_owner(&folder.join("own"), (3, 4)).unwrap();
-    let owner = |path: &EntryPath| if path.as_bytes() == b"told" { (5, 6) } else { (0, 0) };
+    tell_owner(&folder.join("root"), (0, 0)).unwrap();
+    let owner = |entry: &Ownable<'_>| {
+        let told = if entry.path.as_bytes() == b"told" { (5, 6) } else { (0, 0) };
+        entry.note.map_or(told, |note| note.resolve(None, told))
+    };
     let mut record = Vec::new();
     let owners = LayerOwners::Told { owner: &owner, record: &mut record };
     let (tar, packed) = pack_layer(&folder, Vec::new(), Times::Latest(0), owners).unwrap();
@@ -113,6 +117,13 @@ fn owners_that_are_told_are_in_the_layer_and_in_the_record() {
     let expected = [("own", 3, 4), ("root", 0, 0), ("told", 5, 6)];
     assert_eq!(names, expected.map(|(name, uid, gid)| (name.as_bytes().to_vec(), uid, gid)));
     assert!(packed.entries >= 3);
+    // What a file says of itself is what the layer says, and of root's it says nothing.
+    let note = |name: &str| {
+        let note = OwnerNote::read(&folder.join(name)).unwrap();
+        note.map(|note| note.to_string())
+    };
+    let notes = ["own", "told", "root"].map(note);
+    assert_eq!(notes, [Some("3:4".to_owned()), Some("5:6".to_owned()), None]);
     let mut again = Vec::new();
     let options = LayerOptions {
         is_plain: false,

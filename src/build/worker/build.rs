@@ -217,6 +217,8 @@ impl Work<'_> {
             filter: seccomp::build(&rows),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
             inherited: inherited.into(),
+            sole_user: None,
+            recording: None,
         };
         let ended = run::run(sandbox, &self.view, &options).map_err(|error| {
             let message = match &error {

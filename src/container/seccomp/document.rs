@@ -47,6 +47,7 @@ fn calls(rows: &[Row]) -> String {
             Answer::Refuse => "not permitted",
             Answer::Unknown => "unknown",
             Answer::Pretend => "pretended",
+            Answer::Record => "recorded",
         };
         let (names, when) = (names.join(", "), condition(row.when));
         writeln!(text, "| {names} | {when} | {answer} | {} |", row.reason).unwrap();
@@ -64,6 +65,7 @@ fn the_document_shows_the_tables() {
         ("capabilities", capabilities()),
         ("refused", calls(&table::refused())),
         ("pretended", calls(&table::pretended())),
+        ("recorded", calls(&table::recorded())),
     ] {
         let marker = format!("<!-- {name} -->\n");
         let begin = expected.find(&marker).unwrap() + marker.len();

@@ -12,9 +12,9 @@ use libc::{seccomp_data, sock_filter};
 use super::table::{Answer, Row, When};
 
 #[cfg(target_arch = "x86_64")]
-const NATIVE: u32 = 0xc000_003e;
+pub(in crate::container) const NATIVE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
-const NATIVE: u32 = 0xc000_00b7;
+pub(in crate::container) const NATIVE: u32 = 0xc000_00b7;
 /// The architecture of 32-bit programs, whose numbers the table knows.
 const COMPAT: Option<u32> = if cfg!(target_arch = "x86_64") { Some(0x4000_0003) } else { None };
 
@@ -94,6 +94,7 @@ fn answer(answer: Answer) -> sock_filter {
         Answer::Refuse => libc::EPERM,
         Answer::Unknown => libc::ENOSYS,
         Answer::Pretend => 0,
+        Answer::Record => return instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF),
     };
     instruction(RETURN, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
 }
@@ -156,10 +157,15 @@ mod tests {
 
     #[test]
     fn every_row_answers_what_it_says_and_nothing_else_does() {
-        let rows: Vec<Row> = table::refused().into_iter().chain(table::pretended()).collect();
-        let program = build(&rows);
+        for more in [table::pretended(), table::recorded()] {
+            rows_answer(&table::refused().into_iter().chain(more).collect::<Vec<Row>>());
+        }
+    }
+
+    fn rows_answer(rows: &[Row]) {
+        let program = build(rows);
         assert!(program.len() < 4096, "the kernel's limit");
-        for row in &rows {
+        for row in rows {
             let (arguments, other) = match row.when {
                 When::Always => ([0; 6], None),
                 When::AnyBit { argument, bits } => {
@@ -177,6 +183,7 @@ mod tests {
                 Answer::Refuse => errno(libc::EPERM),
                 Answer::Unknown => errno(libc::ENOSYS),
                 Answer::Pretend => errno(0),
+                Answer::Record => libc::SECCOMP_RET_USER_NOTIF,
             };
             for (arch, number) in [(NATIVE, row.native), (I386, row.compat)] {
                 let Some(number) = number else { continue };

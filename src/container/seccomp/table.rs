@@ -9,6 +9,8 @@ pub enum Answer {
     Unknown,
     /// Done (and nothing happens).
     Pretend,
+    /// A process outside is asked, which writes down what was meant.
+    Record,
 }
 
 /// When a row applies.
@@ -151,37 +153,50 @@ const REFUSED: &[Group] = &[
     },
 ];
 
+const ONE_ID: &str = "there is one id only";
+const RECORDED: &str = "who gets a file is written down for the layer";
+
+/// Calls that change owners.
+const OWNERS: &[Call] = &[
+    ("chown", old::CHOWN, Some(182)),
+    ("chown32", None, Some(212)),
+    ("fchown", Some(libc::SYS_fchown), Some(95)),
+    ("fchown32", None, Some(207)),
+    ("lchown", old::LCHOWN, Some(16)),
+    ("lchown32", None, Some(198)),
+    ("fchownat", Some(libc::SYS_fchownat), Some(298)),
+];
+
+/// Calls that change whose the files are that a process makes.
+const IDS: &[Call] = &[
+    ("setuid", Some(libc::SYS_setuid), Some(23)),
+    ("setuid32", None, Some(213)),
+    ("setgid", Some(libc::SYS_setgid), Some(46)),
+    ("setgid32", None, Some(214)),
+    ("setreuid", Some(libc::SYS_setreuid), Some(70)),
+    ("setreuid32", None, Some(203)),
+    ("setregid", Some(libc::SYS_setregid), Some(71)),
+    ("setregid32", None, Some(204)),
+    ("setresuid", Some(libc::SYS_setresuid), Some(164)),
+    ("setresuid32", None, Some(208)),
+    ("setresgid", Some(libc::SYS_setresgid), Some(170)),
+    ("setresgid32", None, Some(210)),
+    ("setfsuid", Some(libc::SYS_setfsuid), Some(138)),
+    ("setfsuid32", None, Some(215)),
+    ("setfsgid", Some(libc::SYS_setfsgid), Some(139)),
+    ("setfsgid32", None, Some(216)),
+];
+
 /// With these, `dpkg -i`, `tar -xp` and `su daemon -c id` do their work with one id.
 const PRETENDED: &[Group] = &[
+    Group { reason: ONE_ID, answer: Answer::Pretend, calls: OWNERS },
+    Group { reason: ONE_ID, answer: Answer::Pretend, calls: IDS },
     Group {
-        reason: "there is one id only",
+        reason: ONE_ID,
         answer: Answer::Pretend,
         calls: &[
-            ("chown", old::CHOWN, Some(182)),
-            ("chown32", None, Some(212)),
-            ("fchown", Some(libc::SYS_fchown), Some(95)),
-            ("fchown32", None, Some(207)),
-            ("lchown", old::LCHOWN, Some(16)),
-            ("lchown32", None, Some(198)),
-            ("fchownat", Some(libc::SYS_fchownat), Some(298)),
-            ("setuid", Some(libc::SYS_setuid), Some(23)),
-            ("setuid32", None, Some(213)),
-            ("setgid", Some(libc::SYS_setgid), Some(46)),
-            ("setgid32", None, Some(214)),
-            ("setreuid", Some(libc::SYS_setreuid), Some(70)),
-            ("setreuid32", None, Some(203)),
-            ("setregid", Some(libc::SYS_setregid), Some(71)),
-            ("setregid32", None, Some(204)),
-            ("setresuid", Some(libc::SYS_setresuid), Some(164)),
-            ("setresuid32", None, Some(208)),
-            ("setresgid", Some(libc::SYS_setresgid), Some(170)),
-            ("setresgid32", None, Some(210)),
             ("setgroups", Some(libc::SYS_setgroups), Some(81)),
             ("setgroups32", None, Some(206)),
-            ("setfsuid", Some(libc::SYS_setfsuid), Some(138)),
-            ("setfsuid32", None, Some(215)),
-            ("setfsgid", Some(libc::SYS_setfsgid), Some(139)),
-            ("setfsgid32", None, Some(216)),
         ],
     },
     Group {
@@ -190,6 +205,14 @@ const PRETENDED: &[Group] = &[
         calls: &[("capset", Some(libc::SYS_capset), Some(185))],
     },
 ];
+
+const RECORDED_OWNERS: &[Group] =
+    &[Group { reason: RECORDED, answer: Answer::Record, calls: OWNERS }];
+const RECORDED_IDS: &[Group] = &[Group {
+    reason: "that a program went on as another user is written down, since the files that it makes aren't that user's",
+    answer: Answer::Record,
+    calls: IDS,
+}];
 
 fn number(number: Option<libc::c_long>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok())
@@ -252,4 +275,15 @@ pub fn pretended() -> Vec<Row> {
         })
     });
     rows(PRETENDED).chain(devices).collect()
+}
+
+/// What a Dockerfile's commands ask about where the container has one id only: they go before what is
+/// [`pretended`].
+pub fn recorded() -> Vec<Row> {
+    recorded_owners().into_iter().chain(rows(RECORDED_IDS)).collect()
+}
+
+/// The part of it that commands of another user than root ask about, who may not become others.
+pub fn recorded_owners() -> Vec<Row> {
+    rows(RECORDED_OWNERS).collect()
 }

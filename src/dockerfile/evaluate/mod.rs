@@ -30,7 +30,7 @@ use super::expand::{ExpandError, Expander, expand, expand_words};
 use super::graph::{self, PlannedStage, Triggers};
 use super::model::{Argument, Dockerfile, Instruction, Place, Statement};
 use super::options::Surroundings;
-use super::step::{FolderStep, Step};
+use super::step::{CopySource, CopyStep, FolderStep, Origin, Step, Unpack};
 use super::syntax;
 use crate::image::digest::DiffId;
 use crate::image::platform::Platform;
@@ -219,6 +219,22 @@ impl StageState {
 }
 
 impl Applied {
+    /// All files of a folder that was named on the command line: what `FROM` of it starts with.
+    pub fn whole_context(name: &str) -> Self {
+        let step = CopyStep {
+            from: Origin::Named(name.to_owned()),
+            sources: vec![CopySource::Path(".".to_owned())],
+            destination: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: Unpack::Nothing,
+        };
+        Self { step: Some(Step::Copy(step)), created_by: format!("FROM {name}") }
+    }
+
     /// An instruction that does nothing to files.
     fn nothing(created_by: String) -> Self {
         Self { step: None, created_by }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::expand::{Expander, expand};
 use crate::dockerfile::model::{Argument, Dockerfile, Instruction, Place, Stage};
-use crate::dockerfile::options::Surroundings;
+use crate::dockerfile::options::{NamedContext, Surroundings};
 use crate::dockerfile::step::Origin;
 use crate::image::platform::Platform;
 use crate::package::Problem;
@@ -37,7 +37,7 @@ pub struct Scope {
     pub(super) escape: char,
     pub(super) created: String,
     stages: Vec<Option<String>>,
-    contexts: BTreeSet<String>,
+    contexts: BTreeMap<String, NamedContext>,
     target: Platform,
 }
 
@@ -50,7 +50,7 @@ pub enum Base {
     Stage(usize),
     /// An image, by its name as written.
     Image(String),
-    /// A context that was named on the command line.
+    /// A folder that was named on the command line.
     Named(String),
 }
 
@@ -138,10 +138,11 @@ impl Scope {
         if let Some(back) = known {
             return Ok(Base::Stage(stage.number - 1 - back));
         }
-        Ok(match name.as_str() {
-            _ if self.contexts.contains(&name) => Base::Named(name),
-            SCRATCH => Base::Scratch,
-            _ => Base::Image(name),
+        Ok(match self.contexts.get(&name) {
+            Some(NamedContext::Folder(_)) => Base::Named(name),
+            Some(NamedContext::Image(image)) => Base::Image(image.clone()),
+            None if name == SCRATCH => Base::Scratch,
+            None => Base::Image(name),
         })
     }
 
@@ -172,7 +173,7 @@ impl Scope {
         {
             return Ok(Origin::Stage(number));
         }
-        if self.contexts.contains(from) {
+        if self.contexts.contains_key(from) {
             return Ok(Origin::Named(from.to_owned()));
         }
         if let Ok(number) = from.parse::<usize>() {

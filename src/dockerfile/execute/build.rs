@@ -13,7 +13,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::dockerfile::cache::BuildCache;
 use crate::dockerfile::context::Files;
-use crate::dockerfile::evaluate::{Base, Finished, Scope, StageState};
+use crate::dockerfile::evaluate::{Applied, Base, Finished, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
 use crate::dockerfile::options::{BuildOptions, ContextPlace, DockerfilePlace};
@@ -261,6 +261,15 @@ impl Build<'_> {
         let report = |problem: Problem| self.report(problem);
         let statements = state.statements(&self.dockerfile).map_err(report)?;
         let mut runner = Runner::new(self, planned, base);
+        if let Base::Named(name) = &planned.base {
+            let applied = Applied::whole_context(name);
+            let layer = applied.step.as_ref().map(|step| {
+                runner
+                    .carry_out(step, &applied.created_by, observer)
+                    .map_err(|problem| self.at(place, &place.text, problem))
+            });
+            state.record(&applied, layer.transpose()?.flatten().map(|layer| layer.diff_id));
+        }
         for statement in &statements {
             if self.shared().has_failed {
                 return Err(self.at(&statement.place, "", StepError::Needed));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::job::{CopyEntry, Match};
-use crate::archive::{EntryPath, OWNER_ATTRIBUTE};
+use crate::archive::{EntryPath, Noted, OwnerNote};
 use crate::base::digest::Sha256Sum;
 use crate::dockerfile::context::{Choice, ContextError, Files, Sum};
 use crate::dockerfile::ignore::Patterns;
@@ -79,7 +79,8 @@ pub(super) fn owner(known: &KnownOwners, root: &Path, path: &Path) -> (u32, u32)
 }
 
 fn told_owner(path: &Path) -> Option<(u32, u32)> {
-    let value = xattr::get(path, OWNER_ATTRIBUTE).ok()??;
-    let (uid, gid) = std::str::from_utf8(&value).ok()?.split_once(':')?;
-    Some((uid.parse().ok()?, gid.parse().ok()?))
+    match OwnerNote::read(path).ok()?? {
+        OwnerNote { user: Noted::Is(user), group: Noted::Is(group) } => Some((user, group)),
+        _ => None,
+    }
 }

@@ -176,8 +176,16 @@ impl Runner<'_, '_> {
                 RunMount::Bind { from, source, .. } => {
                     MountInput::Tree(self.paths(from, source, &[], false, observer)?.0)
                 }
-                RunMount::Cache { id, sharing, .. } => {
-                    MountInput::Cache { folder: self.cache_folder(id, *sharing, observer)? }
+                RunMount::Cache { id, sharing, from, .. } => {
+                    let folder = self.cache_folder(id, *sharing, observer)?;
+                    let begins_as = match from {
+                        // Only the container's root may look whether it has begun.
+                        Some((from, source)) => {
+                            Some(self.paths(from, source, &[], false, observer)?.0)
+                        }
+                        None => None,
+                    };
+                    MountInput::Cache { folder, begins_as }
                 }
                 RunMount::Tmpfs { .. } => MountInput::Tmpfs,
                 RunMount::Secret { id, required, .. } => {

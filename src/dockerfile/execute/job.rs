@@ -153,6 +153,8 @@ pub enum MountInput {
     Cache {
         /// The folder.
         folder: PathBuf,
+        /// The tree of which the step says which part; empty without one.
+        begins_as: Option<CopyInput>,
     },
     /// Memory.
     Tmpfs,

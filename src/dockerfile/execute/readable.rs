@@ -22,7 +22,7 @@ pub(super) fn make_readable(
         return Ok(());
     }
     let mounted = mounts.iter_mut().filter_map(|mount| match mount {
-        MountInput::Tree(input) => Some(input),
+        MountInput::Tree(input) | MountInput::Cache { begins_as: Some(input), .. } => Some(input),
         _ => None,
     });
     for (index, input) in inputs.iter_mut().chain(mounted).enumerate() {

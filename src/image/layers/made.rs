@@ -2,14 +2,19 @@
 //! unpacked layer itself, so that nothing is unpacked again.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 
 use super::{LOCK, LayerError, owners_file, remove_beside};
-use crate::archive::{EntryPath, LayerOwners, PackError, PackedLayer, Times, pack_layer};
-use crate::base::atomic;
+use crate::archive::{
+    EntryPath, FileIdentity, LayerOwners, Ownable, OwnerNote, PackError, PackedLayer, Times,
+    pack_layer,
+};
+use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
 use crate::image::compression::Compression;
 use crate::image::digest::DiffId;
@@ -47,7 +52,7 @@ pub fn write_layer(
         Some(owners) => {
             let file = fs_err::File::create(owners_file(upper)).map_err(PackError::Output)?;
             let mut record = BufWriter::new(file);
-            let owner = |path: &EntryPath| owners.of(path);
+            let owner = |entry: &Ownable<'_>| owners.of_made(upper, entry);
             let told = LayerOwners::Told { owner: &owner, record: &mut record };
             let packed = pack_layer(upper, out, times, told)?;
             record.flush().map_err(PackError::Output)?;
@@ -72,6 +77,7 @@ pub fn write_layer(
 pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, LayerError> {
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
     let place = folder.join(diff_id.hex());
+    make_lock(folder).map_err(fail)?;
     let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
     if place.is_dir() {
         return Ok(true);
@@ -95,14 +101,42 @@ pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, Laye
     }
 }
 
+/// Makes the lock, if it is missing, such that a container's root may take it, too: for the machine's
+/// root that is somebody else, to whom the folder belongs.
+fn make_lock(folder: &Path) -> io::Result<()> {
+    let path = folder.join(LOCK);
+    if path.exists() {
+        return Ok(());
+    }
+    let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+    let (owner, made) = (fs_err::metadata(folder)?, file.as_file().metadata()?);
+    if owner.uid() != made.uid() {
+        fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+    }
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
+}
+
 /// User and group by path.
 type Records = HashMap<Vec<u8>, (u32, u32)>;
+
+/// What is known of the owners in a layer that is being made.
+#[derive(Debug, Default)]
+pub struct Making {
+    /// Whose is what the step made and gave to nobody.
+    pub maker: (u32, u32),
+    /// What was said of symlinks and the like, which can't say it themselves.
+    pub notes: HashMap<FileIdentity, OwnerNote>,
+}
 
 /// Whom files belong to in layers that were unpacked or made with one id.
 #[derive(Debug)]
 pub struct KnownOwners {
     /// What was told of the layer that is being made.
     told: Records,
+    making: Making,
     /// The highest layer first, with what lies beside it.
     layers: Vec<(PathBuf, Records)>,
 }
@@ -111,7 +145,8 @@ impl KnownOwners {
     /// Reads what lies beside layers, the lowest of which comes first.
     pub fn read(layers: &[PathBuf]) -> io::Result<Self> {
         let layers = layers.iter().rev().map(|layer| Ok((layer.clone(), records(layer)?)));
-        Ok(Self { told: HashMap::new(), layers: layers.collect::<io::Result<_>>()? })
+        let layers = layers.collect::<io::Result<_>>()?;
+        Ok(Self { told: HashMap::new(), making: Making::default(), layers })
     }
 
     /// Says whom a path of the layer that is being made belongs to.
@@ -119,20 +154,86 @@ impl KnownOwners {
         self.told.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
     }
 
+    /// Says what is known of the layer that is being made.
+    pub fn made_by(&mut self, making: Making) {
+        self.making = making;
+    }
+
     /// Whom a path belongs to in the highest layer that has it; what none has is root's.
     pub fn of(&self, path: &EntryPath) -> (u32, u32) {
-        if let Some(owner) = self.told.get(path.as_bytes()) {
+        self.below(path).map_or((0, 0), |below| below.owner)
+    }
+
+    /// Whom an entry of the layer that is being made, in `upper`, belongs to.
+    fn of_made(&self, upper: &Path, entry: &Ownable<'_>) -> (u32, u32) {
+        if let Some(owner) = self.told.get(entry.path.as_bytes()) {
             return *owner;
         }
+        let below = self.below(entry.path);
+        let place = upper.join(entry.path.as_path());
+        let data = fs_err::symlink_metadata(&place);
+        let is_old = entry.is_copied_up
+            || entry.path.is_root()
+            || match (&below, &data) {
+                (Some(below), Ok(data)) => below.may_be(data, &place),
+                _ => false,
+            };
+        let replaced = below.as_ref().map(|below| below.owner);
+        let own = if is_old {
+            replaced.unwrap_or((0, 0))
+        } else {
+            let (user, group) = self.making.maker;
+            (user, entry.group_of_folder.unwrap_or(group))
+        };
+        let known = || self.making.notes.get(&FileIdentity::of(data.as_ref().ok()?)).copied();
+        match entry.note.or_else(known) {
+            Some(note) => note.resolve(replaced, own),
+            None => own,
+        }
+    }
+
+    /// What the layers have at a path.
+    fn below(&self, path: &EntryPath) -> Option<Below> {
         for (layer, records) in &self.layers {
-            if let Some(owner) = records.get(path.as_bytes()) {
-                return *owner;
-            }
-            if fs_err::symlink_metadata(layer.join(path.as_path())).is_ok() {
-                break;
+            let place = layer.join(path.as_path());
+            match fs_err::symlink_metadata(&place) {
+                Ok(data) if data.file_type().is_char_device() => return None,
+                Ok(data) => {
+                    let owner = records.get(path.as_bytes()).copied().unwrap_or((0, 0));
+                    return Some(Below { place, data, owner });
+                }
+                // A whiteout above: what lies below doesn't show.
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return None,
+                Err(_) => {}
             }
         }
-        (0, 0)
+        None
+    }
+}
+
+/// What a layer has at a path.
+struct Below {
+    place: PathBuf,
+    data: Metadata,
+    owner: (u32, u32),
+}
+
+impl Below {
+    /// Whether something in the layer above may be this one, though overlayfs doesn't say so: it says
+    /// nothing of files with several names, and of what has no attributes.
+    fn may_be(&self, made: &Metadata, place: &Path) -> bool {
+        let (kind, own) = (made.file_type(), self.data.file_type());
+        if kind != own {
+            return false;
+        }
+        if kind.is_symlink() {
+            let target = |place: &Path| fs_err::read_link(place).ok();
+            return target(place) == target(&self.place);
+        }
+        if kind.is_file() {
+            return self.data.nlink() > 1;
+        }
+        !kind.is_dir()
     }
 }
 

@@ -16,7 +16,7 @@
 mod implied;
 mod made;
 
-pub use made::{KnownOwners, MadeLayer, adopt, write_layer};
+pub use made::{KnownOwners, MadeLayer, Making, adopt, write_layer};
 
 pub use implied::restore_implied_folders;
 

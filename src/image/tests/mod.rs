@@ -6,6 +6,7 @@ mod hostile;
 mod interop;
 mod layers;
 mod layouts;
+mod made;
 mod store;
 
 use std::path::Path;

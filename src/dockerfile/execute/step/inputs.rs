@@ -18,7 +18,12 @@ pub(super) fn of(job: &StepJob) -> Inputs {
             for mount in &work.mounts {
                 match mount {
                     MountInput::Tree(input) => add_input(&mut inputs, input),
-                    MountInput::Cache { folder } => inputs.add(folder),
+                    MountInput::Cache { folder, begins_as } => {
+                        inputs.add(folder);
+                        if let Some(input) = begins_as {
+                            add_input(&mut inputs, input);
+                        }
+                    }
                     MountInput::Socket(Some(socket)) => inputs.add_parent(socket),
                     MountInput::Tmpfs | MountInput::Secret(_) | MountInput::Socket(None) => {}
                 }

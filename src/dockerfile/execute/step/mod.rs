@@ -36,7 +36,7 @@ use crate::container::uplink::Waiting;
 use crate::container::view::View;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::step::{Origin, Step};
-use crate::image::layers::{KnownOwners, UnpackOptions, ensure_unpacked, write_layer};
+use crate::image::layers::{KnownOwners, Making, UnpackOptions, ensure_unpacked, write_layer};
 use crate::image::store::LayerBlob;
 
 /// Does a step, from inside the user namespace, and says how it went; gives the process's exit code.
@@ -79,6 +79,8 @@ struct Work<'a> {
     view: View,
     /// With one id, whose what was made is, where that can't say so itself.
     told: RefCell<Vec<(PathBuf, (u32, u32))>>,
+    /// With one id, what was written down while a command ran, and whether it may be incomplete.
+    recorded: RefCell<(Making, bool)>,
 }
 
 fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>), StepFailure> {
@@ -105,7 +107,7 @@ fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>
     let view = View::create(&job.view, inputs.folders(), &job.machine.map).map_err(failed)?;
     namespace::become_root(&job.machine.map).map_err(failed)?;
     let _connected = waiting.map(Waiting::connect).transpose().map_err(failed)?;
-    let work = Work { job, inputs, view, told: RefCell::default() };
+    let work = Work { job, inputs, view, told: RefCell::default(), recorded: RefCell::default() };
     let answer = match (&job.work, files) {
         (StepWork::Digest(wanted), _) => work.digest(wanted).map(StepAnswer::Digest),
         (StepWork::Layer(layer), Some(files)) => work.layer(layer, files).map(StepAnswer::Layer),
@@ -184,11 +186,13 @@ impl Work<'_> {
             Step::Copy(step) => self.copy(step, work, &below)?,
             Step::Folder(step) => self.folder(step, &below)?,
         };
+        let (making, is_incomplete) = self.recorded.take();
         let owners = if self.is_single() {
             let mut owners = KnownOwners::read(&below).map_err(failed)?;
             for (path, owner) in self.told.borrow().iter() {
                 owners.tell(path, *owner);
             }
+            owners.made_by(making);
             Some(owners)
         } else {
             None
@@ -203,7 +207,7 @@ impl Work<'_> {
             layer: has_changes.then_some(made.layer),
             upper: (has_changes && changes.starts_with(self.scratch("")))
                 .then(|| "upper".to_owned()),
-            flattened: has_changes && self.is_single() && matches!(work.step, Step::Run(_)),
+            flattened: has_changes && is_incomplete,
         })
     }
 }

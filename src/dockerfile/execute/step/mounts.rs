@@ -19,6 +19,7 @@ use crate::container::sandbox::Bind;
 use crate::container::within_root::{Ownership, locate, make_folders};
 use crate::dockerfile::context::Files;
 use crate::dockerfile::step::{RunMount, RunStep};
+use crate::image::store::LayerBlob;
 
 /// What a command has of its mounts.
 #[derive(Debug, Default)]
@@ -85,12 +86,17 @@ impl Work<'_> {
                 mounts.bind(place, Point { path: target.into(), is_file }, *writable);
             }
             (
-                RunMount::Cache { target, read_only, mode, owner, .. },
-                MountInput::Cache { folder },
+                RunMount::Cache { target, read_only, mode, owner, from, .. },
+                MountInput::Cache { folder, begins_as },
             ) => {
                 let place = self.place(folder).join("files");
                 if fs_err::symlink_metadata(&place).is_err() {
-                    fs_err::create_dir(&place).map_err(failed)?;
+                    match (from, begins_as) {
+                        (Some((_, source)), Some(input)) => {
+                            self.begin_cache(&place, input, source, home)?;
+                        }
+                        _ => fs_err::create_dir(&place).map_err(failed)?,
+                    }
                     let owner = Ownership { ids: *owner, single: self.is_single() };
                     owner.give(&place).map(drop).map_err(failed)?;
                     let mode = std::fs::Permissions::from_mode(*mode);
@@ -143,6 +149,55 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Makes a cache of a folder's files.
+    fn begin_cache(
+        &self,
+        place: &Path,
+        input: &CopyInput,
+        source: &str,
+        home: &Path,
+    ) -> Result<(), StepFailure> {
+        // Of a step that was cut off.
+        let new = place.with_file_name("files.new");
+        if fs_err::symlink_metadata(&new).is_ok() {
+            fs_err::remove_dir_all(&new).map_err(failed)?;
+        }
+        fs_err::create_dir(&new).map_err(failed)?;
+        match input {
+            CopyInput::Listed { folder, matches } => {
+                self.copy_matches(&self.place(folder), matches, &new)?;
+            }
+            CopyInput::Pattern { layers, .. } => self.copy_of_layers(layers, source, home, &new)?,
+            _ => return Err(StepFailure::new("the helper was given no files for a cache")),
+        }
+        let found = locate(&new, Path::new(source), false).map_err(failed)?;
+        if !found.is_dir() {
+            return Err(StepFailure::new(format!(
+                "{source}: there is no such folder to begin a cache with"
+            )));
+        }
+        fs_err::rename(&found, place).map_err(failed)?;
+        if found != new {
+            fs_err::remove_dir_all(&new).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Copies files of layers, at the paths that they have.
+    fn copy_of_layers(
+        &self,
+        layers: &[LayerBlob],
+        source: &str,
+        home: &Path,
+        to: &Path,
+    ) -> Result<(), StepFailure> {
+        let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let tree = self.mount_tree(&self.unpacked(layers)?, &format!("mount-{name}"))?;
+        let choice = choice(&[], false).map_err(from_context)?;
+        let matches = choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
+        self.copy_matches(&tree, &matches, to)
+    }
+
     /// The files of a bind mount.
     fn tree(
         &self,
@@ -161,20 +216,14 @@ impl Work<'_> {
                 self.copy_matches(&folder, matches, &copy)?;
                 copy
             }
+            CopyInput::Pattern { layers, .. } if writable => {
+                let copy = self.scratch(&format!("mount-{name}"));
+                fs_err::create_dir(&copy).map_err(failed)?;
+                self.copy_of_layers(layers, source, home, &copy)?;
+                copy
+            }
             CopyInput::Pattern { layers, .. } => {
-                let folders = self.unpacked(layers)?;
-                let tree = self.mount_tree(&folders, &format!("mount-{name}"))?;
-                if writable {
-                    let copy = self.scratch(&format!("mount-{name}"));
-                    fs_err::create_dir(&copy).map_err(failed)?;
-                    let choice = choice(&[], false).map_err(from_context)?;
-                    let matches =
-                        choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
-                    self.copy_matches(&tree, &matches, &copy)?;
-                    copy
-                } else {
-                    tree
-                }
+                self.mount_tree(&self.unpacked(layers)?, &format!("mount-{name}"))?
             }
             _ => return Err(StepFailure::new("the helper was given no files for a mount")),
         };

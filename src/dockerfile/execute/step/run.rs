@@ -11,11 +11,13 @@ use super::{Work, failed};
 use crate::base::causes::with_causes;
 use crate::container::machine::Condition;
 use crate::container::namespace::Network;
-use crate::container::run::{self, Ending, RunOptions};
+use crate::container::recorder::{Recorded, Recorder};
+use crate::container::run::{self, Ending, Recording, RunOptions};
 use crate::container::sandbox::{Sandbox, User};
-use crate::container::seccomp;
+use crate::container::seccomp::{self, table::Row};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::dockerfile::step::RunStep;
+use crate::image::layers::Making;
 use crate::image::user::{UserSpec, resolve_user};
 
 /// Where programs are looked for in an image that doesn't say.
@@ -36,18 +38,6 @@ impl Work<'_> {
         let passwd = read_text(&root, "etc/passwd").map_err(failed)?;
         let group = read_text(&root, "etc/group").map_err(failed)?;
         let user = resolve_user(&step.user, passwd.as_deref(), group.as_deref()).map_err(failed)?;
-        if self.is_single() && (user.uid != 0 || user.gid != 0) {
-            return Err(StepFailure {
-                hint: Some(
-                    "give this user id ranges (see mkpanda's note on the isolation tier)"
-                        .to_owned(),
-                ),
-                ..StepFailure::new(format!(
-                    "the user {:?} can't be had: with the isolation tier single, a container has root only",
-                    step.user
-                ))
-            });
-        }
         let workdir = locate(&root, Path::new(&step.workdir), false).map_err(failed)?;
         let owner = Ownership { ids: (0, 0), single: self.is_single() };
         make_folders(&root, &workdir, owner).map_err(failed)?;
@@ -61,12 +51,8 @@ impl Work<'_> {
             arguments: step.command.clone(),
             environment: environment(&variables, &user),
             working_directory: PathBuf::from(&step.workdir),
-            user: User {
-                uid: user.uid,
-                gid: user.gid,
-                // With one id, `setgroups` is off, and root's groups change nothing.
-                groups: if self.is_single() { Vec::new() } else { user.additional_gids },
-            },
+            // With one id, root prepares all, and the command is somebody else in the end.
+            user: if self.is_single() { User::default() } else { of(&user) },
             network: match work.network {
                 StepNetwork::Host => Network::Host,
                 _ => Network::None,
@@ -77,26 +63,52 @@ impl Work<'_> {
             // With one id there is nobody to become.
             no_new_privileges: self.is_single(),
         };
-        self.run_sandbox(&sandbox, work.time_limit, log)?;
+        if self.is_single() {
+            let recorder = Recorder::new(&upper, of(&user));
+            self.run_sandbox(&sandbox, work.time_limit, log, Some((&recorder, &user)))?;
+            let Recorded { notes, is_incomplete } = recorder.finish();
+            let making = Making { maker: (user.uid, user.gid), notes };
+            self.recorded.replace((making, is_incomplete));
+        } else {
+            self.run_sandbox(&sandbox, work.time_limit, log, None)?;
+        }
         Ok(upper)
     }
 
+    /// Runs the command; with one id, by `sole` user, and with somebody who writes down owners.
     fn run_sandbox(
         &self,
         sandbox: &Sandbox,
         time_limit: Option<Duration>,
         log: &std::fs::File,
+        sole: Option<(&Recorder, &UserSpec)>,
     ) -> Result<(), StepFailure> {
-        let mut rows = seccomp::table::refused();
-        if self.is_single() {
-            rows.extend(seccomp::table::pretended());
-        }
+        let refused = seccomp::table::refused();
+        let with = |rows: Vec<Row>| seccomp::build(&[&refused[..], &rows].concat());
+        let is_root = sole.is_none_or(|(_, user)| user.uid == 0);
+        // Another user than root is told by the kernel what it may not become.
+        let pretended = match sole {
+            Some(_) if is_root => seccomp::table::pretended(),
+            _ => Vec::new(),
+        };
+        let recording = sole.map(|(recorder, _)| {
+            let asked = if is_root {
+                seccomp::table::recorded()
+            } else {
+                seccomp::table::recorded_owners()
+            };
+            let filter = with([&asked[..], &pretended].concat());
+            Recording { recorder, filter }
+        });
+        let ids = sole.map(|(_, user)| (user.uid, user.gid));
         let options = RunOptions {
             log,
             time_limit,
-            filter: seccomp::build(&rows),
+            filter: with(pretended),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
             inherited: Arc::new([]),
+            sole_user: ids.filter(|ids| *ids != (0, 0)),
+            recording,
         };
         // libcontainer's details go to `tracing` alone, and belong into the log.
         let subscriber = tracing_subscriber::fmt()
@@ -126,6 +138,11 @@ impl Work<'_> {
             }
         }
     }
+}
+
+/// The ids of a user of the image.
+fn of(user: &UserSpec) -> User {
+    User { uid: user.uid, gid: user.gid, groups: user.additional_gids.clone() }
 }
 
 /// The step's variables, later ones of a name counting, and those that every program expects.

@@ -1,0 +1,193 @@
+//! Whose the files of a layer are where there is one id, so that they can't be theirs on disk.
+//!
+//! A file or folder says it by an attribute, [`OWNER_ATTRIBUTE`]: `USER:GROUP`, each a number, `=` or
+//! `-`, see [`Noted`]. In a layer that is complete, it has numbers, and whatever is root's has no
+//! attribute; a copy of a file that takes its attributes along takes its owner along. What has no such
+//! attributes (symlinks, FIFOs) is known by [`FileIdentity`] while a layer is made, and by the list
+//! beside it later.
+
+use std::fmt;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::path::EntryPath;
+
+/// The attribute in which a file says whom it belongs to where it can't: `USER:GROUP`.
+pub const OWNER_ATTRIBUTE: &str = "user.mkpanda.owner";
+
+/// A user or group id as a file's note has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Noted {
+    /// This one.
+    Is(u32),
+    /// It was set to the one that the file had to all appearances. Who does so to a new file either
+    /// wants just that, or keeps what it believes to be the owner of the file that the new one is to
+    /// replace (`sed -i`, `useradd` with `/etc/shadow`): then it stays that one's.
+    Same,
+    /// It was never set.
+    #[default]
+    Unset,
+}
+
+impl Noted {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "=" => Some(Self::Same),
+            "-" => Some(Self::Unset),
+            number => number.parse().ok().map(Self::Is),
+        }
+    }
+
+    /// The id that it comes to.
+    fn resolve(self, replaced: Option<u32>, own: u32) -> u32 {
+        match self {
+            Self::Is(id) => id,
+            Self::Same => replaced.unwrap_or(own),
+            Self::Unset => own,
+        }
+    }
+}
+
+impl fmt::Display for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(id) => id.fmt(f),
+            Self::Same => f.write_str("="),
+            Self::Unset => f.write_str("-"),
+        }
+    }
+}
+
+/// What a file says of its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnerNote {
+    /// The user.
+    pub user: Noted,
+    /// The group.
+    pub group: Noted,
+}
+
+impl OwnerNote {
+    /// A note of numbers.
+    pub fn of((user, group): (u32, u32)) -> Self {
+        Self { user: Noted::Is(user), group: Noted::Is(group) }
+    }
+
+    /// Reads a note; what is none says nothing.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let (user, group) = std::str::from_utf8(value).ok()?.split_once(':')?;
+        Some(Self { user: Noted::parse(user)?, group: Noted::parse(group)? })
+    }
+
+    /// The note that a file or folder has.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        Ok(xattr::get(path, OWNER_ATTRIBUTE)?.and_then(|value| Self::parse(&value)))
+    }
+
+    /// The note of the file that a link of `/proc` leads to.
+    pub fn read_through(link: &Path) -> io::Result<Option<Self>> {
+        Ok(xattr::get_deref(link, OWNER_ATTRIBUTE)?.and_then(|value| Self::parse(&value)))
+    }
+
+    /// Writes a note of the file that a link of `/proc` leads to.
+    pub fn write_through(self, link: &Path) -> io::Result<()> {
+        xattr::set_deref(link, OWNER_ATTRIBUTE, self.to_string().as_bytes())
+    }
+
+    /// Writes a note of a file or folder.
+    fn write(self, path: &Path) -> io::Result<()> {
+        xattr::set(path, OWNER_ATTRIBUTE, self.to_string().as_bytes())
+    }
+
+    /// The owner that it comes to: `replaced` is whose the file was that this one replaces, `own` whose
+    /// this one is if nothing is said.
+    pub fn resolve(self, replaced: Option<(u32, u32)>, own: (u32, u32)) -> (u32, u32) {
+        let user = self.user.resolve(replaced.map(|ids| ids.0), own.0);
+        (user, self.group.resolve(replaced.map(|ids| ids.1), own.1))
+    }
+}
+
+impl fmt::Display for OwnerNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.user, self.group)
+    }
+}
+
+/// Sets the owner that a file or folder has in its layer, where it can't have it on disk.
+pub fn tell_owner(path: &Path, owner: (u32, u32)) -> io::Result<()> {
+    OwnerNote::of(owner).write(path)
+}
+
+/// Has a file of a complete layer say what it has to: nothing if it is root's.
+pub(super) fn settle(path: &Path, said: Option<OwnerNote>, owner: (u32, u32)) -> io::Result<()> {
+    let due = Some(owner).filter(|owner| *owner != (0, 0)).map(OwnerNote::of);
+    if said == due {
+        return Ok(());
+    }
+    let settled = match due {
+        Some(note) => note.write(path),
+        None => xattr::remove(path, OWNER_ATTRIBUTE),
+    };
+    match settled {
+        // The list beside the layer has it all the same.
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => Ok(()),
+        settled => settled,
+    }
+}
+
+/// What tells a file from all others of its filesystem, even those that have its number later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    created: Option<SystemTime>,
+}
+
+impl FileIdentity {
+    /// A file's.
+    pub fn of(data: &Metadata) -> Self {
+        Self { device: data.dev(), inode: data.ino(), created: data.created().ok() }
+    }
+}
+
+/// An entry of a layer that is being made, whose owner is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ownable<'a> {
+    /// Where it is.
+    pub path: &'a EntryPath,
+    /// What it says itself.
+    pub note: Option<OwnerNote>,
+    /// Whether it is a changed one of a layer below: overlayfs says so of files and folders.
+    pub is_copied_up: bool,
+    /// The group of the folder that it lies in, if what is made there belongs to that.
+    pub group_of_folder: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_read_as_it_was_written() {
+        for text in ["7:8", "0:0", "-:8", "7:-", "=:=", "=:4294967294"] {
+            assert_eq!(OwnerNote::parse(text.as_bytes()).unwrap().to_string(), text);
+        }
+        for text in ["", "7", "7:", ":", "x:1", "1:2:3", "4294967296:1", "\u{fffd}"] {
+            assert_eq!(OwnerNote::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_note_leaves_open_is_filled_in() {
+        let resolve = |text: &str, replaced| {
+            OwnerNote::parse(text.as_bytes()).unwrap().resolve(replaced, (1, 2))
+        };
+        assert_eq!(resolve("7:8", Some((3, 4))), (7, 8));
+        assert_eq!(resolve("7:-", Some((3, 4))), (7, 2));
+        assert_eq!(resolve("=:=", Some((3, 4))), (3, 4));
+        assert_eq!(resolve("=:-", None), (1, 2));
+    }
+}

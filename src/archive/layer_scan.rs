@@ -1,0 +1,161 @@
+//! What a folder in overlay form has, as the entries of a layer: the first half of packing it.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use super::error::PackError;
+use super::path::EntryPath;
+use super::pax::{Attribute, CAPABILITY};
+use super::scan::{Inode, without_namespace};
+
+const OPAQUE: &[u8] = b"user.overlay.opaque";
+
+/// An entry.
+pub(super) struct Found {
+    pub(super) path: EntryPath,
+    pub(super) kind: Kind,
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+    pub(super) mtime: (i64, i64),
+    pub(super) attributes: Vec<Attribute>,
+}
+
+/// What an entry is.
+pub(super) enum Kind {
+    Directory,
+    File { size: u64, inode: Inode },
+    HardLink(EntryPath),
+    Symlink(Vec<u8>),
+    Fifo,
+    Whiteout,
+}
+
+/// All entries of the layer, in their order.
+pub(super) fn scan(folder: &Path) -> Result<Vec<Found>, PackError> {
+    let mut found: Vec<Found> =
+        look(folder, EntryPath::root())?.into_iter().map(|(entry, _)| entry).collect();
+    let opaque = found.first().and_then(opaque_mark);
+    found.extend(opaque);
+    let mut linked = Vec::new();
+    let mut open = vec![EntryPath::root()];
+    while let Some(above) = open.pop() {
+        for entry in fs_err::read_dir(folder.join(above.as_path())).map_err(PackError::Input)? {
+            let entry = entry.map_err(PackError::Input)?;
+            let name = entry.file_name();
+            let path = above.join(&EntryPath::trusted(name.as_bytes()));
+            if name.as_bytes().starts_with(b".wh.") {
+                let what = "called what layers call something removed";
+                return Err(PackError::Special(vec![(path, what)]));
+            }
+            let Some((entry, links)) = look(folder, path)? else { continue };
+            if let (Kind::File { inode, .. }, true) = (&entry.kind, links > 1) {
+                linked.push((*inode, entry.path.clone()));
+            }
+            if matches!(entry.kind, Kind::Directory) {
+                open.push(entry.path.clone());
+                found.extend(opaque_mark(&entry));
+            }
+            found.push(entry);
+        }
+    }
+    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    mark_hard_links(&mut found, linked);
+    Ok(found)
+}
+
+/// What lies at a path, and how many names it has; nothing if a layer can't hold it.
+fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackError> {
+    let full = folder.join(path.as_path());
+    let data = fs_err::symlink_metadata(&full).map_err(PackError::Input)?;
+    let kind = data.file_type();
+    let mut mode = data.mode() & 0o7777;
+    let kind = if kind.is_dir() {
+        Kind::Directory
+    } else if kind.is_symlink() {
+        mode = 0o777;
+        let target = fs_err::read_link(&full).map_err(PackError::Input)?;
+        Kind::Symlink(target.into_os_string().into_encoded_bytes())
+    } else if kind.is_file() {
+        Kind::File { size: data.len(), inode: (data.dev(), data.ino()) }
+    } else if kind.is_fifo() {
+        Kind::Fifo
+    } else if kind.is_char_device() && data.rdev() == 0 {
+        mode = 0;
+        Kind::Whiteout
+    } else {
+        return Ok(None);
+    };
+    let attributes = match kind {
+        Kind::Directory | Kind::File { .. } => attributes(&full)?,
+        _ => Vec::new(),
+    };
+    let (owner, mtime) = ((data.uid(), data.gid()), (data.mtime(), data.mtime_nsec()));
+    let path = match kind {
+        Kind::Whiteout => whiteout(&path),
+        _ => path,
+    };
+    Ok(Some((Found { path, kind, mode, owner, mtime, attributes }, data.nlink())))
+}
+
+fn whiteout(path: &EntryPath) -> EntryPath {
+    let Some((above, name)) = path.split() else { return path.clone() };
+    EntryPath::trusted(above).join(&EntryPath::trusted(&[b".wh.", name].concat()))
+}
+
+/// The entry that says that a folder hides what lies below it, if it does.
+fn opaque_mark(folder: &Found) -> Option<Found> {
+    let hides = |(name, value): &Attribute| name == OPAQUE && value == b"y";
+    let is_opaque = folder.attributes.iter().any(hides);
+    is_opaque.then(|| Found {
+        path: folder.path.join(&EntryPath::trusted(b".wh..wh..opq")),
+        kind: Kind::Whiteout,
+        mode: 0,
+        owner: (0, 0),
+        mtime: (0, 0),
+        attributes: Vec::new(),
+    })
+}
+
+/// The attributes that a layer keeps, and those of overlayfs.
+fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
+    let failed = |error: io::Error| {
+        let text = format!("reading the attributes of {}: {error}", path.display());
+        PackError::Input(io::Error::new(error.kind(), text))
+    };
+    let names = match xattr::list(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(Vec::new()),
+        listed => listed.map_err(failed)?,
+    };
+    let mut found = Vec::new();
+    for name in names {
+        let bytes = name.as_bytes();
+        if bytes != CAPABILITY && !bytes.starts_with(b"user.") {
+            continue;
+        }
+        let Some(value) = xattr::get(path, &name).map_err(failed)? else { continue };
+        let value = if bytes == CAPABILITY { without_namespace(value) } else { value };
+        found.push((bytes.to_vec(), value));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The first path of several to one file stays the file; the others become links to it.
+fn mark_hard_links(found: &mut [Found], mut linked: Vec<(Inode, EntryPath)>) {
+    linked.sort_unstable();
+    let mut first = HashMap::new();
+    for (inode, path) in linked {
+        first.entry(inode).or_insert(path);
+    }
+    for entry in found {
+        if let Kind::File { inode, .. } = &entry.kind
+            && let Some(file) = first.get(inode)
+            && *file != entry.path
+        {
+            entry.kind = Kind::HardLink(file.clone());
+        }
+    }
+}

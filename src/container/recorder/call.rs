@@ -1,0 +1,196 @@
+//! What a recorded system call asks for, from its number and arguments alone.
+
+use crate::container::seccomp::program::NATIVE;
+use crate::container::seccomp::table::Row;
+use crate::container::sys::Asked;
+
+/// A recorded call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Somebody is to get a file.
+    Chown {
+        /// Which file.
+        file: Named,
+        /// The user; nothing if it is to stay.
+        user: Option<u32>,
+        /// The group; nothing if it is to stay.
+        group: Option<u32>,
+    },
+    /// The process is to go on as these users and groups.
+    Become {
+        /// Whether they are groups.
+        groups: bool,
+        /// Which; those that are to stay are left out.
+        ids: [Option<u32>; 3],
+    },
+}
+
+/// How a call names a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// By a descriptor of the caller's.
+    Descriptor(i32),
+    /// By a path in the caller's memory.
+    Path {
+        /// The folder that it starts in.
+        from: From,
+        /// Where the path lies.
+        address: u64,
+        /// Whether a symlink at its end is followed.
+        follow: bool,
+        /// Whether an empty path means the folder itself.
+        may_be_empty: bool,
+    },
+}
+
+/// Where a path that isn't absolute starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// In the caller's working directory.
+    WorkingDirectory,
+    /// In a folder that the caller has open.
+    Descriptor(i32),
+}
+
+/// Reads a call; nothing if it is none of the recorded ones, which `rows` are.
+pub(super) fn decode(rows: &[Row], asked: &Asked) -> Option<Call> {
+    let is_native = asked.architecture == NATIVE;
+    let number = |row: &Row| if is_native { row.native } else { row.compat };
+    let name = rows.iter().find(|row| number(row) == Some(asked.call))?.name;
+    let plain = name.trim_end_matches("32");
+    // i386's first calls have ids of 16 bits.
+    let is_short = !is_native && plain == name && name != "fchownat";
+    let id = |index: usize| {
+        let id = low(asked.arguments[index]);
+        if is_short {
+            Some(id & 0xffff).filter(|id| *id != 0xffff)
+        } else {
+            Some(id).filter(|id| *id != u32::MAX)
+        }
+    };
+    let path = |follow| Named::Path {
+        from: From::WorkingDirectory,
+        address: address(asked, 0),
+        follow,
+        may_be_empty: false,
+    };
+    let chown = |file, first: usize| Call::Chown { file, user: id(first), group: id(first + 1) };
+    let become_one = |groups, count: usize| {
+        let mut ids = [None; 3];
+        for (index, slot) in ids.iter_mut().enumerate().take(count) {
+            *slot = id(index);
+        }
+        Call::Become { groups, ids }
+    };
+    Some(match plain {
+        "chown" => chown(path(true), 1),
+        "lchown" => chown(path(false), 1),
+        "fchown" => chown(Named::Descriptor(descriptor(asked.arguments[0])), 1),
+        "fchownat" => chown(at(asked), 2),
+        "setuid" | "setfsuid" => become_one(false, 1),
+        "setreuid" => become_one(false, 2),
+        "setresuid" => become_one(false, 3),
+        "setgid" | "setfsgid" => become_one(true, 1),
+        "setregid" => become_one(true, 2),
+        "setresgid" => become_one(true, 3),
+        _ => return None,
+    })
+}
+
+/// The file that `fchownat` names.
+fn at(asked: &Asked) -> Named {
+    let flags = low(asked.arguments[4]);
+    let has = |flag: libc::c_int| flags & flag.unsigned_abs() != 0;
+    let from = match descriptor(asked.arguments[0]) {
+        libc::AT_FDCWD => From::WorkingDirectory,
+        number => From::Descriptor(number),
+    };
+    Named::Path {
+        from,
+        address: address(asked, 1),
+        follow: !has(libc::AT_SYMLINK_NOFOLLOW),
+        may_be_empty: has(libc::AT_EMPTY_PATH),
+    }
+}
+
+/// The lower half of an argument: all that the kernel looks at.
+fn low(argument: u64) -> u32 {
+    u32::try_from(argument & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+fn descriptor(argument: u64) -> i32 {
+    low(argument).cast_signed()
+}
+
+fn address(asked: &Asked, index: usize) -> u64 {
+    let argument = asked.arguments[index];
+    if asked.architecture == NATIVE { argument } else { low(argument).into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::seccomp::table::recorded;
+
+    const I386: u32 = 0x4000_0003;
+
+    fn call(architecture: u32, number: u32, arguments: [u64; 6]) -> Option<Call> {
+        let thread = nix::unistd::Pid::from_raw(1);
+        decode(&recorded(), &Asked { id: 1, thread, architecture, call: number, arguments })
+    }
+
+    fn native(number: libc::c_long, arguments: [u64; 6]) -> Option<Call> {
+        call(NATIVE, u32::try_from(number).unwrap(), arguments)
+    }
+
+    const UNCHANGED: u64 = u64::MAX;
+
+    #[test]
+    fn every_recorded_call_is_read() {
+        for row in recorded() {
+            for (architecture, number) in [(NATIVE, row.native), (I386, row.compat)] {
+                let Some(number) = number else { continue };
+                assert!(call(architecture, number, [0; 6]).is_some(), "{}", row.name);
+            }
+        }
+        assert_eq!(native(libc::SYS_read, [0; 6]), None);
+    }
+
+    #[test]
+    fn what_stays_is_left_out() {
+        let file = Named::Descriptor(3);
+        assert_eq!(
+            native(libc::SYS_fchown, [3, 7, UNCHANGED, 0, 0, 0]),
+            Some(Call::Chown { file, user: Some(7), group: None })
+        );
+        assert_eq!(
+            native(libc::SYS_setresuid, [UNCHANGED, 5, UNCHANGED, 0, 0, 0]),
+            Some(Call::Become { groups: false, ids: [None, Some(5), None] })
+        );
+        // 16 bits; the call with 32 is another one.
+        let short = call(I386, 95, [3, 0xffff, 8, 0, 0, 0]);
+        assert_eq!(short, Some(Call::Chown { file, user: None, group: Some(8) }));
+        let long = call(I386, 207, [3, 0xffff, 0xffff_ffff, 0, 0, 0]);
+        assert_eq!(long, Some(Call::Chown { file, user: Some(0xffff), group: None }));
+    }
+
+    #[test]
+    fn a_path_starts_where_the_caller_says() {
+        let cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
+        let no_follow = u64::from(libc::AT_SYMLINK_NOFOLLOW.unsigned_abs());
+        let empty = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
+        for (from, flags, expected, follow, may_be_empty) in [
+            (cwd, 0, From::WorkingDirectory, true, false),
+            (cwd | 1 << 40, no_follow, From::WorkingDirectory, false, false),
+            (9, empty, From::Descriptor(9), true, true),
+        ] {
+            let Some(Call::Chown { file, .. }) =
+                native(libc::SYS_fchownat, [from, 0x1000, 1, 2, flags, 0])
+            else {
+                panic!("no chown");
+            };
+            let named = Named::Path { from: expected, address: 0x1000, follow, may_be_empty };
+            assert_eq!(file, named);
+        }
+    }
+}

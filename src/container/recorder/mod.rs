@@ -1,0 +1,284 @@
+//! Writing down whom a container's programs give files to, where there is one id only.
+//!
+//! The seccomp filter of such a container asks this process about each call that changes owners (see
+//! [`super::seccomp::table::recorded`]). It does the call itself with the container's one id, which
+//! fails where the call would fail, copies a file up from a layer below, and clears set-id bits and
+//! capabilities; then it notes what was meant:
+//!
+//! - by the attribute of a file or folder (see [`crate::archive::OwnerNote`]);
+//! - of symlinks and the like in a list, by what they are in the upper directory.
+//!
+//! Only what lies on the container's root is noted: mounts are in no layer. What can't be found out is
+//! answered with success, and said in the end ([`Recorder::finish`]): then owners may be lost.
+//!
+//! Nothing that a container's program can do holds this process up: no file is opened but for its path,
+//! and no question waited for that isn't there.
+
+mod call;
+mod caller;
+mod questions;
+mod spoken;
+
+pub(super) use questions::Questions;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::unistd::{Gid, Pid, Uid, fchownat};
+
+use self::call::{Call, decode};
+use self::caller::{Caller, Missing, field, place};
+use self::spoken::Spoken;
+use super::sandbox::User;
+use super::seccomp::table::{self, Row};
+use super::{namespace, sys};
+use crate::archive::{FileIdentity, Noted, OwnerNote};
+
+/// What overlayfs gives files and folders that it copied up.
+const ORIGIN: &str = "user.overlay.origin";
+
+/// Whom a container's programs gave files to.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// What was said of what can't say it itself.
+    pub notes: HashMap<FileIdentity, OwnerNote>,
+    /// Whether something may have been lost.
+    pub is_incomplete: bool,
+}
+
+/// Writes down whom files are given to.
+#[derive(Debug)]
+pub struct Recorder {
+    upper: PathBuf,
+    user: User,
+    /// The calls that are recorded.
+    calls: Vec<Row>,
+    state: RefCell<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    recorded: Recorded,
+    /// The first process of the container that asks; nothing while none does.
+    init: Option<Pid>,
+    /// The mount that is its root.
+    root: Option<u64>,
+}
+
+impl Recorder {
+    /// For a container whose command is a user's, and whose root has an upper directory.
+    pub fn new(upper: &Path, user: User) -> Self {
+        let calls = table::recorded();
+        Self { upper: upper.to_owned(), user, calls, state: RefCell::default() }
+    }
+
+    /// What came out of it.
+    pub fn finish(self) -> Recorded {
+        let State { mut recorded, init, .. } = self.state.into_inner();
+        // Whoever isn't root gives nothing away, and is told so by the kernel if not by this.
+        recorded.is_incomplete |= init.is_none() && self.user.uid == 0;
+        recorded
+    }
+
+    /// Gets ready for the questions of a container, whose first process is `init`.
+    pub(super) fn begin(&self, init: Pid, questions: BorrowedFd<'_>) {
+        if let Err(errno) = sys::answer_on_the_same_processor(questions) {
+            tracing::debug!(%errno, "chown takes longer");
+        }
+        self.state.borrow_mut().init = Some(init);
+    }
+
+    /// The mount that is the container's root. Its first process may be looked into only once it
+    /// executes its command, as it does when there is a question.
+    fn root(&self) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        if state.root.is_none() {
+            let root = state.init.and_then(Caller::of).and_then(|init| init.root().ok());
+            state.root = root.and_then(|root| field(root.as_fd(), "mnt_id"));
+        }
+        state.root
+    }
+
+    /// Answers the question that is there.
+    pub(super) fn answer(&self, questions: BorrowedFd<'_>) -> nix::Result<()> {
+        let asked = match sys::take_question(questions) {
+            // Whoever asked is gone.
+            Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
+            taken => taken?,
+        };
+        let done = match decode(&self.calls, &asked) {
+            Some(Call::Chown { file, user, group }) => {
+                let caller = Caller::of(asked.thread);
+                let found = caller.as_ref().ok_or(Missing::Unknown);
+                let found = found.and_then(|caller| caller.find(file));
+                let spoken = || caller.as_ref().and_then(Caller::spoken);
+                if !sys::is_still_asked(questions, asked.id) {
+                    return Ok(());
+                }
+                match found {
+                    Ok(found) => self.give(&found, (user, group), &spoken),
+                    Err(Missing::Errno(errno)) => Err(errno),
+                    Err(Missing::Unknown) => {
+                        self.is_lost("a file was not found");
+                        Ok(())
+                    }
+                }
+            }
+            Some(Call::Become { groups, ids }) => {
+                let own = if groups { self.user.gid } else { self.user.uid };
+                if ids.iter().flatten().any(|id| *id != own) {
+                    self.is_lost("a program went on as another user");
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        };
+        match sys::answer(questions, asked.id, done) {
+            Err(Errno::ENOENT) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    fn is_lost(&self, why: &str) {
+        tracing::debug!("owners may be lost: {why}");
+        self.state.borrow_mut().recorded.is_incomplete = true;
+    }
+
+    /// Gives a file to somebody.
+    fn give(
+        &self,
+        file: &OwnedFd,
+        (user, group): (Option<u32>, Option<u32>),
+        spoken: &dyn Fn() -> Option<Spoken>,
+    ) -> nix::Result<()> {
+        let data = fstat(file)?;
+        let Some(root) = self.root() else {
+            self.is_lost("the container's root was not found");
+            return Ok(());
+        };
+        let is_ours = field(file.as_fd(), "mnt_id") == Some(root);
+        let mut known = Known { file, upper: &self.upper, data, is_copied_up: None };
+        if self.user.uid != 0 {
+            self.may_give(is_ours.then_some(&mut known), user, group)?;
+        }
+        // Of what is copied up by what follows it can't be told any more that it wasn't there.
+        if is_ours && !known.says_itself() {
+            known.is_copied_up();
+        }
+        let zero = |id: Option<u32>| id.map(|_| 0);
+        let (uid, gid) = (zero(user).map(Uid::from_raw), zero(group).map(Gid::from_raw));
+        fchownat(file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?;
+        let is_something = user.is_some() || group.is_some();
+        if is_ours && is_something && !self.note(&mut known, (user, group), spoken) {
+            self.is_lost("an owner can't be noted");
+        }
+        Ok(())
+    }
+
+    /// Whether another user than root may do so: with what is its own, and to groups that it is in.
+    /// Of what is mounted nothing is known.
+    fn may_give(
+        &self,
+        known: Option<&mut Known<'_>>,
+        user: Option<u32>,
+        group: Option<u32>,
+    ) -> nix::Result<()> {
+        let is_own = known.is_none_or(|known| match known.note().unwrap_or_default().user {
+            Noted::Is(id) => id == self.user.uid,
+            Noted::Same | Noted::Unset => !known.is_copied_up(),
+        });
+        let has_group = |group| group == self.user.gid || self.user.groups.contains(&group);
+        let may = user.is_none_or(|user| user == self.user.uid) && group.is_none_or(has_group);
+        let is_nothing = user.is_none() && group.is_none();
+        if is_nothing || (is_own && may) { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    /// Notes whom a file was given to; whether that could be done.
+    fn note(
+        &self,
+        known: &mut Known<'_>,
+        (mut user, mut group): (Option<u32>, Option<u32>),
+        spoken: &dyn Fn() -> Option<Spoken>,
+    ) -> bool {
+        let identity = if known.says_itself() { None } else { known.identity() };
+        let listed = |of: &FileIdentity| self.state.borrow().recorded.notes.get(of).copied();
+        let before = known.note().or_else(|| identity.as_ref().and_then(listed));
+        let before = before.unwrap_or_default();
+        let seems = |given, before, shown| given == Some(shown) && matches!(before, Noted::Is(_));
+        if seems(user, before.user, self.user.uid) && spoken() == Some(Spoken::Group) {
+            user = None;
+        }
+        if seems(group, before.group, self.user.gid) && spoken() == Some(Spoken::User) {
+            group = None;
+        }
+        let is_new = self.user.uid == 0 && (known.says_itself() || !known.is_copied_up());
+        let part = |given: Option<u32>, before: Noted, shown: u32| match (given, before) {
+            (None, before) => before,
+            (Some(id), Noted::Unset | Noted::Same) if id == shown && is_new => Noted::Same,
+            (Some(id), _) => Noted::Is(id),
+        };
+        let note = OwnerNote {
+            user: part(user, before.user, self.user.uid),
+            group: part(group, before.group, self.user.gid),
+        };
+        if known.says_itself() {
+            return note == before || note.write_through(&known.path()).is_ok();
+        }
+        let Some(identity) = identity else { return false };
+        self.state.borrow_mut().recorded.notes.insert(identity, note);
+        true
+    }
+}
+
+/// A file on the container's root, and what was found out of it.
+struct Known<'a> {
+    file: &'a OwnedFd,
+    upper: &'a Path,
+    data: FileStat,
+    is_copied_up: Option<bool>,
+}
+
+impl Known<'_> {
+    /// Whether it can have attributes.
+    fn says_itself(&self) -> bool {
+        let kind = SFlag::from_bits_truncate(self.data.st_mode) & SFlag::S_IFMT;
+        kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR
+    }
+
+    /// By what its attributes are reached.
+    fn path(&self) -> PathBuf {
+        namespace::fd_path(self.file).into()
+    }
+
+    fn note(&self) -> Option<OwnerNote> {
+        if self.says_itself() { OwnerNote::read_through(&self.path()).ok()? } else { None }
+    }
+
+    /// Where it is in the upper directory, if it is there.
+    fn upper(&self) -> Option<PathBuf> {
+        let place = place(self.file)?;
+        let upper = self.upper.join(place.strip_prefix("/").ok()?);
+        fs_err::symlink_metadata(&upper).is_ok().then_some(upper)
+    }
+
+    /// Whether it is a layer's below, changed or not.
+    fn is_copied_up(&mut self) -> bool {
+        if let Some(known) = self.is_copied_up {
+            return known;
+        }
+        let says_itself = self.says_itself();
+        let found = self.upper().is_none_or(|upper| {
+            says_itself && xattr::get(upper, ORIGIN).is_ok_and(|origin| origin.is_some())
+        });
+        *self.is_copied_up.insert(found)
+    }
+
+    fn identity(&self) -> Option<FileIdentity> {
+        fs_err::symlink_metadata(self.upper()?).ok().map(|data| FileIdentity::of(&data))
+    }
+}

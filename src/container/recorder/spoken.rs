@@ -1,0 +1,57 @@
+//! What a person said to `chown` and `chgrp`.
+//!
+//! Busybox's set the id that nobody spoke of to the one that the file has to all appearances. As that
+//! isn't the one that it will have, the command line is looked at, where there is a difference.
+
+use std::path::Path;
+
+/// Which id was spoken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// The user alone.
+    User,
+    /// The group alone.
+    Group,
+}
+
+/// What a command line speaks of, its arguments each with a NUL behind it; nothing if it is both, or
+/// another program's.
+pub(super) fn spoken(command_line: &[u8]) -> Option<Spoken> {
+    let text = std::str::from_utf8(command_line).ok()?;
+    let mut words = text.split('\0').filter(|word| !word.is_empty());
+    let name = |word: &str| Path::new(word).file_name().map(ToOwned::to_owned);
+    let mut program = name(words.next()?)?;
+    if program == "busybox" {
+        program = name(words.next()?)?;
+    }
+    if program == "chgrp" {
+        return Some(Spoken::Group);
+    }
+    let whom = words.find(|word| !word.starts_with('-'))?;
+    let is_user = program == "chown" && !whom.contains([':', '.']);
+    is_user.then_some(Spoken::User)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_says_which_id_is_meant() {
+        for (line, expected) in [
+            ("chown app /x", Some(Spoken::User)),
+            ("/bin/busybox chown -R -h 7 /x", Some(Spoken::User)),
+            ("chown app:grp /x", None),
+            ("chown app. /x", None),
+            ("chown :grp /x", None),
+            ("/bin/chgrp -R grp /x", Some(Spoken::Group)),
+            ("cp -a x y", None),
+            ("busybox", None),
+            ("chown", None),
+            ("", None),
+        ] {
+            let line = line.replace(' ', "\0") + "\0";
+            assert_eq!(spoken(line.as_bytes()), expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Being another user than root where there is one id only: the container's one id is that user's, in
+//! a user namespace within the container's.
+//!
+//! ```text
+//! machine's 1000 ── container's 0 ── command's 1234
+//! ```
+//!
+//! Mounts and all else were made by the container's root, and stay its own: the command has no
+//! capability over them. It is entered last, by the container's first process, before Landlock and the
+//! seccomp filter, which refuses such namespaces from then on.
+
+use std::io;
+
+use caps::{CapSet, CapsHashSet};
+use nix::sched::CloneFlags;
+
+use super::idmap::{IdRange, map_text};
+
+/// Has this process be a user and a group, and no longer the container's root.
+pub(super) fn enter((uid, gid): (u32, u32)) -> io::Result<()> {
+    // Who may not be looked into doesn't own its own maps. There is nobody here yet to look.
+    nix::sys::prctl::set_dumpable(true)?;
+    nix::sched::unshare(CloneFlags::CLONE_NEWUSER)?;
+    let one = |inside| map_text(&[IdRange { inside, outside: 0, count: 1 }]);
+    fs_err::write("/proc/self/setgroups", "deny")?;
+    fs_err::write("/proc/self/uid_map", one(uid))?;
+    fs_err::write("/proc/self/gid_map", one(gid))?;
+    keep_granted().map_err(io::Error::other)
+}
+
+/// The namespace came with all capabilities. Of these, only a user that is called 0 keeps any when it
+/// executes its command.
+fn keep_granted() -> Result<(), caps::errors::CapsError> {
+    let granted: CapsHashSet = super::capabilities::granted().into_iter().collect();
+    for capability in caps::runtime::thread_all_supported() {
+        if !granted.contains(&capability) {
+            caps::drop(None, CapSet::Bounding, capability)?;
+        }
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::set(None, CapSet::Effective, &granted)?;
+    caps::set(None, CapSet::Permitted, &granted)
+}
