@@ -284,20 +284,26 @@ impl Actor<'_> {
     /// Everything but the swap; tells the state directories that it makes.
     fn prepare(&self, intended: &Intended, made: &mut Vec<PathBuf>) -> Result<(), ActivateError> {
         let host = self.host;
-        prepare::write(host, &intended.plan)?;
         let present = &intended.users.present;
         state::make(host, &intended.packages, |user| present.get(user).copied(), made)?;
-        self.remove_archive()
+        self.record_archive()?;
+        prepare::write(host, &intended.plan)?;
+        Ok(prepare::remove_old(host)?)
     }
 
     /// Removes the set before; it can still be gone back to.
     fn remove_archive(&self) -> Result<(), ActivateError> {
+        self.record_archive()?;
+        Ok(prepare::remove_old(self.host)?)
+    }
+
+    fn record_archive(&self) -> Result<(), ActivateError> {
         let host = self.host;
         if let Some(ids) = linked(&host.root().join("active.old"))? {
             let written = record::write_previous(host.repository(), &ids);
             written.map_err(ActivateError::Archive)?;
         }
-        Ok(prepare::remove_old(host)?)
+        Ok(())
     }
 
     /// What the original found only while it was preparing cost the set before: its recordings show

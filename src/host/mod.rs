@@ -26,6 +26,7 @@ mod check;
 mod fetch;
 mod late;
 mod manage;
+mod next;
 mod paths;
 mod prepare;
 mod preview;

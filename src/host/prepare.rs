@@ -1,26 +1,23 @@
 //! Writing the set that is to become active, as `<path>.new`, and removing what is not to.
 //!
-//! Links are made below open folders: a set has many of them in few folders. Nothing waits for the
-//! disk but the few files, at the end.
+//! Nothing waits for the disk but the few files that are written, at the end.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
-use nix::fcntl::{AtFlags, OFlag, PosixFadviseAdvice, openat, posix_fadvise, readlinkat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{linkat, symlinkat, syncfs};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::unistd::syncfs;
 
+use super::next;
 use super::paths::{Host, with_suffix};
 use super::progress::{NEW, OLD};
-use crate::archive::EntryPath;
-use crate::install::{InstallPlan, Node, WANTS};
+use crate::install::InstallPlan;
 
 /// What the names of the prepared copies of units end with.
 pub(super) const NEW_UNIT: &str = ".unit.new";
@@ -57,130 +54,26 @@ pub enum PrepareError {
 /// So many files are synced one by one; of more, all of the disk is.
 const FEW: usize = 8;
 
-/// Writes the prepared set, and the copies of units that it wants. What is in its files is on disk
-/// then; its names are when the record of the swap is, which comes after them in any journal.
+/// Writes the prepared set out of the set before, and the copies of units that it wants. What is in
+/// its files is on disk then; its names are when the record of the swap is, which comes after them in
+/// any journal.
 pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<(), PrepareError> {
-    let mut writer = Writer { host, last: None, written: Vec::new() };
-    for (path, node) in &plan.nodes {
-        let failed =
-            |source| PrepareError::Write { path: host.root().join(path.as_path()), source };
-        writer.node(path, node).map_err(failed)?;
-    }
+    let mut written = next::write(host, plan)?;
     for unit in &plan.units {
         let from = host.repository().join(unit.package.to_string()).join(unit.file.as_path());
         let to = with_suffix(&host.units().join(unit.name.as_path()), NEW_UNIT);
         let copied = copy(&from, &to);
-        writer.written.push(copied.map_err(|source| PrepareError::Write { path: to, source })?);
+        written.push(copied.map_err(|source| PrepareError::Write { path: to, source })?);
     }
-    if writer.written.len() > FEW {
+    if written.len() > FEW {
         return sync([host.root(), host.units()]);
     }
     let failed = |source| PrepareError::Sync { path: host.root().to_owned(), source };
-    for file in &writer.written {
+    for file in &written {
         // Begins to write all of them, so that the first wait is for all.
         _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     }
-    writer.written.iter().try_for_each(File::sync_data).map_err(failed)
-}
-
-struct Writer<'a> {
-    host: &'a Host,
-    /// The folder that was written to last: most of a set comes in its order.
-    last: Option<Open>,
-    /// Files that were written, and aren't on disk yet.
-    written: Vec<File>,
-}
-
-/// A folder that is written to.
-struct Open {
-    above: Vec<u8>,
-    folder: File,
-    /// What is active, and what was before, at the same place.
-    models: Vec<File>,
-}
-
-impl Writer<'_> {
-    fn node(&mut self, path: &EntryPath, node: &Node) -> io::Result<()> {
-        let Some((above, name)) = path.split() else { return Ok(()) };
-        // Only the folder of units may lie elsewhere.
-        if path.as_bytes() == WANTS.as_bytes() {
-            fs_err::create_dir_all(self.host.units())?;
-            return fs_err::create_dir(self.place(path, NEW));
-        }
-        let mut name = OsStr::from_bytes(name).to_owned();
-        if above.is_empty() {
-            name.push(NEW);
-        }
-        let open = match self.last.take() {
-            Some(open) if open.above == above => open,
-            _ => self.open(above)?,
-        };
-        match node {
-            Node::Symlink(target) => open.link(&name, target)?,
-            _ => self.written.extend(make(&open.folder, &name, node)?),
-        }
-        self.last = Some(open);
-        Ok(())
-    }
-
-    fn open(&self, above: &[u8]) -> io::Result<Open> {
-        let path = EntryPath::parse(above).unwrap_or_default();
-        let open = |path: PathBuf| fs_err::File::open(path).map(|file| file.into_parts().0);
-        if above.is_empty() {
-            let folder = open(self.host.root().to_owned())?;
-            return Ok(Open { above: Vec::new(), folder, models: Vec::new() });
-        }
-        let models = ["", OLD].iter().filter_map(|suffix| open(self.place(&path, suffix)).ok());
-        let (models, folder) = (models.collect(), open(self.place(&path, NEW))?);
-        Ok(Open { above: above.to_vec(), folder, models })
-    }
-
-    /// Where a path of the plan is in the set whose names end so.
-    fn place(&self, path: &EntryPath, suffix: &str) -> PathBuf {
-        let mut parts = path.parts();
-        let top = OsStr::from_bytes(parts.next().unwrap_or_default());
-        let above = if top == WANTS { self.host.units() } else { self.host.root() };
-        let mut place = with_suffix(&above.join(top), suffix);
-        place.extend(parts.map(OsStr::from_bytes));
-        place
-    }
-}
-
-impl Open {
-    /// Makes a link. Where the active set or the one before has the same, it gets one more name: that
-    /// takes no inode, of which ext4 finds a free one only slowly where many were removed in the last
-    /// minutes, as by the activation before (5,000 links: 2 s instead of 20 ms).
-    fn link(&self, name: &OsStr, target: &[u8]) -> io::Result<()> {
-        for model in &self.models {
-            let is_same = readlinkat(model, name).is_ok_and(|found| found.as_bytes() == target);
-            if is_same && linkat(model, name, &self.folder, name, AtFlags::empty()).is_ok() {
-                return Ok(());
-            }
-        }
-        Ok(symlinkat(OsStr::from_bytes(target), &self.folder, name)?)
-    }
-}
-
-/// Makes what is no link; gives a file that was written.
-fn make(folder: &File, name: &OsStr, node: &Node) -> io::Result<Option<File>> {
-    match node {
-        Node::Directory => {
-            mkdirat(folder, name, Mode::from_bits_truncate(0o755))?;
-            Ok(None)
-        }
-        Node::File(content) => {
-            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-            let mode = Mode::from_bits_truncate(0o644);
-            let mut file = File::from(openat(folder, name, flags, mode)?);
-            // Whatever the umask is: services of all users read these.
-            fchmod(&file, mode)?;
-            file.write_all(content)?;
-            Ok(Some(file))
-        }
-        Node::Symlink(_) | Node::Copy { .. } => {
-            Err(io::Error::other("a host's links and units are made elsewhere"))
-        }
-    }
+    written.iter().try_for_each(File::sync_data).map_err(failed)
 }
 
 /// Copies a unit, which must not have become a link or a FIFO since it was looked at.

@@ -256,6 +256,9 @@ impl<'a> PackageRepository<'a> {
         let result = self.unpack_into(&folder, id, archive, is_other);
         if result.is_err() {
             drop(remove(&folder));
+            if !self.has(id) {
+                drop(Manifest::remove(self.folder, id));
+            }
         }
         result.map(|()| Add::Added)
     }

@@ -7,7 +7,7 @@ use super::activate::{ActivateError, Actor};
 use super::paths::with_suffix;
 use super::prepare::remove;
 use super::progress::{NEW, OLD};
-use super::systemd::{SystemdError, target_file};
+use super::systemd::{SystemdError, TARGET, target_file};
 
 /// Not all can be removed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,8 @@ impl Actor<'_> {
             self.deactivate()?;
         }
         let remove_all = || {
+            // As systemctl links it, which wasn't asked to take it back if services are left alone.
+            remove(&host.units().join("multi-user.target.wants").join(TARGET))?;
             remove(&target)?;
             for name in host.swapped() {
                 for suffix in [NEW, OLD] {

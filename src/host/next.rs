@@ -1,0 +1,265 @@
+//! Writing the folders, links and files of the next set out of those of the set before.
+//!
+//! Each `<path>.old` becomes `<path>.new`, and what differs in it is removed and made. Most sets have
+//! most in common with the one before them, and what stays costs a look. Removing and making is what
+//! takes time: ext4 that discards waits for the disk at each folder that goes, and without a journal
+//! it finds no inode quickly where many went in the last minutes.
+//!
+//! `active.old` goes first: what is found without it is no set any more (`prepare::remove_new`).
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Uid, UnlinkatFlags, linkat, symlinkat, unlinkat};
+
+use super::paths::{Host, with_suffix};
+use super::prepare::{PrepareError, remove};
+use super::progress::{NEW, OLD};
+use crate::install::{InstallPlan, Node, WANTS};
+
+/// The mode of a set's folders and files, whatever the umask is: services of all users read them.
+const FOLDER: Mode = Mode::from_bits_truncate(0o755);
+const FILE: Mode = Mode::from_bits_truncate(0o644);
+
+/// What a folder is to have, by name, in byte order.
+type Wanted<'a> = Vec<(&'a [u8], &'a Node)>;
+
+/// Writes what of the next set is below the install root; gives the files that aren't on disk yet.
+pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<Vec<File>, PrepareError> {
+    let mut folders: HashMap<&[u8], Wanted<'_>> = HashMap::new();
+    for (path, node) in &plan.nodes {
+        if let Some((above, name)) = path.split() {
+            folders.entry(above).or_default().push((name, node));
+        }
+    }
+    let mut tops = folders.remove(b"".as_slice()).unwrap_or_default();
+    tops.sort_by_key(|(name, _)| *name != b"active");
+    let mut writer = Writer { folders, written: Vec::new() };
+    for (name, node) in tops {
+        let name = OsStr::from_bytes(name);
+        let above = if name == WANTS { host.units() } else { host.root() };
+        writer.top(above, name, node)?;
+    }
+    Ok(writer.written)
+}
+
+struct Writer<'a> {
+    /// By the path of the folder.
+    folders: HashMap<&'a [u8], Wanted<'a>>,
+    /// Files that were written, and aren't on disk yet.
+    written: Vec<File>,
+}
+
+/// A folder of the next set.
+struct Open {
+    dir: Dir,
+    /// Where it is.
+    place: PathBuf,
+    /// The one that is active.
+    model: Option<OwnedFd>,
+}
+
+impl Writer<'_> {
+    /// Writes what is at one of the names that are swapped.
+    fn top(&mut self, above: &Path, name: &OsStr, node: &Node) -> Result<(), PrepareError> {
+        let place = above.join(name);
+        let new = with_suffix(&place, NEW);
+        let failed = |source| PrepareError::Write { path: place.clone(), source };
+        let open = || {
+            fs_err::create_dir_all(above)?;
+            match fs_err::rename(with_suffix(&place, OLD), &new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let above = fs_err::File::open(above)?.into_parts().0;
+            let model = open_folder(&above, name).ok();
+            Ok((above, model))
+        };
+        let (above, model) = open().map_err(failed)?;
+        let path = name.as_bytes();
+        let name = new.file_name().unwrap_or_default();
+        match node {
+            Node::Directory => {
+                let open = Open::new(above.as_fd(), name, new.clone(), model).map_err(failed)?;
+                self.folder(open, path)
+            }
+            _ if is_same(above.as_fd(), name, node) => Ok(()),
+            _ => {
+                remove(&new).map_err(failed)?;
+                self.written.extend(make(above.as_fd(), name, node).map_err(failed)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a folder be what it is to be, and all below it.
+    fn folder(&mut self, mut open: Open, path: &[u8]) -> Result<(), PrepareError> {
+        let wanted = self.folders.remove(path).unwrap_or_default();
+        let kept = open.sift(&wanted)?;
+        for ((name, node), kept) in wanted.into_iter().zip(kept) {
+            let place = || open.place.join(OsStr::from_bytes(name));
+            let failed = |source| PrepareError::Write { path: place(), source };
+            let os_name = OsStr::from_bytes(name);
+            match node {
+                Node::Directory => {
+                    let model = open.model.as_ref();
+                    let model = model.and_then(|model| open_folder(model, os_name).ok());
+                    let below = Open::new(open.dir.as_fd(), os_name, place(), model);
+                    self.folder(below.map_err(failed)?, &[path, b"/", name].concat())?;
+                }
+                _ if kept => {}
+                Node::Symlink(target) => open.link(os_name, target).map_err(failed)?,
+                _ => self.written.extend(make(open.dir.as_fd(), os_name, node).map_err(failed)?),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    /// Opens a folder, which is made unless it is there already.
+    fn new(
+        above: BorrowedFd<'_>,
+        name: &OsStr,
+        place: PathBuf,
+        model: Option<OwnedFd>,
+    ) -> io::Result<Self> {
+        let there = match open_folder(above, name) {
+            Ok(folder) => {
+                let stat = fstat(&folder)?;
+                let is_own = stat.st_mode & 0o7777 == FOLDER.bits()
+                    && stat.st_uid == Uid::effective().as_raw();
+                is_own.then_some(folder)
+            }
+            Err(_) => None,
+        };
+        let folder = if let Some(folder) = there {
+            folder
+        } else {
+            remove(&place)?;
+            mkdirat(above, name, FOLDER)?;
+            open_folder(above, name)?
+        };
+        Ok(Self { dir: Dir::from_fd(folder)?, place, model })
+    }
+
+    /// Removes all that isn't wanted; tells of what is whether it is there.
+    fn sift(&mut self, wanted: &Wanted<'_>) -> Result<Vec<bool>, PrepareError> {
+        let mut kept = vec![false; wanted.len()];
+        for (name, kind) in self.entries().map_err(PrepareError::Remove)? {
+            let bytes = name.to_bytes();
+            let found = wanted.binary_search_by_key(&bytes, |(name, _)| *name);
+            let is_wanted = found.is_ok_and(|at| match wanted[at].1 {
+                Node::Directory => kind == Some(Type::Directory),
+                Node::Symlink(target) => {
+                    kind == Some(Type::Symlink) && links_to(&self.dir, &name, target)
+                }
+                node => is_same(self.dir.as_fd(), OsStr::from_bytes(bytes), node),
+            });
+            match found {
+                Ok(at) if is_wanted => kept[at] = true,
+                _ => self.remove(&name, kind).map_err(PrepareError::Remove)?,
+            }
+        }
+        Ok(kept)
+    }
+
+    fn entries(&mut self) -> io::Result<Vec<(CString, Option<Type>)>> {
+        let mut entries = Vec::new();
+        for entry in self.dir.iter() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                entries.push((name.to_owned(), entry.file_type()));
+            }
+        }
+        for (name, kind) in &mut entries {
+            if kind.is_none() {
+                // Not every disk tells kinds with names.
+                let there = fstatat(&self.dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+                *kind = match SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT {
+                    SFlag::S_IFDIR => Some(Type::Directory),
+                    SFlag::S_IFLNK => Some(Type::Symlink),
+                    _ => None,
+                };
+            }
+        }
+        Ok(entries)
+    }
+
+    fn remove(&self, name: &CStr, kind: Option<Type>) -> io::Result<()> {
+        let place = self.place.join(OsStr::from_bytes(name.to_bytes()));
+        if kind == Some(Type::Directory) {
+            return fs_err::remove_dir_all(place);
+        }
+        unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir).map_err(|error| named(&place, error))
+    }
+
+    /// Makes a link. Where the active set has the same, that gets one more name, which takes no inode.
+    fn link(&self, name: &OsStr, target: &[u8]) -> io::Result<()> {
+        if let Some(model) = &self.model {
+            let is_same = readlinkat(model, name).is_ok_and(|found| found.as_bytes() == target);
+            if is_same && linkat(model, name, &self.dir, name, AtFlags::empty()).is_ok() {
+                return Ok(());
+            }
+        }
+        Ok(symlinkat(OsStr::from_bytes(target), &self.dir, name)?)
+    }
+}
+
+fn named(place: &Path, error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{}: {error}", place.display()))
+}
+
+fn open_folder(above: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    openat(above, name, flags, Mode::empty())
+}
+
+fn links_to(folder: &Dir, name: &CStr, target: &[u8]) -> bool {
+    readlinkat(folder, name).is_ok_and(|found| found.as_bytes() == target)
+}
+
+/// Whether what is there is the file that is wanted. It is on disk then: it was part of a set.
+fn is_same(folder: BorrowedFd<'_>, name: &OsStr, node: &Node) -> bool {
+    let Node::File(content) = node else { return false };
+    let same = || {
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = File::from(openat(folder, name, flags, Mode::empty())?);
+        let there = file.metadata()?;
+        let is_own = there.is_file()
+            && there.permissions().mode() & 0o7777 == FILE.bits()
+            && there.uid() == Uid::effective().as_raw()
+            && there.nlink() == 1
+            && there.len() == content.len() as u64;
+        let mut found = Vec::new();
+        if is_own {
+            file.take(there.len()).read_to_end(&mut found)?;
+        }
+        Ok::<_, io::Error>(is_own && found == *content)
+    };
+    same().unwrap_or(false)
+}
+
+/// Makes a file.
+fn make(folder: BorrowedFd<'_>, name: &OsStr, node: &Node) -> io::Result<Option<File>> {
+    let Node::File(content) = node else {
+        return Err(io::Error::other("a host's units are copied elsewhere"));
+    };
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let mut file = File::from(openat(folder, name, flags, FILE)?);
+    fchmod(&file, FILE)?;
+    file.write_all(content)?;
+    Ok(Some(file))
+}
