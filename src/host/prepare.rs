@@ -117,9 +117,9 @@ pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
     let discard = || {
         let (active, discarded) = (host.root().join("active.old"), host.root().join(DISCARDED));
         remove(&discarded)?;
-        match fs_err::rename(&active, &discarded) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        // A disk that is read-only refuses a renaming even of nothing.
+        if active.symlink_metadata().is_ok() {
+            fs_err::rename(&active, &discarded)?;
         }
         for path in host.swapped() {
             remove(&with_suffix(&path, OLD))?;

@@ -3,6 +3,7 @@
 
 mod activate;
 mod check;
+mod disks;
 mod fetch;
 mod recovery;
 mod setup;
