@@ -232,15 +232,22 @@ fn the_example_is_set_up_upgraded_crashed_rolled_back_and_removed() {
     let said = machine.run(&["/opt/mesosphere/bin/hello", "you"]).ok().stdout;
     assert!(said.contains("Good day"), "{said}");
 
-    // Back to the old set, and killed in the middle of it.
-    let renames = "inject=rename,renameat,renameat2:signal=KILL:when=6";
-    let mut crash = vec!["strace", "-f", "-qq", "-e", renames, "/pkgpanda", "activate"];
-    crash.extend(old.iter().map(String::as_str));
-    assert_ne!(machine.run(&crash).code, 0);
-    assert!(root.join("opt/mesosphere/install_progress").exists());
+    // Back to the old set, and killed in the middle of it: preparing it renames, too.
+    let progress = root.join("opt/mesosphere/install_progress");
+    for count in (10..30).step_by(4) {
+        let renames = format!("inject=rename,renameat,renameat2:signal=KILL:when={count}");
+        let mut crash = vec!["strace", "-f", "-qq", "-e", &renames, "/pkgpanda", "activate"];
+        crash.extend(old.iter().map(String::as_str));
+        assert_ne!(machine.run(&crash).code, 0, "there is no renaming {count}");
+        if progress.exists() {
+            break;
+        }
+        service(&new);
+    }
+    assert!(progress.exists());
     pkgpanda(&["setup"]).ok();
     service(&old);
-    assert!(!root.join("opt/mesosphere/install_progress").exists());
+    assert!(!progress.exists());
 
     pkgpanda(&["rollback"]).ok();
     service(&new);
