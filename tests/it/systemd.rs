@@ -154,6 +154,20 @@ fn build(place: &Place, packages: &Path) -> (PathBuf, Vec<String>) {
     (bootstrap, ids)
 }
 
+/// Kills an activation in the middle of the swap itself.
+fn crash_in_swap(machine: &Machine, ids: &[String], progress: &Path) {
+    for count in (10..30).step_by(4) {
+        let renames = format!("inject=rename,renameat,renameat2:signal=KILL:when={count}");
+        let mut crash = vec!["strace", "-f", "-qq", "-e", &renames, "/pkgpanda", "activate"];
+        crash.extend(ids.iter().map(String::as_str));
+        assert_ne!(machine.run(&crash).code, 0, "there is no renaming {count}");
+        if progress.exists() {
+            return;
+        }
+    }
+    panic!("no swap was under way");
+}
+
 #[test]
 fn the_example_is_set_up_upgraded_crashed_rolled_back_and_removed() {
     if !Uid::current().is_root() || Path::new("/run/.containerenv").exists() {
@@ -234,17 +248,7 @@ fn the_example_is_set_up_upgraded_crashed_rolled_back_and_removed() {
 
     // Back to the old set, and killed in the middle of it: preparing it renames, too.
     let progress = root.join("opt/mesosphere/install_progress");
-    for count in (10..30).step_by(4) {
-        let renames = format!("inject=rename,renameat,renameat2:signal=KILL:when={count}");
-        let mut crash = vec!["strace", "-f", "-qq", "-e", &renames, "/pkgpanda", "activate"];
-        crash.extend(old.iter().map(String::as_str));
-        assert_ne!(machine.run(&crash).code, 0, "there is no renaming {count}");
-        if progress.exists() {
-            break;
-        }
-        service(&new);
-    }
-    assert!(progress.exists());
+    crash_in_swap(&machine, &old, &progress);
     pkgpanda(&["setup"]).ok();
     service(&old);
     assert!(!progress.exists());
