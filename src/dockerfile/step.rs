@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::chmod::Chmod;
+use crate::source::GitPlace;
 
 /// An instruction that may change files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,18 +201,7 @@ pub enum CopySource {
         checksum: Option<String>,
     },
     /// A git repository to check out.
-    Git {
-        /// From where: without a fragment.
-        url: String,
-        /// The branch, tag or commit.
-        reference: Option<String>,
-        /// The folder of it.
-        subfolder: Option<String>,
-        /// Whether `.git` stays.
-        keep_git: bool,
-        /// The digest that its commit must have.
-        checksum: Option<String>,
-    },
+    Git(GitPlace),
     /// A here-document.
     Document(Document),
 }

@@ -47,7 +47,7 @@ fn stays_inside(step: &Step) {
             for source in &step.sources {
                 match source {
                     CopySource::Path(path) => below(path),
-                    CopySource::Git { subfolder, .. } => below(subfolder.as_deref().unwrap_or("")),
+                    CopySource::Git(git) => below(git.subfolder.as_deref().unwrap_or("")),
                     CopySource::Document(document) => below(&document.name),
                     CopySource::Url { .. } => {}
                 }

@@ -148,6 +148,27 @@ pub enum SourceProblem {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The commit isn't the one that was to come.
+    #[error("{url} has the commit {found}, but {expected} is expected")]
+    OtherCommit {
+        /// The repository.
+        url: String,
+        /// What came.
+        found: CommitId,
+        /// What its digits were to begin with.
+        expected: String,
+    },
+    /// A submodule can't be checked out.
+    #[error("{path} of {url} can't be checked out")]
+    Submodule {
+        /// Its path, or that of what declares it.
+        path: String,
+        /// The repository that has it.
+        url: String,
+        /// Why not.
+        #[source]
+        problem: SubmoduleProblem,
+    },
     /// A repository in the cache can't be read or written.
     #[error("the git repository {path} can't be used", path = .path.display())]
     Repository {
@@ -157,6 +178,35 @@ pub enum SourceProblem {
         #[source]
         error: git2::Error,
     },
+}
+
+/// Why a submodule can't be checked out.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmoduleProblem {
+    /// Nothing says from where.
+    #[error("it is a submodule for which .gitmodules has no URL")]
+    Undeclared,
+    /// Its URL is that of a file or a command, or leads out of the host that it is relative to.
+    #[error("its URL {0:?} is none that a submodule may have: http, https, git and ssh are")]
+    Url(String),
+    /// Its path leads out of the check-out, or into what is git's.
+    #[error("its path is none that a submodule may have")]
+    Path,
+    /// There is a file or a symlink, or files.
+    #[error("something else is in its place")]
+    InTheWay,
+    /// Its folder can't be used.
+    #[error("its folder can't be used")]
+    Folder(#[source] io::Error),
+    /// There are too many within one another.
+    #[error("submodules lie more than {0} deep within one another")]
+    Deep(usize),
+    /// There are too many.
+    #[error("there are more than {0} submodules")]
+    Many(usize),
+    /// What declares them can't be read.
+    #[error("submodules are declared in a way that can't be read: {0}")]
+    Declarations(String),
 }
 
 impl SourceProblem {
@@ -188,6 +238,9 @@ impl SourceProblem {
             }
             Self::NoSuchOrigin { .. } => "check ref_origin: the branch or tag on which ref lives",
             Self::NoGit { .. } => "install git: sources of kind git are fetched with it",
+            Self::Submodule { problem: SubmoduleProblem::Undeclared, .. } => {
+                "if it isn't needed: ?submodules=false behind the repository's URL"
+            }
             Self::Git { .. } => {
                 "git runs without a terminal: try the same URL with `git ls-remote`"
             }

@@ -41,7 +41,7 @@ const UNSET: [&str; 16] = [
 
 /// Settings under which a mirror is always the same kind of repository: no hooks, refs in files,
 /// nothing ever removed from under another process that reads it, every fetch a pack.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "clone.defaultRemoteName=origin",
     "core.hooksPath=/dev/null",
     "init.defaultRefFormat=files",
@@ -49,6 +49,7 @@ const SETTINGS: [&str; 7] = [
     "maintenance.auto=false",
     "fetch.unpackLimit=1",
     "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
 ];
 
 /// One run of git, and what it is about.

@@ -29,10 +29,12 @@ mod file;
 mod git_layout;
 mod git_local;
 mod git_mirror;
+mod git_place;
 mod git_program;
 mod git_url;
 mod missing;
 mod options;
+mod submodules;
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +50,8 @@ use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;
-pub use error::{SourceError, SourceProblem};
+pub use error::{SourceError, SourceProblem, SubmoduleProblem};
+pub use git_place::{GitPlace, GitPlaceError};
 pub use git_url::git_mirror_path;
 pub use missing::{MissingSource, missing};
 pub use options::{FetchOptions, GitOptions, Mirror, MirrorError};

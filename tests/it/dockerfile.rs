@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::inside::{left_out, tier};
-use crate::server::{Reply, Server};
+use crate::server::Server;
 use crate::support::{BUILDER, Place, Ran, git, sha256};
 use crate::tiny::tiny_image;
 
@@ -217,11 +217,7 @@ fn a_repository_and_a_download_are_added() {
     git(&repository, &["clone", "-q", "--bare", ".", &bare]);
     git(Path::new(&bare), &["update-server-info"]);
     write(&served, &[("file.txt", "downloaded")]);
-    // Git asks with a query.
-    let server = Server::start(move |request, _| {
-        let path = request.target.split('?').next().unwrap().trim_start_matches('/');
-        std::fs::read(served.join(path)).map_or_else(|_| Reply::status(404), Reply::new)
-    });
+    let server = Server::files(&served);
     let text = format!(
         "FROM tiny\nADD {}#main:sub /repo/\nADD --checksum=sha256:{} {} /down/\n",
         server.url("it.git"),

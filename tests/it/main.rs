@@ -31,6 +31,7 @@ mod peers;
 mod pkgpanda;
 mod registry;
 mod registry_trust;
+mod repositories;
 mod repository;
 mod server;
 mod sources;

@@ -85,7 +85,9 @@ impl Server {
     pub fn files(folder: &std::path::Path) -> Self {
         let folder = folder.to_owned();
         Self::start(move |request, _| {
-            let path = folder.join(request.target.trim_start_matches('/'));
+            // Git asks with a query.
+            let path = request.target.split('?').next().unwrap_or_default();
+            let path = folder.join(path.trim_start_matches('/'));
             std::fs::read(path).map_or_else(|_| Reply::status(404), Reply::new)
         })
     }

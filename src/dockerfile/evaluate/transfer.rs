@@ -8,6 +8,7 @@ use crate::dockerfile::expand::{Expander, expand};
 use crate::dockerfile::model::{HereDocument, Place, Transfer, TransferSource};
 use crate::dockerfile::step::{CopySource, CopyStep, Document, Origin, Step, Unpack};
 use crate::package::Problem;
+use crate::source::GitPlace;
 
 /// What ends the part of a source that `--parents` leaves out.
 const PIVOT: &str = "/./";
@@ -49,8 +50,7 @@ impl StageState {
                 format!("several sources need a folder, but {written:?} has no / at its end");
             return Err(place.problem(message).hint(format!("write {written}/")));
         }
-        if checksum.is_some()
-            && !matches!(&*sources, [CopySource::Url { .. } | CopySource::Git { .. }])
+        if checksum.is_some() && !matches!(&*sources, [CopySource::Url { .. } | CopySource::Git(_)])
         {
             return Err(place.problem("--checksum is for one URL or one git repository"));
         }
@@ -128,8 +128,8 @@ fn place_source(
         return Err(place.problem("a source has a NUL byte inside"));
     }
     if add && transfer.from.is_none() {
-        if let Some(git) = git_source(text, transfer.keep_git, checksum) {
-            return Ok(git);
+        if let Some(git) = git_source(text, transfer.keep_git, checksum, place) {
+            return git;
         }
         if is_url(text) {
             if let Some(sum) = checksum
@@ -160,78 +160,26 @@ fn path_source(text: &str, parents: bool) -> String {
     }
 }
 
-/// `https://host/path.git#reference:folder`, `git@host:path`, `git://…` and `ssh://…`.
-fn git_source(text: &str, keep_git: bool, checksum: Option<&String>) -> Option<CopySource> {
-    let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    let scp = path.split_once(':').is_some_and(|(host, path)| {
-        host.contains('@') && !host.contains('/') && !path.starts_with("//")
+/// A git repository, if it is one that is meant.
+fn git_source(
+    text: &str,
+    keep_git: bool,
+    checksum: Option<&String>,
+    place: &Place,
+) -> Option<Result<CopySource, Problem>> {
+    let read = GitPlace::parse(text)?.and_then(|git| match checksum {
+        Some(sum) => git.with_checksum(sum),
+        None => Ok(git),
     });
-    let git = path.starts_with("git://")
-        || path.starts_with("ssh://")
-        || scp
-        || is_url(path)
-            && path.trim_end_matches('/').rsplit_once('.').is_some_and(|(_, end)| end == "git");
-    if !git {
-        return None;
-    }
-    let (reference, subfolder) = fragment.split_once(':').unwrap_or((fragment, ""));
-    let (mut reference, mut subfolder) = (reference.to_owned(), paths::below(subfolder));
-    let (mut checksum, mut keep_git) = (checksum.cloned(), keep_git);
-    for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        match key {
-            "ref" | "tag" | "branch" | "commit" if reference.is_empty() => {
-                value.clone_into(&mut reference);
-            }
-            "subdir" if subfolder.is_empty() => subfolder = paths::below(value),
-            "checksum" => checksum = checksum.or_else(|| Some(value.to_owned())),
-            "keep-git-dir" => keep_git |= value != "false",
-            _ => {}
-        }
-    }
-    let some = |text: String| (!text.is_empty()).then_some(text);
-    Some(CopySource::Git {
-        url: path.to_owned(),
-        reference: some(reference),
-        subfolder: some(subfolder),
-        keep_git,
-        checksum,
+    Some(match read {
+        Ok(git) => Ok(CopySource::Git(GitPlace { keep_git: git.keep_git || keep_git, ..git })),
+        Err(error) => Err(place.problem(error.to_string())),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn git_places_are_told_from_files() {
-        let read = |text: &str| match git_source(text, false, None) {
-            Some(CopySource::Git { url, reference, subfolder, keep_git, .. }) => {
-                Some((url, reference.unwrap_or_default(), subfolder.unwrap_or_default(), keep_git))
-            }
-            _ => None,
-        };
-        let git = |url: &str, reference: &str, folder: &str, keep: bool| {
-            Some((url.to_owned(), reference.to_owned(), folder.to_owned(), keep))
-        };
-        for (text, result) in [
-            ("https://h/a.git", git("https://h/a.git", "", "", false)),
-            ("https://h/a.git#v1:x/y", git("https://h/a.git", "v1", "x/y", false)),
-            ("https://h/a.git#:../x", git("https://h/a.git", "", "x", false)),
-            ("git@h:a/b.git#main", git("git@h:a/b.git", "main", "", false)),
-            ("ssh://git@h/a", git("ssh://git@h/a", "", "", false)),
-            ("git://h/a", git("git://h/a", "", "", false)),
-            (
-                "https://h/a.git?tag=v1&subdir=d&keep-git-dir=true",
-                git("https://h/a.git", "v1", "d", true),
-            ),
-            ("https://h/a.tar.gz", None),
-            ("a.git", None),
-            ("dir/x@y:z", None),
-        ] {
-            assert_eq!(read(text), result, "{text}");
-        }
-    }
 
     #[test]
     fn sources_stay_below_the_root() {

@@ -10,6 +10,7 @@ use crate::dockerfile::context::ContextError;
 use crate::image::config::ConfigError;
 use crate::image::store::StoreError;
 use crate::package::Report;
+use crate::source::SourceProblem;
 
 /// An image can't be built.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +119,17 @@ pub enum StepError {
     /// A download failed.
     #[error("{0}")]
     Download(String),
+    /// A git repository can't be had.
+    #[error("{}", crate::base::causes::with_causes(.0))]
+    Git(SourceProblem),
+    /// A git repository hasn't the folder.
+    #[error("{url} has no folder {folder:?}")]
+    NoFolder {
+        /// The repository.
+        url: String,
+        /// What it was to have.
+        folder: String,
+    },
     /// What was downloaded is something else.
     #[error("{url} has the digest {found}, but the Dockerfile says {expected}")]
     Checksum {
@@ -162,6 +174,7 @@ impl StepError {
             }),
             Self::Service(error) => error.hint.clone(),
             Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Git(error) => error.hint(),
             Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),
             Self::NoAgent(id) => Some(format!("give it: --ssh {id}=SOCKET")),
             Self::NoUplink => Some("install the package passt or slirp4netns, or let commands use the machine's network: --network=host; --network=none if they need none".to_owned()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::choose::{Owners, choice, choose_with_digest};
 use super::error::StepError;
+use super::git::check_out_git;
 use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
 use super::stage::Runner;
 use crate::base::digest::Sha256Sum;
@@ -17,7 +18,7 @@ use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork
 use crate::image::digest::DiffId;
 use crate::image::store::{BuiltLayer, LayerBlob};
 use crate::package::CommitId;
-use crate::source::clone_url;
+use crate::source::GitPlace;
 
 /// What a step takes, and the digests of it.
 #[derive(Debug, Default)]
@@ -81,8 +82,8 @@ impl Runner<'_, '_> {
                 let (input, digest) = self.download(url, checksum.as_deref(), observer)?;
                 Ok((input, Some(digest)))
             }
-            CopySource::Git { .. } => {
-                let (input, digest) = self.git(source, observer)?;
+            CopySource::Git(place) => {
+                let (input, digest) = self.git(place, observer)?;
                 Ok((input, Some(digest)))
             }
         }
@@ -254,10 +255,10 @@ impl Runner<'_, '_> {
         observer: &dyn Observer,
     ) -> Result<(), StepError> {
         for (source, input) in step.sources.iter().zip(inputs) {
-            if let CopyInput::CheckOut { folder } = input
+            if let (CopySource::Git(place), CopyInput::CheckOut { folder }) = (source, &mut *input)
                 && folder.as_os_str().is_empty()
             {
-                *folder = self.check_out(source, observer)?.0;
+                *folder = self.check_out(place, observer)?.0;
             }
             let (
                 CopySource::Url { url, checksum: Some(expected) },
@@ -297,55 +298,32 @@ impl Runner<'_, '_> {
         Ok(path)
     }
 
-    /// A git repository, fetched only if its commit isn't known.
+    /// A git repository, fetched only if its commit isn't known: that says what its submodules are.
     fn git(
         &mut self,
-        source: &CopySource,
+        place: &GitPlace,
         observer: &dyn Observer,
     ) -> Result<(CopyInput, Sha256Sum), StepError> {
-        let CopySource::Git { url, reference, .. } = source else {
-            return Err(StepError::NoContext(String::new()));
-        };
-        let known = reference.as_deref().and_then(|text| text.parse::<CommitId>().ok());
+        let known = place.reference.as_deref().and_then(|text| text.parse::<CommitId>().ok());
         let (folder, commit) = match known {
             Some(commit) => (PathBuf::new(), commit),
-            None => self.check_out(source, observer)?,
+            None => self.check_out(place, observer)?,
         };
-        let digest = Sha256Sum::of(format!("{url} {commit}").as_bytes());
+        let digest = Sha256Sum::of(format!("{} {commit}", place.url).as_bytes());
         Ok((CopyInput::CheckOut { folder }, digest))
     }
 
     fn check_out(
         &self,
-        source: &CopySource,
+        place: &GitPlace,
         observer: &dyn Observer,
     ) -> Result<(PathBuf, CommitId), StepError> {
-        let CopySource::Git { url, reference, subfolder, keep_git, checksum } = source else {
-            return Err(StepError::NoContext(String::new()));
-        };
-        let (shown, fetch) = (crate::base::http::redact(url), self.build.workplace.fetch);
+        let fetch = self.build.workplace.fetch;
         if fetch.offline {
-            return Err(StepError::Offline(shown));
+            return Err(StepError::Offline(crate::base::http::redact(&place.url)));
         }
         let folder = self.download_folder(observer)?.join("git");
-        let commit = clone_url(url, reference.as_deref(), &folder, fetch, observer)
-            .map_err(|error| StepError::Download(crate::base::causes::with_causes(&error)))?;
-        if let Some(expected) = checksum
-            && !commit.as_str().starts_with(expected.as_str())
-        {
-            let (found, expected) = (commit.to_string(), expected.clone());
-            return Err(StepError::Checksum { url: shown, found, expected });
-        }
-        if !keep_git {
-            fs_err::remove_dir_all(folder.join(".git")).map_err(file("tidy a check-out"))?;
-        }
-        let wanted = match subfolder {
-            // Symlinks of the repository lead out of nothing.
-            Some(below) => crate::container::within_root::locate(&folder, Path::new(below), false)
-                .map_err(file("find a folder of a check-out"))?,
-            None => folder,
-        };
-        Ok((wanted, commit))
+        check_out_git(place, &folder, fetch, observer)
     }
 
     /// A folder of its own for something that is fetched; it goes with the build.

@@ -15,6 +15,7 @@ mod build;
 mod choose;
 mod error;
 mod follow;
+mod git;
 mod inputs;
 pub mod job;
 mod place;
