@@ -44,6 +44,8 @@ pub struct LayerOptions<'a> {
 pub enum Owners<'a> {
     /// Whom the layer says. An id that the user namespace doesn't have is an error.
     Mapped,
+    /// The caller: whom the layer says is forgotten.
+    Caller,
     /// The caller, in a user namespace with one id. For each entry that belongs to another than
     /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL after it;
     /// of two records for one path, the later one counts. Files and folders say it themselves, too.
@@ -54,6 +56,7 @@ impl std::fmt::Debug for Owners<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Mapped => "Mapped",
+            Self::Caller => "Caller",
             Self::Single(_) => "Single",
         })
     }
@@ -140,7 +143,7 @@ impl Unpacking<'_> {
         }
         let owner = match self.owners {
             Owners::Mapped => Some(mapped(path, member.uid, member.gid)?),
-            Owners::Single(_) => None,
+            Owners::Caller | Owners::Single(_) => None,
         };
         let (mode, mtime) = (member.mode, member.mtime);
         let with = Finish { mode, mtime, owner, attributes: &attributes };

@@ -72,7 +72,7 @@ pub use limits::{LimitExceeded, Limits};
 pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};
 #[cfg(feature = "builder")]
-pub use plain::{is_tar, unpack_tar};
+pub use plain::{ARCHIVE_START, begins_as_archive, is_tar, unpack_plain, unpack_tar};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
 #[cfg(feature = "builder")]
 pub use source::{is_source_archive, unpack_source_archive};

@@ -1,5 +1,5 @@
 //! Unpacks any tar with all that it says, as `ADD` in a Dockerfile does: plain or compressed by gzip,
-//! bzip2, xz or zstd, told by its content alone.
+//! bzip2, xz or zstd, told by its content alone; and a build context that comes as one.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -12,6 +12,30 @@ use super::tar_read::{BLOCK, is_header};
 use super::xz::XzReader;
 
 const BUFFER: usize = 256 * 1024;
+
+/// How many bytes of its beginning say whether something is an archive.
+pub const ARCHIVE_START: usize = BLOCK;
+
+/// Whether something that begins so is a tar or compressed.
+pub fn begins_as_archive(start: &[u8]) -> bool {
+    let is_tar = |block: &[u8; BLOCK]| is_header(block) || *block == [0; BLOCK];
+    is_compressed(start) || start.first_chunk().is_some_and(is_tar)
+}
+
+/// Unpacks a tar into a folder, which is made if it is missing and must else be empty, for the caller,
+/// to whom all its files belong: devices are left out. `start` is what the stream begins with. On an
+/// error the folder holds a part, and is the caller's to remove.
+pub fn unpack_plain(
+    start: &[u8],
+    stream: impl Read,
+    folder: &Path,
+    limits: &Limits,
+) -> Result<(), UnpackError> {
+    let content = decoder(start, BufReader::with_capacity(BUFFER, stream));
+    let content = content.map_err(|error| UnpackError::from(ReadError::Stream(error)))?;
+    let options = LayerOptions { is_plain: true, limits: *limits, owners: Owners::Caller };
+    unpack_layer(content, folder, options).map(drop)
+}
 
 /// Whether a file is a tar, be it compressed.
 pub fn is_tar(path: &Path) -> io::Result<bool> {
@@ -52,7 +76,12 @@ fn open(path: &Path) -> io::Result<io::Result<Box<dyn Read>>> {
     Ok(decoder(&start, BufReader::with_capacity(BUFFER, file)))
 }
 
-fn decoder(start: &[u8], input: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
+fn is_compressed(start: &[u8]) -> bool {
+    let magics: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    magics.iter().any(|magic| start.starts_with(magic))
+}
+
+fn decoder<'i>(start: &[u8], input: impl BufRead + 'i) -> io::Result<Box<dyn Read + 'i>> {
     Ok(match start {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),

@@ -8,6 +8,7 @@
 //! cores by a [`jobserver`].
 
 pub mod cache;
+pub mod contexts;
 pub mod dockerfile;
 pub mod estimate;
 pub mod execute;

@@ -247,10 +247,13 @@ pub enum ImageCommand {
 /// Options of building an image.
 #[derive(Debug, Args)]
 pub struct ImageBuildArgs {
-    /// The folder whose files COPY and ADD take; `-` reads a Dockerfile alone from stdin.
-    #[arg(value_name = "DIR", default_value = ".")]
+    /// Where the files are that COPY and ADD take: a folder; a tar archive, plain or compressed by gzip, bzip2,
+    /// xz or zstd; the http or https URL of one, or of a Dockerfile alone; a git repository,
+    /// `https://HOST/PATH.git#REFERENCE:FOLDER`; `-` is an archive or a Dockerfile alone on stdin.
+    #[arg(value_name = "CONTEXT", default_value = ".")]
     pub context: PathBuf,
-    /// The Dockerfile; `Dockerfile` in the folder by default; `-` is stdin.
+    /// The Dockerfile; `Dockerfile` in the context by default; `-` is stdin. Where the context is no folder, a
+    /// path in it.
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// What to call the image; may be given several times.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::causes::with_causes;
 use crate::bootstrap::SupplyError;
+use crate::build::contexts::BringError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
 use crate::build::isolation::IsolationError;
@@ -59,6 +60,9 @@ pub enum CliError {
     /// Building an image failed.
     #[error(transparent)]
     Dockerfile(Box<DockerfileError>),
+    /// A build context can't be had.
+    #[error(transparent)]
+    BuildContext(Box<BringError>),
     /// An option of building an image makes no sense.
     #[error("{option} {text:?}: {problem}")]
     ImageOption {
@@ -145,6 +149,7 @@ impl CliError {
         match self {
             Self::Site(error) => matches!(**error, SiteError::Interrupted),
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
+            Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
             _ => false,
         }
@@ -174,6 +179,7 @@ impl CliError {
             Self::Site(error) => site_hint(error),
             Self::Bootstrap(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),
+            Self::BuildContext(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Registry(error) => error.hint(),

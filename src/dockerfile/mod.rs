@@ -29,6 +29,7 @@ pub mod context;
 pub mod evaluate;
 pub mod execute;
 pub mod expand;
+pub mod git;
 mod glob;
 pub mod graph;
 pub mod ignore;

@@ -78,6 +78,9 @@ impl BuildOptions {
 pub enum ContextPlace {
     /// A folder.
     Folder(PathBuf),
+    /// A folder that was filled for this build from elsewhere: nothing in it leads out of it, and its own
+    /// path tells nobody anything. The Dockerfile's path is relative to it.
+    Brought(PathBuf),
     /// Nowhere: the Dockerfile came alone.
     Empty,
 }

@@ -1,30 +1,24 @@
 //! `mkpanda image build`: a Dockerfile into an image of the store.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::args::{ImageBuildArgs, NetworkArg};
 use super::super::error::CliError;
 use super::super::settings::Settings;
-use super::Context;
+use super::{Context, image_context};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::dockerfile::{ImageBuilder, log_name};
 use crate::build::home::Home;
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::evaluate::parse_platform;
-use crate::dockerfile::options::{
-    ContextPlace, DockerfilePlace, Hidden, NamedContext, SecretPlace,
-};
+use crate::dockerfile::options::{ContextPlace, Hidden, NamedContext, SecretPlace};
 use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
 use crate::source::FetchOptions;
-
-/// Longer texts on stdin are refused: they are read into memory.
-const LONGEST_DOCKERFILE: u64 = 4 << 20;
 
 /// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.
 pub(super) fn run(
@@ -34,7 +28,6 @@ pub(super) fn run(
     args: &ImageBuildArgs,
     observer: &dyn Observer,
 ) -> Result<String, CliError> {
-    let options = options(context, settings, args)?;
     let interrupt = Arc::<Interrupt>::default();
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(observer, || interrupt.is_raised());
@@ -56,13 +49,13 @@ pub(super) fn run(
         only_cached: false,
         interrupt: Arc::clone(&interrupt),
     };
-    let folder = match &options.context {
-        ContextPlace::Folder(folder) => folder.clone(),
-        ContextPlace::Empty => PathBuf::from("stdin"),
-    };
+    let mut options = options(context, settings, args)?;
+    let places = image_context::places(context, args, &builder, observer)?;
+    (options.context, options.dockerfile) = (places.context, places.dockerfile);
     let built = builder
-        .build(&log_name(&options.names, &folder), &options, observer)
+        .build(&log_name(&options.names, &places.name), &options, observer)
         .map_err(|error| CliError::Dockerfile(Box::new(error)))?;
+    drop(places.brought);
     let names: Vec<String> = options.names.iter().map(crate::image::ImageRef::familiar).collect();
     let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
     let to_stdout = |output: &String| output == "-" || output.ends_with(":-");
@@ -78,13 +71,13 @@ fn options(
     args: &ImageBuildArgs,
 ) -> Result<BuildOptions, CliError> {
     let base = context.folder()?;
-    let (place, dockerfile) = place(&base, args)?;
     let platform = args.platform.as_deref().map(|text| {
         parse_platform(text).ok_or_else(|| bad("--platform", text, "expected OS/ARCH[/VARIANT]"))
     });
     Ok(BuildOptions {
-        context: place,
-        dockerfile,
+        // Found when all else is known to be right.
+        context: ContextPlace::Empty,
+        dockerfile: None,
         names: args.tag.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
         arguments: arguments(context, args),
         target: args.target.clone(),
@@ -103,40 +96,7 @@ fn options(
     })
 }
 
-fn place(
-    base: &Path,
-    args: &ImageBuildArgs,
-) -> Result<(ContextPlace, Option<DockerfilePlace>), CliError> {
-    let is_stdin = |path: &PathBuf| path.as_os_str() == "-";
-    let dockerfile = match &args.file {
-        Some(path) if is_stdin(path) => Some(DockerfilePlace::Text(stdin("--file")?)),
-        Some(path) => Some(DockerfilePlace::File(base.join(path))),
-        None if is_stdin(&args.context) => Some(DockerfilePlace::Text(stdin("DIR")?)),
-        None => None,
-    };
-    if is_stdin(&args.context) {
-        return Ok((ContextPlace::Empty, dockerfile));
-    }
-    let path = base.join(&args.context);
-    let folder = fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })?;
-    Ok((ContextPlace::Folder(folder), dockerfile))
-}
-
-/// A Dockerfile from stdin.
-fn stdin(option: &'static str) -> Result<String, CliError> {
-    let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(LONGEST_DOCKERFILE + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| bad(option, "-", &format!("stdin can't be read as a text: {error}")))?;
-    if text.len() as u64 > LONGEST_DOCKERFILE {
-        return Err(bad(option, "-", "what stdin gives is too long for a Dockerfile"));
-    }
-    Ok(text)
-}
-
-fn bad(option: &'static str, text: &str, problem: &str) -> CliError {
+pub(super) fn bad(option: &'static str, text: &str, problem: &str) -> CliError {
     CliError::ImageOption { option, text: text.to_owned(), problem: problem.to_owned() }
 }
 

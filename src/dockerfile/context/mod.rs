@@ -117,7 +117,29 @@ impl Files {
             name.push(IGNORE_FILE);
             PathBuf::from(name)
         });
-        for path in beside.into_iter().chain([root.join(IGNORE_FILE)]) {
+        let paths = beside.into_iter().chain([root.join(IGNORE_FILE)]);
+        Self::less_what_is_ignored(root, paths)
+    }
+
+    /// A build context from elsewhere, where no symlink leads out: as [`Self::of_context`], with the
+    /// Dockerfile's path relative to it.
+    pub fn of_brought_context(
+        root: &Path,
+        dockerfile: Option<&Path>,
+    ) -> Result<Self, ContextError> {
+        let mut paths = Vec::new();
+        let beside = dockerfile.map(|path| format!("{}{IGNORE_FILE}", path.display()));
+        for path in beside.into_iter().chain([IGNORE_FILE.to_owned()]) {
+            paths.extend(file_within(root, Path::new(&path))?);
+        }
+        Self::less_what_is_ignored(root, paths)
+    }
+
+    fn less_what_is_ignored(
+        root: &Path,
+        paths: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<Self, ContextError> {
+        for path in paths {
             match read_text(&path, "what to leave out") {
                 Ok(text) => {
                     let wrong = |problem: Problem| {
@@ -154,6 +176,19 @@ impl Files {
     pub fn entries<'f>(&'f self, selected: &'f Selected, choice: &'f Choice) -> Entries<'f> {
         Entries::new(self, selected, choice)
     }
+}
+
+/// Where a regular file is that a path below a root means, if there is one; symlinks are followed as
+/// if the root were `/`.
+pub fn file_within(root: &Path, path: &Path) -> Result<Option<PathBuf>, ContextError> {
+    let found = match resolve::resolve(root, path) {
+        Ok(found) => found.map(|found| root.join(found)),
+        Err(resolve::ResolveError::Links) => {
+            return Err(ContextError::Links(path.display().to_string()));
+        }
+        Err(resolve::ResolveError::Look(source)) => return Err(ContextError::Look { source }),
+    };
+    Ok(found.filter(|found| fs_err::symlink_metadata(found).is_ok_and(|data| data.is_file())))
 }
 
 /// Reads a Dockerfile, or a text like it.

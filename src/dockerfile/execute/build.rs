@@ -12,7 +12,7 @@ use super::workplace::{Room, Workplace};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::dockerfile::cache::BuildCache;
-use crate::dockerfile::context::Files;
+use crate::dockerfile::context::{Files, file_within};
 use crate::dockerfile::evaluate::{Applied, Base, Finished, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
@@ -102,13 +102,14 @@ pub fn build(
     let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
     let target = options.target.as_deref();
     let first = graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
+    let is_text = matches!(options.dockerfile, Some(DockerfilePlace::Text(_)));
+    let beside = Some(path.as_path()).filter(|_| !is_text);
     let context = match &options.context {
-        ContextPlace::Folder(folder) => Some(
-            Files::of_context(folder, Some(&path))
-                .map_err(|source| DockerfileError::Context { source })?,
-        ),
+        ContextPlace::Folder(folder) => Some(Files::of_context(folder, beside)),
+        ContextPlace::Brought(folder) => Some(Files::of_brought_context(folder, beside)),
         ContextPlace::Empty => None,
     };
+    let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
     let build = Build {
         options,
         workplace,
@@ -136,18 +137,27 @@ pub fn build(
     build.run(&plan, observer)
 }
 
+/// The Dockerfile: what it is called, and its text.
 fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
-    let failed = |source| DockerfileError::Read { source };
-    let path = match (&options.dockerfile, &options.context) {
-        (Some(DockerfilePlace::Text(text)), _) => {
+    let path = match &options.dockerfile {
+        Some(DockerfilePlace::Text(text)) => {
             return Ok((PathBuf::from("Dockerfile"), text.clone()));
         }
-        (Some(DockerfilePlace::File(path)), _) => path.clone(),
-        (None, ContextPlace::Folder(folder)) => folder.join("Dockerfile"),
-        (None, ContextPlace::Empty) => PathBuf::from("Dockerfile"),
+        Some(DockerfilePlace::File(path)) => path.clone(),
+        None => PathBuf::from("Dockerfile"),
     };
-    let text = fs_err::read_to_string(&path).map_err(failed)?;
-    Ok((path, text))
+    let (shown, place) = match &options.context {
+        ContextPlace::Brought(folder) => {
+            let found = file_within(folder, &path);
+            let found = found.map_err(|source| DockerfileError::Context { source })?;
+            let missing = || DockerfileError::NoDockerfile(path.display().to_string());
+            (path.clone(), found.ok_or_else(missing)?)
+        }
+        ContextPlace::Folder(folder) => (folder.join(&path), folder.join(&path)),
+        ContextPlace::Empty => (path.clone(), path),
+    };
+    let text = fs_err::read_to_string(&place).map_err(|source| DockerfileError::Read { source })?;
+    Ok((shown, text))
 }
 
 impl Build<'_> {

@@ -7,10 +7,10 @@ use super::job::StepFailure;
 use super::workplace::ServiceError;
 use crate::container::helper::HelperError;
 use crate::dockerfile::context::ContextError;
+use crate::dockerfile::git::GitFilesError;
 use crate::image::config::ConfigError;
 use crate::image::store::StoreError;
 use crate::package::Report;
-use crate::source::SourceProblem;
 
 /// An image can't be built.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum DockerfileError {
         #[source]
         source: io::Error,
     },
+    /// The build context has no Dockerfile.
+    #[error("the build context has no file {0}")]
+    NoDockerfile(String),
     /// The build context can't be used.
     #[error("the build context can't be used")]
     Context {
@@ -121,15 +124,7 @@ pub enum StepError {
     Download(String),
     /// A git repository can't be had.
     #[error("{}", crate::base::causes::with_causes(.0))]
-    Git(SourceProblem),
-    /// A git repository hasn't the folder.
-    #[error("{url} has no folder {folder:?}")]
-    NoFolder {
-        /// The repository.
-        url: String,
-        /// What it was to have.
-        folder: String,
-    },
+    Git(GitFilesError),
     /// What was downloaded is something else.
     #[error("{url} has the digest {found}, but the Dockerfile says {expected}")]
     Checksum {
@@ -161,6 +156,9 @@ impl DockerfileError {
             Self::Image { source, .. } => source.hint.clone(),
             Self::Store { source } => source.hint().map(str::to_owned),
             Self::Context { source } => source.hint().map(str::to_owned),
+            Self::NoDockerfile(_) => {
+                Some("-f FILE says where it is, below the context's top".to_owned())
+            }
             Self::Read { .. } | Self::Config { .. } | Self::Interrupted => None,
         }
     }

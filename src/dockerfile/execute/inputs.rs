@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::choose::{Owners, choice, choose_with_digest};
 use super::error::StepError;
-use super::git::check_out_git;
 use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
 use super::stage::Runner;
 use crate::base::digest::Sha256Sum;
@@ -13,6 +12,7 @@ use crate::base::event::Observer;
 use crate::container::uplink::Uplink;
 use crate::dockerfile::cache;
 use crate::dockerfile::context::Files;
+use crate::dockerfile::git::check_out_git;
 use crate::dockerfile::options::{NamedContext, SecretPlace};
 use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
 use crate::image::digest::DiffId;
@@ -323,7 +323,7 @@ impl Runner<'_, '_> {
             return Err(StepError::Offline(crate::base::http::redact(&place.url)));
         }
         let folder = self.download_folder(observer)?.join("git");
-        check_out_git(place, &folder, fetch, observer)
+        check_out_git(place, &folder, fetch, observer).map_err(StepError::Git)
     }
 
     /// A folder of its own for something that is fetched; it goes with the build.

@@ -15,7 +15,6 @@ mod build;
 mod choose;
 mod error;
 mod follow;
-mod git;
 mod inputs;
 pub mod job;
 mod place;

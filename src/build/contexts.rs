@@ -1,0 +1,299 @@
+//! Build contexts that are no folders of the machine: archives and repositories, brought into a scratch
+//! folder of their own, which goes with them.
+//!
+//! ```text
+//! <scratch>/run-…/context/     the archive's files, or the repository's
+//! <scratch>/run-…/download     what a URL gave
+//! ```
+//!
+//! The folder is a run's (see [`super::home`]): if the process is killed, a later one sweeps it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::dockerfile::ImageBuilder;
+use super::home::RunScratch;
+use super::isolation;
+use crate::archive::{ARCHIVE_START, UnpackError, begins_as_archive, unpack_plain};
+use crate::base::causes::with_causes;
+use crate::base::event::Observer;
+use crate::base::http::{HttpError, redact};
+use crate::container::helper::Interrupt;
+use crate::container::sys::wait_readable;
+use crate::dockerfile::git::{GitFilesError, check_out_git};
+use crate::source::GitPlace;
+
+/// Longer Dockerfiles are refused: they are read into memory.
+const LONGEST_DOCKERFILE: u64 = 4 << 20;
+
+/// How often it is looked whether the run was interrupted while nothing comes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where a context comes from.
+#[derive(Debug)]
+pub enum ContextSource {
+    /// A stream, such as stdin: an archive, or a Dockerfile alone.
+    Stream(File),
+    /// A file with an archive.
+    File(PathBuf),
+    /// What a URL gives: an archive, or a Dockerfile alone.
+    Url(String),
+    /// A git repository.
+    Git(GitPlace),
+}
+
+/// What was brought.
+#[derive(Debug)]
+pub enum Brought {
+    /// Files.
+    Context(BroughtContext),
+    /// A Dockerfile alone.
+    Dockerfile(String),
+}
+
+/// A context's folder, removed when this is dropped.
+#[derive(Debug)]
+pub struct BroughtContext {
+    folder: PathBuf,
+    run: RunScratch,
+}
+
+/// A context can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BringError {
+    /// There is no room for it.
+    #[error("there is no room for the build context")]
+    Room(#[source] io::Error),
+    /// It can't be read.
+    #[error("can't read {what}")]
+    Read {
+        /// What it is.
+        what: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It is no Dockerfile.
+    #[error("{what} is neither an archive nor a Dockerfile: {problem}")]
+    NoText {
+        /// What it is.
+        what: String,
+        /// Why it is no Dockerfile.
+        problem: &'static str,
+    },
+    /// It is no archive.
+    #[error("{} is neither a folder nor a tar archive", .0.display())]
+    NoArchive(PathBuf),
+    /// The archive can't be unpacked.
+    #[error("can't unpack {what}")]
+    Unpack {
+        /// What it is.
+        what: String,
+        /// Why not.
+        #[source]
+        source: UnpackError,
+    },
+    /// It can't be downloaded.
+    #[error(transparent)]
+    Download(HttpError),
+    /// The repository can't be had.
+    #[error("{}", with_causes(.0))]
+    Git(GitFilesError),
+    /// The network is to be left alone.
+    #[error("{0} would have to be fetched, and --offline forbids it")]
+    Offline(String),
+    /// The run was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl BringError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoArchive(path) => Some(format!(
+                "if it is a Dockerfile: -f {} FOLDER, or on stdin, for one without files: -",
+                path.display()
+            )),
+            Self::Unpack { source, .. } => {
+                let limit = crate::archive::ReadError::limit_among_causes(source);
+                limit.and_then(crate::archive::LimitExceeded::remedy).map(str::to_owned)
+            }
+            Self::Download(error) => error.hint().map(str::to_owned),
+            Self::Git(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl ImageBuilder<'_> {
+    /// Brings a context here.
+    pub fn bring(
+        &self,
+        source: ContextSource,
+        observer: &dyn Observer,
+    ) -> Result<Brought, BringError> {
+        let brought = match source {
+            ContextSource::Stream(stream) => self.taken(stream, "stdin"),
+            ContextSource::File(path) => self.unpacked(&path),
+            ContextSource::Url(url) => self.downloaded(&url, observer),
+            ContextSource::Git(place) => self.checked_out(&place, observer),
+        };
+        // Whatever failed, it is for that.
+        if self.interrupt.is_raised() { Err(BringError::Interrupted) } else { brought }
+    }
+
+    fn taken(&self, stream: File, what: &str) -> Result<Brought, BringError> {
+        let read = |source| BringError::Read { what: what.to_owned(), source };
+        let mut stream = Watched::new(stream, &self.interrupt);
+        let mut start = Vec::new();
+        (&mut stream).take(ARCHIVE_START as u64).read_to_end(&mut start).map_err(read)?;
+        let whole = start.as_slice().chain(stream);
+        if !begins_as_archive(&start) {
+            return read_dockerfile(whole, what).map(Brought::Dockerfile);
+        }
+        let context = self.room()?;
+        context.unpack(&start, whole, what, self)?;
+        Ok(Brought::Context(context))
+    }
+
+    fn unpacked(&self, path: &Path) -> Result<Brought, BringError> {
+        let what = path.display().to_string();
+        let read = |source| BringError::Read { what: what.clone(), source };
+        let opened = fs_err::File::open(path).map_err(read)?.into_parts().0;
+        match self.taken(opened, &what)? {
+            Brought::Dockerfile(_) => Err(BringError::NoArchive(path.to_owned())),
+            brought @ Brought::Context(_) => Ok(brought),
+        }
+    }
+
+    fn downloaded(&self, url: &str, observer: &dyn Observer) -> Result<Brought, BringError> {
+        let shown = redact(url);
+        if self.fetch.offline {
+            return Err(BringError::Offline(shown));
+        }
+        let room = self.room()?;
+        let path = room.run.folder().join("download");
+        let mut file = fs_err::File::create_new(&path).map_err(BringError::Room)?.into_parts().0;
+        self.fetch.http.download(url, &shown, &mut file, observer).map_err(BringError::Download)?;
+        drop(file);
+        let file = fs_err::File::open(&path).map_err(BringError::Room)?.into_parts().0;
+        let brought = self.taken(file, &shown);
+        fs_err::remove_file(&path).map_err(BringError::Room)?;
+        brought
+    }
+
+    fn checked_out(
+        &self,
+        place: &GitPlace,
+        observer: &dyn Observer,
+    ) -> Result<Brought, BringError> {
+        if self.fetch.offline {
+            return Err(BringError::Offline(redact(&place.url)));
+        }
+        let mut context = self.room()?;
+        let found = check_out_git(place, &context.folder, self.fetch, observer);
+        context.folder = found.map_err(BringError::Git)?.0;
+        Ok(Brought::Context(context))
+    }
+
+    fn room(&self) -> Result<BroughtContext, BringError> {
+        if let Err(error) = isolation::sweep_orphans(self.isolation, self.home, &self.interrupt) {
+            // It harms nobody else's build.
+            tracing::warn!(%error, "can't sweep what dead runs have left");
+        }
+        let run = self.home.start_run().map_err(BringError::Room)?;
+        Ok(BroughtContext { folder: run.folder().join("context"), run })
+    }
+}
+
+/// Reads a Dockerfile that came alone.
+pub fn read_dockerfile(stream: impl Read, what: &str) -> Result<String, BringError> {
+    let mut bytes = Vec::new();
+    let read = |source| BringError::Read { what: what.to_owned(), source };
+    stream.take(LONGEST_DOCKERFILE + 1).read_to_end(&mut bytes).map_err(read)?;
+    let wrong = |problem| BringError::NoText { what: what.to_owned(), problem };
+    if bytes.len() as u64 > LONGEST_DOCKERFILE {
+        return Err(wrong("it is too long"));
+    }
+    String::from_utf8(bytes).map_err(|_bad| wrong("it is no text"))
+}
+
+impl BroughtContext {
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn unpack(
+        &self,
+        start: &[u8],
+        stream: impl Read,
+        what: &str,
+        builder: &ImageBuilder<'_>,
+    ) -> Result<(), BringError> {
+        unpack_plain(start, stream, &self.folder, &builder.limits)
+            .map_err(|source| BringError::Unpack { what: what.to_owned(), source })
+    }
+}
+
+impl Drop for BroughtContext {
+    fn drop(&mut self) {
+        for name in ["context", "download"] {
+            let path = self.run.folder().join(name);
+            let Ok(data) = fs_err::symlink_metadata(&path) else { continue };
+            // What can't be removed is swept by a later run.
+            if !data.is_dir() {
+                drop(fs_err::remove_file(&path));
+            } else if fs_err::remove_dir_all(&path).is_err() {
+                drop(make_removable(&path).and_then(|()| fs_err::remove_dir_all(&path)));
+            }
+        }
+    }
+}
+
+/// Gives the folders below one modes with which their owner can empty them.
+fn make_removable(folder: &Path) -> io::Result<()> {
+    let mut left = vec![folder.to_owned()];
+    while let Some(folder) = left.pop() {
+        fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o700))?;
+        for entry in fs_err::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A stream that ends with an error when the run is interrupted, even if nothing comes.
+#[derive(Debug)]
+pub struct Watched<'a> {
+    stream: File,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> Watched<'a> {
+    /// Watches a stream.
+    pub fn new(stream: File, interrupt: &'a Interrupt) -> Self {
+        Self { stream, interrupt }
+    }
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.interrupt.is_raised() {
+                return Err(io::Error::other("interrupted"));
+            }
+            if wait_readable(&[self.stream.as_fd()], Instant::now().checked_add(TICK))? {
+                return self.stream.read(buffer);
+            }
+        }
+    }
+}

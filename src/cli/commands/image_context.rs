@@ -1,0 +1,162 @@
+//! What `mkpanda image build` is given as the build context, and its Dockerfile.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::super::args::ImageBuildArgs;
+use super::super::error::CliError;
+use super::Context;
+use super::image_build::bad;
+use crate::base::event::Observer;
+use crate::base::http::redact;
+use crate::build::contexts::{
+    BringError, Brought, BroughtContext, ContextSource, Watched, read_dockerfile,
+};
+use crate::build::dockerfile::ImageBuilder;
+use crate::dockerfile::options::{ContextPlace, DockerfilePlace};
+use crate::source::GitPlace;
+
+/// A context and its Dockerfile.
+pub(super) struct Places {
+    pub(super) context: ContextPlace,
+    pub(super) dockerfile: Option<DockerfilePlace>,
+    /// What an image without a name is called in logs.
+    pub(super) name: PathBuf,
+    /// Goes when the build is over.
+    pub(super) brought: Option<BroughtContext>,
+}
+
+/// What the text means.
+enum Meaning {
+    Folder(PathBuf),
+    Elsewhere(ContextSource),
+}
+
+/// Finds a context, and brings it here if it is no folder.
+pub(super) fn places(
+    context: &Context<'_>,
+    args: &ImageBuildArgs,
+    builder: &ImageBuilder<'_>,
+    observer: &dyn Observer,
+) -> Result<Places, CliError> {
+    let base = context.folder()?;
+    let is_stdin = |path: &Path| path.as_os_str() == "-";
+    let reads_file = args.file.as_deref().is_some_and(is_stdin);
+    if reads_file && is_stdin(&args.context) {
+        return Err(bad("--file", "-", "stdin can't be the context, too"));
+    }
+    let given = match &args.file {
+        None => None,
+        Some(_) if reads_file => {
+            let stdin = Watched::new(stdin()?, &builder.interrupt);
+            let text = read_dockerfile(stdin, "stdin").map_err(bringing)?;
+            Some(DockerfilePlace::Text(text))
+        }
+        Some(path) => Some(DockerfilePlace::File(path.clone())),
+    };
+    let source = match meaning(&base, &args.context)? {
+        Meaning::Folder(folder) => {
+            let dockerfile = given.map(|given| match given {
+                DockerfilePlace::File(path) => DockerfilePlace::File(base.join(path)),
+                text @ DockerfilePlace::Text(_) => text,
+            });
+            let name = folder.clone();
+            let context = ContextPlace::Folder(folder);
+            return Ok(Places { context, dockerfile, name, brought: None });
+        }
+        Meaning::Elsewhere(source) => source,
+    };
+    let name = name(&args.context);
+    match builder.bring(source, observer).map_err(bringing)? {
+        Brought::Context(brought) => {
+            let context = ContextPlace::Brought(brought.folder().to_owned());
+            Ok(Places { context, dockerfile: given, name, brought: Some(brought) })
+        }
+        Brought::Dockerfile(_) if given.is_some() => {
+            let text = args.context.display().to_string();
+            let problem = "it is a Dockerfile alone, so that --file makes no sense";
+            Err(bad("CONTEXT", &redact(&text), problem))
+        }
+        Brought::Dockerfile(text) => Ok(Places {
+            context: ContextPlace::Empty,
+            dockerfile: Some(DockerfilePlace::Text(text)),
+            name,
+            brought: None,
+        }),
+    }
+}
+
+fn bringing(error: BringError) -> CliError {
+    CliError::BuildContext(Box::new(error))
+}
+
+fn stdin() -> Result<File, CliError> {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    let read = |source| BringError::Read { what: "stdin".to_owned(), source };
+    stdin.map(File::from).map_err(|source| bringing(read(source)))
+}
+
+fn meaning(base: &Path, given: &Path) -> Result<Meaning, CliError> {
+    if given.as_os_str() == "-" {
+        return Ok(Meaning::Elsewhere(ContextSource::Stream(stdin()?)));
+    }
+    let path = base.join(given);
+    let found = fs_err::metadata(&path);
+    if found.as_ref().is_ok_and(std::fs::Metadata::is_file) {
+        return Ok(Meaning::Elsewhere(ContextSource::File(path)));
+    }
+    if let (Err(_), Some(text)) = (&found, given.to_str())
+        && let Some(source) = on_network(text)?
+    {
+        return Ok(Meaning::Elsewhere(source));
+    }
+    let folder = fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })?;
+    Ok(Meaning::Folder(folder))
+}
+
+fn on_network(text: &str) -> Result<Option<ContextSource>, CliError> {
+    // As Docker has it.
+    let github = text.starts_with("github.com/").then(|| {
+        let end = text.find(['#', '?']).unwrap_or(text.len());
+        let path = text[..end].trim_end_matches('/').trim_end_matches(".git");
+        format!("https://{path}.git{}", &text[end..])
+    });
+    let text = github.as_deref().unwrap_or(text);
+    match GitPlace::parse(text) {
+        Some(Ok(place)) => return Ok(Some(ContextSource::Git(place))),
+        Some(Err(error)) => return Err(bad("CONTEXT", &redact(text), &error.to_string())),
+        None => {}
+    }
+    let is_web = text.starts_with("http://") || text.starts_with("https://");
+    Ok(is_web.then(|| ContextSource::Url(text.to_owned())))
+}
+
+fn name(given: &Path) -> PathBuf {
+    if given.as_os_str() == "-" {
+        return "stdin".into();
+    }
+    let text = given.to_string_lossy();
+    let path = text.split(['#', '?']).next().unwrap_or_default();
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_on_a_network_are_told_from_paths() {
+        let git = |text: &str| match on_network(text) {
+            Ok(Some(ContextSource::Git(place))) => Some((place.url, place.reference)),
+            _ => None,
+        };
+        let url = || "https://github.com/a/b.git".to_owned();
+        assert_eq!(git("github.com/a/b"), Some((url(), None)));
+        assert_eq!(git("github.com/a/b.git#v1:x"), Some((url(), Some("v1".to_owned()))));
+        assert_eq!(git("git@h:a/b"), Some(("git@h:a/b".to_owned(), None)));
+        assert!(matches!(on_network("http://h/x.tar"), Ok(Some(ContextSource::Url(_)))));
+        assert!(matches!(on_network("a/b.git"), Ok(None)));
+        assert!(on_network("https://h/a.git?x=1").is_err());
+    }
+}
