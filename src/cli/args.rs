@@ -277,7 +277,7 @@ pub struct ImageBuildArgs {
     /// An ssh agent's socket for `RUN --mount=type=ssh`: `default` is that of `SSH_AUTH_SOCK`.
     #[arg(long, value_name = "NAME[=SOCKET]")]
     pub ssh: Vec<String>,
-    /// A further context: a folder, or `docker-image://NAME`.
+    /// A further context: a folder, anything else that a context can be but stdin, or `docker-image://NAME`.
     #[arg(long, value_name = "NAME=PLACE")]
     pub build_context: Vec<String>,
     /// A label of the image.

@@ -1,6 +1,6 @@
 //! A network of a container's own that reaches the outside: `pasta` or `slirp4netns`, whichever the
 //! machine has, moves packets between the container's network namespace and sockets of the caller's.
-//! The machine's loopback is out of reach.
+//! The machine's loopback is out of reach, its other addresses are not.
 //!
 //! ```text
 //! job ── fork ──► waits ──────────────────────► executes the program, which dies with the job
@@ -58,7 +58,21 @@ pub enum UplinkError {
         program: String,
         /// What it said.
         said: String,
+        /// Whether the machine has a default route itself.
+        is_outside: bool,
     },
+}
+
+impl UplinkError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Program { is_outside: false, .. } => Some(
+                "the machine has no default route, which pasta may need: install slirp4netns, which doesn't, or use --network=none",
+            ),
+            _ => None,
+        }
+    }
 }
 
 fn failed(step: &'static str) -> impl Fn(io::Error) -> UplinkError {
@@ -71,6 +85,8 @@ pub struct Waiting {
     program: String,
     /// Whether it says when the interface is up.
     tells: bool,
+    /// Whether the machine has a default route.
+    is_outside: bool,
     channel: UnixStream,
     ready: OwnedFd,
     said: OwnedFd,
@@ -81,11 +97,12 @@ pub struct Waiting {
 pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
 
 impl Uplink {
-    /// The program that the machine has, looked for in a search path.
+    /// The program that the machine has, looked for in a search path: pasta, which knows IPv6 too, unless the
+    /// machine has no default route, without which pasta may end.
     pub fn find(search_path: &str) -> Option<Self> {
-        find_program("pasta", search_path)
-            .map(Self::Pasta)
-            .or_else(|| find_program("slirp4netns", search_path).map(Self::Slirp))
+        let pasta = || find_program("pasta", search_path).map(Self::Pasta);
+        let slirp = || find_program("slirp4netns", search_path).map(Self::Slirp);
+        if has_route() { pasta().or_else(slirp) } else { slirp().or_else(pasta) }
     }
 
     /// The name server that the container's `/etc/resolv.conf` has.
@@ -102,6 +119,15 @@ impl Uplink {
             Self::Pasta(program) => {
                 let mut command = Command::new(program);
                 command.args(["--config-net", "--foreground", "--quiet", "--no-map-gw"]);
+                // Else it would have the machine's own address, at which that could not be reached.
+                command.args([
+                    "--address",
+                    "10.0.2.100",
+                    "--netmask",
+                    "24",
+                    "--gateway",
+                    "10.0.2.2",
+                ]);
                 command.args(["--dns-forward", "169.254.1.1"]);
                 command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
                 command.args(["--netns", &namespace]);
@@ -136,8 +162,8 @@ impl Uplink {
         let program = match self {
             Self::Pasta(program) | Self::Slirp(program) => program.display().to_string(),
         };
-        let tells = matches!(self, Self::Slirp(_));
-        Ok(Waiting { program, tells, channel, ready: ready.into(), said: said.into() })
+        let (tells, is_outside) = (matches!(self, Self::Slirp(_)), has_route());
+        Ok(Waiting { program, tells, is_outside, channel, ready: ready.into(), said: said.into() })
     }
 
     /// Waits for the namespace and becomes the program.
@@ -194,12 +220,51 @@ impl Waiting {
     fn gave_up(self) -> UplinkError {
         let mut said = String::new();
         drop(std::fs::File::from(self.said).take(4096).read_to_string(&mut said));
-        UplinkError::Program { program: self.program, said: said.trim().to_owned() }
+        // Nor has it a log to write to.
+        let lines = said.lines().filter(|line| !line.contains(" to syslog"));
+        let said = lines.collect::<Vec<_>>().join("\n");
+        let (program, said) = (self.program, said.trim().to_owned());
+        UplinkError::Program { program, said, is_outside: self.is_outside }
     }
 }
 
-/// Whether the network has a way outside: a default route.
+/// Whether the network has a way outside: a default route. That of IPv6 comes last.
 fn has_route() -> bool {
-    let routes = fs_err::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
-    routes.lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"))
+    let read = |name| fs_err::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let routes = read("route").unwrap_or_default();
+    let newer = read("ipv6_route").unwrap_or_default();
+    routes.lines().skip(1).any(is_default) || newer.lines().any(is_newer_default)
+}
+
+fn is_default(line: &str) -> bool {
+    line.split_whitespace().nth(1) == Some("00000000")
+}
+
+/// A line of `ipv6_route`: the loopback has a default route that leads nowhere.
+fn is_newer_default(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let is_default = words.next().is_some_and(|to| to.bytes().all(|digit| digit == b'0'))
+        && words.next() == Some("00");
+    is_default && words.next_back().is_some_and(|name| name != "lo")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_routes_are_told_from_others() {
+        let zeros = "0".repeat(32);
+        let rest = "00 fd000000000000000000000000000001 00000400 00000001 00000000 00000003";
+        assert!(is_default("eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0"));
+        assert!(!is_default("eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0"));
+        for (line, expected) in [
+            (format!("{zeros} 00 {zeros} {rest} eth0"), true),
+            (format!("{zeros} 00 {zeros} {rest} lo"), false),
+            (format!("fe80{} 40 {zeros} {rest} eth0", &zeros[4..]), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_newer_default(&line), expected, "{line}");
+        }
+    }
 }

@@ -118,6 +118,8 @@ impl std::fmt::Debug for Hidden {
 pub enum NamedContext {
     /// A folder.
     Folder(PathBuf),
+    /// A folder that was filled for this build from elsewhere: nothing in it leads out of it.
+    Brought(PathBuf),
     /// An image: `docker-image://NAME`.
     Image(String),
 }

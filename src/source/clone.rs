@@ -160,7 +160,7 @@ fn check_out(objects: Odb<'_>, commit: &CommitId, dest: &Path) -> Result<(), Clo
 }
 
 /// Gives all files and folders, the root and symlinks too, one time.
-fn set_times(dest: &Path, time: &TimeSpec) -> Result<(), CloneError> {
+pub(super) fn set_times(dest: &Path, time: &TimeSpec) -> Result<(), CloneError> {
     let walk = WalkDir::new(dest).into_iter();
     for entry in walk.filter_entry(|entry| entry.depth() != 1 || entry.file_name() != ".git") {
         let entry = entry.map_err(io::Error::from)?;

@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use git2::Repository;
+use nix::sys::time::TimeSpec;
 
+use super::clone::{CloneError, set_times};
 use super::git_program::GitRun;
 use super::submodules::{Submodules, remove_git};
 use super::{FetchOptions, GitPlace, SourceProblem};
@@ -34,11 +36,26 @@ pub fn clone_url(
     if place.submodules {
         submodules.check_out(folder, url, 0)?;
     }
+    if place.commit_time {
+        give_commit_time(folder)?;
+    }
     if !place.keep_git {
         submodules.folders.push(folder.to_owned());
         remove_git(&submodules.folders)?;
     }
     Ok(commit)
+}
+
+/// Gives all files, those of submodules too, the time of the commit that was checked out.
+fn give_commit_time(folder: &Path) -> Result<(), SourceProblem> {
+    let failed = |error: git2::Error| unusable(folder, &error);
+    let repository = Repository::open(folder).map_err(failed)?;
+    let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(failed)?;
+    let time = TimeSpec::new(commit.time().seconds().max(0), 0);
+    set_times(folder, &time).map_err(|error| match error {
+        CloneError::Files(error) => SourceProblem::Io { doing: "set files' times", error },
+        CloneError::Git(error) => failed(error),
+    })
 }
 
 /// What fetches repositories.

@@ -29,6 +29,8 @@ pub struct GitPlace {
     pub keep_git: bool,
     /// Whether its submodules are checked out, too.
     pub submodules: bool,
+    /// Whether files have the commit's time, not that of the check-out.
+    pub commit_time: bool,
     /// What its commit's digits have to begin with.
     pub checksum: Option<String>,
 }
@@ -57,16 +59,18 @@ pub enum GitPlaceError {
     },
     /// A part of the query is unknown.
     #[error(
-        "{0:?} is nothing that the URL of a git repository can have: ref, branch, tag, commit, checksum, subdir, keep-git-dir and submodules are"
+        "{0:?} is nothing that the URL of a git repository can have: ref, branch, tag, commit, checksum, subdir, keep-git-dir, submodules, mtime and fetch-by-commit are"
     )]
     Query(String),
     /// A part of the query has a value that it can't have.
-    #[error("{key}={value:?} in the URL of a git repository should be true or false")]
-    Switch {
+    #[error("{key}={value:?} in the URL of a git repository should be {expected}")]
+    Value {
         /// Which.
         key: String,
         /// What it has.
         value: String,
+        /// What it can have.
+        expected: &'static str,
     },
 }
 
@@ -117,6 +121,7 @@ impl GitPlace {
             subfolder: given(&below(subfolder)),
             keep_git: false,
             submodules: true,
+            commit_time: false,
             checksum: None,
         };
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -143,6 +148,16 @@ impl GitPlace {
             "commit" | "checksum" => set(&mut self.checksum, "commit", value),
             "keep-git-dir" => switch(key, value).map(|keep| self.keep_git |= keep),
             "submodules" => switch(key, value).map(|wanted| self.submodules = wanted),
+            // What is fetched is no other thing.
+            "fetch-by-commit" => switch(key, value).map(drop),
+            "mtime" => {
+                self.commit_time = match value {
+                    "commit" => true,
+                    "checkout" => false,
+                    _ => return Err(wrong(key, value, "commit or checkout")),
+                };
+                Ok(())
+            }
             _ => Err(GitPlaceError::Query(key.to_owned())),
         }
     }
@@ -189,11 +204,15 @@ fn set(place: &mut Option<String>, what: &'static str, value: &str) -> Result<()
     }
 }
 
+fn wrong(key: &str, value: &str, expected: &'static str) -> GitPlaceError {
+    GitPlaceError::Value { key: key.to_owned(), value: value.to_owned(), expected }
+}
+
 fn switch(key: &str, value: &str) -> Result<bool, GitPlaceError> {
     match value {
         "" | "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err(GitPlaceError::Switch { key: key.to_owned(), value: value.to_owned() }),
+        _ => Err(wrong(key, value, "true or false")),
     }
 }
 
@@ -250,8 +269,9 @@ mod tests {
             });
             assert_eq!(read, result, "{text}");
         }
-        let without = GitPlace::parse("https://h/a.git?submodules=false").unwrap().unwrap();
-        assert!(!without.submodules);
+        let text = "https://h/a.git?submodules=false&mtime=commit&fetch-by-commit=true";
+        let place = GitPlace::parse(text).unwrap().unwrap();
+        assert!(!place.submodules && place.commit_time);
     }
 
     #[test]
@@ -260,6 +280,7 @@ mod tests {
             "https://h/a.git?ref=a&tag=b",
             "https://h/a.git?x=y",
             "https://h/a.git?submodules=maybe",
+            "https://h/a.git?mtime=now",
             "https://h/a.git?checksum=xyz",
             "https://h/a.git#-x",
             "https://h/a.git?ref=a:b",

@@ -165,6 +165,16 @@ fn a_git_repository_is_a_context() {
     let url = server.url("it.git?branch=main&subdir=sub");
     build(&place, Path::new(&url), &["-f", "context/other/Dockerfile"]).fails(1).says("word");
     build(&place, Path::new(&url), &[]).fails(1).says("the build context has no file Dockerfile");
+    // As a further one, too.
+    let text = "FROM git\nFROM tiny\nCOPY --from=git sub/context/word /w\nCOPY --from=tar word /\n";
+    write(&work, &[("Dockerfile", text)]);
+    let archive = place.path().join("named.tar");
+    std::fs::write(&archive, tar(&work.join("sub/context"), &["--format=gnu"])).unwrap();
+    let git = format!("--build-context=git={}", server.url("it.git"));
+    let tar = format!("--build-context=tar={}", archive.display());
+    build(&place, &work, &[&git, &tar]).ok();
+    assert_eq!(listing(&place), ["-rw-r--r-- 0/0 w", "-rw-r--r-- 0/0 word"]);
+    build(&place, &work, &["--build-context=git=-"]).fails(1).says("stdin can't be one");
     build(&place, Path::new(&server.url("it.git?x=1")), &[]).fails(1).says("CONTEXT");
     build(&place, Path::new(&server.url("no.git")), &[]).fails(1).says("git could not fetch");
     place.assert_clean();

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::inside::{left_out, tier};
+use crate::inside::tier;
 use crate::server::Server;
 use crate::support::{BUILDER, Place, Ran, git, sha256};
 use crate::tiny::tiny_image;
@@ -310,27 +310,6 @@ fn what_only_root_may_read_is_copied_all_the_same() {
     for expected in ["drwx------ 0/0 all/d/", "-rw------- 0/0 all/d/closed"] {
         assert!(lines.iter().any(|line| line == expected), "no {expected} in {lines:#?}");
     }
-}
-
-#[test]
-fn a_command_has_a_way_outside_but_not_to_the_machines_loopback() {
-    if !Path::new("/dev/net/tun").exists() {
-        return left_out("a network for RUN (there is no /dev/net/tun)", "it-root");
-    }
-    let programs = ["/usr/bin/pasta", "/usr/bin/slirp4netns"];
-    let is_there = programs.iter().any(|path| Path::new(path).exists());
-    assert!(is_there, "none of {programs:?} is installed; run: scripts/test prepare");
-    let (place, folder) = context(&[(
-        "Dockerfile",
-        "FROM tiny\nRUN sleep 0.3; while read -r i d r; do echo \"route $d\"; done < /proc/net/route; \
-         cat /etc/resolv.conf; exit 7\n",
-    )]);
-    let folder = folder.display().to_string();
-    let ran = place.run("", &["image", "build", "--no-cache", &folder]).fails(1);
-    // The default route is there still, after a while.
-    ran.says("route 00000000").says("nameserver ");
-    let ran = place.run("", &["--network=none", "image", "build", "--no-cache", &folder]).fails(1);
-    assert!(!ran.stderr.contains("route 00000000"), "{}", ran.stderr);
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod systemd;
 mod terminal;
 mod tiny;
 mod tree;
+mod uplinks;
 mod upstreams;
 mod users;
 mod vandal;

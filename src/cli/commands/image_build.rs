@@ -14,7 +14,7 @@ use crate::build::home::Home;
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::evaluate::parse_platform;
-use crate::dockerfile::options::{ContextPlace, Hidden, NamedContext, SecretPlace};
+use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
@@ -50,6 +50,9 @@ pub(super) fn run(
         interrupt: Arc::clone(&interrupt),
     };
     let mut options = options(context, settings, args)?;
+    let named = pairs("--build-context", &args.build_context)?;
+    let (contexts, _brought) = image_context::named(context, named, &builder, observer)?;
+    options.contexts = contexts;
     let places = image_context::places(context, args, &builder, observer)?;
     (options.context, options.dockerfile) = (places.context, places.dockerfile);
     let built = builder
@@ -85,7 +88,7 @@ fn options(
         no_cache: args.no_cache,
         secrets: secrets(context, &base, args)?,
         agents: agents(context, args)?,
-        contexts: contexts(&base, args)?,
+        contexts: BTreeMap::new(),
         network: match context.global.network {
             None => RunNetwork::Default,
             Some(NetworkArg::None) => RunNetwork::None,
@@ -167,19 +170,4 @@ fn agents(
         agents.insert(id.to_owned(), PathBuf::from(socket));
     }
     Ok(agents)
-}
-
-fn contexts(
-    base: &Path,
-    args: &ImageBuildArgs,
-) -> Result<BTreeMap<String, NamedContext>, CliError> {
-    let pairs = pairs("--build-context", &args.build_context)?;
-    let context = |(name, place): (String, String)| {
-        let context = match place.strip_prefix("docker-image://") {
-            Some(image) => NamedContext::Image(image.to_owned()),
-            None => NamedContext::Folder(base.join(place)),
-        };
-        (name, context)
-    };
-    Ok(pairs.into_iter().map(context).collect())
 }

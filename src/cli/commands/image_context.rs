@@ -1,5 +1,6 @@
 //! What `mkpanda image build` is given as the build context, and its Dockerfile.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::build::contexts::{
     BringError, Brought, BroughtContext, ContextSource, Watched, read_dockerfile,
 };
 use crate::build::dockerfile::ImageBuilder;
-use crate::dockerfile::options::{ContextPlace, DockerfilePlace};
+use crate::dockerfile::options::{ContextPlace, DockerfilePlace, NamedContext};
 use crate::source::GitPlace;
 
 /// A context and its Dockerfile.
@@ -65,6 +66,9 @@ pub(super) fn places(
             let context = ContextPlace::Folder(folder);
             return Ok(Places { context, dockerfile, name, brought: None });
         }
+        Meaning::Elsewhere(ContextSource::Git(place)) => {
+            ContextSource::Git(GitPlace { keep_git: place.keep_git || keeps_git(args), ..place })
+        }
         Meaning::Elsewhere(source) => source,
     };
     let name = name(&args.context);
@@ -85,6 +89,48 @@ pub(super) fn places(
             brought: None,
         }),
     }
+}
+
+/// Whether a build argument of Docker's says that `.git` is wanted.
+fn keeps_git(args: &ImageBuildArgs) -> bool {
+    let wanted = ["1", "true"].map(|value| format!("BUILDKIT_CONTEXT_KEEP_GIT_DIR={value}"));
+    args.build_arg.iter().any(|given| wanted.contains(given))
+}
+
+/// Contexts with names; those that are no folders are brought here, and go with what is given beside.
+pub(super) fn named(
+    context: &Context<'_>,
+    pairs: Vec<(String, String)>,
+    builder: &ImageBuilder<'_>,
+    observer: &dyn Observer,
+) -> Result<(BTreeMap<String, NamedContext>, Vec<BroughtContext>), CliError> {
+    let base = context.folder()?;
+    let (mut contexts, mut kept) = (BTreeMap::new(), Vec::new());
+    for (name, place) in pairs {
+        let found = if let Some(image) = place.strip_prefix("docker-image://") {
+            NamedContext::Image(image.to_owned())
+        } else {
+            match meaning(&base, Path::new(&place))? {
+                Meaning::Folder(folder) => NamedContext::Folder(folder),
+                Meaning::Elsewhere(ContextSource::Stream(_)) => {
+                    return Err(bad("--build-context", &name, "stdin can't be one"));
+                }
+                Meaning::Elsewhere(source) => {
+                    let Brought::Context(brought) =
+                        builder.bring(source, observer).map_err(bringing)?
+                    else {
+                        let problem = "what is there is no archive";
+                        return Err(bad("--build-context", &redact(&place), problem));
+                    };
+                    let folder = brought.folder().to_owned();
+                    kept.push(brought);
+                    NamedContext::Brought(folder)
+                }
+            }
+        };
+        contexts.insert(name, found);
+    }
+    Ok((contexts, kept))
 }
 
 fn bringing(error: BringError) -> CliError {

@@ -139,7 +139,7 @@ impl Scope {
             return Ok(Base::Stage(stage.number - 1 - back));
         }
         Ok(match self.contexts.get(&name) {
-            Some(NamedContext::Folder(_)) => Base::Named(name),
+            Some(NamedContext::Folder(_) | NamedContext::Brought(_)) => Base::Named(name),
             Some(NamedContext::Image(image)) => Base::Image(image.clone()),
             None if name == SCRATCH => Base::Scratch,
             None => Base::Image(name),

@@ -116,6 +116,16 @@ pub enum StepError {
     /// An agent that is required wasn't given.
     #[error("the ssh agent {0:?} is required, and wasn't given")]
     NoAgent(String),
+    /// An agent doesn't answer.
+    #[error("the ssh agent {id:?} at {} doesn't answer: {source}", path.display())]
+    Agent {
+        /// What it is called.
+        id: String,
+        /// Its socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// There is no way into a network.
     #[error("the command's network needs pasta or slirp4netns, and neither is installed")]
     NoUplink,
@@ -175,6 +185,7 @@ impl StepError {
             Self::Git(error) => error.hint(),
             Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),
             Self::NoAgent(id) => Some(format!("give it: --ssh {id}=SOCKET")),
+            Self::Agent { .. } => Some("start one: eval $(ssh-agent); ssh-add".to_owned()),
             Self::NoUplink => Some("install the package passt or slirp4netns, or let commands use the machine's network: --network=host; --network=none if they need none".to_owned()),
             Self::Files(error) => error.hint().map(str::to_owned),
             _ => None,

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::agent::AgentSocket;
 use super::choose::{Owners, choice, choose_with_digest};
 use super::error::StepError;
 use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
@@ -105,6 +106,9 @@ impl Runner<'_, '_> {
                 Some(NamedContext::Folder(folder)) => {
                     Files::of_context(folder, None).map_err(StepError::Files)?
                 }
+                Some(NamedContext::Brought(folder)) => {
+                    Files::of_brought_context(folder, None).map_err(StepError::Files)?
+                }
                 Some(NamedContext::Image(image)) => {
                     let image = image.clone();
                     let layers = self.build.image_layers(&image, observer)?;
@@ -197,15 +201,34 @@ impl Runner<'_, '_> {
                     MountInput::Secret(secret.map(SecretBytes))
                 }
                 RunMount::Ssh { id, required, .. } => {
-                    let agent = self.build.options.agents.get(id);
+                    let agent = self.build.options.agents.get(id).cloned();
                     if agent.is_none() && *required {
                         return Err(StepError::NoAgent(id.clone()));
                     }
-                    MountInput::Socket(agent.cloned())
+                    let socket = agent.map(|agent| self.agent(id, &agent, observer));
+                    MountInput::Socket(socket.transpose()?)
                 }
             });
         }
         Ok(inputs)
+    }
+
+    /// A socket that leads to an agent while the step is carried out.
+    fn agent(
+        &mut self,
+        id: &str,
+        agent: &Path,
+        observer: &dyn Observer,
+    ) -> Result<PathBuf, StepError> {
+        let owner = self.helper(observer)?.0.machine.map.root();
+        let folder = self.download_folder(observer)?;
+        let socket = AgentSocket::open(agent, &folder, owner).map_err(|source| {
+            let (id, path) = (id.to_owned(), agent.to_owned());
+            StepError::Agent { id, path, source }
+        })?;
+        let path = socket.path().to_owned();
+        self.agents.push(socket);
+        Ok(path)
     }
 
     fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {

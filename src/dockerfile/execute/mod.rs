@@ -11,6 +11,7 @@
 //! step       the helper's side: root, command or copying, layer
 //! ```
 
+mod agent;
 mod build;
 mod choose;
 mod error;

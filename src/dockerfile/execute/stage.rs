@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::agent::AgentSocket;
 use super::build::{Build, Done};
 use super::error::StepError;
 use super::follow::following;
@@ -42,6 +43,8 @@ pub(super) struct Runner<'b, 'a> {
     left: Option<Left>,
     /// Locks on caches, held while a command has them.
     locks: Vec<FileLock>,
+    /// Sockets that lead to agents, open while a command has them.
+    pub(super) agents: Vec<AgentSocket>,
     number: u32,
 }
 
@@ -80,6 +83,7 @@ impl<'b, 'a> Runner<'b, 'a> {
             helper: None,
             left: None,
             locks: Vec::new(),
+            agents: Vec::new(),
             number: 0,
         }
     }
@@ -127,6 +131,7 @@ impl<'b, 'a> Runner<'b, 'a> {
             let made = self.make(step, &mut gathered, &below, observer);
             observer.event(Event::TaskEnded { task });
             self.locks.clear();
+            self.agents.clear();
             let made = made?;
             self.build.cache.put_step(&key, &made).map_err(file("write the build cache"))?;
             made
@@ -220,7 +225,7 @@ impl<'b, 'a> Runner<'b, 'a> {
     }
 
     /// The stage's helper, which is got when it is first needed.
-    fn helper(
+    pub(super) fn helper(
         &mut self,
         observer: &dyn Observer,
     ) -> Result<&mut (Arc<Room>, HelperPlace), StepError> {

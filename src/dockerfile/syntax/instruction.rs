@@ -105,7 +105,7 @@ pub(super) fn parse(
     let flags = |once: &[&str], often: &[&str]| Flags::new(keyword, flags, once, often);
     let instruction = match keyword {
         "FROM" => return from(flags(&["platform"], &[])?, rest),
-        "RUN" => run(flags(&["network", "security"], &["mount"])?, rest, documents)?,
+        "RUN" => run(flags(&["network", "security"], &["mount", "device"])?, rest, documents)?,
         "COPY" => {
             let known = ["from", "chown", "chmod", "link", "parents"];
             Instruction::Copy(transfer(flags(&known, &["exclude"])?, rest, &documents)?)
@@ -257,6 +257,11 @@ fn run(
             let message = format!("--security={other} is none of sandbox and insecure");
             return Err(flags.wrong("security", message).into());
         }
+    }
+    if let Some(device) = flags.text("device")? {
+        let mut error = flags.wrong("device", format!("--device={device} is refused"));
+        error.hint = Some("no command gets at this machine's devices".to_owned());
+        return Err(error.into());
     }
     let command = command(rest)?;
     let empty = match &command {

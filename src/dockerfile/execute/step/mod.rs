@@ -106,7 +106,10 @@ fn carry_out(job: &StepJob) -> Result<(Result<StepAnswer, StepFailure>, Work<'_>
     umask(Mode::from_bits_truncate(0o022));
     let view = View::create(&job.view, inputs.folders(), &job.machine.map).map_err(failed)?;
     namespace::become_root(&job.machine.map).map_err(failed)?;
-    let _connected = waiting.map(Waiting::connect).transpose().map_err(failed)?;
+    let _connected = waiting.map(Waiting::connect).transpose().map_err(|error| {
+        let hint = error.hint().map(str::to_owned);
+        StepFailure { hint, ..failed(error) }
+    })?;
     let work = Work { job, inputs, view, told: RefCell::default(), recorded: RefCell::default() };
     let answer = match (&job.work, files) {
         (StepWork::Digest(wanted), _) => work.digest(wanted).map(StepAnswer::Digest),

@@ -27,6 +27,8 @@ pub(super) struct Mounts {
     pub(super) binds: Vec<Bind>,
     pub(super) points: Vec<Point>,
     pub(super) variables: Vec<(String, String)>,
+    /// How many ssh agents there are.
+    agents: u32,
 }
 
 impl Mounts {
@@ -131,11 +133,20 @@ impl Work<'_> {
                     mounts.bind(home.to_owned(), Point::file(target), false);
                 }
             }
-            (RunMount::Ssh { target, .. }, MountInput::Socket(Some(socket))) => {
+            (RunMount::Ssh { target, mode, owner, .. }, MountInput::Socket(Some(socket))) => {
+                let count = mounts.agents;
+                mounts.agents += 1;
                 let target =
-                    target.clone().unwrap_or_else(|| "/run/mkpanda/ssh_agent.0".to_owned());
-                mounts.variables.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
-                mounts.bind(self.place(socket), Point::file(target), true);
+                    target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{count}"));
+                if count == 0 {
+                    mounts.variables.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
+                }
+                let place = self.place(socket);
+                let mode = std::fs::Permissions::from_mode(*mode);
+                fs_err::set_permissions(&place, mode).map_err(failed)?;
+                let owner = Ownership { ids: *owner, single: self.is_single() };
+                owner.give(&place).map(drop).map_err(failed)?;
+                mounts.bind(place, Point::file(target), true);
             }
             // What isn't required isn't there.
             (RunMount::Secret { .. }, MountInput::Secret(None))
