@@ -48,7 +48,8 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
                 limits: work.job.limits,
             };
             let home = work.place(&work.job.layers);
-            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| {
+            let knows = |folder: &Path| overlay::knows_attribute_whiteouts(&work.view, folder);
+            let folders = ensure_unpacked(&home, &layers, &options, knows).map_err(|error| {
                 let place = work.job.layers.display();
                 Failure {
                     message: format!("{} (unpacked into {place})", with_causes(&error)),
