@@ -16,7 +16,6 @@
 //! and removes that folder.
 
 mod attributes;
-#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod destination;
 mod error;
 mod folders;
@@ -30,7 +29,7 @@ mod layer_pack;
 mod layer_scan;
 mod limits;
 mod names;
-#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
+#[cfg_attr(not(feature = "builder"), expect(dead_code, unreachable_pub, reason = "layers need it"))]
 mod overlay_form;
 #[cfg(feature = "builder")]
 mod pack;
