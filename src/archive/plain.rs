@@ -34,8 +34,7 @@ pub fn unpack_plain(
 ) -> Result<(), UnpackError> {
     let content = decoder(start, BufReader::with_capacity(BUFFER, stream));
     let content = content.map_err(|error| UnpackError::from(ReadError::Stream(error)))?;
-    let options = LayerOptions { is_plain: true, limits: *limits, owners: Owners::Caller };
-    unpack_layer(content, folder, options).map(drop)
+    unpack_layer(content, folder, options(Owners::Caller, limits)).map(drop)
 }
 
 /// Whether a file is a tar, be it compressed.
@@ -57,20 +56,20 @@ pub fn unpack_tar(
 ) -> Result<(), UnpackError> {
     let stream = |error| UnpackError::from(ReadError::Stream(error));
     let content = open(path).and_then(|opened| opened).map_err(stream)?;
-    let options = |owners| LayerOptions {
-        is_plain: true,
-        limits: *limits,
-        owners,
-        whiteouts: Whiteouts::Devices,
-    };
     if !single_id {
-        return unpack_layer(content, folder, options(Owners::Mapped)).map(drop);
+        return unpack_layer(content, folder, options(Owners::Mapped, limits)).map(drop);
     }
     let file =
         fs_err::File::create(folder.with_extension("owners")).map_err(UnpackError::Record)?;
     let mut record = BufWriter::new(file);
-    unpack_layer(content, folder, options(Owners::Single(&mut record)))?;
+    unpack_layer(content, folder, options(Owners::Single(&mut record), limits))?;
     record.flush().map_err(UnpackError::Record)
+}
+
+fn options<'o>(owners: Owners<'o>, limits: &Limits) -> LayerOptions<'o> {
+    // A plain archive has none.
+    let whiteouts = Whiteouts::Devices;
+    LayerOptions { is_plain: true, limits: *limits, owners, whiteouts }
 }
 
 /// A file's content, decompressed. The inner error is that of a decoder that takes none of it.
