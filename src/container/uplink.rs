@@ -10,15 +10,19 @@
 //!
 //! The program has to stay in the network that the job leaves, so its process is there before.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, find_program};
@@ -29,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long apart it is looked for the interface of a program that doesn't tell.
 const POLL: Duration = Duration::from_millis(2);
+
+/// How much of what the program says is kept.
+const MOST_SAID: usize = 4096;
 
 /// A program that gives a network namespace a way outside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +90,7 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> UplinkError {
 #[derive(Debug)]
 pub struct Waiting {
     program: String,
+    process: Pid,
     /// Whether it says when the interface is up.
     tells: bool,
     /// Whether the machine has a default route.
@@ -113,24 +121,19 @@ impl Uplink {
         }
     }
 
-    fn command(&self, namespace: RawFd, ready: RawFd) -> Command {
-        let namespace = format!("/proc/self/fd/{namespace}");
+    /// The command, which has the namespace as its stdin: newer versions of pasta close all else.
+    fn command(&self, ready: RawFd) -> Command {
+        const NAMESPACE: &str = "/proc/self/fd/0";
         match self {
             Self::Pasta(program) => {
                 let mut command = Command::new(program);
                 command.args(["--config-net", "--foreground", "--quiet", "--no-map-gw"]);
                 // Else it would have the machine's own address, at which that could not be reached.
-                command.args([
-                    "--address",
-                    "10.0.2.100",
-                    "--netmask",
-                    "24",
-                    "--gateway",
-                    "10.0.2.2",
-                ]);
+                command.args(["--address", "10.0.2.100", "--netmask", "24"]);
+                command.args(["--gateway", "10.0.2.2"]);
                 command.args(["--dns-forward", "169.254.1.1"]);
                 command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
-                command.args(["--netns", &namespace]);
+                command.args(["--netns", NAMESPACE]);
                 command
             }
             Self::Slirp(program) => {
@@ -138,7 +141,7 @@ impl Uplink {
                 command.args(["--configure", "--mtu=65520", "--disable-host-loopback"]);
                 command.args(["--enable-sandbox", "--enable-seccomp"]);
                 command.arg(format!("--ready-fd={ready}"));
-                command.args(["--netns-type=path", &namespace, "tap0"]);
+                command.args(["--netns-type=path", NAMESPACE, "tap0"]);
                 command
             }
         }
@@ -152,18 +155,20 @@ impl Uplink {
         let (ready, ready_write) = io::pipe().map_err(&pipes)?;
         let (said, said_write) = io::pipe().map_err(&pipes)?;
         let forked = sys::fork().map_err(|errno| failed("starting a process")(errno.into()))?;
-        if forked.is_none() {
+        let Some(process) = forked else {
             drop((channel, ready, said));
-            let error = self.execute(map, &theirs, &ready_write.into(), &said_write.into());
+            let (ready, mut said): (OwnedFd, _) = (ready_write.into(), said_write);
+            let error = self.execute(map, &theirs, &ready, &said);
             // Whoever waits sees the pipes close.
-            tracing::debug!(%error, "the network's program was not executed");
+            drop(write!(said, "it was not executed: {error}"));
             sys::exit_now(1);
-        }
+        };
         let program = match self {
             Self::Pasta(program) | Self::Slirp(program) => program.display().to_string(),
         };
         let (tells, is_outside) = (matches!(self, Self::Slirp(_)), has_route());
-        Ok(Waiting { program, tells, is_outside, channel, ready: ready.into(), said: said.into() })
+        let (ready, said) = (ready.into(), said.into());
+        Ok(Waiting { program, process, tells, is_outside, channel, ready, said })
     }
 
     /// Waits for the namespace and becomes the program.
@@ -172,18 +177,16 @@ impl Uplink {
         map: &IdMap,
         channel: &UnixStream,
         ready: &OwnedFd,
-        said: &OwnedFd,
+        said: &io::PipeWriter,
     ) -> io::Error {
         let run = || -> io::Result<io::Error> {
             let namespace =
                 passing::receive(channel)?.ok_or_else(|| io::Error::other("no namespace came"))?;
             namespace::become_root(map).map_err(io::Error::other)?;
-            // The program opens it by this number, and tells by that one.
-            for descriptor in [&namespace, ready] {
-                fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            }
-            let mut command = self.command(namespace.as_raw_fd(), ready.as_raw_fd());
-            command.env_clear().stdin(Stdio::null());
+            // The program tells by this number.
+            fcntl(ready, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            let mut command = self.command(ready.as_raw_fd());
+            command.env_clear().stdin(namespace);
             command.stdout(said.try_clone()?).stderr(said.try_clone()?);
             Ok(command.exec())
         };
@@ -197,32 +200,57 @@ impl Waiting {
         let namespace = fs_err::File::open("/proc/self/ns/net").map_err(failed("opening it"))?;
         passing::pass(&self.channel, namespace.file())
             .map_err(|errno| failed("passing it on")(errno.into()))?;
-        let until = Instant::now().checked_add(PATIENCE);
+        let waiting = |errno: Errno| failed("waiting for the program")(errno.into());
+        let until = Instant::now() + PATIENCE;
+        let mut said = Vec::new();
         loop {
-            let soon = Instant::now().checked_add(POLL);
-            let told = sys::wait_readable(&[self.ready.as_fd()], soon)
-                .map_err(|errno| failed("waiting for the program")(errno.into()))?;
-            if told {
+            let ends = [self.ready.as_fd(), self.said.as_fd()];
+            // Of a program that doesn't tell, the one end may be closed, and nothing follows from that.
+            let ends = if self.tells { &ends[..] } else { &ends[1..] };
+            let heard = sys::wait_any(ends, Instant::now().checked_add(POLL)).map_err(waiting)?;
+            let heard = heard.unwrap_or_default();
+            if self.tells && heard.first().is_some_and(|flags| !flags.is_empty()) {
                 let mut byte = [0];
-                let count = nix::unistd::read(&self.ready, &mut byte)
-                    .map_err(|errno| failed("waiting for the program")(errno.into()))?;
-                return if count == 0 { Err(self.gave_up()) } else { Ok(Connected(self)) };
+                let count = nix::unistd::read(&self.ready, &mut byte).map_err(waiting)?;
+                return if count == 0 { Err(self.gave_up(said)) } else { Ok(Connected(self)) };
+            }
+            if heard.last().is_some_and(|flags| !flags.is_empty()) {
+                let mut some = [0; 1024];
+                let count = nix::unistd::read(&self.said, &mut some).map_err(waiting)?;
+                if count == 0 {
+                    return Err(self.gave_up(said));
+                }
+                if said.len() < MOST_SAID {
+                    said.extend_from_slice(&some[..count]);
+                }
             }
             if !self.tells && has_route() {
                 return Ok(Connected(self));
             }
-            if until.is_some_and(|until| Instant::now() > until) {
-                return Err(self.gave_up());
+            if Instant::now() > until {
+                return Err(self.gave_up(said));
             }
         }
     }
 
-    fn gave_up(self) -> UplinkError {
-        let mut said = String::new();
-        drop(std::fs::File::from(self.said).take(4096).read_to_string(&mut said));
+    fn gave_up(self, mut said: Vec<u8>) -> UplinkError {
+        // It is of no use any more; and what it says last may not have been read.
+        let is_over = kill(self.process, Signal::SIGTERM).is_ok();
+        if is_over {
+            let rest = std::fs::File::from(self.said).take(MOST_SAID as u64).read_to_end(&mut said);
+            drop(rest);
+        }
+        let said = String::from_utf8_lossy(&said);
         // Nor has it a log to write to.
-        let lines = said.lines().filter(|line| !line.contains(" to syslog"));
-        let said = lines.collect::<Vec<_>>().join("\n");
+        let lines = said.lines().filter(|line| !line.contains(" to syslog")).map(str::to_owned);
+        let mut lines: Vec<String> = lines.collect();
+        if is_over
+            && let Ok(WaitStatus::Signaled(_, signal, _)) = waitpid(self.process, None)
+            && signal != Signal::SIGTERM
+        {
+            lines.push(format!("it was ended by {signal}"));
+        }
+        let said = lines.join("\n");
         let (program, said) = (self.program, said.trim().to_owned());
         UplinkError::Program { program, said, is_outside: self.is_outside }
     }
