@@ -246,10 +246,18 @@ fn own_ranges(uid_map: &str) -> Vec<(u32, u32)> {
     lines.collect()
 }
 
-/// Looks for a program in the folders of a search path.
+/// Where programs of the system are, whatever the search path says.
+pub const USUAL_PATH: &str = "/usr/bin:/bin:/usr/sbin";
+
+/// Looks for a program in the folders of a search path, and then in the usual ones.
 pub fn find_program(name: &str, search_path: &str) -> Option<PathBuf> {
-    let folders = search_path.split(':').chain(["/usr/bin", "/bin", "/usr/sbin"]);
-    folders
+    find_on_path(name, search_path).or_else(|| find_on_path(name, USUAL_PATH))
+}
+
+/// Looks for a program in the folders of a search path.
+pub fn find_on_path(name: &str, search_path: &str) -> Option<PathBuf> {
+    search_path
+        .split(':')
         .filter(|folder| folder.starts_with('/'))
         .map(|folder| Path::new(folder).join(name))
         .find(|path| path.is_file())

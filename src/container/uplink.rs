@@ -25,7 +25,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::idmap::{IdMap, find_program};
+use super::idmap::{IdMap, USUAL_PATH, find_on_path};
 use super::{namespace, passing, sys};
 
 /// How long the program may take until the interface is up.
@@ -105,12 +105,15 @@ pub struct Waiting {
 pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
 
 impl Uplink {
-    /// The program that the machine has, looked for in a search path: pasta, which knows IPv6 too, unless the
-    /// machine has no default route, without which pasta may end.
+    /// The program that the machine has, looked for in a search path, and then in the usual places: pasta, which
+    /// knows IPv6 too, unless the machine has no default route, without which pasta may end.
     pub fn find(search_path: &str) -> Option<Self> {
-        let pasta = || find_program("pasta", search_path).map(Self::Pasta);
-        let slirp = || find_program("slirp4netns", search_path).map(Self::Slirp);
-        if has_route() { pasta().or_else(slirp) } else { slirp().or_else(pasta) }
+        let is_outside = has_route();
+        [search_path, USUAL_PATH].into_iter().find_map(|path| {
+            let pasta = || find_on_path("pasta", path).map(Self::Pasta);
+            let slirp = || find_on_path("slirp4netns", path).map(Self::Slirp);
+            if is_outside { pasta().or_else(slirp) } else { slirp().or_else(pasta) }
+        })
     }
 
     /// The name server that the container's `/etc/resolv.conf` has.
