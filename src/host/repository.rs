@@ -156,7 +156,7 @@ impl<'a> PackageRepository<'a> {
             let name = entry.map_err(RepositoryError::Unreadable)?.file_name();
             ids.extend(name.to_str().and_then(|name| name.parse::<PackageId>().ok()));
         }
-        ids.sort_by_cached_key(ToString::to_string);
+        ids.sort_unstable_by(PackageId::cmp_as_text);
         Ok(ids)
     }
 

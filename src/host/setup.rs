@@ -179,7 +179,7 @@ impl Flags<'_> {
                 ids.extend(listed);
             }
         }
-        ids.sort_by_cached_key(ToString::to_string);
+        ids.sort_unstable_by(PackageId::cmp_as_text);
         ids.dedup();
         Ok(ids)
     }
