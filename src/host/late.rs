@@ -61,17 +61,17 @@ pub enum LateError {
 
 /// What a machine's `late-config.yaml` says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LateConfig {
-    pub(super) package: PackageId,
-    values: BTreeMap<String, String>,
+pub(crate) struct LateConfig {
+    pub(crate) package: PackageId,
+    pub(crate) values: BTreeMap<String, String>,
 }
 
 /// A file of a late package.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LateFile {
-    pub(super) path: EntryPath,
-    pub(super) mode: u32,
-    pub(super) content: String,
+pub(crate) struct LateFile {
+    pub(crate) path: EntryPath,
+    pub(crate) mode: u32,
+    pub(crate) content: String,
 }
 
 fn wrong(path: &Path, message: impl Into<String>) -> LateError {
@@ -84,7 +84,7 @@ fn parse(path: &Path, text: &str) -> Result<Yaml, LateError> {
 
 impl LateConfig {
     /// Reads a `late-config.yaml`; nothing if it says nothing.
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Option<Self>, LateError> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Option<Self>, LateError> {
         let yaml = parse(path, text)?;
         if yaml == Yaml::Nothing {
             return Ok(None);
@@ -112,7 +112,7 @@ impl LateConfig {
     }
 
     /// Gives the files of a package, values in place.
-    pub(super) fn render(&self, path: &Path, text: &str) -> Result<Vec<LateFile>, LateError> {
+    pub(crate) fn render(&self, path: &Path, text: &str) -> Result<Vec<LateFile>, LateError> {
         let yaml = parse(path, text)?;
         let Some(Yaml::List(entries)) = yaml.get("package") else {
             return Err(wrong(path, "package must be a list of files"));

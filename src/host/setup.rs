@@ -262,7 +262,7 @@ impl Flags<'_> {
     }
 }
 
-fn list(what: &str, text: &[u8]) -> Result<Vec<PackageId>, SetupError> {
+pub(crate) fn list(what: &str, text: &[u8]) -> Result<Vec<PackageId>, SetupError> {
     serde_json::from_slice(text)
         .map_err(|error| SetupError::List { what: what.to_owned(), reason: error.to_string() })
 }
