@@ -16,6 +16,7 @@ use std::path::Path;
 
 use super::yaml::Yaml;
 use crate::archive::EntryPath;
+use crate::base::digest::Sha256Sum;
 use crate::package::{PackageId, Problem, Report};
 
 const BEGIN: &str = "LATE_BIND_PLACEHOLDER_START_";
@@ -48,6 +49,9 @@ pub enum LateError {
         /// The file in it.
         file: String,
     },
+    /// It is active, with other values.
+    #[error("the values for {0} have changed, but it is active with those before")]
+    Active(PackageId),
     /// A file can't be written.
     #[error("can't write the late package {package}")]
     Write {
@@ -57,6 +61,18 @@ pub enum LateError {
         #[source]
         source: io::Error,
     },
+}
+
+impl LateError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Active(id) => Some(format!(
+                "activate a set without it, then: pkgpanda remove {id}; pkgpanda setup"
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// What a machine's `late-config.yaml` says.
@@ -109,6 +125,11 @@ impl LateConfig {
             values.insert(name.clone(), value);
         }
         Ok(Some(Self { package, values }))
+    }
+
+    /// The sum of all values.
+    pub(crate) fn sum(&self) -> io::Result<Sha256Sum> {
+        Sha256Sum::of_reader(serde_json::to_vec(&self.values)?.as_slice())
     }
 
     /// Gives the files of a package, values in place.

@@ -135,13 +135,13 @@ fn a_fetch_that_fails_leaves_whole_packages_and_nothing_else() {
     assert!(failed > tried / 2, "{failed} of {tried} failed");
 }
 
-/// Sends a signal at every so-manieth point: the command takes back what it has begun, or comes to its end.
+/// Sends a signal at every other point: the command takes back what it has begun, or comes to its end.
 fn takes_back(machine: &Machine, command: &[&str]) {
-    takes_back_to(machine, command, &[]);
+    takes_back_to(machine, command, &[], 2);
 }
 
 /// The same, where what was fetched before stays.
-fn takes_back_to(machine: &Machine, command: &[&str], fetched: &[&str]) {
+fn takes_back_to(machine: &Machine, command: &[&str], fetched: &[&str], step: usize) {
     if cannot_trace() {
         return left_out("signals at each system call (strace may not trace here)", "it-root");
     }
@@ -157,9 +157,9 @@ fn takes_back_to(machine: &Machine, command: &[&str], fetched: &[&str]) {
     let points = points(machine, command);
     let after = counts(machine);
     let (mut backs, mut ends) = (0, 0);
-    for (at, (name, count)) in points.iter().enumerate().step_by(2) {
+    for (at, (name, count)) in points.iter().enumerate().step_by(step) {
         restore(machine, kept.path());
-        let signal = ["INT", "TERM"][at / 2 % 2];
+        let signal = ["INT", "TERM"][at / step % 2];
         let (call, injected) =
             (format!("trace={name}"), format!("inject={name}:signal={signal}:when={count}"));
         let options = ["-f", "-qq", "-o", "/dev/null", "-e", &call, "-e", &injected];
@@ -203,5 +203,5 @@ fn a_setup_that_is_interrupted_changes_nothing() {
     machine.write("conf/setup-flags/active.json", r#"["a--1", "n--1"]"#);
     machine.write("conf/setup-flags/repository-url", "file://remote");
     let url = machine.url();
-    takes_back_to(&machine, &["setup"], &["fetch", "--repository-url", &url, "n--1"]);
+    takes_back_to(&machine, &["setup"], &["fetch", "--repository-url", &url, "n--1"], 5);
 }
