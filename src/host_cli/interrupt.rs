@@ -1,5 +1,5 @@
 //! Signals that end a run. A first one has it end where it can without leaving anything half-done;
-//! a second one ends it at once, which the next run makes good, as it does after a power cut.
+//! a second SIGINT ends it at once, which the next run makes good, as it does after a power cut.
 
 use std::io;
 use std::sync::Arc;
@@ -15,8 +15,9 @@ pub(super) fn catch(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
         if ignored & (1 << (signal - 1)) != 0 {
             continue;
         }
-        if signal != SIGHUP {
-            // A terminal that closes sends one after another.
+        // The others come more than once without that being meant: `timeout` sends each to the process
+        // and to its group.
+        if signal == SIGINT {
             flag::register_conditional_default(signal, Arc::clone(interrupted))?;
         }
         flag::register(signal, Arc::clone(interrupted))?;
