@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{
     FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat,
-    futimens, mknodat, utimensat,
+    futimens, utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
@@ -24,12 +24,9 @@ use xattr::FileExt as _;
 use super::error::{ReadError, UnpackError};
 use super::folders::{Folder, Folders, Owner, Rules, fail, make, owner_error, permissions};
 use super::limits::Limits;
+use super::overlay_form::{Hiding, is_whiteout};
 use super::path::EntryPath;
 use super::pax::Attribute;
-
-/// The attribute by which overlayfs, mounted with `userxattr`, knows a folder that hides what is
-/// below it.
-const OPAQUE: &str = "user.overlay.opaque";
 
 /// What an entry gets beside its content.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +39,7 @@ pub(super) struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    fn folder(&self) -> Folder {
+    pub(super) fn for_folder(&self) -> Folder {
         Folder { mode: self.mode, mtime: self.mtime, owner: self.owner, implied: false }
     }
 }
@@ -50,20 +47,22 @@ impl Finish<'_> {
 /// A folder that is being filled.
 #[derive(Debug)]
 pub(super) struct Destination {
-    folders: Folders,
+    pub(super) folders: Folders,
     buffer: Vec<u8>,
+    pub(super) hiding: Hiding,
     /// How many extended attributes the filesystem or a missing privilege didn't let be set.
     pub(super) attributes_lost: u64,
 }
 
 /// The folder that an entry goes into, and its name there.
-type Place<'p> = (Rc<OwnedFd>, &'p OsStr);
+pub(super) type Place<'p> = (Rc<OwnedFd>, &'p OsStr);
 
 impl Destination {
     /// Opens the folder to be filled, making it if it is missing.
     pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
         let folders = Folders::open(folder, rules, limits)?;
-        Ok(Self { folders, buffer: vec![0; 256 * 1024], attributes_lost: 0 })
+        let hiding = Hiding::default();
+        Ok(Self { folders, buffer: vec![0; 256 * 1024], hiding, attributes_lost: 0 })
     }
 
     /// See [`Folders::can_give_to_root`].
@@ -76,7 +75,7 @@ impl Destination {
         path: &EntryPath,
         with: &Finish<'_>,
     ) -> Result<(), UnpackError> {
-        if let Some((above, name)) = self.folders.place(path, &with.folder())? {
+        if let Some((above, name)) = self.folders.place(path, &with.for_folder())? {
             match make(&above, name) {
                 Err(Errno::EEXIST) => self.directory_again(path, &(above, name), with)?,
                 other => other.map_err(fail(path, "making the folder"))?,
@@ -86,7 +85,7 @@ impl Destination {
             let directory = self.folders.open_made(path).map_err(fail(path, "opening it"))?;
             self.set_attributes(&File::from(directory), path, with.attributes)?;
         }
-        self.folders.describe(path, with.folder());
+        self.folders.describe(path, with.for_folder());
         Ok(())
     }
 
@@ -104,11 +103,11 @@ impl Destination {
         if self.folders.rules == Rules::Strict {
             return Err(ReadError::Duplicate(path.clone()).into());
         }
+        let was_whiteout = is_whiteout(above, name, &there).map_err(fail(path, "looking at it"))?;
         self.folders.clear(path, above)?;
         make(above, name).map_err(fail(path, "making the folder"))?;
         // A layer that first deletes what was there, and then makes a folder in its place.
-        let is_whiteout = kind(&there) == SFlag::S_IFCHR && there.st_rdev == 0;
-        if is_whiteout { self.opaque(path, with) } else { Ok(()) }
+        if was_whiteout { self.opaque(path, with) } else { Ok(()) }
     }
 
     /// A file with all that the reader gives, which must be `size` bytes.
@@ -206,9 +205,13 @@ impl Destination {
         if kind(&there) == SFlag::S_IFDIR {
             return Err(refused("is a folder"));
         }
+        let is_layer = self.folders.rules == Rules::Layer;
+        if is_layer && is_whiteout(&from, target_name, &there).map_err(unfound)? {
+            return Err(refused("is what the layer removes"));
+        }
         let place = self.place(path, with, "a hard link")?;
         // In a layer, symlinks can lead two paths to one place, which would be cleared for its link.
-        if self.folders.rules == Rules::Layer && target_name == place.1 {
+        if is_layer && target_name == place.1 {
             let identity = |folder: &OwnedFd| {
                 fstat(folder)
                     .map(|stat| (stat.st_dev, stat.st_ino))
@@ -223,52 +226,20 @@ impl Destination {
         })
     }
 
-    /// Hides what layers below have at a path: overlayfs takes a character device 0:0 for that.
-    pub(super) fn whiteout(
-        &mut self,
-        path: &EntryPath,
-        with: &Finish<'_>,
-    ) -> Result<(), UnpackError> {
-        let (above, name) = self.place(path, with, "a whiteout")?;
-        match stat(&above, name) {
-            // What the layer itself has there stays; of a folder, only the content below is hidden.
-            Ok(there) if kind(&there) == SFlag::S_IFDIR => self.opaque(path, with),
-            Ok(_) => Ok(()),
-            Err(Errno::ENOENT) => {
-                mknodat(&above, name, SFlag::S_IFCHR, Mode::empty(), 0).map_err(|error| {
-                    UnpackError::Whiteout { path: path.clone(), source: error.into() }
-                })
-            }
-            Err(error) => Err(fail(path, "looking at it")(error)),
-        }
-    }
-
-    /// Hides all that layers below have in a folder.
-    pub(super) fn opaque(
-        &mut self,
-        path: &EntryPath,
-        with: &Finish<'_>,
-    ) -> Result<(), UnpackError> {
-        drop(self.folders.ensure(path.as_bytes(), path, &with.folder())?);
-        let directory = self.folders.open_made(path).map_err(fail(path, "opening it"))?;
-        File::from(directory)
-            .set_xattr(OPAQUE, b"y")
-            .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
-    }
-
     /// See [`Folders::finish`].
     pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
+        self.forget_what_is_hidden_anyway()?;
         self.folders.finish()
     }
 
     /// The place of an entry that can't be the root.
-    fn place<'p>(
+    pub(super) fn place<'p>(
         &mut self,
         path: &'p EntryPath,
         with: &Finish<'_>,
         kind: &'static str,
     ) -> Result<Place<'p>, UnpackError> {
-        let place = self.folders.place(path, &with.folder())?;
+        let place = self.folders.place(path, &with.for_folder())?;
         place.ok_or_else(|| ReadError::Kind { path: path.clone(), kind }.into())
     }
 
@@ -332,10 +303,10 @@ fn finish_by_name(
         .map_err(fail(path, "setting its time"))
 }
 
-fn stat(above: impl AsFd, name: &OsStr) -> nix::Result<FileStat> {
+pub(super) fn stat(above: impl AsFd, name: &OsStr) -> nix::Result<FileStat> {
     fstatat(above, name, AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
-fn kind(stat: &FileStat) -> SFlag {
+pub(super) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }

@@ -183,7 +183,7 @@ pub enum UnpackError {
     },
     /// The filesystem, or a filter, doesn't let whiteouts be made.
     #[error(
-        "{path} can't be marked as deleted: making a character device 0:0 or setting the attribute user.overlay.opaque is not permitted here (the folder has to be on a filesystem that can carry an overlay's upper directory)"
+        "{path} can't be marked as deleted: making a character device 0:0 or setting the attribute user.overlay.opaque is not permitted here (the folder has to be on a filesystem that can carry an overlay's upper directory, or the kernel has to be Linux 6.8 or newer)"
     )]
     Whiteout {
         /// What the layer deletes.

@@ -1,8 +1,8 @@
 //! Unpacks an image layer into the form that overlayfs takes as a layer, mounted with `userxattr`.
 //!
-//! - A whiteout `.wh.NAME` becomes a character device 0:0 called `NAME`; `.wh..wh..opq` becomes the
-//!   attribute `user.overlay.opaque` of its folder. Other names in `.wh..wh.` are AUFS's, and are
-//!   ignored. What a layer deletes, it deletes from the layers below, never from itself.
+//! - A whiteout `.wh.NAME` hides `NAME`, `.wh..wh..opq` all of its folder, as `overlay_form` has it.
+//!   Other names in `.wh..wh.` are AUFS's, and are ignored. What a layer deletes, it deletes from the
+//!   layers below, never from itself.
 //! - A later entry replaces an earlier one at its path, but for a folder that has been filled.
 //! - Symlinks that the layer itself has made are resolved below its root. Those of layers below
 //!   aren't seen: a layer is unpacked on its own.
@@ -16,6 +16,7 @@ use super::error::{ReadError, UnpackError};
 use super::folders::{Owner, Rules};
 use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
 use super::limits::Limits;
+use super::overlay_form::Whiteouts;
 use super::path::{EntryPath, NameProblem};
 use super::pax::{Attribute, CAPABILITY, can_be_capability};
 use super::read::symlink_target;
@@ -38,6 +39,8 @@ pub struct LayerOptions<'a> {
     pub limits: Limits,
     /// Who gets the files.
     pub owners: Owners<'a>,
+    /// What becomes of the layer's whiteouts.
+    pub whiteouts: Whiteouts,
 }
 
 /// Who gets a layer's files.
@@ -89,9 +92,10 @@ pub fn unpack_layer(
     folder: &Path,
     options: LayerOptions<'_>,
 ) -> Result<LayerSummary, UnpackError> {
-    let LayerOptions { is_plain, limits, owners } = options;
+    let LayerOptions { is_plain, limits, owners, whiteouts } = options;
     let mut tar = TarReader::new(layer, &limits);
-    let destination = Destination::open(folder, Rules::Layer, &limits)?;
+    let mut destination = Destination::open(folder, Rules::Layer, &limits)?;
+    destination.hiding.whiteouts = whiteouts;
     let summary = LayerSummary::default();
     let mut unpacking = Unpacking { is_plain, destination, owners, summary };
     let owner = matches!(unpacking.owners, Owners::Mapped).then_some((0, 0));

@@ -1,8 +1,7 @@
 //! Packs a folder in overlay form, an overlay's upper directory, as an image layer: the inverse of
 //! `layer`.
 //!
-//! - A character device 0:0 called `NAME` becomes the whiteout `.wh.NAME`; a folder with
-//!   `user.overlay.opaque` gets `.wh..wh..opq`. All other attributes of overlayfs stay behind.
+//! - What hides `NAME` becomes the whiteout `.wh.NAME`; an opaque folder gets `.wh..wh..opq`. All other attributes of overlayfs stay behind.
 //! - Entries come in byte order of their paths, without `./` and without names of owners. The folder
 //!   itself is an entry only if it isn't 0755 of 0:0, as other tools have it.
 //! - No entry is younger than one given moment, and the folder's files get the times that their

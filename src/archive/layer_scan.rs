@@ -7,11 +7,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::error::PackError;
+use super::overlay_form::{OPAQUE, WHITEOUT};
 use super::path::EntryPath;
 use super::pax::{Attribute, CAPABILITY};
 use super::scan::{Inode, without_namespace};
-
-const OPAQUE: &[u8] = b"user.overlay.opaque";
 
 /// An entry.
 pub(super) struct Found {
@@ -92,6 +91,14 @@ fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackErro
         Kind::Directory | Kind::File { .. } => attributes(&full)?,
         _ => Vec::new(),
     };
+    let is_marked = |(name, _): &Attribute| name == WHITEOUT.as_bytes();
+    let kind = match kind {
+        Kind::File { size: 0, .. } if attributes.iter().any(is_marked) => {
+            mode = 0;
+            Kind::Whiteout
+        }
+        kind => kind,
+    };
     let (owner, mtime) = ((data.uid(), data.gid()), (data.mtime(), data.mtime_nsec()));
     let path = match kind {
         Kind::Whiteout => whiteout(&path),
@@ -107,7 +114,7 @@ fn whiteout(path: &EntryPath) -> EntryPath {
 
 /// The entry that says that a folder hides what lies below it, if it does.
 fn opaque_mark(folder: &Found) -> Option<Found> {
-    let hides = |(name, value): &Attribute| name == OPAQUE && value == b"y";
+    let hides = |(name, value): &Attribute| name == OPAQUE.as_bytes() && value == b"y";
     let is_opaque = folder.attributes.iter().any(hides);
     is_opaque.then(|| Found {
         path: folder.path.join(&EntryPath::trusted(b".wh..wh..opq")),

@@ -16,7 +16,6 @@
 //! and removes that folder.
 
 mod attributes;
-#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod destination;
 mod error;
 mod folders;
@@ -30,6 +29,8 @@ mod layer_pack;
 mod layer_scan;
 mod limits;
 mod names;
+#[cfg_attr(not(feature = "builder"), expect(dead_code, unreachable_pub, reason = "layers need it"))]
+mod overlay_form;
 #[cfg(feature = "builder")]
 mod pack;
 mod path;
@@ -68,6 +69,8 @@ pub use layer_owners::{FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote,
 #[cfg(feature = "builder")]
 pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
 pub use limits::{LimitExceeded, Limits};
+#[cfg(feature = "builder")]
+pub use overlay_form::{Whiteouts, is_opaque_at, is_whiteout_at};
 #[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};
 pub use path::{EntryPath, NameProblem};

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::error::{ReadError, UnpackError};
 use super::layer::{LayerOptions, Owners, unpack_layer};
 use super::limits::Limits;
+use super::overlay_form::Whiteouts;
 use super::tar_read::{BLOCK, is_header};
 use super::xz::XzReader;
 
@@ -32,7 +33,12 @@ pub fn unpack_tar(
 ) -> Result<(), UnpackError> {
     let stream = |error| UnpackError::from(ReadError::Stream(error));
     let content = open(path).and_then(|opened| opened).map_err(stream)?;
-    let options = |owners| LayerOptions { is_plain: true, limits: *limits, owners };
+    let options = |owners| LayerOptions {
+        is_plain: true,
+        limits: *limits,
+        owners,
+        whiteouts: Whiteouts::Devices,
+    };
     if !single_id {
         return unpack_layer(content, folder, options(Owners::Mapped)).map(drop);
     }

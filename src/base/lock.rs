@@ -68,7 +68,16 @@ impl FileLock {
 
     /// Takes the lock if nobody else holds it.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
-        let file = open(path)?;
+        Self::try_on(open(path)?)
+    }
+
+    /// Like [`FileLock::try_acquire`], on a file that is there: an error tells of one that isn't.
+    pub fn try_acquire_made(path: &Path) -> io::Result<Option<Self>> {
+        let file = fs_err::OpenOptions::new().write(true).open(path)?;
+        Self::try_on(file.into_parts().0)
+    }
+
+    fn try_on(file: std::fs::File) -> io::Result<Option<Self>> {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),

@@ -11,4 +11,5 @@ pub mod lock;
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
 pub mod supervisor;
+pub(crate) mod text;
 pub mod within;

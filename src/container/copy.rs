@@ -10,8 +10,9 @@ use nix::sys::stat::UtimensatFlags;
 use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
-/// Lays one unpacked layer (overlay form: whiteouts are character devices 0:0, opaque directories
-/// have `user.overlay.opaque`) over a folder. Sockets are left out.
+use crate::archive::{is_opaque_at, is_whiteout_at};
+
+/// Lays one unpacked layer, in overlay form, over a folder. Sockets are left out.
 pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
     let mut folders = Vec::new();
     for entry in WalkDir::new(layer).min_depth(1).sort_by_file_name() {
@@ -23,12 +24,12 @@ pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
         if kind.is_socket() {
             continue;
         }
-        if kind.is_char_device() && metadata.rdev() == 0 {
+        if is_whiteout_at(entry.path(), &metadata)? {
             remove(&place)?;
             continue;
         }
         if kind.is_dir() {
-            let opaque = xattr::get(entry.path(), "user.overlay.opaque")?.is_some();
+            let opaque = is_opaque_at(entry.path())?;
             if opaque || !fs_err::symlink_metadata(&place).is_ok_and(|old| old.is_dir()) {
                 remove(&place)?;
                 fs_err::create_dir(&place)?;

@@ -14,10 +14,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::machine::RootKind;
 use super::view::View;
+use crate::archive::Whiteouts;
+use crate::base::atomic::TEMPORARY_PREFIX;
 
 /// The most layers that an image may have: the kernel takes 500 lower directories, one is ours.
 pub const MOST_LAYERS: usize = 499;
@@ -137,6 +139,30 @@ pub fn mount_layers(
     });
     nix::unistd::chdir("/").map_err(|errno| prepare(errno.into()))?;
     mounted.map_err(|errno| RootError::Overlay { layers: layers.len(), errno })
+}
+
+/// Whether an overlay of layers in a folder knows whiteouts that are files: tried with such a layer
+/// there, since what the filesystem makes of attributes matters as much as the kernel.
+pub fn knows_attribute_whiteouts(view: &View, folder: &Path) -> bool {
+    let attempt = || -> io::Result<bool> {
+        let layer = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(folder)?;
+        let below = tempfile::tempdir_in(view.layers())?.keep();
+        for name in ["gone", "kept"] {
+            fs_err::write(below.join(name), name)?;
+        }
+        Whiteouts::Attributes.make_at(layer.path(), "gone".as_ref())?;
+        let at = tempfile::tempdir_in(view.layers())?.keep();
+        mount_layers(view, &at, &below, &[layer.path().to_owned()], None)
+            .map_err(io::Error::other)?;
+        let names = fs_err::read_dir(&at)?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<io::Result<Vec<_>>>();
+        let is_gone = !at.join("gone").exists();
+        umount2(&at, MntFlags::MNT_DETACH)?;
+        Ok(is_gone && names? == ["kept"])
+    };
+    let known = attempt();
+    tracing::debug!(?known, folder = %folder.display(), "tried whiteouts that are files");
+    known.unwrap_or(false)
 }
 
 /// Makes the lowest layer, on which nothing of an image depends: what is mounted later needs folders

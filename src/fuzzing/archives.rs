@@ -9,7 +9,8 @@ use super::place::{Listing, Place, What};
 use super::recipe::{Entry, Recipe};
 use crate::archive::{
     EntryKind, EntryPath, LayerOptions, Owners, PackError, PackOptions, PackageEntry, PackageIndex,
-    UnpackError, pack_package, unpack_layer, unpack_package, unpack_source_archive, verify_package,
+    UnpackError, Whiteouts, pack_package, unpack_layer, unpack_package, unpack_source_archive,
+    verify_package,
 };
 
 /// Times that every filesystem can hold.
@@ -19,8 +20,11 @@ pub(super) fn layer(data: &[u8]) -> bool {
     let place = Place::new();
     let recipe = Recipe::of(data, &place.outside());
     let mut record = Vec::new();
-    let options =
-        LayerOptions { is_plain: false, limits: LIMITS, owners: Owners::Single(&mut record) };
+    // Where devices can't be made, whiteouts are files.
+    let whiteouts =
+        if data.len().is_multiple_of(2) { Whiteouts::Devices } else { Whiteouts::Attributes };
+    let owners = Owners::Single(&mut record);
+    let options = LayerOptions { is_plain: false, limits: LIMITS, owners, whiteouts };
     let unpacked = unpack_layer(recipe.tar.as_slice(), &place.folder(), options);
     place.check();
     match unpacked {

@@ -102,6 +102,7 @@ impl Directory {
         match self.folder(&real).and_then(|folder| folder.entries.get(last)) {
             None => Err("a link to what isn't there"),
             Some(Node::Directory(_)) => Err("a link to a folder"),
+            Some(Node::Whiteout) => Err("a link to what is removed"),
             Some(node) => Ok(node.clone()),
         }
     }
@@ -229,17 +230,19 @@ impl Directory {
     /// All that is in it, itself at the empty path.
     pub(super) fn listing(&self) -> BTreeMap<Vec<u8>, Known> {
         let mut all = BTreeMap::new();
-        self.list(&[], &mut all);
+        self.list(&[], false, &mut all);
         all
     }
 
-    fn list(&self, path: &[u8], all: &mut BTreeMap<Vec<u8>, Known>) {
+    /// What is in it; in a folder that hides everything, whiteouts have nothing left to hide.
+    fn list(&self, path: &[u8], is_hidden: bool, all: &mut BTreeMap<Vec<u8>, Known>) {
+        let is_hidden = is_hidden || self.opaque;
         all.insert(path.to_vec(), (What::Directory { opaque: self.opaque }, self.mode, None));
         for (name, node) in &self.entries {
             let path = if path.is_empty() { name.clone() } else { [path, b"/", name].concat() };
             let found = match node {
                 Node::Directory(folder) => {
-                    folder.list(&path, all);
+                    folder.list(&path, is_hidden, all);
                     continue;
                 }
                 Node::File { data, mode, mtime } => {
@@ -247,6 +250,7 @@ impl Directory {
                 }
                 Node::Symlink(target) => (What::Symlink(target.clone()), None, None),
                 Node::Fifo => (What::Fifo, None, None),
+                Node::Whiteout if is_hidden => continue,
                 Node::Whiteout => (What::Whiteout, None, None),
             };
             all.insert(path, found);

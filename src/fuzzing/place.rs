@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::archive::{is_opaque_at, is_whiteout_at};
+
 /// In memory where there is such a place: fuzzing would wear out a disk.
 const MEMORY: &str = "/dev/shm";
 
@@ -116,8 +118,12 @@ fn listing(folder: &Path) -> Listing {
             libc::S_IFDIR => {
                 let entries = fs_err::read_dir(&path).expect("a folder can be listed");
                 open.extend(entries.map(|entry| entry.expect("it can be listed").path()));
-                let opaque = xattr::get(&path, "user.overlay.opaque").ok().flatten();
-                What::Directory { opaque: opaque.is_some() }
+                What::Directory { opaque: is_opaque_at(&path).is_ok_and(|opaque| opaque) }
+            }
+            libc::S_IFREG | libc::S_IFCHR
+                if is_whiteout_at(&path, &metadata).is_ok_and(|whiteout| whiteout) =>
+            {
+                What::Whiteout
             }
             libc::S_IFREG => What::File(fs_err::read(&path).expect("a file can be read")),
             libc::S_IFLNK => {
@@ -125,7 +131,6 @@ fn listing(folder: &Path) -> Listing {
                 What::Symlink(target.as_os_str().as_bytes().to_vec())
             }
             libc::S_IFIFO => What::Fifo,
-            libc::S_IFCHR if metadata.rdev() == 0 => What::Whiteout,
             _ => What::Other,
         };
         // At once, as the file may have other names that come later.

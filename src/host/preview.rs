@@ -168,7 +168,7 @@ fn read_tree(
             } else if kind.is_symlink() {
                 let target = fs_err::read_link(entry.path())?;
                 there.insert(path, Node::Symlink(target.as_os_str().as_bytes().to_vec()));
-            } else {
+            } else if kind.is_file() {
                 there.insert(path, Node::File(fs_err::read(entry.path())?));
             }
         }

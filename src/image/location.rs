@@ -5,9 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::reference::{ImageRef, ReferenceError};
+use crate::base::text::written_as_text;
 
 /// The forms that there are, for messages.
 pub const FORMS: &str = "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF, dockerfile:DIR";
@@ -155,17 +156,7 @@ impl fmt::Display for StoredImage {
     }
 }
 
-impl Serialize for ImageLocation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ImageLocation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(ImageLocation);
 
 #[cfg(test)]
 mod tests {

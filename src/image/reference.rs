@@ -8,9 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::digest::BlobDigest;
+use crate::base::text::written_as_text;
 use crate::package::ImageName;
 
 pub(super) const DEFAULT_REGISTRY: &str = "docker.io";
@@ -103,17 +102,7 @@ impl fmt::Display for ImageRef {
     }
 }
 
-impl Serialize for ImageRef {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ImageRef {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(ImageRef);
 
 fn parse(text: &str) -> Result<ImageRef, &'static str> {
     let (rest, digest) = match text.split_once('@') {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Problem;
 use super::json::{Node, Object};
 use crate::base::digest::{ParseDigestError, Sha1Sum, Sha256Sum};
+use crate::base::text::written_as_text;
 
 /// A git commit: 40 lower-case hex digits, not all zero.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,20 +43,10 @@ impl fmt::Display for CommitId {
     }
 }
 
-impl Serialize for CommitId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for CommitId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(CommitId);
 
 /// A source's name: the folder below `/pkg/src` in which it appears, so one plain path component.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceName(String);
 
 impl SourceName {
@@ -99,11 +89,7 @@ impl fmt::Display for SourceName {
     }
 }
 
-impl<'de> Deserialize<'de> for SourceName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(SourceName);
 
 /// A source: what was written, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]

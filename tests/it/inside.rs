@@ -96,6 +96,15 @@ pub(crate) fn left_out(what: &str, part: &str) {
     writeln!(stderr, "LEFT OUT: {what}; covered by: scripts/test {part}").unwrap();
 }
 
+/// Whether a run has ended as whiteouts can't be made: on an overlay, by a kernel that is too old for
+/// those that are files.
+pub(crate) fn has_no_whiteouts(ran: &Ran) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut parts = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let is_old = parts.next().zip(parts.next()).is_some_and(|version| version < (6, 8));
+    is_old && ran.code == 1 && ran.stderr.contains("can't be marked as deleted")
+}
+
 /// A SHA-1 as hexadecimal digits.
 pub(crate) fn sha1_of(bytes: impl AsRef<[u8]>) -> String {
     mkpanda::base::digest::Sha1Sum::of(bytes.as_ref()).as_str().to_owned()

@@ -7,8 +7,8 @@ use rstest::rstest;
 
 use super::raw::{Raw, listing};
 use crate::archive::{
-    LayerOptions, Limits, Owners, UnpackError, unpack_layer, unpack_package, unpack_source_archive,
-    verify_package,
+    LayerOptions, Limits, Owners, UnpackError, Whiteouts, unpack_layer, unpack_package,
+    unpack_source_archive, verify_package,
 };
 
 /// A folder to unpack into, beside a file and a folder that nothing may touch.
@@ -41,6 +41,7 @@ fn layer(tar: &[u8], folder: &Path) -> Result<(), UnpackError> {
         is_plain: false,
         limits: Limits::default(),
         owners: Owners::Single(&mut record),
+        whiteouts: Whiteouts::Devices,
     };
     unpack_layer(tar, folder, options).map(drop)
 }

@@ -5,15 +5,25 @@ use std::path::Path;
 
 use super::raw::{Raw, listing};
 use crate::archive::{
-    LayerOptions, LayerSummary, Limits, Owners, ReadError, UnpackError, unpack_layer,
+    LayerOptions, LayerOwners, LayerSummary, Limits, Owners, ReadError, Times, UnpackError,
+    Whiteouts, is_whiteout_at, pack_layer, unpack_layer,
 };
 
 fn unpack(tar: &[u8], folder: &Path) -> Result<(LayerSummary, String), UnpackError> {
+    unpack_by(Whiteouts::Devices, tar, folder)
+}
+
+fn unpack_by(
+    whiteouts: Whiteouts,
+    tar: &[u8],
+    folder: &Path,
+) -> Result<(LayerSummary, String), UnpackError> {
     let mut record = Vec::new();
     let options = LayerOptions {
         is_plain: false,
         limits: Limits::default(),
         owners: Owners::Single(&mut record),
+        whiteouts,
     };
     let summary = unpack_layer(tar, folder, options)?;
     Ok((summary, String::from_utf8(record).unwrap().replace('\0', "\n")))
@@ -58,17 +68,78 @@ fn whiteouts_become_what_overlayfs_knows() {
     assert_eq!((summary.whiteouts, owners.as_str()), (7, ""));
     assert_eq!(summary.implied_folders.len(), 1);
     assert_eq!(summary.implied_folders[0].as_bytes(), b"implied");
-    assert!(is_whiteout(&folder.join("etc/gone")) && is_whiteout(&folder.join("implied/x")));
+    assert!(is_whiteout(&folder.join("implied/x")));
+    assert!(!folder.join("etc/gone").exists(), "etc hides it anyway");
     assert!(is_opaque(&folder.join("etc")) && !is_opaque(&folder.join("implied")));
     assert!(is_opaque(&folder.join("filled")) && is_opaque(&folder.join("remade")));
     let found = listing(&folder);
     assert_eq!(found[&b"own"[..]], "0644 7 kept x1");
     assert_eq!(found[&b"refiled"[..]], "0644 7 new x1");
     assert_eq!(found[&b"implied"[..]], "0755 7 /");
-    assert_eq!(found.len(), 10);
+    assert_eq!(found.len(), 9);
     for bad in [".wh.", ".wh..", ".wh...", "a/.wh.b/c"] {
         let result = unpack(&Raw::default().file(bad, "").tar(), &scratch.path().join("bad"));
         assert!(matches!(result, Err(UnpackError::Read(ReadError::Name { .. }))), "{bad}");
+    }
+}
+
+/// A layer with whiteouts: on their own, of what it has, before and after what hides all of a folder.
+fn hiding() -> Vec<u8> {
+    Raw::default()
+        .file("d/.wh.gone", "")
+        .file("d/e/.wh.gone", "")
+        .file("d/empty", "")
+        .file(".wh.remade", "")
+        .folder("remade/")
+        .file(".wh.refiled", "")
+        .file("refiled", "")
+        .file("late/.wh.x", "")
+        .file("late/deep/.wh.x", "")
+        .file("late/.wh..wh..opq", "")
+        .file("early/.wh..wh..opq", "")
+        .file("early/.wh.x", "")
+        .file("early/deep/.wh.x", "")
+        .tar()
+}
+
+#[test]
+fn whiteouts_can_be_files() {
+    let scratch = scratch();
+    let [devices, files] = ["devices", "files"].map(|name| scratch.path().join(name));
+    unpack(&hiding(), &devices).unwrap();
+    unpack_by(Whiteouts::Attributes, &hiding(), &files).unwrap();
+    for name in ["d/gone", "d/e/gone"] {
+        assert!(is_whiteout(&devices.join(name)));
+        let data = fs_err::symlink_metadata(files.join(name)).unwrap();
+        assert!(data.is_file() && is_whiteout_at(&files.join(name), &data).unwrap());
+    }
+    let mark = |name: &str| xattr::get(files.join(name), "user.overlay.opaque").unwrap();
+    assert_eq!(["d", "d/e"].map(mark), [Some(b"x".to_vec()), Some(b"x".to_vec())]);
+    for name in ["remade", "late", "early"] {
+        assert_eq!(mark(name).as_deref(), Some(&b"y"[..]), "{name}");
+    }
+    assert_eq!(
+        [mark("late/deep"), mark("early/deep")].map(|mark| mark == Some(b"y".to_vec())),
+        [false; 2]
+    );
+    for name in ["late/x", "late/deep/x", "early/x", "early/deep/x"] {
+        let is_there = |folder: &Path| fs_err::symlink_metadata(folder.join(name)).is_ok();
+        assert!(!is_there(&devices) && !is_there(&files), "{name}");
+    }
+    for name in ["d/empty", "refiled"] {
+        let data = fs_err::symlink_metadata(files.join(name)).unwrap();
+        assert!(!is_whiteout_at(&files.join(name), &data).unwrap(), "{name}");
+    }
+    // Packed again, both are the same layer.
+    let packed = |folder: &Path| {
+        pack_layer(folder, Vec::new(), Times::Latest(0), LayerOwners::Disk).unwrap().0
+    };
+    assert!(packed(&devices) == packed(&files));
+    let linked = Raw::default().file(".wh.gone", "").link("link", "gone").tar();
+    for (index, form) in [Whiteouts::Devices, Whiteouts::Attributes].into_iter().enumerate() {
+        let result = unpack_by(form, &linked, &scratch.path().join(format!("linked{index}")));
+        let refused = matches!(result, Err(UnpackError::Read(ReadError::HardLink { .. })));
+        assert!(refused, "{result:?}");
     }
 }
 
@@ -120,12 +191,22 @@ fn later_entries_replace_earlier_ones_and_links_stay_inside() {
     assert!(refused, "{result:?}");
     let deep = Raw::default().file(&format!("{}f", "d/".repeat(40)), "").tar();
     let limits = Limits { max_entries: 30, ..Limits::default() };
-    let options = LayerOptions { is_plain: false, limits, owners: Owners::Mapped };
+    let options = LayerOptions {
+        is_plain: false,
+        limits,
+        owners: Owners::Mapped,
+        whiteouts: Whiteouts::Devices,
+    };
     let result = unpack_layer(deep.as_slice(), &scratch.path().join("deep"), options);
     assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     // The paths of the folders above are longer together than the name is.
     let limits = Limits { max_name_bytes: 1000, ..Limits::default() };
-    let options = LayerOptions { is_plain: false, limits, owners: Owners::Mapped };
+    let options = LayerOptions {
+        is_plain: false,
+        limits,
+        owners: Owners::Mapped,
+        whiteouts: Whiteouts::Devices,
+    };
     let result = unpack_layer(deep.as_slice(), &scratch.path().join("deeper"), options);
     assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
     let around = Raw::default().symlink("s", "s").file("s/f", "").tar();
@@ -165,8 +246,12 @@ fn owners_devices_and_attributes() {
 
     let huge = Raw::default().with(b'0', b"f", b"", b"", |header| header.set_uid(1 << 32)).tar();
     let mapped = |tar: &[u8]| {
-        let options =
-            LayerOptions { is_plain: false, limits: Limits::default(), owners: Owners::Mapped };
+        let options = LayerOptions {
+            is_plain: false,
+            limits: Limits::default(),
+            owners: Owners::Mapped,
+            whiteouts: Whiteouts::Devices,
+        };
         unpack_layer(tar, &scratch.path().join("mapped"), options)
     };
     let unchanged =

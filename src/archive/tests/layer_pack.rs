@@ -38,7 +38,12 @@ fn upper(home: &Path) -> std::path::PathBuf {
 fn unpacked(tar: &[u8], to: &Path) {
     let mut record = Vec::new();
     let owners = Owners::Single(&mut record);
-    let options = LayerOptions { is_plain: false, limits: Limits::default(), owners };
+    let options = LayerOptions {
+        is_plain: false,
+        limits: Limits::default(),
+        owners,
+        whiteouts: Whiteouts::Devices,
+    };
     unpack_layer(tar, to, options).unwrap();
 }
 
@@ -129,6 +134,7 @@ fn owners_that_are_told_are_in_the_layer_and_in_the_record() {
         is_plain: false,
         limits: Limits::default(),
         owners: Owners::Single(&mut again),
+        whiteouts: Whiteouts::Devices,
     };
     unpack_layer(tar.as_slice(), &home.path().join("again"), options).unwrap();
     assert_eq!(again, record, "unpacking writes the same");

@@ -11,7 +11,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::raw::listing;
-use crate::archive::{EntryPath, LayerOptions, Owners, unpack_layer, verify_package};
+use crate::archive::{EntryPath, LayerOptions, Owners, Whiteouts, unpack_layer, verify_package};
 use crate::archive::{
     Limits, PackOptions, TarWriter, pack_directory, pack_package, unpack_package,
 };
@@ -134,8 +134,7 @@ proptest! {
         let options = LayerOptions {
             is_plain: false,
             limits: Limits::default(),
-            owners: Owners::Single(&mut owners),
-        };
+            owners: Owners::Single(&mut owners), whiteouts: Whiteouts::Devices };
         // A name that begins like a whiteout is one.
         if nodes.iter().all(|(name, _)| !name.starts_with(b".wh.")) {
             let unpacked = unpack_layer(tar.as_slice(), &layer, options).unwrap();

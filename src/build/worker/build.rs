@@ -130,9 +130,10 @@ impl Work<'_> {
             let root = root::make(self, &mut notes)?;
             let mut membership = jobserver::join(self, &root)?;
             notes.extend(membership.note.take());
+            let sole_user = root.sole_user;
             let sandbox = self.sandbox(root, &mut membership)?;
             say(&Answer::Phase(Phase::Build));
-            self.run(&sandbox, membership.descriptors)?;
+            self.run(&sandbox, sole_user, membership.descriptors)?;
             say(&Answer::Phase(Phase::Pack));
             self.check_result()?;
             self.pack(output, notes)
@@ -206,9 +207,16 @@ impl Work<'_> {
         })
     }
 
-    fn run(&self, sandbox: &Sandbox, inherited: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn run(
+        &self,
+        sandbox: &Sandbox,
+        sole_user: Option<(u32, u32)>,
+        inherited: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
         let mut rows = seccomp::table::refused();
-        if self.job.machine.tier() == Tier::Single {
+        let is_root = sole_user.is_none_or(|(uid, _)| uid == 0);
+        // Another user than root is told by the kernel what it may not become.
+        if self.job.machine.tier() == Tier::Single && is_root {
             rows.extend(seccomp::table::pretended());
         }
         let options = RunOptions {
@@ -217,7 +225,7 @@ impl Work<'_> {
             filter: seccomp::build(&rows),
             landlock: !self.job.machine.has(&Condition::NoLandlockScope),
             inherited: inherited.into(),
-            sole_user: None,
+            sole_user,
             recording: None,
         };
         let ended = run::run(sandbox, &self.view, &options).map_err(|error| {

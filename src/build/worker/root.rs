@@ -31,6 +31,8 @@ pub(super) struct Made {
     pub(super) environment: Vec<(String, String)>,
     pub(super) working_directory: PathBuf,
     pub(super) user: User,
+    /// Whom the one id belongs to, if there is only one and it isn't root.
+    pub(super) sole_user: Option<(u32, u32)>,
     pub(super) home: PathBuf,
 }
 
@@ -48,7 +50,8 @@ pub(super) fn make(work: &Work<'_>, notes: &mut Vec<String>) -> Result<Made, Fai
                 limits: work.job.limits,
             };
             let home = work.place(&work.job.layers);
-            let folders = ensure_unpacked(&home, &layers, &options, || ()).map_err(|error| {
+            let knows = |folder: &Path| overlay::knows_attribute_whiteouts(&work.view, folder);
+            let folders = ensure_unpacked(&home, &layers, &options, knows).map_err(|error| {
                 let place = work.job.layers.display();
                 Failure {
                     message: format!("{} (unpacked into {place})", with_causes(&error)),
@@ -116,38 +119,30 @@ fn prepare(work: &Work<'_>, config: RunConfig, binds: Vec<Bind>) -> Result<Made,
     let group = read_in_root(&root, "etc/group")?;
     let user =
         resolve_user(&config.user, passwd.as_deref(), group.as_deref()).map_err(unprepared)?;
-    if work.job.machine.tier() == Tier::Single && (user.uid != 0 || user.gid != 0) {
-        return Err(Failure {
-            hint: Some("give this user id ranges (see mkpanda's note on the isolation tier), or use an image whose user is root".to_owned()),
-            ..failure(
-                Phase::Prepare,
-                format!("the image's user {:?} can't be had: with the isolation tier single, a container has root only", config.user),
-            )
-        });
-    }
     make_in_root(&root, &config.working_dir, 0o755)?;
     make_in_root(&root, Path::new("/tmp"), 0o1777)?;
-    let user = if user.uid == 0 && user.gid == 0 {
-        (User { groups: supplementary(work, &user.additional_gids), ..User::default() }, user.home)
+    let ids = (user.uid, user.gid);
+    let is_single = work.job.machine.tier() == Tier::Single;
+    let (user, sole_user, home) = if is_single {
+        // Everything belongs to the one id, and `setgroups` is off.
+        (User::default(), (ids != (0, 0)).then_some(ids), user.home)
     } else {
-        for folder in ["src", "result"] {
-            own_tree(&work.scratch(folder), user.uid, user.gid)?;
+        if ids != (0, 0) {
+            for folder in ["src", "result"] {
+                own_tree(&work.scratch(folder), user.uid, user.gid)?;
+            }
         }
-        (User { uid: user.uid, gid: user.gid, groups: user.additional_gids }, user.home)
+        (User { uid: user.uid, gid: user.gid, groups: user.additional_gids }, None, user.home)
     };
     Ok(Made {
         binds,
         entrypoint: config.entrypoint,
         environment: config.env,
         working_directory: config.working_dir,
-        user: user.0,
-        home: user.1,
+        user,
+        sole_user,
+        home,
     })
-}
-
-/// With one id, `setgroups` is off, and root's groups change nothing.
-fn supplementary(work: &Work<'_>, groups: &[u32]) -> Vec<u32> {
-    if work.job.machine.tier() == Tier::Single { Vec::new() } else { groups.to_vec() }
 }
 
 /// The most that `/etc/passwd` and the like may have.

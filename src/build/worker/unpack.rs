@@ -1,9 +1,12 @@
 //! Unpacking layers, some of which may still be on their way.
 
+use std::path::Path;
+
 use nix::sys::stat::{Mode, umask};
 
 use crate::container::inputs::Inputs;
 use crate::container::namespace::{self, Network};
+use crate::container::overlay::knows_attribute_whiteouts;
 use crate::container::view::View;
 use crate::image::layers::{UnpackOptions, ensure_unpacked};
 use crate::image::store::LayerBlob;
@@ -26,7 +29,8 @@ pub(super) fn unpack(job: &UnpackJob) -> Result<Finished, Failure> {
         .map(|layer| LayerBlob { path: inputs.place(&view, &layer.path), ..layer.clone() })
         .collect();
     let options = UnpackOptions { single_id: job.single_id, limits: job.limits };
-    ensure_unpacked(&inputs.place(&view, &job.folder), &layers, &options, || ()).map_err(
+    let knows = |folder: &Path| knows_attribute_whiteouts(&view, folder);
+    ensure_unpacked(&inputs.place(&view, &job.folder), &layers, &options, knows).map_err(
         |error| {
             let failure = unprepared(error);
             Failure { message: inputs.named_outside(&view, &failure.message), ..failure }

@@ -18,7 +18,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 
 use super::{LayerError, remove_if_there};
-use crate::archive::EntryPath;
+use crate::archive::{EntryPath, is_opaque_at};
 
 /// Where the folders that a layer implies are noted, with a NUL between them; missing if it has
 /// none.
@@ -94,12 +94,12 @@ fn description(
 
 /// Whether a layer hides what lower ones have at a path: by an opaque folder, at it or above it, or
 /// by something that is no folder.
-fn hides_below(layer: &Path, folder: &Path) -> io::Result<bool> {
+pub(super) fn hides_below(layer: &Path, folder: &Path) -> io::Result<bool> {
     for above in folder.ancestors().filter(|above| !above.as_os_str().is_empty()) {
         let place = layer.join(above);
         match fs_err::symlink_metadata(&place) {
             Ok(data) if !data.is_dir() => return Ok(true),
-            Ok(_) if xattr::get(&place, "user.overlay.opaque")?.is_some() => return Ok(true),
+            Ok(_) if is_opaque_at(&place)? => return Ok(true),
             _ => {}
         }
     }

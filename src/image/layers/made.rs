@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 
+use super::implied::hides_below;
 use super::{LOCK, LayerError, owners_file, remove_beside};
 use crate::archive::{
     EntryPath, FileIdentity, LayerOwners, Ownable, OwnerNote, PackError, PackedLayer, Times,
-    pack_layer,
+    is_whiteout_at, pack_layer,
 };
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
@@ -197,7 +198,7 @@ impl KnownOwners {
         for (layer, records) in &self.layers {
             let place = layer.join(path.as_path());
             match fs_err::symlink_metadata(&place) {
-                Ok(data) if data.file_type().is_char_device() => return None,
+                Ok(data) if is_whiteout_at(&place, &data).unwrap_or(false) => return None,
                 Ok(data) => {
                     let owner = records.get(path.as_bytes()).copied().unwrap_or((0, 0));
                     return Some(Below { place, data, owner });
@@ -205,6 +206,9 @@ impl KnownOwners {
                 // A whiteout above: what lies below doesn't show.
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => return None,
                 Err(_) => {}
+            }
+            if hides_below(layer, path.as_path()).unwrap_or(false) {
+                return None;
             }
         }
         None

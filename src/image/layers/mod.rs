@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::digest::DiffId;
 use super::store::LayerBlob;
 use super::threads::with_content;
-use crate::archive::{LayerOptions, Limits, Owners, UnpackError, unpack_layer};
+use crate::archive::{LayerOptions, Limits, Owners, UnpackError, Whiteouts, unpack_layer};
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
 
@@ -86,18 +86,18 @@ pub enum LayerError {
 
 /// Unpacks the layers that aren't unpacked yet, and returns their folders, the lowest first. A
 /// layer that occurs several times is returned where it is highest, as overlayfs takes no folder
-/// twice: there it hides whatever it would do below. `waiting` is called if another process is
-/// unpacking.
+/// twice: there it hides whatever it would do below. Where no devices can be made, whiteouts are files
+/// if `knows_attributes` finds that an overlay of layers in a folder takes these.
 pub fn ensure_unpacked(
     folder: &Path,
     layers: &[LayerBlob],
     options: &UnpackOptions,
-    waiting: impl FnOnce(),
+    knows_attributes: impl FnOnce(&Path) -> bool,
 ) -> Result<Vec<PathBuf>, LayerError> {
     let layers = highest_occurrences(layers);
     let place = |layer: &LayerBlob| folder.join(layer.diff_id.hex());
     if !layers.iter().all(|layer| place(layer).is_dir()) {
-        unpack_missing(folder, &layers, options, waiting)?;
+        unpack_missing(folder, &layers, options, knows_attributes)?;
     }
     Ok(layers.into_iter().map(place).collect())
 }
@@ -138,14 +138,15 @@ fn unpack_missing(
     folder: &Path,
     layers: &[&LayerBlob],
     options: &UnpackOptions,
-    waiting: impl FnOnce(),
+    knows_attributes: impl FnOnce(&Path) -> bool,
 ) -> Result<(), LayerError> {
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
-    let _lock = FileLock::acquire(&folder.join(LOCK), waiting).map_err(fail)?;
+    let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
     sweep(folder).map_err(fail)?;
+    let whiteouts = whiteouts(folder, knows_attributes).map_err(fail)?;
     let missing = layers.iter().filter(|layer| !folder.join(layer.diff_id.hex()).is_dir());
     let missing: Vec<_> = missing.collect();
-    if let Err(error) = unpack_all(folder, &missing, options) {
+    if let Err(error) = unpack_all(folder, &missing, options, whiteouts) {
         // What can't be removed now is swept, or written again, by the next one.
         drop(sweep(folder));
         for layer in missing {
@@ -169,12 +170,13 @@ fn unpack_all(
     folder: &Path,
     layers: &[&&LayerBlob],
     options: &UnpackOptions,
+    whiteouts: Whiteouts,
 ) -> Result<(), LayerError> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), LayerError> {
         while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
             // The others end with the layers that they have begun.
-            unpack(folder, layer, options)
+            unpack(folder, layer, options, whiteouts)
                 .inspect_err(|_error| next.store(layers.len(), Ordering::Relaxed))?;
         }
         Ok(())
@@ -193,7 +195,21 @@ fn unpack_all(
     })
 }
 
-fn unpack(folder: &Path, layer: &LayerBlob, options: &UnpackOptions) -> Result<(), LayerError> {
+/// How whiteouts are made in a folder: where they can't be, the first layer that has one says so.
+fn whiteouts(folder: &Path, knows_attributes: impl FnOnce(&Path) -> bool) -> io::Result<Whiteouts> {
+    let name = format!("{TEMPORARY_PREFIX}whiteout");
+    let is_made = Whiteouts::Devices.make_at(folder, name.as_ref()).is_ok();
+    remove_if_there(&folder.join(name))?;
+    let is_by_attribute = !is_made && knows_attributes(folder);
+    Ok(if is_by_attribute { Whiteouts::Attributes } else { Whiteouts::Devices })
+}
+
+fn unpack(
+    folder: &Path,
+    layer: &LayerBlob,
+    options: &UnpackOptions,
+    whiteouts: Whiteouts,
+) -> Result<(), LayerError> {
     let diff_id = &layer.diff_id;
     let place = folder.join(diff_id.hex());
     let blob = |source| LayerError::Blob { diff_id: diff_id.clone(), source };
@@ -202,14 +218,14 @@ fn unpack(folder: &Path, layer: &LayerBlob, options: &UnpackOptions) -> Result<(
     let (limits, temporary) = (options.limits, temporary(folder, diff_id));
     let unpack = |content: &mut dyn io::Read| {
         let failed = |source| LayerError::Unpack { diff_id: diff_id.clone(), source };
+        let with = |owners| LayerOptions { is_plain: false, limits, owners, whiteouts };
         if !options.single_id {
-            let options = LayerOptions { is_plain: false, limits, owners: Owners::Mapped };
-            return unpack_layer(content, &temporary, options).map_err(failed);
+            return unpack_layer(content, &temporary, with(Owners::Mapped)).map_err(failed);
         }
         let owners = fs_err::File::create(owners_file(&place)).map_err(fail)?;
         let mut record = io::BufWriter::new(owners);
-        let options = LayerOptions { is_plain: false, limits, owners: Owners::Single(&mut record) };
-        let summary = unpack_layer(content, &temporary, options).map_err(failed)?;
+        let owners = Owners::Single(&mut record);
+        let summary = unpack_layer(content, &temporary, with(owners)).map_err(failed)?;
         io::Write::flush(&mut record).map_err(fail)?;
         Ok(summary)
     };

@@ -6,8 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
-
+use crate::base::text::read_as_text;
 use crate::image::reference::{self, DEFAULT_REGISTRY, ImageRef};
 
 /// Where Docker Hub's registry answers; `docker.io` itself is a website.
@@ -74,11 +73,7 @@ impl FromStr for RegistryHost {
     }
 }
 
-impl<'de> Deserialize<'de> for RegistryHost {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+read_as_text!(RegistryHost);
 
 impl FromStr for RegistryMirror {
     type Err = HostError;
@@ -109,11 +104,7 @@ impl RegistryMirror {
     }
 }
 
-impl<'de> Deserialize<'de> for RegistryMirror {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+read_as_text!(RegistryMirror);
 
 impl fmt::Display for RegistryHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

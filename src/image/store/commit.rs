@@ -127,10 +127,14 @@ impl ImageStore {
                 continue;
             }
             let path = entry.path();
-            if !entry.file_type()?.is_dir() {
+            if !fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir()) {
                 dead.push((path, None));
-            } else if let Some(mine) = FileLock::try_acquire(&path.join(STAGING_LOCK))? {
-                dead.push((path, Some(mine)));
+                continue;
+            }
+            match FileLock::try_acquire_made(&path.join(STAGING_LOCK)) {
+                // Whoever made it is just removing it, or died between making the two.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => dead.push((path, None)),
+                taken => dead.extend(taken?.map(|mine| (path, Some(mine)))),
             }
         }
         Ok(dead)

@@ -233,3 +233,20 @@ fn prune(home: &Home) -> crate::image::store::Removed {
         .collect();
     home.store.remove_manifests(&doomed, &BTreeSet::new(), &Silent).unwrap()
 }
+
+#[test]
+fn stagings_that_come_and_go_are_no_trouble_for_each_other() {
+    let home = Home::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    drop(home.store.staging_folder(&Silent).unwrap());
+                }
+            });
+        }
+    });
+    drop(home.store.staging_folder(&Silent).unwrap());
+    let left = names(home.store.folder());
+    assert!(left.iter().all(|name| !name.starts_with(".tmp-")), "{left:?}");
+}

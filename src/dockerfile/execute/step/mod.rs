@@ -32,6 +32,7 @@ use crate::base::causes::with_causes;
 use crate::container::idmap::Tier;
 use crate::container::inputs::Inputs;
 use crate::container::namespace::{self, Network};
+use crate::container::overlay;
 use crate::container::uplink::Waiting;
 use crate::container::view::View;
 use crate::dockerfile::context::ContextError;
@@ -157,7 +158,8 @@ impl Work<'_> {
             .collect();
         let options = UnpackOptions { single_id: self.is_single(), limits: self.job.limits };
         let home = self.place(&self.job.layers);
-        ensure_unpacked(&home, &layers, &options, || ()).map_err(failed)
+        let knows = |folder: &Path| overlay::knows_attribute_whiteouts(&self.view, folder);
+        ensure_unpacked(&home, &layers, &options, knows).map_err(failed)
     }
 
     /// Removes what the scratch folder has, but for what the parent takes.
