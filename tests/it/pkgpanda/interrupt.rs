@@ -146,3 +146,21 @@ fn a_lock_is_no_longer_waited_for() {
         machine.run(&arguments).ok();
     }
 }
+
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let machine = Machine::with_two_sets();
+    let lock = std::fs::File::open(machine.path("root")).unwrap();
+    lock.lock().unwrap();
+    let plain = machine.command(&["activate", "a--1"]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(plain.get_program());
+    command.args(plain.get_args()).current_dir(machine.path("")).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut said, &mut String::new()).unwrap();
+    nix::sys::signal::kill(Pid::from_raw(child.id().cast_signed()), SIGHUP).unwrap();
+    drop(lock);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+}
