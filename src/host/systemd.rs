@@ -138,6 +138,10 @@ impl Systemd {
         let mut look = Duration::from_millis(1);
         loop {
             if let Some(status) = child.try_wait().map_err(SystemdError::NoProgram)? {
+                // Whoever stops a service sends all of its processes the signal.
+                if status.signal().is_some() && observer.is_interrupted() {
+                    return Err(SystemdError::Interrupted);
+                }
                 return Ok(status);
             }
             if observer.is_interrupted() {
