@@ -3,6 +3,9 @@
 # They are built once by whoever calls. A user who may not read the repository or cargo's folder gets a
 # stage: the executables, the test data and the examples, and environment variables that point there.
 
+# Tests at once: many of them wait for the disk or for time to pass.
+at_once=$((2 * $(nproc)))
+
 # Compiles, and leaves in $WORK/built the paths of the test executable `it`, of mkpanda and of pkgpanda.
 compile() {
   cargo test --quiet --locked --no-run --test it --message-format=json-render-diagnostics |
@@ -56,7 +59,7 @@ run_it_as() {
   need_stage
   mapfile -t environment < <(test_environment "$WORK/stage" "$kind")
   cd "$WORK/stage"
-  runner as "$user" "${environment[@]}" "$WORK/stage/it" "--test-threads=$(nproc)"
+  runner as "$user" "${environment[@]}" "$WORK/stage/it" "--test-threads=$at_once"
   some_ran
 }
 
@@ -143,6 +146,6 @@ part_it_podman() {
     check "podman can run a container with one of the runtimes above" false
   fi
   echo "podman runs containers with $runtime here"
-  runner in_podman /stage/it "--test-threads=$(nproc)"
+  runner in_podman /stage/it "--test-threads=$at_once"
   some_ran
 }
