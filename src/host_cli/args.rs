@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Installs packages on this machine, and changes which of them are active.
 #[derive(Debug, Parser)]
-#[command(name = "pkgpanda", version, about, disable_help_subcommand = true)]
+#[command(name = "pkgpanda", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]

@@ -167,7 +167,13 @@ impl SourceProblem {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Http(error) => error.hint()?,
+            Self::Http(error) => {
+                let hint = error.hint()?;
+                let is_mirrorable =
+                    error.is_not_found() || matches!(error, HttpError::GaveUp { .. });
+                let mirror = if is_mirrorable { ", or use a mirror (--mirror)" } else { "" };
+                return Some(format!("{hint}{mirror}"));
+            }
             Self::Sum { .. } => {
                 "if the file was meant to change, put its new sum into the buildinfo.json"
             }

@@ -173,7 +173,7 @@ impl HttpError {
         match self {
             Self::Status { status, .. } => match status.as_u16() {
                 401 | 403 => Some("the server wants credentials, or refuses the ones given"),
-                404 | 410 => Some("check the URL, or put the file into a mirror (--mirror)"),
+                404 | 410 => Some("check the URL"),
                 407 => Some("the proxy wants credentials: put them into HTTPS_PROXY or HTTP_PROXY"),
                 _ => None,
             },
@@ -186,9 +186,9 @@ impl HttpError {
             Self::Refused { reason, .. } if reason.contains("certificate") => Some(
                 "install the system's CA certificates (ca-certificates), or name a file with the server's CA in SSL_CERT_FILE",
             ),
-            Self::GaveUp { .. } => Some(
-                "check the network and the proxy (HTTPS_PROXY, NO_PROXY), try again later, or use a mirror (--mirror)",
-            ),
+            Self::GaveUp { .. } => {
+                Some("check the network and the proxy (HTTPS_PROXY, NO_PROXY), or try again later")
+            }
             _ => None,
         }
     }
