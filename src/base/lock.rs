@@ -27,16 +27,13 @@ impl FileLock {
         Ok(Self { file })
     }
 
-    /// Like [`FileLock::acquire`], on a folder that is there: it leaves no file.
-    pub fn acquire_folder(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
-        let file = fs_err::File::open(path)?.into_parts().0;
-        match file.try_lock() {
-            Ok(()) => return Ok(Self { file }),
-            Err(std::fs::TryLockError::WouldBlock) => waiting(),
-            Err(std::fs::TryLockError::Error(error)) => return Err(error),
-        }
-        file.lock()?;
-        Ok(Self { file })
+    /// Like [`FileLock::acquire_unless`], on a folder that is there: it leaves no file.
+    pub fn acquire_folder_unless(
+        path: &Path,
+        waiting: impl FnOnce(),
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        Self::wait_unless(fs_err::File::open(path)?.into_parts().0, waiting, give_up)
     }
 
     /// Waits until nobody else holds the lock, or until it shall `give_up`; then there is none.
@@ -45,7 +42,14 @@ impl FileLock {
         waiting: impl FnOnce(),
         give_up: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
-        let file = open(path)?;
+        Self::wait_unless(open(path)?, waiting, give_up)
+    }
+
+    fn wait_unless(
+        file: std::fs::File,
+        waiting: impl FnOnce(),
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
         let mut waiting = Some(waiting);
         // The kernel's own waiting ends with the lock alone.
         loop {

@@ -203,7 +203,7 @@ fn checked_source(source: &Source) {
 }
 
 /// A path that stays below the folder that it is joined to.
-fn plain_below(path: &str) {
+pub(super) fn plain_below(path: &str) {
     let parts = Path::new(path).components();
     let plain = |part| matches!(part, std::path::Component::Normal(_));
     assert!(!path.is_empty() && !path.contains('\0') && parts.into_iter().all(plain), "{path:?}");
@@ -215,6 +215,6 @@ fn shown(problem: Problem, text: &str) -> bool {
     false
 }
 
-fn no_control_characters(text: &str) {
+pub(super) fn no_control_characters(text: &str) {
     assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
 }

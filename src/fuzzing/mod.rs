@@ -17,6 +17,7 @@ mod archives;
 mod dockerfiles;
 mod documents;
 mod images;
+mod machines;
 mod model;
 mod names;
 mod place;
@@ -31,13 +32,16 @@ use crate::archive::Limits;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("buildinfo", documents::buildinfo),
     ("treeinfo", documents::treeinfo),
     ("upstream", documents::upstream),
     ("pkginfo", documents::pkginfo),
     ("config", documents::config),
     ("hash", documents::hash),
+    ("late_config", machines::late_config),
+    ("late_package", machines::late_package),
+    ("package_list", machines::package_list),
     ("dockerfile", dockerfiles::dockerfile),
     ("dockerignore", dockerfiles::dockerignore),
     ("names", names::names),

@@ -98,6 +98,12 @@ pub enum ActivateError {
     /// The set is active, but its services aren't running.
     #[error("the packages are active, but their services can't be started")]
     Start(#[source] SystemdError),
+    /// The run was interrupted before the swap.
+    #[error("interrupted: the active set stays as it is")]
+    Interrupted,
+    /// The run was interrupted after the swap.
+    #[error("interrupted: the packages are active, and systemd goes on starting their services")]
+    Unwaited,
     /// The set to go back to can't be recorded.
     #[error("can't record the set to go back to")]
     Archive(#[source] io::Error),
@@ -177,12 +183,19 @@ impl Actor<'_> {
 
     pub(super) fn lock(&self) -> Result<FileLock, ActivateError> {
         let waiting = || self.note("waiting for another pkgpanda".to_owned());
-        FileLock::acquire_folder(self.host.root(), waiting).map_err(ActivateError::Lock)
+        let give_up = || self.observer.is_interrupted();
+        let lock = FileLock::acquire_folder_unless(self.host.root(), waiting, give_up);
+        lock.map_err(ActivateError::Lock)?.ok_or(ActivateError::Interrupted)
+    }
+
+    /// Fails if the run is over: what was prepared is removed then, and services never stopped.
+    pub(super) fn go_on(&self) -> Result<(), ActivateError> {
+        if self.observer.is_interrupted() { Err(ActivateError::Interrupted) } else { Ok(()) }
     }
 
     /// Finishes a swap that was cut off; `false` if there is none.
     pub(super) fn finish_swap(&self) -> Result<bool, ActivateError> {
-        if !swap::finish(self.host, self.systemd)? {
+        if !swap::finish(self.host, self.systemd, self.observer)? {
             return Ok(false);
         }
         self.note("finished an activation that was cut off".to_owned());
@@ -241,13 +254,15 @@ impl Actor<'_> {
             self.observer.event(Event::Warning { subject: String::new(), message });
         }
         self.systemd.check()?;
+        self.go_on()?;
         self.make_users(&mut intended.users)?;
         let mut made = Vec::new();
         let swapped = self.prepare(&intended, &mut made).and_then(|()| {
+            self.go_on()?;
             if !self.systemd.is_on() {
                 self.note("Do not stop services".to_owned());
             }
-            Ok(swap::swap(self.host, self.systemd)?)
+            Ok(swap::swap(self.host, self.systemd, self.observer)?)
         });
         if let Err(error) = swapped {
             if !matches!(error, ActivateError::Swap(SwapError::Stuck(_))) {
@@ -266,18 +281,21 @@ impl Actor<'_> {
         let intended = self.intend(&[])?;
         let mut made = Vec::new();
         self.prepare(&intended, &mut made)?;
-        swap::swap(self.host, self.systemd)?;
+        swap::swap(self.host, self.systemd, self.observer)?;
         Ok(swap::clear(self.host)?)
     }
 
     /// What is left when the set is active.
     fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
         let given = state::give(self.host, packages, |user| users.present.get(user).copied());
-        let started = self.systemd.start();
+        let started = self.systemd.start(self.observer);
         // The set is whole: a service that doesn't start is nothing that finishing it would change.
         swap::clear(self.host)?;
         drop(record::forget_previous(self.host.repository()));
-        started.map_err(ActivateError::Start)?;
+        started.map_err(|error| match error {
+            SystemdError::Interrupted => ActivateError::Unwaited,
+            error => ActivateError::Start(error),
+        })?;
         Ok(given?)
     }
 

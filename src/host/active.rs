@@ -1,7 +1,14 @@
 //! The active set, as the links in `active/` say.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use nix::dir::Dir;
+use nix::fcntl::readlinkat;
 
 use super::paths::{Host, with_suffix};
 use crate::package::PackageId;
@@ -52,19 +59,31 @@ impl Host {
 
 /// The packages to which the links in a folder lead; nothing if there is no such folder.
 pub(super) fn linked(folder: &Path) -> Result<Option<Vec<PackageId>>, ActiveError> {
-    let entries = match fs_err::read_dir(folder) {
+    let file = fs_err::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder);
+    let file = match file {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(ActiveError::Unreadable)?,
     };
+    let unreadable = |error: io::Error| {
+        let message = format!("failed to read `{}`: {error}", folder.display());
+        ActiveError::Unreadable(io::Error::new(error.kind(), message))
+    };
+    let read = || Ok(Dir::from_fd(file.as_fd().try_clone_to_owned()?)?);
     let mut ids = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(ActiveError::Unreadable)?.path();
-        // By name: a bootstrap's links lead to where it will be.
-        let target = fs_err::read_link(&path).ok();
-        let name = target.as_ref().and_then(|target| target.file_name()?.to_str());
-        let id = name.and_then(|name| name.parse::<PackageId>().ok());
-        ids.push(id.ok_or(ActiveError::NoPackage(path))?);
+    for entry in read().map_err(unreadable)? {
+        let entry = entry.map_err(|error| unreadable(error.into()))?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        // By descriptor: a path to each of a thousand links is what would take longest. By name: a
+        // bootstrap's links lead to where it will be.
+        let target = readlinkat(&file, name).ok();
+        let id = target.as_ref().and_then(|target| Path::new(target).file_name()?.to_str());
+        let id = id.and_then(|id| id.parse::<PackageId>().ok());
+        let path = || folder.join(OsStr::from_bytes(name.to_bytes()));
+        ids.push(id.ok_or_else(|| ActiveError::NoPackage(path()))?);
     }
-    ids.sort_by_cached_key(ToString::to_string);
+    ids.sort_unstable_by(PackageId::cmp_as_text);
     Ok(Some(ids))
 }

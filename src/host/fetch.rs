@@ -43,7 +43,7 @@ impl PackageRepository<'_> {
             over.load(Ordering::Relaxed) || observer.is_interrupted()
         });
         let (sender, results) = mpsc::channel();
-        thread::scope(|scope| {
+        let fetched = thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(ids_once.len()) {
                 let (sender, observer) = (sender.clone(), &observer);
                 let (next, ids) = (&next, &ids_once);
@@ -62,8 +62,11 @@ impl PackageRepository<'_> {
             for id in ids {
                 tell(FetchStep::Began(id));
                 while !waiting.contains_key(id) {
-                    let Ok((id, result)) = results.recv() else { return Ok(()) };
-                    waiting.insert(id, result);
+                    let Ok((done, result)) = results.recv() else {
+                        tell(FetchStep::Failed(id));
+                        return Err(RepositoryError::Interrupted(id.clone()));
+                    };
+                    waiting.insert(done, result);
                 }
                 match waiting.insert(id, Ok(Add::There)) {
                     Some(Ok(add)) => tell(FetchStep::Done(id, add)),
@@ -76,6 +79,11 @@ impl PackageRepository<'_> {
                 }
             }
             Ok(())
-        })
+        });
+        if fetched.is_err() {
+            // Whoever failed has removed what it had begun, if it could.
+            drop(self.sweep());
+        }
+        fetched
     }
 }

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use super::yaml::Yaml;
 use crate::archive::EntryPath;
+use crate::base::digest::Sha256Sum;
 use crate::package::{PackageId, Problem, Report};
 
 const BEGIN: &str = "LATE_BIND_PLACEHOLDER_START_";
@@ -48,6 +49,9 @@ pub enum LateError {
         /// The file in it.
         file: String,
     },
+    /// It is active, with other values.
+    #[error("the values for {0} have changed, but it is active with those before")]
+    Active(PackageId),
     /// A file can't be written.
     #[error("can't write the late package {package}")]
     Write {
@@ -59,19 +63,31 @@ pub enum LateError {
     },
 }
 
+impl LateError {
+    /// What to do, where that isn't plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Active(id) => Some(format!(
+                "activate a set without it, then: pkgpanda remove {id}; pkgpanda setup"
+            )),
+            _ => None,
+        }
+    }
+}
+
 /// What a machine's `late-config.yaml` says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LateConfig {
-    pub(super) package: PackageId,
-    values: BTreeMap<String, String>,
+pub(crate) struct LateConfig {
+    pub(crate) package: PackageId,
+    pub(crate) values: BTreeMap<String, String>,
 }
 
 /// A file of a late package.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LateFile {
-    pub(super) path: EntryPath,
-    pub(super) mode: u32,
-    pub(super) content: String,
+pub(crate) struct LateFile {
+    pub(crate) path: EntryPath,
+    pub(crate) mode: u32,
+    pub(crate) content: String,
 }
 
 fn wrong(path: &Path, message: impl Into<String>) -> LateError {
@@ -84,7 +100,7 @@ fn parse(path: &Path, text: &str) -> Result<Yaml, LateError> {
 
 impl LateConfig {
     /// Reads a `late-config.yaml`; nothing if it says nothing.
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Option<Self>, LateError> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Option<Self>, LateError> {
         let yaml = parse(path, text)?;
         if yaml == Yaml::Nothing {
             return Ok(None);
@@ -111,8 +127,13 @@ impl LateConfig {
         Ok(Some(Self { package, values }))
     }
 
+    /// The sum of all values.
+    pub(crate) fn sum(&self) -> io::Result<Sha256Sum> {
+        Sha256Sum::of_reader(serde_json::to_vec(&self.values)?.as_slice())
+    }
+
     /// Gives the files of a package, values in place.
-    pub(super) fn render(&self, path: &Path, text: &str) -> Result<Vec<LateFile>, LateError> {
+    pub(crate) fn render(&self, path: &Path, text: &str) -> Result<Vec<LateFile>, LateError> {
         let yaml = parse(path, text)?;
         let Some(Yaml::List(entries)) = yaml.get("package") else {
             return Err(wrong(path, "package must be a list of files"));

@@ -47,6 +47,7 @@ impl Actor<'_> {
         let repository = PackageRepository::new(self.host, self.observer);
         let _lock = repository.lock()?;
         for id in ids {
+            self.go_on()?;
             if repository.remove(id)? {
                 tell(id);
             }

@@ -60,3 +60,6 @@ pub use systemd::{Systemd, SystemdError};
 pub use uninstall::UninstallError;
 pub use users::{Accounts, NeededUsers, NewUser, UserError};
 pub use verify::{Difference, VerifyError};
+
+#[cfg(all(any(test, fuzzing), feature = "builder"))]
+pub(crate) use {late::LateConfig, setup::list as package_list};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <repository>/.pkgpanda/files/<id>      what the package had when it came: a JSON list a line
+//! <repository>/.pkgpanda/late/<id>       the sum of the values that the late package was rendered with
 //! <repository>/.pkgpanda/previous.json   the set to go back to, where no active.old says it
 //! ```
 
@@ -25,6 +26,9 @@ const FOLDER: &str = ".pkgpanda";
 
 /// The folder in it of what packages had when they came.
 const FILES: &str = "files";
+
+/// The folder in it of what late packages were rendered with.
+const LATE: &str = "late";
 
 /// What is in a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -155,6 +159,7 @@ impl Manifest {
 
     /// Removes the record of a package.
     pub(super) fn remove(repository: &Path, id: &PackageId) -> io::Result<()> {
+        super::prepare::remove(&late(repository, id))?;
         super::prepare::remove(&place(repository, id))
     }
 }
@@ -201,16 +206,21 @@ pub(super) fn sweep(repository: &Path) -> io::Result<()> {
     };
     let folder = repository.join(FOLDER);
     atomic::sweep_temporaries(&folder).or_else(absent)?;
-    let files = folder.join(FILES);
-    atomic::sweep_temporaries(&files).or_else(absent)?;
-    let entries = match fs_err::read_dir(&files) {
-        Err(error) => return absent(error),
-        Ok(entries) => entries,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if repository.join(entry.file_name()).symlink_metadata().is_err() {
-            fs_err::remove_file(entry.path())?;
+    for kind in [FILES, LATE] {
+        let records = folder.join(kind);
+        atomic::sweep_temporaries(&records).or_else(absent)?;
+        let entries = match fs_err::read_dir(&records) {
+            Err(error) => {
+                absent(error)?;
+                continue;
+            }
+            Ok(entries) => entries,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if repository.join(entry.file_name()).symlink_metadata().is_err() {
+                fs_err::remove_file(entry.path())?;
+            }
         }
     }
     Ok(())
@@ -229,6 +239,26 @@ fn make_folder(repository: &Path) -> io::Result<()> {
 
 fn place(repository: &Path, id: &PackageId) -> PathBuf {
     repository.join(FOLDER).join(FILES).join(id.to_string())
+}
+
+fn late(repository: &Path, id: &PackageId) -> PathBuf {
+    repository.join(FOLDER).join(LATE).join(id.to_string())
+}
+
+/// Records what a late package is about to be rendered with; the caller holds the lock.
+pub(super) fn write_late(repository: &Path, id: &PackageId, sum: &Sha256Sum) -> io::Result<()> {
+    make_folder(repository)?;
+    let mut file = AtomicFile::create(&late(repository, id))?;
+    file.write_all(sum.to_string().as_bytes())?;
+    file.commit_unsynced()
+}
+
+/// What a late package was rendered with, if that is known.
+pub(super) fn read_late(repository: &Path, id: &PackageId) -> io::Result<Option<Sha256Sum>> {
+    match fs_err::read_to_string(late(repository, id)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => Ok(other?.parse().ok()),
+    }
 }
 
 /// Bytes as text: what is neither printable nor ASCII as `%` and two digits, and so is `%`.

@@ -97,6 +97,9 @@ pub enum RepositoryError {
         #[source]
         source: io::Error,
     },
+    /// The run was interrupted.
+    #[error("interrupted: package {0} was not added")]
+    Interrupted(PackageId),
     /// It is another package than its name says.
     #[error("package {id} is another package: {reason}")]
     Other {
@@ -156,7 +159,7 @@ impl<'a> PackageRepository<'a> {
             let name = entry.map_err(RepositoryError::Unreadable)?.file_name();
             ids.extend(name.to_str().and_then(|name| name.parse::<PackageId>().ok()));
         }
-        ids.sort_by_cached_key(ToString::to_string);
+        ids.sort_unstable_by(PackageId::cmp_as_text);
         Ok(ids)
     }
 
@@ -193,17 +196,24 @@ impl<'a> PackageRepository<'a> {
                 let message = "waiting for another pkgpanda".to_owned();
                 self.observer.event(Event::Note { message });
             };
-            let lock = FileLock::acquire_folder(self.folder, waiting)?;
-            for entry in fs_err::read_dir(self.folder)? {
-                let entry = entry?;
-                if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-                    remove(&entry.path())?;
-                }
-            }
-            record::sweep(self.folder)?;
+            let give_up = || self.observer.is_interrupted();
+            let lock = FileLock::acquire_folder_unless(self.folder, waiting, give_up)?;
+            let lock = lock.ok_or_else(|| io::Error::other("interrupted"))?;
+            self.sweep()?;
             Ok(lock)
         };
         lock().map_err(RepositoryError::Lock)
+    }
+
+    /// Removes what nobody works at any more; the caller holds the lock.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        for entry in fs_err::read_dir(self.folder)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+                remove(&entry.path())?;
+            }
+        }
+        record::sweep(self.folder)
     }
 
     /// Adds the package in a file.
@@ -214,7 +224,7 @@ impl<'a> PackageRepository<'a> {
         let mut file = fs_err::File::open(path)
             .map_err(|source| RepositoryError::Archive { id: id.clone(), source })?;
         let lock = self.lock()?;
-        let added = self.unpack(&id, &mut file, |reason| {
+        let added = self.unpack(&id, &mut file, self.observer, |reason| {
             let (subject, message) = (id.to_string(), format!("it seems another: {reason}"));
             self.observer.event(Event::Warning { subject, message });
             Ok(())
@@ -234,12 +244,17 @@ impl<'a> PackageRepository<'a> {
             return Ok(Add::There);
         }
         let target = self.folder.join(format!("{id}.tar.xz"));
-        let fetched = from.fetch(&package_path(id), &target, observer)?;
+        let fetched = from.fetch(&package_path(id), &target, observer);
+        let fetched = fetched.map_err(|error| {
+            let is_over = observer.is_interrupted();
+            if is_over { RepositoryError::Interrupted(id.clone()) } else { error.into() }
+        })?;
         let mut file = fetched.ok_or_else(|| RepositoryError::NotOffered(id.clone()))?;
         let archive = |source| RepositoryError::Archive { id: id.clone(), source };
         file.file().rewind().map_err(archive)?;
         let file: &mut File = file.file();
-        self.unpack(id, file, |reason| Err(RepositoryError::Other { id: id.clone(), reason }))
+        let other = |reason| Err(RepositoryError::Other { id: id.clone(), reason });
+        self.unpack(id, file, observer, other)
     }
 
     /// Unpacks a package and puts it in place, unless it is there.
@@ -247,13 +262,18 @@ impl<'a> PackageRepository<'a> {
         &self,
         id: &PackageId,
         archive: impl Read,
+        observer: &dyn Observer,
         is_other: impl FnOnce(String) -> Result<(), RepositoryError>,
     ) -> Result<Add, RepositoryError> {
         if self.has(id) {
             return Ok(Add::There);
         }
         let folder = self.temporary(id);
-        let result = self.unpack_into(&folder, id, archive, is_other);
+        let archive = UntilInterrupted { inner: archive, observer };
+        let mut result = self.unpack_into(&folder, id, archive, is_other);
+        if result.is_err() && observer.is_interrupted() {
+            result = Err(RepositoryError::Interrupted(id.clone()));
+        }
         if result.is_err() {
             drop(remove(&folder));
             if !self.has(id) {
@@ -333,5 +353,20 @@ impl<'a> PackageRepository<'a> {
         remove(&gone).map_err(change)?;
         Manifest::remove(self.folder, id).map_err(change)?;
         Ok(true)
+    }
+}
+
+/// A reader that ends with an error when the run is over.
+pub(super) struct UntilInterrupted<'a, R> {
+    pub(super) inner: R,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl<R: Read> Read for UntilInterrupted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.observer.is_interrupted() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.inner.read(buffer)
     }
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::activate::{ActivateError, Actor};
 use super::late::{LateConfig, LateError};
 use super::prepare;
+use super::record;
 use super::repository::{PackageRepository, RepositoryError};
 use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
 use crate::base::atomic;
@@ -98,6 +99,7 @@ impl SetupError {
                 Some(format!("write the repository's URL into {}", flag.display()))
             }
             Self::Fetch(error) => error.hint(),
+            Self::Late(error) => error.hint(),
             _ => None,
         }
     }
@@ -179,7 +181,7 @@ impl Flags<'_> {
                 ids.extend(listed);
             }
         }
-        ids.sort_by_cached_key(ToString::to_string);
+        ids.sort_unstable_by(PackageId::cmp_as_text);
         ids.dedup();
         Ok(ids)
     }
@@ -236,15 +238,25 @@ impl Flags<'_> {
         Ok(content)
     }
 
-    /// Adds the late package, unless it is there.
+    /// Adds the late package, unless it is there with these values. One that nothing says of what
+    /// its values were is kept.
     fn render(
         &self,
         config: &LateConfig,
         packages: &PackageRepository<'_>,
     ) -> Result<(), SetupError> {
         let id = &config.package;
-        if packages.has(id) {
-            return Ok(());
+        let write = |source| LateError::Write { package: id.clone(), source };
+        let sum = config.sum().map_err(write)?;
+        let is_there = packages.has(id);
+        if is_there {
+            let before = record::read_late(packages.folder, id).map_err(write)?;
+            if before.is_none_or(|before| before == sum) {
+                return Ok(());
+            }
+            if self.actor.host.active().is_ok_and(|ids| ids.contains(id)) {
+                return Err(LateError::Active(id.clone()).into());
+            }
         }
         self.actor.note(format!("binding late values into {id}"));
         let what = format!("packages/{}/{id}.dcos_config", id.name());
@@ -254,15 +266,19 @@ impl Flags<'_> {
             problem: "this is not UTF-8".to_owned(),
         })?;
         let files = config.render(Path::new(&what), &text)?;
+        if is_there {
+            packages.remove(id)?;
+        }
+        record::write_late(packages.folder, id, &sum).map_err(write)?;
         packages.add_files(id, &files).map_err(|source| {
             drop(prepare::remove(&packages.temporary(id)));
-            LateError::Write { package: id.clone(), source }
+            write(source)
         })?;
         Ok(())
     }
 }
 
-fn list(what: &str, text: &[u8]) -> Result<Vec<PackageId>, SetupError> {
+pub(crate) fn list(what: &str, text: &[u8]) -> Result<Vec<PackageId>, SetupError> {
     serde_json::from_slice(text)
         .map_err(|error| SetupError::List { what: what.to_owned(), reason: error.to_string() })
 }

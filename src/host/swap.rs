@@ -21,6 +21,7 @@ use super::prepare::{NEW_UNIT, PrepareError, remove, remove_new};
 use super::progress::{self, NEW, OLD, ProgressError, Stage};
 use super::systemd::{Systemd, SystemdError, units_in};
 use crate::base::atomic::sync_folder;
+use crate::base::event::Observer;
 
 /// A swap can't be done.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum SwapError {
     /// Services don't stop.
     #[error("services can't be stopped, so the active set stays as it is")]
     Stop(#[source] SystemdError),
+    /// The run was interrupted before anything was renamed.
+    #[error("interrupted: the active set stays as it is")]
+    Interrupted,
     /// The units can't be told.
     #[error(transparent)]
     Units(SystemdError),
@@ -65,17 +69,22 @@ impl SwapError {
 
 /// Makes what is prepared active. On an error the active set is what it was, unless that says
 /// otherwise. What is left to do is to start services and to clear the progress.
-pub(super) fn swap(host: &Host, systemd: Systemd) -> Result<(), SwapError> {
+pub(super) fn swap(
+    host: &Host,
+    systemd: Systemd,
+    observer: &dyn Observer,
+) -> Result<(), SwapError> {
     progress::record(host, Stage::Archive).inspect_err(|_| drop(progress::clear(host)))?;
     let undo = |error: SwapError| {
         drop(remove_new(host));
         drop(progress::clear(host));
         // Some of what was running may have been stopped.
-        drop(Systemd::start(if systemd.is_on() { Systemd::NoBlock } else { Systemd::Off }));
+        let restart = if systemd.is_on() { Systemd::NoBlock } else { Systemd::Off };
+        drop(restart.start(observer));
         error
     };
     let units = units_in(&host.wants()).map_err(|error| undo(SwapError::Units(error)))?;
-    systemd.stop(&units).map_err(|error| undo(SwapError::Stop(error)))?;
+    systemd.stop(&units, observer).map_err(|error| undo(not_stopped(error)))?;
     let mut renames = Renames::default();
     match rename_all(host, &mut renames, &units) {
         Ok(()) => Ok(()),
@@ -92,7 +101,11 @@ pub(super) fn swap(host: &Host, systemd: Systemd) -> Result<(), SwapError> {
 
 /// Finishes a swap that was cut off; `false` if there is none. What is left to do is what
 /// [`swap`] leaves.
-pub(super) fn finish(host: &Host, systemd: Systemd) -> Result<bool, SwapError> {
+pub(super) fn finish(
+    host: &Host,
+    systemd: Systemd,
+    observer: &dyn Observer,
+) -> Result<bool, SwapError> {
     let Some(progress) = progress::read(host)? else { return Ok(false) };
     let names = host.swapped();
     // Nothing may be touched unless the end can be reached.
@@ -105,10 +118,17 @@ pub(super) fn finish(host: &Host, systemd: Systemd) -> Result<bool, SwapError> {
         units.extend(units_in(folder).map_err(SwapError::Units)?);
     }
     if progress.stage == Stage::Archive {
-        systemd.stop(&units).map_err(SwapError::Stop)?;
+        systemd.stop(&units, observer).map_err(not_stopped)?;
     }
     finish_renames(host, &names).map_err(SwapError::Stuck)?;
     Ok(true)
+}
+
+fn not_stopped(error: SystemdError) -> SwapError {
+    match error {
+        SystemdError::Interrupted => SwapError::Interrupted,
+        error => SwapError::Stop(error),
+    }
 }
 
 /// Records that nothing is left to do.

@@ -5,9 +5,12 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::base::event::Observer;
 
 /// The target that wants all units of the active set.
 pub(super) const TARGET: &str = "dcos.target";
@@ -17,6 +20,9 @@ pub(super) const TARGET_CONTENT: &str = "[Install]\nWantedBy=multi-user.target\n
 
 /// What `systemctl` ends with if a unit isn't loaded.
 const NOT_LOADED: i32 = 5;
+
+/// The longest wait between two looks whether `systemctl` has come to its end.
+const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
 /// Whether and how services are stopped and started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +49,9 @@ pub enum SystemdError {
         /// How it ended.
         how: String,
     },
+    /// It was not waited for to its end.
+    #[error("interrupted")]
+    Interrupted,
     /// The target's file can't be written or removed.
     #[error("can't set up {TARGET}")]
     Target(#[source] io::Error),
@@ -77,15 +86,19 @@ impl Systemd {
         if self.is_on() { run(&["--version"]).map(drop) } else { Ok(()) }
     }
 
-    /// Stops units; those that systemd doesn't know are stopped.
-    pub(super) fn stop(self, units: &[String]) -> Result<(), SystemdError> {
+    /// Stops units; those that systemd doesn't know are stopped. Interrupted, some may be.
+    pub(super) fn stop(
+        self,
+        units: &[String],
+        observer: &dyn Observer,
+    ) -> Result<(), SystemdError> {
         if !self.is_on() || units.is_empty() {
             return Ok(());
         }
         let mut arguments = vec!["stop"];
         arguments.extend(self.no_block());
         arguments.extend(units.iter().map(String::as_str));
-        let status = run(&arguments)?;
+        let status = self.wait(&arguments, observer)?;
         if status.success() || status.code() == Some(NOT_LOADED) {
             return Ok(());
         }
@@ -93,8 +106,8 @@ impl Systemd {
     }
 
     /// Has systemd read the units, and starts all that are wanted, now and whenever the machine
-    /// starts.
-    pub(super) fn start(self) -> Result<(), SystemdError> {
+    /// starts. Interrupted, it is done all the same, but not waited for.
+    pub(super) fn start(self, observer: &dyn Observer) -> Result<(), SystemdError> {
         if !self.is_on() {
             return Ok(());
         }
@@ -102,7 +115,44 @@ impl Systemd {
         must(&["enable", TARGET, "--no-reload"])?;
         let mut arguments = vec!["start", TARGET];
         arguments.extend(self.no_block());
-        must(&arguments)
+        match self.wait(&arguments, observer) {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(failed(&arguments, status)),
+            Err(SystemdError::Interrupted) => {
+                must(&["start", TARGET, "--no-block"])?;
+                Err(SystemdError::Interrupted)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks systemd for what may take as long as services do.
+    fn wait(self, arguments: &[&str], observer: &dyn Observer) -> Result<ExitStatus, SystemdError> {
+        if self == Self::NoBlock {
+            return run(arguments);
+        }
+        if observer.is_interrupted() {
+            return Err(SystemdError::Interrupted);
+        }
+        let mut child = systemctl(arguments).spawn().map_err(SystemdError::NoProgram)?;
+        let mut look = Duration::from_millis(1);
+        loop {
+            if let Some(status) = child.try_wait().map_err(SystemdError::NoProgram)? {
+                // Whoever stops a service sends all of its processes the signal.
+                if status.signal().is_some() && observer.is_interrupted() {
+                    return Err(SystemdError::Interrupted);
+                }
+                return Ok(status);
+            }
+            if observer.is_interrupted() {
+                // It only waits: what systemd was asked for goes on.
+                drop(child.kill());
+                drop(child.wait());
+                return Err(SystemdError::Interrupted);
+            }
+            std::thread::sleep(look);
+            look = LONGEST_LOOK.min(look * 2);
+        }
     }
 
     /// Has systemd forget the target and all units.
@@ -126,13 +176,15 @@ fn must(arguments: &[&str]) -> Result<(), SystemdError> {
 }
 
 fn run(arguments: &[&str]) -> Result<ExitStatus, SystemdError> {
-    // What it says is for a person; stdout is data.
-    Command::new("systemctl")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .map_err(SystemdError::NoProgram)
+    systemctl(arguments).status().map_err(SystemdError::NoProgram)
+}
+
+fn systemctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new("systemctl");
+    // What it says is for a person; stdout is data. A terminal's Ctrl-C reaches only this process,
+    // which then decides.
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    command
 }
 
 fn failed(arguments: &[&str], status: ExitStatus) -> SystemdError {

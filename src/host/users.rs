@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -191,6 +192,8 @@ impl Accounts {
         let output = command
             .arg(user.name.as_str())
             .stdin(Stdio::null())
+            // A terminal's Ctrl-C must not leave half a user.
+            .process_group(0)
             .output()
             .map_err(|error| failed(format!("useradd can't be run: {error}")))?;
         if !output.status.success() {

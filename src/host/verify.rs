@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Seek};
 
 use super::record::{Item, Manifest};
-use super::repository::{PackageRepository, RepositoryError};
+use super::repository::{PackageRepository, RepositoryError, UntilInterrupted};
 use crate::archive::{EntryPath, ReadError};
 use crate::base::event::Observer;
 use crate::package::PackageId;
@@ -115,7 +115,7 @@ impl PackageRepository<'_> {
         file.file()
             .rewind()
             .map_err(|source| VerifyError::Unreadable { id: id.clone(), source })?;
-        Manifest::of_archive(file.file())
+        Manifest::of_archive(UntilInterrupted { inner: file.file(), observer })
             .map_err(|source| VerifyError::Archive { id: id.clone(), source })
     }
 }

@@ -65,6 +65,18 @@ pub struct FormatArgs {
     pub format: Format,
 }
 
+impl Command {
+    /// Whether it changes something, or leaves something behind if it is ended on its way.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Active(_) | Self::List(_) | Self::Check { .. } => false,
+            Self::Activate { dry_run, .. } => !dry_run,
+            Self::Verify { repository_url, .. } => repository_url.is_some(),
+            _ => true,
+        }
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -109,8 +109,11 @@ fn list_ids(ids: &[PackageId], format: FormatArgs, output: &Output) {
     match format.format {
         Format::Json => output.json(&texts::ids(ids)),
         Format::Text => {
-            let lines: Vec<String> = ids.iter().map(|id| format!("{id}\n")).collect();
-            output.data(&lines.concat());
+            let mut lines = String::new();
+            for id in ids {
+                lines.extend([id.name().as_str(), "--", id.version().as_str(), "\n"]);
+            }
+            output.data(&lines);
         }
     }
 }

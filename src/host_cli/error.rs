@@ -48,6 +48,9 @@ pub enum CommandError {
     /// A package can't be verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// Signals can't be caught.
+    #[error("can't catch signals")]
+    Signals(#[source] io::Error),
     /// What was asked for was found to be not so; it was said already.
     #[error("not all is well")]
     Said,

@@ -6,15 +6,18 @@
 pub mod args;
 mod commands;
 pub mod error;
+mod interrupt;
 pub mod output;
 mod texts;
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 
 use crate::base::causes::with_causes;
+use crate::base::event::Observer as _;
 use args::Cli;
 use error::CommandError;
 use output::Output;
@@ -22,7 +25,10 @@ use output::Output;
 /// Usage was wrong.
 const USAGE: u8 = 2;
 
-/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage.
+/// The run was interrupted: what a shell gives for SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
 pub fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -34,13 +40,16 @@ pub fn run() -> u8 {
     };
     // What is installed is for all users, whoever installs it.
     umask(Mode::from_bits_truncate(0o022));
-    let output = Output::new(cli.global.silent);
-    match commands::run(&cli, &output) {
+    let interrupted = Arc::default();
+    // What changes nothing leaves nothing either.
+    let caught = if cli.command.changes() { interrupt::catch(&interrupted) } else { Ok(()) };
+    let output = Output::new(cli.global.silent, interrupted);
+    match caught.map_err(CommandError::Signals).and_then(|()| commands::run(&cli, &output)) {
         Ok(()) => 0,
         Err(CommandError::Said) => 1,
         Err(error) => {
             output.error(&with_causes(&error), error.hint().as_deref());
-            1
+            if output.is_interrupted() { INTERRUPTED } else { 1 }
         }
     }
 }

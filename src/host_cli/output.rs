@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -13,15 +14,18 @@ use crate::base::event::{Event, Observer};
 #[derive(Debug)]
 pub struct Output {
     silent: bool,
+    /// Whether somebody wants the run to end.
+    interrupted: Arc<AtomicBool>,
     /// What is being downloaded, if that is shown: bytes that are here, and that there will be.
     downloads: Option<Mutex<BTreeMap<String, (u64, u64)>>>,
 }
 
 impl Output {
-    /// An output that says what is wrong, and unless `silent` what happens.
-    pub fn new(silent: bool) -> Self {
+    /// An output that says what is wrong, and unless `silent` what happens; it passes on whether the
+    /// run is interrupted.
+    pub fn new(silent: bool, interrupted: Arc<AtomicBool>) -> Self {
         let shown = !silent && io::stderr().is_terminal();
-        Self { silent, downloads: shown.then(Mutex::default) }
+        Self { silent, interrupted, downloads: shown.then(Mutex::default) }
     }
 
     /// Writes data.
@@ -111,5 +115,9 @@ impl Observer for Output {
             Event::DownloadEnded { subject } => self.download(subject, None),
             _ => {}
         }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 }

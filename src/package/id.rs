@@ -1,5 +1,6 @@
 //! A package's id, `<name>--<version>`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,6 +28,22 @@ impl PackageId {
     /// The package's version.
     pub fn version(&self) -> &Version {
         &self.version
+    }
+
+    /// Compares ids as the texts that they are, which puts `a-b--1` after `a--2`.
+    pub fn cmp_as_text(&self, other: &Self) -> Ordering {
+        let (name, other_name) = (self.name.as_str(), other.name.as_str());
+        let shared = name.len().min(other_name.len());
+        // Only where one name begins with the other does it matter what comes next.
+        name.as_bytes()[..shared].cmp(&other_name.as_bytes()[..shared]).then_with(|| {
+            let rest =
+                |id: &Self| [&id.name.as_str()[shared..], "--", id.version.as_str()].concat();
+            if name.len() == other_name.len() {
+                self.version.cmp(&other.version)
+            } else {
+                rest(self).cmp(&rest(other))
+            }
+        })
     }
 }
 
@@ -63,6 +80,18 @@ mod tests {
         assert_eq!(id.to_string(), "a-b--1.2.ff");
         for bad in ["a", "a--", "--1", "a--1--2", "a--1-2", "a---1"] {
             assert!(bad.parse::<PackageId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_compare_as_texts() {
+        let texts =
+            ["a--1", "a--10", "a--2", "a-b--1", "a.b--1", "a+b--1", "ab--1", "A--1", "@--_"];
+        for one in texts {
+            for other in texts {
+                let ids: [PackageId; 2] = [one, other].map(|text| text.parse().unwrap());
+                assert_eq!(ids[0].cmp_as_text(&ids[1]), one.cmp(other), "{one} {other}");
+            }
         }
     }
 }

@@ -242,7 +242,7 @@ impl Repository {
     ) -> Result<bool, RepositoryError> {
         match &self.place {
             Place::Folder(folder) => match fs_err::File::open(folder.join(what)) {
-                Ok(mut from) => io::copy(&mut from, to).map(|_| true).map_err(|error| {
+                Ok(from) => copy(from.file(), to, observer).map(|()| true).map_err(|error| {
                     RepositoryError::File { what: what.to_owned(), source: naming_file(to, error) }
                 }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -257,6 +257,22 @@ impl Repository {
             }
         }
     }
+}
+
+/// So much is copied between two looks whether the run is over.
+const COPIED_AT_ONCE: u64 = 64 << 20;
+
+fn copy(
+    mut from: &std::fs::File,
+    to: &mut std::fs::File,
+    observer: &dyn Observer,
+) -> io::Result<()> {
+    while io::copy(&mut from.by_ref().take(COPIED_AT_ONCE), to)? == COPIED_AT_ONCE {
+        if observer.is_interrupted() {
+            return Err(io::Error::other("interrupted"));
+        }
+    }
+    Ok(())
 }
 
 /// Where a repository has a package.

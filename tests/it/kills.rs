@@ -52,11 +52,14 @@ const CHANGING: &[&str] = &[
 ];
 
 /// A system call of a run: its name, and which of that name it is, from 1.
-type Point = (String, usize);
+pub(crate) type Point = (String, usize);
 
 /// `strace` with some options before the command.
 fn traced(machine: &Machine, arguments: &[&str], options: &[&str]) -> Command {
-    let plain = machine.command(arguments);
+    traced_command(&machine.command(arguments), options)
+}
+
+pub(crate) fn traced_command(plain: &Command, options: &[&str]) -> Command {
     let mut command = Command::new("strace");
     command.args(options).arg(plain.get_program()).args(plain.get_args());
     command.current_dir(plain.get_current_dir().unwrap()).env_clear();
@@ -66,7 +69,7 @@ fn traced(machine: &Machine, arguments: &[&str], options: &[&str]) -> Command {
 }
 
 /// The points of a run at which it changes something, on a copy of the machine.
-fn points(machine: &Machine, arguments: &[&str]) -> Vec<Point> {
+pub(crate) fn points(machine: &Machine, arguments: &[&str]) -> Vec<Point> {
     let log = machine.path("strace.log");
     let set = format!("trace={}", CHANGING.join(","));
     let ended = traced(
@@ -111,7 +114,7 @@ fn killed(machine: &Machine, arguments: &[&str], (name, count): &Point) -> bool 
 }
 
 /// A machine like another one: its folders, copied below the same path.
-fn restore(machine: &Machine, kept: &Path) {
+pub(crate) fn restore(machine: &Machine, kept: &Path) {
     for name in ["root", "repo", "conf", "state"] {
         drop(std::fs::remove_dir_all(machine.path(name)));
         if kept.join(name).exists() {
@@ -120,7 +123,7 @@ fn restore(machine: &Machine, kept: &Path) {
     }
 }
 
-fn keep(machine: &Machine, kept: &Path) {
+pub(crate) fn keep(machine: &Machine, kept: &Path) {
     for name in ["root", "repo", "conf", "state"] {
         if machine.path(name).exists() {
             copy_folder(&machine.path(name), &kept.join(name));
@@ -129,7 +132,7 @@ fn keep(machine: &Machine, kept: &Path) {
 }
 
 /// What counts of a machine: all but what `rollback` goes back to.
-fn counts(machine: &Machine) -> Vec<String> {
+pub(crate) fn counts(machine: &Machine) -> Vec<String> {
     let mut lines = machine.live();
     for name in ["repo", "state"] {
         if machine.path(name).exists() {
@@ -181,7 +184,7 @@ fn survives(machine: &Machine, command: &[&str], recover: &[&str]) {
     );
 }
 
-fn cannot_trace() -> bool {
+pub(crate) fn cannot_trace() -> bool {
     let tried = Command::new("strace")
         .args(["-qq", "-e", "trace=none", "/bin/true"])
         .stdin(Stdio::null())
@@ -204,7 +207,7 @@ fn an_activation_over_another_set_survives() {
 }
 
 /// Of the set before the next one takes what it has, and of the active one the links that it lacks.
-fn with_something_of_each() -> Machine {
+pub(crate) fn with_something_of_each() -> Machine {
     let machine = Machine::with_two_sets();
     machine.run(&["activate", "a--2", "b--1"]).ok();
     machine.run(&["activate", "a--1", "s--1"]).ok();

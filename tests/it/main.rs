@@ -14,6 +14,7 @@ mod dockerfile;
 mod dockerfiles;
 mod environment;
 mod escape;
+mod faults;
 mod gc;
 mod images;
 mod inside;

@@ -6,8 +6,9 @@ use crate::peers::{Registry, run};
 use crate::registry::{make_layout, skopeo, user_config};
 use crate::support::Place;
 
-/// A CA and a server's certificate of it, for so many days; `-1` has passed.
-fn certificates(folder: &Path, days: &str) -> String {
+/// Makes a CA, `ca.pem`, and a certificate of it for a server at 127.0.0.1, `server.pem` and
+/// `server.key`, for so many days; `-1` has passed.
+pub(crate) fn make_certificates(folder: &Path, days: &str) {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     let ca =
         ["req", "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2"];
@@ -28,6 +29,11 @@ fn certificates(folder: &Path, days: &str) -> String {
     ];
     let end = ["-out", "server.pem", "-days", days, "-copy_extensions", "copy"];
     run(folder, "openssl", &[&sign[..], &end].concat());
+}
+
+/// The same, as a part of a registry's configuration.
+fn certificates(folder: &Path, days: &str) -> String {
+    make_certificates(folder, days);
     let path = |name: &str| folder.join(name).display().to_string();
     format!(", tls: {{certificate: {}, key: {}}}", path("server.pem"), path("server.key"))
 }

@@ -69,7 +69,13 @@ pub struct HttpClient(Arc<Inner>);
 
 struct Inner {
     options: HttpOptions,
-    client: OnceLock<Result<Client, String>>,
+    client: OnceLock<Result<Made, String>>,
+}
+
+struct Made {
+    client: Client,
+    /// Why no CA is known, if none is.
+    no_authorities: Option<String>,
 }
 
 impl fmt::Debug for HttpClient {
@@ -171,6 +177,12 @@ impl HttpError {
                 407 => Some("the proxy wants credentials: put them into HTTPS_PROXY or HTTP_PROXY"),
                 _ => None,
             },
+            Self::Refused { reason, .. } if reason.contains("xpired") => Some(
+                "the server's certificate has to be renewed, or this machine's clock set right",
+            ),
+            Self::Refused { reason, .. } if reason.contains("not valid for name") => Some(
+                "the certificate is another server's: use the URL with the name that it is for",
+            ),
             Self::Refused { reason, .. } if reason.contains("certificate") => Some(
                 "install the system's CA certificates (ca-certificates), or name a file with the server's CA in SSL_CERT_FILE",
             ),
@@ -201,9 +213,7 @@ impl HttpClient {
         to: &mut File,
         observer: &dyn Observer,
     ) -> Result<Downloaded, HttpError> {
-        let parsed = url::parse(url)?;
-        let client = self.client(url)?;
-        transfer::Transfer::new(client, parsed, subject, to, &self.0.options, observer).run()
+        self.transfer(url, subject, to, &self.0.options, observer)
     }
 
     /// Downloads a small document into memory: at most `max_bytes`.
@@ -215,21 +225,35 @@ impl HttpClient {
         observer: &dyn Observer,
     ) -> Result<Vec<u8>, HttpError> {
         let store = |error| HttpError::Store { url: redact(url), error };
-        let parsed = url::parse(url)?;
-        let client = self.client(url)?;
         let mut file = tempfile::tempfile().map_err(store)?;
         let options = HttpOptions { max_bytes, ..self.0.options.clone() };
-        transfer::Transfer::new(client, parsed, subject, &mut file, &options, observer).run()?;
+        self.transfer(url, subject, &mut file, &options, observer)?;
         let mut content = Vec::new();
         file.rewind().and_then(|()| file.read_to_end(&mut content)).map_err(store)?;
         Ok(content)
     }
 
-    fn client(&self, url: &str) -> Result<&Client, HttpError> {
+    fn transfer(
+        &self,
+        url: &str,
+        subject: &str,
+        to: &mut File,
+        options: &HttpOptions,
+        observer: &dyn Observer,
+    ) -> Result<Downloaded, HttpError> {
+        let parsed = url::parse(url)?;
         let made = self.0.client.get_or_init(|| build(&self.0.options));
-        made.as_ref().map_err(|reason| HttpError::Refused {
+        let made = made.as_ref().map_err(|reason| HttpError::Refused {
             url: redact(url),
             reason: format!("the HTTP client can't be set up: {reason}"),
+        })?;
+        let transfer =
+            transfer::Transfer::new(&made.client, parsed, subject, to, options, observer);
+        transfer.run().map_err(|error| match (error, &made.no_authorities) {
+            (HttpError::Refused { url, reason }, Some(why)) if reason.contains("certificate") => {
+                HttpError::Refused { url, reason: format!("{reason} ({why})") }
+            }
+            (error, _) => error,
         })
     }
 }
@@ -244,11 +268,14 @@ pub(crate) fn builder(options: &HttpOptions) -> ClientBuilder {
         .referer(false)
 }
 
-fn build(options: &HttpOptions) -> Result<Client, String> {
+fn build(options: &HttpOptions) -> Result<Made, String> {
     let builder = || builder(options);
-    builder().build().or_else(|first| {
+    let made = |client, no_authorities| Made { client, no_authorities };
+    builder().build().map(|client| made(client, None)).or_else(|first| {
         // A machine without CA certificates must still be able to speak plain HTTP.
-        tracing::warn!(error = with_causes(&first), "no TLS with the system's certificates");
-        builder().tls_certs_only([]).build().map_err(|error| with_causes(&error))
+        let first = with_causes(&first);
+        tracing::warn!(error = first, "no TLS with the system's certificates");
+        let plain = builder().tls_certs_only([]).build();
+        plain.map(|client| made(client, Some(first))).map_err(|error| with_causes(&error))
     })
 }

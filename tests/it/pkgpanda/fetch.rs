@@ -6,7 +6,7 @@ use crate::support::sha256;
 
 const INFO: &str = "{}";
 
-fn nothing_is_left(machine: &Machine) {
+pub(super) fn nothing_is_left(machine: &Machine) {
     let entries = std::fs::read_dir(machine.path("repo")).unwrap();
     for name in entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
         assert!(!name.starts_with(".tmp-"), "{name}");

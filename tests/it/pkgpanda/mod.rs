@@ -5,9 +5,11 @@ mod activate;
 mod check;
 mod disks;
 mod fetch;
+mod interrupt;
 mod recovery;
 mod setup;
 mod systemd;
+mod trust;
 mod users;
 mod verify;
 

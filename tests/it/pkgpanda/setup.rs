@@ -68,6 +68,42 @@ fn late_values_are_bound() {
 }
 
 #[test]
+fn other_late_values_make_another_package() {
+    let machine = machine();
+    machine.write(
+        "remote/packages/x/x--setup.dcos_config",
+        &format!("package:\n- {{path: etc/late, content: 'it is {BEGIN}secret{END}'}}\n"),
+    );
+    let set_up = |value: &str| {
+        let config =
+            format!("late_bound_package_id: x--setup\nbound_values: {{secret: {value}}}\n");
+        machine.write("conf/setup-flags/late-config.yaml", &config);
+        machine.write("root/bootstrap", "");
+        machine.run(&["setup"])
+    };
+    set_up("one").ok();
+    assert_eq!(machine.read("root/etc/late"), "it is one");
+    set_up("one").ok();
+    // Running services have those before.
+    machine.write("root/bootstrap", "");
+    let before = machine.live();
+    set_up("two").fails(1).says("the values for x--setup have changed").says("pkgpanda remove");
+    assert_eq!(machine.live(), before);
+    machine.run(&["activate", "a--1"]).ok();
+    // Not to be had, so what is there stays.
+    machine.write("conf/setup-flags/repository-url", "file://gone\n");
+    set_up("two").fails(1).says("x--setup.dcos_config");
+    assert_eq!(machine.read("repo/x--setup/etc/late"), "it is one");
+    machine.write("conf/setup-flags/repository-url", "file://remote\n");
+    set_up("two").ok();
+    assert_eq!(machine.read("root/etc/late"), "it is two");
+    assert_eq!(machine.says(&["verify", "x--setup"]), "");
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["remove", "x--setup"]).ok();
+    assert!(!machine.path("repo/.pkgpanda/late/x--setup").exists());
+}
+
+#[test]
 fn flags_that_do_not_fit_are_named_and_change_nothing() {
     let flags = "conf/setup-flags/";
     for (file, text, says) in [
