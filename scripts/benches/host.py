@@ -39,6 +39,14 @@ def options_for(place):
             f"--state-dir-root={place}/state", "--rooted-systemd", "--no-systemd"]
 
 
+def short(bench, command, rounds):
+    """Milliseconds of a short command, as a script that calls it sees them: the median of rounds of twenty. Called from
+    here, each would take a millisecond longer, for Python's own fork."""
+    script = 'i=0; while [ $i -lt 20 ]; do "$@" > /dev/null; i=$((i + 1)); done'
+    times = [bench.run(["sh", "-c", script, "sh", *command])[0] for _ in range(rounds)]
+    return median(times) / 20 * 1000
+
+
 def releases(bench, pkgpanda, place, rounds):
     """Seconds to go from one set of 80 packages to another, of which no package was there before."""
     (place / "root").mkdir(parents=True)
@@ -78,8 +86,7 @@ def run(bench, rounds):
         print(f"  the first time {first * 1000:.1f} ms; a link to each file by cp {median(links) * 1000:.1f} ms; "
               f"memory {median([memory for _, memory in again]) / 1e6:.0f} MB", flush=True)
         for command in ("list", "active"):
-            times = [bench.run([pkgpanda, command, *options])[0] for _ in range(rounds * 3)]
-            reached.append(row(f"  {command}", median(times) * 1000, None, "ms", 5, 1))
+            reached.append(row(f"  {command}", short(bench, [pkgpanda, command, *options], rounds), None, "ms", 5, 1))
     on_disk = releases(bench, pkgpanda, folder / "releases", rounds)
     memory = pathlib.Path(tempfile.mkdtemp(prefix="mkpanda-bench-", dir="/dev/shm"))
     memory.chmod(0o755)
@@ -87,8 +94,7 @@ def run(bench, rounds):
     remove(memory)
     print(f"  80 packages, 5,000 files, every id another: on disk {on_disk * 1000:.0f} ms, "
           f"in memory {in_memory * 1000:.0f} ms", flush=True)
-    starts = [bench.run([pkgpanda, "--version"])[0] for _ in range(rounds * 3)]
-    reached.append(row("pkgpanda --version, static", median(starts) * 1000, None, "ms", 5, 1))
+    reached.append(row("pkgpanda --version, static", short(bench, [pkgpanda, "--version"], rounds), None, "ms", 5, 1))
     reached.append(row("its size", pkgpanda.stat().st_size / 1e6, None, "MB", 10, 1))
     remove(folder)
     return reached
