@@ -9,7 +9,7 @@ needed=(
   "other readers of archives: libarchive-tools"
   "a real image: mmdebstrap"
   "peers to compare with: bubblewrap buildah crun runc podman skopeo umoci"
-  "networks and agents of a Dockerfile's commands: passt slirp4netns openssh-client"
+  "networks and agents of a Dockerfile's commands: passt slirp4netns openssh-client iproute2"
   "a registry, with TLS and passwords: docker-registry apache2-utils openssl"
   "servers and terminals: lighttpd curl tmux"
   "clocks that jump: libfaketime"

@@ -1,15 +1,15 @@
 //! What a Dockerfile's command may reach: the outside, through each program that there is for it, and the
 //! caller's ssh agent.
 
-use std::net::{IpAddr, UdpSocket};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::dockerfile::{build, context, listing, write};
 use crate::inside::left_out;
-use crate::server::{Reply, Request, Server};
-use crate::support::Place;
+use crate::support::{Place, Ran, ran};
 
 /// A search path with one program for networks, and what else is needed of it.
 fn path_with(place: &Place, program: &str) -> String {
@@ -24,12 +24,73 @@ fn path_with(place: &Place, program: &str) -> String {
     folder.display().to_string()
 }
 
-/// The machine's address by which it goes outside; nothing is sent.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.123:9").ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback()).then_some(address)
+/// What answers in a namespace of its own: at an address that is none of the loopback's, and at one that is.
+/// Nobody else reaches it, as both are the namespace's loopback interface's.
+const ELSEWHERE: &str = r#"
+import http.server, socketserver, subprocess, sys, threading
+for line in ("link set lo up", "address add 192.0.2.1/32 dev lo", "tuntap add dev outside mode tap",
+             "address add 198.51.100.1/24 dev outside", "link set outside up",
+             "route add default via 198.51.100.254"):
+    subprocess.run(["ip", *line.split()], check=True)
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"from outside\n")
+    def log_message(self, *_):
+        pass
+for address in ("192.0.2.1", "127.0.0.1"):
+    server = socketserver.ThreadingTCPServer((address, 8000), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"#;
+
+/// A network namespace with servers in it, until it is dropped.
+struct Elsewhere(Child);
+
+impl Elsewhere {
+    fn start() -> Self {
+        let mut command = Command::new("unshare");
+        if !is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--net", "/usr/bin/python3", "-c", ELSEWHERE]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("there is unshare");
+        let mut said = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n", "the namespace can't be set up");
+        Self(child)
+    }
+
+    /// Runs mkpanda in the namespace. With one that isn't root's, it is root in there, and has one id.
+    fn run(&self, place: &Place, arguments: &[&str]) -> Ran {
+        let inner = place.command("", arguments);
+        let mut command = Command::new("/usr/bin/nsenter");
+        command.args(["--net", "--target", &self.0.id().to_string()]);
+        if !is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.arg("--").arg(inner.get_program()).args(inner.get_args());
+        let given =
+            |(name, value): (&OsStr, Option<&OsStr>)| Some((name.to_owned(), value?.to_owned()));
+        command.env_clear().envs(inner.get_envs().filter_map(given));
+        command.current_dir(inner.get_current_dir().unwrap()).stdin(Stdio::null());
+        ran(&command.output().unwrap())
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 fn goes_outside_through(program: &str) {
@@ -38,17 +99,13 @@ fn goes_outside_through(program: &str) {
     }
     let is_there = Path::new("/usr/bin").join(program).exists();
     assert!(is_there, "{program} is not installed; run: scripts/test prepare");
-    let Some(address) = own_address() else {
-        return left_out("a network for RUN (this machine has none itself)", "it-root");
-    };
-    let answer = |_: &Request, _| Reply::new("from outside\n");
-    let (outside, loopback) = (Server::start_at(address, answer), Server::start(answer));
+    let elsewhere = Elsewhere::start();
     let (mut place, folder) = context(&[]);
     let path = path_with(&place, program);
     place.variables.push(("PATH".to_owned(), path));
-    let get = |host: &str, port: u16| {
+    let get = |host: &str| {
         format!(
-            "exec 3<>/dev/tcp/{host}/{port} && printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3 && \
+            "exec 3<>/dev/tcp/{host}/8000 && printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3 && \
              while read -r line <&3; do echo \"got $line\"; done || echo refused\n"
         )
     };
@@ -56,14 +113,14 @@ fn goes_outside_through(program: &str) {
         "FROM tiny\nSHELL [\"/bin/bash\", \"-c\"]\nRUN while read -r i d r; do echo \"route $d\"; done < \
          /proc/net/route; cat /etc/resolv.conf; {}; exit 7\n\
          FROM tiny\nSHELL [\"/bin/bash\", \"-c\"]\nRUN {}; exit 7\n",
-        get(&address.to_string(), outside.port()).trim_end(),
-        get("127.0.0.1", loopback.port()).trim_end(),
+        get("192.0.2.1").trim_end(),
+        get("127.0.0.1").trim_end(),
     );
     write(&folder, &[("Dockerfile", &text)]);
     let folder = folder.display().to_string();
     let run = |network: &[&str], target: &str| {
         let options = ["image", "build", "--no-cache", "--target", target, &folder];
-        place.run("", &[network, &options].concat()).fails(1)
+        elsewhere.run(&place, &[network, &options].concat()).fails(1)
     };
     // The machine is reached as from another one.
     let ran = run(&[], "0");
@@ -74,6 +131,8 @@ fn goes_outside_through(program: &str) {
     let ran = run(&["--network=none"], "0");
     assert!(!ran.stderr.contains("route 00000000"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("got from outside"), "{}", ran.stderr);
+    // So the servers are there.
+    run(&["--network=host"], "1").says("got from outside");
     place.assert_clean();
 }
 
