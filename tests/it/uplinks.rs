@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::dockerfile::{build, context, listing, write};
-use crate::inside::left_out;
+use crate::inside::{left_out, tier};
 use crate::support::{Place, Ran, ran};
 
 /// A search path with one program for networks, and what else is needed of it.
@@ -55,6 +55,9 @@ impl Elsewhere {
         if !is_root() {
             command.args(["--user", "--map-root-user"]);
         }
+        if !is_root() && tier() == "ranges" {
+            command.arg("--map-auto");
+        }
         command.args(["--net", "/usr/bin/python3", "-c", ELSEWHERE]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("there is unshare");
@@ -65,7 +68,7 @@ impl Elsewhere {
         Self(child)
     }
 
-    /// Runs mkpanda in the namespace. With one that isn't root's, it is root in there, and has one id.
+    /// Runs mkpanda in the namespace, where an ordinary user is root, of the same ids.
     fn run(&self, place: &Place, arguments: &[&str]) -> Ran {
         let inner = place.command("", arguments);
         let mut command = Command::new("/usr/bin/nsenter");
@@ -125,7 +128,10 @@ fn goes_outside_through(program: &str) {
     // The machine is reached as from another one.
     let ran = run(&[], "0");
     let server = if program == "pasta" { "169.254.1.1" } else { "10.0.2.3" };
-    ran.says("route 00000000").says(&format!("nameserver {server}\n")).says("got from outside");
+    ran.says(&format!("isolation: {}", tier()))
+        .says("route 00000000")
+        .says(&format!("nameserver {server}\n"))
+        .says("got from outside");
     let ran = run(&[], "1").says("refused");
     assert!(!ran.stderr.contains("got from outside"), "{}", ran.stderr);
     let ran = run(&["--network=none"], "0");
