@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -120,6 +121,9 @@ def run(bench, rounds):
             pulled = bench.run(["podman", "--root", place / "root", "--runroot", state / "run",
                                 "--storage-driver", "overlay", "pull", "--quiet", "--tls-verify=false",
                                 f"{host}/{NAME}"])
+            # Podman leaves a process that holds its namespaces.
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((state / "libpod/tmp/pause.pid").read_text()), signal.SIGKILL)
             remove(state)
             return pulled
 
