@@ -45,7 +45,7 @@ fn a_cache_may_begin_as_a_folder_of_a_stage_or_a_context() {
         "Dockerfile",
         "FROM tiny AS made\nRUN --network=none mkdir -p /in/sub; echo 1 > /in/sub/one\nFROM tiny\n\
              RUN --network=none --mount=type=cache,target=/c,id=a,from=made,source=/in \
-             cat /c/sub/one; echo 2 > /c/two\n\
+             cat /c/sub/one && echo 2 > /c/two\n\
              RUN --network=none --mount=type=cache,target=/c,id=a,from=made,source=/in cat /c/two > /saw\n\
              RUN --network=none --mount=type=cache,target=/d,id=b,from=files cat /d/deep/three >> /saw\n",
     )]);

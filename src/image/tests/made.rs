@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::archive::{FileIdentity, Noted, OwnerNote, Times, tell_owner};
+use crate::archive::{EntryPath, FileIdentity, Noted, OwnerNote, Times, Whiteouts, tell_owner};
 use crate::image::layers::{KnownOwners, Making, owners_file, write_layer};
 
 /// Makes a layer of an upper directory above one layer below; gives the owners that are beside it.
@@ -106,4 +106,21 @@ fn a_file_is_told_from_another_that_has_its_number() {
     assert_eq!(FileIdentity::of(&moved), first);
     fs_err::write(&path, "x").unwrap();
     assert_ne!(FileIdentity::of(&fs_err::symlink_metadata(&path).unwrap()), first);
+}
+
+#[test]
+fn what_a_layer_hides_is_nobodys() {
+    let home = tempfile::tempdir().unwrap();
+    let [low, high] = ["low", "high"].map(|name| home.path().join(name));
+    write(&low, &["all/file", "some/gone", "some/kept"]);
+    let record = |name: &str| format!("7 8 0644 {name}\0");
+    let all = ["all/file", "some/gone", "some/kept"].map(record).concat();
+    fs_err::write(owners_file(&low), all).unwrap();
+    fs_err::create_dir_all(high.join("all")).unwrap();
+    xattr::set(high.join("all"), "user.overlay.opaque", b"y").unwrap();
+    fs_err::create_dir(high.join("some")).unwrap();
+    Whiteouts::Attributes.make_at(&high.join("some"), "gone".as_ref()).unwrap();
+    let owners = KnownOwners::read(&[low, high]).unwrap();
+    let of = |path: &[u8]| owners.of(&EntryPath::parse(path).unwrap());
+    assert_eq!([of(b"all/file"), of(b"some/gone"), of(b"some/kept")], [(0, 0), (0, 0), (7, 8)]);
 }
