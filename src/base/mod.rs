@@ -1,5 +1,5 @@
 //! What every other layer stands on and what knows no domain type: digests, files that appear
-//! whole or not at all, locks, and the events through which the library reports progress.
+//! whole or not at all, locks, removing, and the events through which the library reports progress.
 
 pub mod atomic;
 pub mod causes;
@@ -10,6 +10,7 @@ pub mod lock;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
+pub mod removal;
 pub mod supervisor;
 pub(crate) mod text;
 pub mod within;

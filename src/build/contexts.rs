@@ -11,7 +11,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use crate::archive::{ARCHIVE_START, UnpackError, begins_as_archive, unpack_plain
 use crate::base::causes::with_causes;
 use crate::base::event::Observer;
 use crate::base::http::{HttpError, redact};
+use crate::base::removal::remove_all_closed;
 use crate::container::helper::Interrupt;
 use crate::container::sys::wait_readable;
 use crate::dockerfile::git::{GitFilesError, check_out_git};
@@ -245,30 +245,10 @@ impl Drop for BroughtContext {
     fn drop(&mut self) {
         for name in ["context", "download"] {
             let path = self.run.folder().join(name);
-            let Ok(data) = fs_err::symlink_metadata(&path) else { continue };
             // What can't be removed is swept by a later run.
-            if !data.is_dir() {
-                drop(fs_err::remove_file(&path));
-            } else if fs_err::remove_dir_all(&path).is_err() {
-                drop(make_removable(&path).and_then(|()| fs_err::remove_dir_all(&path)));
-            }
+            drop(remove_all_closed(&path));
         }
     }
-}
-
-/// Gives the folders below one modes with which their owner can empty them.
-fn make_removable(folder: &Path) -> io::Result<()> {
-    let mut left = vec![folder.to_owned()];
-    while let Some(folder) = left.pop() {
-        fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o700))?;
-        for entry in fs_err::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                left.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A stream that ends with an error when the run is interrupted, even if nothing comes.

@@ -23,8 +23,9 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::paths::{Host, with_suffix};
-use super::prepare::{PrepareError, remove};
+use super::prepare::PrepareError;
 use super::progress::{NEW, OLD};
+use crate::base::removal::remove_all;
 use crate::install::{InstallPlan, Node, WANTS};
 
 /// The mode of a set's folders and files, whatever the umask is: services of all users read them.
@@ -95,7 +96,7 @@ impl Writer<'_> {
             }
             _ if is_same(above.as_fd(), name, node) => Ok(()),
             _ => {
-                remove(&new).map_err(failed)?;
+                remove_all(&new).map_err(failed)?;
                 self.written.extend(make(above.as_fd(), name, node).map_err(failed)?);
                 Ok(())
             }
@@ -146,7 +147,7 @@ impl Open {
         let folder = if let Some(folder) = there {
             folder
         } else {
-            remove(&place)?;
+            remove_all(&place)?;
             mkdirat(above, name, FOLDER)?;
             open_folder(above, name)?
         };

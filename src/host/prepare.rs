@@ -17,6 +17,7 @@ use nix::unistd::syncfs;
 use super::next;
 use super::paths::{Host, with_suffix};
 use super::progress::{NEW, OLD};
+use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
 
 /// What the names of the prepared copies of units end with.
@@ -100,10 +101,10 @@ pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
     let names = host.swapped().into_iter().map(|path| with_suffix(&path, NEW));
     let rest = [host.root().join("install_progress.new"), host.root().join(DISCARDED)];
     for path in names.chain(rest) {
-        remove(&path).map_err(PrepareError::Remove)?;
+        remove_all(&path).map_err(PrepareError::Remove)?;
     }
     for path in staged_units(host).map_err(PrepareError::Remove)? {
-        remove(&path).map_err(PrepareError::Remove)?;
+        remove_all(&path).map_err(PrepareError::Remove)?;
     }
     // Without the list of its packages it is what is left of one that was being removed.
     if !host.root().join("active.old").exists() {
@@ -116,15 +117,15 @@ pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
 pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
     let discard = || {
         let (active, discarded) = (host.root().join("active.old"), host.root().join(DISCARDED));
-        remove(&discarded)?;
+        remove_all(&discarded)?;
         // A disk that is read-only refuses a renaming even of nothing.
         if active.symlink_metadata().is_ok() {
             fs_err::rename(&active, &discarded)?;
         }
         for path in host.swapped() {
-            remove(&with_suffix(&path, OLD))?;
+            remove_all(&with_suffix(&path, OLD))?;
         }
-        remove(&discarded)
+        remove_all(&discarded)
     };
     discard().map_err(PrepareError::Remove)
 }
@@ -144,15 +145,6 @@ fn staged_units(host: &Host) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(staged)
-}
-
-/// Removes whatever is there, if something is.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let kind = match fs_err::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?.file_type(),
-    };
-    if kind.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) }
 }
 
 /// Sees to it that all that was written is on disk.

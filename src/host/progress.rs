@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::paths::Host;
 use crate::base::atomic;
+use crate::base::removal::remove_all;
 
 /// What the names of a prepared set end with.
 pub(super) const NEW: &str = ".new";
@@ -97,8 +98,7 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 /// Says that none is under way any more.
 pub(super) fn clear(host: &Host) -> Result<(), ProgressError> {
     // Of a record that was cut off.
-    super::prepare::remove(&super::paths::with_suffix(&place(host), NEW))
-        .map_err(ProgressError::Write)?;
+    remove_all(&super::paths::with_suffix(&place(host), NEW)).map_err(ProgressError::Write)?;
     match fs_err::remove_file(place(host)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProgressError::Write(error)),
         _ => atomic::sync_folder(host.root()).map_err(ProgressError::Write),

@@ -19,6 +19,7 @@ use crate::archive::{EntryKind, EntryPath, Limits, PackageEntry, PackageReader, 
 use crate::base::atomic;
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::removal::remove_all;
 use crate::package::PackageId;
 
 /// The folder of what is recorded, in a repository.
@@ -159,8 +160,8 @@ impl Manifest {
 
     /// Removes the record of a package.
     pub(super) fn remove(repository: &Path, id: &PackageId) -> io::Result<()> {
-        super::prepare::remove(&late(repository, id))?;
-        super::prepare::remove(&place(repository, id))
+        remove_all(&late(repository, id))?;
+        remove_all(&place(repository, id))
     }
 }
 
@@ -307,7 +308,7 @@ pub(super) fn read_previous(repository: &Path) -> io::Result<Option<Vec<PackageI
 
 /// Forgets the set to go back to: the install root says it.
 pub(super) fn forget_previous(repository: &Path) -> io::Result<()> {
-    super::prepare::remove(&previous(repository))?;
+    remove_all(&previous(repository))?;
     // Gone if nothing else is recorded.
     drop(fs_err::remove_dir(repository.join(FOLDER)));
     Ok(())

@@ -13,12 +13,12 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::late::LateFile;
 use super::paths::Host;
-use super::prepare::remove;
 use super::record::{self, Manifest};
 use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
 use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
+use crate::base::removal::remove_all;
 use crate::install::{InstallError, PackageContents};
 use crate::package::{PackageId, contents};
 use crate::store::repository::{self as remote, Repository, package_path};
@@ -210,7 +210,7 @@ impl<'a> PackageRepository<'a> {
         for entry in fs_err::read_dir(self.folder)? {
             let entry = entry?;
             if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-                remove(&entry.path())?;
+                remove_all(&entry.path())?;
             }
         }
         record::sweep(self.folder)
@@ -275,7 +275,7 @@ impl<'a> PackageRepository<'a> {
             result = Err(RepositoryError::Interrupted(id.clone()));
         }
         if result.is_err() {
-            drop(remove(&folder));
+            drop(remove_all(&folder));
             if !self.has(id) {
                 drop(Manifest::remove(self.folder, id));
             }
@@ -350,7 +350,7 @@ impl<'a> PackageRepository<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(change)?,
         }
-        remove(&gone).map_err(change)?;
+        remove_all(&gone).map_err(change)?;
         Manifest::remove(self.folder, id).map_err(change)?;
         Ok(true)
     }

@@ -21,6 +21,7 @@ use super::repository::{PackageRepository, RepositoryError};
 use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
 use crate::base::atomic;
 use crate::base::http::HttpClient;
+use crate::base::removal::remove_all;
 use crate::package::PackageId;
 use crate::store::repository::{self as remote, Repository, RepositoryUrlError};
 
@@ -271,7 +272,7 @@ impl Flags<'_> {
         }
         record::write_late(packages.folder, id, &sum).map_err(write)?;
         packages.add_files(id, &files).map_err(|source| {
-            drop(prepare::remove(&packages.temporary(id)));
+            drop(remove_all(&packages.temporary(id)));
             write(source)
         })?;
         Ok(())

@@ -17,11 +17,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::paths::{Host, with_suffix};
-use super::prepare::{NEW_UNIT, PrepareError, remove, remove_new};
+use super::prepare::{NEW_UNIT, PrepareError, remove_new};
 use super::progress::{self, NEW, OLD, ProgressError, Stage};
 use super::systemd::{Systemd, SystemdError, units_in};
 use crate::base::atomic::sync_folder;
 use crate::base::event::Observer;
+use crate::base::removal::remove_all;
 
 /// A swap can't be done.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +174,7 @@ fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
         if there(name) {
             if there(&old) {
                 // Nobody's but whoever has put it there since: a set is archived whole.
-                remove(name)?;
+                remove_all(name)?;
             } else {
                 fs_err::rename(name, old)?;
             }
@@ -195,7 +196,7 @@ fn place_units(host: &Host, old: &[String]) -> io::Result<()> {
         }
     }
     for unit in old.iter().filter(|unit| !wanted.contains(unit)) {
-        remove(&host.units().join(unit))?;
+        remove_all(&host.units().join(unit))?;
     }
     Ok(())
 }

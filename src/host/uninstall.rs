@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::activate::{ActivateError, Actor};
 use super::paths::with_suffix;
-use super::prepare::remove;
 use super::progress::{NEW, OLD};
 use super::systemd::{SystemdError, TARGET, target_file};
+use crate::base::removal::remove_all;
 
 /// Not all can be removed.
 #[derive(Debug, thiserror::Error)]
@@ -65,22 +65,22 @@ impl Actor<'_> {
         }
         let remove_all = || {
             // As systemctl links it, which wasn't asked to take it back if services are left alone.
-            remove(&host.units().join("multi-user.target.wants").join(TARGET))?;
-            remove(&target)?;
+            remove_all(&host.units().join("multi-user.target.wants").join(TARGET))?;
+            remove_all(&target)?;
             for name in host.swapped() {
                 for suffix in [NEW, OLD] {
-                    remove(&with_suffix(&name, suffix))?;
+                    remove_all(&with_suffix(&name, suffix))?;
                 }
             }
-            remove(&host.wants())?;
+            remove_all(&host.wants())?;
             // The mark by which a root is known goes last, so that a second run takes up the work.
             for entry in fs_err::read_dir(root)? {
                 let path = entry?.path();
                 if !path.ends_with("active") {
-                    remove(&path)?;
+                    remove_all(&path)?;
                 }
             }
-            remove(&root.join("active"))?;
+            remove_all(&root.join("active"))?;
             match fs_err::remove_dir(root) {
                 // A disk of its own, perhaps.
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),

@@ -25,7 +25,8 @@ use crate::source::Fetched;
 
 use super::super::job::{Answer, BuildJob, BuildRoot, Built, Failure};
 use super::jobserver::{self, Membership, PackingCores};
-use super::{Finished, failure, remove, root, say, stage, unprepared};
+use super::{Finished, failure, root, say, stage, unprepared};
+use crate::base::removal::remove_all;
 
 /// Builds a package, from inside the namespaces.
 pub(super) fn build(job: &BuildJob) -> Result<Finished, Failure> {
@@ -335,7 +336,7 @@ impl Work<'_> {
             let entry = entry?;
             let name = entry.file_name();
             if !(self.job.keep && (name == "src" || name == "result")) {
-                remove::remove_tree(&entry.path())?;
+                remove_all(&entry.path())?;
             }
         }
         Ok(())

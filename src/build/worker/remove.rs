@@ -1,9 +1,8 @@
 //! Removing, measuring and copying what a namespace's ids own.
 
-use std::path::Path;
-
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::Phase;
+use crate::base::removal::remove_all;
 use crate::build::gc::measure::Meter;
 use crate::container::copy::merge_layer;
 use crate::container::namespace::{self, Network};
@@ -19,9 +18,9 @@ pub(super) fn remove(job: &RemoveJob) -> Result<Finished, Failure> {
         let folder = view.input(0);
         let (path, doomed) = (folder.join(name), folder.join(format!("{TEMPORARY_PREFIX}{name}")));
         // Whoever is killed in the middle leaves nothing half-removed under a name that counts.
-        remove_tree(&doomed).map_err(unprepared)?;
+        remove_all(&doomed).map_err(unprepared)?;
         let doomed = if fs_err::rename(&path, &doomed).is_ok() { doomed } else { path };
-        remove_tree(&doomed).map_err(unprepared)?;
+        remove_all(&doomed).map_err(unprepared)?;
     }
     Ok(Finished::With(Answer::Removed))
 }
@@ -59,15 +58,4 @@ pub(super) fn copy(job: &CopyJob) -> Result<Finished, Failure> {
     namespace::become_root(&job.map).map_err(unprepared)?;
     merge_layer(&view.input(0), &view.input(1)).map_err(unprepared)?;
     Ok(Finished::With(Answer::Copied))
-}
-
-/// Removes a folder and all in it, or a file; it may be gone already.
-pub(super) fn remove_tree(folder: &Path) -> std::io::Result<()> {
-    match fs_err::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            fs_err::remove_file(folder)
-        }
-        other => other,
-    }
 }

@@ -16,7 +16,8 @@ use crate::package::PackageId;
 
 use super::super::job::{Dependency, Failure};
 use super::build::Work;
-use super::{failure, remove, unprepared};
+use super::{failure, unprepared};
+use crate::base::removal::remove_all;
 
 /// Makes the install folder in the scratch space.
 pub(super) fn stage(work: &Work<'_>) -> Result<(), Failure> {
@@ -73,7 +74,7 @@ fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result
         let message = format!("{} (unpacked into {place})", wrong(&error).message);
         let failure = failure(Phase::Prepare, message);
         // What can't be removed now is removed by whoever unpacks the package next.
-        drop(remove::remove_tree(&fresh));
+        drop(remove_all(&fresh));
         return Err(failure);
     }
     put_in_place(&fresh, &place).map_err(|error| wrong(&error))?;
@@ -92,7 +93,7 @@ fn sweep(packages: &Path) -> std::io::Result<()> {
     for entry in fs_err::read_dir(packages)? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            remove::remove_tree(&entry.path())?;
+            remove_all(&entry.path())?;
         }
     }
     Ok(())
@@ -104,7 +105,7 @@ fn put_in_place(fresh: &Path, place: &Path) -> std::io::Result<()> {
         old.push(".old");
         let old = PathBuf::from(old);
         fs_err::rename(place, &old)?;
-        remove::remove_tree(&old)?;
+        remove_all(&old)?;
     }
     fs_err::rename(fresh, place)
 }

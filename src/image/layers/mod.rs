@@ -22,7 +22,6 @@ pub use implied::restore_implied_folders;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,6 +31,7 @@ use super::threads::with_content;
 use crate::archive::{LayerOptions, Limits, Owners, UnpackError, Whiteouts, unpack_layer};
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
+use crate::base::removal::remove_all_closed;
 
 const LOCK: &str = ".lock";
 
@@ -247,32 +247,7 @@ fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            remove_tree(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a tree whose folders may have any mode, which keeps an ordinary user from removing it.
-fn remove_tree(tree: &Path) -> io::Result<()> {
-    if !fs_err::symlink_metadata(tree)?.is_dir() {
-        return fs_err::remove_file(tree);
-    }
-    match fs_err::remove_dir_all(tree) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_folders(tree)?;
-            fs_err::remove_dir_all(tree)
-        }
-        removed => removed,
-    }
-}
-
-fn open_folders(folder: &Path) -> io::Result<()> {
-    fs_err::set_permissions(folder, PermissionsExt::from_mode(0o700))?;
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_folders(&entry.path())?;
+            remove_all_closed(&entry.path())?;
         }
     }
     Ok(())
