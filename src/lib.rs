@@ -41,18 +41,19 @@
 //! | 2 | [`image`] | references, the image store, layouts, archives, registries, unpacked layers, `host` |
 //! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
 //! | 2 | [`install`] | what an install root consists of: symlinks, environment files, units |
-//! | 3 | [`dockerfile`] | a Dockerfile into an image |
+//! | 2 | [`store`] | where packages may be taken from instead of being built |
+//! | 3 | [`runner`] | runs commands in containers: home, scratch folders, what is in use |
 //! | 3 | [`tree`] | a packages directory and its upstreams as one checked tree |
-//! | 3 | [`store`] | where packages may be taken from instead of being built |
-//! | 4 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
+//! | 4 | [`dockerfile`] | a Dockerfile into an image |
 //! | 4 | [`host`] | what is installed on a machine: packages, the active set, units, users, setup |
-//! | 5 | [`bootstrap`] | the set, the archive, the files beside it |
-//! | 7 | [`cli`] | arguments, settings, output, errors as text, exit codes |
-//! | 7 | [`host_cli`] | the same for `pkgpanda` |
-//! | 8 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
+//! | 5 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
+//! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
+//! | 9 | [`cli`] | arguments, settings, output, errors as text, exit codes |
+//! | 9 | [`host_cli`] | the same for `pkgpanda` |
+//! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
-//! The layer `release` (6) has its place in the table of `tests/layering.rs` and comes with the
-//! feature that it is for.
+//! The layers `release` (7) and `remote` (8) have their place in the table of `tests/layering.rs` and
+//! come with the features that they are for.
 //!
 //! # Two programs
 //!
@@ -62,7 +63,7 @@
 //!
 //! # What is kept where
 //!
-//! A tree's cache: [`build::cache`]. The builder's own folder, `$MKPANDA_HOME`: [`build::home`]. The
+//! A tree's cache: [`build::cache`]. The builder's own folder, `$MKPANDA_HOME`: [`runner::home`]. The
 //! image store in it: [`image::store`]; unpacked layers: [`image::layers`].
 
 pub mod archive;
@@ -89,6 +90,8 @@ pub mod host_cli;
 pub mod image;
 pub mod install;
 pub mod package;
+#[cfg(feature = "builder")]
+pub mod runner;
 #[cfg(feature = "builder")]
 pub mod source;
 pub mod store;

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(u32, &[&str])] = &[
     (0, &["base", "graph"]),
     (1, &["package", "archive"]),
-    (2, &["source", "image", "container", "install"]),
-    (3, &["tree", "dockerfile", "store"]),
-    (4, &["build", "host"]),
-    (5, &["bootstrap"]),
-    (6, &["release"]),
-    (7, &["cli", "host_cli"]),
-    (8, &["fuzzing"]),
+    (2, &["source", "image", "container", "install", "store"]),
+    (3, &["runner", "tree"]),
+    (4, &["dockerfile", "host"]),
+    (5, &["build"]),
+    (6, &["bootstrap"]),
+    (7, &["release"]),
+    (8, &["remote"]),
+    (9, &["cli", "host_cli"]),
+    (10, &["fuzzing"]),
 ];
 
 fn layers() -> BTreeMap<&'static str, u32> {

@@ -6,7 +6,7 @@
 //! <scratch>/run-…/download     what a URL gave
 //! ```
 //!
-//! The folder is a run's (see [`super::home`]): if the process is killed, a later one sweeps it.
+//! The folder is a run's (see [`crate::runner::home`]): if the process is killed, a later one sweeps it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::dockerfile::ImageBuilder;
-use super::home::RunScratch;
 use super::isolation;
 use crate::archive::{ARCHIVE_START, UnpackError, begins_as_archive, unpack_plain};
 use crate::base::causes::with_causes;
@@ -25,6 +24,7 @@ use crate::base::removal::remove_all_closed;
 use crate::container::helper::Interrupt;
 use crate::container::sys::wait_readable;
 use crate::dockerfile::git::{GitFilesError, check_out_git};
+use crate::runner::home::RunScratch;
 use crate::source::GitPlace;
 
 /// Longer Dockerfiles are refused: they are read into memory.

@@ -19,11 +19,11 @@ use crate::image::registry::{Client, PullOptions};
 use crate::image::store::{Image, ImageStore, StoreError};
 use crate::source::FetchOptions;
 
-use super::gc::uses::{self, Registration, Used};
-use super::home::give_folder;
-use super::home::{Home, RunScratch};
 use super::isolation::{self, Wanted};
 use super::scratch::remove_as_container;
+use crate::runner::home::give_folder;
+use crate::runner::home::{Home, RunScratch};
+use crate::runner::uses::{self, Registration, Used};
 
 /// Builds images from Dockerfiles.
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use crate::container::helper::{self, HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, Probed, RootKind};
 
-use super::home::{Home, RunScratch};
 use super::job::{Answer, Failure, Job, ProbeJob, RemoveJob};
 use super::scratch::remove_as_container;
+use crate::runner::home::{Home, RunScratch};
 
 /// No container can be run here.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,6 @@ pub mod estimate;
 pub mod execute;
 mod failed;
 pub mod gc;
-pub mod home;
 pub mod id;
 pub mod images;
 pub mod isolation;

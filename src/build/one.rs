@@ -16,12 +16,12 @@ use crate::store::repository::Repository;
 
 use super::cache::Cache;
 use super::failed::last_lines;
-use super::home::Home;
 use super::job::{Answer, BuildJob, Built, Failure, Job};
 use super::jobserver::Jobserver;
 use super::readable;
 use super::record::{Ending, Stopwatch};
 use super::scratch::{Leftovers, ScratchFolder};
+use crate::runner::home::Home;
 
 pub use super::failed::{BuildError, FailedBuild};
 

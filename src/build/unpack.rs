@@ -17,9 +17,9 @@ use crate::image::digest::DiffId;
 use crate::image::registry::{UnpackFailure, Unpacker};
 use crate::image::store::LayerBlob;
 
-use super::home::{Home, RunScratch, give_folder};
 use super::isolation::{self, Wanted};
 use super::job::{Answer, Job, UnpackJob};
+use crate::runner::home::{Home, RunScratch, give_folder};
 
 /// Unpacks layers for the isolation tier that builds have.
 #[derive(Debug)]

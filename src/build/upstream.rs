@@ -15,7 +15,7 @@ use crate::source::{self, CheckOutError, FetchOptions, SourceError, SourceReques
 use crate::tree::{self, TreeError, Upstream, UpstreamChain};
 
 use super::cache::Cache;
-use super::home::Home;
+use crate::runner::home::Home;
 
 /// An upstream can't be expanded.
 #[derive(Debug, thiserror::Error)]

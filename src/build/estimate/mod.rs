@@ -15,9 +15,9 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::home::Home;
 use super::record::Times;
 use crate::package::{PackageId, PackageName};
+use crate::runner::home::Home;
 
 pub use forecast::{Forecast, Remaining};
 

@@ -21,16 +21,14 @@
 //! needs that. Caches of trees are their owners' and aren't touched.
 //!
 //! A collection, a removal of images ([`Spared`]) and a run that registers what it uses exclude one
-//! another ([`uses`]); a build that runs goes on meanwhile, until it needs something that it hasn't
+//! another ([`crate::runner::uses`]); a build that runs goes on meanwhile, until it needs something that it hasn't
 //! registered yet. What is found is data ([`Garbage`]); removing it is another step. A folder gets
 //! another name before it is removed, so that one half-removed is never taken for whole.
 
 mod blobs;
-pub mod measure;
 mod remove;
 mod search;
 mod space;
-pub mod uses;
 
 pub use space::{ImageSpace, image_spaces};
 
@@ -41,11 +39,12 @@ use std::time::SystemTime;
 
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
-use crate::build::home::Home;
 use crate::build::isolation::{IsolationError, Wanted};
 use crate::image::digest::BlobDigest;
 use crate::image::store::{ImageStore, StoreError};
 use crate::package::PackageId;
+use crate::runner::home::Home;
+use crate::runner::uses;
 
 /// What is to go and what is to stay.
 #[derive(Debug, Clone, Default)]

@@ -5,15 +5,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::uses::{Used, Uses};
 use super::{Garbage, GcError, Item, Kind};
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
-use crate::build::home::Home;
 use crate::build::isolation::{self, Wanted};
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::ImageStore;
+use crate::runner::home::Home;
+use crate::runner::uses::{Used, Uses};
 
 pub(super) fn remove(
     home: &Home,

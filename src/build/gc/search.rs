@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::blobs::Blobs;
-use super::measure::{Meter, Usage, last_use};
-use super::uses::Uses;
 use super::{Garbage, GcError, GcOptions, Item, Kind};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::lock::FileLock;
-use crate::build::home::Home;
 use crate::build::isolation::{self, Wanted};
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::{Image, ImageStore};
+use crate::runner::home::Home;
+use crate::runner::measure::{Meter, Usage, last_use};
+use crate::runner::uses::Uses;
 
 /// What lies beside an unpacked layer.
 const BESIDE: [&str; 2] = ["owners", "implied"];

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::measure::{Meter, Usage};
-use super::{GcError, search, uses};
+use super::{GcError, search};
 use crate::base::atomic;
-use crate::build::home::Home;
 use crate::build::isolation::{self, Wanted};
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::store::{Image, ImageStore};
+use crate::runner::home::Home;
+use crate::runner::measure::{Meter, Usage};
+use crate::runner::uses;
 
 const SIZES: &str = "layer-sizes.json";
 

@@ -26,9 +26,9 @@ use crate::source::FetchOptions;
 use crate::tree::PackageTree;
 
 use super::dockerfile::{ImageBuilder, log_name};
-use super::home::Home;
 use super::isolation::Wanted;
 use super::job::BuildRoot;
+use crate::runner::home::Home;
 
 pub use error::ImageError;
 pub use folder::SharedBuilders;

@@ -2,9 +2,9 @@
 
 use super::{Known, Site, SiteError};
 use crate::base::event::Observer;
-use crate::build::gc::uses::{self, Registration, Used};
 use crate::build::job::BuildRoot;
 use crate::image::digest::BlobDigest;
+use crate::runner::uses::{self, Registration, Used};
 use crate::tree::PackageKey;
 
 impl Site {

@@ -3,10 +3,10 @@
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::Phase;
 use crate::base::removal::remove_all;
-use crate::build::gc::measure::Meter;
 use crate::container::copy::merge_layer;
 use crate::container::namespace::{self, Network};
 use crate::container::view::View;
+use crate::runner::measure::Meter;
 
 use super::super::job::{Answer, CopyJob, Failure, RemoveJob};
 use super::{Finished, failure, unprepared};

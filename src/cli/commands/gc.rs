@@ -11,9 +11,9 @@ use super::super::value::Text;
 use super::Context;
 use crate::base::event::Observer;
 use crate::build::gc::{self, Garbage, GcOptions, Kind};
-use crate::build::home::Home;
 use crate::build::site::SiteError;
 use crate::package::PackageId;
+use crate::runner::home::Home;
 use crate::tree::PackageKey;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

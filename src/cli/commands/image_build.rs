@@ -10,7 +10,6 @@ use super::super::settings::Settings;
 use super::{Context, image_context};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::dockerfile::{ImageBuilder, log_name};
-use crate::build::home::Home;
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::evaluate::parse_platform;
@@ -18,6 +17,7 @@ use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
+use crate::runner::home::Home;
 use crate::source::FetchOptions;
 
 /// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.

@@ -15,7 +15,6 @@ use super::settings::{Environment, Settings};
 use super::ui::{Ending, Printer, Progress};
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
-use crate::build::home::Home;
 use crate::build::isolation::Wanted;
 use crate::build::jobserver::Style;
 use crate::build::plan::Plan;
@@ -25,6 +24,7 @@ use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
 use crate::image::registry::Client;
+use crate::runner::home::Home;
 use crate::source::FetchOptions;
 use crate::tree::PackageKey;
 

@@ -12,11 +12,11 @@ use super::Context;
 use crate::base::causes::with_causes;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::gc::{self, ImageSpace, Spared};
-use crate::build::home::Home;
 use crate::build::isolation;
 use crate::container::helper::Interrupt;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
+use crate::runner::home::Home;
 use transfer::Transfer;
 
 /// Carries one of the commands out.

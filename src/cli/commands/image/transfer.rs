@@ -8,7 +8,6 @@ use super::super::super::error::CliError;
 use super::super::super::settings::Settings;
 use super::super::Context;
 use crate::base::event::Observer;
-use crate::build::home::Home;
 use crate::build::unpack::LayerUnpacker;
 use crate::container::helper::Interrupt;
 use crate::dockerfile::execute::is_flattened;
@@ -19,6 +18,7 @@ use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions, Unpacker};
 use crate::image::save::{self, Destination};
 use crate::image::store::{Image, ImageStore};
+use crate::runner::home::Home;
 
 /// What all of these work with.
 pub(super) struct Transfer<'t> {

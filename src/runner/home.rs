@@ -203,7 +203,7 @@ impl Orphan {
 }
 
 /// Makes a folder that the container's root may write to.
-pub(super) fn give_folder(folder: &Path, map: &IdMap) -> io::Result<()> {
+pub fn give_folder(folder: &Path, map: &IdMap) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
     fs_err::create_dir_all(folder)?;
     let (uid, gid) = map.root();

@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::atomic;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
-use crate::build::home::Home;
 use crate::image::digest::BlobDigest;
 use crate::image::store::Image;
+use crate::runner::home::Home;
 
 const LAST: &str = "last.json";
 
@@ -287,7 +287,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Seconds of the epoch.
-pub(super) fn seconds(time: SystemTime) -> u64 {
+fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
