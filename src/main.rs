@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     // First of all: a helper enters namespaces, which a process with threads can't.
     let first = std::env::args_os().nth(1);
     if first.as_deref().is_some_and(|first| first == HELPER_ARGUMENT) {
-        return ExitCode::from(mkpanda::build::worker::run());
+        return ExitCode::from(mkpanda::cli::helper::run());
     }
     if first.as_deref().is_some_and(|first| first == SUPERVISOR_ARGUMENT) {
         return ExitCode::from(mkpanda::base::supervisor::run());

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use crate::base::event::Observer;
 use crate::container::helper::HelperPlace;
-use crate::container::idmap::IdMap;
 use crate::package::PackageId;
 
-use super::jobserver::Access;
-use super::one::{BuildError, Order, Workshop};
-use super::schedule::{Cores, Demand, Schedule, Share};
+use super::schedule::{Cores, Demand, Schedule};
+use super::supply::{BuildError, CoreShare, PackageBuilder, PackageRequest};
 
 /// How much is done at once, and what happens after a failure.
 #[derive(Debug, Clone, Copy)]
@@ -24,18 +22,18 @@ pub struct Pace {
     pub keep_going: bool,
 }
 
-/// The packages to be built, each made an order of only when its turn has come: an order holds all
-/// that its package needs, and those of a large tree together would not fit into memory.
-pub struct Orders<'a> {
+/// Packages to be built. A request is made when the package's turn has come: it holds all inputs, and
+/// those of a large tree together would not fit into memory.
+pub struct Requests<'a> {
     /// Their ids.
     pub ids: Vec<&'a PackageId>,
-    /// Makes an order; the number is the place of its id.
-    pub make: &'a (dyn Fn(usize) -> Order + Sync),
+    /// Makes the request of an id, given by its index.
+    pub make: &'a (dyn Fn(usize) -> PackageRequest + Sync),
 }
 
-impl std::fmt::Debug for Orders<'_> {
+impl std::fmt::Debug for Requests<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Orders").field("ids", &self.ids).finish_non_exhaustive()
+        f.debug_struct("Requests").field("ids", &self.ids).finish_non_exhaustive()
     }
 }
 
@@ -48,14 +46,12 @@ pub struct Failures {
     pub skipped: Vec<(PackageId, PackageId)>,
 }
 
-/// Where helpers come from.
+/// Helpers of a run.
 #[derive(Debug)]
-pub struct Helpers<'a> {
-    /// The map that all of them have.
-    pub map: &'a IdMap,
-    /// Whether they can prepare for the next build while they do one.
+pub struct Helpers {
+    /// True if they can prepare for the next build while they do one.
     pub look_ahead: bool,
-    /// One that may be there already. The caller's thread started it.
+    /// First helper, started by the calling thread.
     pub first: HelperPlace,
 }
 
@@ -69,12 +65,12 @@ struct State {
 /// there yet; what these need in turn may be left out; `took[n]` is how
 /// long it took last time, as far as that is known.
 pub fn execute(
-    workshop: &Workshop,
-    orders: &Orders<'_>,
+    builder: &PackageBuilder,
+    requests: &Requests<'_>,
     needs: Vec<BTreeSet<usize>>,
     took: &[Option<Duration>],
     pace: Pace,
-    helpers: Helpers<'_>,
+    helpers: Helpers,
     observer: &dyn Observer,
 ) -> Result<(), Failures> {
     let state = Mutex::new(State {
@@ -83,30 +79,30 @@ pub fn execute(
         errors: Vec::new(),
     });
     let changed = Condvar::new();
-    let workers = pace.jobs.min(orders.ids.len()).max(1);
+    let workers = pace.jobs.min(requests.ids.len()).max(1);
     std::thread::scope(|scope| {
         // A helper dies with the thread that started it, so each thread stays until all is over.
-        let more = (1..workers).map(|_| HelperPlace::new(helpers.map.clone(), &workshop.interrupt));
+        let more = (1..workers).map(|_| builder.session.helper());
         let places = std::iter::once(helpers.first).chain(more);
         let places: Vec<_> = places.map(|place| place.look_ahead(helpers.look_ahead)).collect();
         let (state, changed) = (&state, &changed);
         for place in places {
-            scope.spawn(move || work(workshop, orders, pace, place, state, changed, observer));
+            scope.spawn(move || work(builder, requests, pace, place, state, changed, observer));
         }
     });
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     if state.errors.is_empty() {
         return Ok(());
     }
-    let id = |package: usize| orders.ids[package].clone();
+    let id = |package: usize| requests.ids[package].clone();
     let skipped =
         state.schedule.skipped().iter().map(|(package, because)| (id(*package), id(*because)));
     Err(Failures { skipped: skipped.collect(), errors: state.errors })
 }
 
 fn work(
-    workshop: &Workshop,
-    orders: &Orders<'_>,
+    builder: &PackageBuilder,
+    requests: &Requests<'_>,
     pace: Pace,
     mut place: HelperPlace,
     state: &Mutex<State>,
@@ -117,7 +113,7 @@ fn work(
     let mut leftovers = None;
     let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        if workshop.interrupt.is_raised() {
+        if builder.interrupt.is_raised() {
             guard.schedule.stop();
         }
         // One that got all cores is alone until it ends, whatever becomes ready meanwhile.
@@ -132,18 +128,22 @@ fn work(
         };
         let idle = pace.jobs - guard.schedule.running().min(pace.jobs);
         let others = guard.schedule.ready().min(idle);
-        let order = (orders.make)(package);
-        let demand = demand(workshop, &order);
+        let request = (requests.make)(package);
+        let demand = demand(builder, &request);
         let share = guard.cores.take(others, demand);
         let is_told = demand == Demand::Shared;
-        let access =
-            workshop.jobserver.as_ref().map(|jobserver| jobserver.begin(share.own, is_told));
+        let cores = CoreShare {
+            told: u32::try_from(share.told).unwrap_or(u32::MAX),
+            jobserver: builder
+                .jobserver
+                .as_ref()
+                .map(|jobserver| jobserver.begin(share.own, is_told)),
+        };
         drop(guard);
-        let order = with_cores(order, share, access);
-        let result = workshop.supply(&order, &mut place, &mut leftovers, observer);
+        let result = builder.supply(&request, &cores, &mut place, &mut leftovers, observer);
         guard = state.lock().unwrap_or_else(PoisonError::into_inner);
         guard.cores.give_back(share);
-        if let Some(jobserver) = &workshop.jobserver {
+        if let Some(jobserver) = &builder.jobserver {
             jobserver.end(share.own, guard.schedule.running() - 1, result.is_err());
         }
         match result {
@@ -163,20 +163,13 @@ fn work(
 /// A script that names `NUM_CORES` means to use as many cores as that says where it says so, and one
 /// elsewhere: its `make install` may never have met two jobs at once. Any other one has a core, and
 /// what its programs take from the jobserver.
-fn demand(workshop: &Workshop, order: &Order) -> Demand {
-    if workshop.jobserver.is_none() {
+fn demand(builder: &PackageBuilder, request: &PackageRequest) -> Demand {
+    if builder.jobserver.is_none() {
         return Demand::Fixed;
     }
-    let script = order.job.package_folder.join(&order.job.build_script);
+    let script = request.package.folder.join(&request.package.build_script);
     // One that can't be read fails its build, which says so.
     let text = fs_err::read(script).unwrap_or_default();
     let name = b"NUM_CORES";
     if text.windows(name.len()).any(|word| word == name) { Demand::Fixed } else { Demand::Shared }
-}
-
-fn with_cores(mut order: Order, share: Share, access: Option<Access>) -> Order {
-    order.job.threads = u32::try_from(share.told).unwrap_or(u32::MAX);
-    order.job.environment.push(("NUM_CORES".to_owned(), share.told.to_string()));
-    order.job.jobserver = access;
-    order
 }

@@ -1,24 +1,19 @@
 //! Packages that could not be built: why, and what their logs say of it.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::container::cgroup::CgroupError;
-use crate::container::helper::HelperError;
+use crate::base::event::Phase;
 use crate::package::{PackageId, SourceName};
+use crate::runner::job::Failure;
+use crate::runner::session::JobError;
 use crate::source::SourceError;
 use crate::store::repository::RepositoryError;
-
-use super::job::Failure;
-
-/// How many of a log's last lines are shown.
-const TAIL_LINES: usize = 30;
 
 /// A package could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The build itself failed.
-    #[error("{} failed ({}): {}", .0.id, .0.failure.phase.as_str(), .0.failure.message)]
+    #[error("{} failed ({}): {}", .0.id, .0.phase.as_str(), .0.failure.message)]
     Failed(Box<FailedBuild>),
     /// A source can't be had.
     #[error("{id}")]
@@ -40,23 +35,14 @@ pub enum BuildError {
         #[source]
         source: Box<RepositoryError>,
     },
-    /// The helper failed.
+    /// The job came to no answer.
     #[error("{id}")]
-    Helper {
-        /// The package.
+    Job {
+        /// Package.
         id: PackageId,
-        /// What went wrong.
+        /// Cause.
         #[source]
-        source: HelperError,
-    },
-    /// The limits can't be set.
-    #[error("{id}")]
-    Limits {
-        /// The package.
-        id: PackageId,
-        /// What went wrong.
-        #[source]
-        source: CgroupError,
+        source: JobError,
     },
     /// A file can't be written or read.
     #[error("{id}: can't {what}")]
@@ -74,7 +60,7 @@ pub enum BuildError {
 impl BuildError {
     /// Whether the run was interrupted, so that this is no fault of the package.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Helper { source: HelperError::Interrupted, .. })
+        matches!(self, Self::Job { source, .. } if source.is_interruption())
     }
 
     /// The package.
@@ -83,8 +69,7 @@ impl BuildError {
             Self::Failed(failed) => &failed.id,
             Self::Source { id, .. }
             | Self::Repository { id, .. }
-            | Self::Helper { id, .. }
-            | Self::Limits { id, .. }
+            | Self::Job { id, .. }
             | Self::File { id, .. } => id,
         }
     }
@@ -103,34 +88,12 @@ impl BuildError {
 pub struct FailedBuild {
     /// The package.
     pub id: PackageId,
+    /// Phase in which it failed.
+    pub phase: Phase,
     /// Why.
     pub failure: Failure,
     /// The log, if it says more.
     pub log: Option<PathBuf>,
     /// The log's last lines.
     pub tail: Vec<String>,
-}
-
-/// The last lines of a log, of which only the end is read.
-pub(super) fn last_lines(log: &Path) -> Vec<String> {
-    const ENOUGH: u64 = 64 << 10;
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = fs_err::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
-        let mut bytes = Vec::new();
-        file.take(ENOUGH).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    let shown = lines[lines.len().saturating_sub(TAIL_LINES)..].iter();
-    // What a build prints may hold anything; a terminal would obey it.
-    shown
-        .map(|line| {
-            line.chars()
-                .map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter })
-                .collect()
-        })
-        .collect()
 }

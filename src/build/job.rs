@@ -1,219 +1,160 @@
-//! What a helper is told and what it answers: plain data, the same for a helper on this machine as
-//! for one elsewhere. Paths are the caller's; the helper sees them through its view.
+//! The build of a package as data, the same for a helper on this machine as for one elsewhere. Paths are
+//! the caller's; the helper sees them through its view.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Limits as ArchiveLimits;
-use crate::base::event::Phase;
-use crate::container::idmap::IdMap;
-use crate::container::machine::{Machine, Probed};
+use crate::base::digest::{Sha1Sum, Sha256Sum};
 use crate::container::namespace::Network;
-use crate::dockerfile::execute::job::StepJob;
 use crate::image::config::RunConfig;
-use crate::image::host::HostRoot;
-use crate::image::store::{LayerBlob, RootImage};
+use crate::install::INSTALL_ROOT;
 use crate::package::{PackageId, SourceName};
+use crate::runner::command::{Command, CommandRoot, Mount, MountSource};
+use crate::runner::readable::InputCopies;
+use crate::runner::workspace::JobPlace;
 use crate::source::Fetched;
 
 use super::jobserver::Access;
 
-/// A helper's job.
+/// Inputs of a package's build that the plan knows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Job {
-    /// Find out what containers can have here.
-    Probe(ProbeJob),
-    /// Build a package.
-    Build(Box<BuildJob>),
-    /// Remove folders whose files may belong to a namespace's ids.
-    Remove(RemoveJob),
-    /// Find out what folders take on the disk whose files may belong to a namespace's ids.
-    Measure(RemoveJob),
-    /// Copy a folder whose files may belong to a namespace's ids.
-    Copy(CopyJob),
-    /// Carry out a step of a Dockerfile.
-    Step(Box<StepJob>),
-    /// Unpack layers.
-    Unpack(UnpackJob),
-}
-
-/// Where to try what.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ProbeJob {
-    /// The map to try.
-    pub map: IdMap,
-    /// The helper's own scratch folder, empty.
-    pub scratch: PathBuf,
-    /// An empty folder for the helper's view.
-    pub view: PathBuf,
-}
-
-/// What to remove, or to measure.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RemoveJob {
-    /// The map in which the files were made.
-    pub map: IdMap,
-    /// The folder in which they lie.
-    pub folder: PathBuf,
-    /// An empty folder for the helper's view.
-    pub view: PathBuf,
-    /// Their names.
-    pub names: Vec<String>,
-}
-
-/// What to copy where.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CopyJob {
-    /// The map in which the files were made.
-    pub map: IdMap,
-    /// The folder.
-    pub from: PathBuf,
-    /// Where its contents go: an empty folder of the container's root's.
-    pub to: PathBuf,
-    /// An empty folder for the helper's view.
-    pub view: PathBuf,
-}
-
-/// Which layers to unpack where.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct UnpackJob {
-    /// The map in whose ids files are made.
-    pub map: IdMap,
-    /// An empty folder for the helper's view.
-    pub view: PathBuf,
-    /// Where unpacked layers of this mapping are.
-    pub folder: PathBuf,
-    /// The layers; a path may be a FIFO.
-    pub layers: Vec<LayerBlob>,
-    /// Whether the map has one id only.
-    pub single_id: bool,
-    /// What a layer may unpack to.
-    pub limits: ArchiveLimits,
-}
-
-/// Everything that a build needs; nothing else of the machine is looked at.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BuildJob {
-    /// The package.
+pub struct PackageBuild {
+    /// Package.
     pub id: PackageId,
-    /// What the machine gives.
-    pub machine: Machine,
-    /// The network.
-    pub network: Network,
-    /// The helper's own scratch folder, empty.
-    pub scratch: PathBuf,
-    /// An empty folder for the helper's view; helpers may share it, each mounts its own on it.
-    pub view: PathBuf,
-    /// Where unpacked layers of this mapping are.
-    pub layers: PathBuf,
-    /// Where unpacked packages are.
-    pub packages: PathBuf,
-    /// The package's folder.
-    pub package_folder: PathBuf,
-    /// The build script, relative to it.
+    /// Folder of the package.
+    pub folder: PathBuf,
+    /// Build script, relative to the folder.
     pub build_script: String,
-    /// Whether it has an `extra/`.
+    /// True if the folder has an `extra/`.
     pub has_extra: bool,
-    /// The image.
-    pub image: BuildRoot,
-    /// The sources, fetched.
-    pub sources: Vec<(SourceName, Fetched)>,
-    /// All packages that it needs, in their order, with their archives.
+    /// Root file system.
+    pub root: CommandRoot,
+    /// Configuration of the builder image.
+    pub config: RunConfig,
+    /// Packages that it needs, in their order.
     pub dependencies: Vec<Dependency>,
-    /// `buildinfo.full.json`.
+    /// Text of `buildinfo.full.json`.
     pub buildinfo_full: String,
-    /// `pkginfo.json`.
+    /// Text of `pkginfo.json`.
     pub pkginfo: String,
-    /// The variables that the build script gets beside the image's.
+    /// Variables of the build script beside the image's, `PKG_PATH` and `NUM_CORES`.
     pub environment: Vec<(String, String)>,
-    /// The latest time that anything in the package may have, in seconds of the epoch.
+    /// Latest time of files in the package, in seconds of the epoch.
     pub source_date_epoch: u64,
-    /// How many cores the build is told of; without a jobserver also how many threads compress.
-    pub threads: u32,
-    /// The run's jobserver, if there is one.
-    pub jobserver: Option<Access>,
-    /// Where the archive goes: an empty file of the caller's.
-    pub output: PathBuf,
-    /// Where the log goes.
-    pub log: PathBuf,
-    /// How long the build script may take.
+    /// Network of the build script.
+    pub network: Network,
+    /// Longest run time of the build script.
     pub time_limit: Option<Duration>,
-    /// What archives may hold.
-    pub limits: ArchiveLimits,
-    /// Whether `src` and `result` are left in the scratch folder.
+    /// True if `src` and `result` are kept.
     pub keep: bool,
-}
-
-/// What a build's root is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BuildRoot {
-    /// An image's layers.
-    Layers(RootImage),
-    /// The machine itself.
-    Host {
-        /// What of it is shown.
-        root: HostRoot,
-        /// How a command runs in it.
-        config: RunConfig,
-    },
 }
 
 /// A package that another one needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dependency {
-    /// Its id.
+    /// Package.
     pub id: PackageId,
-    /// Its archive.
+    /// Archive.
     pub archive: PathBuf,
 }
 
-/// What a helper says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// A phase began.
-    Phase(Phase),
-    /// What was found out; the last answer.
-    Probed(Probed),
-    /// The package is built; the last answer.
-    Built(Built),
-    /// Everything is removed; the last answer.
-    Removed,
-    /// What all of it takes on the disk, in bytes; the last answer.
-    Measured(u64),
-    /// Everything is copied; the last answer.
-    Copied,
-    /// The layers are unpacked; the last answer.
-    Unpacked,
-    /// The job failed; the last answer.
-    Failed(Failure),
+/// Job that builds a package.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BuildJob {
+    /// Inputs that the plan knows.
+    pub package: PackageBuild,
+    /// Folders and conditions of the job.
+    pub place: JobPlace,
+    /// Folder of unpacked packages.
+    pub packages: PathBuf,
+    /// Build script as a command.
+    pub command: Command,
+    /// Fetched sources.
+    pub sources: Vec<(SourceName, Fetched)>,
+    /// Number of cores that the build is told of; without a jobserver also the number of threads that
+    /// compress.
+    pub threads: u32,
+    /// Jobserver of the run.
+    pub jobserver: Option<Access>,
+    /// Archive: an empty file of the caller.
+    pub output: PathBuf,
+    /// Log.
+    pub log: PathBuf,
+}
+
+impl PackageBuild {
+    /// Path of the result in the container.
+    pub fn package_path(&self) -> String {
+        format!("{INSTALL_ROOT}/packages/{}", self.id)
+    }
+
+    /// The build script as a command. `packages` is the folder of unpacked packages.
+    pub fn command(&self, packages: &Path, cores: u32) -> Command {
+        let caller = MountSource::Caller;
+        let scratch = |name: &str| MountSource::Scratch(name.to_owned());
+        let mut mounts = vec![
+            Mount::writable(scratch("src"), "/pkg/src"),
+            Mount::read_only(caller(self.folder.clone()), "/pkg/build"),
+        ];
+        if self.has_extra {
+            mounts.push(Mount::read_only(caller(self.folder.join("extra")), "/pkg/extra"));
+        }
+        mounts.push(Mount::read_only(MountSource::View("install".into()), INSTALL_ROOT));
+        mounts.extend(self.dependencies.iter().map(|Dependency { id, .. }| {
+            let source = caller(packages.join(id.to_string()));
+            Mount::read_only(source, format!("{INSTALL_ROOT}/packages/{id}"))
+        }));
+        mounts.push(Mount::writable(scratch("result"), self.package_path()));
+        let mut arguments = self.config.entrypoint.clone();
+        arguments.push(format!("/pkg/build/{}", self.build_script));
+        let mut environment = self.config.env.clone();
+        environment.push(("PKG_PATH".to_owned(), self.package_path()));
+        environment.extend(self.environment.iter().cloned());
+        environment.push(("NUM_CORES".to_owned(), cores.to_string()));
+        Command {
+            root: self.root.clone(),
+            mounts,
+            folders: vec![("/tmp".into(), 0o1777)],
+            arguments,
+            environment,
+            working_directory: self.config.working_dir.clone(),
+            user: self.config.user.clone(),
+            network: self.network,
+            time_limit: self.time_limit,
+            no_new_privileges: true,
+        }
+    }
+
+    /// The same build with copies of the inputs that only the caller can read.
+    pub fn readable(&self, copies: &mut InputCopies<'_>) -> io::Result<Self> {
+        let mut build = self.clone();
+        build.folder = copies.readable(&build.folder)?;
+        if let CommandRoot::Layers(layers) = &mut build.root {
+            for layer in layers {
+                layer.path = copies.readable(&layer.path)?;
+            }
+        }
+        for needed in &mut build.dependencies {
+            needed.archive = copies.readable(&needed.archive)?;
+        }
+        Ok(build)
+    }
 }
 
 /// A built package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
-    /// The archive's SHA-1.
-    pub sha1: crate::base::digest::Sha1Sum,
-    /// The archive's SHA-256.
-    pub sha256: crate::base::digest::Sha256Sum,
-    /// The archive's size in bytes.
+    /// SHA-1 of the archive.
+    pub sha1: Sha1Sum,
+    /// SHA-256 of the archive.
+    pub sha256: Sha256Sum,
+    /// Size of the archive in bytes.
     pub bytes: u64,
-    /// The size of what is in it.
+    /// Size of its contents in bytes.
     pub unpacked: u64,
-    /// What the build's record should say besides.
+    /// Remarks for the build's record.
     pub notes: Vec<String>,
-}
-
-/// Why a job failed, in words: the error itself stayed in the helper.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The phase in which it failed.
-    pub phase: Phase,
-    /// What went wrong, with its causes.
-    pub message: String,
-    /// What to do, if that is known.
-    pub hint: Option<String>,
-    /// Whether the log says more: the build script itself failed, or the container.
-    pub see_log: bool,
 }

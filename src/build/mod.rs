@@ -2,30 +2,24 @@
 //!
 //! Data flows one way: a packages directory is opened ([`site`]), its packages get their ids
 //! ([`id`]), which with the [`cache`] gives a [`plan`]: plain data that `--dry-run` prints. Carrying
-//! it out ([`execute`], in the order of [`schedule`]) hands each package ([`one`]) to a helper
-//! process ([`worker`]) as a [`job`]; what it came to is kept as a [`record`] in the builder's own
-//! folder ([`home`]), from which a later run has its [`estimate`]s. Builds that run at once share the
-//! cores by a [`jobserver`].
+//! it out ([`execute`], in the order of [`schedule`]) makes each package be in the cache ([`supply`]),
+//! mostly by a [`job`] of a helper process (`worker`). The result is kept as a [`record`] in the
+//! builder's own folder ([`crate::runner::home`]), and a later run's [`estimate`]s come from there.
+//! Builds that run at once share the cores by a [`jobserver`].
 
 pub mod cache;
-pub mod contexts;
-pub mod dockerfile;
 pub mod estimate;
 pub mod execute;
 mod failed;
 pub mod gc;
 pub mod id;
 pub mod images;
-pub mod isolation;
 pub mod job;
 pub mod jobserver;
-pub mod one;
 pub mod plan;
-mod readable;
 pub mod record;
 pub mod schedule;
-pub mod scratch;
 pub mod site;
-pub mod unpack;
+pub mod supply;
 pub mod upstream;
-pub mod worker;
+mod worker;

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use crate::base::causes::with_causes;
 use crate::bootstrap::SupplyError;
-use crate::build::contexts::BringError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
-use crate::build::isolation::IsolationError;
-use crate::build::one::BuildError;
 use crate::build::site::{OutsideError, SiteError};
+use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
+use crate::dockerfile::contexts::BringError;
 use crate::dockerfile::execute::DockerfileError;
 use crate::image::load::LoadError;
 use crate::image::location::LocationError;
@@ -19,6 +18,7 @@ use crate::image::registry::RegistryError;
 use crate::image::save::SaveError;
 use crate::image::store::StoreError;
 use crate::package::{NameError, VariantError};
+use crate::runner::isolation::IsolationError;
 
 use super::config::SettingsError;
 use super::ui::{Complaint, Printer};
@@ -210,8 +210,7 @@ fn site_hint(error: &SiteError) -> Option<String> {
             "put them into a mirror (--mirror DIR: DIR/sha1/<sum>, DIR/git/<host>/<path>.git), or run once without --offline"
                 .to_owned(),
         ),
-        SiteError::Isolation(error) => error.remedy(),
-        SiteError::Limits(error) => Some(error.remedy().to_owned()),
+        SiteError::Session(error) => error.hint(),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ pub mod args;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod helper;
 mod places;
 pub mod settings;
 pub mod ui;

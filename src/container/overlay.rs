@@ -10,22 +10,17 @@
 //! through to the disk.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::machine::RootKind;
 use super::view::View;
 use crate::archive::Whiteouts;
 use crate::base::atomic::TEMPORARY_PREFIX;
 
 /// The most layers that an image may have: the kernel takes 500 lower directories, one is ours.
 pub const MOST_LAYERS: usize = 499;
-
-/// Folders that every container has.
-const SKELETON: [&str; 7] = ["dev", "opt/mesosphere", "pkg/build", "pkg/src", "proc", "sys", "tmp"];
 
 /// The root could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +30,6 @@ pub enum RootError {
     Overlay {
         /// How many layers it was to have.
         layers: usize,
-        /// What the kernel answered.
-        errno: Errno,
-    },
-    /// A tmpfs was refused.
-    #[error("can't mount a tmpfs of {size} bytes for the root's changes: {errno}")]
-    Tmpfs {
-        /// Its size.
-        size: u64,
         /// What the kernel answered.
         errno: Errno,
     },
@@ -56,48 +43,6 @@ pub enum RootError {
         #[source]
         source: io::Error,
     },
-}
-
-/// Makes the root at the view's `root/`. `layers` are unpacked, the lowest first; `scratch` is a
-/// folder of this container's own.
-pub fn make_root(
-    view: &View,
-    layers: &[PathBuf],
-    scratch: &Path,
-    kind: &RootKind,
-) -> Result<(), RootError> {
-    let prepare = |source| RootError::Prepare { source };
-    if layers.len() > MOST_LAYERS {
-        return Err(RootError::TooManyLayers(layers.len()));
-    }
-    let upper_home = match kind {
-        RootKind::Overlay => scratch.to_owned(),
-        RootKind::OverlayOnTmpfs { size } => {
-            let home = view.path().join("upper-home");
-            fs_err::create_dir(&home).map_err(prepare)?;
-            let options = format!("mode=0755,uid=0,gid=0,size={size}");
-            mount(Some("tmpfs"), &home, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
-                .map_err(|errno| RootError::Tmpfs { size: *size, errno })?;
-            home
-        }
-        RootKind::Copy => {
-            let copy = scratch.join("root");
-            fs_err::create_dir(&copy).map_err(prepare)?;
-            for layer in layers {
-                super::copy::merge_layer(layer, &copy).map_err(prepare)?;
-            }
-            return bind_root(&copy, view);
-        }
-    };
-    let upper = upper_home.join("upper");
-    let work = upper_home.join("work");
-    for folder in [&upper, &work] {
-        fs_err::create_dir(folder).map_err(prepare)?;
-    }
-    make_skeleton(&view.skeleton()).map_err(prepare)?;
-    let with_skeleton: Vec<PathBuf> =
-        std::iter::once(view.skeleton()).chain(layers.iter().cloned()).collect();
-    mount_overlay(view, &with_skeleton, &upper, &work)
 }
 
 /// Mounts layers at a folder, the lowest first, and below them an empty folder of the view's. Changes
@@ -165,42 +110,8 @@ pub fn knows_attribute_whiteouts(view: &View, folder: &Path) -> bool {
     known.unwrap_or(false)
 }
 
-/// Makes the lowest layer, on which nothing of an image depends: what is mounted later needs folders
-/// to be mounted on, and made in the upper directory each of them would be written to the disk and
-/// removed again (1.3 ms each on a disk that discards at once).
-fn make_skeleton(folder: &Path) -> io::Result<()> {
-    for name in SKELETON {
-        fs_err::create_dir_all(folder.join(name))?;
-    }
-    fs_err::set_permissions(folder.join("tmp"), PermissionsExt::from_mode(0o1777))
-}
-
-fn mount_overlay(
-    view: &View,
-    layers: &[PathBuf],
-    upper: &Path,
-    work: &Path,
-) -> Result<(), RootError> {
-    let prepare = |source| RootError::Prepare { source };
-    let home = view.layers();
-    for (index, layer) in layers.iter().enumerate() {
-        fs_err::os::unix::fs::symlink(layer, home.join(index.to_string())).map_err(prepare)?;
-    }
-    fs_err::os::unix::fs::symlink(upper, home.join("u")).map_err(prepare)?;
-    fs_err::os::unix::fs::symlink(work, home.join("w")).map_err(prepare)?;
-    // The topmost layer comes first.
-    let names: Vec<String> = (0..layers.len()).rev().map(|index| index.to_string()).collect();
-    let options = format!("lowerdir={},upperdir=u,workdir=w,userxattr,volatile", names.join(":"));
-    let root = view.root();
-    let mounted = nix::unistd::chdir(&home).and_then(|()| {
-        mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-    });
-    nix::unistd::chdir("/").map_err(|errno| prepare(errno.into()))?;
-    mounted.map_err(|errno| RootError::Overlay { layers: layers.len(), errno })
-}
-
 /// Puts a folder where the root is to be.
-fn bind_root(folder: &Path, view: &View) -> Result<(), RootError> {
+pub fn bind_root(folder: &Path, view: &View) -> Result<(), RootError> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(folder), &view.root(), None::<&str>, flags, None::<&str>)
         .map_err(|errno| RootError::Prepare { source: errno.into() })

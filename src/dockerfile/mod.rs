@@ -23,9 +23,11 @@
 //! }
 //! ```
 
+pub mod builder;
 pub mod cache;
 pub mod chmod;
 pub mod context;
+pub mod contexts;
 pub mod evaluate;
 pub mod execute;
 pub mod expand;

@@ -39,7 +39,7 @@ mod submodules;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -139,6 +139,26 @@ pub enum Fetched {
         /// The commit to check out.
         commit: CommitId,
     },
+}
+
+impl Fetched {
+    /// Path of the file or repository.
+    pub fn path(&self) -> &Path {
+        let (Self::File { path, .. }
+        | Self::Archive { path, .. }
+        | Self::GitMirror { path, .. }
+        | Self::GitLocal { path, .. }) = self;
+        path
+    }
+
+    /// Path of the file or repository, to be changed.
+    pub fn path_mut(&mut self) -> &mut PathBuf {
+        let (Self::File { path, .. }
+        | Self::Archive { path, .. }
+        | Self::GitMirror { path, .. }
+        | Self::GitLocal { path, .. }) = self;
+        path
+    }
 }
 
 /// Says what the source adds to its package's id. For `git_local` that is the commit at HEAD;

@@ -348,7 +348,7 @@ fn a_command_has_the_time_that_the_configuration_gives() {
         context(&[("Dockerfile", "FROM tiny\nRUN echo first\nRUN echo begins; sleep 100\n")]);
     place.variables.push(("MKPANDA_LIMITS_TIME".to_owned(), "2s".to_owned()));
     let ran = build(&place, &folder, &[]).fails(1);
-    let ran = ran.says("the command took longer than 2 s, its limit").says("| begins");
+    let ran = ran.says("the command was ended after its time limit of 2s").says("| begins");
     ran.says("Dockerfile:3").says("MKPANDA_LIMITS_TIME");
     place.assert_clean();
 }

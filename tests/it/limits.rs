@@ -85,7 +85,7 @@ fn a_build_cant_have_more_memory_than_its_limit() {
         .run("probe", &[])
         .fails(1)
         .says("SIGKILL")
-        .says("hint: the build ran out of memory: raise limits.memory");
+        .says("hint: it ran out of memory: raise limits.memory");
     place.assert_clean();
     assert_no_cgroups();
 }

@@ -39,11 +39,11 @@ use std::time::SystemTime;
 
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
-use crate::build::isolation::{IsolationError, Wanted};
 use crate::image::digest::BlobDigest;
 use crate::image::store::{ImageStore, StoreError};
 use crate::package::PackageId;
 use crate::runner::home::Home;
+use crate::runner::isolation::{IsolationError, Wanted};
 use crate::runner::uses;
 
 /// What is to go and what is to stay.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::{Garbage, GcError, Item, Kind};
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
-use crate::build::isolation::{self, Wanted};
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::ImageStore;
 use crate::runner::home::Home;
+use crate::runner::isolation::{self, Wanted};
 use crate::runner::uses::{Used, Uses};
 
 pub(super) fn remove(

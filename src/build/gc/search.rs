@@ -8,11 +8,11 @@ use super::blobs::Blobs;
 use super::{Garbage, GcError, GcOptions, Item, Kind};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::lock::FileLock;
-use crate::build::isolation::{self, Wanted};
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::{Image, ImageStore};
 use crate::runner::home::Home;
+use crate::runner::isolation::{self, Wanted};
 use crate::runner::measure::{Meter, Usage, last_use};
 use crate::runner::uses::Uses;
 

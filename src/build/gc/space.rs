@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{GcError, search};
 use crate::base::atomic;
-use crate::build::isolation::{self, Wanted};
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::store::{Image, ImageStore};
 use crate::runner::home::Home;
+use crate::runner::isolation::{self, Wanted};
 use crate::runner::measure::{Meter, Usage};
 use crate::runner::uses;
 

@@ -7,28 +7,24 @@ mod folder;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::archive::Limits;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
+use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::execute::DockerfileError;
+use crate::image::config::RunConfig;
 use crate::image::host::HostImage;
 use crate::image::location::ImageLocation;
 use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions, RegistryError};
-use crate::image::store::{Image, ImageStore, StoreError};
+use crate::image::store::{Image, ImageStore, RootImage, StoreError};
 use crate::package::ImageName;
 use crate::source::FetchOptions;
 use crate::tree::PackageTree;
 
-use super::dockerfile::{ImageBuilder, log_name};
-use super::isolation::Wanted;
-use super::job::BuildRoot;
-use crate::runner::home::Home;
+use crate::runner::command::CommandRoot;
+use crate::runner::session::RunnerSettings;
 
 pub use error::ImageError;
 pub use folder::SharedBuilders;
@@ -42,8 +38,10 @@ pub type Places = BTreeMap<String, (String, PathBuf)>;
 pub struct FoundImage {
     /// Its id, which goes into the ids of packages.
     pub id: Sha256Sum,
-    /// What builds are given of it.
-    pub root: BuildRoot,
+    /// Root file system of builds.
+    pub root: CommandRoot,
+    /// Environment, entrypoint, user and working directory of builds.
+    pub config: RunConfig,
 }
 
 /// Finds images, each once per run.
@@ -52,7 +50,6 @@ pub struct ImageFinder<'a> {
     places: &'a Places,
     store: &'a ImageStore,
     registry: &'a Client,
-    limits: Limits,
     building: Building<'a>,
     /// Registries that could not be asked for builders.
     silent: BTreeSet<String>,
@@ -62,18 +59,12 @@ pub struct ImageFinder<'a> {
 /// What building an image from a Dockerfile needs.
 #[derive(Debug, Clone)]
 pub struct Building<'a> {
-    /// The builder's own folder.
-    pub home: &'a Home,
-    /// Which isolation.
-    pub isolation: &'a Wanted,
+    /// Settings of everything that runs in containers.
+    pub runner: &'a RunnerSettings,
     /// How sources are fetched.
     pub fetch: &'a FetchOptions,
     /// The latest time of files in layers, and what images say of their time.
     pub source_date_epoch: u64,
-    /// Ends everything.
-    pub interrupt: Arc<Interrupt>,
-    /// How long one of its commands may take.
-    pub time_limit: Option<Duration>,
     /// Where images of `docker/` folders are shared.
     pub shared: &'a SharedBuilders,
     /// Whether images may be built; if not, those whose steps are all in the cache are found.
@@ -81,24 +72,14 @@ pub struct Building<'a> {
 }
 
 impl<'a> ImageFinder<'a> {
-    /// Looks into the configuration's places, the store and registries; `limits` are those of what
-    /// is loaded.
+    /// Looks into the configuration's places, the store and registries.
     pub fn new(
         places: &'a Places,
         store: &'a ImageStore,
         registry: &'a Client,
-        limits: Limits,
         building: Building<'a>,
     ) -> Self {
-        Self {
-            places,
-            store,
-            registry,
-            limits,
-            building,
-            silent: BTreeSet::new(),
-            found: BTreeMap::new(),
-        }
+        Self { places, store, registry, building, silent: BTreeSet::new(), found: BTreeMap::new() }
     }
 
     /// Finds the image of a name.
@@ -108,7 +89,7 @@ impl<'a> ImageFinder<'a> {
         tree: &PackageTree,
         observer: &dyn Observer,
     ) -> Result<FoundImage, ImageError> {
-        if self.building.interrupt.is_raised() {
+        if self.building.runner.interrupt.is_raised() {
             return Err(ImageError::Interrupted);
         }
         if let Some(found) = self.found.get(name.as_str()) {
@@ -126,14 +107,18 @@ impl<'a> ImageFinder<'a> {
                 })?;
                 FoundImage {
                     id: host.id.sum().clone(),
-                    root: BuildRoot::Host { root: host.root, config: host.config },
+                    root: CommandRoot::Host(host.root),
+                    config: host.config,
                 }
             }
             Some(ImageLocation::Stored(place)) => {
-                let image =
-                    self.store.at_location(&place, &reference, self.limits, observer).map_err(
-                        |source| ImageError::Load { name: text(), source: Box::new(source) },
-                    )?;
+                let image = self
+                    .store
+                    .at_location(&place, &reference, self.building.runner.archives, observer)
+                    .map_err(|source| ImageError::Load {
+                        name: text(),
+                        source: Box::new(source),
+                    })?;
                 self.layers(&image)
             }
             Some(ImageLocation::Dockerfile(folder)) => {
@@ -185,16 +170,12 @@ impl<'a> ImageFinder<'a> {
     ) -> Result<Image, ImageError> {
         let text = || name.as_str().to_owned();
         let builder = ImageBuilder {
-            home: self.building.home,
+            runner: self.building.runner,
             store: self.store,
             registry: self.registry,
-            isolation: self.building.isolation,
             fetch: self.building.fetch,
-            limits: self.limits,
             shows_output: false,
-            time_limit: self.building.time_limit,
             only_cached: !self.building.may_build,
-            interrupt: Arc::clone(&self.building.interrupt),
         };
         let options = BuildOptions {
             names,
@@ -218,8 +199,8 @@ impl<'a> ImageFinder<'a> {
     }
 
     fn layers(&self, image: &Image) -> FoundImage {
-        let root = BuildRoot::Layers(image.root(self.store));
-        FoundImage { id: image.id.sum().clone(), root }
+        let RootImage { layers, config, .. } = image.root(self.store);
+        FoundImage { id: image.id.sum().clone(), root: CommandRoot::Layers(layers), config }
     }
 
     fn stored(&self, name: &ImageName, reference: &ImageRef) -> Result<Option<Image>, ImageError> {
@@ -236,7 +217,8 @@ impl<'a> ImageFinder<'a> {
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<Result<Image, Box<RegistryError>>, ImageError> {
-        let options = PullOptions { limits: self.limits, ..PullOptions::default() };
+        let options =
+            PullOptions { limits: self.building.runner.archives, ..PullOptions::default() };
         if let Err(error) = self.registry.pull(self.store, reference, &options, None, observer) {
             return Ok(Err(Box::new(error)));
         }

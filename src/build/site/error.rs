@@ -3,10 +3,9 @@
 use crate::build::execute::Failures;
 use crate::build::id::IdentityError;
 use crate::build::images::ImageError;
-use crate::build::isolation::IsolationError;
 use crate::build::upstream::UpstreamError;
-use crate::container::cgroup::CgroupError;
 use crate::image::store::StoreError;
+use crate::runner::session::SessionError;
 use crate::source::{MissingSource, SourceError};
 use crate::tree::TreeError;
 
@@ -45,12 +44,9 @@ pub enum SiteError {
     /// Offline, and not everything is here.
     #[error("{}, and --offline forbids fetching them:\n{}", count_missing(.0.len()), list_missing(.0))]
     Missing(Vec<MissingSource>),
-    /// No container can be run.
+    /// No containers can be run.
     #[error(transparent)]
-    Isolation(#[from] IsolationError),
-    /// Limits can't be set.
-    #[error(transparent)]
-    Limits(#[from] CgroupError),
+    Session(#[from] SessionError),
     /// The builder's own folder can't be used.
     #[error("can't use the builder's own folder")]
     Home(#[source] std::io::Error),

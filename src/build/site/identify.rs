@@ -1,7 +1,6 @@
 //! The ids of a site's packages, for which their images have to be found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::{Known, OutsideError, Site, SiteError};
 use crate::base::event::Observer;
@@ -19,7 +18,7 @@ impl Site {
         order: &[PackageKey],
         observer: &dyn Observer,
     ) -> Result<Known, SiteError> {
-        let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
         self.identify_by(&mut self.finder(&store, true), order, observer)
     }
 
@@ -30,7 +29,7 @@ impl Site {
         order: &[PackageKey],
         observer: &dyn Observer,
     ) -> Result<(Known, Vec<Pending>), SiteError> {
-        let store = ImageStore::open(self.options.home.root()).map_err(SiteError::Store)?;
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
         let mut finder = self.finder(&store, false);
         let mut pending: Vec<Pending> = Vec::new();
         let mut without: BTreeSet<PackageKey> = BTreeSet::new();
@@ -61,17 +60,14 @@ impl Site {
 
     fn finder<'a>(&'a self, store: &'a ImageStore, may_build: bool) -> ImageFinder<'a> {
         let building = Building {
-            home: &self.options.home,
-            isolation: &self.options.isolation,
+            runner: &self.options.runner,
             fetch: &self.options.fetch,
             source_date_epoch: self.options.source_date_epoch,
-            interrupt: Arc::clone(&self.options.interrupt),
-            time_limit: self.options.time_limit,
             shared: &self.options.builders,
             may_build,
         };
         let (places, registry) = (&self.options.places, &self.options.registry);
-        ImageFinder::new(places, store, registry, self.options.limits, building)
+        ImageFinder::new(places, store, registry, building)
     }
 
     fn identify_by(

@@ -13,27 +13,24 @@ mod register;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
-use crate::build::execute::{self, Helpers, Orders, Pace};
+use crate::build::execute::{self, Helpers, Pace, Requests};
 use crate::build::id::Identities;
 use crate::build::images::{FoundImage, Places, SharedBuilders};
-use crate::build::isolation::{self, Wanted};
 use crate::build::jobserver::{self, Jobserver};
-use crate::build::one::Workshop;
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
+use crate::build::supply::PackageBuilder;
 use crate::build::upstream;
-use crate::container::cgroup::{self, CgroupError, Limits};
-use crate::container::helper::Interrupt;
 use crate::container::namespace::Network;
 use crate::graph;
 use crate::image::registry::Client;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::runner::home::{Home, give_folder};
+use crate::runner::session::{self, RunnerSettings, Session};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
 use crate::store::repository::Repository;
 use crate::tree::{Package, PackageKey, PackageTree};
@@ -45,24 +42,16 @@ pub use error::{OutsideError, SiteError};
 pub struct SiteOptions {
     /// The packages directory, absolute.
     pub packages: PathBuf,
-    /// The builder's own folder.
-    pub home: Home,
+    /// Settings of everything that runs in containers.
+    pub runner: RunnerSettings,
     /// Where the configuration says that images are.
     pub places: Places,
     /// The registries, from which images may be pulled.
     pub registry: Client,
     /// How sources are fetched.
     pub fetch: FetchOptions,
-    /// What archives may hold.
-    pub limits: ArchiveLimits,
-    /// In which isolation images are built that packages name.
-    pub isolation: Wanted,
-    /// The latest time in such images.
+    /// Latest time of files in packages and images, in seconds of the epoch.
     pub source_date_epoch: u64,
-    /// Ends the building of such images.
-    pub interrupt: Arc<Interrupt>,
-    /// How long one of their commands may take.
-    pub time_limit: Option<Duration>,
     /// Where images of `docker/` folders are shared.
     pub builders: SharedBuilders,
 }
@@ -72,18 +61,10 @@ pub struct SiteOptions {
 pub struct BuildOptions {
     /// How much at once.
     pub pace: Pace,
-    /// Which isolation.
-    pub isolation: Wanted,
     /// The network of builds.
     pub network: Network,
     /// Where packages may be taken from.
     pub repository: Option<Repository>,
-    /// How long a build script may take.
-    pub time_limit: Option<Duration>,
-    /// How much memory and how many processes a build may have.
-    pub limits: Limits,
-    /// The latest time in packages.
-    pub source_date_epoch: u64,
     /// Whether `src` and `result` are left in the cache.
     pub keep: bool,
     /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
@@ -113,9 +94,9 @@ impl Site {
     pub fn open(options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
         let upstreams = upstream::expand(
             &options.packages,
-            &options.home,
+            &options.runner.home,
             &options.fetch,
-            &options.limits,
+            &options.runner.archives,
             observer,
         )?;
         let tree = PackageTree::read(&options.packages, &upstreams)?;
@@ -124,12 +105,17 @@ impl Site {
 
     /// The builder's own folder.
     pub fn home(&self) -> &Home {
-        &self.options.home
+        &self.options.runner.home
     }
 
     /// What archives may hold.
     pub fn archive_limits(&self) -> ArchiveLimits {
-        self.options.limits
+        self.options.runner.archives
+    }
+
+    /// Latest time of files in packages, in seconds of the epoch.
+    pub fn source_date_epoch(&self) -> u64 {
+        self.options.source_date_epoch
     }
 
     /// A repository, unless asking it needs the network that `--offline` forbids.
@@ -178,7 +164,8 @@ impl Site {
             let latest = if archive { None } else { self.last_build(key) };
             let record = latest.as_ref().and_then(|id| {
                 let text =
-                    fs_err::read_to_string(self.options.home.build(id).join("record.json")).ok()?;
+                    fs_err::read_to_string(self.options.runner.home.build(id).join("record.json"))
+                        .ok()?;
                 let record: Record = serde_json::from_str(&text).ok()?;
                 record.buildinfo.get("build_ids").cloned()
             });
@@ -197,47 +184,37 @@ impl Site {
         known: &Known,
         plan: &Plan,
         options: &BuildOptions,
-        interrupt: &Arc<Interrupt>,
         observer: &dyn Observer,
     ) -> Result<(), SiteError> {
+        let interrupt = &self.options.runner.interrupt;
         for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
         }
-        let home = &self.options.home;
-        if let Err(error) = isolation::sweep_orphans(&options.isolation, home, interrupt) {
-            // It harms nobody else's build.
-            tracing::warn!(%error, "can't sweep what dead runs have left");
-        }
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
         if keys.is_empty() {
+            session::sweep(&self.options.runner);
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;
         let _registration = self.register(known, &keys, observer)?;
-        let scratch = home.start_run().map_err(SiteError::Home)?;
-        let found = isolation::detect(&options.isolation, &scratch, interrupt, observer);
-        let (machine, helper) = match found {
+        let (session, helper) = match Session::open(&self.options.runner, observer) {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
         };
-        for folder in [home.layers(&machine.map.digest()), home.packages()] {
-            give_folder(&folder, &machine.map).map_err(SiteError::Home)?;
-        }
-        let limits = delegation(options.limits)?;
-        let workshop = Workshop {
+        let home = &self.options.runner.home;
+        give_folder(&home.packages(), &session.machine().map).map_err(SiteError::Home)?;
+        let builder = PackageBuilder {
             home: home.clone(),
             cache: self.cache.clone(),
             fetch: self.options.fetch.clone(),
             repository: self.reachable(options.repository.as_ref()).cloned(),
-            limits,
-            scratch: scratch.folder().to_owned(),
-            view: scratch.view().to_owned(),
-            jobserver: start_jobserver(scratch.folder(), options, observer),
+            jobserver: start_jobserver(session.scratch(), options, observer),
+            session,
             interrupt: Arc::clone(interrupt),
         };
-        let orders = Orders {
+        let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),
-            make: &|place| self.order(known, keys[place], &machine, options),
+            make: &|place| self.request_of(known, keys[place], options),
         };
         let places: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
@@ -245,13 +222,9 @@ impl Site {
         let planned = self.planned(plan, &places, options.pace.jobs);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
-        let helpers = Helpers {
-            map: &machine.map,
-            look_ahead: options.network == Network::None,
-            first: helper,
-        };
+        let helpers = Helpers { look_ahead: options.network == Network::None, first: helper };
         let result =
-            execute::execute(&workshop, &orders, needs, &took, options.pace, helpers, observer);
+            execute::execute(&builder, &requests, needs, &took, options.pace, helpers, observer);
         if result.is_err() {
             self.cache.remove_empty_folders(keys.iter().map(|key| &key.name));
         }
@@ -324,15 +297,6 @@ fn needs(
         found.iter().filter_map(|key| places.get(key).copied()).collect()
     };
     packages.iter().map(needed).collect()
-}
-
-/// The cgroups in which limits can be set, if any are asked for.
-fn delegation(limits: Limits) -> Result<Option<(Limits, cgroup::Delegation)>, CgroupError> {
-    if limits.is_empty() {
-        return Ok(None);
-    }
-    let own = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    Ok(Some((limits, cgroup::find_delegation(Path::new("/sys/fs/cgroup"), &own)?)))
 }
 
 #[cfg(test)]

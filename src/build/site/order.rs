@@ -1,67 +1,53 @@
-//! From a planned package to the job that a helper gets.
-
-use std::path::PathBuf;
+//! From a planned package to the request that its builder receives.
 
 use super::{BuildOptions, Known, Site};
 use crate::build::id::PackageIdentity;
-use crate::build::job::{BuildJob, Dependency};
-use crate::build::one::Order;
-use crate::container::machine::Machine;
+use crate::build::job::{Dependency, PackageBuild};
+use crate::build::supply::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
 use crate::source::SourceId;
 use crate::tree::PackageKey;
 
 impl Site {
-    /// What building a planned package takes.
-    pub(super) fn order(
+    /// Inputs of a planned package's build.
+    pub(super) fn request_of(
         &self,
         known: &Known,
         key: &PackageKey,
-        machine: &Machine,
         options: &BuildOptions,
-    ) -> Order {
+    ) -> PackageRequest {
         let (Some(package), Some(identity), Some(image)) =
             (self.tree.package(key), known.identities.get(key), known.images.get(key))
         else {
             unreachable!("planned packages have an id and an image")
         };
-        let home = &self.options.home;
         let documents = known.identities.documents(package, identity);
         let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
             id: needed.id.clone(),
             archive: self.cache.archive(&needed.id),
         });
-        let job = BuildJob {
+        let epoch = self.options.source_date_epoch;
+        let build = PackageBuild {
             id: identity.id.clone(),
-            machine: machine.clone(),
-            network: options.network,
-            scratch: PathBuf::new(),
-            view: PathBuf::new(),
-            layers: home.layers(&machine.map.digest()),
-            packages: home.packages(),
-            package_folder: package.folder.clone(),
+            folder: package.folder.clone(),
             build_script: package.info.build_script.clone(),
             has_extra: package.has_extra,
-            image: image.root.clone(),
-            sources: Vec::new(),
+            root: image.root.clone(),
+            config: image.config.clone(),
             dependencies: dependencies.collect(),
             buildinfo_full: documents.buildinfo_full,
             pkginfo: documents.pkginfo,
-            environment: variables(identity, options.source_date_epoch),
-            source_date_epoch: options.source_date_epoch,
-            threads: 1,
-            jobserver: None,
-            output: PathBuf::new(),
-            log: PathBuf::new(),
-            time_limit: options.time_limit,
-            limits: self.options.limits,
+            environment: variables(identity, epoch),
+            source_date_epoch: epoch,
+            network: options.network,
+            time_limit: self.options.runner.limits.time,
             keep: options.keep,
         };
         let sources = package.info.sources.iter().map(|(name, declared)| {
             let id = source_id(identity, name, &declared.spec);
             (name.clone(), declared.clone(), id)
         });
-        Order { key: key.clone(), job, sources: sources.collect() }
+        PackageRequest { key: key.clone(), package: build, sources: sources.collect() }
     }
 }
 

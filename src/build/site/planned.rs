@@ -27,7 +27,7 @@ impl Site {
             PlannedPackage {
                 id: step.id.to_string(),
                 needs: requires.iter().filter_map(|key| places.get(key).copied()).collect(),
-                expected: estimate(&self.options.home, &step.key.name, last),
+                expected: estimate(&self.options.runner.home, &step.key.name, last),
             }
         };
         Planned {

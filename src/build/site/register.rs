@@ -2,8 +2,8 @@
 
 use super::{Known, Site, SiteError};
 use crate::base::event::Observer;
-use crate::build::job::BuildRoot;
 use crate::image::digest::BlobDigest;
+use crate::runner::command::CommandRoot;
 use crate::runner::uses::{self, Registration, Used};
 use crate::tree::PackageKey;
 
@@ -18,10 +18,10 @@ impl Site {
         let mut used = Used::default();
         for key in keys {
             if let Some(image) = known.images.get(key)
-                && let BuildRoot::Layers(root) = &image.root
+                && let CommandRoot::Layers(layers) = &image.root
             {
                 let blob = |name: &str| format!("sha256:{name}").parse::<BlobDigest>().ok();
-                for layer in &root.layers {
+                for layer in layers {
                     used.layers.insert(layer.diff_id.hex().to_owned());
                     let name = layer.path.file_name().and_then(|name| name.to_str());
                     used.blobs.extend(name.and_then(blob));
@@ -34,6 +34,6 @@ impl Site {
             }
         }
         let waiting = || uses::say_waiting(observer);
-        uses::register(&self.options.home, &used, waiting).map_err(SiteError::Home)
+        uses::register(&self.options.runner.home, &used, waiting).map_err(SiteError::Home)
     }
 }

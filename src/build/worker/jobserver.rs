@@ -15,22 +15,20 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::super::job::{BuildRoot, Failure};
-use super::super::jobserver::{Access, PLACE_INSIDE, Style};
-use super::build::Work;
-use super::{root, unprepared};
+use crate::build::job::BuildJob;
+use crate::build::jobserver::{Access, PLACE_INSIDE, Style};
 use crate::container::sandbox::Bind;
+use crate::container::within_root::locate;
+use crate::runner::command::{CommandRoot, DEFAULT_PATH, Prepared};
+use crate::runner::job::Failure;
+use crate::runner::workspace::Workspace;
 
-/// A build's membership.
+/// A build's membership of the jobserver.
 #[derive(Default)]
 pub(super) struct Membership {
-    /// The fifo, to be mounted.
-    pub(super) bind: Option<Bind>,
-    /// `MAKEFLAGS`.
-    pub(super) variable: Option<(String, String)>,
-    /// What the container inherits.
+    /// Descriptors that the container inherits.
     pub(super) descriptors: Vec<OwnedFd>,
-    /// What the record says of it.
+    /// Remark for the record.
     pub(super) note: Option<String>,
 }
 
@@ -44,20 +42,24 @@ const LOWEST_DESCRIPTOR: i32 = 60;
 const LARGEST_MAKE: u64 = 16 << 20;
 
 /// Makes a build a member of the run's jobserver, if there is one.
-pub(super) fn join(work: &Work<'_>, made: &root::Made) -> Result<Membership, Failure> {
-    let Some(access) = &work.job.jobserver else { return Ok(Membership::default()) };
+pub(super) fn join(
+    workspace: &Workspace<'_>,
+    job: &BuildJob,
+    prepared: &mut Prepared<'_>,
+) -> Result<Membership, Failure> {
+    let Some(access) = &job.jobserver else { return Ok(Membership::default()) };
     let without = |why: &str| Membership {
         note: Some(format!("no jobserver: {why}")),
         ..Membership::default()
     };
-    if made.environment.iter().any(|(name, _)| name == MAKEFLAGS) {
+    if prepared.variable(MAKEFLAGS).is_some() {
         return Ok(without("the image sets MAKEFLAGS"));
     }
     let Some(style) = access.style else {
         return Ok(without("the build script names NUM_CORES"));
     };
     let style = match style {
-        Style::Auto => match find_make(work, &made.environment)?.as_deref().map(understood_by) {
+        Style::Auto => match find_make(workspace, job, prepared)?.as_deref().map(understood_by) {
             Some(None) => {
                 return Ok(without("the image's make knows none (it is no GNU make 4.2)"));
             }
@@ -66,38 +68,34 @@ pub(super) fn join(work: &Work<'_>, made: &root::Made) -> Result<Membership, Fai
         },
         demanded => demanded,
     };
-    let place = work.place(&access.fifo);
-    let set = |value: String| Some((MAKEFLAGS.to_owned(), format!(" --jobserver-auth={value}")));
-    Ok(if style == Style::Descriptors {
+    let place = workspace.in_view(&access.fifo);
+    let mut set =
+        |value: String| prepared.set_variable(MAKEFLAGS, &format!(" --jobserver-auth={value}"));
+    if style == Style::Descriptors {
         close_to_changes(&place)?;
-        let read = OpenOptions::new().read(true).open(&place).map_err(unprepared)?;
-        let write = OpenOptions::new().write(true).open(&place).map_err(unprepared)?;
+        let read = OpenOptions::new().read(true).open(&place).map_err(Failure::of)?;
+        let write = OpenOptions::new().write(true).open(&place).map_err(Failure::of)?;
         let read = out_of_the_way(read.into_parts().0.into())?;
         let write = out_of_the_way(write.into_parts().0.into())?;
-        Membership {
-            bind: None,
-            variable: set(format!("{},{}", read.as_raw_fd(), write.as_raw_fd())),
+        set(format!("{},{}", read.as_raw_fd(), write.as_raw_fd()));
+        return Ok(Membership {
             descriptors: vec![read, write],
             note: Some("jobserver: descriptors".to_owned()),
-        }
-    } else {
-        Membership {
-            // A fifo can be opened for writing there nevertheless, but not be closed to others.
-            bind: Some(Bind { source: place, target: PLACE_INSIDE.into(), writable: false }),
-            variable: set(format!("fifo:{PLACE_INSIDE}")),
-            descriptors: Vec::new(),
-            note: Some("jobserver: fifo".to_owned()),
-        }
-    })
+        });
+    }
+    set(format!("fifo:{PLACE_INSIDE}"));
+    // A read-only mount refuses a change of the fifo's mode, but not opening it for writing.
+    prepared.bind(Bind { source: place, target: PLACE_INSIDE.into(), writable: false });
+    Ok(Membership { descriptors: Vec::new(), note: Some("jobserver: fifo".to_owned()) })
 }
 
 /// Mounts a file on itself, read-only: whoever has it open from there can write to a fifo, but not
 /// take the right to open it from others.
 fn close_to_changes(file: &Path) -> Result<(), Failure> {
     let none: Option<&str> = None;
-    mount(Some(file), file, none, MsFlags::MS_BIND, none).map_err(unprepared)?;
+    mount(Some(file), file, none, MsFlags::MS_BIND, none).map_err(Failure::of)?;
     // What a mount from outside has been denied, it must go on being denied.
-    let denied = statvfs(file).map_err(unprepared)?.flags();
+    let denied = statvfs(file).map_err(Failure::of)?.flags();
     let kept = [
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
         (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
@@ -108,7 +106,7 @@ fn close_to_changes(file: &Path) -> Result<(), Failure> {
     ];
     let kept = kept.iter().filter(|(found, _)| denied.contains(*found)).map(|(_, flag)| *flag);
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    mount(none, file, none, kept.fold(flags, MsFlags::union), none).map_err(unprepared)
+    mount(none, file, none, kept.fold(flags, MsFlags::union), none).map_err(Failure::of)
 }
 
 /// The same open file under a number that is high enough.
@@ -119,7 +117,7 @@ fn out_of_the_way(descriptor: OwnedFd) -> Result<OwnedFd, Failure> {
             Some(last) if last.as_raw_fd() >= LOWEST_DESCRIPTOR => return Ok(last),
             Some(last) => {
                 // The lowest free number is given, and so each one that is too low is used up.
-                let next = last.try_clone().map_err(unprepared)?;
+                let next = last.try_clone().map_err(Failure::of)?;
                 copies.extend([last, next]);
             }
             None => unreachable!("there is one at least"),
@@ -127,24 +125,26 @@ fn out_of_the_way(descriptor: OwnedFd) -> Result<OwnedFd, Failure> {
     }
 }
 
-/// The make that the build script would find.
+/// Contents of the make that the build script would find.
 fn find_make(
-    work: &Work<'_>,
-    environment: &[(String, String)],
+    workspace: &Workspace<'_>,
+    job: &BuildJob,
+    prepared: &Prepared<'_>,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let root = match &work.job.image {
-        BuildRoot::Layers(_) => work.view.root(),
-        BuildRoot::Host { .. } => PathBuf::from("/"),
+    let root = match &job.package.root {
+        CommandRoot::Layers(_) => workspace.view().root(),
+        CommandRoot::Host(_) => PathBuf::from("/"),
     };
-    let root = fs_err::File::open(root).map_err(unprepared)?;
-    let path = environment.iter().find(|(name, _)| name == "PATH");
-    let path = path.map_or(super::build::DEFAULT_PATH, |(_, folders)| folders);
+    let path = prepared.variable("PATH").unwrap_or(DEFAULT_PATH);
     for folder in path.split(':').filter(|folder| !folder.is_empty()) {
-        let make = Path::new(folder).join("make");
-        // What can't be opened, the script can't run either.
-        if let Ok(Some(file)) = root::open_in_root(&root, &make) {
+        let Ok(place) = locate(&root, &Path::new(folder).join("make"), false) else { continue };
+        if !fs_err::symlink_metadata(&place).is_ok_and(|data| data.is_file()) {
+            continue;
+        }
+        // The script cannot run a make that cannot be opened here.
+        if let Ok(file) = fs_err::File::open(place) {
             let mut bytes = Vec::new();
-            file.take(LARGEST_MAKE).read_to_end(&mut bytes).map_err(unprepared)?;
+            file.take(LARGEST_MAKE).read_to_end(&mut bytes).map_err(Failure::of)?;
             return Ok(Some(bytes));
         }
     }
@@ -176,10 +176,10 @@ pub(super) struct PackingCores {
 
 impl PackingCores {
     /// Takes what there is, without waiting.
-    pub(super) fn take(work: &Work<'_>) -> Self {
-        match &work.job.jobserver {
-            Some(access) => Self::take_tokens(&work.place(&access.fifo), access),
-            None => Self { threads: work.job.threads, tokens: Vec::new(), pipe: None },
+    pub(super) fn take(workspace: &Workspace<'_>, job: &BuildJob) -> Self {
+        match &job.jobserver {
+            Some(access) => Self::take_tokens(&workspace.in_view(&access.fifo), access),
+            None => Self { threads: job.threads, tokens: Vec::new(), pipe: None },
         }
     }
 

@@ -9,52 +9,46 @@ use std::path::{Path, PathBuf};
 use crate::archive::unpack_package;
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::causes::with_causes;
-use crate::base::event::Phase;
 use crate::base::lock::FileLock;
+use crate::base::removal::remove_all;
+use crate::build::job::{BuildJob, Dependency};
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
 use crate::package::PackageId;
+use crate::runner::job::Failure;
+use crate::runner::workspace::Workspace;
 
-use super::super::job::{Dependency, Failure};
-use super::build::Work;
-use super::{failure, unprepared};
-use crate::base::removal::remove_all;
-
-/// Makes the install folder in the scratch space.
-pub(super) fn stage(work: &Work<'_>) -> Result<(), Failure> {
-    let packages = work.place(&work.job.packages);
+/// Makes the install folder in the view.
+pub(super) fn stage(workspace: &Workspace<'_>, job: &BuildJob) -> Result<(), Failure> {
+    let packages = workspace.in_view(&job.packages);
     let mut contents = Vec::new();
-    let mut mount_points = vec![work.job.id.clone()];
-    for dependency in &work.job.dependencies {
-        let folder = unpacked(work, &packages, dependency)?;
+    let mut mount_points = vec![job.package.id.clone()];
+    for dependency in &job.package.dependencies {
+        let folder = unpacked(workspace, &packages, dependency)?;
         let found = PackageContents::from_directory(&dependency.id, &folder);
         contents.push(found.map_err(|error| unstaged(&error))?);
         mount_points.push(dependency.id.clone());
     }
     let plan = plan_install(&contents, &InstallOptions::staging(&mount_points))
         .map_err(|error| unstaged(&error))?;
-    plan.write(&work.view.install(), |id: &PackageId| packages.join(id.to_string()))
-        .map_err(unprepared)
+    plan.write(&workspace.view().install(), |id: &PackageId| packages.join(id.to_string()))
+        .map_err(Failure::of)
 }
 
-/// The packages that a build requires can't be installed together.
+/// Failure of required packages that cannot be installed together.
 fn unstaged(error: &InstallError) -> Failure {
-    Failure {
-        hint: error.hint(),
-        ..failure(
-            Phase::Prepare,
-            format!("its requirements can't be installed: {}", with_causes(error)),
-        )
-    }
+    let message = format!("its requirements can't be installed: {}", with_causes(error));
+    Failure { hint: error.hint(), ..Failure::new(message) }
 }
 
-/// The folder of a dependency, unpacked if it isn't yet.
-fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result<PathBuf, Failure> {
+/// Folder of a dependency, unpacked if it is not there yet.
+fn unpacked(
+    workspace: &Workspace<'_>,
+    packages: &Path,
+    dependency: &Dependency,
+) -> Result<PathBuf, Failure> {
     let wrong = |error: &dyn std::error::Error| {
         let archive = dependency.archive.display();
-        failure(
-            Phase::Prepare,
-            format!("dependency {} ({archive}): {}", dependency.id, with_causes(error)),
-        )
+        Failure::new(format!("dependency {} ({archive}): {}", dependency.id, with_causes(error)))
     };
     let place = packages.join(dependency.id.to_string());
     if is_ours(&place) {
@@ -67,15 +61,14 @@ fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result
     }
     sweep(packages).map_err(|error| wrong(&error))?;
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
-    let archive =
-        fs_err::File::open(work.place(&dependency.archive)).map_err(|error| wrong(&error))?;
-    if let Err(error) = unpack_package(archive, &fresh, &work.job.limits) {
-        let place = packages.display();
-        let message = format!("{} (unpacked into {place})", wrong(&error).message);
-        let failure = failure(Phase::Prepare, message);
-        // What can't be removed now is removed by whoever unpacks the package next.
+    let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
+        .map_err(|error| wrong(&error))?;
+    if let Err(error) = unpack_package(archive, &fresh, &workspace.place().limits) {
+        let failure = wrong(&error);
+        let message = format!("{} (unpacked into {})", failure.message, packages.display());
+        // The next one to unpack the package removes what cannot be removed now.
         drop(remove_all(&fresh));
-        return Err(failure);
+        return Err(Failure::new(message));
     }
     put_in_place(&fresh, &place).map_err(|error| wrong(&error))?;
     Ok(place)

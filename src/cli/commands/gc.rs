@@ -13,7 +13,6 @@ use crate::base::event::Observer;
 use crate::build::gc::{self, Garbage, GcOptions, Kind};
 use crate::build::site::SiteError;
 use crate::package::PackageId;
-use crate::runner::home::Home;
 use crate::tree::PackageKey;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -38,9 +37,8 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
     for tree in &args.tree {
         options.packages.extend(packages(context, tree, &progress)?);
     }
-    let home = Home::new(settings.home.clone(), settings.scratch.clone());
-    let wanted = super::wanted_isolation(context, &settings);
-    let garbage = gc::collect(&home, &wanted, &options, &progress)?;
+    let runner = super::runner_settings(context, &settings, &std::sync::Arc::default());
+    let garbage = gc::collect(&runner.home, &runner.isolation, &options, &progress)?;
     show(context, &garbage, args.dry_run);
     match most {
         Some(most) if garbage.too_much > 0 => Err(CliError::TooMuch { left: garbage.left, most }),

@@ -9,15 +9,14 @@ use super::super::error::CliError;
 use super::super::settings::Settings;
 use super::{Context, image_context};
 use crate::base::event::{Interruptible, Observer};
-use crate::build::dockerfile::{ImageBuilder, log_name};
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
+use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::evaluate::parse_platform;
 use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
-use crate::runner::home::Home;
 use crate::source::FetchOptions;
 
 /// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.
@@ -31,23 +30,18 @@ pub(super) fn run(
     let interrupt = Arc::<Interrupt>::default();
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(observer, || interrupt.is_raised());
-    let home = Home::new(settings.home.clone(), settings.scratch.clone());
-    let mut fetch = FetchOptions::new(home.locks());
+    let runner = super::runner_settings(context, settings, &interrupt);
+    let mut fetch = FetchOptions::new(runner.home.locks());
     fetch.offline = settings.offline;
     fetch.git.supervisor = Some("/proc/self/exe".into());
-    let isolation = super::wanted_isolation(context, settings);
     let registry = Client::new(settings.registry.clone());
     let builder = ImageBuilder {
-        home: &home,
+        runner: &runner,
         store,
         registry: &registry,
-        isolation: &isolation,
         fetch: &fetch,
-        limits: settings.archive_limits(),
         shows_output: context.global.verbose > 0,
-        time_limit: Some(settings.time_limit),
         only_cached: false,
-        interrupt: Arc::clone(&interrupt),
     };
     let mut options = options(context, settings, args)?;
     let named = pairs("--build-context", &args.build_context)?;

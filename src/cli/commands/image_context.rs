@@ -11,10 +11,10 @@ use super::Context;
 use super::image_build::bad;
 use crate::base::event::Observer;
 use crate::base::http::redact;
-use crate::build::contexts::{
+use crate::dockerfile::builder::ImageBuilder;
+use crate::dockerfile::contexts::{
     BringError, Brought, BroughtContext, ContextSource, Watched, read_dockerfile,
 };
-use crate::build::dockerfile::ImageBuilder;
 use crate::dockerfile::options::{ContextPlace, DockerfilePlace, NamedContext};
 use crate::source::GitPlace;
 
@@ -50,7 +50,7 @@ pub(super) fn places(
     let given = match &args.file {
         None => None,
         Some(_) if reads_file => {
-            let stdin = Watched::new(stdin()?, &builder.interrupt);
+            let stdin = Watched::new(stdin()?, &builder.runner.interrupt);
             let text = read_dockerfile(stdin, "stdin").map_err(bringing)?;
             Some(DockerfilePlace::Text(text))
         }

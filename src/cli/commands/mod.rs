@@ -15,16 +15,16 @@ use super::settings::{Environment, Settings};
 use super::ui::{Ending, Printer, Progress};
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
-use crate::build::isolation::Wanted;
 use crate::build::jobserver::Style;
 use crate::build::plan::Plan;
 use crate::build::site::{BuildOptions, Site, SiteOptions};
-use crate::container::cgroup::Limits;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
 use crate::image::registry::Client;
 use crate::runner::home::Home;
+use crate::runner::isolation::Wanted;
+use crate::runner::session::{RunLimits, RunnerSettings};
 use crate::source::FetchOptions;
 use crate::tree::PackageKey;
 
@@ -112,25 +112,18 @@ fn open(
     interrupt: &std::sync::Arc<Interrupt>,
     observer: &dyn Observer,
 ) -> Result<Site, CliError> {
-    let home = Home::new(settings.home.clone(), settings.scratch.clone());
-    let limits = settings.archive_limits();
-    let mut fetch = FetchOptions::new(home.locks());
+    let runner = runner_settings(context, settings, interrupt);
+    let mut fetch = FetchOptions::new(runner.home.locks());
     fetch.offline = settings.offline;
     fetch.mirrors.clone_from(&settings.mirrors);
     fetch.git.supervisor = Some("/proc/self/exe".into());
-    let places = settings.images.clone();
-    let registry = Client::new(settings.registry.clone());
     let options = SiteOptions {
         packages,
-        home,
-        places,
-        registry,
+        runner,
+        places: settings.images.clone(),
+        registry: Client::new(settings.registry.clone()),
         fetch,
-        limits,
-        isolation: wanted_isolation(context, settings),
         source_date_epoch: settings.source_date_epoch,
-        interrupt: std::sync::Arc::clone(interrupt),
-        time_limit: Some(settings.time_limit),
         builders: settings.builders.clone(),
     };
     Ok(Site::open(options, observer)?)
@@ -151,7 +144,7 @@ fn show_plan(
 }
 
 /// How to build, from the settings.
-fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -> BuildOptions {
+fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     BuildOptions {
         pace: Pace {
@@ -159,15 +152,11 @@ fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -
             cores,
             keep_going: args.keep_going,
         },
-        isolation: wanted_isolation(context, settings),
         network: match settings.network {
             NetworkArg::None => Network::None,
             NetworkArg::Host => Network::Host,
         },
         repository: settings.repository.clone(),
-        time_limit: Some(settings.time_limit),
-        limits: Limits { memory: settings.memory_limit, processes: settings.process_limit },
-        source_date_epoch: settings.source_date_epoch,
         keep: args.dont_clean_after_build,
         jobserver: match settings.jobserver {
             JobserverArg::Auto => Some(Style::Auto),
@@ -178,15 +167,29 @@ fn build_options(context: &Context<'_>, settings: &Settings, args: &BuildArgs) -
     }
 }
 
-/// Which isolation to look for.
-fn wanted_isolation(context: &Context<'_>, settings: &Settings) -> Wanted {
-    Wanted {
-        tier: settings.isolation.map(|tier| match tier {
-            IsolationArg::Ranges => Tier::Ranges,
-            IsolationArg::Single => Tier::Single,
-        }),
-        root_range: settings.root_range,
-        search_path: context.environment.get("PATH").unwrap_or_default().to_owned(),
+/// Settings of everything that runs in containers.
+fn runner_settings(
+    context: &Context<'_>,
+    settings: &Settings,
+    interrupt: &std::sync::Arc<Interrupt>,
+) -> RunnerSettings {
+    RunnerSettings {
+        home: Home::new(settings.home.clone(), settings.scratch.clone()),
+        isolation: Wanted {
+            tier: settings.isolation.map(|tier| match tier {
+                IsolationArg::Ranges => Tier::Ranges,
+                IsolationArg::Single => Tier::Single,
+            }),
+            root_range: settings.root_range,
+            search_path: context.environment.get("PATH").unwrap_or_default().to_owned(),
+        },
+        limits: RunLimits {
+            time: Some(settings.time_limit),
+            memory: settings.memory_limit,
+            processes: settings.process_limit,
+        },
+        archives: settings.archive_limits(),
+        interrupt: std::sync::Arc::clone(interrupt),
     }
 }
 

@@ -39,8 +39,8 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let mut outcome = Outcome::default();
-    let options = super::build_options(context, &settings, &args.build);
-    let result = build(&site, &wanted, &options, &interrupt, observer, &mut outcome);
+    let options = super::build_options(&settings, &args.build);
+    let result = build(&site, &wanted, &options, observer, &mut outcome);
     outcome.show(context, &progress, result)
 }
 
@@ -60,13 +60,12 @@ fn build(
     site: &Site,
     wanted: &[PackageKey],
     options: &BuildOptions,
-    interrupt: &Arc<Interrupt>,
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<(), CliError> {
     let (known, plan) = plan(site, wanted, observer)?;
     outcome.count(&plan);
-    site.build(&known, &plan, options, interrupt, observer)?;
+    site.build(&known, &plan, options, observer)?;
     for key in wanted {
         if let Some(identity) = known.identities.get(key) {
             outcome.paths.push(site.cache.archive(&identity.id));

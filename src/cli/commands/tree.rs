@@ -37,7 +37,7 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let known = site.identify(&order, observer)?;
     let plan = site.plan(&known);
-    let options = super::build_options(context, &settings, &args.build);
+    let options = super::build_options(&settings, &args.build);
     let mut outcome = Outcome::default();
     outcome.count(&plan);
     let work = Work {
@@ -69,7 +69,7 @@ fn build(
     outcome: &mut Outcome,
 ) -> Result<(), CliError> {
     let Work { site, known, plan, sets, options, interrupt } = work;
-    site.build(known, plan, options, interrupt, observer)?;
+    site.build(known, plan, options, observer)?;
     for set in *sets {
         let task = format!("bootstrap {}", set.variant);
         if mkbootstrap {
@@ -109,7 +109,7 @@ fn finish(
         cache: &site.cache,
         repository: site.reachable(options.repository.as_ref()),
         limits: site.archive_limits(),
-        source_date_epoch: options.source_date_epoch,
+        source_date_epoch: site.source_date_epoch(),
         threads: u32::try_from(options.pace.cores).unwrap_or(1),
         scratch: home.root(),
         parts: &home.parts(),

@@ -3,32 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::error::{DockerfileError, StepError};
-use super::job::Match;
-use super::stage::Runner;
-use super::workplace::{Room, Workplace};
-use crate::base::digest::Sha256Sum;
+use super::shared::{Build, Done, FLATTENED, OWNERS};
+use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
-use crate::dockerfile::cache::BuildCache;
+use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::context::{Files, file_within};
 use crate::dockerfile::evaluate::{Applied, Base, Finished, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
 use crate::dockerfile::options::{BuildOptions, ContextPlace, DockerfilePlace};
 use crate::image::digest::{BlobDigest, ImageId};
-use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, StoreError, StoredBuild};
+use crate::image::store::{StoreError, StoredBuild};
 use crate::package::Problem;
-
-/// The annotation of images in whose layers owners may be lost that a command gave to files.
-pub(super) const OWNERS: &str = "org.mkpanda.owners";
-pub(super) const FLATTENED: &str = "flattened";
-
-/// Whether owners may be lost that a command gave to files of an image, since it was built with one id.
-pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
-    Ok(store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED))
-}
 
 /// An image that was built, or found to be built already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,54 +33,11 @@ pub struct BuiltImage {
     pub cached: u64,
 }
 
-/// A stage that is done.
-#[derive(Debug, Clone)]
-pub(super) struct Done {
-    pub(super) finished: Finished,
-    pub(super) layers: Vec<BuiltLayer>,
-    pub(super) flattened: bool,
-}
-
-/// A source in the build context: pattern, exclusions, whether folders are kept.
-pub(super) type Chosen = (String, Vec<String>, bool);
-
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) done: BTreeMap<usize, Done>,
-    pub(super) images: BTreeMap<String, Done>,
-    failed: Option<DockerfileError>,
-    /// What sources in the build context mean, and the digests of it: several instructions may take
-    /// the same.
-    pub(super) chosen: BTreeMap<Chosen, (Vec<Match>, Sha256Sum)>,
-    pub(super) has_failed: bool,
-    pub(super) room: Option<Arc<Room>>,
-    pub(super) steps: u64,
-    pub(super) cached: u64,
-}
-
-/// A build under way.
-#[derive(Debug)]
-pub(super) struct Build<'a> {
-    pub(super) options: &'a BuildOptions,
-    pub(super) workplace: &'a Workplace<'a>,
-    pub(super) cache: BuildCache,
-    pub(super) dockerfile: Dockerfile,
-    pub(super) scope: Scope,
-    /// The build context, less what is left out of it.
-    pub(super) context: Option<Files>,
-    pub(super) path: PathBuf,
-    text: String,
-    shared: Mutex<Shared>,
-    pub(super) changed: Condvar,
-    pub(super) blobs: OnceLock<BlobRoom>,
-    /// The store's lock is one between processes: threads take turns before.
-    pub(super) turn: Mutex<()>,
-}
-
 /// Builds an image, and puts it into the store under its names.
 pub fn build(
+    builder: &ImageBuilder<'_>,
+    name: &str,
     options: &BuildOptions,
-    workplace: &Workplace<'_>,
     observer: &dyn Observer,
 ) -> Result<BuiltImage, DockerfileError> {
     let (path, text) = read(options)?;
@@ -110,20 +55,9 @@ pub fn build(
         ContextPlace::Empty => None,
     };
     let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
-    let build = Build {
-        options,
-        workplace,
-        cache: BuildCache::new(workplace.cache.clone()),
-        dockerfile,
-        scope,
-        context,
-        path: path.clone(),
-        text: text.clone(),
-        shared: Mutex::default(),
-        changed: Condvar::new(),
-        blobs: OnceLock::new(),
-        turn: Mutex::default(),
-    };
+    let logs = builder.runner.home.image_logs(name);
+    let file = (path.clone(), text.clone());
+    let build = Build::new(builder, options, dockerfile, scope, context, file, logs);
     let triggers = build.triggers(&first, observer)?;
     if triggers.is_empty() {
         // Triggers may declare some.
@@ -161,10 +95,6 @@ fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
 }
 
 impl Build<'_> {
-    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn warn_of_unused_arguments(&self, observer: &dyn Observer) {
         let unused = self.scope.unused_arguments(&self.dockerfile);
         if !unused.is_empty() {
@@ -214,7 +144,7 @@ impl Build<'_> {
             }
         });
         let mut shared = self.shared();
-        if self.workplace.interrupt.is_raised() {
+        if self.builder.runner.interrupt.is_raised() {
             return Err(DockerfileError::Interrupted);
         }
         if let Some(error) = shared.failed.take() {
@@ -240,7 +170,7 @@ impl Build<'_> {
         if done.flattened {
             annotations.insert(OWNERS.to_owned(), FLATTENED.to_owned());
         }
-        let (store, names) = (self.workplace.store, &self.options.names);
+        let (store, names) = (self.builder.store, &self.options.names);
         let known = store.find_build(&config, &done.layers, &annotations, names).map_err(stored)?;
         if let Some(known) = known {
             return Ok(known);
@@ -270,11 +200,11 @@ impl Build<'_> {
         let mut state = StageState::new(&self.scope, planned, base.finished.clone());
         let report = |problem: Problem| self.report(problem);
         let statements = state.statements(&self.dockerfile).map_err(report)?;
-        let mut runner = Runner::new(self, planned, base);
+        let mut builder = StageBuilder::new(self, planned, base);
         if let Base::Named(name) = &planned.base {
             let applied = Applied::whole_context(name);
             let layer = applied.step.as_ref().map(|step| {
-                runner
+                builder
                     .carry_out(step, &applied.created_by, observer)
                     .map_err(|problem| self.at(place, &place.text, problem))
             });
@@ -284,13 +214,13 @@ impl Build<'_> {
             if self.shared().has_failed {
                 return Err(self.at(&statement.place, "", StepError::Needed));
             }
-            if self.workplace.interrupt.is_raised() {
+            if self.builder.runner.interrupt.is_raised() {
                 return Err(DockerfileError::Interrupted);
             }
             let applied = state.apply(statement).map_err(report)?;
             let layer = match &applied.step {
                 None => None,
-                Some(step) => runner
+                Some(step) => builder
                     .carry_out(step, &applied.created_by, observer)
                     .map_err(|problem| self.at(&statement.place, &statement.place.text, problem))?,
             };
@@ -299,7 +229,7 @@ impl Build<'_> {
         if !self.options.labels.is_empty() {
             state.add_labels(&self.options.labels);
         }
-        Ok(runner.done(state.finish()))
+        Ok(builder.done(state.finish()))
     }
 
     fn report(&self, problem: Problem) -> DockerfileError {

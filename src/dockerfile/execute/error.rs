@@ -3,14 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::job::StepFailure;
-use super::workplace::ServiceError;
-use crate::container::helper::HelperError;
+use super::provision_error::ProvisionError;
 use crate::dockerfile::context::ContextError;
 use crate::dockerfile::git::GitFilesError;
 use crate::image::config::ConfigError;
 use crate::image::store::StoreError;
 use crate::package::Report;
+use crate::runner::job::Failure;
+use crate::runner::session::JobError;
 
 /// An image can't be built.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub enum DockerfileError {
         /// `path:line`.
         place: String,
         /// Why not.
-        source: Box<ServiceError>,
+        source: Box<ProvisionError>,
     },
     /// A base image's configuration can't be used.
     #[error("the configuration of {image} can't be used")]
@@ -81,7 +81,7 @@ pub enum StepError {
     #[error("{}{}", failure.message, shown(tail))]
     Failed {
         /// What it says.
-        failure: StepFailure,
+        failure: Failure,
         /// The log.
         log: PathBuf,
         /// Its last lines.
@@ -89,10 +89,10 @@ pub enum StepError {
     },
     /// The helper itself failed.
     #[error("the step's helper failed: {}", crate::base::causes::with_causes(.0))]
-    Helper(HelperError),
-    /// The caller can't do its part.
+    Job(JobError),
+    /// An image or room for containers cannot be provided.
     #[error("{}", crate::base::causes::with_causes(.0))]
-    Service(Box<ServiceError>),
+    Provision(Box<ProvisionError>),
     /// A file can't be used.
     #[error("can't {what}: {source}")]
     File {
@@ -163,7 +163,7 @@ impl DockerfileError {
         match self {
             Self::Problem(report) => report.hint().map(str::to_owned),
             Self::Step { problem, .. } => problem.hint(),
-            Self::Image { source, .. } => source.hint.clone(),
+            Self::Image { source, .. } => source.hint(),
             Self::Store { source } => source.hint().map(str::to_owned),
             Self::Context { source } => source.hint().map(str::to_owned),
             Self::NoDockerfile(_) => {
@@ -180,7 +180,7 @@ impl StepError {
             Self::Failed { failure, log, .. } => failure.hint.clone().or_else(|| {
                 failure.see_log.then(|| format!("all that it said is in {}", log.display()))
             }),
-            Self::Service(error) => error.hint.clone(),
+            Self::Provision(error) => error.hint(),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Git(error) => error.hint(),
             Self::NoSecret(id) => Some(format!("give it: --secret id={id},src=FILE")),

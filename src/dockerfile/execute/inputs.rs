@@ -7,7 +7,7 @@ use super::agent::AgentSocket;
 use super::choose::{Owners, choice, choose_with_digest};
 use super::error::StepError;
 use super::job::{CopyInput, MountInput, SecretBytes, StepNetwork};
-use super::stage::Runner;
+use super::stage::{Gathered, StageBuilder, let_in};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::container::uplink::Uplink;
@@ -17,23 +17,15 @@ use crate::dockerfile::git::check_out_git;
 use crate::dockerfile::options::{NamedContext, SecretPlace};
 use crate::dockerfile::step::{CopySource, CopyStep, Origin, RunMount, RunNetwork, RunStep, Step};
 use crate::image::digest::DiffId;
-use crate::image::store::{BuiltLayer, LayerBlob};
+use crate::image::store::BuiltLayer;
 use crate::package::CommitId;
 use crate::source::GitPlace;
-
-/// What a step takes, and the digests of it.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    pub(super) inputs: Vec<CopyInput>,
-    pub(super) mounts: Vec<MountInput>,
-    pub(super) contents: Vec<Sha256Sum>,
-}
 
 fn file(what: &'static str) -> impl Fn(std::io::Error) -> StepError {
     move |source| StepError::File { what, source }
 }
 
-impl Runner<'_, '_> {
+impl StageBuilder<'_, '_> {
     /// Gathers what a step takes. What only the command itself needs is looked up when it runs.
     pub(super) fn gather(
         &mut self,
@@ -220,7 +212,7 @@ impl Runner<'_, '_> {
         agent: &Path,
         observer: &dyn Observer,
     ) -> Result<PathBuf, StepError> {
-        let owner = self.helper(observer)?.0.machine.map.root();
+        let owner = self.helper(observer)?.0.machine().map.root();
         let folder = self.download_folder(observer)?;
         let socket = AgentSocket::open(agent, &folder, owner).map_err(|source| {
             let (id, path) = (id.to_owned(), agent.to_owned());
@@ -246,7 +238,7 @@ impl Runner<'_, '_> {
         match step.network.unwrap_or(self.build.options.network) {
             RunNetwork::None => Ok(StepNetwork::None),
             RunNetwork::Host => Ok(StepNetwork::Host),
-            RunNetwork::Default => Uplink::find(&self.build.workplace.search_path)
+            RunNetwork::Default => Uplink::find(&self.build.builder.runner.isolation.search_path)
                 .map(StepNetwork::Own)
                 .ok_or(StepError::NoUplink),
         }
@@ -303,7 +295,7 @@ impl Runner<'_, '_> {
 
     fn fetch(&self, url: &str, name: &str, observer: &dyn Observer) -> Result<PathBuf, StepError> {
         let shown = crate::base::http::redact(url);
-        let fetch = self.build.workplace.fetch;
+        let fetch = self.build.builder.fetch;
         if fetch.offline {
             return Err(StepError::Offline(shown));
         }
@@ -316,8 +308,7 @@ impl Runner<'_, '_> {
             .http
             .download(url, &subject, &mut target, observer)
             .map_err(|error| StepError::Download(crate::base::causes::with_causes(&error)))?;
-        crate::dockerfile::execute::stage::let_in(&folder, &path)
-            .map_err(file("write a download"))?;
+        let_in(&folder, &path).map_err(file("write a download"))?;
         Ok(path)
     }
 
@@ -341,7 +332,7 @@ impl Runner<'_, '_> {
         place: &GitPlace,
         observer: &dyn Observer,
     ) -> Result<(PathBuf, CommitId), StepError> {
-        let fetch = self.build.workplace.fetch;
+        let fetch = self.build.builder.fetch;
         if fetch.offline {
             return Err(StepError::Offline(crate::base::http::redact(&place.url)));
         }
@@ -361,19 +352,6 @@ impl Runner<'_, '_> {
         fs_err::set_permissions(&folder, mode).map_err(failed)?;
         Ok(folder)
     }
-}
-
-/// The blobs of layers, as a helper needs them.
-pub(super) fn blobs(
-    blob: impl Fn(&BuiltLayer) -> PathBuf,
-    layers: &[BuiltLayer],
-) -> Vec<LayerBlob> {
-    let one = |layer: &BuiltLayer| LayerBlob {
-        path: blob(layer),
-        compression: layer.compression,
-        diff_id: layer.diff_id.clone(),
-    };
-    layers.iter().map(one).collect()
 }
 
 /// What a download is called: the last part of its URL's path.

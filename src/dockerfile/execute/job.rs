@@ -1,72 +1,54 @@
-//! What a helper is told of a step and what it answers. Paths are the caller's; the helper sees them
-//! through its view.
+//! Steps of a Dockerfile as jobs of a helper. Paths are the caller's; the helper sees them through its
+//! view.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Limits;
-use crate::base::digest::Sha256Sum;
-use crate::container::machine::Machine;
 use crate::container::uplink::Uplink;
 use crate::dockerfile::step::{CopySource, Step};
 use crate::image::store::{BuiltLayer, LayerBlob};
+use crate::runner::workspace::JobPlace;
 
-/// A job as the helper's dispatcher reads it, among its other kinds.
-#[derive(Debug, Clone, Serialize)]
-pub enum Order<'a> {
-    /// A step.
-    Step(&'a StepJob),
-}
-
-/// What to do, and everything that it needs; nothing else of the machine is looked at.
+/// Job that makes a layer of the changes of a step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StepJob {
-    /// What the machine gives.
-    pub machine: Machine,
-    /// The helper's own scratch folder, empty.
-    pub scratch: PathBuf,
-    /// An empty folder for the helper's view; helpers may share it, each mounts its own on it.
-    pub view: PathBuf,
-    /// Where unpacked layers of this mapping are.
-    pub layers: PathBuf,
-    /// What archives may hold.
-    pub limits: Limits,
-    /// What to do.
-    pub work: StepWork,
-}
-
-/// What to do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum StepWork {
-    /// Make a layer of what a step changes.
-    Layer(Box<LayerWork>),
-    /// Take the digest of files that a COPY is about to take from layers.
-    Digest(DigestWork),
-}
-
-/// A step that makes a layer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LayerWork {
-    /// The layers below, the lowest first.
+pub struct LayerJob {
+    /// Folders and conditions of the job.
+    pub place: JobPlace,
+    /// Layers below, the lowest first.
     pub below: Vec<LayerBlob>,
-    /// The step.
+    /// Step.
     pub step: Step,
-    /// Whose files the step's sources are, in their order: of COPY and ADD.
+    /// Files of the step's sources, in their order: for COPY and ADD.
     pub inputs: Vec<CopyInput>,
-    /// What is mounted for the command, in the order of the step's mounts.
+    /// Sources of the command's mounts, in the order of the step's mounts.
     pub mounts: Vec<MountInput>,
-    /// The command's network.
+    /// Network of the command.
     pub network: StepNetwork,
-    /// Where the layer's blob goes: an empty file of the caller's.
+    /// Blob of the layer: an empty file of the caller.
     pub output: PathBuf,
-    /// Where the command's output goes.
+    /// Log of the command.
     pub log: PathBuf,
-    /// How long the command may take.
+    /// Longest run time of the command.
     pub time_limit: Option<Duration>,
-    /// The latest time of files in the layer, in seconds since 1970.
+    /// Latest time of files in the layer, in seconds of the epoch.
     pub source_date_epoch: u64,
+}
+
+/// Job that computes the digest of files that a COPY takes from layers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DigestJob {
+    /// Folders and conditions of the job.
+    pub place: JobPlace,
+    /// Layers, the lowest first.
+    pub layers: Vec<LayerBlob>,
+    /// Sources of the COPY.
+    pub sources: Vec<CopySource>,
+    /// Patterns of excluded files.
+    pub exclude: Vec<String>,
+    /// True if folders in the names of the sources are kept.
+    pub parents: bool,
 }
 
 /// The network of a command, as the machine gives it.
@@ -78,15 +60,6 @@ pub enum StepNetwork {
     Host,
     /// Its own, connected by a program.
     Own(Uplink),
-}
-
-/// A tree of files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Tree {
-    /// A folder of the caller's.
-    Folder(PathBuf),
-    /// An image's or a stage's layers, the lowest first.
-    Layers(Vec<LayerBlob>),
 }
 
 /// One of the things to copy.
@@ -174,30 +147,6 @@ impl std::fmt::Debug for SecretBytes {
     }
 }
 
-/// Files of layers whose digest is wanted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DigestWork {
-    /// The layers, the lowest first.
-    pub layers: Vec<LayerBlob>,
-    /// Which of them.
-    pub sources: Vec<CopySource>,
-    /// What of them is left out.
-    pub exclude: Vec<String>,
-    /// Whether folders in the sources' names are kept.
-    pub parents: bool,
-}
-
-/// What a helper says of a step; its only answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StepAnswer {
-    /// The layer is made.
-    Layer(StepLayer),
-    /// The digest.
-    Digest(Sha256Sum),
-    /// It failed.
-    Failed(StepFailure),
-}
-
 /// What a step made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepLayer {
@@ -207,22 +156,4 @@ pub struct StepLayer {
     pub upper: Option<String>,
     /// Whether owners that the command gave to files may be lost.
     pub flattened: bool,
-}
-
-/// Why a step failed, in words: the error itself stayed in the helper.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepFailure {
-    /// What went wrong, with its causes.
-    pub message: String,
-    /// What to do, if that is known.
-    pub hint: Option<String>,
-    /// Whether the log says more.
-    pub see_log: bool,
-}
-
-impl StepFailure {
-    /// A failure of which nothing more is known.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, see_log: false }
-    }
 }

@@ -1,14 +1,14 @@
 //! Carrying out the steps of a Dockerfile.
 //!
 //! ```text
-//! build      the parent's side: stages in threads, each with a helper of its own
-//! shared     what the stages' threads share
-//! stage      one stage: its steps, found in the cache or handed to the helper
-//! workplace  what that needs of the machine
-//! inputs     what a step takes from elsewhere, and the digest of it
-//! follow     what a command says, shown while it says it
-//! job        what a helper is told of one step, and what it answers; plain data
-//! step       the helper's side: root, command or copying, layer
+//! build      stages in threads, each with a helper of its own
+//! stage      one stage: its steps, found in the cache or carried out by the helper
+//! inputs     inputs of a step from elsewhere, and their digests
+//! provision  base images, and room for containers
+//! shared     state that the stages' threads share
+//! follow     output of a command, shown while it runs
+//! job        steps as jobs of the helper: plain data
+//! step       the helper's side: root, command or copies, layer
 //! ```
 
 mod agent;
@@ -19,11 +19,14 @@ mod follow;
 mod inputs;
 pub mod job;
 mod place;
+mod provision;
+mod provision_error;
 mod readable;
 mod shared;
 mod stage;
-pub mod step;
-pub mod workplace;
+mod step;
 
-pub use build::{BuiltImage, build, is_flattened};
+pub use build::{BuiltImage, build};
 pub use error::{DockerfileError, StepError};
+pub use provision_error::ProvisionError;
+pub use shared::is_flattened;

@@ -1,22 +1,124 @@
 //! What the threads of a build share: stages that are done, images that were found, room for blobs and
 //! for containers.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::build::{Build, Done, is_flattened};
 use super::error::{DockerfileError, StepError};
-use super::inputs;
-use super::workplace::{Room, ServiceError};
+use super::job::Match;
+use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::container::helper::HelperPlace;
-use crate::dockerfile::evaluate::{ConfigDocument, Finished};
+use crate::dockerfile::builder::ImageBuilder;
+use crate::dockerfile::cache::BuildCache;
+use crate::dockerfile::context::Files;
+use crate::dockerfile::evaluate::{Finished, Scope};
 use crate::dockerfile::graph::PlannedStage;
-use crate::dockerfile::model::Place;
-use crate::image::platform::Platform;
-use crate::image::store::{BlobRoom, BuiltLayer, Image, LayerBlob, StoreError};
+use crate::dockerfile::model::Dockerfile;
+use crate::dockerfile::options::BuildOptions;
+use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, LayerBlob, StoreError};
+use crate::runner::session::Session;
+use crate::runner::uses::Registration;
 
-impl Build<'_> {
+/// The annotation of images in whose layers owners may be lost that a command gave to files.
+pub(super) const OWNERS: &str = "org.mkpanda.owners";
+pub(super) const FLATTENED: &str = "flattened";
+
+/// Whether owners may be lost that a command gave to files of an image, since it was built with one id.
+pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
+    Ok(store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED))
+}
+
+/// A stage that is done.
+#[derive(Debug, Clone)]
+pub(super) struct Done {
+    pub(super) finished: Finished,
+    pub(super) layers: Vec<BuiltLayer>,
+    pub(super) flattened: bool,
+}
+
+/// A source in the build context: pattern, exclusions, whether folders are kept.
+pub(super) type Chosen = (String, Vec<String>, bool);
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) done: BTreeMap<usize, Done>,
+    pub(super) images: BTreeMap<String, Done>,
+    pub(super) failed: Option<DockerfileError>,
+    /// What sources in the build context mean, and the digests of it: several instructions may take
+    /// the same.
+    pub(super) chosen: BTreeMap<Chosen, (Vec<Match>, Sha256Sum)>,
+    pub(super) has_failed: bool,
+    pub(super) session: Option<Arc<Session>>,
+    pub(super) steps: u64,
+    pub(super) cached: u64,
+}
+
+/// A build under way.
+#[derive(Debug)]
+pub(super) struct Build<'a> {
+    pub(super) options: &'a BuildOptions,
+    pub(super) builder: &'a ImageBuilder<'a>,
+    pub(super) cache: BuildCache,
+    pub(super) dockerfile: Dockerfile,
+    pub(super) scope: Scope,
+    /// The build context, less what is left out of it.
+    pub(super) context: Option<Files>,
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+    logs: PathBuf,
+    shared: Mutex<Shared>,
+    registration: Mutex<Option<Registration>>,
+    pub(super) changed: Condvar,
+    pub(super) blobs: OnceLock<BlobRoom>,
+    /// The store's lock is one between processes: threads take turns before.
+    pub(super) turn: Mutex<()>,
+}
+
+impl<'a> Build<'a> {
+    /// A build of which nothing is done. `file` is the Dockerfile, its path and its text.
+    pub(super) fn new(
+        builder: &'a ImageBuilder<'a>,
+        options: &'a BuildOptions,
+        dockerfile: Dockerfile,
+        scope: Scope,
+        context: Option<Files>,
+        file: (PathBuf, String),
+        logs: PathBuf,
+    ) -> Self {
+        let (path, text) = file;
+        Self {
+            options,
+            builder,
+            cache: BuildCache::new(builder.runner.home.build_cache()),
+            dockerfile,
+            scope,
+            context,
+            path,
+            text,
+            logs,
+            shared: Mutex::default(),
+            registration: Mutex::default(),
+            changed: Condvar::new(),
+            blobs: OnceLock::new(),
+            turn: Mutex::default(),
+        }
+    }
+
+    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registration of what the build uses, made with the first use.
+    pub(super) fn registration(&self) -> MutexGuard<'_, Option<Registration>> {
+        self.registration.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Folder of the stages' logs.
+    pub(super) fn logs(&self) -> &Path {
+        &self.logs
+    }
+
     /// Waits until a stage is done.
     pub(super) fn wait_for(&self, number: usize) -> Result<Done, StepError> {
         let mut shared = self.shared();
@@ -36,65 +138,6 @@ impl Build<'_> {
         self.wait_for(number).map(|done| done.layers)
     }
 
-    /// The layers of an image that isn't a stage's base.
-    pub(super) fn image_layers(
-        &self,
-        name: &str,
-        observer: &dyn Observer,
-    ) -> Result<Vec<BuiltLayer>, StepError> {
-        let platform = self.options.platform.clone().unwrap_or_else(Platform::host);
-        let found = self.found_image(name, &platform, observer);
-        found.map(|done| done.layers).map_err(|error| StepError::Service(Box::new(error)))
-    }
-
-    pub(super) fn image(
-        &self,
-        name: &str,
-        platform: &Platform,
-        place: &Place,
-        observer: &dyn Observer,
-    ) -> Result<Done, DockerfileError> {
-        self.found_image(name, platform, observer).map_err(|error| DockerfileError::Image {
-            place: format!("{}:{}", self.path.display(), place.line),
-            source: Box::new(error),
-        })
-    }
-
-    /// An image by its name, looked for once per platform.
-    fn found_image(
-        &self,
-        name: &str,
-        platform: &Platform,
-        observer: &dyn Observer,
-    ) -> Result<Done, ServiceError> {
-        let key = format!("{platform} {name}");
-        if let Some(done) = self.shared().images.get(&key) {
-            return Ok(done.clone());
-        }
-        let image = self.workplace.services.image(name, platform, observer)?;
-        let done = self.done_image(&image).map_err(|error| ServiceError {
-            message: format!("the image {name} can't be used"),
-            hint: None,
-            source: Some(error),
-        })?;
-        self.shared().images.insert(key, done.clone());
-        Ok(done)
-    }
-
-    fn done_image(&self, image: &Image) -> Result<Done, Box<dyn std::error::Error + Send + Sync>> {
-        let store = self.workplace.store;
-        let config = fs_err::read(store.blob_path(&image.id.sum().clone().into()))?;
-        let document = ConfigDocument::parse(&config)?;
-        let layers = image.layers.iter().map(|layer| BuiltLayer {
-            digest: layer.digest.clone(),
-            size: layer.size,
-            compression: layer.compression,
-            diff_id: layer.diff_id.clone(),
-        });
-        let flattened = is_flattened(store, image)?;
-        Ok(Done { finished: Finished::of_image(document), layers: layers.collect(), flattened })
-    }
-
     /// Room for blobs, made when it is first needed.
     pub(super) fn blob_room(&self, observer: &dyn Observer) -> Result<&BlobRoom, StoreError> {
         if let Some(room) = self.blobs.get() {
@@ -104,7 +147,7 @@ impl Build<'_> {
         if let Some(room) = self.blobs.get() {
             return Ok(room);
         }
-        let room = self.workplace.store.blob_room(observer)?;
+        let room = self.builder.store.blob_room(observer)?;
         Ok(self.blobs.get_or_init(|| room))
     }
 
@@ -113,25 +156,13 @@ impl Build<'_> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for containers, made when it is first needed, with a helper of the calling thread's.
-    pub(super) fn room(
-        &self,
-        observer: &dyn Observer,
-    ) -> Result<(Arc<Room>, HelperPlace), ServiceError> {
-        let mut shared = self.shared();
-        if let Some(room) = &shared.room {
-            let room = Arc::clone(room);
-            let place = HelperPlace::new(room.machine.map.clone(), &self.workplace.interrupt);
-            return Ok((room, place));
-        }
-        // The others wait meanwhile: there is one answer for all.
-        let (room, place) = self.workplace.services.start(observer)?;
-        shared.room = Some(Arc::clone(&room));
-        Ok((room, place))
-    }
-
     pub(super) fn blob_list(&self, layers: &[BuiltLayer]) -> Vec<LayerBlob> {
-        inputs::blobs(|layer| self.workplace.store.blob_path(&layer.digest), layers)
+        let blob = |layer: &BuiltLayer| LayerBlob {
+            path: self.builder.store.blob_path(&layer.digest),
+            compression: layer.compression,
+            diff_id: layer.diff_id.clone(),
+        };
+        layers.iter().map(blob).collect()
     }
 
     pub(super) fn count(&self, was_cached: bool) {
@@ -147,6 +178,6 @@ impl Build<'_> {
             .chars()
             .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
             .collect();
-        self.workplace.logs.join(Path::new(&format!("{}-{name}.log", planned.number)))
+        self.logs.join(format!("{}-{name}.log", planned.number))
     }
 }

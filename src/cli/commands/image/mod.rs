@@ -12,11 +12,10 @@ use super::Context;
 use crate::base::causes::with_causes;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::gc::{self, ImageSpace, Spared};
-use crate::build::isolation;
 use crate::container::helper::Interrupt;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
-use crate::runner::home::Home;
+use crate::runner::isolation;
 use transfer::Transfer;
 
 /// Carries one of the commands out.
@@ -58,9 +57,8 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
 /// its names.
 fn list(context: &Context<'_>, settings: &Settings, store: &ImageStore) -> Result<(), CliError> {
     let listing = store.list()?;
-    let home = Home::new(settings.home.clone(), settings.scratch.clone());
-    let wanted = super::wanted_isolation(context, settings);
-    let spaces = gc::image_spaces(&home, &wanted, store, &listing.images)?;
+    let runner = super::runner_settings(context, settings, &Arc::default());
+    let spaces = gc::image_spaces(&runner.home, &runner.isolation, store, &listing.images)?;
     for (image, space) in listing.images.iter().zip(spaces) {
         let names: Vec<String> = image.references.iter().map(ImageRef::familiar).collect();
         let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
@@ -105,9 +103,9 @@ fn remove(
     images: &[String],
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
-    let home = Home::new(settings.home.clone(), settings.scratch.clone());
+    let runner = super::runner_settings(context, settings, &Arc::default());
     for image in images {
-        let spared = Spared::of(&home, observer)?;
+        let spared = Spared::of(&runner.home, observer)?;
         let removed = store.remove(image, &spared.blobs, observer)?;
         for name in &removed.names {
             context.printer.data(&format!("removed {}\n", name.familiar()));
@@ -123,7 +121,7 @@ fn remove(
         }
         let unused = removed.layers.iter().map(|layer| layer.hex().to_owned());
         let unused: Vec<String> = unused.filter(|layer| !spared.layers.contains(layer)).collect();
-        isolation::remove_layers(&super::wanted_isolation(context, settings), &home, &unused)?;
+        isolation::remove_layers(&runner.isolation, &runner.home, &unused)?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use super::super::super::error::CliError;
 use super::super::super::settings::Settings;
 use super::super::Context;
 use crate::base::event::Observer;
-use crate::build::unpack::LayerUnpacker;
 use crate::container::helper::Interrupt;
 use crate::dockerfile::execute::is_flattened;
 use crate::image::load::{LoadInput, LoadOptions, Naming, Selection};
@@ -18,7 +17,7 @@ use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions, Unpacker};
 use crate::image::save::{self, Destination};
 use crate::image::store::{Image, ImageStore};
-use crate::runner::home::Home;
+use crate::runner::unpack::LayerUnpacker;
 
 /// What all of these work with.
 pub(super) struct Transfer<'t> {
@@ -64,9 +63,8 @@ impl Transfer<'_> {
             limits: self.settings.archive_limits(),
         };
         let client = Client::new(self.settings.registry.clone());
-        let home = Home::new(self.settings.home.clone(), self.settings.scratch.clone());
-        let wanted = super::super::wanted_isolation(self.context, self.settings);
-        let unpacker = LayerUnpacker::new(wanted, home, options.limits, self.interrupt);
+        let runner = super::super::runner_settings(self.context, self.settings, self.interrupt);
+        let unpacker = LayerUnpacker::new(runner);
         // Of another platform's image nothing will be built here.
         let unpacker: Option<&dyn Unpacker> =
             (options.platform == Platform::host()).then_some(&unpacker);

@@ -6,15 +6,16 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::choose::{choice, choose, owner};
-use super::super::job::{CopyEntry, CopyInput, LayerWork, Match, StepFailure};
+use super::super::job::{CopyEntry, CopyInput, Match};
 use super::super::place::{With, put, put_text};
-use super::{Work, failed, from_context};
+use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::dockerfile::context::{Choice, Files};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep, Unpack};
 use crate::image::layers::KnownOwners;
 use crate::image::user::resolve_user;
+use crate::runner::job::Failure;
 
 /// The mode of what was downloaded, as docker has it.
 const DOWNLOADED: u32 = 0o600;
@@ -54,49 +55,40 @@ enum Modes {
     All(u32),
 }
 
-impl Work<'_> {
+impl LayerMaker<'_> {
     /// WORKDIR.
-    pub(super) fn folder(
-        &self,
-        step: &FolderStep,
-        below: &[PathBuf],
-    ) -> Result<PathBuf, StepFailure> {
-        let upper = self.make_root(below, &[])?;
-        let root = self.view.root();
+    pub(super) fn folder(&self, step: &FolderStep, below: &[PathBuf]) -> Result<PathBuf, Failure> {
+        let upper = self.make_root(below)?;
+        let root = self.workspace.view().root();
         let owner = self.owner_of(&step.user)?;
-        let place = locate(&root, Path::new(&step.path), false).map_err(failed)?;
+        let place = locate(&root, Path::new(&step.path), false).map_err(Failure::of)?;
         make_folders(&root, &place, owner).map_err(|error| {
-            StepFailure::new(format!("can't make the folder {}: {error}", step.path))
+            Failure::new(format!("can't make the folder {}: {error}", step.path))
         })?;
         Ok(upper)
     }
 
     /// COPY and ADD.
-    pub(super) fn copy(
-        &self,
-        step: &CopyStep,
-        work: &LayerWork,
-        below: &[PathBuf],
-    ) -> Result<PathBuf, StepFailure> {
-        let upper = self.make_root(below, &[])?;
-        let root = self.view.root();
+    pub(super) fn copy(&self, step: &CopyStep, below: &[PathBuf]) -> Result<PathBuf, Failure> {
+        let upper = self.make_root(below)?;
+        let root = self.workspace.view().root();
         let mut copying = Copying {
-            work: self,
+            maker: self,
             step,
             owner: step.chown.as_deref().map(|chown| self.new_owner_of(chown)).transpose()?,
-            destination: locate(&root, Path::new(&step.destination), false).map_err(failed)?,
+            destination: locate(&root, Path::new(&step.destination), false).map_err(Failure::of)?,
             root,
             unpacked: 0,
         };
         let mut items = Vec::new();
-        for (index, (source, input)) in step.sources.iter().zip(&work.inputs).enumerate() {
+        for (index, (source, input)) in step.sources.iter().zip(&self.job.inputs).enumerate() {
             items.push((source, copying.find(input, index)?));
         }
         let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
         if items.iter().all(|(source, found)| found.is_empty() && !is_text(source)) {
-            return Err(StepFailure {
+            return Err(Failure {
                 hint: Some("a pattern may match nothing, but not all of them".to_owned()),
-                ..StepFailure::new("there is nothing to copy: no file matches")
+                ..Failure::new("there is nothing to copy: no file matches")
             });
         }
         let count = items.iter().map(|(_, found)| found.len().max(1)).sum::<usize>();
@@ -112,12 +104,12 @@ impl Work<'_> {
     }
 
     /// The ids that `--chown` means: a number alone is the group's too.
-    fn new_owner_of(&self, chown: &str) -> Result<Ownership, StepFailure> {
+    fn new_owner_of(&self, chown: &str) -> Result<Ownership, Failure> {
         let found = match chown.parse::<u32>() {
             Ok(id) => self.owner_of(&format!("{id}:{id}")),
             Err(_) => self.owner_of(chown),
         };
-        found.map_err(|failure| StepFailure {
+        found.map_err(|failure| Failure {
             message: format!("--chown={chown}: {}", failure.message),
             hint: Some("create the user or group in a RUN before it, or give ids, which need none: --chown=1000:1000".to_owned()),
             ..failure
@@ -125,17 +117,17 @@ impl Work<'_> {
     }
 
     /// The ids of a user of the root, `name`, `uid`, `name:group` or `uid:gid`.
-    fn owner_of(&self, user: &str) -> Result<Ownership, StepFailure> {
-        let root = self.view.root();
-        let passwd = read_text(&root, "etc/passwd").map_err(failed)?;
-        let group = read_text(&root, "etc/group").map_err(failed)?;
-        let found = resolve_user(user, passwd.as_deref(), group.as_deref()).map_err(failed)?;
-        Ok(Ownership { ids: (found.uid, found.gid), single: self.is_single() })
+    fn owner_of(&self, user: &str) -> Result<Ownership, Failure> {
+        let root = self.workspace.view().root();
+        let passwd = read_text(&root, "etc/passwd").map_err(Failure::of)?;
+        let group = read_text(&root, "etc/group").map_err(Failure::of)?;
+        let found = resolve_user(user, passwd.as_deref(), group.as_deref()).map_err(Failure::of)?;
+        Ok(Ownership { ids: (found.uid, found.gid), single: self.workspace.is_single() })
     }
 }
 
 struct Copying<'a> {
-    work: &'a Work<'a>,
+    maker: &'a LayerMaker<'a>,
     step: &'a CopyStep,
     root: PathBuf,
     owner: Option<Ownership>,
@@ -146,20 +138,20 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     /// What a source means.
-    fn find(&self, input: &CopyInput, index: usize) -> Result<Vec<Item>, StepFailure> {
+    fn find(&self, input: &CopyInput, index: usize) -> Result<Vec<Item>, Failure> {
         let may_unpack = self.step.unpack != Unpack::Nothing;
         let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
         match input {
             CopyInput::Document => Ok(Vec::new()),
             CopyInput::Listed { folder, matches } => {
-                let folder = self.work.place(folder);
+                let folder = self.maker.workspace.in_view(folder);
                 let one =
                     |found: &Match| item(folder.clone(), found.clone(), Owners::Root, Modes::Plain);
                 Ok(matches.iter().map(one).collect())
             }
             CopyInput::Pattern { layers, pattern, exclude, parents } => {
-                let folders = self.work.unpacked(layers)?;
-                let tree = self.work.mount_tree(&folders, &format!("source-{index}"))?;
+                let folders = self.maker.workspace.unpacked(layers)?;
+                let tree = self.maker.workspace.mount_tree(&folders, &format!("source-{index}"))?;
                 let choice = choice(exclude, *parents).map_err(from_context)?;
                 let matches =
                     choose(&Files::of_tree(&tree), pattern, &choice).map_err(from_context)?;
@@ -171,7 +163,7 @@ impl Copying<'_> {
                 Ok(items)
             }
             CopyInput::Download { file, name } => {
-                let place = self.work.place(file);
+                let place = self.maker.workspace.in_view(file);
                 let path = place.file_name().unwrap_or_default().into();
                 let entries = vec![CopyEntry { path, place: name.into() }];
                 let found = Match { is_folder: false, entries };
@@ -181,7 +173,7 @@ impl Copying<'_> {
                 Ok(vec![Item { may_unpack, ..item }])
             }
             CopyInput::CheckOut { folder } => {
-                let root = self.work.place(folder);
+                let root = self.maker.workspace.in_view(folder);
                 let matches =
                     choose(&Files::of_tree(&root), "", &Choice::default()).map_err(from_context)?;
                 let one = |found| item(root.clone(), found, Owners::Root, Modes::Kept);
@@ -191,15 +183,15 @@ impl Copying<'_> {
     }
 
     /// Whose files of unpacked layers, or of an unpacked archive, are.
-    fn owners(&self, folders: &[PathBuf]) -> Result<Owners, StepFailure> {
-        if !self.work.is_single() {
+    fn owners(&self, folders: &[PathBuf]) -> Result<Owners, Failure> {
+        if !self.maker.workspace.is_single() {
             return Ok(Owners::Kept);
         }
-        KnownOwners::read(folders).map(Owners::Told).map_err(failed)
+        KnownOwners::read(folders).map(Owners::Told).map_err(Failure::of)
     }
 
     /// Where a file goes that is called so; `count` things are copied in all.
-    fn target(&self, name: &Path, count: usize) -> Result<PathBuf, StepFailure> {
+    fn target(&self, name: &Path, count: usize) -> Result<PathBuf, Failure> {
         let is_folder = self.step.destination.ends_with('/')
             || count > 1
             || self.step.parents
@@ -210,18 +202,18 @@ impl Copying<'_> {
         Ok(target)
     }
 
-    fn make_folders(&self, folder: &Path) -> Result<(), StepFailure> {
+    fn make_folders(&self, folder: &Path) -> Result<(), Failure> {
         make_folders(&self.root, folder, self.new_owner()).map_err(|error| {
             let path = folder.strip_prefix(&self.root).unwrap_or(folder).display();
-            StepFailure::new(format!("can't make the folder /{path}: {error}"))
+            Failure::new(format!("can't make the folder /{path}: {error}"))
         })
     }
 
     fn new_owner(&self) -> Ownership {
-        self.owner.unwrap_or(Ownership { ids: (0, 0), single: self.work.is_single() })
+        self.owner.unwrap_or(Ownership { ids: (0, 0), single: self.maker.workspace.is_single() })
     }
 
-    fn document(&self, name: &str, text: &str, count: usize) -> Result<(), StepFailure> {
+    fn document(&self, name: &str, text: &str, count: usize) -> Result<(), Failure> {
         let target = self.target(Path::new(name), count)?;
         let mode = self.mode(WRITTEN, false);
         put_text(text, &target, With { owner: self.new_owner(), mode })
@@ -232,7 +224,7 @@ impl Copying<'_> {
         self.step.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_folder))
     }
 
-    fn item(&mut self, item: &Item, count: usize) -> Result<(), StepFailure> {
+    fn item(&mut self, item: &Item, count: usize) -> Result<(), Failure> {
         let shown = |place: &Path| place.display().to_string();
         if item.found.is_folder {
             self.make_folders(&self.destination)?;
@@ -259,10 +251,10 @@ impl Copying<'_> {
     }
 
     /// Where something below a copied folder goes: what is there already may be a symlink to a folder.
-    fn within(&self, target: &Path, below: &Path) -> Result<PathBuf, StepFailure> {
+    fn within(&self, target: &Path, below: &Path) -> Result<PathBuf, Failure> {
         let whole = target.join(below);
         let path = whole.strip_prefix(&self.root).unwrap_or(&whole);
-        let place = locate(&self.root, path, true).map_err(failed)?;
+        let place = locate(&self.root, path, true).map_err(Failure::of)?;
         if let Some(above) = place.parent() {
             // Its own folder may be one that was left out.
             self.make_folders(above)?;
@@ -276,7 +268,7 @@ impl Copying<'_> {
         let unpacked = matches!(item.modes, Modes::Unpacked);
         let owner = self.owner.filter(|_| !unpacked).unwrap_or_else(|| Ownership {
             ids: item.owners.of(&item.root, &entry.path, &data),
-            single: self.work.is_single(),
+            single: self.maker.workspace.is_single(),
         });
         let own = data.permissions().mode() & 0o7777;
         let mode = match item.modes {
@@ -288,17 +280,17 @@ impl Copying<'_> {
         let with = With { owner, mode };
         if !put(&from, &data, to, with)? {
             let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
-            self.work.told.borrow_mut().push((path, owner.ids));
+            self.maker.told.borrow_mut().push((path, owner.ids));
         }
         Ok(())
     }
 
     /// Unpacks an archive into the destination.
-    fn archive(&mut self, archive: &Path) -> Result<(), StepFailure> {
-        let single = self.work.is_single();
+    fn archive(&mut self, archive: &Path) -> Result<(), Failure> {
+        let single = self.maker.workspace.is_single();
         self.unpacked += 1;
-        let folder = self.work.scratch(&format!("unpacked-{}", self.unpacked));
-        unpack_tar(archive, &folder, &self.work.job.limits, single).map_err(failed)?;
+        let folder = self.maker.workspace.scratch(&format!("unpacked-{}", self.unpacked));
+        unpack_tar(archive, &folder, &self.maker.job.place.limits, single).map_err(Failure::of)?;
         let matches =
             choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
         for found in matches {
@@ -306,7 +298,7 @@ impl Copying<'_> {
             let (root, modes) = (folder.clone(), Modes::Unpacked);
             self.item(&Item { root, found, owners, modes, may_unpack: false }, 1)?;
         }
-        fs_err::remove_dir_all(&folder).map_err(failed)
+        fs_err::remove_dir_all(&folder).map_err(Failure::of)
     }
 }
 
@@ -320,6 +312,6 @@ impl Owners {
     }
 }
 
-fn not_copied(what: &str, error: &io::Error) -> StepFailure {
-    StepFailure::new(format!("can't copy {what}: {error}"))
+fn not_copied(what: &str, error: &io::Error) -> Failure {
+    Failure::new(format!("can't copy {what}: {error}"))
 }

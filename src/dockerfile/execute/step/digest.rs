@@ -1,28 +1,48 @@
-//! The digest of files of layers that a COPY is about to take: it, and not the layers', goes into the
-//! build cache's key, so that a stage that gives the same files again changes nothing.
+//! Digest of the files of layers that a COPY takes: the key of the build cache has this digest instead of
+//! the layers', so that a stage that gives the same files again changes nothing.
 
 use super::super::choose::{Owners, choice, choose_with_digest};
-use super::super::job::{DigestWork, StepFailure};
-use super::{Work, failed, from_context};
+use super::super::job::DigestJob;
+use super::{from_context, inputs};
 use crate::base::digest::Sha256Sum;
+use crate::container::namespace::Network;
 use crate::dockerfile::context::Files;
 use crate::dockerfile::step::CopySource;
 use crate::image::layers::KnownOwners;
+use crate::runner::job::{Failure, Job, Performed};
+use crate::runner::workspace::Workspace;
 
-impl Work<'_> {
-    pub(super) fn digest(&self, work: &DigestWork) -> Result<Sha256Sum, StepFailure> {
-        let folders = self.unpacked(&work.layers)?;
-        let files = Files::of_tree(&self.mount_tree(&folders, "digest")?);
-        let choice = choice(&work.exclude, work.parents).map_err(from_context)?;
-        let known = KnownOwners::read(&folders).map_err(failed)?;
-        let owners = if self.is_single() { Owners::Told(&known) } else { Owners::Disk };
-        let mut digests = String::new();
-        for source in &work.sources {
-            let CopySource::Path(pattern) = source else { continue };
-            let (_, digest) =
-                choose_with_digest(&files, pattern, &choice, &owners).map_err(from_context)?;
-            digests.push_str(digest.as_str());
-        }
-        Ok(Sha256Sum::of(digests.as_bytes()))
+impl Job for DigestJob {
+    const KIND: &'static str = "digest";
+    type Answer = Sha256Sum;
+
+    fn perform(&self) -> Performed<'_, Sha256Sum> {
+        let workspace =
+            match Workspace::enter(&self.place, inputs::of_layers(&self.layers), Network::None) {
+                Ok(workspace) => workspace,
+                Err(failure) => return Err(failure).into(),
+            };
+        let result = digest(&workspace, self).map_err(|failure| Failure {
+            message: workspace.named_outside(&failure.message),
+            ..failure
+        });
+        let clear_up = move || drop(workspace.clear_up(|_name| false));
+        Performed { result, clear_up: Some(Box::new(clear_up)) }
     }
+}
+
+fn digest(workspace: &Workspace<'_>, job: &DigestJob) -> Result<Sha256Sum, Failure> {
+    let folders = workspace.unpacked(&job.layers)?;
+    let files = Files::of_tree(&workspace.mount_tree(&folders, "digest")?);
+    let choice = choice(&job.exclude, job.parents).map_err(from_context)?;
+    let known = KnownOwners::read(&folders).map_err(Failure::of)?;
+    let owners = if workspace.is_single() { Owners::Told(&known) } else { Owners::Disk };
+    let mut digests = String::new();
+    for source in &job.sources {
+        let CopySource::Path(pattern) = source else { continue };
+        let (_, digest) =
+            choose_with_digest(&files, pattern, &choice, &owners).map_err(from_context)?;
+        digests.push_str(digest.as_str());
+    }
+    Ok(Sha256Sum::of(digests.as_bytes()))
 }

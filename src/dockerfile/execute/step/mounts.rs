@@ -9,66 +9,58 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::mount::{MsFlags, mount};
 
 use super::super::choose::{choice, choose};
-use super::super::job::{
-    CopyInput, LayerWork, Match, MountInput, SecretBytes, StepFailure, StepNetwork,
-};
+use super::super::job::{CopyInput, Match, MountInput, SecretBytes, StepNetwork};
 use super::super::place::{With, put};
-use super::root::Point;
-use super::{Work, failed, from_context};
-use crate::container::sandbox::Bind;
+use super::{LayerMaker, from_context};
 use crate::container::within_root::{Ownership, locate, make_folders};
 use crate::dockerfile::context::Files;
 use crate::dockerfile::step::{RunMount, RunStep};
 use crate::image::store::LayerBlob;
+use crate::runner::command::{Mount, MountSource};
+use crate::runner::job::Failure;
 
-/// What a command has of its mounts.
+/// Mounts of a command, prepared.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
-    pub(super) binds: Vec<Bind>,
-    pub(super) points: Vec<Point>,
+    pub(super) all: Vec<Mount>,
     pub(super) variables: Vec<(String, String)>,
-    /// How many ssh agents there are.
+    /// Number of ssh agents.
     agents: u32,
 }
 
 impl Mounts {
-    fn bind(&mut self, source: PathBuf, point: Point, writable: bool) {
-        self.binds.push(Bind { source, target: point.path.clone(), writable });
-        self.points.push(point);
+    fn add(&mut self, source: PathBuf, target: impl Into<PathBuf>, writable: bool) {
+        let source = MountSource::View(source);
+        self.all.push(Mount { source, target: target.into(), writable });
     }
 }
 
-impl Work<'_> {
-    /// Prepares all that the command is shown.
-    pub(super) fn mounts(&self, step: &RunStep, work: &LayerWork) -> Result<Mounts, StepFailure> {
+impl LayerMaker<'_> {
+    /// Prepares all mounts of the command.
+    pub(super) fn mounts(&self, step: &RunStep) -> Result<Mounts, Failure> {
         let mut mounts = Mounts::default();
-        for folder in ["/proc", "/sys", "/dev"] {
-            mounts.points.push(Point::folder(folder));
-        }
-        let home = self.view.path().join("mounts");
-        fs_err::create_dir(&home).map_err(failed)?;
-        for (name, text) in names_files(&work.network) {
+        let home = self.workspace.view().path().join("mounts");
+        fs_err::create_dir(&home).map_err(Failure::of)?;
+        for (name, text) in names_files(&self.job.network) {
             let place = home.join(name);
-            fs_err::write(&place, text).map_err(failed)?;
-            mounts.bind(place, Point::file(format!("/etc/{name}")), true);
+            fs_err::write(&place, text).map_err(Failure::of)?;
+            mounts.add(place, format!("/etc/{name}"), true);
         }
-        if self.is_single() {
+        if self.workspace.is_single() {
             // It would go on as a user whom there isn't.
             let place = home.join("apt.conf");
-            fs_err::write(&place, "APT::Sandbox::User \"root\";\n").map_err(failed)?;
-            mounts.bind(place, Point::file("/etc/apt/apt.conf.d/00mkpanda"), false);
+            fs_err::write(&place, "APT::Sandbox::User \"root\";\n").map_err(Failure::of)?;
+            mounts.add(place, "/etc/apt/apt.conf.d/00mkpanda", false);
         }
         if !step.documents.is_empty() {
             let pipes = home.join("pipes");
-            fs_err::create_dir(&pipes).map_err(failed)?;
+            fs_err::create_dir(&pipes).map_err(Failure::of)?;
             for document in &step.documents {
                 write_file(&pipes.join(&document.name), document.content.as_bytes(), 0o755)?;
             }
-            // On the container's own `/dev`, which needs no point.
-            let target = PathBuf::from("/dev/pipes");
-            mounts.binds.push(Bind { source: pipes, target, writable: false });
+            mounts.add(pipes, "/dev/pipes", false);
         }
-        for (index, (wanted, input)) in step.mounts.iter().zip(&work.mounts).enumerate() {
+        for (index, (wanted, input)) in step.mounts.iter().zip(&self.job.mounts).enumerate() {
             self.mount(wanted, input, &home.join(index.to_string()), &mut mounts)?;
         }
         Ok(mounts)
@@ -80,40 +72,39 @@ impl Work<'_> {
         input: &MountInput,
         home: &Path,
         mounts: &mut Mounts,
-    ) -> Result<(), StepFailure> {
+    ) -> Result<(), Failure> {
         match (wanted, input) {
             (RunMount::Bind { source, target, writable, .. }, MountInput::Tree(input)) => {
                 let place = self.tree(input, source, home, *writable)?;
-                let is_file = place.is_file();
-                mounts.bind(place, Point { path: target.into(), is_file }, *writable);
+                mounts.add(place, target, *writable);
             }
             (
                 RunMount::Cache { target, read_only, mode, owner, from, .. },
                 MountInput::Cache { folder, begins_as },
             ) => {
-                let place = self.place(folder).join("files");
+                let place = self.workspace.in_view(folder).join("files");
                 if fs_err::symlink_metadata(&place).is_err() {
                     match (from, begins_as) {
                         (Some((_, source)), Some(input)) => {
                             self.begin_cache(&place, input, source, home)?;
                         }
-                        _ => fs_err::create_dir(&place).map_err(failed)?,
+                        _ => fs_err::create_dir(&place).map_err(Failure::of)?,
                     }
-                    let owner = Ownership { ids: *owner, single: self.is_single() };
-                    owner.give(&place).map(drop).map_err(failed)?;
+                    let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
+                    owner.give(&place).map(drop).map_err(Failure::of)?;
                     let mode = std::fs::Permissions::from_mode(*mode);
-                    fs_err::set_permissions(&place, mode).map_err(failed)?;
+                    fs_err::set_permissions(&place, mode).map_err(Failure::of)?;
                 }
-                mounts.bind(place, Point::folder(target), !read_only);
+                mounts.add(place, target, !read_only);
             }
             (RunMount::Tmpfs { target, size }, MountInput::Tmpfs) => {
-                fs_err::create_dir(home).map_err(failed)?;
+                fs_err::create_dir(home).map_err(Failure::of)?;
                 let size = size.map_or_else(String::new, |size| format!(",size={size}"));
                 let options = format!("mode=1777{size}");
                 let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
                 mount(Some("tmpfs"), home, Some("tmpfs"), flags, Some(options.as_str()))
-                    .map_err(failed)?;
-                mounts.bind(home.to_owned(), Point::folder(target), true);
+                    .map_err(Failure::of)?;
+                mounts.add(home.to_owned(), target, true);
             }
             (
                 RunMount::Secret { target, variable, mode, owner, .. },
@@ -126,11 +117,11 @@ impl Work<'_> {
                 if let Some(target) = target {
                     // The view is in memory, and is gone with the step.
                     write_file(home, content, *mode)?;
-                    let owner = Ownership { ids: *owner, single: self.is_single() };
+                    let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
                     if !owner.single {
-                        owner.give(home).map(drop).map_err(failed)?;
+                        owner.give(home).map(drop).map_err(Failure::of)?;
                     }
-                    mounts.bind(home.to_owned(), Point::file(target), false);
+                    mounts.add(home.to_owned(), target, false);
                 }
             }
             (RunMount::Ssh { target, mode, owner, .. }, MountInput::Socket(Some(socket))) => {
@@ -141,20 +132,18 @@ impl Work<'_> {
                 if count == 0 {
                     mounts.variables.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
                 }
-                let place = self.place(socket);
+                let place = self.workspace.in_view(socket);
                 let mode = std::fs::Permissions::from_mode(*mode);
-                fs_err::set_permissions(&place, mode).map_err(failed)?;
-                let owner = Ownership { ids: *owner, single: self.is_single() };
-                owner.give(&place).map(drop).map_err(failed)?;
-                mounts.bind(place, Point::file(target), true);
+                fs_err::set_permissions(&place, mode).map_err(Failure::of)?;
+                let owner = Ownership { ids: *owner, single: self.workspace.is_single() };
+                owner.give(&place).map(drop).map_err(Failure::of)?;
+                mounts.add(place, target, true);
             }
             // What isn't required isn't there.
             (RunMount::Secret { .. }, MountInput::Secret(None))
             | (RunMount::Ssh { .. }, MountInput::Socket(None)) => {}
             _ => {
-                return Err(StepFailure::new(
-                    "the helper was given other mounts than the step has",
-                ));
+                return Err(Failure::new("the helper was given other mounts than the step has"));
             }
         }
         Ok(())
@@ -167,29 +156,29 @@ impl Work<'_> {
         input: &CopyInput,
         source: &str,
         home: &Path,
-    ) -> Result<(), StepFailure> {
+    ) -> Result<(), Failure> {
         // Of a step that was cut off.
         let new = place.with_file_name("files.new");
         if fs_err::symlink_metadata(&new).is_ok() {
-            fs_err::remove_dir_all(&new).map_err(failed)?;
+            fs_err::remove_dir_all(&new).map_err(Failure::of)?;
         }
-        fs_err::create_dir(&new).map_err(failed)?;
+        fs_err::create_dir(&new).map_err(Failure::of)?;
         match input {
             CopyInput::Listed { folder, matches } => {
-                self.copy_matches(&self.place(folder), matches, &new)?;
+                self.copy_matches(&self.workspace.in_view(folder), matches, &new)?;
             }
             CopyInput::Pattern { layers, .. } => self.copy_of_layers(layers, source, home, &new)?,
-            _ => return Err(StepFailure::new("the helper was given no files for a cache")),
+            _ => return Err(Failure::new("the helper was given no files for a cache")),
         }
-        let found = locate(&new, Path::new(source), false).map_err(failed)?;
+        let found = locate(&new, Path::new(source), false).map_err(Failure::of)?;
         if !found.is_dir() {
-            return Err(StepFailure::new(format!(
+            return Err(Failure::new(format!(
                 "{source}: there is no such folder to begin a cache with"
             )));
         }
-        fs_err::rename(&found, place).map_err(failed)?;
+        fs_err::rename(&found, place).map_err(Failure::of)?;
         if found != new {
-            fs_err::remove_dir_all(&new).map_err(failed)?;
+            fs_err::remove_dir_all(&new).map_err(Failure::of)?;
         }
         Ok(())
     }
@@ -201,9 +190,11 @@ impl Work<'_> {
         source: &str,
         home: &Path,
         to: &Path,
-    ) -> Result<(), StepFailure> {
+    ) -> Result<(), Failure> {
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let tree = self.mount_tree(&self.unpacked(layers)?, &format!("mount-{name}"))?;
+        let tree = self
+            .workspace
+            .mount_tree(&self.workspace.unpacked(layers)?, &format!("mount-{name}"))?;
         let choice = choice(&[], false).map_err(from_context)?;
         let matches = choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
         self.copy_matches(&tree, &matches, to)
@@ -216,48 +207,48 @@ impl Work<'_> {
         source: &str,
         home: &Path,
         writable: bool,
-    ) -> Result<PathBuf, StepFailure> {
+    ) -> Result<PathBuf, Failure> {
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let root = match input {
             // Copied, so that it is without what is ignored, and belongs to root.
             CopyInput::Listed { folder, matches } => {
-                let copy = self.scratch(&format!("mount-{name}"));
-                fs_err::create_dir(&copy).map_err(failed)?;
-                let folder = self.place(folder);
+                let copy = self.workspace.scratch(&format!("mount-{name}"));
+                fs_err::create_dir(&copy).map_err(Failure::of)?;
+                let folder = self.workspace.in_view(folder);
                 self.copy_matches(&folder, matches, &copy)?;
                 copy
             }
             CopyInput::Pattern { layers, .. } if writable => {
-                let copy = self.scratch(&format!("mount-{name}"));
-                fs_err::create_dir(&copy).map_err(failed)?;
+                let copy = self.workspace.scratch(&format!("mount-{name}"));
+                fs_err::create_dir(&copy).map_err(Failure::of)?;
                 self.copy_of_layers(layers, source, home, &copy)?;
                 copy
             }
-            CopyInput::Pattern { layers, .. } => {
-                self.mount_tree(&self.unpacked(layers)?, &format!("mount-{name}"))?
-            }
-            _ => return Err(StepFailure::new("the helper was given no files for a mount")),
+            CopyInput::Pattern { layers, .. } => self
+                .workspace
+                .mount_tree(&self.workspace.unpacked(layers)?, &format!("mount-{name}"))?,
+            _ => return Err(Failure::new("the helper was given no files for a mount")),
         };
-        let place = locate(&root, Path::new(source), false).map_err(failed)?;
+        let place = locate(&root, Path::new(source), false).map_err(Failure::of)?;
         if fs_err::symlink_metadata(&place).is_err() {
-            return Err(StepFailure::new(format!("{source}: there is no such file to be mounted")));
+            return Err(Failure::new(format!("{source}: there is no such file to be mounted")));
         }
         Ok(place)
     }
 
     /// Copies what was listed, at the paths that it has.
-    fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), StepFailure> {
-        let owner = Ownership { ids: (0, 0), single: self.is_single() };
+    fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), Failure> {
+        let owner = Ownership { ids: (0, 0), single: self.workspace.is_single() };
         for entry in matches.iter().flat_map(|found| &found.entries) {
             if entry.path.as_os_str().is_empty() {
                 continue;
             }
             let (place, target) = (from.join(&entry.path), to.join(&entry.path));
-            make_folders(to, target.parent().unwrap_or(to), owner).map_err(failed)?;
-            let data = fs_err::symlink_metadata(&place).map_err(failed)?;
+            make_folders(to, target.parent().unwrap_or(to), owner).map_err(Failure::of)?;
+            let data = fs_err::symlink_metadata(&place).map_err(Failure::of)?;
             put(&place, &data, &target, With { owner, mode: data.permissions().mode() })
                 .map(drop)
-                .map_err(failed)?;
+                .map_err(Failure::of)?;
         }
         Ok(())
     }
@@ -280,7 +271,7 @@ fn names_files(network: &StepNetwork) -> [(&'static str, String); 2] {
     [("resolv.conf", servers), ("hosts", hosts)]
 }
 
-fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), StepFailure> {
+fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -288,5 +279,5 @@ fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), StepFailure>
         .open(path)
         .and_then(|mut file| file.write_all(content))
         .and_then(|()| fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)))
-        .map_err(failed)
+        .map_err(Failure::of)
 }

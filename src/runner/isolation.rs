@@ -11,13 +11,15 @@ use nix::unistd::{Gid, Uid, User};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::{Event, Observer};
 use crate::container::capabilities;
-use crate::container::helper::{self, HelperError, HelperPlace, Interrupt};
+use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
-use crate::container::machine::{Condition, Machine, Probed, RootKind};
+use crate::container::machine::{Condition, Machine, RootKind};
 
-use super::job::{Answer, Failure, Job, ProbeJob, RemoveJob};
+use super::home::{Home, RunScratch};
+use super::job::{Failure, Job, run_job, run_job_once};
+use super::jobs::folders::{Entries, MeasureJob, RemoveJob};
+use super::jobs::probe::ProbeJob;
 use super::scratch::remove_as_container;
-use crate::runner::home::{Home, RunScratch};
 
 /// No container can be run here.
 #[derive(Debug, thiserror::Error)]
@@ -221,20 +223,12 @@ fn try_map(
         std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).map_err(failed)?;
     }
     fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
-    let job = Job::Probe(ProbeJob {
-        map: map.clone(),
-        scratch: folder.clone(),
-        view: scratch.view().to_owned(),
-    });
+    let job =
+        ProbeJob { map: map.clone(), scratch: folder.clone(), view: scratch.view().to_owned() };
     // Builds without a network are what nearly all runs have.
     let mut place = HelperPlace::new(map.clone(), interrupt).look_ahead(true);
     // Waits for the process's end, too, since the folder is removed next.
-    let heard: Result<Result<Probed, Failure>, _> = place
-        .run(&job, None, &Cell::default(), |answer| match answer {
-            Answer::Probed(found) => Some(Ok(found)),
-            Answer::Failed(failure) => Some(Err(failure)),
-            _ => None,
-        })
+    let heard = run_job(&mut place, &job, None, &Cell::default(), |_phase| ())
         .map(|(found, _process)| found);
     // The folder of a run that is interrupted meanwhile has to go as well.
     remove_as_container(&map, &folder, scratch.view(), &Arc::default())
@@ -245,7 +239,7 @@ fn try_map(
 }
 
 /// Every id map that there may be here, the one with more ids first.
-fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
+pub fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
     let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
     find_ranges(wanted).ok().into_iter().chain([own])
 }
@@ -309,9 +303,7 @@ pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(),
         }
     }
     for (folder, names) in left {
-        in_some_map(wanted, home, &folder, &names, Job::Remove, |answer| {
-            matches!(answer, Answer::Removed).then_some(())
-        })?;
+        in_some_map(wanted, home, &folder, &names, RemoveJob)?;
     }
     Ok(())
 }
@@ -320,10 +312,7 @@ pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(),
 pub fn measure(wanted: &Wanted, home: &Home, path: &Path) -> Result<u64, IsolationError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(0) };
     let names = [name.to_string_lossy().into_owned()];
-    in_some_map(wanted, home, folder, &names, Job::Measure, |answer| match answer {
-        Answer::Measured(bytes) => Some(bytes),
-        _ => None,
-    })
+    in_some_map(wanted, home, folder, &names, MeasureJob)
 }
 
 /// Removes what the caller can; returns the name by which a helper has to go on. A folder has another
@@ -342,31 +331,26 @@ fn remove_plainly(path: &Path) -> Option<String> {
     fs_err::remove_dir_all(&doomed).err().map(|_error| hidden)
 }
 
-/// Has a job done in the first of the id maps in which it can be done.
-fn in_some_map<T>(
+/// Runs a job in the first of the id maps in which it can be done.
+fn in_some_map<J: Job>(
     wanted: &Wanted,
     home: &Home,
     folder: &Path,
     names: &[String],
-    job: impl Fn(RemoveJob) -> Job,
-    done: impl Fn(Answer) -> Option<T>,
-) -> Result<T, IsolationError> {
+    job: impl Fn(Entries) -> J,
+) -> Result<J::Answer, IsolationError> {
     let run = home.start_run().map_err(|source| IsolationError::Scratch { source })?;
     let mut last = None;
     for map in all_maps(wanted) {
-        let order = job(RemoveJob {
+        let job = job(Entries {
             map: map.clone(),
             folder: folder.to_owned(),
             view: run.view().to_owned(),
             names: names.to_vec(),
         });
-        let heard = helper::run_once(&map, &order, &Arc::default(), |answer| match answer {
-            Answer::Failed(failure) => Some(Err(failure.message)),
-            other => done(other).map(Ok),
-        });
-        match heard {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(reason)) => last = Some(IsolationError::None { reason }),
+        match run_job_once(&map, &job, &Arc::default()) {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failure)) => last = Some(IsolationError::None { reason: failure.message }),
             Err(source) => last = Some(IsolationError::Helper { source }),
         }
     }

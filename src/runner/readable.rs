@@ -14,63 +14,43 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use walkdir::WalkDir;
 
-use super::job::{BuildJob, BuildRoot};
 use crate::base::within::open_within;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::{IdMap, IdRange};
-use crate::source::Fetched;
 
-/// The folder of the copies, in the scratch folder.
-const COPIES: &str = "inputs";
-
-/// Copies what the container's root can't read, and makes the job name the copies. An interrupted
-/// run ends this with an error.
-pub(super) fn make_readable(job: &mut BuildJob, interrupt: &Interrupt) -> io::Result<()> {
-    if job.machine.map.root().0 == nix::unistd::Uid::current().as_raw() {
-        return Ok(());
-    }
-    let mut copies =
-        Copies { map: &job.machine.map, home: job.scratch.join(COPIES), count: 0, interrupt };
-    copies.see_to(&mut job.package_folder)?;
-    if let BuildRoot::Layers(image) = &mut job.image {
-        image.layers.iter_mut().try_for_each(|layer| copies.see_to(&mut layer.path))?;
-    }
-    for (_, source) in &mut job.sources {
-        let (Fetched::File { path, .. }
-        | Fetched::Archive { path, .. }
-        | Fetched::GitMirror { path, .. }
-        | Fetched::GitLocal { path, .. }) = source;
-        copies.see_to(path)?;
-    }
-    job.dependencies.iter_mut().try_for_each(|needed| copies.see_to(&mut needed.archive))
-}
-
-struct Copies<'a> {
+/// Copies of the inputs of one job.
+#[derive(Debug)]
+pub struct InputCopies<'a> {
     map: &'a IdMap,
     home: PathBuf,
     count: u32,
     interrupt: &'a Interrupt,
 }
 
-impl Copies<'_> {
-    fn see_to(&mut self, path: &mut PathBuf) -> io::Result<()> {
-        if is_readable(self.map, path)? {
-            return Ok(());
+impl<'a> InputCopies<'a> {
+    /// Copies go into `home`, a folder that is made with the first one. An interrupted run ends a copy
+    /// with an error.
+    pub fn new(map: &'a IdMap, home: PathBuf, interrupt: &'a Interrupt) -> Self {
+        Self { map, home, count: 0, interrupt }
+    }
+
+    /// Path of an input that the container's root can read: the path itself, or that of a copy.
+    pub fn readable(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let is_caller = self.map.root().0 == nix::unistd::Uid::current().as_raw();
+        if is_caller || is_readable(self.map, path)? {
+            return Ok(path.to_owned());
         }
         self.make_folder(&self.home.clone())?;
         let place = self.home.join(self.count.to_string());
         self.count += 1;
-        let copy = if path.is_dir() {
+        if path.is_dir() {
             self.copy_tree(path, &place)?;
-            place
-        } else {
-            self.make_folder(&place)?;
-            let copy = place.join(path.file_name().unwrap_or_default());
-            self.copy_file(&fs_err::File::open(&*path)?.into_parts().0, &copy)?;
-            copy
-        };
-        *path = copy;
-        Ok(())
+            return Ok(place);
+        }
+        self.make_folder(&place)?;
+        let copy = place.join(path.file_name().unwrap_or_default());
+        self.copy_file(&fs_err::File::open(path)?.into_parts().0, &copy)?;
+        Ok(copy)
     }
 
     fn copy_tree(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -14,8 +14,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::dockerfile::ImageBuilder;
-use super::isolation;
+use super::builder::ImageBuilder;
 use crate::archive::{ARCHIVE_START, UnpackError, begins_as_archive, unpack_plain};
 use crate::base::causes::with_causes;
 use crate::base::event::Observer;
@@ -25,6 +24,7 @@ use crate::container::helper::Interrupt;
 use crate::container::sys::wait_readable;
 use crate::dockerfile::git::{GitFilesError, check_out_git};
 use crate::runner::home::RunScratch;
+use crate::runner::session;
 use crate::source::GitPlace;
 
 /// Longer Dockerfiles are refused: they are read into memory.
@@ -144,12 +144,12 @@ impl ImageBuilder<'_> {
             ContextSource::Git(place) => self.checked_out(&place, observer),
         };
         // Whatever failed, it is for that.
-        if self.interrupt.is_raised() { Err(BringError::Interrupted) } else { brought }
+        if self.runner.interrupt.is_raised() { Err(BringError::Interrupted) } else { brought }
     }
 
     fn taken(&self, stream: File, what: &str) -> Result<Brought, BringError> {
         let read = |source| BringError::Read { what: what.to_owned(), source };
-        let mut stream = Watched::new(stream, &self.interrupt);
+        let mut stream = Watched::new(stream, &self.runner.interrupt);
         let mut start = Vec::new();
         (&mut stream).take(ARCHIVE_START as u64).read_to_end(&mut start).map_err(read)?;
         let whole = start.as_slice().chain(stream);
@@ -202,11 +202,8 @@ impl ImageBuilder<'_> {
     }
 
     fn room(&self) -> Result<BroughtContext, BringError> {
-        if let Err(error) = isolation::sweep_orphans(self.isolation, self.home, &self.interrupt) {
-            // It harms nobody else's build.
-            tracing::warn!(%error, "can't sweep what dead runs have left");
-        }
-        let run = self.home.start_run().map_err(BringError::Room)?;
+        session::sweep(self.runner);
+        let run = self.runner.home.start_run().map_err(BringError::Room)?;
         Ok(BroughtContext { folder: run.folder().join("context"), run })
     }
 }
@@ -236,7 +233,7 @@ impl BroughtContext {
         what: &str,
         builder: &ImageBuilder<'_>,
     ) -> Result<(), BringError> {
-        unpack_plain(start, stream, &self.folder, &builder.limits)
+        unpack_plain(start, stream, &self.folder, &builder.runner.archives)
             .map_err(|source| BringError::Unpack { what: what.to_owned(), source })
     }
 }

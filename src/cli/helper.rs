@@ -1,0 +1,14 @@
+//! The helper process, with every kind of job that there is.
+
+use crate::build::job::BuildJob;
+use crate::dockerfile::execute::job::{DigestJob, LayerJob};
+use crate::runner::job::Handler;
+use crate::runner::{helper, jobs};
+
+const OWN: [Handler; 3] =
+    [Handler::of::<BuildJob>(), Handler::of::<LayerJob>(), Handler::of::<DigestJob>()];
+
+/// Does the jobs that arrive on stdin; returns the process's exit code.
+pub fn run() -> u8 {
+    helper::run(&[&jobs::HANDLERS[..], &OWN].concat())
+}

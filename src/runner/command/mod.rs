@@ -1,0 +1,93 @@
+//! A command over layers: data first ([`Command`]), then a root with everything mounted
+//! ([`prepare`]), then a container ([`Prepared::run`]), and its end in words. Build scripts of packages
+//! and RUN instructions of Dockerfiles are commands; nothing else runs in containers.
+
+mod outcome;
+mod prepare;
+mod print;
+mod root;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::namespace::Network;
+use crate::image::host::HostRoot;
+use crate::image::store::LayerBlob;
+
+pub use prepare::{Attachments, Prepared, prepare};
+pub use print::Described;
+pub use root::{Point, make_root, no_overlay};
+
+/// Search path of programs in an image that sets none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A command in a container, as data. The isolation tier and the machine's conditions come with the job
+/// that runs it; limits of memory and processes are set by the caller's cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Root file system.
+    pub root: CommandRoot,
+    /// Mounts beside the system's own, in this order.
+    pub mounts: Vec<Mount>,
+    /// Folders that are made if the root lacks them, with their modes.
+    pub folders: Vec<(PathBuf, u32)>,
+    /// Program and arguments.
+    pub arguments: Vec<String>,
+    /// Environment; of equal names the last counts. `PATH` and `HOME` have defaults.
+    pub environment: Vec<(String, String)>,
+    /// Absolute working directory, made if the root lacks it.
+    pub working_directory: PathBuf,
+    /// User as an image's configuration has it: `name`, `uid`, `name:group` or `uid:gid`; empty for root.
+    pub user: String,
+    /// Network.
+    pub network: Network,
+    /// Longest run time.
+    pub time_limit: Option<Duration>,
+    /// True if set-id bits and file capabilities have no effect.
+    pub no_new_privileges: bool,
+}
+
+/// Root file system of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommandRoot {
+    /// Layers, the lowest first.
+    Layers(Vec<LayerBlob>),
+    /// Embedded builder: the machine's own programs.
+    Host(HostRoot),
+}
+
+/// A file or folder that appears in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Source.
+    pub source: MountSource,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// True if the command may write to it.
+    pub writable: bool,
+}
+
+/// Source of a mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// Path of the caller.
+    Caller(PathBuf),
+    /// Entry of the job's scratch folder.
+    Scratch(String),
+    /// Path below the job's private view, which is in memory.
+    View(PathBuf),
+}
+
+impl Mount {
+    /// Read-only mount.
+    pub fn read_only(source: MountSource, target: impl Into<PathBuf>) -> Self {
+        Self { source, target: target.into(), writable: false }
+    }
+
+    /// Writable mount.
+    pub fn writable(source: MountSource, target: impl Into<PathBuf>) -> Self {
+        Self { source, target: target.into(), writable: true }
+    }
+}

@@ -1,0 +1,54 @@
+//! The end of a command, in words.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::container::run::Ending;
+use crate::runner::job::Failure;
+
+/// Turns any end but exit code 0 into a failure. `name` is the command in messages.
+pub(super) fn judge(
+    name: &str,
+    ended: Ending,
+    time_limit: Option<Duration>,
+) -> Result<(), Failure> {
+    let message = match ended {
+        Ending::Exited(0) => return Ok(()),
+        Ending::Exited(code) => format!("{name} exited with code {code}"),
+        // A number without a signal is a program's own `exit 255`.
+        Ending::Signalled(number) => match Signal::try_from(number) {
+            Ok(signal) => format!("{name} was ended by {signal}"),
+            Err(_) => format!("{name} exited with code {}", 128 + number),
+        },
+        Ending::TimedOut => {
+            let limit = time_limit.unwrap_or_default();
+            format!("{name} was ended after its time limit of {limit:?}")
+        }
+    };
+    let hint = (ended == Ending::TimedOut).then(|| {
+        "raise limits.time in mkpanda.toml, or MKPANDA_LIMITS_TIME, if it needs longer".to_owned()
+    });
+    Err(Failure { message, hint, see_log: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_words() {
+        let judge_end = |ended| judge("the script", ended, Some(Duration::from_secs(90)));
+        assert_eq!(judge_end(Ending::Exited(0)), Ok(()));
+        for (ended, message) in [
+            (Ending::Exited(3), "the script exited with code 3"),
+            (Ending::Signalled(9), "the script was ended by SIGKILL"),
+            (Ending::Signalled(127), "the script exited with code 255"),
+            (Ending::TimedOut, "the script was ended after its time limit of 90s"),
+        ] {
+            let failure = judge_end(ended).unwrap_err();
+            assert_eq!(failure.message, message);
+            assert_eq!(failure.hint.is_some(), ended == Ending::TimedOut);
+        }
+    }
+}

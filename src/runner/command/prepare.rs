@@ -1,0 +1,288 @@
+//! From a command to a container: root, mounts, user, working directory, seccomp filter.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::root::{Point, make_root};
+use super::{Command, CommandRoot, DEFAULT_PATH, MountSource, outcome};
+use crate::base::causes::with_causes;
+use crate::container::machine::Condition;
+use crate::container::recorder::Recorder;
+use crate::container::run::{self, Recording, RunError, RunOptions};
+use crate::container::sandbox::{Bind, Sandbox, User};
+use crate::container::seccomp::{self, table};
+use crate::container::within_root::{Ownership, locate, make_folders, read_text};
+use crate::image::host::HostRoot;
+use crate::image::user::{UserSpec, resolve_user};
+use crate::runner::job::Failure;
+use crate::runner::workspace::Workspace;
+
+/// Folders of every container, over which system mounts are made.
+const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// A command with its root mounted.
+#[derive(Debug)]
+pub struct Prepared<'w> {
+    workspace: &'w Workspace<'w>,
+    command: &'w Command,
+    sandbox: Sandbox,
+    user: UserSpec,
+    layers: Vec<PathBuf>,
+    upper: Option<PathBuf>,
+}
+
+/// Open files and names that belong to one run of a command.
+#[derive(Debug)]
+pub struct Attachments<'a> {
+    /// Name of the command in messages, such as `the build script`.
+    pub name: &'static str,
+    /// Log of the command's output.
+    pub log: &'a File,
+    /// Path of the log.
+    pub log_path: &'a Path,
+    /// Descriptors that the command inherits beside its standard streams, under the same numbers.
+    pub inherited: Vec<OwnedFd>,
+    /// Recorder of changed owners, in the single tier.
+    pub recorder: Option<&'a Recorder>,
+}
+
+/// Makes the root of a command, and looks up its user there.
+pub fn prepare<'w>(
+    workspace: &'w Workspace<'w>,
+    command: &'w Command,
+) -> Result<Prepared<'w>, Failure> {
+    let (layers, host) = match &command.root {
+        CommandRoot::Layers(layers) => (workspace.unpacked(layers)?, None),
+        CommandRoot::Host(host) => (Vec::new(), Some(host)),
+    };
+    let binds = binds(workspace, command, host)?;
+    let mut points = points(&binds);
+    let folders = command.folders.iter();
+    points.extend(folders.map(|(path, mode)| Point::folder_with_mode(path, *mode)));
+    let upper = make_root(workspace, &layers, host, &points)?;
+    let root = workspace.view().root();
+    let passwd = read_text(&root, "etc/passwd").map_err(Failure::of)?;
+    let group = read_text(&root, "etc/group").map_err(Failure::of)?;
+    let user =
+        resolve_user(&command.user, passwd.as_deref(), group.as_deref()).map_err(Failure::of)?;
+    let is_single = workspace.is_single();
+    let wanted = &command.working_directory;
+    let folder = locate(&root, wanted, false).map_err(Failure::of)?;
+    make_folders(&root, &folder, Ownership { ids: (0, 0), single: is_single }).map_err(
+        |error| {
+            let path = wanted.display();
+            Failure::new(format!(
+                "the working directory {path} cannot be made in the image: {error}"
+            ))
+        },
+    )?;
+    let machine = &workspace.place().machine;
+    let sandbox = Sandbox {
+        root,
+        binds,
+        arguments: command.arguments.clone(),
+        environment: environment(&command.environment, &user),
+        working_directory: command.working_directory.clone(),
+        // With one id, root prepares everything, and the command becomes another user at the end.
+        user: if is_single { User::default() } else { ids(&user) },
+        network: command.network,
+        outer_proc: machine.has(&Condition::NestedProc),
+        sysfs: machine.sysfs(),
+        own_host_name: !machine.has(&Condition::OuterHostName),
+        // With one id there is no other user to become.
+        no_new_privileges: command.no_new_privileges || is_single,
+    };
+    Ok(Prepared { workspace, command, sandbox, user, layers, upper })
+}
+
+/// Mounts in the paths of the view, those of the embedded builder first.
+fn binds(
+    workspace: &Workspace<'_>,
+    command: &Command,
+    host: Option<&HostRoot>,
+) -> Result<Vec<Bind>, Failure> {
+    let mut binds = Vec::new();
+    if let Some(host) = host {
+        let empty = workspace.view().path().join("empty");
+        fs_err::create_dir_all(&empty).map_err(Failure::of)?;
+        let bind = |source: &Path, target: &Path| Bind {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            writable: false,
+        };
+        binds.extend(host.binds.iter().map(|found| bind(&found.source, &found.target)));
+        binds.extend(host.hidden.iter().map(|hidden| bind(&empty, hidden)));
+    }
+    binds.extend(command.mounts.iter().map(|mount| Bind {
+        source: match &mount.source {
+            MountSource::Caller(path) => workspace.in_view(path),
+            MountSource::Scratch(name) => workspace.scratch(name),
+            MountSource::View(path) => workspace.view().path().join(path),
+        },
+        target: mount.target.clone(),
+        writable: mount.writable,
+    }));
+    Ok(binds)
+}
+
+/// Mount points in the root: those below another mount lie in that one.
+fn points(binds: &[Bind]) -> Vec<Point> {
+    let mut points: Vec<Point> = SYSTEM.iter().map(Point::folder).collect();
+    for (index, bind) in binds.iter().enumerate() {
+        let is_below = |above: &Path| bind.target.starts_with(above);
+        let covered = SYSTEM.iter().any(|above| is_below(Path::new(above)))
+            || binds[..index].iter().any(|above| is_below(&above.target));
+        if covered {
+            continue;
+        }
+        points.push(if bind.source.is_dir() {
+            Point::folder(&bind.target)
+        } else {
+            Point::file(&bind.target)
+        });
+    }
+    points
+}
+
+impl Prepared<'_> {
+    /// User and group of the command in the container.
+    pub fn ids(&self) -> (u32, u32) {
+        (self.user.uid, self.user.gid)
+    }
+
+    /// User and groups of the command in the container.
+    pub fn user(&self) -> User {
+        ids(&self.user)
+    }
+
+    /// Folders of the unpacked layers, the lowest first.
+    pub fn layers(&self) -> &[PathBuf] {
+        &self.layers
+    }
+
+    /// Folder with the changes; none where the kernel has no overlay.
+    pub fn upper(&self) -> Option<&Path> {
+        self.upper.as_deref()
+    }
+
+    /// Value of an environment variable.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let value = |text: &'_ String| text.strip_prefix(name)?.strip_prefix('=').map(str::len);
+        let found = self.sandbox.environment.iter().find(|text| value(text).is_some())?;
+        found.get(name.len() + 1..)
+    }
+
+    /// Sets an environment variable that is not set yet.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.sandbox.environment.push(format!("{name}={value}"));
+    }
+
+    /// Adds a mount of a path in the view.
+    pub fn bind(&mut self, bind: Bind) {
+        self.sandbox.binds.push(bind);
+    }
+
+    /// Runs the command, and waits for its end. Any end but exit code 0 is a failure.
+    pub fn run(&self, attachments: Attachments<'_>) -> Result<(), Failure> {
+        let Attachments { name, log, log_path, inherited, recorder } = attachments;
+        let is_single = self.workspace.is_single();
+        let refused = table::refused();
+        let filter = |rows: &[table::Row]| seccomp::build(&[&refused[..], rows].concat());
+        let is_root = self.user.uid == 0;
+        // The kernel tells any other user than root which ids it may not become.
+        let pretended = if is_single && is_root { table::pretended() } else { Vec::new() };
+        let recording = recorder.map(|recorder| {
+            let asked = if is_root { table::recorded() } else { table::recorded_owners() };
+            Recording { recorder, filter: filter(&[&asked[..], &pretended].concat()) }
+        });
+        let ids = self.ids();
+        let options = RunOptions {
+            log,
+            time_limit: self.command.time_limit,
+            filter: filter(&pretended),
+            landlock: !self.workspace.place().machine.has(&Condition::NoLandlockScope),
+            inherited: inherited.into(),
+            sole_user: (is_single && ids != (0, 0)).then_some(ids),
+            recording,
+        };
+        // libcontainer reports its details to `tracing` alone.
+        let details = log.try_clone().map_err(Failure::of)?;
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::ERROR)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(std::sync::Mutex::new(details))
+            .finish();
+        let ended = tracing::subscriber::with_default(subscriber, || {
+            run::run(&self.sandbox, self.workspace.view(), &options)
+        });
+        let ended = ended.map_err(|error| {
+            let message = match &error {
+                RunError::Log { .. } => format!("{}: {}", log_path.display(), with_causes(&error)),
+                _ => with_causes(&error),
+            };
+            Failure { see_log: true, ..Failure::new(message) }
+        })?;
+        outcome::judge(name, ended, self.command.time_limit)
+    }
+}
+
+fn ids(user: &UserSpec) -> User {
+    User { uid: user.uid, gid: user.gid, groups: user.additional_gids.clone() }
+}
+
+/// Environment as a program expects it: each name once, with a search path and a home.
+fn environment(variables: &[(String, String)], user: &UserSpec) -> Vec<String> {
+    let mut all: Vec<(&str, String)> = Vec::new();
+    for (name, value) in variables {
+        match all.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => all.push((name, value.clone())),
+        }
+    }
+    let home = user.home.to_string_lossy().into_owned();
+    for (name, value) in [("PATH", DEFAULT_PATH.to_owned()), ("HOME", home)] {
+        if !all.iter().any(|(known, _)| *known == name) {
+            all.push((name, value));
+        }
+    }
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_of_a_name_counts_and_defaults_fill_gaps() {
+        let user = resolve_user("7:8", None, None).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let all = environment(&[pair("A", "1"), pair("HOME", ""), pair("A", "2")], &user);
+        assert_eq!(all, ["A=2", "HOME=", &format!("PATH={DEFAULT_PATH}")]);
+    }
+
+    #[test]
+    fn mount_points_below_a_mount_are_not_points_of_the_root() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        let bind = |source: &Path, target: &str| Bind {
+            source: source.to_owned(),
+            target: target.into(),
+            writable: false,
+        };
+        let binds = [
+            bind(place.path(), "/opt/mesosphere"),
+            bind(place.path(), "/opt/mesosphere/packages/a--1"),
+            bind(&file, "/etc/hosts"),
+            bind(&file, "/dev/pipes"),
+            bind(place.path(), "/opt/meso"),
+        ];
+        let points = points(&binds);
+        let found: Vec<_> = points.iter().map(|p| format!("{:?}", (&p,))).collect();
+        let has = |text: &str| found.iter().any(|point| point.contains(text));
+        assert_eq!(points.len(), SYSTEM.len() + 3, "{found:?}");
+        assert!(has("\"/etc/hosts\", is_file: true") && has("\"/opt/meso\", is_file: false"));
+    }
+}

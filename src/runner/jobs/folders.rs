@@ -1,0 +1,112 @@
+//! Removal, measurement and copies of folders whose files belong to the ids of a namespace.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::removal::remove_all;
+use crate::container::copy::merge_layer;
+use crate::container::idmap::IdMap;
+use crate::container::namespace::Network;
+use crate::container::view::View;
+use crate::runner::job::{Failure, Job, Performed};
+use crate::runner::measure::Meter;
+use crate::runner::workspace;
+
+/// Entries of a folder whose files were made in an id map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entries {
+    /// Id map in which the files were made.
+    pub map: IdMap,
+    /// Folder that has the entries.
+    pub folder: PathBuf,
+    /// Empty folder for the helper's view.
+    pub view: PathBuf,
+    /// Names of the entries.
+    pub names: Vec<String>,
+}
+
+impl Entries {
+    /// Becomes root in the map, and shows the folder as input 0 of the view.
+    fn enter(&self) -> Result<View, Failure> {
+        let is_plain =
+            |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
+        if !self.names.iter().all(is_plain) {
+            return Err(Failure::new("the helper was asked for an entry with an invalid name"));
+        }
+        let folders = std::slice::from_ref(&self.folder);
+        workspace::enter(&self.map, &self.view, folders, Network::None)
+    }
+}
+
+/// Job that removes entries with everything in them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemoveJob(pub Entries);
+
+impl Job for RemoveJob {
+    const KIND: &'static str = "remove";
+    type Answer = ();
+
+    fn perform(&self) -> Performed<'_, ()> {
+        let remove = || {
+            let folder = self.0.enter()?.input(0);
+            for name in &self.0.names {
+                let path = folder.join(name);
+                let doomed = folder.join(format!("{TEMPORARY_PREFIX}{name}"));
+                // A kill in the middle leaves nothing half-removed under a name that counts.
+                remove_all(&doomed).map_err(Failure::of)?;
+                let doomed = if fs_err::rename(&path, &doomed).is_ok() { doomed } else { path };
+                remove_all(&doomed).map_err(Failure::of)?;
+            }
+            Ok(())
+        };
+        remove().into()
+    }
+}
+
+/// Job that measures the disk space of entries, in bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MeasureJob(pub Entries);
+
+impl Job for MeasureJob {
+    const KIND: &'static str = "measure";
+    type Answer = u64;
+
+    fn perform(&self) -> Performed<'_, u64> {
+        let measure = || {
+            let folder = self.0.enter()?.input(0);
+            let mut meter = Meter::default();
+            let usages = self.0.names.iter().map(|name| meter.measure(&folder.join(name)));
+            Ok(usages.map(|usage| usage.bytes).sum())
+        };
+        measure().into()
+    }
+}
+
+/// Job that copies a folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CopyJob {
+    /// Id map in which the files were made.
+    pub map: IdMap,
+    /// Folder to copy.
+    pub from: PathBuf,
+    /// Target of its contents: an empty folder of the container's root.
+    pub to: PathBuf,
+    /// Empty folder for the helper's view.
+    pub view: PathBuf,
+}
+
+impl Job for CopyJob {
+    const KIND: &'static str = "copy";
+    type Answer = ();
+
+    fn perform(&self) -> Performed<'_, ()> {
+        let copy = || {
+            let folders = [self.from.clone(), self.to.clone()];
+            let view = workspace::enter(&self.map, &self.view, &folders, Network::None)?;
+            merge_layer(&view.input(0), &view.input(1)).map_err(Failure::of)
+        };
+        copy().into()
+    }
+}

@@ -1,0 +1,163 @@
+//! Scratch folders of jobs, and their removal.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::job::run_job_once;
+use super::jobs::folders::{CopyJob, Entries, RemoveJob};
+use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::container::cgroup::Cgroup;
+use crate::container::helper::{Finishing, HelperError, Interrupt};
+use crate::container::idmap::IdMap;
+
+/// Number of attempts to remove a scratch folder, and the interval between them: processes of a killed
+/// helper may outlive it, and write into the folder.
+const ATTEMPTS: u32 = 20;
+const INTERVAL: Duration = Duration::from_millis(25);
+
+/// Process, cgroup and scratch folder of a job that has answered. Dropping it waits for the process,
+/// which removes what it wrote, and then removes the rest. Meanwhile the next job can begin.
+#[derive(Debug)]
+pub struct Leftovers {
+    // In the order in which they have to go.
+    process: Finishing,
+    _cgroup: Option<Cgroup>,
+    scratch: ScratchDir,
+}
+
+impl Leftovers {
+    pub(super) fn new(process: Finishing, cgroup: Option<Cgroup>, scratch: ScratchDir) -> Self {
+        Self { process, _cgroup: cgroup, scratch }
+    }
+
+    /// True if dropping it does not wait.
+    pub fn are_cleared(&self) -> bool {
+        self.process.is_done()
+    }
+
+    /// Scratch folder of the job.
+    pub fn scratch(&self) -> &ScratchDir {
+        &self.scratch
+    }
+}
+
+/// Scratch folder of one job, removed when it is dropped, by a helper if need be.
+#[derive(Debug)]
+pub struct ScratchDir {
+    map: IdMap,
+    view: PathBuf,
+    path: PathBuf,
+}
+
+impl ScratchDir {
+    pub(super) fn create(run: &Path, view: &Path, prefix: &str, map: &IdMap) -> io::Result<Self> {
+        let path = tempfile::Builder::new().prefix(prefix).tempdir_in(run)?.keep();
+        let folder = Self { map: map.clone(), view: view.to_owned(), path };
+        give_to_container_root(map, &folder.path)?;
+        Ok(folder)
+    }
+
+    /// Path of the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves entries to a folder where a person looks for them.
+    pub fn keep(&self, names: &[&str], folder: &Path) -> io::Result<()> {
+        let remove = |path: &Path| {
+            // Files of an earlier build may be ones that only a container's root can remove.
+            remove_as_container(&self.map, path, &self.view, &Arc::default())
+                .map_err(io::Error::other)
+        };
+        for name in names {
+            let (made, target) = (self.path.join(name), folder.join(name));
+            remove(&target)?;
+            match fs_err::rename(&made, &target) {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+                renamed => {
+                    renamed?;
+                    continue;
+                }
+            }
+            // Under a temporary name until it is whole.
+            let copy = folder.join(format!("{TEMPORARY_PREFIX}{name}"));
+            remove(&copy)?;
+            fs_err::create_dir(&copy)?;
+            give_to_container_root(&self.map, &copy)?;
+            let copied = self.copy(&made, &copy).and_then(|()| fs_err::rename(&copy, &target));
+            if copied.is_err() {
+                drop(remove(&copy));
+            }
+            copied?;
+        }
+        Ok(())
+    }
+
+    /// Copies a folder to another filesystem. The caller may not be able to read its files.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let job = CopyJob {
+            map: self.map.clone(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            view: self.view.clone(),
+        };
+        let copied = run_job_once(&self.map, &job, &Arc::default()).map_err(io::Error::other)?;
+        copied.map_err(|failure| io::Error::other(failure.message))
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        // A helper that came to its end left it empty.
+        if fs_err::remove_dir(&self.path).is_ok() {
+            return;
+        }
+        for _attempt in 0..ATTEMPTS {
+            if remove_as_container(&self.map, &self.path, &self.view, &Arc::default()).is_ok() {
+                return;
+            }
+            // A later run sweeps what cannot be removed at all.
+            std::thread::sleep(INTERVAL);
+        }
+    }
+}
+
+/// Gives a folder to the id that is root in containers, which differs from the caller for real root.
+pub fn give_to_container_root(map: &IdMap, folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let (uid, gid) = map.root();
+    if uid != nix::unistd::Uid::current().as_raw() {
+        std::os::unix::fs::chown(folder, Some(uid), Some(gid))?;
+    }
+    fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Removes a scratch folder whose files may belong to a namespace's ids. `view` is an empty folder
+/// elsewhere.
+pub fn remove_as_container(
+    map: &IdMap,
+    folder: &Path,
+    view: &Path,
+    interrupt: &Arc<Interrupt>,
+) -> Result<(), HelperError> {
+    // Often the caller may do it alone.
+    match fs_err::remove_dir_all(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (Some(parent), Some(own_name)) = (folder.parent(), name(folder)) else { return Ok(()) };
+    let job = RemoveJob(Entries {
+        map: map.clone(),
+        folder: parent.to_owned(),
+        view: view.to_owned(),
+        names: vec![own_name],
+    });
+    run_job_once(map, &job, interrupt)?.map_err(|failure| HelperError::Died {
+        ending: "a scratch folder could not be removed".to_owned(),
+        said: failure.message,
+    })
+}

@@ -1,0 +1,252 @@
+//! The containers of one run: the isolation tier, the scratch folder, limits, and helpers.
+
+use std::cell::Cell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::home::{Home, RunScratch, give_folder};
+use super::isolation::{self, IsolationError, Wanted};
+use super::job::{Failure, Job, run_job};
+use super::scratch::{Leftovers, ScratchDir};
+use super::workspace::JobPlace;
+use crate::archive::Limits as ArchiveLimits;
+use crate::base::event::{Observer, Phase};
+use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, Limits};
+use crate::container::helper::{HelperError, HelperPlace, Interrupt};
+use crate::container::machine::Machine;
+
+/// Extra time after which a command that exceeded its limit is taken for a stopped helper.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Settings of everything that runs in containers.
+#[derive(Debug, Clone)]
+pub struct RunnerSettings {
+    /// Folder of the builder itself.
+    pub home: Home,
+    /// Isolation tier, and the means to find one.
+    pub isolation: Wanted,
+    /// Limits of commands.
+    pub limits: RunLimits,
+    /// Limits of archives.
+    pub archives: ArchiveLimits,
+    /// Interruption of the run.
+    pub interrupt: Arc<Interrupt>,
+}
+
+/// Limits of one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunLimits {
+    /// Longest run time.
+    pub time: Option<Duration>,
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// Number of processes and threads.
+    pub processes: Option<u64>,
+}
+
+impl RunLimits {
+    /// Limits that need a cgroup.
+    fn of_cgroup(self) -> Limits {
+        Limits { memory: self.memory, processes: self.processes }
+    }
+
+    /// Time limit in words.
+    pub(super) fn time_text(&self) -> String {
+        self.time.map_or_else(unlimited, |time| format!("{time:?}"))
+    }
+
+    /// Memory limit in words.
+    pub(super) fn memory_text(&self) -> String {
+        self.memory.map_or_else(unlimited, |bytes| format!("{bytes} bytes"))
+    }
+
+    /// Process limit in words.
+    pub(super) fn processes_text(&self) -> String {
+        self.processes.map_or_else(unlimited, |count| count.to_string())
+    }
+}
+
+fn unlimited() -> String {
+    "unlimited".to_owned()
+}
+
+/// The containers of one run. The scratch folder is removed with it.
+#[derive(Debug)]
+pub struct Session {
+    settings: RunnerSettings,
+    machine: Machine,
+    layers: PathBuf,
+    delegation: Option<Delegation>,
+    scratch: RunScratch,
+}
+
+/// Error of opening a session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No container can be run.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+    /// Limits cannot be enforced.
+    #[error(transparent)]
+    Limits(#[from] CgroupError),
+    /// The builder's own folder cannot be used.
+    #[error("the builder's own folder cannot be used")]
+    Home(#[source] io::Error),
+}
+
+impl SessionError {
+    /// Remedy, if one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Isolation(error) => error.remedy(),
+            Self::Limits(error) => Some(error.remedy().to_owned()),
+            Self::Home(_) => None,
+        }
+    }
+}
+
+/// Error of a job that did not come to an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Limits cannot be set.
+    #[error(transparent)]
+    Limits(#[from] CgroupError),
+    /// The helper failed.
+    #[error(transparent)]
+    Helper(#[from] HelperError),
+}
+
+impl JobError {
+    /// True if the run was interrupted.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Helper(HelperError::Interrupted))
+    }
+}
+
+/// A job with its answer.
+#[derive(Debug)]
+pub struct Ran<A> {
+    /// Answer or failure.
+    pub result: Result<A, Failure>,
+    /// Process, cgroup and scratch folder, which may still be cleared up.
+    pub leftovers: Leftovers,
+}
+
+impl Session {
+    /// Sweeps the scratch folders of dead runs, detects the isolation tier, and makes the folders that
+    /// containers write to. The returned helper belongs to the calling thread.
+    pub fn open(
+        settings: &RunnerSettings,
+        observer: &dyn Observer,
+    ) -> Result<(Self, HelperPlace), SessionError> {
+        let RunnerSettings { home, isolation: wanted, interrupt, limits, .. } = settings;
+        sweep(settings);
+        let scratch = home.start_run().map_err(SessionError::Home)?;
+        let (machine, helper) = isolation::detect(wanted, &scratch, interrupt, observer)?;
+        let layers = home.layers(&machine.map.digest());
+        give_folder(&layers, &machine.map).map_err(SessionError::Home)?;
+        let delegation = delegation(limits.of_cgroup())?;
+        let settings = settings.clone();
+        Ok((Self { settings, machine, layers, delegation, scratch }, helper))
+    }
+
+    /// Id map and abilities of the machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Limits of archives.
+    pub fn archive_limits(&self) -> &ArchiveLimits {
+        &self.settings.archives
+    }
+
+    /// Folder of unpacked layers of the session's id map.
+    pub fn layers(&self) -> &Path {
+        &self.layers
+    }
+
+    /// Scratch folder of the run.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.folder()
+    }
+
+    /// Empty folder for the views of helpers.
+    pub fn view(&self) -> &Path {
+        self.scratch.view()
+    }
+
+    /// Place for another helper.
+    pub fn helper(&self) -> HelperPlace {
+        HelperPlace::new(self.machine.map.clone(), &self.settings.interrupt)
+    }
+
+    /// Makes a scratch folder for one job.
+    pub fn scratch_dir(&self, prefix: &str) -> io::Result<ScratchDir> {
+        ScratchDir::create(self.scratch.folder(), self.scratch.view(), prefix, &self.machine.map)
+    }
+
+    /// Folders and conditions of a job with a scratch folder.
+    pub fn job_place(&self, scratch: &ScratchDir) -> JobPlace {
+        JobPlace {
+            machine: self.machine.clone(),
+            scratch: scratch.path().to_owned(),
+            view: self.scratch.view().to_owned(),
+            layers: self.layers.clone(),
+            limits: self.settings.archives,
+        }
+    }
+
+    /// Runs a job within the limits. `name` is unique within the process, for the cgroup.
+    pub fn run<J: Job>(
+        &self,
+        helper: &mut HelperPlace,
+        name: &str,
+        job: &J,
+        scratch: ScratchDir,
+        mut on_phase: impl FnMut(Phase),
+    ) -> Result<Ran<J::Answer>, JobError> {
+        let cgroup = self.cgroup(name)?;
+        let deadline = Cell::new(None);
+        let limit = self.settings.limits.time;
+        let (mut result, process) = run_job(helper, job, cgroup.as_ref(), &deadline, |phase| {
+            // A job keeps its time limit itself, unless it is stopped from outside.
+            let until = || Instant::now().checked_add(limit?.checked_add(GRACE)?);
+            deadline.set(if phase == Phase::Build { until() } else { None });
+            on_phase(phase);
+        })?;
+        if let Err(failure) = &mut result
+            && cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory)
+        {
+            failure.hint = Some(
+                "it ran out of memory: raise limits.memory in mkpanda.toml, or MKPANDA_LIMITS_MEMORY"
+                    .to_owned(),
+            );
+        }
+        Ok(Ran { result, leftovers: Leftovers::new(process, cgroup, scratch) })
+    }
+
+    fn cgroup(&self, name: &str) -> Result<Option<Cgroup>, CgroupError> {
+        let limits = self.settings.limits.of_cgroup();
+        let cgroup = self.delegation.as_ref().map(|delegation| delegation.create(name, limits));
+        cgroup.transpose()
+    }
+}
+
+/// Removes the scratch folders of dead runs. What cannot be removed harms no other run.
+pub fn sweep(settings: &RunnerSettings) {
+    let RunnerSettings { home, isolation, interrupt, .. } = settings;
+    if let Err(error) = isolation::sweep_orphans(isolation, home, interrupt) {
+        tracing::warn!(%error, "scratch folders of dead runs cannot be swept");
+    }
+}
+
+/// Finds the cgroups in which limits can be set, if there are any limits.
+fn delegation(limits: Limits) -> Result<Option<Delegation>, CgroupError> {
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let own = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    cgroup::find_delegation(Path::new("/sys/fs/cgroup"), &own).map(Some)
+}

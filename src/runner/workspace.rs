@@ -1,0 +1,186 @@
+//! A job's process inside its namespaces: its view of the caller's folders, and its scratch folder.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use serde::{Deserialize, Serialize};
+
+use super::job::Failure;
+use crate::archive::Limits;
+use crate::base::removal::remove_all;
+use crate::container::idmap::{IdMap, Tier};
+use crate::container::inputs::Inputs;
+use crate::container::machine::{Machine, RootKind};
+use crate::container::namespace::{self, Network};
+use crate::container::overlay;
+use crate::container::view::View;
+use crate::image::layers::{LayerError, UnpackOptions, ensure_unpacked};
+use crate::image::store::LayerBlob;
+
+/// Folders of the caller that every job over layers needs, and the conditions that it runs under.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobPlace {
+    /// Id map and abilities of the machine.
+    pub machine: Machine,
+    /// Empty scratch folder of the job.
+    pub scratch: PathBuf,
+    /// Empty folder for the helper's view. Helpers may share it: each mounts its own view there.
+    pub view: PathBuf,
+    /// Folder of unpacked layers of this id map.
+    pub layers: PathBuf,
+    /// Limits of archives.
+    pub limits: Limits,
+}
+
+/// A job's process inside its namespaces, as the container's root.
+#[derive(Debug)]
+pub struct Workspace<'a> {
+    place: &'a JobPlace,
+    inputs: Inputs,
+    view: View,
+}
+
+/// Enters the namespaces, binds folders of the caller into a view, and becomes the container's root.
+/// Files that only the caller may open have to be opened before.
+pub fn enter(
+    map: &IdMap,
+    view: &Path,
+    folders: &[PathBuf],
+    network: Network,
+) -> Result<View, Failure> {
+    namespace::enter(network).map_err(Failure::of)?;
+    umask(Mode::from_bits_truncate(0o022));
+    let view = View::create(view, folders, map).map_err(Failure::of)?;
+    namespace::become_root(map).map_err(Failure::of)?;
+    Ok(view)
+}
+
+/// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
+pub fn unpack_layers(
+    view: &View,
+    inputs: &Inputs,
+    folder: &Path,
+    layers: &[LayerBlob],
+    single_id: bool,
+    limits: Limits,
+) -> Result<Vec<PathBuf>, LayerError> {
+    let in_view = |layer: &LayerBlob| {
+        let path = inputs.place(view, &layer.path);
+        LayerBlob { path, ..layer.clone() }
+    };
+    let layers: Vec<LayerBlob> = layers.iter().map(in_view).collect();
+    let knows = |folder: &Path| overlay::knows_attribute_whiteouts(view, folder);
+    let options = UnpackOptions { single_id, limits };
+    ensure_unpacked(&inputs.place(view, folder), &layers, &options, knows)
+}
+
+impl<'a> Workspace<'a> {
+    /// Enters the namespaces of a job. `inputs` are the folders of the caller that it needs beside
+    /// those of its place.
+    pub fn enter(place: &'a JobPlace, inputs: Inputs, network: Network) -> Result<Self, Failure> {
+        let mut inputs = inputs;
+        inputs.add(&place.scratch);
+        inputs.add(&place.layers);
+        let view = enter(&place.machine.map, &place.view, inputs.folders(), network)?;
+        Ok(Self { place, inputs, view })
+    }
+
+    /// Private view of the process.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Folders and conditions of the job.
+    pub fn place(&self) -> &JobPlace {
+        self.place
+    }
+
+    /// True if the namespace has one id only.
+    pub fn is_single(&self) -> bool {
+        self.place.machine.tier() == Tier::Single
+    }
+
+    /// Path in the view of a path of the caller.
+    pub fn in_view(&self, path: &Path) -> PathBuf {
+        self.inputs.place(&self.view, path)
+    }
+
+    /// Path in the view of an entry of the scratch folder.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.in_view(&self.place.scratch).join(name)
+    }
+
+    /// A text with the caller's paths instead of the view's, and with the container's own paths as the
+    /// container has them.
+    pub fn named_outside(&self, text: &str) -> String {
+        let root = format!("{}/", self.view.root().display());
+        self.inputs.named_outside(&self.view, text).replace(&root, "/")
+    }
+
+    /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
+    pub fn unpacked(&self, layers: &[LayerBlob]) -> Result<Vec<PathBuf>, Failure> {
+        let JobPlace { layers: folder, limits, .. } = self.place;
+        unpack_layers(&self.view, &self.inputs, folder, layers, self.is_single(), *limits).map_err(
+            |error| {
+                let failure = Failure::of(error);
+                let message = format!("{} (unpacked into {})", failure.message, folder.display());
+                let hint = failure.hint.or_else(|| {
+                    (self.place.machine.root != RootKind::Overlay).then(|| {
+                        "set MKPANDA_HOME to a folder on a filesystem of its own, such as a volume of the outer container".to_owned()
+                    })
+                });
+                Failure { message, hint, see_log: false }
+            },
+        )
+    }
+
+    /// Mounts unpacked layers read-only, and returns the mount point.
+    pub fn mount_tree(&self, layers: &[PathBuf], name: &str) -> Result<PathBuf, Failure> {
+        let at = self.view.path().join("trees").join(name);
+        let lowest = self.view.path().join("empty");
+        fs_err::create_dir_all(&at)
+            .and_then(|()| fs_err::create_dir_all(&lowest))
+            .map_err(Failure::of)?;
+        overlay::mount_layers(&self.view, &at, &lowest, layers, None).map_err(Failure::of)?;
+        Ok(at)
+    }
+
+    /// A failure in the caller's terms: with the caller's paths, and with the cause if the scratch
+    /// folder's disk is full.
+    pub fn explained(&self, failure: Failure) -> Failure {
+        let mut message = self.named_outside(&failure.message);
+        let mut hint = failure.hint;
+        if is_full(&self.scratch("")) {
+            let scratch = self.place.scratch.parent().unwrap_or(&self.place.scratch).display();
+            message = format!("{message}; the disk of the scratch folder {scratch} is full");
+            hint = hint.or_else(|| {
+                Some("make room there, or let builds write elsewhere: --scratch DIR".to_owned())
+            });
+        }
+        Failure { message, hint, ..failure }
+    }
+
+    /// Removes the entries of the scratch folder, but for those that the parent takes.
+    pub fn clear_up(&self, is_kept: impl Fn(&OsStr) -> bool) -> io::Result<()> {
+        // An overlay's folders are busy while it is mounted. There may be no root yet.
+        _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
+        for entry in fs_err::read_dir(self.scratch(""))? {
+            let entry = entry?;
+            if !is_kept(&entry.file_name()) {
+                remove_all(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True if a filesystem has no room for another file worth mentioning.
+fn is_full(folder: &Path) -> bool {
+    const WORTH_MENTIONING: u64 = 64 << 10;
+    nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| {
+        let free = disk.blocks_available() * disk.fragment_size();
+        free < WORTH_MENTIONING || (disk.files() > 0 && disk.files_available() == 0)
+    })
+}
