@@ -129,7 +129,7 @@ pub enum ProgressArg {
 /// Options of building.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// Show what would be built, and why, and build nothing.
+    /// Show what would be built, and why, and build nothing; with -v also the container of each package.
     #[arg(long)]
     pub dry_run: bool,
     /// How many packages are built at once; the number of cores by default.

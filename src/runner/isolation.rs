@@ -239,9 +239,16 @@ fn try_map(
 }
 
 /// Every id map that there may be here, the one with more ids first.
-pub fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
+fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
     let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
     find_ranges(wanted).ok().into_iter().chain([own])
+}
+
+/// The id map that a run most likely gets: looked up, not tried.
+pub fn expected_map(wanted: &Wanted) -> IdMap {
+    let single = || IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
+    let maps = || all_maps(wanted).find(|map| wanted.tier.is_none_or(|tier| tier == map.tier));
+    maps().unwrap_or_else(single)
 }
 
 /// Whether the machine seems to give ranges of ids: looked up, not tried.

@@ -37,7 +37,7 @@ fn a_build_ends_at_its_time_limit_with_all_that_it_started() {
 }
 
 /// Whether this user can limit memory and processes here, as mkpanda finds out.
-fn delegated() -> Result<(), String> {
+pub fn delegated() -> Result<(), String> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     find_delegation(Path::new("/sys/fs/cgroup"), &own).map(drop).map_err(|error| error.to_string())
 }

@@ -3,8 +3,11 @@
 use super::{BuildOptions, Known, Site};
 use crate::build::id::PackageIdentity;
 use crate::build::job::{Dependency, PackageBuild};
+use crate::build::plan::{Plan, Step};
 use crate::build::supply::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
+use crate::runner::command::Described;
+use crate::runner::isolation;
 use crate::source::SourceId;
 use crate::tree::PackageKey;
 
@@ -48,6 +51,22 @@ impl Site {
             (name.clone(), declared.clone(), id)
         });
         PackageRequest { key: key.clone(), package: build, sources: sources.collect() }
+    }
+}
+
+impl Site {
+    /// The containers in which packages would be built, as text: one paragraph for each.
+    pub fn describe(&self, known: &Known, plan: &Plan, options: &BuildOptions) -> String {
+        let runner = &self.options.runner;
+        let map = isolation::expected_map(&runner.isolation);
+        let cores = u32::try_from(options.pace.cores).unwrap_or(u32::MAX);
+        let describe = |step: &Step| {
+            let package = self.request_of(known, &step.key, options).package;
+            let command = package.command(&runner.home.packages(), cores);
+            let described = Described { command: &command, map: &map, limits: &runner.limits };
+            format!("\nsandbox {}\n{described}", step.id)
+        };
+        plan.to_build().map(describe).collect::<Vec<_>>().concat()
     }
 }
 

@@ -129,16 +129,22 @@ fn open(
     Ok(Site::open(options, observer)?)
 }
 
-/// Prints what would be done, as data. Nothing is built for it, no image either.
+/// Prints the plan as data, with `-v` also the containers of its packages. Nothing is built for it, no
+/// image either.
 fn show_plan(
     context: &Context<'_>,
     site: &Site,
     order: &[PackageKey],
+    options: &BuildOptions,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
     let (known, pending) = site.identify_without_building(order, observer)?;
-    let mut text = site.plan(&known).to_string();
+    let plan = site.plan(&known);
+    let mut text = plan.to_string();
     text.extend(pending.iter().map(ToString::to_string));
+    if context.global.verbose > 0 {
+        text.push_str(&site.describe(&known, &plan, options));
+    }
     context.printer.data(&text);
     Ok(())
 }

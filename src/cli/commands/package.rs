@@ -34,7 +34,8 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
     if args.build.dry_run {
         let set = site.tree.resolve_packages(&wanted).map_err(SiteError::Tree)?;
         site.warn(&set.warnings, &progress);
-        return super::show_plan(context, &site, &set.packages, &progress);
+        let options = super::build_options(&settings, &args.build);
+        return super::show_plan(context, &site, &set.packages, &options, &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());

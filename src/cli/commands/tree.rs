@@ -31,7 +31,8 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
         sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
     if args.build.dry_run {
-        return super::show_plan(context, &site, &order, &progress);
+        let options = super::build_options(&settings, &args.build);
+        return super::show_plan(context, &site, &order, &options, &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
