@@ -1,0 +1,228 @@
+//! What holds for all stages: the arguments before the first FROM, predefined ones, the names of
+//! stages and contexts, and where FROM leads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::expand::{Expander, expand};
+use super::model::{Argument, Dockerfile, Instruction, Place, Stage};
+use super::options::{NamedContext, Surroundings};
+use super::step::Origin;
+use crate::image::platform::Platform;
+use crate::package::Problem;
+
+/// Arguments that are there without having been declared, for RUN alone.
+pub(super) const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The image without files and without a name.
+const SCRATCH: &str = "scratch";
+
+/// What holds for all stages.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Build arguments as they were given.
+    pub(super) given: BTreeMap<String, String>,
+    /// Values before the first FROM, predefined ones among them.
+    pub(super) globals: BTreeMap<String, String>,
+    pub(super) escape: char,
+    pub(super) created: String,
+    stages: Vec<Option<String>>,
+    contexts: BTreeMap<String, NamedContext>,
+    target: Platform,
+}
+
+/// What a stage starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing: `scratch`.
+    Scratch,
+    /// A stage, by its number.
+    Stage(usize),
+    /// An image, by its name as written.
+    Image(String),
+    /// A folder that was named on the command line.
+    Named(String),
+}
+
+impl Scope {
+    /// Works out what holds for all stages of a Dockerfile.
+    pub fn of(dockerfile: &Dockerfile, around: &Surroundings) -> Result<Self, Problem> {
+        let label = dockerfile.stages.last().map(Stage::label).unwrap_or_default();
+        let target = around.target.clone().unwrap_or(label);
+        let mut scope = Self {
+            given: around.arguments.clone(),
+            globals: predefined(around, target),
+            escape: dockerfile.directives.escape,
+            created: super::time::rfc3339(around.source_date_epoch),
+            stages: dockerfile.stages.iter().map(|stage| stage.name.clone()).collect(),
+            contexts: around.contexts.clone(),
+            target: around.target_platform.clone(),
+        };
+        for name in scope.globals.clone().into_keys() {
+            if let Some(value) = around.arguments.get(&name) {
+                scope.globals.insert(name, value.clone());
+            }
+        }
+        for statement in &dockerfile.arguments {
+            if let Instruction::Arg(arguments) = &statement.instruction {
+                for argument in arguments {
+                    scope.declare(argument, &statement.place)?;
+                }
+            }
+        }
+        Ok(scope)
+    }
+
+    /// Build arguments that were given, and that nothing declares.
+    pub fn unused_arguments(&self, dockerfile: &Dockerfile) -> Vec<&str> {
+        let stages = dockerfile.stages.iter().flat_map(|stage| &stage.statements);
+        let declared: BTreeSet<&str> = dockerfile
+            .arguments
+            .iter()
+            .chain(stages)
+            .filter_map(|statement| match &statement.instruction {
+                Instruction::Arg(arguments) => Some(arguments),
+                _ => None,
+            })
+            .flatten()
+            .map(|argument| argument.name.as_str())
+            .collect();
+        let is_known = |name: &str| {
+            declared.contains(name)
+                || PROXIES.contains(&name)
+                || self.globals.contains_key(name)
+                || name == "SOURCE_DATE_EPOCH"
+                || name.starts_with("BUILDKIT_")
+        };
+        self.given.keys().map(String::as_str).filter(|name| !is_known(name)).collect()
+    }
+
+    fn declare(&mut self, argument: &Argument, place: &Place) -> Result<(), Problem> {
+        let value = match (self.given.get(&argument.name), &argument.default) {
+            (Some(given), _) => given.clone(),
+            (None, Some(default)) => self.expanded(default, place)?,
+            (None, None) => return Ok(()),
+        };
+        self.globals.insert(argument.name.clone(), value);
+        Ok(())
+    }
+
+    fn expanded(&self, text: &str, place: &Place) -> Result<String, Problem> {
+        let lookup = |name: &str| self.globals.get(name).cloned();
+        expand(text, &Expander::new(self.escape, &lookup)).map_err(|error| place.problem(error.0))
+    }
+
+    /// What a stage starts from.
+    pub fn base(&self, stage: &Stage) -> Result<Base, Problem> {
+        let name = self.expanded(&stage.base, &stage.place)?;
+        if name.is_empty() {
+            let message = format!("FROM {} has nothing to start from: it is empty", stage.base);
+            return Err(stage.place.problem(message).hint(format!(
+                "give the ARG before the first FROM a default, or pass --build-arg: {}",
+                stage.base
+            )));
+        }
+        // Only stages above: below its own FROM a name means this stage, or none yet.
+        let earlier = self.stages[..stage.number].iter();
+        let known = earlier.rev().position(|known| is_called(known.as_ref(), &name));
+        if let Some(back) = known {
+            return Ok(Base::Stage(stage.number - 1 - back));
+        }
+        Ok(match self.contexts.get(&name) {
+            Some(NamedContext::Folder(_) | NamedContext::Brought(_)) => Base::Named(name),
+            Some(NamedContext::Image(image)) => Base::Image(image.clone()),
+            None if name == SCRATCH => Base::Scratch,
+            None => Base::Image(name),
+        })
+    }
+
+    /// The platform that a stage is for.
+    pub fn platform(&self, stage: &Stage) -> Result<Platform, Problem> {
+        let Some(written) = &stage.platform else { return Ok(self.target.clone()) };
+        let text = self.expanded(written, &stage.place)?;
+        if text.is_empty() {
+            return Ok(self.target.clone());
+        }
+        parse_platform(&text).ok_or_else(|| {
+            let message = format!("{text:?} is no platform");
+            stage.place.problem(message).hint(
+                "a platform is os/architecture or os/architecture/variant, such as linux/arm64",
+            )
+        })
+    }
+
+    /// What `--from` and `from=` mean in a stage: a stage by name or number, a context, or an image.
+    pub fn origin(&self, from: &str, place: &Place) -> Result<Origin, Problem> {
+        if from.contains('$') {
+            let message = format!("the source {from} is a variable, which from can't have");
+            return Err(place
+                .problem(message)
+                .hint("name a stage for it: ARG before the first FROM, then FROM $… AS name"));
+        }
+        if let Some(number) = self.stages.iter().rposition(|known| is_called(known.as_ref(), from))
+        {
+            return Ok(Origin::Stage(number));
+        }
+        if self.contexts.contains_key(from) {
+            return Ok(Origin::Named(from.to_owned()));
+        }
+        if let Ok(number) = from.parse::<usize>() {
+            if number < self.stages.len() {
+                return Ok(Origin::Stage(number));
+            }
+            let last = self.stages.len() - 1;
+            return Err(place.problem(format!("there is no stage {from}: the last one is {last}")));
+        }
+        Ok(Origin::Image(from.to_owned()))
+    }
+}
+
+fn is_called(known: Option<&String>, name: &str) -> bool {
+    known.is_some_and(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Reads `os/architecture/variant`; an operating system alone is none.
+pub fn parse_platform(text: &str) -> Option<Platform> {
+    let mut parts = text.split('/');
+    let (os, architecture) = (parts.next()?, parts.next()?);
+    let variant = parts.next();
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let good = word(os) && word(architecture) && variant.is_none_or(word) && parts.next().is_none();
+    let architecture = match architecture {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    good.then(|| Platform {
+        os: os.to_ascii_lowercase(),
+        architecture: architecture.to_ascii_lowercase(),
+        variant: variant.map(str::to_ascii_lowercase),
+    })
+}
+
+/// The arguments that FROM may use, and stages may declare, without anybody having given them.
+fn predefined(around: &Surroundings, target: String) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::from([("TARGETSTAGE".to_owned(), target)]);
+    for (prefix, platform) in
+        [("BUILD", &around.build_platform), ("TARGET", &around.target_platform)]
+    {
+        let mut put = |name: &str, value: String| values.insert(format!("{prefix}{name}"), value);
+        put("PLATFORM", platform.to_string());
+        put("OS", platform.os.clone());
+        put("ARCH", platform.architecture.clone());
+        put("VARIANT", platform.variant.clone().unwrap_or_default());
+    }
+    values
+}
