@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use git2::{Config, Repository};
 
-use super::clone_url::{Fetcher, unusable};
+use super::git_fetch::{Fetcher, unusable};
 use super::git_place::is_fetchable;
 use super::{SourceProblem, SubmoduleProblem};
 use crate::base::http::redact;
