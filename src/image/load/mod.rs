@@ -20,7 +20,6 @@ pub(super) use staging::{Blob, Measured, Staging, measure, measure_stored};
 use std::io::Read;
 use std::path::Path;
 
-use fs_err::os::unix::fs::OpenOptionsExt;
 use source::{Archive, Source};
 
 use super::compression::{Compression, open_archive};
@@ -189,17 +188,6 @@ fn read_archive(
             old_docker: archive.has("repositories"),
         }),
     }
-}
-
-/// Opens a file of a layout, which has to be a regular one: a FIFO would wait for a writer.
-fn open_file(path: &Path) -> Result<fs_err::File, LoadProblem> {
-    let file = fs_err::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(LoadProblem::Read)?;
-    let kind = file.metadata().map_err(LoadProblem::Read)?.file_type();
-    if kind.is_file() { Ok(file) } else { Err(LoadProblem::NoFile { path: path.to_owned() }) }
 }
 
 fn rename(mut found: Vec<Found>, naming: &Naming) -> Result<Vec<Found>, LoadProblem> {
