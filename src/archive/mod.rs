@@ -19,6 +19,8 @@ mod attributes;
 mod destination;
 mod error;
 mod folders;
+#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
+mod hiding;
 #[cfg(feature = "builder")]
 mod layer;
 #[cfg(feature = "builder")]
@@ -46,6 +48,9 @@ mod read;
 mod scan;
 #[cfg(feature = "builder")]
 mod source;
+#[cfg(feature = "builder")]
+mod source_writer;
+mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;

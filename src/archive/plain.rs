@@ -9,7 +9,7 @@ use super::error::{ReadError, UnpackError};
 use super::layer::{LayerOptions, Owners, unpack_layer};
 use super::limits::Limits;
 use super::overlay_form::Whiteouts;
-use super::tar_read::{BLOCK, is_header};
+use super::tar_block::{BLOCK, is_header};
 use super::xz::XzReader;
 
 const BUFFER: usize = 256 * 1024;

@@ -10,20 +10,18 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-use super::destination::{Destination, Finish};
+use super::destination::Destination;
 use super::error::{ReadError, UnpackError};
 use super::folders::Rules;
 use super::limits::Limits;
-use super::names::{Names, Seen};
 use super::path::EntryPath;
 use super::read::symlink_target;
-use super::tar_read::{BLOCK, Member, MemberKind, TarReader, is_header};
+use super::source_writer::SourceWriter;
+use super::tar_block::{BLOCK, is_header};
+use super::tar_read::{Member, MemberKind, TarReader};
 use super::unpack::UnpackSummary;
 use super::xz::XzReader;
 use super::zip_read::unpack_zip;
-
-/// Permissions that are kept: an owner's rights without the owner make no sense.
-const KEPT: u32 = 0o777;
 
 const BUFFER: usize = 256 * 1024;
 
@@ -118,56 +116,56 @@ pub fn unpack_source_archive(
         });
     }
     let destination = Destination::open(folder, Rules::Strict, limits)?;
-    let mut unpacking = Unpacking::new(destination, limits);
+    let mut writer = SourceWriter::new(destination, limits);
     let stream = |error| UnpackError::from(ReadError::Stream(error));
     if format == Format::Zip {
-        unpack_zip(file, file_name, &mut unpacking, limits)?;
-        return unpacking.finish();
+        unpack_zip(file, file_name, &mut writer, limits)?;
+        return writer.finish();
     }
     let input = BufReader::with_capacity(BUFFER, file);
     match format {
-        Format::Gzip => unpack_tar(GzipReader::new(input), unpacking, limits),
-        Format::Bzip2 => unpack_tar(bzip2::bufread::MultiBzDecoder::new(input), unpacking, limits),
-        Format::Xz => unpack_tar(XzReader::new(input).map_err(stream)?, unpacking, limits),
+        Format::Gzip => unpack_tar(GzipReader::new(input), writer, limits),
+        Format::Bzip2 => unpack_tar(bzip2::bufread::MultiBzDecoder::new(input), writer, limits),
+        Format::Xz => unpack_tar(XzReader::new(input).map_err(stream)?, writer, limits),
         Format::Zstd => {
             let input = zstd::stream::read::Decoder::with_buffer(input).map_err(stream)?;
-            unpack_tar(input, unpacking, limits)
+            unpack_tar(input, writer, limits)
         }
-        Format::Tar | Format::Zip => unpack_tar(input, unpacking, limits),
+        Format::Tar | Format::Zip => unpack_tar(input, writer, limits),
     }
 }
 
 fn unpack_tar(
     input: impl Read,
-    mut unpacking: Unpacking,
+    mut writer: SourceWriter,
     limits: &Limits,
 ) -> Result<UnpackSummary, UnpackError> {
     let mut tar = TarReader::new(input, limits);
     while let Some(member) = tar.next_member()? {
-        unpacking.root(member.mtime)?;
+        writer.root(member.mtime)?;
         if let Some(path) = stripped(&member.name)? {
-            unpack_member(&member, &path, &mut tar, &mut unpacking)?;
+            unpack_member(&member, &path, &mut tar, &mut writer)?;
         }
     }
     tar.finish()?;
-    unpacking.finish()
+    writer.finish()
 }
 
 fn unpack_member(
     member: &Member,
     path: &EntryPath,
     content: impl Read,
-    unpacking: &mut Unpacking,
+    writer: &mut SourceWriter,
 ) -> Result<(), UnpackError> {
     match member.kind {
-        MemberKind::Directory => unpacking.directory(path, member.mode, member.mtime),
-        MemberKind::File => unpacking.file(path, member.mode, member.mtime, member.size, content),
+        MemberKind::Directory => writer.directory(path, member.mode, member.mtime),
+        MemberKind::File => writer.file(path, member.mode, member.mtime, member.size, content),
         MemberKind::Symlink => {
             let target = symlink_target(member.link.clone())?;
-            unpacking.symlink(path, &target, member.mtime)
+            writer.symlink(path, &target, member.mtime)
         }
         MemberKind::HardLink => match stripped(&member.link)? {
-            Some(target) => unpacking.hard_link(path, &target),
+            Some(target) => writer.hard_link(path, &target),
             None => Err(ReadError::HardLink {
                 path: path.clone(),
                 target: parse(&member.link)?,
@@ -175,7 +173,7 @@ fn unpack_member(
             }
             .into()),
         },
-        MemberKind::Fifo => unpacking.fifo(path, member.mode, member.mtime),
+        MemberKind::Fifo => writer.fifo(path, member.mode, member.mtime),
         MemberKind::CharacterDevice | MemberKind::BlockDevice => {
             Err(ReadError::Kind { path: path.clone(), kind: member.kind.name() }.into())
         }
@@ -236,87 +234,4 @@ impl<R: BufRead> Read for GzipReader<R> {
         }
         Ok(0)
     }
-}
-
-/// A source archive on its way into a folder.
-pub(super) struct Unpacking {
-    destination: Destination,
-    names: Names,
-    summary: UnpackSummary,
-}
-
-impl Unpacking {
-    fn new(destination: Destination, limits: &Limits) -> Self {
-        Self { destination, names: Names::new(limits), summary: UnpackSummary::default() }
-    }
-
-    pub(super) fn directory(
-        &mut self,
-        path: &EntryPath,
-        mode: u32,
-        mtime: i64,
-    ) -> Result<(), UnpackError> {
-        self.add(path, Seen::Directory)?;
-        self.destination.directory(path, &plain(mode, mtime))
-    }
-
-    pub(super) fn file(
-        &mut self,
-        path: &EntryPath,
-        mode: u32,
-        mtime: i64,
-        size: u64,
-        content: impl Read,
-    ) -> Result<(), UnpackError> {
-        self.add(path, Seen::File)?;
-        self.summary.file_bytes += size;
-        self.destination.file(path, size, content, &plain(mode, mtime))
-    }
-
-    pub(super) fn symlink(
-        &mut self,
-        path: &EntryPath,
-        target: &[u8],
-        mtime: i64,
-    ) -> Result<(), UnpackError> {
-        self.add(path, Seen::Other)?;
-        self.destination.symlink(path, target, &plain(0o777, mtime))
-    }
-
-    fn hard_link(&mut self, path: &EntryPath, target: &EntryPath) -> Result<(), UnpackError> {
-        self.add(path, Seen::Other)?;
-        self.destination.hard_link(path, target, &plain(0, 0))
-    }
-
-    fn fifo(&mut self, path: &EntryPath, mode: u32, mtime: i64) -> Result<(), UnpackError> {
-        self.add(path, Seen::Other)?;
-        self.destination.fifo(path, &plain(mode, mtime))
-    }
-
-    fn add(&mut self, path: &EntryPath, what: Seen) -> Result<(), UnpackError> {
-        self.names.add(path, what, true).map_err(|conflict| conflict.of(path))?;
-        self.summary.entries += 1;
-        Ok(())
-    }
-
-    /// Says when the top folder was changed; the first one to say so counts.
-    pub(super) fn root(&mut self, mtime: i64) -> Result<(), UnpackError> {
-        let root = EntryPath::root();
-        if self.names.get(&root).is_none() {
-            self.destination.directory(&root, &plain(0o755, mtime))?;
-            self.names.add(&root, Seen::Directory, true).map_err(|conflict| conflict.of(&root))?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<UnpackSummary, UnpackError> {
-        self.root(0)?;
-        self.summary.attributes_lost = self.destination.attributes_lost;
-        self.destination.finish()?;
-        Ok(self.summary)
-    }
-}
-
-fn plain(mode: u32, mtime: i64) -> Finish<'static> {
-    Finish { mode: mode & KEPT, mtime, owner: None, attributes: &[] }
 }
