@@ -4,6 +4,7 @@
 pub mod args;
 pub mod commands;
 pub mod config;
+pub mod environment;
 pub mod error;
 mod places;
 pub mod settings;
@@ -18,7 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command, ProgressArg};
 use commands::Context;
-use settings::Environment;
+use environment::Environment;
 use ui::Printer;
 
 /// Usage was wrong.
