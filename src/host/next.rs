@@ -23,7 +23,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::paths::{Host, with_suffix};
-use super::prepare::PrepareError;
+use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
 use crate::base::removal::remove_all;
 use crate::install::{InstallPlan, Node, WANTS};
