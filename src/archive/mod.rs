@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pack     a directory -> tar -> XZ, the same bytes for the same tree; `TarWriter` below it
+//! compression  what a stream is compressed by, and its content
 //! read     a package's entries, checked, without writing anything
 //! unpack   packages and source archives (tar or zip) into a directory
 //! layer    an image layer into a directory that overlayfs takes as a layer; `layer_pack` the inverse
@@ -16,6 +17,8 @@
 //! and removes that folder.
 
 mod attributes;
+#[cfg(feature = "builder")]
+pub mod compression;
 mod destination;
 mod error;
 mod folders;
@@ -63,9 +66,11 @@ mod zip_read;
 
 #[cfg(test)]
 #[cfg(feature = "builder")]
-mod tests;
+pub(crate) mod tests;
 
 pub use attributes::Attributes;
+#[cfg(feature = "builder")]
+pub use compression::Compression;
 pub use error::{PackError, ReadError, UnpackError};
 #[cfg(feature = "builder")]
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};

@@ -13,3 +13,9 @@ pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
     let signed: i32 = (0..BLOCK).map(|at| i32::from(with_blank(at).cast_signed())).sum();
     sum == unsigned || i64::from(sum) == i64::from(signed)
 }
+
+/// True if a stream that begins so is a tar: with a header, or with the end of an empty one.
+#[cfg(feature = "builder")]
+pub(super) fn begins_tar(start: &[u8]) -> bool {
+    start.first_chunk().is_some_and(|block| is_header(block) || *block == [0; BLOCK])
+}

@@ -22,12 +22,13 @@ use std::path::Path;
 
 use source::{Archive, Source};
 
-use super::compression::{Compression, open_archive};
+use super::compression::Compression;
 use super::config::ImageConfig;
 use super::digest::{BlobDigest, ImageId};
 use super::location::{Form, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
+use crate::archive::compression::decompressed;
 use crate::archive::{Limits, ReadError};
 
 /// How many images and names one input may bring. Each of them takes a look at all that the store
@@ -174,7 +175,7 @@ fn read_archive(
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<Vec<Found>, LoadProblem> {
-    let input = open_archive(input).map_err(ReadError::Stream)?;
+    let input = decompressed(input).map_err(ReadError::Stream)?;
     let archive = Archive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
     match options.form {
