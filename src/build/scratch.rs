@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::job::{Answer, BuildJob, CopyJob, Job, RemoveJob};
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::removal::remove_all;
 use crate::container::cgroup::Cgroup;
 use crate::container::helper::{self, Finishing, HelperError, Interrupt};
 use crate::container::idmap::IdMap;
@@ -134,7 +135,7 @@ pub fn remove_as_container(
     interrupt: &Arc<Interrupt>,
 ) -> Result<(), HelperError> {
     // Often the caller may do it alone.
-    match fs_err::remove_dir_all(folder) {
+    match remove_all(folder) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) => {}

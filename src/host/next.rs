@@ -201,7 +201,7 @@ impl Open {
     fn remove(&self, name: &CStr, kind: Option<Type>) -> io::Result<()> {
         let place = self.place.join(OsStr::from_bytes(name.to_bytes()));
         if kind == Some(Type::Directory) {
-            return fs_err::remove_dir_all(place);
+            return remove_all(&place);
         }
         unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir).map_err(|error| named(&place, error))
     }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::archive::unpack_package;
-use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::base::lock::FileLock;
@@ -65,7 +65,7 @@ fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result
     if is_ours(&place) {
         return Ok(place);
     }
-    sweep(packages).map_err(|error| wrong(&error))?;
+    sweep_under_lock(packages).map_err(|error| wrong(&error))?;
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
     let archive =
         fs_err::File::open(work.place(&dependency.archive)).map_err(|error| wrong(&error))?;
@@ -86,17 +86,6 @@ fn unpacked(work: &Work<'_>, packages: &Path, dependency: &Dependency) -> Result
 fn is_ours(place: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs_err::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0)
-}
-
-/// Removes what helpers that died have left half-unpacked. The lock has to be held.
-fn sweep(packages: &Path) -> std::io::Result<()> {
-    for entry in fs_err::read_dir(packages)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            remove_all(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn put_in_place(fresh: &Path, place: &Path) -> std::io::Result<()> {

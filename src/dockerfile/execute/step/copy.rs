@@ -10,6 +10,7 @@ use super::super::job::{CopyEntry, CopyInput, LayerWork, Match, StepFailure};
 use super::super::place::{With, put, put_text};
 use super::{Work, failed, from_context};
 use crate::archive::{is_tar, unpack_tar};
+use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::dockerfile::context::{Choice, Files};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep, Unpack};
@@ -306,7 +307,7 @@ impl Copying<'_> {
             let (root, modes) = (folder.clone(), Modes::Unpacked);
             self.item(&Item { root, found, owners, modes, may_unpack: false }, 1)?;
         }
-        fs_err::remove_dir_all(&folder).map_err(failed)
+        remove_all(&folder).map_err(failed)
     }
 }
 

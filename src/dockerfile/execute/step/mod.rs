@@ -29,6 +29,7 @@ use nix::sys::stat::{Mode, umask};
 use super::job::{LayerWork, StepAnswer, StepFailure, StepJob, StepLayer, StepNetwork, StepWork};
 use crate::archive::Times;
 use crate::base::causes::with_causes;
+use crate::base::removal::remove_all;
 use crate::container::idmap::Tier;
 use crate::container::inputs::Inputs;
 use crate::container::namespace::{self, Network};
@@ -175,11 +176,7 @@ impl Work<'_> {
             if is_done && name.as_encoded_bytes().starts_with(b"upper") {
                 continue;
             }
-            if entry.file_type()?.is_dir() {
-                fs_err::remove_dir_all(entry.path())?;
-            } else {
-                fs_err::remove_file(entry.path())?;
-            }
+            remove_all(&entry.path())?;
         }
         Ok(())
     }

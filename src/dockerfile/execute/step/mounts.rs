@@ -15,6 +15,7 @@ use super::super::job::{
 use super::super::place::{With, put};
 use super::root::Point;
 use super::{Work, failed, from_context};
+use crate::base::removal::remove_all;
 use crate::container::sandbox::Bind;
 use crate::container::within_root::{Ownership, locate, make_folders};
 use crate::dockerfile::context::Files;
@@ -171,7 +172,7 @@ impl Work<'_> {
         // Of a step that was cut off.
         let new = place.with_file_name("files.new");
         if fs_err::symlink_metadata(&new).is_ok() {
-            fs_err::remove_dir_all(&new).map_err(failed)?;
+            remove_all(&new).map_err(failed)?;
         }
         fs_err::create_dir(&new).map_err(failed)?;
         match input {
@@ -189,7 +190,7 @@ impl Work<'_> {
         }
         fs_err::rename(&found, place).map_err(failed)?;
         if found != new {
-            fs_err::remove_dir_all(&new).map_err(failed)?;
+            remove_all(&new).map_err(failed)?;
         }
         Ok(())
     }

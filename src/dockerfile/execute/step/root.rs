@@ -6,6 +6,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::super::job::StepFailure;
 use super::{Work, failed};
+use crate::base::removal::remove_all;
 use crate::container::machine::RootKind;
 use crate::container::overlay;
 use crate::container::within_root::locate;
@@ -66,9 +67,7 @@ impl Work<'_> {
         if !is_complete {
             // A lower directory must not change below a mount.
             umount2(&root, MntFlags::empty()).map_err(failed)?;
-            fs_err::remove_dir_all(&work)
-                .and_then(|()| fs_err::create_dir(&work))
-                .map_err(failed)?;
+            remove_all(&work).and_then(|()| fs_err::create_dir(&work)).map_err(failed)?;
             mount()?;
         }
         restore_implied_folders(&root, below).map_err(failed)?;
