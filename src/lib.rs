@@ -28,8 +28,8 @@
 //!
 //! # Where things are
 //!
-//! A module imports from lower layers only, never from a sibling; `tests/layering.rs` holds this
-//! table and the code together.
+//! A module imports from lower layers only, never from a sibling, and within a module the files import
+//! each other in no cycle; `tests/layering.rs` holds this table and the code together.
 //!
 //! | layer | module | what it is |
 //! | --- | --- | --- |

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -14,8 +14,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat,
-    futimens, utimensat,
+    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{fchown, fchownat, linkat, mkfifoat, symlinkat};
@@ -23,8 +22,9 @@ use xattr::FileExt as _;
 
 use super::error::{ReadError, UnpackError};
 use super::folders::{Folder, Folders, Owner, Rules, fail, make, owner_error, permissions};
+use super::hiding::Hiding;
 use super::limits::Limits;
-use super::overlay_form::{Hiding, is_whiteout};
+use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
 use super::pax::Attribute;
 
@@ -226,9 +226,28 @@ impl Destination {
         })
     }
 
+    /// See [`Hiding::whiteout`].
+    #[cfg(feature = "builder")]
+    pub(super) fn whiteout(
+        &mut self,
+        path: &EntryPath,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        self.hiding.whiteout(&mut self.folders, path, &with.for_folder())
+    }
+
+    /// See [`Hiding::opaque`].
+    pub(super) fn opaque(
+        &mut self,
+        path: &EntryPath,
+        with: &Finish<'_>,
+    ) -> Result<(), UnpackError> {
+        self.hiding.opaque(&mut self.folders, path, &with.for_folder())
+    }
+
     /// See [`Folders::finish`].
     pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
-        self.forget_what_is_hidden_anyway()?;
+        self.hiding.forget_what_is_hidden_anyway(&self.folders)?;
         self.folders.finish()
     }
 
@@ -301,12 +320,4 @@ fn finish_by_name(
     let mtime = TimeSpec::new(with.mtime, 0);
     utimensat(above, *name, &mtime, &mtime, UtimensatFlags::NoFollowSymlink)
         .map_err(fail(path, "setting its time"))
-}
-
-pub(super) fn stat(above: impl AsFd, name: &OsStr) -> nix::Result<FileStat> {
-    fstatat(above, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-}
-
-pub(super) fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }

@@ -217,9 +217,9 @@ pub enum UnpackError {
         /// The file's name.
         file_name: String,
         /// What the name says.
-        expected: &'static str,
+        expected: String,
         /// What the content is.
-        found: &'static str,
+        found: String,
     },
     /// The zip archive hasn't exactly one folder at its top.
     #[error("{file_name:?} must have one folder at its top and nothing beside it, but {problem}")]

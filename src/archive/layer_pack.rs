@@ -25,7 +25,7 @@ use super::layer_scan::{Found, Kind, scan};
 use super::path::EntryPath;
 use super::pax::{Attribute, attribute_record};
 use super::scan::Inode;
-use super::tar_read::BLOCK;
+use super::tar_block::BLOCK;
 use super::tar_write::bare_header;
 
 /// What the names of overlayfs's own attributes begin with.

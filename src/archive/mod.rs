@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pack     a directory -> tar -> XZ, the same bytes for the same tree; `TarWriter` below it
+//! compression  what a stream is compressed by, and its content
 //! read     a package's entries, checked, without writing anything
 //! unpack   packages and source archives (tar or zip) into a directory
 //! layer    an image layer into a directory that overlayfs takes as a layer; `layer_pack` the inverse
@@ -16,9 +17,13 @@
 //! and removes that folder.
 
 mod attributes;
+#[cfg(feature = "builder")]
+pub mod compression;
 mod destination;
 mod error;
 mod folders;
+#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
+mod hiding;
 #[cfg(feature = "builder")]
 mod layer;
 #[cfg(feature = "builder")]
@@ -46,6 +51,9 @@ mod read;
 mod scan;
 #[cfg(feature = "builder")]
 mod source;
+#[cfg(feature = "builder")]
+mod source_writer;
+mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
@@ -58,9 +66,11 @@ mod zip_read;
 
 #[cfg(test)]
 #[cfg(feature = "builder")]
-mod tests;
+pub(crate) mod tests;
 
 pub use attributes::Attributes;
+#[cfg(feature = "builder")]
+pub use compression::Compression;
 pub use error::{PackError, ReadError, UnpackError};
 #[cfg(feature = "builder")]
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};

@@ -11,27 +11,20 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mknodat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mknodat};
 use xattr::FileExt as _;
-
-use super::destination::{Destination, Finish, kind, stat};
-use super::error::UnpackError;
-use super::folders::fail;
-use super::path::EntryPath;
 
 /// The attribute of folders.
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
 /// The attribute of files.
 pub(super) const WHITEOUT: &str = "user.overlay.whiteout";
 /// The folder hides all that is below.
-const HIDES_ALL: &[u8] = b"y";
+pub(super) const HIDES_ALL: &[u8] = b"y";
 /// The folder may have whiteouts that are files.
 const HAS_WHITEOUTS: &[u8] = b"x";
 
@@ -52,7 +45,7 @@ impl Whiteouts {
         self.make(&nix::fcntl::open(folder, flags, Mode::empty())?, name)
     }
 
-    fn make(self, above: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    pub(super) fn make(self, above: &OwnedFd, name: &OsStr) -> io::Result<()> {
         if self == Self::Devices {
             return Ok(mknodat(above, name, SFlag::S_IFCHR, Mode::empty(), 0)?);
         }
@@ -109,105 +102,15 @@ pub(super) fn is_whiteout(above: impl AsFd, name: &OsStr, there: &FileStat) -> n
 }
 
 /// A folder's own descriptor, for what one that only names it can't do.
-fn reopened(folder: &OwnedFd) -> nix::Result<OwnedFd> {
+pub(super) fn reopened(folder: &OwnedFd) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     openat(folder, c".", flags, Mode::empty())
 }
 
-/// What a layer hides, as far as it is unpacked.
-#[derive(Debug, Default)]
-pub(super) struct Hiding {
-    /// How whiteouts are made.
-    pub(super) whiteouts: Whiteouts,
-    /// Those that were made.
-    made: Vec<EntryPath>,
-    has_opaque: bool,
+pub(super) fn stat(above: impl AsFd, name: &OsStr) -> nix::Result<FileStat> {
+    fstatat(above, name, AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
-impl Destination {
-    /// Hides what layers below have at a path.
-    pub(super) fn whiteout(
-        &mut self,
-        path: &EntryPath,
-        with: &Finish<'_>,
-    ) -> Result<(), UnpackError> {
-        let (above, name) = self.place(path, with, "a whiteout")?;
-        match stat(&above, name) {
-            // What the layer itself has there stays; of a folder, only the content below is hidden.
-            Ok(there) if kind(&there) == SFlag::S_IFDIR => self.opaque(path, with),
-            Ok(_) => Ok(()),
-            Err(Errno::ENOENT) => {
-                self.hiding.made.push(path.clone());
-                self.hiding
-                    .whiteouts
-                    .make(&above, name)
-                    .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
-            }
-            Err(error) => Err(fail(path, "looking at it")(error)),
-        }
-    }
-
-    /// Hides all that layers below have in a folder.
-    pub(super) fn opaque(
-        &mut self,
-        path: &EntryPath,
-        with: &Finish<'_>,
-    ) -> Result<(), UnpackError> {
-        drop(self.folders.ensure(path.as_bytes(), path, &with.for_folder())?);
-        let directory = self.folders.open_made(path).map_err(fail(path, "opening it"))?;
-        self.hiding.has_opaque = true;
-        File::from(directory)
-            .set_xattr(OPAQUE, HIDES_ALL)
-            .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
-    }
-
-    /// Removes whiteouts below folders that hide everything.
-    pub(super) fn forget_what_is_hidden_anyway(&self) -> Result<(), UnpackError> {
-        if !self.hiding.has_opaque {
-            return Ok(());
-        }
-        let mut last: Option<(&[u8], bool)> = None;
-        for path in &self.hiding.made {
-            let Some((above, name)) = path.split() else { continue };
-            let folder = match self.folders.find(above) {
-                // Something took the folder's place.
-                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
-                found => found.map_err(fail(path, "opening its folder"))?,
-            };
-            let is_hidden = match last {
-                Some((known, is_hidden)) if known == above => is_hidden,
-                _ => self.is_in_opaque(&folder).map_err(fail(path, "looking at its folders"))?,
-            };
-            last = Some((above, is_hidden));
-            let name = OsStr::from_bytes(name);
-            let remove = || match stat(&folder, name) {
-                Ok(there) if is_hidden && is_whiteout(&folder, name, &there)? => {
-                    unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir)
-                }
-                Ok(_) | Err(Errno::ENOENT) => Ok(()),
-                Err(error) => Err(error),
-            };
-            remove().map_err(fail(path, "removing a whiteout of nothing"))?;
-        }
-        Ok(())
-    }
-
-    /// Whether a folder hides everything, or one above it does.
-    fn is_in_opaque(&self, folder: &OwnedFd) -> nix::Result<bool> {
-        let identity = |folder: &OwnedFd| fstat(folder).map(|data| (data.st_dev, data.st_ino));
-        let root = identity(&self.folders.find(b"")?)?;
-        let mut at = reopened(folder)?;
-        loop {
-            let here = identity(&at)?;
-            let above = openat(&at, c"..", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-            let value = File::from(at).get_xattr(OPAQUE);
-            if value.is_ok_and(|value| value.as_deref() == Some(HIDES_ALL)) {
-                return Ok(true);
-            }
-            if here == root {
-                return Ok(false);
-            }
-            at = reopened(&above)?;
-        }
-    }
+pub(super) fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }

@@ -5,50 +5,42 @@
 //! folders or files, are dropped; several top folders merge.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use flate2::bufread::GzDecoder;
-
-use super::destination::{Destination, Finish};
+use super::compression::Compression;
+use super::destination::Destination;
 use super::error::{ReadError, UnpackError};
 use super::folders::Rules;
 use super::limits::Limits;
-use super::names::{Names, Seen};
 use super::path::EntryPath;
 use super::read::symlink_target;
-use super::tar_read::{BLOCK, Member, MemberKind, TarReader, is_header};
+use super::source_writer::SourceWriter;
+use super::tar_block::{BLOCK, begins_tar};
+use super::tar_read::{Member, MemberKind, TarReader};
 use super::unpack::UnpackSummary;
-use super::xz::XzReader;
 use super::zip_read::unpack_zip;
-
-/// Permissions that are kept: an owner's rights without the owner make no sense.
-const KEPT: u32 = 0o777;
 
 const BUFFER: usize = 256 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
-    Tar,
-    Gzip,
-    Bzip2,
-    Xz,
-    Zstd,
+    Tar(Compression),
     Zip,
 }
 
 impl Format {
     const ENDINGS: [(&'static str, Self); 11] = [
-        (".tar", Self::Tar),
-        (".tar.gz", Self::Gzip),
-        (".tgz", Self::Gzip),
-        (".tar.bz2", Self::Bzip2),
-        (".tbz2", Self::Bzip2),
-        (".tbz", Self::Bzip2),
-        (".tar.xz", Self::Xz),
-        (".txz", Self::Xz),
-        (".tar.zst", Self::Zstd),
-        (".tzst", Self::Zstd),
+        (".tar", Self::Tar(Compression::None)),
+        (".tar.gz", Self::Tar(Compression::Gzip)),
+        (".tgz", Self::Tar(Compression::Gzip)),
+        (".tar.bz2", Self::Tar(Compression::Bzip2)),
+        (".tbz2", Self::Tar(Compression::Bzip2)),
+        (".tbz", Self::Tar(Compression::Bzip2)),
+        (".tar.xz", Self::Tar(Compression::Xz)),
+        (".txz", Self::Tar(Compression::Xz)),
+        (".tar.zst", Self::Tar(Compression::Zstd)),
+        (".tzst", Self::Tar(Compression::Zstd)),
         (".zip", Self::Zip),
     ];
 
@@ -59,29 +51,19 @@ impl Format {
     }
 
     fn of_content(start: &[u8]) -> Option<Self> {
-        let magics: [(&[u8], Self); 7] = [
-            (b"\x1f\x8b", Self::Gzip),
-            (b"BZh", Self::Bzip2),
-            (b"\xfd7zXZ\0", Self::Xz),
-            (b"\x28\xb5\x2f\xfd", Self::Zstd),
-            (b"PK\x03\x04", Self::Zip),
-            (b"PK\x05\x06", Self::Zip),
-            (&[0; BLOCK], Self::Tar),
-        ];
-        let known = magics.iter().find(|(magic, _)| start.starts_with(magic));
-        known
-            .map(|(_, format)| *format)
-            .or_else(|| start.first_chunk().is_some_and(is_header).then_some(Self::Tar))
+        if [b"PK\x03\x04", b"PK\x05\x06"].iter().any(|magic| start.starts_with(*magic)) {
+            return Some(Self::Zip);
+        }
+        let compression = Compression::of(start);
+        let is_one = compression != Compression::None || begins_tar(start);
+        is_one.then_some(Self::Tar(compression))
     }
 
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Tar => "an uncompressed tar archive",
-            Self::Gzip => "compressed by gzip",
-            Self::Bzip2 => "compressed by bzip2",
-            Self::Xz => "compressed by xz",
-            Self::Zstd => "compressed by zstd",
-            Self::Zip => "a zip archive",
+            Self::Tar(Compression::None) => "an uncompressed tar archive".to_owned(),
+            Self::Tar(compression) => format!("compressed by {}", compression.as_str()),
+            Self::Zip => "a zip archive".to_owned(),
         }
     }
 }
@@ -114,60 +96,50 @@ pub fn unpack_source_archive(
         return Err(UnpackError::OtherFormat {
             file_name: file_name.to_owned(),
             expected: format.name(),
-            found: found.map_or("something else", Format::name),
+            found: found.map_or_else(|| "something else".to_owned(), Format::name),
         });
     }
     let destination = Destination::open(folder, Rules::Strict, limits)?;
-    let mut unpacking = Unpacking::new(destination, limits);
-    let stream = |error| UnpackError::from(ReadError::Stream(error));
-    if format == Format::Zip {
-        unpack_zip(file, file_name, &mut unpacking, limits)?;
-        return unpacking.finish();
-    }
-    let input = BufReader::with_capacity(BUFFER, file);
-    match format {
-        Format::Gzip => unpack_tar(GzipReader::new(input), unpacking, limits),
-        Format::Bzip2 => unpack_tar(bzip2::bufread::MultiBzDecoder::new(input), unpacking, limits),
-        Format::Xz => unpack_tar(XzReader::new(input).map_err(stream)?, unpacking, limits),
-        Format::Zstd => {
-            let input = zstd::stream::read::Decoder::with_buffer(input).map_err(stream)?;
-            unpack_tar(input, unpacking, limits)
-        }
-        Format::Tar | Format::Zip => unpack_tar(input, unpacking, limits),
-    }
+    let mut writer = SourceWriter::new(destination, limits);
+    let Format::Tar(compression) = format else {
+        unpack_zip(file, file_name, &mut writer, limits)?;
+        return writer.finish();
+    };
+    let content = compression.reader(BufReader::with_capacity(BUFFER, file));
+    unpack_tar(content.map_err(ReadError::Stream)?, writer, limits)
 }
 
 fn unpack_tar(
     input: impl Read,
-    mut unpacking: Unpacking,
+    mut writer: SourceWriter,
     limits: &Limits,
 ) -> Result<UnpackSummary, UnpackError> {
     let mut tar = TarReader::new(input, limits);
     while let Some(member) = tar.next_member()? {
-        unpacking.root(member.mtime)?;
+        writer.root(member.mtime)?;
         if let Some(path) = stripped(&member.name)? {
-            unpack_member(&member, &path, &mut tar, &mut unpacking)?;
+            unpack_member(&member, &path, &mut tar, &mut writer)?;
         }
     }
     tar.finish()?;
-    unpacking.finish()
+    writer.finish()
 }
 
 fn unpack_member(
     member: &Member,
     path: &EntryPath,
     content: impl Read,
-    unpacking: &mut Unpacking,
+    writer: &mut SourceWriter,
 ) -> Result<(), UnpackError> {
     match member.kind {
-        MemberKind::Directory => unpacking.directory(path, member.mode, member.mtime),
-        MemberKind::File => unpacking.file(path, member.mode, member.mtime, member.size, content),
+        MemberKind::Directory => writer.directory(path, member.mode, member.mtime),
+        MemberKind::File => writer.file(path, member.mode, member.mtime, member.size, content),
         MemberKind::Symlink => {
             let target = symlink_target(member.link.clone())?;
-            unpacking.symlink(path, &target, member.mtime)
+            writer.symlink(path, &target, member.mtime)
         }
         MemberKind::HardLink => match stripped(&member.link)? {
-            Some(target) => unpacking.hard_link(path, &target),
+            Some(target) => writer.hard_link(path, &target),
             None => Err(ReadError::HardLink {
                 path: path.clone(),
                 target: parse(&member.link)?,
@@ -175,7 +147,7 @@ fn unpack_member(
             }
             .into()),
         },
-        MemberKind::Fifo => unpacking.fifo(path, member.mode, member.mtime),
+        MemberKind::Fifo => writer.fifo(path, member.mode, member.mtime),
         MemberKind::CharacterDevice | MemberKind::BlockDevice => {
             Err(ReadError::Kind { path: path.clone(), kind: member.kind.name() }.into())
         }
@@ -197,126 +169,4 @@ fn stripped(name: &[u8]) -> Result<Option<EntryPath>, ReadError> {
         return Ok(None);
     }
     Ok(Some(parse(&rest[start..])?).filter(|path| !path.is_root()))
-}
-
-/// All the members of a gzip file, and zeros that some writers put behind them, as `gzip` does.
-struct GzipReader<R>(Option<GzDecoder<R>>);
-
-impl<R: BufRead> GzipReader<R> {
-    fn new(input: R) -> Self {
-        Self(Some(GzDecoder::new(input)))
-    }
-}
-
-impl<R: BufRead> Read for GzipReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        while let Some(mut member) = self.0.take() {
-            let count = member.read(buffer)?;
-            if count > 0 {
-                self.0 = Some(member);
-                return Ok(count);
-            }
-            let mut input = member.into_inner();
-            loop {
-                let rest = input.fill_buf()?;
-                let zeros = rest.iter().take_while(|byte| **byte == 0).count();
-                if rest.is_empty() {
-                    return Ok(0);
-                }
-                if zeros < rest.len() {
-                    input.consume(zeros);
-                    break;
-                }
-                input.consume(zeros);
-            }
-            self.0 = Some(GzDecoder::new(input));
-        }
-        Ok(0)
-    }
-}
-
-/// A source archive on its way into a folder.
-pub(super) struct Unpacking {
-    destination: Destination,
-    names: Names,
-    summary: UnpackSummary,
-}
-
-impl Unpacking {
-    fn new(destination: Destination, limits: &Limits) -> Self {
-        Self { destination, names: Names::new(limits), summary: UnpackSummary::default() }
-    }
-
-    pub(super) fn directory(
-        &mut self,
-        path: &EntryPath,
-        mode: u32,
-        mtime: i64,
-    ) -> Result<(), UnpackError> {
-        self.add(path, Seen::Directory)?;
-        self.destination.directory(path, &plain(mode, mtime))
-    }
-
-    pub(super) fn file(
-        &mut self,
-        path: &EntryPath,
-        mode: u32,
-        mtime: i64,
-        size: u64,
-        content: impl Read,
-    ) -> Result<(), UnpackError> {
-        self.add(path, Seen::File)?;
-        self.summary.file_bytes += size;
-        self.destination.file(path, size, content, &plain(mode, mtime))
-    }
-
-    pub(super) fn symlink(
-        &mut self,
-        path: &EntryPath,
-        target: &[u8],
-        mtime: i64,
-    ) -> Result<(), UnpackError> {
-        self.add(path, Seen::Other)?;
-        self.destination.symlink(path, target, &plain(0o777, mtime))
-    }
-
-    fn hard_link(&mut self, path: &EntryPath, target: &EntryPath) -> Result<(), UnpackError> {
-        self.add(path, Seen::Other)?;
-        self.destination.hard_link(path, target, &plain(0, 0))
-    }
-
-    fn fifo(&mut self, path: &EntryPath, mode: u32, mtime: i64) -> Result<(), UnpackError> {
-        self.add(path, Seen::Other)?;
-        self.destination.fifo(path, &plain(mode, mtime))
-    }
-
-    fn add(&mut self, path: &EntryPath, what: Seen) -> Result<(), UnpackError> {
-        self.names.add(path, what, true).map_err(|conflict| conflict.of(path))?;
-        self.summary.entries += 1;
-        Ok(())
-    }
-
-    /// Says when the top folder was changed; the first one to say so counts.
-    pub(super) fn root(&mut self, mtime: i64) -> Result<(), UnpackError> {
-        let root = EntryPath::root();
-        if self.names.get(&root).is_none() {
-            self.destination.directory(&root, &plain(0o755, mtime))?;
-            self.names.add(&root, Seen::Directory, true).map_err(|conflict| conflict.of(&root))?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<UnpackSummary, UnpackError> {
-        self.root(0)?;
-        self.summary.attributes_lost = self.destination.attributes_lost;
-        self.destination.finish()?;
-        Ok(self.summary)
-    }
-}
-
-fn plain(mode: u32, mtime: i64) -> Finish<'static> {
-    Finish { mode: mode & KEPT, mtime, owner: None, attributes: &[] }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::tar_read::BLOCK;
+use super::tar_block::BLOCK;
 
 const ALIGNMENT: u64 = BLOCK as u64;
 

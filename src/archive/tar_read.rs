@@ -15,9 +15,8 @@ use super::error::ReadError;
 use super::limits::{LimitExceeded, Limits, Metered};
 use super::path::NameProblem;
 use super::pax::{Attribute, Pax, terminated};
+use super::tar_block::{BLOCK, is_header};
 use super::tar_content::Content;
-
-pub(super) const BLOCK: usize = 512;
 
 /// An extended header may have a name and some attributes of 64 KiB at the most.
 const LARGEST_EXTENSION: u64 = 1 << 20;
@@ -380,15 +379,6 @@ impl<R: Read> Read for TarReader<R> {
         self.offset += before - self.content.left();
         Ok(count)
     }
-}
-
-/// Whether a block is a header: its sum is right, over signed or unsigned bytes.
-pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
-    let Ok(sum) = Header::from_byte_slice(block).cksum() else { return false };
-    let with_blank = |at: usize| if (148..156).contains(&at) { b' ' } else { block[at] };
-    let unsigned: u32 = (0..BLOCK).map(|at| u32::from(with_blank(at))).sum();
-    let signed: i32 = (0..BLOCK).map(|at| i32::from(with_blank(at).cast_signed())).sum();
-    sum == unsigned || i64::from(sum) == i64::from(signed)
 }
 
 /// A numeric field of which old writers left all bytes empty counts as 0.

@@ -16,7 +16,7 @@ use super::attributes::Attributes;
 use super::error::PackError;
 use super::path::EntryPath;
 use super::pax::{CAPABILITY, attribute_record};
-use super::tar_read::BLOCK;
+use super::tar_block::BLOCK;
 
 /// The length from which a name or a link's target goes into an extension.
 const LONG: usize = 100;

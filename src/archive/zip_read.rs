@@ -11,7 +11,7 @@ use super::error::{ReadError, UnpackError};
 use super::limits::{LimitExceeded, Limits};
 use super::path::{EntryPath, readable};
 use super::read::symlink_target;
-use super::source::Unpacking;
+use super::source_writer::SourceWriter;
 
 /// What Linux takes as a symlink's target.
 const LONGEST_TARGET: u64 = 4096;
@@ -19,7 +19,7 @@ const LONGEST_TARGET: u64 = 4096;
 pub(super) fn unpack_zip(
     file: File,
     file_name: &str,
-    unpacking: &mut Unpacking,
+    writer: &mut SourceWriter,
     limits: &Limits,
 ) -> Result<(), UnpackError> {
     let broken = |source| UnpackError::Zip { file_name: file_name.to_owned(), source };
@@ -36,7 +36,7 @@ pub(super) fn unpack_zip(
         let entry = zip.by_index(index).map_err(broken)?;
         let over = ReadError::Limit(LimitExceeded::Bytes(limits.max_bytes));
         left = left.checked_sub(entry.size()).ok_or(over)?;
-        unpack_entry(entry, unpacking)?;
+        unpack_entry(entry, writer)?;
     }
     Ok(())
 }
@@ -65,11 +65,11 @@ fn check_top(zip: &ZipArchive<BufReader<File>>, file_name: &str) -> Result<(), U
 
 fn unpack_entry(
     mut entry: ZipFile<'_, BufReader<File>>,
-    unpacking: &mut Unpacking,
+    writer: &mut SourceWriter,
 ) -> Result<(), UnpackError> {
     let path = parse(entry.name_raw())?;
     let mtime = mtime(&entry);
-    unpacking.root(mtime)?;
+    writer.root(mtime)?;
     let rest = path.parts().skip(1).collect::<Vec<_>>().join(&b'/');
     if rest.is_empty() {
         return Ok(());
@@ -84,8 +84,8 @@ fn unpack_entry(
     };
     let size = entry.size();
     match full & libc::S_IFMT {
-        _ if is_directory => unpacking.directory(&path, mode, mtime),
-        0 | libc::S_IFREG => unpacking.file(&path, mode, mtime, size, entry),
+        _ if is_directory => writer.directory(&path, mode, mtime),
+        0 | libc::S_IFREG => writer.file(&path, mode, mtime, size, entry),
         libc::S_IFLNK => {
             let mut target = Vec::new();
             let reader = entry.by_ref().take(LONGEST_TARGET + 1);
@@ -93,7 +93,7 @@ fn unpack_entry(
             if target.len() as u64 != size || size > LONGEST_TARGET {
                 return Err(ReadError::OtherSize { path, size }.into());
             }
-            unpacking.symlink(&path, &symlink_target(target)?, mtime)
+            writer.symlink(&path, &symlink_target(target)?, mtime)
         }
         _ => {
             Err(ReadError::Kind { path, kind: "neither a file nor a folder nor a symlink" }.into())

@@ -1,14 +1,17 @@
 //! Files that appear whole or not at all.
 //!
 //! Everything is written beside its final place under a name that starts with `.tmp-`, synced, and
-//! renamed; a process that dies on the way leaves at most such a temporary file. Whoever writes one
-//! has it locked, so that [`sweep_temporaries`] can tell what is left from what is in use.
+//! renamed; a process that dies on the way leaves at most such a temporary file or folder. Two rules say
+//! what is left and what is in use: an [`AtomicFile`] is locked itself ([`sweep_temporaries`]), and
+//! folders are made under a lock that is for all of them ([`sweep_under_lock`]).
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
+
+use super::removal::{remove_all, remove_all_closed};
 
 /// What the names of files under construction start with.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
@@ -170,27 +173,41 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes the temporary files in one folder that were left by processes that died. Folders are
-/// left alone: those who make them see to them.
+/// Files and folders of a folder that are under construction, or were; a folder that is missing has
+/// none.
+pub fn temporaries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let is_temporary = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    paths.filter(|path| path.as_ref().map_or(true, is_temporary)).collect()
+}
+
+/// Removes the temporary files of a folder that processes left which died. Each is locked while it is
+/// written, so no other lock is needed; folders are left to [`sweep_under_lock`].
 pub fn sweep_temporaries(folder: &Path) -> io::Result<()> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
-            || !entry.file_type()?.is_file()
-        {
+    for path in temporaries(folder)? {
+        if !fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_file()) {
             continue;
         }
         // What can't be opened is another user's, who sweeps it.
-        let Ok(file) = File::open(entry.path()) else { continue };
+        let Ok(file) = File::open(&path) else { continue };
         if file.file().try_lock().is_ok() {
-            match fs_err::remove_file(entry.path()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove_all(&path)?;
         }
     }
     Ok(())
+}
+
+/// Removes all temporary files and folders of a folder, which processes left that died. The caller
+/// holds the lock under which alone any are made there.
+pub fn sweep_under_lock(folder: &Path) -> io::Result<()> {
+    temporaries(folder)?.iter().try_for_each(|path| remove_all_closed(path))
 }
 
 #[cfg(test)]
@@ -226,5 +243,12 @@ mod tests {
         names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
         let names: Vec<_> = names.into_iter().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, [".tmp-folder", "used"]);
+        fs_err::create_dir_all(folder.path().join(".tmp-folder/closed/below")).unwrap();
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+        fs_err::set_permissions(folder.path().join(".tmp-folder/closed"), closed).unwrap();
+        sweep_under_lock(folder.path()).unwrap();
+        assert!(temporaries(folder.path()).unwrap().is_empty());
+        assert!(folder.path().join("used").exists());
+        assert!(sweep_under_lock(&folder.path().join("missing")).is_ok());
     }
 }

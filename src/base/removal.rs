@@ -1,10 +1,11 @@
-//! Removing what is at a path, be it a file or a folder with all in it.
+//! Removing what is at a path, be it a file or a folder with all in it: the only place that does.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Removes what is at a path; it may be gone already. Symlinks are not followed.
+#[expect(clippy::disallowed_methods, reason = "the only place")]
 pub fn remove_all(path: &Path) -> io::Result<()> {
     let gone = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),

@@ -5,9 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::error::BootstrapError;
+use super::options::BootstrapOptions;
 use super::parts::{PartKey, PartStore};
 use super::summary::Summary;
-use super::{BootstrapError, BootstrapOptions};
 use crate::archive::{
     EntryKind, EntryPath, PackError, PackageEntry, PackageReader, ReadError, TarWriter,
     archive_identity, verify_package,
@@ -41,7 +42,7 @@ impl<'a> Member<'a> {
         parts: &PartStore<'_>,
         stop: &AtomicBool,
     ) -> Result<(Self, PackageContents), BootstrapError> {
-        let folder = super::entry_path(&format!("packages/{id}"));
+        let folder = entry_path(&format!("packages/{id}"));
         let open = |source| BootstrapError::Open { package: id.clone(), source };
         let mut file = fs_err::File::open(path).map_err(open)?;
         let identity = archive_identity(&mut file).map_err(open)?;
@@ -198,4 +199,9 @@ fn first_of_links_is_the_file(entries: &mut BTreeMap<EntryPath, (PackageEntry, u
             entry.kind = EntryKind::HardLink { target: first };
         }
     }
+}
+
+/// A path that is one by the rules of ids and constants.
+pub(super) fn entry_path(text: &str) -> EntryPath {
+    EntryPath::parse(text.as_bytes()).unwrap_or_default()
 }

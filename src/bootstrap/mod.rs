@@ -17,8 +17,10 @@
 //! what is new in it, and copying the rest: its bytes are the same whether that was kept or not.
 
 mod documents;
+mod error;
 mod groups;
 mod member;
+mod options;
 mod parts;
 mod sink;
 mod summary;
@@ -28,44 +30,26 @@ mod supply;
 mod tests;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::archive::{
-    Attributes, BlockEncoder, EntryPath, Limits, PackError, ReadError, TarWriter,
-};
-use crate::install::{
-    InstallError, InstallOptions, InstallPlan, Node, PackageContents, plan_install,
-};
+use crate::archive::{Attributes, BlockEncoder, EntryPath, PackError, TarWriter};
+use crate::install::{InstallOptions, InstallPlan, Node, PackageContents, plan_install};
 use crate::package::PackageId;
-use member::Member;
+use member::{Member, entry_path};
 use parts::{PartKey, PartStore};
 use sink::{BootstrapSink, Mark};
 
 pub use documents::{BootstrapId, active_json, complete_json};
+pub use error::BootstrapError;
+pub use options::BootstrapOptions;
 pub use supply::{SupplyError, SupplyOptions, TreePackages, supply};
 
 /// How long packages are read before somebody is asked whether that is still wanted.
 const SILENCE: Duration = Duration::from_millis(100);
-
-/// How to write a bootstrap.
-#[derive(Debug, Clone, Copy)]
-pub struct BootstrapOptions<'a> {
-    /// The latest time that an entry may have, in seconds since 1970.
-    pub source_date_epoch: u64,
-    /// How many threads compress; the bytes don't depend on it.
-    pub threads: u32,
-    /// What each package may unpack to.
-    pub limits: Limits,
-    /// Where the files of a package are kept for a moment if its archive isn't in order, as that
-    /// of another tool.
-    pub scratch: &'a Path,
-    /// Where parts are kept for the next bootstrap, and taken from.
-    pub parts: Option<&'a Path>,
-}
 
 /// What a bootstrap was put together from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,51 +58,6 @@ pub struct BootstrapSummary {
     pub parts: usize,
     /// How many of them were kept from earlier.
     pub kept: usize,
-}
-
-/// A bootstrap that can't be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BootstrapError {
-    /// A package's archive isn't there.
-    #[error("can't open package {package}")]
-    Open {
-        /// The package.
-        package: PackageId,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A package's archive isn't what it should be.
-    #[error("package {package} ({path}) can't go into a bootstrap")]
-    Package {
-        /// The package.
-        package: PackageId,
-        /// Its archive.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: Box<ReadError>,
-    },
-    /// A package's archive was replaced meanwhile.
-    #[error("package {0} was replaced while the bootstrap was being written")]
-    Replaced(PackageId),
-    /// The packages don't fit together.
-    #[error(transparent)]
-    Install(#[from] Box<InstallError>),
-    /// The scratch folder can't be used.
-    #[error("can't keep the files of package {package} in {folder}")]
-    Scratch {
-        /// The package.
-        package: PackageId,
-        /// The scratch folder.
-        folder: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The bootstrap can't be written.
-    #[error("can't write the bootstrap")]
-    Write(#[source] PackError),
 }
 
 /// Writes the bootstrap of packages, given with their archives in any order.
@@ -253,9 +192,4 @@ impl<W: Write> Writing<'_, W> {
 
 fn unwritten(source: io::Error) -> BootstrapError {
     BootstrapError::Write(PackError::Output(source))
-}
-
-/// A path that is one by the rules of ids and constants.
-fn entry_path(text: &str) -> EntryPath {
-    EntryPath::parse(text.as_bytes()).unwrap_or_default()
 }

@@ -114,7 +114,7 @@ fn supply_bootstrap(
         let _lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
             .map_err(SupplyError::File)?
             .ok_or_else(|| SupplyError::File(interrupted()))?;
-        sweep(&folder).map_err(SupplyError::File)?;
+        atomic::sweep_temporaries(&folder).map_err(SupplyError::File)?;
         if !is_there() && !fetch(tree, &id, options, observer)? {
             write(tree, &archive, options, observer)?;
             let text = active_json(&tree.bootstrap);
@@ -127,14 +127,6 @@ fn supply_bootstrap(
     )
     .map_err(SupplyError::File)?;
     Ok((id, archive))
-}
-
-/// Removes what runs that died have left of bootstraps.
-fn sweep(folder: &Path) -> io::Result<()> {
-    match atomic::sweep_temporaries(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 fn fetch(

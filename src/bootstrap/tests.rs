@@ -1,7 +1,8 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
 use super::*;
-use crate::archive::{EntryKind, PackOptions, PackageReader, pack_package};
+use crate::archive::{EntryKind, Limits, PackOptions, PackageReader, pack_package};
 use crate::base::recorded::recordings;
 
 const EPOCH: u64 = 315_532_800;

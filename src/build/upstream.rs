@@ -109,7 +109,7 @@ fn check_out(
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
     let parent = checkout.parent().unwrap_or(packages);
     fs_err::create_dir_all(parent).map_err(file)?;
-    sweep(parent).map_err(file)?;
+    atomic::sweep_under_lock(parent).map_err(file)?;
     let fresh = tempfile::Builder::new()
         .prefix(atomic::TEMPORARY_PREFIX)
         .tempdir_in(parent)
@@ -128,17 +128,6 @@ fn check_out(
     fs_err::rename(&place, &checkout).map_err(file)?;
     atomic::write(&known, says.as_bytes()).map_err(file)?;
     Ok(checkout)
-}
-
-/// Removes what processes left that died checking the upstream out. The lock has to be held.
-fn sweep(parent: &Path) -> io::Result<()> {
-    for entry in fs_err::read_dir(parent)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(atomic::TEMPORARY_PREFIX.as_bytes()) {
-            fs_err::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// What an upstream is called where a package's name belongs.

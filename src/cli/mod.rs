@@ -4,6 +4,7 @@
 pub mod args;
 pub mod commands;
 pub mod config;
+pub mod environment;
 pub mod error;
 pub mod helper;
 mod places;
@@ -19,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command, ProgressArg};
 use commands::Context;
-use settings::Environment;
+use environment::Environment;
 use ui::Printer;
 
 /// Usage was wrong.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::SettingsError;
-use super::settings::Environment;
+use super::environment::Environment;
 use crate::image::registry::CredentialSources;
 
 /// Where `podman login` and `docker login` write: the file that is named, or else those that they

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config::{ConfigFile, SettingsError, read_file};
+use super::environment::Environment;
 use super::places::{credential_sources, home, user_file};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
@@ -16,28 +17,6 @@ use crate::build::images::SharedBuilders;
 use crate::image::registry::{Registries, RegistryConfig, RegistryOptions};
 use crate::source::{Mirror, MirrorError};
 use crate::store::repository::Repository;
-
-/// The environment, as far as it counts: read once, in `main`'s name, and passed down.
-#[derive(Debug, Clone, Default)]
-pub struct Environment {
-    variables: BTreeMap<String, String>,
-}
-
-impl Environment {
-    /// Takes the process's environment; what isn't UTF-8 counts as not set.
-    pub fn from_process() -> Self {
-        let pairs = std::env::vars_os();
-        let variables = pairs
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self { variables }
-    }
-
-    /// A variable that is set and not empty.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-}
 
 /// What the program does.
 #[derive(Debug, Clone)]
@@ -345,7 +324,7 @@ mod tests {
         ]);
         let args = super::super::args::Cli::parse_from(["mkpanda"]).global;
         let work_out = |variables: &BTreeMap<String, String>, jobs| {
-            let environment = Environment { variables: variables.clone() };
+            let environment = Environment::of(variables.clone());
             Settings::work_out(&args, jobs, &environment, Some(&path("tree/packages"))).unwrap()
         };
         let settings = work_out(&variables, None);
@@ -356,7 +335,7 @@ mod tests {
         variables.insert("MKPANDA_JOBS".to_owned(), "4".to_owned());
         assert_eq!(work_out(&variables, None).jobs, Some(4));
         fs_err::write(path("tree/mkpanda.toml"), "job = 3\n").unwrap();
-        let environment = Environment { variables };
+        let environment = Environment::of(variables);
         let error = Settings::work_out(&args, None, &environment, Some(&path("tree/packages")))
             .unwrap_err();
         assert!(error.to_string().contains("unknown field `job`"), "{error}");

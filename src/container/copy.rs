@@ -11,6 +11,7 @@ use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
 use crate::archive::{is_opaque_at, is_whiteout_at};
+use crate::base::removal::remove_all;
 
 /// Lays one unpacked layer, in overlay form, over a folder. Sockets are left out.
 pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
@@ -25,18 +26,18 @@ pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
             continue;
         }
         if is_whiteout_at(entry.path(), &metadata)? {
-            remove(&place)?;
+            remove_all(&place)?;
             continue;
         }
         if kind.is_dir() {
             let opaque = is_opaque_at(entry.path())?;
             if opaque || !fs_err::symlink_metadata(&place).is_ok_and(|old| old.is_dir()) {
-                remove(&place)?;
+                remove_all(&place)?;
                 fs_err::create_dir(&place)?;
             }
             folders.push((place.clone(), metadata.clone()));
         } else {
-            remove(&place)?;
+            remove_all(&place)?;
             copy_one(entry.path(), &place, &metadata)?;
         }
         own_like(&place, &metadata)?;
@@ -82,15 +83,6 @@ fn set_time(place: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
     let time = TimeSpec::new(metadata.mtime(), metadata.mtime_nsec());
     let flag = UtimensatFlags::NoFollowSymlink;
     Ok(nix::sys::stat::utimensat(nix::fcntl::AT_FDCWD, place, &time, &time, flag)?)
-}
-
-fn remove(place: &Path) -> io::Result<()> {
-    match fs_err::symlink_metadata(place) {
-        Ok(old) if old.is_dir() => fs_err::remove_dir_all(place),
-        Ok(_) => fs_err::remove_file(place),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod keeper;
 mod lines;
 pub mod machine;
 pub mod namespace;
+pub mod network;
 mod output;
 pub mod overlay;
 mod passing;

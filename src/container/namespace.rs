@@ -22,21 +22,11 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, getpid, getppid, pipe};
-use serde::{Deserialize, Serialize};
+
+pub use super::network::Network;
 
 use super::idmap::{IdMap, MapWriter, Tier, map_text};
 use super::sys;
-
-/// Whether a container has a network of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// Loopback, and nothing else.
-    #[default]
-    None,
-    /// The machine's.
-    Host,
-}
 
 /// Why the namespaces could not be entered.
 #[derive(Debug, thiserror::Error)]

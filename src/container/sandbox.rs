@@ -13,7 +13,7 @@ use oci_spec::runtime::{
     SpecBuilder, UserBuilder,
 };
 
-use super::namespace::Network;
+use super::network::Network;
 
 /// A container, before it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]

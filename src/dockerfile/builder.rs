@@ -2,9 +2,6 @@
 
 use std::path::Path;
 
-use super::execute::{BuiltImage, DockerfileError, build};
-use super::options::BuildOptions;
-use crate::base::event::Observer;
 use crate::image::reference::ImageRef;
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
@@ -27,18 +24,6 @@ pub struct ImageBuilder<'a> {
     pub shows_output: bool,
     /// True if the build fails at the first step that is not in the cache.
     pub only_cached: bool,
-}
-
-impl ImageBuilder<'_> {
-    /// Builds an image. Its logs are kept under `name`.
-    pub fn build(
-        &self,
-        name: &str,
-        options: &BuildOptions,
-        observer: &dyn Observer,
-    ) -> Result<BuiltImage, DockerfileError> {
-        build(self, name, options, observer)
-    }
 }
 
 /// The name under which an image's logs are kept.

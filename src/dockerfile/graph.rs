@@ -3,8 +3,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::evaluate::{Base, Scope};
 use super::model::{Dockerfile, Instruction, MountKind, Place, Stage, Statement};
+use super::scope::{Base, Scope};
 use super::step::Origin;
 use super::syntax;
 use crate::graph;

@@ -37,9 +37,12 @@ pub mod graph;
 pub mod ignore;
 pub mod model;
 pub mod options;
+pub mod scope;
 pub mod step;
 pub mod syntax;
+mod time;
 
-pub use evaluate::{Applied, ConfigDocument, Scope, StageState};
+pub use evaluate::{Applied, ConfigDocument, StageState};
 pub use model::Dockerfile;
 pub use options::BuildOptions;
+pub use scope::Scope;

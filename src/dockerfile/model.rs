@@ -5,7 +5,6 @@
 //! expands them. Everything that can be wrong without knowing a variable has been checked.
 
 use super::step::RunNetwork;
-use super::syntax;
 use crate::package::Problem;
 
 /// A Dockerfile.
@@ -20,11 +19,6 @@ pub struct Dockerfile {
 }
 
 impl Dockerfile {
-    /// Reads a Dockerfile's text. The problem has the offset of what is wrong.
-    pub fn parse(text: &str) -> Result<Self, Problem> {
-        syntax::parse(text)
-    }
-
     /// The last of the stages of that name: later ones hide earlier ones.
     pub fn stage_named(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().rev().find(|stage| stage.is_named(name))

@@ -7,7 +7,8 @@ use nix::unistd::Uid;
 
 use super::active::{ActiveError, linked};
 use super::paths::{Host, PathError};
-use super::prepare::{self, PrepareError};
+use super::prepare;
+use super::prepare_error::PrepareError;
 use super::record;
 use super::repository::{PackageRepository, RepositoryError};
 use super::state::{self, StateError};

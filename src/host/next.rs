@@ -23,7 +23,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::paths::{Host, with_suffix};
-use super::prepare::PrepareError;
+use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
 use crate::base::removal::remove_all;
 use crate::install::{InstallPlan, Node, WANTS};
@@ -201,7 +201,7 @@ impl Open {
     fn remove(&self, name: &CStr, kind: Option<Type>) -> io::Result<()> {
         let place = self.place.join(OsStr::from_bytes(name.to_bytes()));
         if kind == Some(Type::Directory) {
-            return fs_err::remove_dir_all(place);
+            return remove_all(&place);
         }
         unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir).map_err(|error| named(&place, error))
     }

@@ -16,6 +16,7 @@ use nix::unistd::syncfs;
 
 use super::next;
 use super::paths::{Host, with_suffix};
+use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
@@ -25,32 +26,6 @@ pub(super) const NEW_UNIT: &str = ".unit.new";
 
 /// The set before, from the moment on at which it is being removed.
 const DISCARDED: &str = "discarded.new";
-
-/// The next set can't be prepared, or what is left can't be removed.
-#[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
-    /// Something can't be written.
-    #[error("can't prepare {}", path.display())]
-    Write {
-        /// What.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Something can't be removed.
-    #[error("can't remove what an earlier run left")]
-    Remove(#[source] io::Error),
-    /// The disk doesn't take it.
-    #[error("can't sync {}", path.display())]
-    Sync {
-        /// A folder of it.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// So many files are synced one by one; of more, all of the disk is.
 const FEW: usize = 8;

@@ -206,10 +206,10 @@ pub(super) fn sweep(repository: &Path) -> io::Result<()> {
         _ => Err(error),
     };
     let folder = repository.join(FOLDER);
-    atomic::sweep_temporaries(&folder).or_else(absent)?;
+    atomic::sweep_temporaries(&folder)?;
     for kind in [FILES, LATE] {
         let records = folder.join(kind);
-        atomic::sweep_temporaries(&records).or_else(absent)?;
+        atomic::sweep_temporaries(&records)?;
         let entries = match fs_err::read_dir(&records) {
             Err(error) => {
                 absent(error)?;

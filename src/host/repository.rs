@@ -15,7 +15,7 @@ use super::late::LateFile;
 use super::paths::Host;
 use super::record::{self, Manifest};
 use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
-use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
+use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::base::removal::remove_all;
@@ -207,12 +207,7 @@ impl<'a> PackageRepository<'a> {
 
     /// Removes what nobody works at any more; the caller holds the lock.
     pub(super) fn sweep(&self) -> io::Result<()> {
-        for entry in fs_err::read_dir(self.folder)? {
-            let entry = entry?;
-            if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-                remove_all(&entry.path())?;
-            }
-        }
+        sweep_under_lock(self.folder)?;
         record::sweep(self.folder)
     }
 

@@ -17,7 +17,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::paths::{Host, with_suffix};
-use super::prepare::{NEW_UNIT, PrepareError, remove_new};
+use super::prepare::{NEW_UNIT, remove_new};
+use super::prepare_error::PrepareError;
 use super::progress::{self, NEW, OLD, ProgressError, Stage};
 use super::systemd::{Systemd, SystemdError, units_in};
 use crate::base::atomic::sync_folder;

@@ -29,6 +29,7 @@ pub mod reference;
 pub mod registry;
 pub mod save;
 pub mod store;
+mod store_error;
 mod threads;
 pub mod user;
 

@@ -7,9 +7,6 @@ use super::{
     GroupName, ImageName, PackageName, Problem, Requirement, Source, SourceName, UserName, Variant,
 };
 
-/// The image that a package is built in unless it names another one.
-pub const DEFAULT_IMAGE: &str = "dcos/dcos-builder:dcos-builder_dockerdir-latest";
-
 const KEYS: [&str; 11] = [
     "requires",
     "sources",
@@ -283,6 +280,7 @@ fn version_extra(object: &Object) -> Result<Option<String>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package::DEFAULT_IMAGE;
 
     fn parse(text: &str) -> Result<BuildInfo, Problem> {
         BuildInfo::parse(text, &"p".parse().unwrap(), &Variant::DEFAULT)

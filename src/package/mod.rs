@@ -16,9 +16,9 @@ mod source;
 mod treeinfo;
 mod variant;
 
-pub use buildinfo::{BuildInfo, DEFAULT_IMAGE, StateDirectory};
+pub use buildinfo::{BuildInfo, StateDirectory};
 pub use id::PackageId;
-pub use name::{GroupName, ImageName, NameError, PackageName, UserName, Version};
+pub use name::{DEFAULT_IMAGE, GroupName, ImageName, NameError, PackageName, UserName, Version};
 pub use problem::{Problem, Report};
 pub use requirement::Requirement;
 pub use source::{CommitId, FileSource, Source, SourceName, SourceSpec, UrlError};

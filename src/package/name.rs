@@ -78,10 +78,13 @@ name_type!(
     "An image's name as a package writes it, such as `ubuntu:22.04`; the layer `image` knows what it refers to."
 );
 
+/// The image that a package is built in unless it names another one.
+pub const DEFAULT_IMAGE: &str = "dcos/dcos-builder:dcos-builder_dockerdir-latest";
+
 impl ImageName {
     /// The image of packages that name none.
     pub fn default_builder() -> Self {
-        Self(super::DEFAULT_IMAGE.to_owned())
+        Self(DEFAULT_IMAGE.to_owned())
     }
 }
 

@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(orphans.len(), 1);
         assert_eq!(orphans[0].folder(), path);
         assert!(home.orphans().unwrap().is_empty(), "two sweepers don't meet");
-        fs_err::remove_dir_all(&path).unwrap();
+        crate::base::removal::remove_all(&path).unwrap();
         orphans.remove(0).forget().unwrap();
         drop(run);
         assert_eq!(fs_err::read_dir(folder.path().join("scratch")).unwrap().count(), 0);

@@ -10,10 +10,12 @@ use nix::unistd::{Gid, Uid, User};
 
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::event::{Event, Observer};
+use crate::base::removal;
 use crate::container::capabilities;
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::idmap::{self, IdMap, Identity, MapWriter, Tier};
 use crate::container::machine::{Condition, Machine, RootKind};
+use crate::image::layers::files_of_unpacked;
 
 use super::home::{Home, RunScratch};
 use super::job::{Failure, Job, run_job, run_job_once};
@@ -269,7 +271,7 @@ pub fn sweep_orphans(
     }
     // On a full disk, this makes room for what follows.
     for orphan in &orphans {
-        drop(fs_err::remove_dir_all(orphan.folder()));
+        drop(removal::remove_all(orphan.folder()));
     }
     let run = home.start_run()?;
     for orphan in orphans {
@@ -292,10 +294,7 @@ pub fn remove_layers(
     let mut paths = Vec::new();
     for map in all_maps(wanted) {
         let folder = home.layers(&map.digest());
-        for layer in layers {
-            let names = [layer.clone(), format!("{layer}.owners"), format!("{layer}.implied")];
-            paths.extend(names.into_iter().map(|name| folder.join(name)));
-        }
+        paths.extend(layers.iter().flat_map(|layer| files_of_unpacked(&folder.join(layer))));
     }
     remove_all(wanted, home, &paths)
 }
@@ -335,7 +334,7 @@ fn remove_plainly(path: &Path) -> Option<String> {
     if fs_err::rename(path, &doomed).is_err() {
         return Some(name);
     }
-    fs_err::remove_dir_all(&doomed).err().map(|_error| hidden)
+    removal::remove_all(&doomed).err().map(|_error| hidden)
 }
 
 /// Runs a job in the first of the id maps in which it can be done.

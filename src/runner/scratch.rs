@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::job::run_job_once;
 use super::jobs::folders::{CopyJob, Entries, RemoveJob};
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::removal::remove_all;
 use crate::container::cgroup::Cgroup;
 use crate::container::helper::{Finishing, HelperError, Interrupt};
 use crate::container::idmap::IdMap;
@@ -143,10 +144,8 @@ pub fn remove_as_container(
     interrupt: &Arc<Interrupt>,
 ) -> Result<(), HelperError> {
     // Often the caller may do it alone.
-    match fs_err::remove_dir_all(folder) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(_) => {}
+    if remove_all(folder).is_ok() {
+        return Ok(());
     }
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let (Some(parent), Some(own_name)) = (folder.parent(), name(folder)) else { return Ok(()) };

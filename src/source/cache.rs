@@ -1,12 +1,11 @@
 //! A source's folder in the cache: locked while something is fetched into it, swept before, and
 //! gone again if nothing came of it.
 
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{FetchOptions, SourceProblem, SourceRequest};
-use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::atomic;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
@@ -29,7 +28,7 @@ pub(super) fn with_folder<T>(
         .map_err(SourceProblem::io("lock the cache"))?
         .ok_or(SourceProblem::Interrupted)?;
     let made = missing_folders(folder);
-    let ready = fs_err::create_dir_all(folder).and_then(|()| sweep(folder));
+    let ready = fs_err::create_dir_all(folder).and_then(|()| atomic::sweep_under_lock(folder));
     let result = ready.map_err(SourceProblem::io("prepare the cache")).and_then(|()| work());
     if result.is_err() {
         for folder in made {
@@ -49,25 +48,4 @@ fn missing_folders(folder: &Path) -> Vec<PathBuf> {
 
 fn lock_file(locks: &Path, folder: &Path) -> PathBuf {
     locks.join(format!("source-{}.lock", Sha1Sum::of(folder.as_os_str().as_bytes())))
-}
-
-/// Removes what processes that died have left: the lock says that nobody is at work here.
-fn sweep(folder: &Path) -> io::Result<()> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().as_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            remove(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes whatever is there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs_err::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs_err::remove_dir_all(path),
-        Ok(_) => fs_err::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }

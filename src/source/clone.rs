@@ -16,8 +16,8 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
-use super::cache;
 use super::git_layout::{self, Refs};
+use crate::base::removal::remove_all;
 use crate::package::CommitId;
 
 /// A clone could not be made.
@@ -81,7 +81,7 @@ pub(super) fn bare_copy(
 /// configuration that came with a tree could name commands for git to run.
 pub(super) fn write_mirror_config(mirror: &Path, url: &str) -> Result<(), CloneError> {
     let new = mirror.join("config.new");
-    cache::remove(&new)?;
+    remove_all(&new)?;
     let mut config = Config::open(&new)?;
     config.set_i32("core.repositoryformatversion", 0)?;
     config.set_bool("core.filemode", true)?;

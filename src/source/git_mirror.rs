@@ -16,11 +16,12 @@ use walkdir::WalkDir;
 use super::clone::{CloneError, bare_copy, write_mirror_config};
 use super::git_program::{GitRun, may_pass};
 use super::git_url::{GitLocation, git_mirror_path};
-use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, cache, git_layout};
+use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, git_layout};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
+use crate::base::removal::remove_all;
 use crate::package::CommitId;
 
 /// What a git source declares.
@@ -301,7 +302,7 @@ fn replace(mirror: &Path, new: TempDir) -> std::io::Result<()> {
     }
     fs_err::rename(new.path(), mirror)?;
     drop(new.keep());
-    cache::remove(&old)
+    remove_all(&old)
 }
 
 fn problem(path: &Path, error: CloneError) -> SourceProblem {

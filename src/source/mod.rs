@@ -26,6 +26,7 @@ mod clone;
 mod clone_url;
 mod error;
 mod file;
+mod git_fetch;
 mod git_layout;
 mod git_local;
 mod git_mirror;

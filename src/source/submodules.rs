@@ -13,10 +13,11 @@ use std::path::{Component, Path, PathBuf};
 
 use git2::{Config, Repository};
 
-use super::clone_url::{Fetcher, unusable};
+use super::git_fetch::{Fetcher, unusable};
 use super::git_place::is_fetchable;
 use super::{SourceProblem, SubmoduleProblem};
 use crate::base::http::redact;
+use crate::base::removal::remove_all;
 
 /// How many repositories may lie within one another.
 const DEEPEST: usize = 10;
@@ -192,7 +193,7 @@ fn resolved(above: &str, url: &str) -> Option<String> {
 /// Removes what makes check-outs repositories.
 pub(super) fn remove_git(folders: &[PathBuf]) -> Result<(), SourceProblem> {
     for folder in folders {
-        fs_err::remove_dir_all(folder.join(OsStr::new(".git")))
+        remove_all(&folder.join(OsStr::new(".git")))
             .map_err(SourceProblem::io("tidy a check-out"))?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Trees packed and unpacked again, and archives made by hand to do harm.
 
+mod compression;
 mod hostile;
 mod layer;
 mod layer_pack;
@@ -9,3 +10,4 @@ mod raw;
 mod readers;
 mod round_trip;
 mod source;
+pub(crate) mod variants;

@@ -10,14 +10,12 @@ use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::lock::FileLock;
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
+use crate::image::layers::files_of_unpacked;
 use crate::image::store::{Image, ImageStore};
 use crate::runner::home::Home;
 use crate::runner::isolation::{self, Wanted};
 use crate::runner::measure::{Meter, Usage, last_use};
 use crate::runner::uses::Uses;
-
-/// What lies beside an unpacked layer.
-const BESIDE: [&str; 2] = ["owners", "implied"];
 
 pub(super) fn search(
     home: &Home,
@@ -165,10 +163,8 @@ impl Search<'_> {
                 }
                 let used = used_last(self.uses.last.layers.get(&name), || written(&layer));
                 let goes = !needed.contains(name.as_str()) && !self.is_young(used);
-                let beside = BESIDE.iter().map(|end| layer.with_extension(end));
-                let paths = std::iter::once(layer.clone()).chain(beside).collect();
                 let bytes = self.measure(&layer)?;
-                self.add(Kind::Layer, paths, bytes, used, goes);
+                self.add(Kind::Layer, files_of_unpacked(&layer).into(), bytes, used, goes);
             }
         }
         Ok(())

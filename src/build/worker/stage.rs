@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::archive::unpack_package;
-use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::lock::FileLock;
 use crate::base::removal::remove_all;
@@ -59,7 +59,7 @@ fn unpacked(
     if is_ours(&place) {
         return Ok(place);
     }
-    sweep(packages).map_err(|error| wrong(&error))?;
+    sweep_under_lock(packages).map_err(|error| wrong(&error))?;
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
@@ -79,17 +79,6 @@ fn unpacked(
 fn is_ours(place: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs_err::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0)
-}
-
-/// Removes what helpers that died have left half-unpacked. The lock has to be held.
-fn sweep(packages: &Path) -> std::io::Result<()> {
-    for entry in fs_err::read_dir(packages)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            remove_all(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn put_in_place(fresh: &Path, place: &Path) -> std::io::Result<()> {

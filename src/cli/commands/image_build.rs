@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::super::args::{ImageBuildArgs, NetworkArg};
 use super::super::error::CliError;
 use super::super::settings::Settings;
-use super::{Context, image_context};
+use super::Context;
+use super::image_context::{self, bad};
 use crate::base::event::{Interruptible, Observer};
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
@@ -91,10 +92,6 @@ fn options(
         labels: pairs("--label", &args.label)?,
         source_date_epoch: settings.source_date_epoch,
     })
-}
-
-pub(super) fn bad(option: &'static str, text: &str, problem: &str) -> CliError {
-    CliError::ImageOption { option, text: text.to_owned(), problem: problem.to_owned() }
 }
 
 fn pairs(option: &'static str, texts: &[String]) -> Result<Vec<(String, String)>, CliError> {

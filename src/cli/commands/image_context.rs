@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::super::args::ImageBuildArgs;
 use super::super::error::CliError;
 use super::Context;
-use super::image_build::bad;
 use crate::base::event::Observer;
 use crate::base::http::redact;
 use crate::dockerfile::builder::ImageBuilder;
@@ -185,6 +184,11 @@ fn name(given: &Path) -> PathBuf {
     let text = given.to_string_lossy();
     let path = text.split(['#', '?']).next().unwrap_or_default();
     path.into()
+}
+
+/// The error for an option of `image build` that makes no sense.
+pub(super) fn bad(option: &'static str, text: &str, problem: &str) -> CliError {
+    CliError::ImageOption { option, text: text.to_owned(), problem: problem.to_owned() }
 }
 
 #[cfg(test)]

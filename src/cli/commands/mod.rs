@@ -10,8 +10,9 @@ pub mod tree;
 use std::path::{Path, PathBuf};
 
 use super::args::{BuildArgs, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
+use super::environment::Environment;
 use super::error::CliError;
-use super::settings::{Environment, Settings};
+use super::settings::Settings;
 use super::ui::{Ending, Printer, Progress};
 use crate::base::event::Observer;
 use crate::build::execute::Pace;

@@ -32,7 +32,7 @@ pub use terminal::Terminal;
 pub use text::bytes as size;
 
 use super::args::ProgressArg;
-use super::settings::Environment;
+use super::environment::Environment;
 use crate::base::event::{Event, Observer};
 use span::Line;
 

@@ -14,8 +14,6 @@ mod metadata;
 mod mounts;
 mod paths;
 mod run;
-mod scope;
-mod time;
 mod transfer;
 
 #[cfg(test)]
@@ -23,8 +21,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use super::scope::{Base, Scope, parse_platform};
 pub use config::{ConfigDocument, Execution, HealthDocument, History};
-pub use scope::{Base, Scope, parse_platform};
 
 use super::expand::{ExpandError, Expander, expand, expand_words};
 use super::graph::{self, PlannedStage, Triggers};

@@ -4,9 +4,9 @@
 //! where it begins with `#!`, it is a file that the shell runs. Any other line with here-documents
 //! goes to the shell with them, as it was written.
 
-use super::scope::PROXIES;
 use super::{Applied, DEFAULT_PATH, StageState};
 use crate::dockerfile::model::{Command, HereDocument, Place, Run};
+use crate::dockerfile::scope::PROXIES;
 use crate::dockerfile::step::{Document, RunStep, Step};
 use crate::dockerfile::syntax::is_document;
 use crate::package::Problem;

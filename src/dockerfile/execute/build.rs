@@ -33,42 +33,45 @@ pub struct BuiltImage {
     pub cached: u64,
 }
 
-/// Builds an image, and puts it into the store under its names.
-pub fn build(
-    builder: &ImageBuilder<'_>,
-    name: &str,
-    options: &BuildOptions,
-    observer: &dyn Observer,
-) -> Result<BuiltImage, DockerfileError> {
-    let (path, text) = read(options)?;
-    let report =
-        |problem: Problem| DockerfileError::Problem(Box::new(problem.in_file(&path, &text)));
-    let dockerfile = Dockerfile::parse(&text).map_err(report)?;
-    let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
-    let target = options.target.as_deref();
-    let first = graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
-    let is_text = matches!(options.dockerfile, Some(DockerfilePlace::Text(_)));
-    let beside = Some(path.as_path()).filter(|_| !is_text);
-    let context = match &options.context {
-        ContextPlace::Folder(folder) => Some(Files::of_context(folder, beside)),
-        ContextPlace::Brought(folder) => Some(Files::of_brought_context(folder, beside)),
-        ContextPlace::Empty => None,
-    };
-    let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
-    let logs = builder.runner.home.image_logs(name);
-    let file = (path.clone(), text.clone());
-    let build = Build::new(builder, options, dockerfile, scope, context, file, logs);
-    let triggers = build.triggers(&first, observer)?;
-    if triggers.is_empty() {
-        // Triggers may declare some.
-        build.warn_of_unused_arguments(observer);
+impl ImageBuilder<'_> {
+    /// Builds an image, and puts it into the store under its names. Its logs are kept under `name`.
+    pub fn build(
+        &self,
+        name: &str,
+        options: &BuildOptions,
+        observer: &dyn Observer,
+    ) -> Result<BuiltImage, DockerfileError> {
+        let (path, text) = read(options)?;
+        let report =
+            |problem: Problem| DockerfileError::Problem(Box::new(problem.in_file(&path, &text)));
+        let dockerfile = Dockerfile::parse(&text).map_err(report)?;
+        let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
+        let target = options.target.as_deref();
+        let first =
+            graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
+        let is_text = matches!(options.dockerfile, Some(DockerfilePlace::Text(_)));
+        let beside = Some(path.as_path()).filter(|_| !is_text);
+        let context = match &options.context {
+            ContextPlace::Folder(folder) => Some(Files::of_context(folder, beside)),
+            ContextPlace::Brought(folder) => Some(Files::of_brought_context(folder, beside)),
+            ContextPlace::Empty => None,
+        };
+        let context = context.transpose().map_err(|source| DockerfileError::Context { source })?;
+        let logs = self.runner.home.image_logs(name);
+        let file = (path.clone(), text.clone());
+        let build = Build::new(self, options, dockerfile, scope, context, file, logs);
+        let triggers = build.triggers(&first, observer)?;
+        if triggers.is_empty() {
+            // Triggers may declare some.
+            build.warn_of_unused_arguments(observer);
+        }
+        let plan = if triggers.is_empty() {
+            first
+        } else {
+            graph::plan(&build.dockerfile, &build.scope, target, &triggers).map_err(report)?
+        };
+        build.run(&plan, observer)
     }
-    let plan = if triggers.is_empty() {
-        first
-    } else {
-        graph::plan(&build.dockerfile, &build.scope, target, &triggers).map_err(report)?
-    };
-    build.run(&plan, observer)
 }
 
 /// The Dockerfile: what it is called, and its text.

@@ -26,7 +26,7 @@ mod shared;
 mod stage;
 mod step;
 
-pub use build::{BuiltImage, build};
+pub use build::BuiltImage;
 pub use error::{DockerfileError, StepError};
 pub use provision_error::ProvisionError;
 pub use shared::is_flattened;

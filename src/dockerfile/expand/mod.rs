@@ -6,23 +6,17 @@
 //! are expanded themselves; patterns have `*` and `?`. Single quotes keep everything, double quotes
 //! all but variables and escapes. A variable that isn't set is empty.
 
+mod error;
 mod pattern;
 
 use std::iter::Peekable;
 use std::str::Chars;
 
+pub use error::ExpandError;
 use pattern::Pattern;
-
-/// The text can't be expanded: why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ExpandError(pub String);
 
 /// Braces within braces beyond this depth are refused: each is a call of its own.
 const DEEPEST: usize = 64;
-
-/// Texts that would grow beyond this many bytes are refused.
-const LONGEST: usize = 1 << 20;
 
 /// How texts are expanded.
 #[derive(Clone, Copy)]
@@ -172,9 +166,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
                     }
                 }
             }
-            if read.text.len() > LONGEST {
-                return Err(ExpandError("it expands to more than a megabyte".to_owned()));
-            }
+            ExpandError::check_length(&read.text)?;
         }
         match stop {
             None => Ok(read),

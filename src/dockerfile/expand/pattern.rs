@@ -1,6 +1,6 @@
 //! Patterns of `${x#…}`, `${x%…}` and `${x/…}`: `*`, `?` and letters.
 
-use super::{ExpandError, LONGEST};
+use super::error::ExpandError;
 
 /// A pattern with `*` and `?`, as expansions have it.
 pub(super) struct Pattern(Vec<Part>);
@@ -100,9 +100,7 @@ impl Pattern {
                 result.push(letter);
                 rest = &rest[letter.len_utf8()..];
             }
-            if result.len() > LONGEST {
-                return Err(ExpandError("it expands to more than a megabyte".to_owned()));
-            }
+            ExpandError::check_length(&result)?;
         }
         Ok(result + rest)
     }

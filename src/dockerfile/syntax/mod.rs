@@ -28,47 +28,50 @@ use crate::package::Problem;
 use instruction::{LineError, Parsed};
 use lines::{Logical, Reader};
 
-/// Reads a Dockerfile's text.
-pub(super) fn parse(text: &str) -> Result<Dockerfile, Problem> {
-    let (mut reader, directives) = Reader::new(text)?;
-    let mut arguments = Vec::new();
-    let mut stages: Vec<Stage> = Vec::new();
-    while let Some(line) = reader.next() {
-        let documents = documents(&mut reader, &line)?;
-        let place = Place { offset: Some(line.offset), line: line.line, text: line.text.clone() };
-        let parsed = instruction::parse(&line.text, documents.clone(), reader.escape)
-            .map_err(|error| problem(text, &line, error))?;
-        let instruction = match parsed {
-            Parsed::From { base, name, platform } => {
-                let statements = Vec::new();
-                let number = stages.len();
-                stages.push(Stage { number, name, base, platform, place, statements });
-                continue;
-            }
-            Parsed::Onbuild(inner) => onbuild(&inner, &documents, &place, reader.escape)
-                .map_err(|error| problem(text, &line, error))?,
-            Parsed::Other(instruction) => instruction,
-        };
-        let statement = Statement { place, instruction };
-        match stages.last_mut() {
-            Some(stage) => stage.statements.push(statement),
-            None if matches!(statement.instruction, Instruction::Arg(_)) => {
-                arguments.push(statement);
-            }
-            None => {
-                return Err(statement
-                    .place
-                    .problem("only ARG may stand before the first FROM")
-                    .hint("begin with FROM image, or FROM scratch"));
+impl Dockerfile {
+    /// Reads a Dockerfile's text. A problem has the offset of what is wrong.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let (mut reader, directives) = Reader::new(text)?;
+        let mut arguments = Vec::new();
+        let mut stages: Vec<Stage> = Vec::new();
+        while let Some(line) = reader.next() {
+            let documents = documents(&mut reader, &line)?;
+            let place =
+                Place { offset: Some(line.offset), line: line.line, text: line.text.clone() };
+            let parsed = instruction::parse(&line.text, documents.clone(), reader.escape)
+                .map_err(|error| problem(text, &line, error))?;
+            let instruction = match parsed {
+                Parsed::From { base, name, platform } => {
+                    let statements = Vec::new();
+                    let number = stages.len();
+                    stages.push(Stage { number, name, base, platform, place, statements });
+                    continue;
+                }
+                Parsed::Onbuild(inner) => onbuild(&inner, &documents, &place, reader.escape)
+                    .map_err(|error| problem(text, &line, error))?,
+                Parsed::Other(instruction) => instruction,
+            };
+            let statement = Statement { place, instruction };
+            match stages.last_mut() {
+                Some(stage) => stage.statements.push(statement),
+                None if matches!(statement.instruction, Instruction::Arg(_)) => {
+                    arguments.push(statement);
+                }
+                None => {
+                    return Err(statement
+                        .place
+                        .problem("only ARG may stand before the first FROM")
+                        .hint("begin with FROM image, or FROM scratch"));
+                }
             }
         }
+        if stages.is_empty() {
+            return Err(
+                Problem::whole("there is no FROM").hint("begin with FROM image, or FROM scratch")
+            );
+        }
+        Ok(Self { directives, arguments, stages })
     }
-    if stages.is_empty() {
-        return Err(
-            Problem::whole("there is no FROM").hint("begin with FROM image, or FROM scratch")
-        );
-    }
-    Ok(Dockerfile { directives, arguments, stages })
 }
 
 /// Reads an instruction that a base image's ONBUILD kept.

@@ -8,7 +8,7 @@ use crate::dockerfile::model::{Argument, Command, Healthcheck, TransferSource};
 
 /// The instructions of a stage.
 fn statements(text: &str) -> Vec<Instruction> {
-    let dockerfile = parse(&format!("FROM x\n{text}")).unwrap();
+    let dockerfile = Dockerfile::parse(&format!("FROM x\n{text}")).unwrap();
     let stage = dockerfile.stages.into_iter().next().unwrap();
     stage.statements.into_iter().map(|statement| statement.instruction).collect()
 }
@@ -22,7 +22,7 @@ fn one(text: &str) -> Instruction {
 #[test]
 fn stages_have_names_platforms_and_places() {
     let text = "ARG A=1 B\n\n# x\nfrom --platform=$P img:$A As Name\nRUN x\nFROM name\n";
-    let dockerfile = parse(text).unwrap();
+    let dockerfile = Dockerfile::parse(text).unwrap();
     let Instruction::Arg(arguments) = &dockerfile.arguments[0].instruction else { panic!() };
     let argument = |name: &str, default: Option<&str>| Argument {
         name: name.to_owned(),
@@ -131,7 +131,7 @@ fn flags_are_read() {
 #[test]
 fn another_escape_continues_lines_and_joins_words() {
     let text = "# escape=`\nFROM x\nENV A=b` c `\n  D=c:\\d\nRUN dir `\n c:\\\n";
-    let dockerfile = parse(text).unwrap();
+    let dockerfile = Dockerfile::parse(text).unwrap();
     let statements = &dockerfile.stages[0].statements;
     let pairs = vec![("A".to_owned(), "b` c".to_owned()), ("D".to_owned(), "c:\\d".to_owned())];
     assert_eq!(statements[0].instruction, Instruction::Env(pairs));
@@ -172,6 +172,6 @@ fn what_is_wrong_is_shown_with_its_line() {
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "(FROM|RUN|COPY|ENV|ARG|<<A|A|[ \n\\\\=$\"'{}#-]){0,40}") {
-        drop(parse(&text));
+        drop(Dockerfile::parse(&text));
     }
 }

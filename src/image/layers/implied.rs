@@ -17,8 +17,9 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 
-use super::{LayerError, remove_if_there};
+use super::error::LayerError;
 use crate::archive::{EntryPath, is_opaque_at};
+use crate::base::removal::remove_all;
 
 /// Where the folders that a layer implies are noted, with a NUL between them; missing if it has
 /// none.
@@ -28,7 +29,7 @@ pub(super) fn file(layer: &Path) -> PathBuf {
 
 pub(super) fn write(layer: &Path, folders: &[EntryPath]) -> io::Result<()> {
     if folders.is_empty() {
-        return remove_if_there(&file(layer));
+        return remove_all(&file(layer));
     }
     let names: Vec<&[u8]> = folders.iter().map(EntryPath::as_bytes).collect();
     fs_err::write(file(layer), names.join(&0))

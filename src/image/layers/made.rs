@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 
+use super::error::LayerError;
 use super::implied::hides_below;
-use super::{LOCK, LayerError, owners_file, remove_beside};
+use super::{LOCK, owners_file, remove_beside};
 use crate::archive::{
     EntryPath, FileIdentity, LayerOwners, Ownable, OwnerNote, PackError, PackedLayer, Times,
     is_whiteout_at, pack_layer,

@@ -13,9 +13,11 @@
 //! that dies leaves a `.tmp-` folder, which the next one that unpacks anything removes. A layer whose name is there is never written
 //! to again: it is mounted by several builds at once.
 
+mod error;
 mod implied;
 mod made;
 
+pub use error::LayerError;
 pub use made::{KnownOwners, MadeLayer, Making, adopt, write_layer};
 
 pub use implied::restore_implied_folders;
@@ -28,10 +30,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::digest::DiffId;
 use super::store::LayerBlob;
 use super::threads::with_content;
-use crate::archive::{LayerOptions, Limits, Owners, UnpackError, Whiteouts, unpack_layer};
-use crate::base::atomic::{self, TEMPORARY_PREFIX};
+use crate::archive::{LayerOptions, Limits, Owners, Whiteouts, unpack_layer};
+use crate::base::atomic::{self, TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::lock::FileLock;
-use crate::base::removal::remove_all_closed;
+use crate::base::removal::remove_all;
 
 const LOCK: &str = ".lock";
 
@@ -42,46 +44,6 @@ pub struct UnpackOptions {
     pub single_id: bool,
     /// What one layer may unpack to.
     pub limits: Limits,
-}
-
-/// Why a layer can't be unpacked.
-#[derive(Debug, thiserror::Error)]
-pub enum LayerError {
-    /// The blob can't be read.
-    #[error("can't read the image's layer {diff_id}; load the image again")]
-    Blob {
-        /// The layer.
-        diff_id: DiffId,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Its content isn't what it was when it was loaded.
-    #[error("the image's layer {expected} unpacks to {found}: the image store is damaged")]
-    DiffId {
-        /// The layer.
-        expected: DiffId,
-        /// What it unpacks to.
-        found: DiffId,
-    },
-    /// It can't be unpacked.
-    #[error("can't unpack the image's layer {diff_id}")]
-    Unpack {
-        /// The layer.
-        diff_id: DiffId,
-        /// Why.
-        #[source]
-        source: UnpackError,
-    },
-    /// The folder of unpacked layers can't be used.
-    #[error("can't keep unpacked layers in {}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// Unpacks the layers that aren't unpacked yet, and returns their folders, the lowest first. A
@@ -118,12 +80,18 @@ pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed.map_err(fail)?,
     }
-    sweep(folder).map_err(fail)?;
+    sweep_under_lock(folder).map_err(fail)?;
     remove_beside(&layer).map_err(fail)
 }
 
+/// All that belongs to an unpacked layer: its folder, and the files beside it, each of which may be
+/// missing.
+pub fn files_of_unpacked(layer: &Path) -> [PathBuf; 3] {
+    [layer.to_owned(), owners_file(layer), implied::file(layer)]
+}
+
 fn remove_beside(layer: &Path) -> io::Result<()> {
-    remove_if_there(&owners_file(layer)).and_then(|()| remove_if_there(&implied::file(layer)))
+    files_of_unpacked(layer)[1..].iter().try_for_each(|path| remove_all(path))
 }
 
 fn highest_occurrences(layers: &[LayerBlob]) -> Vec<&LayerBlob> {
@@ -142,13 +110,13 @@ fn unpack_missing(
 ) -> Result<(), LayerError> {
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
     let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
-    sweep(folder).map_err(fail)?;
+    sweep_under_lock(folder).map_err(fail)?;
     let whiteouts = whiteouts(folder, knows_attributes).map_err(fail)?;
     let missing = layers.iter().filter(|layer| !folder.join(layer.diff_id.hex()).is_dir());
     let missing: Vec<_> = missing.collect();
     if let Err(error) = unpack_all(folder, &missing, options, whiteouts) {
         // What can't be removed now is swept, or written again, by the next one.
-        drop(sweep(folder));
+        drop(sweep_under_lock(folder));
         for layer in missing {
             drop(remove_beside(&folder.join(layer.diff_id.hex())));
         }
@@ -199,7 +167,7 @@ fn unpack_all(
 fn whiteouts(folder: &Path, knows_attributes: impl FnOnce(&Path) -> bool) -> io::Result<Whiteouts> {
     let name = format!("{TEMPORARY_PREFIX}whiteout");
     let is_made = Whiteouts::Devices.make_at(folder, name.as_ref()).is_ok();
-    remove_if_there(&folder.join(name))?;
+    remove_all(&folder.join(name))?;
     let is_by_attribute = !is_made && knows_attributes(folder);
     Ok(if is_by_attribute { Whiteouts::Attributes } else { Whiteouts::Devices })
 }
@@ -240,22 +208,4 @@ fn unpack(
 
 fn temporary(folder: &Path, diff_id: &DiffId) -> PathBuf {
     folder.join(format!("{TEMPORARY_PREFIX}{}", diff_id.hex()))
-}
-
-/// Removes what other processes left half-done. The lock has to be held.
-fn sweep(folder: &Path) -> io::Result<()> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            remove_all_closed(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

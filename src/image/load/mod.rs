@@ -20,15 +20,15 @@ pub(super) use staging::{Blob, Measured, Staging, measure, measure_stored};
 use std::io::Read;
 use std::path::Path;
 
-use fs_err::os::unix::fs::OpenOptionsExt;
 use source::{Archive, Source};
 
-use super::compression::{Compression, open_archive};
+use super::compression::Compression;
 use super::config::ImageConfig;
 use super::digest::{BlobDigest, ImageId};
 use super::location::{Form, StoredImage};
 use super::platform::Platform;
 use super::reference::ImageRef;
+use crate::archive::compression::decompressed;
 use crate::archive::{Limits, ReadError};
 
 /// How many images and names one input may bring. Each of them takes a look at all that the store
@@ -175,7 +175,7 @@ fn read_archive(
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<Vec<Found>, LoadProblem> {
-    let input = open_archive(input).map_err(ReadError::Stream)?;
+    let input = decompressed(input).map_err(ReadError::Stream)?;
     let archive = Archive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
     match options.form {
@@ -189,17 +189,6 @@ fn read_archive(
             old_docker: archive.has("repositories"),
         }),
     }
-}
-
-/// Opens a file of a layout, which has to be a regular one: a FIFO would wait for a writer.
-fn open_file(path: &Path) -> Result<fs_err::File, LoadProblem> {
-    let file = fs_err::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(LoadProblem::Read)?;
-    let kind = file.metadata().map_err(LoadProblem::Read)?.file_type();
-    if kind.is_file() { Ok(file) } else { Err(LoadProblem::NoFile { path: path.to_owned() }) }
 }
 
 fn rename(mut found: Vec<Found>, naming: &Naming) -> Result<Vec<Found>, LoadProblem> {

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+use super::error::LoadProblem;
 use super::staging::{Blob, Staging};
-use super::{LoadProblem, open_file};
 use crate::archive::{Limits, MemberKind, TarReader};
 use crate::image::digest::BlobDigest;
 use crate::image::document::LONGEST_DOCUMENT;
@@ -154,6 +156,17 @@ impl Archive {
         }
         Err(LoadProblem::Missing { what: what.to_owned(), name: name.to_owned() })
     }
+}
+
+/// Opens a file of a layout, which has to be a regular one: a FIFO would wait for a writer.
+fn open_file(path: &Path) -> Result<fs_err::File, LoadProblem> {
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(LoadProblem::Read)?;
+    let kind = file.metadata().map_err(LoadProblem::Read)?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(LoadProblem::NoFile { path: path.to_owned() }) }
 }
 
 fn check_size(what: &str, expected: u64, found: u64) -> Result<(), LoadProblem> {

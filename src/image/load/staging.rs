@@ -14,8 +14,9 @@ use fs_err::File;
 
 use super::LoadProblem;
 use super::limit::{Limited, exceeded};
-use crate::archive::{LimitExceeded, Limits, ReadError};
-use crate::image::compression::{Compression, Foreign, foreign_compression, read_magic};
+use crate::archive::compression::read_start;
+use crate::archive::{Compression as Found, LimitExceeded, Limits, ReadError};
+use crate::image::compression::Compression;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::LONGEST_DOCUMENT;
 use crate::image::threads::Summing;
@@ -160,18 +161,18 @@ pub(in crate::image) fn measure(
     left: u64,
 ) -> Result<Measured, LoadProblem> {
     let mut recorder = Recorder::new(Limited::new(input, limit, left), file);
-    let start = read_magic(&mut recorder).map_err(|error| recorder.problem(error))?;
-    let compression = Compression::of_magic(&start);
-    let (unpacked, unpacked_bytes) = match (compression, foreign_compression(&start)) {
-        (Compression::None, None) => (Ok(None), 0),
-        (Compression::None, Some(Foreign::Xz)) => (Err("it is compressed by xz".to_owned()), 0),
-        (Compression::None, Some(Foreign::Bzip2)) => {
-            (Err("it is compressed by bzip2".to_owned()), 0)
+    let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
+    let found = Found::of(&start);
+    let compression = Compression::of(found).unwrap_or(Compression::None);
+    let (unpacked, unpacked_bytes) = match found {
+        Found::None => (Ok(None), 0),
+        Found::Bzip2 | Found::Xz => (Err(format!("it is compressed by {}", found.as_str())), 0),
+        Found::Gzip | Found::Zstd => {
+            match hash_unpacked(compression, &start, &mut recorder, limit, left)? {
+                Ok((sum, bytes)) => (Ok(Some(sum)), bytes),
+                Err(reason) => (Err(reason), 0),
+            }
         }
-        _ => match hash_unpacked(compression, &start, &mut recorder, limit, left)? {
-            Ok((sum, bytes)) => (Ok(Some(sum)), bytes),
-            Err(reason) => (Err(reason), 0),
-        },
     };
     // What a decoder left, and all of a blob that isn't compressed.
     io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
@@ -186,10 +187,11 @@ pub(in crate::image) fn measure(
 /// Reads a blob to its end, and takes its own digest alone.
 pub(in crate::image) fn measure_stored(input: impl Read) -> Result<Measured, LoadProblem> {
     let mut recorder = Recorder::new(input, None);
-    let start = read_magic(&mut recorder).map_err(|error| recorder.problem(error))?;
+    let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
     io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
     let (size, digest) = (recorder.bytes, BlobDigest::from(recorder.sum.finish()));
-    Ok(Measured::unread(digest, size, Compression::of_magic(&start)))
+    let compression = Compression::of(Found::of(&start)).unwrap_or(Compression::None);
+    Ok(Measured::unread(digest, size, compression))
 }
 
 /// Hashes what a blob decompresses to. A blob that doesn't decompress may be one that nobody

@@ -8,9 +8,10 @@ use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
 
 use super::index::{self, Index};
 use super::{Image, ImageStore, StoreError};
-use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
+use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder, temporaries};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
+use crate::base::removal::remove_all;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::INDEX_DIGEST;
 use crate::image::load::{self, Blob, Found, LoadError, LoadInput, LoadOptions, Staging};
@@ -94,39 +95,15 @@ impl ImageStore {
 
     /// Removes what dead processes left; the store's lock is held.
     pub(super) fn sweep_staging(&self) -> io::Result<()> {
-        for (path, _mine) in self.dead_staging()? {
-            let is_folder = fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir());
-            let removed = if is_folder {
-                fs_err::remove_dir_all(path)
-            } else {
-                // A document that was being written, under the lock that is held here.
-                fs_err::remove_file(path)
-            };
-            // Whoever made it may just be removing it too.
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        // A file is a document that was being written, under the lock that is held here.
+        self.dead_staging()?.iter().try_for_each(|(path, _mine)| remove_all(path))
     }
 
     /// Folders of dead processes, with the locks by which they are dead, and files that are being
     /// written or were.
     fn dead_staging(&self) -> io::Result<Vec<(PathBuf, Option<FileLock>)>> {
         let mut dead = Vec::new();
-        let entries = match fs_err::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(dead),
-            other => other?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let temporary =
-                entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
-            if !temporary {
-                continue;
-            }
-            let path = entry.path();
+        for path in temporaries(&self.folder)? {
             if !fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir()) {
                 dead.push((path, None));
                 continue;

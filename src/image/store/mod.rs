@@ -35,11 +35,13 @@ pub use commit::LoadedImage;
 pub use image::{Image, Inspection, Layer, LayerBlob, RootImage};
 pub use remove::Removed;
 
+pub use super::store_error::StoreError;
+
 use index::Index;
 
-use super::config::{ConfigError, ImageConfig};
+use super::config::ImageConfig;
 use super::digest::BlobDigest;
-use super::document::{DocumentError, Kind, LONGEST_DOCUMENT, Target, parse_manifest};
+use super::document::{Kind, LONGEST_DOCUMENT, Target, parse_manifest};
 use super::reference::ImageRef;
 use crate::base::digest::Sha256Sum;
 
@@ -51,71 +53,6 @@ const SHORTEST_PREFIX: usize = 4;
 pub struct ImageStore {
     folder: PathBuf,
     lock: PathBuf,
-}
-
-/// Why the store can't do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Reading or writing failed.
-    #[error("the image store can't be used: {0}")]
-    Io(io::Error),
-    /// The folder is something else.
-    #[error("{} is no image store: {problem}", path.display())]
-    NoStore {
-        /// The file that says so.
-        path: PathBuf,
-        /// Why.
-        problem: DocumentError,
-    },
-    /// A part of an image is missing or isn't what it was.
-    #[error("the image store is damaged: {what} of {image} {problem}")]
-    Damaged {
-        /// The image's name, or its manifest's digest.
-        image: String,
-        /// The part.
-        what: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// A configuration that was good when it was loaded isn't.
-    #[error("{image} can't be used")]
-    Config {
-        /// The image's name, or its manifest's digest.
-        image: String,
-        /// Why.
-        #[source]
-        problem: ConfigError,
-    },
-    /// No image is called so.
-    #[error("the image store has no {0:?}")]
-    NotFound(String),
-    /// The beginning of an id is that of several.
-    #[error("{prefix:?} is the beginning of several ids: {}", ids.join(", "))]
-    Ambiguous {
-        /// The beginning.
-        prefix: String,
-        /// The ids.
-        ids: Vec<String>,
-    },
-}
-
-impl StoreError {
-    /// Whether it is about one image, which isn't whole any more.
-    pub(in crate::image) fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Config { .. })
-    }
-
-    /// What to do about it, where that isn't plain.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Damaged { .. } | Self::Config { .. } => {
-                Some("`mkpanda image rm` it and load it again")
-            }
-            Self::NotFound(_) => Some("`mkpanda image list` shows what there is"),
-            Self::Ambiguous { .. } => Some("give more digits of the id"),
-            Self::Io(_) | Self::NoStore { .. } => None,
-        }
-    }
 }
 
 /// All that the store has.

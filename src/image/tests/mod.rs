@@ -1,5 +1,6 @@
 //! Images made by hand, whole and broken, and what the store makes of them.
 
+mod compression;
 mod docker;
 mod golden;
 mod hostile;

@@ -68,22 +68,24 @@ pub fn prepare<'w>(
         resolve_user(&command.user, passwd.as_deref(), group.as_deref()).map_err(Failure::of)?;
     let is_single = workspace.is_single();
     let wanted = &command.working_directory;
-    let folder = locate(&root, wanted, false).map_err(Failure::of)?;
-    make_folders(&root, &folder, Ownership { ids: (0, 0), single: is_single }).map_err(
-        |error| {
+    let owner = Ownership { ids: (0, 0), single: is_single };
+    let folder = locate(&root, wanted, false)
+        .and_then(|folder| make_folders(&root, &folder, owner).map(|()| folder))
+        .map_err(|error| {
             let path = wanted.display();
             Failure::new(format!(
                 "the working directory {path} cannot be made in the image: {error}"
             ))
-        },
-    )?;
+        })?;
+    // Without symlinks: the kernel follows no `missing/..`.
+    let inside = Path::new("/").join(folder.strip_prefix(&root).unwrap_or(wanted));
     let machine = &workspace.place().machine;
     let sandbox = Sandbox {
         root,
         binds,
         arguments: command.arguments.clone(),
         environment: environment(&command.environment, &user),
-        working_directory: command.working_directory.clone(),
+        working_directory: inside,
         // With one id, root prepares everything, and the command becomes another user at the end.
         user: if is_single { User::default() } else { ids(&user) },
         network: command.network,

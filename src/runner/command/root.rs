@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::base::removal::remove_all;
 use crate::container::copy::merge_layer;
 use crate::container::machine::RootKind;
 use crate::container::overlay;
@@ -97,9 +98,7 @@ pub fn make_root(
     if !is_complete {
         // A lower directory must not change below a mount.
         umount2(&root, MntFlags::empty()).map_err(Failure::of)?;
-        fs_err::remove_dir_all(&work)
-            .and_then(|()| fs_err::create_dir(&work))
-            .map_err(Failure::of)?;
+        remove_all(&work).and_then(|()| fs_err::create_dir(&work)).map_err(Failure::of)?;
         mount()?;
     }
     restore_implied_folders(&root, layers).map_err(Failure::of)?;

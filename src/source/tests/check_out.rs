@@ -8,6 +8,7 @@ use walkdir::WalkDir;
 
 use super::*;
 use crate::archive::Limits;
+use crate::base::removal::remove_all;
 
 /// That no file is the same in two folders.
 pub(super) fn assert_apart(one: &Path, other: &Path) {
@@ -92,7 +93,7 @@ fn the_users_git_configuration_has_no_say() {
             .unwrap();
         assert!(output.status.success(), "{output:?}");
         assert_eq!(world.read("home/s/file"), b"one\n");
-        fs_err::remove_dir_all(world.path("home/s")).unwrap();
+        remove_all(&world.path("home/s")).unwrap();
     };
     run(b"[core]\nautocrlf = true\n");
     run(b"[this can't even be read");

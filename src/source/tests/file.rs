@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::base::digest::Sha256Sum;
 use crate::base::http::test_server::{TestServer, answer, ok};
+use crate::base::removal::remove_all;
 
 const CONTENT: &[u8] = b"content\n";
 
@@ -75,7 +76,7 @@ fn file_urls_are_relative_to_the_package_or_absolute() {
     for address in ["file://sub/f%20x", &absolute, "file://../p/sub/f%20x"] {
         world.fetch(url(address)).unwrap();
         assert_eq!(world.cached(), ["f%20x"]);
-        fs_err::remove_dir_all(world.path("packages/cache")).unwrap();
+        remove_all(&world.path("packages/cache")).unwrap();
     }
     let error = world.fetch(url("file://nofile")).unwrap_err();
     assert!(error.to_string().contains("packages/p/nofile does not exist"), "{error}");

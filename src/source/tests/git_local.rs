@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::archive::Limits;
+use crate::base::removal::remove_all;
 
 fn local(path: &str) -> Value {
     json!({ "kind": "git_local", "rel_path": path })
@@ -13,7 +14,7 @@ fn clone(world: &World, path: &str, commit: &str) -> PathBuf {
     let fetched = world.fetch(local(path)).unwrap();
     let clone = world.path("out/s");
     if clone.exists() {
-        fs_err::remove_dir_all(&clone).unwrap();
+        remove_all(&clone).unwrap();
     }
     check_out(&fetched, &clone, &Limits::default()).unwrap();
     assert_eq!(git(&clone, &["rev-parse", "HEAD"]), commit);

@@ -10,6 +10,7 @@ use super::super::job::{CopyEntry, CopyInput, Match};
 use super::super::place::{With, put, put_text};
 use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
+use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::dockerfile::context::{Choice, Files};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep, Unpack};
@@ -298,7 +299,7 @@ impl Copying<'_> {
             let (root, modes) = (folder.clone(), Modes::Unpacked);
             self.item(&Item { root, found, owners, modes, may_unpack: false }, 1)?;
         }
-        fs_err::remove_dir_all(&folder).map_err(Failure::of)
+        remove_all(&folder).map_err(Failure::of)
     }
 }
 

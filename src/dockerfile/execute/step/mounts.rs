@@ -12,6 +12,7 @@ use super::super::choose::{choice, choose};
 use super::super::job::{CopyInput, Match, MountInput, SecretBytes, StepNetwork};
 use super::super::place::{With, put};
 use super::{LayerMaker, from_context};
+use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders};
 use crate::dockerfile::context::Files;
 use crate::dockerfile::step::{RunMount, RunStep};
@@ -159,9 +160,7 @@ impl LayerMaker<'_> {
     ) -> Result<(), Failure> {
         // Of a step that was cut off.
         let new = place.with_file_name("files.new");
-        if fs_err::symlink_metadata(&new).is_ok() {
-            fs_err::remove_dir_all(&new).map_err(Failure::of)?;
-        }
+        remove_all(&new).map_err(Failure::of)?;
         fs_err::create_dir(&new).map_err(Failure::of)?;
         match input {
             CopyInput::Listed { folder, matches } => {
@@ -178,7 +177,7 @@ impl LayerMaker<'_> {
         }
         fs_err::rename(&found, place).map_err(Failure::of)?;
         if found != new {
-            fs_err::remove_dir_all(&new).map_err(Failure::of)?;
+            remove_all(&new).map_err(Failure::of)?;
         }
         Ok(())
     }

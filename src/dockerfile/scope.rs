@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dockerfile::expand::{Expander, expand};
-use crate::dockerfile::model::{Argument, Dockerfile, Instruction, Place, Stage};
-use crate::dockerfile::options::{NamedContext, Surroundings};
-use crate::dockerfile::step::Origin;
+use super::expand::{Expander, expand};
+use super::model::{Argument, Dockerfile, Instruction, Place, Stage};
+use super::options::{NamedContext, Surroundings};
+use super::step::Origin;
 use crate::image::platform::Platform;
 use crate::package::Problem;
 

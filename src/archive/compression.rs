@@ -1,0 +1,178 @@
+//! Compressions of archives and layers: told by content alone, and decompressed in one way for sources,
+//! `ADD`, build contexts, images and their layers.
+//!
+//! | compression | what is read |
+//! | --- | --- |
+//! | gzip | all members, and zeros behind them, as `gzip(1)` does (RFC 1952 2.2) |
+//! | bzip2 | all streams; anything else behind them is passed over, as `bzip2(1)` does |
+//! | xz | all streams and their padding, as [`XzReader`] does |
+//! | zstd | all frames; skippable ones anywhere are skipped (RFC 8878 3.1.2), `pzstd` begins with one |
+//!
+//! A stream that ends within a member is an error, and so is anything else behind its last one. A
+//! decoder holds 512 MiB at the most (xz), and 128 MiB for zstd; the limit on what comes out is the
+//! caller's.
+
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::GzDecoder;
+
+use super::xz::XzReader;
+
+const BUFFER: usize = 256 * 1024;
+
+/// Length of a bzip2 stream's magic number, in bytes.
+const BZIP2_MAGIC: usize = 4;
+
+/// A compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Nothing is compressed.
+    None,
+    /// gzip, possibly of several members.
+    Gzip,
+    /// bzip2, possibly of several streams.
+    Bzip2,
+    /// XZ, possibly of several streams.
+    Xz,
+    /// Zstandard, possibly of several frames.
+    Zstd,
+}
+
+impl Compression {
+    /// Number of bytes at the beginning of a stream that tell every compression.
+    pub const START: usize = 10;
+
+    /// Tells the compression of a stream that begins so.
+    pub fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // A header, and a block or the end: a tar may well begin with the name `BZh1`.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => {
+                Self::Bzip2
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            // A frame, or a skippable one.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+
+    /// The compression in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "not compressed",
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Decompresses a stream to its end.
+    pub fn reader<'r>(self, input: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
+        Ok(match self {
+            Self::None => Box::new(input),
+            Self::Gzip => Box::new(Members::new(GzDecoder::new(input), next_gzip)),
+            Self::Bzip2 => {
+                let input = Cursor::new(Vec::new()).chain(input);
+                Box::new(Members::new(BzDecoder::new(input), next_bzip2))
+            }
+            Self::Xz => Box::new(XzReader::new(input)?),
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        })
+    }
+}
+
+/// Reads the bytes that tell the compression of a stream; fewer only if it ends before.
+pub fn read_start(input: impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(Compression::START);
+    input.take(Compression::START as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Decompresses a stream by what it begins with, to its end.
+pub fn decompressed<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    let start = read_start(&mut input)?;
+    Compression::of(&start).reader(resumed(start, input))
+}
+
+/// A stream of which the beginning has been read.
+pub(super) fn resumed<R: Read>(start: Vec<u8>, input: R) -> impl BufRead {
+    BufReader::with_capacity(BUFFER, Cursor::new(start).chain(input))
+}
+
+/// Members of a stream one after another, each with a decoder of its own.
+struct Members<D, N> {
+    state: State<D>,
+    next: N,
+}
+
+enum State<D> {
+    Within(D),
+    Ended,
+    /// A further read is no end of the stream.
+    Failed,
+}
+
+impl<D: Read, N: FnMut(D) -> io::Result<State<D>>> Members<D, N> {
+    fn new(first: D, next: N) -> Self {
+        Self { state: State::Within(first), next }
+    }
+}
+
+impl<D: Read, N: FnMut(D) -> io::Result<State<D>>> Read for Members<D, N> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &mut self.state {
+                State::Within(member) => {
+                    let count = member.read(buffer)?;
+                    if count > 0 || buffer.is_empty() {
+                        return Ok(count);
+                    }
+                }
+                State::Ended => return Ok(0),
+                State::Failed => return Err(io::ErrorKind::InvalidData.into()),
+            }
+            if let State::Within(member) = std::mem::replace(&mut self.state, State::Failed) {
+                self.state = (self.next)(member)?;
+            }
+        }
+    }
+}
+
+fn next_gzip<R: BufRead>(member: GzDecoder<R>) -> io::Result<State<GzDecoder<R>>> {
+    let mut input = member.into_inner();
+    loop {
+        let rest = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            rest => rest?,
+        };
+        let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+        if rest.is_empty() {
+            return Ok(State::Ended);
+        }
+        let is_padding = zeros == rest.len();
+        input.consume(zeros);
+        if !is_padding {
+            return Ok(State::Within(GzDecoder::new(input)));
+        }
+    }
+}
+
+type Peeked<R> = Chain<Cursor<Vec<u8>>, R>;
+
+fn next_bzip2<R: BufRead>(stream: BzDecoder<Peeked<R>>) -> io::Result<State<BzDecoder<Peeked<R>>>> {
+    let mut input = stream.into_inner();
+    let mut start = Vec::with_capacity(BZIP2_MAGIC);
+    input.by_ref().take(BZIP2_MAGIC as u64).read_to_end(&mut start)?;
+    // A stream is longer than what was peeked of it.
+    let (_, mut input) = input.into_inner();
+    if matches!(start.as_slice(), [b'B', b'Z', b'h', b'1'..=b'9']) {
+        return Ok(State::Within(BzDecoder::new(Cursor::new(start).chain(input))));
+    }
+    // To the end, so that whatever takes a sum of the stream sees all of it.
+    io::copy(&mut input, &mut io::sink())?;
+    Ok(State::Ended)
+}

@@ -1,0 +1,123 @@
+//! Whiteouts and opaque folders of a layer that is being unpacked, in the form of `overlay_form`.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use xattr::FileExt as _;
+
+use super::error::{ReadError, UnpackError};
+use super::folders::{Folder, Folders, fail};
+use super::overlay_form::{HIDES_ALL, OPAQUE, Whiteouts, is_whiteout, kind, reopened, stat};
+use super::path::EntryPath;
+
+/// What a layer hides, as far as it is unpacked.
+#[derive(Debug, Default)]
+pub(super) struct Hiding {
+    /// How whiteouts are made.
+    pub(super) whiteouts: Whiteouts,
+    /// Those that were made.
+    made: Vec<EntryPath>,
+    has_opaque: bool,
+}
+
+impl Hiding {
+    /// Hides what layers below have at a path.
+    pub(super) fn whiteout(
+        &mut self,
+        folders: &mut Folders,
+        path: &EntryPath,
+        like: &Folder,
+    ) -> Result<(), UnpackError> {
+        let place = folders.place(path, like)?;
+        let kind_error = || ReadError::Kind { path: path.clone(), kind: "a whiteout" };
+        let (above, name) = place.ok_or_else(kind_error)?;
+        match stat(&above, name) {
+            // What the layer itself has there stays; of a folder, only the content below is hidden.
+            Ok(there) if kind(&there) == SFlag::S_IFDIR => self.opaque(folders, path, like),
+            Ok(_) => Ok(()),
+            Err(Errno::ENOENT) => {
+                self.made.push(path.clone());
+                self.whiteouts
+                    .make(&above, name)
+                    .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
+            }
+            Err(error) => Err(fail(path, "looking at it")(error)),
+        }
+    }
+
+    /// Hides all that layers below have in a folder.
+    pub(super) fn opaque(
+        &mut self,
+        folders: &mut Folders,
+        path: &EntryPath,
+        like: &Folder,
+    ) -> Result<(), UnpackError> {
+        drop(folders.ensure(path.as_bytes(), path, like)?);
+        let directory = folders.open_made(path).map_err(fail(path, "opening it"))?;
+        self.has_opaque = true;
+        File::from(directory)
+            .set_xattr(OPAQUE, HIDES_ALL)
+            .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
+    }
+
+    /// Removes whiteouts below folders that hide everything.
+    pub(super) fn forget_what_is_hidden_anyway(
+        &self,
+        folders: &Folders,
+    ) -> Result<(), UnpackError> {
+        if !self.has_opaque {
+            return Ok(());
+        }
+        let mut last: Option<(&[u8], bool)> = None;
+        for path in &self.made {
+            let Some((above, name)) = path.split() else { continue };
+            let folder = match folders.find(above) {
+                // Something took the folder's place.
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
+                found => found.map_err(fail(path, "opening its folder"))?,
+            };
+            let is_hidden = match last {
+                Some((known, is_hidden)) if known == above => is_hidden,
+                _ => {
+                    is_in_opaque(folders, &folder).map_err(fail(path, "looking at its folders"))?
+                }
+            };
+            last = Some((above, is_hidden));
+            let name = OsStr::from_bytes(name);
+            let remove = || match stat(&folder, name) {
+                Ok(there) if is_hidden && is_whiteout(&folder, name, &there)? => {
+                    unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir)
+                }
+                Ok(_) | Err(Errno::ENOENT) => Ok(()),
+                Err(error) => Err(error),
+            };
+            remove().map_err(fail(path, "removing a whiteout of nothing"))?;
+        }
+        Ok(())
+    }
+}
+
+/// True if a folder hides everything, or one above it does.
+fn is_in_opaque(folders: &Folders, folder: &OwnedFd) -> nix::Result<bool> {
+    let identity = |folder: &OwnedFd| fstat(folder).map(|data| (data.st_dev, data.st_ino));
+    let root = identity(&folders.find(b"")?)?;
+    let mut at = reopened(folder)?;
+    loop {
+        let here = identity(&at)?;
+        let above = openat(&at, c"..", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        let value = File::from(at).get_xattr(OPAQUE);
+        if value.is_ok_and(|value| value.as_deref() == Some(HIDES_ALL)) {
+            return Ok(true);
+        }
+        if here == root {
+            return Ok(false);
+        }
+        at = reopened(&above)?;
+    }
+}

@@ -1,0 +1,105 @@
+//! A source archive on its way into a folder: its files belong to the caller, each under one name.
+
+use std::io::Read;
+
+use super::destination::{Destination, Finish};
+use super::error::UnpackError;
+use super::limits::Limits;
+use super::names::{Names, Seen};
+use super::path::EntryPath;
+use super::unpack::UnpackSummary;
+
+/// Permissions that are kept: an owner's rights without the owner make no sense.
+const KEPT: u32 = 0o777;
+
+/// Writes the entries of a source archive, and counts them.
+pub(super) struct SourceWriter {
+    destination: Destination,
+    names: Names,
+    summary: UnpackSummary,
+}
+
+impl SourceWriter {
+    pub(super) fn new(destination: Destination, limits: &Limits) -> Self {
+        Self { destination, names: Names::new(limits), summary: UnpackSummary::default() }
+    }
+
+    pub(super) fn directory(
+        &mut self,
+        path: &EntryPath,
+        mode: u32,
+        mtime: i64,
+    ) -> Result<(), UnpackError> {
+        self.add(path, Seen::Directory)?;
+        self.destination.directory(path, &plain(mode, mtime))
+    }
+
+    pub(super) fn file(
+        &mut self,
+        path: &EntryPath,
+        mode: u32,
+        mtime: i64,
+        size: u64,
+        content: impl Read,
+    ) -> Result<(), UnpackError> {
+        self.add(path, Seen::File)?;
+        self.summary.file_bytes += size;
+        self.destination.file(path, size, content, &plain(mode, mtime))
+    }
+
+    pub(super) fn symlink(
+        &mut self,
+        path: &EntryPath,
+        target: &[u8],
+        mtime: i64,
+    ) -> Result<(), UnpackError> {
+        self.add(path, Seen::Other)?;
+        self.destination.symlink(path, target, &plain(0o777, mtime))
+    }
+
+    pub(super) fn hard_link(
+        &mut self,
+        path: &EntryPath,
+        target: &EntryPath,
+    ) -> Result<(), UnpackError> {
+        self.add(path, Seen::Other)?;
+        self.destination.hard_link(path, target, &plain(0, 0))
+    }
+
+    pub(super) fn fifo(
+        &mut self,
+        path: &EntryPath,
+        mode: u32,
+        mtime: i64,
+    ) -> Result<(), UnpackError> {
+        self.add(path, Seen::Other)?;
+        self.destination.fifo(path, &plain(mode, mtime))
+    }
+
+    fn add(&mut self, path: &EntryPath, what: Seen) -> Result<(), UnpackError> {
+        self.names.add(path, what, true).map_err(|conflict| conflict.of(path))?;
+        self.summary.entries += 1;
+        Ok(())
+    }
+
+    /// Says when the top folder was changed; the first one to say so counts.
+    pub(super) fn root(&mut self, mtime: i64) -> Result<(), UnpackError> {
+        let root = EntryPath::root();
+        if self.names.get(&root).is_none() {
+            self.destination.directory(&root, &plain(0o755, mtime))?;
+            self.names.add(&root, Seen::Directory, true).map_err(|conflict| conflict.of(&root))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<UnpackSummary, UnpackError> {
+        self.root(0)?;
+        self.summary.attributes_lost = self.destination.attributes_lost;
+        self.destination.finish()?;
+        Ok(self.summary)
+    }
+}
+
+fn plain(mode: u32, mtime: i64) -> Finish<'static> {
+    Finish { mode: mode & KEPT, mtime, owner: None, attributes: &[] }
+}

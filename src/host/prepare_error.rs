@@ -1,0 +1,30 @@
+//! The error of preparing a set, and of removing one.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The next set can't be prepared, or what is left can't be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Something can't be written.
+    #[error("can't prepare {}", path.display())]
+    Write {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something can't be removed.
+    #[error("can't remove what an earlier run left")]
+    Remove(#[source] io::Error),
+    /// The disk doesn't take it.
+    #[error("can't sync {}", path.display())]
+    Sync {
+        /// A folder of it.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

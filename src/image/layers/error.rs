@@ -1,0 +1,47 @@
+//! The error of unpacked layers.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::archive::UnpackError;
+use crate::image::digest::DiffId;
+
+/// A failure of unpacking a layer, or of keeping it.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The blob can't be read.
+    #[error("can't read the image's layer {diff_id}; load the image again")]
+    Blob {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its content isn't what it was when it was loaded.
+    #[error("the image's layer {expected} unpacks to {found}: the image store is damaged")]
+    DiffId {
+        /// The layer.
+        expected: DiffId,
+        /// What it unpacks to.
+        found: DiffId,
+    },
+    /// It can't be unpacked.
+    #[error("can't unpack the image's layer {diff_id}")]
+    Unpack {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        #[source]
+        source: UnpackError,
+    },
+    /// The folder of unpacked layers can't be used.
+    #[error("can't keep unpacked layers in {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

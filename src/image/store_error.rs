@@ -1,0 +1,72 @@
+//! The error of the image store. Loading, which lies below the store, passes it on.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::config::ConfigError;
+use super::document::DocumentError;
+
+/// A failure of the image store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Reading or writing failed.
+    #[error("the image store can't be used: {0}")]
+    Io(io::Error),
+    /// The folder is something else.
+    #[error("{} is no image store: {problem}", path.display())]
+    NoStore {
+        /// The file that says so.
+        path: PathBuf,
+        /// Why.
+        problem: DocumentError,
+    },
+    /// A part of an image is missing or isn't what it was.
+    #[error("the image store is damaged: {what} of {image} {problem}")]
+    Damaged {
+        /// The image's name, or its manifest's digest.
+        image: String,
+        /// The part.
+        what: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A configuration that was good when it was loaded isn't.
+    #[error("{image} can't be used")]
+    Config {
+        /// The image's name, or its manifest's digest.
+        image: String,
+        /// Why.
+        #[source]
+        problem: ConfigError,
+    },
+    /// No image is called so.
+    #[error("the image store has no {0:?}")]
+    NotFound(String),
+    /// The beginning of an id is that of several.
+    #[error("{prefix:?} is the beginning of several ids: {}", ids.join(", "))]
+    Ambiguous {
+        /// The beginning.
+        prefix: String,
+        /// The ids.
+        ids: Vec<String>,
+    },
+}
+
+impl StoreError {
+    /// Whether it is about one image, which isn't whole any more.
+    pub(in crate::image) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Config { .. })
+    }
+
+    /// What to do about it, where that isn't plain.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged { .. } | Self::Config { .. } => {
+                Some("`mkpanda image rm` it and load it again")
+            }
+            Self::NotFound(_) => Some("`mkpanda image list` shows what there is"),
+            Self::Ambiguous { .. } => Some("give more digits of the id"),
+            Self::Io(_) | Self::NoStore { .. } => None,
+        }
+    }
+}
