@@ -17,6 +17,22 @@ pub enum PackError {
     /// There are sockets or devices in the folder.
     #[error("an archive can't hold {}", listed(.0))]
     Special(Vec<(EntryPath, &'static str)>),
+    /// There is more in the folder than an archive may have.
+    #[error(
+        "the archive would have {bytes} bytes before compression, and no more than {max_bytes} may be unpacked (holes of sparse files count)"
+    )]
+    TooLarge {
+        /// Size of the archive.
+        bytes: u64,
+        /// Largest size.
+        max_bytes: u64,
+    },
+    /// A path is longer than the kernel takes.
+    #[error("{beginning}… is too deep: the path of something below it has more than 4,096 bytes")]
+    TooDeep {
+        /// First part of the path in the folder.
+        beginning: String,
+    },
     /// A file is no longer what it was when the folder was read.
     #[error("{path} changed while it was being packed: it had {size} bytes when packing began")]
     Changed {

@@ -18,6 +18,9 @@ pub struct PackOptions {
     pub source_date_epoch: u64,
     /// How many threads compress; the bytes don't depend on it.
     pub threads: u32,
+    /// Largest size of the archive before it is compressed: whoever unpacks it has such a limit, too.
+    /// Holes of sparse files count.
+    pub max_bytes: u64,
 }
 
 /// Writes a folder as tar: entries `./…` in byte order of their paths, of hard links the first as
@@ -40,6 +43,9 @@ pub fn pack_package(
     options: &PackOptions,
 ) -> Result<PackSummary, PackError> {
     let (found, bytes) = scan(folder)?;
+    if bytes > options.max_bytes {
+        return Err(PackError::TooLarge { bytes, max_bytes: options.max_bytes });
+    }
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
     let (out, summary) = write_all(folder, &found, out, options)?;
     debug_assert_eq!(summary.uncompressed_bytes, bytes, "the dictionary depends on the size");

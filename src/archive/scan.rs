@@ -47,11 +47,12 @@ pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
     });
     while let Some(above) = open.pop() {
         let here = folder.join(above.as_path());
-        for entry in fs_err::read_dir(&here).map_err(PackError::Input)? {
-            let entry = entry.map_err(PackError::Input)?;
+        let failed = |error: io::Error| unread(&above, error);
+        for entry in fs_err::read_dir(&here).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
             let full = entry.path();
             let path = above.join(&EntryPath::trusted(entry.file_name().as_bytes()));
-            let metadata = fs_err::symlink_metadata(&full).map_err(PackError::Input)?;
+            let metadata = fs_err::symlink_metadata(&full).map_err(failed)?;
             let mut attributes = attributes(&metadata);
             let kind = metadata.file_type();
             let kind = if kind.is_dir() {
@@ -82,8 +83,26 @@ pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
     }
     found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     mark_hard_links(&mut found, linked);
-    let bytes = found.iter().map(bytes_of).sum::<u64>() + END_BYTES;
+    // Sparse files may have any size.
+    let bytes = found.iter().map(bytes_of).fold(END_BYTES, u64::saturating_add);
     Ok((found, bytes))
+}
+
+/// Error of something in a folder that cannot be read. A message with a path of thousands of bytes is
+/// not read by anybody.
+fn unread(above: &EntryPath, error: io::Error) -> PackError {
+    const SHOWN: usize = 200;
+    if error.raw_os_error().or_else(|| cause(&error)) != Some(libc::ENAMETOOLONG) {
+        return PackError::Input(error);
+    }
+    let path = above.as_path().to_string_lossy().chars().take(SHOWN).collect();
+    PackError::TooDeep { beginning: path }
+}
+
+/// Number of the error below one that names the file.
+fn cause(error: &io::Error) -> Option<i32> {
+    let named: &(dyn std::error::Error + 'static) = error.get_ref()?;
+    named.source()?.downcast_ref::<io::Error>()?.raw_os_error()
 }
 
 /// The first path of several to one file stays the file; the others become links to it.

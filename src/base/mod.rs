@@ -13,4 +13,5 @@ pub(crate) mod recorded;
 pub mod removal;
 pub mod supervisor;
 pub(crate) mod text;
+pub mod times;
 pub mod within;

@@ -12,7 +12,7 @@ use crate::container::namespace::Network;
 use crate::image::config::RunConfig;
 use crate::install::INSTALL_ROOT;
 use crate::package::{PackageId, SourceName};
-use crate::runner::command::{Command, CommandRoot, Mount, MountSource};
+use crate::runner::command::{Command, CommandRoot, Mount, MountSource, Names, names_files};
 use crate::runner::readable::InputCopies;
 use crate::runner::workspace::JobPlace;
 use crate::source::Fetched;
@@ -97,10 +97,10 @@ impl PackageBuild {
         let scratch = |name: &str| MountSource::Scratch(name.to_owned());
         let mut mounts = vec![
             Mount::writable(scratch("src"), "/pkg/src"),
-            Mount::read_only(caller(self.folder.clone()), "/pkg/build"),
+            Mount::read_only(MountSource::Package(String::new()), "/pkg/build"),
         ];
         if self.has_extra {
-            mounts.push(Mount::read_only(caller(self.folder.join("extra")), "/pkg/extra"));
+            mounts.push(Mount::read_only(MountSource::Package("extra".to_owned()), "/pkg/extra"));
         }
         mounts.push(Mount::read_only(MountSource::View("install".into()), INSTALL_ROOT));
         mounts.extend(self.dependencies.iter().map(|Dependency { id, .. }| {
@@ -117,6 +117,10 @@ impl PackageBuild {
         Command {
             root: self.root.clone(),
             mounts,
+            files: names_files(match self.network {
+                Network::None => Names::Own,
+                Network::Host => Names::Machine,
+            }),
             folders: vec![("/tmp".into(), 0o1777)],
             arguments,
             environment,

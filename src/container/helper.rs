@@ -247,6 +247,8 @@ impl Helper {
         command
             .arg(HELPER_ARGUMENT)
             .arg(std::process::id().to_string())
+            // Nothing of the caller's reaches what an image or a build can look at.
+            .env_clear()
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -45,6 +45,8 @@ pub trait Worker {
 /// Does the jobs that come on stdin until there are no more; gives the exit code. `parent` is the
 /// number of the process that started this one.
 pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
+    // The caller's, and of those who started it.
+    sys::close_from(3);
     if let Some(parent) = parent {
         // Before anything else: what it starts later dies with it. Without it, stdin ends.
         _ = namespace::die_with_parent(parent);
@@ -62,6 +64,7 @@ pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
         .map_err(|error| NamespaceError::Map { reason: error.to_string() })
         .and_then(|map| namespace::enter_user_namespace(&map));
     let prepared = entered.and_then(|()| {
+        namespace::share_with_the_caller();
         let watching = |errno| NamespaceError::Step { step: "watching the helper", errno };
         sys::pidfd_open(Pid::this()).map_err(watching)
     });

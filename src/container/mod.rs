@@ -16,8 +16,10 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod copy;
+mod executor;
 pub mod helper;
 pub mod idmap;
+mod init;
 pub mod inputs;
 pub mod keeper;
 mod lines;
@@ -29,6 +31,7 @@ pub mod overlay;
 mod passing;
 mod process;
 pub mod recorder;
+pub mod resources;
 pub mod run;
 pub mod sandbox;
 pub mod seccomp;

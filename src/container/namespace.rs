@@ -191,6 +191,26 @@ pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
     if code == 0 { Ok(()) } else { Err(NamespaceError::Map { reason: reason.trim().to_owned() }) }
 }
 
+/// Part of the caller's inotify instances and watches that one user namespace may have.
+const SHARE: u64 = 4;
+
+/// Leaves the caller's own programs what containers could use up: the kernel counts it per user, and has
+/// a limit of its own for each user namespace.
+pub fn share_with_the_caller() {
+    for (limit, all) in [
+        ("max_inotify_instances", "max_user_instances"),
+        ("max_inotify_watches", "max_user_watches"),
+    ] {
+        let all = fs_err::read_to_string(format!("/proc/sys/fs/inotify/{all}"));
+        let Some(all) = all.ok().and_then(|text| text.trim().parse::<u64>().ok()) else { continue };
+        let share = (all / SHARE).max(1).to_string();
+        // Older kernels have no such limit, and outer containers show it read-only.
+        if let Err(error) = fs_err::write(format!("/proc/sys/user/{limit}"), share) {
+            tracing::debug!(%error, "no limit for the namespace");
+        }
+    }
+}
+
 fn write_own_map(map: &IdMap) -> io::Result<()> {
     fs_err::write("/proc/self/setgroups", "deny")?;
     fs_err::write("/proc/self/uid_map", map_text(&map.uids))?;

@@ -1,8 +1,12 @@
 //! What a container says, on its way into the log.
 //!
+//! A log has a limit: what is said beyond it is left out, but for the last megabyte, which has the
+//! reason of a failure in it.
+//!
 //! It goes through a pipe, not straight into the file: a script that writes `> /dev/stderr` opens
 //! what stands there again, and would cut a file off at its beginning.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,12 +17,62 @@ use nix::sys::stat::{Mode, fchmod};
 /// How much is taken at once before the clock is looked at again, in bytes.
 const PORTION: usize = 1 << 20;
 
+/// Limit of a log, in bytes: what a person looks through, and no disk is filled by.
+const LIMIT: usize = 64 << 20;
+
+/// Last part of an output that is kept beyond the limit.
+const TAIL: usize = 1 << 20;
+
 /// The pipe.
 #[derive(Debug)]
 pub(super) struct Output {
     reader: PipeReader,
     /// Kept open, so that a container that closes its own ends is no end of the pipe.
     writer: PipeWriter,
+    portions: Portions,
+}
+
+/// Distribution of an output over the log and what is kept of the rest.
+#[derive(Debug)]
+struct Portions {
+    /// Bytes that the log may still get as they come.
+    room: usize,
+    /// Largest number of bytes that are kept of the rest.
+    kept: usize,
+    tail: VecDeque<u8>,
+    left_out: u64,
+}
+
+impl Portions {
+    fn new(limit: usize, kept: usize) -> Self {
+        Self { room: limit.saturating_sub(kept), kept, tail: VecDeque::new(), left_out: 0 }
+    }
+
+    /// Part of a text that goes into the log now.
+    fn take<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
+        let (now, rest) = text.split_at(text.len().min(self.room));
+        self.room -= now.len();
+        self.tail.extend(rest);
+        let surplus = self.tail.len().saturating_sub(self.kept);
+        self.tail.drain(..surplus);
+        self.left_out += u64::try_from(surplus).unwrap_or(u64::MAX);
+        now
+    }
+
+    /// The rest of the log.
+    fn end(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if self.left_out > 0 {
+            let left_out = self.left_out;
+            let limit = LIMIT >> 20;
+            text.extend_from_slice(
+                format!("\n[mkpanda: {left_out} bytes of output are left out here: a log has at most {limit} MB]\n")
+                    .as_bytes(),
+            );
+        }
+        text.extend(std::mem::take(&mut self.tail));
+        text
+    }
 }
 
 impl Output {
@@ -27,7 +81,7 @@ impl Output {
         let (reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         fchmod(&writer, Mode::from_bits_truncate(0o622))?;
-        Ok(Self { reader, writer })
+        Ok(Self { reader, writer, portions: Portions::new(LIMIT, TAIL) })
     }
 
     /// An end for the container.
@@ -48,7 +102,7 @@ impl Output {
             match self.reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
-                    log.write_all(&buffer[..count])?;
+                    log.write_all(self.portions.take(&buffer[..count]))?;
                     taken += count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -60,9 +114,32 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Writes into the log what is there, and the end of what was beyond the limit.
+    pub(super) fn finish(&mut self, mut log: &File) -> io::Result<()> {
+        self.pass_on(log)?;
+        log.write_all(&self.portions.end())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn beyond_the_limit_the_middle_is_left_out() {
+        let mut portions = Portions::new(10, 4);
+        let mut log = Vec::new();
+        for text in ["12", "3456", "789", "abcdefg", "hi"] {
+            log.extend_from_slice(portions.take(text.as_bytes()));
+        }
+        assert_eq!(log, b"123456");
+        let end = String::from_utf8(portions.end()).unwrap();
+        assert!(end.contains("mkpanda: 8 bytes") && end.ends_with("]\nfghi"), "{end}");
+        let mut short = Portions::new(10, 4);
+        assert_eq!(short.take(b"12345678"), b"123456");
+        assert_eq!(short.end(), b"78");
+    }
 
     #[test]
     fn what_is_opened_again_cuts_nothing_off() {

@@ -15,7 +15,6 @@
 //! libcontainer changes directory and duplicates descriptors process-wide, so a process runs one
 //! container and has one thread (eight at once in one process hung in one round of six).
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -29,10 +28,6 @@ use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel::{self, InitReceiver, MainSender};
 use libcontainer::process::init::container_init_process;
 use libcontainer::syscall::syscall::SyscallType;
-use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MsFlags, mount};
 use nix::poll::PollFlags;
 use nix::sched::CloneFlags;
@@ -41,11 +36,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
+use super::executor::{Asking, BuildExecutor};
 use super::output::Output;
 use super::recorder::{Questions, Recorder};
 use super::sandbox::Sandbox;
 use super::view::View;
-use super::{namespace, passing, sole_user, sys};
+use super::{namespace, sys};
 use crate::base::causes::with_causes;
 
 /// How a container ended.
@@ -162,9 +158,10 @@ pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<E
     }
     // The first process of a pid namespace takes all others with it.
     let code = namespace::wait_exit_code(init);
-    let ended = ended?;
     // Nobody writes any more, and a pipe holds no more than a portion.
-    output.pass_on(options.log).map_err(log)?;
+    let finished = output.finish(options.log).map_err(log);
+    let ended = ended?;
+    finished?;
     Ok(match code {
         _ if !ended => Ending::TimedOut,
         code if code > 128 => Ending::Signalled(code - 128),
@@ -208,6 +205,7 @@ fn start(
         },
         detached: true,
         executor: Box::new(BuildExecutor {
+            environment: sandbox.environment.clone(),
             no_new_privileges: sandbox.no_new_privileges,
             filter: options.filter.clone(),
             landlock: options.landlock,
@@ -307,83 +305,4 @@ fn show_unwritable_cgroups() -> Result<(), RunError> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("cgroup2"), place, Some("cgroup2"), flags, None::<&str>)
         .map_err(|errno| RunError::Step { step: "covering the machine's cgroups", errno })
-}
-
-/// The last steps before the command: signals as a program expects them, Landlock, seccomp.
-#[derive(Clone)]
-struct BuildExecutor {
-    no_new_privileges: bool,
-    filter: Vec<libc::sock_filter>,
-    landlock: bool,
-    inherited: Arc<[OwnedFd]>,
-    sole_user: Option<(u32, u32)>,
-    asking: Option<Asking>,
-}
-
-/// The filter that asks, and where to pass on whence it does.
-#[derive(Clone)]
-struct Asking {
-    filter: Vec<libc::sock_filter>,
-    channel: Arc<UnixStream>,
-}
-
-impl BuildExecutor {
-    fn install_filter(&self) -> nix::Result<()> {
-        if let Some(Asking { filter, channel }) = &self.asking {
-            match sys::install_asking_seccomp(filter) {
-                Ok(questions) => return passing::pass(channel, &questions),
-                Err(errno) => tracing::debug!(%errno, "nobody may be asked"),
-            }
-        }
-        sys::install_seccomp(&self.filter)
-    }
-}
-
-impl Executor for BuildExecutor {
-    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let fail = |what: &str, errno: nix::errno::Errno| {
-            // The container's stderr is the log: this is where a person looks.
-            tracing::error!("{what}: {errno}");
-            ExecutorError::Other(format!("{what}: {errno}"))
-        };
-        let arguments = spec.process().as_ref().and_then(|process| process.args().clone());
-        let arguments = arguments.ok_or(ExecutorError::InvalidArg)?;
-        let arguments =
-            arguments.into_iter().map(std::ffi::CString::new).collect::<Result<Vec<_>, _>>();
-        let arguments = arguments.map_err(|error| ExecutorError::Other(error.to_string()))?;
-        let program = arguments.first().ok_or(ExecutorError::InvalidArg)?;
-        sys::reset_signals().map_err(|errno| fail("can't reset signals", errno))?;
-        // libcontainer has marked all descriptors to be closed.
-        for descriptor in self.inherited.iter() {
-            fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))
-                .map_err(|errno| fail("can't pass a descriptor on", errno))?;
-        }
-        if let Some(user) = self.sole_user {
-            sole_user::enter(user).map_err(|error| {
-                tracing::error!("can't become the command's user: {error}");
-                ExecutorError::Other(error.to_string())
-            })?;
-        }
-        if self.landlock {
-            sys::enter_landlock_scope()
-                .map_err(|errno| fail("can't enter a Landlock scope", errno))?;
-        }
-        self.install_filter().map_err(|errno| fail("can't install the seccomp filter", errno))?;
-        if !self.no_new_privileges {
-            super::capabilities::drop_filtering()
-                .map_err(|error| ExecutorError::Other(error.to_string()))?;
-        }
-        match nix::unistd::execvp(program, &arguments) {
-            Ok(never) => match never {},
-            Err(errno) => Err(fail(&format!("can't execute {}", program.to_string_lossy()), errno)),
-        }
-    }
-
-    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
-        Ok(())
-    }
-
-    fn setup_envs(&self, environment: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        libcontainer::workload::default::get_executor().setup_envs(environment)
-    }
 }

@@ -13,6 +13,7 @@ use oci_spec::runtime::{
     SpecBuilder, UserBuilder,
 };
 
+use super::executor::PLAIN_ENVIRONMENT;
 use super::network::Network;
 
 /// A container, before it is run.
@@ -158,7 +159,8 @@ impl Sandbox {
             .terminal(false)
             .user(user)
             .args(self.arguments.clone())
-            .env(self.environment.clone())
+            // The command's own environment is the executor's to give.
+            .env(PLAIN_ENVIRONMENT.map(str::to_owned).to_vec())
             .cwd(&self.working_directory)
             .capabilities(sets)
             .no_new_privileges(self.no_new_privileges)
@@ -207,7 +209,11 @@ impl Sandbox {
             "devpts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
         )?);
-        mounts.push(special("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777"])?);
+        mounts.push(special(
+            "/dev/shm",
+            "tmpfs",
+            &["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"],
+        )?);
         mounts.push(special("/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec"])?);
         // sysfs shows the network namespace, so mounting one needs a namespace of our own.
         if self.shows_outer_sysfs() {

@@ -47,6 +47,33 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Closes every descriptor with that number or a higher one. Whoever still has one gets EBADF, so this is
+/// for processes at their beginning, and for those that have nothing more to do with any.
+pub fn close_from(lowest: u32) {
+    // SAFETY: the call takes three integers; what becomes of owners is said above.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, lowest, u32::MAX, 0) };
+    if Errno::result(closed).is_ok() {
+        return;
+    }
+    // Before Linux 5.9.
+    let Ok(entries) = fs_err::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+        .filter(|number| u32::try_from(*number).is_ok_and(|number| number >= lowest))
+        .collect();
+    for number in numbers {
+        // SAFETY: close takes an integer.
+        unsafe { libc::close(number) };
+    }
+}
+
+/// Sets the niceness of this process.
+pub fn set_niceness(niceness: i32) -> nix::Result<()> {
+    // SAFETY: setpriority takes three integers.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map(drop)
+}
+
 /// A descriptor that becomes readable when the process ends.
 pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     pidfd(pid, 0)

@@ -159,7 +159,7 @@ fn check_entries(index: &PackageIndex, found: &Listing) {
 /// What was unpacked gives a package with the same in it.
 fn packed_again(index: &PackageIndex, place: &Place) {
     let mut package = Vec::new();
-    let options = PackOptions { source_date_epoch: 1 << 31, threads: 1 };
+    let options = PackOptions { source_date_epoch: 1 << 31, threads: 1, max_bytes: u64::MAX };
     match pack_package(&place.folder(), &mut package, &options) {
         // An ordinary user may not be able to read what has no permissions.
         Err(PackError::Input(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {

@@ -113,9 +113,26 @@ pub enum JobError {
     /// Limits cannot be set.
     #[error(transparent)]
     Limits(#[from] CgroupError),
+    /// The job took too long, beside its command.
+    #[error("it was ended {} after its time limit of {limit:?} (limits.time)", during(*phase))]
+    TimeLimit {
+        /// Phase in which it was.
+        phase: Phase,
+        /// Limit.
+        limit: Duration,
+    },
     /// The helper failed.
     #[error(transparent)]
     Helper(#[from] HelperError),
+}
+
+/// A phase in words.
+fn during(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Prepare => "while its inputs were prepared,",
+        Phase::Pack => "while its result was packed,",
+        _ => "by the caller",
+    }
 }
 
 impl JobError {
@@ -210,11 +227,22 @@ impl Session {
         let cgroup = self.cgroup(name)?;
         let deadline = Cell::new(None);
         let limit = self.settings.limits.time;
-        let (mut result, process) = run_job(helper, job, cgroup.as_ref(), &deadline, |phase| {
-            // A job keeps its time limit itself, unless it is stopped from outside.
+        let current = Cell::new(Phase::Prepare);
+        let ran = run_job(helper, job, cgroup.as_ref(), &deadline, |phase| {
+            // A command keeps its time limit itself, unless it is stopped from outside. Packing has what
+            // the command has left of it.
             let until = || Instant::now().checked_add(limit?.checked_add(GRACE)?);
-            deadline.set(if phase == Phase::Build { until() } else { None });
+            if phase != Phase::Pack {
+                deadline.set(until());
+            }
+            current.set(phase);
             on_phase(phase);
+        });
+        let (mut result, process) = ran.map_err(|error| match (error, limit) {
+            (HelperError::Overdue, Some(limit)) if deadline.get().is_some() => {
+                JobError::TimeLimit { phase: current.get(), limit }
+            }
+            (error, _) => JobError::Helper(error),
         })?;
         if let Err(failure) = &mut result
             && cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory)

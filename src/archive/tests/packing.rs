@@ -15,7 +15,8 @@ use crate::archive::{
 };
 use crate::base::digest::Sha256Sum;
 
-const OPTIONS: PackOptions = PackOptions { source_date_epoch: 315_532_800, threads: 1 };
+const OPTIONS: PackOptions =
+    PackOptions { source_date_epoch: 315_532_800, threads: 1, max_bytes: u64::MAX };
 
 /// A tree with all that a package can have, made in one of two orders.
 fn plant(folder: &Path, backwards: bool) {
@@ -211,8 +212,12 @@ fn large_files_and_capabilities_are_written_as_others_do() {
     if unpacked.attributes_lost == 0 {
         assert_eq!(found, with.capability);
         let mut again = Vec::new();
-        pack_directory(&folder, &mut again, &PackOptions { source_date_epoch: 5, threads: 1 })
-            .unwrap();
+        pack_directory(
+            &folder,
+            &mut again,
+            &PackOptions { source_date_epoch: 5, threads: 1, max_bytes: u64::MAX },
+        )
+        .unwrap();
         let index = verify_package(super::raw::xz(&again).as_slice(), &Limits::default()).unwrap();
         assert_eq!(index.entries[2].attributes, Attributes { mtime: 5, ..with });
     } else {

@@ -119,7 +119,7 @@ proptest! {
             ["before", "after", "layer"].map(|name| scratch.path().join(name));
         fs_err::create_dir(&before).unwrap();
         plant(&before, &nodes, &times);
-        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1 };
+        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, max_bytes: u64::MAX };
         let mut package = Vec::new();
         let packed = pack_package(&before, &mut package, &options).unwrap();
         let unpacked = unpack_package(package.as_slice(), &after, &Limits::default()).unwrap();

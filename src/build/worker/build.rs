@@ -7,15 +7,16 @@ use std::path::Path;
 use fs_err::OpenOptions;
 
 use super::jobserver::{self, PackingCores};
-use super::stage;
+use super::{package, stage};
 use crate::archive::{self, PackError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Tee;
 use crate::base::event::Phase;
+use crate::base::times::{set_time, set_times};
 use crate::build::job::{BuildJob, Built};
 use crate::container::inputs::Inputs;
 use crate::install::PackageContents;
-use crate::runner::command::{Attachments, CommandRoot, prepare};
+use crate::runner::command::{Attachments, Command, CommandRoot, MountSource, prepare};
 use crate::runner::job::{Failure, Job, Performed, enter_phase};
 use crate::runner::workspace::Workspace;
 use crate::source::Fetched;
@@ -73,11 +74,14 @@ impl<'a> Build<'a> {
         let (job, workspace) = (self.job, &self.workspace);
         self.check_out_sources()?;
         stage::stage(workspace, job)?;
+        let copy = package::copy(workspace, &job.package.folder, job.package.source_date_epoch)?;
+        let script = package::entry(&copy, &job.package.build_script)?;
         if job.command.arguments.len() == 1 {
-            self.check_executable()?;
+            self.check_executable(&script)?;
         }
         let mut notes = Vec::new();
-        let mut prepared = prepare(workspace, &job.command)?;
+        let command = self.command(&copy)?;
+        let mut prepared = prepare(workspace, &command)?;
         if matches!(job.command.root, CommandRoot::Host(_)) {
             notes.push("built in the machine's own root (image host)".to_owned());
         }
@@ -96,7 +100,7 @@ impl<'a> Build<'a> {
             inherited: membership.descriptors,
             recorder: None,
         };
-        prepared.run(attachments).map_err(|failure| match self.missing_interpreter() {
+        prepared.run(attachments).map_err(|failure| match self.missing_interpreter(&script) {
             Some(interpreter) => failure.with_hint(format!(
                 "the script begins with #!{interpreter}, which the image doesn't have"
             )),
@@ -105,8 +109,20 @@ impl<'a> Build<'a> {
         Ok(notes)
     }
 
+    /// The build script as a command, with mounts of the package's copy.
+    fn command(&self, copy: &Path) -> Result<Command, Failure> {
+        let mut command = self.job.command.clone();
+        for mount in &mut command.mounts {
+            if let MountSource::Package(entry) = &mount.source {
+                mount.source = MountSource::View(package::entry(copy, entry)?);
+            }
+        }
+        Ok(command)
+    }
+
     fn check_out_sources(&self) -> Result<(), Failure> {
         let (job, package) = (self.job, &self.job.package);
+        let epoch = package.source_date_epoch;
         let sources = self.workspace.scratch("src");
         fs_err::create_dir(&sources).map_err(Failure::of)?;
         for (name, fetched) in &job.sources {
@@ -116,6 +132,15 @@ impl<'a> Build<'a> {
                     let failure = Failure::of(error);
                     Failure { message: format!("source {name}: {}", failure.message), ..failure }
                 })?;
+            let place = sources.join(name.as_str());
+            match &fetched {
+                Fetched::File { .. } => set_times(&place, epoch),
+                // What is in an archive has times of its own.
+                Fetched::Archive { .. } => set_time(&place, epoch),
+                // A commit's time is that of its files and folders.
+                Fetched::GitMirror { .. } | Fetched::GitLocal { .. } => Ok(()),
+            }
+            .map_err(Failure::of)?;
         }
         fs_err::write(sources.join("buildinfo.full.json"), &package.buildinfo_full)
             .map_err(Failure::of)?;
@@ -123,7 +148,11 @@ impl<'a> Build<'a> {
         fs_err::create_dir(&result).map_err(Failure::of)?;
         fs_err::write(result.join("buildinfo.full.json"), &package.buildinfo_full)
             .map_err(Failure::of)?;
-        fs_err::write(result.join("pkginfo.json"), &package.pkginfo).map_err(Failure::of)
+        fs_err::write(result.join("pkginfo.json"), &package.pkginfo).map_err(Failure::of)?;
+        set_time(&sources.join("buildinfo.full.json"), epoch)
+            .and_then(|()| set_time(&sources, epoch))
+            .and_then(|()| set_times(&result, epoch))
+            .map_err(Failure::of)
     }
 
     /// A fetched source with its path in the view.
@@ -134,10 +163,9 @@ impl<'a> Build<'a> {
     }
 
     /// Refuses a script without x bit where no entrypoint would run it.
-    fn check_executable(&self) -> Result<(), Failure> {
+    fn check_executable(&self, place: &Path) -> Result<(), Failure> {
         let script = &self.job.package.build_script;
-        let path = self.workspace.in_view(&self.job.package.folder).join(script);
-        let metadata = fs_err::metadata(path).map_err(Failure::of)?;
+        let metadata = fs_err::symlink_metadata(place).map_err(Failure::of)?;
         if metadata.permissions().mode() & 0o111 != 0 {
             return Ok(());
         }
@@ -147,15 +175,13 @@ impl<'a> Build<'a> {
         Err(Failure::new(message).with_hint(format!("run: chmod +x {script}")))
     }
 
-    /// Interpreter of the build script, if the image lacks it. Symlinks are not followed, since they
-    /// would lead out of the image: this is good for a hint only.
-    fn missing_interpreter(&self) -> Option<String> {
-        let package = &self.job.package;
-        if matches!(package.root, CommandRoot::Host(_)) {
+    /// Interpreter of the build script, if the image lacks it. Symbolic links of the image are not
+    /// followed: this is good for a hint only.
+    fn missing_interpreter(&self, script: &Path) -> Option<String> {
+        if matches!(self.job.package.root, CommandRoot::Host(_)) {
             // The machine's folders are mounted in the container alone.
             return None;
         }
-        let script = self.workspace.in_view(&package.folder).join(&package.build_script);
         let text = fs_err::read(script).ok()?;
         let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
         let line = String::from_utf8_lossy(line).into_owned();
@@ -177,6 +203,7 @@ impl<'a> Build<'a> {
         let options = archive::PackOptions {
             source_date_epoch: self.job.package.source_date_epoch,
             threads: cores.threads,
+            max_bytes: self.job.place.limits.max_bytes,
         };
         let mut tee = Tee::new(self.output.try_clone().map_err(Failure::of)?);
         let packed = archive::pack_package(&self.workspace.scratch("result"), &mut tee, &options);

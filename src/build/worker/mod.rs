@@ -2,4 +2,5 @@
 
 mod build;
 mod jobserver;
+mod package;
 mod stage;

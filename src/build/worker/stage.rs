@@ -11,6 +11,7 @@ use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::lock::FileLock;
 use crate::base::removal::remove_all;
+use crate::base::times::set_times;
 use crate::build::job::{BuildJob, Dependency};
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
 use crate::package::PackageId;
@@ -30,8 +31,9 @@ pub(super) fn stage(workspace: &Workspace<'_>, job: &BuildJob) -> Result<(), Fai
     }
     let plan = plan_install(&contents, &InstallOptions::staging(&mount_points))
         .map_err(|error| unstaged(&error))?;
-    plan.write(&workspace.view().install(), |id: &PackageId| packages.join(id.to_string()))
-        .map_err(Failure::of)
+    let install = workspace.view().install();
+    plan.write(&install, |id: &PackageId| packages.join(id.to_string())).map_err(Failure::of)?;
+    set_times(&install, job.package.source_date_epoch).map_err(Failure::of)
 }
 
 /// Failure of required packages that cannot be installed together.

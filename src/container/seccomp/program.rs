@@ -2,14 +2,14 @@
 //!
 //! The program looks at the architecture first, since one number means different calls on each:
 //! this machine's own, its 32-bit one where that is known here, and nothing else. x32 calls (bit 30
-//! of the number) don't exist for it. After that a row is a comparison and its answer; the kernel
+//! of the number) don't exist for it, nor do calls that are newer than the table. After that a row is a comparison and its answer; the kernel
 //! keeps a bitmap of calls that are always allowed, so the length hardly costs anything.
 
 use std::mem::offset_of;
 
 use libc::{seccomp_data, sock_filter};
 
-use super::table::{Answer, Row, When};
+use super::table::{Answer, FIRST_UNKNOWN, Row, When};
 
 #[cfg(target_arch = "x86_64")]
 pub(in crate::container) const NATIVE: u32 = 0xc000_003e;
@@ -17,8 +17,6 @@ pub(in crate::container) const NATIVE: u32 = 0xc000_003e;
 pub(in crate::container) const NATIVE: u32 = 0xc000_00b7;
 /// The architecture of 32-bit programs, whose numbers the table knows.
 const COMPAT: Option<u32> = if cfg!(target_arch = "x86_64") { Some(0x4000_0003) } else { None };
-
-const X32_BIT: u32 = 0x4000_0000;
 
 /// The opcodes have 16 bits in a program, 32 among libc's constants.
 #[expect(clippy::cast_possible_truncation, reason = "all opcodes are below 256")]
@@ -51,17 +49,13 @@ pub fn build(rows: &[Row]) -> Vec<sock_filter> {
         program.push(answer(Answer::Unknown));
     }
     program.push(load(offset_of!(seccomp_data, nr)));
-    if cfg!(target_arch = "x86_64") {
-        program.push(jump(IF_AT_LEAST, X32_BIT, 0, 1));
-        program.push(answer(Answer::Unknown));
-    }
     program.extend(native);
     program
 }
 
 /// The rows of one architecture; begins with the call's number loaded, ends by allowing.
 fn section(rows: &[Row], number: impl Fn(&Row) -> Option<u32>) -> Vec<sock_filter> {
-    let mut program = Vec::new();
+    let mut program = vec![jump(IF_AT_LEAST, FIRST_UNKNOWN, 0, 1), answer(Answer::Unknown)];
     for row in rows {
         let Some(number) = number(row) else { continue };
         let body = body(row);
@@ -202,7 +196,12 @@ mod tests {
         let read = u32::try_from(libc::SYS_read).unwrap();
         assert_eq!(run(&program, NATIVE, read, [0; 6]), ALLOW);
         assert_eq!(run(&program, I386, 3, [0; 6]), ALLOW);
-        assert_eq!(run(&program, NATIVE, X32_BIT | read, [0; 6]), errno(libc::ENOSYS));
+        let x32 = 0x4000_0000 | read;
+        for unknown in [x32, FIRST_UNKNOWN, FIRST_UNKNOWN + 1] {
+            assert_eq!(run(&program, NATIVE, unknown, [0; 6]), errno(libc::ENOSYS));
+            assert_eq!(run(&program, I386, unknown, [0; 6]), errno(libc::ENOSYS));
+        }
+        assert_eq!(run(&program, NATIVE, FIRST_UNKNOWN - 1, [0; 6]), ALLOW);
         assert_eq!(run(&program, 0xc000_00b7, 63, [0; 6]), errno(libc::ENOSYS));
     }
 }

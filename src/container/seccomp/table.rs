@@ -77,6 +77,54 @@ mod old {
     pub(super) const MKNOD: Option<libc::c_long> = None;
 }
 
+/// From 424 on, calls have one number on all architectures.
+const OPEN_TREE_ATTR: libc::c_long = 467;
+
+/// Number of the first call that nobody has looked at yet: from there on calls are unknown to builds, as
+/// to an older kernel, until they are judged here.
+pub const FIRST_UNKNOWN: u32 = 471;
+
+/// Calls from 424 on that builds may make: they do what older calls do, to the caller's own memory,
+/// descriptors and processes, or tell what `/proc` tells.
+pub const ALLOWED: [&str; 36] = [
+    "pidfd_send_signal",
+    "io_uring_enter",
+    "io_uring_register",
+    "pidfd_open",
+    "close_range",
+    "openat2",
+    "pidfd_getfd",
+    "faccessat2",
+    "process_madvise",
+    "epoll_pwait2",
+    "landlock_create_ruleset",
+    "landlock_add_rule",
+    "landlock_restrict_self",
+    "memfd_secret",
+    "process_mrelease",
+    "futex_waitv",
+    "set_mempolicy_home_node",
+    "cachestat",
+    "fchmodat2",
+    "map_shadow_stack",
+    "futex_wake",
+    "futex_wait",
+    "futex_requeue",
+    "statmount",
+    "listmount",
+    "lsm_get_self_attr",
+    "lsm_set_self_attr",
+    "lsm_list_modules",
+    "mseal",
+    "setxattrat",
+    "getxattrat",
+    "listxattrat",
+    "removexattrat",
+    "file_getattr",
+    "file_setattr",
+    "listns",
+];
+
 const NEW_USER_NAMESPACE: u32 = 0x1000_0000;
 
 const REFUSED: &[Group] = &[
@@ -117,6 +165,7 @@ const REFUSED: &[Group] = &[
             ("swapoff", Some(libc::SYS_swapoff), Some(115)),
             ("acct", Some(libc::SYS_acct), Some(51)),
             ("quotactl", Some(libc::SYS_quotactl), Some(131)),
+            ("quotactl_fd", Some(libc::SYS_quotactl_fd), Some(443)),
             ("syslog", Some(libc::SYS_syslog), Some(103)),
         ],
     },
@@ -138,7 +187,9 @@ const REFUSED: &[Group] = &[
             ("fsopen", Some(libc::SYS_fsopen), Some(430)),
             ("fsconfig", Some(libc::SYS_fsconfig), Some(431)),
             ("fsmount", Some(libc::SYS_fsmount), Some(432)),
+            ("fspick", Some(libc::SYS_fspick), Some(433)),
             ("mount_setattr", Some(libc::SYS_mount_setattr), Some(442)),
+            ("open_tree_attr", Some(OPEN_TREE_ATTR), Some(467)),
         ],
     },
     Group {
@@ -187,6 +238,10 @@ const IDS: &[Call] = &[
     ("setfsgid32", None, Some(216)),
 ];
 
+/// Calls that show the caller's supplementary groups.
+const GROUPS: &[Call] =
+    &[("getgroups", Some(libc::SYS_getgroups), Some(80)), ("getgroups32", None, Some(205))];
+
 /// With these, `dpkg -i`, `tar -xp` and `su daemon -c id` do their work with one id.
 const PRETENDED: &[Group] = &[
     Group { reason: ONE_ID, answer: Answer::Pretend, calls: OWNERS },
@@ -198,6 +253,11 @@ const PRETENDED: &[Group] = &[
             ("setgroups", Some(libc::SYS_setgroups), Some(81)),
             ("setgroups32", None, Some(206)),
         ],
+    },
+    Group {
+        reason: "the caller's groups are none of the container's",
+        answer: Answer::Pretend,
+        calls: GROUPS,
     },
     Group {
         reason: "there is nothing to give up",
@@ -277,6 +337,11 @@ pub fn pretended() -> Vec<Row> {
     rows(PRETENDED).chain(devices).collect()
 }
 
+/// The part of it that holds for other users than root, too.
+pub fn pretended_groups() -> Vec<Row> {
+    pretended().into_iter().filter(|row| row.name.starts_with("getgroups")).collect()
+}
+
 /// What a Dockerfile's commands ask about where the container has one id only: they go before what is
 /// [`pretended`].
 pub fn recorded() -> Vec<Row> {
@@ -286,4 +351,58 @@ pub fn recorded() -> Vec<Row> {
 /// The part of it that commands of another user than root ask about, who may not become others.
 pub fn recorded_owners() -> Vec<Row> {
     rows(RECORDED_OWNERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls of the machine's kernel headers, which `scripts/test` installs with the C library's.
+    fn calls_of_the_headers() -> Option<Vec<(String, u32)>> {
+        let places =
+            ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"];
+        let text = places.iter().find_map(|place| fs_err::read_to_string(place).ok())?;
+        let call = |line: &str| {
+            let (name, number) = line.strip_prefix("#define __NR_")?.split_once(' ')?;
+            Some((name.to_owned(), number.trim().parse().ok()?))
+        };
+        Some(text.lines().filter_map(call).collect())
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn no_call_of_the_kernel_is_left_unjudged() {
+        let Some(calls) = calls_of_the_headers() else {
+            eprintln!(
+                "SKIPPED: no kernel headers here (package linux-libc-dev): nothing was compared"
+            );
+            return;
+        };
+        assert!(calls.len() > 300, "{calls:?}");
+        let rows = refused();
+        let is_judged =
+            |name: &str| ALLOWED.contains(&name) || rows.iter().any(|row| row.name == name);
+        let unjudged: Vec<_> = calls
+            .iter()
+            .filter(|(name, number)| (424..FIRST_UNKNOWN).contains(number) && !is_judged(name))
+            .collect();
+        assert!(unjudged.is_empty(), "refuse or allow, by a row or in ALLOWED: {unjudged:?}");
+    }
+
+    #[test]
+    fn every_number_up_to_the_first_unknown_one_is_judged() {
+        let rows = refused();
+        let names: std::collections::HashSet<_> = rows
+            .iter()
+            .filter(|row| row.native.is_some_and(|number| number >= 424))
+            .map(|row| row.name)
+            .chain(ALLOWED)
+            .collect();
+        assert_eq!(names.len(), usize::try_from(FIRST_UNKNOWN - 424).unwrap() - names_of_none());
+    }
+
+    /// Numbers below [`FIRST_UNKNOWN`] that no call has.
+    fn names_of_none() -> usize {
+        0
+    }
 }

@@ -12,7 +12,7 @@ use crate::base::digest::{Sha256, Sha256Sum};
 use crate::image::digest::ImageId;
 
 /// Changes when the meaning of the digest does, or what of the machine the builder has.
-const VERSION: &str = "mkpanda host 1";
+const VERSION: &str = "mkpanda host 2";
 
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 const DPKG: &str = "var/lib/dpkg/status";

@@ -23,10 +23,10 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What lies beside `/usr`, or is a link into it.
 const TOP: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"];
 
-/// What programs read in `/etc`: where libraries are, who is who, certificates, and the parts of
+/// What programs read in `/etc`: where libraries are, certificates, and the parts of
 /// interpreters that distributions keep there. Nothing secret, nothing about this machine's network or
 /// its time zone: builds run in UTC.
-const ETC: [&str; 34] = [
+const ETC: [&str; 32] = [
     "alpine-release",
     "alternatives",
     "arch-release",
@@ -34,7 +34,6 @@ const ETC: [&str; 34] = [
     "crypto-policies",
     "debian_version",
     "fonts",
-    "group",
     "ld-musl-aarch64.path",
     "ld-musl-x86_64.path",
     "ld.so.cache",
@@ -47,7 +46,6 @@ const ETC: [&str; 34] = [
     "networks",
     "nsswitch.conf",
     "os-release",
-    "passwd",
     "perl",
     "pki/ca-trust",
     "pki/tls",

@@ -2,10 +2,12 @@
 //! ([`prepare`]), then a container ([`Prepared::run`]), and its end in words. Build scripts of packages
 //! and RUN instructions of Dockerfiles are commands; nothing else runs in containers.
 
+mod files;
 mod outcome;
 mod prepare;
 mod print;
 mod root;
+mod targets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::container::namespace::Network;
 use crate::image::host::HostRoot;
 use crate::image::store::LayerBlob;
 
+pub use files::{Names, TextFile, names_files};
 pub use prepare::{Attachments, Prepared, prepare};
 pub use print::Described;
 pub use root::{Point, make_root, no_overlay};
@@ -31,6 +34,8 @@ pub struct Command {
     pub root: CommandRoot,
     /// Mounts beside the system's own, in this order.
     pub mounts: Vec<Mount>,
+    /// Small files that are mounted before all other mounts.
+    pub files: Vec<TextFile>,
     /// Folders that are made if the root lacks them, with their modes.
     pub folders: Vec<(PathBuf, u32)>,
     /// Program and arguments.
@@ -76,6 +81,8 @@ pub enum MountSource {
     Caller(PathBuf),
     /// Entry of the job's scratch folder.
     Scratch(String),
+    /// Entry of the copy of a package's folder; whoever makes the copy says where it is.
+    Package(String),
     /// Path below the job's private view, which is in memory.
     View(PathBuf),
 }

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::root::{Point, make_root};
-use super::{Command, CommandRoot, DEFAULT_PATH, MountSource, outcome};
+use super::targets::SYSTEM;
+use super::{Command, CommandRoot, DEFAULT_PATH, MountSource, files, outcome, targets};
 use crate::base::causes::with_causes;
 use crate::container::machine::Condition;
 use crate::container::recorder::Recorder;
@@ -17,9 +18,6 @@ use crate::image::host::HostRoot;
 use crate::image::user::{UserSpec, resolve_user};
 use crate::runner::job::Failure;
 use crate::runner::workspace::Workspace;
-
-/// Folders of every container, over which system mounts are made.
-const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// A command with its root mounted.
 #[derive(Debug)]
@@ -56,12 +54,14 @@ pub fn prepare<'w>(
         CommandRoot::Layers(layers) => (workspace.unpacked(layers)?, None),
         CommandRoot::Host(host) => (Vec::new(), Some(host)),
     };
-    let binds = binds(workspace, command, host)?;
+    let mut binds = binds(workspace, command, host)?;
     let mut points = points(&binds);
     let folders = command.folders.iter();
     points.extend(folders.map(|(path, mode)| Point::folder_with_mode(path, *mode)));
     let upper = make_root(workspace, &layers, host, &points)?;
     let root = workspace.view().root();
+    targets::check_system(&root)?;
+    targets::settle(&root, &mut binds)?;
     let passwd = read_text(&root, "etc/passwd").map_err(Failure::of)?;
     let group = read_text(&root, "etc/group").map_err(Failure::of)?;
     let user =
@@ -116,10 +116,13 @@ fn binds(
         binds.extend(host.binds.iter().map(|found| bind(&found.source, &found.target)));
         binds.extend(host.hidden.iter().map(|hidden| bind(&empty, hidden)));
     }
+    let accounts = host.map_or_else(Vec::new, |_| files::accounts_files());
+    binds.extend(files::write(workspace, &[&accounts[..], &command.files].concat())?);
     binds.extend(command.mounts.iter().map(|mount| Bind {
         source: match &mount.source {
             MountSource::Caller(path) => workspace.in_view(path),
             MountSource::Scratch(name) => workspace.scratch(name),
+            MountSource::Package(name) => workspace.scratch("package").join(name),
             MountSource::View(path) => workspace.view().path().join(path),
         },
         target: mount.target.clone(),
@@ -193,7 +196,11 @@ impl Prepared<'_> {
         let filter = |rows: &[table::Row]| seccomp::build(&[&refused[..], rows].concat());
         let is_root = self.user.uid == 0;
         // The kernel tells any other user than root which ids it may not become.
-        let pretended = if is_single && is_root { table::pretended() } else { Vec::new() };
+        let pretended = match (is_single, is_root) {
+            (true, true) => table::pretended(),
+            (true, false) => table::pretended_groups(),
+            (false, _) => Vec::new(),
+        };
         let recording = recorder.map(|recorder| {
             let asked = if is_root { table::recorded() } else { table::recorded_owners() };
             Recording { recorder, filter: filter(&[&asked[..], &pretended].concat()) }
@@ -230,8 +237,11 @@ impl Prepared<'_> {
     }
 }
 
+/// Ids of a user, whose main group is among the supplementary ones, as after a login.
 fn ids(user: &UserSpec) -> User {
-    User { uid: user.uid, gid: user.gid, groups: user.additional_gids.clone() }
+    let mut groups = vec![user.gid];
+    groups.extend(&user.additional_gids);
+    User { uid: user.uid, gid: user.gid, groups }
 }
 
 /// Environment as a program expects it: each name once, with a search path and a home.

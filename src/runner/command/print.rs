@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use super::{Command, CommandRoot, DEFAULT_PATH, Mount, MountSource};
+use super::files::accounts_files;
+use super::{Command, CommandRoot, DEFAULT_PATH, Mount, MountSource, TextFile};
 use crate::container::idmap::{IdMap, IdRange};
 use crate::container::namespace::Network;
 use crate::runner::session::RunLimits;
@@ -87,10 +88,20 @@ impl fmt::Display for Described<'_> {
         for (folder, mode) in &command.folders {
             option(f, &["--perms", &format!("{mode:04o}"), "--dir", &shown(folder)])?;
         }
+        let accounts = match &command.root {
+            CommandRoot::Layers(_) => Vec::new(),
+            CommandRoot::Host(_) => accounts_files(),
+        };
+        for TextFile { path, writable, .. } in accounts.iter().chain(&command.files) {
+            let source = format!("$VIEW/files{}", path.display());
+            option(f, &[if *writable { "--bind" } else { "--ro-bind" }, &source, &shown(path)])?;
+        }
         for Mount { source, target, writable } in &command.mounts {
             let source = match source {
                 MountSource::Caller(path) => shown(path),
                 MountSource::Scratch(name) => format!("$SCRATCH/{name}"),
+                MountSource::Package(name) if name.is_empty() => "$SCRATCH/package".to_owned(),
+                MountSource::Package(name) => format!("$SCRATCH/package/{name}"),
                 MountSource::View(path) => format!("$VIEW/{}", path.display()),
             };
             option(f, &[if *writable { "--bind" } else { "--ro-bind" }, &source, &shown(target)])?;
@@ -145,6 +156,11 @@ mod tests {
                 Mount::writable(MountSource::Scratch("src".to_owned()), "/pkg/src"),
                 Mount::read_only(MountSource::Caller("/t/it's".into()), "/pkg/build"),
             ],
+            files: vec![TextFile {
+                path: "/etc/hosts".into(),
+                text: "127.0.0.1 localhost\n".to_owned(),
+                writable: true,
+            }],
             folders: vec![("/tmp".into(), 0o1777)],
             arguments: ["/bin/sh", "-c", "echo $X"].map(str::to_owned).to_vec(),
             environment: vec![("X".to_owned(), "a b".to_owned())],

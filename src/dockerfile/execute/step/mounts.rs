@@ -9,7 +9,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::mount::{MsFlags, mount};
 
 use super::super::choose::{choice, choose};
-use super::super::job::{CopyInput, Match, MountInput, SecretBytes, StepNetwork};
+use super::super::job::{CopyInput, Match, MountInput, SecretBytes};
 use super::super::place::{With, put};
 use super::{LayerMaker, from_context};
 use crate::base::removal::remove_all;
@@ -42,17 +42,6 @@ impl LayerMaker<'_> {
         let mut mounts = Mounts::default();
         let home = self.workspace.view().path().join("mounts");
         fs_err::create_dir(&home).map_err(Failure::of)?;
-        for (name, text) in names_files(&self.job.network) {
-            let place = home.join(name);
-            fs_err::write(&place, text).map_err(Failure::of)?;
-            mounts.add(place, format!("/etc/{name}"), true);
-        }
-        if self.workspace.is_single() {
-            // It would go on as a user whom there isn't.
-            let place = home.join("apt.conf");
-            fs_err::write(&place, "APT::Sandbox::User \"root\";\n").map_err(Failure::of)?;
-            mounts.add(place, "/etc/apt/apt.conf.d/00mkpanda", false);
-        }
         if !step.documents.is_empty() {
             let pipes = home.join("pipes");
             fs_err::create_dir(&pipes).map_err(Failure::of)?;
@@ -251,23 +240,6 @@ impl LayerMaker<'_> {
         }
         Ok(())
     }
-}
-
-/// The files in `/etc` that say where names are looked up.
-fn names_files(network: &StepNetwork) -> [(&'static str, String); 2] {
-    const HOSTS: &str = "127.0.0.1\tlocalhost mkpanda\n::1\tlocalhost ip6-localhost\n";
-    let machines = |name: &str| fs_err::read_to_string(Path::new("/etc").join(name)).ok();
-    let (servers, hosts) = match network {
-        StepNetwork::None => (String::new(), HOSTS.to_owned()),
-        StepNetwork::Own(uplink) => {
-            (format!("nameserver {}\n", uplink.name_server()), HOSTS.to_owned())
-        }
-        StepNetwork::Host => (
-            machines("resolv.conf").unwrap_or_default(),
-            machines("hosts").unwrap_or_else(|| HOSTS.to_owned()),
-        ),
-    };
-    [("resolv.conf", servers), ("hosts", hosts)]
 }
 
 fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {

@@ -2,15 +2,36 @@
 
 use std::path::PathBuf;
 
+use super::super::job::StepNetwork;
 use super::LayerMaker;
 use crate::base::event::Phase;
 use crate::container::recorder::{Recorded, Recorder};
 use crate::dockerfile::step::RunStep;
 use crate::image::layers::Making;
-use crate::runner::command::{Attachments, Command, CommandRoot, no_overlay, prepare};
+use crate::runner::command::{
+    Attachments, Command, CommandRoot, Names, TextFile, names_files, no_overlay, prepare,
+};
 use crate::runner::job::{Failure, enter_phase};
 
 impl LayerMaker<'_> {
+    /// Small files of every RUN.
+    fn files(&self) -> Vec<TextFile> {
+        let mut files = match &self.job.network {
+            StepNetwork::None => names_files(Names::Own),
+            StepNetwork::Own(uplink) => names_files(Names::Server(uplink.name_server())),
+            StepNetwork::Host => names_files(Names::Machine),
+        };
+        if self.workspace.is_single() {
+            // It would go on as a user whom there isn't.
+            files.push(TextFile {
+                path: "/etc/apt/apt.conf.d/00mkpanda".into(),
+                text: "APT::Sandbox::User \"root\";\n".to_owned(),
+                writable: false,
+            });
+        }
+        files
+    }
+
     /// Runs the command; returns the folders of the layers below, and the folder with the changes.
     pub(super) fn run(&self, step: &RunStep) -> Result<(Vec<PathBuf>, PathBuf), Failure> {
         let job = self.job;
@@ -21,6 +42,7 @@ impl LayerMaker<'_> {
         let command = Command {
             root: CommandRoot::Layers(job.below.clone()),
             mounts: mounts.all,
+            files: self.files(),
             folders: Vec::new(),
             arguments: step.command.clone(),
             environment,

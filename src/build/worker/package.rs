@@ -1,0 +1,128 @@
+//! The package's folder as a build sees it: a copy with fixed times and modes.
+//!
+//! A checkout gives files the time at which it was made and modes of the caller's umask; a build that
+//! writes them into its result would differ from the next one. A filesystem with reflinks copies no
+//! data (btrfs, xfs). Small folders are copied into memory.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use walkdir::WalkDir;
+
+use crate::base::times::set_times;
+use crate::base::within::open_within;
+use crate::container::within_root::locate;
+use crate::runner::job::Failure;
+use crate::runner::workspace::Workspace;
+
+/// Largest folder that is copied into memory, in bytes.
+const LARGEST_IN_MEMORY: u64 = 1 << 20;
+
+/// Copies the folder of a package; returns the path of the copy.
+pub(super) fn copy(
+    workspace: &Workspace<'_>,
+    folder: &Path,
+    source_date_epoch: u64,
+) -> Result<PathBuf, Failure> {
+    let from = workspace.in_view(folder);
+    let failed =
+        |error: io::Error| Failure::new(format!("the package's folder cannot be copied: {error}"));
+    let entries = list(&from).map_err(failed)?;
+    let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    let to = if bytes <= LARGEST_IN_MEMORY {
+        workspace.view().path().join("package")
+    } else {
+        workspace.scratch("package")
+    };
+    copy_entries(&from, &entries, &to)
+        .and_then(|()| set_times(&to, source_date_epoch))
+        .map_err(failed)?;
+    Ok(to)
+}
+
+/// Path of an entry of the copy, resolved below it.
+pub(super) fn entry(copy: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let place = locate(copy, Path::new(name), false).map_err(Failure::of)?;
+    if fs_err::symlink_metadata(&place).is_err() {
+        return Err(Failure::new(format!(
+            "{name} of the package is a symbolic link that leads out of the package's folder, or to nothing"
+        )));
+    }
+    Ok(place)
+}
+
+/// An entry of a package's folder.
+struct Entry {
+    path: PathBuf,
+    kind: Kind,
+    bytes: u64,
+}
+
+enum Kind {
+    Folder,
+    File,
+    Link,
+}
+
+fn list(from: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    // The package's folder itself may be a link; the view has what it leads to.
+    for entry in WalkDir::new(from).min_depth(1) {
+        let entry = entry?;
+        let path = entry.path().strip_prefix(from).map_err(io::Error::other)?.to_owned();
+        let found = entry.file_type();
+        let (kind, bytes) = if found.is_dir() {
+            (Kind::Folder, 0)
+        } else if found.is_symlink() {
+            (Kind::Link, 0)
+        } else if found.is_file() {
+            (Kind::File, entry.metadata()?.len())
+        } else {
+            let message = format!("{} is neither a file nor a folder", path.display());
+            return Err(io::Error::other(message));
+        };
+        entries.push(Entry { path, kind, bytes });
+    }
+    Ok(entries)
+}
+
+fn copy_entries(from: &Path, entries: &[Entry], to: &Path) -> io::Result<()> {
+    fs_err::create_dir(to)?;
+    let top = fs_err::File::open(from)?.into_parts().0;
+    for Entry { path, kind, .. } in entries {
+        let place = to.join(path);
+        match kind {
+            Kind::Folder => fs_err::create_dir(&place)?,
+            Kind::Link => {
+                fs_err::os::unix::fs::symlink(fs_err::read_link(from.join(path))?, &place)?;
+            }
+            Kind::File => copy_file(open_below(&top, path)?, &place)?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(mut from: File, to: &Path) -> io::Result<()> {
+    let executable = if from.metadata()?.permissions().mode() & 0o111 == 0 { 0 } else { 0o111 };
+    let mut copy = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?;
+    // Within the kernel, and without copying where the filesystem shares blocks.
+    io::copy(&mut from, copy.file_mut())?;
+    copy.set_permissions(std::fs::Permissions::from_mode(0o644 | executable))
+}
+
+/// Opens a regular file below a folder, whatever has taken its place since it was listed.
+fn open_below(top: &File, path: &Path) -> io::Result<File> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let file: OwnedFd = open_within(top, path, how)?;
+    let file = File::from(file);
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other(format!("{} is not a file any more", path.display())))
+}

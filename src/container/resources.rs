@@ -1,0 +1,61 @@
+//! Limits that every command starts with, whoever starts mkpanda.
+//!
+//! Tests and linkers depend on the soft limits of open files and stacks. Inherited, they would make two
+//! users' builds of one package differ. Hard limits cannot be raised without privileges: one that is
+//! lower than the command's own is kept, and named ([`lowered`]).
+
+use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
+
+use super::sys;
+
+/// Soft limits of a command, as a login or a container engine gives them, with their names for people.
+const SOFT: [(Resource, rlim_t, &str); 11] = [
+    (Resource::RLIMIT_AS, RLIM_INFINITY, "address space"),
+    // A core file would be a file of the package.
+    (Resource::RLIMIT_CORE, 0, "core files"),
+    (Resource::RLIMIT_CPU, RLIM_INFINITY, "processor time"),
+    (Resource::RLIMIT_DATA, RLIM_INFINITY, "data segments"),
+    (Resource::RLIMIT_FSIZE, RLIM_INFINITY, "file sizes"),
+    (Resource::RLIMIT_LOCKS, RLIM_INFINITY, "file locks"),
+    (Resource::RLIMIT_MEMLOCK, 8 << 20, "locked memory"),
+    (Resource::RLIMIT_MSGQUEUE, 800 << 10, "message queues"),
+    (Resource::RLIMIT_NOFILE, 1024, "open files"),
+    (Resource::RLIMIT_RSS, RLIM_INFINITY, "resident memory"),
+    (Resource::RLIMIT_STACK, 8 << 20, "stacks"),
+];
+
+/// Part of its user's processes that one container may have: other builds and the user's own programs
+/// need some, too.
+const SHARE_OF_PROCESSES: rlim_t = 4;
+
+/// Gives this process the limits, and the niceness 0 where that may be had.
+pub(super) fn set_own() -> nix::Result<()> {
+    for (resource, soft, _) in SOFT {
+        let (_, hard) = getrlimit(resource)?;
+        setrlimit(resource, soft.min(hard), hard)?;
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
+    if hard != RLIM_INFINITY {
+        let share = (hard / SHARE_OF_PROCESSES).max(1);
+        setrlimit(Resource::RLIMIT_NPROC, share, share)?;
+    }
+    // An ordinary user may not get back what was given up.
+    match sys::set_niceness(0) {
+        Err(Errno::EACCES | Errno::EPERM) => Ok(()),
+        other => other,
+    }
+}
+
+/// Names of this process's hard limits that are lower than a command's own soft ones.
+pub fn lowered() -> Vec<String> {
+    let lower = SOFT.into_iter().filter_map(|(resource, soft, name)| {
+        let (_, hard) = getrlimit(resource).ok()?;
+        (hard < soft).then(|| format!("{name}: {hard} instead of {}", text(soft)))
+    });
+    lower.collect()
+}
+
+fn text(limit: rlim_t) -> String {
+    if limit == RLIM_INFINITY { "unlimited".to_owned() } else { limit.to_string() }
+}

@@ -1,0 +1,80 @@
+//! Small files that a command finds in `/etc`, whatever its image has there: how names are looked up,
+//! and in the embedded builder who is who.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::times::set_time;
+use crate::container::sandbox::Bind;
+use crate::runner::job::Failure;
+use crate::runner::workspace::Workspace;
+
+/// A small file that is mounted, with its contents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextFile {
+    /// Absolute path in the container.
+    pub path: PathBuf,
+    /// Contents.
+    pub text: String,
+    /// True if the command may write to it.
+    pub writable: bool,
+}
+
+/// Lookup of names in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names<'a> {
+    /// Its own alone.
+    Own,
+    /// Its own, and those that a server knows.
+    Server(&'a str),
+    /// The machine's.
+    Machine,
+}
+
+/// Time of every written file, in seconds since 1970.
+const WRITTEN: u64 = 0;
+
+const HOSTS: &str = "127.0.0.1\tlocalhost mkpanda\n::1\tlocalhost ip6-localhost\n";
+
+/// Files that say where names are looked up.
+pub fn names_files(names: Names<'_>) -> Vec<TextFile> {
+    let machines = |name: &str| fs_err::read_to_string(Path::new("/etc").join(name)).ok();
+    let (servers, hosts) = match names {
+        Names::Own => (String::new(), HOSTS.to_owned()),
+        Names::Server(server) => (format!("nameserver {server}\n"), HOSTS.to_owned()),
+        Names::Machine => (
+            machines("resolv.conf").unwrap_or_default(),
+            machines("hosts").unwrap_or_else(|| HOSTS.to_owned()),
+        ),
+    };
+    let file = |path: &str, text| TextFile { path: path.into(), text, writable: true };
+    vec![file("/etc/resolv.conf", servers), file("/etc/hosts", hosts)]
+}
+
+/// Accounts of the embedded builder: the machine's are no part of its id.
+pub(super) fn accounts_files() -> Vec<TextFile> {
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
+                          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+    const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+    let file = |path: &str, text: &str| TextFile {
+        path: path.into(),
+        text: text.to_owned(),
+        writable: false,
+    };
+    vec![file("/etc/passwd", PASSWD), file("/etc/group", GROUP)]
+}
+
+/// Writes files into the view; returns their mounts.
+pub(super) fn write(workspace: &Workspace<'_>, files: &[TextFile]) -> Result<Vec<Bind>, Failure> {
+    let home = workspace.view().path().join("files");
+    fs_err::create_dir_all(&home).map_err(Failure::of)?;
+    let write = |(index, file): (usize, &TextFile)| {
+        let source = home.join(index.to_string());
+        fs_err::write(&source, &file.text)
+            .and_then(|()| set_time(&source, WRITTEN))
+            .map_err(Failure::of)?;
+        Ok(Bind { source, target: file.path.clone(), writable: file.writable })
+    };
+    files.iter().enumerate().map(write).collect()
+}

@@ -1,0 +1,184 @@
+//! Where mounts of a command are made: paths in its root without symbolic links.
+//!
+//! Whoever makes a container would otherwise follow the links of an image: over the machine's folders,
+//! or over `/proc`, which is written to before the command begins (the classes of CVE-2019-19921,
+//! CVE-2021-30465 and CVE-2025-52881).
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::container::sandbox::Bind;
+use crate::container::within_root::locate;
+use crate::runner::job::Failure;
+
+/// Folders of every container, over which system mounts are made.
+pub(super) const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Refuses an image that has something else than a folder where a system mount belongs.
+pub(super) fn check_system(root: &Path) -> Result<(), Failure> {
+    for folder in SYSTEM {
+        let place = root.join(folder.trim_start_matches('/'));
+        match fs_err::symlink_metadata(&place) {
+            Ok(found) if found.is_dir() => {}
+            Ok(found) => {
+                let kind = if found.is_symlink() { "a symbolic link" } else { "no folder" };
+                return Err(Failure::new(format!(
+                    "{folder} of the image is {kind}: a container needs a folder there"
+                )));
+            }
+            Err(error) => return Err(Failure::of(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Gives mounts targets in the root without symbolic links. `root` has all mount points.
+pub(super) fn settle(root: &Path, binds: &mut [Bind]) -> Result<(), Failure> {
+    let wanted: Vec<PathBuf> = binds.iter().map(|bind| bind.target.clone()).collect();
+    for index in 0..binds.len() {
+        let target = &wanted[index];
+        let refused = |why: String| {
+            Failure::new(format!("nothing can be mounted at {}: {why}", target.display()))
+        };
+        let above = wanted[..index].iter().rposition(|above| target.starts_with(above));
+        let place = match above {
+            Some(above) => {
+                let below = target.strip_prefix(&wanted[above]).unwrap_or(target);
+                check_no_link(&binds[above].source, below)
+                    .map_err(|error| refused(error.to_string()))?;
+                if below.as_os_str().is_empty() {
+                    binds[above].target.clone()
+                } else {
+                    binds[above].target.join(below)
+                }
+            }
+            None => settled(root, target).map_err(|error| refused(error.to_string()))?,
+        };
+        if let Some(system) = system_at(&place) {
+            return Err(refused(format!("{system} is the container's own")));
+        }
+        binds[index].target = place;
+    }
+    Ok(())
+}
+
+/// A target in the root without symbolic links. What is at `/dev` is not the image's.
+fn settled(root: &Path, target: &Path) -> io::Result<PathBuf> {
+    if target.starts_with("/dev") && !target.components().any(|part| part == Component::ParentDir) {
+        return Ok(target.to_owned());
+    }
+    let place = locate(root, target, false)?;
+    Ok(Path::new("/").join(place.strip_prefix(root).unwrap_or(target)))
+}
+
+/// System mount that a mount at this place would cover.
+fn system_at(place: &Path) -> Option<&'static str> {
+    if place == Path::new("/") {
+        return Some("/");
+    }
+    SYSTEM.into_iter().find(|system| match *system {
+        // Files and folders in it are made in memory.
+        "/dev" => place == Path::new("/dev"),
+        system => place.starts_with(system),
+    })
+}
+
+/// Refuses a symbolic link on the way to a mount point within another mount.
+fn check_no_link(source: &Path, below: &Path) -> io::Result<()> {
+    let mut place = source.to_owned();
+    for part in below.components() {
+        if !matches!(part, Component::Normal(_)) {
+            return Err(io::Error::other("the path has .. in it"));
+        }
+        place.push(part);
+        if fs_err::symlink_metadata(&place).is_ok_and(|found| found.is_symlink()) {
+            return Err(io::Error::other("a symbolic link is in the way"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(source: &Path, target: &str) -> Bind {
+        Bind { source: source.to_owned(), target: target.into(), writable: true }
+    }
+
+    fn targets(root: &Path, mut binds: Vec<Bind>) -> Result<Vec<PathBuf>, String> {
+        settle(root, &mut binds).map_err(|failure| failure.message)?;
+        Ok(binds.into_iter().map(|bind| bind.target).collect())
+    }
+
+    fn link(target: &str, place: PathBuf) {
+        fs_err::os::unix::fs::symlink(target, place).unwrap();
+    }
+
+    #[test]
+    fn links_of_the_image_are_followed_below_its_root_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root");
+        fs_err::create_dir_all(root.join("etc")).unwrap();
+        link("../../..", root.join("up"));
+        link("/proc", root.join("process"));
+        link("/dev", root.join("devices"));
+        let source = place.path();
+        let to = |target: &str| targets(&root, vec![bind(source, target)]);
+        assert_eq!(to("/up/etc/x"), Ok(vec!["/etc/x".into()]));
+        assert_eq!(to("/dev/pipes"), Ok(vec!["/dev/pipes".into()]));
+        for refused in [
+            "/proc",
+            "/proc/self",
+            "/process",
+            "/process/sys",
+            "/sys/fs",
+            "/dev",
+            "/devices",
+            "/",
+            "/up",
+            "/etc/../proc",
+            "/dev/../proc/x",
+        ] {
+            assert!(to(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn mounts_within_a_mount_are_below_it() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, tree) = (place.path().join("root"), place.path().join("tree"));
+        fs_err::create_dir_all(root.join("pkg")).unwrap();
+        fs_err::create_dir_all(tree.join("real")).unwrap();
+        link("/etc", tree.join("src"));
+        link("pkg", root.join("link"));
+        let within = |above: &str, target: &str| {
+            targets(&root, vec![bind(&tree, above), bind(place.path(), target)])
+        };
+        assert_eq!(within("/link", "/link/real").unwrap()[1], Path::new("/pkg/real"));
+        assert!(within("/pkg", "/pkg/src").unwrap_err().contains("symbolic link"));
+        assert!(within("/pkg", "/pkg/src/deep").is_err());
+    }
+
+    #[test]
+    fn system_folders_of_an_image_are_folders() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        for name in ["proc", "sys"] {
+            fs_err::create_dir(root.join(name)).unwrap();
+        }
+        link("/etc", root.join("dev"));
+        assert!(
+            check_system(root)
+                .unwrap_err()
+                .message
+                .contains("/dev of the image is a symbolic link")
+        );
+        fs_err::remove_file(root.join("dev")).unwrap();
+        fs_err::write(root.join("dev"), "").unwrap();
+        assert!(check_system(root).is_err());
+        fs_err::remove_file(root.join("dev")).unwrap();
+        fs_err::create_dir(root.join("dev")).unwrap();
+        check_system(root).unwrap();
+    }
+}
