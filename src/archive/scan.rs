@@ -92,17 +92,11 @@ pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
 /// not read by anybody.
 fn unread(above: &EntryPath, error: io::Error) -> PackError {
     const SHOWN: usize = 200;
-    if error.raw_os_error().or_else(|| cause(&error)) != Some(libc::ENAMETOOLONG) {
+    if error.kind() != io::ErrorKind::InvalidFilename {
         return PackError::Input(error);
     }
     let path = above.as_path().to_string_lossy().chars().take(SHOWN).collect();
     PackError::TooDeep { beginning: path }
-}
-
-/// Number of the error below one that names the file.
-fn cause(error: &io::Error) -> Option<i32> {
-    let named: &(dyn std::error::Error + 'static) = error.get_ref()?;
-    named.source()?.downcast_ref::<io::Error>()?.raw_os_error()
 }
 
 /// The first path of several to one file stays the file; the others become links to it.

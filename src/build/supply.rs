@@ -9,6 +9,7 @@ use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::package::{PackageId, Source, SourceName};
+use crate::runner::aliases::Aliases;
 use crate::runner::home::Home;
 use crate::runner::log_tail::last_lines;
 use crate::runner::readable::InputCopies;
@@ -222,15 +223,20 @@ impl PackageBuilder {
         let map = &self.session.machine().map;
         let home = files.scratch.path().join("inputs");
         let mut copies = InputCopies::new(map, home, &self.interrupt);
+        let mut aliases = Aliases::new(files.scratch.path().join("names"));
         let mut copied = || -> std::io::Result<_> {
-            let package = request.package.readable(&mut copies)?;
+            let mut package = request.package.readable(&mut copies)?;
+            package.folder = aliases.named(&package.folder)?;
+            for needed in &mut package.dependencies {
+                needed.archive = aliases.named(&needed.archive)?;
+            }
             let mut sources = sources.to_vec();
             for (_, source) in &mut sources {
-                *source.path_mut() = copies.readable(source.path())?;
+                *source.path_mut() = aliases.named(&copies.readable(source.path())?)?;
             }
-            Ok((package, sources))
+            Ok((package, sources, aliases.named(files.output.temporary_path())?))
         };
-        let (package, sources) = copied().map_err(|source| {
+        let (package, sources, output) = copied().map_err(|source| {
             if self.interrupt.is_raised() {
                 return interrupted(id);
             }
@@ -245,7 +251,7 @@ impl PackageBuilder {
             sources,
             threads: share.told,
             jobserver: share.jobserver.clone(),
-            output: files.output.temporary_path().to_owned(),
+            output,
             log: files.kept.join("log"),
         })
     }

@@ -13,6 +13,7 @@
 //!                       └──────── answer or Failure ◄──────┘
 //! ```
 
+pub mod aliases;
 pub mod command;
 pub mod helper;
 pub mod home;

@@ -1,9 +1,10 @@
 //! The containers of one run: the isolation tier, the scratch folder, limits, and helpers.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::home::{Home, RunScratch, give_folder};
@@ -12,10 +13,11 @@ use super::job::{Failure, Job, run_job};
 use super::scratch::{Leftovers, ScratchDir};
 use super::workspace::JobPlace;
 use crate::archive::Limits as ArchiveLimits;
-use crate::base::event::{Observer, Phase};
+use crate::base::event::{Event, Observer, Phase};
 use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, Limits};
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::machine::Machine;
+use crate::container::resources;
 
 /// Extra time after which a command that exceeded its limit is taken for a stopped helper.
 const GRACE: Duration = Duration::from_secs(10);
@@ -33,6 +35,29 @@ pub struct RunnerSettings {
     pub archives: ArchiveLimits,
     /// Interruption of the run.
     pub interrupt: Arc<Interrupt>,
+    /// Notes of the run, of which each is said once.
+    pub notes: Arc<Notes>,
+}
+
+/// Notes that a run has said: it may open several sessions.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<HashSet<String>>);
+
+/// Observer that hears each note once.
+struct Once<'a> {
+    notes: &'a Notes,
+    observer: &'a dyn Observer,
+}
+
+impl Observer for Once<'_> {
+    fn event(&self, event: Event) {
+        if let Event::Note { message } = &event
+            && !self.notes.0.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone())
+        {
+            return;
+        }
+        self.observer.event(event);
+    }
 }
 
 /// Limits of one command.
@@ -161,7 +186,13 @@ impl Session {
         let RunnerSettings { home, isolation: wanted, interrupt, limits, .. } = settings;
         sweep(settings);
         let scratch = home.start_run().map_err(SessionError::Home)?;
+        let observer = &Once { notes: &settings.notes, observer };
         let (machine, helper) = isolation::detect(wanted, &scratch, interrupt, observer)?;
+        let lowered = resources::lowered().join(", ");
+        if !lowered.is_empty() {
+            let message = format!("this user's limits are lower than those of builds: {lowered}");
+            observer.event(Event::Note { message });
+        }
         let layers = home.layers(&machine.map.digest());
         give_folder(&layers, &machine.map).map_err(SessionError::Home)?;
         let delegation = delegation(limits.of_cgroup())?;

@@ -197,6 +197,7 @@ fn runner_settings(
         },
         archives: settings.archive_limits(),
         interrupt: std::sync::Arc::clone(interrupt),
+        notes: std::sync::Arc::default(),
     }
 }
 
