@@ -1,4 +1,4 @@
-//! Packs a folder: the same tree gives the same bytes (SPEC §7).
+//! Packs a folder: the same tree gives the same bytes (docs/format.md, "Package archives").
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;

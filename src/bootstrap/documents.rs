@@ -1,4 +1,4 @@
-//! A bootstrap's id, and the files beside its archive (SPEC §6).
+//! The id of a bootstrap, and the files beside its archive (docs/format.md, "The cache folder").
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Bootstraps: the packages of a tree as one `/opt/mesosphere`, in one archive (SPEC §6, §7).
+//! Bootstraps: the packages of a tree as one `/opt/mesosphere`, in one archive (docs/format.md,
+//! "Bootstraps").
 //!
 //! ```text
 //! cache/bootstrap/<bootstrap id>.bootstrap.tar.xz   the archive

@@ -1,4 +1,5 @@
-//! Making the bootstrap of a tree be in its cache, with the files beside it (SPEC §6).
+//! Brings the bootstrap of a tree into the cache, with the files beside it (docs/format.md, "The cache
+//! folder").
 
 use std::fs::File;
 use std::io::{self, Write};

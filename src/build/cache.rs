@@ -1,4 +1,4 @@
-//! The cache folder of a tree (SPEC §6), shared with the original's tools.
+//! The cache folder of a tree (docs/format.md, "The cache folder"), shared with the original's tools.
 //!
 //! ```text
 //! packages/<name>/<id>.tar.xz                 the package

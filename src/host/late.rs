@@ -1,4 +1,5 @@
-//! Late binding: a package of configuration whose values are known only on the machine (SPEC §10).
+//! Late binding: a package of configuration whose values are known only on the machine
+//! (docs/pkgpanda.md, "Setup").
 //!
 //! `setup-flags/late-config.yaml` names the package, `<name>--setup`, and gives the values;
 //! `<url>/packages/<name>/<id>.dcos_config` has its files, with placeholders for values in them:

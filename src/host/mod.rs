@@ -1,4 +1,5 @@
-//! What is installed on a machine: packages in a repository, and the active set of them (SPEC §10).
+//! Installed packages of a machine: the repository, and the active set of them (docs/format.md, "On a
+//! host").
 //!
 //! ```text
 //! <repository>/<id>/                 packages, unpacked; `repository`

@@ -1,7 +1,7 @@
 //! `install_progress`: how far a swap has come.
 //!
 //! `{"stage": "archive" | "move_new", "extension": ".new"}`, as the original wrote it, so that either
-//! program finishes what the other began (SPEC §10).
+//! program finishes what the other began (docs/pkgpanda.md, "Cut off").
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! The units of the active set, and systemd's part in changing it.
 //!
 //! systemd wants a unit's file in its own folder, not only a link to it in a `.wants` folder; so units
-//! are copied there (SPEC §10), and the links lead to the copies. `dcos.target` wants all of them.
+//! are copied there (docs/format.md, "Units"), and the links lead to the copies. `dcos.target` wants
+//! all of them.
 
 use std::ffi::OsStr;
 use std::io;

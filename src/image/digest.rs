@@ -65,7 +65,7 @@ macro_rules! digest_type {
 digest_type!(
     ImageId,
     "image id",
-    "An image's id: the digest of its configuration's bytes, which goes into package ids (SPEC §5)."
+    "Id of an image: digest of its configuration, and part of package ids (docs/format.md, \"Package id\")."
 );
 digest_type!(
     BlobDigest,

@@ -66,8 +66,8 @@ impl PackageContents {
         })
     }
 
-    /// Checks units as far as that can be done when the package is built: no reserved names, and
-    /// what should be a folder of units is one (SPEC §1).
+    /// Checks the units of a package that was just built: no unit may have a reserved name, and a
+    /// folder of units must be a folder (docs/format.md, "Units").
     pub fn check_units(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
         let is_units = |name: &[u8]| name.starts_with(WANTS.as_bytes());

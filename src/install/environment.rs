@@ -1,5 +1,5 @@
 //! The files `environment`, `environment.export` and `etc/dcos-service-configuration.json`
-//! (SPEC §10).
+//! (docs/format.md, "Environment files" and "Kernel settings").
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! `pkginfo.json`: what an install root needs to know of a package (SPEC §4, §10).
+//! `pkginfo.json`: the part of a package's description that install roots need (docs/format.md,
+//! "Descriptions in a package").
 //!
 //! Checked more strictly than a `buildinfo.json`, whose package builds and keeps its id with some
 //! things that nothing could be written into: those are refused here, when the package is required

@@ -1,6 +1,5 @@
-//! An install root: what lies in `/opt/mesosphere`, as data that is planned and then written
-//! (SPEC §4, §7, §10). Builds get one of their dependencies, bootstraps and hosts one of what is
-//! active.
+//! Install roots: the contents of `/opt/mesosphere`, planned as data and then written (docs/format.md,
+//! "On a host"). Builds have one of their dependencies, bootstraps and hosts one of the active packages.
 //!
 //! ```text
 //! bin/ etc/ include/ lib/          links to the packages' files, folders merged

@@ -1,4 +1,4 @@
-//! `[<variant>.]buildinfo.json`: what a package says of its own build (SPEC §2).
+//! `[<variant>.]buildinfo.json`: the description of a package (docs/format.md, "Keys of buildinfo.json").
 
 use serde_json::{Map, Value};
 

@@ -1,5 +1,5 @@
-//! Whether a package's contents are what its id says: the hash of what its `buildinfo.full.json`
-//! says was hashed must be its version (SPEC §9).
+//! Checks that a package's contents belong to its id: the hash of `build_ids` in its
+//! `buildinfo.full.json` must be its version (docs/format.md, "Repositories").
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `H`, the hash over JSON values that package and bootstrap ids are made with (SPEC §5).
+//! `H`, the hash of JSON values in package and bootstrap ids (docs/format.md, "The hash H").
 //!
 //! Ids are the contract with the original, which is Python: lists are hashed in Python's sorted
 //! order, booleans are the texts `True` and `False` and sort as 1 and 0, integers are of any length.

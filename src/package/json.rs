@@ -1,8 +1,9 @@
 //! JSON that remembers where each value stands, for errors that show the place.
 //!
 //! `serde_json` does the parsing: a borrowed [`RawValue`] is a slice of the text, so its address
-//! tells its offset. Numbers keep their text (integers may be longer than 64 bits, SPEC §5). Of a
-//! key that is given twice the last one counts, as in the original; [`Object::repeated`] tells.
+//! tells its offset. Numbers keep their text, since integers of any length have a hash (docs/format.md,
+//! "The hash H"). Of a key that is given twice the last one counts, as in the original;
+//! [`Object::repeated`] has the others.
 
 use std::collections::BTreeMap;
 
@@ -237,7 +238,8 @@ fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
 }
 
 /// Writes JSON as the original does: sorted keys, two spaces of indent, `","` and `":"` as
-/// separators, non-ASCII characters escaped, no newline at the end (SPEC §4).
+/// separators, non-ASCII characters escaped, no newline at the end (docs/format.md, "Descriptions in a
+/// package").
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write_canonical(value, 0, &mut text);

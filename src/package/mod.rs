@@ -2,7 +2,8 @@
 //!
 //! Nothing here reads a file or runs a process. Text becomes a [`json::Node`] tree that remembers
 //! where each value stands, and that becomes a [`BuildInfo`], a [`TreeInfo`] or an upstream
-//! [`Source`]; an error names the file, the line and the column (SPEC §1–§3, §8).
+//! [`Source`]; an error names the file, the line and the column (docs/format.md, "JSON
+//! files").
 
 mod buildinfo;
 pub mod contents;
@@ -25,6 +26,6 @@ pub use source::{CommitId, FileSource, Source, SourceName, SourceSpec, UrlError}
 pub use treeinfo::TreeInfo;
 pub use variant::{Variant, VariantError, variant_of_file};
 
-/// Unit names that a package may not bring, because the host side owns them (SPEC §1).
+/// Unit names that packages may not have, because the host side owns them (docs/format.md, "Units").
 pub const RESERVED_UNITS: [&str; 3] =
     ["dcos.target", "dcos-download.service", "dcos-setup.service"];

@@ -1,4 +1,4 @@
-//! Names: of packages, versions, users and groups (SPEC §1).
+//! Names of packages, versions, users and groups (docs/format.md, "Names and ids").
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Sources as they are declared (SPEC §3); getting them is the layer `source`'s.
+//! Sources as declared (docs/format.md, "Sources"); the layer `source` fetches them.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! `[<variant>.]treeinfo.json`: which packages a tree has, and which of them its bootstrap (SPEC §8).
+//! `[<variant>.]treeinfo.json`: the packages of a tree and of its bootstrap (docs/format.md, "Trees").
 
 use std::collections::{BTreeMap, BTreeSet};
 

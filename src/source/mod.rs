@@ -1,4 +1,4 @@
-//! Getting sources: identify, fetch into the cache, check out into a build (SPEC §3).
+//! Getting sources: identify, fetch into the cache, check out into a build (docs/format.md, "Sources").
 //!
 //! ```text
 //! <packages>/cache/packages/<package>/<source>/     SourceRequest::cache_dir
@@ -87,7 +87,7 @@ impl SourceRequest {
     }
 }
 
-/// What a source adds to its package's id (SPEC §3, §5).
+/// Part of a package's id that comes from one source (docs/format.md, "Package id").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceId {
     /// A commit, of `git` and `git_local`.

@@ -1,4 +1,5 @@
-//! `--repository-url`: packages and bootstraps that somebody built already (SPEC §9).
+//! `--repository-url`: packages and bootstraps that were built already (docs/format.md,
+//! "Repositories").
 //!
 //! ```text
 //! <url>/packages/<name>/<id>.tar.xz

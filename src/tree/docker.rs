@@ -1,4 +1,4 @@
-//! `docker/` folders: builder images that live in the tree (SPEC §2).
+//! `docker/` folders: builder images that live in the tree (docs/format.md, "Builder images").
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! A packages directory and its upstreams, read into one checked [`PackageTree`] (SPEC §2, §8).
+//! A packages directory and its upstreams, read into one checked [`PackageTree`] (docs/format.md,
+//! "A package's folder" and "Trees").
 //!
 //! ```text
 //! <packages>/<name>/[<variant>.]buildinfo.json    a package, one file per variant

@@ -43,7 +43,7 @@ impl PackageTree {
         Ok(self.trees.keys().cloned().collect())
     }
 
-    /// The packages of one tree variant (SPEC §8).
+    /// Resolves the packages of one tree variant (docs/format.md, "Trees").
     pub fn resolve(&self, variant: &Variant) -> Result<TreeSet, TreeError> {
         let known = self.tree_variants()?;
         let file = match self.trees.get(variant) {

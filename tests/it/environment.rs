@@ -1,4 +1,5 @@
-//! What a build script finds: mounts, variables, user, working directory (SPEC §4).
+//! Mounts, variables, user and working directory of a build script (docs/format.md, "The build's
+//! environment").
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

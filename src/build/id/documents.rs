@@ -1,4 +1,4 @@
-//! `build_ids`, and the two files in which a package says what it is (SPEC §4, §5).
+//! `build_ids`, and the two descriptions in a package (docs/format.md, "Descriptions in a package").
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The hash of a folder's content, as it goes into ids and into the names of `docker/` images
-//! (SPEC §5): `H` of a dictionary from each file's path to the SHA-1 of its content.
+//! The hash of a folder's content in ids and in names of `docker/` images (docs/format.md, "Hash of a
+//! folder"): `H` of a dictionary from each file's path to the SHA-1 of its content.
 //!
 //! Modes are no part of it. Of folders only those count that have nothing in them at all.
 

@@ -1,4 +1,4 @@
-//! What a package's id is made of, and the two files that say so (SPEC §4, §5).
+//! Inputs of a package's id, and the two files that repeat them (docs/format.md, "Package id").
 //!
 //! `version = H(build_ids)`: the same tree with the same image ids gives the ids that the original
 //! gives. [`identify`] reads the files that count and asks its caller for the two things that other

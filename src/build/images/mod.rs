@@ -1,5 +1,5 @@
-//! Finding the builder image that a name means (DESIGN, "Finding a builder image"): the
-//! configuration, then the Dockerfiles of packages and of `rootfs/` (`folder`), then the store, then the
+//! Finds the builder image of a name (docs/format.md, "Builder images"): in the configuration, then
+//! among the Dockerfiles of packages and of `rootfs/` (`folder`), then in the store, then in the
 //! registry.
 
 mod error;

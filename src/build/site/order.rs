@@ -84,7 +84,8 @@ fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -
     }
 }
 
-/// What the build script is told (SPEC §4), beside `PKG_PATH` and `NUM_CORES`.
+/// Variables of the build script beside `PKG_PATH` and `NUM_CORES` (docs/format.md, "Variables of the
+/// build script").
 fn variables(identity: &PackageIdentity, source_date_epoch: u64) -> Vec<(String, String)> {
     let pairs = [
         ("PKG_VERSION", identity.id.version().to_string()),
