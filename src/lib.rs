@@ -40,10 +40,10 @@
 //! | 2 | [`source`] | getting sources: cache, mirrors, URLs, git; checking them out |
 //! | 2 | [`image`] | references, the image store, layouts, archives, registries, unpacked layers, `host` |
 //! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
+//! | 2 | [`artifact`] | packages and bootstraps in a repository: names, sums, checks |
 //! | 2 | [`install`] | what an install root consists of: symlinks, environment files, units |
 //! | 3 | [`dockerfile`] | a Dockerfile into an image |
 //! | 3 | [`tree`] | a packages directory and its upstreams as one checked tree |
-//! | 3 | [`store`] | where packages may be taken from instead of being built |
 //! | 4 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 4 | [`host`] | what is installed on a machine: packages, the active set, units, users, setup |
 //! | 5 | [`bootstrap`] | the set, the archive, the files beside it |
@@ -57,7 +57,7 @@
 //! # Two programs
 //!
 //! `mkpanda` builds, `pkgpanda` installs. The second needs [`base`], [`package`], [`archive`],
-//! [`install`], [`store`], [`host`] and [`host_cli`]; everything else is behind the crate's feature
+//! [`install`], [`artifact`], [`host`] and [`host_cli`]; everything else is behind the crate's feature
 //! `builder`, with all dependencies that only it has.
 //!
 //! # What is kept where
@@ -66,6 +66,7 @@
 //! image store in it: [`image::store`]; unpacked layers: [`image::layers`].
 
 pub mod archive;
+pub mod artifact;
 pub mod base;
 #[cfg(feature = "builder")]
 pub mod bootstrap;
@@ -91,6 +92,5 @@ pub mod install;
 pub mod package;
 #[cfg(feature = "builder")]
 pub mod source;
-pub mod store;
 #[cfg(feature = "builder")]
 pub mod tree;

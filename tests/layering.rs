@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 const LAYERS: &[(u32, &[&str])] = &[
     (0, &["base", "graph"]),
-    (1, &["package", "archive"]),
-    (2, &["source", "image", "container", "install"]),
-    (3, &["tree", "dockerfile", "store"]),
+    (1, &["package", "archive", "store"]),
+    (2, &["source", "image", "container", "install", "artifact"]),
+    (3, &["tree", "dockerfile"]),
     (4, &["build", "host"]),
     (5, &["bootstrap"]),
     (6, &["release"]),

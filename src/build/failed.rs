@@ -3,11 +3,11 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::artifact::repository::RepositoryError;
 use crate::container::cgroup::CgroupError;
 use crate::container::helper::HelperError;
 use crate::package::{PackageId, SourceName};
 use crate::source::SourceError;
-use crate::store::repository::RepositoryError;
 
 use super::job::Failure;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::artifact::repository::Repository;
 use crate::base::atomic::{self, AtomicFile, PreparedFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
@@ -12,7 +13,6 @@ use crate::container::cgroup::{Cgroup, Delegation, Limits};
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::package::{PackageId, Source, SourceName, Variant};
 use crate::source::{self, SourceId, SourceRequest};
-use crate::store::repository::Repository;
 
 use super::cache::Cache;
 use super::failed::last_lines;

@@ -11,11 +11,11 @@ use super::config::{ConfigFile, SettingsError, read_file};
 use super::places::{credential_sources, home, user_file};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
+use crate::artifact::repository::Repository;
 use crate::base::http::HttpClient;
 use crate::build::images::SharedBuilders;
 use crate::image::registry::{Registries, RegistryConfig, RegistryOptions};
 use crate::source::{Mirror, MirrorError};
-use crate::store::repository::Repository;
 
 /// The environment, as far as it counts: read once, in `main`'s name, and passed down.
 #[derive(Debug, Clone, Default)]

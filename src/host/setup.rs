@@ -19,11 +19,11 @@ use super::prepare;
 use super::record;
 use super::repository::{PackageRepository, RepositoryError};
 use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
+use crate::artifact::repository::{self as remote, Repository, RepositoryUrlError};
 use crate::base::atomic;
 use crate::base::http::HttpClient;
 use crate::base::removal::remove_all;
 use crate::package::PackageId;
-use crate::store::repository::{self as remote, Repository, RepositoryUrlError};
 
 /// How long lists and late packages may be.
 const LONGEST: u64 = 64 << 20;

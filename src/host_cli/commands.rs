@@ -8,12 +8,12 @@ use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs};
 use super::error::CommandError;
 use super::output::Output;
 use super::texts;
+use crate::artifact::repository::Repository;
 use crate::base::http::HttpClient;
 use crate::host::{
     Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
 };
 use crate::package::{NameError, PackageId};
-use crate::store::repository::Repository;
 
 /// Where units are, unless they are rooted.
 const SYSTEMD: &str = "/etc/systemd/system";

@@ -2,12 +2,12 @@
 
 use std::io;
 
+use crate::artifact::repository::RepositoryUrlError;
 use crate::host::{
     ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError, SetupError,
     UninstallError, VerifyError,
 };
 use crate::package::NameError;
-use crate::store::repository::RepositoryUrlError;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::Limits as ArchiveLimits;
+use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Orders, Pace};
@@ -35,7 +36,6 @@ use crate::graph;
 use crate::image::registry::Client;
 use crate::package::{CommitId, Report, Source, SourceName};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
-use crate::store::repository::Repository;
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use error::{OutsideError, SiteError};
