@@ -37,6 +37,7 @@
 //! | 0 | [`graph`] | order, closure and cycles of any graph |
 //! | 1 | [`package`] | names, ids, variants, `buildinfo.json`, `treeinfo.json`, sources as declared; pure |
 //! | 1 | [`archive`] | deterministic `tar.xz`; safe unpacking of packages, sources and layers |
+//! | 1 | [`store`] | places that hold artifacts; the registry protocol |
 //! | 2 | [`source`] | getting sources: cache, mirrors, URLs, git; checking them out |
 //! | 2 | [`image`] | references, the image store, layouts, archives, registries, unpacked layers, `host` |
 //! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
@@ -92,5 +93,6 @@ pub mod install;
 pub mod package;
 #[cfg(feature = "builder")]
 pub mod source;
+pub mod store;
 #[cfg(feature = "builder")]
 pub mod tree;

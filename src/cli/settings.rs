@@ -14,8 +14,8 @@ use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::base::http::HttpClient;
 use crate::build::images::SharedBuilders;
-use crate::image::registry::{Registries, RegistryConfig, RegistryOptions};
 use crate::source::{Mirror, MirrorError};
+use crate::store::registry::{Registries, RegistryConfig, RegistryOptions};
 
 /// The environment, as far as it counts: read once, in `main`'s name, and passed down.
 #[derive(Debug, Clone, Default)]

@@ -9,9 +9,10 @@ use crate::base::event::{Event, Observer};
 use crate::build::id::hash_folder;
 use crate::dockerfile::execute::is_flattened;
 use crate::image::reference::ImageRef;
-use crate::image::registry::{RegistryError, RegistryMirror};
+use crate::image::registry::RegistryError;
 use crate::image::store::Image;
 use crate::package::ImageName;
+use crate::store::registry::RegistryMirror;
 use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 
 /// Where images of `docker/` folders are shared.

@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
+use super::client::Client;
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::fetch::{Layers, blob_of_store, fetch_document};
-use super::host::Endpoint;
+use super::options::{Pull, PullOptions, Unpacker};
 use super::partial::Partials;
 use super::resolve::{self, Resolved};
-use super::wire::Wire;
-use super::{Client, download::Wanted};
-use crate::archive::{LimitExceeded, Limits};
+use crate::archive::LimitExceeded;
 use crate::base::event::{Event, Observer};
 use crate::image::config::ImageConfig;
-use crate::image::digest::{BlobDigest, DiffId, ImageId};
+use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::{LONGEST_DOCUMENT, Manifest, parse_manifest};
 use crate::image::load::{
     Blob, Found, LoadProblem, Staging, check_compression, check_count_of_layers, check_layers,
@@ -20,22 +19,8 @@ use crate::image::load::{
 };
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::image::store::{Image, ImageStore, LayerBlob};
-
-/// How to pull.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullOptions {
-    /// The platform that the image must be for.
-    pub platform: Platform,
-    /// What it may take.
-    pub limits: Limits,
-}
-
-impl Default for PullOptions {
-    fn default() -> Self {
-        Self { platform: Platform::host(), limits: Limits::default() }
-    }
-}
+use crate::image::store::{Image, ImageStore};
+use crate::store::registry::{BlobRequest, Endpoint, ExchangeError, Wire};
 
 /// An image that has been pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,35 +33,6 @@ pub struct Pulled {
     pub manifest: BlobDigest,
     /// Whether the store had it, under this name.
     pub was_there: bool,
-}
-
-/// Why layers can't be unpacked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnpackFailure {
-    /// What went wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-/// Unpacks layers while they come: something of another process, as unpacking needs its namespace.
-pub trait Unpacker: Sync {
-    /// Whether that layer is unpacked already.
-    fn has(&self, layer: &DiffId) -> bool;
-
-    /// Unpacks layers, all of which have a place that can be read once, such as a FIFO. It may take
-    /// several at a time, and takes them in this order. A layer whose content hasn't its diff id is a
-    /// failure.
-    fn unpack(&self, layers: &[LayerBlob]) -> Result<(), UnpackFailure>;
-}
-
-/// What a pull works with.
-pub(super) struct Pull<'p> {
-    pub(super) store: &'p ImageStore,
-    pub(super) reference: &'p ImageRef,
-    pub(super) options: &'p PullOptions,
-    pub(super) unpacker: Option<&'p dyn Unpacker>,
-    pub(super) observer: &'p dyn Observer,
 }
 
 impl Client {
@@ -106,7 +62,7 @@ impl Client {
             // What a digest means never changes.
             return Ok(pull.there(image));
         }
-        let endpoints = Endpoint::all(&self.0.options.registries, reference);
+        let endpoints = self.0.endpoints(reference);
         let last = endpoints.len() - 1;
         for (number, endpoint) in endpoints.iter().enumerate() {
             let problem = match self.pull_from(endpoint, &pull, known.as_ref()) {
@@ -131,13 +87,14 @@ impl Client {
         observer: &dyn Observer,
     ) -> Result<bool, RegistryError> {
         let mut failed = None;
-        for endpoint in Endpoint::all(&self.0.options.registries, reference) {
+        for endpoint in self.0.endpoints(reference) {
             let asked = Wire::new(&self.0, &endpoint, observer)
                 .and_then(|wire| resolve::current(&wire, reference));
             match asked {
                 Ok(_) => return Ok(true),
-                Err(RegistryProblem::NotFound { .. }) => {}
-                Err(problem) => {
+                Err(ExchangeError::NotFound { .. }) => {}
+                Err(error) => {
+                    let problem = RegistryProblem::from(error);
                     let is_the_places = problem.is_the_places();
                     failed = Some(RegistryError {
                         verb: Verb::Pull,
@@ -265,7 +222,7 @@ impl Pull<'_> {
         folder: &Path,
         partials: &Partials,
     ) -> Result<Blob, RegistryProblem> {
-        let wanted = Wanted {
+        let wanted = BlobRequest {
             digest: manifest.config.digest.clone(),
             size: manifest.config.size,
             what: "the configuration".to_owned(),
@@ -283,8 +240,4 @@ impl Pull<'_> {
         }
         fetch_document(wire, &wanted, partials, path)
     }
-}
-
-pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), RegistryProblem> {
-    outcome.map_err(|UnpackFailure { message, hint }| RegistryProblem::Unpack { message, hint })
 }

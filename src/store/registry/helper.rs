@@ -11,9 +11,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use super::credentials::{Credential, HUB_KEY, Secret};
+use super::reference::DEFAULT_REGISTRY;
+use super::secret::{Credential, HUB_KEY, Secret};
 use crate::base::event::Observer;
-use crate::image::reference::DEFAULT_REGISTRY;
 
 /// How long a helper may take; one that asks a person has time to be answered.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 use super::digest::BlobDigest;
 use crate::base::text::written_as_text;
-use crate::package::ImageName;
 
+/// The registry of names without a host.
 pub(super) const DEFAULT_REGISTRY: &str = "docker.io";
 const OFFICIAL_PREFIX: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
@@ -81,14 +81,6 @@ impl FromStr for ImageRef {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         parse(text).map_err(|rule| ReferenceError { text: text.to_owned(), rule })
-    }
-}
-
-impl TryFrom<&ImageName> for ImageRef {
-    type Error = ReferenceError;
-
-    fn try_from(name: &ImageName) -> Result<Self, ReferenceError> {
-        name.as_str().parse()
     }
 }
 

@@ -5,7 +5,6 @@
 //! first file that knows something counts. Nothing of it is ever shown or written.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::helper;
+use super::reference::DEFAULT_REGISTRY;
+use super::secret::{Credential, Secret};
 use crate::base::event::Observer;
-use crate::image::reference::DEFAULT_REGISTRY;
 
-/// By what name `docker login` keeps Docker Hub's credentials.
-pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// A file with credentials has a few lines.
 const LARGEST_FILE: u64 = 4 << 20;
 
@@ -29,36 +27,6 @@ pub struct CredentialSources {
     pub files: Vec<PathBuf>,
     /// `PATH`, to look for credential helpers in.
     pub search_path: String,
-}
-
-/// What must not be shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(super) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text; it goes into a request and nowhere else.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-/// What proves who this user is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Credential {
-    /// A name and a password.
-    Password { user: String, password: Secret },
-    /// A token by which the registry's token server gives others.
-    Identity(Secret),
 }
 
 /// Credentials can't be read.
@@ -89,7 +57,7 @@ pub enum CredentialError {
 
 impl CredentialError {
     /// What to do about it.
-    pub(super) fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Helper { program, path, .. } => Some(format!(
                 "install {program}, or take it out of {} and log in again",

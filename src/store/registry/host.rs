@@ -6,8 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::reference::{self, DEFAULT_REGISTRY, ImageRef};
 use crate::base::text::read_as_text;
-use crate::image::reference::{self, DEFAULT_REGISTRY, ImageRef};
 
 /// Where Docker Hub's registry answers; `docker.io` itself is a website.
 const HUB: &str = "registry-1.docker.io";
@@ -114,9 +114,9 @@ impl fmt::Display for RegistryHost {
 
 /// Where the repository of a reference is asked for: the registry itself, or a mirror of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// The name by which credentials and configuration know it.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// The repository's path there.
     pub(super) repository: String,
     pub(super) insecure: bool,
