@@ -219,8 +219,7 @@ impl SourceProblem {
         let text = match self {
             Self::Http(error) => {
                 let hint = error.hint()?;
-                let is_mirrorable =
-                    error.is_not_found() || matches!(error, HttpError::GaveUp { .. });
+                let is_mirrorable = error.is_not_found() || error.is_unreachable();
                 let mirror = if is_mirrorable { ", or use a mirror (--mirror)" } else { "" };
                 return Some(format!("{hint}{mirror}"));
             }

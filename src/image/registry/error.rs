@@ -146,7 +146,8 @@ impl RegistryError {
                 self.reference.registry()
             ),
             ExchangeError::Refused { reason, .. } => certificate(host, reason)?,
-            ExchangeError::GaveUp { reason, .. } => gave_up(self.verb, host, reason),
+            ExchangeError::GaveUp { reason, .. }
+            | ExchangeError::ConnectionRefused { reason, .. } => gave_up(self.verb, host, reason),
             ExchangeError::Status { status, .. } if status.is_server_error() => {
                 "the registry has a fault; try again later, or ask who runs it".to_owned()
             }

@@ -72,6 +72,14 @@ pub enum ExchangeError {
         /// The cause.
         reason: String,
     },
+    /// Nobody listens at the registry's address.
+    #[error("{url}: {reason}")]
+    ConnectionRefused {
+        /// The URL.
+        url: String,
+        /// The system's message.
+        reason: String,
+    },
     /// All attempts failed.
     #[error("{url}: {reason} (attempt {attempts}, the last)")]
     GaveUp {

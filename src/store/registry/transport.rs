@@ -1,5 +1,7 @@
 //! One HTTP exchange with a registry or its token server, and the classification of its failures.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -35,16 +37,35 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
 }
 
 /// Sender of requests.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Transport<'a> {
     pub(super) options: &'a HttpOptions,
     pub(super) observer: &'a dyn Observer,
+    /// True once the registry has answered at all.
+    has_answered: Arc<AtomicBool>,
 }
 
 impl<'a> Transport<'a> {
+    pub(super) fn new(options: &'a HttpOptions, observer: &'a dyn Observer) -> Self {
+        Self { options, observer, has_answered: Arc::default() }
+    }
+
+    /// Returns the same sender with another observer.
+    pub(super) fn observed_by<'b>(&self, observer: &'b dyn Observer) -> Transport<'b>
+    where
+        'a: 'b,
+    {
+        let has_answered = Arc::clone(&self.has_answered);
+        Transport { options: self.options, observer, has_answered }
+    }
+
     /// Sends a request and waits for its answer to begin.
     pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
-        Answer::to(request, self.observer).map_err(|broken| self.broken(broken))
+        let sent = Answer::to(request, self.observer);
+        if sent.is_ok() {
+            self.has_answered.store(true, Ordering::Relaxed);
+        }
+        sent.map_err(|broken| self.broken(broken))
     }
 
     /// Classifies the failure of an answer to begin or to go on.
@@ -56,6 +77,13 @@ impl<'a> Transport<'a> {
                 let url = error.url().map(|url| shown(url.as_str())).unwrap_or_default();
                 match not_sent(error, self.options) {
                     NotSent::Passing(reason) => passing(reason),
+                    // A registry that restarts has answered before.
+                    NotSent::Refused(reason) if self.has_answered.load(Ordering::Relaxed) => {
+                        passing(reason)
+                    }
+                    NotSent::Refused(reason) => {
+                        ExchangeError::ConnectionRefused { url, reason }.into()
+                    }
                     NotSent::Lasting(reason) => ExchangeError::Refused { url, reason }.into(),
                 }
             }

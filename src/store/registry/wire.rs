@@ -79,7 +79,7 @@ impl<'a> Wire<'a> {
             return Err(ExchangeError::Offline);
         }
         let client = connections.client(endpoint)?;
-        let transport = Transport { options: &connections.options().http, observer };
+        let transport = Transport::new(&connections.options().http, observer);
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
@@ -89,7 +89,7 @@ impl<'a> Wire<'a> {
             connections: self.connections,
             endpoint: self.endpoint,
             client: self.client.clone(),
-            transport: Transport { options: self.transport.options, observer },
+            transport: self.transport.observed_by(observer),
             credential: self.credential.clone(),
         }
     }
