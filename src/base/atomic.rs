@@ -7,6 +7,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err::File;
 
@@ -113,6 +114,16 @@ impl PreparedFile {
         let Self { file, target } = self;
         file.persist(&target).map(drop).map_err(|error| naming(&target, &error.error))
     }
+
+    /// Gives the file its final name, unless something has that name; `false` in that case.
+    pub fn put_if_absent(self) -> io::Result<bool> {
+        let Self { file, target } = self;
+        match file.persist_noclobber(&target) {
+            Ok(_) => Ok(true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(naming(&target, &error.error)),
+        }
+    }
 }
 
 /// An error that names the file, as those of `fs_err` do.
@@ -173,6 +184,12 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Removes the temporary files in one folder that were left by processes that died. Folders are
 /// left alone: those who make them see to them.
 pub fn sweep_temporaries(folder: &Path) -> io::Result<()> {
+    sweep_older(folder, Duration::ZERO)
+}
+
+/// Does the same with files of a certain age alone: in a folder that machines share, a lock of another
+/// machine may not be seen.
+pub fn sweep_older(folder: &Path, age: Duration) -> io::Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -180,6 +197,12 @@ pub fn sweep_temporaries(folder: &Path) -> io::Result<()> {
             || !entry.file_type()?.is_file()
         {
             continue;
+        }
+        if !age.is_zero() {
+            let changed = entry.metadata().and_then(|data| data.modified());
+            if changed.map_or(true, |time| time.elapsed().unwrap_or_default() < age) {
+                continue;
+            }
         }
         // What can't be opened is another user's, who sweeps it.
         let Ok(file) = File::open(entry.path()) else { continue };
