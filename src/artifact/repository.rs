@@ -1,4 +1,4 @@
-//! `--repository-url`: packages and bootstraps that somebody built already (SPEC §9).
+//! `--repository-url`: packages and bootstraps that were built elsewhere (SPEC §9).
 //!
 //! ```text
 //! <url>/packages/<name>/<id>.tar.xz
@@ -6,145 +6,136 @@
 //! <file>.sha256                                    beside any of them: its sum, checked
 //! ```
 //!
-//! What isn't there is built. What is damaged is never used: it is read to its end, its names are
-//! checked, and if its `buildinfo.full.json` says what was hashed, that must give its version.
+//! A file and the sum beside it are one item: if one of the two cannot be fetched, the repository has
+//! failed once. For a build, a missing item is built, and so is one of a repository that cannot be
+//! reached; a repository that refuses the request, or gives damaged content, ends the build of the
+//! package. A package is read to its end, its names are checked, and if its `buildinfo.full.json`
+//! records what was hashed, the hash has to give its version.
 
 use std::io::{self, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::archive::{self, Limits};
-use crate::base::atomic::{AtomicFile, naming_file};
+use crate::base::atomic::AtomicFile;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
-use crate::base::http::{HttpClient, HttpError};
 use crate::package::PackageId;
+use crate::store::{Backend, Failure, Key, KeyError, Store, StoreError, Transfer};
 
-/// A place to fetch packages and bootstraps from.
+/// Name of a repository in warnings.
+const ROLE: &str = "the repository";
+/// Upper limit of a bootstrap's list of packages, in bytes.
+const LONGEST_LIST: u64 = 64 << 20;
+/// Upper limit of the bytes that are read of a file with a sum.
+const LONGEST_SUM: u64 = 4096;
+
+/// A store of packages and bootstraps.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    place: Place,
-    http: HttpClient,
+    store: Store,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    Url(String),
-    Folder(PathBuf),
-}
-
-/// The text is no repository.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no repository: give an http://, https:// or file:///absolute URL")]
-pub struct RepositoryUrlError(String);
-
-/// A fetched artifact can't be used.
+/// An artifact of a repository cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// The transfer failed.
-    #[error("can't fetch {what} from the repository")]
-    Http {
-        /// What was fetched.
+    /// The artifact's name is not one that a store can have.
+    #[error(transparent)]
+    Name(#[from] KeyError),
+    /// The store failed.
+    #[error("cannot fetch {what} from the repository")]
+    Store {
+        /// The artifact.
         what: String,
-        /// What went wrong.
+        /// The store's error.
         #[source]
-        source: HttpError,
+        source: StoreError,
     },
-    /// A file can't be read or written.
-    #[error("can't fetch {what} from the repository")]
+    /// A local file cannot be read or written.
+    #[error("cannot fetch {what} from the repository")]
     File {
-        /// What was fetched.
+        /// The artifact.
         what: String,
-        /// What went wrong.
+        /// The system's message.
         #[source]
         source: io::Error,
     },
-    /// The sum beside it says otherwise.
+    /// The sum beside the artifact is another one.
     #[error(
         "{what} from the repository is damaged: its SHA-256 is {found}, but {what}.sha256 says {expected}"
     )]
     Sum {
-        /// What was fetched.
+        /// The artifact.
         what: String,
-        /// What the file has.
+        /// Sum of the artifact.
         found: Sha256Sum,
-        /// What is said.
+        /// Text of the file beside it.
         expected: String,
     },
-    /// The archive is damaged, or not what a package may be.
-    #[error("{what} from the repository is damaged or no package")]
+    /// The archive is damaged, or not that of a package.
+    #[error("{what} from the repository is damaged, or not a package")]
     Archive {
-        /// What was fetched.
+        /// The artifact.
         what: String,
-        /// What is wrong.
+        /// The fault of the archive.
         #[source]
         source: archive::ReadError,
     },
-    /// The contents are of another package.
+    /// The content is that of another artifact.
     #[error("{what} from the repository holds another package: {reason}")]
     Other {
-        /// What was fetched.
+        /// The artifact.
         what: String,
-        /// What doesn't fit.
+        /// The difference.
         reason: String,
     },
 }
 
 impl RepositoryError {
-    /// What to do, where that isn't plain.
+    /// Returns the remedy, where one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Http { source, .. } => source.hint().map(str::to_owned),
+            Self::Store { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+
+    /// Classifies an error that a build can do without; none of them is a refusal, which most often
+    /// comes from the user's own settings.
+    fn dispensable(&self) -> Option<Failure> {
+        match self {
+            Self::Store { source, .. } => {
+                Some(source.kind()).filter(|failure| *failure != Failure::Denied)
+            }
             _ => None,
         }
     }
 }
 
-/// Looks at a package's `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if
-/// that can't be told, `Err(why)` if it is another package's.
+/// Checks a package's `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(reason))` if it
+/// does not tell, `Err(reason)` if it is another package's.
 pub type ContentCheck<'a> =
     dyn Fn(&PackageId, Option<&[u8]>) -> Result<Option<String>, String> + 'a;
 
 impl Repository {
-    /// The repository at a URL.
-    pub fn new(url: &str, http: HttpClient) -> Result<Self, RepositoryUrlError> {
-        match url.strip_prefix("file://") {
-            Some(path) if !path.starts_with('/') => Err(RepositoryUrlError(url.to_owned())),
-            _ => Self::from_folder(url, Path::new("/"), http),
-        }
+    /// Creates a repository in a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 
-    /// The repository at a URL, which may also be `file://relative`, counted from a folder.
-    pub fn from_folder(
-        url: &str,
-        folder: &Path,
-        http: HttpClient,
-    ) -> Result<Self, RepositoryUrlError> {
-        let trimmed = url.trim_end_matches('/');
-        let place = if let Some(path) = trimmed.strip_prefix("file://") {
-            Place::Folder(folder.join(path))
-        } else if trimmed.starts_with("http://") || trimmed.starts_with("https://") {
-            Place::Url(trimmed.to_owned())
-        } else {
-            return Err(RepositoryUrlError(url.to_owned()));
-        };
-        Ok(Self { place, http })
-    }
-
-    /// Whether asking it needs a network.
+    /// True if a network is needed to ask the repository.
     pub fn is_remote(&self) -> bool {
-        matches!(self.place, Place::Url(_))
+        self.store.is_remote()
     }
 
-    /// Whether a package is there, if that can be told without a network.
+    /// True if a folder of this machine has a package.
     pub fn has_locally(&self, id: &PackageId) -> bool {
-        match &self.place {
-            Place::Folder(folder) => folder.join(package_path(id)).is_file(),
-            Place::Url(_) => false,
-        }
+        let folder = self.store.local_folder();
+        folder.is_some_and(|folder| folder.join(package_path(id)).is_file())
     }
 
-    /// Fetches a package into its place in the cache; `false` if the repository doesn't have it.
+    /// Fetches a package into its place in the cache; `false` if the repository lacks it or cannot be
+    /// reached, with a warning in the second case.
     pub fn fetch_package(
         &self,
         id: &PackageId,
@@ -154,7 +145,9 @@ impl Repository {
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
         let what = package_path(id);
-        let Some(mut file) = self.fetch(&what, target, observer)? else { return Ok(false) };
+        let fetched =
+            self.item(&what, observer, |backend| get(backend, &what, target, observer))?;
+        let Some(mut file) = fetched else { return Ok(false) };
         let index = verify(&what, &mut file, limits)?;
         match check(id, index.buildinfo.as_deref()) {
             Ok(None) => {}
@@ -167,8 +160,8 @@ impl Repository {
         Ok(true)
     }
 
-    /// Fetches a bootstrap and its `active.json`; `false` if the repository doesn't have both.
-    /// `active` is what the latter must say.
+    /// Fetches a bootstrap and its `active.json`, which has to be equal to `active`; `false` if the
+    /// repository lacks one of the two or cannot be reached, with a warning in the last case.
     pub fn fetch_bootstrap(
         &self,
         name: &str,
@@ -180,102 +173,101 @@ impl Repository {
         let list = format!("bootstrap/{name}.active.json");
         let archive = format!("bootstrap/{name}.bootstrap.tar.xz");
         let place = |suffix: &str| folder.join(format!("{name}.{suffix}"));
-        let Some(mut list_file) = self.fetch(&list, &place("active.json"), observer)? else {
-            return Ok(false);
-        };
-        let file = |what: &str| {
-            let what = what.to_owned();
-            move |source| RepositoryError::File { what, source }
-        };
-        let mut text = String::new();
-        list_file.file().rewind().map_err(file(&list))?;
-        list_file.file().take(64 << 20).read_to_string(&mut text).map_err(file(&list))?;
-        let listed = |text: &str| serde_json::from_str::<Vec<PackageId>>(text).ok();
-        if listed(&text).is_none() || listed(&text) != listed(active) {
-            let reason = "it lists other packages than the bootstrap of that id has".to_owned();
-            return Err(RepositoryError::Other { what: list, reason });
-        }
-        let Some(mut archive_file) = self.fetch(&archive, &place("bootstrap.tar.xz"), observer)?
-        else {
-            return Ok(false);
-        };
+        let fetched = self.item(&archive, observer, |backend| {
+            let mut list_file = get(backend, &list, &place("active.json"), observer)?;
+            check_list(&list, &mut list_file, active)?;
+            let file = get(backend, &archive, &place("bootstrap.tar.xz"), observer)?;
+            Ok((list_file, file))
+        })?;
+        let Some((list_file, mut archive_file)) = fetched else { return Ok(false) };
         verify(&archive, &mut archive_file, limits)?;
-        archive_file.commit().map_err(file(&archive))?;
-        list_file.commit().map_err(file(&list))?;
+        archive_file.commit().map_err(in_file(&archive))?;
+        list_file.commit().map_err(in_file(&list))?;
         Ok(true)
     }
 
-    /// Fetches one file under a temporary name beside `target`, its sum checked; `None` if it isn't
-    /// there.
+    /// Fetches one file under a temporary name beside `target`, its sum checked; `None` if the
+    /// repository lacks it. There is no other place to get it, so the repository gets all its attempts.
     pub fn fetch(
         &self,
         what: &str,
         target: &Path,
         observer: &dyn Observer,
     ) -> Result<Option<AtomicFile>, RepositoryError> {
-        let broken = |source| RepositoryError::File { what: what.to_owned(), source };
-        let mut file = AtomicFile::create(target).map_err(broken)?;
-        if !self.copy_to(what, file.file(), observer)? {
-            return Ok(None);
+        match get(self.store.backend(), what, target, observer) {
+            Err(RepositoryError::Store { source, .. }) if source.is_not_found() => Ok(None),
+            other => other.map(Some),
         }
-        let sum = format!("{what}.sha256");
-        let mut text = tempfile::tempfile().map_err(broken)?;
-        if self.copy_to(&sum, &mut text, observer)? {
-            text.rewind().map_err(broken)?;
-            let mut expected = String::new();
-            text.take(4096).read_to_string(&mut expected).map_err(broken)?;
-            let expected = expected.split_whitespace().next().unwrap_or_default().to_owned();
-            file.file().rewind().map_err(broken)?;
-            let found = Sha256Sum::of_reader(file.file()).map_err(broken)?;
-            if Sha256Sum::from_str(&expected).ok().as_ref() != Some(&found) {
-                return Err(RepositoryError::Sum { what: what.to_owned(), found, expected });
-            }
-        }
-        Ok(Some(file))
     }
 
-    fn copy_to(
+    /// Asks for an item that can be built, too.
+    fn item<T>(
         &self,
         what: &str,
-        to: &mut std::fs::File,
         observer: &dyn Observer,
-    ) -> Result<bool, RepositoryError> {
-        match &self.place {
-            Place::Folder(folder) => match fs_err::File::open(folder.join(what)) {
-                Ok(from) => copy(from.file(), to, observer).map(|()| true).map_err(|error| {
-                    RepositoryError::File { what: what.to_owned(), source: naming_file(to, error) }
-                }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-                Err(source) => Err(RepositoryError::File { what: what.to_owned(), source }),
-            },
-            Place::Url(url) => {
-                match self.http.download(&format!("{url}/{what}"), what, to, observer) {
-                    Ok(_) => Ok(true),
-                    Err(error) if error.is_not_found() => Ok(false),
-                    Err(source) => Err(RepositoryError::Http { what: what.to_owned(), source }),
-                }
-            }
-        }
+        requests: impl FnOnce(&dyn Backend) -> Result<T, RepositoryError>,
+    ) -> Result<Option<T>, RepositoryError> {
+        let transfer = Transfer { subject: what, observer };
+        self.store.item(ROLE, &transfer, RepositoryError::dispensable, requests)
     }
 }
 
-/// So much is copied between two looks whether the run is over.
-const COPIED_AT_ONCE: u64 = 64 << 20;
+/// Gets one file, and checks the sum beside it.
+fn get(
+    backend: &dyn Backend,
+    what: &str,
+    target: &Path,
+    observer: &dyn Observer,
+) -> Result<AtomicFile, RepositoryError> {
+    let broken = in_file(what);
+    let mut file = AtomicFile::create(target).map_err(&broken)?;
+    copy(backend, what, file.file(), observer)?;
+    let mut text = tempfile::tempfile().map_err(&broken)?;
+    match copy(backend, &format!("{what}.sha256"), &mut text, observer) {
+        Ok(()) => {}
+        Err(RepositoryError::Store { source, .. }) if source.is_not_found() => return Ok(file),
+        Err(error) => return Err(error),
+    }
+    let mut expected = String::new();
+    text.rewind().map_err(&broken)?;
+    text.take(LONGEST_SUM).read_to_string(&mut expected).map_err(&broken)?;
+    let expected = expected.split_whitespace().next().unwrap_or_default().to_owned();
+    file.file().rewind().map_err(&broken)?;
+    let found = Sha256Sum::of_reader(file.file()).map_err(&broken)?;
+    if Sha256Sum::from_str(&expected).ok().as_ref() == Some(&found) {
+        Ok(file)
+    } else {
+        Err(RepositoryError::Sum { what: what.to_owned(), found, expected })
+    }
+}
 
 fn copy(
-    mut from: &std::fs::File,
+    backend: &dyn Backend,
+    what: &str,
     to: &mut std::fs::File,
     observer: &dyn Observer,
-) -> io::Result<()> {
-    while io::copy(&mut from.by_ref().take(COPIED_AT_ONCE), to)? == COPIED_AT_ONCE {
-        if observer.is_interrupted() {
-            return Err(io::Error::other("interrupted"));
-        }
-    }
-    Ok(())
+) -> Result<(), RepositoryError> {
+    let key: Key = what.parse()?;
+    backend
+        .get(&key, to, &Transfer { subject: what, observer })
+        .map(drop)
+        .map_err(|source| RepositoryError::Store { what: what.to_owned(), source })
 }
 
-/// Where a repository has a package.
+/// Checks that a bootstrap's list names the packages of `active`.
+fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), RepositoryError> {
+    let mut text = String::new();
+    file.file().rewind().map_err(in_file(what))?;
+    file.file().take(LONGEST_LIST).read_to_string(&mut text).map_err(in_file(what))?;
+    let listed = |text: &str| serde_json::from_str::<Vec<PackageId>>(text).ok();
+    if listed(&text).is_some() && listed(&text) == listed(active) {
+        return Ok(());
+    }
+    let reason = "it lists other packages than the bootstrap of that id has".to_owned();
+    Err(RepositoryError::Other { what: what.to_owned(), reason })
+}
+
+/// Returns the path of a package in a repository.
 pub fn package_path(id: &PackageId) -> String {
     format!("packages/{}/{id}.tar.xz", id.name())
 }
@@ -286,9 +278,11 @@ fn verify(
     file: &mut AtomicFile,
     limits: &Limits,
 ) -> Result<archive::PackageIndex, RepositoryError> {
-    file.file()
-        .rewind()
-        .map_err(|source| RepositoryError::File { what: what.to_owned(), source })?;
+    file.file().rewind().map_err(in_file(what))?;
     archive::verify_package(file.file(), limits)
         .map_err(|source| RepositoryError::Archive { what: what.to_owned(), source })
+}
+
+fn in_file(what: &str) -> impl Fn(io::Error) -> RepositoryError + use<'_> {
+    move |source| RepositoryError::File { what: what.to_owned(), source }
 }

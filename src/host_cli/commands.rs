@@ -14,6 +14,7 @@ use crate::host::{
     Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
 };
 use crate::package::{NameError, PackageId};
+use crate::store::Store;
 
 /// Where units are, unless they are rooted.
 const SYSTEMD: &str = "/etc/systemd/system";
@@ -102,7 +103,7 @@ fn current() -> Result<PathBuf, CommandError> {
 }
 
 fn remote(url: &str) -> Result<Repository, CommandError> {
-    Ok(Repository::from_folder(url, &current()?, HttpClient::default())?)
+    Ok(Repository::new(Store::repository(url, Some(&current()?), &HttpClient::default())?))
 }
 
 fn list_ids(ids: &[PackageId], format: FormatArgs, output: &Output) {

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::artifact::repository::RepositoryUrlError;
 use crate::host::{
     ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError, SetupError,
     UninstallError, VerifyError,
 };
 use crate::package::NameError;
+use crate::store::StoreUrlError;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum CommandError {
     Id(#[from] NameError),
     /// What was typed as a URL is none.
     #[error(transparent)]
-    Url(#[from] RepositoryUrlError),
+    Url(#[from] StoreUrlError),
     /// There is no current folder.
     #[error("can't tell what the current folder is")]
     Current(#[source] io::Error),

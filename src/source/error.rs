@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::base::http::HttpError;
 use crate::package::{CommitId, PackageName, SourceName};
+use crate::store::StoreError;
 
 /// A source could not be identified or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum SourceProblem {
     /// A download failed.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// A mirror's file cannot be taken, by a fault of this machine.
+    #[error(transparent)]
+    Store(StoreError),
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -207,6 +211,16 @@ pub enum SubmoduleProblem {
     /// What declares them can't be read.
     #[error("submodules are declared in a way that can't be read: {0}")]
     Declarations(String),
+}
+
+impl From<StoreError> for SourceProblem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Interrupted => Self::Interrupted,
+            StoreError::Destination { error, .. } => Self::Io { doing: "write the cache", error },
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl SourceProblem {

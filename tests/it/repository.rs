@@ -80,17 +80,17 @@ fn refused(change: impl Fn(&Place, Vec<u8>) -> Vec<u8>, expected: &str) {
 
 #[test]
 fn what_is_damaged_in_a_repository_is_never_used() {
-    refused(|_, bytes| bytes[..bytes.len() / 2].to_vec(), "is damaged or no package");
-    refused(|_, bytes| bytes[..bytes.len() - 12].to_vec(), "is damaged or no package");
-    refused(|_, _| b"<html>not found</html>".to_vec(), "is damaged or no package");
-    refused(|_, _| Vec::new(), "is damaged or no package");
+    refused(|_, bytes| bytes[..bytes.len() / 2].to_vec(), "is damaged, or not a package");
+    refused(|_, bytes| bytes[..bytes.len() - 12].to_vec(), "is damaged, or not a package");
+    refused(|_, _| b"<html>not found</html>".to_vec(), "is damaged, or not a package");
+    refused(|_, _| Vec::new(), "is damaged, or not a package");
     refused(
         |_, mut bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
             bytes
         },
-        "is damaged or no package",
+        "is damaged, or not a package",
     );
     refused(
         |place, _| {

@@ -124,10 +124,10 @@ fn mirrors_come_first_and_only_right_files_count() {
         if request.path == path { ok(CONTENT) } else { answer("404 No\r\nContent-Length: 0", b"") }
     });
     world.options.mirrors = vec![
-        Mirror::Dir(world.path("absent")),
-        Mirror::Dir(world.path("bad")),
-        mirror.url("/none").parse().unwrap(),
-        mirror.url("/m/").parse().unwrap(),
+        Store::in_folder(world.path("absent")),
+        Store::in_folder(world.path("bad")),
+        world.mirror(&mirror.url("/none")),
+        world.mirror(&mirror.url("/m/")),
     ];
     world.fetch(url("http://127.0.0.1:1/f")).unwrap();
     assert_eq!(world.cached(), ["f"]);
@@ -141,7 +141,7 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
     let sum = Sha1Sum::of(CONTENT);
     let server = TestServer::start(|_, _| ok(CONTENT));
     world.options.offline = true;
-    world.options.mirrors = vec![server.url("").parse().unwrap()];
+    world.options.mirrors = vec![world.mirror(&server.url(""))];
     let source = url(&server.url("/f"));
     let error = world.fetch(source.clone()).unwrap_err();
     assert!(error.to_string().contains("--offline"), "{error}");
@@ -162,7 +162,7 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
     );
 
     world.write(&format!("mirror/sha1/{sum}"), CONTENT);
-    world.options.mirrors.push(Mirror::Dir(world.path("mirror")));
+    world.options.mirrors.push(Store::in_folder(world.path("mirror")));
     assert_eq!(missing(&requests, &world.options).len(), 1);
     world.fetch(source).unwrap();
     assert_eq!(server.requests().len(), 0);

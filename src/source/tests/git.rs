@@ -120,7 +120,7 @@ fn mirrors_of_repositories_are_found_by_url() {
     let (first, second) = world.repository("r");
     let mirror = world.path("mirror/git/h.invalid/a/b.git");
     git(&world.path("."), &["clone", "-q", "--mirror", "r", mirror.to_str().unwrap()]);
-    world.options.mirrors = vec![Mirror::Dir(world.path("mirror"))];
+    world.options.mirrors = vec![Store::in_folder(world.path("mirror"))];
     world.options.offline = true;
     let url = "https://u:secret@h.invalid/a/b.git";
     let requests = [world.request(&source(url, &first, "main"))];
