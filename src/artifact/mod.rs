@@ -1,3 +1,6 @@
-//! Packages and bootstraps outside the tree's cache: a repository that holds them ([`repository`]).
+//! Packages and bootstraps in a store: the names, sums and checks of a repository ([`repository`]).
 
 pub mod repository;
+
+#[cfg(test)]
+mod tests;

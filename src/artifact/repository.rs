@@ -21,7 +21,7 @@ use crate::base::atomic::AtomicFile;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::package::PackageId;
-use crate::store::{Backend, Failure, Key, KeyError, Store, StoreError, Transfer};
+use crate::store::{Backend, FailureKind, Key, KeyError, Store, StoreError, Transfer};
 
 /// Name of a repository in warnings.
 const ROLE: &str = "the repository";
@@ -102,10 +102,10 @@ impl RepositoryError {
 
     /// Classifies an error that a build can do without; none of them is a refusal, which most often
     /// comes from the user's own settings.
-    fn dispensable(&self) -> Option<Failure> {
+    fn dispensable(&self) -> Option<FailureKind> {
         match self {
             Self::Store { source, .. } => {
-                Some(source.kind()).filter(|failure| *failure != Failure::Denied)
+                Some(source.kind()).filter(|failure| *failure != FailureKind::Denied)
             }
             _ => None,
         }

@@ -23,7 +23,7 @@ use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::answer::wait_unless_interrupted;
 use crate::base::http::redact;
 use crate::package::CommitId;
-use crate::store::{Failure, Store, Transfer};
+use crate::store::{FailureKind, Store, Transfer};
 
 /// What a git source declares.
 pub(super) struct Wanted<'a> {
@@ -299,13 +299,15 @@ impl<'a> Work<'a> {
 }
 
 /// Classifies a failure to fetch from a mirror; any other is not the place's.
-fn failure_of_mirror(problem: &SourceProblem) -> Option<Failure> {
+fn failure_of_mirror(problem: &SourceProblem) -> Option<FailureKind> {
     match problem {
         SourceProblem::Git { output, .. } if output.contains("not found") => {
-            Some(Failure::NotFound)
+            Some(FailureKind::NotFound)
         }
-        SourceProblem::Git { output, .. } if is_refused(output) => Some(Failure::Refused),
-        SourceProblem::Git { .. } | SourceProblem::GitStalled { .. } => Some(Failure::Unreachable),
+        SourceProblem::Git { output, .. } if is_refused(output) => Some(FailureKind::Refused),
+        SourceProblem::Git { .. } | SourceProblem::GitStalled { .. } => {
+            Some(FailureKind::Unreachable)
+        }
         _ => None,
     }
 }

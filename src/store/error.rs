@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::failure::Failure;
+use super::failure::FailureKind;
 use super::key::Key;
 use crate::base::http::HttpError;
 
@@ -40,7 +40,7 @@ pub enum StoreError {
         /// The store's name.
         store: String,
         /// The kind of failure.
-        failure: Failure,
+        failure: FailureKind,
         /// The backend's error.
         #[source]
         error: Box<dyn std::error::Error + Send + Sync>,
@@ -83,25 +83,25 @@ pub enum StoreError {
 
 impl StoreError {
     /// Classifies the failure.
-    pub fn kind(&self) -> Failure {
+    pub fn kind(&self) -> FailureKind {
         match self {
-            Self::NotFound { .. } => Failure::NotFound,
-            Self::Unsupported { .. } => Failure::Unsupported,
-            Self::Http(HttpError::ConnectionRefused { .. }) => Failure::Refused,
-            Self::Http(error) if error.is_unreachable() => Failure::Unreachable,
+            Self::NotFound { .. } => FailureKind::NotFound,
+            Self::Unsupported { .. } => FailureKind::Unsupported,
+            Self::Http(HttpError::ConnectionRefused { .. }) => FailureKind::Refused,
+            Self::Http(error) if error.is_unreachable() => FailureKind::Unreachable,
             Self::Http(HttpError::Store { .. } | HttpError::Interrupted { .. })
             | Self::Content { .. }
             | Self::Destination { .. }
-            | Self::Interrupted => Failure::Local,
+            | Self::Interrupted => FailureKind::Local,
             Self::Backend { failure, .. } => *failure,
-            Self::File { error, .. } if is_absent_server(error) => Failure::Unreachable,
-            Self::Http(_) | Self::File { .. } => Failure::Denied,
+            Self::File { error, .. } if is_absent_server(error) => FailureKind::Unreachable,
+            Self::Http(_) | Self::File { .. } => FailureKind::Denied,
         }
     }
 
     /// True if the store lacks the object.
     pub fn is_not_found(&self) -> bool {
-        self.kind() == Failure::NotFound
+        self.kind() == FailureKind::NotFound
     }
 
     /// Returns the remedy, where one is known.

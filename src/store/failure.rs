@@ -2,7 +2,7 @@
 
 /// Kind of a failed operation, as far as callers act on the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum FailureKind {
     /// The store answers, and lacks the object.
     NotFound,
     /// No store of the kind can do that.

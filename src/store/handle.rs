@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backend::{Backend, Transfer};
-use super::failure::Failure;
+use super::failure::FailureKind;
 use super::folder::FolderBackend;
 use super::http::HttpBackend;
 use super::reach::{Consequence, Reach};
@@ -108,7 +108,7 @@ impl Store {
         &self,
         role: &str,
         transfer: &Transfer<'_>,
-        kind: impl Fn(&E) -> Option<Failure>,
+        kind: impl Fn(&E) -> Option<FailureKind>,
         requests: impl FnOnce(&dyn Backend) -> Result<T, E>,
     ) -> Result<Option<T>, E> {
         if self.reach.is_skipped() {
@@ -122,8 +122,8 @@ impl Store {
             Err(error) => error,
         };
         let failure = match kind(&error) {
-            None | Some(Failure::Local) => return Err(error),
-            Some(Failure::NotFound | Failure::Unsupported) => {
+            None | Some(FailureKind::Local) => return Err(error),
+            Some(FailureKind::NotFound | FailureKind::Unsupported) => {
                 self.reach.answered();
                 return Ok(None);
             }

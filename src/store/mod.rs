@@ -34,7 +34,7 @@ mod tests;
 
 pub use backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
 pub use error::StoreError;
-pub use failure::Failure;
+pub use failure::FailureKind;
 pub use folder::FolderBackend;
 pub use handle::{Store, StoreUrlError};
 pub use http::HttpBackend;

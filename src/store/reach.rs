@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::failure::Failure;
+use super::failure::FailureKind;
 
 /// Number of items in a row that must fail before a place is skipped.
 const FAILURES: u32 = 3;
@@ -52,13 +52,13 @@ impl Reach {
     }
 
     /// Notes a failed item. A connection that is refused needs no further proof.
-    pub fn failed(&self, failure: Failure) -> Consequence {
+    pub fn failed(&self, failure: FailureKind) -> Consequence {
         let mut state = self.state();
         if state.is_skipped {
             return Consequence::Skipped;
         }
         state.failures += 1;
-        state.is_skipped = failure == Failure::Refused || state.failures >= FAILURES;
+        state.is_skipped = failure == FailureKind::Refused || state.failures >= FAILURES;
         if state.is_skipped { Consequence::Skip } else { Consequence::Continue }
     }
 
@@ -76,18 +76,18 @@ mod tests {
         let reach = Reach::default();
         for _ in 0..3 {
             for _ in 0..2 {
-                assert_eq!(reach.failed(Failure::Unreachable), Consequence::Continue);
+                assert_eq!(reach.failed(FailureKind::Unreachable), Consequence::Continue);
                 assert!(reach.is_failing() && !reach.is_skipped());
             }
             reach.answered();
             assert!(!reach.is_failing());
         }
-        reach.failed(Failure::Denied);
-        reach.failed(Failure::Unreachable);
-        assert_eq!(reach.failed(Failure::Unreachable), Consequence::Skip);
-        assert_eq!(reach.failed(Failure::Unreachable), Consequence::Skipped);
+        reach.failed(FailureKind::Denied);
+        reach.failed(FailureKind::Unreachable);
+        assert_eq!(reach.failed(FailureKind::Unreachable), Consequence::Skip);
+        assert_eq!(reach.failed(FailureKind::Unreachable), Consequence::Skipped);
         reach.answered();
         assert!(reach.is_skipped(), "one that was late changes nothing");
-        assert_eq!(Reach::default().failed(Failure::Refused), Consequence::Skip);
+        assert_eq!(Reach::default().failed(FailureKind::Refused), Consequence::Skip);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::client::Client;
+use super::client::{Client, Told};
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::fetch::{Layers, blob_of_store, fetch_document};
 use super::options::{Pull, PullOptions, Unpacker};
 use super::partial::Partials;
 use super::resolve::{self, Resolved};
 use crate::archive::LimitExceeded;
-use crate::base::event::{Event, Observer};
+use crate::base::event::Observer;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::{LONGEST_DOCUMENT, Manifest, parse_manifest};
@@ -20,7 +20,7 @@ use crate::image::load::{
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore};
-use crate::store::registry::{BlobRequest, Endpoint, ExchangeError, Wire};
+use crate::store::registry::{BlobRequest, Wire};
 
 /// An image that has been pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,87 +48,53 @@ impl Client {
         observer: &dyn Observer,
     ) -> Result<Pulled, RegistryError> {
         let pull = Pull { store, reference, options, unpacker, observer };
-        let error = |host: &str, problem| RegistryError {
+        let known = pull.known().map_err(|problem| RegistryError {
             verb: Verb::Pull,
             reference: Box::new(reference.clone()),
-            host: host.to_owned(),
+            host: reference.registry().to_owned(),
             problem: Box::new(problem),
-        };
-        let own = |problem| error(reference.registry(), problem);
-        let known = pull.known().map_err(own)?;
+        })?;
         if let Some((image, _)) = &known
             && reference.digest().is_some()
         {
             // What a digest means never changes.
             return Ok(pull.there(image));
         }
-        let endpoints = self.0.endpoints(reference);
-        let last = endpoints.len() - 1;
-        for (number, endpoint) in endpoints.iter().enumerate() {
-            let problem = match self.pull_from(endpoint, &pull, known.as_ref()) {
-                Ok(pulled) => return Ok(pulled),
-                Err(problem) => problem,
-            };
-            if number == last || !problem.is_the_places() {
-                return Err(error(&endpoint.host, problem));
-            }
-            let subject = reference.familiar();
-            let message = format!("the mirror {} doesn't give it: {problem}", endpoint.host);
-            observer.event(Event::Warning { subject, message });
-        }
-        unreachable!("the registry itself is the last place")
+        self.ask_places(reference, Told::All, observer, |wire| pull.from(wire, known.as_ref()))
     }
 
-    /// Whether a mirror or the registry itself has an image of that name. Who can't be asked doesn't
-    /// count as long as another has it.
+    /// Asks if a mirror or the registry itself has an image of that name. The registry itself has the
+    /// last word: a mirror that cannot be asked is named in a warning.
     pub fn has(
         &self,
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<bool, RegistryError> {
-        let mut failed = None;
-        for endpoint in self.0.endpoints(reference) {
-            let asked = Wire::new(&self.0, &endpoint, observer)
-                .and_then(|wire| resolve::current(&wire, reference));
-            match asked {
-                Ok(_) => return Ok(true),
-                Err(ExchangeError::NotFound { .. }) => {}
-                Err(error) => {
-                    let problem = RegistryProblem::from(error);
-                    let is_the_places = problem.is_the_places();
-                    failed = Some(RegistryError {
-                        verb: Verb::Pull,
-                        reference: Box::new(reference.clone()),
-                        host: endpoint.host.clone(),
-                        problem: Box::new(problem),
-                    });
-                    if !is_the_places {
-                        break;
-                    }
-                }
-            }
+        let ask = |wire: &Wire<'_>| Ok(resolve::current(wire, reference)?);
+        match self.ask_places(reference, Told::Faults, observer, ask) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
         }
-        failed.map_or(Ok(false), Err)
-    }
-
-    fn pull_from(
-        &self,
-        endpoint: &Endpoint,
-        pull: &Pull<'_>,
-        known: Option<&(Image, BlobDigest)>,
-    ) -> Result<Pulled, RegistryProblem> {
-        let wire = Wire::new(&self.0, endpoint, pull.observer)?;
-        if let Some((image, top)) = known
-            && resolve::current(&wire, pull.reference)?.as_ref() == Some(top)
-        {
-            return Ok(pull.there(image));
-        }
-        let resolved = resolve::resolve(&wire, pull.reference, &pull.options.platform)?;
-        pull.take(&wire, &resolved)
     }
 }
 
 impl Pull<'_> {
+    /// Pulls the image from one place.
+    fn from(
+        &self,
+        wire: &Wire<'_>,
+        known: Option<&(Image, BlobDigest)>,
+    ) -> Result<Pulled, RegistryProblem> {
+        if let Some((image, top)) = known
+            && resolve::current(wire, self.reference)?.as_ref() == Some(top)
+        {
+            return Ok(self.there(image));
+        }
+        let resolved = resolve::resolve(wire, self.reference, &self.options.platform)?;
+        self.take(wire, &resolved)
+    }
+
     /// The image that the store has under the name, if it is for the platform. One that is damaged is
     /// as good as none.
     fn known(&self) -> Result<Option<(Image, BlobDigest)>, RegistryProblem> {

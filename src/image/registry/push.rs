@@ -12,7 +12,7 @@ use crate::image::digest::BlobDigest;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore, StoreError};
 use crate::store::registry::upload::{self, Upload};
-use crate::store::registry::{Endpoint, Wire, manifest};
+use crate::store::registry::{Wire, manifest};
 
 /// How many blobs are sent at once.
 const AT_ONCE: usize = 4;
@@ -46,42 +46,32 @@ impl Client {
         to: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<Pushed, RegistryError> {
-        let endpoint = self.0.endpoint(to);
-        let pushed = self.push_to(&endpoint, store, image, to, observer);
-        pushed.map_err(|problem| RegistryError {
-            verb: Verb::Push,
-            reference: Box::new(to.clone()),
-            host: endpoint.host.clone(),
-            problem: Box::new(problem),
-        })
+        self.ask_registry(Verb::Push, to, observer, |wire| push(wire, store, image, to))
     }
+}
 
-    fn push_to(
-        &self,
-        endpoint: &Endpoint,
-        store: &ImageStore,
-        image: &Image,
-        to: &ImageRef,
-        observer: &dyn Observer,
-    ) -> Result<Pushed, RegistryProblem> {
-        if to.digest().is_some_and(|digest| *digest != image.manifest) {
-            return Err(RegistryProblem::OtherDigest { found: image.manifest.clone() });
-        }
-        let wire = Wire::new(&self.0, endpoint, observer)?;
-        let (bytes, media_type, config_size) = store.manifest_of(image)?;
-        let mut blobs = sendings(store, image, to)?;
-        blobs.push(Sending {
-            digest: image.id.sum().clone().into(),
-            size: config_size,
-            subject: None,
-            elsewhere: Vec::new(),
-        });
-        let mut sent = send_all(&wire, store, &blobs)?;
-        sent += bytes.len() as u64;
-        let name = to.tag().map_or_else(|| image.manifest.to_string(), str::to_owned);
-        manifest::put(&wire, &name, &media_type, &bytes, &to.familiar())?;
-        Ok(Pushed { reference: to.clone(), manifest: image.manifest.clone(), sent })
+fn push(
+    wire: &Wire<'_>,
+    store: &ImageStore,
+    image: &Image,
+    to: &ImageRef,
+) -> Result<Pushed, RegistryProblem> {
+    if to.digest().is_some_and(|digest| *digest != image.manifest) {
+        return Err(RegistryProblem::OtherDigest { found: image.manifest.clone() });
     }
+    let (bytes, media_type, config_size) = store.manifest_of(image)?;
+    let mut blobs = sendings(store, image, to)?;
+    blobs.push(Sending {
+        digest: image.id.sum().clone().into(),
+        size: config_size,
+        subject: None,
+        elsewhere: Vec::new(),
+    });
+    let mut sent = send_all(wire, store, &blobs)?;
+    sent += bytes.len() as u64;
+    let name = to.tag().map_or_else(|| image.manifest.to_string(), str::to_owned);
+    manifest::put(wire, &name, &media_type, &bytes, &to.familiar())?;
+    Ok(Pushed { reference: to.clone(), manifest: image.manifest.clone(), sent })
 }
 
 /// The image's layers, each blob once.

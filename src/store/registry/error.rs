@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::credentials::CredentialError;
 use super::digest::BlobDigest;
+use crate::store::failure::FailureKind;
 
 /// An exchange with a registry failed. URLs in the messages have neither credentials nor queries.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,12 @@ pub enum ExchangeError {
         /// Cause of the last failure.
         reason: String,
     },
+    /// The registry could not be reached before in this run, and is not asked again.
+    #[error("{host} could not be reached before in this run, and is not asked again")]
+    Skipped {
+        /// The registry.
+        host: String,
+    },
     /// The registry does not follow the protocol.
     #[error("{url}: {reason}")]
     Protocol {
@@ -147,9 +154,25 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
+    /// Classifies the failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::NotFound { .. } => FailureKind::NotFound,
+            Self::GaveUp { .. } | Self::Skipped { .. } => FailureKind::Unreachable,
+            Self::ConnectionRefused { .. } => FailureKind::Refused,
+            Self::Offline | Self::Interrupted | Self::ReadFile(_) => FailureKind::Local,
+            _ => FailureKind::Denied,
+        }
+    }
+
+    /// True if the registry did not answer properly in any attempt.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self.kind(), FailureKind::Unreachable | FailureKind::Refused)
+    }
+
     /// True if another place could do better than this registry.
     pub(crate) fn is_the_registrys(&self) -> bool {
-        !matches!(self, Self::Offline | Self::Interrupted | Self::ReadFile(_))
+        self.kind() != FailureKind::Local
     }
 }
 

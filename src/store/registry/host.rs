@@ -121,22 +121,25 @@ pub(crate) struct Endpoint {
     pub(super) repository: String,
     pub(super) insecure: bool,
     pub(super) ca: Option<PathBuf>,
+    /// True if the registry itself has the repository, too.
+    pub(crate) is_mirror: bool,
 }
 
 impl Endpoint {
-    fn new(registries: &Registries, host: &str, repository: String) -> Self {
+    fn new(registries: &Registries, host: &str, repository: String, is_mirror: bool) -> Self {
         let config = registries.get(host);
         Self {
             host: host.to_owned(),
             repository,
             insecure: config.is_some_and(|config| config.insecure),
             ca: config.and_then(|config| config.ca.clone()),
+            is_mirror,
         }
     }
 
     /// The registry that a reference names.
     pub(super) fn of(registries: &Registries, reference: &ImageRef) -> Self {
-        Self::new(registries, reference.registry(), reference.repository().to_owned())
+        Self::new(registries, reference.registry(), reference.repository().to_owned(), false)
     }
 
     /// All places where a reference may be found, in the order in which they are asked.
@@ -148,7 +151,7 @@ impl Endpoint {
             .map(|mirror| {
                 let parts = [mirror.prefix.as_str(), reference.repository()];
                 let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-                Self::new(registries, mirror.host.as_str(), parts.join("/"))
+                Self::new(registries, mirror.host.as_str(), parts.join("/"), true)
             })
             .collect();
         all.push(Self::of(registries, reference));

@@ -51,7 +51,7 @@ pub(crate) fn mount(
     let ask = Ask { also: Some(from), ..Ask::new(Method::POST, &url, Access::Push) };
     match wire.ask(subject, &ask) {
         Ok((head, _)) => Ok(head.status == StatusCode::CREATED),
-        Err(error @ ExchangeError::Interrupted) => Err(error),
+        Err(error) if !error.is_the_registrys() || error.is_unreachable() => Err(error),
         // A repository that this user may not read, or that does not exist.
         Err(_) => Ok(false),
     }

@@ -69,17 +69,14 @@ pub(crate) struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// Prepares a connection; nothing is opened yet.
+    /// Prepares a connection, unless the place is not asked any more; nothing is opened yet.
     pub(crate) fn new(
         connections: &'a Connections,
         endpoint: &'a Endpoint,
         observer: &'a dyn Observer,
     ) -> Result<Self, ExchangeError> {
-        if connections.options().offline {
-            return Err(ExchangeError::Offline);
-        }
-        let client = connections.client(endpoint)?;
-        let transport = Transport::new(&connections.options().http, observer);
+        let (options, client) = connections.prepare(endpoint)?;
+        let transport = Transport::new(options, observer);
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
@@ -153,18 +150,18 @@ impl<'a> Wire<'a> {
     /// are failures.
     pub(super) fn once(&self, ask: &Ask<'_>) -> Result<(Head, Answer<'a>), Failure> {
         let key = self.token_key(ask);
-        let known = self.connections.tokens.get(&key);
+        let known = self.connections.tokens().get(&key);
         let (head, answer) = self.send(ask, known.as_ref())?;
         if head.status != StatusCode::UNAUTHORIZED || !self.is_ours(ask.url, &head.url) {
             return self.checked(ask, head, answer);
         }
-        self.connections.tokens.forget(&key);
+        self.connections.tokens().forget(&key);
         let proof = self.prove(ask, &head.headers)?;
         let (head, answer) = self.send(ask, Some(&proof))?;
         if head.status == StatusCode::UNAUTHORIZED {
             return Err(self.unauthorized()?.into());
         }
-        self.connections.tokens.keep(key, proof);
+        self.connections.tokens().keep(key, proof);
         self.checked(ask, head, answer)
     }
 

@@ -105,7 +105,7 @@ pub(super) mod read {
         // A destination that cannot be written is not the store's fault.
         let mut closed = fs_err::File::open("/proc/self/status").unwrap().into_file();
         let error = subject.backend().get(&key("empty"), &mut closed, &quiet()).unwrap_err();
-        assert_eq!(error.kind(), Failure::Local, "{error:?}");
+        assert_eq!(error.kind(), FailureKind::Local, "{error:?}");
     }
 
     pub(in super::super) fn absent_objects_are_told_from_failures(subject: &dyn Subject) {
@@ -120,7 +120,7 @@ pub(super) mod read {
                 backend.get_range(&key, 0..1, &mut to, &quiet()).unwrap_err(),
                 backend.head(&key, &quiet()).unwrap_err(),
             ] {
-                assert_eq!(error.kind(), Failure::NotFound, "{absent}: {error:?}");
+                assert_eq!(error.kind(), FailureKind::NotFound, "{absent}: {error:?}");
                 assert!(error.to_string().contains(absent), "{error}");
             }
         }
@@ -233,14 +233,14 @@ pub(super) mod write {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().write_all(b"short").unwrap();
         let error = backend.put(&key("a/f"), Content::File(file.path(), 6), &quiet()).unwrap_err();
-        assert_eq!(error.kind(), Failure::Local, "{error:?}");
+        assert_eq!(error.kind(), FailureKind::Local, "{error:?}");
         let nothing = std::path::Path::new("/nowhere/at/all");
         let error = backend.put(&key("a/f"), Content::File(nothing, 6), &quiet()).unwrap_err();
-        assert_eq!(error.kind(), Failure::Local, "{error:?}");
+        assert_eq!(error.kind(), FailureKind::Local, "{error:?}");
         let transfer = Transfer { subject: "s", observer: &Interrupted };
         let error = backend.put(&key("a/f"), Content::File(file.path(), 5), &transfer).unwrap_err();
         assert!(matches!(error, StoreError::Interrupted), "{error:?}");
-        assert_eq!(backend.head(&key("a/f"), &quiet()).unwrap_err().kind(), Failure::NotFound);
+        assert_eq!(backend.head(&key("a/f"), &quiet()).unwrap_err().kind(), FailureKind::NotFound);
         assert_eq!(backend.list(None, &quiet()).unwrap(), []);
         assert_eq!(put(backend, "a/f", b"x"), Put::Written);
     }
@@ -273,7 +273,7 @@ pub(super) mod write {
         let delete = |name: &str| backend.delete(&key(name), &quiet()).unwrap();
         assert!(!delete("a") && !delete("none") && !delete("a/b/c"));
         assert!(delete("a/b") && !delete("a/b"));
-        assert_eq!(backend.head(&key("a/b"), &quiet()).unwrap_err().kind(), Failure::NotFound);
+        assert_eq!(backend.head(&key("a/b"), &quiet()).unwrap_err().kind(), FailureKind::NotFound);
         assert_eq!(put(backend, "a/b", b"again"), Put::Written);
         assert_eq!(bytes(backend, "a/b").unwrap(), b"again");
     }
@@ -300,7 +300,7 @@ pub(super) fn refuses_to_write(backend: &dyn Backend) {
         backend.list(None, &quiet()).unwrap_err(),
         backend.delete(&key, &quiet()).unwrap_err(),
     ] {
-        assert_eq!(error.kind(), Failure::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), FailureKind::Unsupported, "{error:?}");
         assert!(error.to_string().contains(&backend.name()) && error.hint().is_some(), "{error}");
     }
 }

@@ -117,14 +117,14 @@ fn kinds_of_failure_are_told_apart() {
         let backend = HttpBackend::new(&server.url(""), client());
         backend.head(&key("f"), &quiet()).unwrap_err().kind()
     };
-    assert_eq!(kind("404 x\r\nContent-Length: 0"), Failure::NotFound);
-    assert_eq!(kind("410 x\r\nContent-Length: 0"), Failure::NotFound);
-    assert_eq!(kind("403 x\r\nContent-Length: 0"), Failure::Denied);
-    assert_eq!(kind("503 x\r\nContent-Length: 0"), Failure::Unreachable);
-    assert_eq!(kind("not HTTP"), Failure::Unreachable);
+    assert_eq!(kind("404 x\r\nContent-Length: 0"), FailureKind::NotFound);
+    assert_eq!(kind("410 x\r\nContent-Length: 0"), FailureKind::NotFound);
+    assert_eq!(kind("403 x\r\nContent-Length: 0"), FailureKind::Denied);
+    assert_eq!(kind("503 x\r\nContent-Length: 0"), FailureKind::Unreachable);
+    assert_eq!(kind("not HTTP"), FailureKind::Unreachable);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let backend = HttpBackend::new(&format!("http://{free}"), client());
     let error = backend.head(&key("f"), &quiet()).unwrap_err();
-    assert_eq!(error.kind(), Failure::Refused, "{error:?}");
+    assert_eq!(error.kind(), FailureKind::Refused, "{error:?}");
     assert!(error.hint().is_some());
 }

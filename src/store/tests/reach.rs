@@ -73,7 +73,7 @@ fn faults_of_this_machine_are_errors_and_count_for_nothing() {
             failing.store(true, Ordering::Relaxed);
             backend.get(&key("f"), &mut closed, &transfer)
         });
-        assert_eq!(asked.unwrap_err().kind(), Failure::Local);
+        assert_eq!(asked.unwrap_err().kind(), FailureKind::Local);
     }
     assert!(failing.load(Ordering::Relaxed) && seen.take().is_empty());
     assert!(ask(&store, "f", &seen).unwrap().is_some());

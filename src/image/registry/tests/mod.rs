@@ -5,6 +5,7 @@ mod faults;
 mod identity;
 mod places;
 mod pushes;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
