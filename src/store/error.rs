@@ -17,7 +17,7 @@ pub enum StoreError {
         /// The object.
         key: Key,
     },
-    /// A store of this kind cannot do that.
+    /// Stores of the kind lack the operation.
     #[error("{store} cannot {operation}: {reason}")]
     Unsupported {
         /// The store's name.

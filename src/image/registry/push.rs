@@ -11,6 +11,7 @@ use crate::base::event::Observer;
 use crate::image::digest::BlobDigest;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore, StoreError};
+use crate::store::Content;
 use crate::store::registry::upload::{self, Upload};
 use crate::store::registry::{Wire, manifest};
 
@@ -138,8 +139,9 @@ fn send(wire: &Wire<'_>, store: &ImageStore, blob: &Sending) -> Result<u64, Regi
             return Ok(0);
         }
     }
-    let (digest, path) = (&blob.digest, store.blob_path(&blob.digest));
-    let reports = blob.subject.is_some();
-    upload::send(wire, &Upload { digest, path: &path, size: blob.size, subject, reports })?;
+    let path = store.blob_path(&blob.digest);
+    let content = Content::File(&path, blob.size);
+    let (digest, reports) = (&blob.digest, blob.subject.is_some());
+    upload::send(wire, &Upload { digest, content, subject, reports })?;
     Ok(blob.size)
 }

@@ -1,5 +1,6 @@
-//! A blob from a registry as one stream of bytes, which goes on where a connection broke off.
+//! A blob from a registry as one stream of bytes, which goes on where a connection broke off; its size.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -30,6 +31,20 @@ pub(crate) struct BlobRequest {
     pub(crate) subject: Option<String>,
 }
 
+/// Asks for the size of a blob.
+pub(super) fn size(
+    wire: &Wire<'_>,
+    digest: &BlobDigest,
+    subject: &str,
+) -> Result<u64, ExchangeError> {
+    let url = wire.endpoint.url(&format!("blobs/{digest}"));
+    let (head, _answer) = wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Pull))?;
+    number(head.headers.get(CONTENT_LENGTH)).ok_or_else(|| ExchangeError::Protocol {
+        url: shown(&url),
+        reason: "the registry does not tell the size of a blob".to_owned(),
+    })
+}
+
 /// A download under way, from an offset to the blob's end. The digest is the reader's to check.
 pub(crate) struct BlobStream<'a, 'w> {
     wire: &'w Wire<'a>,
@@ -37,6 +52,8 @@ pub(crate) struct BlobStream<'a, 'w> {
     url: String,
     /// Offset of the next byte.
     at: u64,
+    /// Offset of the end.
+    end: u64,
     answer: Option<Answer<'a>>,
     /// Number of bytes of the answer that lie before `at`.
     skip: u64,
@@ -49,12 +66,19 @@ pub(crate) struct BlobStream<'a, 'w> {
 impl<'a, 'w> BlobStream<'a, 'w> {
     /// Prepares a download from an offset; the first call of [`BlobStream::next`] asks the registry.
     pub(crate) fn new(wire: &'w Wire<'a>, request: &'w BlobRequest, at: u64) -> Self {
+        Self::part(wire, request, at..request.size)
+    }
+
+    /// Prepares a download of a part, which lies within the blob.
+    pub(super) fn part(wire: &'w Wire<'a>, request: &'w BlobRequest, range: Range<u64>) -> Self {
+        let Range { start: at, end } = range;
         Self {
             url: wire.endpoint.url(&format!("blobs/{}", request.digest)),
             waits: Box::new(wire.waits()),
             wire,
             request,
             at,
+            end,
             answer: None,
             skip: 0,
             attempts: 0,
@@ -63,13 +87,13 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         }
     }
 
-    /// Returns the next bytes; none at the blob's end.
+    /// Returns the next bytes; none at the end.
     pub(crate) fn next(&mut self) -> Result<Vec<u8>, ExchangeError> {
         loop {
             if self.wire.observer().is_interrupted() {
                 return Err(ExchangeError::Interrupted);
             }
-            if self.at == self.request.size {
+            if self.at >= self.end {
                 self.event(true);
                 return Ok(Vec::new());
             }
@@ -109,16 +133,21 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         if reached > self.request.size {
             return Err(self.size(reached));
         }
-        self.at = reached;
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        bytes.truncate(left);
+        self.at = reached.min(self.end);
         self.event(false);
         Ok(Some(bytes))
     }
 
     fn ask(&mut self) -> Result<Answer<'a>, Failure> {
         let mut headers = HeaderMap::new();
-        if self.at > 0
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", self.at))
-        {
+        let range = match self.end < self.request.size {
+            true => Some(format!("bytes={}-{}", self.at, self.end - 1)),
+            false if self.at > 0 => Some(format!("bytes={}-", self.at)),
+            false => None,
+        };
+        if let Some(Ok(range)) = range.map(|range| HeaderValue::from_str(&range)) {
             headers.insert(RANGE, range);
         }
         let ask = Ask { headers, ..Ask::new(Method::GET, &self.url, Access::Pull) };

@@ -7,8 +7,9 @@ use super::digest::BlobDigest;
 use super::error::ExchangeError;
 use super::reply::{ReadAll, read_all, shown};
 use super::transport::Failure;
-use super::wire::{Access, Ask, Content, Wire};
+use super::wire::{Access, Ask, Wire};
 use crate::base::digest::Sha256Sum;
+use crate::store::backend::Content;
 
 /// The header in which registries name the digest of their answer.
 const DIGEST_HEADER: &str = "docker-content-digest";
@@ -96,7 +97,7 @@ pub(crate) fn put(
 ) -> Result<(), ExchangeError> {
     let url = wire.endpoint.url(&format!("manifests/{name}"));
     let mut ask = Ask::new(Method::PUT, &url, Access::Push);
-    ask.body = Content::Bytes(bytes);
+    ask.body = Some(Content::Bytes(bytes));
     if let Ok(media_type) = HeaderValue::from_str(media_type) {
         ask.headers.insert(CONTENT_TYPE, media_type);
     }

@@ -13,6 +13,7 @@
 //! manifest     documents as bytes
 //! blob         a blob down, with ranges and resume
 //! upload       a blob up
+//! blobs        the blobs of a repository as a store
 //! ```
 //!
 //! Nothing that a registry says is believed: a document has to have its digest and a limited size, a
@@ -34,6 +35,7 @@
 //! Left of it would be the names of URLs, and an asynchronous runtime around them.
 
 mod blob;
+mod blobs;
 mod challenge;
 mod connections;
 mod credentials;
@@ -50,6 +52,7 @@ mod transport;
 pub(crate) mod upload;
 mod wire;
 
+pub use blobs::RegistryBlobs;
 pub use connections::{Connections, RegistryOptions};
 pub use credentials::{CredentialError, CredentialSources};
 pub use digest::{BlobDigest, DigestError};
@@ -60,6 +63,9 @@ pub use reference::{ImageRef, ReferenceError};
 pub(crate) use blob::{BlobRequest, BlobStream};
 pub(crate) use host::Endpoint;
 pub(crate) use wire::Wire;
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use challenge::parse as parse_challenges;

@@ -1,7 +1,5 @@
 //! Blobs to a registry: asked for, mounted from another repository, sent from a file.
 
-use std::path::Path;
-
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
@@ -9,17 +7,17 @@ use super::digest::BlobDigest;
 use super::error::ExchangeError;
 use super::reply::shown;
 use super::transport::Failure;
-use super::wire::{Access, Ask, Content, Wire};
+use super::wire::{Access, Ask, Wire};
 use crate::base::event::Event;
+use crate::store::backend::Content;
 
 const OCTETS: &str = "application/octet-stream";
 
-/// A blob to be sent, in a local file.
+/// A blob to be sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Upload<'u> {
     pub(crate) digest: &'u BlobDigest,
-    pub(crate) path: &'u Path,
-    pub(crate) size: u64,
+    pub(crate) content: Content<'u>,
     /// Name of the transfer in messages.
     pub(crate) subject: &'u str,
     /// True if events report the progress.
@@ -61,10 +59,11 @@ pub(crate) fn mount(
 pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeError> {
     let there = wire.endpoint.url(&format!("blobs/{}", upload.digest));
     let start = wire.endpoint.url("blobs/uploads/");
+    let size = upload.content.length();
     let event = |done| {
         if upload.reports {
             let (subject, url) = (upload.subject.to_owned(), shown(&there));
-            wire.observer().event(Event::Download { subject, url, done, total: Some(upload.size) });
+            wire.observer().event(Event::Download { subject, url, done, total: Some(size) });
         }
     };
     event(0);
@@ -72,9 +71,9 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
         let (head, _answer) = wire.once(&Ask::new(Method::POST, &start, Access::Push))?;
         let place = place(&start, &head.headers, upload.digest)?;
         let mut put = Ask::new(Method::PUT, &place, Access::Push);
-        put.body = Content::File(upload.path, upload.size);
+        put.body = Some(upload.content);
         put.headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
-        put.headers.insert(CONTENT_LENGTH, HeaderValue::from(upload.size));
+        put.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
         let (head, _answer) = wire.once(&put)?;
         if head.status == StatusCode::CREATED {
             return Ok(());
@@ -82,7 +81,7 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
         let reason = format!("the registry answers {} to a whole blob", head.status);
         Err(Failure::Lasting(ExchangeError::Protocol { url: shown(&place), reason }))
     });
-    event(upload.size);
+    event(size);
     if upload.reports {
         wire.observer().event(Event::DownloadEnded { subject: upload.subject.to_owned() });
     }

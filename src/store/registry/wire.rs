@@ -1,9 +1,9 @@
-//! Requests to one registry or mirror: who this user is, what is tried again, what an answer means.
+//! Requests to one repository of a registry or mirror: credentials, attempts, the meaning of an answer.
 //!
-//! A request is first made without credentials, unless it is known already what is wanted; a 401
-//! says that (`challenge`). Credentials go to the registry itself and to the token server that it
-//! names, over TLS if the registry is spoken to over TLS, and never along with a redirect to
-//! another host; a 401 of whoever a redirect led to is not answered.
+//! The first request has no credentials, unless the demand of the registry is known; a 401 states the
+//! demand (`challenge`). Credentials go to the registry itself and to the token server that the registry
+//! names, over TLS if the registry is spoken to over TLS, and never along with a redirect to another
+//! host; a 401 of a redirect's target is not answered.
 
 use std::fs::File;
 use std::sync::OnceLock;
@@ -24,8 +24,9 @@ use super::transport::{Failure, Transport, basic};
 use crate::base::event::{Event, Observer};
 use crate::base::http::answer::{Answer, Head, wait_unless_interrupted};
 use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after, waits};
+use crate::store::backend::Content;
 
-/// What a request may do.
+/// Permission that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
     Pull,
@@ -37,26 +38,17 @@ pub(super) struct Ask<'r> {
     pub(super) method: Method,
     pub(super) url: &'r str,
     pub(super) access: Access,
-    /// Another repository of the registry that has to be readable.
+    /// Another repository of the registry that has to be readable, too.
     pub(super) also: Option<&'r str>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Content<'r>,
+    pub(super) body: Option<Content<'r>>,
 }
 
 impl<'r> Ask<'r> {
     /// Returns a request without headers and body.
     pub(super) fn new(method: Method, url: &'r str, access: Access) -> Self {
-        Self { method, url, access, also: None, headers: HeaderMap::new(), body: Content::None }
+        Self { method, url, access, also: None, headers: HeaderMap::new(), body: None }
     }
-}
-
-/// Body of a request.
-#[derive(Clone, Copy)]
-pub(super) enum Content<'r> {
-    None,
-    Bytes(&'r [u8]),
-    /// A file from its beginning, and its size.
-    File(&'r std::path::Path, u64),
 }
 
 /// A connection to one registry or mirror, for one repository. Threads share it by reference.
@@ -96,7 +88,7 @@ impl<'a> Wire<'a> {
         self.transport.observer
     }
 
-    /// Makes a request until it succeeds or has failed for good; `subject` is what events call it.
+    /// Makes a request until success or a final failure; `subject` names the request in events.
     pub(super) fn ask(
         &self,
         subject: &str,
@@ -105,7 +97,7 @@ impl<'a> Wire<'a> {
         self.retrying(subject, ask.url, || self.once(ask))
     }
 
-    /// Tries something until it succeeds or has failed for good.
+    /// Makes attempts until success or a final failure.
     pub(super) fn retrying<T>(
         &self,
         subject: &str,
@@ -141,13 +133,13 @@ impl<'a> Wire<'a> {
         Err(ExchangeError::Interrupted)
     }
 
-    /// The waits between attempts, from the first one on.
+    /// Returns the waits between attempts.
     pub(super) fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
         waits(self.transport.options)
     }
 
-    /// Makes a request once, and once more if that needs credentials. Answers that are no success
-    /// are failures.
+    /// Makes a request once, and once more where credentials are demanded. An answer without success
+    /// is a failure.
     pub(super) fn once(&self, ask: &Ask<'_>) -> Result<(Head, Answer<'a>), Failure> {
         let key = self.token_key(ask);
         let known = self.connections.tokens().get(&key);
@@ -178,7 +170,7 @@ impl<'a> Wire<'a> {
         ask.also.map_or(own.clone(), |other| format!("{own} repository:{other}:pull"))
     }
 
-    /// Whether an answer comes from who was asked, and not from where a redirect led.
+    /// True if an answer comes from the registry itself and not from a redirect's target.
     fn is_ours(&self, asked: &str, answered: &Url) -> bool {
         let asked = Url::parse(asked).map(|url| url.origin());
         let own = Url::parse(&self.endpoint.url("")).map(|url| url.origin());
@@ -201,9 +193,9 @@ impl<'a> Wire<'a> {
             request = request.header(AUTHORIZATION, proof.clone());
         }
         match ask.body {
-            Content::None => self.transport.exchange(request),
-            Content::Bytes(bytes) => self.transport.exchange(request.body(bytes.to_vec())),
-            Content::File(path, size) => {
+            None => self.transport.exchange(request),
+            Some(Content::Bytes(bytes)) => self.transport.exchange(request.body(bytes.to_vec())),
+            Some(Content::File(path, size)) => {
                 let file = fs_err::File::open(path).map_err(ExchangeError::ReadFile)?;
                 self.upload(request, file.into_file(), size)
             }
@@ -223,7 +215,7 @@ impl<'a> Wire<'a> {
         self.transport.exchange(request.timeout(timeout).body(Body::sized(file, size)))
     }
 
-    /// Passes on answers that say that it went well.
+    /// Returns successful answers, and classifies all others.
     fn checked(
         &self,
         ask: &Ask<'_>,
@@ -275,7 +267,7 @@ impl<'a> Wire<'a> {
         Ok(self.credential.get_or_init(|| found).as_ref())
     }
 
-    /// Gets what a 401 asks for.
+    /// Gets the credentials that a 401 demands.
     fn prove(&self, ask: &Ask<'_>, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
         let texts = headers.get_all(WWW_AUTHENTICATE).iter();
         let asked: Vec<Challenge> =
@@ -314,5 +306,5 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// The slowest upload that is waited for, in bytes per second.
+/// Slowest rate of an upload that is waited for, in bytes per second.
 const SLOWEST_RATE: u64 = 8 << 10;
