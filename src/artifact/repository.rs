@@ -39,7 +39,7 @@ pub struct Repository {
 /// An artifact of a repository cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// The artifact's name is not one that a store can have.
+    /// The artifact's name is not valid in a store.
     #[error(transparent)]
     Name(#[from] KeyError),
     /// The store failed.
@@ -60,7 +60,7 @@ pub enum RepositoryError {
         #[source]
         source: io::Error,
     },
-    /// The sum beside the artifact is another one.
+    /// The artifact has another sum than the file beside it says.
     #[error(
         "{what} from the repository is damaged: its SHA-256 is {found}, but {what}.sha256 says {expected}"
     )]
@@ -69,7 +69,7 @@ pub enum RepositoryError {
         what: String,
         /// Sum of the artifact.
         found: Sha256Sum,
-        /// Text of the file beside it.
+        /// Text of the file with the sum.
         expected: String,
     },
     /// The archive is damaged, or not that of a package.
@@ -112,8 +112,8 @@ impl RepositoryError {
     }
 }
 
-/// Checks a package's `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(reason))` if it
-/// does not tell, `Err(reason)` if it is another package's.
+/// Checks a package's `buildinfo.full.json`: `Ok(None)` if the file fits the id, `Ok(Some(reason))` if
+/// the file does not tell, `Err(reason)` if another package has it.
 pub type ContentCheck<'a> =
     dyn Fn(&PackageId, Option<&[u8]>) -> Result<Option<String>, String> + 'a;
 
@@ -186,8 +186,8 @@ impl Repository {
         Ok(true)
     }
 
-    /// Fetches one file under a temporary name beside `target`, its sum checked; `None` if the
-    /// repository lacks it. There is no other place to get it, so the repository gets all its attempts.
+    /// Fetches one file under a temporary name beside `target` and checks the sum; `None` if the
+    /// repository lacks the file. Without an alternative, the repository gets all attempts.
     pub fn fetch(
         &self,
         what: &str,
@@ -272,7 +272,7 @@ pub fn package_path(id: &PackageId) -> String {
     format!("packages/{}/{id}.tar.xz", id.name())
 }
 
-/// Reads an archive to its end and checks its names.
+/// Reads a whole archive and checks the names in it.
 fn verify(
     what: &str,
     file: &mut AtomicFile,
