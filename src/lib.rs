@@ -37,11 +37,12 @@
 //! | 0 | [`graph`] | order, closure and cycles of any graph |
 //! | 1 | [`package`] | names, ids, variants, `buildinfo.json`, `treeinfo.json`, sources as declared; pure |
 //! | 1 | [`archive`] | deterministic `tar.xz`; safe unpacking of packages, sources and layers |
+//! | 1 | [`store`] | places that hold artifacts; the registry protocol |
 //! | 2 | [`source`] | getting sources: cache, mirrors, URLs, git; checking them out |
 //! | 2 | [`image`] | references, the image store, layouts, archives, registries, unpacked layers, `host` |
 //! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
+//! | 2 | [`artifact`] | packages and bootstraps in a repository: names, sums, checks |
 //! | 2 | [`install`] | what an install root consists of: symlinks, environment files, units |
-//! | 2 | [`store`] | where packages may be taken from instead of being built |
 //! | 3 | [`runner`] | runs commands in containers: home, scratch folders, what is in use |
 //! | 3 | [`tree`] | a packages directory and its upstreams as one checked tree |
 //! | 4 | [`dockerfile`] | a Dockerfile into an image |
@@ -58,7 +59,7 @@
 //! # Two programs
 //!
 //! `mkpanda` builds, `pkgpanda` installs. The second needs [`base`], [`package`], [`archive`],
-//! [`install`], [`store`], [`host`] and [`host_cli`]; everything else is behind the crate's feature
+//! [`install`], [`artifact`], [`host`] and [`host_cli`]; everything else is behind the crate's feature
 //! `builder`, with all dependencies that only it has.
 //!
 //! # What is kept where
@@ -67,6 +68,7 @@
 //! image store in it: [`image::store`]; unpacked layers: [`image::layers`].
 
 pub mod archive;
+pub mod artifact;
 pub mod base;
 #[cfg(feature = "builder")]
 pub mod bootstrap;

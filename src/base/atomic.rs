@@ -8,6 +8,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err::File;
 
@@ -116,6 +117,16 @@ impl PreparedFile {
         let Self { file, target } = self;
         file.persist(&target).map(drop).map_err(|error| naming(&target, &error.error))
     }
+
+    /// Gives the file its final name, unless something has that name; `false` in that case.
+    pub fn put_if_absent(self) -> io::Result<bool> {
+        let Self { file, target } = self;
+        match file.persist_noclobber(&target) {
+            Ok(_) => Ok(true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(naming(&target, &error.error)),
+        }
+    }
 }
 
 /// An error that names the file, as those of `fs_err` do.
@@ -191,9 +202,22 @@ pub fn temporaries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// Removes the temporary files of a folder that processes left which died. Each is locked while it is
 /// written, so no other lock is needed; folders are left to [`sweep_under_lock`].
 pub fn sweep_temporaries(folder: &Path) -> io::Result<()> {
+    sweep_older(folder, Duration::ZERO)
+}
+
+/// Does the same with files of a certain age alone: in a folder that machines share, a lock of another
+/// machine may not be seen.
+pub fn sweep_older(folder: &Path, age: Duration) -> io::Result<()> {
     for path in temporaries(folder)? {
-        if !fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_file()) {
+        let Ok(data) = fs_err::symlink_metadata(&path) else { continue };
+        if !data.is_file() {
             continue;
+        }
+        if !age.is_zero() {
+            let changed = data.modified();
+            if changed.map_or(true, |time| time.elapsed().unwrap_or_default() < age) {
+                continue;
+            }
         }
         // What can't be opened is another user's, who sweeps it.
         let Ok(file) = File::open(&path) else { continue };

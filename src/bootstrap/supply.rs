@@ -9,12 +9,12 @@ use super::{
     BootstrapError, BootstrapId, BootstrapOptions, active_json, complete_json, write_bootstrap,
 };
 use crate::archive::Limits;
+use crate::artifact::repository::{Repository, RepositoryError};
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
 use crate::build::cache::Cache;
 use crate::package::{PackageId, Variant};
-use crate::store::repository::{Repository, RepositoryError};
 
 /// A tree variant with its packages.
 #[derive(Debug, Clone)]

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::artifact::repository::RepositoryError;
 use crate::base::event::Phase;
 use crate::package::{PackageId, SourceName};
 use crate::runner::job::Failure;
 use crate::runner::session::JobError;
 use crate::source::SourceError;
-use crate::store::repository::RepositoryError;
 
 /// A package could not be built.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::artifact::repository::Repository;
 use crate::base::atomic::{self, AtomicFile, PreparedFile};
 use crate::base::event::{Event, Observer, Outcome, Phase};
 use crate::base::lock::FileLock;
@@ -16,7 +17,6 @@ use crate::runner::readable::InputCopies;
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::runner::session::{JobError, Session};
 use crate::source::{self, SourceId, SourceRequest};
-use crate::store::repository::Repository;
 
 use super::cache::Cache;
 use super::job::{BuildJob, Built, PackageBuild};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
-use crate::image::registry::{RegistryHost, RegistryMirror};
 use crate::package::{Problem, Report};
+use crate::store::registry::{RegistryHost, RegistryMirror};
 
 /// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`, `registries` and `builders`.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::SettingsError;
 use super::environment::Environment;
-use crate::image::registry::CredentialSources;
+use crate::store::registry::CredentialSources;
 
 /// Where `podman login` and `docker login` write: the file that is named, or else those that they
 /// use by themselves.

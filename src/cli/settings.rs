@@ -12,11 +12,11 @@ use super::environment::Environment;
 use super::places::{credential_sources, home, user_file};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
+use crate::artifact::repository::Repository;
 use crate::base::http::HttpClient;
 use crate::build::images::SharedBuilders;
-use crate::image::registry::{Registries, RegistryConfig, RegistryOptions};
-use crate::source::{Mirror, MirrorError};
-use crate::store::repository::Repository;
+use crate::store::registry::{Registries, RegistryConfig, RegistryOptions};
+use crate::store::{Store, StoreUrlError};
 
 /// What the program does.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct Settings {
     /// The network of builds.
     pub network: NetworkArg,
     /// Mirrors of sources.
-    pub mirrors: Vec<Mirror>,
+    pub mirrors: Vec<Store>,
     /// Whether to use no network.
     pub offline: bool,
     /// Where packages and bootstraps may be taken from.
@@ -80,6 +80,7 @@ impl Settings {
         let time = given.text("LIMITS_TIME", |file| file.limits.time.clone());
         let memory = given.text("LIMITS_MEMORY", |file| file.limits.memory.clone());
         let unpacked = given.text("LIMITS_UNPACKED", |file| file.limits.unpacked.clone());
+        let http = HttpClient::default();
         let offline = args.offline || given.boolean("OFFLINE", |file| file.offline)?;
         Ok(Self {
             images: given.images(),
@@ -102,9 +103,9 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(NetworkArg::None),
-            mirrors: given.mirrors(args)?,
+            mirrors: given.mirrors(args, &http)?,
             offline,
-            repository: given.repository(args)?,
+            repository: given.repository(args, &http)?,
             jobs: match jobs {
                 None => given.number("JOBS", |file| file.jobs)?.map(NonZeroU16::get),
                 typed => typed,
@@ -245,7 +246,7 @@ impl<'a> Given<'a> {
         farthest_first.collect()
     }
 
-    fn mirrors(&self, args: &GlobalArgs) -> Result<Vec<Mirror>, SettingsError> {
+    fn mirrors(&self, args: &GlobalArgs, http: &HttpClient) -> Result<Vec<Store>, SettingsError> {
         let texts: Vec<Text> = if !args.mirror.is_empty() {
             let text =
                 |value: &String| Text { origin: "--mirror".to_owned(), value: value.clone() };
@@ -264,20 +265,25 @@ impl<'a> Given<'a> {
         };
         let parse = |text: &Text| {
             let expected = "mirror: that is a folder, or a URL with http://, https:// or file:///";
-            text.value.parse().map_err(|_reason: MirrorError| text.wrong(expected))
+            Store::mirror(&text.value, http).map_err(|_reason: StoreUrlError| text.wrong(expected))
         };
         texts.iter().map(parse).collect()
     }
 
-    fn repository(&self, args: &GlobalArgs) -> Result<Option<Repository>, SettingsError> {
+    fn repository(
+        &self,
+        args: &GlobalArgs,
+        http: &HttpClient,
+    ) -> Result<Option<Repository>, SettingsError> {
         let typed = args.repository_url.clone();
         let typed = typed.map(|value| Text { origin: "--repository-url".to_owned(), value });
         let text =
             typed.or_else(|| self.text("REPOSITORY_URL", |file| file.repository_url.clone()));
         let parse = |text: Text| {
             let expected = "repository: that is an http://, https:// or file:///absolute URL";
-            Repository::new(&text.value, HttpClient::default())
-                .map_err(|_reason| text.wrong(expected))
+            Store::repository(&text.value, None, http)
+                .map(Repository::new)
+                .map_err(|_reason: StoreUrlError| text.wrong(expected))
         };
         text.map(parse).transpose()
     }
@@ -329,7 +335,8 @@ mod tests {
         };
         let settings = work_out(&variables, None);
         assert_eq!((settings.jobs, settings.network), (Some(3), NetworkArg::Host));
-        assert_eq!(settings.mirrors, [Mirror::Dir(format!("{config}/mkpanda/m").into())]);
+        let folders: Vec<_> = settings.mirrors.iter().map(Store::local_folder).collect();
+        assert_eq!(folders, [Some(Path::new(&format!("{config}/mkpanda/m")))]);
         assert_eq!(settings.images["a"].1, path("tree"));
         assert_eq!(work_out(&variables, Some(5)).jobs, Some(5));
         variables.insert("MKPANDA_JOBS".to_owned(), "4".to_owned());

@@ -1,9 +1,9 @@
 //! What registries say, and what is kept for them: challenges, credentials, documents, places.
 
 use crate::image::platform::Platform;
-use crate::image::registry::{
+use crate::image::registry::read_served;
+use crate::store::registry::{
     CredentialEntry, RegistryHost, RegistryMirror, look_up_credentials, parse_challenges,
-    read_served,
 };
 
 /// Any text is tried as each of them: they have nothing in common that would tell them apart.

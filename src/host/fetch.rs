@@ -6,9 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::repository::{Add, PackageRepository, RepositoryError};
+use crate::artifact::repository::Repository;
 use crate::base::event::{Interruptible, Observer};
 use crate::package::PackageId;
-use crate::store::repository::Repository;
 
 /// How many packages are fetched at once: one waits for the network while another is unpacked.
 const AT_ONCE: usize = 4;

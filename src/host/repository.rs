@@ -15,13 +15,13 @@ use super::late::LateFile;
 use super::paths::Host;
 use super::record::{self, Manifest};
 use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
+use crate::artifact::repository::{self as remote, Repository, package_path};
 use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::base::removal::remove_all;
 use crate::install::{InstallError, PackageContents};
 use crate::package::{PackageId, contents};
-use crate::store::repository::{self as remote, Repository, package_path};
 
 /// The packages on the machine.
 #[derive(Clone, Copy)]

@@ -19,11 +19,12 @@ use super::prepare;
 use super::record;
 use super::repository::{PackageRepository, RepositoryError};
 use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
+use crate::artifact::repository::{self as remote, Repository};
 use crate::base::atomic;
 use crate::base::http::HttpClient;
 use crate::base::removal::remove_all;
 use crate::package::PackageId;
-use crate::store::repository::{self as remote, Repository, RepositoryUrlError};
+use crate::store::{Store, StoreUrlError};
 
 /// How long lists and late packages may be.
 const LONGEST: u64 = 64 << 20;
@@ -61,7 +62,7 @@ pub enum SetupError {
         path: PathBuf,
         /// What is wrong.
         #[source]
-        source: RepositoryUrlError,
+        source: StoreUrlError,
     },
     /// Something has to be fetched, but nothing says where from.
     #[error("{what} is not on this machine, and no repository is given")]
@@ -223,7 +224,8 @@ impl Flags<'_> {
         let Some(url) = url else {
             return Err(SetupError::NoRepository { what: what.to_owned(), flag });
         };
-        Repository::from_folder(&url, self.current, self.http.clone())
+        Store::repository(&url, Some(self.current), self.http)
+            .map(Repository::new)
             .map_err(|source| SetupError::Url { path: flag, source })
     }
 

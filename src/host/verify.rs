@@ -6,9 +6,9 @@ use std::io::{self, Seek};
 use super::record::{Item, Manifest};
 use super::repository::{PackageRepository, RepositoryError, UntilInterrupted};
 use crate::archive::{EntryPath, ReadError};
+use crate::artifact::repository::{self as remote, Repository, package_path};
 use crate::base::event::Observer;
 use crate::package::PackageId;
-use crate::store::repository::{self as remote, Repository, package_path};
 
 /// A package can't be verified.
 #[derive(Debug, thiserror::Error)]

@@ -8,12 +8,13 @@ use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs};
 use super::error::CommandError;
 use super::output::Output;
 use super::texts;
+use crate::artifact::repository::Repository;
 use crate::base::http::HttpClient;
 use crate::host::{
     Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
 };
 use crate::package::{NameError, PackageId};
-use crate::store::repository::Repository;
+use crate::store::Store;
 
 /// Where units are, unless they are rooted.
 const SYSTEMD: &str = "/etc/systemd/system";
@@ -102,7 +103,7 @@ fn current() -> Result<PathBuf, CommandError> {
 }
 
 fn remote(url: &str) -> Result<Repository, CommandError> {
-    Ok(Repository::from_folder(url, &current()?, HttpClient::default())?)
+    Ok(Repository::new(Store::repository(url, Some(&current()?), &HttpClient::default())?))
 }
 
 fn list_ids(ids: &[PackageId], format: FormatArgs, output: &Output) {

@@ -7,7 +7,7 @@ use crate::host::{
     UninstallError, VerifyError,
 };
 use crate::package::NameError;
-use crate::store::repository::RepositoryUrlError;
+use crate::store::StoreUrlError;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum CommandError {
     Id(#[from] NameError),
     /// What was typed as a URL is none.
     #[error(transparent)]
-    Url(#[from] RepositoryUrlError),
+    Url(#[from] StoreUrlError),
     /// There is no current folder.
     #[error("can't tell what the current folder is")]
     Current(#[source] io::Error),

@@ -7,7 +7,7 @@
 //! location    "oci-archive:FILE"                                     where a configuration says it lies
 //! load        layout, OCI archive, docker archive -> checked blobs
 //! store       $MKPANDA_HOME/images, an OCI layout; gives an Image, and of that a RootImage
-//! registry    pulling into the store, pushing from it
+//! registry    pulling into the store, pushing from it; the protocol is `crate::store::registry`
 //! save        from the store to a layout or an archive
 //! layers      in the helper: blobs -> folders in overlay form, each once per id mapping
 //! config      entrypoint, environment, user, working directory
@@ -25,7 +25,6 @@ pub mod layers;
 pub mod load;
 pub mod location;
 pub mod platform;
-pub mod reference;
 pub mod registry;
 pub mod save;
 pub mod store;
@@ -36,5 +35,7 @@ pub mod user;
 #[cfg(test)]
 mod tests;
 
+/// Names of images: the grammar is that of registries.
+pub use crate::store::registry::reference;
 pub use document::DocumentError;
 pub use reference::ImageRef;

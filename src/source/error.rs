@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::base::http::HttpError;
 use crate::package::{CommitId, PackageName, SourceName};
+use crate::store::StoreError;
 
 /// A source could not be identified or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum SourceProblem {
     /// A download failed.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// A mirror's file cannot be taken, by a fault of this machine.
+    #[error(transparent)]
+    Store(StoreError),
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -209,6 +213,16 @@ pub enum SubmoduleProblem {
     Declarations(String),
 }
 
+impl From<StoreError> for SourceProblem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Interrupted => Self::Interrupted,
+            StoreError::Destination { error, .. } => Self::Io { doing: "write the cache", error },
+            error => Self::Store(error),
+        }
+    }
+}
+
 impl SourceProblem {
     pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io { doing, error }
@@ -219,8 +233,7 @@ impl SourceProblem {
         let text = match self {
             Self::Http(error) => {
                 let hint = error.hint()?;
-                let is_mirrorable =
-                    error.is_not_found() || matches!(error, HttpError::GaveUp { .. });
+                let is_mirrorable = error.is_not_found() || error.is_unreachable();
                 let mirror = if is_mirrorable { ", or use a mirror (--mirror)" } else { "" };
                 return Some(format!("{hint}{mirror}"));
             }

@@ -4,14 +4,14 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{FetchOptions, Mirror, SourceProblem, SourceRequest};
+use super::{FetchOptions, SourceProblem, SourceRequest};
 use crate::archive::is_source_archive;
 use crate::base::atomic::{AtomicFile, naming_file};
-use crate::base::causes::with_causes;
 use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::FileSource;
+use crate::store::{Key, Store, StoreError, Transfer};
 
 /// Refuses a file that nothing here can extract, before anything is downloaded.
 pub(super) fn check_archive_name(file: &FileSource) -> Result<(), SourceProblem> {
@@ -156,47 +156,41 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
     copied.map_err(SourceProblem::io("copy a file into the cache"))
 }
 
-/// Looks into one mirror. What is wrong with a mirror is a warning: there are other places to ask.
+/// Returns the path of a file below a mirror.
+pub(super) fn mirrored_path(file: &FileSource) -> String {
+    format!("sha1/{}", file.sha1)
+}
+
+/// Asks one mirror. All faults of a mirror are warnings: there are other places to ask.
 fn from_mirror(
     request: &SourceRequest,
     file: &FileSource,
-    mirror: &Mirror,
+    mirror: &Store,
     target: &Path,
     options: &FetchOptions,
     observer: &dyn Observer,
 ) -> Result<bool, SourceProblem> {
+    if options.offline && mirror.is_remote() {
+        return Ok(false);
+    }
+    let Ok(key) = mirrored_path(file).parse::<Key>() else { return Ok(false) };
     let mut new = create(target)?;
-    let (place, came) = match mirror {
-        Mirror::Dir(folder) => {
-            let path = folder.join("sha1").join(file.sha1.as_str());
-            if !path.is_file() {
-                return Ok(false);
-            }
-            let place = path.display().to_string();
-            let came = copy(&path, &mut new, &place);
-            (place, came)
-        }
-        Mirror::Url(_) if options.offline => return Ok(false),
-        Mirror::Url(url) => {
-            let place = format!("{url}/sha1/{}", file.sha1);
-            match options.http.download(&place, &request.subject(), new.file(), observer) {
-                Err(error) if error.is_not_found() => return Ok(false),
-                came => (redact(&place), came.map(drop).map_err(SourceProblem::Http)),
-            }
-        }
+    let subject = request.subject();
+    let transfer = Transfer { subject: &subject, observer };
+    let kind = |error: &StoreError| Some(error.kind());
+    let got =
+        mirror.item("a mirror", &transfer, kind, |place| place.get(&key, new.file(), &transfer))?;
+    if got.is_none() {
+        return Ok(false);
+    }
+    let Some(WrongSum { kind, expected, actual }) = wrong(&new, file)? else {
+        new.commit().map_err(SourceProblem::io("write the cache"))?;
+        return Ok(true);
     };
-    let message = match came {
-        Err(problem) => format!("a mirror failed: {}", with_causes(&problem)),
-        Ok(()) => match wrong(&new, file)? {
-            None => {
-                new.commit().map_err(SourceProblem::io("write the cache"))?;
-                return Ok(true);
-            }
-            Some(WrongSum { kind, expected, actual }) => format!(
-                "the mirror's {place} is damaged and was not used: its {kind} is {actual}, not {expected}"
-            ),
-        },
-    };
-    observer.event(Event::Warning { subject: request.subject(), message });
+    let name = mirror.backend().name();
+    let message = format!(
+        "the mirror's {name}/{key} is damaged and was not used: its {kind} is {actual}, not {expected}"
+    );
+    observer.event(Event::Warning { subject, message });
     Ok(false)
 }

@@ -14,15 +14,17 @@ use tempfile::TempDir;
 use walkdir::WalkDir;
 
 use super::clone::{CloneError, bare_copy, write_mirror_config};
-use super::git_program::{GitRun, may_pass};
+use super::git_program::{GitRun, is_refused, may_pass};
 use super::git_url::{GitLocation, git_mirror_path};
-use super::{FetchOptions, Fetched, Mirror, SourceProblem, SourceRequest, git_layout};
+use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, git_layout};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Origin};
+use crate::base::http::answer::wait_unless_interrupted;
 use crate::base::http::redact;
 use crate::base::removal::remove_all;
 use crate::package::CommitId;
+use crate::store::{FailureKind, Store, Transfer};
 
 /// What a git source declares.
 pub(super) struct Wanted<'a> {
@@ -86,6 +88,9 @@ pub(super) fn fetch(
             break;
         }
         if let Err(problem) = work.ask_mirror(mirror) {
+            if matches!(problem, SourceProblem::Interrupted) {
+                return Err(problem);
+            }
             let message = format!("a mirror failed: {}", with_causes(&problem));
             observer.event(Event::Warning { subject: request.subject(), message });
         }
@@ -170,23 +175,22 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn ask_mirror(&mut self, mirror: &Mirror) -> Result<(), SourceProblem> {
-        match mirror {
-            Mirror::Dir(folder) => {
-                let path = in_folder(folder, self.wanted.url);
-                if path.is_dir() { self.copy_folder(&path) } else { Ok(()) }
-            }
-            Mirror::Url(_) if self.options.offline => Ok(()),
-            Mirror::Url(url) => {
-                let url = format!("{url}/git/{}", git_mirror_path(self.wanted.url));
-                match self.ask_git(url.as_ref(), &redact(&url)) {
-                    Err(SourceProblem::Git { output, .. }) if output.contains("not found") => {
-                        Ok(())
-                    }
-                    result => result,
-                }
-            }
+    fn ask_mirror(&mut self, mirror: &Store) -> Result<(), SourceProblem> {
+        if let Some(folder) = mirror.local_folder() {
+            let path = in_folder(folder, self.wanted.url);
+            return if path.is_dir() { self.copy_folder(&path) } else { Ok(()) };
         }
+        // Of a store of another kind, git could not clone.
+        let Some(base) = mirror.base_url().filter(|_| !self.options.offline) else {
+            return Ok(());
+        };
+        let url = format!("{base}/git/{}", git_mirror_path(self.wanted.url));
+        let subject = self.request.subject();
+        let transfer = Transfer { subject: &subject, observer: self.observer };
+        let asked = mirror.item("a mirror", &transfer, failure_of_mirror, |_| {
+            self.ask_git(url.as_ref(), &redact(&url))
+        });
+        asked.map(|_| ())
     }
 
     /// Copies a mirror's bare repository, with the objects that are here already.
@@ -244,10 +248,13 @@ impl<'a> Work<'a> {
         loop {
             let result = run.run(folder, arguments);
             let Err(SourceProblem::Git { output, .. }) = &result else { return result };
-            let Some(wait) = waits.next().filter(|_| may_pass(output)) else { return result };
+            let may_pass = may_pass(output) && !is_refused(output);
+            let Some(wait) = waits.next().filter(|_| may_pass) else { return result };
             let reason = output.lines().last().unwrap_or_default().to_owned();
             self.observer.event(Event::Retry { subject: subject.clone(), reason, wait });
-            std::thread::sleep(wait);
+            if !wait_unless_interrupted(wait, self.observer) {
+                return Err(SourceProblem::Interrupted);
+            }
         }
     }
 
@@ -289,6 +296,20 @@ impl<'a> Work<'a> {
             replace(&self.mirror, new).map_err(SourceProblem::io("put a git mirror into place"))?;
         }
         Ok(self.mirror)
+    }
+}
+
+/// Classifies a failure to fetch from a mirror; any other is not the place's.
+fn failure_of_mirror(problem: &SourceProblem) -> Option<FailureKind> {
+    match problem {
+        SourceProblem::Git { output, .. } if output.contains("not found") => {
+            Some(FailureKind::NotFound)
+        }
+        SourceProblem::Git { output, .. } if is_refused(output) => Some(FailureKind::Refused),
+        SourceProblem::Git { .. } | SourceProblem::GitStalled { .. } => {
+            Some(FailureKind::Unreachable)
+        }
+        _ => None,
     }
 }
 

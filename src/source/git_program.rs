@@ -264,9 +264,37 @@ pub(super) fn may_pass(output: &str) -> bool {
     SIGNS.iter().any(|sign| output.contains(sign))
 }
 
+/// True if a message of git says that nobody listens at the server's address. With curl that follows
+/// from the time only: a lack of an answer takes minutes.
+pub(super) fn is_refused(output: &str) -> bool {
+    const SOON: u64 = 1000;
+    let after = |line: &str| -> Option<u64> {
+        let (time, _) = line.split_once(" ms: Could")?;
+        time.rsplit_once("after ")?.1.parse().ok()
+    };
+    output.lines().any(|line| {
+        line.contains("Connection refused")
+            || (line.contains("Failed to connect") && after(line).is_some_and(|time| time < SOON))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_connections_are_told_from_slow_ones() {
+        for (line, refused) in [
+            ("Failed to connect to h port 1 after 0 ms: Couldn't connect to server", true),
+            ("Failed to connect to h port 1 after 12 ms: Could not connect to server", true),
+            ("Failed to connect to h port 443: Connection refused", true),
+            ("ssh: connect to host h port 22: Connection refused", true),
+            ("Failed to connect to h port 1 after 130001 ms: Couldn't connect to server", false),
+            ("Could not resolve host: h", false),
+        ] {
+            assert_eq!(is_refused(&format!("fatal: x\nfatal: {line}")), refused, "{line}");
+        }
+    }
 
     #[test]
     fn progress_is_told_from_messages() {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::git_url::GitLocation;
-use super::{FetchOptions, Mirror, SourceRequest, file, git_mirror};
+use super::{FetchOptions, SourceRequest, file, git_mirror};
 use crate::base::http::redact;
 use crate::package::{PackageName, SourceName, SourceSpec};
+use crate::store::Store;
 
 /// A source that is neither in the cache nor in a mirror's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +29,7 @@ pub fn missing(requests: &[SourceRequest], options: &FetchOptions) -> Vec<Missin
 }
 
 fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<MissingSource> {
-    let folders = || {
-        options.mirrors.iter().filter_map(|mirror| match mirror {
-            Mirror::Dir(folder) => Some(folder),
-            Mirror::Url(_) => None,
-        })
-    };
+    let folders = || options.mirrors.iter().filter_map(Store::local_folder);
     let (url, id) = match &request.source.spec {
         SourceSpec::GitLocal { .. } => return None,
         SourceSpec::Git { url, commit, .. } => {
@@ -50,7 +46,7 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
         }
         SourceSpec::Url(source) | SourceSpec::UrlExtract(source) => {
             let cached = file::cached_path(request, source);
-            let mut copies = folders().map(|folder| folder.join("sha1").join(source.sha1.as_str()));
+            let mut copies = folders().map(|folder| folder.join(file::mirrored_path(source)));
             if file::local_path(request, &source.url).is_some()
                 || file::is_right(&cached, source).unwrap_or(false)
                 || copies.any(|copy| copy.is_file())

@@ -55,7 +55,7 @@ pub use error::{SourceError, SourceProblem, SubmoduleProblem};
 pub use git_place::{GitPlace, GitPlaceError};
 pub use git_url::git_mirror_path;
 pub use missing::{MissingSource, missing};
-pub use options::{FetchOptions, GitOptions, Mirror, MirrorError};
+pub use options::{FetchOptions, GitOptions};
 
 /// A source of a package, with the places that belong to it.
 #[derive(Debug, Clone)]

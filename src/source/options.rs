@@ -2,45 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::http::HttpClient;
-
-/// A place to look into before a source's own URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mirror {
-    /// A folder.
-    Dir(PathBuf),
-    /// An `http` or `https` URL, without a slash at its end.
-    Url(String),
-}
-
-/// The text names no mirror.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no mirror: expected a folder, or a URL with http://, https:// or file://")]
-pub struct MirrorError(String);
-
-impl FromStr for Mirror {
-    type Err = MirrorError;
-
-    fn from_str(text: &str) -> Result<Self, MirrorError> {
-        match text.split_once("://") {
-            Some(("http" | "https", rest)) if !rest.is_empty() => {
-                Ok(Self::Url(text.trim_end_matches('/').to_owned()))
-            }
-            Some(("file", path)) if path.starts_with('/') => Ok(Self::Dir(path.into())),
-            None if !text.is_empty() => Ok(Self::Dir(text.into())),
-            _ => Err(MirrorError(text.to_owned())),
-        }
-    }
-}
+use crate::store::Store;
 
 /// How sources are fetched.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
-    /// Where to look first, in this order.
-    pub mirrors: Vec<Mirror>,
+    /// Mirrors, asked before a source's own URL, in this order.
+    pub mirrors: Vec<Store>,
     /// Whether the network stays alone: neither URLs nor mirrors with URLs are asked.
     pub offline: bool,
     /// Downloads, with their retries, time limits and size limit.

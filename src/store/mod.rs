@@ -1,4 +1,42 @@
-//! Where artifacts live besides the cache: so far, a repository that packages and bootstraps are
-//! fetched from ([`repository`]).
+//! Places that hold artifacts: one interface for repositories, mirrors, caches and registries.
+//!
+//! ```text
+//! key        names of objects: checked relative paths
+//! backend    the interface: get, get a range, head, put if absent, list, delete
+//! folder     a folder of this machine, or of a network filesystem
+//! http       a web server's folder, which can only be read
+//! handle     a store as callers hold it: a backend and its reachability
+//! reach      which places are skipped for the rest of a run
+//! error      failures; failure: their kinds
+//! registry   the registry protocol, and a repository's blobs as a store
+//! ```
+//!
+//! A place with an alternative is asked through [`Store::item`]: a mirror before a source's own URL, a
+//! repository before a build. Its faults are warnings and never end a run whose other places work, and
+//! a place that is down is skipped. A place without an alternative is asked through
+//! [`Store::backend`]: it gets all its attempts, and fails at once only where connections are refused.
+//!
+//! `tests/conformance.rs` holds for every backend: a new one has to pass it.
 
-pub mod repository;
+mod backend;
+mod error;
+mod failure;
+mod folder;
+mod handle;
+mod http;
+mod key;
+mod reach;
+#[cfg(feature = "builder")]
+pub mod registry;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+pub use error::StoreError;
+pub use failure::FailureKind;
+pub use folder::FolderBackend;
+pub use handle::{Store, StoreUrlError};
+pub use http::HttpBackend;
+pub use key::{Key, KeyError};
+pub use reach::{Consequence, Reach};

@@ -292,7 +292,7 @@ fn a_layer_that_climbs_out_is_refused_and_nothing_of_it_stays() {
 #[test]
 fn what_is_no_place_is_told_what_would_be_one() {
     let place = Place::bare();
-    place.run(".", &["image", "pull", "A b"]).fails(1).says("no image reference");
+    place.run(".", &["image", "pull", "A b"]).fails(1).says("not a valid image reference");
     place.run(".", &["image", "pull", "docker://"]).fails(1).says("no place of an image");
     place
         .run(".", &["image", "pull", "containers-storage:localhost/x:1"])

@@ -80,17 +80,17 @@ fn refused(change: impl Fn(&Place, Vec<u8>) -> Vec<u8>, expected: &str) {
 
 #[test]
 fn what_is_damaged_in_a_repository_is_never_used() {
-    refused(|_, bytes| bytes[..bytes.len() / 2].to_vec(), "is damaged or no package");
-    refused(|_, bytes| bytes[..bytes.len() - 12].to_vec(), "is damaged or no package");
-    refused(|_, _| b"<html>not found</html>".to_vec(), "is damaged or no package");
-    refused(|_, _| Vec::new(), "is damaged or no package");
+    refused(|_, bytes| bytes[..bytes.len() / 2].to_vec(), "is damaged, or not a package");
+    refused(|_, bytes| bytes[..bytes.len() - 12].to_vec(), "is damaged, or not a package");
+    refused(|_, _| b"<html>not found</html>".to_vec(), "is damaged, or not a package");
+    refused(|_, _| Vec::new(), "is damaged, or not a package");
     refused(
         |_, mut bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
             bytes
         },
-        "is damaged or no package",
+        "is damaged, or not a package",
     );
     refused(
         |place, _| {
@@ -176,5 +176,23 @@ fn a_server_that_refuses_or_breaks_off_is_not_taken_for_an_empty_one() {
     });
     let ran = here.run("rest", &["--repository-url", &server.url("")]).ok().says("trying again in");
     assert_eq!(fetched(&ran), 1);
+    here.assert_clean();
+}
+
+#[test]
+fn a_repository_where_nobody_listens_is_named_once_and_all_is_built() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let here = rich_tree();
+    let url = format!("--repository-url=http://{free}");
+    let mirror = format!("--mirror=http://{free}/mirror");
+    let began = std::time::Instant::now();
+    let ran = here.run(".", &["tree", "--mkbootstrap", &url, &mirror]).ok();
+    assert_eq!((built(&ran.stderr).len(), fetched(&ran)), (3, 0), "{}", ran.stderr);
+    let warnings = ran.stderr.lines().filter(|line| line.contains("the repository failed"));
+    let warnings: Vec<&str> = warnings.collect();
+    assert_eq!(warnings.len(), 1, "{}", ran.stderr);
+    assert!(warnings[0].contains("it is not asked again in this run"), "{}", warnings[0]);
+    assert!(!ran.stderr.contains("trying again"), "{}", ran.stderr);
+    assert!(began.elapsed() < std::time::Duration::from_secs(60));
     here.assert_clean();
 }

@@ -4,13 +4,16 @@
 //! where it broke off only when the server proves that it still means the same bytes: `Range` with
 //! `If-Range`, answered by a 206 whose `Content-Range` fits. Otherwise it starts over. What is
 //! retried are failures that may pass: connections, stalls, short bodies, 408, 425, 429 and 5xx; an
-//! attempt that brought the file a good way on does not count. No URL is shown with credentials.
+//! attempt that brought the file a good way on does not count. A connection that is refused by a server
+//! which has not answered before fails at once. No URL is shown with credentials.
 //!
 //! Proxies come from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, certificates from the
 //! system or from `SSL_CERT_FILE` and `SSL_CERT_DIR`: `reqwest` and `rustls` read these themselves.
 //! The client blocks: it may not be called from asynchronous code.
 
 pub(crate) mod answer;
+mod exchange;
+mod part;
 pub(crate) mod retry;
 mod transfer;
 mod url;
@@ -136,6 +139,14 @@ pub enum HttpError {
         /// Why the last one failed.
         reason: String,
     },
+    /// Nobody listens at the server's address.
+    #[error("{url}: {reason}")]
+    ConnectionRefused {
+        /// The URL.
+        url: String,
+        /// The system's message.
+        reason: String,
+    },
     /// The file is larger than it may be.
     #[error("{url}: the file has more than the {limit} bytes that a download may have")]
     TooLarge {
@@ -168,6 +179,11 @@ impl HttpError {
             if [StatusCode::NOT_FOUND, StatusCode::GONE].contains(status))
     }
 
+    /// True if the server did not answer properly in any attempt.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::GaveUp { .. } | Self::ConnectionRefused { .. })
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -186,7 +202,7 @@ impl HttpError {
             Self::Refused { reason, .. } if reason.contains("certificate") => Some(
                 "install the system's CA certificates (ca-certificates), or name a file with the server's CA in SSL_CERT_FILE",
             ),
-            Self::GaveUp { .. } => {
+            Self::GaveUp { .. } | Self::ConnectionRefused { .. } => {
                 Some("check the network and the proxy (HTTPS_PROXY, NO_PROXY), or try again later")
             }
             _ => None,
@@ -233,6 +249,34 @@ impl HttpClient {
         Ok(content)
     }
 
+    /// Asks for the size of a file in bytes; `None` if the server does not tell.
+    pub fn size(
+        &self,
+        url: &str,
+        subject: &str,
+        observer: &dyn Observer,
+    ) -> Result<Option<u64>, HttpError> {
+        self.exchange(url, subject, &self.0.options, observer, part::size)
+    }
+
+    /// Writes a part of a file to `to`, and returns the number of its bytes: fewer than the range has,
+    /// or none, where the file ends before.
+    pub fn part(
+        &self,
+        url: &str,
+        subject: &str,
+        range: std::ops::Range<u64>,
+        to: &mut dyn io::Write,
+        observer: &dyn Observer,
+    ) -> Result<u64, HttpError> {
+        if range.is_empty() {
+            return Ok(0);
+        }
+        self.exchange(url, subject, &self.0.options, observer, |exchange| {
+            part::Part::new(exchange, range, to).run()
+        })
+    }
+
     fn transfer(
         &self,
         url: &str,
@@ -241,15 +285,27 @@ impl HttpClient {
         options: &HttpOptions,
         observer: &dyn Observer,
     ) -> Result<Downloaded, HttpError> {
+        self.exchange(url, subject, options, observer, |exchange| {
+            transfer::Transfer::new(exchange, to).run()
+        })
+    }
+
+    fn exchange<T>(
+        &self,
+        url: &str,
+        subject: &str,
+        options: &HttpOptions,
+        observer: &dyn Observer,
+        work: impl FnOnce(&exchange::Exchange<'_>) -> Result<T, HttpError>,
+    ) -> Result<T, HttpError> {
         let parsed = url::parse(url)?;
         let made = self.0.client.get_or_init(|| build(&self.0.options));
         let made = made.as_ref().map_err(|reason| HttpError::Refused {
             url: redact(url),
             reason: format!("the HTTP client can't be set up: {reason}"),
         })?;
-        let transfer =
-            transfer::Transfer::new(&made.client, parsed, subject, to, options, observer);
-        transfer.run().map_err(|error| match (error, &made.no_authorities) {
+        let exchange = exchange::Exchange::new(&made.client, parsed, subject, options, observer);
+        work(&exchange).map_err(|error| match (error, &made.no_authorities) {
             (HttpError::Refused { url, reason }, Some(why)) if reason.contains("certificate") => {
                 HttpError::Refused { url, reason: format!("{reason} ({why})") }
             }

@@ -1,4 +1,4 @@
-//! What may be better the next time, and when that is.
+//! Classifies HTTP failures as transient or permanent, and computes the delay before a retry.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -13,19 +13,22 @@ use crate::base::causes::with_causes;
 /// How long a server can make us wait by `Retry-After`.
 pub(crate) const LONGEST_REQUESTED_WAIT: Duration = Duration::from_secs(60);
 
-/// Why a request came to no answer.
+/// Cause of a request without an answer.
 pub(crate) enum NotSent {
-    /// It may be better the next time.
+    /// Another attempt may succeed.
     Passing(String),
-    /// It will not.
+    /// Nobody listens at the address: neither the server's nor, behind one, the proxy's.
+    Refused(String),
+    /// Another attempt would fail, too.
     Lasting(String),
 }
 
-/// Tells why a request came to no answer, without its URL.
+/// Classifies a request without an answer; the reason has no URL.
 pub(crate) fn not_sent(error: reqwest::Error, options: &HttpOptions) -> NotSent {
     let lasting = error.is_builder() || error.is_redirect();
     let timed_out = error.is_timeout();
     let error = error.without_url();
+    let is_refused = error.is_connect() && has_refusal(&error);
     // `reqwest` says what happened only in the last cause.
     let reason = with_causes(&error);
     if lasting || reason.contains("certificate") {
@@ -35,7 +38,15 @@ pub(crate) fn not_sent(error: reqwest::Error, options: &HttpOptions) -> NotSent 
         let seconds = options.stall_timeout.as_secs_f32();
         return NotSent::Passing(format!("the server said nothing for {seconds} s"));
     }
-    NotSent::Passing(reason)
+    if is_refused { NotSent::Refused(reason) } else { NotSent::Passing(reason) }
+}
+
+/// True if an error comes from the refusal of a TCP connection.
+fn has_refusal(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Why reading a body failed: of `reqwest`'s words only the cause matters.

@@ -8,7 +8,6 @@ use std::time::Duration;
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "registries need it"))]
     pub(crate) method: String,
     /// The path, or the whole URL when the client takes the server for a proxy.
     pub(crate) path: String,
@@ -26,6 +25,8 @@ impl Request {
 pub(crate) enum Step {
     Send(Vec<u8>),
     Stall(Duration),
+    /// The same bytes several times, without having them all in memory.
+    Repeat(Vec<u8>, usize),
 }
 
 /// A running server; each connection carries one request.
@@ -96,6 +97,9 @@ fn serve(
             Step::Stall(time) => std::thread::sleep(time),
             // The client may have had enough.
             Step::Send(bytes) => drop(stream.write_all(&bytes)),
+            Step::Repeat(bytes, times) => {
+                drop((0..times).try_for_each(|_| stream.write_all(&bytes)));
+            }
         }
     }
 }

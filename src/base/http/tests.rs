@@ -241,3 +241,66 @@ fn proxies_come_from_the_environment() {
     let paths: Vec<_> = server.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["http://name.invalid/f"]);
 }
+
+#[test]
+fn a_refused_connection_fails_at_once_unless_the_server_has_answered() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let seen = Recorder::default();
+    let url = format!("http://{address}/f");
+    let error = get(&url, &seen).unwrap_err();
+    assert!(matches!(error, HttpError::ConnectionRefused { .. }), "{error}");
+    assert!(error.to_string().contains("refused") && error.hint().is_some(), "{error}");
+    assert_eq!(seen.retries(), [""; 0]);
+    // A server that restarts: the first answer breaks off, and for a moment nobody listens.
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01")
+            .unwrap();
+    });
+    let error = get(&url, &seen).unwrap_err();
+    serving.join().unwrap();
+    assert!(matches!(error, HttpError::GaveUp { attempts: 3, .. }), "{error}");
+}
+
+#[test]
+fn a_part_goes_on_where_it_broke_off_and_is_never_of_two_files() {
+    let part = |server: &TestServer, range: std::ops::Range<u64>| {
+        let mut to = Vec::new();
+        let client = HttpClient::new(options());
+        let count = client.part(&server.url("/f"), "p/s", range, &mut to, &Silent)?;
+        assert_eq!(count, to.len() as u64);
+        Ok::<_, HttpError>(to)
+    };
+    for (etag, expected) in [("\"a\"", Some(b"2345678")), ("\"b\"", None)] {
+        let server = TestServer::start(move |number, _| match number {
+            0 => answer(
+                "206 P\r\nETag: \"a\"\r\nContent-Range: bytes 2-8/10\r\nContent-Length: 7",
+                b"234",
+            ),
+            _ => answer(
+                &format!(
+                    "206 P\r\nETag: {etag}\r\nContent-Range: bytes 5-8/10\r\nContent-Length: 4"
+                ),
+                b"5678",
+            ),
+        });
+        let found = part(&server, 2..9);
+        assert_eq!(server.requests()[1].header("range"), Some("bytes=5-8"));
+        match expected {
+            Some(bytes) => assert_eq!(found.unwrap(), bytes),
+            None => assert!(found.unwrap_err().to_string().contains("changed")),
+        }
+    }
+    // A server without ranges gives all.
+    let server = TestServer::start(|_, _| ok(BODY));
+    assert_eq!(part(&server, 3..6).unwrap(), b"345");
+    assert_eq!(part(&server, 8..60).unwrap(), b"89");
+    let server = TestServer::start(|_, _| {
+        answer("206 P\r\nContent-Range: bytes 0-9/10\r\nContent-Length: 10", BODY)
+    });
+    assert!(part(&server, 3..6).unwrap_err().to_string().contains("another part"));
+}

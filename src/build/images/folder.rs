@@ -1,7 +1,8 @@
 //! Images of `docker/` folders: taken from the store or a registry by the folder's sum, or built.
 //!
-//! A registry is asked once, for the name with the sum, by a client that doesn't wait for long; one that
-//! can't be asked is named in a warning, and not asked again in this run.
+//! A registry is asked once, for the name with the sum, by a client that doesn't wait for long. One that
+//! refuses or cannot be reached is named in a warning, and not asked for builders again in this run; a
+//! registry that was found to be down before, for another image, is not asked at all.
 
 use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;
@@ -9,9 +10,10 @@ use crate::base::event::{Event, Observer};
 use crate::build::id::hash_folder;
 use crate::dockerfile::execute::is_flattened;
 use crate::image::reference::ImageRef;
-use crate::image::registry::{RegistryError, RegistryMirror};
+use crate::image::registry::RegistryError;
 use crate::image::store::Image;
 use crate::package::ImageName;
+use crate::store::registry::RegistryMirror;
 use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 
 /// Where images of `docker/` folders are shared.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::Limits as ArchiveLimits;
+use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Pace, Requests};
@@ -32,7 +33,6 @@ use crate::package::{CommitId, Report, Source, SourceName};
 use crate::runner::home::{Home, give_folder};
 use crate::runner::session::{self, RunnerSettings, Session};
 use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
-use crate::store::repository::Repository;
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use error::{OutsideError, SiteError};

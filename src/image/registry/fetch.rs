@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
-use super::download::{Download, Wanted};
+use super::download::Download;
 use super::error::RegistryProblem;
+use super::options::{Pull, unpacked};
 use super::partial::{Partial, Partials};
-use super::pull::{Pull, unpacked};
 use super::tail::{self, Progress};
-use super::wire::Wire;
 use crate::base::event::{Event, Observer};
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
@@ -21,6 +20,7 @@ use crate::image::digest::DiffId;
 use crate::image::document::Manifest;
 use crate::image::load::{Blob, LoadProblem, Measured, measure, measure_stored};
 use crate::image::store::{ImageStore, LayerBlob};
+use crate::store::registry::{BlobRequest, ExchangeError, Wire};
 
 /// How many blobs are fetched at once.
 const AT_ONCE: usize = 4;
@@ -36,7 +36,7 @@ pub(super) struct Layers<'p> {
 
 /// A layer's blob.
 struct Item {
-    wanted: Wanted,
+    wanted: BlobRequest,
     diff_id: DiffId,
     compression: Compression,
     /// Where it lies in the end, until the store has it.
@@ -80,7 +80,7 @@ impl<'p> Layers<'p> {
             }
             let number = index + 1;
             let name = pull.reference.familiar();
-            let wanted = Wanted {
+            let wanted = BlobRequest {
                 digest: content.digest.clone(),
                 size: content.size,
                 what: format!("layer {number}"),
@@ -163,7 +163,7 @@ impl<'p> Layers<'p> {
         // If fetching failed, unpacking has, too.
         let fetched = fetched?;
         if unpacking.is_err() && self.pull.observer.is_interrupted() {
-            return Err(RegistryProblem::Interrupted);
+            return Err(ExchangeError::Interrupted.into());
         }
         unpacked(unpacking)?;
         Ok((fetched, followed))
@@ -182,7 +182,7 @@ impl<'p> Layers<'p> {
 
     fn fetch_all(&self, wire: &Wire<'_>) -> Result<Vec<Fetched>, RegistryProblem> {
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let work = |wire: &Wire<'_>| {
+        let work = || {
             let mut done = Vec::new();
             while let Some((place, item)) = {
                 let place = next.fetch_add(1, Ordering::Relaxed);
@@ -204,13 +204,8 @@ impl<'p> Layers<'p> {
         let outcomes: Vec<Result<Vec<(usize, Fetched)>, RegistryProblem>> =
             std::thread::scope(|scope| {
                 let at_once = AT_ONCE.min(self.items.len());
-                let threads: Vec<_> = (1..at_once)
-                    .map(|_| {
-                        let seed = wire.share();
-                        scope.spawn(|| work(&seed.grow()))
-                    })
-                    .collect();
-                let own = work(wire);
+                let threads: Vec<_> = (1..at_once).map(|_| scope.spawn(work)).collect();
+                let own = work();
                 threads.into_iter().map(joined).chain([own]).collect()
             });
         let mut fetched = Vec::new();
@@ -219,8 +214,8 @@ impl<'p> Layers<'p> {
             match outcome {
                 Ok(done) => fetched.extend(done),
                 // Of those that were told to stop, nobody wants to hear.
-                Err(RegistryProblem::Interrupted) => {
-                    stopped = stopped.or(Some(RegistryProblem::Interrupted));
+                Err(RegistryProblem::Exchange(ExchangeError::Interrupted)) => {
+                    stopped = stopped.or(Some(ExchangeError::Interrupted.into()));
                 }
                 Err(problem) => return Err(problem),
             }
@@ -246,9 +241,7 @@ impl<'p> Layers<'p> {
             return Ok(Fetched::Stored(measured));
         }
         let stopping = Stopping { observer: self.pull.observer, failed };
-        let mut seed = wire.share();
-        seed.observer = &stopping;
-        let wire = seed.grow();
+        let wire = wire.observed_by(&stopping);
         fetch(&wire, item, self.partials, self.pull.options.limits.max_bytes)
     }
 
@@ -286,7 +279,7 @@ fn fetch(
 /// Fetches a document into a file.
 pub(super) fn fetch_document(
     wire: &Wire<'_>,
-    wanted: &Wanted,
+    wanted: &BlobRequest,
     partials: &Partials,
     path: PathBuf,
 ) -> Result<Blob, RegistryProblem> {
@@ -300,13 +293,13 @@ pub(super) fn fetch_document(
 /// turns out to be wrong is fetched again, once.
 fn whole(
     wire: &Wire<'_>,
-    wanted: &Wanted,
+    wanted: &BlobRequest,
     partials: &Partials,
     staged: &Path,
     progress: &Progress,
     read: impl Fn(&mut Download<'_, '_>) -> Result<Measured, LoadProblem>,
 ) -> Result<Measured, RegistryProblem> {
-    let mut partial = open(partials, wanted, wire.observer)?;
+    let mut partial = open(partials, wanted, wire.observer())?;
     loop {
         let resumed = partial.had > 0;
         // What was there before has still to be found right.
@@ -335,13 +328,13 @@ fn whole(
             return Err(LoadProblem::Digest { what, expected, found }.into());
         }
         drop(partial);
-        partial = open(partials, wanted, wire.observer)?;
+        partial = open(partials, wanted, wire.observer())?;
     }
 }
 
 fn open(
     partials: &Partials,
-    wanted: &Wanted,
+    wanted: &BlobRequest,
     observer: &dyn Observer,
 ) -> Result<Partial, RegistryProblem> {
     let waiting = || {
@@ -351,7 +344,7 @@ fn open(
     partials
         .open(&wanted.digest, wanted.size, waiting, observer)
         .map_err(RegistryProblem::Keep)?
-        .ok_or(RegistryProblem::Interrupted)
+        .ok_or(ExchangeError::Interrupted.into())
 }
 
 /// Gives a whole blob its place among what the store is about to take; it keeps its own, too, for
@@ -362,7 +355,7 @@ fn link(partial: &Partial, staged: &Path) -> std::io::Result<()> {
 
 /// Takes a blob that the store has, so that it stays even if it is removed there; says whether it
 /// has it.
-pub(super) fn blob_of_store(store: &ImageStore, wanted: &Wanted, staged: &Path) -> bool {
+pub(super) fn blob_of_store(store: &ImageStore, wanted: &BlobRequest, staged: &Path) -> bool {
     let path = store.blob_path(&wanted.digest);
     let right = |path: &Path| {
         fs_err::metadata(path).is_ok_and(|data| data.is_file() && data.len() == wanted.size)

@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
+use super::client::{Client, Told};
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::fetch::{Layers, blob_of_store, fetch_document};
-use super::host::Endpoint;
+use super::options::{Pull, PullOptions, Unpacker};
 use super::partial::Partials;
 use super::resolve::{self, Resolved};
-use super::wire::Wire;
-use super::{Client, download::Wanted};
-use crate::archive::{LimitExceeded, Limits};
-use crate::base::event::{Event, Observer};
+use crate::archive::LimitExceeded;
+use crate::base::event::Observer;
 use crate::image::config::ImageConfig;
-use crate::image::digest::{BlobDigest, DiffId, ImageId};
+use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::{LONGEST_DOCUMENT, Manifest, parse_manifest};
 use crate::image::load::{
     Blob, Found, LoadProblem, Staging, check_compression, check_count_of_layers, check_layers,
@@ -20,22 +19,8 @@ use crate::image::load::{
 };
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::image::store::{Image, ImageStore, LayerBlob};
-
-/// How to pull.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullOptions {
-    /// The platform that the image must be for.
-    pub platform: Platform,
-    /// What it may take.
-    pub limits: Limits,
-}
-
-impl Default for PullOptions {
-    fn default() -> Self {
-        Self { platform: Platform::host(), limits: Limits::default() }
-    }
-}
+use crate::image::store::{Image, ImageStore};
+use crate::store::registry::{BlobRequest, Wire};
 
 /// An image that has been pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,35 +33,6 @@ pub struct Pulled {
     pub manifest: BlobDigest,
     /// Whether the store had it, under this name.
     pub was_there: bool,
-}
-
-/// Why layers can't be unpacked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnpackFailure {
-    /// What went wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-/// Unpacks layers while they come: something of another process, as unpacking needs its namespace.
-pub trait Unpacker: Sync {
-    /// Whether that layer is unpacked already.
-    fn has(&self, layer: &DiffId) -> bool;
-
-    /// Unpacks layers, all of which have a place that can be read once, such as a FIFO. It may take
-    /// several at a time, and takes them in this order. A layer whose content hasn't its diff id is a
-    /// failure.
-    fn unpack(&self, layers: &[LayerBlob]) -> Result<(), UnpackFailure>;
-}
-
-/// What a pull works with.
-pub(super) struct Pull<'p> {
-    pub(super) store: &'p ImageStore,
-    pub(super) reference: &'p ImageRef,
-    pub(super) options: &'p PullOptions,
-    pub(super) unpacker: Option<&'p dyn Unpacker>,
-    pub(super) observer: &'p dyn Observer,
 }
 
 impl Client {
@@ -92,86 +48,53 @@ impl Client {
         observer: &dyn Observer,
     ) -> Result<Pulled, RegistryError> {
         let pull = Pull { store, reference, options, unpacker, observer };
-        let error = |host: &str, problem| RegistryError {
+        let known = pull.known().map_err(|problem| RegistryError {
             verb: Verb::Pull,
             reference: Box::new(reference.clone()),
-            host: host.to_owned(),
+            host: reference.registry().to_owned(),
             problem: Box::new(problem),
-        };
-        let own = |problem| error(reference.registry(), problem);
-        let known = pull.known().map_err(own)?;
+        })?;
         if let Some((image, _)) = &known
             && reference.digest().is_some()
         {
             // What a digest means never changes.
             return Ok(pull.there(image));
         }
-        let endpoints = Endpoint::all(&self.0.options.registries, reference);
-        let last = endpoints.len() - 1;
-        for (number, endpoint) in endpoints.iter().enumerate() {
-            let problem = match self.pull_from(endpoint, &pull, known.as_ref()) {
-                Ok(pulled) => return Ok(pulled),
-                Err(problem) => problem,
-            };
-            if number == last || !problem.is_the_places() {
-                return Err(error(&endpoint.host, problem));
-            }
-            let subject = reference.familiar();
-            let message = format!("the mirror {} doesn't give it: {problem}", endpoint.host);
-            observer.event(Event::Warning { subject, message });
-        }
-        unreachable!("the registry itself is the last place")
+        self.ask_places(reference, Told::All, observer, |wire| pull.from(wire, known.as_ref()))
     }
 
-    /// Whether a mirror or the registry itself has an image of that name. Who can't be asked doesn't
-    /// count as long as another has it.
+    /// Asks if a mirror or the registry itself has an image of that name. The registry itself has the
+    /// last word: a mirror that cannot be asked is named in a warning.
     pub fn has(
         &self,
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<bool, RegistryError> {
-        let mut failed = None;
-        for endpoint in Endpoint::all(&self.0.options.registries, reference) {
-            let asked = Wire::new(&self.0, &endpoint, observer)
-                .and_then(|wire| resolve::current(&wire, reference));
-            match asked {
-                Ok(_) => return Ok(true),
-                Err(RegistryProblem::NotFound { .. }) => {}
-                Err(problem) => {
-                    let is_the_places = problem.is_the_places();
-                    failed = Some(RegistryError {
-                        verb: Verb::Pull,
-                        reference: Box::new(reference.clone()),
-                        host: endpoint.host.clone(),
-                        problem: Box::new(problem),
-                    });
-                    if !is_the_places {
-                        break;
-                    }
-                }
-            }
+        let ask = |wire: &Wire<'_>| Ok(resolve::current(wire, reference)?);
+        match self.ask_places(reference, Told::Faults, observer, ask) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
         }
-        failed.map_or(Ok(false), Err)
-    }
-
-    fn pull_from(
-        &self,
-        endpoint: &Endpoint,
-        pull: &Pull<'_>,
-        known: Option<&(Image, BlobDigest)>,
-    ) -> Result<Pulled, RegistryProblem> {
-        let wire = Wire::new(&self.0, endpoint, pull.observer)?;
-        if let Some((image, top)) = known
-            && resolve::current(&wire, pull.reference)?.as_ref() == Some(top)
-        {
-            return Ok(pull.there(image));
-        }
-        let resolved = resolve::resolve(&wire, pull.reference, &pull.options.platform)?;
-        pull.take(&wire, &resolved)
     }
 }
 
 impl Pull<'_> {
+    /// Pulls the image from one place.
+    fn from(
+        &self,
+        wire: &Wire<'_>,
+        known: Option<&(Image, BlobDigest)>,
+    ) -> Result<Pulled, RegistryProblem> {
+        if let Some((image, top)) = known
+            && resolve::current(wire, self.reference)?.as_ref() == Some(top)
+        {
+            return Ok(self.there(image));
+        }
+        let resolved = resolve::resolve(wire, self.reference, &self.options.platform)?;
+        self.take(wire, &resolved)
+    }
+
     /// The image that the store has under the name, if it is for the platform. One that is damaged is
     /// as good as none.
     fn known(&self) -> Result<Option<(Image, BlobDigest)>, RegistryProblem> {
@@ -265,7 +188,7 @@ impl Pull<'_> {
         folder: &Path,
         partials: &Partials,
     ) -> Result<Blob, RegistryProblem> {
-        let wanted = Wanted {
+        let wanted = BlobRequest {
             digest: manifest.config.digest.clone(),
             size: manifest.config.size,
             what: "the configuration".to_owned(),
@@ -283,8 +206,4 @@ impl Pull<'_> {
         }
         fetch_document(wire, &wanted, partials, path)
     }
-}
-
-pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), RegistryProblem> {
-    outcome.map_err(|UnpackFailure { message, hint }| RegistryProblem::Unpack { message, hint })
 }

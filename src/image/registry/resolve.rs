@@ -1,11 +1,6 @@
 //! From a name to the manifest that is for the wanted platform.
 
-use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-
 use super::error::RegistryProblem;
-use super::wire::{Access, Ask, Content, Failure, ReadAll, Wire, read_all, shown};
-use crate::base::digest::Sha256Sum;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
     DocumentError, Kind, LONGEST_DOCUMENT, MANIFEST_TYPES, Target, kind_of, parse_index,
@@ -13,19 +8,11 @@ use crate::image::document::{
 use crate::image::load::LoadProblem;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
+use crate::store::registry::manifest::{self, Document, DocumentRequest};
+use crate::store::registry::{ExchangeError, Wire};
 
 /// How deep indexes may lie within each other.
 const DEEPEST_INDEX: usize = 4;
-/// The header in which registries say what they give.
-const DIGEST_HEADER: &str = "docker-content-digest";
-
-/// A document as a registry gave it, whose digest has been checked if one was known.
-pub(super) struct Document {
-    pub(super) bytes: Vec<u8>,
-    pub(super) digest: BlobDigest,
-    pub(super) media_type: String,
-}
-
 /// What a name means.
 pub(super) struct Resolved {
     /// What the registry has under the name: the manifest, or an index that leads to it.
@@ -38,21 +25,8 @@ pub(super) struct Resolved {
 pub(super) fn current(
     wire: &Wire<'_>,
     reference: &ImageRef,
-) -> Result<Option<BlobDigest>, RegistryProblem> {
-    let url = wire.endpoint.url(&format!("manifests/{}", name(reference)));
-    let ask = Ask {
-        method: Method::HEAD,
-        url: &url,
-        access: Access::Pull,
-        also: None,
-        headers: accept(),
-        body: Content::None,
-    };
-    match wire.ask(&subject(reference), &ask) {
-        Ok((head, _answer)) => Ok(digest_said(&head.headers)),
-        Err(RegistryProblem::Status { .. }) => Ok(None),
-        Err(problem) => Err(problem),
-    }
+) -> Result<Option<BlobDigest>, ExchangeError> {
+    manifest::head(wire, &request(&name(reference), &reference.familiar()))
 }
 
 /// Fetches the manifest that a name means for a platform.
@@ -61,8 +35,10 @@ pub(super) fn resolve(
     reference: &ImageRef,
     platform: &Platform,
 ) -> Result<Resolved, RegistryProblem> {
-    let subject = subject(reference);
-    let mut document = fetch(wire, &subject, &name(reference), reference.digest())?;
+    let subject = reference.familiar();
+    let name = name(reference);
+    let first = request(&name, &subject);
+    let mut document = manifest::get(wire, &first, reference.digest(), LONGEST_DOCUMENT)?;
     let top = document.digest.clone();
     for _depth in 0..=DEEPEST_INDEX {
         match kind_of(&document.media_type) {
@@ -79,7 +55,9 @@ pub(super) fn resolve(
         let targets = parse_index(&document.bytes, Some(&document.media_type))
             .map_err(|problem| wrong("the index", problem))?;
         let chosen = choose(targets, platform)?;
-        document = fetch(wire, &subject, &chosen.digest.to_string(), Some(&chosen.digest))?;
+        let name = chosen.digest.to_string();
+        let next = request(&name, &subject);
+        document = manifest::get(wire, &next, Some(&chosen.digest), LONGEST_DOCUMENT)?;
         if document.bytes.len() as u64 != chosen.size {
             let (what, expected) = ("the manifest".to_owned(), chosen.size);
             let found = document.bytes.len() as u64;
@@ -94,7 +72,9 @@ pub(super) fn resolve(
 /// What a registry's document comes to, whatever it is: whether it leads to an image, or is one.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
-    let Some(media_type) = media_type(&HeaderMap::new(), bytes) else { return false };
+    let Some(media_type) = manifest::media_type(&reqwest::header::HeaderMap::new(), bytes) else {
+        return false;
+    };
     match kind_of(&media_type) {
         Kind::Manifest => crate::image::document::parse_manifest(bytes, &media_type).is_ok(),
         Kind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|targets| {
@@ -136,45 +116,8 @@ fn variant_fits(wanted: &Platform, found: &Platform) -> bool {
     wanted.variant.is_none() || found.variant.is_none() || wanted.variant == found.variant
 }
 
-fn fetch(
-    wire: &Wire<'_>,
-    subject: &str,
-    name: &str,
-    expected: Option<&BlobDigest>,
-) -> Result<Document, RegistryProblem> {
-    let url = wire.endpoint.url(&format!("manifests/{name}"));
-    let ask = Ask {
-        method: Method::GET,
-        url: &url,
-        access: Access::Pull,
-        also: None,
-        headers: accept(),
-        body: Content::None,
-    };
-    let (headers, bytes) = wire.retrying(subject, &url, || {
-        let (head, answer) = wire.once(&ask)?;
-        let bytes = read_all(&answer, LONGEST_DOCUMENT).map_err(|problem| match problem {
-            ReadAll::Broken(broken) => wire.broken(broken),
-            ReadAll::TooLong(bytes) => {
-                let what = "the manifest".to_owned();
-                Failure::Lasting(LoadProblem::LongDocument { what, bytes }.into())
-            }
-        })?;
-        Ok((head.headers, bytes))
-    })?;
-    let found = BlobDigest::from(Sha256Sum::of(&bytes));
-    let said = digest_said(&headers);
-    if let Some(expected) = expected.or(said.as_ref())
-        && *expected != found
-    {
-        let (what, expected) = ("the manifest".to_owned(), expected.clone());
-        return Err(LoadProblem::Digest { what, expected, found }.into());
-    }
-    let media_type = media_type(&headers, &bytes).ok_or_else(|| RegistryProblem::Protocol {
-        url: shown(&url),
-        reason: "the registry answers with something else than a manifest".to_owned(),
-    })?;
-    Ok(Document { bytes, digest: found, media_type })
+fn request<'r>(name: &'r str, subject: &'r str) -> DocumentRequest<'r> {
+    DocumentRequest { name, accept: &MANIFEST_TYPES, subject }
 }
 
 fn name(reference: &ImageRef) -> String {
@@ -182,31 +125,6 @@ fn name(reference: &ImageRef) -> String {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or_default().to_owned(),
     }
-}
-
-/// What events call the documents of an image.
-fn subject(reference: &ImageRef) -> String {
-    reference.familiar()
-}
-
-fn accept() -> HeaderMap {
-    let kinds = HeaderValue::from_str(&MANIFEST_TYPES.join(", "));
-    kinds.into_iter().map(|kinds| (ACCEPT, kinds)).collect()
-}
-
-fn digest_said(headers: &HeaderMap) -> Option<BlobDigest> {
-    headers.get(DIGEST_HEADER)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// A document's media type: as it says itself, else as the registry does.
-fn media_type(headers: &HeaderMap, bytes: &[u8]) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    let own = document.get("mediaType").and_then(serde_json::Value::as_str);
-    let header = || {
-        let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        Some(text.split(';').next().unwrap_or_default().trim())
-    };
-    own.or_else(header).map(str::to_owned)
 }
 
 fn wrong(what: &str, problem: DocumentError) -> RegistryProblem {

@@ -125,10 +125,10 @@ fn mirrors_come_first_and_only_right_files_count() {
         if request.path == path { ok(CONTENT) } else { answer("404 No\r\nContent-Length: 0", b"") }
     });
     world.options.mirrors = vec![
-        Mirror::Dir(world.path("absent")),
-        Mirror::Dir(world.path("bad")),
-        mirror.url("/none").parse().unwrap(),
-        mirror.url("/m/").parse().unwrap(),
+        Store::in_folder(world.path("absent")),
+        Store::in_folder(world.path("bad")),
+        world.mirror(&mirror.url("/none")),
+        world.mirror(&mirror.url("/m/")),
     ];
     world.fetch(url("http://127.0.0.1:1/f")).unwrap();
     assert_eq!(world.cached(), ["f"]);
@@ -142,7 +142,7 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
     let sum = Sha1Sum::of(CONTENT);
     let server = TestServer::start(|_, _| ok(CONTENT));
     world.options.offline = true;
-    world.options.mirrors = vec![server.url("").parse().unwrap()];
+    world.options.mirrors = vec![world.mirror(&server.url(""))];
     let source = url(&server.url("/f"));
     let error = world.fetch(source.clone()).unwrap_err();
     assert!(error.to_string().contains("--offline"), "{error}");
@@ -163,8 +163,82 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
     );
 
     world.write(&format!("mirror/sha1/{sum}"), CONTENT);
-    world.options.mirrors.push(Mirror::Dir(world.path("mirror")));
+    world.options.mirrors.push(Store::in_folder(world.path("mirror")));
     assert_eq!(missing(&requests, &world.options).len(), 1);
     world.fetch(source).unwrap();
     assert_eq!(server.requests().len(), 0);
+}
+
+/// A mirror that answers each request with a status.
+fn failing_mirror(world: &mut World, head: &'static str) -> TestServer {
+    let mirror = TestServer::start(move |_, _| answer(head, b""));
+    world.options.mirrors = vec![world.mirror(&mirror.url(""))];
+    mirror
+}
+
+#[test]
+fn a_mirror_that_is_down_is_skipped_by_files_and_repositories_alike() {
+    let mut world = World::new();
+    let (_, commit) = world.repository("origin");
+    let mirror = failing_mirror(&mut world, "503 x\r\nContent-Length: 0");
+    let origin = TestServer::start(|_, _| ok(CONTENT));
+    let repository = json!({
+        "kind": "git", "git": world.path("origin").display().to_string(),
+        "ref": commit, "ref_origin": "main",
+    });
+    for source in [url(&origin.url("/a")), repository, url(&origin.url("/b"))] {
+        world.fetch(source).unwrap();
+    }
+    let asked = mirror.requests().len();
+    let paths: Vec<String> = mirror.requests().into_iter().map(|asked| asked.path).collect();
+    assert!(paths.iter().any(|path| path.contains("/git/")), "{paths:?}");
+    let warnings = world.warnings();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings[2].contains("not asked again in this run"), "{warnings:?}");
+    for name in ["/c", "/d"] {
+        world.fetch(url(&origin.url(name))).unwrap();
+    }
+    assert_eq!(mirror.requests().len(), asked);
+    assert_eq!(world.warnings().len(), 3);
+}
+
+#[test]
+fn a_mirror_that_refuses_counts_too_and_where_nobody_listens_one_attempt_is_enough() {
+    let mut world = World::new();
+    let mirror = failing_mirror(&mut world, "403 x\r\nContent-Length: 0");
+    let origin = TestServer::start(|_, _| ok(CONTENT));
+    for name in ["/a", "/b", "/c", "/d"] {
+        world.fetch(url(&origin.url(name))).unwrap();
+    }
+    assert_eq!(mirror.requests().len(), 3);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut world = World::new();
+    world.options.mirrors = vec![world.mirror(&format!("http://{free}"))];
+    for name in ["/a", "/b"] {
+        world.fetch(url(&origin.url(name))).unwrap();
+    }
+    let warnings = world.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("not asked again"), "{warnings:?}");
+}
+
+#[test]
+fn the_only_origin_keeps_its_attempts_for_each_source() {
+    let world = World::new();
+    let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
+    for name in ["/a", "/b", "/c", "/d", "/e"] {
+        let error = world.fetch(url(&server.url(name))).unwrap_err();
+        assert!(error.hint().unwrap().contains("--mirror"), "{error}");
+    }
+    assert_eq!(server.requests().len(), 5 * 2);
+}
+
+#[test]
+fn a_mirror_without_a_file_is_asked_for_the_next() {
+    let mut world = World::new();
+    let mirror = failing_mirror(&mut world, "404 x\r\nContent-Length: 0");
+    let origin = TestServer::start(|_, _| ok(CONTENT));
+    for name in ["/a", "/b", "/c", "/d", "/e"] {
+        world.fetch(url(&origin.url(name))).unwrap();
+    }
+    assert_eq!((mirror.requests().len(), world.warnings().len()), (5, 0));
 }

@@ -120,7 +120,7 @@ fn mirrors_of_repositories_are_found_by_url() {
     let (first, second) = world.repository("r");
     let mirror = world.path("mirror/git/h.invalid/a/b.git");
     git(&world.path("."), &["clone", "-q", "--mirror", "r", mirror.to_str().unwrap()]);
-    world.options.mirrors = vec![Mirror::Dir(world.path("mirror"))];
+    world.options.mirrors = vec![Store::in_folder(world.path("mirror"))];
     world.options.offline = true;
     let url = "https://u:secret@h.invalid/a/b.git";
     let requests = [world.request(&source(url, &first, "main"))];
@@ -207,4 +207,52 @@ fn a_mirror_that_came_with_a_tree_runs_no_commands() {
     let third = world.commit("r", "file", b"three\n");
     world.fetch(source("../../r", &third, "main")).unwrap();
     assert!(!world.path("called").exists());
+}
+
+#[test]
+fn a_wait_before_another_attempt_ends_with_the_run() {
+    struct Ends(std::sync::atomic::AtomicBool);
+    impl Observer for Ends {
+        fn event(&self, event: Event) {
+            if matches!(event, Event::Retry { .. }) {
+                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+
+        fn is_interrupted(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+    let mut world = World::new();
+    world.options.http =
+        HttpClient::new(HttpOptions { first_wait: Duration::from_secs(60), ..Default::default() });
+    let server = crate::base::http::test_server::TestServer::start(|_, _| {
+        crate::base::http::test_server::answer("503 x\r\nContent-Length: 0", b"")
+    });
+    let request = world.request(&json!({
+        "kind": "git", "git": server.url("/r"), "ref_origin": "main",
+        "ref": "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5",
+    }));
+    let began = std::time::Instant::now();
+    let id = identify(&request).unwrap();
+    let error = fetch(&request, &id, &world.options, &Ends(false.into())).unwrap_err();
+    assert!(matches!(*error.problem, SourceProblem::Interrupted), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn where_nobody_listens_git_is_run_once() {
+    let mut world = World::new();
+    world.options.http =
+        HttpClient::new(HttpOptions { first_wait: Duration::from_secs(60), ..Default::default() });
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let began = std::time::Instant::now();
+    let error = world
+        .fetch(json!({
+            "kind": "git", "git": format!("http://{free}/r"), "ref_origin": "main",
+            "ref": "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5",
+        }))
+        .unwrap_err();
+    assert!(matches!(error, SourceProblem::Git { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(30));
 }

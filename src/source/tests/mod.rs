@@ -17,6 +17,7 @@ use super::*;
 use crate::base::event::Event;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::package::json::Node;
+use crate::store::Store;
 
 /// A packages folder with one package, `p`, in a folder of its own.
 struct World {
@@ -49,6 +50,10 @@ impl World {
                 .map(|(name, value)| (name.into(), value.into()))
                 .into();
         Self { folder, options, seen: Recorder::default() }
+    }
+
+    fn mirror(&self, url: &str) -> Store {
+        Store::mirror(url, &self.options.http).unwrap()
     }
 
     fn path(&self, path: &str) -> PathBuf {

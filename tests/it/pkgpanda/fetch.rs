@@ -69,7 +69,10 @@ fn what_is_no_package_is_named_and_leaves_nothing() {
     }
     let ran = machine.run(&["fetch", "--repository-url", &machine.url(), "gone--1"]);
     assert_eq!(ran.stdout, "\rFetching: gone--1\n");
-    machine.run(&["fetch", "--repository-url=ftp://x", "a--1"]).fails(1).says("is no repository");
+    machine
+        .run(&["fetch", "--repository-url=ftp://x", "a--1"])
+        .fails(1)
+        .says("is not a valid repository");
     machine.write("a.tar", "");
     machine.run(&["add", "a.tar"]).fails(1).says("must be called <name>--<version>.tar.xz");
     machine.run(&["add", "gone--1.tar.xz"]).fails(1).says("gone--1.tar.xz");

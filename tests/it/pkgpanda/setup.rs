@@ -121,7 +121,7 @@ fn flags_that_do_not_fit_are_named_and_change_nothing() {
             "late_bound_package_id: a--setup\nbound_values: {}",
             "a--setup.dcos_config",
         ),
-        ("repository-url", "ftp://x", "is no repository"),
+        ("repository-url", "ftp://x", "is not a valid repository"),
         ("../setup-packages", "", "no longer supported"),
     ] {
         let machine = machine();

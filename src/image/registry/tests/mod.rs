@@ -5,6 +5,7 @@ mod faults;
 mod identity;
 mod places;
 mod pushes;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,16 +13,14 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{
-    Client, CredentialSources, PullOptions, Pulled, Registries, RegistryConfig, RegistryError,
-    RegistryOptions,
-};
+use super::{Client, PullOptions, Pulled, RegistryError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::http::HttpOptions;
 use crate::base::http::test_server::{Request, Step, TestServer, answer};
 use crate::image::store::ImageStore;
+use crate::store::registry::{CredentialSources, Registries, RegistryConfig, RegistryOptions};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -1,7 +1,7 @@
 //! Mirrors, and places that are none.
 
 use super::*;
-use crate::image::registry::RegistryHost;
+use crate::store::registry::RegistryHost;
 
 #[test]
 fn a_mirror_goes_before_and_the_registry_after() {

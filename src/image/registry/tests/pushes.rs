@@ -85,7 +85,7 @@ fn what_another_repository_has_is_mounted_or_else_sent() {
         let config = place
             .options
             .registries
-            .get_mut::<crate::image::registry::RegistryHost>(&host)
+            .get_mut::<crate::store::registry::RegistryHost>(&host)
             .unwrap();
         config.mirrors = vec![load.host().parse().unwrap()];
         let insecure = RegistryConfig { insecure: true, ..RegistryConfig::default() };

@@ -1,24 +1,24 @@
-//! What a registry asks for when it answers 401: `WWW-Authenticate` (RFC 9110, 11.6.1), which comes
-//! from outside and is believed in nothing but what is read here.
+//! Challenges of a registry's 401: `WWW-Authenticate` (RFC 9110, 11.6.1). The header comes from outside
+//! and is read up to a limit.
 
-/// A longer header is not looked at.
+/// Upper limit of a header's length in bytes.
 const LONGEST: usize = 8 * 1024;
 
-/// What a registry asks for.
+/// Kind of credentials that a registry demands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
     /// A name and a password with each request.
     Basic,
-    /// A token, which a server gives out for a name and a password, or for nothing.
+    /// A token of a token server, for a name and a password or for anybody.
     Bearer {
         /// The token server's URL, as written.
         realm: String,
-        /// How the registry calls itself there.
+        /// The registry's name at the token server.
         service: Option<String>,
     },
 }
 
-/// The challenges of a header that are understood, in its order.
+/// Returns the known challenges of a header, in their order.
 pub(crate) fn parse(header: &str) -> Vec<Challenge> {
     if header.len() > LONGEST {
         return Vec::new();

@@ -1,34 +1,32 @@
-//! Requests to one registry or mirror: who this user is, what is tried again, what an answer means.
+//! Requests to one repository of a registry or mirror: credentials, attempts, the meaning of an answer.
 //!
-//! A request is first made without credentials, unless it is known already what is wanted; a 401
-//! says that (`challenge`). Credentials go to the registry itself and to the token server that it
-//! names, over TLS if the registry is spoken to over TLS, and never along with a redirect to
-//! another host; a 401 of whoever a redirect led to is not answered.
+//! The first request has no credentials, unless the demand of the registry is known; a 401 states the
+//! demand (`challenge`). Credentials go to the registry itself and to the token server that the registry
+//! names, over TLS if the registry is spoken to over TLS, and never along with a redirect to another
+//! host; a 401 of a redirect's target is not answered.
 
-use std::cell::OnceCell;
 use std::fs::File;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Client, RequestBuilder};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
-use super::Inner;
 use super::challenge::{self, Challenge};
-use super::credentials::{Credential, Secret};
-use super::error::RegistryProblem;
+use super::connections::Connections;
+use super::error::ExchangeError;
 use super::host::Endpoint;
-use super::reply::{message, what};
+use super::reply::{message, shown, what};
+use super::secret::Credential;
 use super::token::{self, TokenRequest};
+use super::transport::{Failure, Transport, basic};
 use crate::base::event::{Event, Observer};
-use crate::base::http::answer::{Answer, Broken, Head, wait_unless_interrupted};
-use crate::base::http::retry::{
-    LONGEST_REQUESTED_WAIT, NotSent, may_pass, not_sent, read_failure, retry_after, waits,
-};
+use crate::base::http::answer::{Answer, Head, wait_unless_interrupted};
+use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after, waits};
+use crate::store::backend::Content;
 
-pub(super) use super::reply::{ReadAll, read_all, shown};
-
-/// What a request may do.
+/// Permission that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
     Pull,
@@ -40,86 +38,73 @@ pub(super) struct Ask<'r> {
     pub(super) method: Method,
     pub(super) url: &'r str,
     pub(super) access: Access,
-    /// Another repository of the registry that has to be readable.
+    /// Another repository of the registry that has to be readable, too.
     pub(super) also: Option<&'r str>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Content<'r>,
+    pub(super) body: Option<Content<'r>>,
 }
 
-/// What a request brings along.
-#[derive(Clone, Copy)]
-pub(super) enum Content<'r> {
-    None,
-    Bytes(&'r [u8]),
-    /// A file from its beginning, and its size.
-    File(&'r std::path::Path, u64),
-}
-
-/// Why one attempt failed.
-pub(super) enum Failure {
-    /// It may be better the next time.
-    Passing { reason: String, wait: Option<Duration> },
-    /// It will not.
-    Lasting(RegistryProblem),
-}
-
-impl From<RegistryProblem> for Failure {
-    fn from(problem: RegistryProblem) -> Self {
-        Self::Lasting(problem)
+impl<'r> Ask<'r> {
+    /// Returns a request without headers and body.
+    pub(super) fn new(method: Method, url: &'r str, access: Access) -> Self {
+        Self { method, url, access, also: None, headers: HeaderMap::new(), body: None }
     }
 }
 
-/// A connection to one registry or mirror, for one repository. Shared by threads by reference; each
-/// makes its own with [`Wire::share`].
-pub(super) struct Wire<'a> {
-    inner: &'a Inner,
+/// A connection to one registry or mirror, for one repository. Threads share it by reference.
+pub(crate) struct Wire<'a> {
+    connections: &'a Connections,
     pub(super) endpoint: &'a Endpoint,
     client: Client,
-    pub(super) observer: &'a dyn Observer,
-    credential: OnceCell<Option<Credential>>,
+    pub(super) transport: Transport<'a>,
+    credential: OnceLock<Option<Credential>>,
 }
 
 impl<'a> Wire<'a> {
-    /// Nothing is opened yet.
-    pub(super) fn new(
-        inner: &'a Inner,
+    /// Prepares a connection, unless the place is not asked any more; nothing is opened yet.
+    pub(crate) fn new(
+        connections: &'a Connections,
         endpoint: &'a Endpoint,
         observer: &'a dyn Observer,
-    ) -> Result<Self, RegistryProblem> {
-        if inner.options.offline {
-            return Err(RegistryProblem::Offline);
-        }
-        let client = inner.client(endpoint)?;
-        Ok(Self { inner, endpoint, client, observer, credential: OnceCell::new() })
+    ) -> Result<Self, ExchangeError> {
+        let (options, client) = connections.prepare(endpoint)?;
+        let transport = Transport::new(options, observer);
+        Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
-    /// The same connection for another thread.
-    pub(super) fn share(&self) -> Seed<'a> {
-        Seed {
-            inner: self.inner,
+    /// Returns the same connection with another observer.
+    pub(crate) fn observed_by<'b>(&'b self, observer: &'b dyn Observer) -> Wire<'b> {
+        Wire {
+            connections: self.connections,
             endpoint: self.endpoint,
             client: self.client.clone(),
-            observer: self.observer,
+            transport: self.transport.observed_by(observer),
+            credential: self.credential.clone(),
         }
     }
 
-    /// Makes a request until it succeeds or has failed for good; `subject` is what events call it.
+    /// The observer of all that happens on the connection.
+    pub(crate) fn observer(&self) -> &'a dyn Observer {
+        self.transport.observer
+    }
+
+    /// Makes a request until success or a final failure; `subject` names the request in events.
     pub(super) fn ask(
         &self,
         subject: &str,
         ask: &Ask<'_>,
-    ) -> Result<(Head, Answer<'a>), RegistryProblem> {
+    ) -> Result<(Head, Answer<'a>), ExchangeError> {
         self.retrying(subject, ask.url, || self.once(ask))
     }
 
-    /// Tries something until it succeeds or has failed for good.
+    /// Makes attempts until success or a final failure.
     pub(super) fn retrying<T>(
         &self,
         subject: &str,
         url: &str,
         mut attempt: impl FnMut() -> Result<T, Failure>,
-    ) -> Result<T, RegistryProblem> {
-        let mut waits = waits(&self.inner.options.http);
+    ) -> Result<T, ExchangeError> {
+        let mut waits = waits(self.transport.options);
         for attempts in 1.. {
             let (reason, asked) = match attempt() {
                 Ok(value) => return Ok(value),
@@ -127,7 +112,7 @@ impl<'a> Wire<'a> {
                 Err(Failure::Passing { reason, wait }) => (reason, wait),
             };
             let Some(wait) = waits.next() else {
-                return Err(RegistryProblem::GaveUp { url: shown(url), attempts, reason });
+                return Err(ExchangeError::GaveUp { url: shown(url), attempts, reason });
             };
             self.pause(subject, reason, wait.max(asked.unwrap_or_default()))?;
         }
@@ -140,35 +125,35 @@ impl<'a> Wire<'a> {
         subject: &str,
         reason: String,
         wait: Duration,
-    ) -> Result<(), RegistryProblem> {
-        self.observer.event(Event::Retry { subject: subject.to_owned(), reason, wait });
-        if wait_unless_interrupted(wait, self.observer) {
+    ) -> Result<(), ExchangeError> {
+        self.transport.observer.event(Event::Retry { subject: subject.to_owned(), reason, wait });
+        if wait_unless_interrupted(wait, self.transport.observer) {
             return Ok(());
         }
-        Err(RegistryProblem::Interrupted)
+        Err(ExchangeError::Interrupted)
     }
 
-    /// The waits between attempts, from the first one on.
+    /// Returns the waits between attempts.
     pub(super) fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
-        waits(&self.inner.options.http)
+        waits(self.transport.options)
     }
 
-    /// Makes a request once, and once more if that needs credentials. Answers that are no success
-    /// are failures.
+    /// Makes a request once, and once more where credentials are demanded. An answer without success
+    /// is a failure.
     pub(super) fn once(&self, ask: &Ask<'_>) -> Result<(Head, Answer<'a>), Failure> {
         let key = self.token_key(ask);
-        let known = self.inner.tokens.get(&key);
+        let known = self.connections.tokens().get(&key);
         let (head, answer) = self.send(ask, known.as_ref())?;
         if head.status != StatusCode::UNAUTHORIZED || !self.is_ours(ask.url, &head.url) {
             return self.checked(ask, head, answer);
         }
-        self.inner.tokens.forget(&key);
+        self.connections.tokens().forget(&key);
         let proof = self.prove(ask, &head.headers)?;
         let (head, answer) = self.send(ask, Some(&proof))?;
         if head.status == StatusCode::UNAUTHORIZED {
             return Err(self.unauthorized()?.into());
         }
-        self.inner.tokens.keep(key, proof);
+        self.connections.tokens().keep(key, proof);
         self.checked(ask, head, answer)
     }
 
@@ -185,7 +170,7 @@ impl<'a> Wire<'a> {
         ask.also.map_or(own.clone(), |other| format!("{own} repository:{other}:pull"))
     }
 
-    /// Whether an answer comes from who was asked, and not from where a redirect led.
+    /// True if an answer comes from the registry itself and not from a redirect's target.
     fn is_ours(&self, asked: &str, answered: &Url) -> bool {
         let asked = Url::parse(asked).map(|url| url.origin());
         let own = Url::parse(&self.endpoint.url("")).map(|url| url.origin());
@@ -208,18 +193,13 @@ impl<'a> Wire<'a> {
             request = request.header(AUTHORIZATION, proof.clone());
         }
         match ask.body {
-            Content::None => self.exchange(request),
-            Content::Bytes(bytes) => self.exchange(request.body(bytes.to_vec())),
-            Content::File(path, size) => {
-                let file = fs_err::File::open(path).map_err(RegistryProblem::ReadBlob)?;
+            None => self.transport.exchange(request),
+            Some(Content::Bytes(bytes)) => self.transport.exchange(request.body(bytes.to_vec())),
+            Some(Content::File(path, size)) => {
+                let file = fs_err::File::open(path).map_err(ExchangeError::ReadFile)?;
                 self.upload(request, file.into_file(), size)
             }
         }
-    }
-
-    /// Sends a request and waits for its answer to begin.
-    pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
-        Answer::to(request, self.observer).map_err(|broken| self.broken(broken))
     }
 
     fn upload(
@@ -231,29 +211,11 @@ impl<'a> Wire<'a> {
         // The client's timeout would be one for the whole of it. A connection that doesn't take
         // bytes any more ends by the slowest rate that is any good.
         let slowest = Duration::from_secs(size / SLOWEST_RATE);
-        let timeout = self.inner.options.http.stall_timeout + slowest;
-        self.exchange(request.timeout(timeout).body(Body::sized(file, size)))
+        let timeout = self.transport.options.stall_timeout + slowest;
+        self.transport.exchange(request.timeout(timeout).body(Body::sized(file, size)))
     }
 
-    /// Why an answer doesn't begin, or doesn't go on.
-    pub(super) fn broken(&self, broken: Broken) -> Failure {
-        let options = &self.inner.options.http;
-        match broken {
-            Broken::Interrupted => RegistryProblem::Interrupted.into(),
-            Broken::Body(error) => {
-                Failure::Passing { reason: read_failure(&error, options), wait: None }
-            }
-            Broken::NotSent(error) => {
-                let url = error.url().map(|url| shown(url.as_str())).unwrap_or_default();
-                match not_sent(error, options) {
-                    NotSent::Passing(reason) => Failure::Passing { reason, wait: None },
-                    NotSent::Lasting(reason) => RegistryProblem::Refused { url, reason }.into(),
-                }
-            }
-        }
-    }
-
-    /// Passes on answers that say that it went well.
+    /// Returns successful answers, and classifies all others.
     fn checked(
         &self,
         ask: &Ask<'_>,
@@ -269,45 +231,49 @@ impl<'a> Wire<'a> {
         Err(match status {
             StatusCode::UNAUTHORIZED => self.unauthorized()?.into(),
             StatusCode::FORBIDDEN => {
-                RegistryProblem::Denied { host, message: message(&answer) }.into()
+                ExchangeError::Denied { host, message: message(&answer) }.into()
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                RegistryProblem::NotFound { what: what() }.into()
+                ExchangeError::NotFound { what: what() }.into()
             }
             status if may_pass(status) => match retry_after(&head.headers) {
                 Some(wait) if wait > LONGEST_REQUESTED_WAIT => {
-                    RegistryProblem::TooMany { host, wait }.into()
+                    ExchangeError::TooMany { host, wait }.into()
                 }
                 wait => Failure::Passing { reason: format!("{host} answers {status}"), wait },
             },
             status => {
                 let url = shown(head.url.as_str());
-                RegistryProblem::Status { url, status, message: message(&answer) }.into()
+                ExchangeError::Status { url, status, message: message(&answer) }.into()
             }
         })
     }
 
-    fn unauthorized(&self) -> Result<RegistryProblem, RegistryProblem> {
+    fn unauthorized(&self) -> Result<ExchangeError, ExchangeError> {
         let given = self.credential()?.is_some();
-        Ok(RegistryProblem::Unauthorized { host: self.endpoint.host.clone(), given })
+        Ok(ExchangeError::Unauthorized { host: self.endpoint.host.clone(), given })
     }
 
-    fn credential(&self) -> Result<Option<&Credential>, RegistryProblem> {
+    fn credential(&self) -> Result<Option<&Credential>, ExchangeError> {
         if let Some(known) = self.credential.get() {
             return Ok(known.as_ref());
         }
         let Endpoint { host, repository, .. } = self.endpoint;
-        let found = self.inner.options.credentials.find(host, repository, self.observer)?;
+        let found = self.connections.options().credentials.find(
+            host,
+            repository,
+            self.transport.observer,
+        )?;
         Ok(self.credential.get_or_init(|| found).as_ref())
     }
 
-    /// Gets what a 401 asks for.
+    /// Gets the credentials that a 401 demands.
     fn prove(&self, ask: &Ask<'_>, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
         let texts = headers.get_all(WWW_AUTHENTICATE).iter();
         let asked: Vec<Challenge> =
             texts.filter_map(|text| text.to_str().ok()).flat_map(challenge::parse).collect();
         let host = || self.endpoint.host.clone();
-        let challenge = |reason| RegistryProblem::Challenge { host: host(), reason };
+        let challenge = |reason| ExchangeError::Challenge { host: host(), reason };
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service }) = bearer {
             let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;
@@ -323,8 +289,9 @@ impl<'a> Wire<'a> {
                 service: service.as_deref(),
                 scopes: scope.split(' ').collect(),
                 credential: self.credential()?,
+                host: &self.endpoint.host,
             };
-            return token::fetch(self, &self.client, &request);
+            return token::fetch(&self.transport, &self.client, &request);
         }
         match (asked.contains(&Challenge::Basic), self.credential()?) {
             (true, Some(Credential::Password { user, password })) => {
@@ -339,36 +306,5 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// What a [`Wire`] of another thread is made of.
-pub(super) struct Seed<'a> {
-    inner: &'a Inner,
-    endpoint: &'a Endpoint,
-    client: Client,
-    pub(super) observer: &'a dyn Observer,
-}
-
-impl<'a> Seed<'a> {
-    /// Makes it.
-    pub(super) fn grow(self) -> Wire<'a> {
-        let Self { inner, endpoint, client, observer } = self;
-        Wire { inner, endpoint, client, observer, credential: OnceCell::new() }
-    }
-}
-
-/// The slowest upload that is waited for, in bytes per second.
+/// Slowest rate of an upload that is waited for, in bytes per second.
 const SLOWEST_RATE: u64 = 8 << 10;
-
-/// The header that proves who this is by a name and a password.
-pub(super) fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
-    use base64::Engine;
-    let text = format!("{user}:{}", password.reveal());
-    let text = base64::engine::general_purpose::STANDARD.encode(text);
-    secret_header(&format!("Basic {text}"))
-}
-
-/// A header's value that isn't shown anywhere.
-pub(super) fn secret_header(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}

@@ -1,11 +1,10 @@
-//! Whom registries take this user for: what `docker login` and `podman login` have written.
+//! Credentials of this user, in the files that `docker login` and `podman login` write.
 //!
 //! The files have one shape (containers-auth.json(5)): `auths` by registry, or by a path in it, the
 //! longest that fits counting; `credHelpers` and `credsStore` name programs that know instead. The
 //! first file that knows something counts. Nothing of it is ever shown or written.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,51 +13,20 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::helper;
+use super::reference::DEFAULT_REGISTRY;
+use super::secret::{Credential, Secret};
 use crate::base::event::Observer;
-use crate::image::reference::DEFAULT_REGISTRY;
 
-/// By what name `docker login` keeps Docker Hub's credentials.
-pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// A file with credentials has a few lines.
 const LARGEST_FILE: u64 = 4 << 20;
 
-/// Where credentials are.
+/// Sources of credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialSources {
-    /// Files, the first one counting most; those that aren't there are passed over.
+    /// Files in the order of their weight; absent files are passed over.
     pub files: Vec<PathBuf>,
     /// `PATH`, to look for credential helpers in.
     pub search_path: String,
-}
-
-/// What must not be shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(super) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text; it goes into a request and nowhere else.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-/// What proves who this user is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Credential {
-    /// A name and a password.
-    Password { user: String, password: Secret },
-    /// A token by which the registry's token server gives others.
-    Identity(Secret),
 }
 
 /// Credentials can't be read.
@@ -67,12 +35,12 @@ pub enum CredentialError {
     /// The file can't be read.
     #[error("can't read credentials: {0}")]
     Read(io::Error),
-    /// The file isn't what it should be. What is in it is not shown.
-    #[error("{} is no file with credentials: {problem}", path.display())]
+    /// The file has another shape. Its content is not shown.
+    #[error("{} is not a file with credentials: {problem}", path.display())]
     Shape {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault of the file.
         problem: String,
     },
     /// A credential helper fails.
@@ -80,16 +48,16 @@ pub enum CredentialError {
     Helper {
         /// The program.
         program: String,
-        /// The file that names it.
+        /// The file with the program's name.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault of the program.
         problem: String,
     },
 }
 
 impl CredentialError {
-    /// What to do about it.
-    pub(super) fn hint(&self) -> Option<String> {
+    /// Returns the remedy.
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Helper { program, path, .. } => Some(format!(
                 "install {program}, or take it out of {} and log in again",
@@ -118,16 +86,16 @@ struct RawEntry {
     identitytoken: Option<String>,
 }
 
-/// What a file says of a repository.
+/// Entry of a file for a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
     Known(Credential),
-    /// Who knows: a helper's name, without `docker-credential-`.
+    /// Name of a credential helper, without `docker-credential-`.
     Ask(String),
 }
 
 impl CredentialSources {
-    /// The credentials for a repository of a registry, if there are any.
+    /// Finds the credentials for a repository of a registry, if there are any.
     pub(super) fn find(
         &self,
         host: &str,
@@ -168,11 +136,11 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text).filter(|text| !text.trim().is_empty()))
 }
 
-/// What a file's text says of a repository of a registry.
+/// Finds the entry for a repository of a registry in a file's text.
 pub(crate) fn look_up(text: &str, host: &str, repository: &str) -> Result<Option<Entry>, String> {
     // The parser's own words would quote what it didn't understand, which may be a password.
     let file: RawFile = serde_json::from_str(text).map_err(|error| {
-        format!("it is no JSON of that shape (line {}, column {})", error.line(), error.column())
+        format!("it is not JSON of that shape (line {}, column {})", error.line(), error.column())
     })?;
     let helper = file.cred_helpers.iter().find(|(key, _)| same_registry(key, host));
     if let Some((_, name)) = helper {
@@ -210,7 +178,7 @@ fn checked_helper(name: &str) -> Result<Entry, String> {
     Ok(Entry::Ask(name.to_owned()))
 }
 
-/// Whether a key means the whole registry: `docker login` writes some as URLs.
+/// True if a key stands for the whole registry: `docker login` writes some as URLs.
 fn same_registry(key: &str, host: &str) -> bool {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let name = match bare {

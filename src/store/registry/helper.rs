@@ -1,5 +1,5 @@
-//! Credential helpers: programs that know passwords (`docker-credential-NAME get`). They get a
-//! registry's name on stdin and answer with JSON.
+//! Credential helpers: programs with passwords (`docker-credential-NAME get`), which read a registry's
+//! name on stdin and answer with JSON.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -11,11 +11,11 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use super::credentials::{Credential, HUB_KEY, Secret};
+use super::reference::DEFAULT_REGISTRY;
+use super::secret::{Credential, HUB_KEY, Secret};
 use crate::base::event::Observer;
-use crate::image::reference::DEFAULT_REGISTRY;
 
-/// How long a helper may take; one that asks a person has time to be answered.
+/// Time limit of a helper: long enough for a person to answer its question.
 const PATIENCE: Duration = Duration::from_secs(120);
 const APART: Duration = Duration::from_millis(5);
 /// The user's name that stands before an identity token.
@@ -31,7 +31,7 @@ struct Answer {
     secret: String,
 }
 
-/// Asks a helper for a registry's credentials; `None` if it has none.
+/// Asks a helper for a registry's credentials; `None` if there are none.
 pub(super) fn ask(
     program: &str,
     search_path: &str,

@@ -1,5 +1,5 @@
-//! Tokens: what a registry's token server gives for a name and a password, for an identity token, or
-//! for nothing (distribution's "token authentication").
+//! Tokens of a registry's token server, given for a name and a password, for an identity token, or to
+//! anybody (distribution's "token authentication").
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,19 +9,22 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::credentials::{Credential, Secret};
-use super::error::RegistryProblem;
-use super::wire::{Failure, ReadAll, Wire, basic, read_all, secret_header, shown};
+use super::error::ExchangeError;
+use super::reply::{ReadAll, read_all, shown};
+use super::secret::{Credential, Secret};
+use super::transport::{Failure, Transport, basic, secret_header};
 use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after};
 
 const LONGEST_ANSWER: u64 = 1 << 20;
 
-/// What a token is asked for.
+/// Request for a token.
 pub(super) struct TokenRequest<'r> {
     pub(super) url: Url,
     pub(super) service: Option<&'r str>,
     pub(super) scopes: Vec<&'r str>,
     pub(super) credential: Option<&'r Credential>,
+    /// The registry that the token is for.
+    pub(super) host: &'r str,
 }
 
 #[derive(Deserialize)]
@@ -30,7 +33,7 @@ struct Given {
     access_token: Option<String>,
 }
 
-/// What has proved to be right: by registry, repository and what it allows.
+/// Headers that a registry has accepted, by URL of the repository and scope.
 #[derive(Debug, Default)]
 pub(super) struct Proofs(Mutex<HashMap<(String, String), HeaderValue>>);
 
@@ -48,16 +51,16 @@ impl Proofs {
     }
 }
 
-/// Gets a token.
+/// Gets a token from the token server.
 pub(super) fn fetch(
-    wire: &Wire<'_>,
+    transport: &Transport<'_>,
     client: &Client,
     request: &TokenRequest<'_>,
 ) -> Result<HeaderValue, Failure> {
     let mut url = request.url.clone();
     let protocol = |reason: &str| {
         let (url, reason) = (shown(request.url.as_str()), reason.to_owned());
-        Failure::from(RegistryProblem::Protocol { url, reason })
+        Failure::from(ExchangeError::Protocol { url, reason })
     };
     let built = match request.credential {
         Some(Credential::Identity(token)) => {
@@ -85,13 +88,13 @@ pub(super) fn fetch(
             }
         }
     };
-    let (head, answer) = wire.exchange(built)?;
+    let (head, answer) = transport.exchange(built)?;
     match head.status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-            let host = wire.endpoint.host.clone();
+            let host = request.host.to_owned();
             let given = request.credential.is_some();
-            return Err(RegistryProblem::Unauthorized { host, given }.into());
+            return Err(ExchangeError::Unauthorized { host, given }.into());
         }
         status if may_pass(status) => {
             let wait = retry_after(&head.headers).map(|wait| wait.min(LONGEST_REQUESTED_WAIT));
@@ -103,7 +106,7 @@ pub(super) fn fetch(
         status => return Err(protocol(&format!("the token server answers {status}"))),
     }
     let bytes = read_all(&answer, LONGEST_ANSWER).map_err(|problem| match problem {
-        ReadAll::Broken(broken) => wire.broken(broken),
+        ReadAll::Broken(broken) => transport.broken(broken),
         ReadAll::TooLong(_) => protocol("the token server's answer is too long"),
     })?;
     // The parser's words would quote the token.

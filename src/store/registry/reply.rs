@@ -2,17 +2,17 @@
 
 use crate::base::http::answer::{Answer, Broken};
 
-/// What registries say of an error is read up to here, and shown up to [`LONGEST_MESSAGE`].
+/// Upper limit of bytes read of an error's body; [`LONGEST_MESSAGE`] limits the letters shown.
 const LONGEST_ERROR: usize = 64 << 10;
 const LONGEST_MESSAGE: usize = 300;
 
-/// A URL without what may be secret: uploads and downloads elsewhere are allowed by their queries.
-pub(super) fn shown(url: &str) -> String {
+/// Returns a URL without credentials and query: queries authorize uploads and downloads elsewhere.
+pub(crate) fn shown(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     crate::base::http::redact(&url[..end])
 }
 
-/// What a URL asks for, in words.
+/// Names the object of a URL in words.
 pub(super) fn what(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let mut parts = path.rsplit('/');
@@ -23,7 +23,7 @@ pub(super) fn what(url: &str) -> String {
     }
 }
 
-/// What the registry says is wrong (distribution specification, "Error Codes").
+/// Reads the registry's error message (distribution specification, "Error Codes").
 pub(super) fn message(answer: &Answer<'_>) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(more)) = answer.bytes() {
@@ -53,7 +53,7 @@ pub(super) fn read_all(answer: &Answer<'_>, most: u64) -> Result<Vec<u8>, ReadAl
     Ok(bytes)
 }
 
-/// Why a small answer can't be read.
+/// A small answer cannot be read.
 pub(super) enum ReadAll {
     Broken(Broken),
     TooLong(u64),

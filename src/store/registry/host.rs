@@ -1,4 +1,4 @@
-//! Where registries are: hosts, mirrors, and what the configuration says of them.
+//! Addresses of registries and their mirrors, and the configuration of each.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -6,48 +6,48 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::reference::{self, DEFAULT_REGISTRY, ImageRef};
 use crate::base::text::read_as_text;
-use crate::image::reference::{self, DEFAULT_REGISTRY, ImageRef};
 
-/// Where Docker Hub's registry answers; `docker.io` itself is a website.
+/// Host of Docker Hub's registry; `docker.io` itself is a website.
 const HUB: &str = "registry-1.docker.io";
 
-/// A registry as references name it: a host, with a port if it has one of its own.
+/// Host of a registry, as in references, with an optional port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryHost(String);
 
-/// A place where a registry's images are too: `host[:port][/prefix]`.
+/// Mirror of a registry: `host[:port][/prefix]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryMirror {
     host: RegistryHost,
     prefix: String,
 }
 
-/// The text is no registry's host, or no mirror.
+/// Text that is neither a registry's host nor a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no {kind}: {rule}")]
+#[error("{text:?} is not a valid {kind}: {rule}")]
 pub struct HostError {
     kind: &'static str,
     text: String,
     rule: &'static str,
 }
 
-/// What the configuration says of one registry.
+/// Configuration of one registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistryConfig {
-    /// Where to look before the registry itself, in this order.
+    /// Mirrors, asked before the registry itself, in this order.
     pub mirrors: Vec<RegistryMirror>,
-    /// Whether it speaks plain HTTP.
+    /// True if the registry speaks plain HTTP.
     pub insecure: bool,
-    /// A PEM file with CAs that are trusted for it, beside the system's.
+    /// PEM file with CAs that are trusted for this registry, beside the system's.
     pub ca: Option<PathBuf>,
 }
 
-/// What the configuration says of registries.
+/// Configuration of all registries.
 pub type Registries = BTreeMap<RegistryHost, RegistryConfig>;
 
 impl RegistryHost {
-    /// The host as it is written.
+    /// The host as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -87,14 +87,14 @@ impl FromStr for RegistryMirror {
             text.trim_end_matches('/').split_once('/').unwrap_or((text.trim_end_matches('/'), ""));
         let host = host.parse().map_err(|problem: HostError| error(problem.rule))?;
         if !prefix.is_empty() && !prefix.split('/').all(reference::is_component) {
-            return Err(error("what follows the host is no path of a registry"));
+            return Err(error("the text behind the host is not a path of a registry"));
         }
         Ok(Self { host, prefix: prefix.to_owned() })
     }
 }
 
 impl RegistryMirror {
-    /// What an image is called there; `None` if that is too long for a name.
+    /// Returns an image's name at the mirror; `None` if too long for a name.
     pub fn name_of(&self, image: &ImageRef) -> Option<ImageRef> {
         let prefix =
             if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
@@ -112,34 +112,37 @@ impl fmt::Display for RegistryHost {
     }
 }
 
-/// Where the repository of a reference is asked for: the registry itself, or a mirror of it.
+/// A repository at one address: that of the registry itself, or of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    /// The name by which credentials and configuration know it.
-    pub(super) host: String,
-    /// The repository's path there.
+pub(crate) struct Endpoint {
+    /// Host, by which credentials and configuration know the registry.
+    pub(crate) host: String,
+    /// Path of the repository.
     pub(super) repository: String,
     pub(super) insecure: bool,
     pub(super) ca: Option<PathBuf>,
+    /// True if the registry itself has the repository, too.
+    pub(crate) is_mirror: bool,
 }
 
 impl Endpoint {
-    fn new(registries: &Registries, host: &str, repository: String) -> Self {
+    fn new(registries: &Registries, host: &str, repository: String, is_mirror: bool) -> Self {
         let config = registries.get(host);
         Self {
             host: host.to_owned(),
             repository,
             insecure: config.is_some_and(|config| config.insecure),
             ca: config.and_then(|config| config.ca.clone()),
+            is_mirror,
         }
     }
 
-    /// The registry that a reference names.
+    /// Returns the registry that a reference names.
     pub(super) fn of(registries: &Registries, reference: &ImageRef) -> Self {
-        Self::new(registries, reference.registry(), reference.repository().to_owned())
+        Self::new(registries, reference.registry(), reference.repository().to_owned(), false)
     }
 
-    /// All places where a reference may be found, in the order in which they are asked.
+    /// Returns all places of a reference, in the order of asking.
     pub(super) fn all(registries: &Registries, reference: &ImageRef) -> Vec<Self> {
         let mirrors = registries.get(reference.registry()).map(|config| config.mirrors.as_slice());
         let mut all: Vec<Self> = mirrors
@@ -148,15 +151,15 @@ impl Endpoint {
             .map(|mirror| {
                 let parts = [mirror.prefix.as_str(), reference.repository()];
                 let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-                Self::new(registries, mirror.host.as_str(), parts.join("/"))
+                Self::new(registries, mirror.host.as_str(), parts.join("/"), true)
             })
             .collect();
         all.push(Self::of(registries, reference));
         all
     }
 
-    /// The URL of something of the repository. Neither host nor path can hold what a URL would
-    /// take for something else: both were checked as parts of references.
+    /// Returns a URL below the repository. Host and path were checked as parts of references, and
+    /// have no letters with a meaning in URLs.
     pub(super) fn url(&self, path: &str) -> String {
         let scheme = if self.insecure { "http" } else { "https" };
         let host = if self.host == DEFAULT_REGISTRY { HUB } else { &self.host };

@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 use super::digest::BlobDigest;
 use crate::base::text::written_as_text;
-use crate::package::ImageName;
 
+/// The registry of names without a host.
 pub(super) const DEFAULT_REGISTRY: &str = "docker.io";
 const OFFICIAL_PREFIX: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
@@ -27,13 +27,13 @@ pub struct ImageRef {
     digest: Option<BlobDigest>,
 }
 
-/// The text names no image.
+/// Text that does not name an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no image reference: {rule}")]
+#[error("{text:?} is not a valid image reference: {rule}")]
 pub struct ReferenceError {
     /// The text.
     pub text: String,
-    /// What is wrong with it.
+    /// The broken rule.
     pub rule: &'static str,
 }
 
@@ -58,12 +58,12 @@ impl ImageRef {
         self.digest.as_ref()
     }
 
-    /// Whether both name the same repository of the same registry, whatever the tag.
+    /// True if both name the same repository of the same registry, with any tag.
     pub fn same_repository(&self, other: &Self) -> bool {
         (&self.registry, &self.repository) == (&other.registry, &other.repository)
     }
 
-    /// The shortest text that means the same, as a person would write it.
+    /// Returns the shortest text with the same meaning, as a person would write it.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let Some(path) = full.strip_prefix("docker.io/") else { return full };
@@ -81,14 +81,6 @@ impl FromStr for ImageRef {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         parse(text).map_err(|rule| ReferenceError { text: text.to_owned(), rule })
-    }
-}
-
-impl TryFrom<&ImageName> for ImageRef {
-    type Error = ReferenceError;
-
-    fn try_from(name: &ImageName) -> Result<Self, ReferenceError> {
-        name.as_str().parse()
     }
 }
 
@@ -137,7 +129,7 @@ fn parse(text: &str) -> Result<ImageRef, &'static str> {
     Ok(ImageRef { registry: registry.to_owned(), repository, tag, digest })
 }
 
-/// Tells a host from the path's first part as docker does: by a dot, a port, an upper-case letter,
+/// Separates the host from the path, as docker does: by a dot, a port, an upper-case letter,
 /// or the name `localhost`.
 fn split_registry(name: &str) -> (&str, &str) {
     match name.split_once('/') {

@@ -1,0 +1,289 @@
+//! `--repository-url`: packages and bootstraps that were built elsewhere (docs/format.md,
+//! "Repositories").
+//!
+//! ```text
+//! <url>/packages/<name>/<id>.tar.xz
+//! <url>/bootstrap/<bootstrap id>.bootstrap.tar.xz and .active.json
+//! <file>.sha256                                    beside any of them: its sum, checked
+//! ```
+//!
+//! A file and the sum beside it are one item: if one of the two cannot be fetched, the repository has
+//! failed once. For a build, a missing item is built, and so is one of a repository that cannot be
+//! reached; a repository that refuses the request, or gives damaged content, ends the build of the
+//! package. A package is read to its end, its names are checked, and if its `buildinfo.full.json`
+//! records what was hashed, the hash has to give its version.
+
+use std::io::{self, Read, Seek};
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::archive::{self, Limits};
+use crate::base::atomic::AtomicFile;
+use crate::base::digest::Sha256Sum;
+use crate::base::event::{Event, Observer};
+use crate::package::PackageId;
+use crate::store::{Backend, FailureKind, Key, KeyError, Store, StoreError, Transfer};
+
+/// Name of a repository in warnings.
+const ROLE: &str = "the repository";
+/// Upper limit of a bootstrap's list of packages, in bytes.
+const LONGEST_LIST: u64 = 64 << 20;
+/// Upper limit of the bytes that are read of a file with a sum.
+const LONGEST_SUM: u64 = 4096;
+
+/// A store of packages and bootstraps.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    store: Store,
+}
+
+/// An artifact of a repository cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The artifact's name is not valid in a store.
+    #[error(transparent)]
+    Name(#[from] KeyError),
+    /// The store failed.
+    #[error("cannot fetch {what} from the repository")]
+    Store {
+        /// The artifact.
+        what: String,
+        /// The store's error.
+        #[source]
+        source: StoreError,
+    },
+    /// A local file cannot be read or written.
+    #[error("cannot fetch {what} from the repository")]
+    File {
+        /// The artifact.
+        what: String,
+        /// The system's message.
+        #[source]
+        source: io::Error,
+    },
+    /// The artifact has another sum than the file beside it says.
+    #[error(
+        "{what} from the repository is damaged: its SHA-256 is {found}, but {what}.sha256 says {expected}"
+    )]
+    Sum {
+        /// The artifact.
+        what: String,
+        /// Sum of the artifact.
+        found: Sha256Sum,
+        /// Text of the file with the sum.
+        expected: String,
+    },
+    /// The archive is damaged, or not that of a package.
+    #[error("{what} from the repository is damaged, or not a package")]
+    Archive {
+        /// The artifact.
+        what: String,
+        /// The fault of the archive.
+        #[source]
+        source: archive::ReadError,
+    },
+    /// The content is that of another artifact.
+    #[error("{what} from the repository holds another package: {reason}")]
+    Other {
+        /// The artifact.
+        what: String,
+        /// The difference.
+        reason: String,
+    },
+}
+
+impl RepositoryError {
+    /// Returns the remedy, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+
+    /// Classifies an error that a build can do without; none of them is a refusal, which most often
+    /// comes from the user's own settings.
+    fn dispensable(&self) -> Option<FailureKind> {
+        match self {
+            Self::Store { source, .. } => {
+                Some(source.kind()).filter(|failure| *failure != FailureKind::Denied)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Checks a package's `buildinfo.full.json`: `Ok(None)` if the file fits the id, `Ok(Some(reason))` if
+/// the file does not tell, `Err(reason)` if another package has it.
+pub type ContentCheck<'a> =
+    dyn Fn(&PackageId, Option<&[u8]>) -> Result<Option<String>, String> + 'a;
+
+impl Repository {
+    /// Creates a repository in a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// True if a network is needed to ask the repository.
+    pub fn is_remote(&self) -> bool {
+        self.store.is_remote()
+    }
+
+    /// True if a folder of this machine has a package.
+    pub fn has_locally(&self, id: &PackageId) -> bool {
+        let folder = self.store.local_folder();
+        folder.is_some_and(|folder| folder.join(package_path(id)).is_file())
+    }
+
+    /// Fetches a package into its place in the cache; `false` if the repository lacks it or cannot be
+    /// reached, with a warning in the second case.
+    pub fn fetch_package(
+        &self,
+        id: &PackageId,
+        target: &Path,
+        limits: &Limits,
+        check: &ContentCheck<'_>,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        let what = package_path(id);
+        let fetched =
+            self.item(&what, observer, |backend| get(backend, &what, target, observer))?;
+        let Some(mut file) = fetched else { return Ok(false) };
+        let index = verify(&what, &mut file, limits)?;
+        match check(id, index.buildinfo.as_deref()) {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                observer.event(Event::Warning { subject: id.to_string(), message: why });
+            }
+            Err(reason) => return Err(RepositoryError::Other { what, reason }),
+        }
+        file.commit().map_err(|source| RepositoryError::File { what, source })?;
+        Ok(true)
+    }
+
+    /// Fetches a bootstrap and its `active.json`, which has to be equal to `active`; `false` if the
+    /// repository lacks one of the two or cannot be reached, with a warning in the last case.
+    pub fn fetch_bootstrap(
+        &self,
+        name: &str,
+        folder: &Path,
+        active: &str,
+        limits: &Limits,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        let list = format!("bootstrap/{name}.active.json");
+        let archive = format!("bootstrap/{name}.bootstrap.tar.xz");
+        let place = |suffix: &str| folder.join(format!("{name}.{suffix}"));
+        let fetched = self.item(&archive, observer, |backend| {
+            let mut list_file = get(backend, &list, &place("active.json"), observer)?;
+            check_list(&list, &mut list_file, active)?;
+            let file = get(backend, &archive, &place("bootstrap.tar.xz"), observer)?;
+            Ok((list_file, file))
+        })?;
+        let Some((list_file, mut archive_file)) = fetched else { return Ok(false) };
+        verify(&archive, &mut archive_file, limits)?;
+        archive_file.commit().map_err(in_file(&archive))?;
+        list_file.commit().map_err(in_file(&list))?;
+        Ok(true)
+    }
+
+    /// Fetches one file under a temporary name beside `target` and checks the sum; `None` if the
+    /// repository lacks the file. Without an alternative, the repository gets all attempts.
+    pub fn fetch(
+        &self,
+        what: &str,
+        target: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Option<AtomicFile>, RepositoryError> {
+        match get(self.store.backend(), what, target, observer) {
+            Err(RepositoryError::Store { source, .. }) if source.is_not_found() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Asks for an item that can be built, too.
+    fn item<T>(
+        &self,
+        what: &str,
+        observer: &dyn Observer,
+        requests: impl FnOnce(&dyn Backend) -> Result<T, RepositoryError>,
+    ) -> Result<Option<T>, RepositoryError> {
+        let transfer = Transfer { subject: what, observer };
+        self.store.item(ROLE, &transfer, RepositoryError::dispensable, requests)
+    }
+}
+
+/// Gets one file, and checks the sum beside it.
+fn get(
+    backend: &dyn Backend,
+    what: &str,
+    target: &Path,
+    observer: &dyn Observer,
+) -> Result<AtomicFile, RepositoryError> {
+    let broken = in_file(what);
+    let mut file = AtomicFile::create(target).map_err(&broken)?;
+    copy(backend, what, file.file(), observer)?;
+    let mut text = tempfile::tempfile().map_err(&broken)?;
+    match copy(backend, &format!("{what}.sha256"), &mut text, observer) {
+        Ok(()) => {}
+        Err(RepositoryError::Store { source, .. }) if source.is_not_found() => return Ok(file),
+        Err(error) => return Err(error),
+    }
+    let mut expected = String::new();
+    text.rewind().map_err(&broken)?;
+    text.take(LONGEST_SUM).read_to_string(&mut expected).map_err(&broken)?;
+    let expected = expected.split_whitespace().next().unwrap_or_default().to_owned();
+    file.file().rewind().map_err(&broken)?;
+    let found = Sha256Sum::of_reader(file.file()).map_err(&broken)?;
+    if Sha256Sum::from_str(&expected).ok().as_ref() == Some(&found) {
+        Ok(file)
+    } else {
+        Err(RepositoryError::Sum { what: what.to_owned(), found, expected })
+    }
+}
+
+fn copy(
+    backend: &dyn Backend,
+    what: &str,
+    to: &mut std::fs::File,
+    observer: &dyn Observer,
+) -> Result<(), RepositoryError> {
+    let key: Key = what.parse()?;
+    backend
+        .get(&key, to, &Transfer { subject: what, observer })
+        .map(drop)
+        .map_err(|source| RepositoryError::Store { what: what.to_owned(), source })
+}
+
+/// Checks that a bootstrap's list names the packages of `active`.
+fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), RepositoryError> {
+    let mut text = String::new();
+    file.file().rewind().map_err(in_file(what))?;
+    file.file().take(LONGEST_LIST).read_to_string(&mut text).map_err(in_file(what))?;
+    let listed = |text: &str| serde_json::from_str::<Vec<PackageId>>(text).ok();
+    if listed(&text).is_some() && listed(&text) == listed(active) {
+        return Ok(());
+    }
+    let reason = "it lists other packages than the bootstrap of that id has".to_owned();
+    Err(RepositoryError::Other { what: what.to_owned(), reason })
+}
+
+/// Returns the path of a package in a repository.
+pub fn package_path(id: &PackageId) -> String {
+    format!("packages/{}/{id}.tar.xz", id.name())
+}
+
+/// Reads a whole archive and checks the names in it.
+fn verify(
+    what: &str,
+    file: &mut AtomicFile,
+    limits: &Limits,
+) -> Result<archive::PackageIndex, RepositoryError> {
+    file.file().rewind().map_err(in_file(what))?;
+    archive::verify_package(file.file(), limits)
+        .map_err(|source| RepositoryError::Archive { what: what.to_owned(), source })
+}
+
+fn in_file(what: &str) -> impl Fn(io::Error) -> RepositoryError + use<'_> {
+    move |source| RepositoryError::File { what: what.to_owned(), source }
+}

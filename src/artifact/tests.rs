@@ -1,0 +1,132 @@
+//! Repositories that are down, and their `.sha256` files.
+
+use std::io::Read;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::repository::{Repository, RepositoryError};
+use crate::archive::Limits;
+use crate::base::event::{Event, Observer};
+use crate::base::http::test_server::{TestServer, answer, ok};
+use crate::base::http::{HttpClient, HttpOptions};
+use crate::package::PackageId;
+use crate::store::{FailureKind, Store};
+
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Observer for Warnings {
+    fn event(&self, event: Event) {
+        if let Event::Warning { message, .. } = event {
+            self.0.lock().unwrap().push(message);
+        }
+    }
+}
+
+fn repository(url: &str) -> Repository {
+    let http = HttpClient::new(HttpOptions {
+        attempts: 2,
+        first_wait: Duration::from_millis(1),
+        ..HttpOptions::default()
+    });
+    Repository::new(Store::repository(url, None, &http).unwrap())
+}
+
+fn fetch(repository: &Repository, id: &str, seen: &Warnings) -> Result<bool, RepositoryError> {
+    let folder = tempfile::tempdir().unwrap();
+    let id: PackageId = id.parse().unwrap();
+    let fetched = repository.fetch_package(
+        &id,
+        &folder.path().join("x.tar.xz"),
+        &Limits::default(),
+        &|_, _| Ok(None),
+        seen,
+    );
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+    fetched
+}
+
+#[test]
+fn a_repository_that_is_down_is_skipped_and_packages_are_built() {
+    let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
+    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    for number in 0..6 {
+        assert!(!fetch(&repository.clone(), &format!("p--{number}"), &seen).unwrap());
+    }
+    assert_eq!(server.requests().len(), 3 * 2);
+    let warnings = seen.0.into_inner().unwrap();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings[2].contains("not asked again in this run"), "{warnings:?}");
+}
+
+#[test]
+fn a_bootstrap_counts_as_one_item_with_the_packages() {
+    let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
+    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..4 {
+        fetch(&repository, &format!("p--{number}"), &seen).unwrap();
+        let fetched = repository
+            .fetch_bootstrap("b", folder.path(), "[]", &Limits::default(), &seen)
+            .unwrap();
+        assert!(!fetched);
+    }
+    assert_eq!(server.requests().len(), 3 * 2);
+}
+
+#[test]
+fn sums_that_cannot_be_fetched_make_an_item_fail_and_count() {
+    let server = TestServer::start(|_, request| {
+        if request.path.ends_with(".sha256") {
+            answer("503 x\r\nContent-Length: 0", b"")
+        } else {
+            ok(b"an archive")
+        }
+    });
+    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    for number in 0..5 {
+        assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
+    }
+    assert_eq!(server.requests().len(), 3 * 3, "a file, and two attempts for its sum");
+    assert_eq!(seen.0.into_inner().unwrap().len(), 3);
+}
+
+#[test]
+fn a_repository_that_refuses_is_an_error_and_never_taken_for_an_empty_one() {
+    let server = TestServer::start(|_, _| answer("403 x\r\nContent-Length: 0", b""));
+    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    for _ in 0..4 {
+        let error = fetch(&repository, "p--1", &seen).unwrap_err();
+        let RepositoryError::Store { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), FailureKind::Denied);
+        assert!(error.hint().unwrap().contains("credentials"));
+    }
+    assert!(seen.0.into_inner().unwrap().is_empty());
+}
+
+#[test]
+fn the_only_origin_of_a_package_keeps_its_attempts() {
+    let server = TestServer::start(|number, _| match number {
+        0..9 => answer("503 x\r\nContent-Length: 0", b""),
+        9 => ok(b"content"),
+        _ => answer("404 x\r\nContent-Length: 0", b""),
+    });
+    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    let folder = tempfile::tempdir().unwrap();
+    let fetch = || repository.fetch("packages/p", &folder.path().join("p"), &seen);
+    for _ in 0..4 {
+        assert!(matches!(fetch(), Err(RepositoryError::Store { .. })));
+    }
+    assert_eq!(server.requests().len(), 4 * 2);
+    let mut file = fetch().unwrap().unwrap();
+    let mut text = String::new();
+    std::io::Seek::rewind(file.file()).unwrap();
+    file.file().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "content");
+    assert!(fetch().unwrap().is_none(), "absent");
+    assert!(seen.0.into_inner().unwrap().is_empty());
+    assert!(matches!(
+        repository.fetch("../x", &folder.path().join("p"), &Warnings::default()),
+        Err(RepositoryError::Name(_))
+    ));
+}

@@ -1,0 +1,188 @@
+//! Requests for one URL: attempts, waits, the meaning of a failure, progress.
+
+use std::cell::Cell;
+use std::io;
+use std::time::{Duration, Instant};
+
+use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::header::ACCEPT_ENCODING;
+use reqwest::{Method, Url};
+
+use super::answer::{Answer, Broken, Head, wait_unless_interrupted};
+use super::retry::{
+    LONGEST_REQUESTED_WAIT, NotSent, may_pass, not_sent, read_failure, retry_after, waits,
+};
+use super::url::redact;
+use super::{HttpError, HttpOptions};
+use crate::base::event::{Event, Observer};
+
+/// An attempt that brought the transfer at least this much further did not fail for nothing.
+const PROGRESS: u64 = 1 << 20;
+/// The least time between two progress events.
+const EVENT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Cause of one attempt's failure.
+pub(super) enum Failure {
+    /// Another attempt may succeed.
+    Passing { reason: String, wait: Option<Duration> },
+    /// Nobody listens at the address.
+    Refused { reason: String },
+    /// Another attempt would fail, too.
+    Lasting(HttpError),
+}
+
+/// Returns a failure that another attempt may mend.
+pub(super) fn passing(reason: impl Into<String>) -> Failure {
+    Failure::Passing { reason: reason.into(), wait: None }
+}
+
+/// Sender of the requests for one URL.
+pub(super) struct Exchange<'a> {
+    client: &'a Client,
+    url: Url,
+    /// The URL without credentials.
+    pub(super) shown: String,
+    subject: &'a str,
+    pub(super) options: &'a HttpOptions,
+    pub(super) observer: &'a dyn Observer,
+    last_event: Cell<Option<Instant>>,
+    /// True once the server has answered at all.
+    has_answered: Cell<bool>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        url: Url,
+        subject: &'a str,
+        options: &'a HttpOptions,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let shown = redact(url.as_str());
+        let (last_event, has_answered) = (Cell::new(None), Cell::new(false));
+        Self { client, url, shown, subject, options, observer, last_event, has_answered }
+    }
+
+    /// Starts a request for the URL's bytes as they are.
+    pub(super) fn request(&self, method: Method) -> RequestBuilder {
+        self.client.request(method, self.url.clone()).header(ACCEPT_ENCODING, "identity")
+    }
+
+    /// Sends a request and waits for its answer to begin.
+    pub(super) fn send(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
+        let sent = Answer::to(request, self.observer);
+        self.has_answered.set(self.has_answered.get() || sent.is_ok());
+        sent.map_err(|broken| match broken {
+            Broken::NotSent(error) => match not_sent(error, self.options) {
+                NotSent::Passing(reason) => passing(reason),
+                NotSent::Refused(reason) => Failure::Refused { reason },
+                NotSent::Lasting(reason) => {
+                    Failure::Lasting(HttpError::Refused { url: self.shown.clone(), reason })
+                }
+            },
+            Broken::Body(error) => passing(read_failure(&error, self.options)),
+            Broken::Interrupted => Failure::Lasting(self.interrupted()),
+        })
+    }
+
+    /// Returns the next bytes of an answer's body; `have` and `total` are for the message.
+    pub(super) fn bytes(
+        &self,
+        answer: &Answer<'_>,
+        have: u64,
+        total: Option<u64>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        answer.bytes().map_err(|broken| match broken {
+            Broken::Body(error) => broke_off(&read_failure(&error, self.options), have, total),
+            Broken::NotSent(error) => broke_off(&error.to_string(), have, total),
+            Broken::Interrupted => Failure::Lasting(self.interrupted()),
+        })
+    }
+
+    /// Classifies a status that is not a success.
+    pub(super) fn unsuccessful(&self, head: &Head) -> Failure {
+        let status = head.status;
+        if may_pass(status) {
+            let reason = format!("the server answers {status}");
+            return Failure::Passing { reason, wait: retry_after(&head.headers) };
+        }
+        Failure::Lasting(HttpError::Status { url: self.shown.clone(), status })
+    }
+
+    /// Returns the failure to keep received bytes.
+    pub(super) fn not_stored(&self, error: io::Error) -> Failure {
+        Failure::Lasting(HttpError::Store { url: self.shown.clone(), error })
+    }
+
+    /// Reports progress, unless a report was made just now.
+    pub(super) fn progress(&self, always: bool, done: u64, total: Option<u64>) {
+        if !always && self.last_event.get().is_some_and(|last| last.elapsed() < EVENT_INTERVAL) {
+            return;
+        }
+        self.last_event.set(Some(Instant::now()));
+        let (subject, url) = (self.subject.to_owned(), self.shown.clone());
+        self.observer.event(Event::Download { subject, url, done, total });
+    }
+
+    /// Reports the end of a transfer.
+    pub(super) fn ended(&self) {
+        self.observer.event(Event::DownloadEnded { subject: self.subject.to_owned() });
+    }
+
+    fn interrupted(&self) -> HttpError {
+        HttpError::Interrupted { url: self.shown.clone() }
+    }
+}
+
+/// Counter of the attempts of one transfer.
+pub(super) struct Attempts<'e, 'a> {
+    exchange: &'e Exchange<'a>,
+    waits: Box<dyn Iterator<Item = Duration>>,
+    made: u32,
+    /// Number of bytes after the last attempt that made progress.
+    furthest: u64,
+}
+
+impl<'e, 'a> Attempts<'e, 'a> {
+    pub(super) fn new(exchange: &'e Exchange<'a>) -> Self {
+        Self { exchange, waits: Box::new(waits(exchange.options)), made: 0, furthest: 0 }
+    }
+
+    /// Waits for the next attempt, if there is one; `have` is the number of bytes so far.
+    pub(super) fn again(&mut self, failure: Failure, have: u64) -> Result<(), HttpError> {
+        let Exchange { shown, subject, observer, .. } = self.exchange;
+        let url = || shown.clone();
+        let (reason, asked) = match failure {
+            Failure::Lasting(error) => return Err(error),
+            // A server that restarts has answered before.
+            Failure::Refused { reason } if !self.exchange.has_answered.get() => {
+                return Err(HttpError::ConnectionRefused { url: url(), reason });
+            }
+            Failure::Refused { reason } => (reason, None),
+            Failure::Passing { reason, wait } => (reason, wait),
+        };
+        if have >= self.furthest + PROGRESS {
+            self.furthest = have;
+            self.waits = Box::new(waits(self.exchange.options));
+        }
+        self.made += 1;
+        let Some(wait) = self.waits.next() else {
+            return Err(HttpError::GaveUp { url: url(), attempts: self.made, reason });
+        };
+        let wait = wait.max(asked.unwrap_or_default().min(LONGEST_REQUESTED_WAIT));
+        observer.event(Event::Retry { subject: (*subject).to_owned(), reason, wait });
+        if wait_unless_interrupted(wait, *observer) {
+            Ok(())
+        } else {
+            Err(self.exchange.interrupted())
+        }
+    }
+}
+
+/// Returns the failure of a body that ended early.
+pub(super) fn broke_off(reason: &str, have: u64, total: Option<u64>) -> Failure {
+    passing(match total {
+        Some(total) => format!("{reason} after {have} of {total} bytes"),
+        None => format!("{reason} after {have} bytes"),
+    })
+}

@@ -1,0 +1,119 @@
+//! The client that pulls and pushes images, and the order in which it asks places.
+
+use std::sync::Arc;
+
+use super::error::{RegistryError, RegistryProblem, Verb};
+use crate::base::event::{Event, Observer};
+use crate::image::reference::ImageRef;
+use crate::store::Consequence;
+use crate::store::registry::{Connections, Endpoint, ExchangeError, RegistryOptions, Wire};
+
+/// Pulls and pushes images. Copies share connections, tokens and the knowledge about registries that
+/// cannot be reached; nothing is opened or read before the first request.
+#[derive(Debug, Clone, Default)]
+pub struct Client(Arc<Connections>);
+
+/// Failures of mirrors that become warnings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// All of them.
+    All,
+    /// All but the absence of the image.
+    Faults,
+}
+
+impl Client {
+    /// Creates a client with these options.
+    pub fn new(options: RegistryOptions) -> Self {
+        Self(Arc::new(Connections::new(options)))
+    }
+
+    /// Returns a client with the same options that soon gives up, for questions with another way out.
+    #[must_use]
+    pub fn hasty(&self) -> Self {
+        Self(Arc::new(self.0.hasty()))
+    }
+
+    /// True if no connection may be opened.
+    pub fn is_offline(&self) -> bool {
+        self.0.options().offline
+    }
+
+    /// Asks the mirrors of a registry in their order, then the registry itself, until a place succeeds.
+    /// A mirror's failure is a warning, the registry's is the result.
+    pub(super) fn ask_places<T>(
+        &self,
+        reference: &ImageRef,
+        told: Told,
+        observer: &dyn Observer,
+        work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
+    ) -> Result<T, RegistryError> {
+        for endpoint in self.0.endpoints(reference) {
+            let (problem, consequence) = match self.ask(&endpoint, observer, &work) {
+                Ok(done) => return Ok(done),
+                Err(failed) => failed,
+            };
+            if !endpoint.is_mirror || !problem.is_the_places() {
+                return Err(error(Verb::Pull, reference, &endpoint, problem));
+            }
+            let is_absent =
+                matches!(problem, RegistryProblem::Exchange(ExchangeError::NotFound { .. }));
+            if consequence == Consequence::Skipped || (is_absent && told == Told::Faults) {
+                continue;
+            }
+            let is_last = consequence == Consequence::Skip;
+            let end = if is_last { "; it is not asked again in this run" } else { "" };
+            let message = format!("the mirror {} doesn't give it: {problem}{end}", endpoint.host);
+            observer.event(Event::Warning { subject: reference.familiar(), message });
+        }
+        unreachable!("the registry itself is the last place")
+    }
+
+    /// Asks the registry itself.
+    pub(super) fn ask_registry<T>(
+        &self,
+        verb: Verb,
+        reference: &ImageRef,
+        observer: &dyn Observer,
+        work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
+    ) -> Result<T, RegistryError> {
+        let endpoint = self.0.endpoint(reference);
+        self.ask(&endpoint, observer, work)
+            .map_err(|(problem, _)| error(verb, reference, &endpoint, problem))
+    }
+
+    /// Asks one place, and notes if it could be reached.
+    fn ask<T>(
+        &self,
+        endpoint: &Endpoint,
+        observer: &dyn Observer,
+        work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
+    ) -> Result<T, (RegistryProblem, Consequence)> {
+        let wire = Wire::new(&self.0, endpoint, observer).map_err(|error| {
+            let is_skipped = matches!(error, ExchangeError::Skipped { .. });
+            let consequence = if is_skipped { Consequence::Skipped } else { Consequence::Continue };
+            (RegistryProblem::from(error), consequence)
+        })?;
+        let done = work(&wire);
+        let failure = match &done {
+            Err(RegistryProblem::Exchange(error)) => Some(error.kind()),
+            _ => None,
+        };
+        let consequence = self.0.note(endpoint, failure);
+        done.map_err(|problem| (problem, consequence))
+    }
+}
+
+fn error(
+    verb: Verb,
+    reference: &ImageRef,
+    endpoint: &Endpoint,
+    problem: RegistryProblem,
+) -> RegistryError {
+    RegistryError {
+        verb,
+        reference: Box::new(reference.clone()),
+        host: endpoint.host.clone(),
+        problem: Box::new(problem),
+    }
+}

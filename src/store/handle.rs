@@ -1,0 +1,142 @@
+//! A store as the rest of the program holds one: a backend, and its reachability in this run.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::backend::{Backend, Transfer};
+use super::failure::FailureKind;
+use super::folder::FolderBackend;
+use super::http::HttpBackend;
+use super::reach::{Consequence, Reach};
+use crate::base::causes::with_causes;
+use crate::base::event::Event;
+use crate::base::http::HttpClient;
+
+/// A store. Copies share the backend and the knowledge about its reachability.
+#[derive(Debug, Clone)]
+pub struct Store {
+    backend: Arc<dyn Backend>,
+    reach: Arc<Reach>,
+}
+
+/// Text that does not name a store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid {kind}: expected {expected}")]
+pub struct StoreUrlError {
+    text: String,
+    kind: &'static str,
+    expected: &'static str,
+}
+
+impl Store {
+    /// Creates a store from its backend.
+    pub fn new(backend: impl Backend + 'static) -> Self {
+        Self { backend: Arc::new(backend), reach: Arc::default() }
+    }
+
+    /// Creates a store in a folder.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self::new(FolderBackend::new(folder.into()))
+    }
+
+    /// Reads the place of a mirror: a folder, or a URL with `http`, `https` or `file`.
+    pub fn mirror(text: &str, http: &HttpClient) -> Result<Self, StoreUrlError> {
+        match text.split_once("://") {
+            Some(("http" | "https", rest)) if !rest.is_empty() => Ok(Self::web(text, http)),
+            Some(("file", path)) if path.starts_with('/') => Ok(Self::in_folder(path)),
+            None if !text.is_empty() => Ok(Self::in_folder(text)),
+            _ => Err(StoreUrlError {
+                text: text.to_owned(),
+                kind: "mirror",
+                expected: "a folder, or a URL with http://, https:// or file:///absolute",
+            }),
+        }
+    }
+
+    /// Reads the URL of a repository: with `http`, `https`, or `file` and an absolute path. A path that
+    /// is relative counts from `folder`, if one is given.
+    pub fn repository(
+        url: &str,
+        folder: Option<&Path>,
+        http: &HttpClient,
+    ) -> Result<Self, StoreUrlError> {
+        match (url.split_once("://"), folder) {
+            (Some(("http" | "https", rest)), _) if !rest.is_empty() => Ok(Self::web(url, http)),
+            (Some(("file", path)), _) if path.starts_with('/') => Ok(Self::in_folder(path)),
+            (Some(("file", path)), Some(folder)) => Ok(Self::in_folder(folder.join(path))),
+            _ => Err(StoreUrlError {
+                text: url.to_owned(),
+                kind: "repository",
+                expected: "a URL with http://, https:// or file:///absolute",
+            }),
+        }
+    }
+
+    fn web(url: &str, http: &HttpClient) -> Self {
+        Self::new(HttpBackend::new(url, http.clone()))
+    }
+
+    /// The backend, for a place without an alternative: nothing is skipped or counted.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Folder on this machine, if the store is one.
+    pub fn local_folder(&self) -> Option<&Path> {
+        self.backend.local_folder()
+    }
+
+    /// URL below which plain HTTP finds the objects, with credentials if it has some.
+    pub fn base_url(&self) -> Option<&str> {
+        self.backend.base_url()
+    }
+
+    /// True if a network is needed to ask the store.
+    pub fn is_remote(&self) -> bool {
+        self.local_folder().is_none()
+    }
+
+    /// Asks for an item that can come from elsewhere, too. Returns `None` if the store lacks the item,
+    /// cannot give it, or is skipped.
+    ///
+    /// `requests` makes all requests for the item, so that an item counts once. `kind` classifies their
+    /// error; an error without a kind, or of this machine, is returned. Any other is a warning, in which
+    /// `role` names the store. After three items in a row, or a refused connection, the warning says
+    /// that the store is skipped, and no further request is made in this run.
+    pub fn item<T, E: Error + 'static>(
+        &self,
+        role: &str,
+        transfer: &Transfer<'_>,
+        kind: impl Fn(&E) -> Option<FailureKind>,
+        requests: impl FnOnce(&dyn Backend) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        if self.reach.is_skipped() {
+            return Ok(None);
+        }
+        let error = match requests(&*self.backend) {
+            Ok(found) => {
+                self.reach.answered();
+                return Ok(Some(found));
+            }
+            Err(error) => error,
+        };
+        let failure = match kind(&error) {
+            None | Some(FailureKind::Local) => return Err(error),
+            Some(FailureKind::NotFound | FailureKind::Unsupported) => {
+                self.reach.answered();
+                return Ok(None);
+            }
+            Some(failure) => failure,
+        };
+        let end = match self.reach.failed(failure) {
+            Consequence::Continue => "",
+            Consequence::Skip => "; it is not asked again in this run",
+            Consequence::Skipped => return Ok(None),
+        };
+        let (subject, message) =
+            (transfer.subject.to_owned(), format!("{role} failed: {}{end}", with_causes(&error)));
+        transfer.observer.event(Event::Warning { subject, message });
+        Ok(None)
+    }
+}

@@ -1,0 +1,94 @@
+//! A web server's folder as a store that can only be read.
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::Range;
+
+use super::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::error::StoreError;
+use super::key::Key;
+use crate::base::http::{HttpClient, HttpError, redact};
+
+/// Store below a URL, `<url>/<key>`. Attempts, waits and resumption are those of the client.
+#[derive(Debug)]
+pub struct HttpBackend {
+    /// URL without a slash at the end.
+    url: String,
+    http: HttpClient,
+}
+
+impl HttpBackend {
+    /// Creates a store below an `http` or `https` URL.
+    pub fn new(url: &str, http: HttpClient) -> Self {
+        Self { url: url.trim_end_matches('/').to_owned(), http }
+    }
+
+    fn url_of(&self, key: &Key) -> String {
+        format!("{}/{key}", self.url)
+    }
+
+    fn error(&self, key: &Key, error: HttpError) -> StoreError {
+        match error {
+            error if error.is_not_found() => {
+                StoreError::NotFound { store: self.name(), key: key.clone() }
+            }
+            HttpError::Interrupted { .. } => StoreError::Interrupted,
+            HttpError::Store { error, .. } => StoreError::Destination { key: key.clone(), error },
+            error => StoreError::Http(error),
+        }
+    }
+
+    fn unsupported(&self, operation: &'static str) -> StoreError {
+        let reason = "a web server's folder can only be read";
+        StoreError::Unsupported { store: self.name(), operation, reason }
+    }
+}
+
+impl Backend for HttpBackend {
+    fn name(&self) -> String {
+        redact(&self.url)
+    }
+
+    fn base_url(&self) -> Option<&str> {
+        Some(&self.url)
+    }
+
+    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+        let Transfer { subject, observer } = transfer;
+        self.http
+            .download(&self.url_of(key), subject, to, *observer)
+            .map(|done| Got { bytes: done.bytes, is_pieced: done.resumed })
+            .map_err(|error| self.error(key, error))
+    }
+
+    fn get_range(
+        &self,
+        key: &Key,
+        range: Range<u64>,
+        to: &mut dyn Write,
+        transfer: &Transfer<'_>,
+    ) -> Result<u64, StoreError> {
+        let Transfer { subject, observer } = transfer;
+        self.http
+            .part(&self.url_of(key), subject, range, to, *observer)
+            .map_err(|error| self.error(key, error))
+    }
+
+    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+        let Transfer { subject, observer } = transfer;
+        let size = self.http.size(&self.url_of(key), subject, *observer);
+        size.map(|size| Head { size }).map_err(|error| self.error(key, error))
+    }
+
+    fn put(&self, _: &Key, _: Content<'_>, _: &Transfer<'_>) -> Result<Put, StoreError> {
+        Err(self.unsupported("take a file"))
+    }
+
+    fn list(&self, _: Option<&Key>, _: &Transfer<'_>) -> Result<Vec<Listed>, StoreError> {
+        Err(self.unsupported("list its files"))
+    }
+
+    fn delete(&self, _: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
+        Err(self.unsupported("remove a file"))
+    }
+}

@@ -1,0 +1,220 @@
+//! Shared state of all exchanges with registries: options, HTTP clients, tokens, reachability.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::blocking::Client as HttpClient;
+use reqwest::redirect::Policy;
+
+use super::credentials::CredentialSources;
+use super::error::ExchangeError;
+use super::host::{Endpoint, Registries};
+use super::reference::ImageRef;
+use super::token::Proofs;
+use crate::base::causes::with_causes;
+use crate::base::http::{self, HttpOptions};
+use crate::store::failure::FailureKind;
+use crate::store::reach::{Consequence, Reach};
+
+/// Upper limit of the time to connect, for questions with another way out.
+const HASTY: Duration = Duration::from_secs(5);
+/// Upper limit of redirects of one request.
+const MOST_REDIRECTS: usize = 10;
+
+/// Configuration of exchanges with registries.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryOptions {
+    /// The configured registries.
+    pub registries: Registries,
+    /// Sources of this user's credentials.
+    pub credentials: CredentialSources,
+    /// True if no connection may be opened.
+    pub offline: bool,
+    /// Attempts and time limits of requests.
+    pub http: HttpOptions,
+}
+
+/// Connections to registries. Nothing is opened or read before the first request.
+pub struct Connections {
+    options: RegistryOptions,
+    /// Options of requests that soon give up.
+    hasty_http: HttpOptions,
+    /// True if all requests soon give up.
+    is_hasty: bool,
+    shared: Arc<Shared>,
+}
+
+/// State that hasty connections share with the others.
+#[derive(Default)]
+struct Shared {
+    /// HTTP clients, by the file with the trusted CAs, and by haste.
+    clients: Mutex<HashMap<(Option<PathBuf>, bool), HttpClient>>,
+    tokens: Proofs,
+    /// Reachability of registries and mirrors, by host.
+    reach: Mutex<HashMap<String, Arc<Reach>>>,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connections").field(&self.options).finish()
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new(RegistryOptions::default())
+    }
+}
+
+impl Connections {
+    /// Creates connections with these options.
+    pub fn new(options: RegistryOptions) -> Self {
+        let hasty_http = HttpOptions {
+            attempts: 1,
+            connect_timeout: options.http.connect_timeout.min(HASTY),
+            stall_timeout: options.http.stall_timeout.min(2 * HASTY),
+            ..options.http.clone()
+        };
+        Self { options, hasty_http, is_hasty: false, shared: Arc::default() }
+    }
+
+    /// Returns connections with the same configuration and state that soon give up, for questions with
+    /// another way out. A registry that could not be reached before is not asked at all.
+    #[must_use]
+    pub fn hasty(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            hasty_http: self.hasty_http.clone(),
+            is_hasty: true,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Notes the result of one item, such as an image, asked of a registry or mirror; `None` is a
+    /// success, or a failure after an answer.
+    pub(crate) fn note(&self, endpoint: &Endpoint, failure: Option<FailureKind>) -> Consequence {
+        let reach = self.reach(&endpoint.host);
+        match failure {
+            Some(FailureKind::Local) => Consequence::Continue,
+            // The haste may be at fault, and the next question may have no other way out.
+            Some(FailureKind::Unreachable | FailureKind::Refused)
+                if self.is_hasty && !endpoint.is_mirror =>
+            {
+                Consequence::Continue
+            }
+            Some(failure @ (FailureKind::Unreachable | FailureKind::Refused)) => {
+                reach.failed(failure)
+            }
+            Some(failure @ FailureKind::Denied) if endpoint.is_mirror => reach.failed(failure),
+            _ => {
+                reach.answered();
+                Consequence::Continue
+            }
+        }
+    }
+
+    /// Returns the options and the HTTP client for requests to a registry or mirror; an error if it is
+    /// not asked any more.
+    ///
+    /// A mirror is skipped after three items that failed in a row, or a refused connection. A registry
+    /// itself is asked for each item, but gets one attempt, and no long one, as long as the last item
+    /// failed: many packages may name its images.
+    pub(super) fn prepare(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(&HttpOptions, HttpClient), ExchangeError> {
+        if self.options.offline {
+            return Err(ExchangeError::Offline);
+        }
+        let reach = self.reach(&endpoint.host);
+        let is_failing = reach.is_failing();
+        let is_skipped =
+            if endpoint.is_mirror { reach.is_skipped() } else { self.is_hasty && is_failing };
+        if is_skipped {
+            return Err(ExchangeError::Skipped { host: endpoint.host.clone() });
+        }
+        let is_hasty = self.is_hasty || (is_failing && !endpoint.is_mirror);
+        let http = if is_hasty { &self.hasty_http } else { &self.options.http };
+        Ok((http, self.client(endpoint, http, is_hasty)?))
+    }
+
+    pub(super) fn tokens(&self) -> &Proofs {
+        &self.shared.tokens
+    }
+
+    fn reach(&self, host: &str) -> Arc<Reach> {
+        let mut known = self.shared.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(host.to_owned()).or_default())
+    }
+
+    /// The options.
+    pub fn options(&self) -> &RegistryOptions {
+        &self.options
+    }
+
+    /// Returns the registry that a reference names.
+    pub(crate) fn endpoint(&self, reference: &ImageRef) -> Endpoint {
+        Endpoint::of(&self.options.registries, reference)
+    }
+
+    /// Returns all places of a reference: the mirrors in their order, then the registry itself.
+    pub(crate) fn endpoints(&self, reference: &ImageRef) -> Vec<Endpoint> {
+        Endpoint::all(&self.options.registries, reference)
+    }
+
+    fn client(
+        &self,
+        endpoint: &Endpoint,
+        options: &HttpOptions,
+        is_hasty: bool,
+    ) -> Result<HttpClient, ExchangeError> {
+        let key = (endpoint.ca.clone(), is_hasty);
+        let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = clients.get(&key) {
+            return Ok(known.clone());
+        }
+        let client = build(endpoint, options)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+}
+
+fn build(endpoint: &Endpoint, options: &HttpOptions) -> Result<HttpClient, ExchangeError> {
+    let builder = || http::builder(options).redirect(redirects());
+    let Some(path) = &endpoint.ca else {
+        return builder()
+            .build()
+            // A machine without CA certificates must still be able to speak plain HTTP.
+            .or_else(|_error| builder().tls_certs_only([]).build())
+            .map_err(|error| ExchangeError::Refused {
+                url: endpoint.url(""),
+                reason: format!("the HTTP client can't be set up: {}", with_causes(&error)),
+            });
+    };
+    let ca = |reason: String| ExchangeError::Ca { path: path.clone(), reason };
+    let text = fs_err::read(path).map_err(|error| ca(error.to_string()))?;
+    let certificates =
+        reqwest::Certificate::from_pem_bundle(&text).map_err(|error| ca(with_causes(&error)))?;
+    if certificates.is_empty() {
+        return Err(ca("it has no certificate in PEM".to_owned()));
+    }
+    builder().tls_certs_merge(certificates).build().map_err(|error| ca(with_causes(&error)))
+}
+
+/// Follows redirects, except from TLS to plain HTTP. `reqwest` keeps credentials away from other
+/// hosts.
+fn redirects() -> Policy {
+    Policy::custom(|attempt| {
+        let from = attempt.previous().last().map(|url| url.scheme().to_owned());
+        if attempt.previous().len() > MOST_REDIRECTS {
+            attempt.error("it redirects in a circle")
+        } else if from.as_deref() == Some("https") && attempt.url().scheme() != "https" {
+            attempt.error("it redirects to plain HTTP")
+        } else {
+            attempt.follow()
+        }
+    })
+}

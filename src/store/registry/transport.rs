@@ -1,0 +1,105 @@
+//! One HTTP exchange with a registry or its token server, and the classification of its failures.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::blocking::RequestBuilder;
+use reqwest::header::HeaderValue;
+
+use super::error::ExchangeError;
+use super::reply::shown;
+use super::secret::Secret;
+use crate::base::event::Observer;
+use crate::base::http::HttpOptions;
+use crate::base::http::answer::{Answer, Broken, Head};
+use crate::base::http::retry::{NotSent, not_sent, read_failure};
+
+/// Cause of one attempt's failure.
+pub(super) enum Failure {
+    /// Another attempt may succeed.
+    Passing { reason: String, wait: Option<Duration> },
+    /// Another attempt would fail, too.
+    Lasting(ExchangeError),
+}
+
+impl From<ExchangeError> for Failure {
+    fn from(error: ExchangeError) -> Self {
+        Self::Lasting(error)
+    }
+}
+
+/// Returns a failure that another attempt may mend.
+pub(super) fn passing(reason: impl Into<String>) -> Failure {
+    Failure::Passing { reason: reason.into(), wait: None }
+}
+
+/// Sender of requests.
+#[derive(Clone)]
+pub(super) struct Transport<'a> {
+    pub(super) options: &'a HttpOptions,
+    pub(super) observer: &'a dyn Observer,
+    /// True once the registry has answered at all.
+    has_answered: Arc<AtomicBool>,
+}
+
+impl<'a> Transport<'a> {
+    pub(super) fn new(options: &'a HttpOptions, observer: &'a dyn Observer) -> Self {
+        Self { options, observer, has_answered: Arc::default() }
+    }
+
+    /// Returns the same sender with another observer.
+    pub(super) fn observed_by<'b>(&self, observer: &'b dyn Observer) -> Transport<'b>
+    where
+        'a: 'b,
+    {
+        let has_answered = Arc::clone(&self.has_answered);
+        Transport { options: self.options, observer, has_answered }
+    }
+
+    /// Sends a request and waits for its answer to begin.
+    pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
+        let sent = Answer::to(request, self.observer);
+        if sent.is_ok() {
+            self.has_answered.store(true, Ordering::Relaxed);
+        }
+        sent.map_err(|broken| self.broken(broken))
+    }
+
+    /// Classifies the failure of an answer to begin or to go on.
+    pub(super) fn broken(&self, broken: Broken) -> Failure {
+        match broken {
+            Broken::Interrupted => ExchangeError::Interrupted.into(),
+            Broken::Body(error) => passing(read_failure(&error, self.options)),
+            Broken::NotSent(error) => {
+                let url = error.url().map(|url| shown(url.as_str())).unwrap_or_default();
+                match not_sent(error, self.options) {
+                    NotSent::Passing(reason) => passing(reason),
+                    // A registry that restarts has answered before.
+                    NotSent::Refused(reason) if self.has_answered.load(Ordering::Relaxed) => {
+                        passing(reason)
+                    }
+                    NotSent::Refused(reason) => {
+                        ExchangeError::ConnectionRefused { url, reason }.into()
+                    }
+                    NotSent::Lasting(reason) => ExchangeError::Refused { url, reason }.into(),
+                }
+            }
+        }
+    }
+}
+
+/// Returns the header that proves an identity by name and password.
+pub(super) fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
+    let text = format!("{user}:{}", password.reveal());
+    secret_header(&format!("Basic {}", STANDARD.encode(text)))
+}
+
+/// Returns a header value that debug output hides.
+pub(super) fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,106 @@
+//! Blobs to a registry: asked for, mounted from another repository, sent from a file.
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode, Url};
+
+use super::digest::BlobDigest;
+use super::error::ExchangeError;
+use super::reply::shown;
+use super::transport::Failure;
+use super::wire::{Access, Ask, Wire};
+use crate::base::event::Event;
+use crate::store::backend::Content;
+
+const OCTETS: &str = "application/octet-stream";
+
+/// A blob to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upload<'u> {
+    pub(crate) digest: &'u BlobDigest,
+    pub(crate) content: Content<'u>,
+    /// Name of the transfer in messages.
+    pub(crate) subject: &'u str,
+    /// True if events report the progress.
+    pub(crate) reports: bool,
+}
+
+/// Asks if the repository has a blob.
+pub(crate) fn has(
+    wire: &Wire<'_>,
+    digest: &BlobDigest,
+    subject: &str,
+) -> Result<bool, ExchangeError> {
+    let url = wire.endpoint.url(&format!("blobs/{digest}"));
+    match wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Push)) {
+        Ok(_) => Ok(true),
+        Err(ExchangeError::NotFound { .. } | ExchangeError::Status { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the registry take a blob from another of its repositories; `false` if that is not possible.
+pub(crate) fn mount(
+    wire: &Wire<'_>,
+    digest: &BlobDigest,
+    from: &str,
+    subject: &str,
+) -> Result<bool, ExchangeError> {
+    let url = wire.endpoint.url(&format!("blobs/uploads/?mount={digest}&from={from}"));
+    let ask = Ask { also: Some(from), ..Ask::new(Method::POST, &url, Access::Push) };
+    match wire.ask(subject, &ask) {
+        Ok((head, _)) => Ok(head.status == StatusCode::CREATED),
+        Err(error) if !error.is_the_registrys() || error.is_unreachable() => Err(error),
+        // A repository that this user may not read, or that does not exist.
+        Err(_) => Ok(false),
+    }
+}
+
+/// Sends a blob in one request.
+pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeError> {
+    let there = wire.endpoint.url(&format!("blobs/{}", upload.digest));
+    let start = wire.endpoint.url("blobs/uploads/");
+    let size = upload.content.length();
+    let event = |done| {
+        if upload.reports {
+            let (subject, url) = (upload.subject.to_owned(), shown(&there));
+            wire.observer().event(Event::Download { subject, url, done, total: Some(size) });
+        }
+    };
+    event(0);
+    let sent = wire.retrying(upload.subject, &there, || {
+        let (head, _answer) = wire.once(&Ask::new(Method::POST, &start, Access::Push))?;
+        let place = place(&start, &head.headers, upload.digest)?;
+        let mut put = Ask::new(Method::PUT, &place, Access::Push);
+        put.body = Some(upload.content);
+        put.headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
+        put.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+        let (head, _answer) = wire.once(&put)?;
+        if head.status == StatusCode::CREATED {
+            return Ok(());
+        }
+        let reason = format!("the registry answers {} to a whole blob", head.status);
+        Err(Failure::Lasting(ExchangeError::Protocol { url: shown(&place), reason }))
+    });
+    event(size);
+    if upload.reports {
+        wire.observer().event(Event::DownloadEnded { subject: upload.subject.to_owned() });
+    }
+    sent
+}
+
+/// Returns the URL of an upload, by the answer to its beginning.
+fn place(start: &str, headers: &HeaderMap, digest: &BlobDigest) -> Result<String, ExchangeError> {
+    let protocol =
+        |reason: &str| ExchangeError::Protocol { url: shown(start), reason: reason.to_owned() };
+    let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    let location = location.ok_or_else(|| protocol("it doesn't say where an upload goes"))?;
+    let base = Url::parse(start).map_err(|_error| protocol("the URL is not valid"))?;
+    let mut url = base
+        .join(location)
+        .map_err(|_error| protocol("the place that it names for an upload is not a URL"))?;
+    if base.scheme() == "https" && url.scheme() != "https" {
+        return Err(protocol("it wants an upload over plain HTTP"));
+    }
+    url.query_pairs_mut().append_pair("digest", &digest.to_string());
+    Ok(url.into())
+}

@@ -1,0 +1,101 @@
+//! Stores that are down: how often they are asked, and what is said.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::base::http::test_server::{TestServer, answer, ok};
+
+fn ask(store: &Store, name: &str, seen: &Warnings) -> Result<Option<Got>, StoreError> {
+    let transfer = Transfer { subject: name, observer: seen };
+    let mut file = tempfile::tempfile().unwrap();
+    let (key, kind) = (key(name), |error: &StoreError| Some(error.kind()));
+    store.item("a mirror", &transfer, kind, |backend| backend.get(&key, &mut file, &transfer))
+}
+
+#[test]
+fn a_store_that_fails_three_times_in_a_row_is_skipped_with_one_warning() {
+    let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
+    let store = Store::mirror(&server.url(""), &client()).unwrap();
+    let (seen, copy) = (Warnings::default(), store.clone());
+    for number in 0..6 {
+        let from = if number % 2 == 0 { &store } else { &copy };
+        assert_eq!(ask(from, "f", &seen).unwrap(), None);
+    }
+    assert_eq!(server.requests().len(), 3 * 2, "three items, with two attempts each");
+    let warnings = seen.take();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    let skips: Vec<bool> = warnings.iter().map(|said| said.contains("not asked again")).collect();
+    assert_eq!(skips, [false, false, true]);
+}
+
+#[test]
+fn an_answer_of_any_kind_resets_the_count() {
+    let server = TestServer::start(|_, request| match request.path.as_str() {
+        "/there" => ok(b"x"),
+        "/absent" => answer("404 x\r\nContent-Length: 0", b""),
+        _ => answer("503 x\r\nContent-Length: 0", b""),
+    });
+    let store = Store::mirror(&server.url(""), &client()).unwrap();
+    let seen = Warnings::default();
+    for name in ["f", "f", "there", "f", "f", "absent", "f", "f", "there"] {
+        assert_eq!(ask(&store, name, &seen).unwrap().is_some(), name == "there");
+    }
+    assert!(seen.take().iter().all(|said| !said.contains("not asked again")));
+}
+
+#[test]
+fn a_refused_connection_skips_at_once_also_for_items_under_way() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let store = Store::mirror(&format!("http://{free}"), &client()).unwrap();
+    let seen = Warnings::default();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(ask(&store, "f", &seen).unwrap(), None));
+        }
+    });
+    let warnings = seen.take();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("refused") && warnings[0].contains("not asked again"));
+}
+
+#[test]
+fn faults_of_this_machine_are_errors_and_count_for_nothing() {
+    let failing = Arc::new(AtomicBool::new(false));
+    let seen = Warnings::default();
+    let server = TestServer::start(|_, _| ok(b"x"));
+    let store = Store::mirror(&server.url(""), &client()).unwrap();
+    for _ in 0..4 {
+        let transfer = Transfer { subject: "f", observer: &seen };
+        let mut closed = fs_err::File::open("/proc/self/status").unwrap().into_file();
+        let kind = |error: &StoreError| Some(error.kind());
+        let asked = store.item("a mirror", &transfer, kind, |backend| {
+            failing.store(true, Ordering::Relaxed);
+            backend.get(&key("f"), &mut closed, &transfer)
+        });
+        assert_eq!(asked.unwrap_err().kind(), FailureKind::Local);
+    }
+    assert!(failing.load(Ordering::Relaxed) && seen.take().is_empty());
+    assert!(ask(&store, "f", &seen).unwrap().is_some());
+}
+
+#[test]
+fn places_are_read_as_folders_and_urls() {
+    let http = client();
+    let folder = |store: Result<Store, StoreUrlError>| {
+        store.unwrap().local_folder().unwrap().display().to_string()
+    };
+    assert_eq!(folder(Store::mirror("some/where", &http)), "some/where");
+    assert_eq!(folder(Store::mirror("file:///some/where", &http)), "/some/where");
+    assert_eq!(folder(Store::repository("file:///some/", None, &http)), "/some/");
+    let base = std::path::Path::new("/base");
+    assert_eq!(folder(Store::repository("file://some", Some(base), &http)), "/base/some");
+    let store = Store::repository("https://u:secret@h/x/", None, &http).unwrap();
+    assert_eq!(store.base_url(), Some("https://u:secret@h/x"));
+    assert!(store.is_remote() && store.backend().name() == "https://h/x");
+    for bad in ["", "ftp://x", "http://", "file://x", "s3://x"] {
+        assert!(Store::mirror(bad, &http).is_err(), "{bad}");
+        assert!(Store::repository(bad, None, &http).is_err(), "{bad}");
+    }
+    assert!(Store::repository("some/where", None, &http).is_err());
+}
