@@ -14,7 +14,7 @@ use crate::runner::log_tail::last_lines;
 use crate::runner::readable::InputCopies;
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::runner::session::{JobError, Session};
-use crate::source::{self, SourceId, SourceRequest};
+use crate::source::{self, LocalScope, SourceId, SourceRequest};
 use crate::store::repository::Repository;
 
 use super::cache::Cache;
@@ -53,6 +53,8 @@ pub struct PackageRequest {
     pub package: PackageBuild,
     /// Declared sources.
     pub sources: Vec<(SourceName, Source, SourceId)>,
+    /// Where `git_local` sources may lie.
+    pub local: LocalScope,
 }
 
 /// A build's share of the machine's cores.
@@ -186,6 +188,7 @@ impl PackageBuilder {
                 cache_dir: self.cache.source(&request.key.name, name),
                 name: name.clone(),
                 source: declared.clone(),
+                local: request.local.clone(),
             };
             let fetched = source::fetch(&wanted, source_id, &self.fetch, observer);
             let fetched = fetched.map_err(|source| BuildError::Source {

@@ -11,7 +11,9 @@ use crate::base::atomic;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
-use crate::source::{self, CheckOutError, FetchOptions, SourceError, SourceRequest};
+use crate::source::{
+    self, CheckOutError, FetchOptions, LocalPermission, LocalScope, SourceError, SourceRequest,
+};
 use crate::tree::{self, TreeError, Upstream, UpstreamChain};
 
 use super::cache::Cache;
@@ -59,6 +61,7 @@ pub fn expand(
     home: &Home,
     fetch: &FetchOptions,
     limits: &Limits,
+    local: &LocalPermission,
     observer: &dyn Observer,
 ) -> Result<Vec<PathBuf>, UpstreamError> {
     let mut chain = UpstreamChain::default();
@@ -66,7 +69,11 @@ pub fn expand(
     let mut at = packages.to_owned();
     while let Some(upstream) = tree::read_upstream(&at)? {
         chain.push(&at, &upstream)?;
-        let checkout = check_out(&at, &upstream, home, fetch, limits, observer)?;
+        let local = match at.parent() {
+            Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
+            _ => LocalScope::under(local, &at),
+        };
+        let checkout = check_out(&at, &upstream, local, home, fetch, limits, observer)?;
         at = checkout.join("packages");
         if !at.is_dir() {
             return Err(TreeError::UpstreamWithoutPackages(at).into());
@@ -79,6 +86,7 @@ pub fn expand(
 fn check_out(
     packages: &Path,
     upstream: &Upstream,
+    local: LocalScope,
     home: &Home,
     fetch: &FetchOptions,
     limits: &Limits,
@@ -98,6 +106,7 @@ fn check_out(
         cache_dir: checkout.with_file_name("source"),
         name: upstream_source(),
         source: upstream.source.clone(),
+        local,
     };
     let id = source::identify(&request).map_err(failed)?;
     let known = home.root().join("upstreams").join(format!("{name}.json"));

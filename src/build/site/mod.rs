@@ -12,7 +12,7 @@ mod register;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
@@ -28,10 +28,12 @@ use crate::build::upstream;
 use crate::container::namespace::Network;
 use crate::graph;
 use crate::image::registry::Client;
-use crate::package::{CommitId, Report, Source, SourceName};
+use crate::package::{CommitId, Report, Source, SourceName, SourceSpec};
 use crate::runner::home::{Home, give_folder};
 use crate::runner::session::{self, RunnerSettings, Session};
-use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
+use crate::source::{
+    self, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId, SourceRequest,
+};
 use crate::store::repository::Repository;
 use crate::tree::{Package, PackageKey, PackageTree};
 
@@ -54,6 +56,8 @@ pub struct SiteOptions {
     pub source_date_epoch: u64,
     /// Where images of `docker/` folders are shared.
     pub builders: SharedBuilders,
+    /// Where `git_local` sources may lie.
+    pub local_sources: LocalPermission,
 }
 
 /// How packages are built.
@@ -79,6 +83,8 @@ pub struct Site {
     /// Its cache.
     pub cache: Cache,
     options: SiteOptions,
+    /// Scope of the tree's own `git_local` sources, once one is asked for.
+    local: OnceLock<LocalScope>,
 }
 
 /// Packages with their ids and images.
@@ -97,10 +103,12 @@ impl Site {
             &options.runner.home,
             &options.fetch,
             &options.runner.archives,
+            &options.local_sources,
             observer,
         )?;
         let tree = PackageTree::read(&options.packages, &upstreams)?;
-        Ok(Self { tree, cache: Cache::of(&options.packages), options })
+        let (cache, local) = (Cache::of(&options.packages), OnceLock::new());
+        Ok(Self { tree, cache, options, local })
     }
 
     /// The builder's own folder.
@@ -153,6 +161,26 @@ impl Site {
             cache_dir: self.cache.source(&package.key.name, name),
             name: name.clone(),
             source: declared.clone(),
+            local: self.local_scope(package),
+        }
+    }
+
+    /// Place that `git_local` sources of a package may lie in: an upstream's, in its checkout.
+    fn local_scope(&self, package: &Package) -> LocalScope {
+        let is_local =
+            |(_, source): &(_, Source)| matches!(source.spec, SourceSpec::GitLocal { .. });
+        if !package.info.sources.iter().any(is_local) {
+            return LocalScope::anywhere();
+        }
+        let permission = &self.options.local_sources;
+        match package.folder.parent() {
+            Some(folder) if folder != self.options.packages => {
+                LocalScope::checkout(permission, folder.parent().unwrap_or(folder))
+            }
+            _ => self
+                .local
+                .get_or_init(|| LocalScope::under(permission, &self.options.packages))
+                .clone(),
         }
     }
 

@@ -50,7 +50,8 @@ impl Site {
             let id = source_id(identity, name, &declared.spec);
             (name.clone(), declared.clone(), id)
         });
-        PackageRequest { key: key.clone(), package: build, sources: sources.collect() }
+        let local = self.local_scope(package);
+        PackageRequest { key: key.clone(), package: build, sources: sources.collect(), local }
     }
 }
 
