@@ -14,11 +14,13 @@ use crate::runner::log_tail::last_lines;
 use crate::runner::readable::InputCopies;
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::runner::session::{JobError, Session};
+use crate::runner::uses::{Registration, Used};
 use crate::source::{self, LocalScope, SourceId, SourceRequest};
 use crate::store::repository::Repository;
 
+use super::archive_sums::ArchiveSums;
 use super::cache::Cache;
-use super::job::{BuildJob, Built, PackageBuild};
+use super::job::{BuildJob, Built, Dependency, PackageBuild};
 use super::jobserver::{Access, Jobserver};
 use super::record::{Ending, Stopwatch};
 
@@ -42,6 +44,10 @@ pub struct PackageBuilder {
     pub session: Session,
     /// Interruption of the run.
     pub interrupt: Arc<Interrupt>,
+    /// Registration of the run, to which the unpacked packages are added that a build uses.
+    pub registration: Registration,
+    /// Sums of archives, each found out once.
+    pub sums: ArchiveSums,
 }
 
 /// A package to be built, as the plan knows it.
@@ -226,7 +232,10 @@ impl PackageBuilder {
         let home = files.scratch.path().join("inputs");
         let mut copies = InputCopies::new(map, home, &self.interrupt);
         let mut copied = || -> std::io::Result<_> {
-            let package = request.package.readable(&mut copies)?;
+            let mut package = request.package.clone();
+            self.sums.fill(&mut package.dependencies)?;
+            self.register(&package)?;
+            let package = package.readable(&mut copies)?;
             let mut sources = sources.to_vec();
             for (_, source) in &mut sources {
                 *source.path_mut() = copies.readable(source.path())?;
@@ -237,7 +246,7 @@ impl PackageBuilder {
             if self.interrupt.is_raised() {
                 return interrupted(id);
             }
-            BuildError::File { id: id.clone(), what: "copy what only root may read", source }
+            BuildError::File { id: id.clone(), what: "prepare the build's inputs", source }
         })?;
         let packages = self.home.packages();
         Ok(BuildJob {
@@ -251,6 +260,12 @@ impl PackageBuilder {
             output: files.output.temporary_path().to_owned(),
             log: files.kept.join("log"),
         })
+    }
+
+    /// Keeps a collection from the unpacked packages that a build is about to use.
+    fn register(&self, package: &PackageBuild) -> std::io::Result<()> {
+        let packages = package.dependencies.iter().map(Dependency::folder).collect();
+        self.registration.add(&Used { packages, ..Used::default() }, || ())
     }
 
     fn build(
@@ -285,7 +300,7 @@ impl PackageBuilder {
         };
         write_record(&kept, job, phases.watch.clone(), ending).map_err(file("write the record"))?;
         match ran.result {
-            Ok(Built { notes, .. }) => {
+            Ok(Built { notes, sha256, .. }) => {
                 tracing::info!(package = %id, ?notes, "a helper is done");
                 if job.package.keep {
                     let folder = self.cache.package_folder(id.name());
@@ -293,6 +308,7 @@ impl PackageBuilder {
                     kept.map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))?;
+                self.sums.note(&self.cache.archive(id), sha256);
                 let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(id, variant));
                 latest
                     .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))

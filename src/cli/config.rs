@@ -137,6 +137,14 @@ pub enum SettingsError {
     /// The configuration of a tree is a link that leads out of its folder.
     #[error("{} is a symlink that leads out of its folder", .0.display())]
     LeadsOut(PathBuf),
+    /// The folder for the builder's own files has other files in it.
+    #[error("{} is not mkpanda's own folder: it has {}", path.display(), entry.display())]
+    ForeignHome {
+        /// The folder.
+        path: PathBuf,
+        /// Name of an entry.
+        entry: PathBuf,
+    },
     /// There is no folder for the builder's own files.
     #[error(
         "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
@@ -150,10 +158,21 @@ impl SettingsError {
         match self {
             Self::Untrusted { hint, .. } => Some(hint.clone()),
             Self::TrustInTree(_) => Some("take it out of this file".to_owned()),
+            Self::ForeignHome { path, .. } => Some(format!(
+                "name a folder of its own: MKPANDA_HOME={}",
+                shell_quoted(&path.join("mkpanda"))
+            )),
             Self::LeadsOut(_) => Some("put the file itself there".to_owned()),
             _ => None,
         }
     }
+}
+
+/// A path as a word of a shell.
+fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Reads a tree's configuration file, if there is one: never through a symlink that leads out of its

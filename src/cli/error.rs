@@ -223,6 +223,9 @@ fn site_hint(error: &SiteError) -> Option<String> {
             "put them into a mirror (--mirror DIR: DIR/sha1/<sum>, DIR/git/<host>/<path>.git), or run once without --offline"
                 .to_owned(),
         ),
+        SiteError::CacheLink(_) => Some(
+            "remove the link; to have the cache elsewhere, bind-mount a folder there".to_owned(),
+        ),
         SiteError::Session(error) => error.hint(),
         _ => None,
     }

@@ -17,6 +17,7 @@ use crate::archive::Limits as ArchiveLimits;
 use crate::base::http::HttpClient;
 use crate::build::images::SharedBuilders;
 use crate::image::registry::{Registries, RegistryConfig, RegistryOptions};
+use crate::runner::home::Home;
 use crate::source::{LocalPermission, Mirror, MirrorError};
 use crate::store::repository::Repository;
 
@@ -145,7 +146,7 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(JobserverArg::Auto),
-            home: home(environment)?,
+            home: own_home(environment)?,
             scratch: given.scratch(args)?,
             source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),
             root_range: given.file(|file| file.root_range),
@@ -405,6 +406,7 @@ impl<'a> Given<'a> {
                     mirrors: says.mirrors.clone(),
                     insecure: says.insecure,
                     ca: says.ca.as_ref().map(|ca| file.base().join(ca)),
+                    of_tree: file.is_trees,
                 };
                 (host.clone(), config)
             })
@@ -455,6 +457,15 @@ impl<'a> Given<'a> {
         let in_file = |file: &GivenFile| Some(file.base().join(file.says.scratch.as_ref()?));
         let found = said.or_else(|| self.files.iter().find_map(in_file));
         found.map(std::path::absolute).transpose().map_err(|source| SettingsError::Read { source })
+    }
+}
+
+/// Folder of the builder's own, unless somebody else's files are in it.
+fn own_home(environment: &Environment) -> Result<PathBuf, SettingsError> {
+    let path = home(environment)?;
+    match Home::foreign_entry(&path).map_err(|source| SettingsError::Read { source })? {
+        Some(entry) => Err(SettingsError::ForeignHome { path, entry: entry.into() }),
+        None => Ok(path),
     }
 }
 

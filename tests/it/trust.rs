@@ -129,3 +129,44 @@ fn a_trees_own_repository_is_a_source_of_it() {
 fn run_in(place: &Place, folder: &Path) {
     place.run(".", &["-C", &folder.display().to_string()]).ok();
 }
+
+#[test]
+fn a_forged_archive_reaches_no_other_tree() {
+    let mut hostile = Place::new();
+    let honest = Place::new();
+    hostile.home.clone_from(&honest.home);
+    for place in [&hostile, &honest] {
+        place.package("lib", "{}", "echo genuine > $PKG_PATH/x");
+        place.package(
+            "app",
+            r#"{"requires": ["lib"]}"#,
+            "cp /opt/mesosphere/packages/lib--*/x $PKG_PATH/",
+        );
+        place.run("lib", &[]).ok();
+    }
+    // Another package's archive under the id of the well known one.
+    hostile.package("forged", "{}", "echo forged > $PKG_PATH/x");
+    hostile.run("forged", &[]).ok();
+    std::fs::copy(hostile.archive("forged"), hostile.archive("lib")).unwrap();
+    for (place, content) in [(&hostile, "forged\n"), (&honest, "genuine\n")] {
+        place.run("app", &[]).ok();
+        assert_eq!(place.file_of("app", "x"), content);
+    }
+    let unpacked = std::fs::read_dir(honest.home.join("packages")).unwrap();
+    let names = unpacked.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.len() == 64).count(), 2);
+}
+
+#[test]
+fn kept_results_are_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let script = "touch $PKG_PATH/s; chmod 4755 $PKG_PATH/s; chmod 777 $PKG_PATH /pkg/src";
+    place.package("p", "{}", script);
+    place.run("p", &["--dont-clean-after-build"]).ok();
+    for name in ["src", "result"] {
+        let kept = place.packages.join("cache/packages/p").join(name);
+        let mode = std::fs::metadata(kept).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700, "{name}");
+    }
+}

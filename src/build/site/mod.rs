@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer};
+use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Pace, Requests};
 use crate::build::id::Identities;
@@ -98,6 +99,8 @@ pub struct Known {
 impl Site {
     /// Expands the upstream, if there is one, and reads the tree.
     pub fn open(options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
+        let cache = Cache::of(&options.packages);
+        cache.linked().map_or(Ok(()), |link| Err(SiteError::CacheLink(link)))?;
         let upstreams = upstream::expand(
             &options.packages,
             &options.runner.home,
@@ -107,8 +110,13 @@ impl Site {
             observer,
         )?;
         let tree = PackageTree::read(&options.packages, &upstreams)?;
-        let (cache, local) = (Cache::of(&options.packages), OnceLock::new());
-        Ok(Self { tree, cache, options, local })
+        for key in tree.keys() {
+            let sources = tree.package(&key).into_iter().flat_map(|package| &package.info.sources);
+            if let Some(link) = cache.linked_folder(&key.name, sources.map(|(name, _)| name)) {
+                return Err(SiteError::CacheLink(link));
+            }
+        }
+        Ok(Self { tree, cache, options, local: OnceLock::new() })
     }
 
     /// The builder's own folder.
@@ -224,7 +232,7 @@ impl Site {
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;
-        let _registration = self.register(known, &keys, observer)?;
+        let registration = self.register(known, &keys, observer)?;
         let (session, helper) = match Session::open(&self.options.runner, observer) {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
@@ -239,6 +247,8 @@ impl Site {
             jobserver: start_jobserver(session.scratch(), options, observer),
             session,
             interrupt: Arc::clone(interrupt),
+            registration,
+            sums: ArchiveSums::default(),
         };
         let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),

@@ -28,6 +28,7 @@ impl Site {
         let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
             id: needed.id.clone(),
             archive: self.cache.archive(&needed.id),
+            sha256: None,
         });
         let epoch = self.options.source_date_epoch;
         let build = PackageBuild {

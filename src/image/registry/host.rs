@@ -41,6 +41,9 @@ pub struct RegistryConfig {
     pub insecure: bool,
     /// A PEM file with CAs that are trusted for it, beside the system's.
     pub ca: Option<PathBuf>,
+    /// True if a tree says so: images that come by it get no name in the store, where other trees would
+    /// take them for the real ones.
+    pub of_tree: bool,
 }
 
 /// What the configuration says of registries.
@@ -121,6 +124,8 @@ pub(super) struct Endpoint {
     pub(super) repository: String,
     pub(super) insecure: bool,
     pub(super) ca: Option<PathBuf>,
+    /// True if a tree's word has a part in it.
+    pub(super) of_tree: bool,
 }
 
 impl Endpoint {
@@ -131,6 +136,7 @@ impl Endpoint {
             repository,
             insecure: config.is_some_and(|config| config.insecure),
             ca: config.and_then(|config| config.ca.clone()),
+            of_tree: config.is_some_and(|config| config.of_tree),
         }
     }
 
@@ -141,14 +147,17 @@ impl Endpoint {
 
     /// All places where a reference may be found, in the order in which they are asked.
     pub(super) fn all(registries: &Registries, reference: &ImageRef) -> Vec<Self> {
-        let mirrors = registries.get(reference.registry()).map(|config| config.mirrors.as_slice());
+        let own = registries.get(reference.registry());
+        let mirrors = own.map(|config| config.mirrors.as_slice());
+        let of_tree = own.is_some_and(|config| config.of_tree);
         let mut all: Vec<Self> = mirrors
             .unwrap_or_default()
             .iter()
             .map(|mirror| {
                 let parts = [mirror.prefix.as_str(), reference.repository()];
                 let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-                Self::new(registries, mirror.host.as_str(), parts.join("/"))
+                let place = Self::new(registries, mirror.host.as_str(), parts.join("/"));
+                Self { of_tree: place.of_tree || of_tree, ..place }
             })
             .collect();
         all.push(Self::of(registries, reference));

@@ -80,7 +80,8 @@ pub(super) struct Pull<'p> {
 }
 
 impl Client {
-    /// Pulls an image into the store under its name, unless what the registry has now is there; from
+    /// Pulls an image into the store under its name (or without one, where a tree's word has a part in its
+    /// place: [`RegistryConfig::of_tree`](super::RegistryConfig)), unless what the registry has now is there; from
     /// a mirror, if the configuration names some that have it. With an `unpacker`, what comes is
     /// unpacked too.
     pub fn pull(
@@ -167,7 +168,8 @@ impl Client {
             return Ok(pull.there(image));
         }
         let resolved = resolve::resolve(&wire, pull.reference, &pull.options.platform)?;
-        pull.take(&wire, &resolved)
+        let names = if endpoint.of_tree { Vec::new() } else { vec![pull.reference.clone()] };
+        pull.take(&wire, &resolved, names)
     }
 }
 
@@ -195,7 +197,12 @@ impl Pull<'_> {
     }
 
     /// Fetches what is missing of an image, checks it, and has the store keep it.
-    fn take(&self, wire: &Wire<'_>, resolved: &Resolved) -> Result<Pulled, RegistryProblem> {
+    fn take(
+        &self,
+        wire: &Wire<'_>,
+        resolved: &Resolved,
+        names: Vec<ImageRef>,
+    ) -> Result<Pulled, RegistryProblem> {
         let Resolved { top, manifest: document } = resolved;
         let staged = self.store.staging_folder(self.observer)?;
         let folder = staged.folder.path();
@@ -220,7 +227,7 @@ impl Pull<'_> {
         content.push(config);
         let blobs: Vec<BlobDigest> = content.iter().map(|blob| blob.digest.clone()).collect();
         let found = Found {
-            names: vec![self.reference.clone()],
+            names,
             called: Vec::new(),
             id: parsed.config.digest.sum().clone().into(),
             media_type: document.media_type.clone(),
