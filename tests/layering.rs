@@ -115,18 +115,10 @@ fn cycles_within(read: &Crate) -> Vec<BTreeSet<String>> {
     found.into_iter().collect()
 }
 
-/// Folders whose cycles are not removed yet. To be emptied with the merge of the runner and of the
-/// stores.
-const EXCEPTIONS: &[&str] = &[];
-
 #[test]
 fn no_cycle_of_files() {
     let files = files();
-    let mut found = cycles_within(&Crate::read(named(&files), Code::Product));
-    let is_below = |member: &String, folder: &&str| Path::new(member).starts_with(folder);
-    found.retain(|cycle| {
-        !EXCEPTIONS.iter().any(|folder| cycle.iter().all(|member| is_below(member, folder)))
-    });
+    let found = cycles_within(&Crate::read(named(&files), Code::Product));
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -96,6 +96,4 @@ pub use tar_write::{PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, Watcher, unpack_package, unpack_package_watched};
 pub use xz::XzReader;
 #[cfg(feature = "builder")]
-pub use xz::{
-    Block, BlockEncoder, BlockRecord, BlockSink, Crc64, StreamWriter, XzWriter, archive_identity,
-};
+pub use xz::{Block, BlockEncoder, BlockRecord, BlockSink, Crc64, StreamWriter, XzWriter};

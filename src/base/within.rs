@@ -1,11 +1,13 @@
 //! Opening what lies below a folder, whatever symlinks say.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{OpenHow, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 /// How often it is tried; one try in some thousands fails on a busy machine.
 const ATTEMPTS: u32 = 500;
@@ -26,13 +28,141 @@ pub fn open_within(folder: impl AsFd, path: &Path, how: OpenHow) -> nix::Result<
     Err(Errno::EAGAIN)
 }
 
+/// Opens what lies at a path below a folder, for reading. Symlinks on the way, and at the end, are
+/// followed as long as they stay below the folder; one that leads out is an error ([`leads_out`]).
+pub fn open_below(folder: &Path, path: &Path) -> io::Result<File> {
+    open_resolved(folder, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, ResolveFlag::RESOLVE_BENEATH)
+}
+
+/// Path of what lies at a path below a folder, without any symlink behind the folder's own path.
+/// Symlinks are followed as in [`open_below`].
+pub fn locate_below(folder: &Path, path: &Path) -> io::Result<PathBuf> {
+    let flags = OFlag::O_PATH;
+    let found = open_resolved(folder, path, flags, ResolveFlag::RESOLVE_BENEATH)?;
+    let real = fs_err::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
+    let root = fs_err::canonicalize(folder)?;
+    match real.strip_prefix(&root) {
+        Ok(below) => Ok(folder.join(below)),
+        Err(_) => Err(io::Error::from_raw_os_error(libc::EXDEV)),
+    }
+}
+
+/// Fails if one of the folders on the way to a path below a folder, or what lies there, is a symlink.
+/// Missing parts are no failure.
+pub fn without_links(folder: &Path, path: &Path) -> io::Result<()> {
+    match open_resolved(folder, path, OFlag::O_PATH, ResolveFlag::RESOLVE_NO_SYMLINKS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        opened => opened.map(drop),
+    }
+}
+
+/// Reads a regular file below a folder, found as by [`open_below`]. Anything else there, and text that
+/// is not UTF-8, is an error of the kind `InvalidData`; one that is longer than `longest` bytes of
+/// the kind `FileTooLarge`.
+pub fn read_text(folder: &Path, path: &Path, longest: u64) -> io::Result<String> {
+    let file = open_below(folder, path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "this is not a regular file"));
+    }
+    if metadata.len() > longest {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too long"));
+    }
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// True for the error of a path that leads out of its folder, or through a symlink where none may be.
+pub fn leads_out(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EXDEV | libc::ELOOP))
+}
+
+fn open_resolved(
+    folder: &Path,
+    path: &Path,
+    flags: OFlag,
+    resolve: ResolveFlag,
+) -> io::Result<File> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(resolve | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let root = open_folder(folder)?;
+    Ok(File::from(open_within(root, path, how)?))
+}
+
+fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(folder, flags, nix::sys::stat::Mode::empty())?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use nix::fcntl::{OFlag, ResolveFlag};
-
     use super::*;
+
+    #[test]
+    fn symlinks_are_followed_below_the_folder_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("folder");
+        fs_err::create_dir_all(folder.join("a/b")).unwrap();
+        fs_err::write(folder.join("a/file"), "inside").unwrap();
+        fs_err::write(place.path().join("secret"), "outside").unwrap();
+        let absolute = place.path().join("secret");
+        let links: [(&str, &Path); 7] = [
+            ("near", Path::new("a/file")),
+            ("a/up", Path::new("../a/file")),
+            ("chain", Path::new("near")),
+            ("out", Path::new("../secret")),
+            ("absolute", &absolute),
+            ("through", Path::new("a/../../secret")),
+            ("chain-out", Path::new("out")),
+        ];
+        for (name, target) in links {
+            fs_err::os::unix::fs::symlink(target, folder.join(name)).unwrap();
+        }
+        fs_err::os::unix::fs::symlink("a", folder.join("link")).unwrap();
+        for (path, inside) in [
+            ("a/file", true),
+            ("near", true),
+            ("a/up", true),
+            ("chain", true),
+            ("link/file", true),
+            ("out", false),
+            ("absolute", false),
+            ("through", false),
+            ("chain-out", false),
+            ("../secret", false),
+        ] {
+            let (read, located) =
+                (read_text(&folder, path.as_ref(), 99), locate_below(&folder, path.as_ref()));
+            if inside {
+                assert_eq!(read.unwrap(), "inside", "{path}");
+                assert_eq!(located.unwrap(), folder.join("a/file"), "{path}");
+            } else {
+                assert!(leads_out(&read.unwrap_err()), "{path}");
+                assert!(leads_out(&located.unwrap_err()), "{path}");
+            }
+        }
+        for (path, fine) in [("a/b", true), ("a/none/x", true), ("link/b", false), ("near", false)]
+        {
+            assert_eq!(without_links(&folder, path.as_ref()).is_ok(), fine, "{path}");
+        }
+        assert_eq!(
+            read_text(&folder, Path::new("a/file"), 3).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
+        // The folder itself may be reached by a link.
+        fs_err::os::unix::fs::symlink(&folder, place.path().join("alias")).unwrap();
+        assert_eq!(
+            read_text(&place.path().join("alias"), Path::new("near"), 99).unwrap(),
+            "inside"
+        );
+    }
 
     #[test]
     fn renames_elsewhere_keep_nothing_from_being_opened() {

@@ -11,11 +11,31 @@ use super::parts::{PartKey, PartStore};
 use super::summary::Summary;
 use crate::archive::{
     EntryKind, EntryPath, PackError, PackageEntry, PackageReader, ReadError, TarWriter,
-    archive_identity, verify_package,
+    verify_package,
 };
 use crate::base::digest::Sha256Sum;
 use crate::install::PackageContents;
 use crate::package::PackageId;
+
+/// State of a file: another one after whatever is written to it or put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &fs_err::File) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let data = file.metadata()?;
+        Ok(Self {
+            file: (data.dev(), data.ino()),
+            size: data.size(),
+            changed: (data.ctime(), data.ctime_nsec()),
+        })
+    }
+}
 
 /// A package that goes into a bootstrap.
 #[derive(Debug)]
@@ -25,8 +45,10 @@ pub(super) struct Member<'a> {
     pub(super) path: &'a Path,
     /// Where it goes.
     pub(super) folder: EntryPath,
-    /// Tells its archive from all others.
+    /// Sum of its archive.
     pub(super) identity: Sha256Sum,
+    /// State of the file that has this sum.
+    stamp: Stamp,
     pub(super) in_order: bool,
     /// How many bytes of tar it makes.
     pub(super) tar_bytes: u64,
@@ -45,7 +67,8 @@ impl<'a> Member<'a> {
         let folder = entry_path(&format!("packages/{id}"));
         let open = |source| BootstrapError::Open { package: id.clone(), source };
         let mut file = fs_err::File::open(path).map_err(open)?;
-        let identity = archive_identity(&mut file).map_err(open)?;
+        let stamp = Stamp::of(&file).map_err(open)?;
+        let identity = Sha256Sum::of_reader(&mut file).map_err(open)?;
         let key = PartKey::of_summary(id, &identity);
         let summary = if let Some(summary) = parts.summary(&key) {
             summary
@@ -62,7 +85,7 @@ impl<'a> Member<'a> {
         };
         let contents = PackageContents::from_index(id, path, &summary.index).map_err(Box::new)?;
         let Summary { in_order, tar_bytes, .. } = summary;
-        Ok((Self { id, path, folder, identity, in_order, tar_bytes }, contents))
+        Ok((Self { id, path, folder, identity, stamp, in_order, tar_bytes }, contents))
     }
 }
 
@@ -138,12 +161,11 @@ impl Member<'_> {
         options: &BootstrapOptions<'_>,
     ) -> Result<PackageReader<fs_err::File>, BootstrapError> {
         let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
-        let mut file = fs_err::File::open(self.path).map_err(unopened)?;
-        // What comes of it is kept under this name.
-        if archive_identity(&mut file).map_err(unopened)? != self.identity {
+        let file = fs_err::File::open(self.path).map_err(unopened)?;
+        // What comes of it is kept under the sum.
+        if Stamp::of(&file).map_err(unopened)? != self.stamp {
             return Err(BootstrapError::Replaced(self.id.clone()));
         }
-        file.rewind().map_err(unopened)?;
         PackageReader::new(file, &options.limits).map_err(|error| self.damaged(error))
     }
 

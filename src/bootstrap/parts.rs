@@ -5,8 +5,8 @@
 //! $MKPANDA_HOME/parts/<version>/blocks/<key>      the compressed entries of one or more packages
 //! ```
 //!
-//! A key is the digest of all that decides on the content: the packages' ids, what their archives
-//! hold, the latest time of entries. Files appear whole; they are checked whenever they are read,
+//! A key is the digest of all that decides on the content: the packages' ids, the SHA-256 sums of their
+//! archives, the latest time of entries. Files appear whole; they are checked whenever they are read,
 //! since nobody syncs them, and one that is broken counts as missing. All of them can be removed at
 //! any time. Whoever uses one sets its time, so that the oldest are those that nobody needed; other
 //! versions' folders are never read.
@@ -27,7 +27,7 @@ use crate::package::PackageId;
 
 /// Counts up whenever the same content may become other bytes: with the encoder's constants, with
 /// another liblzma, with the groups of packages.
-pub(super) const VERSION: &str = "2";
+pub(super) const VERSION: &str = "3";
 
 /// A summary takes some hundred bytes per entry.
 const LARGEST_SUMMARY: u64 = 1 << 30;

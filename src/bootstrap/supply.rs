@@ -13,7 +13,7 @@ use crate::artifact::repository::{Repository, RepositoryError};
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
-use crate::build::cache::Cache;
+use crate::build::cache::{Cache, is_file};
 use crate::package::{PackageId, Variant};
 
 /// A tree variant with its packages.
@@ -109,7 +109,7 @@ fn supply_bootstrap(
     let folder = options.cache.bootstraps();
     let archive = folder.join(id.archive_name());
     let active = folder.join(id.active_name());
-    let is_there = || archive.is_file() && active.is_file();
+    let is_there = || is_file(&archive) && is_file(&active);
     if !is_there() {
         let lock = options.locks.join(format!("bootstrap-{id}.lock"));
         let _lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())

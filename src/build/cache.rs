@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::atomic::{self, PreparedFile};
+use crate::base::within;
 use crate::package::{PackageId, PackageName, SourceName, Variant};
 
 /// A tree's cache folder.
@@ -44,9 +45,36 @@ impl Cache {
         self.package_folder(id.name()).join(format!("{id}.tar.xz"))
     }
 
-    /// Whether a package is there. Archives get their name when they are whole.
+    /// True if a package is there. Archives get their name when they are whole. A symlink is none of
+    /// ours: it may lead to any file of the user's.
     pub fn has(&self, id: &PackageId) -> bool {
-        self.archive(id).is_file()
+        is_file(&self.archive(id))
+    }
+
+    /// First of the folders that every run uses which is a symlink. Nothing is read, written or removed
+    /// through one, as it may lead anywhere.
+    pub fn linked(&self) -> Option<PathBuf> {
+        let names = ["", "packages", "bootstrap", "complete", "upstream"];
+        let upstream = ["upstream/checkout", "upstream/source"];
+        self.first_link(names.into_iter().chain(upstream).map(|name| self.root.join(name)))
+    }
+
+    /// First of the folders of a package and its sources that is a symlink.
+    pub fn linked_folder<'a>(
+        &self,
+        name: &'a PackageName,
+        sources: impl Iterator<Item = &'a SourceName>,
+    ) -> Option<PathBuf> {
+        let sources = sources.map(|source| self.source(name, source));
+        self.first_link([self.package_folder(name)].into_iter().chain(sources))
+    }
+
+    fn first_link(&self, mut folders: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+        let packages = self.root.parent().unwrap_or(&self.root);
+        folders.find(|folder| {
+            let below = folder.strip_prefix(packages).unwrap_or(folder);
+            within::without_links(packages, below).is_err_and(|error| within::leads_out(&error))
+        })
     }
 
     /// Removes the folders of packages of which nothing came, and those above them.
@@ -100,5 +128,58 @@ impl Cache {
     /// Where the upstream is expanded.
     pub fn upstream_checkout(&self) -> PathBuf {
         self.root.join("upstream/checkout")
+    }
+}
+
+/// True if a regular file is there, and no symlink to one.
+pub fn is_file(path: &Path) -> bool {
+    fs_err::symlink_metadata(path).is_ok_and(|data| data.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_links_are_found_and_archives_that_are_links_are_none() {
+        let place = tempfile::tempdir().unwrap();
+        let outside = place.path().join("outside");
+        fs_err::create_dir_all(outside.join("packages/p/s")).unwrap();
+        let id: PackageId = "p--1".parse().unwrap();
+        let (name, source): (PackageName, SourceName) =
+            ("p".parse().unwrap(), "s".parse().unwrap());
+        let links = [
+            ("cache", "."),
+            ("cache/packages", "packages"),
+            ("cache/bootstrap", "."),
+            ("cache/complete", "."),
+            ("cache/upstream", "."),
+            ("cache/upstream/checkout", "."),
+            ("cache/upstream/source", "."),
+            ("cache/packages/p", "packages/p"),
+            ("cache/packages/p/s", "packages/p/s"),
+        ];
+        for (number, (path, target)) in links.into_iter().enumerate() {
+            let packages = place.path().join(number.to_string());
+            let link = packages.join(path);
+            fs_err::create_dir_all(link.parent().unwrap()).unwrap();
+            let cache = Cache::of(&packages);
+            let found = || {
+                let folder = cache.linked_folder(&name, [&source].into_iter());
+                cache.linked().or(folder)
+            };
+            assert_eq!(found(), None, "{path}");
+            fs_err::os::unix::fs::symlink(outside.join(target), &link).unwrap();
+            assert!(found().is_some_and(|found| found.starts_with(&packages)), "{path}");
+        }
+        let packages = place.path().join("archive");
+        let cache = Cache::of(&packages);
+        fs_err::create_dir_all(cache.package_folder(&name)).unwrap();
+        fs_err::write(outside.join("x.tar.xz"), "").unwrap();
+        fs_err::os::unix::fs::symlink(outside.join("x.tar.xz"), cache.archive(&id)).unwrap();
+        assert!(!cache.has(&id));
+        fs_err::remove_file(cache.archive(&id)).unwrap();
+        fs_err::write(cache.archive(&id), "").unwrap();
+        assert!(cache.has(&id));
     }
 }

@@ -59,6 +59,17 @@ pub struct Dependency {
     pub id: PackageId,
     /// Archive.
     pub archive: PathBuf,
+    /// SHA-256 of the archive, known when the build begins.
+    #[serde(default)]
+    pub sha256: Option<Sha256Sum>,
+}
+
+impl Dependency {
+    /// Name of its folder among the unpacked packages: the archive's sum. Ids say what a tree asks for, and
+    /// not what lies in its cache under that id.
+    pub fn folder(&self) -> String {
+        self.sha256.as_ref().map_or_else(|| self.id.to_string(), ToString::to_string)
+    }
 }
 
 /// Job that builds a package.
@@ -103,9 +114,9 @@ impl PackageBuild {
             mounts.push(Mount::read_only(MountSource::Package("extra".to_owned()), "/pkg/extra"));
         }
         mounts.push(Mount::read_only(MountSource::View("install".into()), INSTALL_ROOT));
-        mounts.extend(self.dependencies.iter().map(|Dependency { id, .. }| {
-            let source = caller(packages.join(id.to_string()));
-            Mount::read_only(source, format!("{INSTALL_ROOT}/packages/{id}"))
+        mounts.extend(self.dependencies.iter().map(|needed| {
+            let source = caller(packages.join(needed.folder()));
+            Mount::read_only(source, format!("{INSTALL_ROOT}/packages/{}", needed.id))
         }));
         mounts.push(Mount::writable(scratch("result"), self.package_path()));
         let mut arguments = self.config.entrypoint.clone();

@@ -7,6 +7,7 @@
 //! builder's own folder ([`crate::runner::home`]), and a later run's [`estimate`]s come from there.
 //! Builds that run at once share the cores by a [`jobserver`].
 
+pub mod archive_sums;
 pub mod cache;
 pub mod estimate;
 pub mod execute;

@@ -16,10 +16,12 @@ use crate::runner::log_tail::last_lines;
 use crate::runner::readable::InputCopies;
 use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::runner::session::{JobError, Session};
-use crate::source::{self, SourceId, SourceRequest};
+use crate::runner::uses::{Registration, Used};
+use crate::source::{self, LocalScope, SourceId, SourceRequest};
 
+use super::archive_sums::ArchiveSums;
 use super::cache::Cache;
-use super::job::{BuildJob, Built, PackageBuild};
+use super::job::{BuildJob, Built, Dependency, PackageBuild};
 use super::jobserver::{Access, Jobserver};
 use super::record::{Ending, Stopwatch};
 
@@ -43,6 +45,10 @@ pub struct PackageBuilder {
     pub session: Session,
     /// Interruption of the run.
     pub interrupt: Arc<Interrupt>,
+    /// Registration of the run, to which the unpacked packages are added that a build uses.
+    pub registration: Registration,
+    /// Sums of archives, each found out once.
+    pub sums: ArchiveSums,
 }
 
 /// A package to be built, as the plan knows it.
@@ -54,6 +60,8 @@ pub struct PackageRequest {
     pub package: PackageBuild,
     /// Declared sources.
     pub sources: Vec<(SourceName, Source, SourceId)>,
+    /// Where `git_local` sources may lie.
+    pub local: LocalScope,
 }
 
 /// A build's share of the machine's cores.
@@ -187,6 +195,7 @@ impl PackageBuilder {
                 cache_dir: self.cache.source(&request.key.name, name),
                 name: name.clone(),
                 source: declared.clone(),
+                local: request.local.clone(),
             };
             let fetched = source::fetch(&wanted, source_id, &self.fetch, observer);
             let fetched = fetched.map_err(|source| BuildError::Source {
@@ -225,7 +234,10 @@ impl PackageBuilder {
         let mut copies = InputCopies::new(map, home, &self.interrupt);
         let mut aliases = Aliases::new(files.scratch.path().join("names"));
         let mut copied = || -> std::io::Result<_> {
-            let mut package = request.package.readable(&mut copies)?;
+            let mut package = request.package.clone();
+            self.sums.fill(&mut package.dependencies)?;
+            self.register(&package)?;
+            let mut package = package.readable(&mut copies)?;
             package.folder = aliases.named(&package.folder)?;
             for needed in &mut package.dependencies {
                 needed.archive = aliases.named(&needed.archive)?;
@@ -240,7 +252,7 @@ impl PackageBuilder {
             if self.interrupt.is_raised() {
                 return interrupted(id);
             }
-            BuildError::File { id: id.clone(), what: "copy what only root may read", source }
+            BuildError::File { id: id.clone(), what: "prepare the build's inputs", source }
         })?;
         let packages = self.home.packages();
         Ok(BuildJob {
@@ -254,6 +266,12 @@ impl PackageBuilder {
             output,
             log: files.kept.join("log"),
         })
+    }
+
+    /// Keeps a collection from the unpacked packages that a build is about to use.
+    fn register(&self, package: &PackageBuild) -> std::io::Result<()> {
+        let packages = package.dependencies.iter().map(Dependency::folder).collect();
+        self.registration.add(&Used { packages, ..Used::default() }, || ())
     }
 
     fn build(
@@ -288,7 +306,7 @@ impl PackageBuilder {
         };
         write_record(&kept, job, phases.watch.clone(), ending).map_err(file("write the record"))?;
         match ran.result {
-            Ok(Built { notes, .. }) => {
+            Ok(Built { notes, sha256, .. }) => {
                 tracing::info!(package = %id, ?notes, "a helper is done");
                 if job.package.keep {
                     let folder = self.cache.package_folder(id.name());
@@ -296,6 +314,7 @@ impl PackageBuilder {
                     kept.map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))?;
+                self.sums.note(&self.cache.archive(id), sha256);
                 let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(id, variant));
                 latest
                     .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))

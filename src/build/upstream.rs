@@ -1,17 +1,22 @@
 //! Expanding upstreams: `cache/upstream/checkout` of a packages directory, and so on upwards.
 //!
-//! What a checkout is of is kept in the builder's own folder, so that it is made again only when
-//! `upstream.json` says something else, or the checkout is gone.
+//! What a checkout is of, and the state of all its files, is kept in the builder's own folder, so that it is
+//! made again only when `upstream.json` says something else, or a file of it is not the one that was made:
+//! a file's number and the time of its last change cannot be given to another one. A checkout that came with
+//! the tree is never believed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::Limits;
 use crate::base::atomic;
-use crate::base::digest::Sha1Sum;
+use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
-use crate::source::{self, CheckOutError, FetchOptions, SourceError, SourceRequest};
+use crate::base::within;
+use crate::source::{
+    self, CheckOutError, FetchOptions, LocalPermission, LocalScope, SourceError, SourceRequest,
+};
 use crate::tree::{self, TreeError, Upstream, UpstreamChain};
 
 use super::cache::Cache;
@@ -59,6 +64,7 @@ pub fn expand(
     home: &Home,
     fetch: &FetchOptions,
     limits: &Limits,
+    local: &LocalPermission,
     observer: &dyn Observer,
 ) -> Result<Vec<PathBuf>, UpstreamError> {
     let mut chain = UpstreamChain::default();
@@ -66,9 +72,14 @@ pub fn expand(
     let mut at = packages.to_owned();
     while let Some(upstream) = tree::read_upstream(&at)? {
         chain.push(&at, &upstream)?;
-        let checkout = check_out(&at, &upstream, home, fetch, limits, observer)?;
+        let local = match at.parent() {
+            Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
+            _ => LocalScope::under(local, &at),
+        };
+        let checkout = check_out(&at, &upstream, local, home, fetch, limits, observer)?;
         at = checkout.join("packages");
-        if !at.is_dir() {
+        let stays = within::locate_below(&checkout, Path::new("packages")).is_ok();
+        if !stays || !at.is_dir() {
             return Err(TreeError::UpstreamWithoutPackages(at).into());
         }
         found.push(at.clone());
@@ -79,6 +90,7 @@ pub fn expand(
 fn check_out(
     packages: &Path,
     upstream: &Upstream,
+    local: LocalScope,
     home: &Home,
     fetch: &FetchOptions,
     limits: &Limits,
@@ -98,12 +110,18 @@ fn check_out(
         cache_dir: checkout.with_file_name("source"),
         name: upstream_source(),
         source: upstream.source.clone(),
+        local,
     };
     let id = source::identify(&request).map_err(failed)?;
     let known = home.root().join("upstreams").join(format!("{name}.json"));
-    let says = serde_json::json!({ "id": id.to_value(), "source": upstream.source.as_written })
-        .to_string();
-    if checkout.is_dir() && fs_err::read_to_string(&known).is_ok_and(|text| text == says) {
+    let says = |state: &Sha256Sum| {
+        let source = &upstream.source.as_written;
+        serde_json::json!({ "id": id.to_value(), "source": source, "state": state.as_str() })
+            .to_string()
+    };
+    if let Ok(text) = fs_err::read_to_string(&known)
+        && state(&checkout).is_ok_and(|state| says(&state) == text)
+    {
         return Ok(checkout);
     }
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
@@ -122,12 +140,29 @@ fn check_out(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(error)),
         _ => {}
     }
-    if checkout.exists() {
+    if fs_err::symlink_metadata(&checkout).is_ok() {
         fs_err::rename(&checkout, fresh.path().join("old")).map_err(file)?;
     }
     fs_err::rename(&place, &checkout).map_err(file)?;
-    atomic::write(&known, says.as_bytes()).map_err(file)?;
+    let state = state(&checkout).map_err(file)?;
+    atomic::write(&known, says(&state).as_bytes()).map_err(file)?;
     Ok(checkout)
+}
+
+/// Digest of what the file system says of all files of a folder.
+fn state(folder: &Path) -> io::Result<Sha256Sum> {
+    use std::os::unix::fs::MetadataExt;
+    let mut digest = Sha256::new();
+    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry?;
+        let data = entry.metadata()?;
+        let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+        digest.update(path.as_os_str().as_encoded_bytes());
+        let (mode, size, file) = (data.mode(), data.size(), data.ino());
+        let changed = (data.ctime(), data.ctime_nsec());
+        digest.update(format!("\0{mode} {size} {file} {changed:?}\n").as_bytes());
+    }
+    Ok(Sha256Sum::from_hasher(digest))
 }
 
 /// What an upstream is called where a package's name belongs.
@@ -140,3 +175,46 @@ fn upstream_source() -> crate::package::SourceName {
 }
 
 const UPSTREAM: &str = "upstream";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_of_a_file_is_another_state() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("checkout");
+        let write = |name: &str, text: &str| fs_err::write(root.join(name), text).unwrap();
+        fs_err::create_dir_all(root.join("packages/p")).unwrap();
+        write("packages/p/build", "one");
+        fs_err::os::unix::fs::symlink("build", root.join("packages/p/link")).unwrap();
+        let mut known = vec![state(&root).unwrap()];
+        assert_eq!(state(&root).unwrap(), known[0]);
+        let time = fs_err::metadata(root.join("packages/p/build")).unwrap().modified().unwrap();
+        let mut is_new = |what: &str| {
+            let state = state(&root).unwrap();
+            assert!(!known.contains(&state), "{what}");
+            known.push(state);
+            // The kernel's clock has to go on.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        write("packages/p/build", "two");
+        let file =
+            fs_err::OpenOptions::new().write(true).open(root.join("packages/p/build")).unwrap();
+        file.file().set_modified(time).unwrap();
+        is_new("content of the same length and time");
+        fs_err::copy(root.join("packages/p/build"), place.path().join("copy")).unwrap();
+        fs_err::rename(place.path().join("copy"), root.join("packages/p/build")).unwrap();
+        is_new("another file of that name");
+        fs_err::remove_file(root.join("packages/p/link")).unwrap();
+        is_new("a file less");
+        fs_err::os::unix::fs::symlink("other", root.join("packages/p/link")).unwrap();
+        is_new("another link");
+        write("packages/p/more", "");
+        is_new("a file more");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs_err::set_permissions(root.join("packages/p/build"), open).unwrap();
+        is_new("another mode");
+    }
+}

@@ -1,12 +1,15 @@
 //! Configuration files: `mkpanda.toml` beside a tree, and the user's `config.toml`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use super::trust::TrustFile;
+use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::registry::{RegistryHost, RegistryMirror};
 
@@ -50,6 +53,9 @@ pub struct ConfigFile {
     /// Limits.
     #[serde(default)]
     pub limits: LimitsFile,
+    /// What trees may set, by their folders: counts in the user's own file alone.
+    #[serde(default)]
+    pub trust: BTreeMap<PathBuf, TrustFile>,
 }
 
 /// What there is to know of a registry.
@@ -115,11 +121,77 @@ pub enum SettingsError {
         /// What it has to be.
         expected: &'static str,
     },
+    /// A tree's file sets what only the user may set.
+    #[error("{} sets what only you may set: {}", path.display(), asked.join(", "))]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// The keys.
+        asked: Vec<String>,
+        /// What to write where, if the tree is trusted.
+        hint: String,
+    },
+    /// A tree's file says which trees are trusted.
+    #[error("{}: [trust] counts in your own configuration alone", .0.display())]
+    TrustInTree(PathBuf),
+    /// The configuration of a tree is a link that leads out of its folder.
+    #[error("{} is a symlink that leads out of its folder", .0.display())]
+    LeadsOut(PathBuf),
+    /// The folder for the builder's own files has other files in it.
+    #[error("{} is not mkpanda's own folder: it has {}", path.display(), entry.display())]
+    ForeignHome {
+        /// The folder.
+        path: PathBuf,
+        /// Name of an entry.
+        entry: PathBuf,
+    },
     /// There is no folder for the builder's own files.
     #[error(
         "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
     )]
     NoHome,
+}
+
+impl SettingsError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Untrusted { hint, .. } => Some(hint.clone()),
+            Self::TrustInTree(_) => Some("take it out of this file".to_owned()),
+            Self::ForeignHome { path, .. } => Some(format!(
+                "name a folder of its own: MKPANDA_HOME={}",
+                shell_quoted(&path.join("mkpanda"))
+            )),
+            Self::LeadsOut(_) => Some("put the file itself there".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// A path as a word of a shell.
+fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Reads a tree's configuration file, if there is one: never through a symlink that leads out of its
+/// folder, as messages quote what stands in it.
+pub(super) fn read_tree_file(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let text = match within::read_text(folder, Path::new(name), u64::MAX) {
+        Ok(text) => text,
+        Err(error) if within::leads_out(&error) => {
+            return Err(SettingsError::LeadsOut(path.to_owned()));
+        }
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+                return Ok(None);
+            }
+            _ => return Err(SettingsError::Read { source: error }),
+        },
+    };
+    parse(path, &text).map(Some)
 }
 
 /// Reads a configuration file. Keys that aren't known are errors: they are mistyped.

@@ -170,12 +170,13 @@ impl CliError {
             return;
         }
         let hint = self.hint().unwrap_or_default();
-        let hints = hint.lines().map(str::to_owned).collect();
+        let hints = hints_of(&hint);
         printer.complain(&Complaint { message: with_causes(self), hints, ..Complaint::default() });
     }
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Settings(error) => error.hint(),
             Self::Site(error) => site_hint(error),
             Self::Bootstrap(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),
@@ -195,6 +196,18 @@ impl CliError {
     }
 }
 
+/// Hints of a text, one a line; a line that begins with a blank goes on with the one before.
+fn hints_of(text: &str) -> Vec<String> {
+    let mut hints: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match hints.last_mut() {
+            Some(hint) if line.starts_with(' ') => hint.extend(["\n", line]),
+            _ => hints.push(line.to_owned()),
+        }
+    }
+    hints
+}
+
 fn site_hint(error: &SiteError) -> Option<String> {
     match error {
         SiteError::Tree(error) | SiteError::Upstream(UpstreamError::Tree(error)) => error.hint(),
@@ -209,6 +222,9 @@ fn site_hint(error: &SiteError) -> Option<String> {
         SiteError::Missing(_) => Some(
             "put them into a mirror (--mirror DIR: DIR/sha1/<sum>, DIR/git/<host>/<path>.git), or run once without --offline"
                 .to_owned(),
+        ),
+        SiteError::CacheLink(_) => Some(
+            "remove the link; to have the cache elsewhere, bind-mount a folder there".to_owned(),
         ),
         SiteError::Session(error) => error.hint(),
         _ => None,

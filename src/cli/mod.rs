@@ -9,6 +9,7 @@ pub mod error;
 pub mod helper;
 mod places;
 pub mod settings;
+pub mod trust;
 pub mod ui;
 pub(crate) mod value;
 

@@ -1,5 +1,6 @@
 //! What the program does, from what was typed, the environment and the configuration files:
-//! options over `MKPANDA_*` variables over the tree's `mkpanda.toml` over the user's `config.toml`.
+//! options over `MKPANDA_*` variables over the tree's `mkpanda.toml`, as far as that is trusted
+//! (see `trust`), over the user's `config.toml`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -7,14 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
-use super::config::{ConfigFile, SettingsError, read_file};
+use super::config::{ConfigFile, SettingsError, read_file, read_tree_file};
 use super::environment::Environment;
 use super::places::{credential_sources, home, user_file};
+use super::trust::{self, Grant, Trust};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::base::http::HttpClient;
 use crate::build::images::SharedBuilders;
+use crate::runner::home::Home;
+use crate::source::LocalPermission;
 use crate::store::registry::{Registries, RegistryConfig, RegistryOptions};
 use crate::store::{Store, StoreUrlError};
 
@@ -61,6 +65,8 @@ pub struct Settings {
     pub unpacked_limit: Option<u64>,
     /// How many entries an archive may have.
     pub entry_limit: Option<u64>,
+    /// Where `git_local` sources may lie.
+    pub local_sources: LocalPermission,
 }
 
 /// 1980-01-01, the earliest time that all archive formats know.
@@ -76,13 +82,40 @@ impl Settings {
         environment: &Environment,
         tree: Option<&Path>,
     ) -> Result<Self, SettingsError> {
-        let given = Given::read(environment, tree)?;
-        let time = given.text("LIMITS_TIME", |file| file.limits.time.clone());
-        let memory = given.text("LIMITS_MEMORY", |file| file.limits.memory.clone());
-        let unpacked = given.text("LIMITS_UNPACKED", |file| file.limits.unpacked.clone());
+        let mut given = Given::read(environment, tree)?;
+        given.ask(args, tree);
+        let archives = ArchiveLimits::default();
+        let time = given.limit(
+            "LIMITS_TIME",
+            |file| file.limits.time.clone(),
+            Text::duration,
+            Some(DEFAULT_TIME_LIMIT),
+        )?;
+        let memory =
+            given.limit("LIMITS_MEMORY", |file| file.limits.memory.clone(), Text::size, None)?;
+        let processes = given.limit(
+            "LIMITS_PROCESSES",
+            |file| file.limits.processes.map(|count| count.to_string()),
+            Text::number,
+            None,
+        )?;
+        let unpacked = given.limit(
+            "LIMITS_UNPACKED",
+            |file| file.limits.unpacked.clone(),
+            Text::size,
+            Some(archives.max_bytes),
+        )?;
+        let entries = given.limit(
+            "LIMITS_ENTRIES",
+            |file| file.limits.entries.map(|count| count.to_string()),
+            Text::number,
+            Some(archives.max_entries),
+        )?;
+        given.refuse()?;
         let http = HttpClient::default();
-        let offline = args.offline || given.boolean("OFFLINE", |file| file.offline)?;
+        let offline = args.offline || given.offline()?;
         Ok(Self {
+            local_sources: given.local_sources(),
             images: given.images(),
             registry: RegistryOptions {
                 registries: given.registries(),
@@ -95,7 +128,7 @@ impl Settings {
                 push: given.file(|file| file.builders.push).unwrap_or(false),
             },
             isolation: match args.isolation {
-                None => given.choice("ISOLATION", |file| file.isolation)?,
+                None => given.users_choice("ISOLATION", |file| file.isolation)?,
                 typed => typed,
             },
             network: match args.network {
@@ -107,7 +140,7 @@ impl Settings {
             offline,
             repository: given.repository(args, &http)?,
             jobs: match jobs {
-                None => given.number("JOBS", |file| file.jobs)?.map(NonZeroU16::get),
+                None => given.jobs()?,
                 typed => typed,
             },
             jobserver: match args.jobserver {
@@ -115,7 +148,7 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(JobserverArg::Auto),
-            home: home(environment)?,
+            home: own_home(environment)?,
             scratch: given.scratch(args)?,
             source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),
             root_range: given.file(|file| file.root_range),
@@ -124,11 +157,11 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(ProgressArg::Auto),
-            time_limit: time.map_or(Ok(DEFAULT_TIME_LIMIT), |text| text.duration())?,
-            memory_limit: memory.map(|text| text.size()).transpose()?,
-            process_limit: given.number("LIMITS_PROCESSES", |file| file.limits.processes)?,
-            unpacked_limit: unpacked.map(|text| text.size()).transpose()?,
-            entry_limit: given.number("LIMITS_ENTRIES", |file| file.limits.entries)?,
+            time_limit: time.unwrap_or(DEFAULT_TIME_LIMIT),
+            memory_limit: memory,
+            process_limit: processes,
+            unpacked_limit: unpacked,
+            entry_limit: entries,
         })
     }
 }
@@ -148,11 +181,16 @@ struct Given<'a> {
     environment: &'a Environment,
     /// The nearest one first.
     files: Vec<GivenFile>,
+    trust: Option<Trust>,
+    /// Keys that a tree's file sets and may not set.
+    refused: Vec<(Grant, String)>,
 }
 
 struct GivenFile {
     path: PathBuf,
     says: ConfigFile,
+    /// True for a tree's file, false for the user's.
+    is_trees: bool,
 }
 
 impl GivenFile {
@@ -164,14 +202,145 @@ impl GivenFile {
 
 impl<'a> Given<'a> {
     fn read(environment: &'a Environment, tree: Option<&Path>) -> Result<Self, SettingsError> {
-        let near = tree.into_iter().flat_map(|tree| [Some(tree), tree.parent()]).flatten();
-        let near = near.map(|folder| folder.join("mkpanda.toml")).find(|path| path.is_file());
-        let user = user_file(environment).filter(|path| path.is_file());
-        let files = near.into_iter().chain(user).map(|path| {
-            let says = read_file(&path)?;
-            Ok(GivenFile { path, says })
+        let user_path = user_file(environment);
+        let user = match user_path.clone().filter(|path| path.is_file()) {
+            Some(path) => Some(GivenFile { says: read_file(&path)?, path, is_trees: false }),
+            None => None,
+        };
+        if let Some(user) = &user
+            && let Some(path) = user.says.trust.keys().find(|path| !path.is_absolute())
+        {
+            return Err(SettingsError::Value {
+                origin: format!("{}: trust", user.path.display()),
+                value: path.display().to_string(),
+                expected: "absolute path of a tree",
+            });
+        }
+        let mut near = None;
+        for folder in tree.into_iter().flat_map(|tree| [Some(tree), tree.parent()]).flatten() {
+            let path = folder.join("mkpanda.toml");
+            if let Some(says) = read_tree_file(&path)? {
+                near = Some(GivenFile { path, says, is_trees: true });
+                break;
+            }
+        }
+        if let Some(near) = near.as_ref().filter(|near| !near.says.trust.is_empty()) {
+            return Err(SettingsError::TrustInTree(near.path.clone()));
+        }
+        let trust = tree.map(|tree| {
+            let file = near.as_ref().map(|near| near.path.as_path());
+            let says = user.as_ref().map(|user| &user.says.trust);
+            Trust::of(tree, file, user_path.clone(), says)
         });
-        Ok(Self { environment, files: files.collect::<Result<_, SettingsError>>()? })
+        let files = near.into_iter().chain(user).collect();
+        Ok(Self { environment, files, trust, refused: Vec::new() })
+    }
+
+    /// Notes the keys of a tree's file that only the user may set, unless the user's word is there.
+    fn ask(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
+        let Some(tree) = self.files.iter().find(|file| file.is_trees) else { return };
+        let asked = trust::asked(&tree.says, tree.base(), packages.unwrap_or(tree.base()));
+        let is_said = |grant: Grant| match grant {
+            Grant::Network => args.network.is_some() || self.variable("NETWORK").is_some(),
+            Grant::Scratch => args.scratch.is_some() || self.variable("SCRATCH").is_some(),
+            Grant::RepositoryUrl => {
+                args.repository_url.is_some() || self.variable("REPOSITORY_URL").is_some()
+            }
+            _ => false,
+        };
+        let refused =
+            asked.into_iter().filter(|(grant, _)| !is_said(*grant) && !self.allows(*grant));
+        self.refused = refused.collect();
+    }
+
+    fn allows(&self, grant: Grant) -> bool {
+        self.trust.as_ref().is_some_and(|trust| trust.allows(grant))
+    }
+
+    /// Refuses a tree whose file sets what it may not set.
+    fn refuse(&self) -> Result<(), SettingsError> {
+        let tree = self.files.iter().find(|file| file.is_trees);
+        let (Some(tree), Some(trust)) = (tree, &self.trust) else { return Ok(()) };
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let grants = self.refused.iter().map(|(grant, _)| *grant).collect();
+        Err(SettingsError::Untrusted {
+            path: tree.path.clone(),
+            asked: self.refused.iter().map(|(_, key)| key.clone()).collect(),
+            hint: trust.hint(&grants),
+        })
+    }
+
+    /// A limit: the environment's, else the lower one of the user's, or the default, and the tree's. A
+    /// tree's that is higher is refused unless the user allows it.
+    fn limit<T: PartialOrd + Copy>(
+        &mut self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<String>,
+        read: impl Fn(&Text) -> Result<T, SettingsError>,
+        default: Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        if let Some(text) = self.variable(key) {
+            return read(&text).map(Some);
+        }
+        let name = key.to_lowercase().replacen("limits_", "limits.", 1);
+        let of = |is_trees: bool| {
+            let file = self.files.iter().find(|file| file.is_trees == is_trees)?;
+            let origin = format!("{}: {name}", file.path.display());
+            Some(Text { origin, value: pick(&file.says)? })
+        };
+        let (trees, users) = (of(true), of(false));
+        let most = users.map(|text| read(&text)).transpose()?.or(default);
+        let Some(trees) = trees else { return Ok(most) };
+        let value = read(&trees)?;
+        if most.is_some_and(|most| value > most) && !self.allows(Grant::Limits) {
+            let asked = format!("{name} = \"{}\", which is higher than yours", trees.value);
+            self.refused.push((Grant::Limits, asked));
+        }
+        Ok(Some(value))
+    }
+
+    /// A choice in which the user's file counts before the tree's.
+    fn users_choice<T: clap::ValueEnum>(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        self.choice(key, |file| {
+            let users = self.files.iter().find(|file| !file.is_trees);
+            users.and_then(|users| pick(&users.says)).or_else(|| pick(file))
+        })
+    }
+
+    /// A tree may only say that fewer packages are built at once than there are cores, or than the user
+    /// says.
+    fn jobs(&self) -> Result<Option<u16>, SettingsError> {
+        if self.variable("JOBS").is_some() {
+            return Ok(self.number("JOBS", |_file| None::<NonZeroU16>)?.map(NonZeroU16::get));
+        }
+        let of = |is_trees: bool| {
+            let file = self.files.iter().find(|file| file.is_trees == is_trees);
+            file.and_then(|file| file.says.jobs).map(NonZeroU16::get)
+        };
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let most = of(false).unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
+        Ok(of(true).map(|trees| trees.min(most)).or_else(|| of(false)))
+    }
+
+    /// True if the environment says so, else if any file does: a tree cannot have what the user forbids.
+    fn offline(&self) -> Result<bool, SettingsError> {
+        let any = self.files.iter().any(|file| file.says.offline == Some(true));
+        self.boolean("OFFLINE", |_file| Some(any))
+    }
+
+    fn local_sources(&self) -> LocalPermission {
+        match &self.trust {
+            Some(trust) if !trust.allows(Grant::GitLocal) => {
+                LocalPermission::Tree { hint: trust.hint(&[Grant::GitLocal].into()) }
+            }
+            _ => LocalPermission::Anywhere,
+        }
     }
 
     fn file<T>(&self, pick: impl Fn(&ConfigFile) -> Option<T>) -> Option<T> {
@@ -208,7 +377,7 @@ impl<'a> Given<'a> {
         pick: impl Fn(&ConfigFile) -> Option<T>,
     ) -> Result<Option<T>, SettingsError> {
         let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
-        text.value.parse().map(Some).map_err(|_reason| text.wrong("number that can be meant here"))
+        text.number().map(Some)
     }
 
     fn boolean(
@@ -239,6 +408,7 @@ impl<'a> Given<'a> {
                     mirrors: says.mirrors.clone(),
                     insecure: says.insecure,
                     ca: says.ca.as_ref().map(|ca| file.base().join(ca)),
+                    of_tree: file.is_trees,
                 };
                 (host.clone(), config)
             })
@@ -297,6 +467,15 @@ impl<'a> Given<'a> {
     }
 }
 
+/// Folder of the builder's own, unless somebody else's files are in it.
+fn own_home(environment: &Environment) -> Result<PathBuf, SettingsError> {
+    let path = home(environment)?;
+    match Home::foreign_entry(&path).map_err(|source| SettingsError::Read { source })? {
+        Some(entry) => Err(SettingsError::ForeignHome { path, entry: entry.into() }),
+        None => Ok(path),
+    }
+}
+
 /// A mirror's folder relative to its configuration file; a URL as it is.
 fn below(base: &Path, mirror: &str) -> String {
     if mirror.contains("://") {
@@ -319,10 +498,14 @@ mod tests {
         fs_err::create_dir_all(path("tree/packages")).unwrap();
         fs_err::write(
             path("config/mkpanda/config.toml"),
-            "jobs = 2\nnetwork = 'host'\nmirrors = ['m']\n",
+            "jobs = 2\nnetwork = 'host'\nmirrors = ['m']\nisolation = 'ranges'\noffline = true\nlimits.time = '2h'\n",
         )
         .unwrap();
-        fs_err::write(path("tree/mkpanda.toml"), "jobs = 3\n[images]\na = 'host'\n").unwrap();
+        fs_err::write(
+            path("tree/mkpanda.toml"),
+            "jobs = 3\nisolation = 'single'\noffline = false\nlimits.time = '1h'\n[images]\na = 'host'\n",
+        )
+        .unwrap();
         let config = path("config").to_string_lossy().into_owned();
         let mut variables = BTreeMap::from([
             ("XDG_CONFIG_HOME".to_owned(), config.clone()),
@@ -334,7 +517,10 @@ mod tests {
             Settings::work_out(&args, jobs, &environment, Some(&path("tree/packages"))).unwrap()
         };
         let settings = work_out(&variables, None);
-        assert_eq!((settings.jobs, settings.network), (Some(3), NetworkArg::Host));
+        // A tree may ask for less than the user, and for nothing that the user forbids.
+        assert_eq!((settings.jobs, settings.network), (Some(2), NetworkArg::Host));
+        assert_eq!((settings.isolation, settings.offline), (Some(IsolationArg::Ranges), true));
+        assert_eq!(settings.time_limit, Duration::from_secs(3600));
         let folders: Vec<_> = settings.mirrors.iter().map(Store::local_folder).collect();
         assert_eq!(folders, [Some(Path::new(&format!("{config}/mkpanda/m")))]);
         assert_eq!(settings.images["a"].1, path("tree"));

@@ -18,6 +18,11 @@ impl Text {
         SettingsError::Value { origin, value, expected }
     }
 
+    /// A number.
+    pub(crate) fn number<T: std::str::FromStr>(&self) -> Result<T, SettingsError> {
+        self.value.parse().map_err(|_reason| self.wrong("number that can be meant here"))
+    }
+
     /// A time above zero, such as `90s`.
     pub(crate) fn duration(&self) -> Result<Duration, SettingsError> {
         let units = [("ms", 0), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];

@@ -4,7 +4,8 @@
 //! images/                         an OCI image layout (see `image::store`)
 //! layers/<mapping>/<diff id>/     unpacked layers; owners on disk depend on the id map
 //! layer-sizes.json                what these take on the disk (see `gc::space`)
-//! packages/<id>/                  unpacked packages, mounted read-only into builds
+//! mkpanda-home                    says that the folder is ours: see `Home::foreign_entry`
+//! packages/<sha256>/              unpacked packages by their archives' sums, mounted read-only into builds
 //! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
 //! image-logs/<name>/              what the commands of an image's stages said, of its last build
@@ -14,12 +15,17 @@
 //! locks/                          one file per thing that is done once at a time
 //! ```
 //!
+//! With `--scratch DIR`, runs' folders lie in `DIR/mkpanda-scratch-<user id>/`, which goes with the last of
+//! them; DIR is not changed otherwise.
+//!
 //! A scratch folder whose lock nobody holds belongs to a run that died: the next one sweeps it. Its
 //! files may belong to ids that only a namespace has, so a helper removes them.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
 use crate::container::idmap::IdMap;
@@ -30,13 +36,73 @@ use crate::package::{PackageId, PackageName};
 pub struct Home {
     root: PathBuf,
     scratch: PathBuf,
+    /// True if the scratch folder lies in a folder that the user named.
+    is_elsewhere: bool,
 }
+
+/// Name of the file that marks a folder as the builder's own.
+const MARKER: &str = "mkpanda-home";
+
+const MARKED: &str =
+    "This folder is mkpanda's own ($MKPANDA_HOME). What lies in it can be made again.\n";
+
+/// Names of all that any version of the builder puts into its own folder, and what a file system puts
+/// into its root.
+const NAMES: [&str; 15] = [
+    MARKER,
+    "build-cache",
+    "builds",
+    "caches",
+    "git",
+    "image-logs",
+    "images",
+    "layer-sizes.json",
+    "layers",
+    "locks",
+    "lost+found",
+    "packages",
+    "parts",
+    "scratch",
+    "upstreams",
+];
 
 impl Home {
     /// The folder at a path, with scratch space elsewhere if that is asked for.
     pub fn new(root: PathBuf, scratch: Option<PathBuf>) -> Self {
-        let scratch = scratch.unwrap_or_else(|| root.join("scratch"));
-        Self { root, scratch }
+        let is_elsewhere = scratch.is_some();
+        let own = format!("mkpanda-scratch-{}", nix::unistd::geteuid());
+        let scratch = scratch.map_or_else(|| root.join("scratch"), |folder| folder.join(own));
+        Self { root, scratch, is_elsewhere }
+    }
+
+    /// Name of an entry that shows that a folder is somebody else's: one that no version of the builder
+    /// makes, unless the folder has our mark. Writes nothing.
+    pub fn foreign_entry(root: &Path) -> io::Result<Option<OsString>> {
+        if fs_err::symlink_metadata(root.join(MARKER)).is_ok_and(|marker| marker.is_file()) {
+            return Ok(None);
+        }
+        let entries = match fs_err::read_dir(root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let is_temporary = name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
+            if !is_temporary && !NAMES.iter().any(|known| name == **known) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Marks the folder as the builder's own.
+    pub fn mark(&self) -> io::Result<()> {
+        fs_err::create_dir_all(&self.root)?;
+        let marker = self.root.join(MARKER);
+        if fs_err::symlink_metadata(&marker).is_ok() {
+            return Ok(());
+        }
+        fs_err::write(marker, MARKED)
     }
 
     /// The folder itself.
@@ -99,11 +165,17 @@ impl Home {
     /// on disk such a program belongs to the caller, as whom any user could run it.
     fn make_closed_folders(&self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        for folder in [&self.scratch, &self.root.join("layers"), &self.packages(), &self.caches()] {
+        self.mark()?;
+        let closed = std::fs::Permissions::from_mode(0o700);
+        for folder in [&self.root.join("layers"), &self.packages(), &self.caches()] {
             fs_err::create_dir_all(folder)?;
-            fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+            fs_err::set_permissions(folder, closed.clone())?;
         }
-        Ok(())
+        if self.is_elsewhere {
+            return make_own_folder(&self.scratch);
+        }
+        fs_err::create_dir_all(&self.scratch)?;
+        fs_err::set_permissions(&self.scratch, closed)
     }
 
     /// Starts a run's scratch folder.
@@ -112,7 +184,16 @@ impl Home {
         for attempt in 0_u32.. {
             let name = format!("run-{}-{attempt}", std::process::id());
             let lock = self.scratch.join(format!("{name}.lock"));
-            let Some(held) = FileLock::try_acquire(&lock)? else { continue };
+            let held = match FileLock::try_acquire(&lock) {
+                Ok(Some(held)) => held,
+                Ok(None) => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_elsewhere => {
+                    // The last one of other runs has removed the folder.
+                    self.make_closed_folders()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             // A sweeper may have taken it for that of a dead run, and have removed it.
             if !held.is_at(&lock) {
                 continue;
@@ -122,7 +203,8 @@ impl Home {
                 Ok(()) => {
                     let view = folder.join("view");
                     fs_err::create_dir(&view)?;
-                    return Ok(RunScratch { folder, view, lock, _held: held });
+                    let above = self.is_elsewhere.then(|| self.scratch.clone());
+                    return Ok(RunScratch { folder, view, lock, above, _held: held });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -140,7 +222,7 @@ impl Home {
         };
         for entry in entries {
             let lock = entry?.path();
-            if lock.extension().is_none_or(|extension| extension != "lock") {
+            if !is_lock_of_run(&lock) {
                 continue;
             }
             if let Some(held) = FileLock::try_acquire(&lock)? {
@@ -157,6 +239,8 @@ pub struct RunScratch {
     folder: PathBuf,
     view: PathBuf,
     lock: PathBuf,
+    /// Folder above, if that goes with the last run.
+    above: Option<PathBuf>,
     _held: FileLock,
 }
 
@@ -178,8 +262,43 @@ impl Drop for RunScratch {
         // If something is left in it, the next run sweeps it by the lock that stays then, too.
         if fs_err::remove_dir(&self.folder).is_ok() {
             drop(fs_err::remove_file(&self.lock));
+            if let Some(above) = &self.above {
+                // Other runs may be in it.
+                drop(fs_err::remove_dir(above));
+            }
         }
     }
+}
+
+/// Makes a closed folder below one that others may write to; fails if somebody else has made it.
+fn make_own_folder(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+    if let Some(parent) = folder.parent() {
+        fs_err::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => {
+            return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
+        }
+    }
+    let found = fs_err::symlink_metadata(folder)?;
+    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
+        let message = format!("{} is not a folder of this user's", folder.display());
+        return Err(io::Error::other(message));
+    }
+    fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}
+
+/// True for `run-<process>-<attempt>.lock`.
+fn is_lock_of_run(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let numbers =
+        name.and_then(|name| name.strip_prefix("run-")?.strip_suffix(".lock")?.split_once('-'));
+    let is_number =
+        |text: &str| !text.is_empty() && text.bytes().all(|letter| letter.is_ascii_digit());
+    numbers.is_some_and(|(process, attempt)| is_number(process) && is_number(attempt))
 }
 
 /// A scratch folder that a dead run left.
@@ -217,6 +336,63 @@ pub fn give_folder(folder: &Path, map: &IdMap) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_ours_by_its_mark_or_by_all_its_names() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("home");
+        let foreign = || Home::foreign_entry(&root).unwrap();
+        assert_eq!(foreign(), None);
+        fs_err::create_dir(&root).unwrap();
+        for name in NAMES.iter().filter(|name| **name != MARKER).chain([&".tmp-x"]) {
+            fs_err::create_dir(root.join(name)).unwrap();
+        }
+        assert_eq!(foreign(), None);
+        for name in ["src", "Packages", "packages.old", ".git", "mkpanda.toml"] {
+            fs_err::create_dir(root.join(name)).unwrap();
+            assert_eq!(foreign(), Some(name.into()));
+            fs_err::remove_dir(root.join(name)).unwrap();
+        }
+        // Marked once, it may have a person's notes in it. A link is no mark.
+        fs_err::os::unix::fs::symlink("/etc/passwd", root.join(MARKER)).unwrap();
+        fs_err::write(root.join("notes"), "").unwrap();
+        assert_eq!(foreign(), Some("notes".into()));
+        fs_err::remove_file(root.join(MARKER)).unwrap();
+        Home::new(root.clone(), None).mark().unwrap();
+        assert_eq!(foreign(), None);
+    }
+
+    #[test]
+    fn a_folder_that_the_user_names_for_scratch_is_not_changed() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let place = tempfile::tempdir().unwrap();
+        let room = place.path().join("room");
+        fs_err::create_dir_all(room.join("run-1-0")).unwrap();
+        fs_err::set_permissions(&room, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        for name in ["Cargo.lock", "run-1-0.lock", "run-x-0.lock", "run-1.lock", "run--.lock"] {
+            fs_err::write(room.join(name), "mine").unwrap();
+        }
+        let home = Home::new(place.path().join("home"), Some(room.clone()));
+        let (one, two) = (home.start_run().unwrap(), home.start_run().unwrap());
+        let own = one.folder().parent().unwrap().to_owned();
+        assert_eq!(own.parent(), Some(room.as_path()));
+        assert_eq!(fs_err::metadata(&own).unwrap().mode() & 0o7777, 0o700);
+        for name in ["Cargo.lock", "run-x-0.lock", "run-1.lock", "run--.lock"] {
+            fs_err::write(own.join(name), "mine").unwrap();
+        }
+        assert!(home.orphans().unwrap().is_empty());
+        for name in ["Cargo.lock", "run-x-0.lock", "run-1.lock", "run--.lock"] {
+            fs_err::remove_file(own.join(name)).unwrap();
+        }
+        drop(one);
+        assert!(own.exists());
+        drop(two);
+        assert_eq!(fs_err::read_dir(&room).unwrap().count(), 6);
+        assert_eq!(fs_err::metadata(&room).unwrap().mode() & 0o7777, 0o1777);
+        // Somebody else was there before.
+        fs_err::os::unix::fs::symlink(place.path(), &own).unwrap();
+        assert!(home.start_run().is_err());
+    }
 
     #[test]
     fn only_folders_of_dead_runs_are_orphans() {

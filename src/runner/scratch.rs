@@ -65,7 +65,7 @@ impl ScratchDir {
         &self.path
     }
 
-    /// Moves entries to a folder where a person looks for them.
+    /// Moves entries, which the helper has closed to other users, to a folder where a person looks for them.
     pub fn keep(&self, names: &[&str], folder: &Path) -> io::Result<()> {
         let remove = |path: &Path| {
             // Files of an earlier build may be ones that only a container's root can remove.
@@ -75,6 +75,10 @@ impl ScratchDir {
         for name in names {
             let (made, target) = (self.path.join(name), folder.join(name));
             remove(&target)?;
+            if !is_closed(&made)? {
+                let message = format!("{} is open to other users", made.display());
+                return Err(io::Error::other(message));
+            }
             match fs_err::rename(&made, &target) {
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
                 renamed => {
@@ -87,7 +91,11 @@ impl ScratchDir {
             remove(&copy)?;
             fs_err::create_dir(&copy)?;
             give_to_container_root(&self.map, &copy)?;
-            let copied = self.copy(&made, &copy).and_then(|()| fs_err::rename(&copy, &target));
+            // Before anything is in it.
+            let closed = fs_err::set_permissions(&copy, closed_mode());
+            let copied = closed
+                .and_then(|()| self.copy(&made, &copy))
+                .and_then(|()| fs_err::rename(&copy, &target));
             if copied.is_err() {
                 drop(remove(&copy));
             }
@@ -123,6 +131,16 @@ impl Drop for ScratchDir {
             std::thread::sleep(INTERVAL);
         }
     }
+}
+
+fn closed_mode() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o700)
+}
+
+/// True if nobody but its owner can enter a folder.
+fn is_closed(folder: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs_err::symlink_metadata(folder)?.permissions().mode() & 0o077 == 0)
 }
 
 /// Gives a folder to the id that is root in containers, which differs from the caller for real root.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::OutOfScope;
 use crate::base::http::HttpError;
 use crate::package::{CommitId, PackageName, SourceName};
 use crate::store::StoreError;
@@ -84,6 +85,14 @@ pub enum SourceProblem {
         rel_path: String,
         /// What it means.
         path: PathBuf,
+    },
+    /// `rel_path` leads out of what belongs to the tree.
+    #[error("the rel_path {rel_path:?} leads out of {root}, the tree's own folder: to {path}", path = .out.path.display(), root = .out.root.display())]
+    OutOfScope {
+        /// As declared.
+        rel_path: String,
+        /// Where it leads, and what to do.
+        out: OutOfScope,
     },
     /// `rel_path` leads to something that is no git repository.
     #[error("{path} can't be used as a git repository: {reason}", path = .path.display())]
@@ -245,6 +254,7 @@ impl SourceProblem {
             }
             Self::Offline(_) => "leave out --offline once, or name a mirror that has it (--mirror)",
             Self::InTheWay(_) => "remove it",
+            Self::OutOfScope { out, .. } => return Some(out.hint.clone()),
             Self::NoRepository { path, foreign: true, .. } => {
                 return Some(format!(
                     "it belongs to another user; if you trust it: git config --global --add safe.directory {}",

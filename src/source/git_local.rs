@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository, StatusOptions, SubmoduleIgnore};
 
-use super::{Fetched, SourceProblem};
+use super::{Fetched, OutOfScope, SourceProblem, SourceRequest};
 use crate::package::CommitId;
 
 /// The commit at HEAD, if nothing that is tracked differs from it.
-pub(super) fn head(package_dir: &Path, rel_path: &str) -> Result<CommitId, SourceProblem> {
-    let (path, repository) = open(package_dir, rel_path)?;
+pub(super) fn head(request: &SourceRequest, rel_path: &str) -> Result<CommitId, SourceProblem> {
+    let (path, repository) = open(request, rel_path)?;
     let unusable = |error: git2::Error| unusable(&path, &error);
     let commit = match repository.head().and_then(|head| head.peel_to_commit()) {
         Ok(commit) => commit.id(),
@@ -31,26 +31,27 @@ pub(super) fn head(package_dir: &Path, rel_path: &str) -> Result<CommitId, Sourc
 
 /// The repository as [`super::check_out()`] takes it.
 pub(super) fn fetched(
-    package_dir: &Path,
+    request: &SourceRequest,
     rel_path: &str,
     commit: &CommitId,
 ) -> Result<Fetched, SourceProblem> {
-    let (path, repository) = open(package_dir, rel_path)?;
+    let (path, repository) = open(request, rel_path)?;
     let found = commit.as_str().parse().and_then(|id| repository.find_commit(id).map(drop));
     found.map_err(|error| unusable(&path, &error))?;
     Ok(Fetched::GitLocal { path: repository.commondir().to_owned(), commit: commit.clone() })
 }
 
-fn open(package_dir: &Path, rel_path: &str) -> Result<(PathBuf, Repository), SourceProblem> {
-    let path = package_dir.join(rel_path);
+fn open(request: &SourceRequest, rel_path: &str) -> Result<(PathBuf, Repository), SourceProblem> {
+    let path = request.package_dir.join(rel_path);
     if !path.exists() {
         return Err(SourceProblem::NoSuchRelPath { rel_path: rel_path.to_owned(), path });
     }
     let path = fs_err::canonicalize(path).map_err(SourceProblem::io("find a repository"))?;
-    match Repository::open(&path) {
-        Ok(repository) => Ok((path, repository)),
-        Err(error) => Err(unusable(&path, &error)),
-    }
+    let out = |out: OutOfScope| SourceProblem::OutOfScope { rel_path: rel_path.to_owned(), out };
+    request.local.check_path(&path).map_err(out)?;
+    let repository = Repository::open(&path).map_err(|error| unusable(&path, &error))?;
+    request.local.check_repository(&repository).map_err(out)?;
+    Ok((path, repository))
 }
 
 fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {

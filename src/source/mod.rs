@@ -33,6 +33,7 @@ mod git_mirror;
 mod git_place;
 mod git_program;
 mod git_url;
+mod local_scope;
 mod missing;
 mod options;
 mod submodules;
@@ -54,6 +55,7 @@ pub use clone_url::clone_url;
 pub use error::{SourceError, SourceProblem, SubmoduleProblem};
 pub use git_place::{GitPlace, GitPlaceError};
 pub use git_url::git_mirror_path;
+pub use local_scope::{LocalPermission, LocalScope, OutOfScope};
 pub use missing::{MissingSource, missing};
 pub use options::{FetchOptions, GitOptions};
 
@@ -70,6 +72,8 @@ pub struct SourceRequest {
     pub name: SourceName,
     /// The source as declared.
     pub source: Source,
+    /// Where a `git_local` source may lie.
+    pub local: LocalScope,
 }
 
 impl SourceRequest {
@@ -170,7 +174,7 @@ pub fn identify(request: &SourceRequest) -> Result<SourceId, SourceError> {
         SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
             Ok(SourceId::DownloadedSha1(file.sha1.clone()))
         }
-        SourceSpec::GitLocal { rel_path } => git_local::head(&request.package_dir, rel_path)
+        SourceSpec::GitLocal { rel_path } => git_local::head(request, rel_path)
             .map(SourceId::Commit)
             .map_err(|problem| request.problem(problem)),
     }
@@ -187,11 +191,11 @@ pub fn fetch(
 ) -> Result<Fetched, SourceError> {
     let fetched = match (&request.source.spec, id) {
         (SourceSpec::GitLocal { rel_path }, SourceId::Commit(commit)) => {
-            git_local::fetched(&request.package_dir, rel_path, commit)
+            git_local::fetched(request, rel_path, commit)
         }
         (SourceSpec::GitLocal { rel_path }, SourceId::DownloadedSha1(_)) => {
-            git_local::head(&request.package_dir, rel_path)
-                .and_then(|commit| git_local::fetched(&request.package_dir, rel_path, &commit))
+            git_local::head(request, rel_path)
+                .and_then(|commit| git_local::fetched(request, rel_path, &commit))
         }
         (SourceSpec::Git { url, commit, ref_origin }, _) => {
             let wanted = git_mirror::Wanted { url, commit, ref_origin };

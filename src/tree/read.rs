@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::docker::latest_image;
 use super::{Folder, Package, PackageKey, PackageTree, TreeError, TreeFile, place};
+use crate::base::within;
 use crate::package::{
     BuildInfo, NameError, PackageName, Problem, Report, TreeInfo, Variant, VariantError,
     variant_of_file,
@@ -52,14 +53,17 @@ impl PackageTree {
                 continue;
             }
             let path = entry.path();
-            // A link to a folder is a folder, as it was in the original.
-            let is_folder = match entry.file_type() {
-                Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-                _ => path.is_dir(),
+            // A link to a folder is a folder, as it was in the original. What lies in it stays in it.
+            let is_link = entry.file_type().map_or(true, |kind| kind.is_symlink());
+            let is_folder = if is_link {
+                path.is_dir()
+            } else {
+                entry.file_type().is_ok_and(|kind| kind.is_dir())
             };
             if !is_folder {
                 continue;
             }
+            let base = if is_link { path.as_path() } else { root };
             let files = files_of_kind(&path, BUILD_INFO);
             match package_name(&file_name) {
                 Ok(name) => {
@@ -67,12 +71,15 @@ impl PackageTree {
                         continue;
                     }
                     let docker = path.join("docker");
-                    let has_docker = docker.is_dir();
+                    let stays = stays_in(base, &docker);
+                    let has_docker = docker.is_dir() && stays.is_ok();
                     if has_docker {
                         docker_folders.insert(name.clone(), docker);
                     }
                     if files.as_ref().map_or(true, |files| !files.is_empty()) {
-                        folders.insert(name.clone(), Folder::read(&name, path, has_docker, files));
+                        let mut folder = Folder::read(&name, base, path.clone(), has_docker, files);
+                        folder.problems.extend(stays.err());
+                        folders.insert(name.clone(), folder);
                     }
                 }
                 Err(error) if files.is_ok_and(|files| !files.is_empty()) => {
@@ -105,9 +112,12 @@ impl PackageTree {
             let entry = entry.map_err(TreeError::Unreadable)?;
             let path = entry.path();
             let Ok(name) = package_name(&entry.file_name()) else { continue };
-            if !path.join("Dockerfile").is_file() {
+            let dockerfile = path.join("Dockerfile");
+            if !dockerfile.is_file() {
                 continue;
             }
+            stays_in(folder.parent().unwrap_or(&folder), &dockerfile)
+                .map_err(|report| TreeError::Problems(vec![report]))?;
             if let Some(package) = self.docker_folders.get(&name) {
                 let package = package.clone();
                 return Err(TreeError::BuilderTwice { name, rootfs: path, package });
@@ -134,7 +144,7 @@ impl PackageTree {
 
 impl TreeFile {
     fn read(path: PathBuf) -> Result<Self, Report> {
-        let text = read_text(&path)?;
+        let text = read_text(path.parent().unwrap_or(&path), &path)?;
         let info = TreeInfo::parse(&text).map_err(|problem| problem.in_file(&path, &text))?;
         Ok(Self { path, text, info })
     }
@@ -143,6 +153,7 @@ impl TreeFile {
 impl Folder {
     fn read(
         name: &PackageName,
+        base: &Path,
         path: PathBuf,
         has_docker: bool,
         files: std::io::Result<Vec<NamedFile>>,
@@ -156,7 +167,7 @@ impl Folder {
                         Err(report) => folder.problems.push(report),
                         Ok(variant) => {
                             let key = PackageKey { name: name.clone(), variant: variant.clone() };
-                            let package = Package::read(key, &folder.path, has_docker, &file);
+                            let package = Package::read(key, base, &folder.path, has_docker, &file);
                             folder.variants.insert(variant, package);
                         }
                     }
@@ -168,8 +179,14 @@ impl Folder {
 }
 
 impl Package {
-    fn read(key: PackageKey, folder: &Path, has_docker: bool, file: &Path) -> Result<Self, Report> {
-        let text = read_text(file)?;
+    fn read(
+        key: PackageKey,
+        base: &Path,
+        folder: &Path,
+        has_docker: bool,
+        file: &Path,
+    ) -> Result<Self, Report> {
+        let text = read_text(base, file)?;
         let report = |problem: Problem| problem.in_file(file, &text);
         let info = BuildInfo::parse(&text, &key.name, &key.variant).map_err(report)?;
         check_build_script(folder, &info, &text).map_err(report)?;
@@ -179,6 +196,7 @@ impl Package {
                 if !extra.exists() {
                     return Err(report(Problem::whole("extra is a link that leads nowhere")));
                 }
+                stays_in(base, &extra)?;
                 true
             }
             found => found.is_ok(),
@@ -272,10 +290,30 @@ fn files_of_kind(folder: &Path, suffix: &str) -> std::io::Result<Vec<NamedFile>>
     Ok(files)
 }
 
-/// Reads a description; what is wrong with the file as such becomes a report.
-pub(super) fn read_text(path: &Path) -> Result<String, Report> {
+/// Refuses what is reached by a symlink that leads out of the folder `base`.
+fn stays_in(base: &Path, path: &Path) -> Result<(), Report> {
+    match within::locate_below(base, path.strip_prefix(base).unwrap_or(path)) {
+        Err(error) if within::leads_out(&error) => Err(leads_out(base, path)),
+        // Whatever else is wrong is said where it is used.
+        _ => Ok(()),
+    }
+}
+
+fn leads_out(base: &Path, path: &Path) -> Report {
+    let message = format!("a symlink leads out of {}, to what is not the tree's", base.display());
+    Problem::whole(message).hint("put what it leads to into the tree").in_file(path, "")
+}
+
+/// Reads a description, which no symlink may lead to out of the folder `base`; what is wrong with the
+/// file as such becomes a report.
+pub(super) fn read_text(base: &Path, path: &Path) -> Result<String, Report> {
     let whole = |message: &str| Problem::whole(message).in_file(path, "");
-    let metadata = fs_err::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let file = within::open_below(base, path.strip_prefix(base).unwrap_or(path));
+    let file = file.map_err(|error| match within::leads_out(&error) {
+        true => leads_out(base, path),
+        false => unreadable(path, &error),
+    })?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
         return Err(whole("this is no regular file"));
     }
@@ -283,9 +321,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, Report> {
         return Err(whole("the file is longer than 16 MiB, so it is no description of anything"));
     }
     let mut bytes = Vec::new();
-    fs_err::File::open(path)
-        .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(path, &error))?;
+    file.take(LONGEST_FILE).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();

@@ -279,3 +279,68 @@ fn thousands_of_packages_resolve_at_once() {
     let took = begin.elapsed();
     assert!(took.as_secs() < 5, "{took:?}");
 }
+
+#[test]
+fn links_that_lead_out_of_a_tree_are_refused() {
+    let outside = tempfile::tempdir().unwrap();
+    fs_err::create_dir(outside.path().join("docker")).unwrap();
+    for name in ["buildinfo.json", "treeinfo.json", "upstream.json", "secret", "docker/Dockerfile"]
+    {
+        fs_err::write(outside.path().join(name), "CANARY").unwrap();
+    }
+    let link = |target: PathBuf, at: PathBuf| {
+        fs_err::create_dir_all(at.parent().unwrap()).unwrap();
+        fs_err::os::unix::fs::symlink(target, at).unwrap();
+    };
+    for (path, target) in [
+        ("packages/p/buildinfo.json", "secret"),
+        ("packages/p/v.buildinfo.json", "secret"),
+        ("packages/p/extra", ""),
+        ("packages/p/extra", "secret"),
+        ("packages/p/docker", "docker"),
+        ("packages/treeinfo.json", "secret"),
+        ("packages/upstream.json", "secret"),
+        ("rootfs/b", "docker"),
+        ("rootfs/b/Dockerfile", "secret"),
+    ] {
+        let files = [
+            ("packages/p/buildinfo.json", "{}"),
+            ("packages/p/build", ""),
+            ("packages/treeinfo.json", "{}"),
+        ];
+        let place =
+            packages(&files.into_iter().filter(|(name, _)| *name != path).collect::<Vec<_>>());
+        let root = place.path().join("packages");
+        link(outside.path().join(target), place.path().join(path));
+        let read =
+            read_upstream(&root).and_then(|_| PackageTree::read(&root, &[])).and_then(|tree| {
+                tree.resolve(&Variant::DEFAULT)?;
+                let variants = tree.wanted(&"p".parse().unwrap(), None)?;
+                tree.resolve_packages(&variants).map(drop)
+            });
+        let said = read.expect_err(path).to_string();
+        assert!(
+            said.contains("a symlink leads out of ") && !said.contains("CANARY"),
+            "{path}: {said}"
+        );
+    }
+    // Within the tree a link is a file or folder like others, and a package's folder may lie anywhere.
+    let place = packages(&[
+        ("packages/q/shared/x", ""),
+        ("packages/q/info", "{}"),
+        ("packages/p/build", ""),
+    ]);
+    let root = place.path().join("packages");
+    link("../q/info".into(), root.join("p/buildinfo.json"));
+    link("../q/shared".into(), root.join("p/extra"));
+    let elsewhere = packages(&[("r/buildinfo.json", "{}"), ("r/build", ""), ("r/in", "")]);
+    link(elsewhere.path().join("r"), root.join("r"));
+    let tree = PackageTree::read(&root, &[]).unwrap();
+    assert!(tree.package(&key("p", None)).unwrap().has_extra);
+    assert!(tree.package(&key("r", None)).is_some());
+    // What lies in that folder stays below it.
+    link("../../in".into(), elsewhere.path().join("r/extra/deep"));
+    link(root.join("q/info"), elsewhere.path().join("r/v.buildinfo.json"));
+    let tree = PackageTree::read(&root, &[]).unwrap();
+    assert!(tree.package(&key("r", Some("v"))).is_none());
+}

@@ -25,7 +25,7 @@ pub fn read_upstream(packages: &Path) -> Result<Option<Upstream>, TreeError> {
     if path.symlink_metadata().is_err() {
         return Ok(None);
     }
-    let text = read_text(&path).map_err(|report| TreeError::Problems(vec![report]))?;
+    let text = read_text(packages, &path).map_err(|report| TreeError::Problems(vec![report]))?;
     let problem = |problem: Problem| TreeError::Problems(vec![problem.in_file(&path, &text)]);
     let source = parse_upstream(&text).map_err(problem)?;
     Ok(Some(Upstream { path, source }))

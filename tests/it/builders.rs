@@ -24,7 +24,7 @@ fn place(word: &str) -> Place {
 }
 
 fn share(place: &Place, host: &str, more: &str) {
-    place.configure(&format!(
+    place.user(&format!(
         "[builders]\nregistry = \"{host}/team\"\n{more}\n[registries.\"{host}\"]\ninsecure = true\n"
     ));
 }

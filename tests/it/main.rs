@@ -43,6 +43,7 @@ mod systemd;
 mod terminal;
 mod tiny;
 mod tree;
+mod trust;
 mod uplinks;
 mod upstreams;
 mod users;

@@ -42,11 +42,11 @@ pub fn make_layout(folder: &Path) {
     oci_layout(folder, &layers, "x");
 }
 
-/// Commands of images read the user's configuration: there is no tree.
+/// Makes the tree's configuration the user's, where registries are described.
 pub fn user_config(place: &Place) {
-    let folder = place.path().join(".config/mkpanda");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::copy(place.packages.join("mkpanda.toml"), folder.join("config.toml")).unwrap();
+    let path = place.packages.join("mkpanda.toml");
+    place.user(&std::fs::read_to_string(&path).unwrap());
+    std::fs::remove_file(path).unwrap();
 }
 
 pub fn skopeo(place: &Place, arguments: &[&str]) -> String {
@@ -78,7 +78,6 @@ fn what_skopeo_pushes_is_pulled_and_what_is_pushed_is_skopeos() {
     // Under another name: mounted there. And elsewhere: sent.
     let other = Registry::plain();
     for (registry, name) in [(&registry, "other/r:2"), (&other, "r:2")] {
-        place.configure(&format!("[registries.\"{}\"]\ninsecure = true\n", other.host));
         let config = format!(
             "[registries.\"{}\"]\ninsecure = true\n[registries.\"{}\"]\ninsecure = true\n",
             registry.host, "h.example"

@@ -231,11 +231,11 @@ fn a_git_source_comes_from_a_mirror_folder() {
 #[test]
 fn a_local_repository_is_taken_at_its_head() {
     let place = Place::new();
-    let folder = place.path().join("work");
+    let folder = place.path().join("tree/work");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("file"), "one\n").unwrap();
     repository(&folder);
-    package(&place, r#"{"single_source": {"kind": "git_local", "rel_path": "../../../work"}}"#);
+    package(&place, r#"{"single_source": {"kind": "git_local", "rel_path": "../../work"}}"#);
     place.run("p", &[]).ok();
     assert_eq!(place.file_of("p", "file"), "one\n");
     std::fs::write(folder.join("untracked"), "").unwrap();
@@ -243,7 +243,7 @@ fn a_local_repository_is_taken_at_its_head() {
     std::fs::write(folder.join("file"), "two\n").unwrap();
     let ran = place.run("p", &[]).fails(1);
     insta::assert_snapshot!(place.generic(&ran.stderr), @r"
-    error: package p: can't make its id: source p of package p: there are uncommitted changes in <place>/work: file
+    error: package p: can't make its id: source p of package p: there are uncommitted changes in <place>/tree/work: file
       hint: commit or stash them: a build takes what HEAD has
     ");
     git(&folder, &["commit", "-qam", "second"]);

@@ -100,6 +100,18 @@ impl Place {
         std::fs::write(path, format!("{text}\n{old}")).unwrap();
     }
 
+    /// Writes the user's own configuration.
+    pub fn user(&self, text: &str) {
+        let folder = self.path().join(".config/mkpanda");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.toml"), text).unwrap();
+    }
+
+    /// Lets the tree set what only the user may set.
+    pub fn trust(&self, allow: &[&str]) {
+        self.user(&format!("[trust.'{}']\nallow = {allow:?}\n", self.packages.display()));
+    }
+
     /// Puts text before the tree's configuration as it stands.
     pub fn configure_first(&self, text: &str) {
         let path = self.packages.join("mkpanda.toml");

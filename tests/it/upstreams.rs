@@ -54,6 +54,7 @@ fn upstreams_in_a_circle_are_refused() {
     std::fs::write(folder.join("packages/upstream.json"), upstream("../../../../../../self"))
         .unwrap();
     crate::support::repository(&folder);
+    place.trust(&["git_local"]);
     place.write("upstream.json", &upstream("../../self"));
     place.write("treeinfo.json", "{}");
     let ran = place.run(".", &["tree"]).fails(1);

@@ -13,9 +13,6 @@ pub(super) const FLAGS: [u8; 2] = [0, 4];
 
 pub(super) const END_MAGIC: [u8; 2] = *b"YZ";
 
-/// How many bytes a stream's header takes, and its footer.
-pub(super) const ENDS: u64 = 12;
-
 /// Writes blocks as one stream, wherever they come from.
 #[derive(Debug)]
 pub struct StreamWriter<W> {

@@ -3,7 +3,7 @@
 //! ```text
 //! encoder    cuts data into blocks, in order     dense    finds what is compressed already
 //! pool       threads that encode blocks          block    one block, compressed or stored
-//! container  header, index and footer            identity what tells an archive from others
+//! container  header, index and footer
 //! ```
 //!
 //! What is written is one stream, which every reader reads to its end, of blocks that know nothing
@@ -28,7 +28,6 @@ mod dense;
 #[cfg(feature = "builder")]
 mod encoder;
 #[cfg(feature = "builder")]
-mod identity;
 #[cfg(feature = "builder")]
 mod pool;
 #[cfg(feature = "builder")]
@@ -49,7 +48,6 @@ pub use crc64::Crc64;
 #[cfg(feature = "builder")]
 pub use encoder::{BlockEncoder, BlockSink};
 #[cfg(feature = "builder")]
-pub use identity::archive_identity;
 #[cfg(feature = "builder")]
 pub use writer::XzWriter;
 

@@ -37,6 +37,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::image::digest::BlobDigest;
@@ -57,6 +58,8 @@ pub struct GcOptions {
     pub dry_run: bool,
     /// The packages of known trees.
     pub packages: BTreeSet<PackageId>,
+    /// Sums of their archives.
+    pub archives: BTreeSet<Sha256Sum>,
 }
 
 /// What something is.
@@ -173,6 +176,9 @@ pub fn collect(
     observer: &dyn Observer,
 ) -> Result<Garbage, GcError> {
     let _gc = lock(home, observer)?;
+    if !options.dry_run {
+        home.mark().map_err(GcError::Io)?;
+    }
     let store = ImageStore::open(home.root()).map_err(GcError::Store)?;
     let uses = uses::read(home).map_err(GcError::Io)?;
     let garbage = search::search(home, isolation, &store, &uses, options)?;

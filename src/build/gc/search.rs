@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::blobs::Blobs;
 use super::{Garbage, GcError, GcOptions, Item, Kind};
-use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::lock::FileLock;
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::layers::files_of_unpacked;
 use crate::image::store::{Image, ImageStore};
+use crate::package::PackageId;
 use crate::runner::home::Home;
 use crate::runner::isolation::{self, Wanted};
 use crate::runner::measure::{Meter, Usage, last_use};
@@ -137,6 +137,9 @@ impl Search<'_> {
     /// Blobs that a pull may go on with; its process has them locked while it adds to them.
     fn downloads(&mut self) -> Result<(), GcError> {
         for part in entries(&self.home.root().join("images/.partial"))? {
+            if !is_folder(part.parent().unwrap_or(&part)) || part.is_symlink() {
+                continue;
+            }
             let used = written(&part);
             let is_free = FileLock::try_acquire(&part).map_err(GcError::Io)?.is_some();
             if is_free && !self.is_young(used) {
@@ -155,7 +158,7 @@ impl Search<'_> {
         for mapping in entries(&self.home.root().join("layers"))? {
             for layer in entries(&mapping)? {
                 let name = name(&layer);
-                if name.len() != 64 || !layer.is_dir() {
+                if !is_hex(&name, 64) || !is_folder(&layer) {
                     continue;
                 }
                 if self.uses.now.layers.contains(&name) {
@@ -172,11 +175,13 @@ impl Search<'_> {
 
     fn packages(&mut self) -> Result<(), GcError> {
         let needed: BTreeSet<String> =
-            self.options.packages.iter().map(ToString::to_string).collect();
+            self.options.archives.iter().map(ToString::to_string).collect();
         for package in entries(&self.home.packages())? {
             let name = name(&package);
-            let is_temporary = name.starts_with(TEMPORARY_PREFIX);
-            if !package.is_dir() || self.uses.now.packages.contains(&name) || is_temporary {
+            if !is_unpacked_package(&name) || !is_folder(&package) {
+                continue;
+            }
+            if self.uses.now.packages.contains(&name) {
                 continue;
             }
             let used = used_last(self.uses.last.packages.get(&name), || written(&package));
@@ -189,8 +194,11 @@ impl Search<'_> {
 
     fn parts(&mut self) -> Result<(), GcError> {
         for version in entries(&self.home.parts())? {
-            for kind in entries(&version)? {
+            for kind in ["summaries", "blocks"].map(|kind| version.join(kind)) {
                 for part in entries(&kind)? {
+                    if !is_hex(&name(&part), 64) {
+                        continue;
+                    }
                     let used = last_use(&part);
                     let bytes = self.measure(&part)?;
                     self.add(Kind::Part, vec![part], bytes, used, !self.is_young(used));
@@ -209,6 +217,9 @@ impl Search<'_> {
             self.options.packages.iter().map(ToString::to_string).collect();
         for package in entries(&self.home.root().join("builds"))? {
             for build in entries(&package)? {
+                if name(&build).parse::<PackageId>().is_err() || !is_folder(&build) {
+                    continue;
+                }
                 let used = written(&build);
                 if needed.contains(&name(&build)) || self.is_young(used) {
                     continue;
@@ -224,6 +235,12 @@ impl Search<'_> {
     fn caches(&mut self) -> Result<(), GcError> {
         for mapping in entries(&self.home.caches())? {
             for cache in entries(&mapping)? {
+                let is_cache = name(&cache)
+                    .split_once('-')
+                    .is_some_and(|(sum, copy)| is_hex(sum, 32) && copy.parse::<u32>().is_ok());
+                if !is_cache {
+                    continue;
+                }
                 let last = self.folder_use(&cache, || written(&cache));
                 let Some(used) = last.filter(|_used| cache.is_dir()) else { continue };
                 let bytes = self.measure(&cache)?;
@@ -319,6 +336,20 @@ fn used_last(last: Option<&u64>, otherwise: impl FnOnce() -> SystemTime) -> Syst
 
 pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// True for the name of an unpacked package: the sum of its archive or, as the version before had it,
+/// its id.
+fn is_unpacked_package(name: &str) -> bool {
+    is_hex(name, 64) || name.parse::<PackageId>().is_ok()
+}
+
+fn is_hex(name: &str, digits: usize) -> bool {
+    name.len() == digits && name.bytes().all(|letter| matches!(letter, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_folder(path: &Path) -> bool {
+    fs_err::symlink_metadata(path).is_ok_and(|data| data.is_dir())
 }
 
 /// When something was made or written; long ago, if that can't be told.

@@ -219,13 +219,16 @@ impl<'a> ImageFinder<'a> {
     ) -> Result<Result<Image, Box<RegistryError>>, ImageError> {
         let options =
             PullOptions { limits: self.building.runner.archives, ..PullOptions::default() };
-        if let Err(error) = self.registry.pull(self.store, reference, &options, None, observer) {
-            return Ok(Err(Box::new(error)));
-        }
+        let pulled = match self.registry.pull(self.store, reference, &options, None, observer) {
+            Ok(pulled) => pulled,
+            Err(error) => return Ok(Err(Box::new(error))),
+        };
         let gone = || StoreError::NotFound(reference.familiar());
         let store =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
-        self.stored(name, reference)?.ok_or_else(gone).map(Ok).map_err(store)
+        // It may have got no name.
+        let found = self.store.find_manifest(&pulled.manifest);
+        found.and_then(|found| found.ok_or_else(gone)).map(Ok).map_err(store)
     }
 
     /// Where the configuration says that an image is, by the name as written or any that means the

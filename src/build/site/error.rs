@@ -1,5 +1,7 @@
 //! What can keep a site's packages from being built.
 
+use std::path::PathBuf;
+
 use crate::build::execute::Failures;
 use crate::build::id::IdentityError;
 use crate::build::images::ImageError;
@@ -50,6 +52,9 @@ pub enum SiteError {
     /// The builder's own folder can't be used.
     #[error("can't use the builder's own folder")]
     Home(#[source] std::io::Error),
+    /// A folder of the cache is a symlink.
+    #[error("{} is a symlink: mkpanda reads, writes and removes nothing in a cache through one", .0.display())]
+    CacheLink(PathBuf),
     /// The cache can't be written.
     #[error("can't write the tree's cache")]
     Cache(#[source] std::io::Error),

@@ -12,11 +12,12 @@ mod register;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Observer};
+use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
 use crate::build::execute::{self, Helpers, Pace, Requests};
 use crate::build::id::Identities;
@@ -29,10 +30,12 @@ use crate::build::upstream;
 use crate::container::namespace::Network;
 use crate::graph;
 use crate::image::registry::Client;
-use crate::package::{CommitId, Report, Source, SourceName};
+use crate::package::{CommitId, Report, Source, SourceName, SourceSpec};
 use crate::runner::home::{Home, give_folder};
 use crate::runner::session::{self, RunnerSettings, Session};
-use crate::source::{self, FetchOptions, SourceError, SourceId, SourceRequest};
+use crate::source::{
+    self, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId, SourceRequest,
+};
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use error::{OutsideError, SiteError};
@@ -54,6 +57,8 @@ pub struct SiteOptions {
     pub source_date_epoch: u64,
     /// Where images of `docker/` folders are shared.
     pub builders: SharedBuilders,
+    /// Where `git_local` sources may lie.
+    pub local_sources: LocalPermission,
 }
 
 /// How packages are built.
@@ -79,6 +84,8 @@ pub struct Site {
     /// Its cache.
     pub cache: Cache,
     options: SiteOptions,
+    /// Scope of the tree's own `git_local` sources, once one is asked for.
+    local: OnceLock<LocalScope>,
 }
 
 /// Packages with their ids and images.
@@ -92,15 +99,24 @@ pub struct Known {
 impl Site {
     /// Expands the upstream, if there is one, and reads the tree.
     pub fn open(options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
+        let cache = Cache::of(&options.packages);
+        cache.linked().map_or(Ok(()), |link| Err(SiteError::CacheLink(link)))?;
         let upstreams = upstream::expand(
             &options.packages,
             &options.runner.home,
             &options.fetch,
             &options.runner.archives,
+            &options.local_sources,
             observer,
         )?;
         let tree = PackageTree::read(&options.packages, &upstreams)?;
-        Ok(Self { tree, cache: Cache::of(&options.packages), options })
+        for key in tree.keys() {
+            let sources = tree.package(&key).into_iter().flat_map(|package| &package.info.sources);
+            if let Some(link) = cache.linked_folder(&key.name, sources.map(|(name, _)| name)) {
+                return Err(SiteError::CacheLink(link));
+            }
+        }
+        Ok(Self { tree, cache, options, local: OnceLock::new() })
     }
 
     /// The builder's own folder.
@@ -153,6 +169,26 @@ impl Site {
             cache_dir: self.cache.source(&package.key.name, name),
             name: name.clone(),
             source: declared.clone(),
+            local: self.local_scope(package),
+        }
+    }
+
+    /// Place that `git_local` sources of a package may lie in: an upstream's, in its checkout.
+    fn local_scope(&self, package: &Package) -> LocalScope {
+        let is_local =
+            |(_, source): &(_, Source)| matches!(source.spec, SourceSpec::GitLocal { .. });
+        if !package.info.sources.iter().any(is_local) {
+            return LocalScope::anywhere();
+        }
+        let permission = &self.options.local_sources;
+        match package.folder.parent() {
+            Some(folder) if folder != self.options.packages => {
+                LocalScope::checkout(permission, folder.parent().unwrap_or(folder))
+            }
+            _ => self
+                .local
+                .get_or_init(|| LocalScope::under(permission, &self.options.packages))
+                .clone(),
         }
     }
 
@@ -196,7 +232,7 @@ impl Site {
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;
-        let _registration = self.register(known, &keys, observer)?;
+        let registration = self.register(known, &keys, observer)?;
         let (session, helper) = match Session::open(&self.options.runner, observer) {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
             other => other?,
@@ -211,6 +247,8 @@ impl Site {
             jobserver: start_jobserver(session.scratch(), options, observer),
             session,
             interrupt: Arc::clone(interrupt),
+            registration,
+            sums: ArchiveSums::default(),
         };
         let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),

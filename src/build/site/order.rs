@@ -28,6 +28,7 @@ impl Site {
         let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
             id: needed.id.clone(),
             archive: self.cache.archive(&needed.id),
+            sha256: None,
         });
         let epoch = self.options.source_date_epoch;
         let build = PackageBuild {
@@ -50,7 +51,8 @@ impl Site {
             let id = source_id(identity, name, &declared.spec);
             (name.clone(), declared.clone(), id)
         });
-        PackageRequest { key: key.clone(), package: build, sources: sources.collect() }
+        let local = self.local_scope(package);
+        PackageRequest { key: key.clone(), package: build, sources: sources.collect(), local }
     }
 }
 

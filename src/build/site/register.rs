@@ -8,7 +8,8 @@ use crate::runner::uses::{self, Registration, Used};
 use crate::tree::PackageKey;
 
 impl Site {
-    /// Keeps a collection, and a removal of images, from what is about to be used.
+    /// Keeps a collection, and a removal of images, from the images that are about to be used. Unpacked
+    /// packages follow with each build, when the sums of their archives are known.
     pub(super) fn register(
         &self,
         known: &Known,
@@ -27,10 +28,6 @@ impl Site {
                     used.blobs.extend(name.and_then(blob));
                 }
                 used.images.insert(image.id.to_string());
-            }
-            if let Some(identity) = known.identities.get(key) {
-                let packages = known.identities.dependencies(identity);
-                used.packages.extend(packages.map(|package| package.id.to_string()));
             }
         }
         let waiting = || uses::say_waiting(observer);

@@ -32,6 +32,10 @@ impl Job for BuildJob {
             Err(failure) => return Err(failure).into(),
         };
         let result = build.carry_out();
+        if self.package.keep {
+            // Before the parent moves them.
+            close(&build.workspace);
+        }
         let clear_up = move || {
             let keep = self.package.keep;
             // The parent removes the rest.
@@ -223,6 +227,18 @@ impl<'a> Build<'a> {
             unpacked: summary.uncompressed_bytes,
             notes,
         })
+    }
+}
+
+/// Closes the folders that are kept to all but their owner, on disk the caller or the container's root:
+/// a setuid program in them would run as the caller for any user of the machine.
+fn close(workspace: &Workspace<'_>) {
+    for name in ["src", "result"] {
+        let folder = workspace.scratch(name);
+        // One that cannot be closed stays in the scratch folder, where nobody else comes.
+        if lchown(&folder, Some(0), Some(0)).is_ok() {
+            drop(fs_err::set_permissions(&folder, PermissionsExt::from_mode(0o700)));
+        }
     }
 }
 

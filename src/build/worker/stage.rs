@@ -4,11 +4,13 @@
 //! read-only by every build that needs it; what is made per build are the symlinks and files that
 //! installing them gives.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::archive::unpack_package;
 use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
+use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::lock::FileLock;
 use crate::base::removal::remove_all;
 use crate::base::times::set_times;
@@ -31,8 +33,12 @@ pub(super) fn stage(workspace: &Workspace<'_>, job: &BuildJob) -> Result<(), Fai
     }
     let plan = plan_install(&contents, &InstallOptions::staging(&mount_points))
         .map_err(|error| unstaged(&error))?;
+    let folder = |id: &PackageId| {
+        let found = job.package.dependencies.iter().find(|needed| needed.id == *id);
+        packages.join(found.map_or_else(|| id.to_string(), Dependency::folder))
+    };
     let install = workspace.view().install();
-    plan.write(&install, |id: &PackageId| packages.join(id.to_string())).map_err(Failure::of)?;
+    plan.write(&install, folder).map_err(Failure::of)?;
     set_times(&install, job.package.source_date_epoch).map_err(Failure::of)
 }
 
@@ -52,7 +58,10 @@ fn unpacked(
         let archive = dependency.archive.display();
         Failure::new(format!("dependency {} ({archive}): {}", dependency.id, with_causes(error)))
     };
-    let place = packages.join(dependency.id.to_string());
+    let Some(sum) = &dependency.sha256 else {
+        return Err(Failure::new(format!("the sum of dependency {} is not known", dependency.id)));
+    };
+    let place = packages.join(dependency.folder());
     if is_ours(&place) {
         return Ok(place);
     }
@@ -62,11 +71,18 @@ fn unpacked(
         return Ok(place);
     }
     sweep_under_lock(packages).map_err(|error| wrong(&error))?;
-    let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
+    let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.folder()));
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
-    if let Err(error) = unpack_package(archive, &fresh, &workspace.place().limits) {
-        let failure = wrong(&error);
+    let mut archive = Summing::new(archive);
+    let unpacked = unpack_package(&mut archive, &fresh, &workspace.place().limits);
+    // What is unpacked must be what its name says, and that is the sum of all bytes.
+    let checked = unpacked.map_err(|error| wrong(&error)).and_then(|_| match archive.finish() {
+        Ok(found) if found == *sum => Ok(()),
+        Ok(_) => Err(wrong(&std::io::Error::other("the archive was replaced meanwhile"))),
+        Err(error) => Err(wrong(&error)),
+    });
+    if let Err(failure) = checked {
         let message = format!("{} (unpacked into {})", failure.message, packages.display());
         // The next one to unpack the package removes what cannot be removed now.
         drop(remove_all(&fresh));
@@ -74,6 +90,32 @@ fn unpacked(
     }
     put_in_place(&fresh, &place).map_err(|error| wrong(&error))?;
     Ok(place)
+}
+
+/// A reader that sums up all that is read.
+struct Summing<R> {
+    inner: R,
+    sum: Sha256,
+}
+
+impl<R: Read> Summing<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, sum: Sha256::new() }
+    }
+
+    /// Sum of all bytes, those that nobody has read yet included.
+    fn finish(mut self) -> std::io::Result<Sha256Sum> {
+        std::io::copy(&mut self, &mut std::io::sink())?;
+        Ok(Sha256Sum::from_hasher(self.sum))
+    }
+}
+
+impl<R: Read> Read for Summing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.sum.update(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 /// Whether a package is there and belongs to this container's root: with another id map, its files

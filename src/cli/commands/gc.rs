@@ -9,6 +9,7 @@ use super::super::error::CliError;
 use super::super::ui;
 use super::super::value::Text;
 use super::Context;
+use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::build::gc::{self, Garbage, GcOptions, Kind};
 use crate::build::site::SiteError;
@@ -33,9 +34,12 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
         max_size: most,
         dry_run: args.dry_run,
         packages: BTreeSet::new(),
+        archives: BTreeSet::new(),
     };
     for tree in &args.tree {
-        options.packages.extend(packages(context, tree, &progress)?);
+        let (packages, archives) = packages(context, tree, &progress)?;
+        options.packages.extend(packages);
+        options.archives.extend(archives);
     }
     let runner = super::runner_settings(context, &settings, &std::sync::Arc::default());
     let garbage = gc::collect(&runner.home, &runner.isolation, &options, &progress)?;
@@ -46,12 +50,12 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
     }
 }
 
-/// The ids of a tree's packages.
+/// The ids of a tree's packages, and the sums of those archives that its cache has.
 fn packages(
     context: &Context<'_>,
     tree: &Path,
     observer: &dyn Observer,
-) -> Result<Vec<PackageId>, CliError> {
+) -> Result<(Vec<PackageId>, Vec<Sha256Sum>), CliError> {
     let folder = context.folder()?.join(tree);
     let folder = fs_err::canonicalize(&folder)
         .map_err(|source| CliError::Folder { path: folder, source })?;
@@ -61,7 +65,11 @@ fn packages(
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
     // A package whose image isn't there isn't unpacked here under the id that it would have.
     let (known, _pending) = site.identify_without_building(&order, observer)?;
-    Ok(known.identities.iter().map(|identity| identity.id.clone()).collect())
+    let ids: Vec<PackageId> = known.identities.iter().map(|identity| identity.id.clone()).collect();
+    let there = ids.iter().filter(|id| site.cache.has(id));
+    let sums = there.map(|id| Sha256Sum::of_file(&site.cache.archive(id)));
+    let sums = sums.collect::<Result<_, _>>().map_err(SiteError::Cache)?;
+    Ok((ids, sums))
 }
 
 /// One line for each, and the sum of each kind, as data.

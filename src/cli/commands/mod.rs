@@ -126,6 +126,7 @@ fn open(
         fetch,
         source_date_epoch: settings.source_date_epoch,
         builders: settings.builders.clone(),
+        local_sources: settings.local_sources.clone(),
     };
     Ok(Site::open(options, observer)?)
 }

@@ -21,6 +21,7 @@ pub use select::Selected;
 pub use walk::{Entries, Entry, Kind};
 
 use super::ignore::Patterns;
+use crate::base::within;
 use crate::package::{Problem, problem::Report};
 
 /// The file that says what to leave out.
@@ -63,6 +64,12 @@ pub enum ContextError {
         /// Which.
         path: PathBuf,
     },
+    /// A symlink leads to a file that is none of the build context's.
+    #[error("{} is a symlink that leads out of the build context", path.display())]
+    LeadsOut {
+        /// The link.
+        path: PathBuf,
+    },
     /// The ignore file is wrong.
     #[error(transparent)]
     Ignore(Box<Report>),
@@ -102,6 +109,9 @@ impl ContextError {
             Self::Missing { .. } => {
                 Some("a source is a path below the build context, or below the root of --from")
             }
+            Self::LeadsOut { .. } => {
+                Some("put the file itself there, or name it with --file where it is")
+            }
             Self::LeftOut { .. } => Some("put an exception into it: a line that begins with !"),
             _ => None,
         }
@@ -140,7 +150,11 @@ impl Files {
         paths: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Self, ContextError> {
         for path in paths {
-            match read_text(&path, "what to leave out") {
+            let text = match path.starts_with(root) {
+                true => read_below(root, &path, "what to leave out"),
+                false => read_text(&path, "what to leave out"),
+            };
+            match text {
                 Ok(text) => {
                     let wrong = |problem: Problem| {
                         ContextError::Ignore(Box::new(problem.in_file(&path, &text)))
@@ -191,12 +205,31 @@ pub fn file_within(root: &Path, path: &Path) -> Result<Option<PathBuf>, ContextE
     Ok(found.filter(|found| fs_err::symlink_metadata(found).is_ok_and(|data| data.is_file())))
 }
 
+/// Reads a Dockerfile, or a text like it, which no symlink may lead to out of the root.
+pub fn read_below(root: &Path, path: &Path, what: &'static str) -> Result<String, ContextError> {
+    let file = match within::open_below(root, path.strip_prefix(root).unwrap_or(path)) {
+        Ok(file) => file,
+        Err(error) if within::leads_out(&error) => {
+            return Err(ContextError::LeadsOut { path: path.to_owned() });
+        }
+        Err(error) => {
+            let source = io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            return Err(ContextError::Read { what, source });
+        }
+    };
+    read(file, path, what)
+}
+
 /// Reads a Dockerfile, or a text like it.
 pub fn read_text(path: &Path, what: &'static str) -> Result<String, ContextError> {
+    let file = fs_err::File::open(path).map_err(|source| ContextError::Read { what, source })?;
+    read(file, path, what)
+}
+
+fn read(file: impl io::Read, path: &Path, what: &'static str) -> Result<String, ContextError> {
     use std::io::Read as _;
     let error = |source| ContextError::Read { what, source };
     let mut text = String::new();
-    let file = fs_err::File::open(path).map_err(error)?;
     file.take(LONGEST + 1).read_to_string(&mut text).map_err(error)?;
     if text.len() as u64 > LONGEST {
         return Err(ContextError::TooLong { path: path.to_owned() });

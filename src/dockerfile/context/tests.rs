@@ -188,3 +188,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn texts_behind_links_that_lead_out_are_not_read() {
+    let outside = Place::new(&["secret=CANARY"]);
+    let secret = outside.path().join("secret");
+    let place = Place::new(&["in/Dockerfile=FROM x"]);
+    let link = |target: &Path, name: &str| {
+        fs_err::os::unix::fs::symlink(target, place.path().join(name)).unwrap();
+    };
+    link(&secret, "Dockerfile");
+    link(Path::new("in/Dockerfile"), "inside");
+    let read = |name: &str| read_below(place.path(), &place.path().join(name), "the Dockerfile");
+    assert!(matches!(read("Dockerfile"), Err(ContextError::LeadsOut { .. })));
+    assert_eq!(read("inside").unwrap(), "FROM x");
+    assert!(matches!(read("none"), Err(ContextError::Read { .. })));
+    for name in [".dockerignore", "inside.dockerignore"] {
+        link(&secret, name);
+        let files = Files::of_context(place.path(), Some(&place.path().join("inside")));
+        assert!(matches!(files, Err(ContextError::LeadsOut { .. })), "{name}");
+        fs_err::remove_file(place.path().join(name)).unwrap();
+    }
+}

@@ -9,7 +9,7 @@ use super::shared::{Build, Done, FLATTENED, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::dockerfile::builder::ImageBuilder;
-use crate::dockerfile::context::{Files, file_within};
+use crate::dockerfile::context::{ContextError, Files, file_within, read_below, read_text};
 use crate::dockerfile::evaluate::{Applied, Base, Finished, Scope, StageState};
 use crate::dockerfile::graph::{self, Plan, PlannedStage, Triggers};
 use crate::dockerfile::model::{Dockerfile, Place};
@@ -93,8 +93,18 @@ fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
         ContextPlace::Folder(folder) => (folder.join(&path), folder.join(&path)),
         ContextPlace::Empty => (path.clone(), path),
     };
-    let text = fs_err::read_to_string(&place).map_err(|source| DockerfileError::Read { source })?;
-    Ok((shown, text))
+    let text = match &options.context {
+        // Messages quote it: a link must not lead to a file that is none of the context's.
+        ContextPlace::Folder(folder) if place.starts_with(folder) => {
+            read_below(folder, &place, "the Dockerfile")
+        }
+        _ => read_text(&place, "the Dockerfile"),
+    };
+    let text = text.map_err(|error| match error {
+        ContextError::Read { source, .. } => DockerfileError::Read { source },
+        source => DockerfileError::Context { source },
+    });
+    Ok((shown, text?))
 }
 
 impl Build<'_> {

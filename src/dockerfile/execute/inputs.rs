@@ -218,6 +218,8 @@ impl StageBuilder<'_, '_> {
             let (id, path) = (id.to_owned(), agent.to_owned());
             StepError::Agent { id, path, source }
         })?;
+        // A command may open the socket itself to others: they must not come here.
+        close_to_others(&folder, owner).map_err(file("close the folder of an agent"))?;
         let path = socket.path().to_owned();
         self.agents.push(socket);
         Ok(path)
@@ -352,6 +354,15 @@ impl StageBuilder<'_, '_> {
         fs_err::set_permissions(&folder, mode).map_err(failed)?;
         Ok(folder)
     }
+}
+
+/// Closes a folder to all but the container's root.
+fn close_to_others(folder: &Path, owner: (u32, u32)) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if owner.0 != nix::unistd::Uid::current().as_raw() {
+        std::os::unix::fs::chown(folder, Some(owner.0), Some(owner.1))?;
+    }
+    fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
 
 /// What a download is called: the last part of its URL's path.

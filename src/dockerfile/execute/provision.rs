@@ -132,9 +132,12 @@ impl Build<'_> {
         let (store, registry) = (self.builder.store, self.builder.registry);
         let options =
             PullOptions { platform: platform.clone(), limits: self.builder.runner.archives };
-        registry.pull(store, &reference, &options, None, observer).map_err(|error| {
-            ProvisionError::Pull { name: name.to_owned(), source: Box::new(error) }
-        })?;
+        let pulled =
+            registry.pull(store, &reference, &options, None, observer).map_err(|error| {
+                ProvisionError::Pull { name: name.to_owned(), source: Box::new(error) }
+            })?;
+        // It may have got no name.
+        let find = |store: &ImageStore| store.find_manifest(&pulled.manifest);
         self.stored(find, name, observer)
     }
 

@@ -36,7 +36,8 @@ pub struct Pulled {
 }
 
 impl Client {
-    /// Pulls an image into the store under its name, unless what the registry has now is there; from
+    /// Pulls an image into the store under its name (or without one, where a tree's word has a part in its
+    /// place: [`RegistryConfig`](crate::store::registry::RegistryConfig)), unless what the registry has now is there; from
     /// a mirror, if the configuration names some that have it. With an `unpacker`, what comes is
     /// unpacked too.
     pub fn pull(
@@ -92,7 +93,8 @@ impl Pull<'_> {
             return Ok(self.there(image));
         }
         let resolved = resolve::resolve(wire, self.reference, &self.options.platform)?;
-        self.take(wire, &resolved)
+        let names = if wire.is_of_tree() { Vec::new() } else { vec![self.reference.clone()] };
+        self.take(wire, &resolved, names)
     }
 
     /// The image that the store has under the name, if it is for the platform. One that is damaged is
@@ -118,7 +120,12 @@ impl Pull<'_> {
     }
 
     /// Fetches what is missing of an image, checks it, and has the store keep it.
-    fn take(&self, wire: &Wire<'_>, resolved: &Resolved) -> Result<Pulled, RegistryProblem> {
+    fn take(
+        &self,
+        wire: &Wire<'_>,
+        resolved: &Resolved,
+        names: Vec<ImageRef>,
+    ) -> Result<Pulled, RegistryProblem> {
         let Resolved { top, manifest: document } = resolved;
         let staged = self.store.staging_folder(self.observer)?;
         let folder = staged.folder.path();
@@ -143,7 +150,7 @@ impl Pull<'_> {
         content.push(config);
         let blobs: Vec<BlobDigest> = content.iter().map(|blob| blob.digest.clone()).collect();
         let found = Found {
-            names: vec![self.reference.clone()],
+            names,
             called: Vec::new(),
             id: parsed.config.digest.sum().clone().into(),
             media_type: document.media_type.clone(),

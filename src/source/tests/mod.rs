@@ -76,6 +76,7 @@ impl World {
             cache_dir: self.path("packages/cache/packages/p/s"),
             name: "s".parse().unwrap(),
             source: Source::from_json(&Node::parse(&source.to_string()).unwrap()).unwrap(),
+            local: LocalScope::anywhere(),
         }
     }
 

@@ -41,6 +41,9 @@ pub struct RegistryConfig {
     pub insecure: bool,
     /// PEM file with CAs that are trusted for this registry, beside the system's.
     pub ca: Option<PathBuf>,
+    /// True if a tree says so: images that come by it get no name in the store, where other trees would
+    /// take them for the real ones.
+    pub of_tree: bool,
 }
 
 /// Configuration of all registries.
@@ -123,6 +126,8 @@ pub(crate) struct Endpoint {
     pub(super) ca: Option<PathBuf>,
     /// True if the registry itself has the repository, too.
     pub(crate) is_mirror: bool,
+    /// True if a tree's word has a part in it.
+    pub(super) of_tree: bool,
 }
 
 impl Endpoint {
@@ -134,6 +139,7 @@ impl Endpoint {
             insecure: config.is_some_and(|config| config.insecure),
             ca: config.and_then(|config| config.ca.clone()),
             is_mirror,
+            of_tree: config.is_some_and(|config| config.of_tree),
         }
     }
 
@@ -144,14 +150,17 @@ impl Endpoint {
 
     /// Returns all places of a reference, in the order of asking.
     pub(super) fn all(registries: &Registries, reference: &ImageRef) -> Vec<Self> {
-        let mirrors = registries.get(reference.registry()).map(|config| config.mirrors.as_slice());
+        let own = registries.get(reference.registry());
+        let mirrors = own.map(|config| config.mirrors.as_slice());
+        let of_tree = own.is_some_and(|config| config.of_tree);
         let mut all: Vec<Self> = mirrors
             .unwrap_or_default()
             .iter()
             .map(|mirror| {
                 let parts = [mirror.prefix.as_str(), reference.repository()];
                 let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-                Self::new(registries, mirror.host.as_str(), parts.join("/"), true)
+                let place = Self::new(registries, mirror.host.as_str(), parts.join("/"), true);
+                Self { of_tree: place.of_tree || of_tree, ..place }
             })
             .collect();
         all.push(Self::of(registries, reference));

@@ -72,6 +72,11 @@ impl<'a> Wire<'a> {
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
+    /// True if the place is one that a tree names: its word must not give an image the plain name.
+    pub(crate) fn is_of_tree(&self) -> bool {
+        self.endpoint.of_tree
+    }
+
     /// Returns the same connection with another observer.
     pub(crate) fn observed_by<'b>(&'b self, observer: &'b dyn Observer) -> Wire<'b> {
         Wire {

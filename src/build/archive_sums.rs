@@ -1,0 +1,43 @@
+//! Sums of the archives of a run's packages, each found out once: a build gives that of its own, all
+//! others are read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::job::Dependency;
+use crate::base::digest::Sha256Sum;
+
+/// SHA-256 sums of archives, by their paths.
+#[derive(Debug, Default)]
+pub struct ArchiveSums(Mutex<BTreeMap<PathBuf, Sha256Sum>>);
+
+impl ArchiveSums {
+    /// Notes the sum of an archive that was written.
+    pub fn note(&self, archive: &Path, sum: Sha256Sum) {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.insert(archive.to_owned(), sum);
+    }
+
+    /// Sets the sums of dependencies. Archives are read without the lock: two builds that begin at once
+    /// may both read one.
+    pub fn fill(&self, dependencies: &mut [Dependency]) -> io::Result<()> {
+        for needed in dependencies {
+            let known = || {
+                let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                sums.get(&needed.archive).cloned()
+            };
+            let sum = match known() {
+                Some(sum) => sum,
+                None => {
+                    let sum = Sha256Sum::of_file(&needed.archive)?;
+                    self.note(&needed.archive, sum.clone());
+                    sum
+                }
+            };
+            needed.sha256 = Some(sum);
+        }
+        Ok(())
+    }
+}

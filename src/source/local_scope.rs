@@ -1,0 +1,159 @@
+//! Places that `git_local` sources of a tree may lie in: the tree's own git repository or, where there
+//! is none, the folder that has the packages folder. What HEAD has anywhere else would be packaged
+//! without the tree's author knowing anything of it.
+//!
+//! A repository is the tree's own if its worktree has the packages folder and its index has files of
+//! it. One that is a file `.git` counts where the repository that the file names points back to it:
+//! otherwise an unpacked archive could claim any repository of the user's. Objects may be borrowed
+//! from anywhere, as only their names in the tree's own refs lead to them; the refs may not.
+
+use std::path::{Path, PathBuf};
+
+use git2::Repository;
+
+use crate::base::within;
+
+/// Permission of a tree's `git_local` sources.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LocalPermission {
+    /// The user allows any place.
+    #[default]
+    Anywhere,
+    /// The tree's own repository alone.
+    Tree {
+        /// What to do about another place.
+        hint: String,
+    },
+}
+
+/// Place that `git_local` sources may lie in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalScope(Option<Bounds>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bounds {
+    /// Folder that has it all, without symlinks.
+    root: PathBuf,
+    /// Folder of the own repository's refs, where that lies elsewhere.
+    refs: Option<PathBuf>,
+    hint: String,
+}
+
+/// A repository out of bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfScope {
+    /// Path that leads there.
+    pub path: PathBuf,
+    /// Folder that has all that may be used.
+    pub root: PathBuf,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Bounds {
+    fn out(&self, path: &Path) -> OutOfScope {
+        OutOfScope { path: path.to_owned(), root: self.root.clone(), hint: self.hint.clone() }
+    }
+}
+
+impl LocalScope {
+    /// Any place.
+    pub fn anywhere() -> Self {
+        Self(None)
+    }
+
+    /// Scope of a packages folder under a permission.
+    pub fn under(permission: &LocalPermission, packages: &Path) -> Self {
+        match permission {
+            LocalPermission::Anywhere => Self::anywhere(),
+            LocalPermission::Tree { hint } => Self::of(packages, hint.clone()),
+        }
+    }
+
+    /// Scope of a packages folder: its own repository or, without one, the folder above it.
+    pub fn of(packages: &Path, hint: String) -> Self {
+        let packages = fs_err::canonicalize(packages).unwrap_or_else(|_| packages.to_owned());
+        let own = packages.ancestors().find_map(|folder| own_repository(folder, &packages));
+        let bounds = match own {
+            Some((root, refs)) => Bounds { root, refs, hint },
+            None => {
+                Bounds { root: packages.parent().unwrap_or(&packages).to_owned(), refs: None, hint }
+            }
+        };
+        Self(Some(bounds))
+    }
+
+    /// Scope of a checkout that was made here: it alone.
+    pub fn checkout(permission: &LocalPermission, folder: &Path) -> Self {
+        let LocalPermission::Tree { hint } = permission else { return Self::anywhere() };
+        let root = fs_err::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        Self(Some(Bounds { root, refs: None, hint: hint.clone() }))
+    }
+
+    /// True if a folder, without symlinks in its path, is in bounds.
+    pub fn has_folder(&self, folder: &Path) -> bool {
+        self.0.as_ref().is_none_or(|bounds| folder.starts_with(&bounds.root))
+    }
+
+    /// Checks that a path, without symlinks in it, is in bounds.
+    pub(super) fn check_path(&self, path: &Path) -> Result<(), OutOfScope> {
+        match &self.0 {
+            Some(bounds) if !path.starts_with(&bounds.root) => Err(bounds.out(path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that a repository's folders and refs are in bounds.
+    pub(super) fn check_repository(&self, repository: &Repository) -> Result<(), OutOfScope> {
+        let Some(bounds) = &self.0 else { return Ok(()) };
+        let is_in = |path: &Path| {
+            let real = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            real.starts_with(&bounds.root)
+                || bounds.refs.as_ref().is_some_and(|refs| real.starts_with(refs))
+        };
+        for folder in [repository.path(), repository.commondir()] {
+            let names =
+                ["", "HEAD", "packed-refs", "refs", "commondir"].map(|name| folder.join(name));
+            if let Some(name) = names.iter().find(|name| !is_in(name)) {
+                return Err(bounds.out(name));
+            }
+            let refs = walkdir::WalkDir::new(folder.join("refs")).into_iter().flatten();
+            let mut links = refs.filter(|entry| entry.path_is_symlink());
+            if let Some(link) = links.find(|entry| !is_in(entry.path())) {
+                return Err(bounds.out(link.path()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Worktree of the repository that has a folder as its worktree and the packages as files of it, and
+/// the folder of its refs if that lies elsewhere.
+fn own_repository(folder: &Path, packages: &Path) -> Option<(PathBuf, Option<PathBuf>)> {
+    let git = folder.join(".git");
+    let kind = fs_err::symlink_metadata(&git).ok()?.file_type();
+    if !kind.is_dir() && !kind.is_file() {
+        return None;
+    }
+    let repository = Repository::open(folder).ok()?;
+    let below = packages.strip_prefix(folder).ok()?;
+    let has_packages = below.as_os_str().is_empty()
+        || repository.index().ok()?.find_prefix(format!("{}/", below.to_str()?)).is_ok();
+    if !has_packages {
+        return None;
+    }
+    let refs = fs_err::canonicalize(repository.commondir()).ok()?;
+    if refs.starts_with(folder) {
+        return Some((folder.to_owned(), None));
+    }
+    let points_back = kind.is_file() && {
+        let worktree = within::read_text(repository.path(), Path::new("gitdir"), 1 << 16);
+        let of_worktree = worktree.ok().and_then(|text| fs_err::canonicalize(text.trim_end()).ok());
+        let of_submodule = repository.config().ok().and_then(|config| {
+            let worktree = config.get_path("core.worktree").ok()?;
+            fs_err::canonicalize(repository.path().join(worktree)).ok()
+        });
+        of_worktree.as_deref() == Some(git.as_path()) || of_submodule.as_deref() == Some(folder)
+    };
+    points_back.then(|| (folder.to_owned(), Some(refs)))
+}

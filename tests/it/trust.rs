@@ -1,0 +1,172 @@
+//! What a tree may set and what only the user may, and the lines that let a tree do more.
+
+use std::path::Path;
+
+use crate::support::{Place, git, repository};
+
+/// The lines of a hint, as they are pasted into the user's configuration.
+fn pasted(said: &str) -> String {
+    let lines = said.lines().skip_while(|line| !line.contains("if you trust this tree"));
+    lines.skip(1).take_while(|line| line.starts_with("    ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_only_the_user_may_set_is_refused_with_lines_that_work() {
+    for (text, key, grant) in [
+        ("network = 'host'", "network", "network"),
+        ("repository_url = 'file:///none'", "repository_url", "repository_url"),
+        ("scratch = '../../room'", "scratch", "scratch"),
+        ("root_range = [1700000000, 65536]", "root_range", "root_range"),
+        ("builders.push = true", "builders.push", "builders"),
+        ("builders.registry = 'r.invalid'", "builders.registry", "builders"),
+        ("registries.'r.invalid'.insecure = true", "registries.\"r.invalid\"", "registries"),
+        ("registries.'r.invalid'.ca = 'ca'", "registries.\"r.invalid\"", "registries"),
+        ("registries.'r.invalid'.mirrors = ['m.invalid']", "registries", "registries"),
+        ("limits.time = '5h'", "limits.time", "limits"),
+        ("limits.entries = 999999999999", "limits.entries", "limits"),
+    ] {
+        let place = Place::new();
+        place.package("p", "{}", "true");
+        place.configure(text);
+        let ran = place.run("p", &["--dry-run"]).fails(1).says("sets what only you may set: ");
+        assert!(ran.stderr.contains(key), "{}", ran.stderr);
+        let lines = pasted(&ran.stderr);
+        assert!(lines.contains(&format!("allow = [\"{grant}\"]")), "{lines}");
+        assert!(!place.packages.join("cache").exists());
+        place.user(&lines);
+        place.run("p", &["--dry-run"]).ok();
+    }
+}
+
+#[test]
+fn a_tree_with_quotes_in_its_path_is_trusted_by_the_line_that_is_said() {
+    let place = Place::new();
+    let odd = place.packages.parent().unwrap().join("it's \"odd\" \\ä");
+    std::fs::rename(&place.packages, &odd).unwrap();
+    std::fs::write(odd.join("mkpanda.toml"), "network = 'host'\nimages.i = 'host'\n").unwrap();
+    std::fs::create_dir(odd.join("p")).unwrap();
+    std::fs::write(odd.join("p/buildinfo.json"), "{\"docker\": \"i\"}").unwrap();
+    std::fs::write(odd.join("p/build"), "").unwrap();
+    let folder = odd.join("p").display().to_string();
+    std::fs::create_dir(&place.packages).unwrap();
+    let run = || place.run(".", &["-C", &folder, "--dry-run"]);
+    place.user(&pasted(&run().fails(1).stderr));
+    run().ok();
+}
+
+#[test]
+fn the_users_word_needs_no_permission() {
+    let place = Place::new();
+    place.package("p", "{}", "true");
+    place.configure("network = 'host'\nlimits.time = '9h'");
+    let mut place = place;
+    place.variables.push(("MKPANDA_LIMITS_TIME".to_owned(), "10h".to_owned()));
+    place.run("p", &["--dry-run", "--network", "none"]).ok();
+    place.user(&format!("[trust.'{}']\nallow = ['network']\n", place.packages.display()));
+    place.configure("[trust.'/x']\nallow = ['network']\n");
+    place.run("p", &["--dry-run"]).fails(1).says("[trust] counts in your own configuration alone");
+}
+
+#[test]
+fn a_repository_of_the_users_is_no_source_of_a_tree() {
+    let place = Place::new();
+    let private = place.path().join("private");
+    std::fs::create_dir(&private).unwrap();
+    std::fs::write(private.join("file"), "secret\n").unwrap();
+    repository(&private);
+    let source = |path: &str| {
+        format!(r#"{{"single_source": {{"kind": "git_local", "rel_path": "{path}"}}}}"#)
+    };
+    let script = "cat /pkg/src/p/file > $PKG_PATH/file";
+    let refused = |place: &Place| place.run("p", &[]).fails(1).says("leads out of ");
+    place.package("p", &source("../../../private"), script);
+    refused(&place);
+    // By a link; by a file .git; by links in a repository of the tree's.
+    std::os::unix::fs::symlink("../../private", place.packages.join("link")).unwrap();
+    place.package("p", &source("../link"), script);
+    refused(&place);
+    place.write("file/.git", &format!("gitdir: {}/.git\n", private.display()));
+    place.package("p", &source("../file"), script);
+    refused(&place);
+    let linked = place.packages.join("linked/.git");
+    std::fs::create_dir_all(&linked).unwrap();
+    for name in ["HEAD", "objects", "refs"] {
+        std::os::unix::fs::symlink(private.join(".git").join(name), linked.join(name)).unwrap();
+    }
+    place.package("p", &source("../linked"), script);
+    refused(&place);
+    // A file .git of the tree itself makes that repository no own one of the tree's.
+    let tree = place.packages.parent().unwrap();
+    std::fs::write(tree.join(".git"), format!("gitdir: {}/.git\n", private.display())).unwrap();
+    place.package("p", &source("../.."), script);
+    let ran = refused(&place);
+    std::fs::remove_file(tree.join(".git")).unwrap();
+    place.user(&pasted(&ran.stderr));
+    place.package("p", &source("../../../private"), script);
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "file"), "secret\n");
+}
+
+#[test]
+fn a_trees_own_repository_is_a_source_of_it() {
+    let place = Place::new();
+    let own = r#"{"single_source": {"kind": "git_local", "rel_path": "../../.."}}"#;
+    place.package("p", own, "cp /pkg/src/p/file $PKG_PATH/");
+    std::fs::write(place.path().join("file"), "own\n").unwrap();
+    std::fs::write(place.path().join(".gitignore"), "/home\n/elsewhere\ncache\n").unwrap();
+    // One above that has nothing of the tree is not its own.
+    git(place.path(), &["init", "-q"]);
+    place.run("p", &[]).fails(1).says("leads out of ");
+    repository(place.path());
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "file"), "own\n");
+    let elsewhere = place.path().join("elsewhere");
+    git(place.path(), &["worktree", "add", "-q", "elsewhere", "-b", "other"]);
+    let packages = elsewhere.join("tree/packages");
+    run_in(&place, &packages.join("p"));
+}
+
+fn run_in(place: &Place, folder: &Path) {
+    place.run(".", &["-C", &folder.display().to_string()]).ok();
+}
+
+#[test]
+fn a_forged_archive_reaches_no_other_tree() {
+    let mut hostile = Place::new();
+    let honest = Place::new();
+    hostile.home.clone_from(&honest.home);
+    for place in [&hostile, &honest] {
+        place.package("lib", "{}", "echo genuine > $PKG_PATH/x");
+        place.package(
+            "app",
+            r#"{"requires": ["lib"]}"#,
+            "cp /opt/mesosphere/packages/lib--*/x $PKG_PATH/",
+        );
+        place.run("lib", &[]).ok();
+    }
+    // Another package's archive under the id of the well known one.
+    hostile.package("forged", "{}", "echo forged > $PKG_PATH/x");
+    hostile.run("forged", &[]).ok();
+    std::fs::copy(hostile.archive("forged"), hostile.archive("lib")).unwrap();
+    for (place, content) in [(&hostile, "forged\n"), (&honest, "genuine\n")] {
+        place.run("app", &[]).ok();
+        assert_eq!(place.file_of("app", "x"), content);
+    }
+    let unpacked = std::fs::read_dir(honest.home.join("packages")).unwrap();
+    let names = unpacked.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.len() == 64).count(), 2);
+}
+
+#[test]
+fn kept_results_are_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let script = "touch $PKG_PATH/s; chmod 4755 $PKG_PATH/s; chmod 777 $PKG_PATH /pkg/src";
+    place.package("p", "{}", script);
+    place.run("p", &["--dont-clean-after-build"]).ok();
+    for name in ["src", "result"] {
+        let kept = place.packages.join("cache/packages/p").join(name);
+        let mode = std::fs::metadata(kept).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700, "{name}");
+    }
+}
