@@ -18,6 +18,7 @@ use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::http::{HttpClient, HttpError};
+use crate::base::memory_file::memory_file;
 use crate::package::PackageId;
 
 /// A place to fetch packages and bootstraps from.
@@ -219,7 +220,7 @@ impl Repository {
             return Ok(None);
         }
         let sum = format!("{what}.sha256");
-        let mut text = tempfile::tempfile().map_err(broken)?;
+        let mut text = memory_file().map_err(broken)?;
         if self.copy_to(&sum, &mut text, observer)? {
             text.rewind().map_err(broken)?;
             let mut expected = String::new();
