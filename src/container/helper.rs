@@ -35,6 +35,7 @@ use super::cgroup::{Cgroup, CgroupError};
 use super::idmap::IdMap;
 use super::lines::{Lines, Said};
 use super::process::Process;
+use super::refusal::{self, Refusal};
 
 pub use super::process::Finishing;
 
@@ -70,6 +71,9 @@ pub enum HelperError {
         #[source]
         source: io::Error,
     },
+    /// Something is missing without which no helper can be started.
+    #[error("can't start a helper process: {}", .0.cause)]
+    Refused(Refusal),
     /// It could not be put into its cgroup.
     #[error("can't limit a helper process")]
     Limit {
@@ -98,6 +102,16 @@ pub enum HelperError {
     /// It was ended because the run is.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl HelperError {
+    /// Change that lifts the refusal, if one is known.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => Some(&refusal.remedy),
+            _ => None,
+        }
+    }
 }
 
 /// Ends all helpers at once when a run is interrupted, and keeps new ones from being started.
@@ -131,7 +145,10 @@ impl Interrupt {
         if self.is_raised() {
             return Err(HelperError::Interrupted);
         }
-        let child = command.spawn().map_err(|source| HelperError::Start { source })?;
+        let child = command.spawn().map_err(|source| match refusal::of_proc() {
+            Some(refusal) => HelperError::Refused(refusal),
+            None => HelperError::Start { source },
+        })?;
         running.push(child.id());
         Ok(child)
     }

@@ -31,7 +31,7 @@ use nix::unistd::Pid;
 use super::helper::{BEGUN, GO, HELD, SPARED, STARTED};
 use super::idmap::IdMap;
 use super::namespace::{self, NamespaceError};
-use super::sys;
+use super::{refusal, sys};
 
 /// What a process does, and how it refuses.
 pub trait Worker {
@@ -60,7 +60,10 @@ pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
     }
     let entered = serde_json::from_slice::<IdMap>(&line)
         .map_err(|error| NamespaceError::Map { reason: error.to_string() })
-        .and_then(|map| namespace::enter_user_namespace(&map));
+        .and_then(|map| match refusal::of_devices() {
+            Some(refusal) => Err(NamespaceError::Refused(refusal)),
+            None => namespace::enter_user_namespace(&map),
+        });
     let prepared = entered.and_then(|()| {
         let watching = |errno| NamespaceError::Step { step: "watching the helper", errno };
         sys::pidfd_open(Pid::this()).map_err(watching)

@@ -34,6 +34,7 @@ mod registry;
 mod registry_trust;
 mod repositories;
 mod repository;
+mod sandboxes;
 mod server;
 mod sources;
 mod space;

@@ -203,6 +203,7 @@ impl Work<'_> {
             network: job.network,
             outer_proc: job.machine.has(&Condition::NestedProc),
             sysfs: job.machine.sysfs(),
+            left_out: job.machine.left_out(),
             own_host_name: !job.machine.has(&Condition::OuterHostName),
             no_new_privileges: true,
         })

@@ -18,8 +18,9 @@ use crate::archive::{LimitExceeded, ReadError};
 use crate::base::causes::with_causes;
 use crate::base::event::Phase;
 use crate::container::keeper::{self, Worker};
-use crate::container::machine;
+use crate::container::machine::{self, Machine, Probed};
 use crate::container::namespace::{self, NamespaceError, Network};
+use crate::container::rehearsal::rehearse;
 use crate::container::view::View;
 
 use crate::dockerfile::execute::step::run_step;
@@ -37,7 +38,8 @@ struct Jobs;
 
 impl Worker for Jobs {
     fn refuse(&self, error: NamespaceError) {
-        say(&Answer::Failed(unprepared(error)));
+        let hint = error.remedy().map(str::to_owned);
+        say(&Answer::Failed(Failure { hint, ..unprepared(error) }));
     }
 
     fn work(&self, job: &[u8]) -> u8 {
@@ -89,9 +91,20 @@ fn unprepared(error: impl std::error::Error + 'static) -> Failure {
 
 fn probe(job: &ProbeJob) -> Result<Finished, Failure> {
     namespace::enter(Network::None).map_err(unprepared)?;
-    let view = View::create(&job.view, std::slice::from_ref(&job.scratch), &job.map)
-        .map_err(unprepared)?;
+    let view = View::create(&job.view, std::slice::from_ref(&job.scratch), &job.map);
+    let view = view.map_err(|error| {
+        let hint = error.remedy().map(str::to_owned);
+        Failure { hint, ..unprepared(error) }
+    })?;
     namespace::become_root(&job.map).map_err(unprepared)?;
     let found = machine::probe(view.path(), &view.input(0)).map_err(unprepared)?;
+    if !found.is_plain() {
+        let Probed { conditions, root } = found.clone();
+        let machine = Machine { map: job.map.clone(), conditions, root };
+        rehearse(&view, &view.input(0), &machine).map_err(|error| {
+            let hint = error.remedy().map(str::to_owned);
+            Failure { hint, ..unprepared(error) }
+        })?;
+    }
     Ok(Finished::With(Answer::Probed(found)))
 }

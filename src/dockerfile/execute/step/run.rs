@@ -59,6 +59,7 @@ impl Work<'_> {
             },
             outer_proc: machine.has(&Condition::NestedProc),
             sysfs: machine.sysfs(),
+            left_out: machine.left_out(),
             own_host_name: !machine.has(&Condition::OuterHostName),
             // With one id there is nobody to become.
             no_new_privileges: self.is_single(),
