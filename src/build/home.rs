@@ -14,7 +14,8 @@
 //! locks/                          one file per thing that is done once at a time
 //! ```
 //!
-//! A scratch folder whose lock nobody holds belongs to a run that died: the next one sweeps it. Its
+//! A scratch folder whose lock nobody holds belongs to a run that died: the run's cleaner removes it
+//! ([`crate::container::cleaner`]), or the next run sweeps it, where the cleaner was killed as well. Its
 //! files may belong to ids that only a namespace has, so a helper removes them.
 
 use std::io;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
+use crate::container::cleaner::Cleaning;
 use crate::container::idmap::IdMap;
 use crate::package::{PackageId, PackageName};
 
@@ -122,7 +124,7 @@ impl Home {
                 Ok(()) => {
                     let view = folder.join("view");
                     fs_err::create_dir(&view)?;
-                    return Ok(RunScratch { folder, view, lock, _held: held });
+                    return Ok(RunScratch { folder, view, lock, home: self.clone(), _held: held });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -157,10 +159,22 @@ pub struct RunScratch {
     folder: PathBuf,
     view: PathBuf,
     lock: PathBuf,
+    home: Home,
     _held: FileLock,
 }
 
 impl RunScratch {
+    /// Everything of this run that its user may be unable to remove; `map` is that of its helpers, if it
+    /// has some.
+    pub fn cleaning(&self, map: Option<&IdMap>) -> Cleaning {
+        let half_made = map.map(|map| vec![self.home.layers(&map.digest()), self.home.packages()]);
+        Cleaning {
+            lock: self.lock.clone(),
+            scratch: self.folder.clone(),
+            half_made: half_made.unwrap_or_default(),
+        }
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

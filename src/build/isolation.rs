@@ -238,7 +238,9 @@ fn try_map(
         view: scratch.view().to_owned(),
     });
     // Builds without a network are what nearly all runs have.
-    let mut place = HelperPlace::new(map.clone(), interrupt).look_ahead(true);
+    let mut place = HelperPlace::new(map.clone(), interrupt)
+        .look_ahead(true)
+        .with_cleaner(scratch.cleaning(Some(&map)));
     // Waits for the process's end, too, since the folder is removed next.
     let heard: Result<Result<Probed, Failure>, _> = place
         .run(&job, None, &Cell::default(), |answer| match answer {

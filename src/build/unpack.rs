@@ -57,6 +57,9 @@ impl<'a> LayerUnpacker<'a> {
     }
 
     fn start(&self) -> Result<Ready, String> {
+        if let Err(error) = isolation::sweep_orphans(&self.wanted, &self.home, self.interrupt) {
+            tracing::warn!(%error, "can't sweep what dead runs have left");
+        }
         let scratch = self.home.start_run().map_err(|error| error.to_string())?;
         let (machine, helper) = isolation::detect(&self.wanted, &scratch, self.interrupt, &Silent)
             .map_err(|error| with_causes(&error))?;

@@ -11,6 +11,7 @@ use crate::base::atomic;
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
+use crate::base::removal::remove_all_closed;
 use crate::source::{self, CheckOutError, FetchOptions, SourceError, SourceRequest};
 use crate::tree::{self, TreeError, Upstream, UpstreamChain};
 
@@ -135,7 +136,8 @@ fn sweep(parent: &Path) -> io::Result<()> {
     for entry in fs_err::read_dir(parent)? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(atomic::TEMPORARY_PREFIX.as_bytes()) {
-            fs_err::remove_dir_all(entry.path())?;
+            // An archive may have closed its folders.
+            remove_all_closed(&entry.path())?;
         }
     }
     Ok(())

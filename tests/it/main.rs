@@ -22,6 +22,7 @@ mod interop;
 mod interrupt;
 mod jobserver;
 mod kernel;
+mod killed;
 mod kills;
 mod limits;
 mod memory;
