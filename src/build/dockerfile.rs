@@ -1,12 +1,14 @@
 //! What building an image needs of the layers above it: the machine's isolation, room in the builder's
 //! folder, and the images that the store has.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::archive::Limits;
 use crate::base::event::Observer;
+use crate::base::removal::remove_all;
 use crate::container::helper::{HelperPlace, Interrupt};
 use crate::container::machine::Machine;
 use crate::dockerfile::BuildOptions;
@@ -86,7 +88,30 @@ struct Machinery<'a> {
     registration: Mutex<Option<Registration>>,
 }
 
+/// Folder of downloads and copies, in the scratch folder.
+const INPUTS: &str = "inputs";
+
+impl Drop for Machinery<'_> {
+    fn drop(&mut self) {
+        let held = self.scratch.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scratch) = held {
+            // What can't be removed is swept by a later run.
+            drop(remove_all(&scratch.folder().join(INPUTS)));
+        }
+    }
+}
+
 impl Machinery<'_> {
+    /// The build's scratch folder, started when it is first needed.
+    fn scratch(&self) -> io::Result<PathBuf> {
+        let mut held = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = match held.take() {
+            Some(scratch) => scratch,
+            None => self.builder.home.start_run()?,
+        };
+        Ok(held.insert(scratch).folder().to_owned())
+    }
+
     fn may_begin(&self) -> Result<(), ServiceError> {
         if self.builder.only_cached {
             let message = "not all of it is in the cache".to_owned();
@@ -184,6 +209,13 @@ impl Services for Machinery<'_> {
         self.register(&used, observer)
     }
 
+    fn inputs_folder(&self) -> Result<PathBuf, ServiceError> {
+        let no_room = |error| failed("no room for the build's inputs".to_owned(), error);
+        let folder = self.scratch().map_err(no_room)?.join(INPUTS);
+        fs_err::create_dir_all(&folder).map_err(no_room)?;
+        Ok(folder)
+    }
+
     fn may_have_ranges(&self) -> bool {
         isolation::may_have_ranges(self.builder.isolation)
     }
@@ -196,9 +228,14 @@ impl Services for Machinery<'_> {
             tracing::warn!(%error, "can't sweep what dead runs have left");
         }
         let no_room = |error| failed("no room for containers".to_owned(), error);
-        let scratch = home.start_run().map_err(no_room)?;
+        let mut held = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = match held.take() {
+            Some(scratch) => scratch,
+            None => home.start_run().map_err(no_room)?,
+        };
+        let scratch = &*held.insert(scratch);
         let (machine, place) =
-            isolation::detect(wanted, &scratch, interrupt, observer).map_err(|error| {
+            isolation::detect(wanted, scratch, interrupt, observer).map_err(|error| {
                 ServiceError { hint: error.remedy(), ..failed("no containers".to_owned(), error) }
             })?;
         let layers = home.layers(&machine.map.digest());
@@ -210,7 +247,6 @@ impl Services for Machinery<'_> {
             layers,
             remove,
         };
-        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
         // A step enters its network by itself.
         Ok((Arc::new(room), place.look_ahead(false)))
     }

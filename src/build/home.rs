@@ -46,6 +46,12 @@ impl Home {
         &self.root
     }
 
+    /// The folder of scratch space, made if it isn't there: nobody else may enter it.
+    pub fn scratch(&self) -> io::Result<&Path> {
+        self.make_closed_folders()?;
+        Ok(&self.scratch)
+    }
+
     /// Unpacked layers of one id mapping.
     pub fn layers(&self, mapping: &str) -> PathBuf {
         self.root.join("layers").join(mapping)

@@ -221,7 +221,7 @@ impl Runner<'_, '_> {
         observer: &dyn Observer,
     ) -> Result<PathBuf, StepError> {
         let owner = self.helper(observer)?.0.machine.map.root();
-        let folder = self.download_folder(observer)?;
+        let folder = self.download_folder()?;
         let socket = AgentSocket::open(agent, &folder, owner).map_err(|source| {
             let (id, path) = (id.to_owned(), agent.to_owned());
             StepError::Agent { id, path, source }
@@ -307,7 +307,7 @@ impl Runner<'_, '_> {
         if fetch.offline {
             return Err(StepError::Offline(shown));
         }
-        let folder = self.download_folder(observer)?;
+        let folder = self.download_folder()?;
         let path = folder.join(name);
         let mut target =
             fs_err::File::create_new(&path).map_err(file("write a download"))?.into_parts().0;
@@ -345,17 +345,17 @@ impl Runner<'_, '_> {
         if fetch.offline {
             return Err(StepError::Offline(crate::base::http::redact(&place.url)));
         }
-        let folder = self.download_folder(observer)?.join("git");
+        let folder = self.download_folder()?.join("git");
         check_out_git(place, &folder, fetch, observer).map_err(StepError::Git)
     }
 
     /// A folder of its own for something that is fetched; it goes with the build.
-    fn download_folder(&self, observer: &dyn Observer) -> Result<PathBuf, StepError> {
+    fn download_folder(&self) -> Result<PathBuf, StepError> {
         use std::os::unix::fs::PermissionsExt;
-        let room = self.build.blob_room(observer);
-        let room = room.map_err(|error| StepError::Store(Box::new(error)))?;
+        let home = self.build.workplace.services.inputs_folder();
+        let home = home.map_err(|error| StepError::Service(Box::new(error)))?;
         let failed = file("make a folder for a download");
-        let folder = tempfile::tempdir_in(room.folder()).map_err(&failed)?.keep();
+        let folder = tempfile::tempdir_in(home).map_err(&failed)?.keep();
         // The container's root comes here too.
         let mode = std::fs::Permissions::from_mode(0o755);
         fs_err::set_permissions(&folder, mode).map_err(failed)?;

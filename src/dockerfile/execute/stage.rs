@@ -161,7 +161,9 @@ impl<'b, 'a> Runner<'b, 'a> {
         let room = self.build.blob_room(observer).map_err(stored)?;
         let output = room.file(&name).map_err(stored)?;
         let map = self.helper(observer)?.0.machine.map.clone();
-        let copies = room.folder().join(format!("{name}-copies"));
+        let inputs = self.build.workplace.services.inputs_folder();
+        let inputs = inputs.map_err(|error| StepError::Service(Box::new(error)))?;
+        let copies = inputs.join(format!("{name}-copies"));
         make_readable(&mut gathered.inputs, &mut gathered.mounts, &map, &copies)
             .map_err(file("copy what only root may read"))?;
         let log = self.build.log(self.planned);

@@ -64,6 +64,9 @@ pub trait Services: Sync + std::fmt::Debug {
         observer: &dyn Observer,
     ) -> Result<Image, ServiceError>;
 
+    /// A folder of the build's scratch space for downloads and copies of inputs; it goes with the build.
+    fn inputs_folder(&self) -> Result<PathBuf, ServiceError>;
+
     /// Whether the machine seems to give ranges of ids, looked at without starting anything.
     fn may_have_ranges(&self) -> bool;
 
