@@ -45,6 +45,8 @@ pub struct ConfigFile {
     pub source_date_epoch: Option<u64>,
     /// The ids that root gives to containers: the first one and how many.
     pub root_range: Option<(u32, u32)>,
+    /// Whether to end when the process that started mkpanda ends; in the user's file alone.
+    pub die_with_parent: Option<bool>,
     /// How progress is shown.
     pub progress: Option<ProgressArg>,
     /// Limits.
@@ -114,6 +116,14 @@ pub enum SettingsError {
         value: String,
         /// What it has to be.
         expected: &'static str,
+    },
+    /// A tree sets what the user alone decides.
+    #[error("{}: `{key}` belongs into the user's configuration", path.display())]
+    UsersAlone {
+        /// The tree's configuration file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
     },
     /// There is no folder for the builder's own files.
     #[error(

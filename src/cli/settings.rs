@@ -70,6 +70,8 @@ pub struct Settings {
     pub source_date_epoch: u64,
     /// The ids that root gives to containers.
     pub root_range: Option<(u32, u32)>,
+    /// Whether to end when the process that started this one ends.
+    pub die_with_parent: bool,
     /// How progress is shown.
     pub progress: ProgressArg,
     /// How long a build script may run.
@@ -139,6 +141,8 @@ impl Settings {
             scratch: given.scratch(args)?,
             source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),
             root_range: given.file(|file| file.root_range),
+            die_with_parent: args.die_with_parent
+                || given.boolean("DIE_WITH_PARENT", |file| file.die_with_parent)?,
             progress: match args.progress {
                 None => given.choice("PROGRESS", |file| file.progress)?,
                 typed => typed,
@@ -187,11 +191,19 @@ impl<'a> Given<'a> {
         let near = tree.into_iter().flat_map(|tree| [Some(tree), tree.parent()]).flatten();
         let near = near.map(|folder| folder.join("mkpanda.toml")).find(|path| path.is_file());
         let user = user_file(environment).filter(|path| path.is_file());
-        let files = near.into_iter().chain(user).map(|path| {
+        let mut files = Vec::new();
+        if let Some(path) = near {
             let says = read_file(&path)?;
-            Ok(GivenFile { path, says })
-        });
-        Ok(Self { environment, files: files.collect::<Result<_, SettingsError>>()? })
+            if says.die_with_parent.is_some() {
+                return Err(SettingsError::UsersAlone { path, key: "die_with_parent" });
+            }
+            files.push(GivenFile { path, says });
+        }
+        if let Some(path) = user {
+            let says = read_file(&path)?;
+            files.push(GivenFile { path, says });
+        }
+        Ok(Self { environment, files })
     }
 
     fn file<T>(&self, pick: impl Fn(&ConfigFile) -> Option<T>) -> Option<T> {
@@ -355,10 +367,18 @@ mod tests {
         assert_eq!(work_out(&variables, Some(5)).jobs, Some(5));
         variables.insert("MKPANDA_JOBS".to_owned(), "4".to_owned());
         assert_eq!(work_out(&variables, None).jobs, Some(4));
-        fs_err::write(path("tree/mkpanda.toml"), "job = 3\n").unwrap();
         let environment = Environment { variables };
-        let error = Settings::work_out(&args, None, &environment, Some(&path("tree/packages")))
-            .unwrap_err();
-        assert!(error.to_string().contains("unknown field `job`"), "{error}");
+        for (text, expected) in [
+            ("job = 3\n", "unknown field `job`"),
+            (
+                "die_with_parent = false\n",
+                "`die_with_parent` belongs into the user's configuration",
+            ),
+        ] {
+            fs_err::write(path("tree/mkpanda.toml"), text).unwrap();
+            let tree = path("tree/packages");
+            let error = Settings::work_out(&args, None, &environment, Some(&tree)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 }

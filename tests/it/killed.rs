@@ -10,8 +10,10 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Uid};
 
 use crate::dockerfile::context;
+use crate::inside::left_out;
 use crate::interrupt::{END, children_of, cleaners_of, eventually, processes_with};
-use crate::support::Place;
+use crate::kills::cannot_trace;
+use crate::support::{Place, binary};
 
 /// What a loaded machine may take to start a build.
 const START: Duration = Duration::from_secs(30);
@@ -210,4 +212,69 @@ fn what_a_killed_cgroup_leaves_is_swept_by_the_next_run_with_the_same_scratch_fo
     assert!(!place.home.join("scratch").exists(), "nothing lies where others look");
     other.run("app", &option).ok();
     assert_eq!(count(), 0);
+}
+
+/// Runs mkpanda below a shell, which is then killed.
+fn below_a_shell(place: &Place, before: &[&str], option: &[&str], sleeps: &str) -> (Child, u32) {
+    let plain = place.command("app", option);
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "\"$@\" & wait", "bash"]).args(before).arg(binary()).args(plain.get_args());
+    shell.current_dir(plain.get_current_dir().unwrap()).env_clear();
+    shell.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let shell = start(shell, sleeps);
+    let mkpanda = children_of(shell.id());
+    (shell, mkpanda[0])
+}
+
+#[test]
+fn a_run_dies_with_its_parent_if_that_is_asked_for() {
+    let option = ["--die-with-parent"].as_slice();
+    for (count, (option, variable, dies)) in
+        (30..).zip([(option, "", true), (&[], "1", true), (&[], "0", false), (&[], "", false)])
+    {
+        let mut place = Place::new();
+        let sleeps = sleeping(count);
+        place.package("app", "{}", &script("$PKG_PATH", &sleeps));
+        if !variable.is_empty() {
+            place.variables.push(("MKPANDA_DIE_WITH_PARENT".to_owned(), variable.to_owned()));
+        }
+        let (mut shell, run) = below_a_shell(&place, &[], option, &sleeps);
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        if !dies {
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!processes_with(&sleeps).is_empty(), "nobody asked for that");
+            kill(number(run), Signal::SIGKILL).unwrap();
+        }
+        assert_removable(&place, run, &sleeps);
+    }
+}
+
+#[test]
+fn a_parent_that_is_dead_before_it_can_be_watched_counts_as_well() {
+    if cannot_trace() {
+        return left_out("a parent that dies early (strace may not trace here)", "it-root");
+    }
+    let place = Place::new();
+    place.package("app", "{}", "true");
+    // The tracer is no parent: `-D`. Only the wish is slow.
+    let slow = ["-D", "-qq", "-o", "/dev/null", "-e", "trace=prctl", "-e"];
+    let delay = ["inject=prctl:delay_enter=2000000:when=1"];
+    let plain = place.command("app", &["--die-with-parent"]);
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "\"$@\" & wait", "bash", "strace"]).args(slow).args(delay);
+    shell.arg(binary()).args(plain.get_args());
+    shell.current_dir(plain.get_current_dir().unwrap()).env_clear();
+    shell.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut shell = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let binary = binary().display().to_string();
+    let is_run = |pid: &u32| {
+        std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(&binary))
+    };
+    eventually("mkpanda starts", START, || children_of(shell.id()).iter().any(is_run));
+    std::thread::sleep(Duration::from_millis(500));
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(!place.packages.join("cache/packages/app").exists(), "it built for nobody");
 }
