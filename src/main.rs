@@ -1,8 +1,9 @@
-//! The `mkpanda` executable: a helper's or supervisor's work if it was started as one, else the command line.
+//! The `mkpanda` executable: the work of a helper, supervisor or cleaner if it was started as one, else the command line.
 
 use std::process::ExitCode;
 
 use mkpanda::base::supervisor::SUPERVISOR_ARGUMENT;
+use mkpanda::container::cleaner::{self, CLEANER_ARGUMENT};
 use mkpanda::container::helper::HELPER_ARGUMENT;
 
 fn main() -> ExitCode {
@@ -13,6 +14,9 @@ fn main() -> ExitCode {
     }
     if first.as_deref().is_some_and(|first| first == SUPERVISOR_ARGUMENT) {
         return ExitCode::from(mkpanda::base::supervisor::run());
+    }
+    if first.as_deref().is_some_and(|first| first == CLEANER_ARGUMENT) {
+        return ExitCode::from(cleaner::run());
     }
     ExitCode::from(mkpanda::cli::run())
 }

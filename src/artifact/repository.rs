@@ -21,6 +21,7 @@ use crate::archive::{self, Limits};
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
+use crate::base::memory_file::memory_file;
 use crate::package::PackageId;
 use crate::store::{Backend, FailureKind, Key, KeyError, Store, StoreError, Transfer};
 
@@ -223,7 +224,7 @@ fn get(
     let broken = in_file(what);
     let mut file = AtomicFile::create(target).map_err(&broken)?;
     copy(backend, what, file.file(), observer)?;
-    let mut text = tempfile::tempfile().map_err(&broken)?;
+    let mut text = memory_file().map_err(&broken)?;
     match copy(backend, &format!("{what}.sha256"), &mut text, observer) {
         Ok(()) => {}
         Err(RepositoryError::Store { source, .. }) if source.is_not_found() => return Ok(file),

@@ -71,6 +71,13 @@ impl FileLock {
         Self::try_on(open(path)?)
     }
 
+    /// Waits until nobody else holds the lock of a file that is there; an error tells of one that isn't.
+    pub fn acquire_made(path: &Path) -> io::Result<Self> {
+        let file = fs_err::OpenOptions::new().write(true).open(path)?.into_parts().0;
+        file.lock()?;
+        Ok(Self { file })
+    }
+
     /// Like [`FileLock::try_acquire`], on a file that is there: an error tells of one that isn't.
     pub fn try_acquire_made(path: &Path) -> io::Result<Option<Self>> {
         let file = fs_err::OpenOptions::new().write(true).open(path)?;

@@ -7,6 +7,7 @@ pub mod digest;
 pub mod event;
 pub mod http;
 pub mod lock;
+pub mod memory_file;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;

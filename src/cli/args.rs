@@ -64,9 +64,12 @@ pub struct GlobalArgs {
     /// How builds that run at once share the cores.
     #[arg(long, value_name = "HOW", global = true)]
     pub jobserver: Option<JobserverArg>,
-    /// Where builds write: a folder on a filesystem with room.
+    /// Where runs write what they remove at their end: a folder on a filesystem with room.
     #[arg(long, value_name = "DIR", global = true)]
     pub scratch: Option<PathBuf>,
+    /// End as on SIGTERM when the process (the thread) that started mkpanda ends.
+    #[arg(long, global = true)]
+    pub die_with_parent: bool,
     /// How progress is shown on stderr: `auto` by default.
     #[arg(long, value_name = "HOW", global = true)]
     pub progress: Option<ProgressArg>,

@@ -48,6 +48,8 @@ pub struct ConfigFile {
     pub source_date_epoch: Option<u64>,
     /// The ids that root gives to containers: the first one and how many.
     pub root_range: Option<(u32, u32)>,
+    /// Whether to end when the process that started mkpanda ends; in the user's file alone.
+    pub die_with_parent: Option<bool>,
     /// How progress is shown.
     pub progress: Option<ProgressArg>,
     /// Limits.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod environment;
 pub mod error;
 pub mod helper;
+mod parent;
 mod places;
 pub mod settings;
 pub mod trust;
@@ -22,6 +23,7 @@ use tracing_subscriber::filter::LevelFilter;
 use args::{Cli, Command, ProgressArg};
 use commands::Context;
 use environment::Environment;
+use parent::Parent;
 use ui::Printer;
 
 /// Usage was wrong.
@@ -29,6 +31,7 @@ const USAGE: u8 = 2;
 
 /// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
 pub fn run() -> u8 {
+    let parent = Parent::find();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -63,7 +66,7 @@ pub fn run() -> u8 {
         ui::speak_json();
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
-    let context = Context { global: &cli.global, environment: &environment, printer };
+    let context = Context { global: &cli.global, environment: &environment, printer, parent };
     let result = match &cli.command {
         None => commands::package::run(&context, &cli.package),
         Some(Command::Tree(args)) => commands::tree::run(&context, args),

@@ -53,6 +53,8 @@ pub struct Settings {
     pub source_date_epoch: u64,
     /// The ids that root gives to containers.
     pub root_range: Option<(u32, u32)>,
+    /// Whether to end when the process that started this one ends.
+    pub die_with_parent: bool,
     /// How progress is shown.
     pub progress: ProgressArg,
     /// How long a build script may run.
@@ -152,6 +154,8 @@ impl Settings {
             scratch: given.scratch(args)?,
             source_date_epoch: given.file(|file| file.source_date_epoch).unwrap_or(DEFAULT_EPOCH),
             root_range: given.file(|file| file.root_range),
+            die_with_parent: args.die_with_parent
+                || given.boolean("DIE_WITH_PARENT", |file| file.die_with_parent)?,
             progress: match args.progress {
                 None => given.choice("PROGRESS", |file| file.progress)?,
                 typed => typed,

@@ -20,6 +20,8 @@ use crate::source::LocalScope;
 pub enum Grant {
     /// `[builders]`: registry of builder images, and pushes to it with the user's credentials.
     Builders,
+    /// End of the run with the process that started it.
+    DieWithParent,
     /// `git_local` sources outside the tree's own repository.
     GitLocal,
     /// `dockerfile:` places of images outside the tree.
@@ -42,6 +44,7 @@ impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Builders => "builders",
+            Self::DieWithParent => "die_with_parent",
             Self::GitLocal => "git_local",
             Self::Images => "images",
             Self::Limits => "limits",
@@ -162,6 +165,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         scratch,
         source_date_epoch: _,
         root_range,
+        die_with_parent,
         progress: _,
         limits: _,
         trust: _,
@@ -174,6 +178,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
     ask(Grant::RepositoryUrl, "repository_url", repository_url.is_some());
     ask(Grant::Scratch, "scratch", scratch.is_some());
     ask(Grant::RootRange, "root_range", root_range.is_some());
+    ask(Grant::DieWithParent, "die_with_parent", die_with_parent.is_some());
     ask(Grant::Builders, "builders.registry", builders.registry.is_some());
     ask(Grant::Builders, "builders.push", builders.push.is_some());
     for host in registries.keys() {

@@ -39,9 +39,26 @@ pub fn granted() -> Vec<Capability> {
     GRANTED.iter().map(|(capability, _)| *capability).collect()
 }
 
-/// Whether this process may write any id map in its namespace.
-pub fn may_write_id_maps() -> bool {
-    let has =
-        |capability| caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false);
-    has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
+/// Capabilities that root needs to give containers a range of ids: to write the maps, and to give
+/// folders to the range and take back what is in them.
+const OVER_RANGES: [Capability; 5] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FOWNER,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+];
+
+/// Capabilities that this process lacks to give containers a range of ids.
+pub fn lacking_for_ranges() -> Vec<Capability> {
+    OVER_RANGES.into_iter().filter(|capability| !is_effective(*capability)).collect()
+}
+
+/// True if a user namespace that this process makes may map uid 0 (Linux 5.12 and newer).
+pub fn may_map_root() -> bool {
+    is_effective(Capability::CAP_SETFCAP)
+}
+
+fn is_effective(capability: Capability) -> bool {
+    caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false)
 }

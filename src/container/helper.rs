@@ -1,14 +1,14 @@
 //! The parent's side of a helper: starting one, handing it jobs, hearing its answers, ending it.
 //!
 //! A helper keeps a user namespace ([`super::keeper`]) and does jobs one after another, each in a
-//! process of its own. On its stdin, a socket, it gets lines: the id map, then a job per line. On its
+//! process of its own. On its stdin, a socket, it gets lines: its start, then a job per line. On its
 //! stdout it answers with lines: the number of the process that does the job, then the answers as
 //! JSON. What it prints on stderr is a fault of its own and comes back with the error. A helper has a
 //! process group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
 //!
 //! ```text
 //! parent                         helper                    process of job 7
-//!   ── {"uids":…} ─────────────►  enters a user namespace
+//!   ── {"map":…} ──────────────►  enters a user namespace, starts a cleaner
 //!   ── r{"Build":…} ───────────►  forks ──────────────────► begins (after `h`: when it hears `go`)
 //!   ◄─────────────────── p4711 ──                            │
 //!   ◄────────────────────────────────────── {"Phase":…} ─────┤
@@ -28,13 +28,15 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Cgroup, CgroupError};
+use super::cleaner::Cleaning;
 use super::idmap::IdMap;
 use super::lines::{Lines, Said};
 use super::process::Process;
+use super::refusal::{self, Refusal};
 
 pub use super::process::Finishing;
 
@@ -53,6 +55,15 @@ pub(super) const GO: &[u8] = b"go\n";
 /// What the line begins with that gives the number of a job's process.
 pub(super) const STARTED: u8 = b'p';
 
+/// First line that a helper gets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Start {
+    /// Id map of the helper's user namespace.
+    pub(super) map: IdMap,
+    /// Work of the cleaner that the helper starts, if it is to start one.
+    pub(super) cleaning: Option<Cleaning>,
+}
+
 /// What a job's process says before it does anything.
 pub(super) const BEGUN: &[u8] = b"b\n";
 
@@ -70,6 +81,9 @@ pub enum HelperError {
         #[source]
         source: io::Error,
     },
+    /// Something is missing without which no helper can be started.
+    #[error("can't start a helper process: {}", .0.cause)]
+    Refused(Refusal),
     /// It could not be put into its cgroup.
     #[error("can't limit a helper process")]
     Limit {
@@ -98,6 +112,16 @@ pub enum HelperError {
     /// It was ended because the run is.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl HelperError {
+    /// Change that lifts the refusal, if one is known.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => Some(&refusal.remedy),
+            _ => None,
+        }
+    }
 }
 
 /// Ends all helpers at once when a run is interrupted, and keeps new ones from being started.
@@ -131,7 +155,10 @@ impl Interrupt {
         if self.is_raised() {
             return Err(HelperError::Interrupted);
         }
-        let child = command.spawn().map_err(|source| HelperError::Start { source })?;
+        let child = command.spawn().map_err(|source| match refusal::of_proc() {
+            Some(refusal) => HelperError::Refused(refusal),
+            None => HelperError::Start { source },
+        })?;
         running.push(child.id());
         Ok(child)
     }
@@ -147,6 +174,8 @@ impl Interrupt {
 #[derive(Debug)]
 pub struct HelperPlace {
     map: IdMap,
+    /// Given to the first helper alone: what that starts outlives it.
+    cleaning: Option<Cleaning>,
     interrupt: Arc<Interrupt>,
     helper: Option<Helper>,
     /// Whether the helper makes a process for the next job while one is done.
@@ -156,7 +185,15 @@ pub struct HelperPlace {
 impl HelperPlace {
     /// A place for helpers that have a map.
     pub fn new(map: IdMap, interrupt: &Arc<Interrupt>) -> Self {
-        Self { map, interrupt: Arc::clone(interrupt), helper: None, looks_ahead: false }
+        let interrupt = Arc::clone(interrupt);
+        Self { map, cleaning: None, interrupt, helper: None, looks_ahead: false }
+    }
+
+    /// Has the first helper start a cleaner before its first job.
+    #[must_use]
+    pub fn with_cleaner(mut self, cleaning: Cleaning) -> Self {
+        self.cleaning = Some(cleaning);
+        self
     }
 
     /// Says whether the jobs to come are like one another, all with a network namespace: then the
@@ -182,7 +219,7 @@ impl HelperPlace {
         let was_waiting = waiting.is_some();
         let mut helper = match waiting {
             Some(helper) => helper,
-            None => Helper::start(&self.map, &self.interrupt)?,
+            None => Helper::start(self.map.clone(), self.cleaning.take(), &self.interrupt)?,
         };
         let kind = match cgroup {
             Some(_) => HELD,
@@ -240,7 +277,11 @@ struct Helper {
 }
 
 impl Helper {
-    fn start(map: &IdMap, interrupt: &Arc<Interrupt>) -> Result<Self, HelperError> {
+    fn start(
+        map: IdMap,
+        cleaning: Option<Cleaning>,
+        interrupt: &Arc<Interrupt>,
+    ) -> Result<Self, HelperError> {
         let start = |source| HelperError::Start { source };
         let (mut orders, theirs) = UnixStream::pair().map_err(start)?;
         let mut command = Command::new("/proc/self/exe");
@@ -253,7 +294,8 @@ impl Helper {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut text = serde_json::to_vec(map).map_err(|error| start(error.into()))?;
+        let mut text =
+            serde_json::to_vec(&Start { map, cleaning }).map_err(|error| start(error.into()))?;
         text.push(b'\n');
         let mut child = interrupt.start(&mut command)?;
         let stdout = child.stdout.take().map(OwnedFd::from);

@@ -129,12 +129,22 @@ pub struct Identity<'a> {
     pub subuid: &'a str,
     /// `/etc/subgid`.
     pub subgid: &'a str,
-    /// Whether the caller may write any map (root with `CAP_SETUID` and `CAP_SETGID`).
+    /// Whether the caller is root and may give containers any range of ids.
     pub privileged: bool,
+    /// Names of the capabilities that root lacks for that.
+    pub lacks: Vec<String>,
     /// `newuidmap` and `newgidmap`, if both are installed.
     pub programs: Option<(PathBuf, PathBuf)>,
     /// The range that the configuration gives root.
     pub root_range: Option<(u32, u32)>,
+}
+
+impl Identity<'_> {
+    /// True for the machine's root, not for that of an outer container.
+    pub fn is_machines_root(&self) -> bool {
+        let mut words = self.own_uid_map.split_whitespace();
+        self.uid == 0 && words.next() == Some("0") && words.next() == Some("0")
+    }
 }
 
 /// Why there are no id ranges.
@@ -151,6 +161,12 @@ pub enum NoRanges {
     /// The programs that write maps aren't there.
     #[error("newuidmap and newgidmap are not installed")]
     NoPrograms,
+    /// Root may not give containers a range of ids.
+    #[error("root lacks {}, without which it cannot give containers a range of ids", lacks.join(", "))]
+    RootLacks {
+        /// Names of the capabilities.
+        lacks: Vec<String>,
+    },
     /// The caller's own namespace has too few ids.
     #[error("the user namespace that this runs in has too few ids of its own")]
     TooFewIds,
@@ -164,7 +180,11 @@ impl NoRanges {
                 "let root run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
             ),
             Self::NoPrograms => "install the package uidmap".to_owned(),
-            Self::TooFewIds => "start the outer container with a range of ids".to_owned(),
+            Self::RootLacks { lacks } => format!(
+                "run mkpanda as an ordinary user, or leave root the capabilities {}",
+                lacks.join(", ")
+            ),
+            Self::TooFewIds => "start the outer container with a range of ids, or run mkpanda in it as another uid than 0 (bwrap --uid 1000)".to_owned(),
         }
     }
 }
@@ -173,6 +193,11 @@ impl NoRanges {
 pub fn ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
     if identity.privileged {
         return privileged_ranges(identity);
+    }
+    if identity.is_machines_root() {
+        // Otherwise the container's root would be the machine's.
+        let lacks = identity.lacks.clone();
+        return privileged_ranges(identity).and(Err(NoRanges::RootLacks { lacks }));
     }
     let Some((newuidmap, newgidmap)) = identity.programs.clone() else {
         return Err(NoRanges::NoPrograms);
@@ -276,6 +301,7 @@ mod tests {
             subuid: "bob:1:1\nann:100000:65536\n1000:300000:10\nann:x:y\n",
             subgid: "ann:200000:65536\n",
             privileged: false,
+            lacks: Vec::new(),
             programs: Some(("/usr/bin/newuidmap".into(), "/usr/bin/newgidmap".into())),
             root_range: None,
         }
@@ -305,6 +331,12 @@ mod tests {
         let root = Identity { uid: 0, gid: 0, name: "root", privileged: true, ..identity() };
         let own = |identity: &Identity<'_>| map_text(&ranges(identity).unwrap().uids);
         assert_eq!(own(&root), "0 1500000000 65536\n");
+        let lacks = vec!["CAP_SETUID".to_owned()];
+        let weak = Identity { privileged: false, lacks: lacks.clone(), ..root.clone() };
+        assert_eq!(ranges(&weak).unwrap_err(), NoRanges::RootLacks { lacks });
+        // Capabilities alone would not help.
+        let alone = Identity { own_uid_map: "0 0 1\n", ..weak };
+        assert_eq!(ranges(&alone).unwrap_err(), NoRanges::TooFewIds);
         let entry =
             Identity { subuid: "root:100000:65536", subgid: "root:100000:65536", ..root.clone() };
         assert_eq!(own(&entry), "0 100000 65536\n");

@@ -28,10 +28,10 @@ use nix::sched::CloneFlags;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::helper::{BEGUN, GO, HELD, SPARED, STARTED};
-use super::idmap::IdMap;
+use super::cleaner;
+use super::helper::{BEGUN, GO, HELD, SPARED, STARTED, Start};
 use super::namespace::{self, NamespaceError};
-use super::sys;
+use super::{refusal, sys};
 
 /// What a process does, and how it refuses.
 pub trait Worker {
@@ -60,10 +60,17 @@ pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
     if !next(&mut line) {
         return 0;
     }
-    let entered = serde_json::from_slice::<IdMap>(&line)
+    let entered = serde_json::from_slice::<Start>(&line)
         .map_err(|error| NamespaceError::Map { reason: error.to_string() })
-        .and_then(|map| namespace::enter_user_namespace(&map));
-    let prepared = entered.and_then(|()| {
+        .and_then(|start| match refusal::of_devices() {
+            Some(refusal) => Err(NamespaceError::Refused(refusal)),
+            None => namespace::enter_user_namespace(&start.map).map(|()| start.cleaning),
+        });
+    let prepared = entered.and_then(|cleaning| {
+        if let Some(cleaning) = cleaning {
+            // Before there is anything to clean. Without it, a later run sweeps.
+            _ = cleaner::start(&cleaning);
+        }
         namespace::share_with_the_caller();
         let watching = |errno| NamespaceError::Step { step: "watching the helper", errno };
         sys::pidfd_open(Pid::this()).map_err(watching)

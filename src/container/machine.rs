@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 
 use super::idmap::{IdMap, Tier};
-use super::sandbox::Sysfs;
+use super::sandbox::{Special, Sysfs};
 use super::sys;
+use super::system_mounts::{MESSAGE_QUEUES, PROC, SYS, SystemMount, TERMINALS};
 
 /// What was found, as each build's record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,13 +26,17 @@ pub struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// A fresh procfs is refused, as it is inside other containers: the outer one and the outer
-    /// sysfs are shown, and Landlock keeps the build from the processes that it sees there.
+    /// A fresh procfs is refused, as it is inside other containers: the outer one is shown, and
+    /// Landlock keeps the build from the processes that it sees there.
     NestedProc,
-    /// A fresh sysfs alone is refused, as where only parts of it are seen: the outer one is shown.
+    /// A fresh sysfs is refused, as where only parts of it are seen: the outer one is shown.
     OuterSys,
     /// A fresh sysfs is refused and there is none to be shown: builds have none.
     NoSys,
+    /// devpts is refused: builds have no pseudo-terminals.
+    NoTerminals,
+    /// mqueue is refused, or the kernel has none: builds have no POSIX message queues.
+    NoMessageQueues,
     /// The name of the host can't be set, as an outer container's policy refuses that: builds see
     /// the outer container's.
     OuterHostName,
@@ -65,38 +70,26 @@ impl Machine {
     pub fn sysfs(&self) -> Sysfs {
         if self.has(&Condition::NoSys) {
             Sysfs::None
-        } else if self.has(&Condition::NestedProc) || self.has(&Condition::OuterSys) {
+        } else if self.has(&Condition::OuterSys) {
             Sysfs::Outer
         } else {
             Sysfs::Fresh
         }
     }
 
+    /// Filesystems that containers go without.
+    pub fn left_out(&self) -> Vec<Special> {
+        let conditions = [
+            (Condition::NoTerminals, Special::Terminals),
+            (Condition::NoMessageQueues, Special::MessageQueues),
+        ];
+        let found = conditions.into_iter().filter(|(condition, _)| self.has(condition));
+        found.map(|(_, special)| special).collect()
+    }
+
     /// Whether a condition holds.
     pub fn has(&self, condition: &Condition) -> bool {
         self.conditions.contains(condition)
-    }
-}
-
-/// What switches user namespaces off here, in words, with the remedy.
-pub fn user_namespace_cause(errno: Errno) -> String {
-    let setting = |name: &str| {
-        fs_err::read_to_string(Path::new("/proc/sys").join(name)).map(|text| text.trim().to_owned())
-    };
-    let is = |name: &str, value: &str| setting(name).is_ok_and(|text| text == value);
-    if is("user/max_user_namespaces", "0") {
-        return "user.max_user_namespaces is 0; let root run: sysctl -w user.max_user_namespaces=15000".to_owned();
-    }
-    if is("kernel/unprivileged_userns_clone", "0") {
-        return "kernel.unprivileged_userns_clone is 0; let root run: sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
-    }
-    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return "AppArmor restricts them; let root run: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give mkpanda an AppArmor profile with the rule `userns,`".to_owned();
-    }
-    match errno {
-        Errno::ENOSPC => "the limit user.max_user_namespaces is reached; raise it".to_owned(),
-        Errno::EPERM => "a seccomp or LSM policy of an outer container refuses them; start that container with a profile that permits unshare and clone with new user namespaces".to_owned(),
-        _ => "this kernel was built without them, or an outer sandbox refuses them".to_owned(),
     }
 }
 
@@ -109,19 +102,30 @@ pub struct Probed {
     pub root: RootKind,
 }
 
+impl Probed {
+    /// True where nothing but Landlock may be missing, which takes no part in making a container.
+    pub fn is_plain(&self) -> bool {
+        self.root == RootKind::Overlay
+            && self.conditions.iter().all(|condition| *condition == Condition::NoLandlockScope)
+    }
+}
+
 /// Tries what a build will need. Called inside the namespaces, as the container's root, with a
 /// private tmpfs and a folder on the scratch filesystem to try things on.
 pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
-    let mut conditions = Vec::new();
+    // What a container's namespaces decide is tried in such namespaces.
+    let own = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    let has_own = nix::sched::unshare(own);
     let place = fresh(tmpfs, "special")?;
-    if !can_mount("proc", &place)? {
-        conditions.push(Condition::NestedProc);
-    } else if !can_mount("sysfs", &place)? {
-        let is_there = Path::new("/sys/kernel").exists();
-        conditions.push(if is_there { Condition::OuterSys } else { Condition::NoSys });
-    }
-    let own_name = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUTS);
-    if own_name.and_then(|()| nix::unistd::sethostname(super::sandbox::HOST_NAME)).is_err() {
+    let mut conditions = refused_mounts(Path::new("/sys/kernel").exists(), |kind| {
+        if let Err(errno) = kind.mount_at(&place) {
+            tracing::debug!(kind = kind.kind, %errno, "refused");
+            return Ok(false);
+        }
+        umount2(&place, MntFlags::MNT_DETACH)?;
+        Ok(true)
+    })?;
+    if has_own.and_then(|()| nix::unistd::sethostname(super::sandbox::HOST_NAME)).is_err() {
         conditions.push(Condition::OuterHostName);
     }
     if sys::landlock_version() < LANDLOCK_WITH_SCOPES {
@@ -140,13 +144,25 @@ pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
 /// The Landlock version that scopes signals and abstract sockets.
 pub const LANDLOCK_WITH_SCOPES: u32 = 6;
 
-fn can_mount(kind: &str, place: &Path) -> std::io::Result<bool> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    if mount(Some(kind), place, Some(kind), flags, None::<&str>).is_err() {
-        return Ok(false);
+/// Tries each filesystem of the kernel's that may be refused. `has_outer_sys` says that `/sys` could be
+/// shown instead of a fresh one.
+fn refused_mounts(
+    has_outer_sys: bool,
+    mut is_given: impl FnMut(&SystemMount) -> std::io::Result<bool>,
+) -> std::io::Result<Vec<Condition>> {
+    let tried = [
+        (PROC, Condition::NestedProc),
+        (SYS, if has_outer_sys { Condition::OuterSys } else { Condition::NoSys }),
+        (TERMINALS, Condition::NoTerminals),
+        (MESSAGE_QUEUES, Condition::NoMessageQueues),
+    ];
+    let mut refused = Vec::new();
+    for (mount, condition) in tried {
+        if !is_given(&mount)? {
+            refused.push(condition);
+        }
     }
-    umount2(place, MntFlags::MNT_DETACH)?;
-    Ok(true)
+    Ok(refused)
 }
 
 fn can_overlay(tmpfs: &Path, writable: &Path) -> std::io::Result<bool> {
@@ -196,4 +212,33 @@ fn tmpfs_size() -> u64 {
     let line = text.lines().find(|line| line.starts_with("MemTotal:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kibibytes.unwrap_or(2 << 20) * 1024 / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refused_filesystem_is_a_condition_of_its_own() {
+        use Condition::{NestedProc, NoMessageQueues, NoSys, NoTerminals, OuterSys};
+        let cases: [(&[&str], bool, &[Condition], Sysfs); 6] = [
+            (&[], true, &[], Sysfs::Fresh),
+            // Another container, and a sandbox that covers parts of /proc and has no /sys.
+            (&["proc", "sysfs"], true, &[NestedProc, OuterSys], Sysfs::Outer),
+            (&["proc", "sysfs"], false, &[NestedProc, NoSys], Sysfs::None),
+            (&["proc"], true, &[NestedProc], Sysfs::Fresh),
+            (&["sysfs"], false, &[NoSys], Sysfs::None),
+            (&["devpts", "mqueue"], true, &[NoTerminals, NoMessageQueues], Sysfs::Fresh),
+        ];
+        for (refused, has_outer_sys, expected, sysfs) in cases {
+            let is_given = |mount: &SystemMount| Ok(!refused.contains(&mount.kind));
+            let conditions = refused_mounts(has_outer_sys, is_given).unwrap();
+            assert_eq!(conditions, expected, "{refused:?}");
+            let map = IdMap::single(1, 1);
+            let machine = Machine { map, conditions, root: RootKind::Overlay };
+            assert_eq!(machine.sysfs(), sysfs, "{refused:?}");
+            let is_left_out = machine.left_out() == [Special::Terminals, Special::MessageQueues];
+            assert_eq!(is_left_out, refused.contains(&"mqueue"));
+        }
+    }
 }

@@ -10,11 +10,14 @@
 //!    [`capabilities`] and the [`seccomp`] filter of the policy; with one id, a [`recorder`] may write
 //!    down whom files are given to.
 //!
+//! A [`cleaner`] outlives a run that is killed, and removes what only its user namespace can.
+//!
 //! What the machine gives is found out beforehand ([`machine`]); limits are set from outside
 //! ([`cgroup`]). All `unsafe` is in [`sys`].
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod cleaner;
 pub mod copy;
 mod executor;
 pub mod helper;
@@ -31,12 +34,15 @@ pub mod overlay;
 mod passing;
 mod process;
 pub mod recorder;
+pub mod refusal;
+pub mod rehearsal;
 pub mod resources;
 pub mod run;
 pub mod sandbox;
 pub mod seccomp;
 mod sole_user;
 pub mod sys;
+mod system_mounts;
 pub mod uplink;
 pub mod view;
 pub mod within_root;

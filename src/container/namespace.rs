@@ -21,24 +21,28 @@ use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, getpid, getppid, pipe};
+use nix::unistd::{Pid, Uid, getppid, pipe};
 
 pub use super::network::Network;
 
 use super::idmap::{IdMap, MapWriter, Tier, map_text};
+use super::refusal::{self, Refusal};
 use super::sys;
 
 /// Why the namespaces could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
     /// The kernel gave no user namespace.
-    #[error("the kernel gave no user namespace ({errno}): {cause}")]
+    #[error("the kernel gave no user namespace ({errno}): {}", refusal.cause)]
     User {
         /// What it answered.
         errno: Errno,
-        /// What switches them off here, with the remedy.
-        cause: String,
+        /// Cause and remedy.
+        refusal: Refusal,
     },
+    /// Something that every container needs is missing here, or refused.
+    #[error("{}", .0.cause)]
+    Refused(Refusal),
     /// The id maps could not be written.
     #[error("the id maps could not be written: {reason}")]
     Map {
@@ -53,6 +57,16 @@ pub enum NamespaceError {
         /// What the kernel answered.
         errno: Errno,
     },
+}
+
+impl NamespaceError {
+    /// Change that lifts the refusal, if one is known.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::User { refusal, .. } | Self::Refused(refusal) => Some(&refusal.remedy),
+            Self::Map { .. } | Self::Step { .. } => None,
+        }
+    }
 }
 
 fn step(step: &'static str) -> impl Fn(Errno) -> NamespaceError {
@@ -156,23 +170,29 @@ pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
     let unshare = || {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| NamespaceError::User {
             errno,
-            cause: super::machine::user_namespace_cause(errno),
+            refusal: refusal::of_user_namespace(errno),
         })
     };
     if map.writer == MapWriter::Own {
+        // In its own namespace a process has all capabilities.
+        let could_map_root = super::capabilities::may_map_root();
         unshare()?;
-        return write_own_map(map)
-            .map_err(|error| NamespaceError::Map { reason: error.to_string() });
+        return write_own_map(map).map_err(|error| {
+            match refusal::of_id_map(&error, could_map_root, map.root().0 == 0) {
+                Some(refusal) => NamespaceError::Refused(refusal),
+                None => NamespaceError::Map { reason: error.to_string() },
+            }
+        });
     }
     // The child stays in the namespace that we leave, and writes our maps from there.
     let (ready_read, ready_write) = pipe().map_err(step("making a pipe"))?;
     let (answer_read, answer_write) = pipe().map_err(step("making a pipe"))?;
-    let pid = getpid();
+    let number = own_number().map_err(step("finding this process in /proc"))?;
     let writer = sys::fork().map_err(step("starting the writer of the id maps"))?;
     let Some(writer) = writer else {
         drop(ready_write);
         drop(answer_read);
-        write_maps_when_ready(map, pid, &ready_read, &answer_write);
+        write_maps_when_ready(map, &number, &ready_read, &answer_write);
     };
     drop(ready_read);
     drop(answer_write);
@@ -211,6 +231,12 @@ pub fn share_with_the_caller() {
     }
 }
 
+/// The number of this process in `/proc`, which may be that of another pid namespace than its own.
+fn own_number() -> nix::Result<String> {
+    let link = nix::fcntl::readlink("/proc/self")?;
+    Ok(link.to_string_lossy().into_owned())
+}
+
 fn write_own_map(map: &IdMap) -> io::Result<()> {
     fs_err::write("/proc/self/setgroups", "deny")?;
     fs_err::write("/proc/self/uid_map", map_text(&map.uids))?;
@@ -218,7 +244,7 @@ fn write_own_map(map: &IdMap) -> io::Result<()> {
 }
 
 /// The child's part: waits for the word, writes the maps, says what went wrong, exits.
-fn write_maps_when_ready(map: &IdMap, pid: Pid, ready: &OwnedFd, answer: &OwnedFd) -> ! {
+fn write_maps_when_ready(map: &IdMap, number: &str, ready: &OwnedFd, answer: &OwnedFd) -> ! {
     let mut byte = [0];
     if !matches!(nix::unistd::read(ready, &mut byte), Ok(1)) {
         sys::exit_now(1);
@@ -226,14 +252,17 @@ fn write_maps_when_ready(map: &IdMap, pid: Pid, ready: &OwnedFd, answer: &OwnedF
     let result = match &map.writer {
         MapWriter::Own => Ok(()),
         MapWriter::Privileged => {
-            let write =
-                |file: &str, ranges| fs_err::write(format!("/proc/{pid}/{file}"), map_text(ranges));
+            let write = |file: &str, ranges| {
+                fs_err::write(format!("/proc/{number}/{file}"), map_text(ranges))
+            };
             write("uid_map", &map.uids)
                 .and_then(|()| write("gid_map", &map.gids))
                 .map_err(|error| error.to_string())
         }
-        MapWriter::Programs { newuidmap, newgidmap } => run_map_program(newuidmap, pid, &map.uids)
-            .and_then(|()| run_map_program(newgidmap, pid, &map.gids)),
+        MapWriter::Programs { newuidmap, newgidmap } => {
+            run_map_program(newuidmap, number, &map.uids)
+                .and_then(|()| run_map_program(newgidmap, number, &map.gids))
+        }
     };
     let code = match result {
         Ok(()) => 0,
@@ -248,12 +277,12 @@ fn write_maps_when_ready(map: &IdMap, pid: Pid, ready: &OwnedFd, answer: &OwnedF
 
 fn run_map_program(
     program: &std::path::Path,
-    pid: Pid,
+    number: &str,
     ranges: &[super::idmap::IdRange],
 ) -> Result<(), String> {
     let numbers = ranges.iter().flat_map(|range| [range.inside, range.outside, range.count]);
     let output = std::process::Command::new(program)
-        .arg(pid.to_string())
+        .arg(number)
         .args(numbers.map(|number| number.to_string()))
         .stdin(std::process::Stdio::null())
         .output()

@@ -297,12 +297,18 @@ fn wait(
 /// they are many mounts, and its own are none of its business.
 fn show_unwritable_cgroups() -> Result<(), RunError> {
     let place = "/sys/fs/cgroup";
-    let is_version_2 = nix::sys::statfs::statfs(place)
-        .is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC);
-    if is_version_2 {
-        return Ok(());
+    match nix::sys::statfs::statfs(place) {
+        Ok(found) if found.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC => {
+            return Ok(());
+        }
+        // A `/sys` of which an outer sandbox shows parts.
+        Err(nix::errno::Errno::ENOENT) => return Ok(()),
+        _ => {}
     }
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("cgroup2"), place, Some("cgroup2"), flags, None::<&str>)
+    let cover = |kind: &str| mount(Some(kind), place, Some(kind), flags, None::<&str>);
+    // Without version 2 in the kernel, or where a policy refuses it, with nothing.
+    cover("cgroup2")
+        .or_else(|_errno| cover("tmpfs"))
         .map_err(|errno| RunError::Step { step: "covering the machine's cgroups", errno })
 }

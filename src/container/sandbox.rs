@@ -15,6 +15,7 @@ use oci_spec::runtime::{
 
 use super::executor::PLAIN_ENVIRONMENT;
 use super::network::Network;
+use super::system_mounts::{DEV, MESSAGE_QUEUES, PROC, SHARED_MEMORY, SYS, SystemMount, TERMINALS};
 
 /// A container, before it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Sandbox {
     pub outer_proc: bool,
     /// What is at `/sys`.
     pub sysfs: Sysfs,
+    /// Filesystems that the kernel refuses here, so that the container goes without.
+    pub left_out: Vec<Special>,
     /// Whether the host's name is set, so that it is the same everywhere.
     pub own_host_name: bool,
     /// Whether programs with set-id bits and file capabilities get nothing by them.
@@ -52,6 +55,15 @@ pub enum Sysfs {
     Outer,
     /// Nothing.
     None,
+}
+
+/// Filesystem without which a container can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    /// Pseudo-terminals, at `/dev/pts`.
+    Terminals,
+    /// POSIX message queues, at `/dev/mqueue`.
+    MessageQueues,
 }
 
 /// Ids of the command.
@@ -176,12 +188,12 @@ impl Sandbox {
     }
 
     fn system_mounts(&self) -> Result<Vec<Mount>, OciSpecError> {
-        let special = |target: &str, kind: &str, options: &[&str]| {
+        let special = |mount: &SystemMount| {
             MountBuilder::default()
-                .destination(target)
-                .typ(kind)
-                .source(kind)
-                .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+                .destination(mount.target)
+                .typ(mount.kind)
+                .source(mount.kind)
+                .options(mount.options.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
                 .build()
         };
         let outer = |target: &str, options: &[&str]| {
@@ -196,30 +208,20 @@ impl Sandbox {
         if self.outer_proc {
             mounts.push(outer("/proc", &["rbind", "nosuid", "nodev", "noexec"])?);
         } else {
-            mounts.push(special("/proc", "proc", &["nosuid", "nodev", "noexec"])?);
+            mounts.push(special(&PROC)?);
         }
-        mounts.push(special(
-            "/dev",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"],
-        )?);
-        // Without gid=5: that group may not exist in the map.
-        mounts.push(special(
-            "/dev/pts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
-        )?);
-        mounts.push(special(
-            "/dev/shm",
-            "tmpfs",
-            &["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"],
-        )?);
-        mounts.push(special("/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec"])?);
-        // sysfs shows the network namespace, so mounting one needs a namespace of our own.
+        mounts.push(special(&DEV)?);
+        if !self.left_out.contains(&Special::Terminals) {
+            mounts.push(special(&TERMINALS)?);
+        }
+        mounts.push(special(&SHARED_MEMORY)?);
+        if !self.left_out.contains(&Special::MessageQueues) {
+            mounts.push(special(&MESSAGE_QUEUES)?);
+        }
         if self.shows_outer_sysfs() {
             mounts.push(outer("/sys", &["rbind", "rro", "nosuid", "nodev", "noexec"])?);
         } else if self.sysfs == Sysfs::Fresh {
-            mounts.push(special("/sys", "sysfs", &["ro", "nosuid", "nodev", "noexec"])?);
+            mounts.push(special(&SYS)?);
         }
         Ok(mounts)
     }
@@ -279,6 +281,7 @@ mod tests {
             network: Network::None,
             outer_proc: false,
             sysfs: Sysfs::Fresh,
+            left_out: Vec::new(),
             own_host_name: true,
             no_new_privileges: true,
         }
@@ -314,5 +317,13 @@ mod tests {
         assert_eq!(kind(&Sandbox { outer_proc: true, ..sandbox() }, "/proc"), "bind");
         assert_eq!(kind(&Sandbox { network: Network::Host, ..sandbox() }, "/sys"), "bind");
         assert_eq!(kind(&Sandbox { network: Network::Host, ..sandbox() }, "/proc"), "proc");
+        for (left_out, target) in
+            [(Special::Terminals, "/dev/pts"), (Special::MessageQueues, "/dev/mqueue")]
+        {
+            assert_ne!(kind(&sandbox(), target), "nothing");
+            let without = Sandbox { left_out: vec![left_out], ..sandbox() };
+            assert_eq!(kind(&without, target), "nothing");
+            assert_eq!(kind(&without, "/dev/shm"), "tmpfs");
+        }
     }
 }

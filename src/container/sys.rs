@@ -74,6 +74,21 @@ pub fn set_niceness(niceness: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map(drop)
 }
 
+/// Closes every descriptor, and opens `/dev/null` as the standard streams: for forked children and
+/// processes that use nothing of what they were started with, and keep no pipe open thereby.
+pub fn leave_descriptors() -> nix::Result<()> {
+    let (first, last, flags) = (0_u32, u32::MAX, 0_u32);
+    // SAFETY: close_range takes three integers. Whatever owns a descriptor in this process is not
+    // used, nor dropped: the callers end by `exit_now`.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })?;
+    // The lowest free numbers: 0, 1 and 2.
+    for _stream in 0..3 {
+        // SAFETY: the path is a string that ends in zero and lives for ever.
+        Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
+    }
+    Ok(())
+}
+
 /// A descriptor that becomes readable when the process ends.
 pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     pidfd(pid, 0)

@@ -13,7 +13,8 @@
 //! It vanishes with the mount namespace, even after SIGKILL. The caller's folders are bound while
 //! the process still has the caller's ids, since the container's root may not be able to reach them
 //! by path (`/root`, say, for a build as real root); then the whole view moves to a folder that
-//! everybody can reach, which it covers in this mount namespace alone.
+//! everybody can reach, which it covers in this mount namespace alone. A root without any of the usual
+//! folders has another one covered; nothing of it is needed, as inputs are bound already.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -25,8 +26,14 @@ use nix::unistd::Pid;
 use super::idmap::IdMap;
 use super::{namespace, sys};
 
-/// Folders that every machine has and everybody can reach, in the order in which they are tried.
-const PLACES: [&str; 5] = ["/mnt", "/srv", "/media", "/opt", "/tmp"];
+/// Folders that machines have and everybody can reach, in the order in which they are tried.
+const PLACES: [&str; 5] = ["mnt", "srv", "media", "opt", "tmp"];
+
+/// Folders of a root that containers or helpers use after the view has covered one.
+const USED: [&str; 13] = [
+    "bin", "dev", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "proc", "sbin", "sys",
+    "usr",
+];
 
 /// The private view of a helper. See the module.
 #[derive(Debug)]
@@ -47,6 +54,9 @@ pub enum ViewError {
         /// What the kernel answered.
         errno: nix::errno::Errno,
     },
+    /// The root has no folder that everybody can reach.
+    #[error("the root folder has no folder that a container's view could cover")]
+    NoPlace,
     /// A folder in the view could not be made.
     #[error("can't prepare the container's view of the machine")]
     Folder {
@@ -54,6 +64,30 @@ pub enum ViewError {
         #[source]
         source: io::Error,
     },
+}
+
+impl ViewError {
+    /// Change that helps, if one is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        matches!(self, Self::NoPlace).then_some("make the folder /tmp, with mode 1777")
+    }
+}
+
+/// A folder of a root that everybody can reach and that nothing is needed of.
+fn coverable(root: &Path) -> Option<PathBuf> {
+    let is_reachable = |path: &PathBuf| {
+        fs_err::metadata(path)
+            .is_ok_and(|found| found.is_dir() && found.permissions().mode() & 0o001 != 0)
+    };
+    let usual = PLACES.map(|name| root.join(name));
+    if let Some(found) = usual.into_iter().find(is_reachable) {
+        return Some(found);
+    }
+    let is_folder = |entry: &fs_err::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let is_used = |path: &PathBuf| USED.iter().any(|name| *path == root.join(name));
+    let entries = fs_err::read_dir(root).ok()?.flatten().filter(is_folder);
+    let others = entries.map(|entry| entry.path()).filter(|path| !is_used(path));
+    others.filter(is_reachable).min()
 }
 
 impl View {
@@ -75,17 +109,16 @@ impl View {
                 ViewError::Mount { what: input.display().to_string(), target, errno }
             })?;
         }
-        view.settle()?;
+        view.settle(map)?;
         Ok(view)
     }
 
     /// Moves the view to where the container's root can reach it.
-    fn settle(&mut self) -> Result<(), ViewError> {
-        let reachable = |place: &&&str| {
-            fs_err::metadata(**place)
-                .is_ok_and(|found| found.is_dir() && found.permissions().mode() & 0o001 != 0)
+    fn settle(&mut self, map: &IdMap) -> Result<(), ViewError> {
+        let Some(target) = coverable(Path::new("/")) else {
+            // The caller is the container's root, and reaches what the caller reaches.
+            return if namespace::is_unmapped(map) { Err(ViewError::NoPlace) } else { Ok(()) };
         };
-        let target = PathBuf::from(PLACES.iter().find(reachable).unwrap_or(&"/tmp"));
         mount(Some(&self.path), &target, None::<&str>, MsFlags::MS_MOVE, None::<&str>).map_err(
             |errno| ViewError::Mount {
                 what: "the container's view".to_owned(),
@@ -161,5 +194,35 @@ impl View {
     /// The view itself.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_without_the_usual_folders_has_another_one_covered() {
+        let cases: [(&[&str], Option<&str>); 6] = [
+            (&["bin", "mnt", "srv", "tmp"], Some("mnt")),
+            (&["bin", "tmp"], Some("tmp")),
+            // Nobody but the owner reaches the first.
+            (&["-mnt", "tmp"], Some("tmp")),
+            (&["bin", "dev", "proc", "usr", "work", "vol"], Some("vol")),
+            (&["bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr", "-vol"], None),
+            (&[], None),
+        ];
+        for (folders, expected) in cases {
+            let root = tempfile::tempdir().unwrap();
+            for name in folders {
+                let path = root.path().join(name.trim_start_matches('-'));
+                fs_err::create_dir(&path).unwrap();
+                let mode = if name.starts_with('-') { 0o700 } else { 0o755 };
+                fs_err::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+            }
+            fs_err::os::unix::fs::symlink("usr", root.path().join("a")).unwrap();
+            let found = coverable(root.path());
+            assert_eq!(found, expected.map(|name| root.path().join(name)), "{folders:?}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::base::causes::with_causes;
 use crate::base::event::Observer;
 use crate::base::http::{HttpError, redact};
 use crate::base::removal::remove_all_closed;
+use crate::container::cleaner;
 use crate::container::helper::Interrupt;
 use crate::container::sys::wait_readable;
 use crate::dockerfile::git::{GitFilesError, check_out_git};
@@ -204,6 +205,8 @@ impl ImageBuilder<'_> {
     fn room(&self) -> Result<BroughtContext, BringError> {
         session::sweep(self.runner);
         let run = self.runner.home.start_run().map_err(BringError::Room)?;
+        // An archive may close its folders to their owner. Without a cleaner, a later run sweeps.
+        drop(cleaner::spawn(&run.cleaning(None)));
         Ok(BroughtContext { folder: run.folder().join("context"), run })
     }
 }

@@ -18,7 +18,8 @@
 //! With `--scratch DIR`, runs' folders lie in `DIR/mkpanda-scratch-<user id>/`, which goes with the last of
 //! them; DIR is not changed otherwise.
 //!
-//! A scratch folder whose lock nobody holds belongs to a run that died: the next one sweeps it. Its
+//! A scratch folder whose lock nobody holds belongs to a run that died: the run's cleaner removes it
+//! ([`crate::container::cleaner`]), or the next run sweeps it, where the cleaner was killed as well. Its
 //! files may belong to ids that only a namespace has, so a helper removes them.
 
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::base::lock::FileLock;
+use crate::container::cleaner::Cleaning;
 use crate::container::idmap::IdMap;
 use crate::package::{PackageId, PackageName};
 
@@ -108,6 +110,12 @@ impl Home {
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Folder of scratch space, made if it is missing. Nobody else may enter it.
+    pub fn scratch(&self) -> io::Result<&Path> {
+        self.make_closed_folders()?;
+        Ok(&self.scratch)
     }
 
     /// Unpacked layers of one id mapping.
@@ -204,7 +212,8 @@ impl Home {
                     let view = folder.join("view");
                     fs_err::create_dir(&view)?;
                     let above = self.is_elsewhere.then(|| self.scratch.clone());
-                    return Ok(RunScratch { folder, view, lock, above, _held: held });
+                    let home = self.clone();
+                    return Ok(RunScratch { folder, view, lock, above, home, _held: held });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -241,10 +250,22 @@ pub struct RunScratch {
     lock: PathBuf,
     /// Folder above, if that goes with the last run.
     above: Option<PathBuf>,
+    home: Home,
     _held: FileLock,
 }
 
 impl RunScratch {
+    /// Everything of this run that its user may be unable to remove; `map` is that of its helpers, if it
+    /// has some.
+    pub fn cleaning(&self, map: Option<&IdMap>) -> Cleaning {
+        let half_made = map.map(|map| vec![self.home.layers(&map.digest()), self.home.packages()]);
+        Cleaning {
+            lock: self.lock.clone(),
+            scratch: self.folder.clone(),
+            half_made: half_made.unwrap_or_default(),
+        }
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -41,6 +41,8 @@ pub enum IsolationError {
     None {
         /// Why not.
         reason: String,
+        /// What to do.
+        remedy: Option<String>,
     },
     /// A nested container would see processes of its user outside.
     #[error(
@@ -67,9 +69,10 @@ impl IsolationError {
     /// What to do about it.
     pub fn remedy(&self) -> Option<String> {
         match self {
-            Self::Demanded { remedy, .. } => remedy.clone(),
+            Self::Demanded { remedy, .. } | Self::None { remedy, .. } => remedy.clone(),
             Self::ExposedProc => Some("give this user id ranges, start the outer container with an unmasked /proc, or use Linux 6.12 or newer".to_owned()),
-            Self::None { .. } | Self::Helper { .. } | Self::Scratch { .. } => None,
+            Self::Helper { source } => source.remedy().map(str::to_owned),
+            Self::Scratch { .. } => None,
         }
     }
 }
@@ -114,12 +117,12 @@ pub fn detect(
     }
     let (uid, gid) = (Uid::current().as_raw(), Gid::current().as_raw());
     if is_machines_root(uid) {
-        let (reason, _) = lacking.unwrap_or_default();
+        let (reason, remedy) = lacking.unwrap_or_default();
+        if wanted.tier.is_none() {
+            return Err(IsolationError::None { reason, remedy });
+        }
         let remedy = Some("run mkpanda as an ordinary user, or let root have id ranges".to_owned());
-        let reason = format!(
-            "one id would make the container's root the machine's{}",
-            prefixed("; ranges: ", &reason)
-        );
+        let reason = "one id would make the container's root the machine's".to_owned();
         return Err(IsolationError::Demanded { tier: Tier::Single, reason, remedy });
     }
     match try_map(IdMap::single(uid, gid), scratch, interrupt)? {
@@ -130,13 +133,9 @@ pub fn detect(
                 reason: failure.message,
                 remedy: failure.hint,
             }),
-            None => Err(IsolationError::None { reason: failure.message }),
+            None => Err(IsolationError::None { reason: failure.message, remedy: failure.hint }),
         },
     }
-}
-
-fn prefixed(prefix: &str, text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("{prefix}{text}") }
 }
 
 fn accept(
@@ -157,18 +156,7 @@ fn accept(
             remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
         );
     }
-    if machine.has(&Condition::NestedProc) {
-        message.push_str("; inside another container, whose /proc and /sys are shown");
-    }
-    if machine.has(&Condition::OuterSys) {
-        message.push_str("; inside another container, whose /sys is shown");
-    }
-    if machine.has(&Condition::NoSys) {
-        message.push_str("; builds have no /sys, as there is none here");
-    }
-    if machine.has(&Condition::OuterHostName) {
-        message.push_str("; builds see the outer container's host name");
-    }
+    message.push_str(&conditions_in_words(&machine));
     match &machine.root {
         RootKind::Overlay => {}
         RootKind::OverlayOnTmpfs { size } => {
@@ -180,6 +168,27 @@ fn accept(
     Ok(machine)
 }
 
+/// Conditions that a person who reads a build's outcome has to know, each after a semicolon.
+fn conditions_in_words(machine: &Machine) -> String {
+    let has = |condition| machine.has(&condition);
+    let shown = match (has(Condition::NestedProc), has(Condition::OuterSys)) {
+        (true, true) => "inside another container, whose /proc and /sys are shown",
+        (true, false) => "inside another container, whose /proc is shown",
+        (false, true) => "inside another container, whose /sys is shown",
+        (false, false) => "",
+    };
+    let others = [
+        (Condition::NoSys, "builds have no /sys, as there is none here"),
+        (Condition::NoTerminals, "builds have no pseudo-terminals, as devpts is refused here"),
+        (Condition::NoMessageQueues, "builds have no message queues, as mqueue is refused here"),
+        (Condition::OuterHostName, "builds see the outer container's host name"),
+    ];
+    let others = others.into_iter().filter(|(condition, _)| machine.has(condition));
+    let all = std::iter::once(shown).chain(others.map(|(_, text)| text));
+    let all: Vec<&str> = all.filter(|text| !text.is_empty()).collect();
+    if all.is_empty() { String::new() } else { format!("; {}", all.join("; ")) }
+}
+
 /// Whether a user id is the machine's root, and not that of an outer container.
 fn is_machines_root(uid: u32) -> bool {
     let map = fs_err::read_to_string("/proc/self/uid_map").unwrap_or_default();
@@ -189,6 +198,7 @@ fn is_machines_root(uid: u32) -> bool {
 
 fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
     let uid = Uid::current();
+    let lacks = capabilities::lacking_for_ranges();
     let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
     let (own_uid_map, subuid, subgid) =
         (read("/proc/self/uid_map"), read("/etc/subuid"), read("/etc/subgid"));
@@ -202,7 +212,8 @@ fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
         own_uid_map: &own_uid_map,
         subuid: &subuid,
         subgid: &subgid,
-        privileged: uid.is_root() && capabilities::may_write_id_maps(),
+        privileged: uid.is_root() && lacks.is_empty(),
+        lacks: lacks.iter().map(ToString::to_string).collect(),
         programs: program("newuidmap").zip(program("newgidmap")),
         root_range: wanted.root_range,
     })
@@ -228,7 +239,9 @@ fn try_map(
     let job =
         ProbeJob { map: map.clone(), scratch: folder.clone(), view: scratch.view().to_owned() };
     // Builds without a network are what nearly all runs have.
-    let mut place = HelperPlace::new(map.clone(), interrupt).look_ahead(true);
+    let mut place = HelperPlace::new(map.clone(), interrupt)
+        .look_ahead(true)
+        .with_cleaner(scratch.cleaning(Some(&map)));
     // Waits for the process's end, too, since the folder is removed next.
     let heard = run_job(&mut place, &job, None, &Cell::default(), |_phase| ())
         .map(|(found, _process)| found);
@@ -356,9 +369,12 @@ fn in_some_map<J: Job>(
         });
         match run_job_once(&map, &job, &Arc::default()) {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(failure)) => last = Some(IsolationError::None { reason: failure.message }),
+            Ok(Err(failure)) => {
+                last = Some(IsolationError::None { reason: failure.message, remedy: failure.hint })
+            }
             Err(source) => last = Some(IsolationError::Helper { source }),
         }
     }
-    Err(last.unwrap_or(IsolationError::None { reason: "there is no id map".to_owned() }))
+    let reason = "there is no id map".to_owned();
+    Err(last.unwrap_or(IsolationError::None { reason, remedy: None }))
 }

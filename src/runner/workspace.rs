@@ -52,7 +52,10 @@ pub fn enter(
 ) -> Result<View, Failure> {
     namespace::enter(network).map_err(Failure::of)?;
     umask(Mode::from_bits_truncate(0o022));
-    let view = View::create(view, folders, map).map_err(Failure::of)?;
+    let view = View::create(view, folders, map).map_err(|error| {
+        let hint = error.remedy().map(str::to_owned);
+        Failure { hint, ..Failure::of(error) }
+    })?;
     namespace::become_root(map).map_err(Failure::of)?;
     Ok(view)
 }

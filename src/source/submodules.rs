@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -17,6 +18,7 @@ use super::git_fetch::{Fetcher, unusable};
 use super::git_place::is_fetchable;
 use super::{SourceProblem, SubmoduleProblem};
 use crate::base::http::redact;
+use crate::base::memory_file::memory_file;
 use crate::base::removal::remove_all;
 
 /// How many repositories may lie within one another.
@@ -121,9 +123,10 @@ fn declared(repository: &Repository) -> Result<Vec<Declared>, SubmoduleProblem> 
 fn parse(text: &[u8]) -> Result<Vec<Declared>, SubmoduleProblem> {
     let bad = |error: git2::Error| SubmoduleProblem::Declarations(error.message().to_owned());
     let failed = |error: std::io::Error| SubmoduleProblem::Declarations(error.to_string());
-    let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
+    let mut file = memory_file().map_err(failed)?;
     file.write_all(text).map_err(failed)?;
-    let config = Config::open(file.path()).map_err(bad)?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let config = Config::open(Path::new(&path)).map_err(bad)?;
     let mut declared: BTreeMap<String, Declared> = BTreeMap::new();
     let mut entries = config.entries(Some("submodule\\..*\\..*")).map_err(bad)?;
     while let Some(entry) = entries.next() {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::dockerfile::{build, context, listing, write};
-use crate::server::Server;
-use crate::support::{Place, Ran, git, ran};
+use crate::server::{Reply, Server};
+use crate::support::{Place, Ran, files_below, git, ran};
 
 #[test]
 fn a_stage_starts_from_a_context_by_its_name() {
@@ -226,6 +226,50 @@ fn an_archive_leads_out_of_nothing() {
     let found = Command::new("grep").args(["-rlaF", "S3CRET"]).arg(&place.home).output();
     assert_eq!(String::from_utf8(found.unwrap().stdout).unwrap(), "");
     place.assert_clean();
+}
+
+/// All that a build needs for a while lies in the folder that is named for that, not in the builder's own.
+#[test]
+fn scratch_lies_where_it_is_wanted() {
+    let server = Server::start(|_, _| Reply::new("text\n"));
+    let url = server.url("/file");
+    let wait = "i=0; while [ ! -e /c/go ] && [ $i -lt 600 ]; do i=$((i + 1)); sleep 0.05; done";
+    let (place, folder) = context(&[(
+        "Dockerfile",
+        &format!("FROM tiny\nADD {url} /\nCOPY . /c2/\nRUN --mount=type=cache,target=/c {wait}\n"),
+    )]);
+    let scratch = place.path().join("elsewhere");
+    std::fs::create_dir(&scratch).unwrap();
+    let archive = tar(&folder, &["--format=gnu"]);
+    let option = ["--scratch", scratch.to_str().unwrap()];
+    let mut command =
+        place.command("", &[&["image", "build", "--network=none", "-"], &option[..]].concat());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&archive).unwrap();
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let has = |name: &str| entries(&scratch).iter().any(|run| run.join(name).exists());
+    let is_downloaded = || {
+        let inputs = entries(&scratch).into_iter().flat_map(|run| entries(&run.join("inputs")));
+        inputs.into_iter().any(|folder| folder.join("file").exists())
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while !has("context/Dockerfile")
+        || !is_downloaded()
+        || entries(&place.home.join("caches")).is_empty()
+    {
+        assert!(Instant::now() < until && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let elsewhere = files_below(&place.home.join("images"));
+    assert!(!elsewhere.iter().any(|path| path.ends_with("file")), "{elsewhere:?}");
+    assert!(!place.home.join("scratch").exists());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!(ran(&child.wait_with_output().unwrap()).code, 130);
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0);
 }
 
 #[test]

@@ -28,13 +28,23 @@ fn processes() -> Vec<u32> {
 }
 
 /// The processes that another one started.
-fn children_of(parent: u32) -> Vec<u32> {
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let parent_of = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name before may have blanks and brackets in it.
         stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
     };
     processes().into_iter().filter(|pid| parent_of(pid) == Some(parent)).collect()
+}
+
+/// The cleaners of a run, by the number of its process.
+pub(crate) fn cleaners_of(run: u32) -> Vec<u32> {
+    processes_with(&run.to_string()).into_iter().filter(|pid| is_cleaner(*pid)).collect()
+}
+
+fn is_cleaner(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm"))
+        .is_ok_and(|name| name == "mkpanda-cleaner\n")
 }
 
 /// Waits until something holds.
@@ -50,7 +60,7 @@ pub(crate) fn eventually(what: &str, limit: Duration, holds: impl Fn() -> bool) 
 /// What a loaded machine may take to start a build.
 const START: Duration = Duration::from_secs(30);
 /// What ending may take.
-const END: Duration = Duration::from_secs(5);
+pub(crate) const END: Duration = Duration::from_secs(5);
 
 /// A run whose build sleeps, unless the file `go` lies in the package's folder.
 struct Sleeping {
@@ -133,8 +143,13 @@ fn an_impatient_user_harms_nothing() {
 }
 
 #[test]
-fn killing_mkpanda_ends_its_helpers_and_the_next_run_sweeps() {
+fn what_a_cleaner_cannot_remove_the_next_run_sweeps() {
     let mut run = Sleeping::start();
+    let cleaners = cleaners_of(run.child.id());
+    assert!(!cleaners.is_empty());
+    for cleaner in cleaners {
+        kill(Pid::from_raw(cleaner.cast_signed()), Signal::SIGKILL).unwrap();
+    }
     run.child.kill().unwrap();
     run.child.wait().unwrap();
     eventually("all processes end", END, || processes_with(&run.argument).is_empty());
@@ -154,6 +169,7 @@ fn a_helper_that_is_killed_fails_its_build_alone() {
         for _step in 0..generation {
             // A helper has two: one works, and one waits for the next build.
             let mut children = children_of(pid);
+            children.retain(|child| !is_cleaner(*child));
             children.sort_by_key(|child| children_of(*child).is_empty());
             assert!(matches!(children.len(), 1 | 2), "{children:?}");
             pid = children[0];

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::interrupt::cleaners_of;
 use crate::support::{Place, Ran, ran};
 use crate::tiny::tiny_image;
 
@@ -212,7 +213,10 @@ fn layers_of_a_build_that_was_killed_are_found() {
     let (place, folder) = place(&format!("FROM tiny\nRUN echo a > /a\n{WAIT}\n"));
     let before = blobs(&place);
     let (mut child, _cache) = start(&place, &folder);
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL).unwrap();
+    // As where a whole cgroup is killed.
+    for process in cleaners_of(child.id()).into_iter().chain([child.id()]) {
+        kill(Pid::from_raw(i32::try_from(process).unwrap()), Signal::SIGKILL).unwrap();
+    }
     child.wait().unwrap();
     assert_eq!(blobs(&place), before + 1);
     let is_staged = |name: &String| name.starts_with(".tmp-");

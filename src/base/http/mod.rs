@@ -34,6 +34,7 @@ use reqwest::blocking::{Client, ClientBuilder};
 
 use super::causes::with_causes;
 use super::event::Observer;
+use super::memory_file::memory_file;
 pub use url::redact;
 
 /// How downloads behave.
@@ -241,7 +242,7 @@ impl HttpClient {
         observer: &dyn Observer,
     ) -> Result<Vec<u8>, HttpError> {
         let store = |error| HttpError::Store { url: redact(url), error };
-        let mut file = tempfile::tempfile().map_err(store)?;
+        let mut file = memory_file().map_err(store)?;
         let options = HttpOptions { max_bytes, ..self.0.options.clone() };
         self.transfer(url, subject, &mut file, &options, observer)?;
         let mut content = Vec::new();

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::args::{BuildArgs, GlobalArgs, IsolationArg, JobserverArg, NetworkArg};
 use super::environment::Environment;
 use super::error::CliError;
+use super::parent::Parent;
 use super::settings::Settings;
 use super::ui::{Ending, Printer, Progress};
 use crate::base::event::Observer;
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     pub environment: &'a Environment,
     /// Where text goes.
     pub printer: Printer,
+    /// Process that started this one.
+    pub parent: Parent,
 }
 
 impl Context<'_> {
@@ -47,13 +50,18 @@ impl Context<'_> {
         fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })
     }
 
-    /// The settings for a packages directory, or for none.
+    /// The settings for a packages directory, or for none. From here on, the process ends with its
+    /// parent, if that is wanted.
     pub fn settings(
         &self,
         jobs: Option<u16>,
         packages: Option<&Path>,
     ) -> Result<Settings, CliError> {
-        Ok(Settings::work_out(self.global, jobs, self.environment, packages)?)
+        let settings = Settings::work_out(self.global, jobs, self.environment, packages)?;
+        if settings.die_with_parent {
+            self.parent.die_with().map_err(|errno| CliError::Signals(errno.into()))?;
+        }
+        Ok(settings)
     }
 
     /// Writes the path of something that was asked for to stdout.

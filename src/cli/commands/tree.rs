@@ -106,13 +106,16 @@ fn finish(
         bootstrap: ids(&set.bootstrap),
     };
     let home = site.home();
+    // Only what makes a bootstrap writes there.
+    let scratch = if mkbootstrap { home.scratch() } else { Ok(home.root()) };
+    let scratch = scratch.map_err(SiteError::Home)?;
     let how = SupplyOptions {
         cache: &site.cache,
         repository: site.reachable(options.repository.as_ref()),
         limits: site.archive_limits(),
         source_date_epoch: site.source_date_epoch(),
         threads: u32::try_from(options.pace.cores).unwrap_or(1),
-        scratch: home.root(),
+        scratch,
         parts: &home.parts(),
         locks: &home.locks(),
     };

@@ -295,7 +295,12 @@ impl StageBuilder<'_, '_> {
         Ok(())
     }
 
-    fn fetch(&self, url: &str, name: &str, observer: &dyn Observer) -> Result<PathBuf, StepError> {
+    fn fetch(
+        &mut self,
+        url: &str,
+        name: &str,
+        observer: &dyn Observer,
+    ) -> Result<PathBuf, StepError> {
         let shown = crate::base::http::redact(url);
         let fetch = self.build.builder.fetch;
         if fetch.offline {
@@ -330,7 +335,7 @@ impl StageBuilder<'_, '_> {
     }
 
     fn check_out(
-        &self,
+        &mut self,
         place: &GitPlace,
         observer: &dyn Observer,
     ) -> Result<(PathBuf, CommitId), StepError> {
@@ -343,12 +348,11 @@ impl StageBuilder<'_, '_> {
     }
 
     /// A folder of its own for something that is fetched; it goes with the build.
-    fn download_folder(&self, observer: &dyn Observer) -> Result<PathBuf, StepError> {
+    fn download_folder(&mut self, observer: &dyn Observer) -> Result<PathBuf, StepError> {
         use std::os::unix::fs::PermissionsExt;
-        let room = self.build.blob_room(observer);
-        let room = room.map_err(|error| StepError::Store(Box::new(error)))?;
         let failed = file("make a folder for a download");
-        let folder = tempfile::tempdir_in(room.folder()).map_err(&failed)?.keep();
+        let home = self.helper(observer)?.0.inputs().map_err(&failed)?;
+        let folder = tempfile::tempdir_in(home).map_err(&failed)?.keep();
         // The container's root comes here too.
         let mode = std::fs::Permissions::from_mode(0o755);
         fs_err::set_permissions(&folder, mode).map_err(failed)?;

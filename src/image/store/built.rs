@@ -104,11 +104,6 @@ fn blob(layer: &BuiltLayer, path: PathBuf) -> Blob {
 }
 
 impl BlobRoom {
-    /// The folder, which goes when this is dropped.
-    pub fn folder(&self) -> &Path {
-        self.staged.path()
-    }
-
     /// Makes an empty file for a blob.
     pub fn file(&self, name: &str) -> Result<PathBuf, StoreError> {
         let path = self.staged.path().join(name);

@@ -91,6 +91,7 @@ pub fn prepare<'w>(
         network: command.network,
         outer_proc: machine.has(&Condition::NestedProc),
         sysfs: machine.sysfs(),
+        left_out: machine.left_out(),
         own_host_name: !machine.has(&Condition::OuterHostName),
         // With one id there is no other user to become.
         no_new_privileges: command.no_new_privileges || is_single,

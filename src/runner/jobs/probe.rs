@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::container::idmap::IdMap;
-use crate::container::machine::{self, Probed};
+use crate::container::machine::{self, Machine, Probed};
 use crate::container::namespace::Network;
+use crate::container::rehearsal::rehearse;
 use crate::runner::job::{Failure, Job, Performed};
 use crate::runner::workspace;
 
@@ -29,7 +30,16 @@ impl Job for ProbeJob {
         let probe = || {
             let folders = std::slice::from_ref(&self.scratch);
             let view = workspace::enter(&self.map, &self.view, folders, Network::None)?;
-            machine::probe(view.path(), &view.input(0)).map_err(Failure::of)
+            let found = machine::probe(view.path(), &view.input(0)).map_err(Failure::of)?;
+            if !found.is_plain() {
+                let Probed { conditions, root } = found.clone();
+                let machine = Machine { map: self.map.clone(), conditions, root };
+                rehearse(&view, &view.input(0), &machine).map_err(|error| {
+                    let hint = error.remedy().map(str::to_owned);
+                    Failure { hint, ..Failure::of(error) }
+                })?;
+            }
+            Ok(found)
         };
         probe().into()
     }

@@ -1,0 +1,57 @@
+//! Table of the kernel's filesystems in a container: [`super::sandbox`] describes containers by it, and
+//! [`super::machine`] tries its entries.
+
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+/// Filesystem of the kernel's, and its place in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SystemMount {
+    pub(super) target: &'static str,
+    pub(super) kind: &'static str,
+    /// Options as in an OCI runtime specification.
+    pub(super) options: &'static [&'static str],
+}
+
+pub(super) const PROC: SystemMount =
+    SystemMount { target: "/proc", kind: "proc", options: &["nosuid", "nodev", "noexec"] };
+
+pub(super) const DEV: SystemMount = SystemMount {
+    target: "/dev",
+    kind: "tmpfs",
+    options: &["nosuid", "strictatime", "mode=755", "size=65536k"],
+};
+
+/// Without gid=5: group 5 may be missing in the map.
+pub(super) const TERMINALS: SystemMount = SystemMount {
+    target: "/dev/pts",
+    kind: "devpts",
+    options: &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+};
+
+pub(super) const SHARED_MEMORY: SystemMount = SystemMount {
+    target: "/dev/shm",
+    kind: "tmpfs",
+    options: &["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"],
+};
+
+pub(super) const MESSAGE_QUEUES: SystemMount =
+    SystemMount { target: "/dev/mqueue", kind: "mqueue", options: &["nosuid", "nodev", "noexec"] };
+
+/// sysfs shows the network namespace, so mounting one needs a namespace of our own.
+pub(super) const SYS: SystemMount =
+    SystemMount { target: "/sys", kind: "sysfs", options: &["ro", "nosuid", "nodev", "noexec"] };
+
+impl SystemMount {
+    /// Mounts the filesystem at a folder, without flags: libcontainer sets them after mounting. Hence a
+    /// sysfs is refused in both ways where every visible sysfs is read-only.
+    pub(super) fn mount_at(&self, place: &Path) -> nix::Result<()> {
+        let is_flag =
+            |option: &&&str| ["ro", "nosuid", "nodev", "noexec", "strictatime"].contains(*option);
+        let data: Vec<&str> =
+            self.options.iter().filter(|option| !is_flag(option)).copied().collect();
+        let data = data.join(",");
+        mount(Some(self.kind), place, Some(self.kind), MsFlags::empty(), Some(data.as_str()))
+    }
+}
