@@ -37,7 +37,7 @@
 //! | 0 | [`graph`] | order, closure and cycles of any graph |
 //! | 1 | [`package`] | names, ids, variants, `buildinfo.json`, `treeinfo.json`, sources as declared; pure |
 //! | 1 | [`archive`] | deterministic `tar.xz`; safe unpacking of packages, sources and layers |
-//! | 1 | [`store`] | places that hold artifacts; the registry protocol |
+//! | 1 | [`store`] | places that hold artifacts: folders, web servers, registries and their protocol |
 //! | 2 | [`source`] | getting sources: cache, mirrors, URLs, git; checking them out |
 //! | 2 | [`image`] | references, the image store, layouts, archives, registries, unpacked layers, `host` |
 //! | 2 | [`container`] | namespaces, overlay, seccomp, libcontainer; `sys` has the only `unsafe` |
@@ -59,8 +59,8 @@
 //! # Two programs
 //!
 //! `mkpanda` builds, `pkgpanda` installs. The second needs [`base`], [`package`], [`archive`],
-//! [`install`], [`artifact`], [`host`] and [`host_cli`]; everything else is behind the crate's feature
-//! `builder`, with all dependencies that only it has.
+//! [`store`] without its registries, [`artifact`], [`install`], [`host`] and [`host_cli`]; everything
+//! else is behind the crate's feature `builder`, with all dependencies that only it has.
 //!
 //! # What is kept where
 //!

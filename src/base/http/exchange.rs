@@ -46,8 +46,6 @@ pub(super) struct Exchange<'a> {
     pub(super) options: &'a HttpOptions,
     pub(super) observer: &'a dyn Observer,
     last_event: Cell<Option<Instant>>,
-    /// True once the server has answered at all.
-    has_answered: Cell<bool>,
 }
 
 impl<'a> Exchange<'a> {
@@ -59,8 +57,8 @@ impl<'a> Exchange<'a> {
         observer: &'a dyn Observer,
     ) -> Self {
         let shown = redact(url.as_str());
-        let (last_event, has_answered) = (Cell::new(None), Cell::new(false));
-        Self { client, url, shown, subject, options, observer, last_event, has_answered }
+        let last_event = Cell::new(None);
+        Self { client, url, shown, subject, options, observer, last_event }
     }
 
     /// Starts a request for the URL's bytes as they are.
@@ -70,9 +68,7 @@ impl<'a> Exchange<'a> {
 
     /// Sends a request and waits for its answer to begin.
     pub(super) fn send(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
-        let sent = Answer::to(request, self.observer);
-        self.has_answered.set(self.has_answered.get() || sent.is_ok());
-        sent.map_err(|broken| match broken {
+        Answer::to(request, self.observer).map_err(|broken| match broken {
             Broken::NotSent(error) => match not_sent(error, self.options) {
                 NotSent::Passing(reason) => passing(reason),
                 NotSent::Refused(reason) => Failure::Refused { reason },
@@ -154,8 +150,8 @@ impl<'e, 'a> Attempts<'e, 'a> {
         let url = || shown.clone();
         let (reason, asked) = match failure {
             Failure::Lasting(error) => return Err(error),
-            // A server that restarts has answered before.
-            Failure::Refused { reason } if !self.exchange.has_answered.get() => {
+            // A server that restarts has taken a connection before.
+            Failure::Refused { reason } if self.made == 0 => {
                 return Err(HttpError::ConnectionRefused { url: url(), reason });
             }
             Failure::Refused { reason } => (reason, None),

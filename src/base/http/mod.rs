@@ -4,8 +4,8 @@
 //! where it broke off only when the server proves that it still means the same bytes: `Range` with
 //! `If-Range`, answered by a 206 whose `Content-Range` fits. Otherwise it starts over. What is
 //! retried are failures that may pass: connections, stalls, short bodies, 408, 425, 429 and 5xx; an
-//! attempt that brought the file a good way on does not count. A connection that is refused by a server
-//! which has not answered before fails at once. No URL is shown with credentials.
+//! attempt that brought the file a good way on does not count. A first connection that is refused fails at
+//! once; one that is refused after others may be to a server that restarts. No URL is shown with credentials.
 //!
 //! Proxies come from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, certificates from the
 //! system or from `SSL_CERT_FILE` and `SSL_CERT_DIR`: `reqwest` and `rustls` read these themselves.

@@ -2,8 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 
 /// What a client asked for.
 #[derive(Debug, Clone)]
@@ -101,6 +104,32 @@ fn serve(
                 drop((0..times).try_for_each(|_| stream.write_all(&bytes)));
             }
         }
+    }
+}
+
+/// An address where nobody listens, kept for this as long as the socket is open.
+pub(crate) struct ClosedAddress {
+    address: SocketAddr,
+    _socket: OwnedFd,
+}
+
+impl ClosedAddress {
+    pub(crate) fn new() -> Self {
+        let (family, kind) = (AddressFamily::Inet, SockType::Stream);
+        let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        let bound: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
+        Self { address: SocketAddr::from(([127, 0, 0, 1], bound.port())), _socket: socket }
+    }
+
+    /// The host and port, as a registry is called.
+    #[cfg(feature = "builder")]
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::test_server::{Request, Step, TestServer, answer, ok};
+use super::test_server::{ClosedAddress, Request, Step, TestServer, answer, ok};
 use super::*;
 use crate::base::event::{Event, Silent};
 
@@ -243,21 +243,21 @@ fn proxies_come_from_the_environment() {
 }
 
 #[test]
-fn a_refused_connection_fails_at_once_unless_the_server_has_answered() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+fn a_refused_connection_fails_at_once_unless_the_server_was_there() {
+    let closed = ClosedAddress::new();
     let seen = Recorder::default();
-    let url = format!("http://{address}/f");
-    let error = get(&url, &seen).unwrap_err();
+    let error = get(&closed.url("/f"), &seen).unwrap_err();
     assert!(matches!(error, HttpError::ConnectionRefused { .. }), "{error}");
     assert!(error.to_string().contains("refused") && error.hint().is_some(), "{error}");
     assert_eq!(seen.retries(), [""; 0]);
     // A server that restarts: the first answer breaks off, and for a moment nobody listens.
-    let listener = std::net::TcpListener::bind(address).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/f", listener.local_addr().unwrap());
     let serving = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         drop(listener);
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).unwrap() > 0);
         io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01")
             .unwrap();
     });

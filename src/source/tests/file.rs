@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::base::digest::Sha256Sum;
-use crate::base::http::test_server::{TestServer, answer, ok};
+use crate::base::http::test_server::{ClosedAddress, TestServer, answer, ok};
 use crate::base::removal::remove_all;
 
 const CONTENT: &[u8] = b"content\n";
@@ -211,9 +211,9 @@ fn a_mirror_that_refuses_counts_too_and_where_nobody_listens_one_attempt_is_enou
         world.fetch(url(&origin.url(name))).unwrap();
     }
     assert_eq!(mirror.requests().len(), 3);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = ClosedAddress::new();
     let mut world = World::new();
-    world.options.mirrors = vec![world.mirror(&format!("http://{free}"))];
+    world.options.mirrors = vec![world.mirror(&closed.url(""))];
     for name in ["/a", "/b"] {
         world.fetch(url(&origin.url(name))).unwrap();
     }

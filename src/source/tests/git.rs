@@ -245,11 +245,11 @@ fn where_nobody_listens_git_is_run_once() {
     let mut world = World::new();
     world.options.http =
         HttpClient::new(HttpOptions { first_wait: Duration::from_secs(60), ..Default::default() });
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = crate::base::http::test_server::ClosedAddress::new();
     let began = std::time::Instant::now();
     let error = world
         .fetch(json!({
-            "kind": "git", "git": format!("http://{free}/r"), "ref_origin": "main",
+            "kind": "git", "git": closed.url("/r"), "ref_origin": "main",
             "ref": "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5",
         }))
         .unwrap_err();

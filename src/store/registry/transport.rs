@@ -41,13 +41,13 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
 pub(super) struct Transport<'a> {
     pub(super) options: &'a HttpOptions,
     pub(super) observer: &'a dyn Observer,
-    /// True once the registry has answered at all.
-    has_answered: Arc<AtomicBool>,
+    /// True once the registry has taken a connection.
+    is_there: Arc<AtomicBool>,
 }
 
 impl<'a> Transport<'a> {
     pub(super) fn new(options: &'a HttpOptions, observer: &'a dyn Observer) -> Self {
-        Self { options, observer, has_answered: Arc::default() }
+        Self { options, observer, is_there: Arc::default() }
     }
 
     /// Returns the same sender with another observer.
@@ -55,17 +55,17 @@ impl<'a> Transport<'a> {
     where
         'a: 'b,
     {
-        let has_answered = Arc::clone(&self.has_answered);
-        Transport { options: self.options, observer, has_answered }
+        let is_there = Arc::clone(&self.is_there);
+        Transport { options: self.options, observer, is_there }
     }
 
     /// Sends a request and waits for its answer to begin.
     pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
-        let sent = Answer::to(request, self.observer);
-        if sent.is_ok() {
-            self.has_answered.store(true, Ordering::Relaxed);
-        }
-        sent.map_err(|broken| self.broken(broken))
+        let sent = Answer::to(request, self.observer).map_err(|broken| self.broken(broken));
+        let is_refused =
+            matches!(sent, Err(Failure::Lasting(ExchangeError::ConnectionRefused { .. })));
+        self.is_there.fetch_or(!is_refused, Ordering::Relaxed);
+        sent
     }
 
     /// Classifies the failure of an answer to begin or to go on.
@@ -77,8 +77,8 @@ impl<'a> Transport<'a> {
                 let url = error.url().map(|url| shown(url.as_str())).unwrap_or_default();
                 match not_sent(error, self.options) {
                     NotSent::Passing(reason) => passing(reason),
-                    // A registry that restarts has answered before.
-                    NotSent::Refused(reason) if self.has_answered.load(Ordering::Relaxed) => {
+                    // A registry that restarts has taken a connection before.
+                    NotSent::Refused(reason) if self.is_there.load(Ordering::Relaxed) => {
                         passing(reason)
                     }
                     NotSent::Refused(reason) => {

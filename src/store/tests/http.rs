@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::conformance::{self, Subject, read_conformance};
 use super::*;
-use crate::base::http::test_server::{Request, Step, TestServer, answer};
+use crate::base::http::test_server::{ClosedAddress, Request, Step, TestServer, answer};
 
 type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
@@ -122,8 +122,8 @@ fn kinds_of_failure_are_told_apart() {
     assert_eq!(kind("403 x\r\nContent-Length: 0"), FailureKind::Denied);
     assert_eq!(kind("503 x\r\nContent-Length: 0"), FailureKind::Unreachable);
     assert_eq!(kind("not HTTP"), FailureKind::Unreachable);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let backend = HttpBackend::new(&format!("http://{free}"), client());
+    let closed = ClosedAddress::new();
+    let backend = HttpBackend::new(&closed.url(""), client());
     let error = backend.head(&key("f"), &quiet()).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Refused, "{error:?}");
     assert!(error.hint().is_some());

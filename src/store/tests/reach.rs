@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::base::http::test_server::{TestServer, answer, ok};
+use crate::base::http::test_server::{ClosedAddress, TestServer, answer, ok};
 
 fn ask(store: &Store, name: &str, seen: &Warnings) -> Result<Option<Got>, StoreError> {
     let transfer = Transfer { subject: name, observer: seen };
@@ -46,8 +46,8 @@ fn an_answer_of_any_kind_resets_the_count() {
 
 #[test]
 fn a_refused_connection_skips_at_once_also_for_items_under_way() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let store = Store::mirror(&format!("http://{free}"), &client()).unwrap();
+    let closed = ClosedAddress::new();
+    let store = Store::mirror(&closed.url(""), &client()).unwrap();
     let seen = Warnings::default();
     std::thread::scope(|scope| {
         for _ in 0..8 {

@@ -1,6 +1,7 @@
 //! Mirrors, and places that are none.
 
 use super::*;
+use crate::base::http::test_server::ClosedAddress;
 use crate::store::registry::RegistryHost;
 
 #[test]
@@ -32,9 +33,8 @@ fn a_mirror_goes_before_and_the_registry_after() {
 
 #[test]
 fn nobody_there_is_said_with_what_to_do() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let closed = ClosedAddress::new();
+    let host = closed.host();
     let mut place = Place::new(&[]);
     let insecure = RegistryConfig { insecure: true, ..RegistryConfig::default() };
     place.options.registries = Registries::from([(host.parse().unwrap(), insecure)]);

@@ -1,16 +1,12 @@
 //! Registries and mirrors that are down: how often they are asked in one run.
 
 use super::*;
+use crate::base::http::test_server::ClosedAddress;
 use crate::store::registry::RegistryHost;
 
 /// A registry that takes connections and answers nothing.
 fn silent() -> TestServer {
     TestServer::start(|_, _| Vec::new())
-}
-
-/// An address where nobody listens.
-fn nobody() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 fn with_mirrors(place: &mut Place, host: &str, mirrors: &[String]) {
@@ -90,7 +86,8 @@ fn a_hasty_question_that_fails_takes_no_attempts_from_a_pull() {
 fn mirrors_that_are_down_are_skipped_and_fail_nothing() {
     let (mirror, own) = (silent(), serve(&Contents::simple(), |_, _| None));
     let mut place = Place::new(&[&mirror, &own]);
-    let refusing = nobody();
+    let closed = ClosedAddress::new();
+    let refusing = closed.host();
     with_mirrors(&mut place, &refusing, &[]);
     with_mirrors(&mut place, &own.host(), &[mirror.host(), refusing.clone()]);
     let client = Client::new(place.options.clone());
@@ -143,7 +140,8 @@ fn a_push_ends_where_the_registry_goes_away() {
 
 #[test]
 fn where_nobody_listens_there_is_one_attempt() {
-    let host = nobody();
+    let closed = ClosedAddress::new();
+    let host = closed.host();
     let mut place = Place::new(&[]);
     with_mirrors(&mut place, &host, &[]);
     let client = Client::new(place.options.clone());
