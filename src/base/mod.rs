@@ -3,10 +3,12 @@
 
 pub mod atomic;
 pub mod causes;
+pub(crate) mod descent;
 pub mod digest;
 pub mod event;
 pub mod http;
 pub mod lock;
+pub(crate) mod lock_holder;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;

@@ -16,6 +16,7 @@ mod source;
 mod treeinfo;
 mod variant;
 
+pub(crate) use buildinfo::wrong_variable;
 pub use buildinfo::{BuildInfo, StateDirectory};
 pub use id::PackageId;
 pub use name::{DEFAULT_IMAGE, GroupName, ImageName, NameError, PackageName, UserName, Version};
@@ -24,6 +25,14 @@ pub use requirement::Requirement;
 pub use source::{CommitId, FileSource, Source, SourceName, SourceSpec, UrlError};
 pub use treeinfo::TreeInfo;
 pub use variant::{Variant, VariantError, variant_of_file};
+
+/// True if a variable can have this name: a shell's identifier. Any other one is code, or a line of its own,
+/// in the file `environment.export`.
+pub fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
 
 /// Unit names that a package may not bring, because the host side owns them (SPEC §1).
 pub const RESERVED_UNITS: [&str; 3] =

@@ -142,7 +142,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<(Self, HelperPlace), SessionError> {
         let RunnerSettings { home, isolation: wanted, interrupt, limits, .. } = settings;
-        sweep(settings);
+        sweep(settings, observer);
         let scratch = home.start_run().map_err(SessionError::Home)?;
         let (machine, helper) = isolation::detect(wanted, &scratch, interrupt, observer)?;
         let layers = home.layers(&machine.map.digest());
@@ -234,11 +234,14 @@ impl Session {
     }
 }
 
-/// Removes the scratch folders of dead runs. What cannot be removed harms no other run.
-pub fn sweep(settings: &RunnerSettings) {
+/// Removes the scratch folders of dead runs. What cannot be removed harms no other run, and is reported.
+pub fn sweep(settings: &RunnerSettings, observer: &dyn Observer) {
     let RunnerSettings { home, isolation, interrupt, .. } = settings;
-    if let Err(error) = isolation::sweep_orphans(isolation, home, interrupt) {
-        tracing::warn!(%error, "scratch folders of dead runs cannot be swept");
+    match isolation::sweep_orphans(isolation, home, interrupt) {
+        // What is left of a removal that was broken off is no news.
+        Ok(_) if interrupt.is_raised() => {}
+        Ok(unswept) => unswept.report(observer),
+        Err(error) => tracing::warn!(%error, "scratch folders of dead runs cannot be swept"),
     }
 }
 

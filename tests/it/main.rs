@@ -24,6 +24,7 @@ mod jobserver;
 mod kernel;
 mod kills;
 mod limits;
+mod locks;
 mod memory;
 mod outcome;
 mod output;

@@ -10,7 +10,7 @@ use crate::archive::unpack_package;
 use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::lock::FileLock;
-use crate::base::removal::remove_all;
+use crate::base::removal::{remove_all, remove_all_closed};
 use crate::build::job::{BuildJob, Dependency};
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
 use crate::package::PackageId;
@@ -59,8 +59,10 @@ fn unpacked(
     if is_ours(&place) {
         return Ok(place);
     }
-    sweep_under_lock(packages).map_err(|error| wrong(&error))?;
+    sweep_under_lock(packages).log();
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.id));
+    // What the sweep could not remove must not become part of this package.
+    remove_all_closed(&fresh).map_err(|error| wrong(&error))?;
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
     if let Err(error) = unpack_package(archive, &fresh, &workspace.place().limits) {
