@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fs_err::File;
 
+use super::event::{Event, Observer};
 use super::removal::{remove_all, remove_all_closed};
 
 /// What the names of files under construction start with.
@@ -154,7 +155,7 @@ pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.commit()?;
     // What can't be removed now harms nobody.
-    drop(target.parent().map(sweep_temporaries));
+    target.parent().map(sweep_temporaries).unwrap_or_default().log();
     Ok(())
 }
 
@@ -199,39 +200,104 @@ pub fn temporaries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     paths.filter(|path| path.as_ref().map_or(true, is_temporary)).collect()
 }
 
+/// Temporary files and folders that a sweep could not remove. One of them keeps neither the others from
+/// being removed nor the caller from its work, so the caller reports them and goes on.
+#[derive(Debug, Default)]
+#[must_use = "what stays has to be reported"]
+pub struct Unswept(Vec<io::Error>);
+
+impl Unswept {
+    /// Notes an attempt to remove something.
+    pub fn note(&mut self, attempt: io::Result<()>) {
+        self.0.extend(attempt.err());
+    }
+
+    /// Adds what another sweep could not remove.
+    pub fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Reports to the user.
+    pub fn report(self, observer: &dyn Observer) {
+        for error in self.0 {
+            let message = format!("what an earlier run left cannot be removed: {error}");
+            observer.event(Event::Warning { subject: String::new(), message });
+        }
+    }
+
+    /// Reports to developers, where there is no observer.
+    pub fn log(self) {
+        for error in self.0 {
+            tracing::warn!(%error, "what an earlier run left cannot be removed");
+        }
+    }
+
+    /// The first error, for callers whose only work is to remove.
+    pub fn first(self) -> io::Result<()> {
+        self.0.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// A folder under construction, which goes with everything in it when it is dropped.
+#[derive(Debug)]
+pub struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    /// Makes a folder in `above`, under whose lock [`sweep_under_lock`] removes what a kill leaves.
+    pub fn create(above: &Path) -> io::Result<Self> {
+        let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(above)?;
+        // The crate's own removal has a descriptor open for each level.
+        Ok(Self(made.keep()))
+    }
+
+    /// Path of the folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // What stays is swept.
+        drop(remove_all_closed(&self.0));
+    }
+}
+
 /// Removes the temporary files of a folder that processes left which died. Each is locked while it is
 /// written, so no other lock is needed; folders are left to [`sweep_under_lock`].
-pub fn sweep_temporaries(folder: &Path) -> io::Result<()> {
+pub fn sweep_temporaries(folder: &Path) -> Unswept {
     sweep_older(folder, Duration::ZERO)
 }
 
 /// Does the same with files of a certain age alone: in a folder that machines share, a lock of another
 /// machine may not be seen.
-pub fn sweep_older(folder: &Path, age: Duration) -> io::Result<()> {
-    for path in temporaries(folder)? {
-        let Ok(data) = fs_err::symlink_metadata(&path) else { continue };
-        if !data.is_file() {
-            continue;
-        }
-        if !age.is_zero() {
-            let changed = data.modified();
-            if changed.map_or(true, |time| time.elapsed().unwrap_or_default() < age) {
-                continue;
-            }
+pub fn sweep_older(folder: &Path, age: Duration) -> Unswept {
+    sweep(folder, |path| {
+        let Ok(data) = fs_err::symlink_metadata(path) else { return Ok(()) };
+        let is_young =
+            || data.modified().map_or(true, |time| time.elapsed().unwrap_or_default() < age);
+        if !data.is_file() || (!age.is_zero() && is_young()) {
+            return Ok(());
         }
         // What can't be opened is another user's, who sweeps it.
-        let Ok(file) = File::open(&path) else { continue };
-        if file.file().try_lock().is_ok() {
-            remove_all(&path)?;
-        }
-    }
-    Ok(())
+        let Ok(file) = File::open(path) else { return Ok(()) };
+        if file.file().try_lock().is_ok() { remove_all(path) } else { Ok(()) }
+    })
 }
 
 /// Removes all temporary files and folders of a folder, which processes left that died. The caller
 /// holds the lock under which alone any are made there.
-pub fn sweep_under_lock(folder: &Path) -> io::Result<()> {
-    temporaries(folder)?.iter().try_for_each(|path| remove_all_closed(path))
+pub fn sweep_under_lock(folder: &Path) -> Unswept {
+    sweep(folder, remove_all_closed)
+}
+
+fn sweep(folder: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> Unswept {
+    let mut unswept = Unswept::default();
+    match temporaries(folder) {
+        Ok(paths) => paths.iter().for_each(|path| unswept.note(remove(path))),
+        Err(error) => unswept.note(Err(error)),
+    }
+    unswept
 }
 
 #[cfg(test)]
@@ -260,7 +326,7 @@ mod tests {
         let mut used = AtomicFile::create(&folder.path().join("used")).unwrap();
         fs_err::write(folder.path().join(".tmp-left"), "half").unwrap();
         fs_err::create_dir(folder.path().join(".tmp-folder")).unwrap();
-        sweep_temporaries(folder.path()).unwrap();
+        sweep_temporaries(folder.path()).first().unwrap();
         used.write_all(b"whole").unwrap();
         used.commit().unwrap();
         let mut names: Vec<_> = fs_err::read_dir(folder.path()).unwrap().collect();
@@ -270,9 +336,24 @@ mod tests {
         fs_err::create_dir_all(folder.path().join(".tmp-folder/closed/below")).unwrap();
         let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         fs_err::set_permissions(folder.path().join(".tmp-folder/closed"), closed).unwrap();
-        sweep_under_lock(folder.path()).unwrap();
+        sweep_under_lock(folder.path()).first().unwrap();
         assert!(temporaries(folder.path()).unwrap().is_empty());
         assert!(folder.path().join("used").exists());
-        assert!(sweep_under_lock(&folder.path().join("missing")).is_ok());
+        sweep_under_lock(&folder.path().join("missing")).first().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nothing_else_from_going() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs_err::create_dir(folder.path().join(format!(".tmp-{name}"))).unwrap();
+        }
+        let unswept = sweep(folder.path(), |path| match path.ends_with(".tmp-b") {
+            true => Err(io::Error::other("it is held")),
+            false => remove_all(path),
+        });
+        assert_eq!(temporaries(folder.path()).unwrap(), [folder.path().join(".tmp-b")]);
+        assert_eq!(unswept.first().unwrap_err().to_string(), "it is held");
+        assert!(sweep_under_lock(Path::new("/proc/self/exe")).first().is_err());
     }
 }

@@ -1,11 +1,23 @@
 //! Locks between processes: `flock` on a file, given up by the kernel when its holder dies.
+//!
+//! Everybody can hold such a lock who can open the file, for reading is enough (flock(2)). So a lock file
+//! is its owner's alone. One that an older version made for all to read is closed when it is opened; who
+//! holds it then may be another user who opened it before, and is not waited for.
 
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often a lock is tried that may be given up.
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+use super::lock_holder::has_trusted_holder;
+
+/// Interval between two attempts to take a lock for which the caller may stop waiting.
 const POLL: Duration = Duration::from_millis(20);
+
+/// Mode of a lock file.
+pub const LOCK_MODE: u32 = 0o600;
 
 /// A lock that is held until it is dropped. The file stays: removing it would let two processes
 /// hold a lock on two files of one name.
@@ -17,7 +29,7 @@ pub struct FileLock {
 impl FileLock {
     /// Waits until nobody else holds the lock. `waiting` is called once if it has to wait.
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
-        let file = open(path)?;
+        let file = open_unless_foreign(path)?;
         match file.try_lock() {
             Ok(()) => return Ok(Self { file }),
             Err(std::fs::TryLockError::WouldBlock) => waiting(),
@@ -27,25 +39,17 @@ impl FileLock {
         Ok(Self { file })
     }
 
-    /// Like [`FileLock::acquire_unless`], on a folder that is there: it leaves no file.
-    pub fn acquire_folder_unless(
-        path: &Path,
-        waiting: impl FnOnce(),
-        give_up: impl Fn() -> bool,
-    ) -> io::Result<Option<Self>> {
-        Self::wait_unless(fs_err::File::open(path)?.into_parts().0, waiting, give_up)
-    }
-
     /// Waits until nobody else holds the lock, or until it shall `give_up`; then there is none.
     pub fn acquire_unless(
         path: &Path,
         waiting: impl FnOnce(),
         give_up: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
-        Self::wait_unless(open(path)?, waiting, give_up)
+        Self::acquire_opened_unless(open_unless_foreign(path)?, waiting, give_up)
     }
 
-    fn wait_unless(
+    /// Like [`FileLock::acquire_unless`], on a file that the caller has opened.
+    pub fn acquire_opened_unless(
         file: std::fs::File,
         waiting: impl FnOnce(),
         give_up: impl Fn() -> bool,
@@ -68,7 +72,7 @@ impl FileLock {
 
     /// Takes the lock if nobody else holds it.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
-        Self::try_on(open(path)?)
+        Self::try_on(open(path)?.0)
     }
 
     /// Waits until nobody else holds the lock of a file that is there; an error tells of one that isn't.
@@ -95,7 +99,6 @@ impl FileLock {
     /// Whether the locked file still is the one at a path: where lock files are removed, it may
     /// have been replaced while the lock was waited for.
     pub fn is_at(&self, path: &Path) -> bool {
-        use std::os::unix::fs::MetadataExt;
         let (Ok(held), Ok(there)) = (self.file.metadata(), fs_err::metadata(path)) else {
             return false;
         };
@@ -103,17 +106,40 @@ impl FileLock {
     }
 }
 
-fn open(path: &Path) -> io::Result<std::fs::File> {
+/// Opens a lock file, which is made if it is missing; `true` if others could open it until now.
+fn open(path: &Path) -> io::Result<(std::fs::File, bool)> {
     if let Some(folder) = path.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    let file = fs_err::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    Ok(file.into_parts().0)
+    let mut options = fs_err::OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(LOCK_MODE);
+    let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?.into_parts().0;
+    let there = file.metadata()?;
+    let was_open = there.mode() & 0o077 != 0;
+    if was_open && there.uid() == nix::unistd::geteuid().as_raw() {
+        file.set_permissions(PermissionsExt::from_mode(LOCK_MODE))?;
+    }
+    Ok((file, was_open))
+}
+
+/// Opens a lock file; another one in its place if only a stranger holds the lock.
+fn open_unless_foreign(path: &Path) -> io::Result<std::fs::File> {
+    let (file, was_open) = open(path)?;
+    let is_held = || matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock));
+    if was_open && is_held() && !has_trusted_holder(&file) {
+        fs_err::remove_file(path)?;
+        return Ok(open(path)?.0);
+    }
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs_err::metadata(path).unwrap().mode() & 0o7777
+    }
 
     #[test]
     fn a_lock_is_exclusive_until_dropped() {
@@ -130,5 +156,22 @@ mod tests {
         assert!(!held.is_at(&path));
         drop(held);
         assert!(FileLock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn only_its_owner_can_open_a_lock_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let [new, old, link] = ["new", "old", "link"].map(|name| folder.path().join(name));
+        drop(FileLock::acquire(&new, || ()).unwrap());
+        assert_eq!(mode(&new), LOCK_MODE);
+        // Of an older version, and held by one: it is waited for.
+        fs_err::write(&old, "").unwrap();
+        fs_err::set_permissions(&old, PermissionsExt::from_mode(0o644)).unwrap();
+        let held = fs_err::File::open(&old).unwrap().into_parts().0;
+        held.lock().unwrap();
+        assert!(FileLock::acquire_unless(&old, || (), || true).unwrap().is_none());
+        assert_eq!(mode(&old), LOCK_MODE);
+        fs_err::os::unix::fs::symlink(&new, &link).unwrap();
+        assert!(FileLock::try_acquire(&link).is_err());
     }
 }

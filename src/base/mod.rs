@@ -3,10 +3,12 @@
 
 pub mod atomic;
 pub mod causes;
+pub(crate) mod descent;
 pub mod digest;
 pub mod event;
 pub mod http;
 pub mod lock;
+pub(crate) mod lock_holder;
 pub mod memory_file;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]

@@ -114,7 +114,7 @@ impl PartStore<'_> {
     pub(super) fn sweep(&self) {
         for kind in ["summaries", "blocks"] {
             if let Some(folder) = self.0.map(|folder| folder.join(VERSION).join(kind)) {
-                drop(atomic::sweep_temporaries(&folder));
+                atomic::sweep_temporaries(&folder).log();
             }
         }
     }

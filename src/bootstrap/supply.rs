@@ -115,7 +115,7 @@ fn supply_bootstrap(
         let _lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
             .map_err(SupplyError::File)?
             .ok_or_else(|| SupplyError::File(interrupted()))?;
-        atomic::sweep_temporaries(&folder).map_err(SupplyError::File)?;
+        atomic::sweep_temporaries(&folder).report(observer);
         if !is_there() && !fetch(tree, &id, options, observer)? {
             write(tree, &archive, options, observer)?;
             let text = active_json(&tree.bootstrap);

@@ -96,7 +96,7 @@ impl Cache {
     pub fn write_latest(&self, id: &PackageId, variant: &Variant) -> io::Result<()> {
         let Some(latest) = self.prepare_latest(id, variant)? else { return Ok(()) };
         // A run that was killed between a package and its `latest` has left its own.
-        atomic::sweep_temporaries(&self.package_folder(id.name()))?;
+        atomic::sweep_temporaries(&self.package_folder(id.name())).log();
         latest.put_in_place()
     }
 

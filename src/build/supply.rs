@@ -149,7 +149,8 @@ impl PackageBuilder {
             return Ok(Outcome::Cached);
         }
         phases.enter(Phase::Fetch);
-        self.sweep(id).map_err(file("sweep the package's folder"))?;
+        // Temporary archives that dead runs have left.
+        atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(phases.observer);
         if self.fetch_package(request, phases.observer)? {
             self.cache.write_latest(id, variant).map_err(file("write latest"))?;
             return Ok(Outcome::Fetched);
@@ -160,14 +161,6 @@ impl PackageBuilder {
         let leftovers = self.build(request, &job, files, helper, before, phases)?;
         *before = Some(leftovers);
         Ok(Outcome::Built)
-    }
-
-    /// Removes the temporary archives that dead runs have left.
-    fn sweep(&self, id: &PackageId) -> std::io::Result<()> {
-        match atomic::sweep_temporaries(&self.cache.package_folder(id.name())) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
     }
 
     fn fetch_package(

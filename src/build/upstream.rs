@@ -127,11 +127,8 @@ fn check_out(
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
     let parent = checkout.parent().unwrap_or(packages);
     fs_err::create_dir_all(parent).map_err(file)?;
-    atomic::sweep_under_lock(parent).map_err(file)?;
-    let fresh = tempfile::Builder::new()
-        .prefix(atomic::TEMPORARY_PREFIX)
-        .tempdir_in(parent)
-        .map_err(file)?;
+    atomic::sweep_under_lock(parent).report(observer);
+    let fresh = atomic::TemporaryFolder::create(parent).map_err(file)?;
     let place = fresh.path().join("checkout");
     source::check_out(&fetched, &place, limits)
         .map_err(|source| UpstreamError::CheckOut { path: path(), source: Box::new(source) })?;

@@ -139,8 +139,8 @@ impl ImageBuilder<'_> {
         observer: &dyn Observer,
     ) -> Result<Brought, BringError> {
         let brought = match source {
-            ContextSource::Stream(stream) => self.taken(stream, "stdin"),
-            ContextSource::File(path) => self.unpacked(&path),
+            ContextSource::Stream(stream) => self.taken(stream, "stdin", observer),
+            ContextSource::File(path) => self.unpacked(&path, observer),
             ContextSource::Url(url) => self.downloaded(&url, observer),
             ContextSource::Git(place) => self.checked_out(&place, observer),
         };
@@ -148,7 +148,12 @@ impl ImageBuilder<'_> {
         if self.runner.interrupt.is_raised() { Err(BringError::Interrupted) } else { brought }
     }
 
-    fn taken(&self, stream: File, what: &str) -> Result<Brought, BringError> {
+    fn taken(
+        &self,
+        stream: File,
+        what: &str,
+        observer: &dyn Observer,
+    ) -> Result<Brought, BringError> {
         let read = |source| BringError::Read { what: what.to_owned(), source };
         let mut stream = Watched::new(stream, &self.runner.interrupt);
         let mut start = Vec::new();
@@ -157,16 +162,16 @@ impl ImageBuilder<'_> {
         if !begins_as_archive(&start) {
             return read_dockerfile(whole, what).map(Brought::Dockerfile);
         }
-        let context = self.room()?;
+        let context = self.room(observer)?;
         context.unpack(&start, whole, what, self)?;
         Ok(Brought::Context(context))
     }
 
-    fn unpacked(&self, path: &Path) -> Result<Brought, BringError> {
+    fn unpacked(&self, path: &Path, observer: &dyn Observer) -> Result<Brought, BringError> {
         let what = path.display().to_string();
         let read = |source| BringError::Read { what: what.clone(), source };
         let opened = fs_err::File::open(path).map_err(read)?.into_parts().0;
-        match self.taken(opened, &what)? {
+        match self.taken(opened, &what, observer)? {
             Brought::Dockerfile(_) => Err(BringError::NoArchive(path.to_owned())),
             brought @ Brought::Context(_) => Ok(brought),
         }
@@ -177,13 +182,13 @@ impl ImageBuilder<'_> {
         if self.fetch.offline {
             return Err(BringError::Offline(shown));
         }
-        let room = self.room()?;
+        let room = self.room(observer)?;
         let path = room.run.folder().join("download");
         let mut file = fs_err::File::create_new(&path).map_err(BringError::Room)?.into_parts().0;
         self.fetch.http.download(url, &shown, &mut file, observer).map_err(BringError::Download)?;
         drop(file);
         let file = fs_err::File::open(&path).map_err(BringError::Room)?.into_parts().0;
-        let brought = self.taken(file, &shown);
+        let brought = self.taken(file, &shown, observer);
         fs_err::remove_file(&path).map_err(BringError::Room)?;
         brought
     }
@@ -196,14 +201,14 @@ impl ImageBuilder<'_> {
         if self.fetch.offline {
             return Err(BringError::Offline(redact(&place.url)));
         }
-        let mut context = self.room()?;
+        let mut context = self.room(observer)?;
         let found = check_out_git(place, &context.folder, self.fetch, observer);
         context.folder = found.map_err(BringError::Git)?.0;
         Ok(Brought::Context(context))
     }
 
-    fn room(&self) -> Result<BroughtContext, BringError> {
-        session::sweep(self.runner);
+    fn room(&self, observer: &dyn Observer) -> Result<BroughtContext, BringError> {
+        session::sweep(self.runner, observer);
         let run = self.runner.home.start_run().map_err(BringError::Room)?;
         // An archive may close its folders to their owner. Without a cleaner, a later run sweeps.
         drop(cleaner::spawn(&run.cleaning(None)));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nix::unistd::Uid;
 
 use super::active::{ActiveError, linked};
+use super::lock::FolderLock;
 use super::paths::{Host, PathError};
 use super::prepare;
 use super::prepare_error::PrepareError;
@@ -13,13 +14,13 @@ use super::record;
 use super::repository::{PackageRepository, RepositoryError};
 use super::state::{self, StateError};
 use super::swap::{self, SwapError};
-use super::systemd::{Systemd, SystemdError, is_unit_name, units_in};
+use super::systemd::{Systemd, SystemdError, is_unit_name};
+use super::units::{self, MachineUnits};
 use super::users::{Accounts, MakeUsers, NeededUsers, UserError};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
-use crate::base::lock::FileLock;
 use crate::install::{
-    InstallError, InstallOptions, InstallPlan, PackageContents, Units, plan_install,
+    InstallError, InstallPlan, PackageContents, environment_warnings, plan_install,
 };
 use crate::package::{PackageId, PackageName};
 
@@ -139,7 +140,8 @@ impl ActivateError {
                 Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
             }
             Self::ForeignUnit { path, .. } => {
-                Some(format!("if it is a leftover, remove {}", path.display()))
+                let leftover = format!("if it is a leftover, remove {}", path.display());
+                path.is_absolute().then_some(leftover)
             }
             _ => None,
         }
@@ -174,7 +176,7 @@ impl Actor<'_> {
     }
 
     /// Takes the lock on the root, and finishes what was cut off.
-    pub(super) fn begin(&self) -> Result<FileLock, ActivateError> {
+    pub(super) fn begin(&self) -> Result<FolderLock, ActivateError> {
         let lock = self.lock()?;
         if !self.finish_swap()? {
             prepare::remove_new(self.host)?;
@@ -182,10 +184,10 @@ impl Actor<'_> {
         Ok(lock)
     }
 
-    pub(super) fn lock(&self) -> Result<FileLock, ActivateError> {
+    pub(super) fn lock(&self) -> Result<FolderLock, ActivateError> {
         let waiting = || self.note("waiting for another pkgpanda".to_owned());
         let give_up = || self.observer.is_interrupted();
-        let lock = FileLock::acquire_folder_unless(self.host.root(), waiting, give_up);
+        let lock = FolderLock::acquire_unless(self.host.root(), waiting, give_up);
         lock.map_err(ActivateError::Lock)?.ok_or(ActivateError::Interrupted)
     }
 
@@ -225,17 +227,10 @@ impl Actor<'_> {
         let host = self.host;
         let packages = PackageRepository::new(host, self.observer).load_all(ids)?;
         let roles = host.roles()?;
-        let plan = plan_install(
-            &packages,
-            &InstallOptions {
-                root: host.root_text(),
-                repository: host.repository_text(),
-                roles: &roles,
-                units: Units::Elsewhere(host.units_text()),
-                mount_points: &[],
-            },
-        )?;
+        let mut plan = plan_install(&packages, &host.install_options(&roles))?;
         self.check_units(&plan)?;
+        units::add_record(host, &mut plan)?;
+        plan.warnings.extend(environment_warnings(&packages));
         let manual = host.config().join("manual_host_users").exists();
         let make = if manual { MakeUsers::Manual } else { MakeUsers::Yes };
         let users = self.accounts.needed(&packages, make, Uid::effective().is_root())?;
@@ -288,7 +283,8 @@ impl Actor<'_> {
 
     /// What is left when the set is active.
     fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
-        let given = state::give(self.host, packages, |user| users.present.get(user).copied());
+        let uid_of = |user: &str| users.present.get(user).copied();
+        let given = state::give(self.host, packages, uid_of, self.observer);
         let started = self.systemd.start(self.observer);
         // The set is whole: a service that doesn't start is nothing that finishing it would change.
         swap::clear(self.host)?;
@@ -349,17 +345,18 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Units must have names that can be handed to systemd, and replace none but pkgpanda's own.
+    /// Units must have names that can be handed to systemd, and neither replace nor shadow any but
+    /// pkgpanda's own.
     fn check_units(&self, plan: &InstallPlan) -> Result<(), ActivateError> {
-        let own = units_in(&self.host.wants())?;
+        let own = units::own(self.host, &self.host.wants(), &self.host.root().join("active"))?;
+        let machine = MachineUnits::of(self.host);
         for unit in &plan.units {
             let package = unit.package.clone();
             let name = String::from_utf8_lossy(unit.name.as_bytes()).into_owned();
             if !is_unit_name(&name) {
                 return Err(ActivateError::UnitName { package, unit: name });
             }
-            let path = self.host.units().join(&name);
-            if !own.contains(&name) && path.symlink_metadata().is_ok() {
+            if let Some(path) = machine.shadowed(&name, own.contains(&name)) {
                 return Err(ActivateError::ForeignUnit { package, unit: name, path });
             }
         }

@@ -82,7 +82,7 @@ impl PackageRepository<'_> {
         });
         if fetched.is_err() {
             // Whoever failed has removed what it had begun, if it could.
-            drop(self.sweep());
+            self.sweep();
         }
         fetched
     }

@@ -8,7 +8,7 @@
 //! <root>/<any of these>.new          the set that is being prepared; `prepare`
 //! <root>/<any of these>.old          the set before
 //! <root>/install_progress            the swap that is under way; `swap`
-//! <systemd>/dcos.target.wants/       links to the units of the active set
+//! <systemd>/dcos.target.wants/       links to the units of the active set; `units`
 //! <systemd>/<unit>, <unit>.unit.new  copies of the packages' units; the next set's
 //! <state>/<name>/                    what services keep
 //! <config>/roles, setup-flags        what kind of machine it is, and how it is set up
@@ -18,14 +18,15 @@
 //! swaps, `install_progress` says so; whoever finds that file finishes the swap before anything else.
 //! A prepared set without it was never meant to become active, and is removed.
 //!
-//! Whoever changes the active set holds a lock on the root folder itself, whoever changes the
-//! repository one on that; whoever needs both takes the root's first. Neither leaves a file.
+//! Whoever changes the active set holds a lock on the root, whoever changes the repository one on that;
+//! whoever needs both takes the root's first. Neither leaves a file (`lock`).
 
 mod activate;
 mod active;
 mod check;
 mod fetch;
 mod late;
+mod lock;
 mod manage;
 mod next;
 mod paths;
@@ -40,6 +41,7 @@ mod state;
 mod swap;
 mod systemd;
 mod uninstall;
+mod units;
 mod users;
 mod verify;
 mod yaml;

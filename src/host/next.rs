@@ -25,6 +25,7 @@ use nix::unistd::{Uid, UnlinkatFlags, linkat, symlinkat, unlinkat};
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
+use crate::base::descent::Descent;
 use crate::base::removal::remove_all;
 use crate::install::{InstallPlan, Node, WANTS};
 
@@ -61,18 +62,27 @@ struct Writer<'a> {
     written: Vec<File>,
 }
 
-/// A folder of the next set.
-struct Open {
-    dir: Dir,
+/// The way down a folder of the next set. Packages nest folders as they like.
+struct Way<'a> {
+    /// From the folder that has it.
+    next: Descent<Open<'a>>,
+    /// The same way in the set that is active, as far as that has it.
+    model: Option<Descent<()>>,
     /// Where it is.
     place: PathBuf,
-    /// The one that is active.
-    model: Option<OwnedFd>,
 }
 
-impl Writer<'_> {
+/// A folder of the next set.
+struct Open<'a> {
+    name: &'a [u8],
+    /// What it is to have, and whether that is there.
+    left: std::iter::Zip<std::vec::IntoIter<(&'a [u8], &'a Node)>, std::vec::IntoIter<bool>>,
+    has_model: bool,
+}
+
+impl<'a> Writer<'a> {
     /// Writes what is at one of the names that are swapped.
-    fn top(&mut self, above: &Path, name: &OsStr, node: &Node) -> Result<(), PrepareError> {
+    fn top(&mut self, above: &Path, name: &'a OsStr, node: &Node) -> Result<(), PrepareError> {
         let place = above.join(name);
         let new = with_suffix(&place, NEW);
         let failed = |source| PrepareError::Write { path: place.clone(), source };
@@ -82,59 +92,97 @@ impl Writer<'_> {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let above = fs_err::File::open(above)?.into_parts().0;
-            let model = open_folder(&above, name).ok();
-            Ok((above, model))
+            Ok(OwnedFd::from(fs_err::File::open(above)?.into_parts().0))
         };
-        let (above, model) = open().map_err(failed)?;
-        let path = name.as_bytes();
-        let name = new.file_name().unwrap_or_default();
+        let above = open().map_err(failed)?;
+        let new_name = new.file_name().unwrap_or_default();
         match node {
             Node::Directory => {
-                let open = Open::new(above.as_fd(), name, new.clone(), model).map_err(failed)?;
-                self.folder(open, path)
+                // Beside the next set's own folder, which has another name.
+                let model = above.try_clone().map_err(failed)?;
+                let way =
+                    Way { next: Descent::new(above), model: Some(Descent::new(model)), place: new };
+                self.folder(way, name.as_bytes())
             }
-            _ if is_same(above.as_fd(), name, node) => Ok(()),
+            _ if is_same(above.as_fd(), new_name, node) => Ok(()),
             _ => {
                 remove_all(&new).map_err(failed)?;
-                self.written.extend(make(above.as_fd(), name, node).map_err(failed)?);
+                self.written.extend(make(above.as_fd(), new_name, node).map_err(failed)?);
                 Ok(())
             }
         }
     }
 
     /// Makes a folder be what it is to be, and all below it.
-    fn folder(&mut self, mut open: Open, path: &[u8]) -> Result<(), PrepareError> {
-        let wanted = self.folders.remove(path).unwrap_or_default();
-        let kept = open.sift(&wanted)?;
-        for ((name, node), kept) in wanted.into_iter().zip(kept) {
-            let place = || open.place.join(OsStr::from_bytes(name));
-            let failed = |source| PrepareError::Write { path: place(), source };
+    fn folder(&mut self, mut way: Way<'a>, top: &'a [u8]) -> Result<(), PrepareError> {
+        let mut path = top.to_vec();
+        self.enter(&mut way, top, &path)?;
+        while let Some(open) = way.next.note() {
+            let Some(((name, node), kept)) = open.left.next() else {
+                path.truncate(path.len().saturating_sub(open.name.len() + 1));
+                way.leave()?;
+                continue;
+            };
             let os_name = OsStr::from_bytes(name);
-            match node {
+            let current = way.next.current();
+            let made = match node {
                 Node::Directory => {
-                    let model = open.model.as_ref();
-                    let model = model.and_then(|model| open_folder(model, os_name).ok());
-                    let below = Open::new(open.dir.as_fd(), os_name, place(), model);
-                    self.folder(below.map_err(failed)?, &[path, b"/", name].concat())?;
+                    path.push(b'/');
+                    path.extend(name);
+                    self.enter(&mut way, name, &path)?;
+                    continue;
                 }
-                _ if kept => {}
-                Node::Symlink(target) => open.link(os_name, target).map_err(failed)?,
-                _ => self.written.extend(make(open.dir.as_fd(), os_name, node).map_err(failed)?),
-            }
+                _ if kept => Ok(()),
+                Node::Symlink(target) => way.link(os_name, target),
+                _ => make(current, os_name, node).map(|file| self.written.extend(file)),
+            };
+            made.map_err(|source| PrepareError::Write { path: way.place.join(os_name), source })?;
         }
         Ok(())
     }
+
+    /// Goes down into a folder, which is made unless it is there, and removes what it is not to have.
+    fn enter(
+        &mut self,
+        way: &mut Way<'a>,
+        name: &'a [u8],
+        path: &[u8],
+    ) -> Result<(), PrepareError> {
+        let wanted = self.folders.remove(path).unwrap_or_default();
+        let model = way.open_model(name);
+        // The topmost one has another name than in the set that is active.
+        if !way.next.is_at_top() {
+            way.place.push(OsStr::from_bytes(name));
+        }
+        let failed =
+            |way: &Way<'_>, source| PrepareError::Write { path: way.place.clone(), source };
+        let folder = way.open_next().map_err(|source| failed(way, source))?;
+        let kept = sift(&folder, &way.place, &wanted)?;
+        let left = wanted.into_iter().zip(kept);
+        let has_model = way.enter_model(model);
+        let entered = way.next.enter(folder, Open { name, left, has_model });
+        entered.map_err(|error| failed(way, error.into()))
+    }
 }
 
-impl Open {
-    /// Opens a folder, which is made unless it is there already.
-    fn new(
-        above: BorrowedFd<'_>,
-        name: &OsStr,
-        place: PathBuf,
-        model: Option<OwnedFd>,
-    ) -> io::Result<Self> {
+impl Way<'_> {
+    /// Opens the folder of the active set that is what the next one of a name is to be like.
+    fn open_model(&self, name: &[u8]) -> Option<OwnedFd> {
+        let has_model = self.next.last().is_none_or(|open| open.has_model);
+        let model = self.model.as_ref().filter(|_| has_model)?;
+        open_folder(model.current(), OsStr::from_bytes(name)).ok()
+    }
+
+    fn enter_model(&mut self, folder: Option<OwnedFd>) -> bool {
+        match (&mut self.model, folder) {
+            (Some(model), Some(folder)) => model.enter(folder, ()).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Opens the folder at the place, which is made unless it is there already.
+    fn open_next(&self) -> io::Result<OwnedFd> {
+        let (above, name) = (self.next.current(), self.place.file_name().unwrap_or_default());
         let there = match open_folder(above, name) {
             Ok(folder) => {
                 let stat = fstat(&folder)?;
@@ -144,78 +192,97 @@ impl Open {
             }
             Err(_) => None,
         };
-        let folder = if let Some(folder) = there {
-            folder
-        } else {
-            remove_all(&place)?;
-            mkdirat(above, name, FOLDER)?;
-            open_folder(above, name)?
+        if let Some(folder) = there {
+            return Ok(folder);
+        }
+        remove_all(&self.place)?;
+        mkdirat(above, name, FOLDER)?;
+        Ok(open_folder(above, name)?)
+    }
+
+    fn leave(&mut self) -> Result<(), PrepareError> {
+        let left = self.next.leave();
+        if let (Ok(Some(open)), Some(model)) = (&left, &mut self.model)
+            && open.has_model
+            && model.leave().is_err()
+        {
+            // What is active is only looked at to have fewer inodes.
+            self.model = None;
+        }
+        let moved = |_moved| PrepareError::Write {
+            path: self.place.clone(),
+            source: io::Error::other("it was moved meanwhile"),
         };
-        Ok(Self { dir: Dir::from_fd(folder)?, place, model })
-    }
-
-    /// Removes all that isn't wanted; tells of what is whether it is there.
-    fn sift(&mut self, wanted: &Wanted<'_>) -> Result<Vec<bool>, PrepareError> {
-        let mut kept = vec![false; wanted.len()];
-        for (name, kind) in self.entries().map_err(PrepareError::Remove)? {
-            let bytes = name.to_bytes();
-            let found = wanted.binary_search_by_key(&bytes, |(name, _)| *name);
-            let is_wanted = found.is_ok_and(|at| match wanted[at].1 {
-                Node::Directory => kind == Some(Type::Directory),
-                Node::Symlink(target) => {
-                    kind == Some(Type::Symlink) && links_to(&self.dir, &name, target)
-                }
-                node => is_same(self.dir.as_fd(), OsStr::from_bytes(bytes), node),
-            });
-            match found {
-                Ok(at) if is_wanted => kept[at] = true,
-                _ => self.remove(&name, kind).map_err(PrepareError::Remove)?,
-            }
-        }
-        Ok(kept)
-    }
-
-    fn entries(&mut self) -> io::Result<Vec<(CString, Option<Type>)>> {
-        let mut entries = Vec::new();
-        for entry in self.dir.iter() {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name != c"." && name != c".." {
-                entries.push((name.to_owned(), entry.file_type()));
-            }
-        }
-        for (name, kind) in &mut entries {
-            if kind.is_none() {
-                // Not every disk tells kinds with names.
-                let there = fstatat(&self.dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-                *kind = match SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT {
-                    SFlag::S_IFDIR => Some(Type::Directory),
-                    SFlag::S_IFLNK => Some(Type::Symlink),
-                    _ => None,
-                };
-            }
-        }
-        Ok(entries)
-    }
-
-    fn remove(&self, name: &CStr, kind: Option<Type>) -> io::Result<()> {
-        let place = self.place.join(OsStr::from_bytes(name.to_bytes()));
-        if kind == Some(Type::Directory) {
-            return remove_all(&place);
-        }
-        unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir).map_err(|error| named(&place, error))
+        left.map_err(moved)?;
+        self.place.pop();
+        Ok(())
     }
 
     /// Makes a link. Where the active set has the same, that gets one more name, which takes no inode.
     fn link(&self, name: &OsStr, target: &[u8]) -> io::Result<()> {
-        if let Some(model) = &self.model {
+        let folder = self.next.current();
+        let has_model = self.next.last().is_some_and(|open| open.has_model);
+        if let Some(model) = self.model.as_ref().filter(|_| has_model) {
+            let model = model.current();
             let is_same = readlinkat(model, name).is_ok_and(|found| found.as_bytes() == target);
-            if is_same && linkat(model, name, &self.dir, name, AtFlags::empty()).is_ok() {
+            if is_same && linkat(model, name, folder, name, AtFlags::empty()).is_ok() {
                 return Ok(());
             }
         }
-        Ok(symlinkat(OsStr::from_bytes(target), &self.dir, name)?)
+        Ok(symlinkat(OsStr::from_bytes(target), folder, name)?)
     }
+}
+
+/// Removes all that isn't wanted of a folder; tells of what is whether it is there.
+fn sift(folder: &OwnedFd, place: &Path, wanted: &Wanted<'_>) -> Result<Vec<bool>, PrepareError> {
+    let mut kept = vec![false; wanted.len()];
+    for (name, kind) in entries(folder).map_err(PrepareError::Remove)? {
+        let bytes = name.to_bytes();
+        let found = wanted.binary_search_by_key(&bytes, |(name, _)| *name);
+        let is_wanted = found.is_ok_and(|at| match wanted[at].1 {
+            Node::Directory => kind == Some(Type::Directory),
+            Node::Symlink(target) => kind == Some(Type::Symlink) && links_to(folder, &name, target),
+            node => is_same(folder.as_fd(), OsStr::from_bytes(bytes), node),
+        });
+        match found {
+            Ok(at) if is_wanted => kept[at] = true,
+            _ => remove(folder, place, &name, kind).map_err(PrepareError::Remove)?,
+        }
+    }
+    Ok(kept)
+}
+
+fn entries(folder: &OwnedFd) -> io::Result<Vec<(CString, Option<Type>)>> {
+    let mut entries = Vec::new();
+    for entry in
+        Dir::openat(folder, c".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?.iter()
+    {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            entries.push((name.to_owned(), entry.file_type()));
+        }
+    }
+    for (name, kind) in &mut entries {
+        if kind.is_none() {
+            // Not every disk tells kinds with names.
+            let there = fstatat(folder, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            *kind = match SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT {
+                SFlag::S_IFDIR => Some(Type::Directory),
+                SFlag::S_IFLNK => Some(Type::Symlink),
+                _ => None,
+            };
+        }
+    }
+    Ok(entries)
+}
+
+fn remove(folder: &OwnedFd, place: &Path, name: &CStr, kind: Option<Type>) -> io::Result<()> {
+    let place = place.join(OsStr::from_bytes(name.to_bytes()));
+    if kind == Some(Type::Directory) {
+        return remove_all(&place);
+    }
+    unlinkat(folder, name, UnlinkatFlags::NoRemoveDir).map_err(|error| named(&place, error))
 }
 
 fn named(place: &Path, error: Errno) -> io::Error {
@@ -228,7 +295,7 @@ fn open_folder(above: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     openat(above, name, flags, Mode::empty())
 }
 
-fn links_to(folder: &Dir, name: &CStr, target: &[u8]) -> bool {
+fn links_to(folder: &OwnedFd, name: &CStr, target: &[u8]) -> bool {
     readlinkat(folder, name).is_ok_and(|found| found.as_bytes() == target)
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf, absolute};
 
-use crate::install::{WANTS, WELL_KNOWN};
+use crate::install::{InstallOptions, Units, WANTS, WELL_KNOWN};
 
 /// What is swapped beside the folders that are put together.
 const FILES: [&str; 4] =
@@ -82,6 +82,11 @@ impl Host {
         Path::new(&self.units)
     }
 
+    /// True if units go into the install root instead of systemd's folder.
+    pub(super) fn is_rooted(&self) -> bool {
+        self.units == self.root
+    }
+
     /// The folder of links to units that are wanted.
     pub fn wants(&self) -> PathBuf {
         self.units().join(WANTS)
@@ -97,16 +102,15 @@ impl Host {
         &self.state
     }
 
-    pub(super) fn root_text(&self) -> &str {
-        &self.root
-    }
-
-    pub(super) fn repository_text(&self) -> &str {
-        &self.repository
-    }
-
-    pub(super) fn units_text(&self) -> &str {
-        &self.units
+    /// How packages are put together here.
+    pub(super) fn install_options<'a>(&'a self, roles: &'a [String]) -> InstallOptions<'a> {
+        InstallOptions {
+            root: &self.root,
+            repository: &self.repository,
+            roles,
+            units: Units::Elsewhere(&self.units),
+            mount_points: &[],
+        }
     }
 
     /// All that is swapped when a set becomes active.

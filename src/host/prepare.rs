@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +17,7 @@ use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
+use super::systemd::is_unit_name;
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
 
@@ -115,7 +115,8 @@ fn staged_units(host: &Host) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        if name.as_bytes().ends_with(NEW_UNIT.as_bytes()) && !entry.file_type()?.is_dir() {
+        let unit = name.to_str().and_then(|name| name.strip_suffix(NEW_UNIT));
+        if unit.is_some_and(is_unit_name) && !entry.file_type()?.is_dir() {
             staged.push(entry.path());
         }
     }

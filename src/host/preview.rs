@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::activate::{ActivateError, Actor, Intended};
 use super::active::{ActiveError, linked};
 use super::progress;
-use super::systemd::units_in;
+use super::units::own;
 use crate::archive::EntryPath;
 use crate::install::{Node, WANTS, WELL_KNOWN};
 use crate::package::PackageId;
@@ -107,7 +107,8 @@ impl Actor<'_> {
         changes: &mut Changes,
     ) -> Result<(), ActivateError> {
         let host = self.host;
-        let mut there: BTreeSet<String> = units_in(&host.wants())?.into_iter().collect();
+        let mut there: BTreeSet<String> =
+            own(host, &host.wants(), &host.root().join("active"))?.into_iter().collect();
         for unit in &intended.plan.units {
             let name = String::from_utf8_lossy(unit.name.as_bytes()).into_owned();
             if !there.remove(&name) {

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::{EntryKind, EntryPath, Limits, PackageEntry, PackageReader, ReadError};
 use crate::base::atomic;
-use crate::base::atomic::AtomicFile;
+use crate::base::atomic::{AtomicFile, Unswept};
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::removal::remove_all;
 use crate::package::PackageId;
@@ -200,31 +201,30 @@ fn sum_of(path: &Path) -> io::Result<Sha256Sum> {
 
 /// Removes what somebody left who died: half a record, or one whose package never came. Nobody else
 /// records now.
-pub(super) fn sweep(repository: &Path) -> io::Result<()> {
-    let absent = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    };
+pub(super) fn sweep(repository: &Path) -> Unswept {
     let folder = repository.join(FOLDER);
-    atomic::sweep_temporaries(&folder)?;
+    let mut unswept = atomic::sweep_temporaries(&folder);
     for kind in [FILES, LATE] {
         let records = folder.join(kind);
-        atomic::sweep_temporaries(&records)?;
+        unswept.add(atomic::sweep_temporaries(&records));
         let entries = match fs_err::read_dir(&records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
-                absent(error)?;
+                unswept.note(Err(error));
                 continue;
             }
             Ok(entries) => entries,
         };
         for entry in entries {
-            let entry = entry?;
-            if repository.join(entry.file_name()).symlink_metadata().is_err() {
-                fs_err::remove_file(entry.path())?;
-            }
+            let is_left = |name: &OsStr| repository.join(name).symlink_metadata().is_err();
+            unswept.note(match entry {
+                Ok(entry) if is_left(&entry.file_name()) => remove_all(&entry.path()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            });
         }
     }
-    Ok(())
+    unswept
 }
 
 /// Nobody else's business: the sum of a file tells what a short secret in it is.

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::late::LateFile;
+use super::lock::FolderLock;
 use super::paths::Host;
 use super::record::{self, Manifest};
 use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
 use crate::artifact::repository::{self as remote, Repository, package_path};
 use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
-use crate::base::lock::FileLock;
-use crate::base::removal::remove_all;
+use crate::base::removal::remove_all_closed;
 use crate::install::{InstallError, PackageContents};
 use crate::package::{PackageId, contents};
 
@@ -189,7 +189,7 @@ impl<'a> PackageRepository<'a> {
     }
 
     /// Takes the lock, and removes what somebody left who died. The folder is made if it is missing.
-    pub fn lock(&self) -> Result<FileLock, RepositoryError> {
+    pub(super) fn lock(&self) -> Result<FolderLock, RepositoryError> {
         let lock = || {
             fs_err::create_dir_all(self.folder)?;
             let waiting = || {
@@ -197,18 +197,19 @@ impl<'a> PackageRepository<'a> {
                 self.observer.event(Event::Note { message });
             };
             let give_up = || self.observer.is_interrupted();
-            let lock = FileLock::acquire_folder_unless(self.folder, waiting, give_up)?;
-            let lock = lock.ok_or_else(|| io::Error::other("interrupted"))?;
-            self.sweep()?;
-            Ok(lock)
+            let lock = FolderLock::acquire_unless(self.folder, waiting, give_up)?;
+            lock.ok_or_else(|| io::Error::other("interrupted"))
         };
-        lock().map_err(RepositoryError::Lock)
+        let lock = lock().map_err(RepositoryError::Lock)?;
+        self.sweep();
+        Ok(lock)
     }
 
     /// Removes what nobody works at any more; the caller holds the lock.
-    pub(super) fn sweep(&self) -> io::Result<()> {
-        sweep_under_lock(self.folder)?;
-        record::sweep(self.folder)
+    pub(super) fn sweep(&self) {
+        let mut unswept = sweep_under_lock(self.folder);
+        unswept.add(record::sweep(self.folder));
+        unswept.report(self.observer);
     }
 
     /// Adds the package in a file.
@@ -264,13 +265,19 @@ impl<'a> PackageRepository<'a> {
             return Ok(Add::There);
         }
         let folder = self.temporary(id);
+        // What the sweep could not remove must not become part of the package.
+        remove_all_closed(&folder).map_err(|source| RepositoryError::Change {
+            action: "add",
+            id: id.clone(),
+            source,
+        })?;
         let archive = UntilInterrupted { inner: archive, observer };
         let mut result = self.unpack_into(&folder, id, archive, is_other);
         if result.is_err() && observer.is_interrupted() {
             result = Err(RepositoryError::Interrupted(id.clone()));
         }
         if result.is_err() {
-            drop(remove_all(&folder));
+            drop(remove_all_closed(&folder));
             if !self.has(id) {
                 drop(Manifest::remove(self.folder, id));
             }
@@ -341,11 +348,12 @@ impl<'a> PackageRepository<'a> {
     pub(super) fn remove(&self, id: &PackageId) -> Result<bool, RepositoryError> {
         let change = |source| RepositoryError::Change { action: "remove", id: id.clone(), source };
         let gone = self.temporary(id);
+        remove_all_closed(&gone).map_err(change)?;
         match fs_err::rename(self.place(id), &gone) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(change)?,
         }
-        remove_all(&gone).map_err(change)?;
+        remove_all_closed(&gone).map_err(change)?;
         Manifest::remove(self.folder, id).map_err(change)?;
         Ok(true)
     }

@@ -20,7 +20,8 @@ use super::paths::{Host, with_suffix};
 use super::prepare::{NEW_UNIT, remove_new};
 use super::prepare_error::PrepareError;
 use super::progress::{self, NEW, OLD, ProgressError, Stage};
-use super::systemd::{Systemd, SystemdError, units_in};
+use super::systemd::{Systemd, SystemdError};
+use super::units;
 use crate::base::atomic::sync_folder;
 use crate::base::event::Observer;
 use crate::base::removal::remove_all;
@@ -85,7 +86,7 @@ pub(super) fn swap(
         drop(restart.start(observer));
         error
     };
-    let units = units_in(&host.wants()).map_err(|error| undo(SwapError::Units(error)))?;
+    let units = own_units(host, "").map_err(|error| undo(SwapError::Units(error)))?;
     systemd.stop(&units, observer).map_err(|error| undo(not_stopped(error)))?;
     let mut renames = Renames::default();
     match rename_all(host, &mut renames, &units) {
@@ -114,10 +115,9 @@ pub(super) fn finish(
     if let Some(name) = names.iter().find(|name| !there(name) && !there(&with_suffix(name, NEW))) {
         return Err(SwapError::Lost(with_suffix(name, NEW)));
     }
-    let old_units = [host.wants(), with_suffix(&host.wants(), OLD)];
     let mut units = Vec::new();
-    for folder in &old_units {
-        units.extend(units_in(folder).map_err(SwapError::Units)?);
+    for end in ["", OLD] {
+        units.extend(own_units(host, end).map_err(SwapError::Units)?);
     }
     if progress.stage == Stage::Archive {
         systemd.stop(&units, observer).map_err(not_stopped)?;
@@ -182,13 +182,19 @@ fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
         }
         fs_err::rename(new, name)?;
     }
-    let old = units_in(&with_suffix(&host.wants(), OLD)).map_err(io::Error::other)?;
+    let old = own_units(host, OLD).map_err(io::Error::other)?;
     place_units(host, &old)
+}
+
+/// The units that are ours of the set whose names end so. Half of a set may be in place already.
+fn own_units(host: &Host, end: &str) -> Result<Vec<String>, SystemdError> {
+    let [wants, active] = [host.wants(), host.root().join("active")];
+    units::own(host, &with_suffix(&wants, end), &with_suffix(&active, end))
 }
 
 /// Puts the prepared copies of units in place, and removes those that are no longer wanted.
 fn place_units(host: &Host, old: &[String]) -> io::Result<()> {
-    let wanted = units_in(&host.wants()).map_err(io::Error::other)?;
+    let wanted = own_units(host, "").map_err(io::Error::other)?;
     for unit in &wanted {
         let place = host.units().join(unit);
         let staged = with_suffix(&place, NEW_UNIT);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::activate::{ActivateError, Actor};
+use super::lock::LOCK_FILE;
 use super::paths::with_suffix;
 use super::progress::{NEW, OLD};
 use super::systemd::{SystemdError, TARGET, target_file};
@@ -45,7 +46,10 @@ impl Actor<'_> {
             .iter()
             .any(|name| root.join(name).symlink_metadata().is_ok());
         // What a run leaves that was cut off at its very end.
-        let is_empty = || fs_err::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+        let is_left = |entry: io::Result<fs_err::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name() == LOCK_FILE)
+        };
+        let is_empty = || fs_err::read_dir(root).is_ok_and(|mut entries| entries.all(is_left));
         if root.parent().is_none() || (root.exists() && !is_root && !is_empty()) {
             return Err(UninstallError::NoRoot(root.to_owned()));
         }
@@ -53,7 +57,7 @@ impl Actor<'_> {
             self.note(format!("nothing is installed in {}", root.display()));
             return Ok(());
         }
-        let _lock = self.begin()?;
+        let lock = self.begin()?;
         let target = target_file(host.units());
         if target.exists() {
             self.note("removing dcos.target".to_owned());
@@ -76,11 +80,12 @@ impl Actor<'_> {
             // The mark by which a root is known goes last, so that a second run takes up the work.
             for entry in fs_err::read_dir(root)? {
                 let path = entry?.path();
-                if !path.ends_with("active") {
+                if !path.ends_with("active") && !path.ends_with(LOCK_FILE) {
                     remove_all(&path)?;
                 }
             }
             remove_all(&root.join("active"))?;
+            lock.remove_file()?;
             match fs_err::remove_dir(root) {
                 // A disk of its own, perhaps.
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::error::InstallError;
-use super::info::PackageInfo;
+use super::info::{PackageInfo, check_variables};
 use super::listing::{Kind, Listing};
 use super::{WANTS, WELL_KNOWN};
 use crate::archive::{EntryPath, PackageIndex};
@@ -66,9 +66,23 @@ impl PackageContents {
         })
     }
 
-    /// Checks the units of a package that was just built: no unit may have a reserved name, and a
-    /// folder of units must be a folder (docs/format.md, "Units").
-    pub fn check_units(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
+    /// Checks what can be checked when the package is built, whose script may have written everything in
+    /// the folder: units, and the names of variables
+    /// (docs/format.md, "Units").
+    pub fn check_built(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
+        Self::check_units(id, folder)?;
+        let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
+        let Some(content) = read_document(&folder.join("pkginfo.json")).map_err(unreadable)? else {
+            return Ok(());
+        };
+        let Ok(text) = str::from_utf8(&content) else { return Ok(()) };
+        let shown = PathBuf::from(id.to_string());
+        check_variables(text).map_err(|problem| broken(id, &shown, "pkginfo.json", problem, text))
+    }
+
+    /// Checks units: no unit may have a reserved name, and a folder of units must be a folder
+    /// (docs/format.md, "Units").
+    fn check_units(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
         let is_units = |name: &[u8]| name.starts_with(WANTS.as_bytes());
         let mut listing = Listing::of_directory(folder, is_units).map_err(unreadable)?;

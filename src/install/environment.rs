@@ -1,6 +1,7 @@
 //! The files `environment`, `environment.export` and `etc/dcos-service-configuration.json`
 //! (docs/format.md, "Environment files" and "Kernel settings").
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -19,7 +20,8 @@ pub(super) fn environment(
     let header = "# Pkgpanda provided environment variables";
     let mut plain = format!("{header}\nLD_LIBRARY_PATH={root}/lib\n");
     _ = write!(plain, "PATH={root}/bin:/usr/bin:/bin:/sbin\n\n");
-    let mut export = format!("{header}\nexport LD_LIBRARY_PATH={root}/lib\n");
+    let mut export =
+        format!("{header}\nexport LD_LIBRARY_PATH={}\n", quoted(&format!("{root}/lib")));
     _ = write!(export, "export PATH=\"{root}/bin:$PATH\"\n\n");
     let mut owners: BTreeMap<&str, &PackageId> = BTreeMap::new();
     for package in packages {
@@ -35,12 +37,54 @@ pub(super) fn environment(
                 });
             }
             _ = writeln!(plain, "{name}={value}");
-            _ = writeln!(export, "export {name}={value}");
+            _ = writeln!(export, "export {name}={}", quoted(value));
         }
         plain.push('\n');
         export.push('\n');
     }
     Ok((plain, export))
+}
+
+/// A value as a shell takes it for what it is: in single quotes if any of its characters means something to
+/// a shell (POSIX.1-2017, Shell Command Language, 2.2; `{` and `!` to some), as it is written if none does.
+fn quoted(value: &str) -> Cow<'_, str> {
+    const SPECIAL: [char; 22] = [
+        '|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', ' ', '\t', '*', '?', '[',
+        '#', '~', '{', '!', '^',
+    ];
+    if value.contains(SPECIAL) {
+        Cow::Owned(format!("'{}'", value.replace('\'', "'\\''")))
+    } else {
+        Cow::Borrowed(value)
+    }
+}
+
+/// Warns of values that systemd reads differently from `environment`, where they stand as they are written.
+pub fn environment_warnings(packages: &[PackageContents]) -> Vec<String> {
+    let variables = packages.iter().flat_map(|package| {
+        package.info.environment.iter().map(move |(name, value)| (&package.id, name, value))
+    });
+    let warnings = variables.filter_map(|(id, name, value)| {
+        let reason = misread(value)?;
+        Some(format!("package {id}: systemd reads the value of {name} differently: {reason}"))
+    });
+    warnings.collect()
+}
+
+/// Reason for which systemd reads a value differently (systemd.exec(5), `EnvironmentFile=`; its
+/// `parse_env_file` takes quotes only where a value begins, and a carriage return for the end of a line).
+fn misread(value: &str) -> Option<&'static str> {
+    if value.starts_with(['"', '\'']) {
+        Some("it begins with a quotation mark")
+    } else if value.contains('\\') {
+        Some("it has a backslash")
+    } else if value.contains('\r') {
+        Some("it has a carriage return, which ends a line")
+    } else if value.trim_matches([' ', '\t']) != value {
+        Some("blanks at its beginning and end are dropped")
+    } else {
+        None
+    }
 }
 
 /// The text of `etc/dcos-service-configuration.json`: of each package the settings of those
@@ -80,4 +124,78 @@ pub(super) fn service_configuration(packages: &[&PackageContents]) -> Result<Str
         }
     }
     Ok(canonical(&json!({ "sysctl": services })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_every_value_for_what_it_is() {
+        let mut values: Vec<String> = (1..=255_u8)
+            .map(char::from)
+            .filter(|byte| *byte != '\n')
+            .flat_map(|char| [format!("{char}"), format!("a{char}b"), format!("{char}{char}a")])
+            .collect();
+        values.extend(
+            [
+                "",
+                "$(touch ran)",
+                "`touch ran`",
+                "it's",
+                "''",
+                "a;touch ran",
+                "~/x:~",
+                "{1,2}",
+                "*",
+                "x=*",
+            ]
+            .map(str::to_owned),
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let exports = values
+            .iter()
+            .map(|value| format!("export V={}; printf '%s\\0' \"$V\"\n", quoted(value)));
+        fs_err::write(folder.path().join("script"), exports.collect::<String>()).unwrap();
+        let before = fs_err::read_dir(folder.path()).unwrap().count();
+        for shell in ["sh", "bash"] {
+            let mut command = Command::new(shell);
+            command.arg("./script").current_dir(folder.path()).env_clear();
+            let Ok(output) = command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").output()
+            else {
+                continue;
+            };
+            let said = String::from_utf8(output.stdout).unwrap();
+            let said: Vec<&str> = said.split_terminator('\0').collect();
+            assert_eq!(said, values, "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), before);
+        }
+    }
+
+    #[test]
+    fn plain_values_stay_as_they_are_written() {
+        for value in
+            ["", "1", "a=b", "/a/b:/c", "-Xmx512m,x", "100%", "user@host", "a]b}", "é", "\r"]
+        {
+            assert_eq!(quoted(value), value);
+        }
+        let table =
+            [("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$HOME", "'$HOME'"), ("a#b", "'a#b'")];
+        for (value, expected) in table {
+            assert_eq!(quoted(value), expected);
+        }
+    }
+
+    #[test]
+    fn only_what_systemd_reads_differently_is_warned_of() {
+        for value in ["a b", "it's", "say \"hi\"", "a #b", "$(x)", "#", ";", "", "a'b'", "100%"] {
+            assert_eq!(misread(value), None, "{value:?}");
+        }
+        for value in ["\"a\"", "'a", "a\\", "C:\\dir", " a", "a ", "\ta", " ", "a\rPATH=b", "\"\""]
+        {
+            assert!(misread(value).is_some(), "{value:?}");
+        }
+    }
 }

@@ -8,7 +8,9 @@
 use serde_json::Value;
 
 use crate::package::json::{Kind, Node, Object};
-use crate::package::{GroupName, NameError, Problem, Requirement, UserName};
+use crate::package::{
+    GroupName, NameError, Problem, Requirement, UserName, is_variable_name, wrong_variable,
+};
 
 /// Variables that the install root sets itself.
 const RESERVED_VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
@@ -60,6 +62,21 @@ impl PackageInfo {
     }
 }
 
+/// Checks the names of variables in a `pkginfo.json`; what else is wrong with it is found by
+/// [`PackageInfo::parse`], when the package is required or activated.
+pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
+    let Ok(node) = Node::parse(text) else { return Ok(()) };
+    let Kind::Object(object) = &node.kind else { return Ok(()) };
+    let Some(Kind::Object(variables)) = object.get("environment").map(|node| &node.kind) else {
+        return Ok(());
+    };
+    let mut entries = variables.entries().iter();
+    match entries.find(|entry| !is_variable_name(&entry.key)) {
+        Some(entry) => Err(wrong_variable(&entry.key, entry.key_offset)),
+        None => Ok(()),
+    }
+}
+
 fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
     let Some(node) = object.get("environment") else { return Ok(Vec::new()) };
     let variables = node.object("environment")?.entries().iter().map(|entry| {
@@ -69,8 +86,8 @@ fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
             return Err(wrong("no package may set this variable")
                 .hint("the install root sets it, for all packages together"));
         }
-        if name.is_empty() || name.contains(['=', '\n', '\0']) {
-            return Err(wrong("this can't be the name of a variable"));
+        if !is_variable_name(name) {
+            return Err(wrong_variable(name, entry.key_offset));
         }
         let value = match &entry.value.kind {
             Kind::String(text) => text.clone(),

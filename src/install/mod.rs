@@ -26,6 +26,7 @@ mod write;
 mod tests;
 
 pub use contents::PackageContents;
+pub use environment::environment_warnings;
 pub use error::{InstallError, Owner, SysctlValue};
 pub use info::PackageInfo;
 pub use plan::{InstallOptions, InstallPlan, Node, Unit, Units, plan_install};

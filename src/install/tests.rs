@@ -126,7 +126,7 @@ fn folders_are_merged_and_all_else_is_linked() {
         "# Pkgpanda provided environment variables\n\
          export LD_LIBRARY_PATH=/opt/mesosphere/lib\n\
          export PATH=\"/opt/mesosphere/bin:$PATH\"\n\n\
-         # package: a--1\nexport V=x y\n\n# package: b--2\nexport Z=5\nexport A=True\n\n"
+         # package: a--1\nexport V='x y'\n\n# package: b--2\nexport Z=5\nexport A=True\n\n"
     );
     assert_eq!(text(&plan, "active.buildinfo.full.json"), "{\n  \"a\":null,\n  \"b\":null\n}");
     assert_eq!(text(&plan, "etc/dcos-service-configuration.json"), "{\n  \"sysctl\":{}\n}");
@@ -218,6 +218,12 @@ fn what_does_not_fit_is_refused_by_name() {
         (r#"{"environment": {"A": "x\ny"}}"#, &[], None, "A has more than one line"),
         (r#"{"environment": {"A\nB": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"environment": {"A=B": "x"}}"#, &[], None, "can't be the name of a variable"),
+        (r#"{"environment": {"A-B": "x"}}"#, &[], None, "can't be the name of a variable"),
+        (r#"{"environment": {"": "x"}}"#, &[], None, "can't be the name of a variable"),
+        (r#"{"environment": {"1A": "x"}}"#, &[], None, "can't be the name of a variable"),
+        (r#"{"environment": {"Ä": "x"}}"#, &[], None, "can't be the name of a variable"),
+        (r#"{"environment": {"A;touch x;B": "x"}}"#, &[], None, "can't be the name of a variable"),
+        (r#"{"environment": {"A ": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"group": "nogroup"}"#, &[], None, "a group without a username"),
         (r#"{"username": "root"}"#, &[], None, "no valid user name"),
         (r#"{"state_directory": "x"}"#, &[], None, "must be true or false"),
@@ -296,15 +302,26 @@ fn what_does_not_fit_is_refused_by_name() {
 }
 
 #[test]
-fn what_a_build_left_is_checked_for_reserved_units() {
-    let check = |paths: &[&str]| {
+fn what_a_build_left_is_checked_for_what_no_host_takes() {
+    let check_with = |info: &str, paths: &[&str]| {
         let repository = Repository::new();
-        repository.folder("q--1", "not looked at", paths);
+        repository.folder("q--1", info, paths);
         let id = "q--1".parse().unwrap();
-        PackageContents::check_units(&id, &repository.0.path().join("q--1"))
+        PackageContents::check_built(&id, &repository.0.path().join("q--1"))
             .map_err(|e| e.to_string())
     };
+    let check = |paths: &[&str]| check_with("what is wrong elsewhere is found elsewhere", paths);
     assert_eq!(check(&["other/dcos.target", "dcos.target.wants/x/dcos.target", "bin/x"]), Ok(()));
+    // As a build script may write it.
+    for info in ["[]", "{}", r#"{"environment": []}"#, r#"{"environment": {"_A1": [], "PATH": 1}}"#]
+    {
+        assert_eq!(check_with(info, &[]), Ok(()), "{info}");
+    }
+    for name in ["A B", "A.B", "", "-n", "$A", "A\\n"] {
+        let said =
+            check_with(&format!(r#"{{"environment": {{"{name}": "x"}}}}"#), &[]).unwrap_err();
+        assert!(said.contains("can't be the name of a variable"), "{said}");
+    }
     for (paths, message) in [
         (&["dcos.target.wants_master/dcos.target"][..], "the unit dcos.target"),
         (&["dcos.target.wants -> u", "u/dcos-download.service"], "the unit dcos-download.service"),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::json::{Kind, Node, Object};
 use super::{
     GroupName, ImageName, PackageName, Problem, Requirement, Source, SourceName, UserName, Variant,
+    is_variable_name,
 };
 
 const KEYS: [&str; 11] = [
@@ -189,6 +190,9 @@ fn environment(
     let Some(node) = object.get("environment") else { return Ok(Map::new()) };
     let environment = node.object("environment")?;
     for entry in environment.entries() {
+        if !is_variable_name(&entry.key) {
+            return Err(wrong_variable(&entry.key, entry.key_offset));
+        }
         let what = format!("the value of {}", entry.key);
         let expected = "a string, an integer or a boolean";
         match &entry.value.kind {
@@ -217,6 +221,12 @@ fn environment(
         }
     }
     Ok(environment.to_map())
+}
+
+/// The problem of a variable that no shell could set.
+pub(crate) fn wrong_variable(name: &str, offset: usize) -> Problem {
+    Problem::at(offset, format!("{name:?} can't be the name of a variable"))
+        .hint("a name has letters, digits and _, and does not begin with a digit")
 }
 
 fn is_plain(node: &Node) -> bool {
@@ -321,6 +331,7 @@ mod tests {
             (r#"{"bogus": 1}"#, "no key \"bogus\""),
             (r#"{"docker": null}"#, "docker must be a string"),
             (r#"{"environment": {"A": 1.5}}"#, "fractions"),
+            (r#"{"environment": {"A-B": "1"}}"#, "can't be the name of a variable"),
             (r#"{"environment": {"A": null}}"#, "value of A"),
             (r#"{"environment": {"A": {}}}"#, "value of A"),
             (r#"{"requires": "q"}"#, "requires must be a list"),

@@ -75,34 +75,52 @@ impl Object {
     }
 }
 
+/// Place of the first list or object of a valid text that is too deep in others. Each level is parsed by
+/// itself, so one text of a package's could take any time.
+fn too_deep(text: &str) -> Option<usize> {
+    let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
+    for (offset, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            b'[' | b'{' if !is_string && depth == DEEPEST => return Some(offset),
+            b'[' | b'{' if !is_string => depth += 1,
+            b']' | b'}' if !is_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
 impl Node {
     /// Parses a text. Nesting is limited to 127 levels, as everywhere in `serde_json`; a raw value
     /// isn't limited by the parser.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let raw: &RawValue =
             serde_json::from_str(text).map_err(|error| syntax_problem(text, &error))?;
-        Self::from_raw(raw, text, 0)
-    }
-
-    fn from_raw(raw: &RawValue, text: &str, depth: usize) -> Result<Self, Problem> {
-        let slice = raw.get();
-        let offset = slice.as_ptr() as usize - text.as_ptr() as usize;
-        if depth >= DEEPEST && slice.starts_with(['[', '{']) {
+        if let Some(offset) = too_deep(text) {
             let message = format!("lists and objects may be {DEEPEST} deep in each other, no more");
             return Err(Problem::at(offset, message));
         }
+        Self::from_raw(raw, text)
+    }
+
+    fn from_raw(raw: &RawValue, text: &str) -> Result<Self, Problem> {
+        let slice = raw.get();
+        let offset = slice.as_ptr() as usize - text.as_ptr() as usize;
         let fail = |error: serde_json::Error| Problem::at(offset, error.to_string());
         let kind = match slice.as_bytes().first() {
             Some(b'{') => {
                 let raw: RawObject<'_> = serde_json::from_str(slice).map_err(fail)?;
-                Kind::Object(raw.place(text, depth + 1)?)
+                Kind::Object(raw.place(text)?)
             }
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(slice).map_err(fail)?;
                 Kind::List(
                     items
                         .into_iter()
-                        .map(|item| Self::from_raw(item, text, depth + 1))
+                        .map(|item| Self::from_raw(item, text))
                         .collect::<Result<_, _>>()?,
                 )
             }
@@ -184,12 +202,12 @@ impl Object {
 struct RawObject<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl RawObject<'_> {
-    fn place(self, text: &str, depth: usize) -> Result<Object, Problem> {
+    fn place(self, text: &str) -> Result<Object, Problem> {
         let mut object = Object::default();
         let mut seen = BTreeMap::new();
         for (key, value) in self.0 {
-            let key = Node::from_raw(key, text, depth)?;
-            let value = Node::from_raw(value, text, depth)?;
+            let key = Node::from_raw(key, text)?;
+            let value = Node::from_raw(value, text)?;
             let Kind::String(name) = key.kind else {
                 return Err(Problem::at(key.offset, "a key must be a string"));
             };
@@ -336,6 +354,8 @@ mod tests {
         assert_eq!(Node::parse("{\n  \"a\" 1}").unwrap_err().offset, Some(8));
         assert!(Node::parse("{").unwrap_err().message.starts_with("this is no JSON"));
         assert!(Node::parse(&"[".repeat(100_000)).is_err());
+        let brackets = "[".repeat(200);
+        assert!(Node::parse(&format!(r#"["{brackets}\"{brackets}", [], {{}}]"#)).is_ok());
         for (depth, taken) in [(127, true), (128, false), (200_000, false)] {
             let text = format!("{}0{}", "[".repeat(depth), "]".repeat(depth));
             assert_eq!(Node::parse(&text).is_ok(), taken, "{depth}");

@@ -17,6 +17,7 @@ mod source;
 mod treeinfo;
 mod variant;
 
+pub(crate) use buildinfo::wrong_variable;
 pub use buildinfo::{BuildInfo, StateDirectory};
 pub use id::PackageId;
 pub use name::{DEFAULT_IMAGE, GroupName, ImageName, NameError, PackageName, UserName, Version};
@@ -26,6 +27,15 @@ pub use source::{CommitId, FileSource, Source, SourceName, SourceSpec, UrlError}
 pub use treeinfo::TreeInfo;
 pub use variant::{Variant, VariantError, variant_of_file};
 
-/// Unit names that packages may not have, because the host side owns them (docs/format.md, "Units").
+/// True if a variable can have this name: a shell's identifier. Any other one is code, or a line of its own,
+/// in the file `environment.export`.
+pub fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Unit names that a package may not bring, because the host side owns them (docs/format.md,
+/// "Units").
 pub const RESERVED_UNITS: [&str; 3] =
     ["dcos.target", "dcos-download.service", "dcos-setup.service"];

@@ -169,13 +169,15 @@ impl Home {
         self.locks().join(format!("build-{}-{}.lock", &cache.as_str()[..12], id))
     }
 
-    /// Makes the folders in which setuid programs of images and packages may lie, and closes them:
-    /// on disk such a program belongs to the caller, as whom any user could run it.
+    /// Makes the folders that other users must not get into, and closes them: where setuid programs of
+    /// images and packages may lie, which on disk belong to the caller, as whom any user could run
+    /// them; and where locks are, as flock(2) lets everybody hold a lock who can open its file.
     fn make_closed_folders(&self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         self.mark()?;
         let closed = std::fs::Permissions::from_mode(0o700);
-        for folder in [&self.root.join("layers"), &self.packages(), &self.caches()] {
+        let (layers, packages, caches) = (self.root.join("layers"), self.packages(), self.caches());
+        for folder in [&layers, &packages, &caches, &self.locks()] {
             fs_err::create_dir_all(folder)?;
             fs_err::set_permissions(folder, closed.clone())?;
         }
@@ -234,7 +236,12 @@ impl Home {
             if !is_lock_of_run(&lock) {
                 continue;
             }
-            if let Some(held) = FileLock::try_acquire(&lock)? {
+            let taken = FileLock::try_acquire(&lock).unwrap_or_else(|error| {
+                // One run's lock that cannot be opened keeps no other run from being swept.
+                tracing::warn!(%error, "the lock of a scratch folder cannot be taken");
+                None
+            });
+            if let Some(held) = taken {
                 orphans.push(Orphan { folder: lock.with_extension(""), lock, _held: held });
             }
         }
@@ -433,7 +440,7 @@ mod tests {
         orphans.remove(0).forget().unwrap();
         drop(run);
         assert_eq!(fs_err::read_dir(folder.path().join("scratch")).unwrap().count(), 0);
-        for closed in ["scratch", "layers", "packages"] {
+        for closed in ["scratch", "layers", "packages", "locks"] {
             let mode = fs_err::metadata(folder.path().join(closed)).unwrap().permissions();
             assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o7777, 0o700, "{closed}");
         }

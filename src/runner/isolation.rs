@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use nix::unistd::{Gid, Uid, User};
 
-use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::atomic::{TEMPORARY_PREFIX, Unswept};
 use crate::base::event::{Event, Observer};
 use crate::base::removal;
 use crate::container::capabilities;
@@ -272,15 +272,16 @@ pub fn may_have_ranges(wanted: &Wanted) -> bool {
 }
 
 /// Removes the scratch folders that dead runs left, in whatever tier they ran. What can't be
-/// removed now stays for a later run.
+/// removed now is told, and stays for a later run.
 pub fn sweep_orphans(
     wanted: &Wanted,
     home: &Home,
     interrupt: &Arc<Interrupt>,
-) -> std::io::Result<()> {
+) -> std::io::Result<Unswept> {
+    let mut unswept = Unswept::default();
     let orphans = home.orphans()?;
     if orphans.is_empty() {
-        return Ok(());
+        return Ok(unswept);
     }
     // On a full disk, this makes room for what follows.
     for orphan in &orphans {
@@ -289,12 +290,17 @@ pub fn sweep_orphans(
     let run = home.start_run()?;
     for orphan in orphans {
         let folder = orphan.folder();
-        let removed = |map| remove_as_container(&map, folder, run.view(), interrupt).is_ok();
-        if all_maps(wanted).any(removed) {
-            orphan.forget()?;
+        let mut removed = Err(std::io::Error::other("there is no id map"));
+        for map in all_maps(wanted) {
+            let attempt = remove_as_container(&map, folder, run.view(), interrupt);
+            removed = attempt.map_err(std::io::Error::other);
+            if removed.is_ok() {
+                break;
+            }
         }
+        unswept.note(removed.and_then(|()| orphan.forget()));
     }
-    Ok(())
+    Ok(unswept)
 }
 
 /// Removes unpacked layers, by their diff ids' hex digits, in every id map that there may be here. That
@@ -321,10 +327,13 @@ pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(),
             left.entry(folder.to_owned()).or_default().push(name);
         }
     }
+    let mut removed = Ok(());
     for (folder, names) in left {
-        in_some_map(wanted, home, &folder, &names, RemoveJob)?;
+        // One that cannot be removed keeps no other from going; the first is the caller's to report.
+        let attempt = in_some_map(wanted, home, &folder, &names, RemoveJob);
+        removed = removed.and(attempt);
     }
-    Ok(())
+    removed
 }
 
 /// What a file or folder takes on the disk, in bytes, as root of an id map sees it.

@@ -188,7 +188,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<(Self, HelperPlace), SessionError> {
         let RunnerSettings { home, isolation: wanted, interrupt, limits, .. } = settings;
-        sweep(settings);
+        sweep(settings, observer);
         let scratch = home.start_run().map_err(SessionError::Home)?;
         let observer = &Once { notes: &settings.notes, observer };
         let (machine, helper) = isolation::detect(wanted, &scratch, interrupt, observer)?;
@@ -311,11 +311,14 @@ impl Drop for Session {
     }
 }
 
-/// Removes the scratch folders of dead runs. What cannot be removed harms no other run.
-pub fn sweep(settings: &RunnerSettings) {
+/// Removes the scratch folders of dead runs. What cannot be removed harms no other run, and is reported.
+pub fn sweep(settings: &RunnerSettings, observer: &dyn Observer) {
     let RunnerSettings { home, isolation, interrupt, .. } = settings;
-    if let Err(error) = isolation::sweep_orphans(isolation, home, interrupt) {
-        tracing::warn!(%error, "scratch folders of dead runs cannot be swept");
+    match isolation::sweep_orphans(isolation, home, interrupt) {
+        // What is left of a removal that was broken off is no news.
+        Ok(_) if interrupt.is_raised() => {}
+        Ok(unswept) => unswept.report(observer),
+        Err(error) => tracing::warn!(%error, "scratch folders of dead runs cannot be swept"),
     }
 }
 

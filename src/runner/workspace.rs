@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::Failure;
 use crate::archive::Limits;
+use crate::base::atomic::Unswept;
 use crate::base::removal::remove_all;
 use crate::container::idmap::{IdMap, Tier};
 use crate::container::inputs::Inputs;
@@ -169,13 +170,14 @@ impl<'a> Workspace<'a> {
     pub fn clear_up(&self, is_kept: impl Fn(&OsStr) -> bool) -> io::Result<()> {
         // An overlay's folders are busy while it is mounted. There may be no root yet.
         _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);
+        let mut unswept = Unswept::default();
         for entry in fs_err::read_dir(self.scratch(""))? {
             let entry = entry?;
             if !is_kept(&entry.file_name()) {
-                remove_all(&entry.path())?;
+                unswept.note(remove_all(&entry.path()));
             }
         }
-        Ok(())
+        unswept.first()
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) fn with_folder<T>(
         .map_err(SourceProblem::io("lock the cache"))?
         .ok_or(SourceProblem::Interrupted)?;
     let made = missing_folders(folder);
-    let ready = fs_err::create_dir_all(folder).and_then(|()| atomic::sweep_under_lock(folder));
+    let ready = fs_err::create_dir_all(folder);
+    atomic::sweep_under_lock(folder).report(observer);
     let result = ready.map_err(SourceProblem::io("prepare the cache")).and_then(|()| work());
     if result.is_err() {
         for folder in made {

@@ -25,6 +25,7 @@ mod kernel;
 mod killed;
 mod kills;
 mod limits;
+mod locks;
 mod memory;
 mod outcome;
 mod output;

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Garbage, GcError, Item, Kind};
+use crate::base::atomic::Unswept;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
+use crate::base::removal::remove_all;
 use crate::dockerfile::cache::BuildCache;
 use crate::image::digest::BlobDigest;
 use crate::image::store::ImageStore;
@@ -24,7 +26,8 @@ pub(super) fn remove(
     observer: &dyn Observer,
 ) -> Result<(), GcError> {
     if garbage.items.iter().any(|item| item.kind == Kind::Scratch) {
-        isolation::sweep_orphans(isolation, home, &Arc::default()).map_err(GcError::Io)?;
+        let unswept = isolation::sweep_orphans(isolation, home, &Arc::default());
+        unswept.map_err(GcError::Io)?.report(observer);
     }
     let images: BTreeSet<BlobDigest> = garbage
         .items
@@ -32,9 +35,11 @@ pub(super) fn remove(
         .filter(|item| item.kind == Kind::Image)
         .filter_map(|item| item.name.parse().ok())
         .collect();
+    // One thing that cannot be removed keeps no other from going.
+    let mut unswept = Unswept::default();
     // Before their blobs, of which they must not say that they are there.
     for path in garbage.items.iter().filter(|item| item.kind == Kind::Step).flat_map(paths) {
-        fs_err::remove_file(path).map_err(GcError::Io)?;
+        unswept.note(remove_all(path));
     }
     let needed = needed_blobs(home, &uses.now).map_err(GcError::Io)?;
     // Also without an image: blobs of a process that died may lie there.
@@ -47,13 +52,17 @@ pub(super) fn remove(
     for item in garbage.items.iter().filter(|item| item.kind == Kind::Download) {
         for path in &item.paths {
             // Another run may have gone on with it meanwhile; who waits for it looks whether it is there.
-            if let Some(_held) = FileLock::try_acquire(path).map_err(GcError::Io)? {
-                fs_err::remove_file(path).map_err(GcError::Io)?;
+            match FileLock::try_acquire(path) {
+                Ok(Some(_held)) => unswept.note(remove_all(path)),
+                Ok(None) => {}
+                Err(error) => unswept.note(Err(error)),
             }
         }
     }
-    isolation::remove_all(isolation, home, &others).map_err(GcError::Isolation)?;
-    remove_empty_folders(home).map_err(GcError::Io)
+    let removed = isolation::remove_all(isolation, home, &others).map_err(GcError::Isolation);
+    unswept.note(remove_empty_folders(home));
+    removed?;
+    unswept.first().map_err(GcError::Io)
 }
 
 fn paths(item: &Item) -> &[PathBuf] {

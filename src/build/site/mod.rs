@@ -228,7 +228,7 @@ impl Site {
         }
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
         if keys.is_empty() {
-            session::sweep(&self.options.runner);
+            session::sweep(&self.options.runner, observer);
             return Ok(());
         }
         self.check_offline(known, &keys, options)?;

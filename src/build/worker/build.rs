@@ -198,7 +198,7 @@ impl<'a> Build<'a> {
     /// Refuses results that the host side cannot install.
     fn check_result(&self) -> Result<(), Failure> {
         let result = self.workspace.scratch("result");
-        PackageContents::check_units(&self.job.package.id, &result)
+        PackageContents::check_built(&self.job.package.id, &result)
             .map_err(|error| Failure { hint: error.hint(), ..Failure::new(with_causes(&error)) })
     }
 

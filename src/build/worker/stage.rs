@@ -12,7 +12,7 @@ use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::causes::with_causes;
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::lock::FileLock;
-use crate::base::removal::remove_all;
+use crate::base::removal::{remove_all, remove_all_closed};
 use crate::base::times::set_times;
 use crate::build::job::{BuildJob, Dependency};
 use crate::install::{InstallError, InstallOptions, PackageContents, plan_install};
@@ -70,8 +70,10 @@ fn unpacked(
     if is_ours(&place) {
         return Ok(place);
     }
-    sweep_under_lock(packages).map_err(|error| wrong(&error))?;
+    sweep_under_lock(packages).log();
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.folder()));
+    // What the sweep could not remove must not become part of this package.
+    remove_all_closed(&fresh).map_err(|error| wrong(&error))?;
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
     let mut archive = Summing::new(archive);

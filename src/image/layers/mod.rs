@@ -33,7 +33,7 @@ use super::threads::with_content;
 use crate::archive::{LayerOptions, Limits, Owners, Whiteouts, unpack_layer};
 use crate::base::atomic::{self, TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::lock::FileLock;
-use crate::base::removal::remove_all;
+use crate::base::removal::{remove_all, remove_all_closed};
 
 const LOCK: &str = ".lock";
 
@@ -80,8 +80,9 @@ pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed.map_err(fail)?,
     }
-    sweep_under_lock(folder).map_err(fail)?;
-    remove_beside(&layer).map_err(fail)
+    let unswept = sweep_under_lock(folder);
+    remove_beside(&layer).map_err(fail)?;
+    unswept.first().map_err(fail)
 }
 
 /// All that belongs to an unpacked layer: its folder, and the files beside it, each of which may be
@@ -110,13 +111,17 @@ fn unpack_missing(
 ) -> Result<(), LayerError> {
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
     let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
-    sweep_under_lock(folder).map_err(fail)?;
+    sweep_under_lock(folder).log();
     let whiteouts = whiteouts(folder, knows_attributes).map_err(fail)?;
     let missing = layers.iter().filter(|layer| !folder.join(layer.diff_id.hex()).is_dir());
     let missing: Vec<_> = missing.collect();
+    for layer in &missing {
+        // What the sweep could not remove must not become part of this layer.
+        remove_all_closed(&temporary(folder, &layer.diff_id)).map_err(fail)?;
+    }
     if let Err(error) = unpack_all(folder, &missing, options, whiteouts) {
         // What can't be removed now is swept, or written again, by the next one.
-        drop(sweep_under_lock(folder));
+        sweep_under_lock(folder).log();
         for layer in missing {
             drop(remove_beside(&folder.join(layer.diff_id.hex())));
         }

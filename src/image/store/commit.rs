@@ -8,10 +8,10 @@ use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
 
 use super::index::{self, Index};
 use super::{Image, ImageStore, StoreError};
-use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder, temporaries};
+use crate::base::atomic::{TEMPORARY_PREFIX, Unswept, sync_folder, temporaries};
 use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
-use crate::base::removal::remove_all;
+use crate::base::removal::remove_all_closed;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::INDEX_DIGEST;
 use crate::image::load::{self, Blob, Found, LoadError, LoadInput, LoadOptions, Staging};
@@ -83,7 +83,7 @@ impl ImageStore {
     ) -> Result<StagingFolder, StoreError> {
         let _store = self.lock(observer)?;
         index::create(&self.folder)?;
-        self.sweep_staging().map_err(StoreError::Io)?;
+        self.sweep_staging().report(observer);
         let folder = tempfile::Builder::new()
             .prefix(TEMPORARY_PREFIX)
             .tempdir_in(&self.folder)
@@ -94,9 +94,14 @@ impl ImageStore {
     }
 
     /// Removes what dead processes left; the store's lock is held.
-    pub(super) fn sweep_staging(&self) -> io::Result<()> {
-        // A file is a document that was being written, under the lock that is held here.
-        self.dead_staging()?.iter().try_for_each(|(path, _mine)| remove_all(path))
+    pub(super) fn sweep_staging(&self) -> Unswept {
+        let mut unswept = Unswept::default();
+        match self.dead_staging() {
+            // A file is a document that was being written, under the lock that is held here.
+            Ok(dead) => dead.iter().for_each(|(path, _mine)| unswept.note(remove_all_closed(path))),
+            Err(error) => unswept.note(Err(error)),
+        }
+        unswept
     }
 
     /// Folders of dead processes, with the locks by which they are dead, and files that are being
@@ -111,7 +116,9 @@ impl ImageStore {
             match FileLock::try_acquire_made(&path.join(STAGING_LOCK)) {
                 // Whoever made it is just removing it, or died between making the two.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => dead.push((path, None)),
-                taken => dead.extend(taken?.map(|mine| (path, Some(mine)))),
+                Ok(taken) => dead.extend(taken.map(|mine| (path, Some(mine)))),
+                // A folder with such a name that no load made.
+                Err(error) => tracing::warn!(%error, "a staging folder cannot be locked"),
             }
         }
         Ok(dead)

@@ -76,7 +76,7 @@ impl ImageStore {
         let _store = self.lock(observer)?;
         let mut index = Index::read(&self.folder)?;
         let layers = self.diff_ids()?;
-        self.sweep_staging().map_err(StoreError::Io)?;
+        self.sweep_staging().report(observer);
         let gone = index.take_out(|entry| leads_to(entry, manifests));
         index.write()?;
         self.sweep(&index, &layers, &gone, kept, observer)

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::atomic::TEMPORARY_PREFIX;
-use crate::base::removal::remove_all;
+use crate::base::atomic::{TEMPORARY_PREFIX, Unswept};
+use crate::base::removal::remove_all_closed;
 use crate::container::copy::merge_layer;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::Network;
@@ -51,15 +51,16 @@ impl Job for RemoveJob {
     fn perform(&self) -> Performed<'_, ()> {
         let remove = || {
             let folder = self.0.enter()?.input(0);
+            let mut unswept = Unswept::default();
             for name in &self.0.names {
                 let path = folder.join(name);
                 let doomed = folder.join(format!("{TEMPORARY_PREFIX}{name}"));
                 // A kill in the middle leaves nothing half-removed under a name that counts.
-                remove_all(&doomed).map_err(Failure::of)?;
+                unswept.note(remove_all_closed(&doomed));
                 let doomed = if fs_err::rename(&path, &doomed).is_ok() { doomed } else { path };
-                remove_all(&doomed).map_err(Failure::of)?;
+                unswept.note(remove_all_closed(&doomed));
             }
-            Ok(())
+            unswept.first().map_err(Failure::of)
         };
         remove().into()
     }

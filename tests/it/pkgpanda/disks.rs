@@ -7,7 +7,7 @@ use crate::inside::left_out;
 
 /// A shell script in a mount namespace of its own, with `$P` for pkgpanda and its options; what it printed. `None`
 /// where there are no such namespaces.
-fn in_namespace(machine: &Machine, script: &str) -> Option<String> {
+pub(super) fn in_namespace(machine: &Machine, script: &str) -> Option<String> {
     let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
@@ -20,7 +20,7 @@ fn in_namespace(machine: &Machine, script: &str) -> Option<String> {
     }
     let options = "--root=root --repository=repo --config-dir=conf --state-dir-root=state --rooted-systemd --no-systemd";
     let output = unshare(&format!(
-        "P() {{ c=$1; shift; {} $c {options} \"$@\"; }}\nset -e\n{script}",
+        "PKGPANDA={0}; P() {{ c=$1; shift; {0} $c {options} \"$@\"; }}\nset -e\n{script}",
         binary().display()
     ));
     let said = String::from_utf8_lossy(&output.stderr);

@@ -5,6 +5,7 @@ mod activate;
 mod check;
 mod disks;
 mod fetch;
+mod hostile;
 mod interrupt;
 mod recovery;
 mod setup;
@@ -12,6 +13,8 @@ mod systemd;
 mod trust;
 mod users;
 mod verify;
+
+pub use hostile::locked_by_another;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
