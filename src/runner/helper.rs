@@ -20,7 +20,8 @@ struct Jobs<'a>(&'a [Handler]);
 
 impl Worker for Jobs<'_> {
     fn refuse(&self, error: NamespaceError) {
-        job::refuse(Failure::of(error));
+        let hint = error.remedy().map(str::to_owned);
+        job::refuse(Failure { hint, ..Failure::of(error) });
     }
 
     fn work(&self, job: &[u8]) -> u8 {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::home::{Home, RunScratch};
 use super::job::run_job_once;
 use super::jobs::folders::{CopyJob, Entries, RemoveJob};
 use crate::base::atomic::TEMPORARY_PREFIX;
@@ -43,6 +44,34 @@ impl Leftovers {
         &self.scratch
     }
 }
+
+/// Folder for downloads and copies of inputs of a run, removed when it is dropped.
+#[derive(Debug)]
+pub struct InputsFolder(RunScratch);
+
+impl InputsFolder {
+    /// Makes the folder in a scratch folder of its own.
+    pub fn create(home: &Home) -> io::Result<Self> {
+        let run = home.start_run()?;
+        fs_err::create_dir(run.folder().join(INPUTS))?;
+        Ok(Self(run))
+    }
+
+    /// Path of the folder.
+    pub fn path(&self) -> PathBuf {
+        self.0.folder().join(INPUTS)
+    }
+}
+
+impl Drop for InputsFolder {
+    fn drop(&mut self) {
+        // A later run sweeps what cannot be removed.
+        drop(remove_all(&self.path()));
+    }
+}
+
+/// Name of the folder of downloads and copies in a scratch folder.
+const INPUTS: &str = "inputs";
 
 /// Scratch folder of one job, removed when it is dropped, by a helper if need be.
 #[derive(Debug)]

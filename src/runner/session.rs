@@ -14,7 +14,6 @@ use super::scratch::{Leftovers, ScratchDir};
 use super::workspace::JobPlace;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer, Phase};
-use crate::base::removal::remove_all;
 use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, Limits};
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::machine::Machine;
@@ -22,9 +21,6 @@ use crate::container::resources;
 
 /// Extra time after which a command that exceeded its limit is taken for a stopped helper.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// Name of the folder of downloads and copies in the scratch folder.
-const INPUTS: &str = "inputs";
 
 /// Settings of everything that runs in containers.
 #[derive(Debug, Clone)]
@@ -224,13 +220,6 @@ impl Session {
         self.scratch.folder()
     }
 
-    /// Folder for downloads and copies of inputs, which goes with the session.
-    pub fn inputs(&self) -> io::Result<PathBuf> {
-        let folder = self.scratch().join(INPUTS);
-        fs_err::create_dir_all(&folder)?;
-        Ok(folder)
-    }
-
     /// Empty folder for the views of helpers.
     pub fn view(&self) -> &Path {
         self.scratch.view()
@@ -301,13 +290,6 @@ impl Session {
         let limits = self.settings.limits.of_cgroup();
         let cgroup = self.delegation.as_ref().map(|delegation| delegation.create(name, limits));
         cgroup.transpose()
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // A later run sweeps what cannot be removed.
-        drop(remove_all(&self.scratch().join(INPUTS)));
     }
 }
 

@@ -238,10 +238,11 @@ fn scratch_lies_where_it_is_wanted() {
         "Dockerfile",
         &format!("FROM tiny\nADD {url} /\nCOPY . /c2/\nRUN --mount=type=cache,target=/c {wait}\n"),
     )]);
-    let scratch = place.path().join("elsewhere");
-    std::fs::create_dir(&scratch).unwrap();
+    let named = place.path().join("elsewhere");
+    std::fs::create_dir(&named).unwrap();
+    let scratch = named.join(format!("mkpanda-scratch-{}", nix::unistd::Uid::current()));
     let archive = tar(&folder, &["--format=gnu"]);
-    let option = ["--scratch", scratch.to_str().unwrap()];
+    let option = ["--scratch", named.to_str().unwrap()];
     let mut command =
         place.command("", &[&["image", "build", "--network=none", "-"], &option[..]].concat());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -269,7 +270,7 @@ fn scratch_lies_where_it_is_wanted() {
     assert!(!place.home.join("scratch").exists());
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(ran(&child.wait_with_output().unwrap()).code, 130);
-    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(&named).unwrap().count(), 0);
 }
 
 #[test]

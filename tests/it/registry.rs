@@ -242,6 +242,7 @@ fn what_is_saved_is_the_same_each_time_and_everybody_reads_it() {
     place.run(".", &["image", "save", &name, "-o", &format!("oci:{}:u", path("oci-t"))]).ok();
     place.run(".", &["image", "load", &format!("oci:{}:t", path("oci-t"))]).ok();
     place.run(".", &["image", "load", &format!("oci:{}:u", path("oci-t"))]).ok();
+    std::fs::write(place.packages.join("other"), "").unwrap();
     place
         .run(".", &["image", "save", &name, "-o", &format!("oci:{}", place.packages.display())])
         .fails(1)

@@ -87,7 +87,6 @@ fn a_plan_shows_the_container_of_each_package() {
     assert!(!place.run("", &["tree", "--dry-run"]).ok().stdout.contains("sandbox"));
     let shown = place.run("", &["-v", "tree", "--dry-run"]).ok().stdout;
     let app = shown.split("\nsandbox app--").nth(1).unwrap();
-    let folder = place.packages.join("app").display().to_string();
     let home = place.home.join("packages/low--").display().to_string();
     for part in [
         "# tier ",
@@ -95,8 +94,8 @@ fn a_plan_shows_the_container_of_each_package() {
         "bwrap --unshare-all ",
         "--overlay-src $LAYERS/",
         "--bind $SCRATCH/src /pkg/src ",
-        &format!("--ro-bind {folder} /pkg/build "),
-        &format!("--ro-bind {folder}/extra /pkg/extra "),
+        "--ro-bind $SCRATCH/package /pkg/build ",
+        "--ro-bind $SCRATCH/package/extra /pkg/extra ",
         &format!("--ro-bind {home}"),
         "--setenv PKG_NAME app ",
         "--setenv NUM_CORES ",

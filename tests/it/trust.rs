@@ -63,7 +63,8 @@ fn the_users_word_needs_no_permission() {
     place.variables.push(("MKPANDA_LIMITS_TIME".to_owned(), "10h".to_owned()));
     place.run("p", &["--dry-run", "--network", "none"]).ok();
     place.user(&format!("[trust.'{}']\nallow = ['network']\n", place.packages.display()));
-    place.configure("[trust.'/x']\nallow = ['network']\n");
+    let file = place.packages.join("mkpanda.toml");
+    std::fs::write(file, "[trust.'/x']\nallow = ['network']\n").unwrap();
     place.run("p", &["--dry-run"]).fails(1).says("[trust] counts in your own configuration alone");
 }
 

@@ -213,7 +213,7 @@ impl StageBuilder<'_, '_> {
         observer: &dyn Observer,
     ) -> Result<PathBuf, StepError> {
         let owner = self.helper(observer)?.0.machine().map.root();
-        let folder = self.download_folder(observer)?;
+        let folder = self.download_folder()?;
         let socket = AgentSocket::open(agent, &folder, owner).map_err(|source| {
             let (id, path) = (id.to_owned(), agent.to_owned());
             StepError::Agent { id, path, source }
@@ -295,18 +295,13 @@ impl StageBuilder<'_, '_> {
         Ok(())
     }
 
-    fn fetch(
-        &mut self,
-        url: &str,
-        name: &str,
-        observer: &dyn Observer,
-    ) -> Result<PathBuf, StepError> {
+    fn fetch(&self, url: &str, name: &str, observer: &dyn Observer) -> Result<PathBuf, StepError> {
         let shown = crate::base::http::redact(url);
         let fetch = self.build.builder.fetch;
         if fetch.offline {
             return Err(StepError::Offline(shown));
         }
-        let folder = self.download_folder(observer)?;
+        let folder = self.download_folder()?;
         let path = folder.join(name);
         let mut target =
             fs_err::File::create_new(&path).map_err(file("write a download"))?.into_parts().0;
@@ -335,7 +330,7 @@ impl StageBuilder<'_, '_> {
     }
 
     fn check_out(
-        &mut self,
+        &self,
         place: &GitPlace,
         observer: &dyn Observer,
     ) -> Result<(PathBuf, CommitId), StepError> {
@@ -343,15 +338,15 @@ impl StageBuilder<'_, '_> {
         if fetch.offline {
             return Err(StepError::Offline(crate::base::http::redact(&place.url)));
         }
-        let folder = self.download_folder(observer)?.join("git");
+        let folder = self.download_folder()?.join("git");
         check_out_git(place, &folder, fetch, observer).map_err(StepError::Git)
     }
 
     /// A folder of its own for something that is fetched; it goes with the build.
-    fn download_folder(&mut self, observer: &dyn Observer) -> Result<PathBuf, StepError> {
+    fn download_folder(&self) -> Result<PathBuf, StepError> {
         use std::os::unix::fs::PermissionsExt;
         let failed = file("make a folder for a download");
-        let home = self.helper(observer)?.0.inputs().map_err(&failed)?;
+        let home = self.build.inputs().map_err(&failed)?;
         let folder = tempfile::tempdir_in(home).map_err(&failed)?.keep();
         // The container's root comes here too.
         let mode = std::fs::Permissions::from_mode(0o755);

@@ -16,6 +16,7 @@ use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::PullOptions;
 use crate::image::store::{BuiltLayer, Image, ImageStore, StoreError};
+use crate::runner::scratch::InputsFolder;
 use crate::runner::session::Session;
 use crate::runner::uses::{self, Used};
 
@@ -179,6 +180,16 @@ impl Build<'_> {
                 .map(|registered| *registration = Some(registered)),
         };
         registered.map_err(ProvisionError::Register)
+    }
+
+    /// Folder for downloads and copies of inputs, which goes with the build.
+    pub(super) fn inputs(&self) -> std::io::Result<std::path::PathBuf> {
+        let mut shared = self.shared();
+        let inputs = match shared.inputs.take() {
+            Some(inputs) => inputs,
+            None => InputsFolder::create(&self.builder.runner.home)?,
+        };
+        Ok(shared.inputs.insert(inputs).path())
     }
 
     /// The build's session, opened when it is first needed, and a helper of the calling thread.

@@ -17,6 +17,7 @@ use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::model::Dockerfile;
 use crate::dockerfile::options::BuildOptions;
 use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, LayerBlob, StoreError};
+use crate::runner::scratch::InputsFolder;
 use crate::runner::session::Session;
 use crate::runner::uses::Registration;
 
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) chosen: BTreeMap<Chosen, (Vec<Match>, Sha256Sum)>,
     pub(super) has_failed: bool,
     pub(super) session: Option<Arc<Session>>,
+    /// Folder for downloads and copies, made when it is first needed.
+    pub(super) inputs: Option<InputsFolder>,
     pub(super) steps: u64,
     pub(super) cached: u64,
 }

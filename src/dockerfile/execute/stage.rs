@@ -155,9 +155,8 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         let name = format!("{}-{}", self.planned.number, self.number);
         let room = self.build.blob_room(observer).map_err(stored)?;
         let output = room.file(&name).map_err(stored)?;
-        let session = &self.helper(observer)?.0;
-        let map = session.machine().map.clone();
-        let inputs = session.inputs().map_err(file("make a folder for copies"))?;
+        let map = self.helper(observer)?.0.machine().map.clone();
+        let inputs = self.build.inputs().map_err(file("make a folder for copies"))?;
         let copies = inputs.join(format!("{name}-copies"));
         make_readable(&mut gathered.inputs, &mut gathered.mounts, &map, &copies)
             .map_err(file("copy what only root may read"))?;
