@@ -1,4 +1,4 @@
-//! Unpacks source archives without their first path component (docs/format.md, "url_extract").
+//! Unpacks source archives without their first path component (docs/format.md, "Sources").
 //!
 //! The component is counted as GNU `tar --strip-components=1` counts it, since that is what the
 //! original ran: of `./top/file`, `.` is the first one. Entries that consist of it alone, be they

@@ -348,9 +348,12 @@ mod tests {
         for name in ["a", "b", "c"] {
             fs_err::create_dir(folder.path().join(format!(".tmp-{name}"))).unwrap();
         }
-        let unswept = sweep(folder.path(), |path| match path.ends_with(".tmp-b") {
-            true => Err(io::Error::other("it is held")),
-            false => remove_all(path),
+        let unswept = sweep(folder.path(), |path| {
+            if path.ends_with(".tmp-b") {
+                Err(io::Error::other("it is held"))
+            } else {
+                remove_all(path)
+            }
         });
         assert_eq!(temporaries(folder.path()).unwrap(), [folder.path().join(".tmp-b")]);
         assert_eq!(unswept.first().unwrap_err().to_string(), "it is held");

@@ -35,7 +35,7 @@ fn is_trusted(process: &Path, trusted: &[u32]) -> bool {
 /// True if all user ids of a process, as its `status` has them, are among some.
 fn has_ids(status: &str, trusted: &[u32]) -> bool {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    let mut ids = line.split_whitespace().map(|id| id.parse::<u32>()).peekable();
+    let mut ids = line.split_whitespace().map(str::parse::<u32>).peekable();
     ids.peek().is_some() && ids.all(|id| id.is_ok_and(|id| trusted.contains(&id)))
 }
 
@@ -51,7 +51,7 @@ fn holds(process: &Path, pid: &str, file: &Metadata) -> bool {
 }
 
 /// True if a descriptor has an `flock` lock that a process took: `lock: 1: FLOCK ADVISORY WRITE <pid> …`
-/// (proc_pid_fdinfo(5), since Linux 4.1).
+/// (`proc_pid_fdinfo(5)`, since Linux 4.1).
 fn took_lock(info: &str, pid: &str) -> bool {
     let mut locks = info.lines().filter_map(|line| line.strip_prefix("lock:"));
     locks.any(|lock| {

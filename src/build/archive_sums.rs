@@ -28,13 +28,12 @@ impl ArchiveSums {
                 let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 sums.get(&needed.archive).cloned()
             };
-            let sum = match known() {
-                Some(sum) => sum,
-                None => {
-                    let sum = Sha256Sum::of_file(&needed.archive)?;
-                    self.note(&needed.archive, sum.clone());
-                    sum
-                }
+            let sum = if let Some(sum) = known() {
+                sum
+            } else {
+                let sum = Sha256Sum::of_file(&needed.archive)?;
+                self.note(&needed.archive, sum.clone());
+                sum
             };
             needed.sha256 = Some(sum);
         }

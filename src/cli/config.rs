@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
-use super::trust::TrustFile;
+use super::grant::TrustFile;
 use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::registry::{RegistryHost, RegistryMirror};

@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config::{ConfigFile, SettingsError, read_file, read_tree_file};
 use super::environment::Environment;
+use super::grant::Grant;
 use super::places::{credential_sources, home, user_file};
-use super::trust::{self, Grant, Trust};
+use super::trust::{self, Trust};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
@@ -327,7 +328,7 @@ impl<'a> Given<'a> {
             let file = self.files.iter().find(|file| file.is_trees == is_trees);
             file.and_then(|file| file.says.jobs).map(NonZeroU16::get)
         };
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let most = of(false).unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
         Ok(of(true).map(|trees| trees.min(most)).or_else(|| of(false)))
     }

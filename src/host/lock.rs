@@ -190,7 +190,7 @@ fn lock_file(
         let there = file.metadata()?;
         let is_private = there.is_file()
             && [0, geteuid().as_raw()].contains(&there.uid())
-            && there.mode() & 0o077 == 0;
+            && there.mode().trailing_zeros() >= 6;
         if !is_private {
             unlinkat(folder, LOCK_FILE, UnlinkatFlags::NoRemoveDir)?;
             continue;

@@ -379,7 +379,7 @@ fn in_some_map<J: Job>(
         match run_job_once(&map, &job, &Arc::default()) {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failure)) => {
-                last = Some(IsolationError::None { reason: failure.message, remedy: failure.hint })
+                last = Some(IsolationError::None { reason: failure.message, remedy: failure.hint });
             }
             Err(source) => last = Some(IsolationError::Helper { source }),
         }

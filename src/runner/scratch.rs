@@ -169,7 +169,7 @@ fn closed_mode() -> std::fs::Permissions {
 /// True if nobody but its owner can enter a folder.
 fn is_closed(folder: &Path) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
-    Ok(fs_err::symlink_metadata(folder)?.permissions().mode() & 0o077 == 0)
+    Ok(fs_err::symlink_metadata(folder)?.permissions().mode().trailing_zeros() >= 6)
 }
 
 /// Gives a folder to the id that is root in containers, which differs from the caller for real root.

@@ -118,7 +118,7 @@ impl LocalScope {
                 return Err(bounds.out(name));
             }
             let refs = walkdir::WalkDir::new(folder.join("refs")).into_iter().flatten();
-            let mut links = refs.filter(|entry| entry.path_is_symlink());
+            let mut links = refs.filter(walkdir::DirEntry::path_is_symlink);
             if let Some(link) = links.find(|entry| !is_in(entry.path())) {
                 return Err(bounds.out(link.path()));
             }

@@ -309,9 +309,8 @@ fn leads_out(base: &Path, path: &Path) -> Report {
 pub(super) fn read_text(base: &Path, path: &Path) -> Result<String, Report> {
     let whole = |message: &str| Problem::whole(message).in_file(path, "");
     let file = within::open_below(base, path.strip_prefix(base).unwrap_or(path));
-    let file = file.map_err(|error| match within::leads_out(&error) {
-        true => leads_out(base, path),
-        false => unreadable(path, &error),
+    let file = file.map_err(|error| {
+        if within::leads_out(&error) { leads_out(base, path) } else { unreadable(path, &error) }
     })?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {

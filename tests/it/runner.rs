@@ -43,7 +43,10 @@ fn a_working_directory_is_followed_within_the_root_and_made() {
             match expected {
                 Some(path) => assert_eq!(result.as_deref().map(str::trim), Ok(path), "{links}"),
                 None => {
-                    assert!(result.is_err_and(|said| said.contains("working directory")), "{links}")
+                    assert!(
+                        result.is_err_and(|said| said.contains("working directory")),
+                        "{links}"
+                    );
                 }
             }
         }

@@ -150,9 +150,10 @@ impl Files {
         paths: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Self, ContextError> {
         for path in paths {
-            let text = match path.starts_with(root) {
-                true => read_below(root, &path, "what to leave out"),
-                false => read_text(&path, "what to leave out"),
+            let text = if path.starts_with(root) {
+                read_below(root, &path, "what to leave out")
+            } else {
+                read_text(&path, "what to leave out")
             };
             match text {
                 Ok(text) => {
