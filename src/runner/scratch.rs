@@ -11,6 +11,7 @@ use super::jobs::folders::{CopyJob, Entries, RemoveJob};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::removal::remove_all;
 use crate::container::cgroup::Cgroup;
+use crate::container::cleaner;
 use crate::container::helper::{Finishing, HelperError, Interrupt};
 use crate::container::idmap::IdMap;
 
@@ -54,6 +55,8 @@ impl InputsFolder {
     pub fn create(home: &Home) -> io::Result<Self> {
         let run = home.start_run()?;
         fs_err::create_dir(run.folder().join(INPUTS))?;
+        // Without a cleaner, a later run sweeps.
+        drop(cleaner::spawn(&run.cleaning(None)));
         Ok(Self(run))
     }
 
@@ -71,7 +74,7 @@ impl Drop for InputsFolder {
 }
 
 /// Name of the folder of downloads and copies in a scratch folder.
-const INPUTS: &str = "inputs";
+pub(super) const INPUTS: &str = "inputs";
 
 /// Scratch folder of one job, removed when it is dropped, by a helper if need be.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use super::home::{Home, RunScratch, give_folder};
 use super::isolation::{self, IsolationError, Wanted};
 use super::job::{Failure, Job, run_job};
-use super::scratch::{Leftovers, ScratchDir};
+use super::scratch::{INPUTS, Leftovers, ScratchDir};
 use super::workspace::JobPlace;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer, Phase};
+use crate::base::removal::remove_all;
 use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, Limits};
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::machine::Machine;
@@ -220,6 +221,13 @@ impl Session {
         self.scratch.folder()
     }
 
+    /// Folder for downloads and copies of inputs, which goes with the session.
+    pub fn inputs(&self) -> io::Result<PathBuf> {
+        let folder = self.scratch().join(INPUTS);
+        fs_err::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
     /// Empty folder for the views of helpers.
     pub fn view(&self) -> &Path {
         self.scratch.view()
@@ -290,6 +298,13 @@ impl Session {
         let limits = self.settings.limits.of_cgroup();
         let cgroup = self.delegation.as_ref().map(|delegation| delegation.create(name, limits));
         cgroup.transpose()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A later run sweeps what cannot be removed.
+        drop(remove_all(&self.scratch().join(INPUTS)));
     }
 }
 

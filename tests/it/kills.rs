@@ -142,7 +142,10 @@ pub(crate) fn counts(machine: &Machine) -> Vec<String> {
     // Where the rollback leads to is not what is active; a folder for records may be empty.
     let folders = ["repo/.pkgpanda/", "repo/.pkgpanda/files/"];
     let is_more = |line: &String| {
-        folders.contains(&line.as_str()) || line.starts_with("repo/.pkgpanda/previous.json")
+        folders.contains(&line.as_str())
+            || line.starts_with("repo/.pkgpanda/previous.json")
+            // The file that is locked stays.
+            || line.ends_with(".pkgpanda.lock ")
     };
     lines.retain(|line| !is_more(line));
     lines

@@ -185,6 +185,9 @@ impl Build<'_> {
     /// Folder for downloads and copies of inputs, which goes with the build.
     pub(super) fn inputs(&self) -> std::io::Result<std::path::PathBuf> {
         let mut shared = self.shared();
+        if let Some(session) = &shared.session {
+            return session.inputs();
+        }
         let inputs = match shared.inputs.take() {
             Some(inputs) => inputs,
             None => InputsFolder::create(&self.builder.runner.home)?,
