@@ -40,6 +40,9 @@ const LOOK_EVERY: u32 = 25;
 /// fall between two holders.
 const LOOKS: u32 = 2;
 
+/// Permissions of others than the owner.
+const OTHERS: u32 = 0o077;
+
 /// Number of attempts to get a lock file of the caller's own.
 const ATTEMPTS: u32 = 1000;
 
@@ -190,7 +193,7 @@ fn lock_file(
         let there = file.metadata()?;
         let is_private = there.is_file()
             && [0, geteuid().as_raw()].contains(&there.uid())
-            && there.mode().trailing_zeros() >= 6;
+            && there.mode() & OTHERS == 0;
         if !is_private {
             unlinkat(folder, LOCK_FILE, UnlinkatFlags::NoRemoveDir)?;
             continue;
@@ -228,7 +231,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join(LOCK_FILE);
         let held = acquire(folder.path()).unwrap().unwrap();
-        assert_eq!(fs_err::metadata(&place).unwrap().mode() & 0o7777, LOCK_MODE);
+        assert_eq!(fs_err::metadata(&place).unwrap().mode() & 0o7777, 0o600);
         assert!(acquire(folder.path()).unwrap().is_none());
         // As an older version takes it.
         assert!(fs_err::File::open(folder.path()).unwrap().file().try_lock().is_err());
@@ -270,7 +273,7 @@ mod tests {
             put();
             let held = acquire(folder.path()).unwrap().unwrap();
             let there = fs_err::symlink_metadata(&place).unwrap();
-            assert!(there.is_file() && there.mode() & 0o7777 == LOCK_MODE);
+            assert!(there.is_file() && there.mode() & 0o7777 == 0o600);
             drop(held);
         }
         // A folder can only be removed by a person, and keeps nobody out.
@@ -297,5 +300,26 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
         });
         assert!(!root.exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_locked_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs_err::create_dir(&root).unwrap();
+        let held = acquire(&root).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let (sends, waits) = mpsc::channel();
+            let (root, say) = (&root, move || sends.send(()).unwrap());
+            let waiting = scope.spawn(move || FolderLock::acquire_unless(root, say, || false));
+            waits.recv().unwrap();
+            fs_err::rename(root, folder.path().join("other")).unwrap();
+            fs_err::create_dir(root).unwrap();
+            drop(held);
+            let lock = waiting.join().unwrap().unwrap().unwrap();
+            assert!(fs_err::File::open(root).unwrap().file().try_lock().is_err());
+            drop(lock);
+        });
+        assert!(fs_err::read_dir(&root).unwrap().next().is_none());
     }
 }
