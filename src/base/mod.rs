@@ -16,5 +16,6 @@ pub(crate) mod recorded;
 pub mod removal;
 pub mod supervisor;
 pub(crate) mod text;
+#[cfg(feature = "builder")]
 pub mod times;
 pub mod within;
