@@ -80,14 +80,20 @@ pub struct PackedLayer {
     pub file_bytes: u64,
 }
 
-/// Writes a folder in overlay form as a layer's tar. Nobody else writes to the folder meanwhile.
+/// Writes a folder in overlay form as a layer's tar. Nobody else writes to the folder meanwhile. A folder
+/// whose files have more than `max_bytes` is refused: nobody could unpack the layer.
 pub fn pack_layer<W: Write>(
     folder: &Path,
     out: W,
     times: Times,
     mut owners: LayerOwners<'_>,
+    max_bytes: u64,
 ) -> Result<(W, PackedLayer), PackError> {
     let mut found = scan(folder)?;
+    let bytes = found.iter().map(bytes_of).fold(0, u64::saturating_add);
+    if bytes > max_bytes {
+        return Err(PackError::TooLarge { bytes, max_bytes });
+    }
     let mut tar = LayerTar { out, buffer: vec![0; BUFFER], summary: PackedLayer::default() };
     let mut groups = Groups::default();
     for entry in &mut found {
@@ -110,6 +116,14 @@ pub fn pack_layer<W: Write>(
     }
     tar.write(&[0; 2 * BLOCK])?;
     Ok((tar.out, tar.summary))
+}
+
+/// Size of a file; holes count.
+fn bytes_of(entry: &Found) -> u64 {
+    match entry.kind {
+        Kind::File { size, .. } => size,
+        _ => 0,
+    }
 }
 
 fn write_record(record: &mut dyn Write, entry: &Found) -> io::Result<()> {

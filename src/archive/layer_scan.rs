@@ -10,7 +10,7 @@ use super::error::PackError;
 use super::overlay_form::{OPAQUE, WHITEOUT};
 use super::path::EntryPath;
 use super::pax::{Attribute, CAPABILITY};
-use super::scan::{Inode, without_namespace};
+use super::scan::{Inode, unread, without_namespace};
 
 /// An entry.
 pub(super) struct Found {
@@ -41,8 +41,9 @@ pub(super) fn scan(folder: &Path) -> Result<Vec<Found>, PackError> {
     let mut linked = Vec::new();
     let mut open = vec![EntryPath::root()];
     while let Some(above) = open.pop() {
-        for entry in fs_err::read_dir(folder.join(above.as_path())).map_err(PackError::Input)? {
-            let entry = entry.map_err(PackError::Input)?;
+        let failed = |error: io::Error| unread(&above, error);
+        for entry in fs_err::read_dir(folder.join(above.as_path())).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let path = above.join(&EntryPath::trusted(name.as_bytes()));
             if name.as_bytes().starts_with(b".wh.") {
@@ -68,7 +69,7 @@ pub(super) fn scan(folder: &Path) -> Result<Vec<Found>, PackError> {
 /// What lies at a path, and how many names it has; nothing if a layer can't hold it.
 fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackError> {
     let full = folder.join(path.as_path());
-    let data = fs_err::symlink_metadata(&full).map_err(PackError::Input)?;
+    let data = fs_err::symlink_metadata(&full).map_err(|error| unread(&path, error))?;
     let kind = data.file_type();
     let mut mode = data.mode() & 0o7777;
     let kind = if kind.is_dir() {

@@ -90,7 +90,7 @@ pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
 
 /// Error of something in a folder that cannot be read. A message with a path of thousands of bytes is
 /// not read by anybody.
-fn unread(above: &EntryPath, error: io::Error) -> PackError {
+pub(super) fn unread(above: &EntryPath, error: io::Error) -> PackError {
     const SHOWN: usize = 200;
     if error.kind() != io::ErrorKind::InvalidFilename {
         return PackError::Input(error);

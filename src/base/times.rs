@@ -1,6 +1,8 @@
 //! Fixed times of files: what a build sees does not depend on when it was fetched or written.
 
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::fcntl::AT_FDCWD;
@@ -10,8 +12,16 @@ use walkdir::WalkDir;
 
 /// Gives a file, folder or symbolic link a time, in seconds since 1970.
 pub fn set_time(path: &Path, seconds: u64) -> io::Result<()> {
-    let time = TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
-    Ok(utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)?)
+    set(path, &TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0))
+}
+
+/// Gives a file, folder or symbolic link the time of another.
+pub fn set_time_of(path: &Path, other: &Metadata) -> io::Result<()> {
+    set(path, &TimeSpec::new(other.mtime(), other.mtime_nsec()))
+}
+
+fn set(path: &Path, time: &TimeSpec) -> io::Result<()> {
+    Ok(utimensat(AT_FDCWD, path, time, time, UtimensatFlags::NoFollowSymlink)?)
 }
 
 /// Gives a folder and all that is in it a time. No symbolic link is followed.
@@ -24,8 +34,6 @@ pub fn set_times(folder: &Path, seconds: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
 
     #[test]

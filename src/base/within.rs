@@ -34,6 +34,19 @@ pub fn open_below(folder: &Path, path: &Path) -> io::Result<File> {
     open_resolved(folder, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, ResolveFlag::RESOLVE_BENEATH)
 }
 
+/// Opens a regular file below an open folder, for reading. No symlink is followed, neither on the way nor
+/// at the end: whoever may write there could have put one in the place of what was listed.
+pub fn open_listed(folder: impl AsFd, path: &Path) -> io::Result<File> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let file = File::from(open_within(folder, path, how)?);
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other(format!("{} is not a file any more", path.display())))
+}
+
 /// Path of what lies at a path below a folder, without any symlink behind the folder's own path.
 /// Symlinks are followed as in [`open_below`].
 pub fn locate_below(folder: &Path, path: &Path) -> io::Result<PathBuf> {

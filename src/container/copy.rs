@@ -6,12 +6,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::AtFlags;
-use nix::sys::stat::UtimensatFlags;
-use nix::sys::time::TimeSpec;
 use walkdir::WalkDir;
 
 use crate::archive::{is_opaque_at, is_whiteout_at};
 use crate::base::removal::remove_all;
+use crate::base::times::set_time_of;
 
 /// Lays one unpacked layer, in overlay form, over a folder. Sockets are left out.
 pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
@@ -47,12 +46,12 @@ pub fn merge_layer(layer: &Path, target: &Path) -> io::Result<()> {
                 std::fs::Permissions::from_mode(metadata.mode() & 0o7777),
             )?;
         }
-        set_time(&place, &metadata)?;
+        set_time_of(&place, &metadata)?;
     }
     // Last, since a folder's own mode may forbid filling it, and filling it changes its time.
     for (place, metadata) in folders.iter().rev() {
         fs_err::set_permissions(place, std::fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
-        set_time(place, metadata)?;
+        set_time_of(place, metadata)?;
     }
     Ok(())
 }
@@ -77,12 +76,6 @@ fn own_like(place: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
         ids.1,
         AtFlags::AT_SYMLINK_NOFOLLOW,
     )?)
-}
-
-fn set_time(place: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
-    let time = TimeSpec::new(metadata.mtime(), metadata.mtime_nsec());
-    let flag = UtimensatFlags::NoFollowSymlink;
-    Ok(nix::sys::stat::utimensat(nix::fcntl::AT_FDCWD, place, &time, &time, flag)?)
 }
 
 #[cfg(test)]

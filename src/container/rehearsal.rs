@@ -69,16 +69,7 @@ pub fn rehearse(view: &View, scratch: &Path, machine: &Machine) -> Result<(), Re
         sole_user: None,
         recording: None,
     };
-    let details = log.try_clone().map_err(file)?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::ERROR)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(std::sync::Mutex::new(details))
-        .finish();
-    let ended = tracing::subscriber::with_default(subscriber, || {
-        run::run(&sandbox(view.root(), machine), view, &options)
-    });
+    let ended = run::run(&sandbox(view.root(), machine), view, &options);
     let text = fs_err::read_to_string(&path).map_err(file)?;
     // The first line is the innermost cause.
     let detail = text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);

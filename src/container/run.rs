@@ -132,6 +132,22 @@ pub struct Recording<'a> {
 
 /// Runs a container and waits for its end; nothing that it started is left then.
 pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
+    // libcontainer reports its details to `tracing` alone, and they belong into the log.
+    let details = options.log.try_clone().map_err(|source| RunError::Log { source })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(std::sync::Mutex::new(details))
+        .finish();
+    tracing::subscriber::with_default(subscriber, || run_logged(sandbox, view, options))
+}
+
+fn run_logged(
+    sandbox: &Sandbox,
+    view: &View,
+    options: &RunOptions<'_>,
+) -> Result<Ending, RunError> {
     if sandbox.shows_outer_sysfs() {
         show_unwritable_cgroups()?;
     }

@@ -21,7 +21,7 @@ use super::home::{Home, RunScratch};
 use super::job::{Failure, Job, run_job, run_job_once};
 use super::jobs::folders::{Entries, MeasureJob, RemoveJob};
 use super::jobs::probe::ProbeJob;
-use super::scratch::remove_as_container;
+use super::scratch::{give_to_container_root, remove_as_container};
 
 /// No container can be run here.
 #[derive(Debug, thiserror::Error)]
@@ -224,18 +224,13 @@ fn try_map(
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
 ) -> Result<Result<(Machine, HelperPlace), Failure>, IsolationError> {
-    use std::os::unix::fs::PermissionsExt;
     let failed = |source| IsolationError::Scratch { source };
     let folder = tempfile::Builder::new()
         .prefix("probe-")
         .tempdir_in(scratch.folder())
         .map_err(failed)?
         .keep();
-    let (uid, gid) = map.root();
-    if uid != Uid::current().as_raw() {
-        std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).map_err(failed)?;
-    }
-    fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    give_to_container_root(&map, &folder).map_err(failed)?;
     let job =
         ProbeJob { map: map.clone(), scratch: folder.clone(), view: scratch.view().to_owned() };
     // Builds without a network are what nearly all runs have.

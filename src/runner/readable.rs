@@ -7,14 +7,12 @@
 //! is copied.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use walkdir::WalkDir;
 
-use crate::base::within::open_within;
+use crate::base::within::open_listed;
 use crate::container::helper::Interrupt;
 use crate::container::idmap::{IdMap, IdRange};
 
@@ -66,7 +64,7 @@ impl<'a> InputCopies<'a> {
                 let (uid, gid) = self.map.root();
                 lchown(&place, Some(uid), Some(gid))?;
             } else if kind.is_file() {
-                self.copy_file(&open_below(&top, relative)?, &place)?;
+                self.copy_file(&open_listed(&top, relative)?, &place)?;
             }
         }
         Ok(())
@@ -99,20 +97,6 @@ impl<'a> InputCopies<'a> {
         fchown(file, Some(uid), Some(gid))?;
         file.set_permissions(PermissionsExt::from_mode(mode))
     }
-}
-
-/// Opens a regular file below a folder. No link leads elsewhere: the folder may belong to somebody
-/// who would like to have root's files copied.
-fn open_below(top: &std::fs::File, relative: &Path) -> io::Result<std::fs::File> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let file: OwnedFd = open_within(top, relative, how)?;
-    let file = std::fs::File::from(file);
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::other(format!("{} is no file any more", relative.display())))
 }
 
 /// Whether the container's root can read a file, or a folder with all that is in it.

@@ -10,14 +10,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{Config, ConfigLevel, Index, IndexTime, Odb, Oid, Repository};
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
+use git2::{Commit, Config, ConfigLevel, Index, IndexTime, Odb, Oid, Repository};
 use walkdir::WalkDir;
 
 use super::git_layout::{self, Refs};
 use crate::base::removal::remove_all;
+use crate::base::times::set_time;
 use crate::package::CommitId;
 
 /// A clone could not be made.
@@ -154,18 +152,16 @@ fn check_out(objects: Odb<'_>, commit: &CommitId, dest: &Path) -> Result<(), Clo
     let commit = repository.find_commit(Oid::from_str(commit.as_str())?)?;
     let mut options = CheckoutBuilder::new();
     repository.checkout_tree(commit.as_object(), Some(options.force()))?;
-    let seconds = commit.time().seconds().max(0);
-    set_times(dest, &TimeSpec::new(seconds, 0))?;
+    set_commit_time(dest, &commit)?;
     refresh_index(&mut index, dest)
 }
 
-/// Gives all files and folders, the root and symlinks too, one time.
-pub(super) fn set_times(dest: &Path, time: &TimeSpec) -> Result<(), CloneError> {
+/// Gives all files and folders, the root and symlinks too, the time of a commit.
+pub(super) fn set_commit_time(dest: &Path, commit: &Commit<'_>) -> io::Result<()> {
+    let seconds = u64::try_from(commit.time().seconds()).unwrap_or(0);
     let walk = WalkDir::new(dest).into_iter();
     for entry in walk.filter_entry(|entry| entry.depth() != 1 || entry.file_name() != ".git") {
-        let entry = entry.map_err(io::Error::from)?;
-        let nofollow = UtimensatFlags::NoFollowSymlink;
-        utimensat(AT_FDCWD, entry.path(), time, time, nofollow).map_err(io::Error::from)?;
+        set_time(entry?.path(), seconds)?;
     }
     Ok(())
 }

@@ -4,9 +4,8 @@
 use std::path::Path;
 
 use git2::Repository;
-use nix::sys::time::TimeSpec;
 
-use super::clone::{CloneError, set_times};
+use super::clone::set_commit_time;
 use super::git_fetch::{Fetcher, unusable};
 use super::submodules::{Submodules, remove_git};
 use super::{FetchOptions, GitPlace, SourceProblem};
@@ -50,9 +49,6 @@ fn give_commit_time(folder: &Path) -> Result<(), SourceProblem> {
     let failed = |error: git2::Error| unusable(folder, &error);
     let repository = Repository::open(folder).map_err(failed)?;
     let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(failed)?;
-    let time = TimeSpec::new(commit.time().seconds().max(0), 0);
-    set_times(folder, &time).map_err(|error| match error {
-        CloneError::Files(error) => SourceProblem::Io { doing: "set files' times", error },
-        CloneError::Git(error) => failed(error),
-    })
+    set_commit_time(folder, &commit)
+        .map_err(|error| SourceProblem::Io { doing: "set files' times", error })
 }

@@ -42,6 +42,7 @@ mod server;
 mod sources;
 mod space;
 mod support;
+mod surroundings;
 mod systemd;
 mod terminal;
 mod tiny;

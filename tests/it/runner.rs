@@ -6,7 +6,7 @@ use crate::support::{BUILDER, Place};
 
 /// Builds the image `base` from `FROM tiny` and more lines; it is the default builder of the tree then.
 #[track_caller]
-fn with_base(lines: &str) -> (Place, std::path::PathBuf) {
+pub fn with_base(lines: &str) -> (Place, std::path::PathBuf) {
     let (place, folder) = context(&[("Dockerfile", &format!("FROM tiny\n{lines}"))]);
     build(&place, &folder, &["-t", "base"]).ok();
     place.write("mkpanda.toml", &format!("[images]\n\"{BUILDER}\" = \"docker://base\"\n"));
@@ -14,7 +14,7 @@ fn with_base(lines: &str) -> (Place, std::path::PathBuf) {
 }
 
 /// How a script ends in a package and in a RUN: the package's file `out` or stderr, then that of RUN.
-fn both(place: &Place, folder: &std::path::Path, script: &str) -> [Result<String, String>; 2] {
+pub fn both(place: &Place, folder: &std::path::Path, script: &str) -> [Result<String, String>; 2] {
     place.package("app", "{}", &format!("( {script} ) > $PKG_PATH/out"));
     let ran = place.run("app", &["--offline"]);
     let package = if ran.code == 0 { Ok(place.file_of("app", "out")) } else { Err(ran.stderr) };

@@ -6,15 +6,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use walkdir::WalkDir;
 
 use crate::base::times::set_times;
-use crate::base::within::open_within;
+use crate::base::within::open_listed;
 use crate::container::within_root::locate;
 use crate::runner::job::Failure;
 use crate::runner::workspace::Workspace;
@@ -100,7 +98,7 @@ fn copy_entries(from: &Path, entries: &[Entry], to: &Path) -> io::Result<()> {
             Kind::Link => {
                 fs_err::os::unix::fs::symlink(fs_err::read_link(from.join(path))?, &place)?;
             }
-            Kind::File => copy_file(open_below(&top, path)?, &place)?,
+            Kind::File => copy_file(open_listed(&top, path)?, &place)?,
         }
     }
     Ok(())
@@ -112,17 +110,4 @@ fn copy_file(mut from: File, to: &Path) -> io::Result<()> {
     // Within the kernel, and without copying where the filesystem shares blocks.
     io::copy(&mut from, copy.file_mut())?;
     copy.set_permissions(std::fs::Permissions::from_mode(0o644 | executable))
-}
-
-/// Opens a regular file below a folder, whatever has taken its place since it was listed.
-fn open_below(top: &File, path: &Path) -> io::Result<File> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let file: OwnedFd = open_within(top, path, how)?;
-    let file = File::from(file);
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::other(format!("{} is not a file any more", path.display())))
 }

@@ -4,16 +4,15 @@
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt;
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
+use nix::sys::stat::Mode;
 
 use crate::archive::OWNER_ATTRIBUTE;
+use crate::base::times::set_time_of;
 use crate::container::within_root::Ownership;
 
 /// What something gets beside its content.
@@ -67,8 +66,7 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
     if !kind.is_symlink() {
         fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))?;
     }
-    let time = TimeSpec::new(data.mtime(), data.mtime_nsec());
-    utimensat(AT_FDCWD, to, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+    set_time_of(to, data)?;
     Ok(is_given)
 }
 

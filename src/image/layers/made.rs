@@ -44,19 +44,20 @@ pub fn write_layer(
     blob: std::fs::File,
     times: Times,
     owners: Option<&KnownOwners>,
+    max_bytes: u64,
 ) -> Result<MadeLayer, PackError> {
     let stored =
         Stored { out: BufWriter::with_capacity(1 << 18, blob), sum: Summing::new(), size: 0 };
     let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
     let out = Content { out: gzip, sum: Summing::new() };
     let (out, packed) = match owners {
-        None => pack_layer(upper, out, times, LayerOwners::Disk)?,
+        None => pack_layer(upper, out, times, LayerOwners::Disk, max_bytes)?,
         Some(owners) => {
             let file = fs_err::File::create(owners_file(upper)).map_err(PackError::Output)?;
             let mut record = BufWriter::new(file);
             let owner = |entry: &Ownable<'_>| owners.of_made(upper, entry);
             let told = LayerOwners::Told { owner: &owner, record: &mut record };
-            let packed = pack_layer(upper, out, times, told)?;
+            let packed = pack_layer(upper, out, times, told, max_bytes)?;
             record.flush().map_err(PackError::Output)?;
             packed
         }

@@ -15,7 +15,7 @@ fn made(home: &Path, making: Making, told: &[(&str, (u32, u32))]) -> HashMap<Str
     }
     let blob = tempfile::tempfile().unwrap();
     let upper = home.join("upper");
-    write_layer(&upper, blob, Times::Latest(0), Some(&owners)).unwrap();
+    write_layer(&upper, blob, Times::Latest(0), Some(&owners), u64::MAX).unwrap();
     let text = fs_err::read_to_string(owners_file(&upper)).unwrap();
     let record = |record: &str| {
         let words: Vec<&str> = record.splitn(4, ' ').collect();

@@ -185,8 +185,9 @@ impl Prepared<'_> {
     }
 
     /// Adds a mount of a path in the view.
-    pub fn bind(&mut self, bind: Bind) {
+    pub fn bind(&mut self, bind: Bind) -> Result<(), Failure> {
         self.sandbox.binds.push(bind);
+        targets::settle(&self.sandbox.root, &mut self.sandbox.binds)
     }
 
     /// Runs the command, and waits for its end. Any end but exit code 0 is a failure.
@@ -216,17 +217,7 @@ impl Prepared<'_> {
             sole_user: (is_single && ids != (0, 0)).then_some(ids),
             recording,
         };
-        // libcontainer reports its details to `tracing` alone.
-        let details = log.try_clone().map_err(Failure::of)?;
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::ERROR)
-            .with_ansi(false)
-            .without_time()
-            .with_writer(std::sync::Mutex::new(details))
-            .finish();
-        let ended = tracing::subscriber::with_default(subscriber, || {
-            run::run(&self.sandbox, self.workspace.view(), &options)
-        });
+        let ended = run::run(&self.sandbox, self.workspace.view(), &options);
         let ended = ended.map_err(|error| {
             let message = match &error {
                 RunError::Log { .. } => format!("{}: {}", log_path.display(), with_causes(&error)),

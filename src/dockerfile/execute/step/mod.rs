@@ -37,6 +37,7 @@ impl Job for LayerJob {
     type Answer = StepLayer;
 
     fn perform(&self) -> Performed<'_, StepLayer> {
+        enter_phase(Phase::Prepare);
         let perform = || {
             // Opened as the caller: the container's root may not reach them.
             let blob = OpenOptions::new().write(true).open(&self.output).map_err(Failure::of)?;
@@ -145,7 +146,9 @@ impl LayerMaker<'_> {
             Step::Copy(step) if step.from == Origin::Context => Times::All(job.source_date_epoch),
             _ => Times::Latest(job.source_date_epoch),
         };
-        let made = write_layer(&changes, blob, times, owners.as_ref()).map_err(Failure::of)?;
+        let max_bytes = job.place.limits.max_bytes;
+        let made =
+            write_layer(&changes, blob, times, owners.as_ref(), max_bytes).map_err(Failure::of)?;
         let has_changes = made.packed.entries > 0;
         Ok(StepLayer {
             layer: has_changes.then_some(made.layer),

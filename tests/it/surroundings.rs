@@ -1,0 +1,273 @@
+//! What a build sees depends on its inputs alone: neither on who starts it, nor on when and where.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::dockerfile::{build, context, write};
+use crate::runner::{both, with_base};
+use crate::support::{BUILDER, Place, Ran, copy_folder, ran, sha1};
+
+/// The time of all that has none of its own.
+const EPOCH: &str = "315532800";
+
+/// Runs the executable after some commands of a shell, which it inherits limits and descriptors of.
+fn run_after(place: &Place, commands: &str, folder: &str) -> Ran {
+    let direct = place.command(folder, &[]);
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", &format!("{commands}; exec \"$0\"")]).arg(direct.get_program());
+    command.current_dir(direct.get_current_dir().unwrap()).env_clear();
+    command.envs(direct.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    ran(&command.output().unwrap())
+}
+
+#[test]
+fn names_of_the_container_itself_resolve() {
+    let (place, folder) = with_base("ENV X=1\n");
+    for name in ["localhost", "mkpanda"] {
+        for result in both(&place, &folder, &format!("grep -cw {name} /etc/hosts")) {
+            assert!(result.unwrap().trim().parse::<u32>().unwrap() > 0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_command_has_its_main_group_and_none_of_the_callers() {
+    for (user, groups) in [("root", "0"), ("1000:1000", "1000"), ("7:8", "8")] {
+        let (place, folder) = with_base(&format!("RUN touch /out; chmod 666 /out\nUSER {user}\n"));
+        for result in both(&place, &folder, "id -G") {
+            assert_eq!(result.unwrap().trim(), groups, "{user}");
+        }
+    }
+}
+
+#[test]
+fn limits_and_descriptors_of_the_caller_stay_outside() {
+    let place = Place::new();
+    let script = "{ ulimit -Sn; ulimit -Ss; ulimit -Sc; umask; \
+                  for f in 3 4 5 6 7 8 9; do readlink /proc/$$/fd/$f || true; done; \
+                  env | grep LISTEN || true; } > $PKG_PATH/out";
+    place.package("p", "{}", script);
+    let expected = "1024\n8192\n0\n0022\n";
+    for commands in [
+        ":",
+        "ulimit -Sn 300; ulimit -Ss 1000; umask 077",
+        "exec 5</ 7</etc/passwd; export LISTEN_FDS=20 LISTEN_PID=1",
+    ] {
+        run_after(&place, commands, "p").ok();
+        assert_eq!(place.file_of("p", "out"), expected, "{commands}");
+        std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
+    }
+    let lower = run_after(&place, "ulimit -n 700", "p").ok();
+    let lower =
+        lower.says("limits are lower than those of builds: open files: 700 instead of 1024");
+    drop(lower);
+    assert!(place.file_of("p", "out").starts_with("700\n"));
+}
+
+#[test]
+fn one_build_leaves_others_of_its_user_processes_and_inotify_instances() {
+    let place = Place::new();
+    place.package(
+        "p",
+        "{}",
+        "{ ulimit -Su; ulimit -Hu; cat /proc/sys/user/max_inotify_instances; } > $PKG_PATH/out",
+    );
+    run_after(&place, "ulimit -u 4000", "p").ok();
+    let machines = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap();
+    let share = (machines.trim().parse::<u64>().unwrap() / 4).max(1);
+    assert_eq!(place.file_of("p", "out"), format!("1000\n1000\n{share}\n"));
+}
+
+#[test]
+fn a_script_that_ends_itself_has_failed() {
+    let (place, folder) = with_base("ENV X=1\n");
+    let both_ways = both(&place, &folder, "kill -TERM $$; sleep 5; true");
+    for result in both_ways {
+        assert!(result.unwrap_err().contains("was ended by SIGTERM"));
+    }
+    place.assert_clean();
+}
+
+#[test]
+fn orphans_are_waited_for() {
+    let (place, folder) = with_base("ENV X=1\n");
+    // A program in the script's place waits for no child of others.
+    let script = "exec busybox sh -c '( busybox sleep 0.1 & ); busybox sleep 0.6; \
+                  grep -h ^State /proc/[0-9]*/status | grep -c Z; true'";
+    for result in both(&place, &folder, script) {
+        assert_eq!(result.unwrap().trim(), "0");
+    }
+}
+
+#[test]
+fn files_have_fixed_times_and_modes() {
+    let place = Place::new();
+    let source = place.path().join("f");
+    std::fs::write(&source, "data\n").unwrap();
+    let buildinfo = format!(
+        r#"{{"single_source": {{"kind": "url", "url": "file://{}", "sha1": "{}"}}}}"#,
+        source.display(),
+        sha1(b"data\n")
+    );
+    let places = "/pkg/build /pkg/build/build /pkg/extra /pkg/extra/dir /pkg/extra/dir/file \
+                  /pkg/src /pkg/src/p /pkg/src/p/f /pkg/src/buildinfo.full.json $PKG_PATH/pkginfo.json \
+                  /opt/mesosphere";
+    let script = format!("stat -c '%Y %a %n' {places} > $PKG_PATH/out");
+    place.package("p", &buildinfo, &script);
+    let file = place.write("p/extra/dir/file", "");
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    place.run("p", &[]).ok();
+    let out = place.file_of("p", "out");
+    assert_eq!(out.lines().count(), 11, "{out}");
+    for line in out.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mode = match words[2] {
+            "/pkg/build/build" => "755",
+            name if name.ends_with(".json") || name.ends_with("/f") || name.ends_with("/file") => {
+                "644"
+            }
+            _ => "755",
+        };
+        assert_eq!((words[0], words[1]), (EPOCH, mode), "{line}");
+    }
+}
+
+#[test]
+fn the_embedded_builder_has_no_accounts_of_the_machine() {
+    let place = Place::bare();
+    place.configure(&format!("[images]\n\"{BUILDER}\" = \"host\"\n"));
+    place.package("p", "{}", "cut -d: -f1 /etc/passwd /etc/group | tr '\\n' ' ' > $PKG_PATH/out");
+    place.run("p", &[]).ok();
+    assert_eq!(place.file_of("p", "out"), "root nobody root nogroup ");
+}
+
+/// The runtime would look for a home among the image's accounts, by libraries of the image's.
+#[test]
+fn an_empty_home_stays_empty() {
+    let (place, folder) = with_base("ENV HOME=\n");
+    for result in both(&place, &folder, "echo \"[$HOME]\"") {
+        assert_eq!(result.unwrap().trim(), "[]");
+    }
+}
+
+#[test]
+fn links_of_an_image_in_place_of_system_folders_are_refused() {
+    for name in ["dev", "proc", "sys"] {
+        let (place, folder) = context(&[]);
+        let victim = place.path().join("victim");
+        std::fs::create_dir_all(folder.join("root")).unwrap();
+        std::fs::create_dir(&victim).unwrap();
+        std::fs::write(victim.join("ptmx"), "precious").unwrap();
+        symlink(&victim, folder.join("root").join(name)).unwrap();
+        write(&folder, &[("Dockerfile", "FROM tiny\nCOPY root/ /\n")]);
+        build(&place, &folder, &["-t", "linked"]).ok();
+        write(&folder, &[("Dockerfile", "FROM linked\nRUN true\n")]);
+        let refused = format!("/{name} of the image is a symbolic link");
+        build(&place, &folder, &[]).fails(1).says(&refused);
+        place.write("mkpanda.toml", &format!("[images]\n\"{BUILDER}\" = \"docker://linked\"\n"));
+        place.package("p", "{}", "true");
+        place.run("p", &["--offline"]).fails(1).says(&refused);
+        assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 1);
+        assert_eq!(std::fs::read_to_string(victim.join("ptmx")).unwrap(), "precious");
+    }
+}
+
+#[test]
+fn nothing_is_mounted_over_what_is_the_containers_own() {
+    let (place, folder) = context(&[("fake/self/uid_map", "")]);
+    for (above, target) in [
+        ("", "/proc"),
+        ("", "/proc/self"),
+        ("", "/dev"),
+        ("", "/sys/fs"),
+        ("RUN ln -s /proc /elsewhere\n", "/elsewhere"),
+    ] {
+        let run = format!("RUN --mount=type=bind,source=fake,target={target},rw true\n");
+        write(&folder, &[("Dockerfile", &format!("FROM tiny\n{above}{run}"))]);
+        build(&place, &folder, &[]).fails(1).says("is the container's own");
+    }
+}
+
+#[test]
+fn the_jobservers_place_leads_nowhere_else() {
+    let (place, _folder) = with_base("RUN mkdir /pkg; ln -s /proc/self/uid_map /pkg/jobserver\n");
+    place.package("p", "{}", "true");
+    place.run("p", &["--offline"]).fails(1).says("nothing can be mounted at /pkg/jobserver");
+}
+
+#[test]
+fn the_middle_of_a_long_log_is_left_out() {
+    let place = Place::new();
+    place.package(
+        "p",
+        "{}",
+        "echo the beginning; dd if=/dev/zero bs=1M count=70 2>/dev/null | tr '\\0' y; echo; echo the end; exit 1",
+    );
+    place.run("p", &[]).fails(1).says("the end");
+    let builds = std::fs::read_dir(place.home.join("builds/p")).unwrap();
+    let log = std::fs::read(builds.last().unwrap().unwrap().path().join("log")).unwrap();
+    assert!(log.len() < 65 << 20, "{}", log.len());
+    let text = String::from_utf8(log).unwrap();
+    assert!(text.starts_with("the beginning\n") && text.ends_with("\nthe end\n"));
+    assert!(text.contains(" bytes of output are left out here"));
+}
+
+#[test]
+fn holes_count_towards_what_may_be_unpacked() {
+    let (mut place, folder) = with_base("ENV X=1\n");
+    place.variables.push(("MKPANDA_LIMITS_UNPACKED".to_owned(), "30M".to_owned()));
+    place.package("p", "{}", "truncate -s 40M $PKG_PATH/hole");
+    place.run("p", &["--offline"]).fails(1).says("holes of sparse files count");
+    write(&folder, &[("Dockerfile", "FROM base\nRUN truncate -s 40M /hole\n")]);
+    build(&place, &folder, &[]).fails(1).says("holes of sparse files count");
+    place.assert_clean();
+}
+
+#[test]
+fn paths_that_are_too_long_are_named_shortly() {
+    let (place, folder) = with_base("ENV X=1\n");
+    let deep =
+        "name=$(printf 'd%.0s' $(seq 99)); for i in $(seq 60); do mkdir $name; cd $name; done";
+    place.package("p", "{}", &format!("cd $PKG_PATH; {deep}"));
+    // busybox' own cd goes no deeper than the kernel's limit.
+    let files = [
+        ("deep", format!("cd /root; {deep}")),
+        ("Dockerfile", "FROM base\nCOPY deep /deep\nRUN bash /deep\n".to_owned()),
+    ];
+    write(&folder, &files.each_ref().map(|(name, text)| (*name, text.as_str())));
+    for failed in [place.run("p", &["--offline"]), build(&place, &folder, &[])] {
+        let failed = failed.fails(1).says("is too deep");
+        assert!(failed.stderr.lines().all(|line| line.len() < 1000), "{}", failed.stderr);
+    }
+}
+
+#[test]
+fn a_tree_below_a_folder_that_is_not_utf_8_is_built() {
+    let place = Place::new();
+    place.package("low", "{}", "echo low > $PKG_PATH/f");
+    place.package(
+        "p",
+        r#"{"requires": ["low"]}"#,
+        "cat /opt/mesosphere/packages/low--*/f > $PKG_PATH/f",
+    );
+    let tree = place.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    copy_folder(&place.packages, &tree.join("packages"));
+    let mut command = place.command("", &[]);
+    ran(&command.current_dir(tree.join("packages/p")).output().unwrap()).ok();
+    assert!(tree.join("packages/cache/packages/p").is_dir());
+}
+
+#[test]
+fn the_tier_is_said_once() {
+    let (place, folder) = context(&[("Dockerfile", "FROM tiny\nRUN echo 1 > /made\n")]);
+    let folder = folder.strip_prefix(place.path()).unwrap().display().to_string();
+    place.write(
+        "mkpanda.toml",
+        &format!("[images]\n\"{BUILDER}\" = \"dockerfile:../../{folder}\"\n"),
+    );
+    place.trust(&["images"]);
+    place.package("p", "{}", "true");
+    let said = place.run("p", &["--offline"]).ok().stderr;
+    assert_eq!(said.matches("isolation: ").count(), 1, "{said}");
+}
