@@ -75,7 +75,7 @@ pub enum ReadError {
     Name {
         /// The name as the archive has it.
         name: Vec<u8>,
-        /// What is wrong with it.
+        /// Fault.
         problem: NameProblem,
     },
     /// An entry of a kind that has no place in such an archive.
@@ -169,7 +169,7 @@ pub enum UnpackError {
     Write {
         /// The entry.
         path: EntryPath,
-        /// What was being done.
+        /// Attempted step.
         action: &'static str,
         /// Why it failed.
         #[source]
@@ -242,7 +242,7 @@ pub enum UnpackError {
     ZipTop {
         /// The file's name.
         file_name: String,
-        /// What it has.
+        /// Contents.
         problem: String,
     },
     #[cfg(feature = "builder")]

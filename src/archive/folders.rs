@@ -78,7 +78,7 @@ impl Folders {
         Ok(Self { root, rules, last, made, implied: 0, name_bytes: 0, limits })
     }
 
-    /// Whether files can be given to uid 0 and gid 0: the root folder is, to find out. Where that
+    /// True if files can be given to uid 0 and gid 0: the root folder is, to find out. Where that
     /// isn't permitted, everything belongs to the caller.
     pub(super) fn can_give_to_root(&self) -> Result<bool, UnpackError> {
         match fchown(&self.root, Some(Uid::from_raw(0)), Some(Gid::from_raw(0))) {

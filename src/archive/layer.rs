@@ -32,7 +32,7 @@ const NAMED_DEVICES: usize = 64;
 /// How to unpack a layer.
 #[derive(Debug)]
 pub struct LayerOptions<'a> {
-    /// Whether names that layers have for what they remove are plain names here, as in an archive
+    /// True if names that layers have for what they remove are plain names here, as in an archive
     /// that is no layer.
     pub is_plain: bool,
     /// What the layer may unpack to.
@@ -74,7 +74,7 @@ pub struct LayerSummary {
     pub file_bytes: u64,
     /// How many whiteouts it has, opaque folders included.
     pub whiteouts: u64,
-    /// How many devices were left out.
+    /// Number of devices that are left out.
     pub devices: u64,
     /// The first 64 of them.
     pub device_paths: Vec<EntryPath>,

@@ -156,11 +156,11 @@ impl FileIdentity {
 /// An entry of a layer that is being made, whose owner is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Ownable<'a> {
-    /// Where it is.
+    /// Place.
     pub path: &'a EntryPath,
     /// What it says itself.
     pub note: Option<OwnerNote>,
-    /// Whether it is a changed one of a layer below: overlayfs says so of files and folders.
+    /// True if it is a changed one of a layer below: overlayfs says so of files and folders.
     pub is_copied_up: bool,
     /// The group of the folder that it lies in, if what is made there belongs to that.
     pub group_of_folder: Option<u32>,

@@ -60,7 +60,7 @@ impl Whiteouts {
     }
 }
 
-/// Whether something in a layer is a whiteout, be it a device or a file.
+/// True if something in a layer is a whiteout, be it a device or a file.
 pub fn is_whiteout_at(path: &Path, data: &Metadata) -> io::Result<bool> {
     let kind = data.file_type();
     if kind.is_file() && data.len() == 0 {
@@ -69,7 +69,7 @@ pub fn is_whiteout_at(path: &Path, data: &Metadata) -> io::Result<bool> {
     Ok(kind.is_char_device() && data.rdev() == 0)
 }
 
-/// Whether a folder of a layer hides what is below it.
+/// True if a folder of a layer hides what is below it.
 pub fn is_opaque_at(folder: &Path) -> io::Result<bool> {
     Ok(attribute(folder, OPAQUE)?.is_some_and(|value| value == HIDES_ALL))
 }
@@ -82,7 +82,7 @@ fn attribute(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether an entry is a whiteout, be it a device or a file.
+/// True if an entry is a whiteout, be it a device or a file.
 pub(super) fn is_whiteout(above: impl AsFd, name: &OsStr, there: &FileStat) -> nix::Result<bool> {
     match kind(there) {
         SFlag::S_IFCHR => Ok(there.st_rdev == 0),

@@ -84,7 +84,7 @@ impl EntryPath {
         Self([self.0.as_slice(), b"/", &below.0].concat())
     }
 
-    /// Whether this is the root itself.
+    /// True if this is the root itself.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }

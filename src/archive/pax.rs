@@ -8,7 +8,7 @@ const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 /// The extended attribute that holds a file's capabilities.
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
-/// Whether a value has the length of one of the kernel's two forms of file capabilities. It lets anybody
+/// True if a value has the length of one of the kernel's two forms of file capabilities. It lets anybody
 /// set an empty one, which nobody can read then, and a file that has it can't be run.
 pub(super) fn can_be_capability(value: &[u8]) -> bool {
     matches!(value.len(), 20 | 24)
@@ -67,7 +67,7 @@ impl Pax {
         Some(())
     }
 
-    /// Whether it says something that only makes sense for one entry.
+    /// True if it says something that only makes sense for one entry.
     pub(super) fn is_for_one_entry(&self) -> bool {
         self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse
     }

@@ -18,9 +18,9 @@ use super::xz::XzReader;
 /// One entry of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageEntry {
-    /// Where it is.
+    /// Place.
     pub path: EntryPath,
-    /// What it is.
+    /// Kind.
     pub kind: EntryKind,
     /// Its mode, time and capability.
     pub attributes: Attributes,

@@ -68,7 +68,7 @@ impl Format {
     }
 }
 
-/// Whether a file's name says that it is an archive that [`unpack_source_archive`] may unpack.
+/// True if a file's name says that it is an archive that [`unpack_source_archive`] may unpack.
 pub fn is_source_archive(file_name: &str) -> bool {
     Format::of_name(file_name).is_some()
 }

@@ -14,7 +14,7 @@ use crate::base::digest::{Sha256, Sha256Sum};
 /// What was unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UnpackSummary {
-    /// How many entries were unpacked.
+    /// Number of entries that are unpacked.
     pub entries: u64,
     /// How many bytes the files have together; hard links count once.
     pub file_bytes: u64,

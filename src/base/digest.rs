@@ -157,7 +157,7 @@ pub struct Sums {
     pub sha1: Sha1Sum,
     /// The SHA-256 of all bytes.
     pub sha256: Sha256Sum,
-    /// How many bytes there were.
+    /// Number of bytes.
     pub bytes: u64,
 }
 

@@ -37,7 +37,7 @@ pub enum Event {
     },
     /// It came to its end, well or not.
     TaskEnded {
-        /// What it is.
+        /// Kind.
         task: String,
     },
     /// A source of a package is there.
@@ -202,7 +202,7 @@ pub trait Observer: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event);
 
-    /// Whether the run is over: then whoever waits for something outside (a server, git, another
+    /// True if the run is over: then whoever waits for something outside (a server, git, another
     /// process) gives up.
     fn is_interrupted(&self) -> bool {
         false

@@ -96,7 +96,7 @@ impl FileLock {
         }
     }
 
-    /// Whether the locked file still is the one at a path: where lock files are removed, it may
+    /// True if the locked file still is the one at a path: where lock files are removed, it may
     /// have been replaced while the lock was waited for.
     pub fn is_at(&self, path: &Path) -> bool {
         let (Ok(held), Ok(there)) = (self.file.metadata(), fs_err::metadata(path)) else {

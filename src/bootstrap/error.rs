@@ -15,7 +15,7 @@ pub enum BootstrapError {
     Open {
         /// The package.
         package: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -26,7 +26,7 @@ pub enum BootstrapError {
         package: PackageId,
         /// Its archive.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault.
         #[source]
         source: Box<ReadError>,
     },
@@ -43,7 +43,7 @@ pub enum BootstrapError {
         package: PackageId,
         /// The scratch folder.
         folder: PathBuf,
-        /// Why not.
+        /// Reason.
         #[source]
         source: io::Error,
     },

@@ -10,7 +10,7 @@ use crate::archive::{Attributes, EntryKind, EntryPath, PackageEntry, PackageInde
 pub(super) struct Summary {
     /// Its names and descriptions; read from where it was kept, without sizes and attributes.
     pub(super) index: PackageIndex,
-    /// Whether its entries are in byte order of their paths, as ours are. Then the first of hard
+    /// True if its entries are in byte order of their paths, as ours are. Then the first of hard
     /// links is the file, too, because links come after what they link to.
     pub(super) in_order: bool,
     /// How many bytes of tar it makes, long names apart.

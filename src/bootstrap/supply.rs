@@ -56,7 +56,7 @@ pub enum SupplyError {
     Bootstrap {
         /// The tree variant.
         variant: Variant,
-        /// Why not.
+        /// Reason.
         #[source]
         source: BootstrapError,
     },
@@ -65,7 +65,7 @@ pub enum SupplyError {
     Repository {
         /// The tree variant.
         variant: Variant,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<RepositoryError>,
     },

@@ -14,11 +14,11 @@ use super::supply::{BuildError, CoreShare, PackageBuilder, PackageRequest};
 /// How much is done at once, and what happens after a failure.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// How many packages are built at once.
+    /// Number of packages that are built at once.
     pub jobs: usize,
     /// How many cores the builds share.
     pub cores: usize,
-    /// Whether to build what can be built although something failed.
+    /// True to build what can be built although something failed.
     pub keep_going: bool,
 }
 

@@ -22,7 +22,7 @@ pub enum BuildError {
         id: PackageId,
         /// The source.
         name: SourceName,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<SourceError>,
     },
@@ -31,7 +31,7 @@ pub enum BuildError {
     Repository {
         /// The package.
         id: PackageId,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<RepositoryError>,
     },
@@ -49,7 +49,7 @@ pub enum BuildError {
     File {
         /// The package.
         id: PackageId,
-        /// What was to be done.
+        /// Intended step.
         what: &'static str,
         /// What went wrong, with the path.
         #[source]
@@ -58,7 +58,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Whether the run was interrupted, so that this is no fault of the package.
+    /// True if the run was interrupted, so that this is no fault of the package.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Job { source, .. } if source.is_interruption())
     }
@@ -90,7 +90,7 @@ pub struct FailedBuild {
     pub id: PackageId,
     /// Phase in which it failed.
     pub phase: Phase,
-    /// Why.
+    /// Reason.
     pub failure: Failure,
     /// The log, if it says more.
     pub log: Option<PathBuf>,

@@ -13,7 +13,7 @@ use crate::tree::{PackageKey, PackageTree};
 /// What the cache has of a package.
 #[derive(Debug, Clone, Default)]
 pub struct CacheState {
-    /// Whether the archive with exactly this id is there.
+    /// True if the archive with exactly this id is there.
     pub archive: bool,
     /// The id of the last build, from the `latest` file: for the reason only, never to decide.
     pub latest: Option<PackageId>,
@@ -69,7 +69,7 @@ pub enum Why {
 pub struct Pending {
     /// Name and variant.
     pub key: PackageKey,
-    /// Why not.
+    /// Reason.
     pub why: WhyPending,
 }
 

@@ -41,7 +41,7 @@ pub struct Record {
     pub began: u64,
     /// How long each phase took, in milliseconds.
     pub phases: BTreeMap<String, u64>,
-    /// How it ended.
+    /// Ending.
     pub ending: Ending,
 }
 
@@ -55,7 +55,7 @@ pub enum Ending {
     Failed {
         /// In which phase.
         phase: Phase,
-        /// Why.
+        /// Reason.
         message: String,
     },
 }

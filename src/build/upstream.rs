@@ -33,7 +33,7 @@ pub enum UpstreamError {
     Source {
         /// The `upstream.json`.
         path: PathBuf,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<SourceError>,
     },
@@ -42,7 +42,7 @@ pub enum UpstreamError {
     CheckOut {
         /// The `upstream.json`.
         path: PathBuf,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<CheckOutError>,
     },
@@ -51,7 +51,7 @@ pub enum UpstreamError {
     File {
         /// The `upstream.json`.
         path: PathBuf,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: io::Error,
     },

@@ -135,7 +135,7 @@ pub struct BuildArgs {
     /// Show what would be built, and why, and build nothing; with -v also the container of each package.
     #[arg(long)]
     pub dry_run: bool,
-    /// How many packages are built at once; the number of cores by default.
+    /// Number of packages that are built at once; the number of cores by default.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Build what can be built although something failed.

@@ -34,11 +34,11 @@ pub struct ConfigFile {
     /// Mirrors of sources.
     #[serde(default)]
     pub mirrors: Vec<String>,
-    /// Whether to use no network.
+    /// True to use no network.
     pub offline: Option<bool>,
     /// Where packages and bootstraps may be taken from.
     pub repository_url: Option<String>,
-    /// How many packages are built at once.
+    /// Number of packages that are built at once.
     pub jobs: Option<NonZeroU16>,
     /// How builds that run at once share the cores.
     pub jobserver: Option<JobserverArg>,
@@ -48,7 +48,7 @@ pub struct ConfigFile {
     pub source_date_epoch: Option<u64>,
     /// The ids that root gives to containers: the first one and how many.
     pub root_range: Option<(u32, u32)>,
-    /// Whether to end when the process that started mkpanda ends; in the user's file alone.
+    /// True to end when the process that started mkpanda ends; in the user's file alone.
     pub die_with_parent: Option<bool>,
     /// How progress is shown.
     pub progress: Option<ProgressArg>,
@@ -67,7 +67,7 @@ pub struct RegistryFile {
     /// Where to look first: `host[:port][/prefix]`.
     #[serde(default)]
     pub mirrors: Vec<RegistryMirror>,
-    /// Whether it speaks plain HTTP.
+    /// True if it speaks plain HTTP.
     #[serde(default)]
     pub insecure: bool,
     /// A PEM file with CAs that are trusted for it.
@@ -80,7 +80,7 @@ pub struct RegistryFile {
 pub struct BuildersFile {
     /// Where they are looked for, and pushed to: `host[:port][/prefix]`; by default where their names say.
     pub registry: Option<RegistryMirror>,
-    /// Whether what is built is pushed there.
+    /// True if what is built is pushed there.
     pub push: Option<bool>,
 }
 
@@ -155,7 +155,7 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    /// What to do.
+    /// Remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Untrusted { hint, .. } => Some(hint.clone()),

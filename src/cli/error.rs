@@ -37,7 +37,7 @@ pub enum CliError {
     FolderName {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// Reason.
         source: NameError,
     },
     /// There is no package here.
@@ -48,7 +48,7 @@ pub enum CliError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// Reason.
         source: std::io::Error,
     },
     /// Building failed.
@@ -70,7 +70,7 @@ pub enum CliError {
         option: &'static str,
         /// What was given.
         text: String,
-        /// What is wrong with it.
+        /// Fault.
         problem: String,
     },
     /// Loading an image failed.
@@ -115,7 +115,7 @@ pub enum CliError {
     TooMuch {
         /// What is left, in bytes.
         left: u64,
-        /// What was asked for.
+        /// Request.
         most: u64,
     },
     /// Signals can't be caught.
@@ -144,7 +144,7 @@ impl CliError {
         if self.is_interruption() { INTERRUPTED } else { 1 }
     }
 
-    /// Whether the run was interrupted.
+    /// True if the run was interrupted.
     pub fn is_interruption(&self) -> bool {
         match self {
             Self::Site(error) => matches!(**error, SiteError::Interrupted),

@@ -38,11 +38,11 @@ pub struct Settings {
     pub network: NetworkArg,
     /// Mirrors of sources.
     pub mirrors: Vec<Store>,
-    /// Whether to use no network.
+    /// True to use no network.
     pub offline: bool,
     /// Where packages and bootstraps may be taken from.
     pub repository: Option<Repository>,
-    /// How many packages are built at once.
+    /// Number of packages that are built at once.
     pub jobs: Option<u16>,
     /// How builds that run at once share the cores.
     pub jobserver: JobserverArg,
@@ -54,7 +54,7 @@ pub struct Settings {
     pub source_date_epoch: u64,
     /// The ids that root gives to containers.
     pub root_range: Option<(u32, u32)>,
-    /// Whether to end when the process that started this one ends.
+    /// True to end when the process that started this one ends.
     pub die_with_parent: bool,
     /// How progress is shown.
     pub progress: ProgressArg,

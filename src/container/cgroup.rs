@@ -26,7 +26,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether nothing is limited.
+    /// True if nothing is limited.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -67,7 +67,7 @@ pub enum CgroupError {
 }
 
 impl CgroupError {
-    /// What to do about it.
+    /// Remedy.
     pub fn remedy(&self) -> &'static str {
         "start mkpanda with `systemd-run --user --scope -p Delegate=yes mkpanda …`, or take limits.memory and limits.processes out of the configuration"
     }
@@ -205,7 +205,7 @@ impl Cgroup {
 }
 
 impl Cgroup {
-    /// Whether the kernel ended a process in it for want of memory.
+    /// True if the kernel ended a process in it for want of memory.
     pub fn ran_out_of_memory(&self) -> bool {
         let said = self.folders.iter().flat_map(|folder| {
             ["memory.events", "memory.oom_control"]

@@ -77,7 +77,7 @@ pub enum HelperError {
     /// It could not be started.
     #[error("can't start a helper process")]
     Start {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -87,21 +87,21 @@ pub enum HelperError {
     /// It could not be put into its cgroup.
     #[error("can't limit a helper process")]
     Limit {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: CgroupError,
     },
     /// It could not be talked to.
     #[error("can't talk to a helper process")]
     Talk {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: io::Error,
     },
     /// It ended without having said that it is done.
     #[error("a helper process ended early ({ending}){}", if said.is_empty() { String::new() } else { format!(": {said}") })]
     Died {
-        /// How it ended.
+        /// Ending.
         ending: String,
         /// What it said on stderr.
         said: String,
@@ -132,7 +132,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Whether the run is interrupted.
+    /// True if the run is interrupted.
     pub fn is_raised(&self) -> bool {
         self.raised.load(Ordering::SeqCst)
     }
@@ -178,7 +178,7 @@ pub struct HelperPlace {
     cleaning: Option<Cleaning>,
     interrupt: Arc<Interrupt>,
     helper: Option<Helper>,
-    /// Whether the helper makes a process for the next job while one is done.
+    /// True if the helper makes a process for the next job while one is done.
     looks_ahead: bool,
 }
 
@@ -271,7 +271,7 @@ struct Helper {
     answers: Option<Lines>,
     /// The process of the job under way.
     process: Option<Process>,
-    /// Whether nothing was heard of the job that it got last.
+    /// True if nothing was heard of the job that it got last.
     has_said_nothing: bool,
     interrupt: Arc<Interrupt>,
 }

@@ -129,7 +129,7 @@ pub struct Identity<'a> {
     pub subuid: &'a str,
     /// `/etc/subgid`.
     pub subgid: &'a str,
-    /// Whether the caller is root and may give containers any range of ids.
+    /// True if the caller is root and may give containers any range of ids.
     pub privileged: bool,
     /// Names of the capabilities that root lacks for that.
     pub lacks: Vec<String>,
@@ -173,7 +173,7 @@ pub enum NoRanges {
 }
 
 impl NoRanges {
-    /// What to do about it.
+    /// Remedy.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoEntry { user, .. } => format!(

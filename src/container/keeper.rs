@@ -152,7 +152,7 @@ fn start(worker: &impl Worker, ahead: Ahead, keeper: &OwnedFd) -> io::Result<Sta
     sys::exit_now(code.into());
 }
 
-/// Whether the job's process dies with the keeper, and reads none of its orders.
+/// True if the job's process dies with the keeper, and reads none of its orders.
 fn is_kept(keeper: &OwnedFd) -> bool {
     let is_kept = keeper.try_clone().is_ok_and(|keeper| namespace::die_with_outer(keeper).is_ok());
     let has_own_input = fs_err::File::open("/dev/null")

@@ -87,7 +87,7 @@ impl Machine {
         found.map(|(_, special)| special).collect()
     }
 
-    /// Whether a condition holds.
+    /// True if a condition holds.
     pub fn has(&self, condition: &Condition) -> bool {
         self.conditions.contains(condition)
     }

@@ -52,9 +52,9 @@ pub enum NamespaceError {
     /// One step of the set-up failed.
     #[error("{step}: {errno}")]
     Step {
-        /// What was tried.
+        /// Attempted step.
         step: &'static str,
-        /// What the kernel answered.
+        /// Answer of the kernel.
         errno: Errno,
     },
 }
@@ -148,7 +148,7 @@ pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     ask_to_die().map_err(step("asking to die with the parent"))
 }
 
-/// Whether the process still has ids that the container doesn't know, as real root does.
+/// True if the process still has ids that the container doesn't know, as real root does.
 pub fn is_unmapped(map: &IdMap) -> bool {
     map.writer == MapWriter::Privileged && !Uid::current().is_root()
 }

@@ -30,7 +30,7 @@ pub enum RootError {
     Overlay {
         /// How many layers it was to have.
         layers: usize,
-        /// What the kernel answered.
+        /// Answer of the kernel.
         errno: Errno,
     },
     /// The image has too many layers.
@@ -39,7 +39,7 @@ pub enum RootError {
     /// A folder could not be prepared.
     #[error("can't prepare the container's root")]
     Prepare {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -86,7 +86,7 @@ pub fn mount_layers(
     mounted.map_err(|errno| RootError::Overlay { layers: layers.len(), errno })
 }
 
-/// Whether an overlay of layers in a folder knows whiteouts that are files: tried with such a layer
+/// True if an overlay of layers in a folder knows whiteouts that are files: tried with such a layer
 /// there, since what the filesystem makes of attributes matters as much as the kernel.
 pub fn knows_attribute_whiteouts(view: &View, folder: &Path) -> bool {
     let attempt = || -> io::Result<bool> {

@@ -49,12 +49,12 @@ impl Finishing {
         Self { process }
     }
 
-    /// Whether there ever was a process.
+    /// True if there ever was a process.
     pub(super) fn has_process(&self) -> bool {
         self.process.is_some()
     }
 
-    /// Whether waiting for it would be no waiting.
+    /// True if waiting for it would be no waiting.
     pub fn is_done(&self) -> bool {
         self.process.as_ref().is_none_or(|process| process.ends_within(Duration::ZERO))
     }

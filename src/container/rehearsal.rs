@@ -26,7 +26,7 @@ pub enum RehearsalError {
     /// The container's root could not be made.
     #[error("a container's root cannot be made here")]
     Root {
-        /// Why.
+        /// Reason.
         #[source]
         source: RootError,
     },
@@ -39,7 +39,7 @@ pub enum RehearsalError {
     /// A file of the rehearsal could not be used.
     #[error("a container cannot be tried")]
     File {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: io::Error,
     },

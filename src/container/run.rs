@@ -74,29 +74,29 @@ pub enum RunError {
     /// What the container says can't be kept.
     #[error("the log can't be written")]
     Log {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
     /// What it asks can't be heard or answered.
     #[error("the container's questions can't be answered")]
     Questions {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
     /// A step of ours failed.
     #[error("{step}: {errno}")]
     Step {
-        /// What was tried.
+        /// Attempted step.
         step: &'static str,
-        /// What the kernel answered.
+        /// Answer of the kernel.
         errno: nix::errno::Errno,
     },
     /// A file could not be prepared.
     #[error("can't prepare the container")]
     Prepare {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
@@ -111,7 +111,7 @@ pub struct RunOptions<'a> {
     pub time_limit: Option<Duration>,
     /// The seccomp filter.
     pub filter: Vec<libc::sock_filter>,
-    /// Whether to enter a Landlock scope.
+    /// True to enter a Landlock scope.
     pub landlock: bool,
     /// What the command inherits besides its standard streams, under the same numbers.
     pub inherited: Arc<[OwnedFd]>,

@@ -34,15 +34,15 @@ pub struct Sandbox {
     pub user: User,
     /// The network.
     pub network: Network,
-    /// Whether the outer `/proc` is shown, a fresh one being refused.
+    /// True if the outer `/proc` is shown, a fresh one being refused.
     pub outer_proc: bool,
     /// What is at `/sys`.
     pub sysfs: Sysfs,
     /// Filesystems that the kernel refuses here, so that the container goes without.
     pub left_out: Vec<Special>,
-    /// Whether the host's name is set, so that it is the same everywhere.
+    /// True if the host's name is set, so that it is the same everywhere.
     pub own_host_name: bool,
-    /// Whether programs with set-id bits and file capabilities get nothing by them.
+    /// True if programs with set-id bits and file capabilities get nothing by them.
     pub no_new_privileges: bool,
 }
 
@@ -84,7 +84,7 @@ pub struct Bind {
     pub source: PathBuf,
     /// Where it appears.
     pub target: PathBuf,
-    /// Whether the container may write to it.
+    /// True if the container may write to it.
     pub writable: bool,
 }
 
@@ -142,7 +142,7 @@ impl Sandbox {
         Ok(spec)
     }
 
-    /// Whether the machine's own `/sys` is shown.
+    /// True if the machine's own `/sys` is shown.
     pub(super) fn shows_outer_sysfs(&self) -> bool {
         match self.sysfs {
             Sysfs::Fresh => self.network == Network::Host,

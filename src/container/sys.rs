@@ -245,7 +245,7 @@ pub fn take_question(questions: BorrowedFd<'_>) -> nix::Result<Asked> {
     })
 }
 
-/// Whether whoever asked still waits, so that the thread's number is that thread's.
+/// True if whoever asked still waits, so that the thread's number is that thread's.
 pub fn is_still_asked(questions: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads one number, which lives until the call returns.
     let valid = unsafe {

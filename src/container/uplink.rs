@@ -52,9 +52,9 @@ pub enum UplinkError {
     /// A step failed.
     #[error("can't connect the container's network: {step}")]
     Step {
-        /// What was tried.
+        /// Attempted step.
         step: &'static str,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -65,13 +65,13 @@ pub enum UplinkError {
         program: String,
         /// What it said.
         said: String,
-        /// Whether the machine has a default route itself.
+        /// True if the machine has a default route itself.
         is_outside: bool,
     },
 }
 
 impl UplinkError {
-    /// What to do about it.
+    /// Remedy.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Program { is_outside: false, .. } => Some(
@@ -91,9 +91,9 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> UplinkError {
 pub struct Waiting {
     program: String,
     process: Pid,
-    /// Whether it says when the interface is up.
+    /// True if it says when the interface is up.
     tells: bool,
-    /// Whether the machine has a default route.
+    /// True if the machine has a default route.
     is_outside: bool,
     channel: UnixStream,
     ready: OwnedFd,
@@ -259,7 +259,7 @@ impl Waiting {
     }
 }
 
-/// Whether the network has a way outside: a default route. That of IPv6 comes last.
+/// True if the network has a way outside: a default route. That of IPv6 comes last.
 fn has_route() -> bool {
     let read = |name| fs_err::read_to_string(format!("/proc/thread-self/net/{name}"));
     let routes = read("route").unwrap_or_default();

@@ -49,9 +49,9 @@ pub enum ViewError {
     Mount {
         /// What was to be mounted.
         what: String,
-        /// Where.
+        /// Place.
         target: PathBuf,
-        /// What the kernel answered.
+        /// Answer of the kernel.
         errno: nix::errno::Errno,
     },
     /// The root has no folder that everybody can reach.
@@ -60,7 +60,7 @@ pub enum ViewError {
     /// A folder in the view could not be made.
     #[error("can't prepare the container's view of the machine")]
     Folder {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: io::Error,
     },

@@ -72,16 +72,16 @@ pub enum BringError {
     /// It can't be read.
     #[error("can't read {what}")]
     Read {
-        /// What it is.
+        /// Kind.
         what: String,
-        /// Why not.
+        /// Reason.
         #[source]
         source: io::Error,
     },
     /// It is no Dockerfile.
     #[error("{what} is neither an archive nor a Dockerfile: {problem}")]
     NoText {
-        /// What it is.
+        /// Kind.
         what: String,
         /// Why it is no Dockerfile.
         problem: &'static str,
@@ -92,9 +92,9 @@ pub enum BringError {
     /// The archive can't be unpacked.
     #[error("can't unpack {what}")]
     Unpack {
-        /// What it is.
+        /// Kind.
         what: String,
-        /// Why not.
+        /// Reason.
         #[source]
         source: UnpackError,
     },
@@ -113,7 +113,7 @@ pub enum BringError {
 }
 
 impl BringError {
-    /// What to do about it.
+    /// Remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoArchive(path) => Some(format!(

@@ -29,7 +29,7 @@ pub enum GitFilesError {
 }
 
 impl GitFilesError {
-    /// What to do about it.
+    /// Remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Source(error) => error.hint(),

@@ -72,7 +72,7 @@ impl Glob {
         Ok(Self { tokens })
     }
 
-    /// Whether there is nothing in it that could match several names.
+    /// True if there is nothing in it that could match several names.
     pub(super) fn is_literal(&self) -> bool {
         self.tokens.iter().all(|token| matches!(token, Token::Letter(_)))
     }
@@ -86,7 +86,7 @@ impl Glob {
         self.tokens.iter().map(letter).collect()
     }
 
-    /// Whether it matches a path as a whole.
+    /// True if it matches a path as a whole.
     pub(super) fn matches(&self, path: &str) -> bool {
         let end = self.tokens.len();
         let mut open = vec![false; end + 1];

@@ -39,7 +39,7 @@ pub struct PlannedStage {
     pub images: BTreeSet<String>,
     /// The contexts by name that it takes files from; not its base.
     pub contexts: BTreeSet<String>,
-    /// Whether it takes files from the build context.
+    /// True if it takes files from the build context.
     pub takes_context: bool,
 }
 

@@ -81,12 +81,12 @@ impl Patterns {
         Ok(())
     }
 
-    /// Whether there are no patterns.
+    /// True if there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Whether a path below the root is left out; for what is looked at one by one.
+    /// True if a path below the root is left out; for what is looked at one by one.
     pub fn leaves_out(&self, path: &str) -> bool {
         let mut matched = Matched::default();
         let mut out = false;
@@ -112,7 +112,7 @@ impl Patterns {
         (out, Matched(matched))
     }
 
-    /// Whether something in a folder that is left out may stay all the same.
+    /// True if something in a folder that is left out may stay all the same.
     pub fn may_keep_below(&self, folder: &str) -> bool {
         let inside = format!("{folder}/");
         self.patterns.iter().filter(|pattern| pattern.exception).any(|pattern| {

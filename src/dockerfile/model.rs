@@ -54,7 +54,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Whether it is called so; letters' case doesn't count.
+    /// True if it is called so; letters' case doesn't count.
     pub fn is_named(&self, name: &str) -> bool {
         self.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
     }
@@ -91,7 +91,7 @@ impl Place {
 pub struct Statement {
     /// Where it stands.
     pub place: Place,
-    /// What it says.
+    /// Message.
     pub instruction: Instruction,
 }
 
@@ -181,7 +181,7 @@ pub struct HereDocument {
     pub name: String,
     /// Its lines as they are in the file, each with its end.
     pub content: String,
-    /// Whether variables in it are expanded: no part of the name is quoted.
+    /// True if variables in it are expanded: no part of the name is quoted.
     pub expand: bool,
     /// `<<-`: tabs at the beginnings of lines don't count.
     pub strip_tabs: bool,
@@ -202,7 +202,7 @@ impl HereDocument {
 /// `--mount`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// What it is.
+    /// Kind.
     pub kind: MountKind,
     /// The stage, image or context whose files are mounted.
     pub from: Option<String>,

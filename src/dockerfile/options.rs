@@ -22,7 +22,7 @@ pub struct BuildOptions {
     pub target: Option<String>,
     /// What the image is for; this machine by default.
     pub platform: Option<Platform>,
-    /// Whether instructions run although their results are in the cache.
+    /// True if instructions run although their results are in the cache.
     pub no_cache: bool,
     /// Secrets by their ids.
     pub secrets: BTreeMap<String, SecretPlace>,

@@ -71,22 +71,22 @@ pub enum RunMount {
         from: Origin,
         /// Which, relative to its root.
         source: String,
-        /// Where, absolute.
+        /// Absolute path.
         target: String,
-        /// Whether the command may write.
+        /// True if the command may write.
         writable: bool,
     },
     /// A folder that outlives the build.
     Cache {
-        /// What it is called.
+        /// Name.
         id: String,
-        /// Where, absolute.
+        /// Absolute path.
         target: String,
         /// Who may use it at once.
         sharing: Sharing,
         /// What it begins as, and where in there.
         from: Option<(Origin, String)>,
-        /// Whether the command may not write.
+        /// True if the command may not write.
         read_only: bool,
         /// The mode of the folder.
         mode: u32,
@@ -95,7 +95,7 @@ pub enum RunMount {
     },
     /// Memory.
     Tmpfs {
-        /// Where, absolute.
+        /// Absolute path.
         target: String,
         /// Its size in bytes.
         size: Option<u64>,
@@ -108,7 +108,7 @@ pub enum RunMount {
         target: Option<String>,
         /// The variable that has its content.
         variable: Option<String>,
-        /// Whether the build fails without it.
+        /// True if the build fails without it.
         required: bool,
         /// The file's mode.
         mode: u32,
@@ -121,7 +121,7 @@ pub enum RunMount {
         id: String,
         /// Where its socket is.
         target: Option<String>,
-        /// Whether the build fails without it.
+        /// True if the build fails without it.
         required: bool,
         /// The socket's mode.
         mode: u32,

@@ -49,7 +49,7 @@ pub enum ActivateError {
     /// There is no install root, or it can't be locked.
     #[error("can't lock the install root")]
     Lock(#[source] io::Error),
-    /// What is active can't be told.
+    /// The active set can't be told.
     #[error(transparent)]
     Active(#[from] ActiveError),
     /// A path can't be used.
@@ -127,7 +127,7 @@ impl From<InstallError> for ActivateError {
 }
 
 impl ActivateError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(error) => error.hint(),

@@ -13,7 +13,7 @@ use nix::fcntl::readlinkat;
 use super::paths::{Host, with_suffix};
 use crate::package::PackageId;
 
-/// What is active can't be told.
+/// The active set can't be told.
 #[derive(Debug, thiserror::Error)]
 pub enum ActiveError {
     /// There is no active set.
@@ -31,7 +31,7 @@ pub enum ActiveError {
 }
 
 impl ActiveError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::None(_) => Some(

@@ -14,7 +14,7 @@ use crate::package::PackageId;
 /// The checks can't be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// What is active can't be told.
+    /// The active set can't be told.
     #[error(transparent)]
     Active(#[from] ActiveError),
     /// A package's checks can't be read.
@@ -22,7 +22,7 @@ pub enum CheckError {
     Unreadable {
         /// The package.
         package: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },

@@ -10,7 +10,7 @@ use crate::artifact::repository::Repository;
 use crate::base::event::{Interruptible, Observer};
 use crate::package::PackageId;
 
-/// How many packages are fetched at once: one waits for the network while another is unpacked.
+/// Number of packages that are fetched at once: one waits for the network while another is unpacked.
 const AT_ONCE: usize = 4;
 
 /// What happens to one package after another.

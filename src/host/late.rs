@@ -58,14 +58,14 @@ pub enum LateError {
     Write {
         /// The package.
         package: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
 }
 
 impl LateError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(id) => Some(format!(

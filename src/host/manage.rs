@@ -12,7 +12,7 @@ pub enum RemoveError {
     /// It is active.
     #[error("package {0} is active, so it can't be removed")]
     Active(PackageId),
-    /// What is active can't be told.
+    /// The active set can't be told.
     #[error(transparent)]
     Activate(#[from] ActivateError),
     /// It can't be removed.
@@ -21,7 +21,7 @@ pub enum RemoveError {
 }
 
 impl RemoveError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(_) => Some("activate a set without it first".to_owned()),

@@ -68,7 +68,7 @@ struct Way<'a> {
     next: Descent<Open<'a>>,
     /// The same way in the set that is active, as far as that has it.
     model: Option<Descent<()>>,
-    /// Where it is.
+    /// Place.
     place: PathBuf,
 }
 
@@ -299,7 +299,7 @@ fn links_to(folder: &OwnedFd, name: &CStr, target: &[u8]) -> bool {
     readlinkat(folder, name).is_ok_and(|found| found.as_bytes() == target)
 }
 
-/// Whether what is there is the file that is wanted. It is on disk then: it was part of a set.
+/// True if what is there is the file that is wanted. It is on disk then: it was part of a set.
 fn is_same(folder: BorrowedFd<'_>, name: &OsStr, node: &Node) -> bool {
     let Node::File(content) = node else { return false };
     let same = || {

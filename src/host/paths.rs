@@ -45,7 +45,7 @@ pub enum PathError {
     Absolute {
         /// The path.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },

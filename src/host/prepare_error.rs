@@ -11,7 +11,7 @@ pub enum PrepareError {
     Write {
         /// What.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -23,7 +23,7 @@ pub enum PrepareError {
     Sync {
         /// A folder of it.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },

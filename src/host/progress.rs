@@ -48,7 +48,7 @@ pub enum ProgressError {
     Broken {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault.
         reason: String,
     },
     /// It can't be written or removed.

@@ -117,7 +117,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether there is a file at a path.
+    /// True if there is a file at a path.
     pub(super) fn is_file(&self, path: &EntryPath) -> bool {
         matches!(self.0.get(path), Some(Item::File { .. }))
     }

@@ -73,7 +73,7 @@ pub enum RepositoryError {
     Archive {
         /// The package.
         id: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -82,18 +82,18 @@ pub enum RepositoryError {
     Unpack {
         /// The package.
         id: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: Box<UnpackError>,
     },
     /// The package can't be put in place or removed.
     #[error("can't {action} package {id}")]
     Change {
-        /// What was to be done.
+        /// Intended step.
         action: &'static str,
         /// The package.
         id: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -117,7 +117,7 @@ pub enum RepositoryError {
 }
 
 impl RepositoryError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotThere { id, .. } => Some(format!(
@@ -163,7 +163,7 @@ impl<'a> PackageRepository<'a> {
         Ok(ids)
     }
 
-    /// Whether a package is there.
+    /// True if a package is there.
     pub fn has(&self, id: &PackageId) -> bool {
         self.place(id).is_dir()
     }

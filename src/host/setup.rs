@@ -49,7 +49,7 @@ pub enum SetupError {
     BadFlag {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault.
         problem: String,
     },
     /// A way of setting up that was given up.
@@ -60,7 +60,7 @@ pub enum SetupError {
     Url {
         /// The file that says it.
         path: PathBuf,
-        /// What is wrong.
+        /// Fault.
         #[source]
         source: StoreUrlError,
     },
@@ -83,7 +83,7 @@ pub enum SetupError {
     List {
         /// What was fetched, or the file.
         what: String,
-        /// What is wrong with it.
+        /// Fault.
         reason: String,
     },
     /// The mark of a bootstrap can't be removed.
@@ -92,7 +92,7 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Activate(error) => error.hint(),

@@ -36,7 +36,7 @@ const ATTEMPTS: u32 = 4;
 pub struct StateError {
     /// The directory.
     path: PathBuf,
-    /// Why.
+    /// Reason.
     #[source]
     source: io::Error,
 }

@@ -56,7 +56,7 @@ pub enum SwapError {
 }
 
 impl SwapError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Stop(error) | Self::Units(error) => error.hint(),

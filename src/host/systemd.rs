@@ -47,7 +47,7 @@ pub enum SystemdError {
     Failed {
         /// What it was asked.
         arguments: String,
-        /// How it ended.
+        /// Ending.
         how: String,
     },
     /// It was not waited for to its end.
@@ -62,7 +62,7 @@ pub enum SystemdError {
 }
 
 impl SystemdError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoProgram(_) => {
@@ -77,7 +77,7 @@ impl SystemdError {
 }
 
 impl Systemd {
-    /// Whether services are stopped and started at all.
+    /// True if services are stopped and started at all.
     pub fn is_on(self) -> bool {
         self != Self::Off
     }
@@ -197,7 +197,7 @@ fn failed(arguments: &[&str], status: ExitStatus) -> SystemdError {
     SystemdError::Failed { arguments: arguments.join(" "), how }
 }
 
-/// Whether a unit can be called so; nothing that looks like an option or leads elsewhere.
+/// True if a unit can be called so; nothing that looks like an option or leads elsewhere.
 pub(super) fn is_unit_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     name.bytes().all(allowed) && !name.starts_with(['-', '.']) && !name.is_empty()

@@ -25,7 +25,7 @@ pub enum UninstallError {
 }
 
 impl UninstallError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoRoot(_) => Some("name another folder: --root DIR".to_owned()),

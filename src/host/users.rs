@@ -69,13 +69,13 @@ pub enum UserError {
     Make {
         /// The user.
         user: UserName,
-        /// Why.
+        /// Reason.
         reason: String,
     },
 }
 
 impl UserError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Manual { user, .. } => Some(format!(

@@ -24,7 +24,7 @@ pub enum VerifyError {
     Unreadable {
         /// The package.
         id: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -36,14 +36,14 @@ pub enum VerifyError {
     Archive {
         /// The package.
         id: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: ReadError,
     },
 }
 
 impl VerifyError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Repository(error) => error.hint(),

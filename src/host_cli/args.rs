@@ -66,7 +66,7 @@ pub struct FormatArgs {
 }
 
 impl Command {
-    /// Whether it changes something, or leaves something behind if it is ended on its way.
+    /// True if it changes something, or leaves something behind if it is ended on its way.
     pub fn changes(&self) -> bool {
         match self {
             Self::Active(_) | Self::List(_) | Self::Check { .. } => false,

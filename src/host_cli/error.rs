@@ -24,7 +24,7 @@ pub enum CommandError {
     /// A folder can't be used.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// What is active can't be told.
+    /// The active set can't be told.
     #[error(transparent)]
     Active(#[from] ActiveError),
     /// The active set can't be changed.
@@ -69,7 +69,7 @@ macro_rules! boxed {
 boxed!(RepositoryError => Repository, RemoveError => Remove, SetupError => Setup);
 
 impl CommandError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(error) | Self::Check(CheckError::Active(error)) => error.hint(),

@@ -32,7 +32,7 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
-    /// Whether an image that says `other` is one for this platform. Old images leave fields empty,
+    /// True if an image that says `other` is one for this platform. Old images leave fields empty,
     /// which says nothing against them.
     pub fn accepts(&self, other: &Self) -> bool {
         let fits = |mine: &str, theirs: &str| theirs.is_empty() || mine == theirs;

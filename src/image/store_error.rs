@@ -17,7 +17,7 @@ pub enum StoreError {
     NoStore {
         /// The file that says so.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         problem: DocumentError,
     },
     /// A part of an image is missing or isn't what it was.
@@ -27,7 +27,7 @@ pub enum StoreError {
         image: String,
         /// The part.
         what: String,
-        /// What is wrong.
+        /// Fault.
         problem: String,
     },
     /// A configuration that was good when it was loaded isn't.
@@ -35,7 +35,7 @@ pub enum StoreError {
     Config {
         /// The image's name, or its manifest's digest.
         image: String,
-        /// Why.
+        /// Reason.
         #[source]
         problem: ConfigError,
     },
@@ -53,12 +53,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it is about one image, which isn't whole any more.
+    /// True if it is about one image, which isn't whole any more.
     pub(in crate::image) fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Config { .. })
     }
 
-    /// What to do about it, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } | Self::Config { .. } => {

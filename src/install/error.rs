@@ -24,7 +24,7 @@ pub enum InstallError {
     Unreadable {
         /// The package.
         package: PackageId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -147,7 +147,7 @@ impl fmt::Display for Owner {
 }
 
 impl InstallError {
-    /// What to do, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Description { report, .. } => report.hint().map(str::to_owned),

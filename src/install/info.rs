@@ -22,7 +22,7 @@ pub struct PackageInfo {
     pub environment: Vec<(String, String)>,
     /// The packages that it needs.
     pub requires: Vec<Requirement>,
-    /// Whether the host keeps a directory for its state.
+    /// True if the host keeps a directory for its state.
     pub state_directory: bool,
     /// The user as whom its service runs.
     pub username: Option<UserName>,

@@ -16,7 +16,7 @@ use crate::package::PackageId;
 pub struct WriteError {
     /// The folder.
     folder: PathBuf,
-    /// Why.
+    /// Reason.
     #[source]
     source: io::Error,
 }

@@ -168,7 +168,7 @@ fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// Whether Python has an order of two values.
+/// True if Python has an order of two values.
 fn comparable(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::String(_), Value::String(_)) => true,

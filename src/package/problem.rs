@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub struct Problem {
     /// Offset of the first byte that it is about; `None` if it is about the whole file.
     pub offset: Option<usize>,
-    /// What is wrong.
+    /// Fault.
     pub message: String,
     /// What to do, if that isn't plain from the message.
     pub hint: Option<String>,

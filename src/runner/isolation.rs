@@ -31,17 +31,17 @@ pub enum IsolationError {
     Demanded {
         /// The tier.
         tier: Tier,
-        /// Why not.
+        /// Reason.
         reason: String,
-        /// What to do.
+        /// Remedy.
         remedy: Option<String>,
     },
     /// No tier can be had.
     #[error("no container can be run here: {reason}")]
     None {
-        /// Why not.
+        /// Reason.
         reason: String,
-        /// What to do.
+        /// Remedy.
         remedy: Option<String>,
     },
     /// A nested container would see processes of its user outside.
@@ -52,21 +52,21 @@ pub enum IsolationError {
     /// The try itself failed.
     #[error("can't find out what containers can have here")]
     Helper {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: HelperError,
     },
     /// A folder for the try can't be made.
     #[error("can't find out what containers can have here")]
     Scratch {
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl IsolationError {
-    /// What to do about it.
+    /// Remedy.
     pub fn remedy(&self) -> Option<String> {
         match self {
             Self::Demanded { remedy, .. } | Self::None { remedy, .. } => remedy.clone(),
@@ -189,7 +189,7 @@ fn conditions_in_words(machine: &Machine) -> String {
     if all.is_empty() { String::new() } else { format!("; {}", all.join("; ")) }
 }
 
-/// Whether a user id is the machine's root, and not that of an outer container.
+/// True if a user id is the machine's root, and not that of an outer container.
 fn is_machines_root(uid: u32) -> bool {
     let map = fs_err::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let mut words = map.split_whitespace();
@@ -261,7 +261,7 @@ pub fn expected_map(wanted: &Wanted) -> IdMap {
     maps().unwrap_or_else(single)
 }
 
-/// Whether the machine seems to give ranges of ids: looked up, not tried.
+/// True if the machine seems to give ranges of ids: looked up, not tried.
 pub fn may_have_ranges(wanted: &Wanted) -> bool {
     wanted.tier != Some(Tier::Single) && find_ranges(wanted).is_ok()
 }

@@ -20,7 +20,7 @@ pub struct Meter {
 pub struct Usage {
     /// Bytes on the disk.
     pub bytes: u64,
-    /// Whether something could not be looked into.
+    /// True if something could not be looked into.
     pub partial: bool,
 }
 

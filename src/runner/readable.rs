@@ -99,7 +99,7 @@ impl<'a> InputCopies<'a> {
     }
 }
 
-/// Whether the container's root can read a file, or a folder with all that is in it.
+/// True if the container's root can read a file, or a folder with all that is in it.
 fn is_readable(map: &IdMap, path: &Path) -> io::Result<bool> {
     // What is bound into the view is the folder in which a file lies.
     if !path.is_dir() {
@@ -116,7 +116,7 @@ fn is_readable(map: &IdMap, path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether the container's root has a right, three bits, to what has this owner and mode: to the
+/// True if the container's root has a right, three bits, to what has this owner and mode: to the
 /// container's own as its root, to everything else as a stranger.
 fn allows(map: &IdMap, metadata: &std::fs::Metadata, right: u32) -> bool {
     let has = |ranges: &[IdRange], id: u32| {

@@ -19,7 +19,7 @@ pub enum CheckOutError {
     Io {
         /// What was to be checked out.
         what: String,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
@@ -28,7 +28,7 @@ pub enum CheckOutError {
     Archive {
         /// The archive's name.
         file_name: String,
-        /// What is wrong with it.
+        /// Fault.
         #[source]
         error: UnpackError,
     },
@@ -42,7 +42,7 @@ pub enum CheckOutError {
         path: PathBuf,
         /// The commit.
         commit: CommitId,
-        /// What is wrong.
+        /// Fault.
         #[source]
         error: CloneError,
     },

@@ -16,7 +16,7 @@ pub struct SourceError {
     pub package: PackageName,
     /// The source's name.
     pub name: SourceName,
-    /// What went wrong.
+    /// Cause.
     #[source]
     pub problem: Box<SourceProblem>,
 }
@@ -36,9 +36,9 @@ pub enum SourceProblem {
     /// Something on this machine can't be read or written; the source names it.
     #[error("cannot {doing}")]
     Io {
-        /// What was being done.
+        /// Attempted step.
         doing: &'static str,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
@@ -83,7 +83,7 @@ pub enum SourceProblem {
     NoSuchRelPath {
         /// As declared.
         rel_path: String,
-        /// What it means.
+        /// Meaning.
         path: PathBuf,
     },
     /// `rel_path` leads out of what belongs to the tree.
@@ -99,9 +99,9 @@ pub enum SourceProblem {
     NoRepository {
         /// Where it should be.
         path: PathBuf,
-        /// What libgit2 says.
+        /// Error of libgit2.
         reason: String,
-        /// Whether the repository belongs to another user.
+        /// True if the repository belongs to another user.
         foreign: bool,
     },
     /// A local repository has no commit at HEAD.
@@ -141,7 +141,7 @@ pub enum SourceProblem {
     NoGit {
         /// The program.
         program: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
@@ -166,7 +166,7 @@ pub enum SourceProblem {
     OtherCommit {
         /// The repository.
         url: String,
-        /// What came.
+        /// Content that came.
         found: CommitId,
         /// What its digits were to begin with.
         expected: String,
@@ -178,7 +178,7 @@ pub enum SourceProblem {
         path: String,
         /// The repository that has it.
         url: String,
-        /// Why not.
+        /// Reason.
         #[source]
         problem: SubmoduleProblem,
     },
@@ -187,7 +187,7 @@ pub enum SourceProblem {
     Repository {
         /// The repository.
         path: PathBuf,
-        /// What libgit2 says.
+        /// Error of libgit2.
         #[source]
         error: git2::Error,
     },
@@ -237,7 +237,7 @@ impl SourceProblem {
         move |error| Self::Io { doing, error }
     }
 
-    /// What a person can do about it.
+    /// Remedy.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Http(error) => {

@@ -31,7 +31,7 @@ pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> 
     url.strip_prefix("file://").map(|path| request.package_dir.join(path))
 }
 
-/// Whether the file is there with the right sums.
+/// True if the file is there with the right sums.
 pub(super) fn is_right(path: &Path, file: &FileSource) -> io::Result<bool> {
     match fs_err::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file)?.is_none()),

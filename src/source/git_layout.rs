@@ -50,7 +50,7 @@ pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// Whether a folder of objects has the commit. As no repository is opened, it may be anybody's.
+/// True if a folder of objects has the commit. As no repository is opened, it may be anybody's.
 pub(super) fn has_object(objects: &Path, commit: &CommitId) -> Result<bool, git2::Error> {
     let database = Odb::new()?;
     let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;

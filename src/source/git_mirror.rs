@@ -52,7 +52,7 @@ pub(super) fn mirror_path(request: &SourceRequest) -> PathBuf {
     request.cache_dir.join("cache.git")
 }
 
-/// Whether a bare repository, of whomever, has the commit and borrows nothing.
+/// True if a bare repository, of whomever, has the commit and borrows nothing.
 pub(super) fn has_commit(path: &Path, commit: &CommitId) -> Result<bool, SourceProblem> {
     let objects = path.join("objects");
     let borrows =

@@ -25,11 +25,11 @@ pub struct GitPlace {
     pub reference: Option<String>,
     /// The folder of it, relative and without `..`.
     pub subfolder: Option<String>,
-    /// Whether `.git` stays.
+    /// True if `.git` stays.
     pub keep_git: bool,
-    /// Whether its submodules are checked out, too.
+    /// True if its submodules are checked out, too.
     pub submodules: bool,
-    /// Whether files have the commit's time, not that of the check-out.
+    /// True if files have the commit's time, not that of the check-out.
     pub commit_time: bool,
     /// What its commit's digits have to begin with.
     pub checksum: Option<String>,
@@ -50,7 +50,7 @@ pub enum GitPlaceError {
     /// Something is said twice, and differently.
     #[error("the {what} is given twice: {one:?} and {other:?}")]
     Twice {
-        /// What it is.
+        /// Kind.
         what: &'static str,
         /// What it is given as.
         one: String,
@@ -67,14 +67,14 @@ pub enum GitPlaceError {
     Value {
         /// Which.
         key: String,
-        /// What it has.
+        /// Contents.
         value: String,
         /// What it can have.
         expected: &'static str,
     },
 }
 
-/// Whether a URL is one that a repository may be fetched from, without regard to how its path ends:
+/// True if a URL is one that a repository may be fetched from, without regard to how its path ends:
 /// neither files of this machine nor commands.
 pub(super) fn is_fetchable(url: &str) -> bool {
     let schemes = GIT_SCHEMES.iter().chain(&WEB_SCHEMES);

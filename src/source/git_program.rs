@@ -242,7 +242,7 @@ fn received_bytes(line: &str) -> Option<u64> {
     Some((number.parse::<f64>().ok()? * unit) as u64)
 }
 
-/// Whether what git said may pass by itself.
+/// True if what git said may pass by itself.
 pub(super) fn may_pass(output: &str) -> bool {
     const SIGNS: [&str; 15] = [
         "Could not resolve host",

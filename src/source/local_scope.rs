@@ -46,7 +46,7 @@ pub struct OutOfScope {
     pub path: PathBuf,
     /// Folder that has all that may be used.
     pub root: PathBuf,
-    /// What to do.
+    /// Remedy.
     pub hint: String,
 }
 

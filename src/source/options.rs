@@ -12,7 +12,7 @@ use crate::store::Store;
 pub struct FetchOptions {
     /// Mirrors, asked before a source's own URL, in this order.
     pub mirrors: Vec<Store>,
-    /// Whether the network stays alone: neither URLs nor mirrors with URLs are asked.
+    /// True if the network stays alone: neither URLs nor mirrors with URLs are asked.
     pub offline: bool,
     /// Downloads, with their retries, time limits and size limit.
     pub http: HttpClient,

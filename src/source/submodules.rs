@@ -42,7 +42,7 @@ pub(super) struct Submodules<'a> {
 struct Declared {
     path: String,
     url: String,
-    /// Whether it says that it isn't to be checked out.
+    /// True if it says that it isn't to be checked out.
     left_out: bool,
 }
 

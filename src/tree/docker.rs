@@ -13,7 +13,7 @@ pub const DOCKER_FOLDER_IMAGES: &str = "dcos/dcos-builder:";
 /// A `docker/` folder that an image's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerFolder<'a> {
-    /// Whose it is.
+    /// Owner.
     pub name: &'a PackageName,
     /// The folder with the Dockerfile.
     pub path: &'a Path,

@@ -69,7 +69,7 @@ pub struct Package {
     pub folder: PathBuf,
     /// What its `buildinfo.json` says.
     pub info: BuildInfo,
-    /// Whether it has an `extra` beside its `buildinfo.json`.
+    /// True if it has an `extra` beside its `buildinfo.json`.
     pub has_extra: bool,
     /// What is odd about it, but let through.
     pub warnings: Vec<Report>,

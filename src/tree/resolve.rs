@@ -23,7 +23,7 @@ pub struct TreeSet {
 /// Some packages and all that they require.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildSet {
-    /// What was asked for.
+    /// Request.
     pub wanted: Vec<PackageKey>,
     /// All that is needed for it and itself, each after all that it requires.
     pub packages: Vec<PackageKey>,

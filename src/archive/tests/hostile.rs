@@ -93,7 +93,7 @@ fn is_refused_everywhere_and_never_gets_out(#[case] raw: Raw) {
     }
 }
 
-/// Whether it was the system that refused, and not a check.
+/// True if it was the system that refused, and not a check.
 fn is_io(error: &UnpackError) -> bool {
     matches!(error, UnpackError::Write { .. })
 }

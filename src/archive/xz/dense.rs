@@ -104,7 +104,7 @@ impl Seen {
     }
 }
 
-/// Whether all bytes are about as frequent: by the sum of squares, which is smallest then.
+/// True if all bytes are about as frequent: by the sum of squares, which is smallest then.
 fn is_even(grain: &[u8]) -> bool {
     // Four tables, or equal bytes in a row would wait for one another.
     let mut tables = [[0_u32; 256]; 4];

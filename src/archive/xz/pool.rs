@@ -53,7 +53,7 @@ impl Pool {
         self.threads
     }
 
-    /// Whether all threads have something to do.
+    /// True if all threads have something to do.
     pub(super) fn is_busy(&self) -> bool {
         self.running == self.threads
     }

@@ -99,7 +99,7 @@ impl Default for HttpClient {
 pub struct Downloaded {
     /// How many bytes the file has.
     pub bytes: u64,
-    /// Whether it was put together from more than one answer.
+    /// True if it was put together from more than one answer.
     pub resumed: bool,
 }
 
@@ -111,7 +111,7 @@ pub enum HttpError {
     Url {
         /// The text.
         url: String,
-        /// What is wrong with it.
+        /// Fault.
         reason: String,
     },
     /// The server answers, but not with the file.
@@ -127,7 +127,7 @@ pub enum HttpError {
     Refused {
         /// The URL.
         url: String,
-        /// Why.
+        /// Reason.
         reason: String,
     },
     /// All attempts failed.
@@ -135,7 +135,7 @@ pub enum HttpError {
     GaveUp {
         /// The URL.
         url: String,
-        /// How many attempts there were.
+        /// Number of attempts.
         attempts: u32,
         /// Why the last one failed.
         reason: String,
@@ -167,14 +167,14 @@ pub enum HttpError {
     Store {
         /// The URL.
         url: String,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
 }
 
 impl HttpError {
-    /// Whether the server says that there is no such file.
+    /// True if the server says that there is no such file.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status, .. }
             if [StatusCode::NOT_FOUND, StatusCode::GONE].contains(status))
@@ -185,7 +185,7 @@ impl HttpError {
         matches!(self, Self::GaveUp { .. } | Self::ConnectionRefused { .. })
     }
 
-    /// What a person can do about it.
+    /// Remedy.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Status { status, .. } => match status.as_u16() {

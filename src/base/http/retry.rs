@@ -69,7 +69,7 @@ pub(crate) fn waits(options: &HttpOptions) -> impl Iterator<Item = Duration> + u
         .build()
 }
 
-/// Whether a server that answers so may answer otherwise the next time.
+/// True if a server that answers so may answer otherwise the next time.
 pub(crate) fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 506..=599)
 }

@@ -54,7 +54,7 @@ pub struct GcOptions {
     pub since: Option<SystemTime>,
     /// If more bytes than these are left, what was used longest ago goes too, roots excepted.
     pub max_size: Option<u64>,
-    /// Whether nothing is removed.
+    /// True if nothing is removed.
     pub dry_run: bool,
     /// The packages of known trees.
     pub packages: BTreeSet<PackageId>,
@@ -113,9 +113,9 @@ impl fmt::Display for Kind {
 /// Something that can go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// What it is.
+    /// Kind.
     pub kind: Kind,
-    /// What it is called.
+    /// Name.
     pub name: String,
     /// What it takes on the disk, in bytes.
     pub bytes: u64,
@@ -162,7 +162,7 @@ pub enum GcError {
     Broken {
         /// Its name.
         name: String,
-        /// Why.
+        /// Reason.
         #[source]
         source: StoreError,
     },

@@ -25,7 +25,7 @@ pub struct ImageSpace {
     pub bytes: u64,
     /// What of that no other image has.
     pub own: u64,
-    /// Whether a running build uses it.
+    /// True if a running build uses it.
     pub in_use: bool,
     /// When a build used it last, if one did.
     pub last_use: Option<SystemTime>,

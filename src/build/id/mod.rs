@@ -82,7 +82,7 @@ pub enum IdentityError<E: Error + 'static> {
     Outside {
         /// The package.
         package: PackageKey,
-        /// Why.
+        /// Reason.
         #[source]
         source: E,
     },
@@ -100,7 +100,7 @@ pub enum IdentityError<E: Error + 'static> {
     Version {
         /// The package.
         package: PackageKey,
-        /// Why not.
+        /// Reason.
         #[source]
         source: NameError,
     },

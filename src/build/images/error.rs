@@ -21,7 +21,7 @@ pub enum ImageError {
     Name {
         /// The name.
         name: String,
-        /// Why not.
+        /// Reason.
         #[source]
         source: Box<ReferenceError>,
     },
@@ -30,7 +30,7 @@ pub enum ImageError {
     Location {
         /// The name.
         name: String,
-        /// What is wrong.
+        /// Fault.
         #[source]
         source: Box<LocationError>,
     },
@@ -39,7 +39,7 @@ pub enum ImageError {
     Load {
         /// The name.
         name: String,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<LoadError>,
     },
@@ -48,7 +48,7 @@ pub enum ImageError {
     Store {
         /// The name.
         name: String,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<StoreError>,
     },
@@ -57,7 +57,7 @@ pub enum ImageError {
     Host {
         /// The name.
         name: String,
-        /// Why not.
+        /// Reason.
         #[source]
         source: Box<HostError>,
     },
@@ -66,7 +66,7 @@ pub enum ImageError {
     Pull {
         /// The name.
         name: String,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<RegistryError>,
     },
@@ -75,7 +75,7 @@ pub enum ImageError {
     Build {
         /// The name.
         name: String,
-        /// What went wrong.
+        /// Cause.
         #[source]
         source: Box<DockerfileError>,
     },
@@ -84,7 +84,7 @@ pub enum ImageError {
     Folder {
         /// The name.
         name: String,
-        /// Why not.
+        /// Reason.
         #[source]
         source: Box<FolderError>,
     },
@@ -112,7 +112,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// Whether the run was interrupted.
+    /// True if the run was interrupted.
     pub fn is_interruption(&self) -> bool {
         match self {
             Self::Interrupted => true,

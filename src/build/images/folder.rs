@@ -21,7 +21,7 @@ use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 pub struct SharedBuilders {
     /// The registry, with what comes before the names there; by default where the names say.
     pub registry: Option<RegistryMirror>,
-    /// Whether what is built is pushed there.
+    /// True if what is built is pushed there.
     pub push: bool,
 }
 

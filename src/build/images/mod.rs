@@ -67,7 +67,7 @@ pub struct Building<'a> {
     pub source_date_epoch: u64,
     /// Where images of `docker/` folders are shared.
     pub shared: &'a SharedBuilders,
-    /// Whether images may be built; if not, those whose steps are all in the cache are found.
+    /// True if images may be built; if not, those whose steps are all in the cache are found.
     pub may_build: bool,
 }
 

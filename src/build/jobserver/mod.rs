@@ -66,7 +66,7 @@ pub struct Access {
     pub style: Option<Style>,
     /// How many cores the build has without a token, at least one.
     pub own: u32,
-    /// How many cores there are.
+    /// Number of cores.
     pub cores: u32,
 }
 

@@ -36,7 +36,7 @@ impl Cores {
         Self { machine: cores, free: cores.max(jobs), sharing: 0 }
     }
 
-    /// Whether a build can start: if not, all cores are in use by others.
+    /// True if a build can start: if not, all cores are in use by others.
     pub fn are_free(&self) -> bool {
         self.free > 0
     }

@@ -120,7 +120,7 @@ impl Schedule {
         self.running.len()
     }
 
-    /// Whether nothing runs and nothing can start.
+    /// True if nothing runs and nothing can start.
     pub fn is_over(&self) -> bool {
         self.running.is_empty() && self.ready.is_empty()
     }

@@ -70,7 +70,7 @@ pub struct BuildOptions {
     pub network: Network,
     /// Where packages may be taken from.
     pub repository: Option<Repository>,
-    /// Whether `src` and `result` are left in the cache.
+    /// True if `src` and `result` are left in the cache.
     pub keep: bool,
     /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
     pub jobserver: Option<jobserver::Style>,
@@ -79,7 +79,7 @@ pub struct BuildOptions {
 /// A packages directory, read.
 #[derive(Debug)]
 pub struct Site {
-    /// What is in it.
+    /// Contents.
     pub tree: PackageTree,
     /// Its cache.
     pub cache: Cache,

@@ -120,7 +120,7 @@ impl<R: Read> Read for Summing<R> {
     }
 }
 
-/// Whether a package is there and belongs to this container's root: with another id map, its files
+/// True if a package is there and belongs to this container's root: with another id map, its files
 /// are nobody's, and those that only their owner may read can't be read.
 fn is_ours(place: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

@@ -90,7 +90,7 @@ pub(super) fn places(
     }
 }
 
-/// Whether a build argument of Docker's says that `.git` is wanted.
+/// True if a build argument of Docker's says that `.git` is wanted.
 fn keeps_git(args: &ImageBuildArgs) -> bool {
     let wanted = ["1", "true"].map(|value| format!("BUILDKIT_CONTEXT_KEEP_GIT_DIR={value}"));
     args.build_arg.iter().any(|given| wanted.contains(given))

@@ -36,7 +36,7 @@ use super::environment::Environment;
 use crate::base::event::{Event, Observer};
 use span::Line;
 
-/// Whether all that is said is said in JSON.
+/// True if all that is said is said in JSON.
 static IN_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The one place that writes to stdout and stderr.
@@ -61,7 +61,7 @@ pub enum Weight {
 /// An error with what belongs to it.
 #[derive(Debug, Clone, Default)]
 pub struct Complaint {
-    /// What is wrong.
+    /// Fault.
     pub message: String,
     /// The id of the package whose build it is about.
     pub package: Option<String>,
@@ -69,7 +69,7 @@ pub struct Complaint {
     pub tail: Vec<String>,
     /// The build's log.
     pub log: Option<String>,
-    /// What to do.
+    /// Remedy.
     pub hints: Vec<String>,
 }
 

@@ -171,7 +171,7 @@ fn paint(lines: &[String]) -> String {
     painted
 }
 
-/// Whether drawing is wanted now: a job in the background would draw over the shell.
+/// True if drawing is wanted now: a job in the background would draw over the shell.
 fn is_in_foreground() -> bool {
     match nix::unistd::tcgetpgrp(std::io::stderr()) {
         Ok(group) => group == nix::unistd::getpgrp(),

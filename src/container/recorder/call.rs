@@ -18,7 +18,7 @@ pub(super) enum Call {
     },
     /// The process is to go on as these users and groups.
     Become {
-        /// Whether they are groups.
+        /// True if they are groups.
         groups: bool,
         /// Which; those that are to stay are left out.
         ids: [Option<u32>; 3],
@@ -36,9 +36,9 @@ pub(super) enum Named {
         from: From,
         /// Where the path lies.
         address: u64,
-        /// Whether a symlink at its end is followed.
+        /// True if a symlink at its end is followed.
         follow: bool,
-        /// Whether an empty path means the folder itself.
+        /// True if an empty path means the folder itself.
         may_be_empty: bool,
     },
 }

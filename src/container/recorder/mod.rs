@@ -47,7 +47,7 @@ const ORIGIN: &str = "user.overlay.origin";
 pub struct Recorded {
     /// What was said of what can't say it itself.
     pub notes: HashMap<FileIdentity, OwnerNote>,
-    /// Whether something may have been lost.
+    /// True if something may have been lost.
     pub is_incomplete: bool,
 }
 
@@ -244,7 +244,7 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// Whether it can have attributes.
+    /// True if it can have attributes.
     fn says_itself(&self) -> bool {
         let kind = SFlag::from_bits_truncate(self.data.st_mode) & SFlag::S_IFMT;
         kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR
@@ -266,7 +266,7 @@ impl Known<'_> {
         fs_err::symlink_metadata(&upper).is_ok().then_some(upper)
     }
 
-    /// Whether it is a layer's below, changed or not.
+    /// True if it is a layer's below, changed or not.
     fn is_copied_up(&mut self) -> bool {
         if let Some(known) = self.is_copied_up {
             return known;

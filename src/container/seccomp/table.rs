@@ -49,7 +49,7 @@ pub struct Row {
     pub when: When,
     /// What is answered.
     pub answer: Answer,
-    /// Why.
+    /// Reason.
     pub reason: &'static str,
 }
 

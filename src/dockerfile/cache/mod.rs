@@ -41,7 +41,7 @@ pub struct BuildCache {
 pub struct Made {
     /// The layer; nothing if no file changed.
     pub layer: Option<BuiltLayer>,
-    /// Whether owners that its command gave to files may be lost.
+    /// True if owners that its command gave to files may be lost.
     pub flattened: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct Made {
 pub struct Entry {
     /// Its file, whose time is that of its last use.
     pub path: PathBuf,
-    /// Whether it can be read.
+    /// True if it can be read.
     pub is_usable: bool,
     /// The layer that it leads to.
     pub layer: Option<BuiltLayer>,

@@ -42,7 +42,7 @@ pub struct Files {
 pub struct Choice {
     /// What is left out, relative to the folder that is copied.
     pub exclude: Patterns,
-    /// Whether the folders in the source's name are kept, and `**` is any number of them.
+    /// True if the folders in the source's name are kept, and `**` is any number of them.
     pub parents: bool,
 }
 
@@ -52,9 +52,9 @@ pub enum ContextError {
     /// A file that is needed can't be read.
     #[error("can't read {what}")]
     Read {
-        /// What it is.
+        /// Kind.
         what: &'static str,
-        /// Why not, with the path.
+        /// Reason, with the path.
         #[source]
         source: io::Error,
     },
@@ -96,14 +96,14 @@ pub enum ContextError {
     /// The files can't be looked at.
     #[error("can't look at the files to copy")]
     Look {
-        /// Why not, with the path.
+        /// Reason, with the path.
         #[source]
         source: io::Error,
     },
 }
 
 impl ContextError {
-    /// What to do.
+    /// Remedy.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing { .. } => {

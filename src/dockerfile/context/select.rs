@@ -17,7 +17,7 @@ pub struct Selected {
     /// What it is called at its destination: a file's name; with `--parents` the folders before it
     /// too. Empty for a folder, whose content goes to the destination.
     pub place: PathBuf,
-    /// Whether it is a folder.
+    /// True if it is a folder.
     pub folder: bool,
 }
 

@@ -17,7 +17,7 @@ pub struct Entry {
     pub path: PathBuf,
     /// Where it goes, relative to the destination; empty for the folder whose content goes there.
     pub place: PathBuf,
-    /// What it is.
+    /// Kind.
     pub kind: Kind,
     /// The whole of what the filesystem says of it.
     pub metadata: Metadata,

@@ -70,7 +70,7 @@ pub struct StageState {
     arguments: BTreeMap<String, Option<String>>,
     /// What the base wants to be done first.
     triggers: Vec<String>,
-    /// Whether this stage, and not its base, has said what the command is.
+    /// True if this stage, and not its base, has said what the command is.
     has_cmd: bool,
 }
 

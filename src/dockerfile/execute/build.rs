@@ -25,7 +25,7 @@ pub struct BuiltImage {
     pub id: ImageId,
     /// Its manifest's digest.
     pub manifest: BlobDigest,
-    /// Whether owners that its commands gave to files may be lost.
+    /// True if owners that its commands gave to files may be lost.
     pub flattened: bool,
     /// How many steps its stages have.
     pub steps: u64,

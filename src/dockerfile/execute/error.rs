@@ -18,7 +18,7 @@ pub enum DockerfileError {
     /// The Dockerfile can't be read.
     #[error("can't read the Dockerfile")]
     Read {
-        /// Why not.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -28,7 +28,7 @@ pub enum DockerfileError {
     /// The build context can't be used.
     #[error("the build context can't be used")]
     Context {
-        /// Why not.
+        /// Reason.
         #[source]
         source: ContextError,
     },
@@ -42,7 +42,7 @@ pub enum DockerfileError {
         place: String,
         /// The instruction.
         instruction: String,
-        /// What went wrong.
+        /// Cause.
         problem: Box<StepError>,
     },
     /// An image that a stage starts from can't be had.
@@ -50,7 +50,7 @@ pub enum DockerfileError {
     Image {
         /// `path:line`.
         place: String,
-        /// Why not.
+        /// Reason.
         source: Box<ProvisionError>,
     },
     /// A base image's configuration can't be used.
@@ -58,14 +58,14 @@ pub enum DockerfileError {
     Config {
         /// The image.
         image: String,
-        /// Why not.
+        /// Reason.
         #[source]
         source: ConfigError,
     },
     /// The store failed.
     #[error("the image can't be stored")]
     Store {
-        /// Why not.
+        /// Reason.
         #[source]
         source: Box<StoreError>,
     },
@@ -80,7 +80,7 @@ pub enum StepError {
     /// The helper says so.
     #[error("{}{}", failure.message, shown(tail))]
     Failed {
-        /// What it says.
+        /// Message.
         failure: Failure,
         /// The log.
         log: PathBuf,
@@ -96,7 +96,7 @@ pub enum StepError {
     /// A file can't be used.
     #[error("can't {what}: {source}")]
     File {
-        /// What was to be done.
+        /// Intended step.
         what: &'static str,
         /// Why it can't.
         source: io::Error,
@@ -119,11 +119,11 @@ pub enum StepError {
     /// An agent doesn't answer.
     #[error("the ssh agent {id:?} at {} doesn't answer: {source}", path.display())]
     Agent {
-        /// What it is called.
+        /// Name.
         id: String,
         /// Its socket.
         path: PathBuf,
-        /// Why not.
+        /// Reason.
         source: io::Error,
     },
     /// There is no way into a network.
@@ -140,7 +140,7 @@ pub enum StepError {
     Checksum {
         /// From where.
         url: String,
-        /// What came.
+        /// Content that came.
         found: String,
         /// What was to come.
         expected: String,
@@ -158,7 +158,7 @@ fn shown(tail: &[String]) -> String {
 }
 
 impl DockerfileError {
-    /// What to do about it.
+    /// Remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Problem(report) => report.hint().map(str::to_owned),

@@ -80,14 +80,14 @@ pub enum CopyInput {
         pattern: String,
         /// What is left out.
         exclude: Vec<String>,
-        /// Whether folders in the pattern are kept.
+        /// True if folders in the pattern are kept.
         parents: bool,
     },
     /// A file that was downloaded.
     Download {
-        /// Where it lies.
+        /// Place.
         file: PathBuf,
-        /// What it is called.
+        /// Name.
         name: String,
     },
     /// A folder that was checked out, whose contents are meant.
@@ -102,7 +102,7 @@ pub enum CopyInput {
 /// Something that a source of a COPY means: a file, or a folder with what of it is copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
-    /// Whether it is a folder, whose contents are meant.
+    /// True if it is a folder, whose contents are meant.
     pub is_folder: bool,
     /// Folders before what lies in them; of a file only itself.
     pub entries: Vec<CopyEntry>,
@@ -154,6 +154,6 @@ pub struct StepLayer {
     pub layer: Option<BuiltLayer>,
     /// The upper directory in the scratch folder that the layer was made of.
     pub upper: Option<String>,
-    /// Whether owners that the command gave to files may be lost.
+    /// True if owners that the command gave to files may be lost.
     pub flattened: bool,
 }

@@ -25,7 +25,7 @@ use crate::runner::uses::Registration;
 pub(super) const OWNERS: &str = "org.mkpanda.owners";
 pub(super) const FLATTENED: &str = "flattened";
 
-/// Whether owners may be lost that a command gave to files of an image, since it was built with one id.
+/// True if owners may be lost that a command gave to files of an image, since it was built with one id.
 pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
     Ok(store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED))
 }

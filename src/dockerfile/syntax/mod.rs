@@ -95,7 +95,7 @@ pub(super) fn parse_trigger(text: &str) -> Result<Statement, Problem> {
     }
 }
 
-/// Whether a line is the announcement of one here-document, and nothing else.
+/// True if a line is the announcement of one here-document, and nothing else.
 pub(super) fn is_document(line: &str) -> bool {
     words::announcement(line).is_some()
 }

@@ -14,7 +14,7 @@ pub enum LayerError {
     Blob {
         /// The layer.
         diff_id: DiffId,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },
@@ -31,7 +31,7 @@ pub enum LayerError {
     Unpack {
         /// The layer.
         diff_id: DiffId,
-        /// Why.
+        /// Reason.
         #[source]
         source: UnpackError,
     },
@@ -40,7 +40,7 @@ pub enum LayerError {
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// Reason.
         #[source]
         source: io::Error,
     },

@@ -93,7 +93,7 @@ fn description(
     Ok(None)
 }
 
-/// Whether a layer hides what lower ones have at a path: by an opaque folder, at it or above it, or
+/// True if a layer hides what lower ones have at a path: by an opaque folder, at it or above it, or
 /// by something that is no folder.
 pub(super) fn hides_below(layer: &Path, folder: &Path) -> io::Result<bool> {
     for above in folder.ancestors().filter(|above| !above.as_os_str().is_empty()) {

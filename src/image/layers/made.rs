@@ -32,7 +32,7 @@ const LEVEL: u32 = 1;
 pub struct MadeLayer {
     /// The layer.
     pub layer: BuiltLayer,
-    /// What is in it.
+    /// Contents.
     pub packed: PackedLayer,
 }
 
@@ -225,7 +225,7 @@ struct Below {
 }
 
 impl Below {
-    /// Whether something in the layer above may be this one, though overlayfs doesn't say so: it says
+    /// True if something in the layer above may be this one, though overlayfs doesn't say so: it says
     /// nothing of files with several names, and of what has no attributes.
     fn may_be(&self, made: &Metadata, place: &Path) -> bool {
         let (kind, own) = (made.file_type(), self.data.file_type());

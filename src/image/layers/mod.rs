@@ -40,7 +40,7 @@ const LOCK: &str = ".lock";
 /// How to unpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UnpackOptions {
-    /// Whether the namespace has one id only, so that every file gets that one.
+    /// True if the namespace has one id only, so that every file gets that one.
     pub single_id: bool,
     /// What one layer may unpack to.
     pub limits: Limits,

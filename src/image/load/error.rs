@@ -17,7 +17,7 @@ use crate::image::store::StoreError;
 pub struct LoadError {
     /// The file, the folder, or what the caller called the stream.
     pub input: String,
-    /// Why.
+    /// Reason.
     #[source]
     pub problem: LoadProblem,
 }
@@ -57,7 +57,7 @@ pub enum LoadProblem {
     NoImage {
         /// The form that was asked for, if one was.
         form: Option<Form>,
-        /// Whether it looks like what docker wrote before 1.10.
+        /// True if it looks like what docker wrote before 1.10.
         old_docker: bool,
     },
     /// Something that a document leads to isn't there.
@@ -87,7 +87,7 @@ pub enum LoadProblem {
         what: String,
         /// What leads to it says so.
         expected: u64,
-        /// What it has.
+        /// Contents.
         found: u64,
     },
     /// A layer's uncompressed content isn't the configuration's.
@@ -107,7 +107,7 @@ pub enum LoadProblem {
         number: usize,
         /// The blob.
         digest: BlobDigest,
-        /// Why.
+        /// Reason.
         reason: String,
     },
     /// Manifest and configuration differ in the number of layers.
@@ -115,7 +115,7 @@ pub enum LoadProblem {
     LayerCount {
         /// What the configuration names.
         diff_ids: usize,
-        /// What there is.
+        /// Contents.
         layers: usize,
     },
     /// A document can't be used.
@@ -123,7 +123,7 @@ pub enum LoadProblem {
     Document {
         /// Its role.
         what: String,
-        /// Why.
+        /// Reason.
         problem: DocumentError,
     },
     /// A document is too long to be one.
@@ -142,7 +142,7 @@ pub enum LoadProblem {
     Platform {
         /// What was looked for.
         wanted: Platform,
-        /// What there is.
+        /// Contents.
         found: Vec<String>,
     },
     /// Indexes within indexes.
@@ -175,9 +175,9 @@ pub enum LoadProblem {
     /// One image was asked for by name.
     #[error("it has no image {wanted:?}; it has {}", list(called))]
     NotCalled {
-        /// What was asked for.
+        /// Request.
         wanted: String,
-        /// What there is.
+        /// Contents.
         called: Vec<String>,
     },
     /// One image was asked for, and it has several.
@@ -207,7 +207,7 @@ impl From<ReadError> for LoadProblem {
 }
 
 impl LoadProblem {
-    /// What to do about it, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoImage { .. } | Self::NoFolder => Some(

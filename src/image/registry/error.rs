@@ -13,13 +13,13 @@ use crate::store::registry::ExchangeError;
 #[derive(Debug, thiserror::Error)]
 #[error("can't {} {}{}", verb.as_str(), reference.familiar(), from(host, reference))]
 pub struct RegistryError {
-    /// What was to be done.
+    /// Intended step.
     pub verb: Verb,
     /// The image.
     pub reference: Box<ImageRef>,
     /// Who was asked last: the registry, or a mirror of it.
     pub host: String,
-    /// Why not.
+    /// Reason.
     #[source]
     pub problem: Box<RegistryProblem>,
 }
@@ -100,12 +100,12 @@ impl RegistryProblem {
 }
 
 impl RegistryError {
-    /// Whether the run was interrupted.
+    /// True if the run was interrupted.
     pub fn is_interruption(&self) -> bool {
         matches!(*self.problem, RegistryProblem::Exchange(ExchangeError::Interrupted))
     }
 
-    /// Whether the registry says that there is no such image.
+    /// True if the registry says that there is no such image.
     pub fn is_not_found(&self) -> bool {
         matches!(*self.problem, RegistryProblem::Exchange(ExchangeError::NotFound { .. }))
     }

@@ -22,7 +22,7 @@ use crate::image::load::{Blob, LoadProblem, Measured, measure, measure_stored};
 use crate::image::store::{ImageStore, LayerBlob};
 use crate::store::registry::{BlobRequest, ExchangeError, Wire};
 
-/// How many blobs are fetched at once.
+/// Number of blobs that are fetched at once.
 const AT_ONCE: usize = 4;
 
 /// The layers of an image, each blob once.
@@ -41,9 +41,9 @@ struct Item {
     compression: Compression,
     /// Where it lies in the end, until the store has it.
     staged: PathBuf,
-    /// Whether it lies there, from the store.
+    /// True if it lies there, from the store.
     is_stored: bool,
-    /// Whether an image of the store has it, with that diff id.
+    /// True if an image of the store has it, with that diff id.
     is_known: bool,
     /// By which it is given to who unpacks it, if somebody shall.
     fifo: Option<PathBuf>,

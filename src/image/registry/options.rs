@@ -26,15 +26,15 @@ impl Default for PullOptions {
 /// Why layers can't be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnpackFailure {
-    /// What went wrong.
+    /// Cause.
     pub message: String,
-    /// What to do.
+    /// Remedy.
     pub hint: Option<String>,
 }
 
 /// Unpacks layers while they come: something of another process, as unpacking needs its namespace.
 pub trait Unpacker: Sync {
-    /// Whether that layer is unpacked already.
+    /// True if that layer is unpacked already.
     fn has(&self, layer: &DiffId) -> bool;
 
     /// Unpacks layers, all of which have a place that can be read once, such as a FIFO. It may take

@@ -36,7 +36,7 @@ pub(super) struct Partials {
 pub(super) struct Partial {
     pub(super) path: PathBuf,
     pub(super) file: File,
-    /// How many bytes there were.
+    /// Number of bytes.
     pub(super) had: u64,
     _lock: FileLock,
 }

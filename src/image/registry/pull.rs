@@ -31,7 +31,7 @@ pub struct Pulled {
     pub id: ImageId,
     /// Its manifest's digest.
     pub manifest: BlobDigest,
-    /// Whether the store had it, under this name.
+    /// True if the store had it, under this name.
     pub was_there: bool,
 }
 

@@ -15,7 +15,7 @@ use crate::store::Content;
 use crate::store::registry::upload::{self, Upload};
 use crate::store::registry::{Wire, manifest};
 
-/// How many blobs are sent at once.
+/// Number of blobs that are sent at once.
 const AT_ONCE: usize = 4;
 
 /// An image that has been pushed.
@@ -25,7 +25,7 @@ pub struct Pushed {
     pub reference: ImageRef,
     /// Its manifest's digest, by which it can be pulled too.
     pub manifest: BlobDigest,
-    /// How many bytes were sent.
+    /// Number of bytes that are sent.
     pub sent: u64,
 }
 

@@ -23,7 +23,7 @@ pub enum SaveError {
     NoLayout {
         /// The file that says so.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault.
         problem: DocumentError,
     },
     /// The folder has something in it, and isn't a layout.
@@ -32,7 +32,7 @@ pub enum SaveError {
 }
 
 impl SaveError {
-    /// What to do about it, where that isn't plain.
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.hint(),

@@ -156,7 +156,7 @@ pub(super) fn names(targets: &[Target], image: &Target) -> Vec<ImageRef> {
     targets.iter().filter(|target| target.digest == image.digest).filter_map(reference).collect()
 }
 
-/// Whether an entry has that name.
+/// True if an entry has that name.
 pub(super) fn is_called(entry: &Descriptor, name: &ImageRef) -> bool {
     Target::of(entry).is_ok_and(|target| reference(&target).as_ref() == Some(name))
 }

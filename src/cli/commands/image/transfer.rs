@@ -184,7 +184,7 @@ impl Transfer<'_> {
     }
 }
 
-/// Whether a form stands before a place, in skopeo's spelling.
+/// True if a form stands before a place, in skopeo's spelling.
 fn is_placed(text: &str) -> bool {
     let forms = ["oci:", "oci-archive:", "docker-archive:", REGISTRY_PREFIX, PODMAN_PREFIX];
     forms.iter().any(|form| text.starts_with(form))

@@ -114,7 +114,7 @@ fn shown_subject(subject: &str) -> String {
     }
 }
 
-/// Whether a download is one of a package's: its archive in a repository, or one of its sources.
+/// True if a download is one of a package's: its archive in a repository, or one of its sources.
 fn belongs(subject: &str, id: &str) -> bool {
     match file_in_repository(subject) {
         Some(file) => file.starts_with(id),

@@ -30,7 +30,7 @@ struct Item {
     found: Match,
     owners: Owners,
     modes: Modes,
-    /// Whether it is unpacked if it is an archive.
+    /// True if it is unpacked if it is an archive.
     may_unpack: bool,
 }
 
