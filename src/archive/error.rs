@@ -4,6 +4,7 @@ use std::io;
 
 use super::limits::LimitExceeded;
 use super::path::{EntryPath, NameProblem, readable};
+use crate::base::remedy::raise_limit;
 
 /// A folder can't become an archive.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,8 @@ pub enum PackError {
     Special(Vec<(EntryPath, &'static str)>),
     /// There is more in the folder than an archive may have.
     #[error(
-        "the archive would have {bytes} bytes before compression, and no more than {max_bytes} may be unpacked (holes of sparse files count)"
+        "the archive would have {bytes} bytes before compression, and no more than {max_bytes} may be unpacked (holes of sparse files count); {}",
+        raise_limit!("unpacked", "UNPACKED")
     )]
     TooLarge {
         /// Size of the archive.

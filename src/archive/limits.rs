@@ -1,5 +1,6 @@
 //! How much an archive may make of itself.
 
+use crate::base::remedy::raise_limit;
 use std::io::{self, Read};
 
 /// What an archive may unpack to. The defaults stop a bomb before it fills a disk; a caller that
@@ -38,14 +39,14 @@ impl LimitExceeded {
     /// How the limit is raised, where it can be.
     pub fn remedy(self) -> Option<&'static str> {
         match self {
-            Self::Bytes(_) => Some(
-                "if it is meant to be that large, raise limits.unpacked in mkpanda.toml, or \
-                 MKPANDA_LIMITS_UNPACKED",
-            ),
-            Self::Entries(_) => Some(
-                "if it is meant to have that many, raise limits.entries in mkpanda.toml, or \
-                 MKPANDA_LIMITS_ENTRIES",
-            ),
+            Self::Bytes(_) => Some(concat!(
+                "if it is meant to be that large, ",
+                raise_limit!("unpacked", "UNPACKED")
+            )),
+            Self::Entries(_) => Some(concat!(
+                "if it is meant to have that many, ",
+                raise_limit!("entries", "ENTRIES")
+            )),
             Self::NameBytes(_) => None,
         }
     }

@@ -14,6 +14,7 @@ use super::scratch::{INPUTS, Leftovers, ScratchDir};
 use super::workspace::JobPlace;
 use crate::archive::Limits as ArchiveLimits;
 use crate::base::event::{Event, Observer, Phase};
+use crate::base::remedy::raise_limit;
 use crate::base::removal::remove_all;
 use crate::container::cgroup::{self, Cgroup, CgroupError, Delegation, Limits};
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
@@ -140,7 +141,11 @@ pub enum JobError {
     #[error(transparent)]
     Limits(#[from] CgroupError),
     /// The job took too long, beside its command.
-    #[error("it was ended {} after its time limit of {limit:?} (limits.time)", during(*phase))]
+    #[error(
+        "it was ended {} after its time limit of {limit:?}; {}",
+        during(*phase),
+        raise_limit!("time", "TIME")
+    )]
     TimeLimit {
         /// Phase in which it was.
         phase: Phase,
@@ -287,8 +292,7 @@ impl Session {
             && cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory)
         {
             failure.hint = Some(
-                "it ran out of memory: raise limits.memory in mkpanda.toml, or MKPANDA_LIMITS_MEMORY"
-                    .to_owned(),
+                concat!("it ran out of memory: ", raise_limit!("memory", "MEMORY")).to_owned(),
             );
         }
         Ok(Ran { result, leftovers: Leftovers::new(process, cgroup, scratch) })

@@ -160,7 +160,7 @@ fn a_bomb_stops_at_a_limit_that_can_be_raised() {
     source.place.variables.push(limit("1M"));
     let ran = source.extract("x.tar.gz", &bomb).fails(1);
     ran.says("cannot extract x.tar.gz: the archive is refused: it unpacks to more than 1048576 bytes, which is the limit")
-        .says("hint: if it is meant to be that large, raise limits.unpacked in mkpanda.toml, or MKPANDA_LIMITS_UNPACKED");
+        .says("hint: if it is meant to be that large, raise limits.unpacked in your own config.toml, or MKPANDA_LIMITS_UNPACKED");
     source.place.variables.push(limit("64M"));
     source.extract("x.tar.gz", &bomb).ok();
     let many: Vec<String> = (0..200).map(|number| format!("top/{number}")).collect();

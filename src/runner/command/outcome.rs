@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::base::remedy::raise_limit;
 use crate::container::run::Ending;
 use crate::runner::job::Failure;
 
@@ -26,9 +27,8 @@ pub(super) fn judge(
             format!("{name} was ended after its time limit of {limit:?}")
         }
     };
-    let hint = (ended == Ending::TimedOut).then(|| {
-        "raise limits.time in mkpanda.toml, or MKPANDA_LIMITS_TIME, if it needs longer".to_owned()
-    });
+    let hint = (ended == Ending::TimedOut)
+        .then(|| concat!(raise_limit!("time", "TIME"), ", if it needs longer").to_owned());
     Err(Failure { message, hint, see_log: true })
 }
 
