@@ -244,7 +244,7 @@ pub enum UnpackError {
     ZipTop {
         /// The file's name.
         file_name: String,
-        /// Contents.
+        /// Fault of the contents.
         problem: String,
     },
     #[cfg(feature = "builder")]

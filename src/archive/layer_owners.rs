@@ -156,7 +156,7 @@ impl FileIdentity {
 /// An entry of a layer that is being made, whose owner is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Ownable<'a> {
-    /// Place.
+    /// Path.
     pub path: &'a EntryPath,
     /// What it says itself.
     pub note: Option<OwnerNote>,

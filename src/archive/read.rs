@@ -18,7 +18,7 @@ use super::xz::XzReader;
 /// One entry of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageEntry {
-    /// Place.
+    /// Path.
     pub path: EntryPath,
     /// Kind.
     pub kind: EntryKind,

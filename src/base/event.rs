@@ -37,7 +37,7 @@ pub enum Event {
     },
     /// It came to its end, well or not.
     TaskEnded {
-        /// Kind.
+        /// Task in words; each of a run is named differently.
         task: String,
     },
     /// A source of a package is there.

@@ -115,7 +115,7 @@ pub enum CliError {
     TooMuch {
         /// What is left, in bytes.
         left: u64,
-        /// Request.
+        /// Largest number.
         most: u64,
     },
     /// Signals can't be caught.

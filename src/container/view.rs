@@ -49,7 +49,7 @@ pub enum ViewError {
     Mount {
         /// What was to be mounted.
         what: String,
-        /// Place.
+        /// Mount point.
         target: PathBuf,
         /// Answer of the kernel.
         errno: nix::errno::Errno,

@@ -72,7 +72,7 @@ pub enum BringError {
     /// It can't be read.
     #[error("can't read {what}")]
     Read {
-        /// Kind.
+        /// Name for people.
         what: String,
         /// Reason.
         #[source]
@@ -81,7 +81,7 @@ pub enum BringError {
     /// It is no Dockerfile.
     #[error("{what} is neither an archive nor a Dockerfile: {problem}")]
     NoText {
-        /// Kind.
+        /// Name for people.
         what: String,
         /// Why it is no Dockerfile.
         problem: &'static str,
@@ -92,7 +92,7 @@ pub enum BringError {
     /// The archive can't be unpacked.
     #[error("can't unpack {what}")]
     Unpack {
-        /// Kind.
+        /// Name for people.
         what: String,
         /// Reason.
         #[source]

@@ -91,7 +91,7 @@ impl Place {
 pub struct Statement {
     /// Where it stands.
     pub place: Place,
-    /// Message.
+    /// Instruction as parsed.
     pub instruction: Instruction,
 }
 

@@ -41,7 +41,7 @@ pub enum DocumentError {
     OtherType {
         /// What led to it.
         expected: String,
-        /// Message.
+        /// Value that was found.
         found: String,
     },
     /// It leads to something of a kind that can't be used.

@@ -96,7 +96,7 @@ written_as_text!(SourceName);
 pub struct Source {
     /// The object as written, which `buildinfo.full.json` repeats.
     pub as_written: Map<String, Value>,
-    /// Meaning.
+    /// Declaration.
     pub spec: SourceSpec,
 }
 

@@ -83,7 +83,7 @@ pub enum SourceProblem {
     NoSuchRelPath {
         /// As declared.
         rel_path: String,
-        /// Meaning.
+        /// Path that is meant.
         path: PathBuf,
     },
     /// `rel_path` leads out of what belongs to the tree.
@@ -166,7 +166,7 @@ pub enum SourceProblem {
     OtherCommit {
         /// The repository.
         url: String,
-        /// Content that came.
+        /// Commit that came.
         found: CommitId,
         /// What its digits were to begin with.
         expected: String,

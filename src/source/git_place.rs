@@ -50,7 +50,7 @@ pub enum GitPlaceError {
     /// Something is said twice, and differently.
     #[error("the {what} is given twice: {one:?} and {other:?}")]
     Twice {
-        /// Kind.
+        /// Name for people.
         what: &'static str,
         /// What it is given as.
         one: String,
@@ -67,7 +67,7 @@ pub enum GitPlaceError {
     Value {
         /// Which.
         key: String,
-        /// Contents.
+        /// Value of the parameter.
         value: String,
         /// What it can have.
         expected: &'static str,

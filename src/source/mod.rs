@@ -116,14 +116,14 @@ impl SourceId {
 pub enum Fetched {
     /// A file, to appear under its own name.
     File {
-        /// Place.
+        /// Path.
         path: PathBuf,
         /// Its name.
         file_name: String,
     },
     /// An archive, whose contents are to appear.
     Archive {
-        /// Place.
+        /// Path.
         path: PathBuf,
         /// Its name, which says what kind of archive it is.
         file_name: String,

@@ -23,7 +23,7 @@ pub struct TreeSet {
 /// Some packages and all that they require.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildSet {
-    /// Request.
+    /// Packages that were asked for.
     pub wanted: Vec<PackageKey>,
     /// All that is needed for it and itself, each after all that it requires.
     pub packages: Vec<PackageKey>,

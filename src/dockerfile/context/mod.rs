@@ -52,7 +52,7 @@ pub enum ContextError {
     /// A file that is needed can't be read.
     #[error("can't read {what}")]
     Read {
-        /// Kind.
+        /// Name for people.
         what: &'static str,
         /// Reason, with the path.
         #[source]

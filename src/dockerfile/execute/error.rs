@@ -80,7 +80,7 @@ pub enum StepError {
     /// The helper says so.
     #[error("{}{}", failure.message, shown(tail))]
     Failed {
-        /// Message.
+        /// Failure of the job.
         failure: Failure,
         /// The log.
         log: PathBuf,
@@ -140,7 +140,7 @@ pub enum StepError {
     Checksum {
         /// From where.
         url: String,
-        /// Content that came.
+        /// Sum of the content that came.
         found: String,
         /// What was to come.
         expected: String,

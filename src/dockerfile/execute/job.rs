@@ -85,7 +85,7 @@ pub enum CopyInput {
     },
     /// A file that was downloaded.
     Download {
-        /// Place.
+        /// Path.
         file: PathBuf,
         /// Name.
         name: String,

@@ -87,7 +87,7 @@ pub enum LoadProblem {
         what: String,
         /// What leads to it says so.
         expected: u64,
-        /// Contents.
+        /// Size that it has.
         found: u64,
     },
     /// A layer's uncompressed content isn't the configuration's.
@@ -115,7 +115,7 @@ pub enum LoadProblem {
     LayerCount {
         /// What the configuration names.
         diff_ids: usize,
-        /// Contents.
+        /// Number of layers.
         layers: usize,
     },
     /// A document can't be used.
@@ -142,7 +142,7 @@ pub enum LoadProblem {
     Platform {
         /// What was looked for.
         wanted: Platform,
-        /// Contents.
+        /// Entries that were found.
         found: Vec<String>,
     },
     /// Indexes within indexes.
@@ -175,9 +175,9 @@ pub enum LoadProblem {
     /// One image was asked for by name.
     #[error("it has no image {wanted:?}; it has {}", list(called))]
     NotCalled {
-        /// Request.
+        /// Name that was asked for.
         wanted: String,
-        /// Contents.
+        /// Names that were found.
         called: Vec<String>,
     },
     /// One image was asked for, and it has several.
