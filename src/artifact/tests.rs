@@ -1,35 +1,16 @@
 //! Repositories that are down, and their `.sha256` files.
 
 use std::io::Read;
-use std::sync::Mutex;
-use std::time::Duration;
 
 use super::repository::{Repository, RepositoryError};
 use crate::archive::Limits;
-use crate::base::event::{Event, Observer};
 use crate::base::http::test_server::{TestServer, answer, ok};
-use crate::base::http::{HttpClient, HttpOptions};
+use crate::base::warnings::{Warnings, impatient_client};
 use crate::package::PackageId;
 use crate::store::{FailureKind, Store};
 
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Observer for Warnings {
-    fn event(&self, event: Event) {
-        if let Event::Warning { message, .. } = event {
-            self.0.lock().unwrap().push(message);
-        }
-    }
-}
-
 fn repository(url: &str) -> Repository {
-    let http = HttpClient::new(HttpOptions {
-        attempts: 2,
-        first_wait: Duration::from_millis(1),
-        ..HttpOptions::default()
-    });
-    Repository::new(Store::repository(url, None, &http).unwrap())
+    Repository::new(Store::repository(url, None, &impatient_client()).unwrap())
 }
 
 fn fetch(repository: &Repository, id: &str, seen: &Warnings) -> Result<bool, RepositoryError> {
@@ -54,7 +35,7 @@ fn a_repository_that_is_down_is_skipped_and_packages_are_built() {
         assert!(!fetch(&repository.clone(), &format!("p--{number}"), &seen).unwrap());
     }
     assert_eq!(server.requests().len(), 3 * 2);
-    let warnings = seen.0.into_inner().unwrap();
+    let warnings = seen.take();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings[2].contains("not asked again in this run"), "{warnings:?}");
 }
@@ -88,7 +69,7 @@ fn sums_that_cannot_be_fetched_make_an_item_fail_and_count() {
         assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
     }
     assert_eq!(server.requests().len(), 3 * 3, "a file, and two attempts for its sum");
-    assert_eq!(seen.0.into_inner().unwrap().len(), 3);
+    assert_eq!(seen.take().len(), 3);
 }
 
 #[test]
@@ -101,7 +82,7 @@ fn a_repository_that_refuses_is_an_error_and_never_taken_for_an_empty_one() {
         assert_eq!(source.kind(), FailureKind::Denied);
         assert!(error.hint().unwrap().contains("credentials"));
     }
-    assert!(seen.0.into_inner().unwrap().is_empty());
+    assert!(seen.take().is_empty());
 }
 
 #[test]
@@ -124,7 +105,7 @@ fn the_only_origin_of_a_package_keeps_its_attempts() {
     file.file().read_to_string(&mut text).unwrap();
     assert_eq!(text, "content");
     assert!(fetch().unwrap().is_none(), "absent");
-    assert!(seen.0.into_inner().unwrap().is_empty());
+    assert!(seen.take().is_empty());
     assert!(matches!(
         repository.fetch("../x", &folder.path().join("p"), &Warnings::default()),
         Err(RepositoryError::Name(_))

@@ -19,4 +19,7 @@ pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
 pub mod times;
+#[cfg(test)]
+#[path = "tests/warnings.rs"]
+pub(crate) mod warnings;
 pub mod within;

@@ -1,7 +1,7 @@
 //! A web server's folder as a store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::conformance::{self, Subject, read_conformance};
 use super::*;
@@ -33,7 +33,7 @@ impl Web {
             }
         });
         let url = server.url("/store/").replace("http://", "http://user:secret@");
-        let backend = HttpBackend::new(&url, client());
+        let backend = HttpBackend::new(&url, impatient_client());
         Self { objects, large, server, backend }
     }
 }
@@ -114,7 +114,7 @@ fn nothing_can_be_written() {
 fn kinds_of_failure_are_told_apart() {
     let kind = |head: &'static str| {
         let server = TestServer::start(move |_, _| answer(head, b""));
-        let backend = HttpBackend::new(&server.url(""), client());
+        let backend = HttpBackend::new(&server.url(""), impatient_client());
         backend.head(&key("f"), &quiet()).unwrap_err().kind()
     };
     assert_eq!(kind("404 x\r\nContent-Length: 0"), FailureKind::NotFound);
@@ -123,7 +123,7 @@ fn kinds_of_failure_are_told_apart() {
     assert_eq!(kind("503 x\r\nContent-Length: 0"), FailureKind::Unreachable);
     assert_eq!(kind("not HTTP"), FailureKind::Unreachable);
     let closed = ClosedAddress::new();
-    let backend = HttpBackend::new(&closed.url(""), client());
+    let backend = HttpBackend::new(&closed.url(""), impatient_client());
     let error = backend.head(&key("f"), &quiet()).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Refused, "{error:?}");
     assert!(error.hint().is_some());

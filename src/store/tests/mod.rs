@@ -5,11 +5,9 @@ mod folder;
 mod http;
 mod reach;
 
-use std::sync::Mutex;
-
 use super::*;
 use crate::base::event::{Event, Observer, Silent};
-use crate::base::http::{HttpClient, HttpOptions};
+use crate::base::warnings::{Warnings, impatient_client};
 
 fn key(text: &str) -> Key {
     text.parse().unwrap()
@@ -18,33 +16,6 @@ fn key(text: &str) -> Key {
 /// A transfer that nobody watches.
 fn quiet() -> Transfer<'static> {
     Transfer { subject: "s", observer: &Silent }
-}
-
-/// A client that soon gives up.
-fn client() -> HttpClient {
-    HttpClient::new(HttpOptions {
-        attempts: 2,
-        first_wait: std::time::Duration::from_millis(1),
-        ..HttpOptions::default()
-    })
-}
-
-/// An observer that keeps warnings.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Observer for Warnings {
-    fn event(&self, event: Event) {
-        if let Event::Warning { message, .. } = event {
-            self.0.lock().unwrap().push(message);
-        }
-    }
-}
-
-impl Warnings {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
 }
 
 /// An observer that interrupts at once.

@@ -16,7 +16,7 @@ fn ask(store: &Store, name: &str, seen: &Warnings) -> Result<Option<Got>, StoreE
 #[test]
 fn a_store_that_fails_three_times_in_a_row_is_skipped_with_one_warning() {
     let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
-    let store = Store::mirror(&server.url(""), &client()).unwrap();
+    let store = Store::mirror(&server.url(""), &impatient_client()).unwrap();
     let (seen, copy) = (Warnings::default(), store.clone());
     for number in 0..6 {
         let from = if number % 2 == 0 { &store } else { &copy };
@@ -36,7 +36,7 @@ fn an_answer_of_any_kind_resets_the_count() {
         "/absent" => answer("404 x\r\nContent-Length: 0", b""),
         _ => answer("503 x\r\nContent-Length: 0", b""),
     });
-    let store = Store::mirror(&server.url(""), &client()).unwrap();
+    let store = Store::mirror(&server.url(""), &impatient_client()).unwrap();
     let seen = Warnings::default();
     for name in ["f", "f", "there", "f", "f", "absent", "f", "f", "there"] {
         assert_eq!(ask(&store, name, &seen).unwrap().is_some(), name == "there");
@@ -47,7 +47,7 @@ fn an_answer_of_any_kind_resets_the_count() {
 #[test]
 fn a_refused_connection_skips_at_once_also_for_items_under_way() {
     let closed = ClosedAddress::new();
-    let store = Store::mirror(&closed.url(""), &client()).unwrap();
+    let store = Store::mirror(&closed.url(""), &impatient_client()).unwrap();
     let seen = Warnings::default();
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -64,7 +64,7 @@ fn faults_of_this_machine_are_errors_and_count_for_nothing() {
     let failing = Arc::new(AtomicBool::new(false));
     let seen = Warnings::default();
     let server = TestServer::start(|_, _| ok(b"x"));
-    let store = Store::mirror(&server.url(""), &client()).unwrap();
+    let store = Store::mirror(&server.url(""), &impatient_client()).unwrap();
     for _ in 0..4 {
         let transfer = Transfer { subject: "f", observer: &seen };
         let mut closed = fs_err::File::open("/proc/self/status").unwrap().into_file();
@@ -81,7 +81,7 @@ fn faults_of_this_machine_are_errors_and_count_for_nothing() {
 
 #[test]
 fn places_are_read_as_folders_and_urls() {
-    let http = client();
+    let http = impatient_client();
     let folder = |store: Result<Store, StoreUrlError>| {
         store.unwrap().local_folder().unwrap().display().to_string()
     };
