@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::images::docker_archive;
+use crate::interrupt::Gate;
 use crate::support::{Place, ran};
 use crate::tiny::tiny_layer;
 
@@ -113,7 +114,8 @@ fn a_download_goes_unless_a_pull_goes_on_with_it() {
 
 #[test]
 fn what_a_running_build_uses_stays() {
-    let place = place("while [[ ! -e /pkg/build/go ]]; do sleep 0.02; done");
+    let gate = Gate::new();
+    let place = place(&gate.script());
     let mut command = place.command("app", &[]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
@@ -130,7 +132,7 @@ fn what_a_running_build_uses_stays() {
     place.run(".", &["image", "rm", image]).ok().says("2 blobs stay");
     assert_eq!(entries(&place, "images/blobs/sha256").len(), stored - 2, "its documents went");
     assert_eq!((entries(&place, "packages").len(), layers(&place)), (1, 2));
-    place.write("app/go", "");
+    gate.open(1);
     ran(&child.wait_with_output().unwrap()).ok();
     let told = place.run(".", &NOW).ok().stdout;
     assert!(told.lines().any(is_of_package), "{told}");

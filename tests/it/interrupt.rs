@@ -62,6 +62,40 @@ const START: Duration = Duration::from_secs(30);
 /// What ending may take.
 pub(crate) const END: Duration = Duration::from_secs(5);
 
+/// Something for builds to wait for. A build's folder is a copy, so that a file there would not be
+/// seen: it sleeps, and the test ends the sleep.
+pub(crate) struct Gate {
+    argument: String,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self { argument: sleep_of_its_own() }
+    }
+
+    /// The line of a script that waits.
+    pub(crate) fn script(&self) -> String {
+        format!("sleep {} || true", self.argument)
+    }
+
+    /// Lets builds go on, as soon as so many of them wait.
+    #[track_caller]
+    pub(crate) fn open(&self, waiting: usize) {
+        let all_wait = || processes_with(&self.argument).len() == waiting;
+        eventually(&format!("{waiting} builds that wait"), START, all_wait);
+        for pid in processes_with(&self.argument) {
+            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
+        }
+    }
+}
+
+/// A duration that nothing else sleeps, by which processes are found.
+fn sleep_of_its_own() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}.{count}7", 10_000 + std::process::id())
+}
+
 /// A run whose build sleeps, unless the file `go` lies in the package's folder.
 struct Sleeping {
     place: Place,
@@ -71,9 +105,7 @@ struct Sleeping {
 
 impl Sleeping {
     fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let argument = format!("{}.{count}7", 10_000 + std::process::id());
+        let argument = sleep_of_its_own();
         let place = Place::new();
         let script =
             format!("[[ -e /pkg/build/go ]] || {{ sleep {argument} & sleep {argument}; }}");

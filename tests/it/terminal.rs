@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::interrupt::eventually;
+use crate::interrupt::{Gate, eventually};
 use crate::support::{Place, binary};
 
 /// What a loaded machine may take.
@@ -93,12 +93,11 @@ impl Drop for Window {
     }
 }
 
-/// Three packages that sleep until a file is there, and one that needs them.
-fn sleeping() -> Place {
+/// Three packages that wait at a gate, and one that needs them.
+fn sleeping(gate: &Gate) -> Place {
     let place = Place::new();
     for name in ["one", "two-with-a-rather-long-name", "three"] {
-        let wait = "while [[ ! -e /pkg/build/go ]]; do sleep 0.1; done";
-        place.package(name, "{}", wait);
+        place.package(name, "{}", &gate.script());
     }
     place.package("last", r#"{"requires": ["one"]}"#, "");
     place.write("treeinfo.json", "{}");
@@ -107,7 +106,8 @@ fn sleeping() -> Place {
 
 #[test]
 fn a_window_may_have_any_width_and_be_resized() {
-    let place = sleeping();
+    let gate = Gate::new();
+    let place = sleeping(&gate);
     let window = Window::run(&place, 80, "tree -j3 --progress=tty");
     window.wait_for("0 of 4, 3 running");
     for columns in [40, 20, 33, 200, 20, 80, 21, 100] {
@@ -123,9 +123,7 @@ fn a_window_may_have_any_width_and_be_resized() {
         let widest = window.screen().lines().map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= usize::try_from(columns).unwrap(), "{}", window.screen());
     }
-    for name in ["one", "two-with-a-rather-long-name", "three"] {
-        place.write(&format!("{name}/go"), "");
-    }
+    gate.open(3);
     window.wait_for("ended 0");
     let all = window.all();
     for name in ["one", "two-with-a-rather-long-name", "three", "last"] {
@@ -141,7 +139,7 @@ fn a_window_may_have_any_width_and_be_resized() {
 #[test]
 fn whatever_ends_a_run_the_terminal_is_as_it_was() {
     for signal in ["C-c", "-TERM", "-KILL"] {
-        let place = sleeping();
+        let place = sleeping(&Gate::new());
         let window = Window::run(&place, 80, "tree -j3");
         window.wait_for("0 of 4, 3 running");
         if signal == "C-c" {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::interrupt::Gate;
 use crate::support::{Place, files_below, ran};
 
 /// Names of a cache's files, ids cut to the package's name.
@@ -29,14 +30,12 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A script that waits until there is a file `go` in its package's folder.
-const WAIT_FOR_GO: &str = "until [ -e /pkg/build/go ]; do sleep 0.02; done";
-
 #[test]
 fn a_package_starts_when_its_own_dependencies_are_there() {
     let place = Place::new();
     place.write("treeinfo.json", "{}");
-    place.package("a_slow", "{}", WAIT_FOR_GO);
+    let gate = Gate::new();
+    place.package("a_slow", "{}", &gate.script());
     place.package("b", "{}", "");
     place.package("c", r#"{"requires": ["a_slow"]}"#, "");
     place.package("d", r#"{"requires": ["b"]}"#, "");
@@ -46,7 +45,7 @@ fn a_package_starts_when_its_own_dependencies_are_there() {
     // While a_slow runs: b beside it, and then d, which needs nothing but b.
     wait_for("d", || latest("d").exists());
     assert!(!latest("a_slow").exists() && !latest("c").exists());
-    place.write("a_slow/go", "");
+    gate.open(1);
     let ran = ran(&child.wait_with_output().unwrap()).ok();
     assert_eq!(built(&ran.stderr), ["b", "d", "a_slow", "c"]);
     place.assert_clean();
