@@ -165,7 +165,7 @@ fn run_logged(
     let deadline = options.time_limit.and_then(|limit| started.checked_add(limit));
     let recorder = options.recording.as_ref().map(|recording| recording.recorder);
     let mut questions = match recorder {
-        Some(recorder) => Questions::Expected { channel, recorder, init },
+        Some(recorder) => Questions::Expected { channel, recorder },
         None => Questions::None,
     };
     let ended = wait(&watch, &mut output, options.log, &mut questions, deadline);

@@ -123,10 +123,11 @@ fn what_a_command_gives_away_belongs_to_them_in_the_layer() {
          COPY --chown=30:31 file /d/copied\n\
          RUN cd /d && echo more >> copied && rm deep/../c && touch c && \
          /bin/chown 40 copied; mkdir -p /jail/in && cp /bin/busybox /jail/ && ln -s ../../../in /jail/up && \
-         touch /jail/in/f /jail/in/g && chroot /jail /busybox chown 41:42 /up/f && \
+         touch /jail/in/f /jail/in/g /jail/in/h && chroot /jail /busybox chown 41:42 /up/f && \
          cd /jail/in && /bin/chown 43:44 ../in/./g\n\
          RUN mkdir -m 3775 /team && /bin/chgrp 50 /team && touch /team/f && mkdir /team/d && \
          touch /team/d/g && mkdir /team/own && /bin/chown 51:52 /team/own\n\
+         RUN chroot /jail /busybox chown 45:46 /in/h\n\
          RUN tar -c -f /a.tar -C / d/deep && touch /file && /bin/chown 60:61 /file\n\
          RUN sed -i s/x/y/ /file && rm /team/f && touch /team/f && rm /d/copied && touch /d/copied\n",
     );
@@ -153,6 +154,7 @@ fn what_a_command_gives_away_belongs_to_them_in_the_layer() {
             ("d/copied", "0:0"),
             ("jail/in/f", "41:42"),
             ("jail/in/g", "43:44"),
+            ("jail/in/h", "45:46"),
             ("team", "0:50"),
             ("team/f", "0:50"),
             ("team/d/g", "0:50"),

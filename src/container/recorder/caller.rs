@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
@@ -84,6 +84,19 @@ impl Caller {
     /// Its root.
     pub(super) fn root(&self) -> nix::Result<OwnedFd> {
         reach(&self.proc.join("root"))
+    }
+
+    /// The root of its mount namespace, which is above its own root if it has changed that.
+    pub(super) fn top(&self) -> Option<OwnedFd> {
+        let root = self.root().ok()?;
+        let above: PathBuf = place(&root)?.iter().skip(1).map(|_| "..").collect();
+        // From here, `..` leads out of the caller's root.
+        let top = if above.as_os_str().is_empty() {
+            root
+        } else {
+            openat(&root, &above, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?
+        };
+        (place(&top)?.as_os_str() == "/").then_some(top)
     }
 
     /// What its command line speaks of.

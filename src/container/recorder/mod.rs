@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, SFlag, fstat};
-use nix::unistd::{Gid, Pid, Uid, fchownat};
+use nix::unistd::{Gid, Uid, fchownat};
 
 use self::call::{Call, decode};
 use self::caller::{Caller, Missing, field, place};
@@ -64,8 +64,8 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct State {
     recorded: Recorded,
-    /// The first process of the container that asks; nothing while none does.
-    init: Option<Pid>,
+    /// True if the container's programs can ask.
+    has_begun: bool,
     /// The mount that is its root.
     root: Option<u64>,
 }
@@ -79,27 +79,26 @@ impl Recorder {
 
     /// What came out of it.
     pub fn finish(self) -> Recorded {
-        let State { mut recorded, init, .. } = self.state.into_inner();
+        let State { mut recorded, has_begun, .. } = self.state.into_inner();
         // Whoever isn't root gives nothing away, and is told so by the kernel if not by this.
-        recorded.is_incomplete |= init.is_none() && self.user.uid == 0;
+        recorded.is_incomplete |= !has_begun && self.user.uid == 0;
         recorded
     }
 
-    /// Gets ready for the questions of a container, whose first process is `init`.
-    pub(super) fn begin(&self, init: Pid, questions: BorrowedFd<'_>) {
+    /// Gets ready for the questions of a container.
+    pub(super) fn begin(&self, questions: BorrowedFd<'_>) {
         if let Err(errno) = sys::answer_on_the_same_processor(questions) {
             tracing::debug!(%errno, "chown takes longer");
         }
-        self.state.borrow_mut().init = Some(init);
+        self.state.borrow_mut().has_begun = true;
     }
 
-    /// The mount that is the container's root. Its first process may be looked into only once it
-    /// executes its command, as it does when there is a question.
-    fn root(&self) -> Option<u64> {
+    /// The mount that is the container's root, by a process that asks. Its first process, which
+    /// executes nothing, may not be looked into.
+    fn root(&self, caller: &Caller) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         if state.root.is_none() {
-            let root = state.init.and_then(Caller::of).and_then(|init| init.root().ok());
-            state.root = root.and_then(|root| field(root.as_fd(), "mnt_id"));
+            state.root = caller.top().and_then(|top| field(top.as_fd(), "mnt_id"));
         }
         state.root
     }
@@ -115,13 +114,17 @@ impl Recorder {
             Some(Call::Chown { file, user, group }) => {
                 let caller = Caller::of(asked.thread);
                 let found = caller.as_ref().ok_or(Missing::Unknown);
-                let found = found.and_then(|caller| caller.find(file));
+                let found = found.and_then(|caller| Ok((caller.find(file)?, self.root(caller))));
                 let spoken = || caller.as_ref().and_then(Caller::spoken);
                 if !sys::is_still_asked(questions, asked.id) {
                     return Ok(());
                 }
                 match found {
-                    Ok(found) => self.give(&found, (user, group), &spoken),
+                    Ok((file, Some(root))) => self.give(&file, root, (user, group), &spoken),
+                    Ok((_, None)) => {
+                        self.is_lost("the container's root was not found");
+                        Ok(())
+                    }
                     Err(Missing::Errno(errno)) => Err(errno),
                     Err(Missing::Unknown) => {
                         self.is_lost("a file was not found");
@@ -153,14 +156,11 @@ impl Recorder {
     fn give(
         &self,
         file: &OwnedFd,
+        root: u64,
         (user, group): (Option<u32>, Option<u32>),
         spoken: &dyn Fn() -> Option<Spoken>,
     ) -> nix::Result<()> {
         let data = fstat(file)?;
-        let Some(root) = self.root() else {
-            self.is_lost("the container's root was not found");
-            return Ok(());
-        };
         let is_ours = field(file.as_fd(), "mnt_id") == Some(root);
         let mut known = Known { file, upper: &self.upper, data, is_copied_up: None };
         if self.user.uid != 0 {

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::poll::PollFlags;
-use nix::unistd::Pid;
 
 use super::Recorder;
 use crate::container::passing;
@@ -20,8 +19,6 @@ pub(in crate::container) enum Questions<'a> {
         channel: UnixStream,
         /// Who will answer.
         recorder: &'a Recorder,
-        /// That process.
-        init: Pid,
     },
     /// What comes here.
     Coming {
@@ -49,12 +46,12 @@ impl Questions<'_> {
         }
         let is_over = match self {
             Self::None => false,
-            Self::Expected { channel, recorder, init } => {
+            Self::Expected { channel, recorder } => {
                 let recorder = *recorder;
                 *self = match passing::receive(channel)? {
                     None => Self::None,
                     Some(questions) => {
-                        recorder.begin(*init, questions.as_fd());
+                        recorder.begin(questions.as_fd());
                         Self::Coming { questions, recorder }
                     }
                 };
