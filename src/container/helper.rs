@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Cgroup, CgroupError};
 use super::cleaner::Cleaning;
+use super::executable;
 use super::idmap::IdMap;
 use super::lines::{Lines, Said};
 use super::process::Process;
@@ -77,6 +78,13 @@ pub enum HelperError {
     /// It could not be started.
     #[error("can't start a helper process")]
     Start {
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The executable could not be copied for it.
+    #[error("can't copy mkpanda's executable into memory, from where helpers are started")]
+    Seal {
         /// Cause.
         #[source]
         source: io::Error,
@@ -284,8 +292,15 @@ impl Helper {
     ) -> Result<Self, HelperError> {
         let start = |source| HelperError::Start { source };
         let (mut orders, theirs) = UnixStream::pair().map_err(start)?;
-        let mut command = Command::new("/proc/self/exe");
+        let executable = executable::sealed().map_err(|source| {
+            match refusal::of_proc().or_else(refusal::of_executable_memory) {
+                Some(refusal) => HelperError::Refused(refusal),
+                None => HelperError::Seal { source },
+            }
+        })?;
+        let mut command = Command::new(executable);
         command
+            .arg0("mkpanda")
             .arg(HELPER_ARGUMENT)
             .arg(std::process::id().to_string())
             // Nothing of the caller's reaches what an image or a build can look at.

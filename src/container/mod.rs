@@ -19,6 +19,7 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod cleaner;
 pub mod copy;
+mod executable;
 mod executor;
 pub mod helper;
 pub mod idmap;

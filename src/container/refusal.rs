@@ -37,10 +37,7 @@ const PERMIT: &str = "start the outer container with a profile that permits unsh
 
 /// Explains why `unshare(CLONE_NEWUSER)` failed.
 pub fn of_user_namespace(errno: Errno) -> Refusal {
-    let setting = |name: &str| {
-        fs_err::read_to_string(Path::new("/proc/sys").join(name)).map(|text| text.trim().to_owned())
-    };
-    let is = |name: &str, value: &str| setting(name).is_ok_and(|text| text == value);
+    let is = |name: &str, value: &str| setting(name).is_some_and(|text| text == value);
     if is("user/max_user_namespaces", "0") {
         return Refusal::new(
             "user.max_user_namespaces is 0",
@@ -149,6 +146,22 @@ pub fn of_proc() -> Option<Refusal> {
             "mount one: mount -t proc proc /proc, or bwrap --proc /proc",
         )
     })
+}
+
+/// Explains that no file in memory may be executed, if that is so.
+pub fn of_executable_memory() -> Option<Refusal> {
+    setting("vm/memfd_noexec").is_some_and(|value| value == "2").then(|| {
+        Refusal::new(
+            "vm.memfd_noexec is 2, and mkpanda's helpers are started from a copy in memory",
+            "let root run: sysctl -w vm.memfd_noexec=1",
+        )
+    })
+}
+
+/// A setting of the kernel, where it has it.
+fn setting(name: &str) -> Option<String> {
+    let text = fs_err::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+    Some(text.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -78,11 +78,17 @@ impl Gate {
         format!("sleep {} || true", self.argument)
     }
 
+    /// Waits until so many builds do.
+    #[track_caller]
+    pub(crate) fn wait(&self, waiting: usize) {
+        let all_wait = || processes_with(&self.argument).len() == waiting;
+        eventually(&format!("{waiting} builds that wait"), START, all_wait);
+    }
+
     /// Lets builds go on, as soon as so many of them wait.
     #[track_caller]
     pub(crate) fn open(&self, waiting: usize) {
-        let all_wait = || processes_with(&self.argument).len() == waiting;
-        eventually(&format!("{waiting} builds that wait"), START, all_wait);
+        self.wait(waiting);
         for pid in processes_with(&self.argument) {
             kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
         }

@@ -2,11 +2,13 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use crate::dockerfile::{build, context, write};
+use crate::interrupt::{Gate, children_of};
 use crate::runner::{both, with_base};
-use crate::support::{BUILDER, Place, Ran, copy_folder, ran, sha1};
+use crate::support::{BUILDER, Place, Ran, binary, copy_folder, ran, sha1};
 
 /// The time of all that has none of its own.
 const EPOCH: &str = "315532800";
@@ -128,6 +130,30 @@ fn files_have_fixed_times_and_modes() {
         };
         assert_eq!((words[0], words[1]), (EPOCH, mode), "{line}");
     }
+}
+
+#[test]
+fn no_process_of_a_container_runs_the_file_of_the_builder() {
+    let place = Place::new();
+    let gate = Gate::new();
+    place.package("p", "{}", &gate.script());
+    let mut command = place.command("p", &[]);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    gate.wait(1);
+    let mut executables = Vec::new();
+    let mut above = vec![run.id()];
+    while let Some(parent) = above.pop() {
+        for child in children_of(parent) {
+            above.push(child);
+            executables.extend(std::fs::read_link(format!("/proc/{child}/exe")));
+        }
+    }
+    gate.open(1);
+    ran(&run.wait_with_output().unwrap()).ok();
+    let builder = binary().canonicalize().unwrap();
+    assert!(!executables.contains(&builder), "{executables:?}");
+    let copy = |path: &PathBuf| path.to_string_lossy().starts_with("/memfd:mkpanda");
+    assert!(executables.iter().any(copy), "{executables:?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A command over layers: data first ([`Command`]), then a root with everything mounted
-//! ([`prepare`]), then a container ([`Prepared::run`]), and its end in words. Build scripts of packages
+//! ([`prepare()`]), then a container ([`Prepared::run`]), and its end in words. Build scripts of packages
 //! and RUN instructions of Dockerfiles are commands; nothing else runs in containers.
 
 mod files;
