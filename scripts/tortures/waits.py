@@ -9,6 +9,7 @@ import time
 
 from . import processes
 from .checks import finishes, nothing_half_done
+from .place import HELD
 
 
 @contextlib.contextmanager
@@ -19,14 +20,25 @@ def held(place, tier, environment=None):
     hold.touch()
     run = place.start(tier, jobs=1, environment=environment)
     until = time.monotonic() + 60
-    while not (found := processes.roles(run.pid))["build"]:
+    while not sleeping(run):
         assert run.alive() and time.monotonic() < until, f"no build began:\n{run.text()}"
         time.sleep(0.01)
     try:
-        yield run, found, lambda: hold.unlink(missing_ok=True)
+        yield run, processes.roles(run.pid), lambda: release(run)
     finally:
         hold.unlink(missing_ok=True)
         processes.end_all()
+
+
+def sleeping(run):
+    """What its build waits for."""
+    return [pid for pid, _ in processes.descendants(run.pid) if processes.command(pid) == HELD]
+
+
+def release(run):
+    """Lets the build go on."""
+    for pid in sleeping(run):
+        processes.send(pid, signal.SIGTERM)
 
 
 def stop(run, role):

@@ -115,7 +115,7 @@ fn check_out(
     let id = source::identify(&request).map_err(failed)?;
     let known = home.root().join("upstreams").join(format!("{name}.json"));
     let says = |state: &Sha256Sum| {
-        let source = &upstream.source.as_written;
+        let source = &upstream.source.shown();
         serde_json::json!({ "id": id.to_value(), "source": source, "state": state.as_str() })
             .to_string()
     };

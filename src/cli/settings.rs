@@ -16,7 +16,7 @@ use super::trust::{self, Trust};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
-use crate::base::http::HttpClient;
+use crate::base::http::{HttpClient, HttpOptions};
 use crate::build::images::SharedBuilders;
 use crate::runner::home::Home;
 use crate::source::LocalPermission;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub isolation: Option<IsolationArg>,
     /// The network of builds.
     pub network: NetworkArg,
+    /// Downloads of all that is neither an image's nor git's.
+    pub http: HttpClient,
     /// Mirrors of sources.
     pub mirrors: Vec<Store>,
     /// True to use no network.
@@ -74,6 +76,12 @@ pub struct Settings {
 
 /// 1980-01-01, the earliest time that all archive formats know.
 const DEFAULT_EPOCH: u64 = 315_532_800;
+
+/// The file of credentials that other programs use, too.
+fn netrc(environment: &Environment) -> Option<PathBuf> {
+    let named = environment.get("NETRC").map(PathBuf::from);
+    named.or_else(|| Some(Path::new(environment.get("HOME")?).join(".netrc")))
+}
 
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 
@@ -115,7 +123,8 @@ impl Settings {
             Some(archives.max_entries),
         )?;
         given.refuse()?;
-        let http = HttpClient::default();
+        let http =
+            HttpClient::new(HttpOptions { netrc: netrc(environment), ..HttpOptions::default() });
         let offline = args.offline || given.offline()?;
         Ok(Self {
             local_sources: given.local_sources(),
@@ -140,6 +149,7 @@ impl Settings {
             }
             .unwrap_or(NetworkArg::None),
             mirrors: given.mirrors(args, &http)?,
+            http: http.clone(),
             offline,
             repository: given.repository(args, &http)?,
             jobs: match jobs {

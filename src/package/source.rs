@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Problem;
 use super::json::{Node, Object};
 use crate::base::digest::{ParseDigestError, Sha1Sum, Sha256Sum};
+use crate::base::http::redact;
 use crate::base::text::written_as_text;
 
 /// A git commit: 40 lower-case hex digits, not all zero.
@@ -94,7 +95,7 @@ written_as_text!(SourceName);
 /// A source: what was written, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The object as written, which `buildinfo.full.json` repeats.
+    /// The object as written.
     pub as_written: Map<String, Value>,
     /// Declaration.
     pub spec: SourceSpec,
@@ -132,6 +133,8 @@ pub struct FileSource {
     pub sha1: Sha1Sum,
     /// Its SHA-256, checked too where it is given, not part of the id.
     pub sha256: Option<Sha256Sum>,
+    /// Its name, where the URL's end is not to be that.
+    pub filename: Option<String>,
 }
 
 /// A URL from which no file can be fetched.
@@ -143,41 +146,78 @@ pub enum UrlError {
     /// The scheme is none that files are fetched with.
     #[error("{0:?}: files are fetched by http, https and file only")]
     Scheme(String),
-    /// The last part of the path gives no file name.
+    /// Its end gives no file name.
     #[error("{0:?} doesn't end in a file's name")]
     NoFileName(String),
 }
 
 impl FileSource {
-    /// The name under which the file is cached and appears in the build: the last part of the
-    /// URL's path, percent escapes as they are.
+    /// The name under which the file is cached and appears in the build: as declared, or the URL's last
+    /// part with query and fragment, percent escapes as they are.
     pub fn file_name(&self) -> &str {
-        file_name(&self.url).unwrap_or_default()
+        self.filename.as_deref().or_else(|| file_name(&self.url)).unwrap_or_default()
     }
+
+    /// The name that says what kind of archive it is, without query and fragment.
+    pub fn archive_name(&self) -> &str {
+        match &self.filename {
+            Some(name) => name,
+            None if self.url.starts_with("file://") => self.file_name(),
+            None => file_name(without_query(&self.url)).unwrap_or_default(),
+        }
+    }
+
+    /// True if the name has the query of the URL, which may be a secret.
+    pub fn is_named_by_query(&self) -> bool {
+        let is_file = self.url.starts_with("file://");
+        self.filename.is_none()
+            && !is_file
+            && self.url.split('#').next().is_some_and(|it| it.contains('?'))
+    }
+}
+
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn file_name(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
-    let path = if scheme == "file" { rest } else { rest.split(['?', '#']).next()? };
-    let (_, name) = if scheme == "file" { ("", path) } else { path.split_once('/')? };
-    let name = name.rsplit('/').next()?;
-    let usable = !name.is_empty() && name != "." && name != ".." && name.len() <= 255;
-    (usable && !name.chars().any(char::is_control)).then_some(name)
+    let path = if scheme == "file" { rest } else { rest.split_once('/')?.1 };
+    path.rsplit('/').next().filter(|name| is_file_name(name))
 }
+
+fn is_file_name(name: &str) -> bool {
+    let is_one = !name.is_empty() && name != "." && name != ".." && name.len() <= LONGEST_NAME;
+    is_one && !name.contains('/') && !name.chars().any(char::is_control)
+}
+
+/// Length of the longest name of a file, with room for the ending of one whose sum is wrong.
+const LONGEST_NAME: usize = 255 - ".corrupt".len();
 
 fn check_url(text: &str) -> Result<String, UrlError> {
     let url = text.trim().to_owned();
-    let Some((scheme, _)) = url.split_once("://") else { return Err(UrlError::NoScheme(url)) };
+    let Some((scheme, _)) = url.split_once("://") else {
+        return Err(UrlError::NoScheme(redact(&url)));
+    };
     if !["http", "https", "file"].contains(&scheme) {
-        return Err(UrlError::Scheme(url));
-    }
-    if file_name(&url).is_none() {
-        return Err(UrlError::NoFileName(url));
+        return Err(UrlError::Scheme(redact(&url)));
     }
     Ok(url)
 }
 
 impl Source {
+    /// The object as it may be shown to everybody: without user names, passwords and the values of
+    /// queries in its URLs.
+    pub fn shown(&self) -> Map<String, Value> {
+        let mut shown = self.as_written.clone();
+        for key in ["git", "url"] {
+            if let Some(Value::String(url)) = shown.get_mut(key) {
+                *url = redact(url);
+            }
+        }
+        shown
+    }
+
     /// Reads one source.
     pub fn from_json(node: &Node) -> Result<Self, Problem> {
         let object = node.object("a source")?;
@@ -254,7 +294,7 @@ fn git_local(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
 }
 
 fn file(node: &Node, object: &Object, kind: &str) -> Result<FileSource, Problem> {
-    only(object, kind, &["kind", "url", "sha1", "sha256"])?;
+    only(object, kind, &["kind", "url", "sha1", "sha256", "filename"])?;
     let url =
         object.get("url").ok_or_else(|| missing(node, kind, "url", "where to get the file"))?;
     let sha1 = object
@@ -269,9 +309,27 @@ fn file(node: &Node, object: &Object, kind: &str) -> Result<FileSource, Problem>
             Some(sum.string("sha256")?.parse().map_err(|error| problem(sum, "sha256", error))?)
         }
     };
+    let filename = match object.get("filename") {
+        None => None,
+        Some(name) => {
+            let text = name.string("the filename of a source")?;
+            if !is_file_name(text) {
+                let message = format!("filename {text:?} can't be the name of a file");
+                return Err(Problem::at(name.offset, message));
+            }
+            Some(text.to_owned())
+        }
+    };
+    let address = check_url(url.string("the URL of a source")?)
+        .map_err(|error| Problem::at(url.offset, error.to_string()))?;
+    if filename.is_none() && file_name(&address).is_none() {
+        let error = UrlError::NoFileName(redact(&address));
+        return Err(Problem::at(url.offset, error.to_string())
+            .hint("give the file a name with the key filename"));
+    }
     Ok(FileSource {
-        url: check_url(url.string("the URL of a source")?)
-            .map_err(|error| Problem::at(url.offset, error.to_string()))?,
+        url: address,
+        filename,
         sha1: sha1.string("sha1")?.parse().map_err(|error| problem(sha1, "sha1", error))?,
         sha256,
     })
@@ -306,7 +364,8 @@ mod tests {
     #[test]
     fn file_names_come_from_the_url() {
         for (url, name) in [
-            ("https://example.org/a/b-1.tar.gz?x=1/2#f", "b-1.tar.gz"),
+            ("https://example.org/a/b-1.tar.gz?x=1#f", "b-1.tar.gz?x=1#f"),
+            ("https://example.org/a/b?x=1/2", "2"),
             ("file://foo-1.zip", "foo-1.zip"),
             ("file:///a/b%20c", "b%20c"),
         ] {
@@ -317,6 +376,36 @@ mod tests {
         {
             assert_eq!(file_name(url), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_file_may_be_named_and_nothing_secret_is_shown() {
+        let sum = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
+        let source = |rest: &str| {
+            let text = format!(r#"{{"kind": "url_extract", "sha1": "{sum}", "url": {rest}}}"#);
+            Source::from_json(&Node::parse(&text).unwrap())
+        };
+        for (rest, name, archive, by_query) in [
+            (r#""https://u:p@h/a.zip?t=secret""#, "a.zip?t=secret", "a.zip", true),
+            (r#""https://h/a.zip#f?""#, "a.zip#f?", "a.zip", false),
+            (r#""https://h/?t=secret", "filename": "b.zip""#, "b.zip", "b.zip", false),
+            (r#""file://a?b.zip""#, "a?b.zip", "a?b.zip", false),
+        ] {
+            let source = source(rest).unwrap();
+            let SourceSpec::UrlExtract(file) = &source.spec else { panic!("{rest}") };
+            let named = (file.file_name(), file.archive_name(), file.is_named_by_query());
+            assert_eq!(named, (name, archive, by_query));
+            let shown = Value::from(source.shown()).to_string();
+            assert!(!shown.contains("secret") && !shown.contains("u:p"), "{shown}");
+        }
+        for bad in ["", ".", "..", "a/b", "a\\n", &"x".repeat(248)] {
+            let problem =
+                source(&format!(r#""https://h/a.zip", "filename": "{bad}""#)).unwrap_err();
+            assert!(problem.message.contains("filename"), "{}", problem.message);
+        }
+        let problem = source(r#""https://u:secret@h/""#).unwrap_err();
+        assert!(!problem.message.contains("secret"), "{}", problem.message);
+        assert!(problem.hint.unwrap().contains("filename"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! mkpanda-home                    says that the folder is ours: see `Home::foreign_entry`
 //! packages/<sha256>/              unpacked packages by their archives' sums, mounted read-only into builds
 //! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
+//! git/<sum>/                      mirrors of git repositories (see `source`), for the caller alone
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
 //! image-logs/<name>/              what the commands of an image's stages said, of its last build
 //! build-cache/                    what steps of Dockerfiles made (see `dockerfile::cache`)
@@ -151,6 +152,11 @@ impl Home {
     /// Lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
+    }
+
+    /// Mirrors of git repositories.
+    pub fn git_mirrors(&self) -> PathBuf {
+        self.root.join("git")
     }
 
     /// What is kept of the last build of each id of a name.

@@ -13,6 +13,7 @@ use git2::build::CheckoutBuilder;
 use git2::{Commit, Config, ConfigLevel, Index, IndexTime, Odb, Oid, Repository};
 use walkdir::WalkDir;
 
+use super::SourceProblem;
 use super::git_layout::{self, Refs};
 use crate::base::removal::remove_all;
 use crate::base::times::set_time;
@@ -27,6 +28,16 @@ pub enum CloneError {
     /// The commit, or something in it, isn't there or can't be checked out.
     #[error("cannot check out the commit")]
     Git(#[from] git2::Error),
+}
+
+impl CloneError {
+    /// The problem of a source that is copied from a repository.
+    pub(super) fn into_problem(self, path: &Path) -> SourceProblem {
+        match self {
+            Self::Files(error) => SourceProblem::Io { doing: "make a git mirror", error },
+            Self::Git(error) => SourceProblem::Repository { path: path.to_owned(), error },
+        }
+    }
 }
 
 /// Makes a clone in `dest`, an empty folder.

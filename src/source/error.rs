@@ -153,6 +153,16 @@ pub enum SourceProblem {
         /// What git said.
         output: String,
     },
+    /// There is no room for a mirror.
+    #[error("git could not fetch {url} into {folder}/, where no space is left:\n{output}", folder = .folder.display())]
+    GitNoRoom {
+        /// The repository.
+        url: String,
+        /// The folder of mirrors.
+        folder: PathBuf,
+        /// What git said.
+        output: String,
+    },
     /// The git program said nothing for too long, and was stopped.
     #[error("git said nothing for {seconds} s while it fetched {url}, and was stopped")]
     GitStalled {
@@ -233,7 +243,7 @@ impl From<StoreError> for SourceProblem {
 }
 
 impl SourceProblem {
-    pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self + Copy {
         move |error| Self::Io { doing, error }
     }
 
@@ -254,6 +264,7 @@ impl SourceProblem {
             }
             Self::Offline(_) => "leave out --offline once, or name a mirror that has it (--mirror)",
             Self::InTheWay(_) => "remove it",
+            Self::GitNoRoom { .. } => "make room there: mkpanda gc gives back what no build needs",
             Self::OutOfScope { out, .. } => return Some(out.hint.clone()),
             Self::NoRepository { path, foreign: true, .. } => {
                 return Some(format!(

@@ -15,10 +15,10 @@ use crate::store::{Key, Store, StoreError, Transfer};
 
 /// Refuses a file that nothing here can extract, before anything is downloaded.
 pub(super) fn check_archive_name(file: &FileSource) -> Result<(), SourceProblem> {
-    if is_source_archive(file.file_name()) {
+    if is_source_archive(file.archive_name()) {
         return Ok(());
     }
-    Err(SourceProblem::UnknownArchive(file.file_name().to_owned()))
+    Err(SourceProblem::UnknownArchive(file.archive_name().to_owned()))
 }
 
 /// Where the file lies in the cache.
@@ -71,17 +71,29 @@ fn wrong_sum(path: &Path, file: &FileSource) -> io::Result<Option<WrongSum>> {
     }
 }
 
-/// Brings the file into the cache; gives its path and its name.
+/// Says that a file's name may tell a secret.
+fn warn_of_query(request: &SourceRequest, file: &FileSource, observer: &dyn Observer) {
+    if file.is_named_by_query() {
+        let (subject, url) = (request.subject(), redact(&file.url));
+        let message = format!(
+            "the file's name has the query of {url} in it, as that is the end of the URL; the source's key filename names it otherwise"
+        );
+        observer.event(Event::Warning { subject, message });
+    }
+}
+
+/// Brings the file into the cache; gives its path.
 pub(super) fn fetch(
     request: &SourceRequest,
     file: &FileSource,
     options: &FetchOptions,
     observer: &dyn Observer,
-) -> Result<(PathBuf, String), SourceProblem> {
+) -> Result<PathBuf, SourceProblem> {
+    warn_of_query(request, file, observer);
     let target = cached_path(request, file);
     let fetched = |origin| {
         observer.event(Event::Source { subject: request.subject(), origin });
-        Ok((target.clone(), file.file_name().to_owned()))
+        Ok(target.clone())
     };
     if target.is_dir() {
         return Err(SourceProblem::InTheWay(target));

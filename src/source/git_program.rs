@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use super::git_login::Login;
 use super::{GitOptions, SourceProblem};
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
@@ -57,8 +58,10 @@ pub(super) struct GitRun<'a> {
     pub(super) options: &'a GitOptions,
     /// What events call it.
     pub(super) subject: &'a str,
-    /// The repository's URL without credentials.
+    /// The repository's URL without credentials, for people.
     pub(super) url: &'a str,
+    /// What git needs beside its arguments to sign in.
+    pub(super) login: &'a Login,
     pub(super) observer: &'a dyn Observer,
 }
 
@@ -123,7 +126,9 @@ impl GitRun<'_> {
             .env("GCM_INTERACTIVE", "never")
             // ssh asks by the user's askpass program, if there is one, and never on the terminal.
             .env("SSH_ASKPASS_REQUIRE", "force")
-            .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.options.environment.iter().map(|(name, value)| (name, value)));
+        command
+            .envs(self.login.environment(self.options.config_count))
             .spawn()
             .map_err(|error| SourceProblem::NoGit { program: self.options.program.clone(), error })
     }

@@ -1,9 +1,7 @@
 //! What a fetch would need the network for.
 
-use std::path::PathBuf;
-
 use super::git_url::GitLocation;
-use super::{FetchOptions, SourceRequest, file, git_mirror};
+use super::{FetchOptions, SourceRequest, file, git};
 use crate::base::http::redact;
 use crate::package::{PackageName, SourceName, SourceSpec};
 use crate::store::Store;
@@ -34,12 +32,9 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
         SourceSpec::GitLocal { .. } => return None,
         SourceSpec::Git { url, commit, .. } => {
             let location = GitLocation::parse(url, &request.package_dir);
-            let has = |path: PathBuf| git_mirror::has_commit(&path, commit).unwrap_or(false);
             // A URL that is refused is not missing: the fetch says what is wrong with it.
-            if !matches!(location, Ok(GitLocation::Network(_)))
-                || has(git_mirror::mirror_path(request))
-                || folders().any(|folder| has(git_mirror::in_folder(folder, url)))
-            {
+            let location = location.ok().filter(|it| matches!(it, GitLocation::Network(_)))?;
+            if git::has_commit(request, &location, url, commit, options) {
                 return None;
             }
             (url, format!("commit {commit}"))

@@ -4,8 +4,10 @@
 //! <packages>/cache/packages/<package>/<source>/     SourceRequest::cache_dir
 //!   <file name>             a download whose sums were right when it came
 //!   <file name>.corrupt     a download whose sums were not; never used, kept to be looked at
-//!   cache.git               a mirror of a git repository: bare, all refs, no alternates
+//!   cache.git               a copy of a mirror's git repository: bare, all refs, no alternates
 //!   .tmp-…                  under construction; swept by the next fetch, under the folder's lock
+//!
+//! $MKPANDA_HOME/git/<sum of the URL>/mirror.git     our mirror of a repository, for all trees
 //!
 //! <mirror>/sha1/<sum>                               a file, under its SHA-1
 //! <mirror>/git/<host>/<path>.git                    a bare git repository: git_mirror_path()
@@ -26,13 +28,17 @@ mod clone;
 mod clone_url;
 mod error;
 mod file;
+mod git;
 mod git_fetch;
+mod git_foreign;
 mod git_layout;
 mod git_local;
+mod git_login;
 mod git_mirror;
 mod git_place;
 mod git_program;
 mod git_url;
+mod git_wanted;
 mod local_scope;
 mod missing;
 mod options;
@@ -198,19 +204,17 @@ pub fn fetch(
                 .and_then(|commit| git_local::fetched(request, rel_path, &commit))
         }
         (SourceSpec::Git { url, commit, ref_origin }, _) => {
-            let wanted = git_mirror::Wanted { url, commit, ref_origin };
-            cache::with_folder(request, options, observer, || {
-                git_mirror::fetch(request, &wanted, options, observer)
-            })
+            let wanted = git_wanted::Wanted { url, commit, ref_origin };
+            git::fetch(request, &wanted, options, observer)
         }
         (SourceSpec::Url(file), _) => cache::with_folder(request, options, observer, || {
-            let (path, file_name) = file::fetch(request, file, options, observer)?;
-            Ok(Fetched::File { path, file_name })
+            let path = file::fetch(request, file, options, observer)?;
+            Ok(Fetched::File { path, file_name: file.file_name().to_owned() })
         }),
         (SourceSpec::UrlExtract(file), _) => file::check_archive_name(file).and_then(|()| {
             cache::with_folder(request, options, observer, || {
-                let (path, file_name) = file::fetch(request, file, options, observer)?;
-                Ok(Fetched::Archive { path, file_name })
+                let path = file::fetch(request, file, options, observer)?;
+                Ok(Fetched::Archive { path, file_name: file.archive_name().to_owned() })
             })
         }),
     };

@@ -20,17 +20,20 @@ pub struct FetchOptions {
     pub git: GitOptions,
     /// The folder for lock files, the same for all processes of a user.
     pub locks: PathBuf,
+    /// The folder of our git mirrors, which all trees share.
+    pub git_mirrors: PathBuf,
 }
 
 impl FetchOptions {
-    /// No mirrors, the network as it comes; lock files below `locks`.
-    pub fn new(locks: PathBuf) -> Self {
+    /// No mirrors, the network as it comes; lock files below `locks`, git mirrors below `git_mirrors`.
+    pub fn new(locks: PathBuf, git_mirrors: PathBuf) -> Self {
         Self {
             mirrors: Vec::new(),
             offline: false,
             http: HttpClient::default(),
             git: GitOptions::default(),
             locks,
+            git_mirrors,
         }
     }
 }
@@ -45,6 +48,8 @@ pub struct GitOptions {
     pub supervisor: Option<PathBuf>,
     /// Variables that it gets beside the caller's.
     pub environment: Vec<(OsString, OsString)>,
+    /// How many settings the caller's own variables give it: `GIT_CONFIG_COUNT`.
+    pub config_count: usize,
     /// How long it may say nothing before it is stopped.
     pub stall_timeout: Duration,
 }
@@ -55,6 +60,7 @@ impl Default for GitOptions {
             program: "git".into(),
             supervisor: None,
             environment: Vec::new(),
+            config_count: 0,
             stall_timeout: Duration::from_secs(10 * 60),
         }
     }

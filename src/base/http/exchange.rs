@@ -40,6 +40,7 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
 pub(super) struct Exchange<'a> {
     client: &'a Client,
     url: Url,
+    login: Option<(&'a str, &'a str)>,
     /// The URL without credentials.
     pub(super) shown: String,
     subject: &'a str,
@@ -52,18 +53,24 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         client: &'a Client,
         url: Url,
+        login: Option<(&'a str, &'a str)>,
         subject: &'a str,
         options: &'a HttpOptions,
         observer: &'a dyn Observer,
     ) -> Self {
         let shown = redact(url.as_str());
         let last_event = Cell::new(None);
-        Self { client, url, shown, subject, options, observer, last_event }
+        Self { client, url, login, shown, subject, options, observer, last_event }
     }
 
     /// Starts a request for the URL's bytes as they are.
     pub(super) fn request(&self, method: Method) -> RequestBuilder {
-        self.client.request(method, self.url.clone()).header(ACCEPT_ENCODING, "identity")
+        let request = self.client.request(method, self.url.clone());
+        let request = request.header(ACCEPT_ENCODING, "identity");
+        match self.login {
+            Some((name, password)) => request.basic_auth(name, Some(password)),
+            None => request,
+        }
     }
 
     /// Sends a request and waits for its answer to begin.

@@ -13,6 +13,7 @@
 
 pub(crate) mod answer;
 mod exchange;
+mod netrc;
 mod part;
 pub(crate) mod retry;
 mod transfer;
@@ -26,6 +27,8 @@ mod tests;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ use reqwest::blocking::{Client, ClientBuilder};
 use super::causes::with_causes;
 use super::event::Observer;
 use super::memory_file::memory_file;
+use netrc::Netrc;
 pub use url::redact;
 
 /// How downloads behave.
@@ -52,6 +56,8 @@ pub struct HttpOptions {
     pub longest_wait: Duration,
     /// How many bytes a file may have.
     pub max_bytes: u64,
+    /// The file with credentials by servers' names (`~/.netrc`), if it counts.
+    pub netrc: Option<PathBuf>,
 }
 
 impl Default for HttpOptions {
@@ -63,6 +69,7 @@ impl Default for HttpOptions {
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
             max_bytes: 64 << 30,
+            netrc: None,
         }
     }
 }
@@ -74,6 +81,7 @@ pub struct HttpClient(Arc<Inner>);
 struct Inner {
     options: HttpOptions,
     client: OnceLock<Result<Made, String>>,
+    netrc: OnceLock<Netrc>,
 }
 
 struct Made {
@@ -189,7 +197,9 @@ impl HttpError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Status { status, .. } => match status.as_u16() {
-                401 | 403 => Some("the server wants credentials, or refuses the ones given"),
+                401 | 403 => Some(
+                    "the server wants credentials, or refuses the ones given: they are taken from ~/.netrc, over HTTPS",
+                ),
                 404 | 410 => Some("check the URL"),
                 407 => Some("the proxy wants credentials: put them into HTTPS_PROXY or HTTP_PROXY"),
                 _ => None,
@@ -214,7 +224,7 @@ impl HttpError {
 impl HttpClient {
     /// A client with these options; nothing is opened or read yet.
     pub fn new(options: HttpOptions) -> Self {
-        Self(Arc::new(Inner { options, client: OnceLock::new() }))
+        Self(Arc::new(Inner { options, client: OnceLock::new(), netrc: OnceLock::new() }))
     }
 
     /// How the client behaves.
@@ -291,6 +301,23 @@ impl HttpClient {
         })
     }
 
+    /// Credentials of the user's for a server, where the URL has none. They go out over TLS, or to this
+    /// machine: a tree chooses URLs, and would have a password sent in clear.
+    fn login(&self, url: &reqwest::Url) -> Option<(&str, &str)> {
+        let file = self.0.options.netrc.as_ref()?;
+        let host = url.host_str()?;
+        let is_here = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || !(url.scheme() == "https" || is_here)
+        {
+            return None;
+        }
+        let read = || Netrc::parse(&fs_err::read_to_string(file).unwrap_or_default());
+        self.0.netrc.get_or_init(read).of(host)
+    }
+
     fn exchange<T>(
         &self,
         url: &str,
@@ -305,7 +332,9 @@ impl HttpClient {
             url: redact(url),
             reason: format!("the HTTP client can't be set up: {reason}"),
         })?;
-        let exchange = exchange::Exchange::new(&made.client, parsed, subject, options, observer);
+        let login = self.login(&parsed);
+        let client = &made.client;
+        let exchange = exchange::Exchange::new(client, parsed, login, subject, options, observer);
         work(&exchange).map_err(|error| match (error, &made.no_authorities) {
             (HttpError::Refused { url, reason }, Some(why)) if reason.contains("certificate") => {
                 HttpError::Refused { url, reason: format!("{reason} ({why})") }

@@ -203,9 +203,42 @@ fn endless_bodies_are_cut() {
 }
 
 #[test]
+fn credentials_of_a_netrc_go_to_their_server_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let netrc = folder.path().join("netrc");
+    fs_err::write(&netrc, "machine 127.0.0.1 login me password secret\n").unwrap();
+    let client = HttpClient::new(HttpOptions { netrc: Some(netrc), ..HttpOptions::default() });
+    let server = TestServer::start(|_, _| ok(b"x"));
+    let authorization = |url: &str| {
+        client.get(url, "p/s", 10, &Silent).unwrap();
+        let request = server.requests().pop().unwrap();
+        let value = request.header("authorization")?;
+        value.strip_prefix("Basic ").map(str::to_owned)
+    };
+    let basic = Some("bWU6c2VjcmV0".to_owned());
+    assert_eq!(authorization(&server.url("/a")), basic);
+    let own = server.url("/a").replace("http://", "http://u:p@");
+    assert_eq!(authorization(&own), Some("dTpw".to_owned()), "the URL's own go before");
+    assert_eq!(authorization(&server.url("/a").replace("127.0.0.1", "localhost")), None);
+    let login = |url: &str| client.login(&reqwest::Url::parse(url).unwrap()).is_some();
+    assert!(login("https://127.0.0.1/"));
+    let other = folder.path().join("other");
+    fs_err::write(&other, "machine h.invalid login me password secret\n").unwrap();
+    let client = HttpClient::new(HttpOptions { netrc: Some(other), ..HttpOptions::default() });
+    let login = |url: &str| client.login(&reqwest::Url::parse(url).unwrap()).is_some();
+    assert!(login("https://H.invalid:8443/x") && !login("http://h.invalid/x"));
+    assert!(!login("https://x.h.invalid/") && !login("https://u@h.invalid/"));
+}
+
+#[test]
 fn credentials_are_not_shown() {
     for (text, shown) in [
-        ("https://u:p@h:1/a@b?c=d", "https://h:1/a@b?c=d"),
+        ("https://u:p@h:1/a@b?c=d", "https://h:1/a@b?c="),
+        (
+            "see https://h/a?c=d&token&e=f=g#h or http://h?x=y.",
+            "see https://h/a?c=&e=#h or http://h?x=",
+        ),
+        ("'https://h/a?secret' ?a=b", "'https://h/a?' ?a=b"),
         ("https://token@h", "https://h"),
         ("ssh://git:pw@h/x", "ssh://git@h/x"),
         ("git@h:x/y", "git@h:x/y"),

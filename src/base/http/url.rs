@@ -12,8 +12,8 @@ pub(super) fn parse(text: &str) -> Result<reqwest::Url, HttpError> {
     Ok(url)
 }
 
-/// A URL, or a text such as another program's messages, without the credentials of the URLs in it;
-/// the user's name stays where it is a part of the address (ssh).
+/// A URL, or a text such as another program's messages, without the credentials of the URLs in it and
+/// without the values of their queries; the user's name stays where it is a part of the address (ssh).
 pub fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -36,7 +36,31 @@ pub fn redact(text: &str) -> String {
             }
         }
         rest = behind;
+        let end = rest
+            .find(|letter: char| letter.is_whitespace() || "?#'\"<>`".contains(letter))
+            .unwrap_or(rest.len());
+        if rest[end..].starts_with('?') && !rest[..end].contains("://") {
+            shown.push_str(&rest[..=end]);
+            rest = &rest[end + 1..];
+            let end = rest
+                .find(|letter: char| letter.is_whitespace() || "#'\"<>`".contains(letter))
+                .unwrap_or(rest.len());
+            push_keys(&rest[..end], &mut shown);
+            rest = &rest[end..];
+        }
     }
     shown.push_str(rest);
     shown
+}
+
+/// A query's keys, each with its `=`; a part without one may be a secret as a whole.
+fn push_keys(query: &str, shown: &mut String) {
+    let keys = query.split('&').filter_map(|part| part.split_once('=')).map(|(key, _)| key);
+    for (number, key) in keys.enumerate() {
+        if number > 0 {
+            shown.push('&');
+        }
+        shown.push_str(key);
+        shown.push('=');
+    }
 }

@@ -10,6 +10,7 @@
 //! | an unpacked layer | an image that stays has it, a running build uses it, or it was used within the given days |
 //! | an unpacked package | it is one of the trees' that the collection is told of, a running build uses it, or it was used within the given days |
 //! | a part of bootstraps, a download that broke off | it was used within the given days |
+//! | a mirror of a git repository | it was used within the given days, or within the last hour |
 //! | a cache of commands (`--mount=type=cache`) | it was used within the given days, or a running build uses it |
 //! | records and logs of builds | they are younger than the given days; if none are given, always: nothing can make them again |
 //! | what a run left | its process lives |
@@ -85,6 +86,8 @@ pub enum Kind {
     Package,
     /// A part of bootstraps.
     Part,
+    /// A mirror of a git repository.
+    Mirror,
     /// A build's record and log.
     Record,
     /// What the commands of an image said.
@@ -104,6 +107,7 @@ impl fmt::Display for Kind {
             Self::Layer => "layer",
             Self::Package => "package",
             Self::Part => "part",
+            Self::Mirror => "git mirror",
             Self::Record => "record",
             Self::Log => "log",
         })

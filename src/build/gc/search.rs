@@ -17,6 +17,10 @@ use crate::runner::isolation::{self, Wanted};
 use crate::runner::measure::{Meter, Usage, last_use};
 use crate::runner::uses::Uses;
 
+/// How long a mirror of a git repository is taken to be in use after a run has opened it: builds copy from it
+/// soon after.
+const MIRROR_USE: Duration = Duration::from_secs(60 * 60);
+
 pub(super) fn search(
     home: &Home,
     isolation: &Wanted,
@@ -37,6 +41,7 @@ pub(super) fn search(
     search.layers(&kept)?;
     search.packages()?;
     search.parts()?;
+    search.git_mirrors()?;
     search.records()?;
     search.caches()?;
     search.logs()?;
@@ -204,6 +209,20 @@ impl Search<'_> {
                     self.add(Kind::Part, vec![part], bytes, used, !self.is_young(used));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Mirrors of git repositories. A build may be reading one that was used just now.
+    fn git_mirrors(&mut self) -> Result<(), GcError> {
+        for mirror in entries(&self.home.git_mirrors())? {
+            let used = written(&mirror);
+            let is_in_use = used.elapsed().is_ok_and(|age| age < MIRROR_USE);
+            if !is_hex(&name(&mirror), 64) || !is_folder(&mirror) || is_in_use {
+                continue;
+            }
+            let bytes = self.measure(&mirror)?;
+            self.add(Kind::Mirror, vec![mirror], bytes, used, !self.is_young(used));
         }
         Ok(())
     }

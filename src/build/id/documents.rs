@@ -33,7 +33,7 @@ impl Identities {
     pub fn documents(&self, package: &Package, identity: &PackageIdentity) -> Documents {
         let info = &package.info;
         let sources = info.sources.iter().map(|(name, source)| {
-            let mut entry = source.as_written.clone();
+            let mut entry = source.shown();
             entry.extend(source_id(name, &source.spec, &identity.inputs));
             (name.to_string(), Value::from(entry))
         });

@@ -18,7 +18,6 @@ use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
-use crate::source::FetchOptions;
 
 /// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.
 pub(super) fn run(
@@ -32,9 +31,7 @@ pub(super) fn run(
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(observer, || interrupt.is_raised());
     let runner = super::runner_settings(context, settings, &interrupt);
-    let mut fetch = FetchOptions::new(runner.home.locks());
-    fetch.offline = settings.offline;
-    fetch.git.supervisor = Some("/proc/self/exe".into());
+    let fetch = super::fetch_options(context, settings, &runner.home);
     let registry = Client::new(settings.registry.clone());
     let builder = ImageBuilder {
         runner: &runner,

@@ -122,10 +122,7 @@ fn open(
     observer: &dyn Observer,
 ) -> Result<Site, CliError> {
     let runner = runner_settings(context, settings, interrupt);
-    let mut fetch = FetchOptions::new(runner.home.locks());
-    fetch.offline = settings.offline;
-    fetch.mirrors.clone_from(&settings.mirrors);
-    fetch.git.supervisor = Some("/proc/self/exe".into());
+    let fetch = fetch_options(context, settings, &runner.home);
     let options = SiteOptions {
         packages,
         runner,
@@ -181,6 +178,18 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
             JobserverArg::Off => None,
         },
     }
+}
+
+/// How sources are fetched.
+fn fetch_options(context: &Context<'_>, settings: &Settings, home: &Home) -> FetchOptions {
+    let mut fetch = FetchOptions::new(home.locks(), home.git_mirrors());
+    fetch.offline = settings.offline;
+    fetch.mirrors.clone_from(&settings.mirrors);
+    fetch.http = settings.http.clone();
+    fetch.git.supervisor = Some("/proc/self/exe".into());
+    let count = context.environment.get("GIT_CONFIG_COUNT");
+    fetch.git.config_count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+    fetch
 }
 
 /// Settings of everything that runs in containers.

@@ -20,11 +20,13 @@ fn a_download_is_cached_and_asked_for_once() {
     let source = url(&server.url("/a/f-1.tar.gz?x=1"));
     for _ in 0..2 {
         let fetched = world.fetch(source.clone()).unwrap();
-        let path = world.path("packages/cache/packages/p/s/f-1.tar.gz");
-        assert_eq!(fetched, Fetched::File { path, file_name: "f-1.tar.gz".to_owned() });
+        let path = world.path("packages/cache/packages/p/s/f-1.tar.gz?x=1");
+        assert_eq!(fetched, Fetched::File { path, file_name: "f-1.tar.gz?x=1".to_owned() });
     }
-    assert_eq!(world.cached(), ["f-1.tar.gz"]);
+    assert_eq!(world.cached(), ["f-1.tar.gz?x=1"]);
     assert_eq!(server.requests().len(), 1);
+    let warnings = world.warnings();
+    assert!(warnings[0].contains("filename") && !warnings[0].contains("x=1"), "{warnings:?}");
     let id = identify(&world.request(&source)).unwrap().to_value();
     assert_eq!(id, json!({ "downloaded_sha1": Sha1Sum::of(CONTENT).as_str() }));
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::archive::Limits;
+use crate::base::removal::remove_all;
 
 fn source(url: &str, commit: &str, ref_origin: &str) -> Value {
     json!({ "kind": "git", "git": url, "ref": commit, "ref_origin": ref_origin })
@@ -15,17 +16,17 @@ fn a_mirror_is_made_once_and_asked_when_it_lacks_something() {
     let (first, second) = world.repository("r");
     let url = format!("file://{}", world.path("r").display());
     let fetched = world.fetch(source(&url, &second, "main")).unwrap();
-    let path = world.path("packages/cache/packages/p/s/cache.git");
+    let path = world.git_mirror();
     let expected =
         Fetched::GitMirror { path: path.clone(), commit: second.parse().unwrap(), remote: None };
     assert_eq!(fetched, expected);
-    assert_eq!(world.cached(), ["cache.git"]);
+    assert_eq!(world.cached(), [] as [String; 0]);
     assert_eq!(world.warnings(), [] as [String; 0]);
 
     let third = world.commit("r", "file", b"three\n");
     git(&world.path("r"), &["branch", "-D", "-q", "side"]);
     // What is there is not asked for: a killed git's leavings don't matter, nor an absent remote.
-    world.write("packages/cache/packages/p/s/cache.git/packed-refs.lock", b"");
+    fs_err::write(path.join("packed-refs.lock"), b"").unwrap();
     fs_err::rename(world.path("r"), world.path("moved")).unwrap();
     world.fetch(source(&url, &first, "v1")).unwrap();
     fs_err::rename(world.path("moved"), world.path("r")).unwrap();
@@ -44,7 +45,7 @@ fn a_ref_origin_that_went_on_is_a_warning_and_none_an_error() {
     assert!(warnings[0].contains(&first) && warnings[0].contains(&second), "{warnings:?}");
     let error = world.fetch(source("../../r", &first, "none")).unwrap_err();
     assert_eq!(error.to_string(), "there is no ref_origin \"none\" in ../../r");
-    assert_eq!(world.cached(), ["cache.git"], "an old mirror stays");
+    assert!(world.git_mirror().is_dir(), "an old mirror stays");
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn what_is_not_there_is_an_error_that_leaves_nothing() {
     for part in [other, "main", "../../r"] {
         assert!(error.to_string().contains(part), "{error}");
     }
-    assert!(!world.path("packages/cache").exists());
+    assert_eq!(list(&world.path("git")).len(), 1, "a mirror that may have it one day");
     let error = world.fetch(source("../../absent", &first, "main")).unwrap_err();
     assert!(error.to_string().contains("does not exist"), "{error}");
     let error = world.fetch(source("../../r", &first, "none")).unwrap_err();
@@ -64,6 +65,7 @@ fn what_is_not_there_is_an_error_that_leaves_nothing() {
     let error = world.fetch(source("ext::touch% x", &first, "main")).unwrap_err();
     assert!(matches!(error, SourceProblem::Transport(_)), "{error}");
     assert!(!world.path("packages/cache").exists());
+    assert_eq!(list(&world.path("git")).len(), 1, "nothing of what is absent");
 }
 
 #[test]
@@ -72,9 +74,9 @@ fn a_git_that_fails_or_hangs_is_named() {
     let (first, _) = world.repository("r");
     let with = |world: &mut World, script: &str| {
         use std::os::unix::fs::PermissionsExt;
-        world.write("git", format!("#!/bin/sh\n{script}\n").as_bytes());
-        fs_err::set_permissions(world.path("git"), PermissionsExt::from_mode(0o755)).unwrap();
-        world.options.git.program = world.path("git");
+        world.write("program", format!("#!/bin/sh\n{script}\n").as_bytes());
+        fs_err::set_permissions(world.path("program"), PermissionsExt::from_mode(0o755)).unwrap();
+        world.options.git.program = world.path("program");
         world.options.git.stall_timeout = Duration::from_millis(300);
         world.fetch(source("https://u:secret@h.invalid/r", &first, "main")).unwrap_err()
     };
@@ -94,24 +96,112 @@ fn a_git_that_fails_or_hangs_is_named() {
     world.options.git.program = world.path("absent");
     let error = world.fetch(source("https://h.invalid/r", &first, "main")).unwrap_err();
     assert!(matches!(error, SourceProblem::NoGit { .. }), "{error}");
-    assert!(!world.path("packages/cache").exists());
+    assert!(!world.path("packages/cache").exists() && list(&world.path("git")).is_empty());
 }
 
 #[test]
 fn a_mirror_that_is_damaged_or_borrows_is_replaced() {
     let world = World::new();
     let (first, _) = world.repository("r");
-    let cached = world.path("packages/cache/packages/p/s");
-    fs_err::create_dir_all(&cached).unwrap();
+    world.fetch(source("../../r", &first, "main")).unwrap();
+    let mirror = world.git_mirror();
+    for harm in ["HEAD", "objects"] {
+        remove_all(&mirror.join(harm)).unwrap();
+        world.fetch(source("../../r", &first, "main")).unwrap();
+        assert_eq!(git(&mirror, &["rev-parse", "v1^{commit}"]), first);
+        git(&mirror, &["fsck", "--strict"]);
+    }
+    remove_all(&mirror).unwrap();
     let original = world.path("r");
-    git(&cached, &["clone", "-q", "--mirror", "--shared", original.to_str().unwrap(), "cache.git"]);
-    assert!(cached.join("cache.git/objects/info/alternates").exists());
+    let clone = ["clone", "-q", "--mirror", "--shared", original.to_str().unwrap(), "mirror.git"];
+    git(mirror.parent().unwrap(), &clone);
+    assert!(mirror.join("objects/info/alternates").exists());
     world.fetch(source("../../r", &first, "main")).unwrap();
-    assert!(!cached.join("cache.git/objects/info/alternates").exists());
-    fs_err::remove_file(cached.join("cache.git/HEAD")).unwrap();
-    world.fetch(source("../../r", &first, "main")).unwrap();
-    assert_eq!(git(&cached.join("cache.git"), &["rev-parse", "v1^{commit}"]), first);
-    assert_eq!(world.cached(), ["cache.git"]);
+    assert!(!mirror.join("objects/info/alternates").exists());
+    assert_eq!(list(mirror.parent().unwrap()), ["mirror.git"]);
+}
+
+#[test]
+fn trees_share_a_mirror_and_those_of_mirrors_are_others() {
+    let mut world = World::new();
+    let (first, second) = world.repository("r");
+    world.fetch(source("../../r", &second, "main")).unwrap();
+    let fetched = world.fetch(source(&world.path("r").display().to_string(), &first, "v1"));
+    assert_eq!(fetched.unwrap().path().parent().unwrap().parent().unwrap(), world.path("git"));
+    // What a mirror says of the same URL is kept apart, and this tree has a copy.
+    let other = World::new();
+    other.repository("r");
+    let evil = other.commit("r", "evil", b"");
+    let served = other.path("m/git/h.invalid/r.git");
+    git(&other.path("."), &["clone", "-q", "--mirror", "r", served.to_str().unwrap()]);
+    world.options.mirrors = vec![Store::in_folder(other.path("m"))];
+    let before = list(&world.path("git"));
+    world.fetch(source("https://h.invalid/r", &evil, "main")).unwrap();
+    assert_eq!((list(&world.path("git")), world.cached()), (before, vec!["cache.git".to_owned()]));
+}
+
+#[test]
+fn a_trees_own_mirror_gives_objects_and_nothing_else() {
+    let mut world = World::new();
+    let (first, second) = world.repository("r");
+    let cached = world.path("packages/cache/packages/p/s/cache.git");
+    fs_err::create_dir_all(cached.parent().unwrap()).unwrap();
+    let clone = ["clone", "-q", "--mirror", "r", cached.to_str().unwrap()];
+    git(&world.path("."), &clone);
+    let hook = format!("#!/bin/sh\ntouch {}\n", world.path("called").display());
+    world.write(
+        "packages/cache/packages/p/s/cache.git/hooks/reference-transaction",
+        hook.as_bytes(),
+    );
+    let command = format!("touch {}", world.path("called").display());
+    git(&cached, &["config", "core.sshCommand", &command]);
+    git(&cached, &["config", "core.fsmonitor", &command]);
+    world.options.offline = true;
+    let url = "ssh://git@h.invalid/r";
+    let request = world.request(&source(url, &first, "main"));
+    assert_eq!(missing(&[request], &world.options), []);
+    let before = list(&cached);
+    let fetched = world.fetch(source(url, &first, "main")).unwrap();
+    assert_eq!(fetched.path(), cached);
+    assert_eq!((list(&cached), world.path("called").exists()), (before, false));
+    assert!(!world.path("git").exists());
+
+    // Wherever it leads elsewhere, it is not used.
+    let private = World::new();
+    let (secret, _) = private.repository("private");
+    let harm: [(&str, &dyn Fn()); 5] = [
+        ("objects/info/alternates", &|| {
+            let text = format!("{}\n", private.path("private/.git/objects").display());
+            fs_err::write(cached.join("objects/info/alternates"), text).unwrap();
+        }),
+        ("objects/pack", &|| {
+            symlink(private.path("private/.git/objects/pack"), cached.join("objects/pack"));
+        }),
+        ("objects/ff", &|| {
+            symlink(private.path("private/.git/objects"), cached.join("objects/ff"));
+        }),
+        ("packed-refs", &|| symlink(private.path("private/.git/HEAD"), cached.join("packed-refs"))),
+        ("objects", &|| symlink(private.path("private/.git/objects"), cached.join("objects"))),
+    ];
+    for (place, harm) in harm {
+        remove_all(&cached.join(place)).unwrap();
+        harm();
+        for commit in [&secret, &second] {
+            let error = world.fetch(source(url, commit, "main")).unwrap_err();
+            assert!(matches!(error, SourceProblem::Offline(_)), "{place}: {error}");
+        }
+        assert!(world.warnings().last().unwrap().contains("cache.git"), "{place}");
+        remove_all(&cached).unwrap();
+        git(&world.path("."), &clone);
+    }
+    // It may be another repository's `.git`.
+    world.write("packages/cache/packages/p/s/cache.git/commondir", b"../other.git");
+    assert_eq!(world.fetch(source(url, &second, "main")).unwrap().path(), cached);
+}
+
+fn symlink(to: PathBuf, at: PathBuf) {
+    remove_all(&at).unwrap();
+    std::os::unix::fs::symlink(to, at).unwrap();
 }
 
 #[test]
@@ -130,6 +220,7 @@ fn mirrors_of_repositories_are_found_by_url() {
         panic!()
     };
     assert_eq!(remote.as_deref(), Some("https://h.invalid/a/b.git"));
+    assert_eq!(path, world.path("packages/cache/packages/p/s/cache.git"));
     git(&path, &["fsck", "--strict"]);
     assert_eq!(git(&path, &["rev-parse", "main"]), second);
     assert_eq!(git(&path, &["config", "remote.origin.url"]), "https://h.invalid/a/b.git");
@@ -188,16 +279,15 @@ fn a_users_hooks_and_templates_stay_out_of_a_mirror() {
     let third = world.commit("r", "file", b"three\n");
     world.fetch(source("../../r", &third, "main")).unwrap();
     assert!(!world.path("called").exists());
-    let mirror = world.path("packages/cache/packages/p/s/cache.git");
-    assert_eq!(git(&mirror, &["remote"]), "origin");
+    assert_eq!(git(&world.git_mirror(), &["remote"]), "origin");
 }
 
 #[test]
-fn a_mirror_that_came_with_a_tree_runs_no_commands() {
+fn nothing_of_a_mirrors_own_configuration_counts() {
     let world = World::new();
     let (_, second) = world.repository("r");
     world.fetch(source("../../r", &second, "main")).unwrap();
-    let mirror = world.path("packages/cache/packages/p/s/cache.git");
+    let mirror = world.git_mirror();
     let command = format!("touch {}; git-upload-pack", world.path("called").display());
     git(&mirror, &["config", "remote.origin.uploadpack", &command]);
     git(&mirror, &["config", "core.sshCommand", &command]);

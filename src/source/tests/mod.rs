@@ -39,7 +39,7 @@ impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs_err::create_dir_all(folder.path().join("packages/p")).unwrap();
-        let mut options = FetchOptions::new(folder.path().join("locks"));
+        let mut options = FetchOptions::new(folder.path().join("locks"), folder.path().join("git"));
         options.http = HttpClient::new(HttpOptions {
             attempts: 2,
             first_wait: Duration::from_millis(1),
@@ -90,6 +90,12 @@ impl World {
     /// What lies in the source's folder of the cache; nothing if there is no folder.
     fn cached(&self) -> Vec<String> {
         list(&self.path("packages/cache/packages/p/s"))
+    }
+
+    /// Our only git mirror.
+    fn git_mirror(&self) -> PathBuf {
+        let [name] = &list(&self.path("git"))[..] else { panic!("there is not one mirror") };
+        self.path("git").join(name).join("mirror.git")
     }
 
     fn warnings(&self) -> Vec<String> {

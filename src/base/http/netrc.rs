@@ -1,0 +1,132 @@
+//! Credentials by the server's name, as `~/.netrc` has them for curl, wget and git.
+
+use std::fmt;
+
+/// What a `.netrc` says.
+#[derive(Default)]
+pub(super) struct Netrc {
+    /// The name, or nothing for all others, with a login and a password.
+    machines: Vec<(Option<String>, Login)>,
+}
+
+#[derive(Clone, Default)]
+struct Login {
+    name: String,
+    password: String,
+}
+
+impl fmt::Debug for Netrc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Netrc").field("machines", &self.machines.len()).finish()
+    }
+}
+
+impl Netrc {
+    /// Reads the text. As with other programs, what is not understood is passed over.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut machines: Vec<(Option<String>, Login)> = Vec::new();
+        let mut words = Words { rest: text };
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "machine" => {
+                    let Some(name) = words.next() else { break };
+                    machines.push((Some(name.to_ascii_lowercase()), Login::default()));
+                }
+                "default" => machines.push((None, Login::default())),
+                "login" | "user" | "password" | "account" => {
+                    let (Some(value), last) = (words.next(), machines.last_mut()) else { break };
+                    match (word.as_str(), last) {
+                        ("login" | "user", Some((_, login))) => login.name = value,
+                        ("password", Some((_, login))) => login.password = value,
+                        _ => {}
+                    }
+                }
+                "macdef" => words.skip_macro(),
+                _ => {}
+            }
+        }
+        Self { machines }
+    }
+
+    /// The login and the password for a server.
+    pub(super) fn of(&self, host: &str) -> Option<(&str, &str)> {
+        let is_for = |name: &Option<String>| name.as_ref().is_none_or(|name| name == host);
+        let (_, login) = self.machines.iter().find(|(name, _)| is_for(name))?;
+        (!login.name.is_empty() || !login.password.is_empty())
+            .then_some((&*login.name, &*login.password))
+    }
+}
+
+struct Words<'a> {
+    rest: &'a str,
+}
+
+impl Words<'_> {
+    fn next(&mut self) -> Option<String> {
+        self.rest = self.rest.trim_start();
+        while self.rest.starts_with('#') {
+            self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
+        }
+        if let Some(quoted) = self.rest.strip_prefix('"') {
+            return Some(self.quoted(quoted));
+        }
+        let end = self.rest.find(char::is_whitespace).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        (!word.is_empty()).then(|| word.to_owned())
+    }
+
+    fn quoted(&mut self, text: &str) -> String {
+        let mut word = String::new();
+        let mut letters = text.char_indices();
+        while let Some((at, letter)) = letters.next() {
+            match letter {
+                '"' => {
+                    self.rest = &self.rest[at + 2..];
+                    return word;
+                }
+                '\\' => match letters.next() {
+                    Some((_, 'n')) => word.push('\n'),
+                    Some((_, 't')) => word.push('\t'),
+                    Some((_, 'r')) => word.push('\r'),
+                    Some((_, other)) => word.push(other),
+                    None => {}
+                },
+                other => word.push(other),
+            }
+        }
+        self.rest = "";
+        word
+    }
+
+    /// A macro ends with an empty line.
+    fn skip_macro(&mut self) {
+        self.rest = self.rest.split_once("\n\n").map_or("", |(_, rest)| rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_curl_does() {
+        let text = "# machine no login a password b\n\
+                    machine a.example login me password secret\n\
+                    machine B.example\n  login \"a \\\"b\\\"\"\n  account x\n  password \"#1\"\n\
+                    macdef init\nmachine evil login x password y\n\n\
+                    machine c login\tc password \"open\nmachine d login x password y";
+        let netrc = Netrc::parse(text);
+        assert_eq!(netrc.of("a.example"), Some(("me", "secret")));
+        assert_eq!(netrc.of("b.example"), Some(("a \"b\"", "#1")));
+        assert_eq!(netrc.of("c"), Some(("c", "open\nmachine d login x password y")));
+        assert_eq!((netrc.of("evil"), netrc.of("d"), netrc.of("no")), (None, None, None));
+        let netrc =
+            Netrc::parse("machine a password p default login me password q machine b login z");
+        assert_eq!(netrc.of("a"), Some(("", "p")));
+        assert_eq!(netrc.of("x"), Some(("me", "q")));
+        assert_eq!(netrc.of("b"), Some(("me", "q")), "the first that fits");
+        assert_eq!(Netrc::parse("login x machine").of("x"), None);
+        assert!(!format!("{netrc:?}").contains('q'));
+    }
+}

@@ -1,0 +1,201 @@
+//! `git`: a repository that has the commit, and the name that is said to lead to it.
+//!
+//! What is here is looked at first: a mirror in the tree's cache, then ours of the URL
+//! ([`super::git_mirror`]). Then the mirrors of the options are asked, then the URL. The commit and the
+//! name may be in different ones of them. What comes from a mirror is copied into the tree's cache, so
+//! that it stays a matter of this tree: refs that a tree's own mirror gives reach no other tree.
+
+use std::path::{Path, PathBuf};
+
+use super::clone::bare_copy;
+use super::git_mirror::{GitMirror, failure_of_mirror};
+use super::git_url::{GitLocation, git_mirror_path};
+use super::git_wanted::{Found, Wanted};
+use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, cache, git_foreign};
+use crate::base::atomic::TemporaryFolder;
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer, Origin};
+use crate::base::http::redact;
+use crate::package::CommitId;
+use crate::store::{Store, Transfer};
+
+/// Where a mirror lies in the tree's cache.
+pub(super) fn cached_path(request: &SourceRequest) -> PathBuf {
+    request.cache_dir.join("cache.git")
+}
+
+/// Where a mirror's folder has the repository.
+pub(super) fn in_folder(folder: &Path, url: &str) -> PathBuf {
+    folder.join("git").join(git_mirror_path(url))
+}
+
+/// True if the commit is here: in the tree's cache, in our mirror of the URL or in a mirror's folder.
+pub(super) fn has_commit(
+    request: &SourceRequest,
+    location: &GitLocation,
+    url: &str,
+    commit: &CommitId,
+    options: &FetchOptions,
+) -> bool {
+    let folders = options.mirrors.iter().filter_map(Store::local_folder);
+    let copies = folders.map(|folder| in_folder(folder, url));
+    let own = GitMirror::path(&options.git_mirrors, &location.argument());
+    std::iter::once(cached_path(request))
+        .chain([own])
+        .chain(copies)
+        .any(|path| git_foreign::has_commit(&path, commit).unwrap_or(false))
+}
+
+/// Finds the commit and its name, and has them fetched where they are not here.
+pub(super) fn fetch(
+    request: &SourceRequest,
+    wanted: &Wanted<'_>,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<Fetched, SourceProblem> {
+    let location = GitLocation::parse(wanted.url, &request.package_dir)?;
+    let mut search = Search { request, wanted, options, observer, has: None, origin: None };
+    let copy = cached_path(request);
+    match fs_err::symlink_metadata(&copy) {
+        Ok(metadata) if !metadata.is_dir() => return Err(SourceProblem::InTheWay(copy)),
+        Ok(_) => match git_foreign::look(&copy, wanted) {
+            Ok(found) => search.note(&copy, Origin::Cache, found),
+            Err(problem) => search.warn(problem.to_string()),
+        },
+        Err(_) => {}
+    }
+    let mut own = None;
+    if !search.has_all() {
+        let mirror = GitMirror::open(request, wanted, location.argument(), options, observer)?;
+        search.note(mirror.folder(), Origin::Cache, mirror.look()?);
+        own = Some(mirror);
+    }
+    for mirror in &options.mirrors {
+        if search.has_all() {
+            break;
+        }
+        if let Err(problem) = search.ask_mirror(mirror) {
+            if matches!(problem, SourceProblem::Interrupted) {
+                return Err(problem);
+            }
+            search.warn(format!("a mirror failed: {}", with_causes(&problem)));
+        }
+    }
+    if let Some(own) = own.filter(|_own| !search.has_all()) {
+        if options.offline && matches!(location, GitLocation::Network(_)) {
+            let has_commit = search.has.is_some();
+            let what = if has_commit { wanted.ref_origin } else { wanted.commit.as_str() };
+            return Err(SourceProblem::Offline(format!("{what} of {}", redact(wanted.url))));
+        }
+        let found = own.bring_up_to_date(&redact(wanted.url))?;
+        let is_local = matches!(location, GitLocation::Local(_));
+        let origin = if is_local { Origin::Local } else { Origin::Network };
+        search.note(own.folder(), origin, found);
+    }
+    search.finish(location.remote())
+}
+
+/// What was found so far.
+struct Search<'a> {
+    request: &'a SourceRequest,
+    wanted: &'a Wanted<'a>,
+    options: &'a FetchOptions,
+    observer: &'a dyn Observer,
+    /// The repository with the commit, and where that came from.
+    has: Option<(PathBuf, Origin)>,
+    origin: Option<String>,
+}
+
+impl Search<'_> {
+    fn has_all(&self) -> bool {
+        self.has.is_some() && self.origin.is_some()
+    }
+
+    fn note(&mut self, path: &Path, from: Origin, found: Found) {
+        if found.commit && self.has.is_none() {
+            self.has = Some((path.to_owned(), from));
+        }
+        self.origin = self.origin.take().or(found.origin);
+    }
+
+    fn warn(&self, message: String) {
+        self.observer.event(Event::Warning { subject: self.request.subject(), message });
+    }
+
+    fn ask_mirror(&mut self, mirror: &Store) -> Result<(), SourceProblem> {
+        if let Some(folder) = mirror.local_folder() {
+            let path = in_folder(folder, self.wanted.url);
+            if !path.is_dir() {
+                return Ok(());
+            }
+            let found = git_foreign::look(&path, self.wanted)?;
+            return self.take(&path, found);
+        }
+        // Of a store of another kind, git could not clone.
+        let Some(base) = mirror.base_url() else { return Ok(()) };
+        let url = format!("{base}/git/{}", git_mirror_path(self.wanted.url));
+        let Self { request, wanted, options, observer, .. } = *self;
+        let own = GitMirror::open(request, wanted, (&url).into(), options, observer)?;
+        let known = own.look()?;
+        if options.offline || (known.commit && known.origin.is_some()) {
+            return self.take(own.folder(), known);
+        }
+        let subject = request.subject();
+        let transfer = Transfer { subject: &subject, observer };
+        let asked = mirror.item("a mirror", &transfer, failure_of_mirror, |_| {
+            own.bring_up_to_date(&redact(&url))
+        })?;
+        match asked {
+            Some(found) => self.take(own.folder(), found),
+            None => Ok(()),
+        }
+    }
+
+    /// Copies a repository with the commit into the tree's cache.
+    fn take(&mut self, path: &Path, found: Found) -> Result<(), SourceProblem> {
+        if found.commit && self.has.is_none() {
+            let Self { request, options, observer, .. } = *self;
+            cache::with_folder(request, options, observer, || self.copy(path))?;
+        }
+        self.note(&cached_path(self.request), Origin::Mirror, found);
+        Ok(())
+    }
+
+    fn copy(&self, path: &Path) -> Result<(), SourceProblem> {
+        let made = SourceProblem::io("make a git mirror");
+        let cached = cached_path(self.request);
+        let folder = TemporaryFolder::create(&self.request.cache_dir).map_err(made)?;
+        let new = folder.path().join("new");
+        // What was there may be another version's.
+        let is_usable = git_foreign::look(&cached, self.wanted).is_ok();
+        let folders = [Some(path), is_usable.then_some(cached.as_path())].into_iter().flatten();
+        let objects: Vec<PathBuf> = folders.map(|folder| folder.join("objects")).collect();
+        bare_copy(path, &objects, &redact(self.wanted.url), &new)
+            .map_err(|error| error.into_problem(path))?;
+        // An old one loses its name as a whole: half removed, it could be taken for a mirror.
+        match fs_err::rename(&cached, folder.path().join("old")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(made(error)),
+            _ => {}
+        }
+        fs_err::rename(&new, &cached).map_err(made)
+    }
+
+    /// Judges what was found.
+    fn finish(self, remote: Option<String>) -> Result<Fetched, SourceProblem> {
+        let url = redact(self.wanted.url);
+        let (commit, ref_origin) = (self.wanted.commit, self.wanted.ref_origin.to_owned());
+        let Some(origin) = &self.origin else {
+            return Err(SourceProblem::NoSuchOrigin { ref_origin, url });
+        };
+        let Some((path, from)) = &self.has else {
+            return Err(SourceProblem::NoSuchCommit { commit: commit.clone(), ref_origin, url });
+        };
+        if origin != commit.as_str() {
+            self.warn(format!(
+                "ref_origin {ref_origin} is now {origin}, but ref is {commit}: that is built"
+            ));
+        }
+        self.observer.event(Event::Source { subject: self.request.subject(), origin: *from });
+        Ok(Fetched::GitMirror { path: path.clone(), commit: commit.clone(), remote })
+    }
+}

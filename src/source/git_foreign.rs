@@ -1,0 +1,116 @@
+//! Bare repositories that somebody else made: in a tree's cache, in a mirror's folder. Their objects and
+//! refs are read as files, and nothing of them is run: git is not started in one, and libgit2 opens
+//! none, since a `config`, `commondir` or `hooks` could name commands and other repositories. One that has
+//! symlinks or borrows objects is not used: either could lead to a private repository of the caller's.
+
+use std::path::Path;
+
+use git2::{ObjectType, Odb, Oid, Repository};
+use walkdir::WalkDir;
+
+use super::SourceProblem;
+use super::git_layout::{self, Refs};
+use super::git_wanted::{Found, Wanted};
+use crate::package::CommitId;
+
+/// True if the repository has the commit and can be used.
+pub(super) fn has_commit(path: &Path, commit: &CommitId) -> Result<bool, SourceProblem> {
+    check(path)?;
+    git_layout::has_object(&path.join("objects"), commit).map_err(|error| failed(path, error))
+}
+
+/// Says what a repository has of what is wanted.
+pub(super) fn look(path: &Path, wanted: &Wanted<'_>) -> Result<Found, SourceProblem> {
+    check(path)?;
+    let refs = git_layout::read_refs(path).map_err(SourceProblem::io("read a git repository"))?;
+    let head = git_layout::head_branch(path).map_err(SourceProblem::io("read a git repository"))?;
+    find(&path.join("objects"), wanted, &refs, head).map_err(|error| failed(path, error))
+}
+
+fn find(
+    objects: &Path,
+    wanted: &Wanted<'_>,
+    refs: &Refs,
+    head: Option<Vec<u8>>,
+) -> Result<Found, git2::Error> {
+    let database = Odb::new()?;
+    let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
+    database.add_disk_alternate(path)?;
+    let repository = Repository::from_odb(database)?;
+    let commit = Oid::from_str(wanted.commit.as_str())
+        .and_then(|id| repository.find_commit(id).map(drop))
+        .is_ok();
+    let named = named(refs, head, wanted.ref_origin);
+    let peeled = named.and_then(|id| {
+        let object = repository.find_object(Oid::from_str(&id).ok()?, None).ok()?;
+        Some(object.peel(ObjectType::Commit).ok()?.id().to_string())
+    });
+    Ok(Found { commit, origin: peeled })
+}
+
+/// The id that a name means, as gitrevisions(7) has it.
+fn named(refs: &Refs, head: Option<Vec<u8>>, name: &str) -> Option<String> {
+    let full = match name {
+        "HEAD" => vec![head?],
+        _ => ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"]
+            .map(|folder| [folder, name].concat().into_bytes())
+            .into(),
+    };
+    let found = full.iter().find_map(|name| refs.get(name)).cloned();
+    found.or_else(|| name.parse::<CommitId>().ok().map(|id| id.to_string()))
+}
+
+/// Refuses a repository that leads elsewhere.
+fn check(path: &Path) -> Result<(), SourceProblem> {
+    let refuse = |reason: String| SourceProblem::NoRepository {
+        path: path.to_owned(),
+        reason,
+        foreign: false,
+    };
+    let objects = path.join("objects");
+    let read = SourceProblem::io("read a git repository");
+    let is_whole = fs_err::symlink_metadata(&objects).is_ok_and(|objects| objects.is_dir());
+    if !is_whole || !git_layout::alternates(&objects).map_err(read)?.is_empty() {
+        return Err(refuse("it is no bare git repository with all its objects".to_owned()));
+    }
+    // The folder itself may be a link of whoever named it.
+    let links = WalkDir::new(path).min_depth(1).into_iter().flatten();
+    match links.into_iter().find(walkdir::DirEntry::path_is_symlink) {
+        None => Ok(()),
+        Some(link) => {
+            let link = link.path().strip_prefix(path).unwrap_or(path).display().to_string();
+            Err(refuse(format!("{link} in it is a symbolic link, which is not followed")))
+        }
+    }
+}
+
+fn failed(path: &Path, error: git2::Error) -> SourceProblem {
+    SourceProblem::Repository { path: path.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_looked_up_as_git_does() {
+        let refs: Refs = [("refs/tags/x", "1"), ("refs/heads/x", "2"), ("refs/heads/main", "3")]
+            .map(|(name, id)| (name.as_bytes().to_vec(), id.repeat(40)))
+            .into();
+        let head = Some(b"refs/heads/main".to_vec());
+        let id = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
+        for (name, found) in [
+            ("x", Some("1")),
+            ("heads/x", Some("2")),
+            ("refs/heads/main", Some("3")),
+            ("HEAD", Some("3")),
+            ("y", None),
+            ("", None),
+        ] {
+            let found = found.map(|id| id.repeat(40));
+            assert_eq!(named(&refs, head.clone(), name), found, "{name}");
+        }
+        assert_eq!(named(&refs, None, id).as_deref(), Some(id));
+        assert_eq!(named(&refs, None, "HEAD"), None);
+    }
+}
