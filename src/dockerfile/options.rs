@@ -16,6 +16,9 @@ pub struct BuildOptions {
     pub dockerfile: Option<DockerfilePlace>,
     /// What the image is called; it has its id alone if there is no name.
     pub names: Vec<ImageRef>,
+    /// True if other trees meet the names: the image says which images it was made from, and gets the
+    /// names only if those have theirs in the store, as every tree finds them.
+    pub names_are_shared: bool,
     /// `--build-arg`, those taken from the environment among them.
     pub arguments: BTreeMap<String, String>,
     /// The stage to build; the last one by default.
@@ -46,6 +49,7 @@ impl BuildOptions {
             context: ContextPlace::Folder(folder.to_owned()),
             dockerfile: None,
             names: Vec::new(),
+            names_are_shared: false,
             arguments: BTreeMap::new(),
             target: None,
             platform: None,

@@ -98,6 +98,57 @@ fn what_one_id_has_made_of_owners_is_not_shared() {
 }
 
 #[test]
+fn a_builder_is_made_anew_when_its_base_is_another() {
+    let place = place("one");
+    let script = |file: &str| format!("cp /word $PKG_PATH/; cp /marker $PKG_PATH/{file} || true");
+    let buildinfo = "{\"docker\": \"dcos/dcos-builder:p_dockerdir-latest\"}";
+    place.package("p", buildinfo, &script("first"));
+    place.run("p", &[]).ok();
+    place.write("context/Dockerfile", "FROM tiny\nCOPY Dockerfile /marker\n");
+    let context = place.packages.join("context").display().to_string();
+    place.run("", &["image", "build", "-t", "tiny", &context]).ok();
+    std::fs::remove_dir_all(context).unwrap();
+    place.run("p", &[]).ok();
+    assert!(place.file_of("p", "first").starts_with("FROM tiny"));
+    // Without the base, what was made from it is used.
+    place.run("", &["image", "rm", "tiny"]).ok();
+    place.package("p", buildinfo, &script("second"));
+    place.run("p", &["--offline"]).ok();
+    assert!(place.file_of("p", "second").starts_with("FROM tiny"));
+}
+
+#[test]
+fn what_a_trees_own_mirror_gives_gets_no_name_that_other_trees_meet() {
+    let registry = Registry::plain();
+    let place = place("one");
+    place.user(&format!("[registries.\"{}\"]\ninsecure = true\n", registry.host));
+    place.run("", &["image", "push", "tiny", &registry.name("os:1")]).ok();
+    place.trust(&["registries"]);
+    place.configure(&format!(
+        "[registries.\"registry.invalid\"]\nmirrors = [\"{0}\"]\n[registries.\"{0}\"]\ninsecure = true\n",
+        registry.host
+    ));
+    place.write("p/docker/Dockerfile", "FROM registry.invalid/os:1\nCOPY word /word\n");
+    place.package("q", "{\"docker\": \"registry.invalid/os:1\"}", "true");
+    place.run("p", &[]).ok();
+    place.run("q", &[]).ok();
+    let names = names(&place);
+    assert!(!names.contains("registry.invalid") && !names.contains("dockerdir"), "{names}");
+    // It is asked for again, and another tree gets neither.
+    std::fs::remove_file(place.packages.join("mkpanda.toml")).unwrap();
+    for package in ["p", "q"] {
+        let script = "echo other > $PKG_PATH/other";
+        let docker = if package == "q" {
+            "registry.invalid/os:1"
+        } else {
+            "dcos/dcos-builder:p_dockerdir-latest"
+        };
+        place.package(package, &format!("{{\"docker\": \"{docker}\"}}"), script);
+        place.run(package, &["--offline"]).fails(1);
+    }
+}
+
+#[test]
 fn a_dry_run_builds_no_image() {
     let place = place("one");
     place.write("treeinfo.json", "{}");

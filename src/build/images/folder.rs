@@ -1,5 +1,9 @@
 //! Images of `docker/` folders: taken from the store or a registry by the folder's sum, or built.
 //!
+//! An image says which images it was made from. If one of their names means another image now, it is built
+//! again. One that was made from an image without a name in the store, as a tree's own mirror gives them,
+//! gets no name: other trees with the same folder would be given it.
+//!
 //! A registry is asked once, for the name with the sum, by a client that doesn't wait for long. One that
 //! refuses or cannot be reached is named in a warning, and not asked for builders again in this run; a
 //! registry that was found to be down before, for another image, is not asked at all.
@@ -8,7 +12,7 @@ use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::build::id::hash_folder;
-use crate::dockerfile::execute::is_flattened;
+use crate::dockerfile::execute::{is_flattened, is_of_present_bases};
 use crate::image::reference::ImageRef;
 use crate::image::registry::RegistryError;
 use crate::image::store::Image;
@@ -65,7 +69,11 @@ impl ImageFinder<'_> {
         };
         let (exact, latest) = (tag(sum.as_str())?, tag("latest")?);
         if let Some(image) = self.stored(name, &exact)? {
-            return Ok(image);
+            let is_of_present_bases = is_of_present_bases(self.store, &image);
+            let failed = |source| ImageError::Store { name: text(), source: Box::new(source) };
+            if is_of_present_bases.map_err(failed)? {
+                return Ok(image);
+            }
         }
         let names = vec![exact, latest];
         if !self.building.may_build {

@@ -178,6 +178,7 @@ impl<'a> ImageFinder<'a> {
             only_cached: !self.building.may_build,
         };
         let options = BuildOptions {
+            names_are_shared: !names.is_empty(),
             names,
             source_date_epoch: self.building.source_date_epoch,
             ..BuildOptions::of_folder(folder)

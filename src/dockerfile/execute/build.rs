@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{DockerfileError, StepError};
-use super::shared::{Build, Done, FLATTENED, OWNERS};
+use super::shared::{BASES, Build, Done, FLATTENED, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::dockerfile::builder::ImageBuilder;
@@ -183,7 +183,19 @@ impl Build<'_> {
         if done.flattened {
             annotations.insert(OWNERS.to_owned(), FLATTENED.to_owned());
         }
-        let (store, names) = (self.builder.store, &self.options.names);
+        let mut names = &self.options.names[..];
+        if self.options.names_are_shared {
+            let shared = self.shared();
+            let bases = serde_json::to_string(&shared.bases);
+            annotations.insert(
+                BASES.to_owned(),
+                bases.map_err(|error| stored(StoreError::Io(error.into())))?,
+            );
+            if shared.has_nameless_base {
+                names = &[];
+            }
+        }
+        let store = self.builder.store;
         let known = store.find_build(&config, &done.layers, &annotations, names).map_err(stored)?;
         if let Some(known) = known {
             return Ok(known);

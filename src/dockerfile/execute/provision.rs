@@ -56,8 +56,14 @@ impl Build<'_> {
         if let Some(done) = self.shared().images.get(&key) {
             return Ok(done.clone());
         }
-        let done = self.done_image(name, &self.provide_image(name, platform, observer)?)?;
-        self.shared().images.insert(key, done.clone());
+        let image = self.provide_image(name, platform, observer)?;
+        let done = self.done_image(name, &image)?;
+        let mut shared = self.shared();
+        shared.images.insert(key, done.clone());
+        // One that is named by its id is the same for everybody.
+        if name.parse::<ImageId>().is_err() {
+            shared.bases.insert(name.to_owned(), image.id.to_string());
+        }
         Ok(done)
     }
 
@@ -137,7 +143,11 @@ impl Build<'_> {
             registry.pull(store, &reference, &options, None, observer).map_err(|error| {
                 ProvisionError::Pull { name: name.to_owned(), source: Box::new(error) }
             })?;
-        // It may have got no name.
+        let named =
+            self.builder.store.find(&reference).map_err(|error| store_error(name, error))?;
+        if named.is_none_or(|named| named.manifest != pulled.manifest) {
+            self.shared().has_nameless_base = true;
+        }
         let find = |store: &ImageStore| store.find_manifest(&pulled.manifest);
         self.stored(find, name, observer)
     }

@@ -25,6 +25,24 @@ use crate::runner::uses::Registration;
 pub(super) const OWNERS: &str = "org.mkpanda.owners";
 pub(super) const FLATTENED: &str = "flattened";
 
+/// The annotation with the ids of the images that an image was made from, by their names.
+pub(super) const BASES: &str = "org.mkpanda.bases";
+
+/// True unless an image says that it was made from others than those that have the names now.
+pub fn is_of_present_bases(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
+    let Some(text) = store.annotation(image, BASES)? else { return Ok(true) };
+    let Ok(bases) = serde_json::from_str::<BTreeMap<String, String>>(&text) else {
+        return Ok(false);
+    };
+    for (name, id) in bases {
+        let Ok(reference) = name.parse() else { return Ok(false) };
+        if store.find(&reference)?.is_some_and(|found| found.id.to_string() != id) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// True if owners may be lost that a command gave to files of an image, since it was built with one id.
 pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
     Ok(store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED))
@@ -45,6 +63,10 @@ pub(super) type Chosen = (String, Vec<String>, bool);
 pub(super) struct Shared {
     pub(super) done: BTreeMap<usize, Done>,
     pub(super) images: BTreeMap<String, Done>,
+    /// The ids of these images, by their names in the Dockerfile.
+    pub(super) bases: BTreeMap<String, String>,
+    /// True if one of them came from a place that gives no names in the store.
+    pub(super) has_nameless_base: bool,
     pub(super) failed: Option<DockerfileError>,
     /// What sources in the build context mean, and the digests of it: several instructions may take
     /// the same.
