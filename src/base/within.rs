@@ -47,6 +47,15 @@ pub fn open_listed(folder: impl AsFd, path: &Path) -> io::Result<File> {
     Err(io::Error::other(format!("{} is not a file any more", path.display())))
 }
 
+/// Opens the folder of what was listed at a path below an open folder, through no symlink, for its path.
+pub fn open_parent_of_listed(folder: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    Ok(open_within(folder, parent.unwrap_or(Path::new(".")), how)?)
+}
+
 /// Path of what lies at a path below a folder, without any symlink behind the folder's own path.
 /// Symlinks are followed as in [`open_below`].
 pub fn locate_below(folder: &Path, path: &Path) -> io::Result<PathBuf> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::base::http::redact;
+
 /// Something that is wrong in a text, at a byte offset of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -44,7 +46,10 @@ impl Problem {
 struct Place {
     line: usize,
     column: usize,
+    /// The line without what is secret in its URLs.
     content: String,
+    /// The column in that.
+    shown_column: usize,
 }
 
 impl Place {
@@ -59,7 +64,8 @@ impl Place {
         Self {
             line: before.matches('\n').count() + 1,
             column: text[start..offset].chars().count() + 1,
-            content: text[start..end].trim_end_matches('\r').to_owned(),
+            content: redact(text[start..end].trim_end_matches('\r')),
+            shown_column: redact(&text[start..offset]).chars().count() + 1,
         }
     }
 }
@@ -97,14 +103,15 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What is quoted from the file must not steer a terminal.
         let message: String = self.message.chars().map(visible).collect();
-        let Some(Place { line, column, content }) = &self.place else {
+        let Some(Place { line, column, content, shown_column }) = &self.place else {
             return write!(f, "{}: {message}", self.path.display());
         };
-        let skip = if *column > SHOWN_COLUMNS { column - SHOWN_COLUMNS / 2 } else { 0 };
+        let far = *shown_column > SHOWN_COLUMNS;
+        let skip = if far { shown_column - SHOWN_COLUMNS / 2 } else { 0 };
         let shown: String = content.chars().skip(skip).take(SHOWN_COLUMNS).map(visible).collect();
         let number = line.to_string();
         let margin = " ".repeat(number.len());
-        let indent = " ".repeat(column - skip - 1);
+        let indent = " ".repeat(shown_column - skip - 1);
         write!(
             f,
             "{}:{line}:{column}: {message}\n {margin} |\n {number} | {shown}\n {margin} | {indent}^",
@@ -122,6 +129,17 @@ impl std::error::Error for Report {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_in_urls_are_not_quoted() {
+        let text = r#"{"url": "https://u:secret@h/f?token=secret", "sha1": 1}"#;
+        let at = text.find("1}").unwrap();
+        let report = Problem::at(at, "odd").in_file(Path::new("f"), text).to_string();
+        let lines: Vec<&str> = report.lines().collect();
+        assert!(report.starts_with("f:1:54: odd"), "{report}");
+        assert!(!report.contains("secret") && lines[2].contains("https://h/f?token="), "{report}");
+        assert_eq!(lines[2].find("1}"), lines[3].find('^'), "{report}");
+    }
 
     #[test]
     fn a_report_shows_the_line_and_the_column() {

@@ -53,7 +53,9 @@ impl<'a> InputCopies<'a> {
 
     fn copy_tree(&self, from: &Path, to: &Path) -> io::Result<()> {
         let top = fs_err::File::open(from)?.into_parts().0;
-        for entry in WalkDir::new(from) {
+        // What is asked for may be a link, as a package's folder may be.
+        self.make_folder(to)?;
+        for entry in WalkDir::new(from).min_depth(1) {
             let entry = entry?;
             let Ok(relative) = entry.path().strip_prefix(from) else { continue };
             let (kind, place) = (entry.file_type(), to.join(relative));

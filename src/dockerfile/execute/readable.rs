@@ -7,7 +7,9 @@ use std::path::Path;
 
 use super::job::{CopyInput, Match, MountInput};
 use super::place::{With, put};
+use crate::base::within::open_parent_of_listed;
 use crate::container::idmap::IdMap;
+use crate::container::namespace::fd_path;
 use crate::container::within_root::{Ownership, make_folders};
 
 /// Puts copies, below an empty folder `into`, in the place of files that the container's root couldn't
@@ -54,14 +56,71 @@ fn copy_all(folder: &Path, matches: &[Match], owner: (u32, u32), to: &Path) -> i
     fs_err::create_dir_all(to)?;
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(0o755))?;
     let owner = Ownership { ids: owner, single: false };
+    let top = fs_err::File::open(folder)?.into_parts().0;
     for entry in matches.iter().flat_map(|found| &found.entries) {
         if entry.path.as_os_str().is_empty() {
             continue;
         }
-        let (from, target) = (folder.join(&entry.path), to.join(&entry.path));
+        // Whose context it is could put a link in the place of a folder meanwhile.
+        let parent = open_parent_of_listed(&top, &entry.path)?;
+        let name = entry.path.file_name().unwrap_or_default();
+        let (from, target) = (Path::new(&fd_path(&parent)).join(name), to.join(&entry.path));
         make_folders(to, target.parent().unwrap_or(to), owner)?;
         let data = fs_err::symlink_metadata(&from)?;
         put(&from, &data, &target, With { owner, mode: data.permissions().mode() }).map(drop)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::dockerfile::execute::job::CopyEntry;
+
+    #[test]
+    fn a_folder_that_becomes_a_link_meanwhile_gives_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let context = place.path().join("context");
+        fs_err::create_dir_all(context.join("d")).unwrap();
+        fs_err::create_dir(place.path().join("private")).unwrap();
+        fs_err::write(context.join("d/f"), "mine").unwrap();
+        fs_err::write(place.path().join("private/f"), "private").unwrap();
+        fs_err::os::unix::fs::symlink("../private", context.join("link")).unwrap();
+        let entry = |path: &str| CopyEntry { path: path.into(), place: path.into() };
+        let matches =
+            [Match { is_folder: true, entries: vec![entry(""), entry("d"), entry("d/f")] }];
+        let owner = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let (is_over, context_of_thread) = (Arc::new(AtomicBool::new(false)), context.clone());
+        let is_over_for_thread = Arc::clone(&is_over);
+        let exchanging = std::thread::spawn(move || {
+            let exchange = |from: &str, to: &str| {
+                let context = &context_of_thread;
+                fs_err::rename(context.join(from), context.join(to)).unwrap();
+            };
+            while !is_over_for_thread.load(Ordering::Relaxed) {
+                exchange("d", "x");
+                exchange("link", "d");
+                exchange("d", "link");
+                exchange("x", "d");
+            }
+        });
+        let mut copied = 0;
+        let mut wrong = 0;
+        for number in 0..1000 {
+            let to = place.path().join(number.to_string());
+            let is_copied = copy_all(&context, &matches, owner, &to).is_ok();
+            let is_folder = fs_err::symlink_metadata(to.join("d")).is_ok_and(|data| data.is_dir());
+            if is_folder && let Ok(text) = fs_err::read_to_string(to.join("d/f")) {
+                wrong += usize::from(text != "mine");
+                copied += usize::from(is_copied);
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        exchanging.join().unwrap();
+        assert_eq!(wrong, 0);
+        assert!(copied > 0);
+    }
 }
