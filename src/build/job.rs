@@ -48,6 +48,8 @@ pub struct PackageBuild {
     pub network: Network,
     /// Longest run time of the build script.
     pub time_limit: Option<Duration>,
+    /// Largest log, in bytes.
+    pub log_limit: u64,
     /// True if `src` and `result` are kept.
     pub keep: bool,
 }
@@ -139,6 +141,7 @@ impl PackageBuild {
             user: self.config.user.clone(),
             network: self.network,
             time_limit: self.time_limit,
+            log_limit: self.log_limit,
             no_new_privileges: true,
         }
     }

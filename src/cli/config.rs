@@ -94,6 +94,8 @@ pub struct LimitsFile {
     pub memory: Option<String>,
     /// How many processes and threads a build may have.
     pub processes: Option<u64>,
+    /// How much of a build's output is kept: `64M`.
+    pub log: Option<String>,
     /// How much an archive may unpack to: `64G`.
     pub unpacked: Option<String>,
     /// How many entries an archive may have.

@@ -19,6 +19,7 @@ use crate::artifact::repository::Repository;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::build::images::SharedBuilders;
 use crate::runner::home::Home;
+use crate::runner::session::LOG_LIMIT;
 use crate::source::LocalPermission;
 use crate::store::registry::{Registries, RegistryConfig, RegistryOptions};
 use crate::store::{Store, StoreUrlError};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub memory_limit: Option<u64>,
     /// How many processes and threads a build may have.
     pub process_limit: Option<u64>,
+    /// How much of a build's output is kept, in bytes.
+    pub log_limit: u64,
     /// How much an archive may unpack to, in bytes.
     pub unpacked_limit: Option<u64>,
     /// How many entries an archive may have.
@@ -109,6 +112,12 @@ impl Settings {
             |file| file.limits.processes.map(|count| count.to_string()),
             Text::number,
             None,
+        )?;
+        let log = given.limit(
+            "LIMITS_LOG",
+            |file| file.limits.log.clone(),
+            Text::size,
+            Some(LOG_LIMIT),
         )?;
         let unpacked = given.limit(
             "LIMITS_UNPACKED",
@@ -175,6 +184,7 @@ impl Settings {
             time_limit: time.unwrap_or(DEFAULT_TIME_LIMIT),
             memory_limit: memory,
             process_limit: processes,
+            log_limit: log.unwrap_or(LOG_LIMIT),
             unpacked_limit: unpacked,
             entry_limit: entries,
         })

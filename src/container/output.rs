@@ -1,7 +1,7 @@
 //! What a container says, on its way into the log.
 //!
-//! A log has a limit: what is said beyond it is left out, but for the last megabyte, which has the
-//! reason of a failure in it.
+//! A log has a limit: what is said beyond it is left out, but for the last megabyte (or half of the
+//! limit), which has the reason of a failure in it.
 //!
 //! It goes through a pipe, not straight into the file: a script that writes `> /dev/stderr` opens
 //! what stands there again, and would cut a file off at its beginning.
@@ -17,11 +17,8 @@ use nix::sys::stat::{Mode, fchmod};
 /// How much is taken at once before the clock is looked at again, in bytes.
 const PORTION: usize = 1 << 20;
 
-/// Limit of a log, in bytes: what a person looks through, and no disk is filled by.
-const LIMIT: usize = 64 << 20;
-
-/// Last part of an output that is kept beyond the limit.
-const TAIL: usize = 1 << 20;
+/// Last part of an output that is kept beyond the limit; at most half of it.
+const TAIL: u64 = 1 << 20;
 
 /// The pipe.
 #[derive(Debug)]
@@ -35,8 +32,10 @@ pub(super) struct Output {
 /// Distribution of an output over the log and what is kept of the rest.
 #[derive(Debug)]
 struct Portions {
+    /// Largest log.
+    limit: u64,
     /// Bytes that the log may still get as they come.
-    room: usize,
+    room: u64,
     /// Largest number of bytes that are kept of the rest.
     kept: usize,
     tail: VecDeque<u8>,
@@ -44,14 +43,18 @@ struct Portions {
 }
 
 impl Portions {
-    fn new(limit: usize, kept: usize) -> Self {
-        Self { room: limit.saturating_sub(kept), kept, tail: VecDeque::new(), left_out: 0 }
+    fn new(limit: u64, kept: u64) -> Self {
+        let kept = kept.min(limit / 2);
+        let room = limit - kept;
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        Self { limit, room, kept, tail: VecDeque::new(), left_out: 0 }
     }
 
     /// Part of a text that goes into the log now.
     fn take<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
-        let (now, rest) = text.split_at(text.len().min(self.room));
-        self.room -= now.len();
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        let (now, rest) = text.split_at(text.len().min(room));
+        self.room -= now.len() as u64;
         self.tail.extend(rest);
         let surplus = self.tail.len().saturating_sub(self.kept);
         self.tail.drain(..surplus);
@@ -64,9 +67,9 @@ impl Portions {
         let mut text = Vec::new();
         if self.left_out > 0 {
             let left_out = self.left_out;
-            let limit = LIMIT >> 20;
+            let limit = self.limit;
             text.extend_from_slice(
-                format!("\n[mkpanda: {left_out} bytes of output are left out here: a log has at most {limit} MB]\n")
+                format!("\n[mkpanda: {left_out} bytes of output are left out here: a log has at most {limit} bytes (limits.log)]\n")
                     .as_bytes(),
             );
         }
@@ -77,11 +80,11 @@ impl Portions {
 
 impl Output {
     /// Makes the pipe. Whoever the container's user is may open it again.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(limit: u64) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         fchmod(&writer, Mode::from_bits_truncate(0o622))?;
-        Ok(Self { reader, writer, portions: Portions::new(LIMIT, TAIL) })
+        Ok(Self { reader, writer, portions: Portions::new(limit, TAIL) })
     }
 
     /// An end for the container.
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_opened_again_cuts_nothing_off() {
         use std::os::fd::AsRawFd;
-        let mut output = Output::new().unwrap();
+        let mut output = Output::new(64 << 20).unwrap();
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut first = File::from(output.writer().unwrap());
         first.write_all(b"first\n").unwrap();

@@ -63,6 +63,7 @@ pub fn rehearse(view: &View, scratch: &Path, machine: &Machine) -> Result<(), Re
     let options = RunOptions {
         log: &log,
         time_limit: Some(LIMIT),
+        log_limit: 1 << 20,
         filter: seccomp::build(&seccomp::table::refused()),
         landlock: !machine.has(&Condition::NoLandlockScope),
         inherited: Vec::new().into(),

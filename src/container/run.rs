@@ -109,6 +109,8 @@ pub struct RunOptions<'a> {
     pub log: &'a File,
     /// How long it may run.
     pub time_limit: Option<Duration>,
+    /// Largest log, in bytes.
+    pub log_limit: u64,
     /// The seccomp filter.
     pub filter: Vec<libc::sock_filter>,
     /// True to enter a Landlock scope.
@@ -153,7 +155,7 @@ fn run_logged(
     }
     let prepare = |source| RunError::Prepare { source };
     let spec = sandbox.to_spec().map_err(|source| RunError::Spec { source })?;
-    let mut output = Output::new().map_err(prepare)?;
+    let mut output = Output::new(options.log_limit).map_err(prepare)?;
     let started = Instant::now();
     let (channel, theirs) = UnixStream::pair().map_err(prepare)?;
     let init = start(sandbox, spec, view, &output, options, theirs);

@@ -62,8 +62,11 @@ impl Observer for Once<'_> {
     }
 }
 
+/// Limit of a log where none is given, in bytes: what a person looks through, and no disk is filled by.
+pub const LOG_LIMIT: u64 = 64 << 20;
+
 /// Limits of one command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLimits {
     /// Longest run time.
     pub time: Option<Duration>,
@@ -71,6 +74,14 @@ pub struct RunLimits {
     pub memory: Option<u64>,
     /// Number of processes and threads.
     pub processes: Option<u64>,
+    /// Largest log in bytes; the middle of what is said beyond it is left out.
+    pub log: u64,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self { time: None, memory: None, processes: None, log: LOG_LIMIT }
+    }
 }
 
 impl RunLimits {

@@ -221,16 +221,24 @@ fn the_jobservers_place_leads_nowhere_else() {
 
 #[test]
 fn the_middle_of_a_long_log_is_left_out() {
-    let place = Place::new();
+    let mut place = Place::new();
     place.package(
         "p",
         "{}",
         "echo the beginning; dd if=/dev/zero bs=1M count=70 2>/dev/null | tr '\\0' y; echo; echo the end; exit 1",
     );
-    place.run("p", &[]).fails(1).says("the end");
+    for (limit, most) in [(None, 65_u64 << 20), (Some("3M"), (3 << 20) + 1000)] {
+        let variable = limit.map(|limit| ("MKPANDA_LIMITS_LOG".to_owned(), limit.to_owned()));
+        place.variables.extend(variable);
+        place.run("p", &[]).fails(1).says("the end");
+        check_long_log(&place, most);
+    }
+}
+
+fn check_long_log(place: &Place, most: u64) {
     let builds = std::fs::read_dir(place.home.join("builds/p")).unwrap();
     let log = std::fs::read(builds.last().unwrap().unwrap().path().join("log")).unwrap();
-    assert!(log.len() < 65 << 20, "{}", log.len());
+    assert!((most / 2..most).contains(&(log.len() as u64)), "{}", log.len());
     let text = String::from_utf8(log).unwrap();
     assert!(text.starts_with("the beginning\n") && text.ends_with("\nthe end\n"));
     assert!(text.contains(" bytes of output are left out here"));

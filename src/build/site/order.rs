@@ -45,6 +45,7 @@ impl Site {
             source_date_epoch: epoch,
             network: options.network,
             time_limit: self.options.runner.limits.time,
+            log_limit: self.options.runner.limits.log,
             keep: options.keep,
         };
         let sources = package.info.sources.iter().map(|(name, declared)| {

@@ -212,6 +212,7 @@ fn runner_settings(
             time: Some(settings.time_limit),
             memory: settings.memory_limit,
             processes: settings.process_limit,
+            log: settings.log_limit,
         },
         archives: settings.archive_limits(),
         interrupt: std::sync::Arc::clone(interrupt),

@@ -32,6 +32,8 @@ pub struct LayerJob {
     pub log: PathBuf,
     /// Longest run time of the command.
     pub time_limit: Option<Duration>,
+    /// Largest log, in bytes.
+    pub log_limit: u64,
     /// Latest time of files in the layer, in seconds of the epoch.
     pub source_date_epoch: u64,
 }

@@ -174,6 +174,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
             output: output.clone(),
             log: log.clone(),
             time_limit: limits.time,
+            log_limit: limits.log,
             source_date_epoch: self.build.options.source_date_epoch,
         };
         let scratch = self.scratch_dir(observer)?;

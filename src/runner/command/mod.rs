@@ -50,6 +50,8 @@ pub struct Command {
     pub network: Network,
     /// Longest run time.
     pub time_limit: Option<Duration>,
+    /// Largest log, in bytes.
+    pub log_limit: u64,
     /// True if set-id bits and file capabilities have no effect.
     pub no_new_privileges: bool,
 }

@@ -211,6 +211,7 @@ impl Prepared<'_> {
         let options = RunOptions {
             log,
             time_limit: self.command.time_limit,
+            log_limit: self.command.log_limit,
             filter: filter(&pretended),
             landlock: !self.workspace.place().machine.has(&Condition::NoLandlockScope),
             inherited: inherited.into(),

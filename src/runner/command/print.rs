@@ -33,10 +33,11 @@ impl fmt::Display for Described<'_> {
         )?;
         writeln!(
             f,
-            "  # time {}, memory {}, processes {}",
+            "  # time {}, memory {}, processes {}, log {} bytes",
             limits.time_text(),
             limits.memory_text(),
-            limits.processes_text()
+            limits.processes_text(),
+            limits.log
         )?;
         writeln!(
             f,
@@ -168,18 +169,20 @@ mod tests {
             user: String::new(),
             network: Network::None,
             time_limit: None,
+            log_limit: 0,
             no_new_privileges: true,
         };
         let limits = RunLimits {
             time: Some(Duration::from_secs(5400)),
             memory: Some(1 << 30),
             processes: None,
+            log: 1 << 26,
         };
         let map = IdMap::single(1000, 100);
         let text = Described { command: &command, map: &map, limits: &limits }.to_string();
         for part in [
             "# tier single: user ids 0=1000; group ids 0=100\n",
-            "# time 5400s, memory 1073741824 bytes, processes unlimited\n",
+            "# time 5400s, memory 1073741824 bytes, processes unlimited, log 67108864 bytes\n",
             "    --tmp-overlay / \\\n    --proc /proc \\\n",
             "    --perms 1777 --dir /tmp \\\n",
             "    --bind $SCRATCH/src /pkg/src \\\n    --ro-bind '/t/it'\\''s' /pkg/build \\\n",

@@ -50,6 +50,7 @@ impl LayerMaker<'_> {
             user: step.user.clone(),
             network: job.network.of_namespace(),
             time_limit: job.time_limit,
+            log_limit: job.log_limit,
             no_new_privileges: false,
         };
         let prepared = prepare(&self.workspace, &command)?;
