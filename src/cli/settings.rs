@@ -86,6 +86,13 @@ fn netrc(environment: &Environment) -> Option<PathBuf> {
     named.or_else(|| Some(Path::new(environment.get("HOME")?).join(".netrc")))
 }
 
+/// True if plain HTTP goes through a proxy.
+fn has_proxy(environment: &Environment) -> bool {
+    ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+        .iter()
+        .any(|name| environment.get(name).is_some())
+}
+
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 
 impl Settings {
@@ -132,8 +139,11 @@ impl Settings {
             Some(archives.max_entries),
         )?;
         given.refuse()?;
-        let http =
-            HttpClient::new(HttpOptions { netrc: netrc(environment), ..HttpOptions::default() });
+        let http = HttpClient::new(HttpOptions {
+            netrc: netrc(environment),
+            has_proxy: has_proxy(environment),
+            ..HttpOptions::default()
+        });
         let offline = args.offline || given.offline()?;
         Ok(Self {
             local_sources: given.local_sources(),

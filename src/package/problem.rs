@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::base::http::redact;
+use crate::base::http::redact_text;
 
 /// Something that is wrong in a text, at a byte offset of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +64,8 @@ impl Place {
         Self {
             line: before.matches('\n').count() + 1,
             column: text[start..offset].chars().count() + 1,
-            content: redact(text[start..end].trim_end_matches('\r')),
-            shown_column: redact(&text[start..offset]).chars().count() + 1,
+            content: redact_text(text[start..end].trim_end_matches('\r')),
+            shown_column: redact_text(&text[start..offset]).chars().count() + 1,
         }
     }
 }

@@ -69,6 +69,18 @@ pub enum SourceProblem {
         /// Where that is kept.
         corrupt: PathBuf,
     },
+    /// A file of this machine isn't the one that was declared.
+    #[error("the {kind} of {url} is {actual}, but {expected} is declared")]
+    LocalSum {
+        /// `sha1` or `sha256`.
+        kind: &'static str,
+        /// The URL.
+        url: String,
+        /// The sum that the package declares.
+        expected: String,
+        /// The file's sum.
+        actual: String,
+    },
     /// The file's name is not that of an archive.
     #[error("unsupported archive: {0}")]
     UnknownArchive(String),
@@ -256,7 +268,7 @@ impl SourceProblem {
                 let mirror = if is_mirrorable { ", or use a mirror (--mirror)" } else { "" };
                 return Some(format!("{hint}{mirror}"));
             }
-            Self::Sum { .. } => {
+            Self::Sum { .. } | Self::LocalSum { .. } => {
                 "if the file was meant to change, put its new sum into the buildinfo.json"
             }
             Self::UnknownArchive(_) => {

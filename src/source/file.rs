@@ -124,6 +124,10 @@ pub(super) fn fetch(
     }
     match wrong(&new, file)? {
         None => new.commit().map_err(SourceProblem::io("write the cache"))?,
+        // It can be looked at where it is, and may be for nobody else to read.
+        Some(WrongSum { kind, expected, actual }) if origin == Origin::Local => {
+            return Err(SourceProblem::LocalSum { kind, url: shown, expected, actual });
+        }
         Some(WrongSum { kind, expected, actual }) => {
             let corrupt = request.cache_dir.join(format!("{}.corrupt", file.file_name()));
             keep(&new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;

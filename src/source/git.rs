@@ -1,10 +1,11 @@
 //! `git`: a repository that has the commit, and the name that is said to lead to it.
 //!
-//! What is here is looked at first: a mirror in the tree's cache, then ours of the URL
+//! A path of this machine is read as it is. Else what is here is looked at first: a mirror in the tree's cache, then ours of the URL
 //! ([`super::git_mirror`]). Then the mirrors of the options are asked, then the URL. The commit and the
 //! name may be in different ones of them. What comes from a mirror is copied into the tree's cache, so
 //! that it stays a matter of this tree: refs that a tree's own mirror gives reach no other tree.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::clone::bare_copy;
@@ -16,6 +17,7 @@ use crate::base::atomic::TemporaryFolder;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
+use crate::base::within::locate_below;
 use crate::package::CommitId;
 use crate::store::{Store, Transfer};
 
@@ -24,9 +26,9 @@ pub(super) fn cached_path(request: &SourceRequest) -> PathBuf {
     request.cache_dir.join("cache.git")
 }
 
-/// Where a mirror's folder has the repository.
-pub(super) fn in_folder(folder: &Path, url: &str) -> PathBuf {
-    folder.join("git").join(git_mirror_path(url))
+/// Where a mirror's folder has the repository, through no symlink that leads out of the folder.
+fn in_folder(folder: &Path, url: &str) -> io::Result<PathBuf> {
+    locate_below(folder, &Path::new("git").join(git_mirror_path(url)))
 }
 
 /// True if the commit is here: in the tree's cache, in our mirror of the URL or in a mirror's folder.
@@ -38,7 +40,7 @@ pub(super) fn has_commit(
     options: &FetchOptions,
 ) -> bool {
     let folders = options.mirrors.iter().filter_map(Store::local_folder);
-    let copies = folders.map(|folder| in_folder(folder, url));
+    let copies = folders.filter_map(|folder| in_folder(folder, url).ok());
     let own = GitMirror::path(&options.git_mirrors, &location.argument());
     std::iter::once(cached_path(request))
         .chain([own])
@@ -55,6 +57,18 @@ pub(super) fn fetch(
 ) -> Result<Fetched, SourceProblem> {
     let location = GitLocation::parse(wanted.url, &request.package_dir)?;
     let mut search = Search { request, wanted, options, observer, has: None, origin: None };
+    let mut absent = None;
+    if let GitLocation::Local(path) = &location {
+        match repository_at(path, &redact(wanted.url)) {
+            Ok(repository) => {
+                search.note(&repository, Origin::Local, git_foreign::look(&repository, wanted)?);
+                return search.finish(None);
+            }
+            // A mirror may have it.
+            Err(problem @ SourceProblem::NoFile { .. }) => absent = Some(problem),
+            Err(problem) => return Err(problem),
+        }
+    }
     let copy = cached_path(request);
     match fs_err::symlink_metadata(&copy) {
         Ok(metadata) if !metadata.is_dir() => return Err(SourceProblem::InTheWay(copy)),
@@ -65,7 +79,7 @@ pub(super) fn fetch(
         Err(_) => {}
     }
     let mut own = None;
-    if !search.has_all() {
+    if !search.has_all() && absent.is_none() {
         let mirror = GitMirror::open(request, wanted, location.argument(), options, observer)?;
         search.note(mirror.folder(), Origin::Cache, mirror.look()?);
         own = Some(mirror);
@@ -81,18 +95,39 @@ pub(super) fn fetch(
             search.warn(format!("a mirror failed: {}", with_causes(&problem)));
         }
     }
+    if let Some(absent) = absent.filter(|_absent| !search.has_all()) {
+        return Err(absent);
+    }
     if let Some(own) = own.filter(|_own| !search.has_all()) {
-        if options.offline && matches!(location, GitLocation::Network(_)) {
+        if options.offline {
             let has_commit = search.has.is_some();
             let what = if has_commit { wanted.ref_origin } else { wanted.commit.as_str() };
             return Err(SourceProblem::Offline(format!("{what} of {}", redact(wanted.url))));
         }
         let found = own.bring_up_to_date(&redact(wanted.url))?;
-        let is_local = matches!(location, GitLocation::Local(_));
-        let origin = if is_local { Origin::Local } else { Origin::Network };
-        search.note(own.folder(), origin, found);
+        search.note(own.folder(), Origin::Network, found);
     }
     search.finish(location.remote())
+}
+
+/// The repository at a path of this machine: a bare one, or the `.git` of a worktree. It is read as it is,
+/// and git is not run in it.
+fn repository_at(path: &Path, url: &str) -> Result<PathBuf, SourceProblem> {
+    let place = fs_err::canonicalize(path).map_err(|_error| SourceProblem::NoFile {
+        url: url.to_owned(),
+        path: path.to_owned(),
+        reason: "does not exist",
+    })?;
+    let git = place.join(".git");
+    match fs_err::symlink_metadata(&git) {
+        Ok(data) if data.is_dir() => Ok(git),
+        Ok(_) => Err(SourceProblem::NoRepository {
+            path: place,
+            reason: "its .git is a file or a link: name the repository that it leads to".to_owned(),
+            foreign: false,
+        }),
+        Err(_) => Ok(place),
+    }
 }
 
 /// What was found so far.
@@ -124,10 +159,10 @@ impl Search<'_> {
 
     fn ask_mirror(&mut self, mirror: &Store) -> Result<(), SourceProblem> {
         if let Some(folder) = mirror.local_folder() {
-            let path = in_folder(folder, self.wanted.url);
-            if !path.is_dir() {
-                return Ok(());
-            }
+            let path = match in_folder(folder, self.wanted.url) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                path => path.map_err(SourceProblem::io("find a mirror's git repository"))?,
+            };
             let found = git_foreign::look(&path, self.wanted)?;
             return self.take(&path, found);
         }
@@ -174,7 +209,7 @@ impl Search<'_> {
             .map_err(|error| error.into_problem(path))?;
         // An old one loses its name as a whole: half removed, it could be taken for a mirror.
         match fs_err::rename(&cached, folder.path().join("old")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(made(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(made(error)),
             _ => {}
         }
         fs_err::rename(&new, &cached).map_err(made)

@@ -1,8 +1,10 @@
-//! Bare repositories that somebody else made: in a tree's cache, in a mirror's folder. Their objects and
+//! Repositories that somebody else made: in a tree's cache, in a mirror's folder, or where a source names a
+//! path. Their objects and
 //! refs are read as files, and nothing of them is run: git is not started in one, and libgit2 opens
 //! none, since a `config`, `commondir` or `hooks` could name commands and other repositories. One that has
 //! symlinks or borrows objects is not used: either could lead to a private repository of the caller's.
 
+use std::io;
 use std::path::Path;
 
 use git2::{ObjectType, Odb, Oid, Repository};
@@ -68,20 +70,28 @@ fn check(path: &Path) -> Result<(), SourceProblem> {
         foreign: false,
     };
     let objects = path.join("objects");
-    let read = SourceProblem::io("read a git repository");
     let is_whole = fs_err::symlink_metadata(&objects).is_ok_and(|objects| objects.is_dir());
-    if !is_whole || !git_layout::alternates(&objects).map_err(read)?.is_empty() {
-        return Err(refuse("it is no bare git repository with all its objects".to_owned()));
+    if !is_whole {
+        return Err(refuse("it is no git repository with its objects".to_owned()));
     }
-    // The folder itself may be a link of whoever named it.
-    let links = WalkDir::new(path).min_depth(1).into_iter().flatten();
-    match links.into_iter().find(walkdir::DirEntry::path_is_symlink) {
-        None => Ok(()),
-        Some(link) => {
-            let link = link.path().strip_prefix(path).unwrap_or(path).display().to_string();
-            Err(refuse(format!("{link} in it is a symbolic link, which is not followed")))
+    // Whatever the text says: others could understand it differently.
+    let borrows = |name: &str| match fs_err::symlink_metadata(objects.join("info").join(name)) {
+        Ok(data) => data.len() > 0,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    if ["alternates", "http-alternates"].into_iter().any(borrows) {
+        return Err(refuse("it borrows objects from another repository".to_owned()));
+    }
+    for entry in WalkDir::new(path).min_depth(1) {
+        // One that cannot be listed here could be listed by a helper.
+        let entry =
+            entry.map_err(|error| refuse(format!("it cannot be looked through: {error}")))?;
+        if entry.path_is_symlink() {
+            let link = entry.path().strip_prefix(path).unwrap_or(path).display().to_string();
+            return Err(refuse(format!("{link} in it is a symbolic link, which is not followed")));
         }
     }
+    Ok(())
 }
 
 fn failed(path: &Path, error: git2::Error) -> SourceProblem {

@@ -204,14 +204,16 @@ fn make_closed(folder: &Path) -> io::Result<()> {
 
 /// Removes what a git that was killed has left. Our lock says that none is at work.
 fn sweep(mirror: &Path) -> io::Result<()> {
-    let is_left = |name: &[u8]| {
+    // A ref may have any other name, but none that ends so.
+    let is_left = |below: &Path, name: &[u8]| {
+        let is_object = below.starts_with("objects");
         name.ends_with(b".lock")
-            || name.starts_with(b"tmp_")
-            || name.starts_with(b".tmp-")
-            || name == b"config.new"
+            || is_object && (name.starts_with(b"tmp_") || name.starts_with(b".tmp-"))
+            || below == Path::new("config.new")
     };
     for entry in WalkDir::new(mirror).follow_links(false).into_iter().flatten() {
-        if entry.file_type().is_file() && is_left(entry.file_name().as_encoded_bytes()) {
+        let below = entry.path().strip_prefix(mirror).unwrap_or(entry.path());
+        if entry.file_type().is_file() && is_left(below, entry.file_name().as_encoded_bytes()) {
             fs_err::remove_file(entry.path())?;
         }
     }

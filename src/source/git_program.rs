@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::git_login::Login;
 use super::{GitOptions, SourceProblem};
 use crate::base::event::{Event, Observer};
-use crate::base::http::redact;
+use crate::base::http::redact_text;
 use crate::base::supervisor::{self, NOT_STARTED};
 
 /// How often to look whether git has ended.
@@ -228,7 +228,7 @@ impl Said {
 
     fn text(&mut self) -> String {
         self.add(b"\n");
-        redact(self.kept.trim_end())
+        redact_text(self.kept.trim_end())
     }
 }
 

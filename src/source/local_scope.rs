@@ -4,13 +4,14 @@
 //!
 //! A repository is the tree's own if its worktree has the packages folder and its index has files of
 //! it. One that is a file `.git` counts where the repository that the file names points back to it:
-//! otherwise an unpacked archive could claim any repository of the user's. Objects may be borrowed
-//! from anywhere, as only their names in the tree's own refs lead to them; the refs may not.
+//! otherwise an unpacked archive could claim any repository of the user's. Refs and objects have to lie in
+//! bounds, borrowed ones, too: a build gets all of them.
 
 use std::path::{Path, PathBuf};
 
 use git2::Repository;
 
+use super::git_layout;
 use crate::base::within;
 
 /// Permission of a tree's `git_local` sources.
@@ -112,18 +113,32 @@ impl LocalScope {
                 || bounds.refs.as_ref().is_some_and(|refs| real.starts_with(refs))
         };
         for folder in [repository.path(), repository.commondir()] {
-            let names =
-                ["", "HEAD", "packed-refs", "refs", "commondir"].map(|name| folder.join(name));
+            let names = ["", "HEAD", "packed-refs", "refs", "commondir", "shallow", "objects"]
+                .map(|name| folder.join(name));
             if let Some(name) = names.iter().find(|name| !is_in(name)) {
                 return Err(bounds.out(name));
             }
-            let refs = walkdir::WalkDir::new(folder.join("refs")).into_iter().flatten();
-            let mut links = refs.filter(walkdir::DirEntry::path_is_symlink);
-            if let Some(link) = links.find(|entry| !is_in(entry.path())) {
-                return Err(bounds.out(link.path()));
+            let refs = folder.join("refs");
+            for entry in walkdir::WalkDir::new(&refs) {
+                match entry {
+                    Ok(entry) if entry.path_is_symlink() && !is_in(entry.path()) => {
+                        return Err(bounds.out(entry.path()));
+                    }
+                    // What cannot be listed here could be listed by a helper.
+                    Err(error) if fs_err::symlink_metadata(&refs).is_ok() => {
+                        return Err(bounds.out(error.path().unwrap_or(&refs)));
+                    }
+                    _ => {}
+                }
             }
         }
-        Ok(())
+        let objects = repository.commondir().join("objects");
+        let borrowed = git_layout::object_folders(repository.commondir());
+        let borrowed = borrowed.map_err(|_error| bounds.out(&objects))?;
+        match borrowed.iter().find(|folder| !is_in(folder)) {
+            Some(folder) => Err(bounds.out(folder)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -146,14 +161,19 @@ fn own_repository(folder: &Path, packages: &Path) -> Option<(PathBuf, Option<Pat
     if refs.starts_with(folder) {
         return Some((folder.to_owned(), None));
     }
+    let own = fs_err::canonicalize(repository.path()).ok()?;
     let points_back = kind.is_file() && {
+        // Both have to be known to the repository itself, not only to what the file leads to.
+        let is_worktree = own.parent() == Some(refs.join("worktrees").as_path());
+        let is_submodule = own == refs;
         let worktree = within::read_text(repository.path(), Path::new("gitdir"), 1 << 16);
         let of_worktree = worktree.ok().and_then(|text| fs_err::canonicalize(text.trim_end()).ok());
         let of_submodule = repository.config().ok().and_then(|config| {
             let worktree = config.get_path("core.worktree").ok()?;
             fs_err::canonicalize(repository.path().join(worktree)).ok()
         });
-        of_worktree.as_deref() == Some(git.as_path()) || of_submodule.as_deref() == Some(folder)
+        is_worktree && of_worktree.as_deref() == Some(git.as_path())
+            || is_submodule && of_submodule.as_deref() == Some(folder)
     };
     points_back.then(|| (folder.to_owned(), Some(refs)))
 }

@@ -39,7 +39,7 @@ use super::causes::with_causes;
 use super::event::Observer;
 use super::memory_file::memory_file;
 use netrc::Netrc;
-pub use url::redact;
+pub use url::{redact, redact_text};
 
 /// How downloads behave.
 #[derive(Debug, Clone)]
@@ -58,6 +58,8 @@ pub struct HttpOptions {
     pub max_bytes: u64,
     /// The file with credentials by servers' names (`~/.netrc`), if it counts.
     pub netrc: Option<PathBuf>,
+    /// True if the environment names a proxy for plain HTTP, which sees what goes to this machine.
+    pub has_proxy: bool,
 }
 
 impl Default for HttpOptions {
@@ -70,6 +72,7 @@ impl Default for HttpOptions {
             longest_wait: Duration::from_secs(30),
             max_bytes: 64 << 30,
             netrc: None,
+            has_proxy: false,
         }
     }
 }
@@ -306,8 +309,9 @@ impl HttpClient {
     fn login(&self, url: &reqwest::Url) -> Option<(&str, &str)> {
         let file = self.0.options.netrc.as_ref()?;
         let host = url.host_str()?;
-        let is_here = host == "localhost"
+        let is_loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let is_here = is_loopback && !self.0.options.has_proxy;
         if !url.username().is_empty()
             || url.password().is_some()
             || !(url.scheme() == "https" || is_here)

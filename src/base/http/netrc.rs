@@ -26,7 +26,7 @@ impl Netrc {
     pub(super) fn parse(text: &str) -> Self {
         let mut machines: Vec<(Option<String>, Login)> = Vec::new();
         let mut words = Words { rest: text };
-        while let Some(word) = words.next() {
+        while let Some(word) = words.keyword() {
             match word.as_str() {
                 "machine" => {
                     let Some(name) = words.next() else { break };
@@ -62,11 +62,17 @@ struct Words<'a> {
 }
 
 impl Words<'_> {
-    fn next(&mut self) -> Option<String> {
+    /// The next word where a comment may stand.
+    fn keyword(&mut self) -> Option<String> {
         self.rest = self.rest.trim_start();
         while self.rest.starts_with('#') {
             self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
         }
+        self.next()
+    }
+
+    fn next(&mut self) -> Option<String> {
+        self.rest = self.rest.trim_start();
         if let Some(quoted) = self.rest.strip_prefix('"') {
             return Some(self.quoted(quoted));
         }
@@ -127,6 +133,8 @@ mod tests {
         assert_eq!(netrc.of("x"), Some(("me", "q")));
         assert_eq!(netrc.of("b"), Some(("me", "q")), "the first that fits");
         assert_eq!(Netrc::parse("login x machine").of("x"), None);
+        let netrc = Netrc::parse("machine a login me password #1\nmachine b login x password y");
+        assert_eq!((netrc.of("a"), netrc.of("b")), (Some(("me", "#1")), Some(("x", "y"))));
         assert!(!format!("{netrc:?}").contains('q'));
     }
 }

@@ -12,45 +12,68 @@ pub(super) fn parse(text: &str) -> Result<reqwest::Url, HttpError> {
     Ok(url)
 }
 
-/// A URL, or a text such as another program's messages, without the credentials of the URLs in it and
-/// without the values of their queries; the user's name stays where it is a part of the address (ssh).
-pub fn redact(text: &str) -> String {
+/// A URL without credentials and without the values of its query; the user's name stays where it is a part
+/// of the address (ssh). The whole text counts, whatever letters are in it.
+pub fn redact(url: &str) -> String {
+    let Some(at) = url.find("://") else { return url.to_owned() };
+    let (scheme, rest) = url.split_at(at + "://".len());
+    let mut shown = scheme.to_owned();
+    // Browsers and this crate's library take more slashes for two.
+    let rest = rest.trim_start_matches(['/', '\\']);
+    let rest = if scheme.ends_with("file://") { &url[at + "://".len()..] } else { rest };
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at(end);
+    push_authority(scheme, authority, &mut shown);
+    let (path, fragment) = behind.split_once('#').map_or((behind, None), |(a, b)| (a, Some(b)));
+    let (path, query) = path.split_once('?').map_or((path, None), |(a, b)| (a, Some(b)));
+    shown.push_str(path);
+    if let Some(query) = query {
+        shown.push('?');
+        push_keys(query, &mut shown);
+    }
+    if let Some(fragment) = fragment {
+        shown.push('#');
+        shown.push_str(fragment);
+    }
+    shown
+}
+
+/// A text, such as another program's messages, in which the URLs are shown as by [`redact`], as far as they
+/// can be told from the rest.
+pub fn redact_text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + "://".len());
-        shown.push_str(before);
-        let end = after
-            .find(|letter: char| letter.is_whitespace() || "/?#'\"<>`".contains(letter))
-            .unwrap_or(after.len());
-        let (authority, behind) = after.split_at(end);
-        match authority.rsplit_once('@') {
-            None => shown.push_str(authority),
-            Some((user, host)) => {
-                let scheme = before.trim_end_matches("://");
-                if scheme.ends_with("ssh") || scheme.ends_with("ssh+git") {
-                    shown.push_str(user.split(':').next().unwrap_or_default());
-                    shown.push('@');
-                }
-                shown.push_str(host);
-            }
-        }
-        rest = behind;
-        let end = rest
-            .find(|letter: char| letter.is_whitespace() || "?#'\"<>`".contains(letter))
-            .unwrap_or(rest.len());
-        if rest[end..].starts_with('?') && !rest[..end].contains("://") {
-            shown.push_str(&rest[..=end]);
-            rest = &rest[end + 1..];
-            let end = rest
-                .find(|letter: char| letter.is_whitespace() || "#'\"<>`".contains(letter))
-                .unwrap_or(rest.len());
-            push_keys(&rest[..end], &mut shown);
-            rest = &rest[end..];
-        }
+        let start = rest[..at]
+            .rfind(|letter: char| !letter.is_ascii_alphanumeric() && !"+-.".contains(letter))
+            .map_or(0, |before| before + rest[before..].chars().next().map_or(1, char::len_utf8));
+        let end = rest[at..]
+            .find(|letter: char| letter.is_whitespace() || "\"<>`".contains(letter))
+            .map_or(rest.len(), |length| at + length);
+        shown.push_str(&rest[..start]);
+        let url = &rest[start..end];
+        // What encloses it.
+        let quoted = rest[..start].ends_with('\'') && url.ends_with(['\'', ':']);
+        let kept = if quoted { url.rfind('\'').unwrap_or(url.len()) } else { url.len() };
+        shown.push_str(&redact(&url[..kept]));
+        shown.push_str(&url[kept..]);
+        rest = &rest[end..];
     }
     shown.push_str(rest);
     shown
+}
+
+fn push_authority(scheme: &str, authority: &str, shown: &mut String) {
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        shown.push_str(authority);
+        return;
+    };
+    let scheme = scheme.trim_end_matches("://");
+    if scheme.ends_with("ssh") || scheme.ends_with("ssh+git") {
+        shown.push_str(user.split(':').next().unwrap_or_default());
+        shown.push('@');
+    }
+    shown.push_str(host);
 }
 
 /// A query's keys, each with its `=`; a part without one may be a secret as a whole.

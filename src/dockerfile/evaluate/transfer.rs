@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Applied, StageState, paths};
-use crate::base::http::redact;
+use crate::base::http::redact_text;
 use crate::dockerfile::chmod::Chmod;
 use crate::dockerfile::expand::{Expander, expand};
 use crate::dockerfile::model::{HereDocument, Place, Transfer, TransferSource};
@@ -76,7 +76,7 @@ impl StageState {
                 Some(false) => Unpack::Nothing,
             },
         };
-        Ok(Applied { step: Some(Step::Copy(step)), created_by: redact(&shown) })
+        Ok(Applied { step: Some(Step::Copy(step)), created_by: redact_text(&shown) })
     }
 
     fn chmod(&self, transfer: &Transfer, place: &Place) -> Result<Option<Chmod>, Problem> {

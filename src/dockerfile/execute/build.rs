@@ -8,7 +8,7 @@ use super::error::{DockerfileError, StepError};
 use super::shared::{BASES, Build, Done, FLATTENED, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
-use crate::base::http::redact;
+use crate::base::http::redact_text;
 use crate::dockerfile::builder::ImageBuilder;
 use crate::dockerfile::context::{ContextError, Files, file_within, read_below, read_text};
 use crate::dockerfile::evaluate::{Applied, Base, Finished, Scope, StageState};
@@ -265,7 +265,7 @@ impl Build<'_> {
     fn at(&self, place: &Place, instruction: &str, problem: StepError) -> DockerfileError {
         DockerfileError::Step {
             place: format!("{}:{}", self.path.display(), place.line),
-            instruction: redact(instruction),
+            instruction: redact_text(instruction),
             problem: Box::new(problem),
         }
     }

@@ -60,8 +60,8 @@ fn a_wrong_download_is_kept_as_corrupt_and_never_used() {
 #[test]
 fn a_sha256_is_checked_too() {
     let world = World::new();
-    world.write("packages/p/f", CONTENT);
-    let mut source = url("file://f");
+    let server = TestServer::start(|_, _| ok(CONTENT));
+    let mut source = url(&server.url("/f"));
     source["sha256"] = json!(Sha256Sum::of(CONTENT).as_str());
     world.fetch(source.clone()).unwrap();
     source["sha256"] = json!(Sha256Sum::of(b"").as_str());
@@ -185,7 +185,7 @@ fn a_mirror_that_is_down_is_skipped_by_files_and_repositories_alike() {
     let mirror = failing_mirror(&mut world, "503 x\r\nContent-Length: 0");
     let origin = TestServer::start(|_, _| ok(CONTENT));
     let repository = json!({
-        "kind": "git", "git": world.path("origin").display().to_string(),
+        "kind": "git", "git": "https://served.invalid/origin",
         "ref": commit, "ref_origin": "main",
     });
     for source in [url(&origin.url("/a")), repository, url(&origin.url("/b"))] {
@@ -243,4 +243,15 @@ fn a_mirror_without_a_file_is_asked_for_the_next() {
         world.fetch(url(&origin.url(name))).unwrap();
     }
     assert_eq!((mirror.requests().len(), world.warnings().len()), (5, 0));
+}
+
+#[test]
+fn a_local_file_with_another_sum_is_copied_nowhere() {
+    let world = World::new();
+    world.write("private", b"secret");
+    let error =
+        world.fetch(url(&format!("file://{}", world.path("private").display()))).unwrap_err();
+    assert!(matches!(error, SourceProblem::LocalSum { .. }), "{error}");
+    assert!(error.to_string().contains("is declared"), "{error}");
+    assert_eq!(world.cached(), [] as [String; 0]);
 }

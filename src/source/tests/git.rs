@@ -6,6 +6,9 @@ use super::*;
 use crate::archive::Limits;
 use crate::base::removal::remove_all;
 
+/// The repository `r` of the world's folder, on a server.
+const R: &str = "https://served.invalid/r";
+
 fn source(url: &str, commit: &str, ref_origin: &str) -> Value {
     json!({ "kind": "git", "git": url, "ref": commit, "ref_origin": ref_origin })
 }
@@ -14,25 +17,34 @@ fn source(url: &str, commit: &str, ref_origin: &str) -> Value {
 fn a_mirror_is_made_once_and_asked_when_it_lacks_something() {
     let world = World::new();
     let (first, second) = world.repository("r");
-    let url = format!("file://{}", world.path("r").display());
-    let fetched = world.fetch(source(&url, &second, "main")).unwrap();
+    let url = "https://served.invalid/r";
+    let fetched = world.fetch(source(url, &second, "main")).unwrap();
     let path = world.git_mirror();
-    let expected =
-        Fetched::GitMirror { path: path.clone(), commit: second.parse().unwrap(), remote: None };
+    let expected = Fetched::GitMirror {
+        path: path.clone(),
+        commit: second.parse().unwrap(),
+        remote: Some(url.to_owned()),
+    };
     assert_eq!(fetched, expected);
     assert_eq!(world.cached(), [] as [String; 0]);
     assert_eq!(world.warnings(), [] as [String; 0]);
 
     let third = world.commit("r", "file", b"three\n");
     git(&world.path("r"), &["branch", "-D", "-q", "side"]);
+    git(&world.path("r"), &["branch", "tmp_work"]);
     // What is there is not asked for: a killed git's leavings don't matter, nor an absent remote.
     fs_err::write(path.join("packed-refs.lock"), b"").unwrap();
     fs_err::rename(world.path("r"), world.path("moved")).unwrap();
-    world.fetch(source(&url, &first, "v1")).unwrap();
+    world.fetch(source(url, &first, "v1")).unwrap();
     fs_err::rename(world.path("moved"), world.path("r")).unwrap();
-    world.fetch(source(&url, &third, "main")).unwrap();
+    world.fetch(source(url, &third, "main")).unwrap();
     assert_eq!(git(&path, &["rev-parse", "main"]), third);
     assert_eq!(git(&path, &["branch", "--list", "side"]), "");
+    // What a killed git leaves is swept, and nothing that only looks like it.
+    fs_err::write(path.join("objects/pack/tmp_pack_x"), b"").unwrap();
+    world.fetch(source(url, &third, "tmp_work")).unwrap();
+    assert_eq!(git(&path, &["rev-parse", "tmp_work"]), third);
+    assert!(!path.join("objects/pack/tmp_pack_x").exists());
     assert!(!path.join("hooks").exists());
 }
 
@@ -40,11 +52,11 @@ fn a_mirror_is_made_once_and_asked_when_it_lacks_something() {
 fn a_ref_origin_that_went_on_is_a_warning_and_none_an_error() {
     let world = World::new();
     let (first, second) = world.repository("r");
-    world.fetch(source("../../r", &first, "main")).unwrap();
+    world.fetch(source(R, &first, "main")).unwrap();
     let warnings = world.warnings();
     assert!(warnings[0].contains(&first) && warnings[0].contains(&second), "{warnings:?}");
-    let error = world.fetch(source("../../r", &first, "none")).unwrap_err();
-    assert_eq!(error.to_string(), "there is no ref_origin \"none\" in ../../r");
+    let error = world.fetch(source(R, &first, "none")).unwrap_err();
+    assert_eq!(error.to_string(), "there is no ref_origin \"none\" in https://served.invalid/r");
     assert!(world.git_mirror().is_dir(), "an old mirror stays");
 }
 
@@ -53,14 +65,14 @@ fn what_is_not_there_is_an_error_that_leaves_nothing() {
     let world = World::new();
     let (first, _) = world.repository("r");
     let other = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
-    let error = world.fetch(source("../../r", other, "main")).unwrap_err();
-    for part in [other, "main", "../../r"] {
+    let error = world.fetch(source(R, other, "main")).unwrap_err();
+    for part in [other, "main", R] {
         assert!(error.to_string().contains(part), "{error}");
     }
     assert_eq!(list(&world.path("git")).len(), 1, "a mirror that may have it one day");
-    let error = world.fetch(source("../../absent", &first, "main")).unwrap_err();
-    assert!(error.to_string().contains("does not exist"), "{error}");
-    let error = world.fetch(source("../../r", &first, "none")).unwrap_err();
+    let error = world.fetch(source("https://served.invalid/absent", &first, "main")).unwrap_err();
+    assert!(error.to_string().contains("does not appear to be a git repository"), "{error}");
+    let error = world.fetch(source(R, &first, "none")).unwrap_err();
     assert!(matches!(error, SourceProblem::NoSuchOrigin { .. }), "{error}");
     let error = world.fetch(source("ext::touch% x", &first, "main")).unwrap_err();
     assert!(matches!(error, SourceProblem::Transport(_)), "{error}");
@@ -100,14 +112,57 @@ fn a_git_that_fails_or_hangs_is_named() {
 }
 
 #[test]
+fn a_repository_of_this_machine_is_read_as_it_is() {
+    let world = World::new();
+    let (first, second) = world.repository("r");
+    git(&world.path("."), &["clone", "-q", "--bare", "r", "bare.git"]);
+    let (git_dir, bare) = (world.path("r/.git"), world.path("bare.git"));
+    let absolute = format!("file://{}", world.path("r").display());
+    for (url, path) in
+        [("../../r", &git_dir), (&absolute, &git_dir), ("file://../../bare.git", &bare)]
+    {
+        let fetched = world.fetch(source(url, &second, "main")).unwrap();
+        let (path, commit) = (path.clone(), second.parse().unwrap());
+        assert_eq!(fetched, Fetched::GitMirror { path, commit, remote: None }, "{url}");
+        check_out(&fetched, &world.path("out/s"), &Limits::default()).unwrap();
+        assert_eq!(
+            git(&world.path("out/s"), &["rev-parse", "HEAD", "origin/side"]),
+            format!("{second}\n{first}")
+        );
+        remove_all(&world.path("out")).unwrap();
+    }
+    assert!(!world.path("git").exists() && !world.path("packages/cache").exists());
+    for (url, part) in [("../../absent", "does not exist"), ("../..", "no git repository")] {
+        let error = world.fetch(source(url, &first, "main")).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    // What it borrows, or a link leads to, is not its own.
+    let private = World::new();
+    private.repository("private");
+    let objects = private.path("private/.git/objects");
+    fs_err::write(bare.join("objects/info/alternates"), format!("{}\n", objects.display()))
+        .unwrap();
+    let refused = |url: &str| {
+        let error = world.fetch(source(url, &first, "main")).unwrap_err();
+        assert!(matches!(error, SourceProblem::NoRepository { .. }), "{error}");
+    };
+    refused("../../bare.git");
+    fs_err::remove_file(bare.join("objects/info/alternates")).unwrap();
+    symlink(private.path("private/.git/refs/heads"), bare.join("refs/heads/p"));
+    refused("../../bare.git");
+    git(&world.path("r"), &["worktree", "add", "-q", "../tree", "side"]);
+    refused("../../tree");
+}
+
+#[test]
 fn a_mirror_that_is_damaged_or_borrows_is_replaced() {
     let world = World::new();
     let (first, _) = world.repository("r");
-    world.fetch(source("../../r", &first, "main")).unwrap();
+    world.fetch(source(R, &first, "main")).unwrap();
     let mirror = world.git_mirror();
     for harm in ["HEAD", "objects"] {
         remove_all(&mirror.join(harm)).unwrap();
-        world.fetch(source("../../r", &first, "main")).unwrap();
+        world.fetch(source(R, &first, "main")).unwrap();
         assert_eq!(git(&mirror, &["rev-parse", "v1^{commit}"]), first);
         git(&mirror, &["fsck", "--strict"]);
     }
@@ -116,7 +171,7 @@ fn a_mirror_that_is_damaged_or_borrows_is_replaced() {
     let clone = ["clone", "-q", "--mirror", "--shared", original.to_str().unwrap(), "mirror.git"];
     git(mirror.parent().unwrap(), &clone);
     assert!(mirror.join("objects/info/alternates").exists());
-    world.fetch(source("../../r", &first, "main")).unwrap();
+    world.fetch(source(R, &first, "main")).unwrap();
     assert!(!mirror.join("objects/info/alternates").exists());
     assert_eq!(list(mirror.parent().unwrap()), ["mirror.git"]);
 }
@@ -125,9 +180,9 @@ fn a_mirror_that_is_damaged_or_borrows_is_replaced() {
 fn trees_share_a_mirror_and_those_of_mirrors_are_others() {
     let mut world = World::new();
     let (first, second) = world.repository("r");
-    world.fetch(source("../../r", &second, "main")).unwrap();
-    let fetched = world.fetch(source(&world.path("r").display().to_string(), &first, "v1"));
-    assert_eq!(fetched.unwrap().path().parent().unwrap().parent().unwrap(), world.path("git"));
+    world.fetch(source(R, &second, "main")).unwrap();
+    let fetched = world.fetch(source(R, &first, "v1"));
+    assert_eq!(fetched.unwrap().path(), world.git_mirror());
     // What a mirror says of the same URL is kept apart, and this tree has a copy.
     let other = World::new();
     other.repository("r");
@@ -169,7 +224,11 @@ fn a_trees_own_mirror_gives_objects_and_nothing_else() {
     // Wherever it leads elsewhere, it is not used.
     let private = World::new();
     let (secret, _) = private.repository("private");
-    let harm: [(&str, &dyn Fn()); 5] = [
+    let harm: [(&str, &dyn Fn()); 7] = [
+        ("shallow", &|| symlink(private.path("private/file"), cached.join("shallow"))),
+        ("objects/info/http-alternates", &|| {
+            fs_err::write(cached.join("objects/info/http-alternates"), "#\r/x\r\n").unwrap();
+        }),
         ("objects/info/alternates", &|| {
             let text = format!("{}\n", private.path("private/.git/objects").display());
             fs_err::write(cached.join("objects/info/alternates"), text).unwrap();
@@ -193,6 +252,18 @@ fn a_trees_own_mirror_gives_objects_and_nothing_else() {
         assert!(world.warnings().last().unwrap().contains("cache.git"), "{place}");
         remove_all(&cached).unwrap();
         git(&world.path("."), &clone);
+    }
+    // Nor where something in it can't be looked at here.
+    if !nix::unistd::Uid::effective().is_root() {
+        use std::os::unix::fs::PermissionsExt;
+        let set = |mode| {
+            let folder = cached.join("objects");
+            fs_err::set_permissions(folder, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        set(0o311);
+        let refused = world.fetch(source(url, &second, "main"));
+        set(0o755);
+        assert!(matches!(refused, Err(SourceProblem::Offline(_))));
     }
     // It may be another repository's `.git`.
     world.write("packages/cache/packages/p/s/cache.git/commondir", b"../other.git");
@@ -225,7 +296,12 @@ fn mirrors_of_repositories_are_found_by_url() {
     assert_eq!(git(&path, &["rev-parse", "main"]), second);
     assert_eq!(git(&path, &["config", "remote.origin.url"]), "https://h.invalid/a/b.git");
 
+    // The repository in a mirror's folder may not be elsewhere.
     let third = world.commit("r", "file", b"three\n");
+    let elsewhere = world.path("mirror/git/h.invalid/a/link.git");
+    symlink(world.path("r/.git"), elsewhere);
+    let linked = world.fetch(source("https://h.invalid/a/link.git", &third, "main")).unwrap_err();
+    assert!(matches!(linked, SourceProblem::Offline(_)), "{linked}");
     let error = world.fetch(source(url, &third, "main")).unwrap_err();
     assert!(matches!(error, SourceProblem::Offline(_)), "{error}");
     git(&mirror, &["fetch", "-q"]);
@@ -238,7 +314,7 @@ fn mirrors_of_repositories_are_found_by_url() {
 fn a_clone_shares_nothing_with_its_mirror() {
     let world = World::new();
     let (first, second) = world.repository("r");
-    let mut fetched = world.fetch(source("../../r", &first, "side")).unwrap();
+    let mut fetched = world.fetch(source(R, &first, "side")).unwrap();
     let Fetched::GitMirror { path, remote, .. } = &mut fetched else { panic!() };
     *remote = Some("https://h.invalid/r".to_owned());
     let mirror = path.clone();
@@ -275,9 +351,9 @@ fn a_users_hooks_and_templates_stay_out_of_a_mirror() {
     );
     world.write("config", config.as_bytes());
     world.options.git.environment[0].1 = world.path("config").into();
-    world.fetch(source("../../r", &second, "main")).unwrap();
+    world.fetch(source(R, &second, "main")).unwrap();
     let third = world.commit("r", "file", b"three\n");
-    world.fetch(source("../../r", &third, "main")).unwrap();
+    world.fetch(source(R, &third, "main")).unwrap();
     assert!(!world.path("called").exists());
     assert_eq!(git(&world.git_mirror(), &["remote"]), "origin");
 }
@@ -286,7 +362,7 @@ fn a_users_hooks_and_templates_stay_out_of_a_mirror() {
 fn nothing_of_a_mirrors_own_configuration_counts() {
     let world = World::new();
     let (_, second) = world.repository("r");
-    world.fetch(source("../../r", &second, "main")).unwrap();
+    world.fetch(source(R, &second, "main")).unwrap();
     let mirror = world.git_mirror();
     let command = format!("touch {}; git-upload-pack", world.path("called").display());
     git(&mirror, &["config", "remote.origin.uploadpack", &command]);
@@ -295,7 +371,7 @@ fn nothing_of_a_mirrors_own_configuration_counts() {
     git(&mirror, &["config", "remote.origin.url", &url]);
     git(&mirror, &["config", "url.ssh://h.invalid/.insteadOf", "/"]);
     let third = world.commit("r", "file", b"three\n");
-    world.fetch(source("../../r", &third, "main")).unwrap();
+    world.fetch(source(R, &third, "main")).unwrap();
     assert!(!world.path("called").exists());
 }
 

@@ -19,6 +19,9 @@ use crate::base::http::{HttpClient, HttpOptions};
 use crate::package::json::Node;
 use crate::store::Store;
 
+/// What git takes for the world's folder.
+const SERVED: &str = "https://served.invalid/";
+
 /// A packages folder with one package, `p`, in a folder of its own.
 struct World {
     folder: TempDir,
@@ -49,7 +52,12 @@ impl World {
             [("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_SYSTEM", "/dev/null")]
                 .map(|(name, value)| (name.into(), value.into()))
                 .into();
-        Self { folder, options, seen: Recorder::default() }
+        let world = Self { folder, options, seen: Recorder::default() };
+        let served = format!("[url \"{}/\"]\ninsteadOf = {SERVED}\n", world.path("").display());
+        world.write("served", served.as_bytes());
+        let mut world = world;
+        world.options.git.environment[1].1 = world.path("served").into();
+        world
     }
 
     fn mirror(&self, url: &str) -> Store {
