@@ -132,13 +132,16 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
     }
     let outside = |place: &String| match place.parse() {
         Ok(ImageLocation::Dockerfile(folder)) => {
-            let folder = fs_err::canonicalize(base.join(folder));
-            folder.is_ok_and(|folder| !LocalScope::of(packages, String::new()).has_folder(&folder))
+            // What is not there yet, or lies in the cache, could become a link that leads anywhere.
+            let Ok(folder) = fs_err::canonicalize(base.join(folder)) else { return true };
+            let cache = fs_err::canonicalize(packages.join("cache"));
+            let is_cached = cache.is_ok_and(|cache| folder.starts_with(cache));
+            is_cached || !LocalScope::of(packages, String::new()).has_folder(&folder)
         }
         _ => false,
     };
     for (name, place) in images {
-        ask(Grant::Images, &format!("images.\"{name}\" = \"{place}\""), outside(place));
+        ask(Grant::Images, &format!("images.{name:?} = {place:?}"), outside(place));
     }
     asked
 }

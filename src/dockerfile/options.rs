@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::step::RunNetwork;
+use crate::base::digest::Sha256Sum;
 use crate::image::ImageRef;
 use crate::image::platform::Platform;
 
@@ -16,9 +17,10 @@ pub struct BuildOptions {
     pub dockerfile: Option<DockerfilePlace>,
     /// What the image is called; it has its id alone if there is no name.
     pub names: Vec<ImageRef>,
-    /// True if other trees meet the names: the image says which images it was made from, and gets the
-    /// names only if those have theirs in the store, as every tree finds them.
-    pub names_are_shared: bool,
+    /// What names stand for that other trees meet, the sum of the folder. Then the image says so, and which
+    /// images it was made from, and gets the names only if those have theirs in the store, as every tree
+    /// finds them.
+    pub shared_as: Option<Sha256Sum>,
     /// `--build-arg`, those taken from the environment among them.
     pub arguments: BTreeMap<String, String>,
     /// The stage to build; the last one by default.
@@ -49,7 +51,7 @@ impl BuildOptions {
             context: ContextPlace::Folder(folder.to_owned()),
             dockerfile: None,
             names: Vec::new(),
-            names_are_shared: false,
+            shared_as: None,
             arguments: BTreeMap::new(),
             target: None,
             platform: None,

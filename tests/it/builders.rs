@@ -118,6 +118,29 @@ fn a_builder_is_made_anew_when_its_base_is_another() {
 }
 
 #[test]
+fn a_builder_of_another_folder_with_the_same_sum_is_not_taken() {
+    let honest = place("one");
+    honest.write("p/docker/tools/run", "");
+    honest.write("p/docker/Dockerfile", "FROM tiny\nCOPY . /\n");
+    let mut hostile = place("one");
+    hostile.home.clone_from(&honest.home);
+    hostile.write("p/docker/tools/run", "");
+    hostile.write("p/docker/Dockerfile", "FROM tiny\nCOPY . /\n");
+    let harm = hostile.packages.join("p/docker/tools");
+    std::os::unix::fs::symlink("/tmp", harm.join("bin")).unwrap();
+    std::fs::set_permissions(harm.join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let script = "stat -c '%a %n' /tools/* > $PKG_PATH/all";
+    for (place, all) in
+        [(&hostile, "777 /tools/bin\n755 /tools/run\n"), (&honest, "644 /tools/run\n")]
+    {
+        place.package("p", "{\"docker\": \"dcos/dcos-builder:p_dockerdir-latest\"}", script);
+        place.run("p", &[]).ok();
+        assert_eq!(place.file_of("p", "all"), all);
+    }
+}
+
+#[test]
 fn what_a_trees_own_mirror_gives_gets_no_name_that_other_trees_meet() {
     let registry = Registry::plain();
     let place = place("one");
@@ -146,6 +169,28 @@ fn what_a_trees_own_mirror_gives_gets_no_name_that_other_trees_meet() {
         place.package(package, &format!("{{\"docker\": \"{docker}\"}}"), script);
         place.run(package, &["--offline"]).fails(1);
     }
+}
+
+#[test]
+fn a_builder_that_a_trees_own_mirror_gives_gets_no_name() {
+    let registry = Registry::plain();
+    let maker = place("one");
+    maker.run("p", &[]).ok();
+    let all = names(&maker);
+    let is_exact = |word: &&str| word.contains("p_dockerdir-") && !word.ends_with("latest");
+    let exact = all.split_whitespace().find(is_exact).unwrap().trim_end_matches(',');
+    maker.user(&format!("[registries.\"{}\"]\ninsecure = true\n", registry.host));
+    maker.run("", &["image", "push", exact, &registry.name(exact)]).ok();
+    let hostile = place("one");
+    hostile.run("", &["image", "rm", "tiny"]).ok();
+    hostile.trust(&["registries"]);
+    hostile.configure(&format!(
+        "[registries.\"docker.io\"]\nmirrors = [\"{0}\"]\n[registries.\"{0}\"]\ninsecure = true\n",
+        registry.host
+    ));
+    hostile.run("p", &[]).ok();
+    assert_eq!(hostile.file_of("p", "word"), "one", "it was pulled");
+    assert!(!names(&hostile).contains("dockerdir"), "{}", names(&hostile));
 }
 
 #[test]

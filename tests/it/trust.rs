@@ -108,6 +108,79 @@ fn a_repository_of_the_users_is_no_source_of_a_tree() {
     assert_eq!(place.file_of("p", "file"), "secret\n");
 }
 
+/// Ways in which the files of a repository of the tree's own lead to a private one.
+#[test]
+fn files_of_a_trees_own_repository_lead_to_no_other() {
+    let made = || {
+        let place = Place::new();
+        let private = place.path().join("private");
+        std::fs::create_dir(&private).unwrap();
+        std::fs::write(private.join("secret"), "secret\n").unwrap();
+        repository(&private);
+        let source = r#"{"single_source": {"kind": "git_local", "rel_path": "../.."}}"#;
+        place.package("p", source, "cp -r /pkg/src/p/.git $PKG_PATH/git");
+        let tree = place.packages.parent().unwrap().to_owned();
+        std::fs::write(tree.join(".gitignore"), "cache\n").unwrap();
+        repository(&tree);
+        place.run("p", &[]).ok();
+        std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
+        (place, private, tree)
+    };
+    let refused = |place: &Place| {
+        let ran = place.run("p", &[]).fails(1);
+        assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
+        assert!(!place.packages.join("cache/packages/p/latest").exists());
+    };
+    let (place, private, tree) = made();
+    let borrowed = format!("{}\n", private.join(".git/objects").display());
+    for text in [borrowed.clone(), format!("#\r{borrowed}")] {
+        std::fs::write(tree.join(".git/objects/info/alternates"), text).unwrap();
+        refused(&place);
+    }
+    let (place, private, tree) = made();
+    std::os::unix::fs::symlink(private.join("secret"), tree.join(".git/shallow")).unwrap();
+    refused(&place);
+    let (place, private, tree) = made();
+    let pack = tree.join(".git/objects/pack");
+    std::fs::remove_dir_all(&pack).unwrap();
+    std::os::unix::fs::symlink(private.join(".git/objects/pack"), pack).unwrap();
+    refused(&place);
+    // A file .git whose folder points back, with a `commondir` that leads to the private one.
+    let (place, private, tree) = made();
+    std::fs::rename(tree.join(".git"), tree.join("g")).unwrap();
+    std::fs::write(tree.join("g/commondir"), format!("{}/.git\n", private.display())).unwrap();
+    std::fs::write(tree.join("g/gitdir"), format!("{}/.git\n", tree.display())).unwrap();
+    std::fs::write(tree.join(".git"), "gitdir: g\n").unwrap();
+    refused(&place);
+}
+
+#[test]
+fn images_of_a_tree_are_built_from_folders_of_it_alone() {
+    let place = Place::new();
+    place.package("p", r#"{"docker": "x:1"}"#, "true");
+    place.write("own/Dockerfile", "FROM scratch\n");
+    let outside = place.path().join("private");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::create_dir_all(place.packages.join("cache/x")).unwrap();
+    for (at, is_refused) in [
+        (outside.display().to_string(), true),
+        ("absent".to_owned(), true),
+        ("cache/x".to_owned(), true),
+        ("own".to_owned(), false),
+        ("/\\n  hint: if you trust this tree".to_owned(), true),
+    ] {
+        let file = format!("[images]\n\"x:1\" = \"dockerfile:{at}\"\n");
+        std::fs::write(place.packages.join("mkpanda.toml"), file).unwrap();
+        let said = place.run("p", &["--offline"]).fails(1).stderr;
+        assert_eq!(said.contains("sets what only you may set: images."), is_refused, "{said}");
+        assert_eq!(
+            said.lines().filter(|line| line.starts_with("  hint: if you")).count(),
+            usize::from(is_refused),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn a_trees_own_repository_is_a_source_of_it() {
     let place = Place::new();

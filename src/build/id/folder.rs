@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::digest::Sha1Sum;
+use walkdir::WalkDir;
+
+use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
 use crate::package::hash::hash_entries;
 
 /// A folder that has no hash.
@@ -67,6 +71,34 @@ pub fn hash_folder(folder: &Path) -> Result<Sha1Sum, FolderError> {
         }
     }
     Ok(hash_entries(&entries))
+}
+
+/// Bits of a mode that a caller's umask leaves alone in a checkout, and that change what an image does.
+const MODE: u32 = 0o7113;
+
+/// Sum of all of a folder: names, kinds, contents, where links lead, and modes as far as they are not the
+/// umask's.
+pub fn whole_sum(folder: &Path) -> io::Result<Sha256Sum> {
+    let mut sum = Sha256::new();
+    for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
+        let entry = entry?;
+        let path = entry.path();
+        let name = path.strip_prefix(folder).map_err(io::Error::other)?;
+        let data = fs_err::symlink_metadata(path)?;
+        let mode = if data.is_symlink() { 0 } else { data.permissions().mode() & MODE };
+        let content = if data.is_symlink() {
+            Sha256Sum::of(fs_err::read_link(path)?.as_os_str().as_bytes()).to_string()
+        } else if data.is_file() {
+            Sha256Sum::of_file(path)?.to_string()
+        } else {
+            String::new()
+        };
+        let kind = data.permissions().mode() & 0o170_000;
+        let name = name.as_os_str().as_bytes();
+        sum.update(format!("{kind:o} {mode:o} {} {content} ", name.len()).as_bytes());
+        sum.update(name);
+    }
+    Ok(Sha256Sum::from_hasher(sum))
 }
 
 fn hash_entry(

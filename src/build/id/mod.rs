@@ -23,7 +23,7 @@ use crate::package::{CommitId, NameError, PackageId, SourceName, SourceSpec};
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use documents::Documents;
-pub use folder::{FolderError, hash_folder};
+pub use folder::{FolderError, hash_folder, whole_sum};
 
 /// The format's version, which is part of every id.
 pub const FORMAT_VERSION: &str = "0.2";

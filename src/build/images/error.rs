@@ -88,6 +88,15 @@ pub enum ImageError {
         #[source]
         source: Box<FolderError>,
     },
+    /// The folder that it is built from can't be read.
+    #[error("image {name}")]
+    DockerFolder {
+        /// The name.
+        name: String,
+        /// Reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// It would have to be built, which isn't to be done now.
     #[error("image {name} isn't here: it would be pulled, or built from {}, first", folder.display())]
     NotBuilt {

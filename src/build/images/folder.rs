@@ -1,7 +1,8 @@
 //! Images of `docker/` folders: taken from the store or a registry by the folder's sum, or built.
 //!
-//! An image says which images it was made from. If one of their names means another image now, it is built
-//! again. One that was made from an image without a name in the store, as a tree's own mirror gives them,
+//! The sum in the name leaves out modes and links to folders, so an image says by a sum of all what folder it
+//! was made from, and from which images. If the folder is another, or one of their names means another image
+//! now, it is built again. One that was made from an image without a name in the store, as a tree's own mirror gives them,
 //! gets no name: other trees with the same folder would be given it.
 //!
 //! A registry is asked once, for the name with the sum, by a client that doesn't wait for long. One that
@@ -10,9 +11,10 @@
 
 use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;
+use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
-use crate::build::id::hash_folder;
-use crate::dockerfile::execute::{is_flattened, is_of_present_bases};
+use crate::build::id::{hash_folder, whole_sum};
+use crate::dockerfile::execute::{is_flattened, is_still_of};
 use crate::image::reference::ImageRef;
 use crate::image::registry::RegistryError;
 use crate::image::store::Image;
@@ -51,8 +53,10 @@ impl ImageFinder<'_> {
         let nowhere =
             |pulled| ImageError::NotFound { name: name.clone(), pulled, docker_folder: None };
         let Some(folder) = tree.docker_folder(name) else { return Err(nowhere(None)) };
-        let sum = hash_folder(folder.path)
-            .map_err(|source| ImageError::Folder { name: text(), source: Box::new(source) })?;
+        let failed = |source| ImageError::Folder { name: text(), source };
+        let sum = hash_folder(folder.path).map_err(|source| failed(Box::new(source)))?;
+        let whole = whole_sum(folder.path)
+            .map_err(|source| ImageError::DockerFolder { name: text(), source })?;
         if let DockerFolderTag::Sum(wanted) = &folder.tag
             && *wanted != sum
         {
@@ -69,21 +73,19 @@ impl ImageFinder<'_> {
         };
         let (exact, latest) = (tag(sum.as_str())?, tag("latest")?);
         if let Some(image) = self.stored(name, &exact)? {
-            let is_of_present_bases = is_of_present_bases(self.store, &image);
-            let failed = |source| ImageError::Store { name: text(), source: Box::new(source) };
-            if is_of_present_bases.map_err(failed)? {
+            if self.is_still_of(name, &image, &whole)? {
                 return Ok(image);
             }
         }
         let names = vec![exact, latest];
         if !self.building.may_build {
-            return self.built(name, folder.path, names, observer);
+            return self.built(name, folder.path, (names, Some(whole)), observer);
         }
         let shared = self.building.shared.place(&names[0]);
-        if let Some(image) = self.published(name, &shared, &names, observer)? {
+        if let Some(image) = self.published(name, &shared, &names, &whole, observer)? {
             return Ok(image);
         }
-        let image = self.built(name, folder.path, names, observer)?;
+        let image = self.built(name, folder.path, (names, Some(whole)), observer)?;
         if self.building.shared.push {
             self.push(name, &image, &shared, observer)?;
         }
@@ -96,6 +98,7 @@ impl ImageFinder<'_> {
         name: &ImageName,
         shared: &ImageRef,
         names: &[ImageRef],
+        folder: &Sha256Sum,
         observer: &dyn Observer,
     ) -> Result<Option<Image>, ImageError> {
         if self.registry.is_offline() || self.silent.contains(shared.registry()) {
@@ -110,10 +113,30 @@ impl ImageFinder<'_> {
             },
             Err(error) => return self.not_given(&error, shared, observer),
         };
+        if !self.is_still_of(name, &pulled, folder)? {
+            return Ok(None);
+        }
+        // One that a tree's own mirror gives has no name, and gets none here.
+        let named = self.stored(name, shared)?;
+        if named.is_some_and(|named| named.manifest == pulled.manifest) {
+            let failed = |source| ImageError::Store {
+                name: name.as_str().to_owned(),
+                source: Box::new(source),
+            };
+            self.store.name(&pulled, names, observer).map_err(failed)?;
+        }
+        Ok(Some(pulled))
+    }
+
+    fn is_still_of(
+        &self,
+        name: &ImageName,
+        image: &Image,
+        folder: &Sha256Sum,
+    ) -> Result<bool, ImageError> {
         let failed =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
-        self.store.name(&pulled, names, observer).map_err(failed)?;
-        Ok(Some(pulled))
+        is_still_of(self.store, image, folder).map_err(failed)
     }
 
     /// A registry that can't be asked keeps nobody from building.

@@ -122,7 +122,7 @@ impl<'a> ImageFinder<'a> {
                 self.layers(&image)
             }
             Some(ImageLocation::Dockerfile(folder)) => {
-                let image = self.built(name, &folder, Vec::new(), observer)?;
+                let image = self.built(name, &folder, (Vec::new(), None), observer)?;
                 self.layers(&image)
             }
             Some(ImageLocation::Registry(place)) => {
@@ -165,7 +165,7 @@ impl<'a> ImageFinder<'a> {
         &self,
         name: &ImageName,
         folder: &Path,
-        names: Vec<ImageRef>,
+        (names, shared_as): (Vec<ImageRef>, Option<Sha256Sum>),
         observer: &dyn Observer,
     ) -> Result<Image, ImageError> {
         let text = || name.as_str().to_owned();
@@ -178,8 +178,8 @@ impl<'a> ImageFinder<'a> {
             only_cached: !self.building.may_build,
         };
         let options = BuildOptions {
-            names_are_shared: !names.is_empty(),
             names,
+            shared_as,
             source_date_epoch: self.building.source_date_epoch,
             ..BuildOptions::of_folder(folder)
         };

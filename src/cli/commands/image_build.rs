@@ -70,7 +70,7 @@ fn options(
         parse_platform(text).ok_or_else(|| bad("--platform", text, "expected OS/ARCH[/VARIANT]"))
     });
     Ok(BuildOptions {
-        names_are_shared: false,
+        shared_as: None,
         // Found when all else is known to be right.
         context: ContextPlace::Empty,
         dockerfile: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::{DockerfileError, StepError};
-use super::shared::{BASES, Build, Done, FLATTENED, OWNERS};
+use super::shared::{BASES, Build, Done, FLATTENED, FOLDER, OWNERS};
 use super::stage::StageBuilder;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
@@ -185,7 +185,8 @@ impl Build<'_> {
             annotations.insert(OWNERS.to_owned(), FLATTENED.to_owned());
         }
         let mut names = &self.options.names[..];
-        if self.options.names_are_shared {
+        if let Some(folder) = &self.options.shared_as {
+            annotations.insert(FOLDER.to_owned(), folder.to_string());
             let shared = self.shared();
             let bases = serde_json::to_string(&shared.bases);
             annotations.insert(

@@ -29,4 +29,4 @@ mod step;
 pub use build::BuiltImage;
 pub use error::{DockerfileError, StepError};
 pub use provision_error::ProvisionError;
-pub use shared::{is_flattened, is_of_present_bases};
+pub use shared::{is_flattened, is_still_of};

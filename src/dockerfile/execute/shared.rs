@@ -28,8 +28,19 @@ pub(super) const FLATTENED: &str = "flattened";
 /// The annotation with the ids of the images that an image was made from, by their names.
 pub(super) const BASES: &str = "org.mkpanda.bases";
 
-/// True unless an image says that it was made from others than those that have the names now.
-pub fn is_of_present_bases(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
+/// The annotation with the sum of the folder that an image was made from.
+pub(super) const FOLDER: &str = "org.mkpanda.folder";
+
+/// True unless an image says that it was made from another folder, or from other images than those that
+/// have the names now.
+pub fn is_still_of(
+    store: &ImageStore,
+    image: &Image,
+    folder: &Sha256Sum,
+) -> Result<bool, StoreError> {
+    if store.annotation(image, FOLDER)?.is_some_and(|sum| sum != folder.as_str()) {
+        return Ok(false);
+    }
     let Some(text) = store.annotation(image, BASES)? else { return Ok(true) };
     let Ok(bases) = serde_json::from_str::<BTreeMap<String, String>>(&text) else {
         return Ok(false);
