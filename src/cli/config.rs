@@ -1,6 +1,7 @@
 //! Configuration files: `mkpanda.toml` beside a tree, and the user's `config.toml`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::ErrorKind;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,9 @@ pub struct ConfigFile {
     /// Limits.
     #[serde(default)]
     pub limits: LimitsFile,
+    /// Credentials by servers' names, for downloads over HTTP: counts in the user's own file alone.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, CredentialsFile>,
     /// What trees may set, by their folders: counts in the user's own file alone.
     #[serde(default)]
     pub trust: BTreeMap<PathBuf, TrustFile>,
@@ -72,6 +76,24 @@ pub struct RegistryFile {
     pub insecure: bool,
     /// A PEM file with CAs that are trusted for it.
     pub ca: Option<PathBuf>,
+}
+
+/// Credentials for a server. `$NAME` is the value of a variable of the environment.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialsFile {
+    /// User's name.
+    #[serde(default)]
+    pub username: String,
+    /// Password or token.
+    #[serde(default)]
+    pub password: String,
+}
+
+impl fmt::Debug for CredentialsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialsFile")
+    }
 }
 
 /// Where images of `docker/` folders are shared.
@@ -135,9 +157,17 @@ pub enum SettingsError {
         /// What to write where, if the tree is trusted.
         hint: String,
     },
-    /// A tree's file says which trees are trusted.
-    #[error("{}: [trust] counts in your own configuration alone", .0.display())]
-    TrustInTree(PathBuf),
+    /// A tree's file has a table that is the user's.
+    #[error("{path}: [{table}] counts in your own configuration alone", path = .0.display(), table = .1)]
+    UsersAlone(PathBuf, &'static str),
+    /// A variable is named that is not set.
+    #[error("{origin}: {variable:?} is no variable of the environment that is set")]
+    NoVariable {
+        /// Where it is named.
+        origin: String,
+        /// Its name.
+        variable: String,
+    },
     /// The configuration of a tree is a link that leads out of its folder.
     #[error("{} is a symlink that leads out of its folder", .0.display())]
     LeadsOut(PathBuf),
@@ -161,7 +191,7 @@ impl SettingsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Untrusted { hint, .. } => Some(hint.clone()),
-            Self::TrustInTree(_) => Some("take it out of this file".to_owned()),
+            Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
             Self::ForeignHome { path, .. } => Some(format!(
                 "name a folder of its own: MKPANDA_HOME={}",
                 shell_quoted(&path.join("mkpanda"))

@@ -16,7 +16,7 @@ use super::trust::{self, Trust};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
-use crate::base::http::{HttpClient, HttpOptions};
+use crate::base::http::{HttpClient, HttpOptions, Login};
 use crate::build::images::SharedBuilders;
 use crate::runner::home::Home;
 use crate::runner::session::LOG_LIMIT;
@@ -140,6 +140,7 @@ impl Settings {
         )?;
         given.refuse()?;
         let http = HttpClient::new(HttpOptions {
+            logins: given.logins(environment)?,
             netrc: netrc(environment),
             has_proxy: has_proxy(environment),
             ..HttpOptions::default()
@@ -259,8 +260,14 @@ impl<'a> Given<'a> {
                 break;
             }
         }
-        if let Some(near) = near.as_ref().filter(|near| !near.says.trust.is_empty()) {
-            return Err(SettingsError::TrustInTree(near.path.clone()));
+        if let Some(near) = &near {
+            let alone = |key| SettingsError::UsersAlone(near.path.clone(), key);
+            if !near.says.trust.is_empty() {
+                return Err(alone("trust"));
+            }
+            if !near.says.credentials.is_empty() {
+                return Err(alone("credentials"));
+            }
         }
         let trust = tree.map(|tree| {
             let file = near.as_ref().map(|near| near.path.as_path());
@@ -449,6 +456,26 @@ impl<'a> Given<'a> {
             })
         });
         farthest_first.collect()
+    }
+
+    /// Credentials for downloads.
+    fn logins(&self, environment: &Environment) -> Result<BTreeMap<String, Login>, SettingsError> {
+        let mut logins = BTreeMap::new();
+        for file in self.files.iter().filter(|file| !file.is_trees) {
+            for (host, says) in &file.says.credentials {
+                let value = |key: &str, text: &str| match text.strip_prefix('$') {
+                    None => Ok(text.to_owned()),
+                    Some(name) => environment.get(name).map(str::to_owned).ok_or_else(|| {
+                        let origin = format!("{}: credentials.{host:?}.{key}", file.path.display());
+                        SettingsError::NoVariable { origin, variable: name.to_owned() }
+                    }),
+                };
+                let name = value("username", &says.username)?;
+                let password = value("password", &says.password)?;
+                logins.insert(host.to_ascii_lowercase(), Login { name, password });
+            }
+        }
+        Ok(logins)
     }
 
     fn mirrors(&self, args: &GlobalArgs, http: &HttpClient) -> Result<Vec<Store>, SettingsError> {

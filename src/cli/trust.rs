@@ -114,6 +114,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         die_with_parent,
         progress: _,
         limits: _,
+        credentials: _,
         trust: _,
     } = file;
     ask(

@@ -66,6 +66,15 @@ fn the_users_word_needs_no_permission() {
     let file = place.packages.join("mkpanda.toml");
     std::fs::write(file, "[trust.'/x']\nallow = ['network']\n").unwrap();
     place.run("p", &["--dry-run"]).fails(1).says("[trust] counts in your own configuration alone");
+    let credentials = "[credentials.'h']\npassword = '$NONE'\n";
+    let file = place.packages.join("mkpanda.toml");
+    std::fs::write(&file, credentials).unwrap();
+    let ran = place.run("p", &["--dry-run"]).fails(1);
+    ran.says("[credentials] counts in your own configuration alone");
+    std::fs::remove_file(file).unwrap();
+    place.user(credentials);
+    let ran = place.run("p", &["--dry-run"]).fails(1);
+    ran.says("credentials.\"h\".password: \"NONE\" is no variable of the environment that is set");
 }
 
 #[test]

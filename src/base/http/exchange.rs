@@ -13,7 +13,7 @@ use super::retry::{
     LONGEST_REQUESTED_WAIT, NotSent, may_pass, not_sent, read_failure, retry_after, waits,
 };
 use super::url::redact;
-use super::{HttpError, HttpOptions};
+use super::{HttpError, HttpOptions, Login};
 use crate::base::event::{Event, Observer};
 
 /// An attempt that brought the transfer at least this much further did not fail for nothing.
@@ -40,7 +40,7 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
 pub(super) struct Exchange<'a> {
     client: &'a Client,
     url: Url,
-    login: Option<(&'a str, &'a str)>,
+    login: Option<&'a Login>,
     /// The URL without credentials.
     pub(super) shown: String,
     subject: &'a str,
@@ -53,7 +53,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         client: &'a Client,
         url: Url,
-        login: Option<(&'a str, &'a str)>,
+        login: Option<&'a Login>,
         subject: &'a str,
         options: &'a HttpOptions,
         observer: &'a dyn Observer,
@@ -68,7 +68,7 @@ impl<'a> Exchange<'a> {
         let request = self.client.request(method, self.url.clone());
         let request = request.header(ACCEPT_ENCODING, "identity");
         match self.login {
-            Some((name, password)) => request.basic_auth(name, Some(password)),
+            Some(login) => request.basic_auth(&login.name, Some(&login.password)),
             None => request,
         }
     }

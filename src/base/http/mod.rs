@@ -13,6 +13,7 @@
 
 pub(crate) mod answer;
 mod exchange;
+mod login;
 mod netrc;
 mod part;
 pub(crate) mod retry;
@@ -24,6 +25,7 @@ pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -38,6 +40,7 @@ use reqwest::blocking::{Client, ClientBuilder};
 use super::causes::with_causes;
 use super::event::Observer;
 use super::memory_file::memory_file;
+pub use login::Login;
 use netrc::Netrc;
 pub use url::{redact, redact_text};
 
@@ -56,7 +59,9 @@ pub struct HttpOptions {
     pub longest_wait: Duration,
     /// How many bytes a file may have.
     pub max_bytes: u64,
-    /// The file with credentials by servers' names (`~/.netrc`), if it counts.
+    /// Credentials by servers' names, in lower case and without ports.
+    pub logins: BTreeMap<String, Login>,
+    /// The file with credentials by servers' names (`~/.netrc`), which counts after them.
     pub netrc: Option<PathBuf>,
     /// True if the environment names a proxy for plain HTTP, which sees what goes to this machine.
     pub has_proxy: bool,
@@ -71,6 +76,7 @@ impl Default for HttpOptions {
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
             max_bytes: 64 << 30,
+            logins: BTreeMap::new(),
             netrc: None,
             has_proxy: false,
         }
@@ -201,7 +207,7 @@ impl HttpError {
         match self {
             Self::Status { status, .. } => match status.as_u16() {
                 401 | 403 => Some(
-                    "the server wants credentials, or refuses the ones given: they are taken from ~/.netrc, over HTTPS",
+                    "the server wants credentials, or refuses the ones given: they are taken from [credentials] in your config.toml and from ~/.netrc, over HTTPS",
                 ),
                 404 | 410 => Some("check the URL"),
                 407 => Some("the proxy wants credentials: put them into HTTPS_PROXY or HTTP_PROXY"),
@@ -306,8 +312,7 @@ impl HttpClient {
 
     /// Credentials of the user's for a server, where the URL has none. They go out over TLS, or to this
     /// machine: a tree chooses URLs, and would have a password sent in clear.
-    fn login(&self, url: &reqwest::Url) -> Option<(&str, &str)> {
-        let file = self.0.options.netrc.as_ref()?;
+    fn login(&self, url: &reqwest::Url) -> Option<&Login> {
         let host = url.host_str()?;
         let is_loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -318,6 +323,10 @@ impl HttpClient {
         {
             return None;
         }
+        if let Some(login) = self.0.options.logins.get(host) {
+            return Some(login);
+        }
+        let file = self.0.options.netrc.as_ref()?;
         let read = || Netrc::parse(&fs_err::read_to_string(file).unwrap_or_default());
         self.0.netrc.get_or_init(read).of(host)
     }

@@ -1,24 +1,12 @@
 //! Credentials by the server's name, as `~/.netrc` has them for curl, wget and git.
 
-use std::fmt;
+use super::login::Login;
 
 /// What a `.netrc` says.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Netrc {
     /// The name, or nothing for all others, with a login and a password.
     machines: Vec<(Option<String>, Login)>,
-}
-
-#[derive(Clone, Default)]
-struct Login {
-    name: String,
-    password: String,
-}
-
-impl fmt::Debug for Netrc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Netrc").field("machines", &self.machines.len()).finish()
-    }
 }
 
 impl Netrc {
@@ -48,12 +36,11 @@ impl Netrc {
         Self { machines }
     }
 
-    /// The login and the password for a server.
-    pub(super) fn of(&self, host: &str) -> Option<(&str, &str)> {
+    /// The login for a server.
+    pub(super) fn of(&self, host: &str) -> Option<&Login> {
         let is_for = |name: &Option<String>| name.as_ref().is_none_or(|name| name == host);
         let (_, login) = self.machines.iter().find(|(name, _)| is_for(name))?;
-        (!login.name.is_empty() || !login.password.is_empty())
-            .then_some((&*login.name, &*login.password))
+        (!login.name.is_empty() || !login.password.is_empty()).then_some(login)
     }
 }
 
@@ -122,19 +109,23 @@ mod tests {
                     machine B.example\n  login \"a \\\"b\\\"\"\n  account x\n  password \"#1\"\n\
                     macdef init\nmachine evil login x password y\n\n\
                     machine c login\tc password \"open\nmachine d login x password y";
+        let of = |netrc: &Netrc, host: &str| {
+            netrc.of(host).map(|login| (login.name.clone(), login.password.clone()))
+        };
+        let is = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
         let netrc = Netrc::parse(text);
-        assert_eq!(netrc.of("a.example"), Some(("me", "secret")));
-        assert_eq!(netrc.of("b.example"), Some(("a \"b\"", "#1")));
-        assert_eq!(netrc.of("c"), Some(("c", "open\nmachine d login x password y")));
-        assert_eq!((netrc.of("evil"), netrc.of("d"), netrc.of("no")), (None, None, None));
+        assert_eq!(of(&netrc, "a.example"), is("me", "secret"));
+        assert_eq!(of(&netrc, "b.example"), is("a \"b\"", "#1"));
+        assert_eq!(of(&netrc, "c"), is("c", "open\nmachine d login x password y"));
+        assert_eq!((of(&netrc, "evil"), of(&netrc, "d"), of(&netrc, "no")), (None, None, None));
         let netrc =
             Netrc::parse("machine a password p default login me password q machine b login z");
-        assert_eq!(netrc.of("a"), Some(("", "p")));
-        assert_eq!(netrc.of("x"), Some(("me", "q")));
-        assert_eq!(netrc.of("b"), Some(("me", "q")), "the first that fits");
-        assert_eq!(Netrc::parse("login x machine").of("x"), None);
-        let netrc = Netrc::parse("machine a login me password #1\nmachine b login x password y");
-        assert_eq!((netrc.of("a"), netrc.of("b")), (Some(("me", "#1")), Some(("x", "y"))));
+        assert_eq!(of(&netrc, "a"), is("", "p"));
+        assert_eq!(of(&netrc, "x"), is("me", "q"));
+        assert_eq!(of(&netrc, "b"), is("me", "q"), "the first that fits");
+        assert_eq!(of(&Netrc::parse("login x machine"), "x"), None);
         assert!(!format!("{netrc:?}").contains('q'));
+        let netrc = Netrc::parse("machine a login me password #1\nmachine b login x password y");
+        assert_eq!((of(&netrc, "a"), of(&netrc, "b")), (is("me", "#1"), is("x", "y")));
     }
 }

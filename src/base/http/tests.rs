@@ -228,6 +228,18 @@ fn credentials_of_a_netrc_go_to_their_server_alone() {
     let login = |url: &str| client.login(&reqwest::Url::parse(url).unwrap()).is_some();
     assert!(login("https://H.invalid:8443/x") && !login("http://h.invalid/x"));
     assert!(!login("https://x.h.invalid/") && !login("https://u@h.invalid/"));
+    let logins = [("h.invalid".to_owned(), Login { name: "a".into(), password: "b".into() })];
+    let client = HttpClient::new(HttpOptions { logins: logins.into(), ..HttpOptions::default() });
+    let login = |url: &str| client.login(&reqwest::Url::parse(url).unwrap()).is_some();
+    assert!(login("https://h.invalid/") && !login("http://h.invalid/"));
+    assert!(!login("https://u@h.invalid/") && !login("https://x.invalid/"));
+    let options = HttpOptions { has_proxy: true, ..client.options().clone() };
+    let client = HttpClient::new(HttpOptions {
+        logins: [("127.0.0.1".to_owned(), Login::default())].into(),
+        ..options
+    });
+    let url = reqwest::Url::parse("http://127.0.0.1/").unwrap();
+    assert!(client.login(&url).is_none(), "the proxy would see it");
 }
 
 #[test]

@@ -72,10 +72,10 @@ impl ImageFinder<'_> {
                 .map_err(|source| ImageError::Name { name: tag, source: Box::new(source) })
         };
         let (exact, latest) = (tag(sum.as_str())?, tag("latest")?);
-        if let Some(image) = self.stored(name, &exact)? {
-            if self.is_still_of(name, &image, &whole)? {
-                return Ok(image);
-            }
+        if let Some(image) = self.stored(name, &exact)?
+            && self.is_still_of(name, &image, &whole)?
+        {
+            return Ok(image);
         }
         let names = vec![exact, latest];
         if !self.building.may_build {
