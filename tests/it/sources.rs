@@ -205,9 +205,11 @@ fn a_git_source_is_a_clone_at_its_commit() {
     place.run("p", &[]).fails(1).says("there is no ref_origin \"no-branch\" in file://");
     place.package("p", &git_source(&url, &"1".repeat(40), "main"), script);
     place.run("p", &[]).fails(1).says(&format!("there is no commit {} in", "1".repeat(40)));
-    // Offline, the mirror in the cache is enough.
+    // It is read where it is, offline as well.
     place.package("p", &git_source(&url, &second, "main"), "true");
     std::fs::rename(&origin, place.path().join("away")).unwrap();
+    place.run("p", &["--offline"]).fails(1).says("origin does not exist");
+    std::fs::rename(place.path().join("away"), &origin).unwrap();
     place.run("p", &["--offline"]).ok();
     place.assert_clean();
 }
