@@ -59,15 +59,12 @@ pub(super) fn fetch(
     let mut search = Search { request, wanted, options, observer, has: None, origin: None };
     let mut absent = None;
     if let GitLocation::Local(path) = &location {
-        match repository_at(path, &redact(wanted.url)) {
-            Ok(repository) => {
-                search.note(&repository, Origin::Local, git_foreign::look(&repository, wanted)?);
-                return search.finish(None);
-            }
-            // A mirror may have it.
-            Err(problem @ SourceProblem::NoFile { .. }) => absent = Some(problem),
-            Err(problem) => return Err(problem),
+        if let Some(repository) = repository_at(path)? {
+            search.note(&repository, Origin::Local, git_foreign::look(&repository, wanted)?);
+            return search.finish(None);
         }
+        // A mirror may have it.
+        absent = Some(unusable(path, "there is nothing"));
     }
     let copy = cached_path(request);
     match fs_err::symlink_metadata(&copy) {
@@ -112,22 +109,22 @@ pub(super) fn fetch(
 
 /// The repository at a path of this machine: a bare one, or the `.git` of a worktree. It is read as it is,
 /// and git is not run in it.
-fn repository_at(path: &Path, url: &str) -> Result<PathBuf, SourceProblem> {
-    let place = fs_err::canonicalize(path).map_err(|_error| SourceProblem::NoFile {
-        url: url.to_owned(),
-        path: path.to_owned(),
-        reason: "does not exist",
-    })?;
+fn repository_at(path: &Path) -> Result<Option<PathBuf>, SourceProblem> {
+    let Ok(place) = fs_err::canonicalize(path) else { return Ok(None) };
     let git = place.join(".git");
     match fs_err::symlink_metadata(&git) {
-        Ok(data) if data.is_dir() => Ok(git),
-        Ok(_) => Err(SourceProblem::NoRepository {
-            path: place,
-            reason: "its .git is a file or a link: name the repository that it leads to".to_owned(),
-            foreign: false,
-        }),
-        Err(_) => Ok(place),
+        Ok(data) if data.is_dir() => Ok(Some(git)),
+        Ok(_) => {
+            let reason = "its .git is a file or a link: name the repository that it leads to";
+            Err(unusable(&place, reason))
+        }
+        Err(_) => Ok(Some(place)),
     }
+}
+
+fn unusable(path: &Path, reason: &str) -> SourceProblem {
+    let (path, reason) = (path.to_owned(), reason.to_owned());
+    SourceProblem::NoRepository { path, reason, foreign: false }
 }
 
 /// What was found so far.

@@ -208,7 +208,10 @@ fn a_git_source_is_a_clone_at_its_commit() {
     // It is read where it is, offline as well.
     place.package("p", &git_source(&url, &second, "main"), "true");
     std::fs::rename(&origin, place.path().join("away")).unwrap();
-    place.run("p", &["--offline"]).fails(1).says("origin does not exist");
+    place
+        .run("p", &["--offline"])
+        .fails(1)
+        .says("origin can't be used as a git repository: there is nothing");
     std::fs::rename(place.path().join("away"), &origin).unwrap();
     place.run("p", &["--offline"]).ok();
     place.assert_clean();
