@@ -92,6 +92,25 @@ fn a_script_that_ends_itself_has_failed() {
 }
 
 #[test]
+fn a_signal_to_the_first_process_ends_the_script_or_nothing() {
+    let (place, folder) = with_base("ENV X=1\n");
+    for (signal, name) in [("TERM", "SIGTERM"), ("34", "signal 34"), ("64", "signal 64")] {
+        for result in both(&place, &folder, &format!("kill -{signal} 1; sleep 5; true")) {
+            let said = result.unwrap_err();
+            assert!(said.contains(&format!("was ended by {name}")), "{said}");
+            assert!(!said.contains("panicked") && !said.contains("IO Safety"), "{said}");
+        }
+    }
+    let script = "for n in $(seq 64); do trap '' $n 2>/dev/null || true; done\n\
+                  for n in $(seq 64); do kill -$n 1 2>/dev/null || true; done\n\
+                  sleep 0.2; echo goes on > $PKG_PATH/out";
+    place.package("app", "{}", script);
+    place.run("app", &["--offline"]).ok();
+    assert_eq!(place.file_of("app", "out"), "goes on\n");
+    place.assert_clean();
+}
+
+#[test]
 fn orphans_are_waited_for() {
     let (place, folder) = with_base("ENV X=1\n");
     // A program in the script's place waits for no child of others.
