@@ -110,6 +110,25 @@ fn a_signal_to_the_first_process_ends_the_script_or_nothing() {
     place.assert_clean();
 }
 
+/// They lie in memory, and so does what a script writes to them.
+#[test]
+fn files_in_memory_take_little() {
+    let (place, folder) = with_base("ENV X=1\n");
+    for (file, fits, most) in
+        [("/etc/hosts", 900, 1500), ("/etc/resolv.conf", 900, 1500), ("/dev/shm/x", 65000, 66000)]
+    {
+        let fill = |kib: u32| format!("dd if=/dev/zero of={file} bs=1k count={kib}");
+        let script = format!(
+            "echo 10.0.0.1 x >> {file}; {} 2>/dev/null && ! {} 2>/dev/null && echo bounded",
+            fill(fits),
+            fill(most)
+        );
+        for result in both(&place, &folder, &script) {
+            assert_eq!(result.as_deref().map(str::trim), Ok("bounded"), "{file}");
+        }
+    }
+}
+
 #[test]
 fn orphans_are_waited_for() {
     let (place, folder) = with_base("ENV X=1\n");
