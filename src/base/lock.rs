@@ -54,10 +54,25 @@ impl FileLock {
         waiting: impl FnOnce(),
         give_up: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
+        Self::poll(file, std::fs::File::try_lock, waiting, give_up)
+    }
+
+    /// Like [`FileLock::acquire_unless`], on a lock that all hold at once who share it.
+    pub fn share_unless(path: &Path, give_up: impl Fn() -> bool) -> io::Result<Option<Self>> {
+        let file = open_unless_foreign(path)?;
+        Self::poll(file, std::fs::File::try_lock_shared, || (), give_up)
+    }
+
+    fn poll(
+        file: std::fs::File,
+        try_lock: impl Fn(&std::fs::File) -> Result<(), std::fs::TryLockError>,
+        waiting: impl FnOnce(),
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
         let mut waiting = Some(waiting);
         // The kernel's own waiting ends with the lock alone.
         loop {
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => return Ok(Some(Self { file })),
                 Err(std::fs::TryLockError::Error(error)) => return Err(error),
                 Err(std::fs::TryLockError::WouldBlock) if give_up() => return Ok(None),
@@ -169,6 +184,12 @@ mod tests {
         assert!(!held.is_at(&path));
         drop(held);
         assert!(FileLock::try_acquire(&path).unwrap().is_some());
+        let share = || FileLock::share_unless(&path, || true).unwrap();
+        let shared = [share().unwrap(), share().unwrap()];
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        drop(shared);
+        let _held = FileLock::try_acquire(&path).unwrap().unwrap();
+        assert!(share().is_none());
     }
 
     #[test]

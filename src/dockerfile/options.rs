@@ -17,8 +17,12 @@ pub struct BuildOptions {
     /// What the image is called; it has its id alone if there is no name.
     pub names: Vec<ImageRef>,
     /// True if other trees meet the names: the image says which images it was made from, and gets the
-    /// names only if those have theirs in the store, as every tree finds them.
+    /// names only if those have theirs in the store, as every tree finds them, and if no command had a cache
+    /// of the scope's own.
     pub names_are_shared: bool,
+    /// Place whose images have caches of commands (`--mount=type=cache`) of their own: what lies in one is in
+    /// no image of another place. `None` shares caches with all builds of the user's that have none.
+    pub cache_scope: Option<PathBuf>,
     /// `--build-arg`, those taken from the environment among them.
     pub arguments: BTreeMap<String, String>,
     /// The stage to build; the last one by default.
@@ -50,6 +54,7 @@ impl BuildOptions {
             dockerfile: None,
             names: Vec::new(),
             names_are_shared: false,
+            cache_scope: None,
             arguments: BTreeMap::new(),
             target: None,
             platform: None,

@@ -450,7 +450,7 @@ mod tests {
         assert!(own_folder::has_lock(&own, "run-1-0.lock", &held));
         assert!(!own_folder::has_lock(&own, "run-1-1.lock", &held));
         drop(held);
-        fs_err::remove_dir_all(&own).unwrap();
+        crate::base::removal::remove_all(&own).unwrap();
         // A link to another folder of the caller's, closed as this one.
         let other = place.path().join("other");
         fs_err::create_dir(&other).unwrap();

@@ -179,6 +179,8 @@ impl<'a> ImageFinder<'a> {
         };
         let options = BuildOptions {
             names_are_shared: !names.is_empty(),
+            // A folder's commands are its tree's, and so is what they keep.
+            cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
             names,
             source_date_epoch: self.building.source_date_epoch,
             ..BuildOptions::of_folder(folder)

@@ -71,6 +71,7 @@ fn options(
     });
     Ok(BuildOptions {
         names_are_shared: false,
+        cache_scope: None,
         // Found when all else is known to be right.
         context: ContextPlace::Empty,
         dockerfile: None,
