@@ -9,9 +9,10 @@
 //! ([`crate::dockerfile::BuildOptions::cache_scope`]) has caches of its own; steps that use one are found
 //! again within the scope alone, and their images get no name that others meet.
 //!
-//! A locked cache keeps out those who share it, too: nobody else changes it while mounts are made in it.
+//! A locked cache keeps out those who share it, too. A cache with another mount below it is locked, whatever
+//! its sharing says: somebody else could put a symbolic link in the way while mounts are made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::StepError;
 use super::stage::StageBuilder;
@@ -92,24 +93,53 @@ impl StageBuilder<'_, '_> {
     }
 }
 
+/// Sharing of the cache that a mount is, as its step needs it; nothing for other mounts. All mounts of one
+/// cache have one, but for private ones.
+pub(super) fn sharing_of(mounts: &[RunMount], index: usize) -> Option<Sharing> {
+    let RunMount::Cache { id, sharing, .. } = mounts.get(index)? else { return None };
+    if *sharing == Sharing::Private {
+        return Some(Sharing::Private);
+    }
+    let needs_lock = |(index, mount): (usize, &RunMount)| match mount {
+        RunMount::Cache { id: other, sharing, target, .. } => {
+            let is_above =
+                |mount: &RunMount| target_of(mount).is_some_and(|it| is_below(it, target));
+            other == id
+                && *sharing != Sharing::Private
+                && (*sharing == Sharing::Locked || mounts[index + 1..].iter().any(is_above))
+        }
+        _ => false,
+    };
+    let is_locked = mounts.iter().enumerate().any(needs_lock);
+    Some(if is_locked { Sharing::Locked } else { Sharing::Shared })
+}
+
+fn is_below(target: &str, above: &str) -> bool {
+    target != above && Path::new(target).starts_with(above)
+}
+
+/// Where a mount is, if its step says that.
+fn target_of(mount: &RunMount) -> Option<&str> {
+    match mount {
+        RunMount::Bind { target, .. }
+        | RunMount::Cache { target, .. }
+        | RunMount::Tmpfs { target, .. } => Some(target),
+        RunMount::Secret { target, .. } | RunMount::Ssh { target, .. } => target.as_deref(),
+    }
+}
+
 /// Caches in the order in which they are locked, with the indices of their mounts. Builds that wait for
 /// one another do so in one order, and none for itself: mounts of one cache have one lock, and private
 /// ones, which never wait, come last.
 fn in_order(mounts: &[RunMount]) -> Vec<(&str, Sharing, Vec<usize>)> {
     let mut order: Vec<(&str, Sharing, Vec<usize>)> = Vec::new();
     for (index, mount) in mounts.iter().enumerate() {
-        let RunMount::Cache { id, sharing, .. } = mount else { continue };
-        let same = order.iter_mut().find(|(known, other, _)| {
-            known == id && *other != Sharing::Private && *sharing != Sharing::Private
-        });
+        let RunMount::Cache { id, .. } = mount else { continue };
+        let Some(sharing) = sharing_of(mounts, index) else { continue };
+        let same = order.iter_mut().find(|(known, other, _)| known == id && *other == sharing);
         match same {
-            Some((_, other, indices)) => {
-                if *sharing == Sharing::Locked {
-                    *other = Sharing::Locked;
-                }
-                indices.push(index);
-            }
-            None => order.push((id, *sharing, vec![index])),
+            Some((_, _, indices)) if sharing != Sharing::Private => indices.push(index),
+            _ => order.push((id, sharing, vec![index])),
         }
     }
     order.sort_by_key(|(id, sharing, _)| (*sharing == Sharing::Private, *id));
@@ -117,7 +147,7 @@ fn in_order(mounts: &[RunMount]) -> Vec<(&str, Sharing, Vec<usize>)> {
 }
 
 /// Sum that names the folder of a cache.
-fn folder_name(scope: Option<&std::path::Path>, id: &str) -> Sha256Sum {
+fn folder_name(scope: Option<&Path>, id: &str) -> Sha256Sum {
     let Some(scope) = scope else { return Sha256Sum::of(id.as_bytes()) };
     // No id begins with this byte, as none is text with it: so no id without scope has the same name.
     let scope = scope.as_os_str().as_encoded_bytes();
@@ -163,8 +193,50 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_with_a_mount_below_it_is_locked() {
+        let bind = |target: &str| RunMount::Bind {
+            from: crate::dockerfile::step::Origin::Context,
+            source: String::new(),
+            target: target.to_owned(),
+            writable: false,
+        };
+        let secret = |target: &str| RunMount::Secret {
+            id: "s".to_owned(),
+            target: Some(target.to_owned()),
+            variable: None,
+            required: true,
+            mode: 0o400,
+            owner: (0, 0),
+        };
+        for (below, expected) in [
+            (bind("/c/sub"), Sharing::Locked),
+            (secret("/c/settings.xml"), Sharing::Locked),
+            (cache("c/deep/er", Sharing::Shared), Sharing::Locked),
+            (RunMount::Tmpfs { target: "/c/t".to_owned(), size: None }, Sharing::Locked),
+            (bind("/cd"), Sharing::Shared),
+            (bind("/c"), Sharing::Shared),
+        ] {
+            let shared = cache("c", Sharing::Shared);
+            let mounts = [bind("/c/covered"), shared.clone(), below.clone()];
+            assert_eq!(sharing_of(&mounts, 1), Some(expected), "{below:?}");
+            assert_eq!(sharing_of(&mounts, 0), None);
+            // Another mount of the same cache has the same lock; a private one has its own.
+            let elsewhere = |sharing| match cache("c", sharing) {
+                RunMount::Cache { id, from, read_only, mode, owner, .. } => {
+                    let target = "/e".to_owned();
+                    RunMount::Cache { id, target, sharing, from, read_only, mode, owner }
+                }
+                other => other,
+            };
+            let mounts = [elsewhere(Sharing::Shared), shared, below, elsewhere(Sharing::Private)];
+            assert_eq!(sharing_of(&mounts, 0), Some(expected));
+            assert_eq!(sharing_of(&mounts, 3), Some(Sharing::Private));
+        }
+    }
+
+    #[test]
     fn caches_of_other_scopes_have_other_names() {
-        let name = |scope: Option<&str>, id: &str| folder_name(scope.map(std::path::Path::new), id);
+        let name = |scope: Option<&str>, id: &str| folder_name(scope.map(Path::new), id);
         let one = name(Some("/t/one"), "pip");
         assert_eq!(one, name(Some("/t/one"), "pip"));
         for other in [

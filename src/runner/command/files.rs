@@ -81,7 +81,8 @@ pub(super) fn write(workspace: &Workspace<'_>, files: &[TextFile]) -> Result<Vec
         fs_err::write(&source, &file.text)
             .and_then(|()| set_time(&source, WRITTEN))
             .map_err(Failure::of)?;
-        Ok(Bind { source, target: file.path.clone(), writable: file.writable })
+        let target = file.path.clone();
+        Ok(Bind { source, target, writable: file.writable, is_shared: false })
     };
     files.iter().enumerate().map(write).collect()
 }
