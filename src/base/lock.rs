@@ -54,10 +54,25 @@ impl FileLock {
         waiting: impl FnOnce(),
         give_up: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
+        Self::poll(file, std::fs::File::try_lock, waiting, give_up)
+    }
+
+    /// Like [`FileLock::acquire_unless`], on a lock that all hold at once who share it.
+    pub fn share_unless(path: &Path, give_up: impl Fn() -> bool) -> io::Result<Option<Self>> {
+        let file = open_unless_foreign(path)?;
+        Self::poll(file, std::fs::File::try_lock_shared, || (), give_up)
+    }
+
+    fn poll(
+        file: std::fs::File,
+        try_lock: impl Fn(&std::fs::File) -> Result<(), std::fs::TryLockError>,
+        waiting: impl FnOnce(),
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
         let mut waiting = Some(waiting);
         // The kernel's own waiting ends with the lock alone.
         loop {
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => return Ok(Some(Self { file })),
                 Err(std::fs::TryLockError::Error(error)) => return Err(error),
                 Err(std::fs::TryLockError::WouldBlock) if give_up() => return Ok(None),
@@ -75,6 +90,11 @@ impl FileLock {
         Self::try_on(open(path)?.0)
     }
 
+    /// Like [`FileLock::try_acquire`], in a folder that is there: an error tells of one that isn't.
+    pub fn try_acquire_in_folder(path: &Path) -> io::Result<Option<Self>> {
+        Self::try_on(open_in_folder(path)?.0)
+    }
+
     /// Waits until nobody else holds the lock of a file that is there; an error tells of one that isn't.
     pub fn acquire_made(path: &Path) -> io::Result<Self> {
         let file = fs_err::OpenOptions::new().write(true).open(path)?.into_parts().0;
@@ -84,7 +104,8 @@ impl FileLock {
 
     /// Like [`FileLock::try_acquire`], on a file that is there: an error tells of one that isn't.
     pub fn try_acquire_made(path: &Path) -> io::Result<Option<Self>> {
-        let file = fs_err::OpenOptions::new().write(true).open(path)?;
+        let mut options = fs_err::OpenOptions::new();
+        let file = options.write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
         Self::try_on(file.into_parts().0)
     }
 
@@ -99,10 +120,12 @@ impl FileLock {
     /// True if the locked file still is the one at a path: where lock files are removed, it may
     /// have been replaced while the lock was waited for.
     pub fn is_at(&self, path: &Path) -> bool {
-        let (Ok(held), Ok(there)) = (self.file.metadata(), fs_err::metadata(path)) else {
-            return false;
-        };
-        (held.dev(), held.ino()) == (there.dev(), there.ino())
+        fs_err::metadata(path).is_ok_and(|there| self.is_file(there.dev(), there.ino()))
+    }
+
+    /// True if the locked file is the one with this device and inode number.
+    pub fn is_file(&self, device: u64, inode: u64) -> bool {
+        self.file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (device, inode))
     }
 }
 
@@ -111,6 +134,11 @@ fn open(path: &Path) -> io::Result<(std::fs::File, bool)> {
     if let Some(folder) = path.parent() {
         fs_err::create_dir_all(folder)?;
     }
+    open_in_folder(path)
+}
+
+/// Like [`open`], in a folder that is there.
+fn open_in_folder(path: &Path) -> io::Result<(std::fs::File, bool)> {
     let mut options = fs_err::OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(LOCK_MODE);
     let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?.into_parts().0;
@@ -156,6 +184,12 @@ mod tests {
         assert!(!held.is_at(&path));
         drop(held);
         assert!(FileLock::try_acquire(&path).unwrap().is_some());
+        let share = || FileLock::share_unless(&path, || true).unwrap();
+        let shared = [share().unwrap(), share().unwrap()];
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        drop(shared);
+        let _held = FileLock::try_acquire(&path).unwrap().unwrap();
+        assert!(share().is_none());
     }
 
     #[test]
@@ -173,5 +207,9 @@ mod tests {
         assert_eq!(mode(&old), LOCK_MODE);
         fs_err::os::unix::fs::symlink(&new, &link).unwrap();
         assert!(FileLock::try_acquire(&link).is_err());
+        let missing = folder.path().join("missing/x");
+        let error = FileLock::try_acquire_in_folder(&missing).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!folder.path().join("missing").exists());
     }
 }

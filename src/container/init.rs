@@ -6,8 +6,7 @@
 //! children only leaves zombies. So the command is a child of this process, which does nothing else.
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use super::sys;
@@ -26,11 +25,11 @@ pub(super) fn run(command: Pid) -> ! {
         if let Some(code) = reap(command) {
             sys::exit_now(code);
         }
-        match SigSet::all().wait() {
-            Ok(Signal::SIGCHLD) | Err(_) => {}
+        match sys::wait_for_signal() {
+            Ok(libc::SIGCHLD) | Err(_) => {}
             Ok(signal) => {
                 // A command that has ended is waited for next.
-                _ = kill(command, signal);
+                _ = sys::send_signal(command, signal);
             }
         }
     }
@@ -39,16 +38,12 @@ pub(super) fn run(command: Pid) -> ! {
 /// Waits for every process that has ended; returns the command's exit code if it is among them.
 fn reap(command: Pid) -> Option<i32> {
     loop {
-        let code = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(process, code)) if process == command => code,
-            Ok(WaitStatus::Signaled(process, signal, _)) if process == command => {
-                128 + signal as i32
-            }
-            Ok(WaitStatus::StillAlive) => return None,
+        match sys::reap(None) {
+            Ok(None) => return None,
+            Ok(Some((process, code))) if process == command => return Some(code),
             // Without a child there is no command any more.
-            Err(Errno::ECHILD) => 255,
-            Ok(_) | Err(_) => continue,
-        };
-        return Some(code);
+            Err(Errno::ECHILD) => return Some(255),
+            Ok(Some(_)) | Err(_) => {}
+        }
     }
 }

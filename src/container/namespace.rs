@@ -20,7 +20,6 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, getppid, pipe};
 
 pub use super::network::Network;
@@ -156,10 +155,9 @@ pub fn is_unmapped(map: &IdMap) -> bool {
 /// The exit code of a child; 128 and the signal's number if a signal ended it.
 pub fn wait_exit_code(child: Pid) -> i32 {
     loop {
-        match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, code)) => return code,
-            Ok(WaitStatus::Signaled(_, signal, _)) => return 128 + signal as i32,
-            Ok(_) | Err(Errno::EINTR) => {}
+        match sys::reap(Some(child)) {
+            Ok(Some((_, code))) => return code,
+            Ok(None) | Err(Errno::EINTR) => {}
             Err(_) => return 255,
         }
     }

@@ -86,6 +86,8 @@ pub struct Bind {
     pub target: PathBuf,
     /// True if the container may write to it.
     pub writable: bool,
+    /// True if others may change what lies in it while mounts are made.
+    pub is_shared: bool,
 }
 
 /// Where the OCI specification says that information about the machine leaks.
@@ -273,7 +275,12 @@ mod tests {
     fn sandbox() -> Sandbox {
         Sandbox {
             root: "/view/root".into(),
-            binds: vec![Bind { source: "/a".into(), target: "/b".into(), writable: false }],
+            binds: vec![Bind {
+                source: "/a".into(),
+                target: "/b".into(),
+                writable: false,
+                is_shared: false,
+            }],
             arguments: vec!["/bin/true".into()],
             environment: vec!["PATH=/bin".into()],
             working_directory: "/".into(),

@@ -340,6 +340,46 @@ pub fn reset_signals() -> nix::Result<()> {
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }
 
+/// Waits for a blocked signal, of any that can be blocked; returns its number, also of those that `nix` has
+/// no name for: its own wait panics at a realtime signal.
+pub fn wait_for_signal() -> nix::Result<i32> {
+    // SAFETY: a set of zeroes is a valid one; both calls read or write only the set and the number, which
+    // live until they return.
+    let (failed, number) = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        let mut number = 0;
+        (libc::sigwait(&raw const all, &raw mut number), number)
+    };
+    if failed == 0 { Ok(number) } else { Err(Errno::from_raw(failed)) }
+}
+
+/// Sends a process a signal by its number.
+pub fn send_signal(process: Pid, number: i32) -> nix::Result<()> {
+    // SAFETY: kill takes two integers.
+    Errno::result(unsafe { libc::kill(process.as_raw(), number) }).map(drop)
+}
+
+/// Waits for the end of a child, or of any with `None`, where it has to be there already; returns it with
+/// its exit code, which is 128 and the signal's number if a signal ended it. Nothing if none has ended.
+/// `nix` gives an error for a child that a realtime signal ended.
+pub fn reap(child: Option<Pid>) -> nix::Result<Option<(Pid, i32)>> {
+    let (wanted, flags) = child.map_or((-1, libc::WNOHANG), |child| (child.as_raw(), 0));
+    let mut status = 0;
+    // SAFETY: the kernel writes one integer, which lives until the call returns.
+    let process = Errno::result(unsafe { libc::waitpid(wanted, &raw mut status, flags) })?;
+    if process == 0 {
+        return Ok(None);
+    }
+    // Without flags that ask for more, only those are told of that have ended.
+    let code = if libc::WIFEXITED(status) {
+        libc::WEXITSTATUS(status)
+    } else {
+        128 + libc::WTERMSIG(status)
+    };
+    Ok(Some((Pid::from_raw(process), code)))
+}
+
 /// Whether a process can be created in new namespaces of the given kinds, tried in a child.
 pub fn try_unshare(flags: nix::sched::CloneFlags) -> nix::Result<()> {
     match fork()? {

@@ -7,6 +7,7 @@
 //! <view>/skeleton/  the lowest layer: folders that every container has, for things to be mounted on
 //! <view>/install/   the install root of what a build requires
 //! <view>/root/      the container's root
+//! <view>/files/     small files for `/etc`: a tmpfs of its own, as a command may write to them
 //! <view>/start      the socket on which a container's first process hears that it may start
 //! ```
 //!

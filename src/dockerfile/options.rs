@@ -19,8 +19,11 @@ pub struct BuildOptions {
     pub names: Vec<ImageRef>,
     /// What names stand for that other trees meet, the sum of the folder. Then the image says so, and which
     /// images it was made from, and gets the names only if those have theirs in the store, as every tree
-    /// finds them.
+    /// finds them, and if no command had a cache of the scope's own.
     pub shared_as: Option<Sha256Sum>,
+    /// Place whose images have caches of commands (`--mount=type=cache`) of their own: what lies in one is in
+    /// no image of another place. `None` shares caches with all builds of the user's that have none.
+    pub cache_scope: Option<PathBuf>,
     /// `--build-arg`, those taken from the environment among them.
     pub arguments: BTreeMap<String, String>,
     /// The stage to build; the last one by default.
@@ -52,6 +55,7 @@ impl BuildOptions {
             dockerfile: None,
             names: Vec::new(),
             shared_as: None,
+            cache_scope: None,
             arguments: BTreeMap::new(),
             target: None,
             platform: None,

@@ -34,6 +34,8 @@ use crate::container::cleaner::Cleaning;
 use crate::container::idmap::IdMap;
 use crate::package::{PackageId, PackageName};
 
+use super::own_folder;
+
 /// The builder's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
@@ -188,7 +190,7 @@ impl Home {
             fs_err::set_permissions(folder, closed.clone())?;
         }
         if self.is_elsewhere {
-            return make_own_folder(&self.scratch);
+            return own_folder::make(&self.scratch);
         }
         fs_err::create_dir_all(&self.scratch)?;
         fs_err::set_permissions(&self.scratch, closed)
@@ -200,20 +202,7 @@ impl Home {
         for attempt in 0_u32.. {
             let name = format!("run-{}-{attempt}", std::process::id());
             let lock = self.scratch.join(format!("{name}.lock"));
-            let held = match FileLock::try_acquire(&lock) {
-                Ok(Some(held)) => held,
-                Ok(None) => continue,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_elsewhere => {
-                    // The last one of other runs has removed the folder.
-                    self.make_closed_folders()?;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            // A sweeper may have taken it for that of a dead run, and have removed it.
-            if !held.is_at(&lock) {
-                continue;
-            }
+            let Some(held) = self.lock_run(&name)? else { continue };
             let folder = self.scratch.join(name);
             match fs_err::create_dir(&folder) {
                 Ok(()) => {
@@ -230,9 +219,37 @@ impl Home {
         Err(io::Error::other("no free name for a scratch folder"))
     }
 
+    /// Takes the lock of a run in the scratch folder. Nothing if another name or another attempt is needed:
+    /// then the folder has been made anew where it was gone or open to others.
+    fn lock_run(&self, name: &str) -> io::Result<Option<FileLock>> {
+        let file = format!("{name}.lock");
+        let lock = self.scratch.join(&file);
+        let held = match FileLock::try_acquire_in_folder(&lock) {
+            Ok(Some(held)) => held,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // The last one of other runs may have removed the folder, or somebody else have made it.
+                self.make_closed_folders()?;
+                return if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) };
+            }
+        };
+        // A sweeper may have taken it for that of a dead run, and have removed it.
+        if !held.is_at(&lock) {
+            return Ok(None);
+        }
+        if self.is_elsewhere && !own_folder::has_lock(&self.scratch, &file, &held) {
+            self.make_closed_folders()?;
+            return Ok(None);
+        }
+        Ok(Some(held))
+    }
+
     /// Scratch folders of runs that died. The locks keep others from sweeping them too.
     pub fn orphans(&self) -> io::Result<Vec<Orphan>> {
         let mut orphans = Vec::new();
+        if self.is_elsewhere && !own_folder::is_closed(&self.scratch) {
+            return Ok(orphans);
+        }
         let entries = match fs_err::read_dir(&self.scratch) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(orphans),
             other => other?,
@@ -242,12 +259,15 @@ impl Home {
             if !is_lock_of_run(&lock) {
                 continue;
             }
-            let taken = FileLock::try_acquire(&lock).unwrap_or_else(|error| {
-                // One run's lock that cannot be opened keeps no other run from being swept.
-                tracing::warn!(%error, "the lock of a scratch folder cannot be taken");
+            let taken = FileLock::try_acquire_made(&lock).unwrap_or_else(|error| {
+                // One run's lock that cannot be opened keeps no other run from being swept. One that is gone
+                // is that of a run that has ended.
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(%error, "the lock of a scratch folder cannot be taken");
+                }
                 None
             });
-            if let Some(held) = taken {
+            if let Some(held) = taken.filter(|held| held.is_at(&lock)) {
                 orphans.push(Orphan { folder: lock.with_extension(""), lock, _held: held });
             }
         }
@@ -302,27 +322,6 @@ impl Drop for RunScratch {
             }
         }
     }
-}
-
-/// Makes a closed folder below one that others may write to; fails if somebody else has made it.
-fn make_own_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-    if let Some(parent) = folder.parent() {
-        fs_err::create_dir_all(parent)?;
-    }
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => {
-            return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
-        }
-    }
-    let found = fs_err::symlink_metadata(folder)?;
-    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
-        let message = format!("{} is not a folder of this user's", folder.display());
-        return Err(io::Error::other(message));
-    }
-    fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
 
 /// True for `run-<process>-<attempt>.lock`.
@@ -426,6 +425,53 @@ mod tests {
         // Somebody else was there before.
         fs_err::os::unix::fs::symlink(place.path(), &own).unwrap();
         assert!(home.start_run().is_err());
+    }
+
+    /// Between making the folder and taking a lock in it.
+    #[test]
+    fn a_scratch_folder_that_goes_or_is_replaced_meanwhile_is_not_worked_in() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let place = tempfile::tempdir().unwrap();
+        let room = place.path().join("room");
+        let home = Home::new(place.path().join("home"), Some(room));
+        let own = home.scratch().unwrap().to_owned();
+        let mode = || fs_err::symlink_metadata(&own).unwrap().mode() & 0o7777;
+        let open = |mode: u32| fs_err::set_permissions(&own, PermissionsExt::from_mode(mode));
+        // The last one of other runs removes it; whoever makes it anew has another mode.
+        fs_err::remove_dir(&own).unwrap();
+        assert!(home.lock_run("run-1-0").unwrap().is_none());
+        assert_eq!(mode(), 0o700);
+        for wrong in [0o755, 0o777, 0o1777] {
+            open(wrong).unwrap();
+            assert!(home.lock_run("run-1-0").unwrap().is_none(), "{wrong:o}");
+            assert_eq!(mode(), 0o700);
+        }
+        let held = home.lock_run("run-1-0").unwrap().unwrap();
+        assert!(own_folder::has_lock(&own, "run-1-0.lock", &held));
+        assert!(!own_folder::has_lock(&own, "run-1-1.lock", &held));
+        drop(held);
+        crate::base::removal::remove_all(&own).unwrap();
+        // A link to another folder of the caller's, closed as this one.
+        let other = place.path().join("other");
+        fs_err::create_dir(&other).unwrap();
+        fs_err::set_permissions(&other, PermissionsExt::from_mode(0o700)).unwrap();
+        fs_err::os::unix::fs::symlink(&other, &own).unwrap();
+        let refused = home.lock_run("run-1-0").unwrap_err().to_string();
+        assert!(refused.contains("is not a folder of this user's"), "{refused}");
+        assert!(home.orphans().unwrap().is_empty());
+        fs_err::remove_file(&own).unwrap();
+        // Runs that come and go at once.
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let run = home.start_run().unwrap();
+                        assert_eq!(mode(), 0o700);
+                        drop(run);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

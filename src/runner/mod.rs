@@ -22,6 +22,7 @@ pub mod job;
 pub mod jobs;
 pub mod log_tail;
 pub mod measure;
+mod own_folder;
 pub mod readable;
 pub mod scratch;
 pub mod session;

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use crate::inside::tier;
 use crate::peers::Registry;
-use crate::support::{Place, ran};
+use crate::support::{Place, copy_folder, ran};
 use crate::tiny::tiny_image;
 
 /// A place whose package `p` has a `docker/` folder; its image says what `word` is.
@@ -169,6 +169,43 @@ fn what_a_trees_own_mirror_gives_gets_no_name_that_other_trees_meet() {
         place.package(package, &format!("{{\"docker\": \"{docker}\"}}"), script);
         place.run(package, &["--offline"]).fails(1);
     }
+}
+
+/// By the cache's folder, by what a step made of it, or by an image that was made of that.
+#[test]
+fn what_a_trees_images_keep_in_caches_reaches_no_other_tree() {
+    const CACHE: &str = "RUN --network=none --mount=type=cache,id=pip,target=/c";
+    let mut place = place("one");
+    let fills = |word: &str| format!("{CACHE} echo {word} > /c/x\n");
+    let takes = format!("{CACHE} cat /c/x > /word || echo clean > /word; echo mine > /c/x\n");
+    let dockerfile = |place: &Place, lines: &str| {
+        let text = format!("FROM tiny\n{lines}");
+        place.write("p/docker/Dockerfile", &text)
+    };
+    // The user's own build of the same Dockerfile keeps things elsewhere, too.
+    let docker = dockerfile(&place, &(fills("users") + &takes)).parent().unwrap().to_owned();
+    let docker = docker.display().to_string();
+    place.run("", &["image", "build", "-t", "own", &docker]).ok();
+    dockerfile(&place, &takes);
+    place.run("", &["image", "build", "-t", "own", &docker]).ok();
+    // The same instruction, on the same layers, and in the end in the same folder.
+    dockerfile(&place, &(fills("poison") + &takes));
+    place.run("p", &["--offline"]).ok();
+    assert_eq!(place.file_of("p", "word"), "poison\n");
+    dockerfile(&place, &takes);
+    std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
+    place.run("p", &["--offline"]).ok();
+    assert_eq!(place.file_of("p", "word"), "poison\n", "a step of this folder is found again");
+    let other = place.path().join("other/packages");
+    std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
+    copy_folder(&place.packages, &other);
+    place.packages = other;
+    place.run("p", &["--offline"]).ok();
+    assert_eq!(place.file_of("p", "word"), "clean\n");
+    // It keeps what is its own.
+    dockerfile(&place, &takes.replace("clean", "none"));
+    place.run("p", &["--offline"]).ok();
+    assert_eq!(place.file_of("p", "word"), "mine\n");
 }
 
 #[test]

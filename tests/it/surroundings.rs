@@ -4,11 +4,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::dockerfile::{build, context, write};
 use crate::interrupt::{Gate, children_of};
 use crate::runner::{both, with_base};
-use crate::support::{BUILDER, Place, Ran, binary, copy_folder, ran, sha1};
+use crate::support::{BUILDER, Place, Ran, binary, copy_folder, files_below, ran, sha1};
 
 /// The time of all that has none of its own.
 const EPOCH: &str = "315532800";
@@ -89,6 +90,44 @@ fn a_script_that_ends_itself_has_failed() {
         assert!(result.unwrap_err().contains("was ended by SIGTERM"));
     }
     place.assert_clean();
+}
+
+#[test]
+fn a_signal_to_the_first_process_ends_the_script_or_nothing() {
+    let (place, folder) = with_base("ENV X=1\n");
+    for (signal, name) in [("TERM", "SIGTERM"), ("34", "signal 34"), ("64", "signal 64")] {
+        for result in both(&place, &folder, &format!("kill -{signal} 1; sleep 5; true")) {
+            let said = result.unwrap_err();
+            assert!(said.contains(&format!("was ended by {name}")), "{said}");
+            assert!(!said.contains("panicked") && !said.contains("IO Safety"), "{said}");
+        }
+    }
+    let script = "for n in $(seq 64); do trap '' $n 2>/dev/null || true; done\n\
+                  for n in $(seq 64); do kill -$n 1 2>/dev/null || true; done\n\
+                  sleep 0.2; echo goes on > $PKG_PATH/out";
+    place.package("app", "{}", script);
+    place.run("app", &["--offline"]).ok();
+    assert_eq!(place.file_of("app", "out"), "goes on\n");
+    place.assert_clean();
+}
+
+/// They lie in memory, and so does what a script writes to them.
+#[test]
+fn files_in_memory_take_little() {
+    let (place, folder) = with_base("ENV X=1\n");
+    for (file, fits, most) in
+        [("/etc/hosts", 900, 1500), ("/etc/resolv.conf", 900, 1500), ("/dev/shm/x", 65000, 66000)]
+    {
+        let fill = |kib: u32| format!("dd if=/dev/zero of={file} bs=1k count={kib}");
+        let script = format!(
+            "echo 10.0.0.1 x >> {file}; {} 2>/dev/null && ! {} 2>/dev/null && echo bounded",
+            fill(fits),
+            fill(most)
+        );
+        for result in both(&place, &folder, &script) {
+            assert_eq!(result.as_deref().map(str::trim), Ok("bounded"), "{file}");
+        }
+    }
 }
 
 #[test]
@@ -210,6 +249,52 @@ fn nothing_is_mounted_over_what_is_the_containers_own() {
         write(&folder, &[("Dockerfile", &format!("FROM tiny\n{above}{run}"))]);
         build(&place, &folder, &[]).fails(1).says("is the container's own");
     }
+}
+
+/// Else a link could be put in the way between the look and the mount.
+#[test]
+fn mounts_below_a_cache_are_made_while_nobody_else_has_it() {
+    let (place, folder) = context(&[("d/f", "text")]);
+    let cache = "RUN --mount=type=cache,id=q,target=/c";
+    let link = "ln -s /proc/sys/kernel /c/sub; touch /c/on";
+    let wait = "while [ ! -e /c/go ]; do sleep 0.05; done; rm /c/sub";
+    write(&folder, &[("Dockerfile", &format!("FROM tiny\n{cache} {link}; {wait}\n"))]);
+    let start = |folder: &std::path::Path| {
+        let folder = folder.display().to_string();
+        let mut command = place.command("", &["image", "build", "--network=none", &folder]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let changer = start(&folder);
+    let until = Instant::now() + Duration::from_secs(60);
+    let files = loop {
+        let all = files_below(&place.home.join("caches"));
+        if let Some(on) = all.iter().find(|path| path.ends_with("files/on")) {
+            break on.parent().unwrap().to_owned();
+        }
+        assert!(Instant::now() < until, "the first build does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let other = place.path().join("other");
+    copy_folder(&folder, &other);
+    let bind = "--mount=type=bind,source=d,target=/c/sub cat /c/sub/f";
+    write(&other, &[("Dockerfile", &format!("FROM tiny\n{cache} {bind}\n"))]);
+    let mut mounter = start(&other);
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(mounter.try_wait().unwrap().is_none(), "it does not wait");
+    std::fs::write(files.join("go"), "").unwrap();
+    ran(&changer.wait_with_output().unwrap()).ok();
+    ran(&mounter.wait_with_output().unwrap()).ok();
+    // A link of the image leads there, which nobody knows before the image is looked into.
+    let run = format!("{cache} {}", bind.replace("/c/sub", "/alias/sub"));
+    write(&folder, &[("Dockerfile", &format!("FROM tiny\nRUN ln -s /c /alias\n{run}\n"))]);
+    build(&place, &folder, &[])
+        .fails(1)
+        .says("nothing can be mounted at /alias/sub: it lies below /c, a cache")
+        .says("add sharing=locked to the --mount=type=cache of /c");
+    let run = run.replace("target=/c", "target=/c,sharing=locked");
+    write(&folder, &[("Dockerfile", &format!("FROM tiny\nRUN ln -s /c /alias\n{run}\n"))]);
+    build(&place, &folder, &[]).ok();
+    place.assert_clean();
 }
 
 #[test]

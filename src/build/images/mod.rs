@@ -178,6 +178,8 @@ impl<'a> ImageFinder<'a> {
             only_cached: !self.building.may_build,
         };
         let options = BuildOptions {
+            // A folder's commands are its tree's, and so is what they keep.
+            cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
             names,
             shared_as,
             source_date_epoch: self.building.source_date_epoch,

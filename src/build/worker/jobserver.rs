@@ -85,7 +85,12 @@ pub(super) fn join(
     }
     set(format!("fifo:{PLACE_INSIDE}"));
     // A read-only mount refuses a change of the fifo's mode, but not opening it for writing.
-    prepared.bind(Bind { source: place, target: PLACE_INSIDE.into(), writable: false })?;
+    prepared.bind(Bind {
+        source: place,
+        target: PLACE_INSIDE.into(),
+        writable: false,
+        is_shared: false,
+    })?;
     Ok(Membership { descriptors: Vec::new(), note: Some("jobserver: fifo".to_owned()) })
 }
 

@@ -71,6 +71,7 @@ fn options(
     });
     Ok(BuildOptions {
         shared_as: None,
+        cache_scope: None,
         // Found when all else is known to be right.
         context: ContextPlace::Empty,
         dockerfile: None,

@@ -193,7 +193,7 @@ impl Build<'_> {
                 BASES.to_owned(),
                 bases.map_err(|error| stored(StoreError::Io(error.into())))?,
             );
-            if shared.has_nameless_base {
+            if shared.has_nameless_base || shared.has_own_caches {
                 names = &[];
             }
         }

@@ -52,6 +52,7 @@ impl StageBuilder<'_, '_> {
                     let (_, digest) = self.paths(from, source, &[], false, observer)?;
                     gathered.contents.push(digest);
                 }
+                gathered.contents.extend(self.cache_digest(step));
             }
         }
         Ok(gathered)
@@ -168,13 +169,14 @@ impl StageBuilder<'_, '_> {
         observer: &dyn Observer,
     ) -> Result<Vec<MountInput>, StepError> {
         let mut inputs = Vec::new();
-        for mount in &step.mounts {
+        let caches = self.cache_folders(step, observer)?;
+        for (mount, cache) in step.mounts.iter().zip(caches) {
             inputs.push(match mount {
                 RunMount::Bind { from, source, .. } => {
                     MountInput::Tree(self.paths(from, source, &[], false, observer)?.0)
                 }
-                RunMount::Cache { id, sharing, from, .. } => {
-                    let folder = self.cache_folder(id, *sharing, observer)?;
+                RunMount::Cache { from, .. } => {
+                    let folder = cache.ok_or(StepError::Needed)?;
                     let begins_as = match from {
                         // Only the container's root may look whether it has begun.
                         Some((from, source)) => {

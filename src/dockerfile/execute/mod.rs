@@ -13,6 +13,7 @@
 
 mod agent;
 mod build;
+mod caches;
 mod choose;
 mod error;
 mod follow;

@@ -78,6 +78,8 @@ pub(super) struct Shared {
     pub(super) bases: BTreeMap<String, String>,
     /// True if one of them came from a place that gives no names in the store.
     pub(super) has_nameless_base: bool,
+    /// True if a command had a cache that builds of other scopes don't have.
+    pub(super) has_own_caches: bool,
     pub(super) failed: Option<DockerfileError>,
     /// What sources in the build context mean, and the digests of it: several instructions may take
     /// the same.

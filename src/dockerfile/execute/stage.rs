@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::agent::AgentSocket;
@@ -19,14 +19,14 @@ use crate::container::helper::HelperPlace;
 use crate::dockerfile::cache::{Made, step_key};
 use crate::dockerfile::evaluate::Finished;
 use crate::dockerfile::graph::PlannedStage;
-use crate::dockerfile::step::{CopySource, Sharing, Step};
+use crate::dockerfile::step::{CopySource, Step};
 use crate::image::digest::DiffId;
 use crate::image::layers::adopt;
 use crate::image::store::{BuiltLayer, LayerBlob, StoreError};
 use crate::runner::isolation::may_have_ranges;
 use crate::runner::job::Job;
 use crate::runner::log_tail::last_lines;
-use crate::runner::scratch::{Leftovers, ScratchDir, give_to_container_root};
+use crate::runner::scratch::{Leftovers, ScratchDir};
 use crate::runner::session::Session;
 use crate::runner::workspace::JobPlace;
 
@@ -40,7 +40,7 @@ pub(super) struct StageBuilder<'b, 'a> {
     /// Leftovers of the step before, which are cleared up meanwhile.
     left: Option<Leftovers>,
     /// Locks on caches, held while a command has them.
-    locks: Vec<FileLock>,
+    pub(super) locks: Vec<FileLock>,
     /// Sockets that lead to agents, open while a command has them.
     pub(super) agents: Vec<AgentSocket>,
     number: u32,
@@ -58,7 +58,7 @@ fn file(what: &'static str) -> impl Fn(io::Error) -> StepError {
     move |source| StepError::File { what, source }
 }
 
-fn unprovided(error: ProvisionError) -> StepError {
+pub(super) fn unprovided(error: ProvisionError) -> StepError {
     StepError::Provision(Box::new(error))
 }
 
@@ -268,42 +268,6 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
                 Err(StepError::Failed { failure, log: log.to_owned(), tail })
             }
         }
-    }
-
-    /// The folder of a cache, locked as its sharing says.
-    pub(super) fn cache_folder(
-        &mut self,
-        id: &str,
-        sharing: Sharing,
-        observer: &dyn Observer,
-    ) -> Result<PathBuf, StepError> {
-        let map = &self.helper(observer)?.0.machine().map.clone();
-        let home = self.build.builder.runner.home.caches().join(map.digest());
-        let name = Sha256Sum::of(id.as_bytes());
-        let failed = file("use a cache");
-        for copy in 0_u32.. {
-            let folder = home.join(format!("{}-{copy}", &name.as_str()[..32]));
-            self.build.use_folder(&folder, observer).map_err(unprovided)?;
-            fs_err::create_dir_all(&folder).map_err(&failed)?;
-            give_to_container_root(map, &folder).map_err(&failed)?;
-            let lock = home.join(format!("{}-{copy}.lock", &name.as_str()[..32]));
-            match sharing {
-                Sharing::Shared => return Ok(folder),
-                Sharing::Locked => {
-                    let interrupt = &self.build.builder.runner.interrupt;
-                    let lock = FileLock::acquire_unless(&lock, || (), || interrupt.is_raised());
-                    self.locks.extend(lock.map_err(&failed)?);
-                    return Ok(folder);
-                }
-                Sharing::Private => {
-                    if let Some(lock) = FileLock::try_acquire(&lock).map_err(&failed)? {
-                        self.locks.push(lock);
-                        return Ok(folder);
-                    }
-                }
-            }
-        }
-        Err(StepError::Needed)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::mount::{MsFlags, mount};
 use serde::{Deserialize, Serialize};
 
 use crate::base::times::set_time;
@@ -34,6 +35,9 @@ pub enum Names<'a> {
 
 /// Time of every written file, in seconds since 1970.
 const WRITTEN: u64 = 0;
+
+/// Bytes that a command can add to the files.
+const ROOM: usize = 1 << 20;
 
 const HOSTS: &str = "127.0.0.1\tlocalhost mkpanda\n::1\tlocalhost ip6-localhost\n";
 
@@ -69,12 +73,27 @@ pub(super) fn accounts_files() -> Vec<TextFile> {
 pub(super) fn write(workspace: &Workspace<'_>, files: &[TextFile]) -> Result<Vec<Bind>, Failure> {
     let home = workspace.view().path().join("files");
     fs_err::create_dir_all(&home).map_err(Failure::of)?;
+    if files.iter().any(|file| file.writable) {
+        bound(&home, files)?;
+    }
     let write = |(index, file): (usize, &TextFile)| {
         let source = home.join(index.to_string());
         fs_err::write(&source, &file.text)
             .and_then(|()| set_time(&source, WRITTEN))
             .map_err(Failure::of)?;
-        Ok(Bind { source, target: file.path.clone(), writable: file.writable })
+        let target = file.path.clone();
+        Ok(Bind { source, target, writable: file.writable, is_shared: false })
     };
     files.iter().enumerate().map(write).collect()
+}
+
+/// Mounts a tmpfs for the files: the view's own has room for far more than a command may write to them.
+fn bound(home: &Path, files: &[TextFile]) -> Result<(), Failure> {
+    // Each begins a page of its own, and 64 KiB are the largest page.
+    let needed: usize = files.iter().map(|file| file.text.len() + (64 << 10)).sum();
+    let options = format!("mode=0755,size={}", needed + ROOM);
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), home, Some("tmpfs"), flags, Some(options.as_str())).map_err(|errno| {
+        Failure::new(format!("a tmpfs for the files in /etc cannot be mounted: {errno}"))
+    })
 }

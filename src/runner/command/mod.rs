@@ -74,6 +74,8 @@ pub struct Mount {
     pub target: PathBuf,
     /// True if the command may write to it.
     pub writable: bool,
+    /// True if commands of other builds may write to it at the same time: nothing is mounted below it.
+    pub is_shared: bool,
 }
 
 /// Source of a mount.
@@ -92,11 +94,11 @@ pub enum MountSource {
 impl Mount {
     /// Read-only mount.
     pub fn read_only(source: MountSource, target: impl Into<PathBuf>) -> Self {
-        Self { source, target: target.into(), writable: false }
+        Self { source, target: target.into(), writable: false, is_shared: false }
     }
 
     /// Writable mount.
     pub fn writable(source: MountSource, target: impl Into<PathBuf>) -> Self {
-        Self { source, target: target.into(), writable: true }
+        Self { source, target: target.into(), writable: true, is_shared: false }
     }
 }

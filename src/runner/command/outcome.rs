@@ -8,6 +8,9 @@ use crate::base::remedy::raise_limit;
 use crate::container::run::Ending;
 use crate::runner::job::Failure;
 
+/// Number of the last realtime signal (signal(7)).
+const LAST_SIGNAL: i32 = 64;
+
 /// Turns any end but exit code 0 into a failure. `name` is the command in messages.
 pub(super) fn judge(
     name: &str,
@@ -17,9 +20,10 @@ pub(super) fn judge(
     let message = match ended {
         Ending::Exited(0) => return Ok(()),
         Ending::Exited(code) => format!("{name} exited with code {code}"),
-        // A number without a signal is a program's own `exit 255`.
         Ending::Signalled(number) => match Signal::try_from(number) {
             Ok(signal) => format!("{name} was ended by {signal}"),
+            Err(_) if number <= LAST_SIGNAL => format!("{name} was ended by signal {number}"),
+            // A number without a signal is a program's own `exit 255`.
             Err(_) => format!("{name} exited with code {}", 128 + number),
         },
         Ending::TimedOut => {
@@ -43,6 +47,7 @@ mod tests {
         for (ended, message) in [
             (Ending::Exited(3), "the script exited with code 3"),
             (Ending::Signalled(9), "the script was ended by SIGKILL"),
+            (Ending::Signalled(34), "the script was ended by signal 34"),
             (Ending::Signalled(127), "the script exited with code 255"),
             (Ending::TimedOut, "the script was ended after its time limit of 90s"),
         ] {

@@ -113,6 +113,7 @@ fn binds(
             source: source.to_owned(),
             target: target.to_owned(),
             writable: false,
+            is_shared: false,
         };
         binds.extend(host.binds.iter().map(|found| bind(&found.source, &found.target)));
         binds.extend(host.hidden.iter().map(|hidden| bind(&empty, hidden)));
@@ -128,6 +129,7 @@ fn binds(
         },
         target: mount.target.clone(),
         writable: mount.writable,
+        is_shared: mount.is_shared,
     }));
     Ok(binds)
 }
@@ -276,6 +278,7 @@ mod tests {
             source: source.to_owned(),
             target: target.into(),
             writable: false,
+            is_shared: false,
         };
         let binds = [
             bind(place.path(), "/opt/mesosphere"),

@@ -97,7 +97,7 @@ impl fmt::Display for Described<'_> {
             let source = format!("$VIEW/files{}", path.display());
             option(f, &[if *writable { "--bind" } else { "--ro-bind" }, &source, &shown(path)])?;
         }
-        for Mount { source, target, writable } in &command.mounts {
+        for Mount { source, target, writable, .. } in &command.mounts {
             let source = match source {
                 MountSource::Caller(path) => shown(path),
                 MountSource::Scratch(name) => format!("$SCRATCH/{name}"),

@@ -44,22 +44,37 @@ pub(super) fn settle(root: &Path, binds: &mut [Bind]) -> Result<(), Failure> {
         let place = match above {
             Some(above) => {
                 let below = target.strip_prefix(&wanted[above]).unwrap_or(target);
-                check_no_link(&binds[above].source, below)
-                    .map_err(|error| refused(error.to_string()))?;
-                if below.as_os_str().is_empty() {
-                    binds[above].target.clone()
-                } else {
-                    binds[above].target.join(below)
-                }
+                below_mount(&binds[above].target, below)
             }
             None => settled(root, target).map_err(|error| refused(error.to_string()))?,
         };
+        // The one that is seen there; links of the image may lead into one, too.
+        let above = binds[..index].iter().rposition(|above| place.starts_with(&above.target));
+        if let Some(above) = above {
+            let below = place.strip_prefix(&binds[above].target).unwrap_or(&place);
+            check_no_link(&binds[above].source, below)
+                .map_err(|error| refused(error.to_string()))?;
+            if binds[above].is_shared && !below.as_os_str().is_empty() {
+                let cache = wanted[above].display();
+                let why = format!(
+                    "it lies below {cache}, a cache that other builds may change meanwhile"
+                );
+                return Err(refused(why).with_hint(format!(
+                    "add sharing=locked to the --mount=type=cache of {cache}"
+                )));
+            }
+        }
         if let Some(system) = system_at(&place) {
             return Err(refused(format!("{system} is the container's own")));
         }
         binds[index].target = place;
     }
     Ok(())
+}
+
+/// A place below a mount, without a slash at its end.
+fn below_mount(mount: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { mount.to_owned() } else { mount.join(below) }
 }
 
 /// A target in the root without symbolic links. What is at `/dev` is not the image's.
@@ -103,7 +118,7 @@ mod tests {
     use super::*;
 
     fn bind(source: &Path, target: &str) -> Bind {
-        Bind { source: source.to_owned(), target: target.into(), writable: true }
+        Bind { source: source.to_owned(), target: target.into(), writable: true, is_shared: false }
     }
 
     fn targets(root: &Path, mut binds: Vec<Bind>) -> Result<Vec<PathBuf>, String> {
@@ -158,6 +173,32 @@ mod tests {
         assert_eq!(within("/link", "/link/real").unwrap()[1], Path::new("/pkg/real"));
         assert!(within("/pkg", "/pkg/src").unwrap_err().contains("symbolic link"));
         assert!(within("/pkg", "/pkg/src/deep").is_err());
+    }
+
+    #[test]
+    fn mounts_that_links_of_the_image_lead_into_a_mount_are_below_it() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, tree) = (place.path().join("root"), place.path().join("tree"));
+        fs_err::create_dir_all(root.join("pkg")).unwrap();
+        fs_err::create_dir_all(tree.join("real")).unwrap();
+        link("/proc/sys", tree.join("src"));
+        link("pkg", root.join("link"));
+        let within = |is_shared: bool, target: &str| {
+            let above = Bind { is_shared, ..bind(&tree, "/pkg") };
+            targets(&root, vec![above, bind(place.path(), target)])
+        };
+        assert_eq!(within(false, "/link/real").unwrap()[1], Path::new("/pkg/real"));
+        assert!(within(false, "/link/src").unwrap_err().contains("symbolic link"));
+        assert!(within(false, "/link/src/kernel").is_err());
+        for target in ["/link/real", "/pkg/real", "/pkg/new"] {
+            let refused = within(true, target).unwrap_err();
+            assert!(
+                refused.contains(target) && refused.contains("below /pkg, a cache"),
+                "{refused}"
+            );
+        }
+        assert!(within(true, "/pkg").is_ok() && within(true, "/link").is_ok());
+        assert!(within(true, "/other").is_ok());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::mount::{MsFlags, mount};
 
+use super::super::caches::sharing_of;
 use super::super::choose::{choice, choose};
 use super::super::job::{CopyInput, Match, MountInput, SecretBytes};
 use super::super::place::{With, put};
@@ -15,7 +16,7 @@ use super::{LayerMaker, from_context};
 use crate::base::removal::remove_all;
 use crate::container::within_root::{Ownership, locate, make_folders};
 use crate::dockerfile::context::Files;
-use crate::dockerfile::step::{RunMount, RunStep};
+use crate::dockerfile::step::{RunMount, RunStep, Sharing};
 use crate::image::store::LayerBlob;
 use crate::runner::command::{Mount, MountSource};
 use crate::runner::job::Failure;
@@ -32,7 +33,7 @@ pub(super) struct Mounts {
 impl Mounts {
     fn add(&mut self, source: PathBuf, target: impl Into<PathBuf>, writable: bool) {
         let source = MountSource::View(source);
-        self.all.push(Mount { source, target: target.into(), writable });
+        self.all.push(Mount { source, target: target.into(), writable, is_shared: false });
     }
 }
 
@@ -52,6 +53,11 @@ impl LayerMaker<'_> {
         }
         for (index, (wanted, input)) in step.mounts.iter().zip(&self.job.mounts).enumerate() {
             self.mount(wanted, input, &home.join(index.to_string()), &mut mounts)?;
+            if sharing_of(&step.mounts, index) == Some(Sharing::Shared)
+                && let Some(mount) = mounts.all.last_mut()
+            {
+                mount.is_shared = true;
+            }
         }
         Ok(mounts)
     }

@@ -1,0 +1,78 @@
+//! A folder of the caller's, closed to others, below one that they may write to:
+//! `DIR/mkpanda-scratch-<user id>` of `--scratch DIR`.
+//!
+//! Until something of the caller's lies in it, it can go at any time: the last run to leave removes it, and
+//! another user may make one of the same name. So it is looked at by descriptor, and counts only once a lock
+//! of the caller's is in it.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use nix::fcntl::AtFlags;
+
+use crate::base::lock::FileLock;
+
+/// Mode of the folder.
+const CLOSED: u32 = 0o700;
+
+/// Makes the folder, and closes it; fails if somebody else has made it, or if it is no folder.
+pub(super) fn make(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs_err::create_dir_all(parent)?;
+    }
+    loop {
+        match std::fs::DirBuilder::new().mode(CLOSED).create(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display())));
+            }
+        }
+        let found = match open(folder) {
+            Ok(found) => found,
+            // The last one of other runs has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // A link, a file, or closed by somebody else.
+            Err(_) => return Err(foreign(folder)),
+        };
+        if !is_callers(&found.metadata()?) {
+            return Err(foreign(folder));
+        }
+        return found.set_permissions(std::fs::Permissions::from_mode(CLOSED));
+    }
+}
+
+/// True if the folder is the caller's and closed.
+pub(super) fn is_closed(folder: &Path) -> bool {
+    open(folder).is_ok_and(|found| is_closed_folder(&found))
+}
+
+/// True if the folder is the caller's and closed, and a lock that the caller holds is the file of this name
+/// in it: then nobody removes the folder.
+pub(super) fn has_lock(folder: &Path, name: &str, lock: &FileLock) -> bool {
+    open(folder).is_ok_and(|found| {
+        is_closed_folder(&found)
+            && nix::sys::stat::fstatat(&found, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|there| lock.is_file(there.st_dev, there.st_ino))
+    })
+}
+
+fn open(folder: &Path) -> io::Result<std::fs::File> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let found = fs_err::OpenOptions::new().read(true).custom_flags(flags).open(folder)?;
+    Ok(found.into_parts().0)
+}
+
+fn is_closed_folder(found: &std::fs::File) -> bool {
+    found.metadata().is_ok_and(|data| is_callers(&data) && data.mode() & 0o7777 == CLOSED)
+}
+
+fn is_callers(data: &std::fs::Metadata) -> bool {
+    data.uid() == nix::unistd::geteuid().as_raw()
+}
+
+fn foreign(folder: &Path) -> io::Error {
+    io::Error::other(format!("{} is not a folder of this user's", folder.display()))
+}
