@@ -14,13 +14,14 @@ use super::record;
 use super::repository::{PackageRepository, RepositoryError};
 use super::state::{self, StateError};
 use super::swap::{self, SwapError};
-use super::systemd::{Systemd, SystemdError, is_unit_name};
+use super::systemd::{Systemd, SystemdError};
+use super::unit_name::is_unit_name;
 use super::units::{self, MachineUnits};
 use super::users::{Accounts, MakeUsers, NeededUsers, UserError};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::install::{
-    InstallError, InstallPlan, PackageContents, environment_warnings, plan_install,
+    InstallError, InstallPlan, PackageContents, WANTS, environment_warnings, plan_install,
 };
 use crate::package::{PackageId, PackageName};
 
@@ -139,6 +140,9 @@ impl ActivateError {
             Self::NotActive(_) => {
                 Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
             }
+            Self::UnitName { .. } => Some(format!(
+                "the package must be built without that file in {WANTS}, or with a name such as x.service"
+            )),
             Self::ForeignUnit { path, .. } => {
                 let leftover = format!("if it is a leftover, remove {}", path.display());
                 path.is_absolute().then_some(leftover)

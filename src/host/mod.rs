@@ -41,6 +41,7 @@ mod state;
 mod swap;
 mod systemd;
 mod uninstall;
+mod unit_name;
 mod units;
 mod users;
 mod verify;

@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 use super::active::linked;
 use super::paths::Host;
 use super::repository::PackageRepository;
-use super::systemd::{SystemdError, is_unit_name, units_in};
+use super::systemd::{SystemdError, units_in};
+use super::unit_name::{is_unit_name, template_of};
 use crate::archive::EntryPath;
 use crate::base::event::Silent;
 use crate::install::{InstallPlan, Node, WANTS, plan_install};
@@ -53,7 +54,9 @@ const BUILT_IN: [&str; 3] = ["init.scope", "system.slice", "-.slice"];
 
 /// Names of the units in a folder of links that are ours, sorted; `active` has the set's packages.
 pub(super) fn own(host: &Host, wants: &Path, active: &Path) -> Result<Vec<String>, SystemdError> {
-    let links = units_in(wants)?;
+    // An older version took everything for a unit; what isn't can neither be stopped nor replaced.
+    let mut links = units_in(wants)?;
+    links.retain(|name| is_unit_name(name));
     if host.is_rooted() {
         return Ok(links);
     }
@@ -193,13 +196,6 @@ fn starts_in(folder: &Path) -> Vec<PathBuf> {
     starts.map(|name| folder.join(name)).collect()
 }
 
-/// The template of an instance: `a@.service` of `a@x.service`.
-fn template_of(unit: &str) -> Option<String> {
-    let (stem, kind) = unit.rsplit_once('.')?;
-    let (prefix, instance) = stem.split_once('@')?;
-    (!instance.is_empty()).then(|| format!("{prefix}@.{kind}"))
-}
-
 /// A path without dots, as it reads.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -315,20 +311,5 @@ mod tests {
         fs_err::write(home.path().join("etc/ours.service"), "").unwrap();
         assert_eq!(shadows(home.path(), "ours.service", true), None);
         assert!(shadows(home.path(), "ours.service", false).is_some());
-    }
-
-    #[test]
-    fn only_an_instance_has_a_template() {
-        let table = [
-            ("a@x.service", Some("a@.service")),
-            ("a@b@c.socket", Some("a@.socket")),
-            ("a@x.y.timer", Some("a@.timer")),
-            ("a@.service", None),
-            ("a.service", None),
-            ("a", None),
-        ];
-        for (unit, expected) in table {
-            assert_eq!(template_of(unit).as_deref(), expected, "{unit}");
-        }
     }
 }

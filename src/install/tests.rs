@@ -175,6 +175,24 @@ fn units_are_copied_and_settings_are_those_of_units_that_are_there() {
 }
 
 #[test]
+fn no_unit_takes_the_place_of_what_the_root_has() {
+    let repository = Repository::new();
+    let names = ["environment", "environment.export", "active", "active.buildinfo.full.json"];
+    for name in names.into_iter().chain(["bin", "etc", "include", "lib", WANTS]) {
+        let id = format!("{}--1", name.replace('.', "_"));
+        let package = repository.package(&id, "{}", &[&format!("{WANTS}/{name}")]);
+        let plan = |folder| {
+            let units = Units::Elsewhere(folder);
+            let options = InstallOptions { units, ..InstallOptions::bootstrap() };
+            plan_install(std::slice::from_ref(&package), &options)
+        };
+        assert!(plan("/etc/systemd/system").is_ok(), "{name}");
+        let said = plan(INSTALL_ROOT).unwrap_err().to_string();
+        assert!(said.contains(&format!("./{name}")) && said.contains(&id), "{said}");
+    }
+}
+
+#[test]
 fn a_unit_that_became_a_link_is_not_followed() {
     let repository = Repository::new();
     let a = repository.package("a--1", "{}", &["dcos.target.wants/a.service"]);
