@@ -29,6 +29,18 @@ pub(super) fn template_of(unit: &str) -> Option<String> {
     (!instance.is_empty()).then(|| format!("{prefix}@.{kind}"))
 }
 
+/// True if a name is a template's, `a@.service`, which is not started itself.
+pub(super) fn is_template(unit: &str) -> bool {
+    instance_of(unit, "").is_some()
+}
+
+/// An instance of a template.
+pub(super) fn instance_of(template: &str, instance: &str) -> Option<String> {
+    let (stem, kind) = template.rsplit_once('.')?;
+    let (prefix, rest) = stem.split_once('@')?;
+    rest.is_empty().then(|| format!("{prefix}@{instance}.{kind}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,8 +97,10 @@ mod tests {
             ("a.service", None),
             ("a", None),
         ];
+        assert_eq!(instance_of("a@.service", "x").as_deref(), Some("a@x.service"));
         for (unit, expected) in table {
             assert_eq!(template_of(unit).as_deref(), expected, "{unit}");
+            assert_eq!(is_template(unit), unit == "a@.service", "{unit}");
         }
     }
 }

@@ -325,3 +325,31 @@ fn units_of_a_set_that_an_older_version_made_active_are_ours() {
     let Some(said) = with_units(&machine, script) else { return };
     assert_eq!(said, "a.service\nm.service\na.service\n");
 }
+
+#[test]
+fn a_template_is_there_and_nothing_of_it_starts() {
+    let machine = Machine::with_two_sets();
+    machine.package("t--1", "{}", &["dcos.target.wants/t@.service"]);
+    let point = machine.path("point");
+    let escaped = point.to_str().unwrap().trim_start_matches('/').replace('-', "\\x2d");
+    let unit = format!("dcos.target.wants/{}.mount", escaped.replace('/', "-"));
+    machine.package("m--1", "{}", &[&unit]);
+    let script = "
+        S activate a--1 t--1
+        cat $U/dcos.target.wants/.pkgpanda; ls $U $U/dcos.target.wants
+        # As an older version made it active.
+        rm $U/dcos.target.wants/.pkgpanda; ln -s $U/t@.service $U/dcos.target.wants/
+        S activate a--2; rm -r $U/*.old
+        ls $U $U/dcos.target.wants
+        mkdir point; mount -t tmpfs none point
+        WHERE='/point is mounted' refused m--1
+        umount point; S activate m--1; mount -t tmpfs none point; S activate a--1 m--1; echo done";
+    let Some(said) = with_units(&machine, script) else { return };
+    let said: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    let [units, wants] = ["/etc/systemd/system:", "/etc/systemd/system/dcos.target.wants:"];
+    let first = ["a.service", "t@.service", units, "a.service", "dcos.target.wants", "t@.service"];
+    let second = [wants, "a.service", units, "a.service", "dcos.target.wants", wants, "a.service"];
+    assert_eq!(said[..13], [&first[..], &second].concat(), "{said:?}");
+    assert_eq!(said.last(), Some(&"done"), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("not refused")), "{said:?}");
+}

@@ -110,3 +110,22 @@ fn what_has_no_units_name_is_neither_stopped_nor_removed() {
     machine.run(&["uninstall"]).ok();
     assert!(!machine.path("root").exists());
 }
+
+#[test]
+fn of_a_template_only_what_runs_is_stopped() {
+    let machine = machine();
+    machine.package(
+        "t--1",
+        "{}",
+        &["dcos.target.wants/t@.service", "dcos.target.wants/t@x.service"],
+    );
+    machine.run(&["activate", "a--1", "t--1"]).ok();
+    assert_eq!(asked(&machine), START);
+    // systemd starts the instance of a link's folder, which is the target's.
+    machine.run(&["swap", "a--2"]).ok();
+    let expected = ["stop a.service t@dcos.service t@x.service"];
+    assert_eq!(asked(&machine), [&expected[..], &START].concat());
+    machine.run(&["activate", "a--2"]).ok();
+    assert_eq!(asked(&machine), [&expected[..], &START].concat());
+    assert!(!machine.path("root/t@.service").exists());
+}
