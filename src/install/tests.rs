@@ -234,6 +234,8 @@ fn what_does_not_fit_is_refused_by_name() {
         (r#"{"environment": {"PATH": "x"}}"#, &[], None, "\"PATH\": no package may set"),
         (r#"{"environment": {"A": ["x"]}}"#, &[], None, "the value of A must be"),
         (r#"{"environment": {"A": "x\ny"}}"#, &[], None, "A has more than one line"),
+        (r#"{"environment": {"A": "x\ufdef"}}"#, &[], None, "the value of A has U+FDEF, which is"),
+        (r#"{"environment": {"A": "\uffff"}}"#, &[], None, "the value of A has U+FFFF, which is"),
         (r#"{"environment": {"A\nB": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"environment": {"A=B": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"environment": {"A-B": "x"}}"#, &[], None, "can't be the name of a variable"),
@@ -340,6 +342,8 @@ fn what_a_build_left_is_checked_for_what_no_host_takes() {
             check_with(&format!(r#"{{"environment": {{"{name}": "x"}}}}"#), &[]).unwrap_err();
         assert!(said.contains("can't be the name of a variable"), "{said}");
     }
+    let said = check_with(r#"{"environment": {"A": "x", "B": "\ufffe"}}"#, &[]).unwrap_err();
+    assert!(said.contains("q--1") && said.contains("the value of B has U+FFFE"), "{said}");
     for (paths, message) in [
         (&["dcos.target.wants_master/dcos.target"][..], "the unit dcos.target"),
         (&["dcos.target.wants -> u", "u/dcos-download.service"], "the unit dcos-download.service"),
