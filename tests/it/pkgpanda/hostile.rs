@@ -202,6 +202,32 @@ fn older_and_other_ones_are_kept_out_while_another_user_has_the_lock() {
 }
 
 #[test]
+fn an_older_one_that_waits_behind_another_user_goes_first() {
+    let machine = Machine::with_two_sets();
+    let Some(other) = locked_by_another(&machine.path("root")) else { return };
+    // As an older one, which is done when there is a file.
+    let mut older = Command::new("flock");
+    older.arg(machine.path("root")).args(["sh", "-c", "until [ -e go ]; do sleep 0.01; done"]);
+    let mut older = older.current_dir(machine.path("")).spawn().unwrap();
+    let waits = || std::fs::read_to_string("/proc/locks").unwrap();
+    let inode = format!(":{} ", machine.path("root").metadata().unwrap().ino());
+    let is_waiting = |line: &str| line.contains("->") && line.contains(&inode);
+    eventually("the older one waits", LIMIT, || waits().lines().any(is_waiting));
+    let mut command = machine.command(&["activate", "a--1"]);
+    let mut newer = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = [0; 7];
+    std::io::Read::read_exact(newer.stderr.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(&said, b"waiting");
+    other.end();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!machine.path("root/active").exists(), "two at once");
+    assert!(newer.try_wait().unwrap().is_none());
+    machine.write("go", "");
+    assert!(older.wait().unwrap().success() && newer.wait().unwrap().success());
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+}
+
+#[test]
 fn values_are_values_and_names_are_names() {
     let machine = Machine::new();
     machine.package(
