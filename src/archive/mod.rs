@@ -83,7 +83,7 @@ pub use limits::{LimitExceeded, Limits};
 pub use overlay_form::{Whiteouts, is_opaque_at, is_whiteout_at};
 #[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};
-pub use path::{EntryPath, NameProblem};
+pub use path::{EntryPath, NameProblem, readable};
 #[cfg(feature = "builder")]
 pub use plain::{ARCHIVE_START, begins_as_archive, is_tar, unpack_plain, unpack_tar};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};

@@ -143,7 +143,7 @@ impl fmt::Debug for EntryPath {
 }
 
 /// A name as a person can read it: no control character of it reaches a terminal.
-pub(super) fn readable(name: &[u8]) -> String {
+pub fn readable(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for letter in chunk.valid().chars() {

@@ -1,4 +1,4 @@
-//! Processes that hold a lock on a file which other users can open, too.
+//! Processes that hold a lock on a file which other users can open, too, or wait for it.
 //!
 //! Such a lock cannot be refused to them, so the question is whose it is. A process counts as trusted if
 //! all its user ids are root's, the caller's or those of the file's owner, and if its program has no
@@ -24,6 +24,40 @@ pub(crate) fn has_trusted_holder(file: &std::fs::File) -> bool {
         }
     }
     !tells
+}
+
+/// True if another process that is trusted waits for an `flock` lock on the file: it goes on as soon as it
+/// can, whoever holds the lock now.
+pub(crate) fn has_trusted_waiter(file: &std::fs::File) -> bool {
+    let Ok(there) = file.metadata() else { return true };
+    let trusted = [0, nix::unistd::geteuid().as_raw(), there.uid()];
+    let locks = fs_err::read_to_string("/proc/locks").unwrap_or_default();
+    waiters(&locks, there.ino()).any(|pid| {
+        let process = Path::new("/proc").join(pid.to_string());
+        // The list has the disk by a number that may be another than the file's (btrfs).
+        pid != std::process::id() && is_trusted(&process, &trusted) && has_open(&process, &there)
+    })
+}
+
+/// Processes that wait for an `flock` lock on files of an inode number: `1: -> FLOCK ADVISORY WRITE <pid>
+/// <device>:<inode> …` (`proc_locks(5)`).
+fn waiters(locks: &str, inode: u64) -> impl Iterator<Item = u32> {
+    locks.lines().filter_map(move |line| {
+        let mut words = line.split_whitespace().skip(1);
+        let is_waiter = words.next() == Some("->") && words.next() == Some("FLOCK");
+        let pid = words.nth(2).filter(|_| is_waiter)?.parse().ok()?;
+        let (_, found) = words.next()?.rsplit_once(':')?;
+        (found.parse() == Ok(inode)).then_some(pid)
+    })
+}
+
+fn has_open(process: &Path, file: &Metadata) -> bool {
+    let Ok(descriptors) = fs_err::read_dir(process.join("fd")) else { return false };
+    let mut descriptors = descriptors.flatten();
+    descriptors.any(|descriptor| {
+        let path = descriptor.path();
+        fs_err::metadata(path).is_ok_and(|it| (it.dev(), it.ino()) == (file.dev(), file.ino()))
+    })
 }
 
 fn is_trusted(process: &Path, trusted: &[u32]) -> bool {
@@ -99,6 +133,45 @@ mod tests {
         for (info, expected) in table {
             assert_eq!(took_lock(info, "12"), expected, "{info:?}");
         }
+    }
+
+    #[test]
+    fn who_waits_for_a_lock_is_listed() {
+        let locks = "1: FLOCK  ADVISORY  WRITE 10 fe:01:99 0 EOF\n\
+                     1: -> FLOCK  ADVISORY  WRITE 11 fe:01:99 0 EOF\n\
+                     1:  -> FLOCK  ADVISORY  READ 12 fe:01:99 0 EOF\n\
+                     2: POSIX  ADVISORY  WRITE 13 fe:01:99 0 EOF\n\
+                     2: -> POSIX  ADVISORY  WRITE 14 fe:01:99 0 EOF\n\
+                     3: -> FLOCK  ADVISORY  WRITE 15 fe:01:990 0 EOF\n\
+                     4: -> FLOCK  ADVISORY  WRITE 0 fe:01\n4: ->\n\n";
+        assert_eq!(waiters(locks, 99).collect::<Vec<_>>(), [11, 12]);
+        assert_eq!(waiters(locks, 990).collect::<Vec<_>>(), [15]);
+        assert_eq!(waiters("", 99).next(), None);
+    }
+
+    #[test]
+    fn another_process_that_waits_is_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().lock().unwrap();
+        assert!(!has_trusted_waiter(file.as_file()));
+        let mut command = std::process::Command::new("flock");
+        let mut child = command.arg("--no-fork").arg(file.path()).arg("true").spawn().unwrap();
+        let mut looks = 0..1000;
+        while !has_trusted_waiter(file.as_file()) {
+            assert!(looks.next().is_some(), "nobody waits");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        file.as_file().unlock().unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(!has_trusted_waiter(file.as_file()));
+        // A thread of this process would be waited for without end.
+        file.as_file().lock().unwrap();
+        let other = fs_err::File::open(file.path()).unwrap().into_parts().0;
+        let waiting = std::thread::spawn(move || other.lock().unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!has_trusted_waiter(file.as_file()));
+        file.as_file().unlock().unwrap();
+        waiting.join().unwrap();
     }
 
     #[test]

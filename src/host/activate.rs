@@ -7,6 +7,7 @@ use nix::unistd::Uid;
 
 use super::active::{ActiveError, linked};
 use super::lock::FolderLock;
+use super::machine_units::{MachineUnit, MachineUnits};
 use super::paths::{Host, PathError};
 use super::prepare;
 use super::prepare_error::PrepareError;
@@ -14,13 +15,14 @@ use super::record;
 use super::repository::{PackageRepository, RepositoryError};
 use super::state::{self, StateError};
 use super::swap::{self, SwapError};
-use super::systemd::{Systemd, SystemdError, is_unit_name};
-use super::units::{self, MachineUnits};
+use super::systemd::{Systemd, SystemdError};
+use super::unit_name::is_unit_name;
+use super::units;
 use super::users::{Accounts, MakeUsers, NeededUsers, UserError};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::install::{
-    InstallError, InstallPlan, PackageContents, environment_warnings, plan_install,
+    InstallError, InstallPlan, PackageContents, WANTS, environment_warnings, plan_install,
 };
 use crate::package::{PackageId, PackageName};
 
@@ -73,14 +75,14 @@ pub enum ActivateError {
         unit: String,
     },
     /// A unit that the machine has from elsewhere.
-    #[error("package {package} has the unit {unit}, but the machine has one of its own: {}", path.display())]
+    #[error("package {package} has the unit {unit}, but the machine has one of its own: {found}")]
     ForeignUnit {
         /// The package.
         package: PackageId,
         /// The unit.
         unit: String,
-        /// What is there.
-        path: PathBuf,
+        /// The machine's.
+        found: MachineUnit,
     },
     /// A user can't be had.
     #[error(transparent)]
@@ -139,9 +141,11 @@ impl ActivateError {
             Self::NotActive(_) => {
                 Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
             }
-            Self::ForeignUnit { path, .. } => {
-                let leftover = format!("if it is a leftover, remove {}", path.display());
-                path.is_absolute().then_some(leftover)
+            Self::UnitName { .. } => Some(format!(
+                "the package must be built without that file in {WANTS}, or with a name such as x.service"
+            )),
+            Self::ForeignUnit { found: MachineUnit::File(path), .. } => {
+                Some(format!("if it is a leftover, remove {}", path.display()))
             }
             _ => None,
         }
@@ -356,8 +360,8 @@ impl Actor<'_> {
             if !is_unit_name(&name) {
                 return Err(ActivateError::UnitName { package, unit: name });
             }
-            if let Some(path) = machine.shadowed(&name, own.contains(&name)) {
-                return Err(ActivateError::ForeignUnit { package, unit: name, path });
+            if let Some(found) = machine.shadowed(&name, &own) {
+                return Err(ActivateError::ForeignUnit { package, unit: name, found });
             }
         }
         Ok(())

@@ -7,7 +7,8 @@
 //!
 //! Every user can open the folder, and so can hold the lock on it (flock(2)). A lock of another user's is
 //! not waited for; it is taken as soon as that user gives it up, to keep an older pkgpanda out from then
-//! on. The file belongs to whoever changes the folder, and nobody else can open it.
+//! on. But an older pkgpanda that waits behind such a lock would go on at any time, so it is let through first.
+//! The file belongs to whoever changes the folder, and nobody else can open it.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -25,7 +26,7 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::base::lock::{FileLock, LOCK_MODE};
-use crate::base::lock_holder::has_trusted_holder;
+use crate::base::lock_holder::{has_trusted_holder, has_trusted_waiter};
 
 /// Name of the lock file.
 pub(super) const LOCK_FILE: &str = ".pkgpanda.lock";
@@ -36,7 +37,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Number of attempts between two looks at who holds the lock.
 const LOOK_EVERY: u32 = 25;
 
-/// Number of looks that find no trusted holder before the lock counts as another user's: one look may
+/// Number of looks that find nobody trusted, neither with the lock nor waiting for it, before the lock counts as another user's: one look may
 /// fall between two holders.
 const LOOKS: u32 = 2;
 
@@ -154,7 +155,8 @@ fn lock_folder(
             Err(std::fs::TryLockError::WouldBlock) => {}
         }
         if misses > 0 || attempt % LOOK_EVERY == 0 {
-            misses = if has_trusted_holder(&file) { 0 } else { misses + 1 };
+            let is_ours = has_trusted_holder(&file) || has_trusted_waiter(&file);
+            misses = if is_ours { 0 } else { misses + 1 };
         }
         if misses == LOOKS {
             break;

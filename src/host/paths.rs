@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf, absolute};
 
 use crate::install::{InstallOptions, Units, WANTS, WELL_KNOWN};
+use crate::package::noncharacter_in;
 
 /// What is swapped beside the folders that are put together.
 const FILES: [&str; 4] =
@@ -38,7 +39,7 @@ pub struct Host {
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// It goes into files that are text.
-    #[error("{} can't be used: it is not UTF-8, or has a line break", .0.display())]
+    #[error("{} can't be used: it is not UTF-8, or has a line break or what is not a character", .0.display())]
     Text(PathBuf),
     /// There is no current folder.
     #[error("can't tell where {} is", path.display())]
@@ -162,7 +163,9 @@ fn whole(path: &Path) -> Result<PathBuf, PathError> {
 fn text(path: &Path) -> Result<String, PathError> {
     let path = whole(path)?;
     match path.to_str() {
-        Some(text) if !text.contains(['\n', '\0']) => Ok(text.to_owned()),
+        Some(text) if !text.contains(['\n', '\0']) && noncharacter_in(text).is_none() => {
+            Ok(text.to_owned())
+        }
         _ => Err(PathError::Text(path)),
     }
 }

@@ -17,7 +17,7 @@ use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
-use super::systemd::is_unit_name;
+use super::unit_name::is_plain;
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
 
@@ -105,7 +105,7 @@ pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
     discard().map_err(PrepareError::Remove)
 }
 
-/// Copies of units that are prepared.
+/// Copies of units that are prepared; older versions prepared some whose names aren't units'.
 fn staged_units(host: &Host) -> io::Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(host.units()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -116,7 +116,7 @@ fn staged_units(host: &Host) -> io::Result<Vec<PathBuf>> {
         let entry = entry?;
         let name = entry.file_name();
         let unit = name.to_str().and_then(|name| name.strip_suffix(NEW_UNIT));
-        if unit.is_some_and(is_unit_name) && !entry.file_type()?.is_dir() {
+        if unit.is_some_and(is_plain) && !entry.file_type()?.is_dir() {
             staged.push(entry.path());
         }
     }

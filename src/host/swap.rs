@@ -87,7 +87,8 @@ pub(super) fn swap(
         error
     };
     let units = own_units(host, "").map_err(|error| undo(SwapError::Units(error)))?;
-    systemd.stop(&units, observer).map_err(|error| undo(not_stopped(error)))?;
+    let stopped = units::stopped(&host.wants(), &units);
+    systemd.stop(&stopped, observer).map_err(|error| undo(not_stopped(error)))?;
     let mut renames = Renames::default();
     match rename_all(host, &mut renames, &units) {
         Ok(()) => Ok(()),
@@ -115,12 +116,13 @@ pub(super) fn finish(
     if let Some(name) = names.iter().find(|name| !there(name) && !there(&with_suffix(name, NEW))) {
         return Err(SwapError::Lost(with_suffix(name, NEW)));
     }
-    let mut units = Vec::new();
+    let mut stopped = Vec::new();
     for end in ["", OLD] {
-        units.extend(own_units(host, end).map_err(SwapError::Units)?);
+        let units = own_units(host, end).map_err(SwapError::Units)?;
+        stopped.extend(units::stopped(&with_suffix(&host.wants(), end), &units));
     }
     if progress.stage == Stage::Archive {
-        systemd.stop(&units, observer).map_err(not_stopped)?;
+        systemd.stop(&stopped, observer).map_err(not_stopped)?;
     }
     finish_renames(host, &names).map_err(SwapError::Stuck)?;
     Ok(true)

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::unit_name::{is_plain, is_unit_name};
 use crate::base::event::Observer;
 
 /// The target that wants all units of the active set.
@@ -197,13 +198,8 @@ fn failed(arguments: &[&str], status: ExitStatus) -> SystemdError {
     SystemdError::Failed { arguments: arguments.join(" "), how }
 }
 
-/// True if a unit can be called so; nothing that looks like an option or leads elsewhere.
-pub(super) fn is_unit_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    name.bytes().all(allowed) && !name.starts_with(['-', '.']) && !name.is_empty()
-}
-
-/// The names of the units in a folder of links to them, sorted; none if there is no such folder.
+/// The names of the units in a folder of links to them, sorted; none if there is no such folder. Of what
+/// has no unit's name, only devices are among them, which can be wanted without being files.
 pub(super) fn units_in(folder: &Path) -> Result<Vec<String>, SystemdError> {
     let entries = match fs_err::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -214,12 +210,16 @@ pub(super) fn units_in(folder: &Path) -> Result<Vec<String>, SystemdError> {
         let entry = entry.map_err(SystemdError::Units)?;
         let is_folder = entry.file_type().map_err(SystemdError::Units)?.is_dir();
         let name = entry.file_name();
-        if let Some(name) = name.to_str().filter(|name| !is_folder && is_unit_name(name)) {
+        if let Some(name) = name.to_str().filter(|name| !is_folder && is_wanted(name)) {
             units.push(name.to_owned());
         }
     }
     units.sort_unstable();
     Ok(units)
+}
+
+fn is_wanted(name: &str) -> bool {
+    is_unit_name(name) || (is_plain(name) && name.ends_with(".device"))
 }
 
 /// Where the target's file is: in the folder of units.

@@ -145,8 +145,8 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
     }
     let in_json = format.format == Format::Json;
     if list {
-        let grouped = checks.checks.chunk_by(|one, other| one.package == other.package);
         if in_json {
+            let grouped = checks.checks.chunk_by(|one, other| one.package == other.package);
             let names = |group: &[Check]| group.iter().map(|check| check.name.clone()).collect();
             let listed: Value = grouped
                 .map(|group| {
@@ -156,11 +156,7 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
                 .collect();
             output.json(&listed);
         } else {
-            for group in grouped {
-                let lines: Vec<String> =
-                    group.iter().map(|check| format!(" - {}\n", check.name)).collect();
-                output.data(&format!("{}\n{}", group[0].package, lines.concat()));
-            }
+            output.data(&texts::checks(&checks.checks));
         }
         return Ok(());
     }

@@ -1,12 +1,13 @@
-//! Listings as text and as JSON; scripts parse the former, so it is what the original wrote.
+//! Listings as text and as JSON; scripts parse the former, so it is what the original wrote, but for control
+//! characters in names of files, which a terminal would obey.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::archive::EntryPath;
-use crate::host::{Difference, Preview};
+use crate::archive::{EntryPath, readable};
+use crate::host::{Check, Difference, Preview};
 use crate::package::PackageId;
 
 /// Ids with what they consist of.
@@ -59,15 +60,32 @@ fn section<'a>(text: &mut String, kind: &str, lines: impl Iterator<Item = (char,
         if index == 0 {
             _ = writeln!(text, "{kind}:");
         }
-        _ = writeln!(text, "  {sign} {name}");
+        _ = writeln!(text, "  {sign} {}", visible(name));
     }
+}
+
+/// Packages with the names of their checks below.
+pub(super) fn checks(checks: &[Check]) -> String {
+    let mut text = String::new();
+    for group in checks.chunk_by(|one, other| one.package == other.package) {
+        _ = writeln!(text, "{}", group[0].package);
+        for check in group {
+            _ = writeln!(text, " - {}", visible(&check.name));
+        }
+    }
+    text
+}
+
+/// A name with its control characters escaped.
+fn visible(name: &str) -> String {
+    readable(name.as_bytes())
 }
 
 /// How a package differs from what it should be, a line for each file.
 pub(super) fn differences(id: &PackageId, differences: &BTreeMap<EntryPath, Difference>) -> String {
     let mut text = String::new();
     for (path, difference) in differences {
-        let path = String::from_utf8_lossy(path.as_bytes());
+        let path = visible(&String::from_utf8_lossy(path.as_bytes()));
         _ = match difference {
             Difference::Missing => writeln!(text, "missing {id}/{path}"),
             Difference::Extra => writeln!(text, "extra   {id}/{path}"),

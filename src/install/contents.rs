@@ -67,7 +67,7 @@ impl PackageContents {
     }
 
     /// Checks what can be checked when the package is built, whose script may have written everything in
-    /// the folder: units, and the names of variables
+    /// the folder: units, and the names and characters of variables
     /// (docs/format.md, "Units").
     pub fn check_built(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
         Self::check_units(id, folder)?;

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::package::json::{Kind, Node, Object};
 use crate::package::{
-    GroupName, NameError, Problem, Requirement, UserName, is_variable_name, wrong_variable,
+    GroupName, NameError, Problem, Requirement, UserName, check_variable_value, is_variable_name,
+    wrong_variable,
 };
 
 /// Variables that the install root sets itself.
@@ -62,7 +63,7 @@ impl PackageInfo {
     }
 }
 
-/// Checks the names of variables in a `pkginfo.json`; what else is wrong with it is found by
+/// Checks the names of variables in a `pkginfo.json`, and the characters of their values; what else is wrong with it is found by
 /// [`PackageInfo::parse`], when the package is required or activated.
 pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
     let Ok(node) = Node::parse(text) else { return Ok(()) };
@@ -70,11 +71,15 @@ pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
     let Some(Kind::Object(variables)) = object.get("environment").map(|node| &node.kind) else {
         return Ok(());
     };
-    let mut entries = variables.entries().iter();
-    match entries.find(|entry| !is_variable_name(&entry.key)) {
-        Some(entry) => Err(wrong_variable(&entry.key, entry.key_offset)),
-        None => Ok(()),
+    for entry in variables.entries() {
+        if !is_variable_name(&entry.key) {
+            return Err(wrong_variable(&entry.key, entry.key_offset));
+        }
+        if let Kind::String(value) = &entry.value.kind {
+            check_variable_value(&entry.key, value, entry.value.offset)?;
+        }
     }
+    Ok(())
 }
 
 fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
@@ -107,6 +112,7 @@ fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
             return Err(Problem::at(entry.value.offset, message)
                 .hint("a variable takes one line of the file environment"));
         }
+        check_variable_value(name, &value, entry.value.offset)?;
         Ok((name.clone(), value))
     });
     variables.collect()

@@ -228,18 +228,22 @@ impl Farm<'_> {
 
     /// Anything but a folder, which only one can have.
     fn leaf(&mut self, path: EntryPath, node: Node, owner: &Owner) -> Result<(), InstallError> {
-        match self.nodes.get(&path) {
-            None => {
-                self.nodes.insert(path, (node, owner.clone()));
-                Ok(())
-            }
+        self.check_free(&path, owner)?;
+        self.nodes.insert(path, (node, owner.clone()));
+        Ok(())
+    }
+
+    /// Fails if there is something at a path already.
+    fn check_free(&self, path: &EntryPath, owner: &Owner) -> Result<(), InstallError> {
+        match self.nodes.get(path) {
+            None => Ok(()),
             Some((Node::Directory, folder)) => Err(InstallError::FileAndFolder {
-                path: shown(&path),
+                path: shown(path),
                 folder: folder.clone(),
                 file: owner.clone(),
             }),
             Some((_, one)) => Err(InstallError::SameFile {
-                path: shown(&path),
+                path: shown(path),
                 one: one.clone(),
                 other: owner.clone(),
             }),
@@ -281,7 +285,13 @@ impl Farm<'_> {
             let unit = Unit { name: name.clone(), package: package.id.clone(), file };
             let copies = match self.options.units {
                 Units::None => continue,
-                Units::Elsewhere(folder) => folder,
+                Units::Elsewhere(folder) => {
+                    // What somebody else copies into the root must not replace anything of the root's.
+                    if folder == self.options.root {
+                        self.check_free(&name, &owner)?;
+                    }
+                    folder
+                }
                 Units::Root => {
                     let (package, file) = (unit.package.clone(), unit.file.clone());
                     self.leaf(name.clone(), Node::Copy { package, file }, &owner)?;

@@ -175,6 +175,24 @@ fn units_are_copied_and_settings_are_those_of_units_that_are_there() {
 }
 
 #[test]
+fn no_unit_takes_the_place_of_what_the_root_has() {
+    let repository = Repository::new();
+    let names = ["environment", "environment.export", "active", "active.buildinfo.full.json"];
+    for name in names.into_iter().chain(["bin", "etc", "include", "lib", WANTS]) {
+        let id = format!("{}--1", name.replace('.', "_"));
+        let package = repository.package(&id, "{}", &[&format!("{WANTS}/{name}")]);
+        let plan = |folder| {
+            let units = Units::Elsewhere(folder);
+            let options = InstallOptions { units, ..InstallOptions::bootstrap() };
+            plan_install(std::slice::from_ref(&package), &options)
+        };
+        assert!(plan("/etc/systemd/system").is_ok(), "{name}");
+        let said = plan(INSTALL_ROOT).unwrap_err().to_string();
+        assert!(said.contains(&format!("./{name}")) && said.contains(&id), "{said}");
+    }
+}
+
+#[test]
 fn a_unit_that_became_a_link_is_not_followed() {
     let repository = Repository::new();
     let a = repository.package("a--1", "{}", &["dcos.target.wants/a.service"]);
@@ -216,6 +234,8 @@ fn what_does_not_fit_is_refused_by_name() {
         (r#"{"environment": {"PATH": "x"}}"#, &[], None, "\"PATH\": no package may set"),
         (r#"{"environment": {"A": ["x"]}}"#, &[], None, "the value of A must be"),
         (r#"{"environment": {"A": "x\ny"}}"#, &[], None, "A has more than one line"),
+        (r#"{"environment": {"A": "x\ufdef"}}"#, &[], None, "the value of A has U+FDEF, which is"),
+        (r#"{"environment": {"A": "\uffff"}}"#, &[], None, "the value of A has U+FFFF, which is"),
         (r#"{"environment": {"A\nB": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"environment": {"A=B": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"environment": {"A-B": "x"}}"#, &[], None, "can't be the name of a variable"),
@@ -322,6 +342,8 @@ fn what_a_build_left_is_checked_for_what_no_host_takes() {
             check_with(&format!(r#"{{"environment": {{"{name}": "x"}}}}"#), &[]).unwrap_err();
         assert!(said.contains("can't be the name of a variable"), "{said}");
     }
+    let said = check_with(r#"{"environment": {"A": "x", "B": "\ufffe"}}"#, &[]).unwrap_err();
+    assert!(said.contains("q--1") && said.contains("the value of B has U+FFFE"), "{said}");
     for (paths, message) in [
         (&["dcos.target.wants_master/dcos.target"][..], "the unit dcos.target"),
         (&["dcos.target.wants -> u", "u/dcos-download.service"], "the unit dcos-download.service"),

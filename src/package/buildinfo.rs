@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::json::{Kind, Node, Object};
 use super::{
     GroupName, ImageName, PackageName, Problem, Requirement, Source, SourceName, UserName, Variant,
-    is_variable_name,
+    is_variable_name, noncharacter_in,
 };
 
 const KEYS: [&str; 11] = [
@@ -196,7 +196,8 @@ fn environment(
         let what = format!("the value of {}", entry.key);
         let expected = "a string, an integer or a boolean";
         match &entry.value.kind {
-            Kind::String(_) | Kind::Bool(_) => {}
+            Kind::String(text) => check_variable_value(&entry.key, text, entry.value.offset)?,
+            Kind::Bool(_) => {}
             Kind::Number(number) if is_integer(&number.to_string()) => {}
             Kind::Number(_) => {
                 return Err(Problem::at(
@@ -227,6 +228,17 @@ fn environment(
 pub(crate) fn wrong_variable(name: &str, offset: usize) -> Problem {
     Problem::at(offset, format!("{name:?} can't be the name of a variable"))
         .hint("a name has letters, digits and _, and does not begin with a digit")
+}
+
+/// Refuses a variable's value with which systemd would read nothing of the file `environment`, and not say so.
+pub(crate) fn check_variable_value(name: &str, value: &str, offset: usize) -> Result<(), Problem> {
+    let Some(letter) = noncharacter_in(value) else { return Ok(()) };
+    let code = u32::from(letter);
+    Err(Problem::at(
+        offset,
+        format!("the value of {name} has U+{code:04X}, which is not a character"),
+    )
+    .hint("take it out: systemd would ignore the whole file environment"))
 }
 
 fn is_plain(node: &Node) -> bool {
@@ -332,6 +344,11 @@ mod tests {
             (r#"{"docker": null}"#, "docker must be a string"),
             (r#"{"environment": {"A": 1.5}}"#, "fractions"),
             (r#"{"environment": {"A-B": "1"}}"#, "can't be the name of a variable"),
+            (r#"{"environment": {"A": "x\ufdd0"}}"#, "the value of A has U+FDD0, which is not"),
+            (
+                r#"{"environment": {"A": "\ud83f\udfff"}}"#,
+                "the value of A has U+1FFFF, which is not",
+            ),
             (r#"{"environment": {"A": null}}"#, "value of A"),
             (r#"{"environment": {"A": {}}}"#, "value of A"),
             (r#"{"requires": "q"}"#, "requires must be a list"),

@@ -17,8 +17,8 @@ mod source;
 mod treeinfo;
 mod variant;
 
-pub(crate) use buildinfo::wrong_variable;
 pub use buildinfo::{BuildInfo, StateDirectory};
+pub(crate) use buildinfo::{check_variable_value, wrong_variable};
 pub use id::PackageId;
 pub use name::{DEFAULT_IMAGE, GroupName, ImageName, NameError, PackageName, UserName, Version};
 pub use problem::{Problem, Report};
@@ -35,7 +35,37 @@ pub fn is_variable_name(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// The first code point of a text that Unicode has set aside for no character ("noncharacters": U+FDD0 to U+FDEF,
+/// and the last two of each plane). systemd takes a file with one for no text at all (its `unichar_is_valid`).
+pub fn noncharacter_in(text: &str) -> Option<char> {
+    let is_one = |letter: &char| {
+        matches!(letter, '\u{fdd0}'..='\u{fdef}') || u32::from(*letter) & 0xfffe == 0xfffe
+    };
+    text.chars().find(is_one)
+}
+
 /// Unit names that a package may not bring, because the host side owns them (docs/format.md,
 /// "Units").
 pub const RESERVED_UNITS: [&str; 3] =
     ["dcos.target", "dcos-download.service", "dcos-setup.service"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noncharacters_are_those_of_unicode() {
+        for code in [0xfdd0, 0xfdef, 0xfffe, 0xffff, 0x1_fffe, 0x8_ffff, 0x10_ffff] {
+            let letter = char::from_u32(code).unwrap();
+            assert_eq!(noncharacter_in(&format!("ä{letter}x")), Some(letter), "{code:x}");
+        }
+        for code in [0, 0x7f, 0xfdcf, 0xfdf0, 0xfeff, 0xfffd, 0x1_0000, 0x1_fffd, 0x10_fffd, 0xe000]
+        {
+            assert_eq!(
+                noncharacter_in(&char::from_u32(code).unwrap().to_string()),
+                None,
+                "{code:x}"
+            );
+        }
+    }
+}

@@ -74,6 +74,8 @@ fn what_does_not_fit_changes_nothing_and_is_named() {
     machine.package("r--1", "{}", &["dcos.target.wants/dcos-setup.service"]);
     machine.package("x--1", "{}", &["dcos.target.wants/-x.service"]);
     machine.package("f--1", "{}", &["dcos.target.wants/environment"]);
+    machine.package("g--1", "{}", &["dcos.target.wants/sshd"]);
+    machine.package("h--1", "{}", &["dcos.target.wants/foo.service.d"]);
     machine.package("u--1", "{}", &[]);
     link("/etc", &machine.path("repo/u--1/bin"));
     machine.package("y--1", "[]", &[]);
@@ -90,7 +92,9 @@ fn what_does_not_fit_changes_nothing_and_is_named() {
         (["b--1", "s--1"], vec!["b--1 requires a"]),
         (["a--1", "r--1"], vec!["r--1", "dcos-setup.service", "reserved"]),
         (["a--1", "x--1"], vec!["x--1", "-x.service"]),
-        (["a--1", "f--1"], vec!["f--1", "environment", "root/environment"]),
+        (["a--1", "f--1"], vec!["f--1", "the install itself", "./environment"]),
+        (["a--1", "g--1"], vec!["g--1", "\"sshd\"", "x.service"]),
+        (["a--1", "h--1"], vec!["h--1", "\"foo.service.d\""]),
         (["a--1", "u--1"], vec!["u--1", "bin is no folder"]),
         (["a--1", "n--1"], vec!["n--1", "no file pkginfo.json"]),
         (["a--1", "y--1"], vec!["y--1/pkginfo.json:1:1", "must be an object"]),

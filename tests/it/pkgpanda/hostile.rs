@@ -202,6 +202,32 @@ fn older_and_other_ones_are_kept_out_while_another_user_has_the_lock() {
 }
 
 #[test]
+fn an_older_one_that_waits_behind_another_user_goes_first() {
+    let machine = Machine::with_two_sets();
+    let Some(other) = locked_by_another(&machine.path("root")) else { return };
+    // As an older one, which is done when there is a file.
+    let mut older = Command::new("flock");
+    older.arg(machine.path("root")).args(["sh", "-c", "until [ -e go ]; do sleep 0.01; done"]);
+    let mut older = older.current_dir(machine.path("")).spawn().unwrap();
+    let waits = || std::fs::read_to_string("/proc/locks").unwrap();
+    let inode = format!(":{} ", machine.path("root").metadata().unwrap().ino());
+    let is_waiting = |line: &str| line.contains("->") && line.contains(&inode);
+    eventually("the older one waits", LIMIT, || waits().lines().any(is_waiting));
+    let mut command = machine.command(&["activate", "a--1"]);
+    let mut newer = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = [0; 7];
+    std::io::Read::read_exact(newer.stderr.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(&said, b"waiting");
+    other.end();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!machine.path("root/active").exists(), "two at once");
+    assert!(newer.try_wait().unwrap().is_none());
+    machine.write("go", "");
+    assert!(older.wait().unwrap().success() && newer.wait().unwrap().success());
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+}
+
+#[test]
 fn values_are_values_and_names_are_names() {
     let machine = Machine::new();
     machine.package(
@@ -324,4 +350,32 @@ fn units_of_a_set_that_an_older_version_made_active_are_ours() {
         cd $U; ls *.service; cat dcos.target.wants/.pkgpanda";
     let Some(said) = with_units(&machine, script) else { return };
     assert_eq!(said, "a.service\nm.service\na.service\n");
+}
+
+#[test]
+fn a_template_is_there_and_nothing_of_it_starts() {
+    let machine = Machine::with_two_sets();
+    machine.package("t--1", "{}", &["dcos.target.wants/t@.service"]);
+    let point = machine.path("point");
+    let escaped = point.to_str().unwrap().trim_start_matches('/').replace('-', "\\x2d");
+    let unit = format!("dcos.target.wants/{}.mount", escaped.replace('/', "-"));
+    machine.package("m--1", "{}", &[&unit]);
+    let script = "
+        S activate a--1 t--1
+        cat $U/dcos.target.wants/.pkgpanda; ls $U $U/dcos.target.wants
+        # As an older version made it active.
+        rm $U/dcos.target.wants/.pkgpanda; ln -s $U/t@.service $U/dcos.target.wants/
+        S activate a--2; rm -r $U/*.old
+        ls $U $U/dcos.target.wants
+        mkdir point; mount -t tmpfs none point
+        WHERE='/point is mounted' refused m--1
+        umount point; S activate m--1; mount -t tmpfs none point; S activate a--1 m--1; echo done";
+    let Some(said) = with_units(&machine, script) else { return };
+    let said: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    let [units, wants] = ["/etc/systemd/system:", "/etc/systemd/system/dcos.target.wants:"];
+    let first = ["a.service", "t@.service", units, "a.service", "dcos.target.wants", "t@.service"];
+    let second = [wants, "a.service", units, "a.service", "dcos.target.wants", wants, "a.service"];
+    assert_eq!(said[..13], [&first[..], &second].concat(), "{said:?}");
+    assert_eq!(said.last(), Some(&"done"), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("not refused")), "{said:?}");
 }

@@ -90,3 +90,42 @@ fn a_finished_swap_starts_services() {
     machine.run(&["setup"]).ok();
     assert_eq!(asked(&machine), Vec::<String>::new());
 }
+
+#[test]
+fn what_has_no_units_name_is_neither_stopped_nor_removed() {
+    let machine = machine();
+    machine.run(&["activate", "a--1"]).ok();
+    // As an older version made it active, which took every file for a unit.
+    for name in ["sshd", "environment.export"] {
+        let target = machine.path("root").join(name);
+        super::link(target.to_str().unwrap(), &machine.path("root/dcos.target.wants").join(name));
+    }
+    machine.write("root/sshd", "notes");
+    asked(&machine);
+    machine.run(&["activate", "a--2"]).ok();
+    assert_eq!(asked(&machine), [&["stop a.service"][..], &START].concat());
+    assert_eq!(machine.read("root/sshd"), "notes");
+    assert!(machine.read("root/environment.export").starts_with("# Pkgpanda"));
+    assert!(!machine.path("root/dcos.target.wants/sshd").is_symlink());
+    machine.run(&["uninstall"]).ok();
+    assert!(!machine.path("root").exists());
+}
+
+#[test]
+fn of_a_template_only_what_runs_is_stopped() {
+    let machine = machine();
+    machine.package(
+        "t--1",
+        "{}",
+        &["dcos.target.wants/t@.service", "dcos.target.wants/t@x.service"],
+    );
+    machine.run(&["activate", "a--1", "t--1"]).ok();
+    assert_eq!(asked(&machine), START);
+    // systemd starts the instance of a link's folder, which is the target's.
+    machine.run(&["swap", "a--2"]).ok();
+    let expected = ["stop a.service t@dcos.service t@x.service"];
+    assert_eq!(asked(&machine), [&expected[..], &START].concat());
+    machine.run(&["activate", "a--2"]).ok();
+    assert_eq!(asked(&machine), [&expected[..], &START].concat());
+    assert!(!machine.path("root/t@.service").exists());
+}

@@ -46,3 +46,37 @@ fn without_a_record_there_is_nothing_to_compare_with() {
     machine.run(&["verify", "gone--1"]).fails(1).says("gone--1 is not in");
     machine.run(&["verify"]).fails(1).says("no folder active");
 }
+
+#[test]
+fn names_do_not_steer_a_terminal() {
+    let machine = Machine::new();
+    machine.offer("a--1", "{}", &["bin/x\u{1b}[2J", "dcos.target.wants/x.service"]);
+    link("x\u{1b}c", &machine.path("source/a--1/lib/link"));
+    machine.write("source/a--1/check/c\u{1b}]0;x\u{7}\u{9b}1m", "#!/bin/sh\nexit 1\n");
+    machine.offer("a--1", "{}", &[]);
+    machine.run(&["fetch", "--repository-url=file://remote", "a--1"]).ok();
+    let preview = machine.says(&["activate", "--dry-run", "a--1"]);
+    assert!(preview.contains("bin/x\\u{1b}[2J"), "{preview}");
+    machine.run(&["activate", "a--1"]).ok();
+    std::fs::remove_file(machine.path("repo/a--1/lib/link")).unwrap();
+    link("y\u{1b}c", &machine.path("repo/a--1/lib/link"));
+    machine.write("repo/a--1/n\new\rline", "");
+    let verified = machine.run(&["verify"]).fails(1).stdout;
+    let expected = "changed a--1/lib/link: it leads to y%1bc instead of x%1bc\n\
+                    extra   a--1/n\\new\\rline\n";
+    assert_eq!(verified, expected);
+    let listed = machine.says(&["check", "--list"]);
+    assert_eq!(listed, "a--1\n - c\\u{1b}]0;x\\u{7}\\u{9b}1m\n");
+    let ran = machine.run(&["check"]).fails(1);
+    let is_plain = |text: &str| !text.contains(|c: char| c.is_control() && c != '\n');
+    assert!(
+        [&preview, &verified, &listed, &ran.stdout, &ran.stderr].into_iter().all(|t| is_plain(t))
+    );
+    // Data for machines has the names themselves.
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let said = machine.run(&[arguments, &["--format=json"]].concat()).stdout;
+        serde_json::from_str(&said).unwrap()
+    };
+    assert_eq!(json(&["check", "--list"])[0]["checks"][0], "c\u{1b}]0;x\u{7}\u{9b}1m");
+    assert_eq!(json(&["verify"])[0]["differences"][1]["path"], "n\new\rline");
+}
