@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod environment;
 pub mod error;
+mod given;
 pub mod grant;
 pub mod helper;
 mod parent;

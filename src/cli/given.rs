@@ -1,0 +1,359 @@
+//! What the environment and the configuration files say, the nearest word first; and what a tree's file
+//! may not say.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use super::args::GlobalArgs;
+use super::config::{ConfigFile, SettingsError, read_file, read_tree_file};
+use super::environment::Environment;
+use super::grant::Grant;
+use super::places::user_file;
+use super::trust::{self, Trust};
+use super::value::Text;
+use crate::artifact::repository::Repository;
+use crate::base::http::{HttpClient, Login};
+use crate::source::LocalPermission;
+use crate::store::registry::{Registries, RegistryConfig};
+use crate::store::{Store, StoreUrlError};
+
+/// What the environment and the files say.
+pub(super) struct Given<'a> {
+    environment: &'a Environment,
+    /// The nearest one first.
+    files: Vec<GivenFile>,
+    trust: Option<Trust>,
+    /// Keys that a tree's file sets and may not set.
+    refused: Vec<(Grant, String)>,
+}
+
+struct GivenFile {
+    path: PathBuf,
+    says: ConfigFile,
+    /// True for a tree's file, false for the user's.
+    is_trees: bool,
+}
+
+impl GivenFile {
+    /// The folder from which its relative paths start.
+    fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+impl<'a> Given<'a> {
+    pub(super) fn read(
+        environment: &'a Environment,
+        tree: Option<&Path>,
+    ) -> Result<Self, SettingsError> {
+        let user_path = user_file(environment);
+        let user = match user_path.clone().filter(|path| path.is_file()) {
+            Some(path) => Some(GivenFile { says: read_file(&path)?, path, is_trees: false }),
+            None => None,
+        };
+        if let Some(user) = &user
+            && let Some(path) = user.says.trust.keys().find(|path| !path.is_absolute())
+        {
+            return Err(SettingsError::Value {
+                origin: format!("{}: trust", user.path.display()),
+                value: path.display().to_string(),
+                expected: "absolute path of a tree",
+            });
+        }
+        let mut near = None;
+        for folder in tree.into_iter().flat_map(|tree| [Some(tree), tree.parent()]).flatten() {
+            let path = folder.join("mkpanda.toml");
+            if let Some(says) = read_tree_file(&path)? {
+                near = Some(GivenFile { path, says, is_trees: true });
+                break;
+            }
+        }
+        if let Some(near) = &near {
+            let alone = |key| SettingsError::UsersAlone(near.path.clone(), key);
+            if !near.says.trust.is_empty() {
+                return Err(alone("trust"));
+            }
+            if !near.says.credentials.is_empty() {
+                return Err(alone("credentials"));
+            }
+        }
+        let trust = tree.map(|tree| {
+            let file = near.as_ref().map(|near| near.path.as_path());
+            let says = user.as_ref().map(|user| &user.says.trust);
+            Trust::of(tree, file, user_path.clone(), says)
+        });
+        let files = near.into_iter().chain(user).collect();
+        Ok(Self { environment, files, trust, refused: Vec::new() })
+    }
+
+    /// Notes the keys of a tree's file that only the user may set, unless the user's word is there.
+    pub(super) fn ask(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
+        let Some(tree) = self.files.iter().find(|file| file.is_trees) else { return };
+        let asked = trust::asked(&tree.says, tree.base(), packages.unwrap_or(tree.base()));
+        let is_said = |grant: Grant| match grant {
+            Grant::Network => args.network.is_some() || self.variable("NETWORK").is_some(),
+            Grant::Scratch => args.scratch.is_some() || self.variable("SCRATCH").is_some(),
+            Grant::RepositoryUrl => {
+                args.repository_url.is_some() || self.variable("REPOSITORY_URL").is_some()
+            }
+            _ => false,
+        };
+        let refused =
+            asked.into_iter().filter(|(grant, _)| !is_said(*grant) && !self.allows(*grant));
+        self.refused = refused.collect();
+    }
+
+    pub(super) fn allows(&self, grant: Grant) -> bool {
+        self.trust.as_ref().is_some_and(|trust| trust.allows(grant))
+    }
+
+    /// Refuses a tree whose file sets what it may not set.
+    pub(super) fn refuse(&self) -> Result<(), SettingsError> {
+        let tree = self.files.iter().find(|file| file.is_trees);
+        let (Some(tree), Some(trust)) = (tree, &self.trust) else { return Ok(()) };
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let grants = self.refused.iter().map(|(grant, _)| *grant).collect();
+        Err(SettingsError::Untrusted {
+            path: tree.path.clone(),
+            asked: self.refused.iter().map(|(_, key)| key.clone()).collect(),
+            hint: trust.hint(&grants),
+        })
+    }
+
+    /// A limit: the environment's, else the lower one of the user's, or the default, and the tree's. A
+    /// tree's that is higher is refused unless the user allows it.
+    pub(super) fn limit<T: PartialOrd + Copy>(
+        &mut self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<String>,
+        read: impl Fn(&Text) -> Result<T, SettingsError>,
+        default: Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        if let Some(text) = self.variable(key) {
+            return read(&text).map(Some);
+        }
+        let name = key.to_lowercase().replacen("limits_", "limits.", 1);
+        let of = |is_trees: bool| {
+            let file = self.files.iter().find(|file| file.is_trees == is_trees)?;
+            let origin = format!("{}: {name}", file.path.display());
+            Some(Text { origin, value: pick(&file.says)? })
+        };
+        let (trees, users) = (of(true), of(false));
+        let most = users.map(|text| read(&text)).transpose()?.or(default);
+        let Some(trees) = trees else { return Ok(most) };
+        let value = read(&trees)?;
+        if most.is_some_and(|most| value > most) && !self.allows(Grant::Limits) {
+            let asked = format!("{name} = \"{}\", which is higher than yours", trees.value);
+            self.refused.push((Grant::Limits, asked));
+        }
+        Ok(Some(value))
+    }
+
+    /// A choice in which the user's file counts before the tree's.
+    pub(super) fn users_choice<T: clap::ValueEnum>(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        self.choice(key, |file| {
+            let users = self.files.iter().find(|file| !file.is_trees);
+            users.and_then(|users| pick(&users.says)).or_else(|| pick(file))
+        })
+    }
+
+    /// A tree may only say that fewer packages are built at once than there are cores, or than the user
+    /// says.
+    pub(super) fn jobs(&self) -> Result<Option<u16>, SettingsError> {
+        if self.variable("JOBS").is_some() {
+            return Ok(self.number("JOBS", |_file| None::<NonZeroU16>)?.map(NonZeroU16::get));
+        }
+        let of = |is_trees: bool| {
+            let file = self.files.iter().find(|file| file.is_trees == is_trees);
+            file.and_then(|file| file.says.jobs).map(NonZeroU16::get)
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = of(false).unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
+        Ok(of(true).map(|trees| trees.min(most)).or_else(|| of(false)))
+    }
+
+    /// True if the environment says so, else if any file does: a tree cannot have what the user forbids.
+    pub(super) fn offline(&self) -> Result<bool, SettingsError> {
+        let any = self.files.iter().any(|file| file.says.offline == Some(true));
+        self.boolean("OFFLINE", |_file| Some(any))
+    }
+
+    pub(super) fn local_sources(&self) -> LocalPermission {
+        match &self.trust {
+            Some(trust) if !trust.allows(Grant::GitLocal) => {
+                LocalPermission::Tree { hint: trust.hint(&[Grant::GitLocal].into()) }
+            }
+            _ => LocalPermission::Anywhere,
+        }
+    }
+
+    pub(super) fn file<T>(&self, pick: impl Fn(&ConfigFile) -> Option<T>) -> Option<T> {
+        self.files.iter().find_map(|file| pick(&file.says))
+    }
+
+    pub(super) fn variable(&self, key: &str) -> Option<Text> {
+        let origin = format!("MKPANDA_{key}");
+        let value = self.environment.get(&origin)?.to_owned();
+        Some(Text { origin, value })
+    }
+
+    pub(super) fn text(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<String>,
+    ) -> Option<Text> {
+        let in_file = |file: &GivenFile| {
+            let name = key.to_lowercase().replacen("limits_", "limits.", 1);
+            let origin = format!("{}: {name}", file.path.display());
+            Some(Text { origin, value: pick(&file.says)? })
+        };
+        self.variable(key).or_else(|| self.files.iter().find_map(in_file))
+    }
+
+    pub(super) fn choice<T: clap::ValueEnum>(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
+        T::from_str(&text.value, true).map(Some).map_err(|_reason| text.wrong("known choice"))
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(text) = self.variable(key) else { return Ok(self.file(pick)) };
+        text.number().map(Some)
+    }
+
+    pub(super) fn boolean(
+        &self,
+        key: &str,
+        pick: impl Fn(&ConfigFile) -> Option<bool>,
+    ) -> Result<bool, SettingsError> {
+        let Some(text) = self.variable(key) else { return Ok(self.file(pick).unwrap_or(false)) };
+        match text.value.as_str() {
+            "1" | "true" => Ok(true),
+            "0" | "false" => Ok(false),
+            _ => Err(text.wrong("boolean (1, 0, true or false)")),
+        }
+    }
+
+    pub(super) fn images(&self) -> BTreeMap<String, (String, PathBuf)> {
+        let farthest_first = self.files.iter().rev().flat_map(|file| {
+            let images = file.says.images.iter();
+            images.map(|(name, place)| (name.clone(), (place.clone(), file.base().to_owned())))
+        });
+        farthest_first.collect()
+    }
+
+    pub(super) fn registries(&self) -> Registries {
+        let farthest_first = self.files.iter().rev().flat_map(|file| {
+            file.says.registries.iter().map(|(host, says)| {
+                let config = RegistryConfig {
+                    mirrors: says.mirrors.clone(),
+                    insecure: says.insecure,
+                    ca: says.ca.as_ref().map(|ca| file.base().join(ca)),
+                    of_tree: file.is_trees,
+                };
+                (host.clone(), config)
+            })
+        });
+        farthest_first.collect()
+    }
+
+    /// Credentials for downloads.
+    pub(super) fn logins(
+        &self,
+        environment: &Environment,
+    ) -> Result<BTreeMap<String, Login>, SettingsError> {
+        let mut logins = BTreeMap::new();
+        for file in self.files.iter().filter(|file| !file.is_trees) {
+            for (host, says) in &file.says.credentials {
+                let value = |key: &str, text: &str| match text.strip_prefix('$') {
+                    None => Ok(text.to_owned()),
+                    Some(name) => environment.get(name).map(str::to_owned).ok_or_else(|| {
+                        let origin = format!("{}: credentials.{host:?}.{key}", file.path.display());
+                        SettingsError::NoVariable { origin, variable: name.to_owned() }
+                    }),
+                };
+                let name = value("username", &says.username)?;
+                let password = value("password", &says.password)?;
+                logins.insert(host.to_ascii_lowercase(), Login { name, password });
+            }
+        }
+        Ok(logins)
+    }
+
+    pub(super) fn mirrors(
+        &self,
+        args: &GlobalArgs,
+        http: &HttpClient,
+    ) -> Result<Vec<Store>, SettingsError> {
+        let texts: Vec<Text> = if !args.mirror.is_empty() {
+            let text =
+                |value: &String| Text { origin: "--mirror".to_owned(), value: value.clone() };
+            args.mirror.iter().map(text).collect()
+        } else if let Some(mirror) = self.variable("MIRROR") {
+            vec![mirror]
+        } else {
+            let file = self.files.iter().find(|file| !file.says.mirrors.is_empty());
+            let texts = file.into_iter().flat_map(|file| {
+                file.says.mirrors.iter().map(|mirror| Text {
+                    origin: format!("{}: mirrors", file.path.display()),
+                    value: below(file.base(), mirror),
+                })
+            });
+            texts.collect()
+        };
+        let parse = |text: &Text| {
+            let expected = "mirror: that is a folder, or a URL with http://, https:// or file:///";
+            Store::mirror(&text.value, http).map_err(|_reason: StoreUrlError| text.wrong(expected))
+        };
+        texts.iter().map(parse).collect()
+    }
+
+    pub(super) fn repository(
+        &self,
+        args: &GlobalArgs,
+        http: &HttpClient,
+    ) -> Result<Option<Repository>, SettingsError> {
+        let typed = args.repository_url.clone();
+        let typed = typed.map(|value| Text { origin: "--repository-url".to_owned(), value });
+        let text =
+            typed.or_else(|| self.text("REPOSITORY_URL", |file| file.repository_url.clone()));
+        let parse = |text: Text| {
+            let expected = "repository: that is an http://, https:// or file:///absolute URL";
+            Store::repository(&text.value, None, http)
+                .map(Repository::new)
+                .map_err(|_reason: StoreUrlError| text.wrong(expected))
+        };
+        text.map(parse).transpose()
+    }
+
+    pub(super) fn scratch(&self, args: &GlobalArgs) -> Result<Option<PathBuf>, SettingsError> {
+        let typed = args.scratch.clone();
+        let said = typed.or_else(|| Some(self.variable("SCRATCH")?.value.into()));
+        let in_file = |file: &GivenFile| Some(file.base().join(file.says.scratch.as_ref()?));
+        let found = said.or_else(|| self.files.iter().find_map(in_file));
+        found.map(std::path::absolute).transpose().map_err(|source| SettingsError::Read { source })
+    }
+}
+
+/// A mirror's folder relative to its configuration file; a URL as it is.
+fn below(base: &Path, mirror: &str) -> String {
+    if mirror.contains("://") {
+        mirror.to_owned()
+    } else {
+        base.join(mirror).to_string_lossy().into_owned()
+    }
+}
