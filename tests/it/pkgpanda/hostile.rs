@@ -207,8 +207,9 @@ fn an_older_one_that_waits_behind_another_user_goes_first() {
     let Some(other) = locked_by_another(&machine.path("root")) else { return };
     // As an older one, which is done when there is a file.
     let mut older = Command::new("flock");
-    older.arg(machine.path("root")).args(["sh", "-c", "until [ -e go ]; do sleep 0.01; done"]);
-    let mut older = older.current_dir(machine.path("")).spawn().unwrap();
+    older.arg("--no-fork").arg(machine.path("root"));
+    older.args(["sh", "-c", "until [ -e go ]; do sleep 0.01; done"]);
+    let mut older = Holder(older.current_dir(machine.path("")).spawn().unwrap());
     let waits = || std::fs::read_to_string("/proc/locks").unwrap();
     let inode = format!(":{} ", machine.path("root").metadata().unwrap().ino());
     let is_waiting = |line: &str| line.contains("->") && line.contains(&inode);
@@ -223,7 +224,7 @@ fn an_older_one_that_waits_behind_another_user_goes_first() {
     assert!(!machine.path("root/active").exists(), "two at once");
     assert!(newer.try_wait().unwrap().is_none());
     machine.write("go", "");
-    assert!(older.wait().unwrap().success() && newer.wait().unwrap().success());
+    assert!(older.0.wait().unwrap().success() && newer.wait().unwrap().success());
     assert_eq!(machine.says(&["active"]), "a--1\n");
 }
 
