@@ -99,7 +99,8 @@ fn what_the_build_of_an_image_needs_stays_while_it_goes_on() {
     place.run("", &["image", "rm", "tiny"]).ok().says("blobs stay");
     let told = place.run("", &[&NOW[..], &["--max-size", "1K"]].concat()).fails(1).stdout;
     assert!(told.starts_with("removed 0 B in all"), "{told}");
-    assert_eq!((blobs(&place), layers(&place)), (blobs_before, layers_before));
+    // The build may have unpacked one meanwhile.
+    assert!(blobs(&place) >= blobs_before && layers(&place) >= layers_before);
     std::fs::write(cache.join("go"), "").unwrap();
     ran(&child.wait_with_output().unwrap()).ok();
     let inspected = place.run("", &["image", "inspect", "test"]).ok().stdout;

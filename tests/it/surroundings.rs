@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::dockerfile::{build, context, write};
+use crate::inside::left_out;
 use crate::interrupt::{Gate, children_of};
 use crate::runner::{both, with_base};
 use crate::support::{BUILDER, Place, Ran, binary, copy_folder, files_below, ran, sha1};
@@ -22,6 +23,11 @@ fn run_after(place: &Place, commands: &str, folder: &str) -> Ran {
     command.current_dir(direct.get_current_dir().unwrap()).env_clear();
     command.envs(direct.get_envs().filter_map(|(name, value)| Some((name, value?))));
     ran(&command.output().unwrap())
+}
+
+/// Whether the tests run in a container.
+fn is_nested() -> bool {
+    std::env::var("MKPANDA_TEST_AS").is_ok_and(|kind| kind == "nested")
 }
 
 #[test]
@@ -77,6 +83,11 @@ fn one_build_leaves_others_of_its_user_processes_and_inotify_instances() {
         "{ ulimit -Su; ulimit -Hu; cat /proc/sys/user/max_inotify_instances; } > $PKG_PATH/out",
     );
     run_after(&place, "ulimit -u 4000", "p").ok();
+    if is_nested() {
+        // The outer container's /proc/sys is read-only.
+        left_out("limits of inotify, which an outer container keeps", "it-root");
+        return assert!(place.file_of("p", "out").starts_with("1000\n1000\n"));
+    }
     let machines = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap();
     let share = (machines.trim().parse::<u64>().unwrap() / 4).max(1);
     assert_eq!(place.file_of("p", "out"), format!("1000\n1000\n{share}\n"));
@@ -132,6 +143,9 @@ fn files_in_memory_take_little() {
 
 #[test]
 fn orphans_are_waited_for() {
+    if is_nested() {
+        return left_out("a count of processes, where /proc is the outer container's", "it-root");
+    }
     let (place, folder) = with_base("ENV X=1\n");
     // A program in the script's place waits for no child of others.
     let script = "exec busybox sh -c '( busybox sleep 0.1 & ); busybox sleep 0.6; \
@@ -360,6 +374,10 @@ fn paths_that_are_too_long_are_named_shortly() {
 
 #[test]
 fn a_tree_below_a_folder_that_is_not_utf_8_is_built() {
+    if is_nested() {
+        // A known gap: the tmpfs for builds lies over the links with the names in UTF-8.
+        return left_out("a folder that is not UTF-8, where builds write to a tmpfs", "it-root");
+    }
     let place = Place::new();
     place.package("low", "{}", "echo low > $PKG_PATH/f");
     place.package(
@@ -376,7 +394,8 @@ fn a_tree_below_a_folder_that_is_not_utf_8_is_built() {
 
 #[test]
 fn the_tier_is_said_once() {
-    let (place, folder) = context(&[("Dockerfile", "FROM tiny\nRUN echo 1 > /made\n")]);
+    let (place, folder) =
+        context(&[("Dockerfile", "FROM tiny\nRUN --network=none echo 1 > /made\n")]);
     let folder = folder.strip_prefix(place.path()).unwrap().display().to_string();
     place.write(
         "mkpanda.toml",
