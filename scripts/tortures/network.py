@@ -10,7 +10,7 @@ from .server import Server
 
 
 def forget_sources(place):
-    place.forget(*(place.cache / "packages" / name for name in ("alpha", "beta", "gamma")))
+    place.forget(place.home / "git", *(place.cache / "packages" / name for name in ("alpha", "beta", "gamma")))
 
 
 def cut(place, tier):
@@ -60,7 +60,7 @@ def stalls(place, tier):
     for path, name in (("alpha-1.tar.gz", "alpha"), ("beta.git/HEAD", "beta"), ("beta.git/info/refs", "beta")):
         for number in (signal.SIGINT, signal.SIGKILL):
             finishes(place, tier)
-            place.forget(place.cache / "packages" / name)
+            place.forget(place.home / "git", place.cache / "packages" / name)
             place.server.faults[path] = ["stall"] * 3
             seen = len(place.server.asked)
             run = place.start(tier)

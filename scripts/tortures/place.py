@@ -250,7 +250,7 @@ def may_differ(name):
         return True
     return parts[:2] in (["home", "locks"], ["home", "scratch"]) or parts[-1] in (".lock", "lock") \
         or name == "home/images/locations.json" or name.startswith("home/images/index") \
-        or name.endswith("-lock") or "/cache.git/" in name and not name.endswith(".git/objects")
+        or name.endswith("-lock") or "/mirror.git/" in name and not name.endswith(".git/objects")
 
 
 def files(root):
@@ -274,7 +274,7 @@ def files(root):
                 value = f"{status.st_mode:o} {status.st_rdev}"
             yield os.path.relpath(file, root), value
         for name in list(folders):
-            if name == "cache.git":
+            if name == "mirror.git":
                 repository = os.path.join(path, name)
                 yield os.path.relpath(os.path.join(repository, "objects"), root), git_state(repository)
 
