@@ -108,8 +108,14 @@ fn a_download_goes_unless_a_pull_goes_on_with_it() {
     assert!(told.contains("download (1)"), "{told}");
     assert!(held.exists() && !left.exists());
     drop(lock);
-    place.run(".", &NOW).ok();
-    assert!(!held.exists());
+    // A process that another test starts has the lock for a moment.
+    for _attempt in 0..50 {
+        place.run(".", &NOW).ok();
+        if !held.exists() {
+            return;
+        }
+    }
+    panic!("it stays");
 }
 
 #[test]

@@ -14,9 +14,9 @@ use crate::tiny::tiny_image;
 
 const NOW: [&str; 3] = ["gc", "--keep-days", "0"];
 
-/// A step that waits until the file `go` is in its cache.
-const WAIT: &str =
-    "RUN --mount=type=cache,id=wait,target=/c while [ ! -e /c/go ]; do sleep 0.05; done";
+/// A step that says so in its cache when it begins, and waits until the file `go` is there.
+const WAIT: &str = "RUN --mount=type=cache,id=wait,target=/c \
+                    touch /c/begun; while [ ! -e /c/go ]; do sleep 0.05; done";
 
 /// A place with the tiny image in the store, and a context with a Dockerfile.
 fn place(dockerfile: &str) -> (Place, PathBuf) {
@@ -47,7 +47,7 @@ fn start(place: &Place, folder: &Path) -> (Child, PathBuf) {
     let until = Instant::now() + Duration::from_secs(60);
     let files = || {
         let mut files = caches(place).into_iter().map(|cache| cache.join("files"));
-        files.find(|files| files.exists())
+        files.find(|files| files.join("begun").exists())
     };
     while files().is_none() {
         if Instant::now() > until {
