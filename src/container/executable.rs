@@ -3,9 +3,9 @@
 //! A process of a container can open the file that its process 1 was started from (`/proc/1/exe`), or
 //! have it run by a script that begins with `#!/proc/self/exe`. The container's root is often the user
 //! who owns that file, and could change its content or mode (CVE-2019-5736). A sealed copy has no name
-//! on any filesystem, and nothing can change its content; its mode concerns nobody else. 20 MB are
-//! copied in 4 ms, once for all helpers of a run. A read-only mount of the file would cost the same, as
-//! a helper would have to start itself anew after it entered its user namespace.
+//! on any filesystem, and nothing can change its content; its mode concerns nobody else. One
+//! copy serves all helpers of a run. A read-only mount of the file would need none, but a helper would have
+//! to start itself anew after it entered its user namespace.
 
 use std::fs::File;
 use std::io;

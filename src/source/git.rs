@@ -1,7 +1,7 @@
 //! `git`: a repository that has the commit, and the name that is said to lead to it.
 //!
-//! A path of this machine is read as it is. Else what is here is looked at first: a mirror in the tree's cache, then ours of the URL
-//! ([`super::git_mirror`]). Then the mirrors of the options are asked, then the URL. The commit and the
+//! A path of this machine is read as it is. Else what is here is looked at first: a mirror in the tree's
+//! cache, then ours of the URL ([`super::git_mirror`]). Then the mirrors of the options are asked, then the URL. The commit and the
 //! name may be in different ones of them. What comes from a mirror is copied into the tree's cache, so
 //! that it stays a matter of this tree: refs that a tree's own mirror gives reach no other tree.
 

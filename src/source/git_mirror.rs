@@ -2,7 +2,7 @@
 //!
 //! They lie in `$MKPANDA_HOME/git/`, one for each place that is asked, a URL or a mirror's, and all trees
 //! share them: `<sum of the place>/mirror.git`, bare, with all refs. Nothing that a tree brings gets into
-//! one. An old one is brought up to date in place, and nothing is ever removed from it, since a check-out
+//! one. An old one is brought up to date in place, and no object is ever removed from it, since a check-out
 //! may be reading it; a damaged one is replaced.
 
 use std::ffi::{OsStr, OsString};
@@ -84,15 +84,11 @@ impl<'a> GitMirror<'a> {
 
     /// Says what it has of what is wanted.
     pub(super) fn look(&self) -> Result<Found, SourceProblem> {
-        if self.is_usable()? {
-            git_foreign::look(&self.path, self.wanted)
-        } else {
-            Ok(Found::default())
-        }
+        self.look_if_whole().map(Option::unwrap_or_default)
     }
 
-    /// True if it is there and whole. One that has lost something is made anew.
-    fn is_usable(&self) -> Result<bool, SourceProblem> {
+    /// The same; `None` if it is not there, or has lost something and is to be made anew.
+    fn look_if_whole(&self) -> Result<Option<Found>, SourceProblem> {
         match Repository::open_bare(&self.path) {
             Ok(_) => {}
             Err(error) if error.code() == ErrorCode::Owner => {
@@ -102,14 +98,14 @@ impl<'a> GitMirror<'a> {
                     foreign: true,
                 });
             }
-            Err(_) => return Ok(false),
+            Err(_) => return Ok(None),
         }
-        Ok(git_foreign::look(&self.path, self.wanted).is_ok())
+        Ok(git_foreign::look(&self.path, self.wanted).ok())
     }
 
     /// Has git clone, or fetch into what is there; `shown` is the place for people.
     pub(super) fn bring_up_to_date(&self, shown: &str) -> Result<Found, SourceProblem> {
-        if self.is_usable()? {
+        if self.look_if_whole()?.is_some() {
             configure(&self.path, shown)?;
             let fetch = ["fetch", "--progress", "--prune", "--no-tags", "--force", "--"];
             let mut arguments: Vec<&OsStr> = fetch.iter().map(OsStr::new).collect();

@@ -2,8 +2,8 @@
 //!
 //! The sum in the name leaves out modes and links to folders, so an image says by a sum of all what folder it
 //! was made from, and from which images. If the folder is another, or one of their names means another image
-//! now, it is built again. One that was made from an image without a name in the store, as a tree's own mirror gives them,
-//! gets no name: other trees with the same folder would be given it.
+//! now, it is built again. One that was made from an image without a name in the store, as a tree's own
+//! mirror gives them, gets no name: other trees with the same folder would be given it.
 //!
 //! A registry is asked once, for the name with the sum, by a client that doesn't wait for long. One that
 //! refuses or cannot be reached is named in a warning, and not asked for builders again in this run; a
