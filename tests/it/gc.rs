@@ -119,6 +119,27 @@ fn a_download_goes_unless_a_pull_goes_on_with_it() {
 }
 
 #[test]
+fn git_mirrors_go_when_nothing_has_used_them_for_an_hour() {
+    let place = place("true");
+    let mirrors = place.home.join("git");
+    let mirror = |digit: &str, hours: u64| {
+        let folder = mirrors.join(digit.repeat(64));
+        std::fs::create_dir_all(folder.join("mirror.git")).unwrap();
+        let used = std::time::SystemTime::now() - Duration::from_secs(hours * 3600);
+        std::fs::File::open(&folder).unwrap().set_modified(used).unwrap();
+        folder
+    };
+    let (old, young) = (mirror("a", 2), mirror("b", 0));
+    let other = mirrors.join("notes");
+    std::fs::create_dir(&other).unwrap();
+    place.run(".", &["gc", "--keep-days", "1"]).ok();
+    assert!(old.exists(), "it was used within a day");
+    let told = place.run(".", &NOW).ok().stdout;
+    assert!(told.contains("git mirror"), "{told}");
+    assert!(!old.exists() && young.exists() && other.exists());
+}
+
+#[test]
 fn what_a_running_build_uses_stays() {
     let gate = Gate::new();
     let place = place(&gate.script());
