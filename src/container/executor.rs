@@ -113,10 +113,11 @@ impl Executor for BuildExecutor {
             sys::exit_now(0);
         }
         init::prepare().map_err(|errno| fail("can't block signals", errno))?;
-        match sys::fork().map_err(|errno| fail("can't start the command's process", errno))? {
-            None => self.execute(&arguments),
-            Some(command) => init::run(command),
-        }
+        // What failed is in the log then.
+        let execute = || if self.execute(&arguments).is_ok() { 0 } else { 255 };
+        let command = sys::spawn(execute)
+            .map_err(|errno| fail("can't start the command's process", errno))?;
+        init::run(command)
     }
 
     fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {

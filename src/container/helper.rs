@@ -292,12 +292,13 @@ impl Helper {
     ) -> Result<Self, HelperError> {
         let start = |source| HelperError::Start { source };
         let (mut orders, theirs) = UnixStream::pair().map_err(start)?;
-        let executable = executable::sealed().map_err(|source| {
-            match refusal::of_proc().or_else(refusal::of_executable_memory) {
-                Some(refusal) => HelperError::Refused(refusal),
-                None => HelperError::Seal { source },
-            }
-        })?;
+        let executable =
+            executable::unchangeable(&map).map_err(|source| {
+                match refusal::of_proc().or_else(refusal::of_executable_memory) {
+                    Some(refusal) => HelperError::Refused(refusal),
+                    None => HelperError::Seal { source },
+                }
+            })?;
         let mut command = Command::new(executable);
         command
             .arg0("mkpanda")

@@ -47,6 +47,8 @@ pub trait Worker {
 pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
     // The caller's, and of those who started it.
     sys::close_from(3);
+    // In lists of processes, which would show the last part of the path it was started from.
+    _ = nix::sys::prctl::set_name(c"mkpanda");
     if let Some(parent) = parent {
         // Before anything else: what it starts later dies with it. Without it, stdin ends.
         _ = namespace::die_with_parent(parent);

@@ -15,6 +15,7 @@
 //! What the machine gives is found out beforehand ([`machine`]); limits are set from outside
 //! ([`cgroup`]). All `unsafe` is in [`sys`].
 
+mod binds;
 pub mod capabilities;
 pub mod cgroup;
 pub mod cleaner;

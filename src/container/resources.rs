@@ -4,10 +4,8 @@
 //! users' builds of one package differ. Hard limits cannot be raised without privileges: one that is
 //! lower than the command's own is kept, and named ([`lowered`]).
 
-use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
-
-use super::sys;
+use rustix::io::Errno;
 
 /// Soft limits of a command, as a login or a container engine gives them, with their names for people.
 const SOFT: [(Resource, rlim_t, &str); 11] = [
@@ -32,8 +30,10 @@ const SHARE_OF_PROCESSES: rlim_t = 4;
 /// Gives this process the limits, and the niceness 0 where that may be had.
 pub(super) fn set_own() -> nix::Result<()> {
     for (resource, soft, _) in SOFT {
-        let (_, hard) = getrlimit(resource)?;
-        setrlimit(resource, soft.min(hard), hard)?;
+        let (current, hard) = getrlimit(resource)?;
+        if current != soft.min(hard) {
+            setrlimit(resource, soft.min(hard), hard)?;
+        }
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
     if hard != RLIM_INFINITY {
@@ -41,9 +41,9 @@ pub(super) fn set_own() -> nix::Result<()> {
         setrlimit(Resource::RLIMIT_NPROC, share, share)?;
     }
     // An ordinary user may not get back what was given up.
-    match sys::set_niceness(0) {
-        Err(Errno::EACCES | Errno::EPERM) => Ok(()),
-        other => other,
+    match rustix::process::setpriority_process(None, 0) {
+        Err(Errno::ACCESS | Errno::PERM) | Ok(()) => Ok(()),
+        Err(errno) => Err(nix::errno::Errno::from_raw(errno.raw_os_error())),
     }
 }
 

@@ -15,14 +15,14 @@ use oci_spec::runtime::{
 
 use super::executor::PLAIN_ENVIRONMENT;
 use super::network::Network;
-use super::system_mounts::{DEV, MESSAGE_QUEUES, PROC, SHARED_MEMORY, SYS, SystemMount, TERMINALS};
+use super::system_mounts::{MESSAGE_QUEUES, PROC, SYS, SystemMount};
 
 /// A container, before it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
     /// The root, made already.
     pub root: PathBuf,
-    /// What is mounted into it, in this order, after the system's own mounts.
+    /// Bind mounts, in the order in which they are made.
     pub binds: Vec<Bind>,
     /// The command.
     pub arguments: Vec<String>,
@@ -121,12 +121,8 @@ const READ_ONLY: [&str; 7] = [
 pub(super) const HOST_NAME: &str = "mkpanda";
 
 impl Sandbox {
-    /// Translates the container.
+    /// Translates the container, without the mounts that [`super::binds`] and [`super::system_mounts`] make.
     pub fn to_spec(&self) -> Result<Spec, OciSpecError> {
-        let mut mounts = self.system_mounts()?;
-        for bind in &self.binds {
-            mounts.push(bind.to_mount()?);
-        }
         let linux = LinuxBuilder::default()
             .namespaces(namespaces()?)
             .masked_paths(MASKED.map(str::to_owned).to_vec())
@@ -135,7 +131,7 @@ impl Sandbox {
         let mut spec = SpecBuilder::default()
             .version("1.0.2")
             .root(RootBuilder::default().path(&self.root).readonly(false).build()?)
-            .mounts(mounts)
+            .mounts(self.system_mounts()?)
             .process(self.process()?)
             .linux(linux)
             .build()?;
@@ -212,11 +208,6 @@ impl Sandbox {
         } else {
             mounts.push(special(&PROC)?);
         }
-        mounts.push(special(&DEV)?);
-        if !self.left_out.contains(&Special::Terminals) {
-            mounts.push(special(&TERMINALS)?);
-        }
-        mounts.push(special(&SHARED_MEMORY)?);
         if !self.left_out.contains(&Special::MessageQueues) {
             mounts.push(special(&MESSAGE_QUEUES)?);
         }
@@ -226,22 +217,6 @@ impl Sandbox {
             mounts.push(special(&SYS)?);
         }
         Ok(mounts)
-    }
-}
-
-impl Bind {
-    fn to_mount(&self) -> Result<Mount, OciSpecError> {
-        // `ro` leaves mounts below writable, `rro` doesn't.
-        let mut options = vec!["rbind".to_owned(), "nosuid".to_owned(), "nodev".to_owned()];
-        if !self.writable {
-            options.push("rro".to_owned());
-        }
-        MountBuilder::default()
-            .destination(&self.target)
-            .typ("bind")
-            .source(&self.source)
-            .options(options)
-            .build()
     }
 }
 
@@ -295,14 +270,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_mounted_writable_unasked() {
-        let spec = sandbox().to_spec().unwrap();
-        let mounts = spec.mounts().as_ref().unwrap();
-        let options = mounts.last().unwrap().options().as_ref().unwrap();
-        assert!(options.contains(&"rro".to_owned()) && options.contains(&"nosuid".to_owned()));
-    }
-
-    #[test]
     fn every_granted_capability_has_its_own_name() {
         let names: std::collections::HashSet<_> =
             super::super::capabilities::granted().into_iter().map(runtime_capability).collect();
@@ -324,13 +291,8 @@ mod tests {
         assert_eq!(kind(&Sandbox { outer_proc: true, ..sandbox() }, "/proc"), "bind");
         assert_eq!(kind(&Sandbox { network: Network::Host, ..sandbox() }, "/sys"), "bind");
         assert_eq!(kind(&Sandbox { network: Network::Host, ..sandbox() }, "/proc"), "proc");
-        for (left_out, target) in
-            [(Special::Terminals, "/dev/pts"), (Special::MessageQueues, "/dev/mqueue")]
-        {
-            assert_ne!(kind(&sandbox(), target), "nothing");
-            let without = Sandbox { left_out: vec![left_out], ..sandbox() };
-            assert_eq!(kind(&without, target), "nothing");
-            assert_eq!(kind(&without, "/dev/shm"), "tmpfs");
-        }
+        assert_eq!(kind(&sandbox(), "/dev/mqueue"), "mqueue");
+        let without = Sandbox { left_out: vec![Special::MessageQueues], ..sandbox() };
+        assert_eq!(kind(&without, "/dev/mqueue"), "nothing");
     }
 }

@@ -1,7 +1,12 @@
 //! Table of the kernel's filesystems in a container: [`super::sandbox`] describes containers by it, and
 //! [`super::machine`] tries its entries.
+//!
+//! `/dev` and the first two filesystems in it are mounted here, before the container's first process exists:
+//! for each mount point that it has to make, libcontainer needs about 90 system calls. The others show a
+//! namespace that is not there yet.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
@@ -17,7 +22,7 @@ pub(super) struct SystemMount {
 pub(super) const PROC: SystemMount =
     SystemMount { target: "/proc", kind: "proc", options: &["nosuid", "nodev", "noexec"] };
 
-pub(super) const DEV: SystemMount = SystemMount {
+const DEV: SystemMount = SystemMount {
     target: "/dev",
     kind: "tmpfs",
     options: &["nosuid", "strictatime", "mode=755", "size=65536k"],
@@ -30,7 +35,7 @@ pub(super) const TERMINALS: SystemMount = SystemMount {
     options: &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
 };
 
-pub(super) const SHARED_MEMORY: SystemMount = SystemMount {
+const SHARED_MEMORY: SystemMount = SystemMount {
     target: "/dev/shm",
     kind: "tmpfs",
     options: &["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"],
@@ -54,4 +59,41 @@ impl SystemMount {
         let data = data.join(",");
         mount(Some(self.kind), place, Some(self.kind), MsFlags::empty(), Some(data.as_str()))
     }
+
+    /// Mounts the filesystem in its place below a root, with its flags. The root has no symbolic link there.
+    fn mount_below(&self, root: &Path) -> io::Result<()> {
+        let place = self.make_point(root)?;
+        let (mut flags, mut data) = (MsFlags::empty(), Vec::new());
+        for option in self.options {
+            match *option {
+                "nosuid" => flags |= MsFlags::MS_NOSUID,
+                "nodev" => flags |= MsFlags::MS_NODEV,
+                "noexec" => flags |= MsFlags::MS_NOEXEC,
+                "strictatime" => flags |= MsFlags::MS_STRICTATIME,
+                other => data.push(other),
+            }
+        }
+        let data = data.join(",");
+        mount(Some(self.kind), &place, Some(self.kind), flags, Some(data.as_str()))
+            .map_err(|errno| io::Error::other(format!("{}: {errno}", self.target)))
+    }
+
+    fn make_point(&self, root: &Path) -> io::Result<PathBuf> {
+        let place = root.join(self.target.trim_start_matches('/'));
+        match fs_err::create_dir(&place) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(place),
+        }
+    }
+}
+
+/// Mounts `/dev` below a container's root, with what does not depend on the container's namespaces; without
+/// pseudo-terminals if `terminals` is false.
+pub(super) fn mount_devices(root: &Path, terminals: bool) -> io::Result<()> {
+    DEV.mount_below(root)?;
+    if terminals {
+        TERMINALS.mount_below(root)?;
+    }
+    SHARED_MEMORY.mount_below(root)?;
+    MESSAGE_QUEUES.make_point(root).map(drop)
 }

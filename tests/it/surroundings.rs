@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -185,28 +185,56 @@ fn files_have_fixed_times_and_modes() {
     }
 }
 
-#[test]
-fn no_process_of_a_container_runs_the_file_of_the_builder() {
-    let place = Place::new();
-    let gate = Gate::new();
-    place.package("p", "{}", &gate.script());
-    let mut command = place.command("p", &[]);
-    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    gate.wait(1);
-    let mut executables = Vec::new();
-    let mut above = vec![run.id()];
+/// Executables of all processes below a run, and the outer user id of its container's root.
+fn processes_below(run: u32) -> (Vec<PathBuf>, Option<u32>) {
+    let (mut executables, mut root) = (Vec::new(), None);
+    let mut above = vec![run];
     while let Some(parent) = above.pop() {
         for child in children_of(parent) {
             above.push(child);
             executables.extend(std::fs::read_link(format!("/proc/{child}/exe")));
+            let map = std::fs::read_to_string(format!("/proc/{child}/uid_map")).unwrap_or_default();
+            let words: Vec<u32> =
+                map.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            if let [0, outside, count, ..] = words[..]
+                && count < u32::MAX
+            {
+                root = root.or(Some(outside));
+            }
         }
     }
+    (executables, root)
+}
+
+/// Runs a build that waits, by an executable at a path, and looks at its processes.
+fn processes_of_a_build(executable: &Path) -> (Vec<PathBuf>, Option<u32>) {
+    let place = Place::new();
+    let gate = Gate::new();
+    place.package("p", "{}", &gate.script());
+    let usual = place.command("p", &[]);
+    let mut command = Command::new(executable);
+    command.current_dir(usual.get_current_dir().unwrap()).env_clear();
+    command.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    gate.wait(1);
+    let found = processes_below(run.id());
     gate.open(1);
     ran(&run.wait_with_output().unwrap()).ok();
-    let builder = binary().canonicalize().unwrap();
-    assert!(!executables.contains(&builder), "{executables:?}");
-    let copy = |path: &PathBuf| path.to_string_lossy().starts_with("/memfd:mkpanda");
-    assert!(executables.iter().any(copy), "{executables:?}");
+    found
+}
+
+#[test]
+fn no_process_of_a_container_runs_a_file_that_its_root_owns() {
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("mkpanda");
+    std::fs::copy(binary(), &copy).unwrap();
+    let (_, root) = processes_of_a_build(&copy);
+    // With one id, or ranges of the caller's own, the file is its root's already.
+    std::os::unix::fs::chown(&copy, root, None).unwrap();
+    let (executables, _) = processes_of_a_build(&copy);
+    assert!(!executables.contains(&copy), "{executables:?}");
+    let sealed = |path: &PathBuf| path.to_string_lossy().starts_with("/memfd:mkpanda");
+    assert!(executables.iter().any(sealed), "{executables:?}");
 }
 
 #[test]
@@ -273,7 +301,7 @@ fn mounts_below_a_cache_are_made_while_nobody_else_has_it() {
     let link = "ln -s /proc/sys/kernel /c/sub; touch /c/on";
     let wait = "while [ ! -e /c/go ]; do sleep 0.05; done; rm /c/sub";
     write(&folder, &[("Dockerfile", &format!("FROM tiny\n{cache} {link}; {wait}\n"))]);
-    let start = |folder: &std::path::Path| {
+    let start = |folder: &Path| {
         let folder = folder.display().to_string();
         let mut command = place.command("", &["image", "build", "--network=none", &folder]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

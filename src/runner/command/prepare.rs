@@ -61,7 +61,7 @@ pub fn prepare<'w>(
     let upper = make_root(workspace, &layers, host, &points)?;
     let root = workspace.view().root();
     targets::check_system(&root)?;
-    targets::settle(&root, &mut binds)?;
+    targets::settle(&root, &mut binds, 0)?;
     let passwd = read_text(&root, "etc/passwd").map_err(Failure::of)?;
     let group = read_text(&root, "etc/group").map_err(Failure::of)?;
     let user =
@@ -188,8 +188,9 @@ impl Prepared<'_> {
 
     /// Adds a mount of a path in the view.
     pub fn bind(&mut self, bind: Bind) -> Result<(), Failure> {
+        let settled = self.sandbox.binds.len();
         self.sandbox.binds.push(bind);
-        targets::settle(&self.sandbox.root, &mut self.sandbox.binds)
+        targets::settle(&self.sandbox.root, &mut self.sandbox.binds, settled)
     }
 
     /// Runs the command, and waits for its end. Any end but exit code 0 is a failure.

@@ -12,7 +12,7 @@
 //! each on a disk that discards at once).
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -79,7 +79,18 @@ pub fn make_root(
         fs_err::create_dir(folder).map_err(Failure::of)?;
     }
     let skeleton = view.skeleton();
-    points.iter().try_for_each(|point| make(&skeleton, point)).map_err(Failure::of)?;
+    for point in points {
+        let below = point.path.strip_prefix("/").unwrap_or(&point.path);
+        // Without the machine's folders there is no link in it yet.
+        let is_plain =
+            host.is_none() && below.components().all(|part| matches!(part, Component::Normal(_)));
+        let made = if is_plain {
+            make_at(&skeleton, &skeleton.join(below), point)
+        } else {
+            make(&skeleton, point)
+        };
+        made.map_err(Failure::of)?;
+    }
     let mount = || {
         overlay::mount_layers(view, &root, &skeleton, layers, Some((&upper, &work)))
             .map_err(Failure::of)
@@ -146,18 +157,23 @@ fn lay_out(skeleton: &Path, host: &HostRoot) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes a mount point below a folder that may have symbolic links in it.
 fn make(root: &Path, point: &Point) -> std::io::Result<()> {
     let place = locate(root, &point.path, false)?;
     if fs_err::symlink_metadata(&place).is_ok() {
         return Ok(());
     }
+    make_at(root, &place, point)
+}
+
+fn make_at(root: &Path, place: &Path, point: &Point) -> std::io::Result<()> {
     if point.is_file {
         fs_err::create_dir_all(place.parent().unwrap_or(root))?;
         return fs_err::OpenOptions::new().create(true).append(true).open(place).map(drop);
     }
-    fs_err::create_dir_all(&place)?;
+    fs_err::create_dir_all(place)?;
     match point.mode {
-        Some(mode) => fs_err::set_permissions(&place, PermissionsExt::from_mode(mode)),
+        Some(mode) => fs_err::set_permissions(place, PermissionsExt::from_mode(mode)),
         None => Ok(()),
     }
 }

@@ -32,10 +32,11 @@ pub(super) fn check_system(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives mounts targets in the root without symbolic links. `root` has all mount points.
-pub(super) fn settle(root: &Path, binds: &mut [Bind]) -> Result<(), Failure> {
+/// Gives mounts targets in the root without symbolic links, from the one with number `first` on; those
+/// before it have such targets. `root` has all mount points.
+pub(super) fn settle(root: &Path, binds: &mut [Bind], first: usize) -> Result<(), Failure> {
     let wanted: Vec<PathBuf> = binds.iter().map(|bind| bind.target.clone()).collect();
-    for index in 0..binds.len() {
+    for index in first..binds.len() {
         let target = &wanted[index];
         let refused = |why: String| {
             Failure::new(format!("nothing can be mounted at {}: {why}", target.display()))
@@ -122,7 +123,7 @@ mod tests {
     }
 
     fn targets(root: &Path, mut binds: Vec<Bind>) -> Result<Vec<PathBuf>, String> {
-        settle(root, &mut binds).map_err(|failure| failure.message)?;
+        settle(root, &mut binds, 0).map_err(|failure| failure.message)?;
         Ok(binds.into_iter().map(|bind| bind.target).collect())
     }
 
