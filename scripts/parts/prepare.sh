@@ -13,6 +13,7 @@ needed=(
   "a registry, with TLS and passwords: docker-registry apache2-utils openssl"
   "servers and terminals: lighttpd curl tmux"
   "clocks that jump: libfaketime"
+  "keys and signatures: minisign"
   "machines with services, and faults in them: systemd strace"
 )
 

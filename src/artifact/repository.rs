@@ -5,6 +5,7 @@
 //! <url>/packages/<name>/<id>.tar.xz
 //! <url>/bootstrap/<bootstrap id>.bootstrap.tar.xz and .active.json
 //! <file>.sha256                                    beside any of them: its sum, checked
+//! <file>.minisig                                   its signature, checked if signatures are required
 //! ```
 //!
 //! A file and the sum beside it are one item: if one of the two cannot be fetched, the repository has
@@ -12,17 +13,25 @@
 //! reached; a repository that refuses the request, or gives damaged content, ends the build of the
 //! package. A package is read to its end, its names are checked, and if its `buildinfo.full.json`
 //! records what was hashed, the hash has to give its version.
+//!
+//! Where signatures are required ([`Repository::requiring`]), a file is used if a trusted key signed it.
+//! For a build, a file that nobody trusted signed is not there, with a warning; a signature that claims
+//! to be of a trusted key and is not right ends the build of the package.
 
 use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::signed::{self, SignedError, signed_id};
 use crate::archive::{self, Limits};
 use crate::base::atomic::AtomicFile;
+use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::memory_file::memory_file;
 use crate::package::PackageId;
+use crate::store::signature::{SignatureError, TrustedKeys};
 use crate::store::{Backend, FailureKind, Key, KeyError, Store, StoreError, Transfer};
 
 /// Name of a repository in warnings.
@@ -36,6 +45,8 @@ const LONGEST_SUM: u64 = 4096;
 #[derive(Debug, Clone)]
 pub struct Repository {
     store: Store,
+    /// Keys of which one has to have signed each file; `None` if signatures are not required.
+    signers: Option<Arc<TrustedKeys>>,
 }
 
 /// An artifact of a repository cannot be used.
@@ -91,6 +102,17 @@ pub enum RepositoryError {
         /// The difference.
         reason: String,
     },
+    /// A signature is required, and does not count.
+    #[error("{what} from {place} cannot be trusted")]
+    Signature {
+        /// The artifact.
+        what: String,
+        /// Name of the store.
+        place: String,
+        /// The fault of the signature.
+        #[source]
+        source: SignatureError,
+    },
 }
 
 impl RepositoryError {
@@ -98,8 +120,13 @@ impl RepositoryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store { source, .. } => source.hint(),
+            Self::Signature { source, .. } => source.hint(),
             _ => None,
         }
+    }
+
+    fn is_untrusted(&self) -> bool {
+        matches!(self, Self::Signature { source, .. } if source.is_untrusted())
     }
 
     /// Classifies an error that a build can do without; none of them is a refusal, which most often
@@ -122,7 +149,13 @@ pub type ContentCheck<'a> =
 impl Repository {
     /// Creates a repository in a store.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, signers: None }
+    }
+
+    /// Requires of every file that one of these keys signed it.
+    #[must_use]
+    pub fn requiring(self, keys: TrustedKeys) -> Self {
+        Self { signers: Some(Arc::new(keys)), ..self }
     }
 
     /// True if a network is needed to ask the repository.
@@ -148,7 +181,7 @@ impl Repository {
     ) -> Result<bool, RepositoryError> {
         let what = package_path(id);
         let fetched =
-            self.item(&what, observer, |backend| get(backend, &what, target, observer))?;
+            self.item(&what, observer, |backend| self.get(backend, &what, target, observer))?;
         let Some(mut file) = fetched else { return Ok(false) };
         let index = verify(&what, &mut file, limits)?;
         match check(id, index.buildinfo.as_deref()) {
@@ -163,7 +196,8 @@ impl Repository {
     }
 
     /// Fetches a bootstrap and its `active.json`, which has to be equal to `active`; `false` if the
-    /// repository lacks one of the two or cannot be reached, with a warning in the last case.
+    /// repository lacks one of the two or cannot be reached, with a warning in the last case. The list
+    /// decides nothing, and needs no signature.
     pub fn fetch_bootstrap(
         &self,
         name: &str,
@@ -178,7 +212,7 @@ impl Repository {
         let fetched = self.item(&archive, observer, |backend| {
             let mut list_file = get(backend, &list, &place("active.json"), observer)?;
             check_list(&list, &mut list_file, active)?;
-            let file = get(backend, &archive, &place("bootstrap.tar.xz"), observer)?;
+            let file = self.get(backend, &archive, &place("bootstrap.tar.xz"), observer)?;
             Ok((list_file, file))
         })?;
         let Some((list_file, mut archive_file)) = fetched else { return Ok(false) };
@@ -196,7 +230,7 @@ impl Repository {
         target: &Path,
         observer: &dyn Observer,
     ) -> Result<Option<AtomicFile>, RepositoryError> {
-        match get(self.store.backend(), what, target, observer) {
+        match self.get(self.store.backend(), what, target, observer) {
             Err(RepositoryError::Store { source, .. }) if source.is_not_found() => Ok(None),
             other => other.map(Some),
         }
@@ -210,7 +244,50 @@ impl Repository {
         requests: impl FnOnce(&dyn Backend) -> Result<T, RepositoryError>,
     ) -> Result<Option<T>, RepositoryError> {
         let transfer = Transfer { subject: what, observer };
-        self.store.item(ROLE, &transfer, RepositoryError::dispensable, requests)
+        // The repository answers, so its reachability is not in question.
+        let asked =
+            self.store.item(
+                ROLE,
+                &transfer,
+                RepositoryError::dispensable,
+                |backend| match requests(backend) {
+                    Err(error) if error.is_untrusted() => Ok(Err(error)),
+                    other => other.map(Ok),
+                },
+            )?;
+        let untrusted = match asked {
+            None => return Ok(None),
+            Some(Ok(found)) => return Ok(Some(found)),
+            Some(Err(error)) => error,
+        };
+        let (subject, message) = (what.to_owned(), with_causes(&untrusted));
+        observer.event(Event::Warning { subject, message });
+        Ok(None)
+    }
+
+    /// Gets one file, and checks its sum, and its signature if one is required.
+    fn get(
+        &self,
+        backend: &dyn Backend,
+        what: &str,
+        target: &Path,
+        observer: &dyn Observer,
+    ) -> Result<AtomicFile, RepositoryError> {
+        let Some(keys) = &self.signers else { return get(backend, what, target, observer) };
+        let untrusted = |source| {
+            let (what, place) = (what.to_owned(), backend.name());
+            RepositoryError::Signature { what, place, source }
+        };
+        let claim = signed::claim(backend, what, keys, observer).map_err(|error| match error {
+            SignedError::Name(error) => error.into(),
+            SignedError::Store(source) => RepositoryError::Store { what: what.to_owned(), source },
+            SignedError::Signature(source) => untrusted(source),
+        })?;
+        let mut file = get(backend, what, target, observer)?;
+        let content = file.rewound().map_err(in_file(what))?;
+        let key = claim.verify(content, signed_id(what)).map_err(untrusted)?;
+        tracing::info!(what, %key, "the signature is good");
+        Ok(file)
     }
 }
 
@@ -234,8 +311,7 @@ fn get(
     text.rewind().map_err(&broken)?;
     text.take(LONGEST_SUM).read_to_string(&mut expected).map_err(&broken)?;
     let expected = expected.split_whitespace().next().unwrap_or_default().to_owned();
-    file.file().rewind().map_err(&broken)?;
-    let found = Sha256Sum::of_reader(file.file()).map_err(&broken)?;
+    let found = file.rewound().and_then(Sha256Sum::of_reader).map_err(&broken)?;
     if Sha256Sum::from_str(&expected).ok().as_ref() == Some(&found) {
         Ok(file)
     } else {

@@ -7,6 +7,7 @@ use crate::archive::Limits;
 use crate::base::http::test_server::{TestServer, answer, ok};
 use crate::base::warnings::{Warnings, impatient_client};
 use crate::package::PackageId;
+use crate::store::signature::TrustedKeys;
 use crate::store::{FailureKind, Store};
 
 fn repository(url: &str) -> Repository {
@@ -110,4 +111,57 @@ fn the_only_origin_of_a_package_keeps_its_attempts() {
         repository.fetch("../x", &folder.path().join("p"), &Warnings::default()),
         Err(RepositoryError::Name(_))
     ));
+}
+
+/// Repository that has packages and no signatures.
+fn unsigned(status: &'static str) -> (TestServer, Repository) {
+    let server = TestServer::start(move |_, request| match request.path.as_str() {
+        path if path.ends_with(".minisig") => answer("404 x\r\nContent-Length: 0", b""),
+        _ if request.method == "HEAD" => answer(status, b""),
+        _ => ok(b"an archive"),
+    });
+    let key = "RWTz5LOY9MXl5ikD7WTHwfUyXHQrvOZ7gohagzj/Jo9lF4Wh77PrgqpR".parse().unwrap();
+    let repository = repository(&server.url("")).requiring(TrustedKeys::new([key], Vec::new()));
+    (server, repository)
+}
+
+#[test]
+fn a_missing_signature_is_a_warning_only_where_there_is_a_package() {
+    for (status, warnings) in [
+        ("200 x\r\nContent-Length: 10", 5),
+        // Some servers describe nothing.
+        ("405 x\r\nContent-Length: 0", 5),
+        ("404 x\r\nContent-Length: 0", 0),
+    ] {
+        let ((server, repository), seen) = (unsigned(status), Warnings::default());
+        for number in 0..5 {
+            assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
+        }
+        let said = seen.take();
+        assert_eq!(said.len(), warnings, "{said:?}");
+        let is_told = |text: &String| text.contains("required: E6E5C5F498B3E4F3");
+        assert!(said.iter().all(is_told), "{said:?}");
+        let downloads = server
+            .requests()
+            .into_iter()
+            .filter(|request| request.method == "GET" && !request.path.ends_with(".minisig"));
+        assert_eq!(downloads.count(), 0, "nothing is downloaded in vain");
+    }
+}
+
+#[test]
+fn signatures_that_cannot_be_fetched_make_an_item_fail_and_count() {
+    let server = TestServer::start(|_, request| {
+        if request.path.ends_with(".minisig") {
+            answer("503 x\r\nContent-Length: 0", b"")
+        } else {
+            ok(b"an archive")
+        }
+    });
+    let repository = repository(&server.url("")).requiring(TrustedKeys::default());
+    let seen = Warnings::default();
+    for number in 0..5 {
+        assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
+    }
+    assert_eq!((server.requests().len(), seen.take().len()), (3 * 2, 3));
 }

@@ -5,7 +5,7 @@
 //! what is left and what is in use: an [`AtomicFile`] is locked itself ([`sweep_temporaries`]), and
 //! folders are made under a lock that is for all of them ([`sweep_under_lock`]).
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +77,12 @@ impl AtomicFile {
     /// The file under construction.
     pub fn file(&mut self) -> &mut std::fs::File {
         self.file.as_file_mut()
+    }
+
+    /// The file under construction, to be read from its beginning.
+    pub fn rewound(&mut self) -> io::Result<&mut std::fs::File> {
+        self.file.as_file_mut().rewind()?;
+        Ok(self.file.as_file_mut())
     }
 
     /// Syncs the file and gives it its final name, replacing what was there; mode 0644.

@@ -79,6 +79,7 @@ impl SupplyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Bootstrap { source: BootstrapError::Install(error), .. } => error.hint(),
+            Self::Repository { source, .. } => source.hint(),
             _ => None,
         }
     }

@@ -37,6 +37,47 @@ pub enum Command {
     Image(ImageCommand),
     /// Give back the space that nobody needs any more.
     Gc(GcArgs),
+    /// Make and show keys that sign artifacts.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// How something is shown on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum FormatArg {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
+/// The commands for keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key, as `minisign -G` does: a secret key (mode 0600), and its public key beside it.
+    New {
+        /// The secret key's file; `signing.key` beside your config.toml by default. The public key of `x.key` is
+        /// `x.pub`.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Leave the secret key as it is, readable for whoever reads the file, instead of encrypting it by a password:
+        /// that of `MKPANDA_KEY_PASSWORD`, the first line of the file `MKPANDA_KEY_PASSWORD_FILE`, or one that is typed.
+        #[arg(long)]
+        no_password: bool,
+        /// How to show the key.
+        #[arg(long, value_name = "HOW", default_value = "text")]
+        format: FormatArg,
+    },
+    /// Show the id and the public key of a file with a public or a secret key.
+    Show {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// How to show the key.
+        #[arg(long, value_name = "HOW", default_value = "text")]
+        format: FormatArg,
+    },
 }
 
 /// Options of every command.
@@ -49,6 +90,10 @@ pub struct GlobalArgs {
     /// Take packages and bootstraps from here if they are there: an http, https or file URL.
     #[arg(long, value_name = "URL", global = true)]
     pub repository_url: Option<String>,
+    /// Use nothing of a repository that this key did not sign: a public key of minisign, or a `.pub` file with one;
+    /// without a value, any of the `trusted_keys` of your configuration; may be given several times.
+    #[arg(long, value_name = "PUBKEY", global = true, num_args = 0..=1, default_missing_value = "")]
+    pub require_signature: Vec<String>,
     /// Look here first for sources, by their sums: a folder or a URL; may be given several times.
     #[arg(long, value_name = "DIR|URL", global = true)]
     pub mirror: Vec<String>,

@@ -13,8 +13,10 @@ use super::grant::TrustFile;
 use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::registry::{RegistryHost, RegistryMirror};
+use crate::store::signature::KeyError;
 
-/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`, `registries` and `builders`.
+/// A configuration file. Each key is also `MKPANDA_<KEY>` in the environment, but for `images`, `registries`, `builders`,
+/// `trusted_keys` and `revoked_keys`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
@@ -59,6 +61,13 @@ pub struct ConfigFile {
     /// Credentials by servers' names, for downloads over HTTP: counts in the user's own file alone.
     #[serde(default)]
     pub credentials: BTreeMap<String, CredentialsFile>,
+    /// Public keys whose signatures count, or the paths of their `.pub` files: counts in the user's own
+    /// file alone.
+    #[serde(default)]
+    pub trusted_keys: Vec<String>,
+    /// Keys whose signatures no longer count, or their ids: counts in the user's own file alone.
+    #[serde(default)]
+    pub revoked_keys: Vec<String>,
     /// What trees may set, by their folders: counts in the user's own file alone.
     #[serde(default)]
     pub trust: BTreeMap<PathBuf, TrustFile>,
@@ -157,9 +166,24 @@ pub enum SettingsError {
         /// What to write where, if the tree is trusted.
         hint: String,
     },
-    /// A tree's file has a table that is the user's.
-    #[error("{path}: [{table}] counts in your own configuration alone", path = .0.display(), table = .1)]
+    /// A tree's file has a table or a key that is the user's.
+    #[error("{path}: {key} counts in your own configuration alone", path = .0.display(), key = .1)]
     UsersAlone(PathBuf, &'static str),
+    /// A key cannot be used.
+    #[error("{origin}")]
+    Key {
+        /// The option, or the file and its key.
+        origin: String,
+        /// Fault.
+        #[source]
+        source: KeyError,
+    },
+    /// Signatures are required, and no key is trusted.
+    #[error("--require-signature: no key is trusted ({revoked} are revoked)")]
+    NoTrustedKey {
+        /// Number of revoked keys.
+        revoked: usize,
+    },
     /// A variable is named that is not set.
     #[error("{origin}: {variable:?} is no variable of the environment that is set")]
     NoVariable {
@@ -191,6 +215,13 @@ impl SettingsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Untrusted { hint, .. } => Some(hint.clone()),
+            Self::Key { origin, .. } if origin.starts_with("--") => Some(format!(
+                "to require a signature by any of your trusted_keys, write {origin}= or put the option last"
+            )),
+            Self::NoTrustedKey { .. } => Some(
+                "name one, --require-signature=PUBKEY, or add it to trusted_keys in your config.toml"
+                    .to_owned(),
+            ),
             Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
             Self::ForeignHome { path, .. } => Some(format!(
                 "name a folder of its own: MKPANDA_HOME={}",

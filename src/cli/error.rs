@@ -21,6 +21,7 @@ use crate::package::{NameError, VariantError};
 use crate::runner::isolation::IsolationError;
 
 use super::config::SettingsError;
+use super::signing::SigningError;
 use super::ui::{Complaint, Printer};
 
 /// A command failed.
@@ -118,6 +119,9 @@ pub enum CliError {
         /// Largest number.
         most: u64,
     },
+    /// A key cannot be made or used.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -151,6 +155,7 @@ impl CliError {
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
+            Self::Signing(error) => matches!(error, SigningError::Interrupted),
             _ => false,
         }
     }
@@ -184,6 +189,7 @@ impl CliError {
             Self::Load(error) => error.problem.hint().map(str::to_owned),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Registry(error) => error.hint(),
+            Self::Signing(error) => error.hint(),
             Self::Save(error) => error.hint().map(str::to_owned),
             Self::Flattened(_) => Some(
                 "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),
@@ -241,7 +247,8 @@ fn build_complaint(error: &BuildError) -> Complaint {
             complaint.hints.extend(failed.failure.hint.clone());
         }
         BuildError::Source { source, .. } => complaint.hints.extend(source.problem.hint()),
-        BuildError::Repository { .. } => {
+        BuildError::Repository { source, .. } => {
+            complaint.hints.extend(source.hint());
             complaint
                 .hints
                 .push("put it right there, or build without --repository-url".to_owned());

@@ -10,12 +10,14 @@ use super::config::{ConfigFile, SettingsError, read_file, read_tree_file};
 use super::environment::Environment;
 use super::grant::Grant;
 use super::places::user_file;
+use super::signing::UsersKeys;
 use super::trust::{self, Trust};
 use super::value::Text;
 use crate::artifact::repository::Repository;
 use crate::base::http::{HttpClient, Login};
 use crate::source::LocalPermission;
 use crate::store::registry::{Registries, RegistryConfig};
+use crate::store::signature::TrustedKeys;
 use crate::store::{Store, StoreUrlError};
 
 /// What the environment and the files say.
@@ -72,10 +74,17 @@ impl<'a> Given<'a> {
         if let Some(near) = &near {
             let alone = |key| SettingsError::UsersAlone(near.path.clone(), key);
             if !near.says.trust.is_empty() {
-                return Err(alone("trust"));
+                return Err(alone("[trust]"));
             }
             if !near.says.credentials.is_empty() {
-                return Err(alone("credentials"));
+                return Err(alone("[credentials]"));
+            }
+            // A tree could trust its own key, or revoke those of others.
+            if !near.says.trusted_keys.is_empty() {
+                return Err(alone("trusted_keys"));
+            }
+            if !near.says.revoked_keys.is_empty() {
+                return Err(alone("revoked_keys"));
             }
         }
         let trust = tree.map(|tree| {
@@ -322,10 +331,20 @@ impl<'a> Given<'a> {
         texts.iter().map(parse).collect()
     }
 
+    /// Keys that the user trusts or has revoked.
+    pub(super) fn keys(&self) -> Result<UsersKeys, SettingsError> {
+        let users = self.files.iter().find(|file| !file.is_trees);
+        users.map_or_else(
+            || Ok(UsersKeys::default()),
+            |file| UsersKeys::read(&file.path, &file.says),
+        )
+    }
+
     pub(super) fn repository(
         &self,
         args: &GlobalArgs,
         http: &HttpClient,
+        required: Option<&TrustedKeys>,
     ) -> Result<Option<Repository>, SettingsError> {
         let typed = args.repository_url.clone();
         let typed = typed.map(|value| Text { origin: "--repository-url".to_owned(), value });
@@ -333,9 +352,13 @@ impl<'a> Given<'a> {
             typed.or_else(|| self.text("REPOSITORY_URL", |file| file.repository_url.clone()));
         let parse = |text: Text| {
             let expected = "repository: that is an http://, https:// or file:///absolute URL";
-            Store::repository(&text.value, None, http)
-                .map(Repository::new)
-                .map_err(|_reason: StoreUrlError| text.wrong(expected))
+            let store = Store::repository(&text.value, None, http)
+                .map_err(|_reason: StoreUrlError| text.wrong(expected))?;
+            let repository = Repository::new(store);
+            Ok(match required {
+                Some(keys) => repository.requiring(keys.clone()),
+                None => repository,
+            })
         };
         text.map(parse).transpose()
     }

@@ -12,6 +12,7 @@ pub mod helper;
 mod parent;
 mod places;
 pub mod settings;
+mod signing;
 pub mod trust;
 pub mod ui;
 pub(crate) mod value;
@@ -73,6 +74,7 @@ pub fn run() -> u8 {
         None => commands::package::run(&context, &cli.package),
         Some(Command::Tree(args)) => commands::tree::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
+        Some(Command::Key(command)) => commands::key::run(&context, command),
         Some(Command::Image(command)) => commands::image::run(&context, command),
     };
     match result {

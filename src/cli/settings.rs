@@ -21,6 +21,7 @@ use crate::runner::session::LOG_LIMIT;
 use crate::source::LocalPermission;
 use crate::store::Store;
 use crate::store::registry::RegistryOptions;
+use crate::store::signature::TrustedKeys;
 
 /// What the program does.
 #[derive(Debug, Clone)]
@@ -43,6 +44,10 @@ pub struct Settings {
     pub offline: bool,
     /// Where packages and bootstraps may be taken from.
     pub repository: Option<Repository>,
+    /// Keys of which one has to have signed what comes from a repository, if that is demanded.
+    pub required_keys: Option<TrustedKeys>,
+    /// Keys that the user's configuration trusts.
+    pub trusted_keys: TrustedKeys,
     /// Number of packages that are built at once.
     pub jobs: Option<u16>,
     /// How builds that run at once share the cores.
@@ -144,6 +149,8 @@ impl Settings {
             ..HttpOptions::default()
         });
         let offline = args.offline || given.offline()?;
+        let keys = given.keys()?;
+        let required_keys = keys.required(&args.require_signature)?;
         Ok(Self {
             local_sources: given.local_sources(),
             images: given.images(),
@@ -169,7 +176,9 @@ impl Settings {
             mirrors: given.mirrors(args, &http)?,
             http: http.clone(),
             offline,
-            repository: given.repository(args, &http)?,
+            repository: given.repository(args, &http, required_keys.as_ref())?,
+            required_keys,
+            trusted_keys: keys.trusted(),
             jobs: match jobs {
                 None => given.jobs()?,
                 typed => typed,

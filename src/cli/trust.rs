@@ -115,6 +115,8 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         progress: _,
         limits: _,
         credentials: _,
+        trusted_keys: _,
+        revoked_keys: _,
         trust: _,
     } = file;
     ask(

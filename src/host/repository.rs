@@ -11,17 +11,20 @@ use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 
+use super::interruptible::UntilInterrupted;
 use super::late::LateFile;
 use super::lock::FolderLock;
 use super::paths::Host;
 use super::record::{self, Manifest};
+use super::signed::{UntrustedFile, verified_copy};
 use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
 use crate::artifact::repository::{self as remote, Repository, package_path};
-use crate::base::atomic::{TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
+use crate::base::atomic::{AtomicFile, TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::removal::remove_all_closed;
 use crate::install::{InstallError, PackageContents};
 use crate::package::{PackageId, contents};
+use crate::store::signature::TrustedKeys;
 
 /// The packages on the machine.
 #[derive(Clone, Copy)]
@@ -111,6 +114,9 @@ pub enum RepositoryError {
     /// The repository that it should be fetched from doesn't have it.
     #[error("the repository has no package {0}: there is no {path}", path = package_path(.0))]
     NotOffered(PackageId),
+    /// A signature is required, and does not count.
+    #[error(transparent)]
+    Untrusted(Box<UntrustedFile>),
     /// It can't be fetched.
     #[error(transparent)]
     Fetch(Box<remote::RepositoryError>),
@@ -124,6 +130,7 @@ impl RepositoryError {
                 "pkgpanda fetch --repository-url=URL {id}, or pkgpanda add {id}.tar.xz"
             )),
             Self::Broken(error) => error.hint(),
+            Self::Untrusted(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             _ => None,
         }
@@ -212,21 +219,53 @@ impl<'a> PackageRepository<'a> {
         unswept.report(self.observer);
     }
 
-    /// Adds the package in a file.
-    pub fn add_file(&self, path: &Path) -> Result<Add, RepositoryError> {
+    /// Adds the package in a file. With `keys`, one of them has to have signed it, also if the package is
+    /// there.
+    pub fn add_file(
+        &self,
+        path: &Path,
+        keys: Option<&TrustedKeys>,
+    ) -> Result<Add, RepositoryError> {
         let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".tar.xz"));
         let id: Option<PackageId> = name.and_then(|name| name.parse().ok());
         let id = id.ok_or_else(|| RepositoryError::FileName(path.to_owned()))?;
         let mut file = fs_err::File::open(path)
             .map_err(|source| RepositoryError::Archive { id: id.clone(), source })?;
         let lock = self.lock()?;
-        let added = self.unpack(&id, &mut file, self.observer, |reason| {
+        let is_other = |reason| {
             let (subject, message) = (id.to_string(), format!("it seems another: {reason}"));
             self.observer.event(Event::Warning { subject, message });
             Ok(())
-        });
+        };
+        let added = match keys {
+            None => self.unpack(&id, &mut file, self.observer, is_other),
+            Some(keys) => self.signed(&id, path, &mut file, keys).and_then(|mut copy| {
+                self.unpack(&id, copy.file() as &mut File, self.observer, is_other)
+            }),
+        };
         drop(lock);
         added
+    }
+
+    /// Copies an archive into the repository's folder, where nobody else can change it once its signature
+    /// was verified; the caller holds the lock.
+    fn signed(
+        &self,
+        id: &PackageId,
+        path: &Path,
+        archive: impl Read,
+        keys: &TrustedKeys,
+    ) -> Result<AtomicFile, RepositoryError> {
+        let target = self.folder.join(format!("{id}.tar.xz"));
+        let mut copy = AtomicFile::create(&target)
+            .map_err(|source| RepositoryError::Archive { id: id.clone(), source })?;
+        match verified_copy(path, id, archive, copy.file(), keys, self.observer) {
+            Ok(()) => Ok(copy),
+            Err(_) if self.observer.is_interrupted() => {
+                Err(RepositoryError::Interrupted(id.clone()))
+            }
+            Err(error) => Err(RepositoryError::Untrusted(Box::new(error))),
+        }
     }
 
     /// Fetches a package, unless it is there; the caller holds the lock.
@@ -356,20 +395,5 @@ impl<'a> PackageRepository<'a> {
         remove_all_closed(&gone).map_err(change)?;
         Manifest::remove(self.folder, id).map_err(change)?;
         Ok(true)
-    }
-}
-
-/// A reader that ends with an error when the run is over.
-pub(super) struct UntilInterrupted<'a, R> {
-    pub(super) inner: R,
-    pub(super) observer: &'a dyn Observer,
-}
-
-impl<R: Read> Read for UntilInterrupted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.observer.is_interrupted() {
-            return Err(io::Error::other("interrupted"));
-        }
-        self.inner.read(buffer)
     }
 }

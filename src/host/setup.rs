@@ -8,6 +8,10 @@
 //! <config>/setup-flags/late-config.yaml       values for a package that is rendered here
 //! ```
 //!
+//! Where signatures are required, one has to be there for everything that is fetched: packages, the list
+//! of further packages, and what a late package is rendered from. What was unpacked from the bootstrap
+//! is there already, and is as trustworthy as the bootstrap.
+//!
 //! All of it can be done again: what is there isn't fetched, and `bootstrap` goes last.
 
 use std::io::{self, Read, Seek};
@@ -24,6 +28,7 @@ use crate::base::atomic;
 use crate::base::http::HttpClient;
 use crate::base::removal::remove_all;
 use crate::package::PackageId;
+use crate::store::signature::TrustedKeys;
 use crate::store::{Store, StoreUrlError};
 
 /// How long lists and late packages may be.
@@ -108,8 +113,14 @@ impl SetupError {
 }
 
 impl Actor<'_> {
-    /// Sets up a machine, or finishes what was cut off. Relative URLs count from `current`.
-    pub fn setup(&self, http: &HttpClient, current: &Path) -> Result<(), SetupError> {
+    /// Sets up a machine, or finishes what was cut off. Relative URLs count from `current`. With `keys`,
+    /// one of them has to have signed everything that is fetched.
+    pub fn setup(
+        &self,
+        http: &HttpClient,
+        current: &Path,
+        keys: Option<&TrustedKeys>,
+    ) -> Result<(), SetupError> {
         let _root = self.begin()?;
         let repository = PackageRepository::new(self.host, self.observer);
         let mark = self.host.root().join("bootstrap");
@@ -120,7 +131,7 @@ impl Actor<'_> {
             }
             return Ok(());
         }
-        let flags = Flags { actor: self, http, current };
+        let flags = Flags { actor: self, http, current, keys };
         let obsolete = self.host.config().join("setup-packages");
         if obsolete.exists() {
             return Err(SetupError::SetupPackages(obsolete));
@@ -146,6 +157,7 @@ struct Flags<'a> {
     actor: &'a Actor<'a>,
     http: &'a HttpClient,
     current: &'a Path,
+    keys: Option<&'a TrustedKeys>,
 }
 
 impl Flags<'_> {
@@ -224,9 +236,13 @@ impl Flags<'_> {
         let Some(url) = url else {
             return Err(SetupError::NoRepository { what: what.to_owned(), flag });
         };
-        Store::repository(&url, Some(self.current), self.http)
-            .map(Repository::new)
-            .map_err(|source| SetupError::Url { path: flag, source })
+        let store = Store::repository(&url, Some(self.current), self.http)
+            .map_err(|source| SetupError::Url { path: flag, source })?;
+        let repository = Repository::new(store);
+        Ok(match self.keys {
+            Some(keys) => repository.requiring(keys.clone()),
+            None => repository,
+        })
     }
 
     /// Fetches something small.

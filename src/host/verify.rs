@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Seek};
 
+use super::interruptible::UntilInterrupted;
 use super::record::{Item, Manifest};
-use super::repository::{PackageRepository, RepositoryError, UntilInterrupted};
+use super::repository::{PackageRepository, RepositoryError};
 use crate::archive::{EntryPath, ReadError};
 use crate::artifact::repository::{self as remote, Repository, package_path};
 use crate::base::event::Observer;

@@ -65,6 +65,15 @@ pub struct FormatArgs {
     pub format: Format,
 }
 
+/// Demand for signatures.
+#[derive(Debug, Args)]
+pub struct SignatureArgs {
+    /// Use nothing that this key did not sign: a public key of minisign, or a `.pub` file with one; given
+    /// several times, any of them.
+    #[arg(long, value_name = "PUBKEY")]
+    pub require_signature: Vec<String>,
+}
+
 impl Command {
     /// True if it changes something, or leaves something behind if it is ended on its way.
     pub fn changes(&self) -> bool {
@@ -110,12 +119,18 @@ pub enum Command {
         /// Their ids.
         #[arg(value_name = "ID", required = true)]
         ids: Vec<String>,
+        /// Demand for signatures.
+        #[command(flatten)]
+        signatures: SignatureArgs,
     },
     /// Add a package from a file.
     Add {
         /// The file, which is called `ID.tar.xz`.
         #[arg(value_name = "FILE")]
         package: PathBuf,
+        /// Demand for signatures.
+        #[command(flatten)]
+        signatures: SignatureArgs,
     },
     /// List the packages on this machine.
     List(FormatArgs),
@@ -126,7 +141,7 @@ pub enum Command {
         ids: Vec<String>,
     },
     /// Set up a freshly unpacked machine, or finish an activation that was cut off.
-    Setup,
+    Setup(SignatureArgs),
     /// Remove all that is installed.
     Uninstall,
     /// Run the active packages' checks.
@@ -146,6 +161,9 @@ pub enum Command {
         /// Compare with the packages of this repository instead.
         #[arg(long, value_name = "URL")]
         repository_url: Option<String>,
+        /// Demand for signatures.
+        #[command(flatten)]
+        signatures: SignatureArgs,
         /// How to write what is listed.
         #[command(flatten)]
         format: FormatArgs,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs};
+use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs, SignatureArgs};
 use super::error::CommandError;
 use super::output::Output;
 use super::texts;
@@ -15,6 +15,7 @@ use crate::host::{
 };
 use crate::package::{NameError, PackageId};
 use crate::store::Store;
+use crate::store::signature::{TrustedKey, TrustedKeys};
 
 /// Where units are, unless they are rooted.
 const SYSTEMD: &str = "/etc/systemd/system";
@@ -52,11 +53,11 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
             list_ids(&host.active()?, *format, output);
             Ok(())
         }
-        Command::Fetch { repository_url, ids } => {
-            fetch(&packages, &parse(ids)?, &remote(repository_url)?, output)
+        Command::Fetch { repository_url, ids, signatures } => {
+            fetch(&packages, &parse(ids)?, &remote(repository_url, signatures)?, output)
         }
-        Command::Add { package } => {
-            if packages.add_file(package)? == Add::There {
+        Command::Add { package, signatures } => {
+            if packages.add_file(package, keys(signatures)?.as_ref())? == Add::There {
                 output.note("the package is there already");
             }
             Ok(())
@@ -68,12 +69,15 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
         Command::Remove { ids } => Ok(actor.remove(&parse(ids)?, &mut |id| {
             output.data(&format!("\rRemoving: {id}\rRemoved: {id}\n"));
         })?),
-        Command::Setup => Ok(actor.setup(&HttpClient::default(), &current()?)?),
+        Command::Setup(signatures) => {
+            let keys = keys(signatures)?;
+            Ok(actor.setup(&HttpClient::default(), &current()?, keys.as_ref())?)
+        }
         Command::Uninstall => Ok(actor.uninstall()?),
         Command::Check { list, format } => check(&host.checks()?, *list, *format, output),
-        Command::Verify { ids, repository_url, format } => {
+        Command::Verify { ids, repository_url, signatures, format } => {
             let ids = if ids.is_empty() { host.active()? } else { parse(ids)? };
-            let from = repository_url.as_deref().map(remote).transpose()?;
+            let from = repository_url.as_deref().map(|url| remote(url, signatures)).transpose()?;
             verify(&packages, &ids, from.as_ref(), *format, output)
         }
     }
@@ -102,8 +106,25 @@ fn current() -> Result<PathBuf, CommandError> {
     std::env::current_dir().map_err(CommandError::Current)
 }
 
-fn remote(url: &str) -> Result<Repository, CommandError> {
-    Ok(Repository::new(Store::repository(url, Some(&current()?), &HttpClient::default())?))
+fn remote(url: &str, signatures: &SignatureArgs) -> Result<Repository, CommandError> {
+    let store = Store::repository(url, Some(&current()?), &HttpClient::default())?;
+    let repository = Repository::new(store);
+    Ok(match keys(signatures)? {
+        Some(keys) => repository.requiring(keys),
+        None => repository,
+    })
+}
+
+/// Keys of which one has to have signed what is used, if any are demanded.
+fn keys(signatures: &SignatureArgs) -> Result<Option<TrustedKeys>, CommandError> {
+    let named = &signatures.require_signature;
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let current = current()?;
+    let keys: Result<Vec<_>, _> =
+        named.iter().map(|text| TrustedKey::named(text, &current)).collect();
+    Ok(Some(TrustedKeys::new(keys?, Vec::new())))
 }
 
 fn list_ids(ids: &[PackageId], format: FormatArgs, output: &Output) {

@@ -8,6 +8,7 @@ use crate::host::{
 };
 use crate::package::NameError;
 use crate::store::StoreUrlError;
+use crate::store::signature::KeyError;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum CommandError {
     /// What was typed as a URL is none.
     #[error(transparent)]
     Url(#[from] StoreUrlError),
+    /// The demanded key is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// There is no current folder.
     #[error("can't tell what the current folder is")]
     Current(#[source] io::Error),

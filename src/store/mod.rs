@@ -9,6 +9,7 @@
 //! reach      which places are skipped for the rest of a run
 //! error      failures; failure: their kinds
 //! registry   the registry protocol, and a repository's blobs as a store
+//! signature  signatures of artifacts, and the keys that are trusted
 //! ```
 //!
 //! A place with an alternative is asked through [`Store::item`]: a mirror before a source's own URL, a
@@ -28,6 +29,7 @@ mod key;
 mod reach;
 #[cfg(feature = "builder")]
 pub mod registry;
+pub mod signature;
 
 #[cfg(test)]
 mod tests;

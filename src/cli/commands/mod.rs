@@ -4,6 +4,7 @@ pub mod gc;
 pub mod image;
 pub mod image_build;
 mod image_context;
+pub mod key;
 pub mod package;
 pub mod tree;
 

@@ -1,0 +1,80 @@
+//! Signatures of the files of a repository: `<file>.minisig` beside `<file>`.
+
+use crate::base::event::Observer;
+use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
+use crate::store::{Backend, FailureKind, KeyError, StoreError, Transfer};
+
+/// A signature cannot be had, or does not count.
+#[derive(Debug)]
+pub(super) enum SignedError {
+    /// The file's name is not valid in a store.
+    Name(KeyError),
+    /// The store failed, or lacks the file.
+    Store(StoreError),
+    /// The signature is missing or wrong.
+    Signature(SignatureError),
+}
+
+impl From<KeyError> for SignedError {
+    fn from(error: KeyError) -> Self {
+        Self::Name(error)
+    }
+}
+
+/// Returns the id for which a file of a repository is signed: a package's id for its archive
+/// (`packages/<name>/<id>.tar.xz`), and the whole path for any other file. A package's id has no `/`, so
+/// that no signature of one kind counts for another.
+pub fn signed_id(path: &str) -> &str {
+    let archive = path.strip_prefix("packages/").and_then(|rest| rest.strip_suffix(".tar.xz"));
+    match archive.and_then(|archive| archive.split_once('/')) {
+        Some((_, id)) if !id.contains('/') => id,
+        _ => path,
+    }
+}
+
+/// Gets the signature of a file, and checks all of it that needs no content, so that nothing is
+/// downloaded in vain. If the file is not there either, the error is the store's.
+pub(super) fn claim<'k>(
+    backend: &dyn Backend,
+    what: &str,
+    keys: &'k TrustedKeys,
+    observer: &dyn Observer,
+) -> Result<Claim<'k>, SignedError> {
+    let transfer = Transfer { subject: what, observer };
+    let name = format!("{what}{SUFFIX}").parse()?;
+    let mut text = Vec::new();
+    match backend.get_range(&name, 0..LONGEST + 1, &mut text, &transfer) {
+        Ok(_) => Claim::read(&text, keys).map_err(SignedError::Signature),
+        Err(error) if error.is_not_found() => match backend.head(&what.parse()?, &transfer) {
+            Err(error) if is_final(&error) => Err(SignedError::Store(error)),
+            _ => Err(SignedError::Signature(SignatureError::Missing { trusted: keys.ids() })),
+        },
+        Err(error) => Err(SignedError::Store(error)),
+    }
+}
+
+/// True unless the store answers, and may have the file: some servers refuse to describe what they have.
+fn is_final(error: &StoreError) -> bool {
+    !matches!(error.kind(), FailureKind::Denied | FailureKind::Unsupported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_packages_and_of_other_files_are_never_the_same() {
+        for (path, id) in [
+            ("packages/p/p--1.tar.xz", "p--1"),
+            ("packages/p/p--1.bootstrap.tar.xz", "p--1.bootstrap"),
+            ("packages/p/p--setup.dcos_config", "packages/p/p--setup.dcos_config"),
+            ("bootstrap/abc.bootstrap.tar.xz", "bootstrap/abc.bootstrap.tar.xz"),
+            ("bootstrap/abc.active.json", "bootstrap/abc.active.json"),
+            ("package_lists/a--b.package_list.json", "package_lists/a--b.package_list.json"),
+            ("packages/a/b/c.tar.xz", "packages/a/b/c.tar.xz"),
+            ("packages/a.tar.xz", "packages/a.tar.xz"),
+        ] {
+            assert_eq!(signed_id(path), id);
+        }
+    }
+}
