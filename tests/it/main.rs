@@ -39,6 +39,7 @@ mod repository;
 mod runner;
 mod sandboxes;
 mod server;
+mod signing;
 mod sources;
 mod space;
 mod support;

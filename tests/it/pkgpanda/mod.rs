@@ -9,6 +9,7 @@ mod hostile;
 mod interrupt;
 mod recovery;
 mod setup;
+mod signed;
 mod systemd;
 mod trust;
 mod users;
