@@ -23,6 +23,7 @@ mod names;
 mod place;
 mod recipe;
 mod registry;
+mod signatures;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,7 @@ use crate::archive::Limits;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("buildinfo", documents::buildinfo),
     ("treeinfo", documents::treeinfo),
     ("upstream", documents::upstream),
@@ -49,6 +50,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("image_archive", images::archive),
     ("image_layout", images::layout),
     ("registry", registry::answers),
+    ("signature", signatures::signature),
     ("layer", archives::layer),
     ("package", archives::package),
     ("package_stream", archives::package_stream),
