@@ -42,7 +42,7 @@ pub enum FormError {
         /// Number of bytes.
         expected: usize,
     },
-    /// The signature is of a kind that minisign does not have.
+    /// The signature is of a kind that minisign lacks.
     #[error("its algorithm is unknown: expected ED, Ed25519 of a BLAKE2b hash")]
     Algorithm,
 }

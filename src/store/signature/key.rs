@@ -11,7 +11,7 @@ use minisign_verify::PublicKey;
 
 use crate::base::text::written_as_text;
 
-/// Upper limit of a public key's text, in bytes. That of minisign has about 120.
+/// Upper limit of a public key's text, in bytes. A key of minisign has about 120.
 const LONGEST: u64 = 4096;
 /// Number of bytes of a public key: `Ed`, the id, the key.
 const BYTES: usize = 42;

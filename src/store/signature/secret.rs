@@ -22,13 +22,13 @@ use super::statement::Statement;
 use crate::base::atomic::{TEMPORARY_PREFIX, sync_folder};
 use crate::base::digest::{Sha256, Sha256Sum};
 
-/// Upper limit of a secret key's text, in bytes. That of minisign has about 270.
+/// Upper limit of a secret key's text, in bytes. A key of minisign has about 270.
 const LONGEST: u64 = 4096;
 /// Number of bytes of a secret key.
 const BYTES: usize = 158;
-/// The last of them.
+/// Place of the checksum among these bytes.
 const CHECKSUM: std::ops::Range<usize> = 126..BYTES;
-/// Upper limit of a password's length in bytes: that of minisign.
+/// Upper limit of a password's length in bytes, the same as in minisign.
 const LONGEST_PASSWORD: usize = 1024;
 
 /// File with a secret key that was read and not decrypted.
