@@ -39,6 +39,21 @@ impl Content<'_> {
     }
 }
 
+/// Description of an object, for people and other programs: nothing is decided by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct About<'a> {
+    /// Name of the package.
+    pub name: Option<&'a str>,
+    /// Version of the package, as its tree states it.
+    pub version: Option<&'a str>,
+    /// Variant of the tree that the object was built for.
+    pub variant: Option<&'a str>,
+    /// Names of the packages that the package requires.
+    pub requires: &'a [&'a str],
+    /// Commit of the tree that the object was built from.
+    pub commit: Option<&'a str>,
+}
+
 /// Result of putting an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -115,6 +130,18 @@ pub trait Backend: Debug + Send + Sync {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError>;
+
+    /// Puts an object as [`Backend::put`] does, together with a description. Only a store that has a
+    /// place for descriptions keeps it; an object that was there keeps its own.
+    fn put_described(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        _: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.put(key, content, transfer)
+    }
 
     /// Lists all objects, or those below a folder, in the order of their keys.
     fn list(&self, below: Option<&Key>, transfer: &Transfer<'_>)

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::failure::FailureKind;
+use super::hinted::HintedError;
 use super::key::Key;
 use crate::base::http::HttpError;
 
@@ -41,7 +42,18 @@ pub enum StoreError {
         store: String,
         /// The kind of failure.
         failure: FailureKind,
-        /// The backend's error.
+        /// The backend's error, a [`HintedError`] if there is a remedy.
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The objects of a backend with errors of its own cannot be listed.
+    #[error("cannot list the objects in {store}")]
+    List {
+        /// The store's name.
+        store: String,
+        /// The kind of failure.
+        failure: FailureKind,
+        /// The backend's error, a [`HintedError`] if there is a remedy.
         #[source]
         error: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -93,7 +105,7 @@ impl StoreError {
             | Self::Content { .. }
             | Self::Destination { .. }
             | Self::Interrupted => FailureKind::Local,
-            Self::Backend { failure, .. } => *failure,
+            Self::Backend { failure, .. } | Self::List { failure, .. } => *failure,
             Self::File { error, .. } if is_absent_server(error) => FailureKind::Unreachable,
             Self::Http(_) | Self::File { .. } => FailureKind::Denied,
         }
@@ -108,6 +120,9 @@ impl StoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Http(error) => error.hint().map(str::to_owned),
+            Self::Backend { error, .. } | Self::List { error, .. } => {
+                HintedError::hint_of(&**error)
+            }
             Self::Unsupported { .. } => {
                 Some("use a folder, which can be read and written".to_owned())
             }

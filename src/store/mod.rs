@@ -7,9 +7,10 @@
 //! http       a web server's folder, which can only be read
 //! handle     a store as callers hold it: a backend and its reachability
 //! reach      which places are skipped for the rest of a run
-//! error      failures; failure: their kinds
+//! error      failures; failure: their kinds; hinted: a remedy beside a failure
 //! registry   the registry protocol, and a repository's blobs as a store
 //! signature  signatures of artifacts, and the keys that are trusted
+//! oci        a repository of a registry, in which each object is an artifact
 //! ```
 //!
 //! A place with an alternative is asked through [`Store::item`]: a mirror before a source's own URL, a
@@ -24,8 +25,11 @@ mod error;
 mod failure;
 mod folder;
 mod handle;
+mod hinted;
 mod http;
 mod key;
+#[cfg(feature = "builder")]
+pub mod oci;
 mod reach;
 #[cfg(feature = "builder")]
 pub mod registry;
@@ -34,11 +38,12 @@ pub mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+pub use backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 pub use error::StoreError;
 pub use failure::FailureKind;
 pub use folder::FolderBackend;
 pub use handle::{Store, StoreUrlError};
+pub use hinted::HintedError;
 pub use http::HttpBackend;
 pub use key::{Key, KeyError};
 pub use reach::{Consequence, Reach};

@@ -1,5 +1,6 @@
 //! A blob from a registry as one stream of bytes, which goes on where a connection broke off; its size.
 
+use std::io::{self, Write};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,32 @@ pub(super) fn size(
         url: shown(&url),
         reason: "the registry does not tell the size of a blob".to_owned(),
     })
+}
+
+/// A part of a blob was not copied.
+pub(crate) enum CopyError {
+    /// The exchange with the registry failed.
+    Exchange(ExchangeError),
+    /// The destination failed.
+    Write(io::Error),
+}
+
+/// Writes a part of a blob, cut at the blob's end; returns the number of its bytes.
+pub(crate) fn copy(
+    wire: &Wire<'_>,
+    request: &BlobRequest,
+    range: Range<u64>,
+    to: &mut dyn Write,
+) -> Result<u64, CopyError> {
+    let (start, end) = (range.start.min(request.size), range.end.min(request.size));
+    let mut stream = BlobStream::part(wire, request, start..end);
+    loop {
+        let bytes = stream.next().map_err(CopyError::Exchange)?;
+        if bytes.is_empty() {
+            return Ok(end.saturating_sub(start));
+        }
+        to.write_all(&bytes).map_err(CopyError::Write)?;
+    }
 }
 
 /// A download under way, from an offset to the blob's end. The digest is the reader's to check.

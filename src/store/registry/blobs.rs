@@ -5,14 +5,14 @@
 //! ```
 //!
 //! Images do not come through this interface: a pull goes on with the bytes that an earlier run has left,
-//! and gives each byte to the unpacker while the rest is under way, so it reads a [`BlobStream`] itself.
+//! and gives each byte to the unpacker while the rest is under way, so it reads a stream of the blob itself.
 
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::blob::{self, BlobRequest, BlobStream};
+use super::blob::{self, BlobRequest, CopyError};
 use super::connections::Connections;
 use super::digest::BlobDigest;
 use super::error::ExchangeError;
@@ -91,17 +91,10 @@ impl RegistryBlobs {
         let size = blob::size(&wire, &digest, transfer.subject).map_err(failed)?;
         let subject = Some(transfer.subject.to_owned());
         let request = BlobRequest { digest, size, what: key.to_string(), subject };
-        let range = range.unwrap_or(0..size);
-        let range = range.start.min(size)..range.end.min(size);
-        let mut stream = BlobStream::part(&wire, &request, range.clone());
-        loop {
-            let bytes = stream.next().map_err(failed)?;
-            if bytes.is_empty() {
-                return Ok(range.end - range.start);
-            }
-            to.write_all(&bytes)
-                .map_err(|error| StoreError::Destination { key: key.clone(), error })?;
-        }
+        blob::copy(&wire, &request, range.unwrap_or(0..size), to).map_err(|error| match error {
+            CopyError::Exchange(error) => failed(error),
+            CopyError::Write(error) => StoreError::Destination { key: key.clone(), error },
+        })
     }
 
     fn unsupported(&self, operation: &'static str) -> StoreError {

@@ -11,7 +11,7 @@ use reqwest::redirect::Policy;
 
 use super::credentials::CredentialSources;
 use super::error::ExchangeError;
-use super::host::{Endpoint, Registries};
+use super::host::{Endpoint, Registries, RegistryHost};
 use super::reference::ImageRef;
 use super::token::Proofs;
 use crate::base::causes::with_causes;
@@ -158,6 +158,12 @@ impl Connections {
     /// Returns the registry that a reference names.
     pub(crate) fn endpoint(&self, reference: &ImageRef) -> Endpoint {
         Endpoint::of(&self.options.registries, reference)
+    }
+
+    /// Returns a repository of a registry; mirrors have no part in it.
+    pub(in crate::store) fn repository(&self, host: &RegistryHost, repository: &str) -> Endpoint {
+        let registries = &self.options.registries;
+        Endpoint::new(registries, host.as_str(), repository.to_owned(), false)
     }
 
     /// Returns all places of a reference: the mirrors in their order, then the registry itself.

@@ -131,7 +131,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(registries: &Registries, host: &str, repository: String, is_mirror: bool) -> Self {
+    pub(super) fn new(
+        registries: &Registries,
+        host: &str,
+        repository: String,
+        is_mirror: bool,
+    ) -> Self {
         let config = registries.get(host);
         Self {
             host: host.to_owned(),

@@ -104,6 +104,16 @@ pub(crate) fn put(
     wire.ask(subject, &ask).map(drop)
 }
 
+/// Removes a document by its digest, and with it the tags that lead to it.
+pub(crate) fn delete(
+    wire: &Wire<'_>,
+    digest: &BlobDigest,
+    subject: &str,
+) -> Result<(), ExchangeError> {
+    let url = wire.endpoint.url(&format!("manifests/{digest}"));
+    wire.ask(subject, &Ask::new(Method::DELETE, &url, Access::Delete)).map(drop)
+}
+
 fn accept(types: &[&str]) -> HeaderMap {
     let types = HeaderValue::from_str(&types.join(", "));
     types.into_iter().map(|types| (ACCEPT, types)).collect()

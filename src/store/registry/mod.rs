@@ -10,7 +10,7 @@
 //! reply        small answers and URLs as text
 //! connections  state that all exchanges share
 //! wire         requests to one repository: attempts, waits, credentials, meaning of an answer
-//! manifest     documents as bytes
+//! manifest     documents as bytes; tags: the tags of a repository
 //! blob         a blob down, with ranges and resume
 //! upload       a blob up
 //! blobs        the blobs of a repository as a store
@@ -47,6 +47,7 @@ pub(crate) mod manifest;
 pub mod reference;
 mod reply;
 mod secret;
+pub(crate) mod tags;
 mod token;
 mod transport;
 pub(crate) mod upload;
@@ -60,7 +61,7 @@ pub use error::ExchangeError;
 pub use host::{HostError, Registries, RegistryConfig, RegistryHost, RegistryMirror};
 pub use reference::{ImageRef, ReferenceError};
 
-pub(crate) use blob::{BlobRequest, BlobStream};
+pub(crate) use blob::{BlobRequest, BlobStream, CopyError, copy as copy_blob};
 pub(crate) use host::Endpoint;
 pub(crate) use wire::Wire;
 

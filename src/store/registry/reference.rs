@@ -179,7 +179,7 @@ pub(super) fn check_registry(registry: &str) -> Result<(), &'static str> {
     good.then_some(()).ok_or("the registry is a host's name or address")
 }
 
-pub(super) fn is_component(part: &str) -> bool {
+pub(in crate::store) fn is_component(part: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let edges = part.bytes().next().zip(part.bytes().last());
     edges.is_some_and(|(first, last)| alphanumeric(first) && alphanumeric(last))

@@ -6,6 +6,7 @@
 //! host; a 401 of a redirect's target is not answered.
 
 use std::fs::File;
+use std::io::{self, Read as _};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::store::backend::Content;
 pub(super) enum Access {
     Pull,
     Push,
+    Delete,
 }
 
 /// One request.
@@ -170,6 +172,7 @@ impl<'a> Wire<'a> {
         let actions = match ask.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
         };
         let own = format!("repository:{}:{actions}", self.endpoint.repository);
         ask.also.map_or(own.clone(), |other| format!("{own} repository:{other}:pull"))
@@ -202,6 +205,12 @@ impl<'a> Wire<'a> {
             Some(Content::Bytes(bytes)) => self.transport.exchange(request.body(bytes.to_vec())),
             Some(Content::File(path, size)) => {
                 let file = fs_err::File::open(path).map_err(ExchangeError::ReadFile)?;
+                let length = file.metadata().map_err(ExchangeError::ReadFile)?.len();
+                if length < size {
+                    let text = format!("{} has {length} of {size} bytes", path.display());
+                    let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
+                    return Err(ExchangeError::ReadFile(error).into());
+                }
                 self.upload(request, file.into_file(), size)
             }
         }
@@ -217,7 +226,7 @@ impl<'a> Wire<'a> {
         // bytes any more ends by the slowest rate that is any good.
         let slowest = Duration::from_secs(size / SLOWEST_RATE);
         let timeout = self.transport.options.stall_timeout + slowest;
-        self.transport.exchange(request.timeout(timeout).body(Body::sized(file, size)))
+        self.transport.exchange(request.timeout(timeout).body(Body::sized(file.take(size), size)))
     }
 
     /// Returns successful answers, and classifies all others.

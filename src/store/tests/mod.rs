@@ -3,6 +3,10 @@
 mod conformance;
 mod folder;
 mod http;
+#[cfg(feature = "builder")]
+mod oci;
+#[cfg(feature = "builder")]
+mod oci_faults;
 mod reach;
 
 use super::*;

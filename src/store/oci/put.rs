@@ -1,0 +1,175 @@
+//! Puts an object: its blob, the empty configuration, and then the manifest with the tag.
+//!
+//! The protocol has no request that writes a tag only if it is absent. The tag is asked for before the
+//! upload, directly before the manifest is put, and afterwards; within a process one thread at a time
+//! does so for a tag. Between two processes a gap of one request remains, in which the later manifest
+//! replaces the earlier one. Both lead to whole blobs by their digests, so a reader gets one of the two
+//! objects and never a mixture; of equal content with an equal description even the manifests are equal.
+//! A registry that keeps tags from being changed closes the gap: its refusal counts as an object that
+//! was there.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use oci_spec::image::MediaType;
+
+use super::artifact::{self, EMPTY, ObjectBlob};
+use super::error::OciError;
+use super::tag;
+use super::{OciBackend, find, find_manifest};
+use crate::base::atomic::naming_file;
+use crate::base::digest::{Sha256, Sha256Sum};
+use crate::store::backend::{About, Content, Put, Transfer};
+use crate::store::error::StoreError;
+use crate::store::key::Key;
+use crate::store::registry::manifest::{self, DocumentRequest};
+use crate::store::registry::upload::{self, Upload};
+use crate::store::registry::{BlobDigest, ExchangeError, Wire};
+
+/// Number of bytes read at once.
+const BUFFER: usize = 256 << 10;
+
+impl OciBackend {
+    pub(super) fn put_artifact(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let failed = |error: OciError| self.failed_put(key, error);
+        let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
+        if find(&wire, key, transfer).map_err(failed)?.is_some() {
+            return Ok(Put::WasThere);
+        }
+        let blob =
+            ObjectBlob { digest: digest(key, content, transfer)?.into(), size: content.length() };
+        let bytes = artifact::manifest(key, &blob, about);
+        if bytes.len() as u64 > artifact::LONGEST {
+            let (bytes, limit) = (bytes.len() as u64, artifact::LONGEST);
+            return Err(failed(OciError::LongManifest { bytes, limit }));
+        }
+        self.send(&wire, &blob.digest, content, transfer).map_err(failed)?;
+        if !self.has_config.load(Ordering::Relaxed) {
+            let empty = Sha256Sum::of(EMPTY).into();
+            self.send(&wire, &empty, Content::Bytes(EMPTY), transfer).map_err(failed)?;
+            self.has_config.store(true, Ordering::Relaxed);
+        }
+        self.put_manifest(&wire, key, &bytes, transfer).map_err(failed)
+    }
+
+    /// Sends a blob unless the repository has it.
+    fn send(
+        &self,
+        wire: &Wire<'_>,
+        digest: &BlobDigest,
+        content: Content<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), OciError> {
+        if upload::has(wire, digest, transfer.subject)? {
+            return Ok(());
+        }
+        let reports = content.length() > EMPTY.len() as u64;
+        upload::send(wire, &Upload { digest, content, subject: transfer.subject, reports })
+            .map_err(|error| self.without_repository(error))
+    }
+
+    /// Puts the manifest unless its tag is there by now.
+    fn put_manifest(
+        &self,
+        wire: &Wire<'_>,
+        key: &Key,
+        bytes: &[u8],
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, OciError> {
+        let tag = tag::of(key);
+        let _one = self.turn(&tag).lock().unwrap_or_else(PoisonError::into_inner);
+        if find(wire, key, transfer)?.is_some() {
+            return Ok(Put::WasThere);
+        }
+        let media_type = MediaType::ImageManifest.to_string();
+        let subject = transfer.subject;
+        match manifest::put(wire, &tag, &media_type, bytes, subject) {
+            Ok(()) => {}
+            Err(error @ ExchangeError::Status { .. }) => {
+                // Tags of this registry might be unchangeable, and another writer was first.
+                return match find(wire, key, transfer) {
+                    Ok(Some(_)) => Ok(Put::WasThere),
+                    _ => Err(error.into()),
+                };
+            }
+            Err(error) => return Err(self.without_repository(error)),
+        }
+        let accept = [media_type.as_str()];
+        let request = DocumentRequest { name: &tag, accept: &accept, subject };
+        match manifest::head(wire, &request) {
+            Ok(found) if found == Some(Sha256Sum::of(bytes).into()) => Ok(Put::Written),
+            Ok(_) | Err(ExchangeError::NotFound { .. }) => {
+                match find_manifest(wire, key, transfer)? {
+                    None => Err(OciError::Lost { tag }),
+                    Some((digest, _)) if digest == Sha256Sum::of(bytes).into() => Ok(Put::Written),
+                    Some(_) => Ok(Put::WasThere),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the error of a request that begins or ends an upload.
+    fn without_repository(&self, error: ExchangeError) -> OciError {
+        match error {
+            ExchangeError::NotFound { .. } => {
+                OciError::NoRepository { repository: self.url.repository().to_owned() }
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Returns the error of a put: an absent object is not one of them.
+    fn failed_put(&self, key: &Key, error: OciError) -> StoreError {
+        match error {
+            OciError::Exchange(error) => self.failed("put", key, self.without_repository(error)),
+            error => self.failed("put", key, error),
+        }
+    }
+}
+
+/// Computes the digest of content of exactly the announced length.
+fn digest(
+    key: &Key,
+    content: Content<'_>,
+    transfer: &Transfer<'_>,
+) -> Result<Sha256Sum, StoreError> {
+    let unreadable = |error| StoreError::Content { key: key.clone(), error };
+    let (path, length) = match content {
+        Content::Bytes(bytes) => return Ok(Sha256Sum::of(bytes)),
+        Content::File(path, length) => (path, length),
+    };
+    let file = fs_err::File::open(path).map_err(unreadable)?.into_file();
+    let (mut hasher, mut buffer, mut left) = (Sha256::new(), vec![0; BUFFER], length);
+    while left > 0 {
+        if transfer.observer.is_interrupted() {
+            return Err(StoreError::Interrupted);
+        }
+        let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+        let count = read(&file, &mut buffer[..most]).map_err(unreadable)?;
+        if count == 0 {
+            let text = format!("it ends after {} of {length} bytes", length - left);
+            return Err(unreadable(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
+        }
+        hasher.update(&buffer[..count]);
+        left -= count as u64;
+    }
+    Ok(Sha256Sum::from_hasher(hasher))
+}
+
+fn read(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map_err(|error| naming_file(file, error)),
+        }
+    }
+}
