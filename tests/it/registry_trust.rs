@@ -32,7 +32,7 @@ pub(crate) fn make_certificates(folder: &Path, days: &str) {
 }
 
 /// The same, as a part of a registry's configuration.
-fn certificates(folder: &Path, days: &str) -> String {
+pub(crate) fn certificates(folder: &Path, days: &str) -> String {
     make_certificates(folder, days);
     let path = |name: &str| folder.join(name).display().to_string();
     format!(", tls: {{certificate: {}, key: {}}}", path("server.pem"), path("server.key"))
