@@ -46,7 +46,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Seek, Write};
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_spec::image::MediaType;
 
@@ -76,7 +76,7 @@ pub struct OciBackend {
     endpoint: Endpoint,
     /// True if the repository has the empty configuration.
     has_config: AtomicBool,
-    /// Locks by the hash of a tag, held while a manifest is put.
+    /// Locks by the hash of a tag, held while its manifest is put.
     turns: [Mutex<()>; TURNS],
 }
 
@@ -93,11 +93,12 @@ impl OciBackend {
         Wire::new(&self.connections, &self.endpoint, transfer.observer)
     }
 
-    fn turn(&self, tag: &str) -> &Mutex<()> {
+    /// Waits until no other thread of this process writes a tag.
+    fn turn(&self, tag: &str) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         tag.hash(&mut hasher);
         let number = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
-        &self.turns[number]
+        self.turns[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects, and finds an object that has to be there.

@@ -2,7 +2,8 @@
 //!
 //! The protocol has no request that writes a tag only if it is absent. The tag is asked for before the
 //! upload, directly before the manifest is put, and afterwards; within a process one thread at a time
-//! does so for a tag. Between two processes a gap of one request remains, in which the later manifest
+//! does so for a tag. A small object is uploaded so fast that the first two questions are one, and its
+//! blob is not asked for before. Between two processes a gap of one request remains, in which the later manifest
 //! replaces the earlier one. Both lead to whole blobs by their digests, so a reader gets one of the two
 //! objects and never a mixture; of equal content with an equal description even the manifests are equal.
 //! A registry that keeps tags from being changed closes the gap: its refusal counts as an object that
@@ -10,7 +11,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use oci_spec::image::MediaType;
@@ -30,6 +30,8 @@ use crate::store::registry::{BlobDigest, ExchangeError, Wire};
 
 /// Number of bytes read at once.
 const BUFFER: usize = 256 << 10;
+/// Upper limit of the bytes of a small object.
+const SMALL: u64 = 1 << 20;
 
 impl OciBackend {
     pub(super) fn put_artifact(
@@ -40,7 +42,10 @@ impl OciBackend {
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error: OciError| self.failed_put(key, error);
+        let failed_exchange = |error: ExchangeError| failed(error.into());
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
+        let (tag, is_small) = (tag::of(key), content.length() <= SMALL);
+        let turn = is_small.then(|| self.turn(&tag));
         if find(&wire, key, transfer).map_err(failed)?.is_some() {
             return Ok(Put::WasThere);
         }
@@ -51,16 +56,34 @@ impl OciBackend {
             let (bytes, limit) = (bytes.len() as u64, artifact::LONGEST);
             return Err(failed(OciError::LongManifest { bytes, limit }));
         }
-        self.send(&wire, &blob.digest, content, transfer).map_err(failed)?;
+        if is_small
+            || !upload::has(&wire, &blob.digest, transfer.subject).map_err(failed_exchange)?
+        {
+            self.send(&wire, &blob.digest, content, transfer).map_err(failed)?;
+        }
         if !self.has_config.load(Ordering::Relaxed) {
             let empty = Sha256Sum::of(EMPTY).into();
-            self.send(&wire, &empty, Content::Bytes(EMPTY), transfer).map_err(failed)?;
+            if !upload::has(&wire, &empty, transfer.subject).map_err(failed_exchange)? {
+                self.send(&wire, &empty, Content::Bytes(EMPTY), transfer).map_err(failed)?;
+            }
             self.has_config.store(true, Ordering::Relaxed);
         }
-        self.put_manifest(&wire, key, &bytes, transfer).map_err(failed)
+        let _turn = if let Some(turn) = turn {
+            turn
+        } else {
+            let turn = self.turn(&tag);
+            if find(&wire, key, transfer).map_err(failed)?.is_some() {
+                return Ok(Put::WasThere);
+            }
+            turn
+        };
+        let put = self.put_manifest(&wire, key, &bytes, transfer);
+        // The repository might have been emptied meanwhile.
+        self.has_config.fetch_and(put.is_ok(), Ordering::Relaxed);
+        put.map_err(failed)
     }
 
-    /// Sends a blob unless the repository has it.
+    /// Sends a blob.
     fn send(
         &self,
         wire: &Wire<'_>,
@@ -68,15 +91,12 @@ impl OciBackend {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<(), OciError> {
-        if upload::has(wire, digest, transfer.subject)? {
-            return Ok(());
-        }
         let reports = content.length() > EMPTY.len() as u64;
         upload::send(wire, &Upload { digest, content, subject: transfer.subject, reports })
             .map_err(|error| self.without_repository(error))
     }
 
-    /// Puts the manifest unless its tag is there by now.
+    /// Puts the manifest, within the tag's turn.
     fn put_manifest(
         &self,
         wire: &Wire<'_>,
@@ -85,10 +105,6 @@ impl OciBackend {
         transfer: &Transfer<'_>,
     ) -> Result<Put, OciError> {
         let tag = tag::of(key);
-        let _one = self.turn(&tag).lock().unwrap_or_else(PoisonError::into_inner);
-        if find(wire, key, transfer)?.is_some() {
-            return Ok(Put::WasThere);
-        }
         let media_type = MediaType::ImageManifest.to_string();
         let subject = transfer.subject;
         match manifest::put(wire, &tag, &media_type, bytes, subject) {

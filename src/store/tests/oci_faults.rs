@@ -307,6 +307,26 @@ fn of_two_writers_one_is_told_that_the_object_was_there() {
 }
 
 #[test]
+fn puts_make_the_requests_that_the_description_counts() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(2 << 20).unwrap();
+    for (content, expected) in [
+        // With the empty configuration: HEAD, POST, PUT.
+        (Content::Bytes(b"small"), "GET POST PUT HEAD POST PUT PUT HEAD"),
+        (Content::File(file.path(), 2 << 20), "GET HEAD POST PUT HEAD POST PUT GET PUT HEAD"),
+    ] {
+        let (server, backend) = taking("201 x", Some(manifest()));
+        backend.put(&key(KEY), content, &quiet()).unwrap();
+        let methods: Vec<String> = server.requests().into_iter().map(|one| one.method).collect();
+        // The manifest is another one here, which is looked at in the end.
+        assert_eq!(methods.join(" "), format!("{expected} GET"));
+        let count = methods.len();
+        assert_eq!(backend.put(&key(KEY), content, &quiet()).unwrap(), Put::WasThere);
+        assert_eq!(server.requests().len(), count + 1);
+    }
+}
+
+#[test]
 fn content_that_shrinks_before_the_upload_is_a_fault_of_this_machine() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(file.path(), OBJECT).unwrap();
