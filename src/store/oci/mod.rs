@@ -28,8 +28,9 @@
 //!
 //! The crate `ocipkg` (0.4.0) was to make the manifests. It takes a blob as a slice of bytes, and makes a
 //! manifest only together with all blobs in a layout, an archive or a registry; its own client for the
-//! last is another one beside ours, with no limits. What is left is a map of annotations. It would
-//! bring 35 crates that are not here, among them a second `oci-spec` (0.8) whose types are not those of
+//! last is another one beside ours, with no limits. What is left is a map of annotations. Without its
+//! client it would add 24 crates to those of `Cargo.lock`, 18 s of processor time in a debug build, among
+//! them second versions of `toml`, `sha2`, `base64` and of `oci-spec` (0.8), whose types are not those of
 //! the other documents, and a reader of object files (`goblin`). The manifest is written by hand in
 //! `artifact`, and read by the `oci-spec` that is here.
 
