@@ -17,6 +17,7 @@ pub mod id;
 pub mod images;
 pub mod job;
 pub mod jobserver;
+pub mod missing;
 pub mod plan;
 pub mod record;
 pub mod schedule;

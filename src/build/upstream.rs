@@ -87,6 +87,42 @@ pub fn expand(
     Ok(found)
 }
 
+/// The sources of the upstreams that are known: that of a packages directory, that of its checkout, and so on
+/// upwards to the first one that is not expanded.
+pub fn requests(
+    packages: &Path,
+    local: &LocalPermission,
+) -> Result<Vec<SourceRequest>, UpstreamError> {
+    let mut chain = UpstreamChain::default();
+    let mut found = Vec::new();
+    let mut at = packages.to_owned();
+    while let Some(upstream) = tree::read_upstream(&at)? {
+        chain.push(&at, &upstream)?;
+        let scope = match at.parent() {
+            Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
+            _ => LocalScope::under(local, &at),
+        };
+        found.push(request(&at, &upstream, scope));
+        let checkout = Cache::of(&at).upstream_checkout();
+        at = checkout.join("packages");
+        if within::locate_below(&checkout, Path::new("packages")).is_err() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn request(packages: &Path, upstream: &Upstream, local: LocalScope) -> SourceRequest {
+    SourceRequest {
+        package: upstream_package(),
+        package_dir: packages.to_owned(),
+        cache_dir: Cache::of(packages).upstream_checkout().with_file_name("source"),
+        name: upstream_source(),
+        source: upstream.source.clone(),
+        local,
+    }
+}
+
 fn check_out(
     packages: &Path,
     upstream: &Upstream,
@@ -104,14 +140,7 @@ fn check_out(
     let name = Sha1Sum::of(checkout.as_os_str().as_encoded_bytes());
     let lock = home.locks().join(format!("upstream-{name}.lock"));
     let _lock = FileLock::acquire(&lock, || ()).map_err(file)?;
-    let request = SourceRequest {
-        package: upstream_package(),
-        package_dir: packages.to_owned(),
-        cache_dir: checkout.with_file_name("source"),
-        name: upstream_source(),
-        source: upstream.source.clone(),
-        local,
-    };
+    let request = request(packages, upstream, local);
     let id = source::identify(&request).map_err(failed)?;
     let known = home.root().join("upstreams").join(format!("{name}.json"));
     let says = |state: &Sha256Sum| {

@@ -186,7 +186,7 @@ fn from_mirror(
     options: &FetchOptions,
     observer: &dyn Observer,
 ) -> Result<bool, SourceProblem> {
-    if options.offline && mirror.is_remote() {
+    if !options.may_ask(mirror) {
         return Ok(false);
     }
     let Ok(key) = mirrored_path(file).parse::<Key>() else { return Ok(false) };

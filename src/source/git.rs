@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use super::clone::bare_copy;
 use super::git_mirror::{GitMirror, failure_of_mirror};
-use super::git_url::{GitLocation, git_mirror_path};
+use super::git_url::{GitLocation, git_mirror_paths};
 use super::git_wanted::{Found, Wanted};
-use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, cache, git_foreign};
+use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, bundle, cache, git_foreign};
 use crate::base::atomic::TemporaryFolder;
 use crate::base::causes::with_causes;
-use crate::base::event::{Event, Observer, Origin};
+use crate::base::event::{Event, Observer, Origin, Silent};
 use crate::base::http::redact;
 use crate::base::within::locate_below;
 use crate::package::CommitId;
-use crate::store::{Store, Transfer};
+use crate::store::{Backend, Store, StoreError, Transfer};
 
 /// Where a mirror lies in the tree's cache.
 pub(super) fn cached_path(request: &SourceRequest) -> PathBuf {
@@ -28,7 +28,14 @@ pub(super) fn cached_path(request: &SourceRequest) -> PathBuf {
 
 /// Where a mirror's folder has the repository, through no symlink that leads out of the folder.
 fn in_folder(folder: &Path, url: &str) -> io::Result<PathBuf> {
-    locate_below(folder, &Path::new("git").join(git_mirror_path(url)))
+    let mut found = Err(io::ErrorKind::NotFound.into());
+    for path in git_mirror_paths(url) {
+        found = locate_below(folder, &Path::new("git").join(path));
+        if !found.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            break;
+        }
+    }
+    found
 }
 
 /// True if the commit is here: in the tree's cache, in our mirror of the URL or in a mirror's folder.
@@ -46,6 +53,15 @@ pub(super) fn has_commit(
         .chain([own])
         .chain(copies)
         .any(|path| git_foreign::has_commit(&path, commit).unwrap_or(false))
+        || has_bundle(commit, options)
+}
+
+/// True if a mirror that may be asked has a bundle of the commit.
+fn has_bundle(commit: &CommitId, options: &FetchOptions) -> bool {
+    let key = bundle::bundle_key(commit);
+    let transfer = Transfer { subject: key.as_str(), observer: &Silent };
+    let mut mirrors = options.mirrors.iter().filter(|mirror| options.may_ask(mirror));
+    mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())
 }
 
 /// Finds the commit and its name, and has them fetched where they are not here.
@@ -155,6 +171,56 @@ impl Search<'_> {
     }
 
     fn ask_mirror(&mut self, mirror: &Store) -> Result<(), SourceProblem> {
+        if self.options.may_ask(mirror) {
+            self.ask_for_bundle(mirror)?;
+        }
+        if self.has_all() { Ok(()) } else { self.ask_for_repository(mirror) }
+    }
+
+    /// Takes the commit's bundle from a mirror into the tree's cache.
+    fn ask_for_bundle(&mut self, mirror: &Store) -> Result<(), SourceProblem> {
+        let Self { request, wanted, options, observer, .. } = *self;
+        let key = bundle::bundle_key(wanted.commit);
+        let subject = request.subject();
+        let transfer = Transfer { subject: &subject, observer };
+        let made = SourceProblem::io("unpack a git bundle");
+        let found = cache::with_folder(request, options, observer, || {
+            let folder = TemporaryFolder::create(&request.cache_dir).map_err(made)?;
+            let (path, mut file) = bundle::coming(folder.path()).map_err(made)?;
+            let kind = |error: &StoreError| Some(error.kind());
+            let get = |place: &dyn Backend| place.get(&key, &mut file, &transfer);
+            if mirror.item("a mirror", &transfer, kind, get)?.is_none() {
+                return Ok(None);
+            }
+            let repository = folder.path().join("bundle.git");
+            let found = match bundle::unpack(&path, &repository) {
+                Ok(()) => git_foreign::look(&repository, wanted)?,
+                Err(problem) => {
+                    let (name, problem) = (mirror.backend().name(), with_causes(&problem));
+                    self.warn(format!(
+                        "the mirror's {name}/{key} is damaged and was not used: {problem}"
+                    ));
+                    return Ok(None);
+                }
+            };
+            if !found.commit {
+                let name = mirror.backend().name();
+                self.warn(format!("the mirror's {name}/{key} does not hold its commit"));
+                return Ok(None);
+            }
+            if self.has.is_none() {
+                self.copy(&repository)?;
+            }
+            Ok(Some(found))
+        })?;
+        if let Some(found) = found {
+            self.note(&cached_path(request), Origin::Mirror, found);
+        }
+        Ok(())
+    }
+
+    /// Takes the repository from a mirror: from a folder, or by git from a web server.
+    fn ask_for_repository(&mut self, mirror: &Store) -> Result<(), SourceProblem> {
         if let Some(folder) = mirror.local_folder() {
             let path = match in_folder(folder, self.wanted.url) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -165,17 +231,26 @@ impl Search<'_> {
         }
         // Of a store of another kind, git could not clone.
         let Some(base) = mirror.base_url() else { return Ok(()) };
-        let url = format!("{base}/git/{}", git_mirror_path(self.wanted.url));
+        for path in git_mirror_paths(self.wanted.url) {
+            self.ask_by_git(mirror, &format!("{base}/git/{path}"))?;
+            if self.has_all() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_by_git(&mut self, mirror: &Store, url: &str) -> Result<(), SourceProblem> {
         let Self { request, wanted, options, observer, .. } = *self;
-        let own = GitMirror::open(request, wanted, (&url).into(), options, observer)?;
+        let own = GitMirror::open(request, wanted, url.into(), options, observer)?;
         let known = own.look()?;
-        if options.offline || (known.commit && known.origin.is_some()) {
+        if !options.may_ask(mirror) || (known.commit && known.origin.is_some()) {
             return self.take(own.folder(), known);
         }
         let subject = request.subject();
         let transfer = Transfer { subject: &subject, observer };
         let asked = mirror.item("a mirror", &transfer, failure_of_mirror, |_| {
-            own.bring_up_to_date(&redact(&url))
+            own.bring_up_to_date(&redact(url))
         })?;
         match asked {
             Some(found) => self.take(own.folder(), found),

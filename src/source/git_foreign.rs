@@ -54,9 +54,7 @@ fn find(
 fn named(refs: &Refs, head: Option<Vec<u8>>, name: &str) -> Option<String> {
     let full = match name {
         "HEAD" => vec![head?],
-        _ => ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"]
-            .map(|folder| [folder, name].concat().into_bytes())
-            .into(),
+        _ => git_layout::full_names(name),
     };
     let found = full.iter().find_map(|name| refs.get(name)).cloned();
     found.or_else(|| name.parse::<CommitId>().ok().map(|id| id.to_string()))

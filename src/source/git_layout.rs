@@ -125,6 +125,13 @@ fn copy_file(from: &Path, folder: &Path) -> io::Result<()> {
     fs_err::copy(from, to).map(drop)
 }
 
+/// Full names that a short one can mean, in gitrevisions(7)'s order.
+pub(super) fn full_names(name: &str) -> Vec<Vec<u8>> {
+    ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"]
+        .map(|folder| [folder, name].concat().into_bytes())
+        .into()
+}
+
 /// All refs of a repository, loose ones before packed ones; symbolic ones are left out.
 pub(super) fn read_refs(git_dir: &Path) -> io::Result<Refs> {
     let mut refs = Refs::new();

@@ -61,6 +61,18 @@ impl GitLocation {
 /// So `https://github.com/dcos/dcos`, `git@github.com:dcos/dcos.git` and
 /// `ssh://git@github.com/dcos/dcos/` all are `github.com/dcos/dcos.git`.
 pub fn git_mirror_path(url: &str) -> String {
+    mirror_path(url, false)
+}
+
+/// The same, and for a host with a port also the path with the colon as it stands, which a person may have
+/// written: `h:8443/x.git` beside `h_8443/x.git`.
+pub(super) fn git_mirror_paths(url: &str) -> Vec<String> {
+    let mut paths = vec![mirror_path(url, false), mirror_path(url, true)];
+    paths.dedup();
+    paths
+}
+
+fn mirror_path(url: &str, keeps_port: bool) -> String {
     let is_url = url.contains("://");
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (host, path) = match rest.split_once('/') {
@@ -73,17 +85,19 @@ pub fn git_mirror_path(url: &str) -> String {
     let host = host.rsplit('@').next().unwrap_or_default();
     let path = path.trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
-    let part = |part: &str| match part {
+    let part = |(is_host, part): (bool, &str)| match part {
         "." | ".." => "_".repeat(part.len()),
         _ => part
             .chars()
             .map(|letter| {
                 let plain = letter.is_ascii_alphanumeric() || "._-".contains(letter);
-                if plain { letter } else { '_' }
+                let is_port = is_host && keeps_port && letter == ':';
+                if plain || is_port { letter } else { '_' }
             })
             .collect(),
     };
-    let parts = std::iter::once(host).chain(path.split('/')).filter(|part| !part.is_empty());
+    let parts = path.split('/').map(|part| (false, part));
+    let parts = std::iter::once((true, host)).chain(parts).filter(|(_, part)| !part.is_empty());
     format!("{}.git", parts.map(part).collect::<Vec<String>>().join("/"))
 }
 
@@ -104,6 +118,9 @@ mod tests {
         ] {
             assert_eq!(git_mirror_path(url), path, "{url}");
         }
+        let paths = git_mirror_paths("https://u:p@h:8443/~me/x:y.git");
+        assert_eq!(paths, ["h_8443/_me/x_y.git", "h:8443/_me/x_y.git"]);
+        assert_eq!(git_mirror_paths("git@h:x.git"), ["h/x.git"]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use super::git_url::GitLocation;
 use super::{FetchOptions, SourceRequest, file, git};
+use crate::base::event::Silent;
 use crate::base::http::redact;
-use crate::package::{PackageName, SourceName, SourceSpec};
-use crate::store::Store;
+use crate::package::{FileSource, PackageName, SourceName, SourceSpec};
+use crate::store::{Key, Transfer};
 
-/// A source that is neither in the cache nor in a mirror's folder.
+/// A source that is neither in the cache nor in a mirror that may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingSource {
     /// The package that wants it.
@@ -19,32 +20,32 @@ pub struct MissingSource {
     pub id: String,
 }
 
-/// The sources for which [`super::fetch`] would need the network: all those that are neither in
-/// the cache, with the right sums, nor in a mirror's folder, nor on this machine. Mirrors with URLs
-/// are the network. Reads cached files to their end, as a sum in a `buildinfo.json` may have changed.
+/// The sources that [`super::fetch`] would not find without sources' own URLs: those that are neither in
+/// the cache, with the right sums, nor in a mirror that may be asked, nor on this machine. Reads cached
+/// files to their end, as a sum in a `buildinfo.json` may have changed.
 pub fn missing(requests: &[SourceRequest], options: &FetchOptions) -> Vec<MissingSource> {
     requests.iter().filter_map(|request| missing_source(request, options)).collect()
 }
 
 fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<MissingSource> {
-    let folders = || options.mirrors.iter().filter_map(Store::local_folder);
     let (url, id) = match &request.source.spec {
         SourceSpec::GitLocal { .. } => return None,
         SourceSpec::Git { url, commit, .. } => {
             let location = GitLocation::parse(url, &request.package_dir);
             // A URL that is refused is not missing: the fetch says what is wrong with it.
-            let location = location.ok().filter(|it| matches!(it, GitLocation::Network(_)))?;
-            if git::has_commit(request, &location, url, commit, options) {
+            let location = location.ok()?;
+            if matches!(&location, GitLocation::Local(path) if path.exists())
+                || git::has_commit(request, &location, url, commit, options)
+            {
                 return None;
             }
             (url, format!("commit {commit}"))
         }
         SourceSpec::Url(source) | SourceSpec::UrlExtract(source) => {
             let cached = file::cached_path(request, source);
-            let mut copies = folders().map(|folder| folder.join(file::mirrored_path(source)));
-            if file::local_path(request, &source.url).is_some()
+            if file::local_path(request, &source.url).is_some_and(|path| path.exists())
                 || file::is_right(&cached, source).unwrap_or(false)
-                || copies.any(|copy| copy.is_file())
+                || has_file(source, options)
             {
                 return None;
             }
@@ -57,4 +58,12 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
         url: redact(url),
         id,
     })
+}
+
+/// True if a mirror that may be asked has the file.
+fn has_file(source: &FileSource, options: &FetchOptions) -> bool {
+    let Ok(key) = file::mirrored_path(source).parse::<Key>() else { return false };
+    let transfer = Transfer { subject: key.as_str(), observer: &Silent };
+    let mut mirrors = options.mirrors.iter().filter(|mirror| options.may_ask(mirror));
+    mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())
 }

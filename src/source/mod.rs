@@ -10,6 +10,7 @@
 //! $MKPANDA_HOME/git/<sum of the URL>/mirror.git     our mirror of a repository, for all trees
 //!
 //! <mirror>/sha1/<sum>                               a file, under its SHA-1
+//! <mirror>/bundles/<commit>.bundle                   a commit of any repository: bundle
 //! <mirror>/git/<host>/<path>.git                    a bare git repository: git_mirror_path()
 //! ```
 //!
@@ -22,6 +23,7 @@
 //! The network side of git is the host's `git`, with whatever credentials, proxies and `insteadOf`
 //! its configuration has. All else is done here, and does not depend on that configuration.
 
+mod bundle;
 mod cache;
 mod check_out;
 mod clone;
@@ -56,6 +58,7 @@ use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 
+pub use bundle::{BundleError, BundleRequest, bundle_key};
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;
 pub use error::{SourceError, SourceProblem, SubmoduleProblem};

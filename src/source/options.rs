@@ -12,8 +12,10 @@ use crate::store::Store;
 pub struct FetchOptions {
     /// Mirrors, asked before a source's own URL, in this order.
     pub mirrors: Vec<Store>,
-    /// True if the network stays alone: neither URLs nor mirrors with URLs are asked.
+    /// True if sources' own URLs are not asked, nor mirrors with URLs.
     pub offline: bool,
+    /// True if mirrors with URLs are asked all the same.
+    pub only_mirrors: bool,
     /// Downloads, with their retries, time limits and size limit.
     pub http: HttpClient,
     /// The host's git.
@@ -25,11 +27,17 @@ pub struct FetchOptions {
 }
 
 impl FetchOptions {
+    /// True if a mirror may be asked.
+    pub fn may_ask(&self, mirror: &Store) -> bool {
+        !self.offline || self.only_mirrors || !mirror.is_remote()
+    }
+
     /// No mirrors, the network as it comes; lock files below `locks`, git mirrors below `git_mirrors`.
     pub fn new(locks: PathBuf, git_mirrors: PathBuf) -> Self {
         Self {
             mirrors: Vec::new(),
             offline: false,
+            only_mirrors: false,
             http: HttpClient::default(),
             git: GitOptions::default(),
             locks,

@@ -102,6 +102,11 @@ pub trait Backend: Debug + Send + Sync {
         None
     }
 
+    /// True if no network is needed to ask the store.
+    fn is_local(&self) -> bool {
+        self.local_folder().is_some()
+    }
+
     /// URL below which plain HTTP finds the objects, with credentials if it has some.
     fn base_url(&self) -> Option<&str> {
         None

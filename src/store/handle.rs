@@ -9,6 +9,7 @@ use super::failure::FailureKind;
 use super::folder::FolderBackend;
 use super::http::HttpBackend;
 use super::reach::{Consequence, Reach};
+use super::tar::TarBackend;
 use crate::base::causes::with_causes;
 use crate::base::event::Event;
 use crate::base::http::HttpClient;
@@ -29,6 +30,11 @@ pub struct StoreUrlError {
     expected: &'static str,
 }
 
+/// True if a path ends as that of a tar archive.
+pub fn is_tar_name(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+}
+
 impl Store {
     /// Creates a store from its backend.
     pub fn new(backend: impl Backend + 'static) -> Self {
@@ -40,16 +46,23 @@ impl Store {
         Self::new(FolderBackend::new(folder.into()))
     }
 
-    /// Reads the place of a mirror: a folder, or a URL with `http`, `https` or `file`.
+    /// Creates a store in a folder or, where the path is that of a file or ends in `.tar`, a tar archive.
+    pub fn at_path(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let is_tar = path.is_file() || !path.is_dir() && is_tar_name(&path);
+        if is_tar { Self::new(TarBackend::new(path)) } else { Self::in_folder(path) }
+    }
+
+    /// Reads the place of a mirror: a folder, a tar archive, or a URL with `http`, `https` or `file`.
     pub fn mirror(text: &str, http: &HttpClient) -> Result<Self, StoreUrlError> {
         match text.split_once("://") {
             Some(("http" | "https", rest)) if !rest.is_empty() => Ok(Self::web(text, http)),
-            Some(("file", path)) if path.starts_with('/') => Ok(Self::in_folder(path)),
-            None if !text.is_empty() => Ok(Self::in_folder(text)),
+            Some(("file", path)) if path.starts_with('/') => Ok(Self::at_path(path)),
+            None if !text.is_empty() => Ok(Self::at_path(text)),
             _ => Err(StoreUrlError {
                 text: text.to_owned(),
                 kind: "mirror",
-                expected: "a folder, or a URL with http://, https:// or file:///absolute",
+                expected: "a folder, a tar archive, or a URL with http://, https:// or file:///absolute",
             }),
         }
     }
@@ -94,7 +107,7 @@ impl Store {
 
     /// True if a network is needed to ask the store.
     pub fn is_remote(&self) -> bool {
-        self.local_folder().is_none()
+        !self.backend.is_local()
     }
 
     /// Asks for an item that can come from elsewhere, too. Returns `None` if the store lacks the item,

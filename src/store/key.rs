@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::text::written_as_text;
 
 /// Upper limit of a key's length in bytes: that of S3.
 const LONGEST: usize = 1024;
@@ -52,6 +53,8 @@ impl fmt::Display for Key {
         f.write_str(&self.0)
     }
 }
+
+written_as_text!(Key);
 
 fn broken_rule(text: &str) -> Option<&'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+@:=,~!".contains(&byte);

@@ -5,9 +5,11 @@
 //! backend    the interface: get, get a range, head, put if absent, list, delete
 //! folder     a folder of this machine, or of a network filesystem
 //! http       a web server's folder, which can only be read
+//! tar        a tar archive, which can only be read
 //! handle     a store as callers hold it: a backend and its reachability
 //! reach      which places are skipped for the rest of a run
 //! error      failures; failure: their kinds; hinted: a remedy beside a failure
+//! lock_file  the files of a mirror with their sums
 //! registry   the registry protocol, and a repository's blobs as a store
 //! signature  signatures of artifacts, and the keys that are trusted
 //! oci        a repository of a registry, in which each object is an artifact
@@ -28,12 +30,14 @@ mod handle;
 mod hinted;
 mod http;
 mod key;
+mod lock_file;
 #[cfg(feature = "builder")]
 pub mod oci;
 mod reach;
 #[cfg(feature = "builder")]
 pub mod registry;
 pub mod signature;
+mod tar;
 
 #[cfg(test)]
 mod tests;
@@ -42,8 +46,11 @@ pub use backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 pub use error::StoreError;
 pub use failure::FailureKind;
 pub use folder::FolderBackend;
+pub use handle::is_tar_name;
 pub use handle::{Store, StoreUrlError};
 pub use hinted::HintedError;
 pub use http::HttpBackend;
 pub use key::{Key, KeyError};
+pub use lock_file::{LOCK_FILE, LONGEST_LOCK, LockFile, LockFileError, LockedFile};
 pub use reach::{Consequence, Reach};
+pub use tar::TarBackend;

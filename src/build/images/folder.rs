@@ -78,7 +78,10 @@ impl ImageFinder<'_> {
             return Ok(image);
         }
         let names = vec![exact, latest];
-        if !self.building.may_build {
+        if let Some(image) = self.mirrored_builder(name, &names, &whole, observer)? {
+            return Ok(image);
+        }
+        if !self.building.may_build && !self.building.may_pull_builders {
             return self.built(name, folder.path, (names, Some(whole)), observer);
         }
         let shared = self.building.shared.place(&names[0]);
@@ -86,7 +89,7 @@ impl ImageFinder<'_> {
             return Ok(image);
         }
         let image = self.built(name, folder.path, (names, Some(whole)), observer)?;
-        if self.building.shared.push {
+        if self.building.shared.push && self.building.may_build {
             self.push(name, &image, &shared, observer)?;
         }
         Ok(image)
@@ -128,7 +131,7 @@ impl ImageFinder<'_> {
         Ok(Some(pulled))
     }
 
-    fn is_still_of(
+    pub(super) fn is_still_of(
         &self,
         name: &ImageName,
         image: &Image,

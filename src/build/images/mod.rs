@@ -4,6 +4,7 @@
 
 mod error;
 mod folder;
+mod mirrored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,8 +15,9 @@ use crate::dockerfile::BuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::execute::DockerfileError;
 use crate::image::config::RunConfig;
+use crate::image::digest::BlobDigest;
 use crate::image::host::HostImage;
-use crate::image::location::ImageLocation;
+use crate::image::location::{ImageLocation, StoredImage};
 use crate::image::reference::ImageRef;
 use crate::image::registry::{Client, PullOptions, RegistryError};
 use crate::image::store::{Image, ImageStore, RootImage, StoreError};
@@ -28,6 +30,7 @@ use crate::runner::session::RunnerSettings;
 
 pub use error::ImageError;
 pub use folder::SharedBuilders;
+pub use mirrored::{MirrorImage, Presence};
 
 /// Where the configuration says that images are: name, place, and the folder that a relative path
 /// starts from.
@@ -38,6 +41,8 @@ pub type Places = BTreeMap<String, (String, PathBuf)>;
 pub struct FoundImage {
     /// Its id, which goes into the ids of packages.
     pub id: Sha256Sum,
+    /// Its manifest in the store; the machine itself has none.
+    pub manifest: Option<BlobDigest>,
     /// Root file system of builds.
     pub root: CommandRoot,
     /// Environment, entrypoint, user and working directory of builds.
@@ -69,6 +74,8 @@ pub struct Building<'a> {
     pub shared: &'a SharedBuilders,
     /// True if images may be built; if not, those whose steps are all in the cache are found.
     pub may_build: bool,
+    /// True if images of `docker/` folders are looked for in registries although they may not be built.
+    pub may_pull_builders: bool,
 }
 
 impl<'a> ImageFinder<'a> {
@@ -107,22 +114,21 @@ impl<'a> ImageFinder<'a> {
                 })?;
                 FoundImage {
                     id: host.id.sum().clone(),
+                    manifest: None,
                     root: CommandRoot::Host(host.root),
                     config: host.config,
                 }
             }
             Some(ImageLocation::Stored(place)) => {
-                let image = self
-                    .store
-                    .at_location(&place, &reference, self.building.runner.archives, observer)
-                    .map_err(|source| ImageError::Load {
-                        name: text(),
-                        source: Box::new(source),
-                    })?;
+                let image = self.at_location(name, &place, &reference, observer)?;
                 self.layers(&image)
             }
             Some(ImageLocation::Dockerfile(folder)) => {
-                let image = self.built(name, &folder, (Vec::new(), None), observer)?;
+                let mirrored = self.mirrored_of_folder(name, &folder, observer)?;
+                let image = match mirrored {
+                    Some(image) => image,
+                    None => self.built(name, &folder, (Vec::new(), None), observer)?,
+                };
                 self.layers(&image)
             }
             Some(ImageLocation::Registry(place)) => {
@@ -158,6 +164,28 @@ impl<'a> ImageFinder<'a> {
         tracing::info!(%name, id = %found.id, "found an image");
         self.found.insert(text(), found.clone());
         Ok(found)
+    }
+
+    /// The image of a place on disk, or that of a mirror if the place is not here.
+    fn at_location(
+        &self,
+        name: &ImageName,
+        place: &StoredImage,
+        reference: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Image, ImageError> {
+        let limits = self.building.runner.archives;
+        let error = match self.store.at_location(place, reference, limits, observer) {
+            Ok(image) => return Ok(image),
+            Err(error) => error,
+        };
+        let failed = |source| ImageError::Load { name: name.as_str().to_owned(), source };
+        if mirrored::is_absent(&error.problem)
+            && let Some(image) = self.mirrored(name, reference, observer)?
+        {
+            return Ok(image);
+        }
+        Err(failed(Box::new(error)))
     }
 
     /// Builds an image from a folder with a Dockerfile, unless all of it is in the cache.
@@ -203,7 +231,12 @@ impl<'a> ImageFinder<'a> {
 
     fn layers(&self, image: &Image) -> FoundImage {
         let RootImage { layers, config, .. } = image.root(self.store);
-        FoundImage { id: image.id.sum().clone(), root: CommandRoot::Layers(layers), config }
+        FoundImage {
+            id: image.id.sum().clone(),
+            manifest: Some(image.manifest.clone()),
+            root: CommandRoot::Layers(layers),
+            config,
+        }
     }
 
     fn stored(&self, name: &ImageName, reference: &ImageRef) -> Result<Option<Image>, ImageError> {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use crate::build::execute::Failures;
 use crate::build::id::IdentityError;
 use crate::build::images::ImageError;
+use crate::build::missing::MissingList;
 use crate::build::upstream::UpstreamError;
 use crate::image::store::StoreError;
 use crate::runner::session::SessionError;
-use crate::source::{MissingSource, SourceError};
+use crate::source::SourceError;
 use crate::tree::TreeError;
 
 /// What an id needs from outside of the tree.
@@ -44,8 +45,8 @@ pub enum SiteError {
     #[error(transparent)]
     Identity(Box<IdentityError<OutsideError>>),
     /// Offline, and not everything is here.
-    #[error("{}, and --offline forbids fetching them:\n{}", count_missing(.0.len()), list_missing(.0))]
-    Missing(Vec<MissingSource>),
+    #[error("{0}")]
+    Missing(MissingList),
     /// No containers can be run.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -64,21 +65,6 @@ pub enum SiteError {
     /// Packages failed.
     #[error("{}", failed(.0))]
     Failed(Failures),
-}
-
-fn count_missing(count: usize) -> String {
-    if count == 1 {
-        "a source is missing".to_owned()
-    } else {
-        format!("{count} sources are missing")
-    }
-}
-
-fn list_missing(missing: &[MissingSource]) -> String {
-    let lines = missing.iter().map(|source| {
-        format!("  {}/{}  {}  {}", source.package, source.name, source.id, source.url)
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn failed(failures: &Failures) -> String {

@@ -58,19 +58,24 @@ impl Site {
         Ok((self.identify_by(&mut finder, &with, observer)?, pending))
     }
 
-    fn finder<'a>(&'a self, store: &'a ImageStore, may_build: bool) -> ImageFinder<'a> {
-        let building = Building {
+    pub(super) fn building(&self, may_build: bool) -> Building<'_> {
+        Building {
             runner: &self.options.runner,
             fetch: &self.options.fetch,
             source_date_epoch: self.options.source_date_epoch,
             shared: &self.options.builders,
             may_build,
-        };
+            may_pull_builders: false,
+        }
+    }
+
+    pub(super) fn finder<'a>(&'a self, store: &'a ImageStore, may_build: bool) -> ImageFinder<'a> {
+        let building = self.building(may_build);
         let (places, registry) = (&self.options.places, &self.options.registry);
         ImageFinder::new(places, store, registry, building)
     }
 
-    fn identify_by(
+    pub(super) fn identify_by(
         &self,
         finder: &mut ImageFinder<'_>,
         order: &[PackageKey],

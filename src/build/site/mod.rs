@@ -6,9 +6,11 @@
 
 mod error;
 mod identify;
+mod offline;
 mod order;
 mod planned;
 mod register;
+mod supplies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ use crate::source::{
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use error::{OutsideError, SiteError};
+pub use supplies::{Supplies, SupplyFailure};
 
 /// What a site is opened with.
 #[derive(Debug, Clone)]
@@ -101,6 +104,9 @@ impl Site {
     pub fn open(options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
         let cache = Cache::of(&options.packages);
         cache.linked().map_or(Ok(()), |link| Err(SiteError::CacheLink(link)))?;
+        if let Some(upstream) = Self::missing_upstream(&options)? {
+            return Err(Self::without_upstream(options, cache, upstream, observer)?);
+        }
         let upstreams = upstream::expand(
             &options.packages,
             &options.runner.home,
@@ -231,7 +237,6 @@ impl Site {
             session::sweep(&self.options.runner, observer);
             return Ok(());
         }
-        self.check_offline(known, &keys, options)?;
         let registration = self.register(known, &keys, observer)?;
         let (session, helper) = match Session::open(&self.options.runner, observer) {
             Err(_) if interrupt.is_raised() => return Err(SiteError::Interrupted),
@@ -270,37 +275,6 @@ impl Site {
             Err(_) if interrupt.is_raised() => Err(SiteError::Interrupted),
             other => other.map_err(SiteError::Failed),
         }
-    }
-
-    /// Offline, everything that is missing is listed at once, before the first build.
-    fn check_offline(
-        &self,
-        known: &Known,
-        keys: &[&PackageKey],
-        options: &BuildOptions,
-    ) -> Result<(), SiteError> {
-        if !self.options.fetch.offline {
-            return Ok(());
-        }
-        let mut requests = Vec::new();
-        for key in keys {
-            let (Some(package), Some(identity)) =
-                (self.tree.package(key), known.identities.get(key))
-            else {
-                continue;
-            };
-            if options
-                .repository
-                .as_ref()
-                .is_some_and(|repository| repository.has_locally(&identity.id))
-            {
-                continue;
-            }
-            let sources = package.info.sources.iter();
-            requests.extend(sources.map(|(name, declared)| self.request(package, name, declared)));
-        }
-        let missing = source::missing(&requests, &self.options.fetch);
-        if missing.is_empty() { Ok(()) } else { Err(SiteError::Missing(missing)) }
     }
 }
 

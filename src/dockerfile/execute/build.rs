@@ -76,7 +76,7 @@ impl ImageBuilder<'_> {
 }
 
 /// The Dockerfile: what it is called, and its text.
-fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
+pub(super) fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
     let path = match &options.dockerfile {
         Some(DockerfilePlace::Text(text)) => {
             return Ok((PathBuf::from("Dockerfile"), text.clone()));

@@ -1,6 +1,7 @@
 //! Carrying out the steps of a Dockerfile.
 //!
 //! ```text
+//! bases      images that a Dockerfile names
 //! build      stages in threads, each with a helper of its own
 //! stage      one stage: its steps, found in the cache or carried out by the helper
 //! inputs     inputs of a step from elsewhere, and their digests
@@ -12,6 +13,7 @@
 //! ```
 
 mod agent;
+mod bases;
 mod build;
 mod caches;
 mod choose;
@@ -27,6 +29,7 @@ mod shared;
 mod stage;
 mod step;
 
+pub use bases::{base_platform, bases};
 pub use build::BuiltImage;
 pub use error::{DockerfileError, StepError};
 pub use provision_error::ProvisionError;

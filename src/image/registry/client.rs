@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{RegistryError, RegistryProblem, Verb};
+use super::options::ImageMirrors;
 use crate::base::event::{Event, Observer};
 use crate::image::reference::ImageRef;
 use crate::store::Consequence;
@@ -11,7 +12,10 @@ use crate::store::registry::{Connections, Endpoint, ExchangeError, RegistryOptio
 /// Pulls and pushes images. Copies share connections, tokens and the knowledge about registries that
 /// cannot be reached; nothing is opened or read before the first request.
 #[derive(Debug, Clone, Default)]
-pub struct Client(Arc<Connections>);
+pub struct Client {
+    connections: Arc<Connections>,
+    pub(super) mirrors: Arc<ImageMirrors>,
+}
 
 /// Failures of mirrors that become warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +29,19 @@ pub(super) enum Told {
 impl Client {
     /// Creates a client with these options.
     pub fn new(options: RegistryOptions) -> Self {
-        Self(Arc::new(Connections::new(options)))
+        Self { connections: Arc::new(Connections::new(options)), mirrors: Arc::default() }
     }
 
     /// Returns a client with the same options that soon gives up, for questions with another way out.
     #[must_use]
     pub fn hasty(&self) -> Self {
-        Self(Arc::new(self.0.hasty()))
+        let connections = Arc::new(self.connections.hasty());
+        Self { connections, mirrors: Arc::clone(&self.mirrors) }
     }
 
     /// True if no connection may be opened.
     pub fn is_offline(&self) -> bool {
-        self.0.options().offline
+        self.connections.options().offline
     }
 
     /// Asks the mirrors of a registry in their order, then the registry itself, until a place succeeds.
@@ -48,7 +53,7 @@ impl Client {
         observer: &dyn Observer,
         work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
     ) -> Result<T, RegistryError> {
-        for endpoint in self.0.endpoints(reference) {
+        for endpoint in self.connections.endpoints(reference) {
             let (problem, consequence) = match self.ask(&endpoint, observer, &work) {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
@@ -77,7 +82,7 @@ impl Client {
         observer: &dyn Observer,
         work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
     ) -> Result<T, RegistryError> {
-        let endpoint = self.0.endpoint(reference);
+        let endpoint = self.connections.endpoint(reference);
         self.ask(&endpoint, observer, work)
             .map_err(|(problem, _)| error(verb, reference, &endpoint, problem))
     }
@@ -89,7 +94,7 @@ impl Client {
         observer: &dyn Observer,
         work: impl Fn(&Wire<'_>) -> Result<T, RegistryProblem>,
     ) -> Result<T, (RegistryProblem, Consequence)> {
-        let wire = Wire::new(&self.0, endpoint, observer).map_err(|error| {
+        let wire = Wire::new(&self.connections, endpoint, observer).map_err(|error| {
             let is_skipped = matches!(error, ExchangeError::Skipped { .. });
             let consequence = if is_skipped { Consequence::Skipped } else { Consequence::Continue };
             (RegistryProblem::from(error), consequence)
@@ -99,7 +104,7 @@ impl Client {
             Err(RegistryProblem::Exchange(error)) => Some(error.kind()),
             _ => None,
         };
-        let consequence = self.0.note(endpoint, failure);
+        let consequence = self.connections.note(endpoint, failure);
         done.map_err(|problem| (problem, consequence))
     }
 }

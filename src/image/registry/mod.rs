@@ -7,6 +7,7 @@
 //! download    a blob, taken up where it broke off, written down while it comes
 //! partial     where blobs are until they are whole
 //! tail        giving a blob to who unpacks it while it comes
+//! mirrored    images of mirrors that are stores: a folder, an archive, a web server
 //! fetch       all blobs of an image, several at once
 //! pull, push  all of an image; options: what a pull is given
 //! ```
@@ -20,6 +21,7 @@ mod client;
 mod download;
 mod error;
 mod fetch;
+mod mirrored;
 mod options;
 mod partial;
 mod pull;
@@ -32,8 +34,8 @@ mod tests;
 
 pub use client::Client;
 pub use error::{RegistryError, RegistryProblem, Verb};
-pub use options::{PullOptions, UnpackFailure, Unpacker};
-pub use pull::Pulled;
+pub use mirrored::IMAGES;
+pub use options::{ImageMirrors, PullOptions, Pulled, UnpackFailure, Unpacker};
 pub use push::Pushed;
 
 #[cfg(any(test, fuzzing))]

@@ -1,12 +1,15 @@
 //! Inputs of a pull: its options, and the unpacker of its layers.
 
 use super::error::RegistryProblem;
-use crate::archive::Limits;
+use crate::archive::{LimitExceeded, Limits};
 use crate::base::event::Observer;
-use crate::image::digest::DiffId;
+use crate::image::digest::{BlobDigest, DiffId, ImageId};
+use crate::image::document::{LONGEST_DOCUMENT, Manifest};
+use crate::image::load::LoadProblem;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{ImageStore, LayerBlob};
+use crate::store::Store;
 
 /// How to pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,28 @@ pub trait Unpacker: Sync {
     fn unpack(&self, layers: &[LayerBlob]) -> Result<(), UnpackFailure>;
 }
 
+/// Stores in which images are looked for before their registries are asked.
+#[derive(Debug, Clone, Default)]
+pub struct ImageMirrors {
+    /// The stores, in this order; all of them may be asked.
+    pub stores: Vec<Store>,
+    /// True if a tree's word named them: then their images get no names in the store.
+    pub of_tree: bool,
+}
+
+/// An image that has been pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// Its name.
+    pub reference: ImageRef,
+    /// Its id.
+    pub id: ImageId,
+    /// Its manifest's digest.
+    pub manifest: BlobDigest,
+    /// True if the store had it, under this name.
+    pub was_there: bool,
+}
+
 /// What a pull works with.
 pub(super) struct Pull<'p> {
     pub(super) store: &'p ImageStore,
@@ -54,4 +79,22 @@ pub(super) struct Pull<'p> {
 
 pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), RegistryProblem> {
     outcome.map_err(|UnpackFailure { message, hint }| RegistryProblem::Unpack { message, hint })
+}
+
+impl Pull<'_> {
+    /// Refuses what says itself that it is too large, before any of it comes.
+    pub(super) fn check_sizes(&self, manifest: &Manifest) -> Result<(), RegistryProblem> {
+        let config = manifest.config.size;
+        if config > LONGEST_DOCUMENT {
+            let what = "the configuration".to_owned();
+            return Err(LoadProblem::LongDocument { what, bytes: config }.into());
+        }
+        let sizes = manifest.layers.iter().map(|layer| layer.content.size);
+        let limit = self.options.limits.max_bytes;
+        let sum = sizes.fold(config, u64::saturating_add);
+        if sum > limit || manifest.layers.len() as u64 > self.options.limits.max_entries {
+            return Err(LoadProblem::Limit(LimitExceeded::Bytes(limit)).into());
+        }
+        Ok(())
+    }
 }

@@ -5,14 +5,13 @@ use std::path::Path;
 use super::client::{Client, Told};
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::fetch::{Layers, blob_of_store, fetch_document};
-use super::options::{Pull, PullOptions, Unpacker};
+use super::options::{Pull, PullOptions, Pulled, Unpacker};
 use super::partial::Partials;
 use super::resolve::{self, Resolved};
-use crate::archive::LimitExceeded;
 use crate::base::event::Observer;
 use crate::image::config::ImageConfig;
-use crate::image::digest::{BlobDigest, ImageId};
-use crate::image::document::{LONGEST_DOCUMENT, Manifest, parse_manifest};
+use crate::image::digest::BlobDigest;
+use crate::image::document::{Manifest, parse_manifest};
 use crate::image::load::{
     Blob, Found, LoadProblem, Staging, check_compression, check_count_of_layers, check_layers,
     check_platform,
@@ -21,19 +20,6 @@ use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore};
 use crate::store::registry::{BlobRequest, Wire};
-
-/// An image that has been pulled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulled {
-    /// Its name.
-    pub reference: ImageRef,
-    /// Its id.
-    pub id: ImageId,
-    /// Its manifest's digest.
-    pub manifest: BlobDigest,
-    /// True if the store had it, under this name.
-    pub was_there: bool,
-}
 
 impl Client {
     /// Pulls an image into the store under its name (or without one, where a tree's word has a part in its
@@ -60,6 +46,9 @@ impl Client {
         {
             // What a digest means never changes.
             return Ok(pull.there(image));
+        }
+        if let Some(pulled) = self.pull_mirrored(store, reference, options, observer)? {
+            return Ok(pulled);
         }
         self.ask_places(reference, Told::All, observer, |wire| pull.from(wire, known.as_ref()))
     }
@@ -170,22 +159,6 @@ impl Pull<'_> {
             manifest: document.digest.clone(),
             was_there: false,
         })
-    }
-
-    /// Refuses what says itself that it is too large, before any of it comes.
-    fn check_sizes(&self, manifest: &Manifest) -> Result<(), RegistryProblem> {
-        let config = manifest.config.size;
-        if config > LONGEST_DOCUMENT {
-            let what = "the configuration".to_owned();
-            return Err(LoadProblem::LongDocument { what, bytes: config }.into());
-        }
-        let sizes = manifest.layers.iter().map(|layer| layer.content.size);
-        let limit = self.options.limits.max_bytes;
-        let sum = sizes.fold(config, u64::saturating_add);
-        if sum > limit || manifest.layers.len() as u64 > self.options.limits.max_entries {
-            return Err(LoadProblem::Limit(LimitExceeded::Bytes(limit)).into());
-        }
-        Ok(())
     }
 
     fn config(

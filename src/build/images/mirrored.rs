@@ -1,0 +1,271 @@
+//! Builder images and mirrors: images that a mirror gives, and what a mirror has to hold for a name.
+
+use std::path::{Path, PathBuf};
+
+use super::{ImageError, ImageFinder};
+use crate::base::digest::Sha256Sum;
+use crate::base::event::Observer;
+use crate::build::id::{hash_folder, whole_sum};
+use crate::dockerfile::BuildOptions;
+use crate::dockerfile::execute::{base_platform, bases};
+use crate::image::load::LoadProblem;
+use crate::image::location::ImageLocation;
+use crate::image::platform::Platform;
+use crate::image::reference::ImageRef;
+use crate::image::registry::{PullOptions, RegistryProblem};
+use crate::image::store::{Image, StoreError};
+use crate::package::ImageName;
+use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
+
+/// Repository of images that are made of a folder which has no package's name, by the folder's sum.
+const FOLDER_IMAGES: &str = "localhost/mkpanda/dockerfile:";
+
+/// Presence of an image on this machine and in mirrors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// The image is here.
+    Here,
+    /// The image would be built from a folder, for which these base images are missing.
+    ToBuild {
+        /// The folder.
+        folder: PathBuf,
+        /// Base images that are neither here nor in a mirror.
+        missing: Vec<ImageRef>,
+    },
+    /// The image is missing, and would come from here.
+    Missing(String),
+}
+
+/// An image that a mirror holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorImage {
+    /// Name under which the mirror holds the image.
+    pub name: ImageRef,
+    /// The image.
+    pub image: Image,
+}
+
+impl ImageFinder<'_> {
+    /// The image of a name that a mirror has.
+    pub(super) fn mirrored(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        let text = || name.as_str().to_owned();
+        let options =
+            PullOptions { limits: self.building.runner.archives, ..PullOptions::default() };
+        let pulled = self
+            .registry
+            .pull_mirrored(self.store, reference, &options, observer)
+            .map_err(|source| ImageError::Pull { name: text(), source: Box::new(source) })?;
+        let Some(pulled) = pulled else { return Ok(None) };
+        let found = self.store.find_manifest(&pulled.manifest);
+        found.map_err(|source| ImageError::Store { name: text(), source: Box::new(source) })
+    }
+
+    /// The image of any other folder that a mirror has.
+    pub(super) fn mirrored_of_folder(
+        &self,
+        name: &ImageName,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        if !self.registry.has_mirrors() {
+            return Ok(None);
+        }
+        self.mirrored(name, &image_of_folder(name, folder)?, observer)
+    }
+
+    /// The image of a `docker/` folder that a mirror has, under its names if the mirror is the user's.
+    pub(super) fn mirrored_builder(
+        &self,
+        name: &ImageName,
+        names: &[ImageRef],
+        folder: &Sha256Sum,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        let Some(image) = self.mirrored(name, &names[0], observer)? else { return Ok(None) };
+        if !self.is_still_of(name, &image, folder)? {
+            return Ok(None);
+        }
+        if image.references.contains(&names[0]) {
+            let failed = |source| ImageError::Store {
+                name: name.as_str().to_owned(),
+                source: Box::new(source),
+            };
+            self.store.name(&image, names, observer).map_err(failed)?;
+        }
+        Ok(Some(image))
+    }
+
+    /// Finds out if the image of a name is here, or what it would need. Nothing is built.
+    pub fn presence(
+        &mut self,
+        name: &ImageName,
+        tree: &PackageTree,
+        observer: &dyn Observer,
+    ) -> Result<Presence, ImageError> {
+        let is_away = |problem: &RegistryProblem| matches!(problem, RegistryProblem::Exchange(_));
+        match self.find(name, tree, observer) {
+            Ok(_) => Ok(Presence::Here),
+            Err(error) if error.is_interruption() => Err(error),
+            Err(ImageError::NotBuilt { folder, .. }) => {
+                let missing = self.missing_bases(&folder, observer)?;
+                Ok(Presence::ToBuild { folder, missing })
+            }
+            Err(ImageError::NotFound { pulled, .. })
+                if pulled.as_ref().is_none_or(|error| is_away(&error.problem)) =>
+            {
+                self.origin(name).map(Presence::Missing)
+            }
+            Err(ImageError::Pull { source, .. }) if is_away(&source.problem) => {
+                self.origin(name).map(Presence::Missing)
+            }
+            Err(ImageError::Load { source, .. }) if is_absent(&source.problem) => {
+                self.origin(name).map(Presence::Missing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Place from which an image would come, in skopeo's spelling.
+    fn origin(&self, name: &ImageName) -> Result<String, ImageError> {
+        let reference = reference(name)?;
+        let place = self.place(name, &reference)?;
+        Ok(place.unwrap_or(ImageLocation::Registry(reference)).to_string())
+    }
+
+    fn missing_bases(
+        &self,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Vec<ImageRef>, ImageError> {
+        let mut missing = Vec::new();
+        for (base, platform) in folder_bases(folder)? {
+            let stored = self.stored_base(&base)?;
+            if stored.is_none() && !self.registry.is_mirrored(&base, &platform, observer) {
+                missing.push(base);
+            }
+        }
+        Ok(missing)
+    }
+
+    fn stored_base(&self, base: &ImageRef) -> Result<Option<Image>, ImageError> {
+        let failed = |source| ImageError::Store { name: base.familiar(), source: Box::new(source) };
+        self.store.find(base).map_err(failed)
+    }
+
+    /// Pulls the base images of a folder's Dockerfile that the store lacks; returns all of them.
+    pub fn fetch_bases(
+        &self,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Vec<MirrorImage>, ImageError> {
+        let mut found = Vec::new();
+        for (base, platform) in folder_bases(folder)? {
+            let failed = |source| ImageError::Store { name: base.familiar(), source };
+            let image = match self.stored_base(&base)? {
+                Some(image) => image,
+                None => {
+                    let limits = self.building.runner.archives;
+                    let options = PullOptions { platform, limits };
+                    let pulled = self.registry.pull(self.store, &base, &options, None, observer);
+                    let pulled = pulled.map_err(|source| ImageError::Pull {
+                        name: base.familiar(),
+                        source: Box::new(source),
+                    })?;
+                    let image = self.store.find_manifest(&pulled.manifest);
+                    let image = image.map_err(|source| failed(Box::new(source)))?;
+                    image.ok_or_else(|| failed(Box::new(StoreError::NotFound(base.familiar()))))?
+                }
+            };
+            found.push(MirrorImage { name: base, image });
+        }
+        Ok(found)
+    }
+
+    /// Images that a mirror holds so that a name is found there: the image itself, unless it would have to be
+    /// built first, and the bases of its Dockerfile. An image of the machine itself is none.
+    pub fn for_mirror(
+        &mut self,
+        name: &ImageName,
+        tree: &PackageTree,
+        observer: &dyn Observer,
+    ) -> Result<Vec<MirrorImage>, ImageError> {
+        let reference = reference(name)?;
+        let manifest = match self.find(name, tree, observer) {
+            Ok(found) => found.manifest,
+            Err(ImageError::NotBuilt { folder, .. }) => return self.fetch_bases(&folder, observer),
+            Err(error) => return Err(error),
+        };
+        let Some(manifest) = manifest else { return Ok(Vec::new()) };
+        let failed =
+            |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
+        let image = self.store.find_manifest(&manifest).map_err(failed)?;
+        let image = image.ok_or_else(|| failed(StoreError::NotFound(manifest.to_string())))?;
+        let (called, folder) = match self.place(name, &reference)? {
+            Some(ImageLocation::Host) => return Ok(Vec::new()),
+            Some(ImageLocation::Stored(_)) => (reference, None),
+            Some(ImageLocation::Registry(place)) => (place, None),
+            Some(ImageLocation::Dockerfile(folder)) => {
+                (image_of_folder(name, &folder)?, Some(folder))
+            }
+            None => match tree.docker_folder(name) {
+                None => (reference, None),
+                Some(folder) => {
+                    let failed = |source| ImageError::Folder {
+                        name: name.as_str().to_owned(),
+                        source: Box::new(source),
+                    };
+                    let sum = hash_folder(folder.path).map_err(failed)?;
+                    match &folder.tag {
+                        DockerFolderTag::Sum(wanted) if *wanted != sum => (reference, None),
+                        _ => {
+                            let tag =
+                                format!("{DOCKER_FOLDER_IMAGES}{}_dockerdir-{sum}", folder.name);
+                            let named = tag.parse().map_err(|source| ImageError::Name {
+                                name: tag,
+                                source: Box::new(source),
+                            })?;
+                            (named, Some(folder.path.to_owned()))
+                        }
+                    }
+                }
+            },
+        };
+        let mut images = vec![MirrorImage { name: called, image }];
+        if let Some(folder) = folder {
+            images.extend(self.fetch_bases(&folder, observer)?);
+        }
+        Ok(images)
+    }
+}
+
+/// True if the place from which an image is loaded is not there.
+pub(super) fn is_absent(problem: &LoadProblem) -> bool {
+    matches!(problem, LoadProblem::Read(error) if error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Name of the image of a folder that has no package's name.
+pub(super) fn image_of_folder(name: &ImageName, folder: &Path) -> Result<ImageRef, ImageError> {
+    let sum = whole_sum(folder)
+        .map_err(|source| ImageError::DockerFolder { name: name.as_str().to_owned(), source })?;
+    let text = format!("{FOLDER_IMAGES}{sum}");
+    text.parse().map_err(|source| ImageError::Name { name: text, source: Box::new(source) })
+}
+
+fn reference(name: &ImageName) -> Result<ImageRef, ImageError> {
+    let text = || name.as_str().to_owned();
+    let parsed = name.as_str().parse();
+    parsed.map_err(|source| ImageError::Name { name: text(), source: Box::new(source) })
+}
+
+fn folder_bases(folder: &Path) -> Result<Vec<(ImageRef, Platform)>, ImageError> {
+    let found = bases(&BuildOptions::of_folder(folder)).map_err(|source| ImageError::Build {
+        name: folder.display().to_string(),
+        source: Box::new(source),
+    })?;
+    Ok(found.into_iter().map(|(base, platform)| (base, base_platform(&platform))).collect())
+}

@@ -1,0 +1,133 @@
+//! Everything that a run without network lacks, as one list.
+
+use std::fmt;
+
+use crate::image::reference::ImageRef;
+use crate::package::ImageName;
+use crate::source::MissingSource;
+
+/// Something that is neither here nor in a mirror that may be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// An upstream.
+    Upstream(MissingSource),
+    /// A builder image.
+    Image {
+        /// Name of the image.
+        name: ImageName,
+        /// Packages that are built in the image.
+        packages: Vec<String>,
+        /// Place from which the image would come.
+        origin: String,
+    },
+    /// An image that a Dockerfile names.
+    BaseImage {
+        /// Name of the image.
+        name: ImageRef,
+        /// The image that would be built from the Dockerfile.
+        image: ImageName,
+    },
+    /// A source.
+    Source(MissingSource),
+}
+
+/// Number of packages that a line names.
+const SHOWN: usize = 5;
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upstream(source) => {
+                write!(f, "the tree's upstream  {}  {}", source.id, source.url)
+            }
+            Self::Image { name, packages, origin } => {
+                let shown = packages.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+                let more = packages.len().saturating_sub(SHOWN);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                write!(f, "image {name}  for {shown}{more}  {origin}")
+            }
+            Self::BaseImage { name, image } => {
+                write!(f, "base image {}  for image {image}  docker://{name}", name.familiar())
+            }
+            Self::Source(MissingSource { package, name, id, url }) => {
+                write!(f, "{package}/{name}  {id}  {url}")
+            }
+        }
+    }
+}
+
+/// Everything that is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingList {
+    /// The items.
+    pub items: Vec<Missing>,
+    /// True if mirrors with URLs were asked.
+    pub only_mirrors: bool,
+}
+
+impl fmt::Display for MissingList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_source = |item: &&Missing| matches!(item, Missing::Source(_));
+        let is_upstream = |item: &&Missing| matches!(item, Missing::Upstream(_));
+        let upstreams = self.items.iter().filter(is_upstream).count();
+        let sources = self.items.iter().filter(is_source).count();
+        let images = self.items.len() - upstreams - sources;
+        let counts = [(upstreams, "upstream"), (images, "image"), (sources, "source")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| {
+            let article = if what.starts_with(['u', 'i']) { "an" } else { "a" };
+            if count == 1 { format!("{article} {what}") } else { format!("{count} {what}s") }
+        });
+        let counts = counts.collect::<Vec<_>>().join(" and ");
+        let verb = if self.items.len() == 1 { "is" } else { "are" };
+        let option = if self.only_mirrors { "--only-mirrors" } else { "--offline" };
+        write!(f, "{counts} {verb} missing, and {option} forbids fetching them:")?;
+        self.items.iter().try_for_each(|item| write!(f, "\n  {item}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_say_what_is_missing_for_whom_and_from_where() {
+        let source = |name: &str| MissingSource {
+            package: name.parse().unwrap(),
+            name: "s".parse().unwrap(),
+            url: "https://h/f".to_owned(),
+            id: "sha1 0".to_owned(),
+        };
+        let image = |count: usize| Missing::Image {
+            name: "a/b:1".parse().unwrap(),
+            packages: (0..count).map(|number| format!("p{number}")).collect(),
+            origin: "docker://docker.io/a/b:1".to_owned(),
+        };
+        let base = Missing::BaseImage {
+            name: "ubuntu:22.04".parse().unwrap(),
+            image: "dcos/dcos-builder:p_dockerdir-latest".parse().unwrap(),
+        };
+        let list = |items| MissingList { items, only_mirrors: false }.to_string();
+        assert_eq!(
+            list(vec![Missing::Source(source("p"))]),
+            "a source is missing, and --offline forbids fetching them:\n  p/s  sha1 0  https://h/f"
+        );
+        assert_eq!(
+            list(vec![
+                Missing::Upstream(source("upstream")),
+                image(2),
+                base,
+                Missing::Source(source("p")),
+                Missing::Source(source("q")),
+            ]),
+            "an upstream and 2 images and 2 sources are missing, and --offline forbids fetching them:
+  the tree's upstream  sha1 0  https://h/f
+  image a/b:1  for p0, p1  docker://docker.io/a/b:1
+  base image ubuntu:22.04  for image dcos/dcos-builder:p_dockerdir-latest  docker://docker.io/library/ubuntu:22.04
+  p/s  sha1 0  https://h/f
+  q/s  sha1 0  https://h/f"
+        );
+        let one = MissingList { items: vec![image(7)], only_mirrors: true }.to_string();
+        assert!(one.contains("p4 and 2 more  docker"), "{one}");
+        assert!(one.starts_with("an image is missing, and --only-mirrors forbids"), "{one}");
+    }
+}

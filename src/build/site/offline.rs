@@ -1,0 +1,127 @@
+//! What a run without network lacks: found out before anything is built.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Site, SiteError, SiteOptions};
+use crate::artifact::repository::Repository;
+use crate::base::event::Observer;
+use crate::build::cache::Cache;
+use crate::build::images::{ImageFinder, Presence};
+use crate::build::missing::{Missing, MissingList};
+use crate::build::upstream;
+use crate::image::store::ImageStore;
+use crate::source::{self, MissingSource};
+use crate::tree::{PackageKey, PackageTree};
+
+impl Site {
+    /// Without a network, lists everything that is missing for packages at once: images, their bases and
+    /// sources. `order` has each package after all that it requires. Nothing is built.
+    pub fn check_offline(
+        &self,
+        order: &[PackageKey],
+        repository: Option<&Repository>,
+        observer: &dyn Observer,
+    ) -> Result<(), SiteError> {
+        if !self.options.fetch.offline {
+            return Ok(());
+        }
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let mut finder = self.finder(&store, false);
+        let mut items = Vec::new();
+        let present = self.missing_images(&mut finder, order, &mut items, observer)?;
+        // A package whose image is not here, or which requires such a one, has no id, and is not in a cache.
+        let mut with = Vec::new();
+        let mut without = BTreeSet::new();
+        for key in order {
+            let has_id = present.contains(key)
+                && self.tree.requires(key).iter().all(|required| !without.contains(required));
+            if has_id {
+                with.push(key.clone());
+            } else {
+                without.insert(key.clone());
+            }
+        }
+        let known = self.identify_by(&mut finder, &with, observer)?;
+        let is_there = |key: &PackageKey| {
+            known.identities.get(key).is_some_and(|identity| {
+                self.cache.has(&identity.id)
+                    || repository.is_some_and(|repository| repository.has_locally(&identity.id))
+            })
+        };
+        let needed: Vec<PackageKey> = order.iter().filter(|key| !is_there(key)).cloned().collect();
+        let sources = source::missing(&self.own_requests(&needed), &self.options.fetch);
+        items.extend(sources.into_iter().map(Missing::Source));
+        self.listed(items)
+    }
+
+    fn listed(&self, items: Vec<Missing>) -> Result<(), SiteError> {
+        let only_mirrors = self.options.fetch.only_mirrors;
+        if items.is_empty() {
+            return Ok(());
+        }
+        Err(SiteError::Missing(MissingList { items, only_mirrors }))
+    }
+
+    /// Lists missing images; returns the packages whose images are here.
+    fn missing_images(
+        &self,
+        finder: &mut ImageFinder<'_>,
+        keys: &[PackageKey],
+        items: &mut Vec<Missing>,
+        observer: &dyn Observer,
+    ) -> Result<BTreeSet<PackageKey>, SiteError> {
+        let mut present = BTreeSet::new();
+        let mut bases = BTreeMap::new();
+        for (name, keys) in self.image_names(keys) {
+            match finder.presence(&name, &self.tree, observer) {
+                Ok(Presence::Here) => present.extend(keys),
+                Ok(Presence::ToBuild { missing, .. }) => {
+                    bases.extend(missing.into_iter().map(|base| (base, name.clone())));
+                }
+                Ok(Presence::Missing(origin)) => {
+                    let packages = keys.iter().map(|key| key.name.to_string()).collect();
+                    items.push(Missing::Image { name, packages, origin });
+                }
+                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                // What else is wrong is said with the package's id.
+                Err(_) => present.extend(keys),
+            }
+        }
+        items.extend(bases.into_iter().map(|(name, image)| Missing::BaseImage { name, image }));
+        Ok(present)
+    }
+
+    /// The error where an upstream is missing: it, and what the tree's own packages lack. What the upstream's
+    /// packages need is unknown before it is here.
+    pub(super) fn without_upstream(
+        options: SiteOptions,
+        cache: Cache,
+        upstream: MissingSource,
+        observer: &dyn Observer,
+    ) -> Result<SiteError, SiteError> {
+        let tree = PackageTree::read(&options.packages, &[])?;
+        let site = Self { tree, cache, options, local: std::sync::OnceLock::new() };
+        let keys: Vec<PackageKey> = site.tree.keys().collect();
+        let mut items = vec![Missing::Upstream(upstream)];
+        let store = ImageStore::open(site.options.runner.home.root()).map_err(SiteError::Store)?;
+        let mut finder = site.finder(&store, false);
+        site.missing_images(&mut finder, &keys, &mut items, observer)?;
+        let sources = source::missing(&site.own_requests(&keys), &site.options.fetch);
+        items.extend(sources.into_iter().map(Missing::Source));
+        let only_mirrors = site.options.fetch.only_mirrors;
+        Ok(SiteError::Missing(MissingList { items, only_mirrors }))
+    }
+
+    /// The first upstream that is neither expanded nor here, if the network may not be used.
+    pub(super) fn missing_upstream(
+        options: &SiteOptions,
+    ) -> Result<Option<MissingSource>, SiteError> {
+        if !options.fetch.offline {
+            return Ok(None);
+        }
+        let requests = upstream::requests(&options.packages, &options.local_sources)?;
+        let is_made = |cache: &source::SourceRequest| cache.cache_dir.with_file_name("checkout");
+        let absent = requests.into_iter().filter(|request| !is_made(request).is_dir());
+        Ok(source::missing(&absent.collect::<Vec<_>>(), &options.fetch).into_iter().next())
+    }
+}

@@ -1,0 +1,165 @@
+//! Everything that builds of a site take from elsewhere: sources, upstreams and images, and fetching all of it
+//! without building anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Site, SiteError};
+use crate::base::event::Observer;
+use crate::build::images::{Building, ImageError, ImageFinder, MirrorImage};
+use crate::build::upstream;
+use crate::image::store::ImageStore;
+use crate::package::ImageName;
+use crate::source::{self, FetchOptions, Fetched, SourceError, SourceRequest};
+use crate::tree::PackageKey;
+
+/// Something that could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum SupplyFailure {
+    /// A source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+impl SupplyFailure {
+    /// Returns the remedy, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.problem.hint(),
+            Self::Image(error) => error.hint(),
+        }
+    }
+}
+
+/// What was fetched, and what could not be.
+#[derive(Debug, Default)]
+pub struct Supplies {
+    /// Sources.
+    pub sources: Vec<(SourceRequest, Fetched)>,
+    /// Images, as a mirror holds them.
+    pub images: Vec<MirrorImage>,
+    /// Failures.
+    pub failures: Vec<SupplyFailure>,
+}
+
+impl Site {
+    /// The sources of packages, each once, without upstreams.
+    pub(super) fn own_requests(&self, keys: &[PackageKey]) -> Vec<SourceRequest> {
+        let packages = keys.iter().filter_map(|key| self.tree.package(key));
+        let mut seen = BTreeSet::new();
+        let requests = packages.flat_map(|package| {
+            let sources = package.info.sources.iter();
+            sources.map(move |(name, declared)| self.request(package, name, declared))
+        });
+        requests
+            .filter(|request| {
+                let shown = format!("{:?}", request.source);
+                seen.insert((request.cache_dir.clone(), shown))
+            })
+            .collect()
+    }
+
+    /// The sources of packages and the upstreams of the tree, each once.
+    pub fn source_requests(&self, keys: &[PackageKey]) -> Result<Vec<SourceRequest>, SiteError> {
+        let mut requests = upstream::requests(&self.options.packages, &self.options.local_sources)?;
+        requests.extend(self.own_requests(keys));
+        Ok(requests)
+    }
+
+    /// The images of packages, with the packages that are built in each.
+    pub(super) fn image_names(&self, keys: &[PackageKey]) -> Vec<(ImageName, Vec<PackageKey>)> {
+        let mut names: BTreeMap<String, (ImageName, Vec<PackageKey>)> = BTreeMap::new();
+        for key in keys {
+            let Some(package) = self.tree.package(key) else { continue };
+            let image = package.info.image();
+            let entry = names.entry(image.as_str().to_owned());
+            entry.or_insert_with(|| (image, Vec::new())).1.push(key.clone());
+        }
+        names.into_values().collect()
+    }
+
+    /// Options of fetching sources.
+    pub fn fetch_options(&self) -> &FetchOptions {
+        &self.options.fetch
+    }
+
+    /// Fetches sources and the images of packages, so many at once. Failures end nothing: all that can be
+    /// fetched is.
+    pub fn fetch_all(
+        &self,
+        requests: Vec<SourceRequest>,
+        keys: &[PackageKey],
+        jobs: usize,
+        observer: &dyn Observer,
+    ) -> Result<Supplies, SiteError> {
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let next = AtomicUsize::new(0);
+        let fetched = Mutex::new(BTreeMap::new());
+        let work = || {
+            while let Some((place, request)) = {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                requests.get(place).map(|request| (place, request))
+            } {
+                if observer.is_interrupted() {
+                    return;
+                }
+                let result = source::identify(request)
+                    .and_then(|id| source::fetch(request, &id, &self.options.fetch, observer));
+                if let Ok(mut fetched) = fetched.lock() {
+                    fetched.insert(place, result);
+                }
+            }
+        };
+        let images = std::thread::scope(|scope| {
+            for _ in 0..jobs.clamp(1, requests.len().max(1)) {
+                scope.spawn(work);
+            }
+            self.fetch_images(&store, keys, observer)
+        });
+        if observer.is_interrupted() {
+            return Err(SiteError::Interrupted);
+        }
+        let mut supplies = images?;
+        let fetched = fetched.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut failures = Vec::new();
+        for (request, (_, result)) in requests.into_iter().zip(fetched) {
+            match result {
+                Ok(found) => supplies.sources.push((request, found)),
+                Err(error) => failures.push(SupplyFailure::Source(error)),
+            }
+        }
+        failures.append(&mut supplies.failures);
+        supplies.failures = failures;
+        Ok(supplies)
+    }
+
+    fn fetch_images(
+        &self,
+        store: &ImageStore,
+        keys: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<Supplies, SiteError> {
+        let mut supplies = Supplies::default();
+        let building = Building { may_pull_builders: true, ..self.building(false) };
+        let (places, registry) = (&self.options.places, &self.options.registry);
+        let mut finder = ImageFinder::new(places, store, registry, building);
+        for (name, _) in self.image_names(keys) {
+            match finder.for_mirror(&name, &self.tree, observer) {
+                Ok(images) => {
+                    for image in images {
+                        if !supplies.images.contains(&image) {
+                            supplies.images.push(image);
+                        }
+                    }
+                }
+                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                Err(error) => supplies.failures.push(error.into()),
+            }
+        }
+        Ok(supplies)
+    }
+}

@@ -1,0 +1,234 @@
+//! Bundles: a commit of a git repository in one file, as a mirror keeps it.
+//!
+//! ```text
+//! <mirror>/bundles/<commit>.bundle
+//! ```
+//!
+//! A bundle has the commit and everything that it needs, the tags that lie on the way to it, and the names by
+//! which sources find it (`ref_origin`). `git bundle verify`, `git clone` and `git fetch` read it. It is made by
+//! the host's git, in a repository of ours that borrows the objects. Reading one runs nothing: the header is
+//! text, the pack is indexed by libgit2, which takes the digest of each object again and fails where one is
+//! missing. So a bundle that is cut short, or lacks something, gives nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use git2::{Indexer, ObjectType, Odb, Oid, Reference, Repository};
+
+use super::clone::write_mirror_config;
+use super::git_layout::{self, Refs};
+use super::git_login::Login;
+use super::git_program::GitRun;
+use super::{FetchOptions, SourceProblem};
+use crate::base::atomic::TemporaryFolder;
+use crate::base::event::Observer;
+use crate::package::CommitId;
+use crate::store::Key;
+
+/// Upper limit of a bundle's header in bytes.
+const LONGEST_HEADER: u64 = 16 << 20;
+const HEAD: &[u8] = b"HEAD";
+
+/// A file is not a bundle that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The file cannot be read, or a repository not be written; the source names it.
+    #[error("it cannot be read")]
+    Read(#[from] io::Error),
+    /// The header is not that of a bundle.
+    #[error("it is not a git bundle: {0}")]
+    Header(&'static str),
+    /// The objects are not whole.
+    #[error("its objects are damaged or not complete")]
+    Objects(#[from] git2::Error),
+}
+
+/// Name of the bundle of a commit in a mirror.
+pub fn bundle_key(commit: &CommitId) -> Key {
+    let name = format!("bundles/{commit}.bundle");
+    name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
+}
+
+/// Makes a bare repository of a bundle, in a folder that does not exist.
+pub(super) fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
+    let file = fs_err::File::open(bundle)?;
+    let mut input = BufReader::with_capacity(256 << 10, file);
+    let mut refs = read_header(&mut input)?;
+    let packs = folder.join("objects/pack");
+    for part in ["objects/info", "refs/heads", "refs/tags"] {
+        fs_err::create_dir_all(folder.join(part))?;
+    }
+    fs_err::create_dir_all(&packs)?;
+    let mut indexer = Indexer::new(None, &packs, 0o444, true)?;
+    io::copy(&mut input, &mut indexer)?;
+    indexer.commit()?;
+    let head = refs.remove(HEAD);
+    let branch = head.and_then(|head| {
+        let is_it =
+            |(name, id): &(&Vec<u8>, &String)| name.starts_with(b"refs/heads/") && **id == head;
+        refs.iter().find(is_it).map(|(name, _)| name.clone())
+    });
+    let branch = branch.unwrap_or_else(|| b"refs/heads/main".to_vec());
+    fs_err::write(folder.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
+    git_layout::write_refs(folder, &refs)?;
+    Ok(())
+}
+
+/// Reads the header of a bundle, which ends with an empty line (gitformat-bundle(5)).
+fn read_header(input: &mut impl BufRead) -> Result<Refs, BundleError> {
+    let mut input = input.take(LONGEST_HEADER);
+    let mut line = Vec::new();
+    let mut next = |line: &mut Vec<u8>| -> Result<(), BundleError> {
+        line.clear();
+        input.read_until(b'\n', line)?;
+        if line.pop() == Some(b'\n') { Ok(()) } else { Err(BundleError::Header("it is cut short")) }
+    };
+    next(&mut line)?;
+    let version = match line.as_slice() {
+        b"# v2 git bundle" => 2,
+        b"# v3 git bundle" => 3,
+        _ => return Err(BundleError::Header("its first line is another")),
+    };
+    let mut refs = Refs::new();
+    loop {
+        next(&mut line)?;
+        match line.first() {
+            None => return Ok(refs),
+            Some(b'@') if version == 3 && line == b"@object-format=sha1" => {}
+            Some(b'@') => return Err(BundleError::Header("it needs what is not supported")),
+            Some(b'-') => {
+                return Err(BundleError::Header("it needs objects that it does not hold"));
+            }
+            Some(_) => {
+                let (id, name) = (line.get(..40), line.get(41..));
+                let is_id = |id: &&[u8]| id.iter().all(|byte| b"0123456789abcdef".contains(byte));
+                let (Some(id), Some(name), Some(b' ')) = (id.filter(is_id), name, line.get(40))
+                else {
+                    return Err(BundleError::Header("a line of it names no object"));
+                };
+                let text = std::str::from_utf8(name).ok();
+                let is_ref =
+                    |text: &str| text.starts_with("refs/") && Reference::is_valid_name(text);
+                if name != HEAD && !text.is_some_and(is_ref) {
+                    return Err(BundleError::Header("a name in it is not valid"));
+                }
+                refs.insert(name.to_vec(), String::from_utf8_lossy(id).into_owned());
+            }
+        }
+    }
+}
+
+/// A commit to be written into a bundle.
+#[derive(Debug, Clone, Copy)]
+pub struct BundleRequest<'b> {
+    /// Name for events.
+    pub subject: &'b str,
+    /// URL of the repository without credentials, for messages.
+    pub url: &'b str,
+    /// The repository, which has been checked.
+    pub repository: &'b Path,
+    /// The commit.
+    pub commit: &'b CommitId,
+    /// Names by which sources find the commit.
+    pub ref_origins: &'b BTreeSet<String>,
+}
+
+impl BundleRequest<'_> {
+    /// Writes the bundle; returns its refs. The same objects in the same packs give the same bytes.
+    pub fn write(
+        &self,
+        target: &Path,
+        options: &FetchOptions,
+        observer: &dyn Observer,
+    ) -> Result<BTreeMap<String, String>, SourceProblem> {
+        let made = SourceProblem::io("make a git bundle");
+        let unusable =
+            |error| SourceProblem::Repository { path: self.repository.to_owned(), error };
+        let parent = target.parent().unwrap_or(target);
+        let temporary = TemporaryFolder::create(parent).map_err(made)?;
+        let folder = temporary.path().join("bare");
+        let objects = std::path::absolute(self.repository.join("objects")).map_err(made)?;
+        let head = git_layout::head_branch(self.repository).map_err(made)?;
+        let (refs, head) = self.refs(&objects, head).map_err(unusable)?;
+        for part in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+            fs_err::create_dir_all(folder.join(part)).map_err(made)?;
+        }
+        let line = [objects.as_os_str().as_encoded_bytes(), b"\n"].concat();
+        fs_err::write(folder.join("objects/info/alternates"), line).map_err(made)?;
+        git_layout::write_refs(&folder, &refs).map_err(made)?;
+        let head = [b"ref: ", head.as_slice(), b"\n"].concat();
+        fs_err::write(folder.join("HEAD"), head).map_err(made)?;
+        write_mirror_config(&folder, self.url).map_err(|error| error.into_problem(&folder))?;
+        let login = Login::of(self.url.into());
+        let (subject, url) = (self.subject, self.url);
+        let run = GitRun { options: &options.git, subject, url, login: &login, observer };
+        let target = std::path::absolute(target).map_err(made)?;
+        // Several threads would find other deltas each time.
+        let arguments = ["-c", "pack.threads=1", "bundle", "create", "--progress"].map(OsStr::new);
+        let arguments = arguments.into_iter().chain([target.as_os_str(), OsStr::new("--all")]);
+        run.run(&folder, &arguments.collect::<Vec<_>>())?;
+        let text = |(name, id): (Vec<u8>, String)| (String::from_utf8(name).ok(), id);
+        Ok(refs.into_iter().map(text).filter_map(|(name, id)| Some((name?, id))).collect())
+    }
+
+    /// Refs of the bundle, and the branch that its HEAD names.
+    fn refs(&self, objects: &Path, head: Option<Vec<u8>>) -> Result<(Refs, Vec<u8>), git2::Error> {
+        let database = Odb::new()?;
+        let path =
+            objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
+        database.add_disk_alternate(path)?;
+        let repository = Repository::from_odb(database)?;
+        let commit = Oid::from_str(self.commit.as_str())?;
+        let mut walk = repository.revwalk()?;
+        walk.push(commit)?;
+        let ancestors = walk.collect::<Result<BTreeSet<Oid>, _>>()?;
+        let known = git_layout::read_refs(self.repository)
+            .map_err(|error| git2::Error::from_str(&error.to_string()))?;
+        let peeled = |id: &str| {
+            let object = repository.find_object(Oid::from_str(id).ok()?, None).ok()?;
+            Some(object.peel(ObjectType::Commit).ok()?.id())
+        };
+        let mut refs: Refs = known
+            .iter()
+            .filter(|(name, id)| {
+                name.starts_with(b"refs/tags/")
+                    && peeled(id).is_some_and(|tagged| ancestors.contains(&tagged))
+            })
+            .map(|(name, id)| (name.clone(), id.clone()))
+            .collect();
+        let mut head_of_bundle = b"refs/heads/none".to_vec();
+        for name in self.ref_origins {
+            let full = match name.as_str() {
+                "HEAD" => head.clone().into_iter().collect(),
+                _ => git_layout::full_names(name),
+            };
+            let found = full.iter().find(|full| known.contains_key(*full));
+            // A name that has moved on is written as it was: at the commit.
+            if let Some(found) = found {
+                refs.entry(found.clone()).or_insert_with(|| self.commit.to_string());
+                if name == "HEAD" {
+                    head_of_bundle.clone_from(found);
+                }
+            }
+        }
+        if refs.is_empty() || !refs.values().any(|id| peeled(id) == Some(commit)) {
+            refs.insert(
+                format!("refs/commits/{}", self.commit).into_bytes(),
+                self.commit.to_string(),
+            );
+        }
+        refs.retain(|name, _| std::str::from_utf8(name).is_ok());
+        Ok((refs, head_of_bundle))
+    }
+}
+
+/// Opens a place for a bundle while it comes.
+pub(super) fn coming(folder: &Path) -> io::Result<(PathBuf, File)> {
+    let path = folder.join("coming.bundle");
+    let mut options = fs_err::OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).open(&path)?;
+    Ok((path, file.into_parts().0))
+}
