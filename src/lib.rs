@@ -49,6 +49,7 @@
 //! | 4 | [`host`] | what is installed on a machine: packages, the active set, units, users, setup |
 //! | 5 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
+//! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
 //! | 9 | [`cli`] | arguments, settings, output, errors as text, exit codes |
 //! | 9 | [`host_cli`] | the same for `pkgpanda` |
 //! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
@@ -91,6 +92,8 @@ pub mod host_cli;
 #[cfg(feature = "builder")]
 pub mod image;
 pub mod install;
+#[cfg(feature = "builder")]
+pub mod mirror;
 pub mod package;
 #[cfg(feature = "builder")]
 pub mod runner;

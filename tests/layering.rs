@@ -24,7 +24,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (3, &["runner", "tree"]),
     (4, &["dockerfile", "host"]),
     (5, &["build"]),
-    (6, &["bootstrap"]),
+    (6, &["bootstrap", "mirror"]),
     (7, &["release"]),
     (8, &["remote"]),
     (9, &["cli", "host_cli"]),

@@ -32,6 +32,11 @@ pub struct Cli {
 pub enum Command {
     /// Build package trees and their bootstraps.
     Tree(TreeArgs),
+    /// Fetch all sources and images of package trees, and nothing else.
+    Fetch(FetchArgs),
+    /// Make and verify mirrors: all that builds take from elsewhere, in one folder or file.
+    #[command(subcommand)]
+    Mirror(MirrorCommand),
     /// Look after builder images.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -94,12 +99,15 @@ pub struct GlobalArgs {
     /// without a value, any of the `trusted_keys` of your configuration; may be given several times.
     #[arg(long, value_name = "PUBKEY", global = true, num_args = 0..=1, default_missing_value = "")]
     pub require_signature: Vec<String>,
-    /// Look here first for sources, by their sums: a folder or a URL; may be given several times.
-    #[arg(long, value_name = "DIR|URL", global = true)]
+    /// Look here first for sources and images: a folder, a tar archive or a URL; may be given several times.
+    #[arg(long, value_name = "PLACE", global = true)]
     pub mirror: Vec<String>,
     /// Use no network: list everything that is missing before anything is built.
     #[arg(long, global = true)]
     pub offline: bool,
+    /// Use the network for the mirrors alone: as --offline, but mirrors with URLs are asked.
+    #[arg(long, global = true)]
+    pub only_mirrors: bool,
     /// The network of builds.
     #[arg(long, value_name = "KIND", global = true)]
     pub network: Option<NetworkArg>,
@@ -220,6 +228,53 @@ pub struct TreeArgs {
     /// How to build.
     #[command(flatten)]
     pub build: BuildArgs,
+}
+
+/// Options of fetching.
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    /// The tree variants, `default` being the default one; all of them by default.
+    #[arg(value_name = "VARIANT")]
+    pub variants: Vec<String>,
+    /// Fetch for this tree variant.
+    #[arg(long, value_name = "VARIANT")]
+    pub variant: Option<String>,
+    /// Number of sources that are fetched at once; 8 or more by default.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+/// The commands for mirrors.
+#[derive(Debug, Subcommand)]
+pub enum MirrorCommand {
+    /// Put everything that builds of trees take from elsewhere into one folder or tar archive.
+    Create(MirrorCreateArgs),
+    /// Check every file of a mirror against its lock file.
+    Verify {
+        /// The mirror: a folder or a tar archive.
+        #[arg(value_name = "DIR|FILE.tar")]
+        place: PathBuf,
+    },
+}
+
+/// Options of making a mirror.
+#[derive(Debug, Args)]
+pub struct MirrorCreateArgs {
+    /// The packages folders, this one by default, and last the mirror: a folder, or a file that ends in .tar.
+    #[arg(value_name = "[TREE]... DIR|FILE.tar", required = true)]
+    pub places: Vec<PathBuf>,
+    /// A tree variant; may be given several times; all of them by default.
+    #[arg(long, value_name = "VARIANT")]
+    pub variant: Vec<String>,
+    /// Put the packages of the trees' caches into the mirror, too, as in a repository.
+    #[arg(long)]
+    pub packages: bool,
+    /// Drop what none of these trees needs.
+    #[arg(long)]
+    pub prune: bool,
+    /// Number of sources that are fetched at once; 8 or more by default.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
 }
 
 /// Options of giving space back.

@@ -39,6 +39,8 @@ pub struct ConfigFile {
     pub mirrors: Vec<String>,
     /// True to use no network.
     pub offline: Option<bool>,
+    /// True to use the network for mirrors alone.
+    pub only_mirrors: Option<bool>,
     /// Where packages and bootstraps may be taken from.
     pub repository_url: Option<String>,
     /// Number of packages that are built at once.
@@ -184,6 +186,9 @@ pub enum SettingsError {
         /// Number of revoked keys.
         revoked: usize,
     },
+    /// A mirror needs the network that may not be used.
+    #[error("the mirror {0} needs a network, and --offline forbids any connection")]
+    RemoteMirror(String),
     /// A variable is named that is not set.
     #[error("{origin}: {variable:?} is no variable of the environment that is set")]
     NoVariable {
@@ -227,6 +232,10 @@ impl SettingsError {
                 "name a folder of its own: MKPANDA_HOME={}",
                 shell_quoted(&path.join("mkpanda"))
             )),
+            Self::RemoteMirror(_) => Some(
+                "to ask the mirrors and nothing else, use --only-mirrors instead of --offline"
+                    .to_owned(),
+            ),
             Self::LeadsOut(_) => Some("put the file itself there".to_owned()),
             _ => None,
         }

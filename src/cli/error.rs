@@ -6,7 +6,7 @@ use crate::base::causes::with_causes;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
-use crate::build::site::{OutsideError, SiteError};
+use crate::build::site::{OutsideError, SiteError, SupplyFailure};
 use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
@@ -17,12 +17,13 @@ use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
 use crate::image::save::SaveError;
 use crate::image::store::StoreError;
+use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
 use crate::runner::isolation::IsolationError;
 
 use super::config::SettingsError;
 use super::signing::SigningError;
-use super::ui::{Complaint, Printer};
+use super::ui::{Complaint, Printer, Weight};
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,20 @@ pub enum CliError {
     /// A key cannot be made or used.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// Some sources or images can't be fetched.
+    #[error("{}", not_fetched(.0.len()))]
+    Supplies(Vec<SupplyFailure>),
+    /// A mirror failed.
+    #[error(transparent)]
+    Mirror(Box<MirrorError>),
+    /// Files of a mirror are not as its lock file says.
+    #[error("the mirror {} is damaged:{}", place.display(), faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    MirrorFaults {
+        /// The mirror.
+        place: PathBuf,
+        /// All faults.
+        faults: Vec<Fault>,
+    },
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -136,6 +151,14 @@ impl From<SupplyError> for CliError {
 impl From<SiteError> for CliError {
     fn from(error: SiteError) -> Self {
         Self::Site(Box::new(error))
+    }
+}
+
+fn not_fetched(count: usize) -> String {
+    if count == 1 {
+        "1 source or image could not be fetched".to_owned()
+    } else {
+        format!("{count} sources and images could not be fetched")
     }
 }
 
@@ -174,6 +197,15 @@ impl CliError {
             }
             return;
         }
+        if let Self::Supplies(failures) = self {
+            for failure in failures {
+                let hints = hints_of(&failure.hint().unwrap_or_default());
+                let message = with_causes(failure);
+                printer.complain(&Complaint { message, hints, ..Complaint::default() });
+            }
+            printer.line(Weight::Error, &self.to_string());
+            return;
+        }
         let hint = self.hint().unwrap_or_default();
         let hints = hints_of(&hint);
         printer.complain(&Complaint { message: with_causes(self), hints, ..Complaint::default() });
@@ -191,6 +223,10 @@ impl CliError {
             Self::Registry(error) => error.hint(),
             Self::Signing(error) => error.hint(),
             Self::Save(error) => error.hint().map(str::to_owned),
+            Self::Mirror(error) => error.hint(),
+            Self::MirrorFaults { .. } => {
+                Some("carry it over again, or make it again where there is a network: mkpanda mirror create".to_owned())
+            }
             Self::Flattened(_) => Some(
                 "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),
             ),
@@ -226,7 +262,7 @@ fn site_hint(error: &SiteError) -> Option<String> {
             _ => None,
         },
         SiteError::Missing(_) => Some(
-            "put them into a mirror (--mirror DIR: DIR/sha1/<sum>, DIR/git/<host>/<path>.git), or run once without --offline"
+            "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline"
                 .to_owned(),
         ),
         SiteError::CacheLink(_) => Some(

@@ -30,6 +30,26 @@ pub(super) struct Given<'a> {
     refused: Vec<(Grant, String)>,
 }
 
+/// Mirrors, and who named them.
+pub(super) struct Mirrors {
+    pub(super) stores: Vec<Store>,
+    /// True if a tree's file did.
+    pub(super) of_tree: bool,
+    /// True if an option or a variable did.
+    is_typed: bool,
+}
+
+impl Mirrors {
+    /// Refuses a mirror on a network where no connection may be opened. One that a file names is passed over.
+    pub(super) fn refuse_remote(&self) -> Result<(), SettingsError> {
+        let remote = self.stores.iter().find(|mirror| mirror.is_remote());
+        match remote.filter(|_| self.is_typed) {
+            Some(mirror) => Err(SettingsError::RemoteMirror(mirror.backend().name())),
+            None => Ok(()),
+        }
+    }
+}
+
 struct GivenFile {
     path: PathBuf,
     says: ConfigFile,
@@ -194,6 +214,12 @@ impl<'a> Given<'a> {
         self.boolean("OFFLINE", |_file| Some(any))
     }
 
+    /// The same for the network beside mirrors.
+    pub(super) fn only_mirrors(&self) -> Result<bool, SettingsError> {
+        let any = self.files.iter().any(|file| file.says.only_mirrors == Some(true));
+        self.boolean("ONLY_MIRRORS", |_file| Some(any))
+    }
+
     pub(super) fn local_sources(&self) -> LocalPermission {
         match &self.trust {
             Some(trust) if !trust.allows(Grant::GitLocal) => {
@@ -307,7 +333,9 @@ impl<'a> Given<'a> {
         &self,
         args: &GlobalArgs,
         http: &HttpClient,
-    ) -> Result<Vec<Store>, SettingsError> {
+    ) -> Result<Mirrors, SettingsError> {
+        let mut of_tree = false;
+        let mut is_typed = true;
         let texts: Vec<Text> = if !args.mirror.is_empty() {
             let text =
                 |value: &String| Text { origin: "--mirror".to_owned(), value: value.clone() };
@@ -316,6 +344,8 @@ impl<'a> Given<'a> {
             vec![mirror]
         } else {
             let file = self.files.iter().find(|file| !file.says.mirrors.is_empty());
+            of_tree = file.is_some_and(|file| file.is_trees);
+            is_typed = false;
             let texts = file.into_iter().flat_map(|file| {
                 file.says.mirrors.iter().map(|mirror| Text {
                     origin: format!("{}: mirrors", file.path.display()),
@@ -325,10 +355,11 @@ impl<'a> Given<'a> {
             texts.collect()
         };
         let parse = |text: &Text| {
-            let expected = "mirror: that is a folder, or a URL with http://, https:// or file:///";
+            let expected = "mirror: that is a folder, a tar archive, or a URL with http://, https:// or file:///";
             Store::mirror(&text.value, http).map_err(|_reason: StoreUrlError| text.wrong(expected))
         };
-        texts.iter().map(parse).collect()
+        let stores = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        Ok(Mirrors { stores, of_tree, is_typed })
     }
 
     /// Keys that the user trusts or has revoked.

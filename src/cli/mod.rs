@@ -73,6 +73,8 @@ pub fn run() -> u8 {
     let result = match &cli.command {
         None => commands::package::run(&context, &cli.package),
         Some(Command::Tree(args)) => commands::tree::run(&context, args),
+        Some(Command::Fetch(args)) => commands::fetch::run(&context, args),
+        Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
         Some(Command::Image(command)) => commands::image::run(&context, command),

@@ -40,8 +40,12 @@ pub struct Settings {
     pub http: HttpClient,
     /// Mirrors of sources.
     pub mirrors: Vec<Store>,
-    /// True to use no network.
+    /// True if a tree's file named the mirrors.
+    pub mirrors_of_tree: bool,
+    /// True to use no network, but for mirrors where `only_mirrors` is set.
     pub offline: bool,
+    /// True if mirrors with URLs are asked although `offline` is set.
+    pub only_mirrors: bool,
     /// Where packages and bootstraps may be taken from.
     pub repository: Option<Repository>,
     /// Keys of which one has to have signed what comes from a repository, if that is demanded.
@@ -151,6 +155,12 @@ impl Settings {
         let offline = args.offline || given.offline()?;
         let keys = given.keys()?;
         let required_keys = keys.required(&args.require_signature)?;
+        let only_mirrors = !offline && (args.only_mirrors || given.only_mirrors()?);
+        let mirrors = given.mirrors(args, &http)?;
+        if offline {
+            mirrors.refuse_remote()?;
+        }
+        let offline = offline || only_mirrors;
         Ok(Self {
             local_sources: given.local_sources(),
             images: given.images(),
@@ -173,12 +183,14 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(NetworkArg::None),
-            mirrors: given.mirrors(args, &http)?,
+            mirrors: mirrors.stores,
+            mirrors_of_tree: mirrors.of_tree,
             http: http.clone(),
             offline,
             repository: given.repository(args, &http, required_keys.as_ref())?,
             required_keys,
             trusted_keys: keys.trusted(),
+            only_mirrors,
             jobs: match jobs {
                 None => given.jobs()?,
                 typed => typed,

@@ -105,6 +105,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         network,
         mirrors: _,
         offline: _,
+        only_mirrors: _,
         repository_url,
         jobs: _,
         jobserver: _,

@@ -45,6 +45,15 @@ pub struct MirrorImage {
     pub image: Image,
 }
 
+/// Images that a mirror holds for one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorImages {
+    /// The images.
+    pub images: Vec<MirrorImage>,
+    /// False if the image itself would have to be built first, and is not among them.
+    pub is_built: bool,
+}
+
 impl ImageFinder<'_> {
     /// The image of a name that a mirror has.
     pub(super) fn mirrored(
@@ -193,20 +202,24 @@ impl ImageFinder<'_> {
         name: &ImageName,
         tree: &PackageTree,
         observer: &dyn Observer,
-    ) -> Result<Vec<MirrorImage>, ImageError> {
+    ) -> Result<MirrorImages, ImageError> {
         let reference = reference(name)?;
         let manifest = match self.find(name, tree, observer) {
             Ok(found) => found.manifest,
-            Err(ImageError::NotBuilt { folder, .. }) => return self.fetch_bases(&folder, observer),
+            Err(ImageError::NotBuilt { folder, .. }) => {
+                let images = self.fetch_bases(&folder, observer)?;
+                return Ok(MirrorImages { images, is_built: false });
+            }
             Err(error) => return Err(error),
         };
-        let Some(manifest) = manifest else { return Ok(Vec::new()) };
+        let none = MirrorImages { images: Vec::new(), is_built: true };
+        let Some(manifest) = manifest else { return Ok(none) };
         let failed =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
         let image = self.store.find_manifest(&manifest).map_err(failed)?;
         let image = image.ok_or_else(|| failed(StoreError::NotFound(manifest.to_string())))?;
         let (called, folder) = match self.place(name, &reference)? {
-            Some(ImageLocation::Host) => return Ok(Vec::new()),
+            Some(ImageLocation::Host) => return Ok(none),
             Some(ImageLocation::Stored(_)) => (reference, None),
             Some(ImageLocation::Registry(place)) => (place, None),
             Some(ImageLocation::Dockerfile(folder)) => {
@@ -239,7 +252,7 @@ impl ImageFinder<'_> {
         if let Some(folder) = folder {
             images.extend(self.fetch_bases(&folder, observer)?);
         }
-        Ok(images)
+        Ok(MirrorImages { images, is_built: true })
     }
 }
 

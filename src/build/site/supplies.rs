@@ -42,6 +42,8 @@ pub struct Supplies {
     pub sources: Vec<(SourceRequest, Fetched)>,
     /// Images, as a mirror holds them.
     pub images: Vec<MirrorImage>,
+    /// Images that are not built yet, of which the base images alone are there.
+    pub unbuilt: Vec<ImageName>,
     /// Failures.
     pub failures: Vec<SupplyFailure>,
 }
@@ -149,8 +151,9 @@ impl Site {
         let mut finder = ImageFinder::new(places, store, registry, building);
         for (name, _) in self.image_names(keys) {
             match finder.for_mirror(&name, &self.tree, observer) {
-                Ok(images) => {
-                    for image in images {
+                Ok(found) => {
+                    supplies.unbuilt.extend((!found.is_built).then_some(name));
+                    for image in found.images {
                         if !supplies.images.contains(&image) {
                             supplies.images.push(image);
                         }

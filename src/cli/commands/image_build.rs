@@ -16,7 +16,6 @@ use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::evaluate::parse_platform;
 use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::dockerfile::step::RunNetwork;
-use crate::image::registry::Client;
 use crate::image::store::ImageStore;
 
 /// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.
@@ -32,7 +31,7 @@ pub(super) fn run(
     let observer = &Interruptible::new(observer, || interrupt.is_raised());
     let runner = super::runner_settings(context, settings, &interrupt);
     let fetch = super::fetch_options(context, settings, &runner.home);
-    let registry = Client::new(settings.registry.clone());
+    let registry = super::registry_client(&settings);
     let builder = ImageBuilder {
         runner: &runner,
         store,

@@ -1,10 +1,12 @@
 //! The commands, one per file: arguments in, exit code out.
 
+pub mod fetch;
 pub mod gc;
 pub mod image;
 pub mod image_build;
 mod image_context;
 pub mod key;
+pub mod mirror;
 pub mod package;
 pub mod tree;
 
@@ -24,11 +26,12 @@ use crate::build::site::{BuildOptions, Site, SiteOptions};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
-use crate::image::registry::Client;
+use crate::image::registry::{Client, ImageMirrors};
 use crate::runner::home::Home;
 use crate::runner::isolation::Wanted;
 use crate::runner::session::{RunLimits, RunnerSettings};
 use crate::source::FetchOptions;
+use crate::store::Store;
 use crate::tree::PackageKey;
 
 /// What every command works with.
@@ -128,7 +131,7 @@ fn open(
         packages,
         runner,
         places: settings.images.clone(),
-        registry: Client::new(settings.registry.clone()),
+        registry: registry_client(settings),
         fetch,
         source_date_epoch: settings.source_date_epoch,
         builders: settings.builders.clone(),
@@ -181,10 +184,21 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
     }
 }
 
+/// The client of registries, which looks into mirrors first.
+fn registry_client(settings: &Settings) -> Client {
+    let may_ask =
+        |mirror: &&Store| !settings.offline || settings.only_mirrors || !mirror.is_remote();
+    Client::new(settings.registry.clone()).with_mirrors(ImageMirrors {
+        stores: settings.mirrors.iter().filter(may_ask).cloned().collect(),
+        of_tree: settings.mirrors_of_tree,
+    })
+}
+
 /// How sources are fetched.
 fn fetch_options(context: &Context<'_>, settings: &Settings, home: &Home) -> FetchOptions {
     let mut fetch = FetchOptions::new(home.locks(), home.git_mirrors());
     fetch.offline = settings.offline;
+    fetch.only_mirrors = settings.only_mirrors;
     fetch.mirrors.clone_from(&settings.mirrors);
     fetch.http = settings.http.clone();
     fetch.git.supervisor = Some("/proc/self/exe".into());

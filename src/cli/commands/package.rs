@@ -35,6 +35,7 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
         let set = site.tree.resolve_packages(&wanted).map_err(SiteError::Tree)?;
         site.warn(&set.warnings, &progress);
         let options = super::build_options(&settings, &args.build);
+        site.check_offline(&set.packages, options.repository.as_ref(), &progress)?;
         return super::show_plan(context, &site, &set.packages, &options, &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
@@ -48,10 +49,12 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
 fn plan(
     site: &Site,
     wanted: &[PackageKey],
+    options: &BuildOptions,
     observer: &dyn Observer,
 ) -> Result<(Known, Plan), CliError> {
     let set = site.tree.resolve_packages(wanted).map_err(SiteError::Tree)?;
     site.warn(&set.warnings, observer);
+    site.check_offline(&set.packages, options.repository.as_ref(), observer)?;
     let known = site.identify(&set.packages, observer)?;
     let plan = site.plan(&known);
     Ok((known, plan))
@@ -64,7 +67,7 @@ fn build(
     observer: &dyn Observer,
     outcome: &mut Outcome,
 ) -> Result<(), CliError> {
-    let (known, plan) = plan(site, wanted, observer)?;
+    let (known, plan) = plan(site, wanted, options, observer)?;
     outcome.count(&plan);
     site.build(&known, &plan, options, observer)?;
     for key in wanted {

@@ -23,22 +23,23 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let progress = context.progress(&settings);
     let interrupt = Arc::<Interrupt>::default();
     let site = super::open(context, &settings, packages, &interrupt, &progress)?;
-    let sets = resolve(&site, &wanted(&site, args)?)?;
+    let names: Vec<&String> = args.variants.iter().chain(&args.variant).collect();
+    let sets = resolve(&site, &wanted(&site, &names)?)?;
     for set in &sets {
         site.warn(&set.warnings, &progress);
     }
     let keys: BTreeSet<PackageKey> =
         sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
+    let options = super::build_options(&settings, &args.build);
+    site.check_offline(&order, options.repository.as_ref(), &progress)?;
     if args.build.dry_run {
-        let options = super::build_options(&settings, &args.build);
         return super::show_plan(context, &site, &order, &options, &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
     let known = site.identify(&order, observer)?;
     let plan = site.plan(&known);
-    let options = super::build_options(&settings, &args.build);
     let mut outcome = Outcome::default();
     outcome.count(&plan);
     let work = Work {
@@ -122,11 +123,26 @@ fn finish(
     Ok(bootstrap::supply(&tree, mkbootstrap, &how, observer)?)
 }
 
+/// The packages of tree variants, all of them by default, each after all that it requires.
+pub(super) fn keys(
+    site: &Site,
+    variants: &[String],
+    variant: Option<&String>,
+    observer: &dyn Observer,
+) -> Result<Vec<PackageKey>, CliError> {
+    let names: Vec<&String> = variants.iter().chain(variant).collect();
+    let sets = resolve(site, &wanted(site, &names)?)?;
+    for set in &sets {
+        site.warn(&set.warnings, observer);
+    }
+    let keys = sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
+    Ok(site.tree.order(&keys).map_err(SiteError::Tree)?)
+}
+
 /// The tree variants that are asked for, each once.
-fn wanted(site: &Site, args: &TreeArgs) -> Result<Vec<Variant>, CliError> {
-    let names = args.variants.iter().chain(&args.variant);
+fn wanted(site: &Site, names: &[&String]) -> Result<Vec<Variant>, CliError> {
     let mut wanted: Vec<Variant> =
-        names.map(|name| parse_variant(name)).collect::<Result<_, _>>()?;
+        names.iter().map(|name| parse_variant(name)).collect::<Result<_, _>>()?;
     if wanted.is_empty() {
         wanted = site.tree.tree_variants().map_err(SiteError::Tree)?;
     }

@@ -149,6 +149,19 @@ impl ImageStore {
         Ok((bytes, target.media_type, manifest.config.size))
     }
 
+    /// The entry of an image in a layout's index, and all its blobs with their paths.
+    pub fn for_layout(
+        &self,
+        image: &Image,
+    ) -> Result<(serde_json::Value, Vec<(BlobDigest, PathBuf)>), StoreError> {
+        let (manifest, media_type, _) = self.manifest_of(image)?;
+        let entry = serde_json::json!({
+            "mediaType": media_type, "digest": image.manifest, "size": manifest.len(),
+        });
+        let blobs = image.blobs().map(|digest| (digest.clone(), self.blob_path(&digest)));
+        Ok((entry, blobs.collect()))
+    }
+
     /// An image's configuration, as it is stored.
     pub(in crate::image) fn config_of(&self, image: &Image) -> Result<Vec<u8>, StoreError> {
         let called = label(&image.references, &image.manifest);

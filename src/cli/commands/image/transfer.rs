@@ -62,7 +62,7 @@ impl Transfer<'_> {
             platform: platform.cloned().unwrap_or_else(Platform::host),
             limits: self.settings.archive_limits(),
         };
-        let client = Client::new(self.settings.registry.clone());
+        let client = super::super::registry_client(self.settings);
         let runner = super::super::runner_settings(self.context, self.settings, self.interrupt);
         let unpacker = LayerUnpacker::new(runner);
         // Of another platform's image nothing will be built here.

@@ -1,0 +1,176 @@
+//! `mkpanda mirror`: everything that builds take from elsewhere, in one folder or one file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::args::{MirrorCommand, MirrorCreateArgs};
+use super::super::error::CliError;
+use super::super::settings::Settings;
+use super::super::ui::{self, Weight};
+use super::{Context, fetch, tree};
+use crate::base::digest::Sha256Sum;
+use crate::base::event::{Event, Interruptible, Observer};
+use crate::build::site::{Site, SiteError, SupplyFailure};
+use crate::container::helper::Interrupt;
+use crate::image::store::ImageStore;
+use crate::mirror::{Contents, Existing, MirrorError, Written, verify, write};
+use crate::runner::home::Home;
+use crate::tree::PackageKey;
+
+/// Makes or verifies a mirror.
+pub fn run(context: &Context<'_>, command: &MirrorCommand) -> Result<(), CliError> {
+    match command {
+        MirrorCommand::Create(args) => create(context, args),
+        MirrorCommand::Verify { place } => verify_place(context, place),
+    }
+}
+
+/// A mirror under construction.
+struct Making<'m> {
+    args: &'m MirrorCreateArgs,
+    existing: Existing,
+    contents: Contents,
+    failures: Vec<SupplyFailure>,
+    observer: &'m dyn Observer,
+}
+
+fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError> {
+    let (place, trees) =
+        args.places.split_last().unwrap_or_else(|| unreachable!("one is required"));
+    let trees = if trees.is_empty() {
+        vec![context.folder()?]
+    } else {
+        let absolute = |path: &PathBuf| {
+            let failed = |source| CliError::Folder { path: path.clone(), source };
+            fs_err::canonicalize(path).map_err(failed)
+        };
+        trees.iter().map(absolute).collect::<Result<_, _>>()?
+    };
+    let first = context.settings(args.jobs, trees.first().map(PathBuf::as_path))?;
+    let progress = context.progress(&first);
+    let interrupt = Arc::<Interrupt>::default();
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let home = Home::new(first.home.clone(), first.scratch.clone());
+    home.mark().map_err(SiteError::Home)?;
+    let task = format!("mirror {}", place.display());
+    observer.event(Event::TaskBegan { task: task.clone() });
+    let make = || {
+        let existing = Existing::open(place, home.root(), &home.locks(), observer)?;
+        let (contents, failures) = Default::default();
+        let mut making = Making { args, existing, contents, failures, observer };
+        let mut options = None;
+        for tree in trees {
+            let settings = context.settings(args.jobs, Some(&tree))?;
+            let site = super::open(context, &settings, tree, &interrupt, observer)?;
+            making.add(&site, &settings)?;
+            options = Some(site.fetch_options().clone());
+        }
+        let options = options.unwrap_or_else(|| unreachable!("there is a tree"));
+        fetch::complete(making.failures)?;
+        let written = write(&making.existing, making.contents, args.prune, &options, observer)?;
+        Ok((making.existing.place().to_owned(), written))
+    };
+    let result: Result<(PathBuf, Written), CliError> = make();
+    observer.event(Event::TaskEnded { task });
+    let result = result.map(|(place, written)| {
+        let Written { files, bytes, added, dropped } = written;
+        let text = format!(
+            "{}: {files} files, {}; {added} written, {dropped} dropped",
+            place.display(),
+            ui::size(bytes)
+        );
+        context.printer.line(Weight::Progress, &text);
+        place
+    });
+    let (place, result) = match result {
+        Ok(place) => (Some(place), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    progress.finish(super::ending(&result), 0);
+    place.iter().for_each(|place| context.print_path(place));
+    result
+}
+
+impl Making<'_> {
+    /// Adds everything that builds of a tree take from elsewhere.
+    fn add(&mut self, site: &Site, settings: &Settings) -> Result<(), CliError> {
+        let Self { args, observer, .. } = *self;
+        let keys = tree::keys(site, &args.variant, None, observer)?;
+        let (have, wanted): (Vec<_>, Vec<_>) = site
+            .source_requests(&keys)?
+            .into_iter()
+            .partition(|request| self.existing.has_source(request));
+        for request in &have {
+            self.contents.keep_source(request);
+        }
+        let jobs = fetch::jobs(args.jobs.or(settings.jobs));
+        let supplies = site.fetch_all(wanted, &keys, jobs, observer)?;
+        for (request, fetched) in &supplies.sources {
+            self.contents.add_source(request, fetched);
+        }
+        let store = ImageStore::open(site.home().root()).map_err(SiteError::Store)?;
+        let tree = settings_name(site);
+        for image in &supplies.images {
+            self.contents.add_image(&store, &image.name, &image.image, &tree)?;
+        }
+        for name in &supplies.unbuilt {
+            let message = "the image is not built yet, so the mirror gets its base images alone: build the tree once, and make the mirror again".to_owned();
+            observer.event(Event::Warning { subject: name.as_str().to_owned(), message });
+        }
+        self.failures.extend(supplies.failures);
+        if args.packages { self.add_packages(site, &keys) } else { Ok(()) }
+    }
+
+    fn add_packages(&mut self, site: &Site, keys: &[PackageKey]) -> Result<(), CliError> {
+        let (known, pending) = site.identify_without_building(keys, self.observer)?;
+        let mut absent = pending.len();
+        for identity in known.identities.iter() {
+            let id = &identity.id;
+            let archive = site.cache.archive(id);
+            if self.existing.has(&format!("packages/{}/{id}.tar.xz", id.name())) {
+                self.contents.keep_package(id)?;
+            } else if site.cache.has(id) {
+                let sum = Sha256Sum::of_file(&archive).map_err(SiteError::Cache)?;
+                self.contents.add_package(id, archive, sum.as_str())?;
+            } else {
+                absent += 1;
+            }
+        }
+        if absent > 0 {
+            let message = format!("{absent} packages are not built yet, and not in the mirror");
+            self.observer.event(Event::Warning { subject: String::new(), message });
+        }
+        Ok(())
+    }
+}
+
+/// Name of a site's tree for messages.
+fn settings_name(site: &Site) -> String {
+    site.cache.root().parent().unwrap_or(site.cache.root()).display().to_string()
+}
+
+fn verify_place(context: &Context<'_>, place: &Path) -> Result<(), CliError> {
+    let settings = context.settings(None, None)?;
+    let progress = context.progress(&settings);
+    let interrupt = Arc::<Interrupt>::default();
+    super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let (files, faults) = verify(place, observer)?;
+    if !faults.is_empty() {
+        return Err(CliError::MirrorFaults { place: place.to_owned(), faults });
+    }
+    context
+        .printer
+        .data(&format!("{}: {files} files are as the lock file says\n", place.display()));
+    Ok(())
+}
+
+impl From<MirrorError> for CliError {
+    fn from(error: MirrorError) -> Self {
+        match error {
+            MirrorError::Interrupted => Self::from(SiteError::Interrupted),
+            error => Self::Mirror(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What a place holds already: the files of its lock file that are as the lock file says.
+//!
+//! Sums are taken once: the state of each file (size, times, number) is noted in the builder's own folder, and a
+//! file whose state is as noted is not read again.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::MirrorError;
+use crate::base::atomic;
+use crate::base::digest::{Sha256Sum, Sums, Tee};
+use crate::base::event::{Event, Observer};
+use crate::base::lock::FileLock;
+use crate::image::registry::IMAGES;
+use crate::package::SourceSpec;
+use crate::source::SourceRequest;
+use crate::store::{
+    Backend, Key, LOCK_FILE, LONGEST_LOCK, LockFile, Store, StoreError, Transfer, is_tar_name,
+};
+
+use super::contents::mirror_key;
+
+/// State of a file, which changes whenever its content does.
+pub(super) type State = (u64, i64, i64, i64, i64, u64);
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct States(pub(super) BTreeMap<String, State>);
+
+/// A mirror as it is, locked for one that changes it.
+#[derive(Debug)]
+pub struct Existing {
+    pub(super) place: PathBuf,
+    pub(super) is_tar: bool,
+    pub(super) store: Store,
+    pub(super) lock: LockFile,
+    /// File with the noted states.
+    pub(super) noted: PathBuf,
+    pub(super) states: States,
+    _turn: FileLock,
+}
+
+/// Name of a mirror's transfers in events.
+pub(super) const SUBJECT: &str = "mirror";
+
+impl Existing {
+    /// Opens the mirror at a path, a folder or a tar archive; `home` is the builder's own folder, `locks` that
+    /// of locks. A file that is not as the lock file says is as good as none.
+    pub fn open(
+        place: &Path,
+        home: &Path,
+        locks: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Self, MirrorError> {
+        let failed = |source| MirrorError::Write { place: place.to_owned(), source };
+        let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        fs_err::create_dir_all(parent).map_err(failed)?;
+        let place = match place.file_name() {
+            Some(name) if !place.is_dir() => {
+                fs_err::canonicalize(parent).map_err(failed)?.join(name)
+            }
+            _ => fs_err::canonicalize(place).map_err(failed)?,
+        };
+        let sum = Sha256Sum::of(place.as_os_str().as_encoded_bytes());
+        let waiting = || {
+            let message = format!("waiting for another process that writes {}", place.display());
+            observer.event(Event::Note { message });
+        };
+        let turn = locks.join(format!("mirror-{sum}.lock"));
+        let turn = FileLock::acquire_unless(&turn, waiting, || observer.is_interrupted())
+            .map_err(failed)?
+            .ok_or(MirrorError::Interrupted)?;
+        let is_tar = place.is_file() || !place.is_dir() && is_tar_name(&place);
+        let store = Store::at_path(&place);
+        let noted = home.join("mirrors").join(format!("{sum}.json"));
+        let states = fs_err::read(&noted).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let mut existing = Self {
+            place,
+            is_tar,
+            store,
+            lock: LockFile::default(),
+            noted,
+            states: states.unwrap_or_default(),
+            _turn: turn,
+        };
+        existing.read_lock(observer)?;
+        existing.check(observer)?;
+        Ok(existing)
+    }
+
+    fn read_lock(&mut self, observer: &dyn Observer) -> Result<(), MirrorError> {
+        let failed = |source| MirrorError::Write { place: self.place.clone(), source };
+        let is_there = if self.is_tar {
+            self.place.exists()
+        } else {
+            !is_empty(&self.place).map_err(failed)?
+        };
+        if !is_there {
+            return Ok(());
+        }
+        match read_lock(self.store.backend(), observer) {
+            Ok(lock) => self.lock = lock,
+            Err(MirrorError::Read(error)) if error.is_not_found() => {
+                return Err(MirrorError::NoMirror(self.place.clone()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Forgets the files that are not as the lock file says.
+    fn check(&mut self, observer: &dyn Observer) -> Result<(), MirrorError> {
+        let whole = self.is_tar.then(|| state_of(&self.place)).flatten();
+        let is_known = whole.is_some() && self.states.0.get("") == whole.as_ref();
+        let mut states = States::default();
+        if let Some(whole) = whole {
+            states.0.insert(String::new(), whole);
+        }
+        let mut wrong = Vec::new();
+        for (key, locked) in &self.lock.files {
+            if observer.is_interrupted() {
+                return Err(MirrorError::Interrupted);
+            }
+            let state = if self.is_tar { None } else { state_of(&self.place.join(key.as_str())) };
+            let noted = self.states.0.get(key.as_str());
+            let is_as_noted =
+                if self.is_tar { is_known } else { state.is_some() && noted == state.as_ref() };
+            let is_right = is_as_noted
+                || sums(self.store.backend(), key, observer).is_ok_and(|sums| {
+                    sums.sha256 == locked.sha256
+                        && sums.bytes == locked.size
+                        && named_otherwise(key, &sums).is_none()
+                });
+            if is_right {
+                states.0.extend(state.map(|state| (key.to_string(), state)));
+            } else {
+                wrong.push(key.clone());
+            }
+        }
+        for key in wrong {
+            let message =
+                format!("{key} is not as the lock file says: it is written again if it is needed");
+            let subject = self.place.display().to_string();
+            observer.event(Event::Warning { subject, message });
+            self.lock.files.remove(&key);
+        }
+        self.states = states;
+        Ok(())
+    }
+
+    /// True if the mirror has a source under all the names by which it is to be found.
+    pub fn has_source(&self, request: &SourceRequest) -> bool {
+        let locked = mirror_key(request).and_then(|key| self.lock.files.get(&key));
+        let Some(locked) = locked else { return false };
+        match &request.source.spec {
+            SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+                file.sha256.as_ref().is_none_or(|sum| *sum == locked.sha256)
+            }
+            SourceSpec::Git { ref_origin, .. } => locked.refs.keys().any(|name| {
+                let short = name.strip_prefix("refs/tags/").or(name.strip_prefix("refs/heads/"));
+                name == ref_origin || short == Some(ref_origin.as_str())
+            }),
+            SourceSpec::GitLocal { .. } => true,
+        }
+    }
+
+    /// True if the mirror has a file.
+    pub fn has(&self, name: &str) -> bool {
+        name.parse::<Key>().is_ok_and(|key| self.lock.files.contains_key(&key))
+    }
+
+    /// Path of the mirror.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Notes the states of the files, so that the next run does not read them.
+    pub(super) fn note(&self, states: &States) -> io::Result<()> {
+        let text = serde_json::to_vec(states).map_err(io::Error::other)?;
+        atomic::write_if_changed(&self.noted, &text)
+    }
+}
+
+fn is_empty(folder: &Path) -> io::Result<bool> {
+    match fs_err::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the lock file of a mirror.
+pub(super) fn read_lock(
+    place: &dyn Backend,
+    observer: &dyn Observer,
+) -> Result<LockFile, MirrorError> {
+    let mut text = Vec::new();
+    let transfer = Transfer { subject: SUBJECT, observer };
+    place.get_range(&LockFile::key(), 0..LONGEST_LOCK, &mut text, &transfer)?;
+    let name = place.name();
+    LockFile::parse(&text).map_err(|source| MirrorError::Lock { place: name, source })
+}
+
+/// Takes the sums of a file.
+pub(super) fn sums(
+    place: &dyn Backend,
+    key: &Key,
+    observer: &dyn Observer,
+) -> Result<Sums, StoreError> {
+    let mut tee = Tee::new(io::sink());
+    let transfer = Transfer { subject: SUBJECT, observer };
+    place.get_range(key, 0..u64::MAX, &mut tee as &mut dyn Write, &transfer)?;
+    Ok(tee.finish().1)
+}
+
+/// The sum in the name of a file that is named by its content, with its kind and the file's own, if they differ.
+pub(super) fn named_otherwise<'s>(
+    key: &'s Key,
+    sums: &'s Sums,
+) -> Option<(&'static str, &'s str, &'s str)> {
+    let blobs = format!("{IMAGES}/blobs/sha256/");
+    let kinds =
+        [("sha1/", "SHA-1", sums.sha1.as_str()), (&*blobs, "SHA-256", sums.sha256.as_str())];
+    kinds.into_iter().find_map(|(folder, kind, found)| {
+        let name = key.as_str().strip_prefix(folder)?;
+        (name != found).then_some((kind, name, found))
+    })
+}
+
+/// State of a plain file; `None` of anything else.
+pub(super) fn state_of(path: &Path) -> Option<State> {
+    let data = fs_err::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let (modified, changed) =
+        ((data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()));
+    Some((data.size(), modified.0, modified.1, changed.0, changed.1, data.ino()))
+}
+
+/// Name of the lock file below a folder.
+pub(super) fn lock_path(place: &Path) -> PathBuf {
+    place.join(LOCK_FILE)
+}

@@ -1,0 +1,35 @@
+//! Mirrors: everything that builds of a tree take from elsewhere, in one folder or one tar archive
+//! (docs/format.md, "Mirrors"; docs/air-gap.md).
+//!
+//! ```text
+//! <mirror>/sha1/<sha1>                          sources of kind url and url_extract
+//! <mirror>/bundles/<commit>.bundle              sources of kind git
+//! <mirror>/images/                              an OCI layout: builder images and their bases
+//! <mirror>/packages/<name>/<id>.tar.xz, .sha256 packages, as in a repository
+//! <mirror>/mkpanda-mirror.json                  the lock file: every file with SHA-256, size and origin
+//!
+//! $MKPANDA_HOME/mirrors/<sum of the path>.json  state of the files when their sums were last taken
+//! ```
+//!
+//! ```text
+//! contents  what a mirror is to hold: plain data, made of what was fetched
+//! existing  what a place holds already, by its lock file
+//! write     the difference carried out, in a folder or as an archive
+//! verify    every file against the lock file
+//! ```
+//!
+//! A file appears under its name when it is whole; the lock file comes last, before what is dropped goes. So a
+//! creation that is killed leaves a mirror that can be used, and the next one completes it. Creations of one
+//! place take turns, by a lock in the builder's own folder.
+
+mod contents;
+mod error;
+mod existing;
+mod verify;
+mod write;
+
+pub use contents::{Contents, mirror_key};
+pub use error::MirrorError;
+pub use existing::Existing;
+pub use verify::{Fault, verify};
+pub use write::{Written, write};
