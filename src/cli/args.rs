@@ -88,6 +88,7 @@ pub enum KeyCommand {
 /// Options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub struct GlobalArgs {
     /// Work in this folder instead of the current one.
     #[arg(short = 'C', value_name = "DIR", global = true)]

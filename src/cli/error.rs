@@ -130,7 +130,7 @@ pub enum CliError {
     #[error(transparent)]
     Mirror(Box<MirrorError>),
     /// Files of a mirror are not as its lock file says.
-    #[error("the mirror {} is damaged:{}", place.display(), faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    #[error("the mirror {} is damaged:\n  {}", place.display(), listed(faults))]
     MirrorFaults {
         /// The mirror.
         place: PathBuf,
@@ -152,6 +152,10 @@ impl From<SiteError> for CliError {
     fn from(error: SiteError) -> Self {
         Self::Site(Box::new(error))
     }
+}
+
+fn listed(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
 fn not_fetched(count: usize) -> String {

@@ -31,10 +31,12 @@ pub(super) struct Given<'a> {
 }
 
 /// Mirrors, and who named them.
-pub(super) struct Mirrors {
-    pub(super) stores: Vec<Store>,
+#[derive(Debug, Clone)]
+pub struct Mirrors {
+    /// The mirrors, in this order.
+    pub stores: Vec<Store>,
     /// True if a tree's file did.
-    pub(super) of_tree: bool,
+    pub of_tree: bool,
     /// True if an option or a variable did.
     is_typed: bool,
 }

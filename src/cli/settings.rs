@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::config::SettingsError;
 use super::environment::Environment;
-use super::given::Given;
+use super::given::{Given, Mirrors};
 use super::places::{credential_sources, home};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
@@ -19,7 +19,6 @@ use crate::build::images::SharedBuilders;
 use crate::runner::home::Home;
 use crate::runner::session::LOG_LIMIT;
 use crate::source::LocalPermission;
-use crate::store::Store;
 use crate::store::registry::RegistryOptions;
 use crate::store::signature::TrustedKeys;
 
@@ -38,10 +37,8 @@ pub struct Settings {
     pub network: NetworkArg,
     /// Downloads of all that is neither an image's nor git's.
     pub http: HttpClient,
-    /// Mirrors of sources.
-    pub mirrors: Vec<Store>,
-    /// True if a tree's file named the mirrors.
-    pub mirrors_of_tree: bool,
+    /// Mirrors of sources and images.
+    pub mirrors: Mirrors,
     /// True to use no network, but for mirrors where `only_mirrors` is set.
     pub offline: bool,
     /// True if mirrors with URLs are asked although `offline` is set.
@@ -100,6 +97,16 @@ fn has_proxy(environment: &Environment) -> bool {
         .any(|name| environment.get(name).is_some())
 }
 
+/// The client of downloads.
+fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClient, SettingsError> {
+    Ok(HttpClient::new(HttpOptions {
+        logins: given.logins(environment)?,
+        netrc: netrc(environment),
+        has_proxy: has_proxy(environment),
+        ..HttpOptions::default()
+    }))
+}
+
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 
 impl Settings {
@@ -146,12 +153,7 @@ impl Settings {
             Some(archives.max_entries),
         )?;
         given.refuse()?;
-        let http = HttpClient::new(HttpOptions {
-            logins: given.logins(environment)?,
-            netrc: netrc(environment),
-            has_proxy: has_proxy(environment),
-            ..HttpOptions::default()
-        });
+        let http = http_client(&given, environment)?;
         let offline = args.offline || given.offline()?;
         let keys = given.keys()?;
         let required_keys = keys.required(&args.require_signature)?;
@@ -183,8 +185,7 @@ impl Settings {
                 typed => typed,
             }
             .unwrap_or(NetworkArg::None),
-            mirrors: mirrors.stores,
-            mirrors_of_tree: mirrors.of_tree,
+            mirrors,
             http: http.clone(),
             offline,
             repository: given.repository(args, &http, required_keys.as_ref())?,
@@ -243,6 +244,7 @@ fn own_home(environment: &Environment) -> Result<PathBuf, SettingsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
 
     #[test]
     fn the_nearest_word_counts() {
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!((settings.jobs, settings.network), (Some(2), NetworkArg::Host));
         assert_eq!((settings.isolation, settings.offline), (Some(IsolationArg::Ranges), true));
         assert_eq!(settings.time_limit, Duration::from_secs(3600));
-        let folders: Vec<_> = settings.mirrors.iter().map(Store::local_folder).collect();
+        let folders: Vec<_> = settings.mirrors.stores.iter().map(Store::local_folder).collect();
         assert_eq!(folders, [Some(Path::new(&format!("{config}/mkpanda/m")))]);
         assert_eq!(settings.images["a"].1, path("tree"));
         assert_eq!(work_out(&variables, Some(5)).jobs, Some(5));

@@ -14,7 +14,8 @@
 //! ```text
 //! contents  what a mirror is to hold: plain data, made of what was fetched
 //! existing  what a place holds already, by its lock file
-//! write     the difference carried out, in a folder or as an archive
+//! work      the difference, and the contents of new files
+//! write     the difference carried out, in a folder; archive: as a tar archive
 //! verify    every file against the lock file
 //! ```
 //!
@@ -22,14 +23,17 @@
 //! creation that is killed leaves a mirror that can be used, and the next one completes it. Creations of one
 //! place take turns, by a lock in the builder's own folder.
 
+mod archive;
 mod contents;
 mod error;
 mod existing;
 mod verify;
+mod work;
 mod write;
 
 pub use contents::{Contents, mirror_key};
 pub use error::MirrorError;
 pub use existing::Existing;
 pub use verify::{Fault, verify};
-pub use write::{Written, write};
+pub use work::Written;
+pub use write::write;

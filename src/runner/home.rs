@@ -53,7 +53,7 @@ const MARKED: &str =
 
 /// Names of all that any version of the builder puts into its own folder, and what a file system puts
 /// into its root.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     MARKER,
     "build-cache",
     "builds",
@@ -65,6 +65,7 @@ const NAMES: [&str; 15] = [
     "layers",
     "locks",
     "lost+found",
+    "mirrors",
     "packages",
     "parts",
     "scratch",

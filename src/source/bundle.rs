@@ -152,7 +152,7 @@ impl BundleRequest<'_> {
         let folder = temporary.path().join("bare");
         let objects = std::path::absolute(self.repository.join("objects")).map_err(made)?;
         let head = git_layout::head_branch(self.repository).map_err(made)?;
-        let (refs, head) = self.refs(&objects, head).map_err(unusable)?;
+        let (refs, head) = self.refs(&objects, head.as_ref()).map_err(unusable)?;
         for part in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
             fs_err::create_dir_all(folder.join(part)).map_err(made)?;
         }
@@ -175,7 +175,7 @@ impl BundleRequest<'_> {
     }
 
     /// Refs of the bundle, and the branch that its HEAD names.
-    fn refs(&self, objects: &Path, head: Option<Vec<u8>>) -> Result<(Refs, Vec<u8>), git2::Error> {
+    fn refs(&self, objects: &Path, head: Option<&Vec<u8>>) -> Result<(Refs, Vec<u8>), git2::Error> {
         let database = Odb::new()?;
         let path =
             objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
@@ -202,7 +202,7 @@ impl BundleRequest<'_> {
         let mut head_of_bundle = b"refs/heads/none".to_vec();
         for name in self.ref_origins {
             let full = match name.as_str() {
-                "HEAD" => head.clone().into_iter().collect(),
+                "HEAD" => head.cloned().into_iter().collect(),
                 _ => git_layout::full_names(name),
             };
             let found = full.iter().find(|full| known.contains_key(*full));
@@ -231,4 +231,42 @@ pub(super) fn coming(folder: &Path) -> io::Result<(PathBuf, File)> {
     let mut options = fs_err::OpenOptions::new();
     let file = options.read(true).write(true).create_new(true).open(&path)?;
     Ok((path, file.into_parts().0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_git_writes_them_and_nothing_else() {
+        let id = "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5";
+        let read = |text: &str| {
+            let mut input = text.as_bytes();
+            let refs = read_header(&mut input).map_err(|error| error.to_string())?;
+            Ok::<_, String>((refs, String::from_utf8(input.to_vec()).unwrap()))
+        };
+        let (refs, rest) =
+            read(&format!("# v2 git bundle\n{id} refs/heads/main\n{id} HEAD\n\nPACK")).unwrap();
+        assert_eq!((refs.len(), rest.as_str()), (2, "PACK"));
+        let v3 = format!("# v3 git bundle\n@object-format=sha1\n{id} refs/tags/v1\n\n");
+        assert_eq!(read(&v3).unwrap().0.len(), 1);
+        for (bad, problem) in [
+            (String::new(), "cut short"),
+            ("# v2 git bundle\n".to_owned(), "cut short"),
+            (format!("# v2 git bundle\n{id} refs/heads/main"), "cut short"),
+            ("PACK\n\n".to_owned(), "first line"),
+            (format!("# v2 git bundle\n-{id} x\n\n"), "does not hold"),
+            ("# v3 git bundle\n@filter=blob:none\n\n".to_owned(), "not supported"),
+            ("# v2 git bundle\n@object-format=sha1\n\n".to_owned(), "not supported"),
+            (format!("# v2 git bundle\n{id}\n\n"), "names no object"),
+            (format!("# v2 git bundle\n{} refs/heads/x\n\n", id.to_uppercase()), "names no object"),
+            (format!("# v2 git bundle\n{id} refs/heads/../x\n\n"), "not valid"),
+            (format!("# v2 git bundle\n{id} refs/heads/a\rb\n\n"), "not valid"),
+            (format!("# v2 git bundle\n{id} config\n\n"), "not valid"),
+            (format!("# v2 git bundle\n{id} /etc/x\n\n"), "not valid"),
+        ] {
+            let error = read(&bad).unwrap_err();
+            assert!(error.contains(problem), "{bad:?}: {error}");
+        }
+    }
 }

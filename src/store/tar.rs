@@ -181,7 +181,6 @@ impl Index {
                 _ => return Err(refuse(&shown, "is neither a file nor a folder")),
             }
         }
-        drop(archive);
         Ok(Self { file, members })
     }
 }

@@ -27,6 +27,7 @@ mod kills;
 mod limits;
 mod locks;
 mod memory;
+mod mirrors;
 mod oci_store;
 mod outcome;
 mod output;

@@ -166,6 +166,23 @@ impl ImageFinder<'_> {
         self.store.find(base).map_err(failed)
     }
 
+    fn pulled_base(
+        &self,
+        base: &ImageRef,
+        platform: Platform,
+        observer: &dyn Observer,
+    ) -> Result<Image, ImageError> {
+        let failed = |source| ImageError::Store { name: base.familiar(), source: Box::new(source) };
+        let options = PullOptions { platform, limits: self.building.runner.archives };
+        let pulled = self.registry.pull(self.store, base, &options, None, observer);
+        let pulled = pulled.map_err(|source| ImageError::Pull {
+            name: base.familiar(),
+            source: Box::new(source),
+        })?;
+        let image = self.store.find_manifest(&pulled.manifest).map_err(failed)?;
+        image.ok_or_else(|| failed(StoreError::NotFound(base.familiar())))
+    }
+
     /// Pulls the base images of a folder's Dockerfile that the store lacks; returns all of them.
     pub fn fetch_bases(
         &self,
@@ -174,21 +191,10 @@ impl ImageFinder<'_> {
     ) -> Result<Vec<MirrorImage>, ImageError> {
         let mut found = Vec::new();
         for (base, platform) in folder_bases(folder)? {
-            let failed = |source| ImageError::Store { name: base.familiar(), source };
-            let image = match self.stored_base(&base)? {
+            let stored = self.stored_base(&base)?;
+            let image = match stored {
                 Some(image) => image,
-                None => {
-                    let limits = self.building.runner.archives;
-                    let options = PullOptions { platform, limits };
-                    let pulled = self.registry.pull(self.store, &base, &options, None, observer);
-                    let pulled = pulled.map_err(|source| ImageError::Pull {
-                        name: base.familiar(),
-                        source: Box::new(source),
-                    })?;
-                    let image = self.store.find_manifest(&pulled.manifest);
-                    let image = image.map_err(|source| failed(Box::new(source)))?;
-                    image.ok_or_else(|| failed(Box::new(StoreError::NotFound(base.familiar()))))?
-                }
+                None => self.pulled_base(&base, platform, observer)?,
             };
             found.push(MirrorImage { name: base, image });
         }

@@ -74,7 +74,6 @@ impl Site {
         let mut bases = BTreeMap::new();
         for (name, keys) in self.image_names(keys) {
             match finder.presence(&name, &self.tree, observer) {
-                Ok(Presence::Here) => present.extend(keys),
                 Ok(Presence::ToBuild { missing, .. }) => {
                     bases.extend(missing.into_iter().map(|base| (base, name.clone())));
                 }
@@ -84,7 +83,7 @@ impl Site {
                 }
                 Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
                 // What else is wrong is said with the package's id.
-                Err(_) => present.extend(keys),
+                Ok(Presence::Here) | Err(_) => present.extend(keys),
             }
         }
         items.extend(bases.into_iter().map(|(name, image)| Missing::BaseImage { name, image }));

@@ -31,7 +31,7 @@ pub(super) fn run(
     let observer = &Interruptible::new(observer, || interrupt.is_raised());
     let runner = super::runner_settings(context, settings, &interrupt);
     let fetch = super::fetch_options(context, settings, &runner.home);
-    let registry = super::registry_client(&settings);
+    let registry = super::registry_client(settings);
     let builder = ImageBuilder {
         runner: &runner,
         store,

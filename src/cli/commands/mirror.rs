@@ -88,7 +88,9 @@ fn create(context: &Context<'_>, args: &MirrorCreateArgs) -> Result<(), CliError
         Err(error) => (None, Err(error)),
     };
     progress.finish(super::ending(&result), 0);
-    place.iter().for_each(|place| context.print_path(place));
+    if let Some(place) = place {
+        context.print_path(&place);
+    }
     result
 }
 

@@ -189,8 +189,8 @@ fn registry_client(settings: &Settings) -> Client {
     let may_ask =
         |mirror: &&Store| !settings.offline || settings.only_mirrors || !mirror.is_remote();
     Client::new(settings.registry.clone()).with_mirrors(ImageMirrors {
-        stores: settings.mirrors.iter().filter(may_ask).cloned().collect(),
-        of_tree: settings.mirrors_of_tree,
+        stores: settings.mirrors.stores.iter().filter(may_ask).cloned().collect(),
+        of_tree: settings.mirrors.of_tree,
     })
 }
 
@@ -199,7 +199,7 @@ fn fetch_options(context: &Context<'_>, settings: &Settings, home: &Home) -> Fet
     let mut fetch = FetchOptions::new(home.locks(), home.git_mirrors());
     fetch.offline = settings.offline;
     fetch.only_mirrors = settings.only_mirrors;
-    fetch.mirrors.clone_from(&settings.mirrors);
+    fetch.mirrors.clone_from(&settings.mirrors.stores);
     fetch.http = settings.http.clone();
     fetch.git.supervisor = Some("/proc/self/exe".into());
     let count = context.environment.get("GIT_CONFIG_COUNT");

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::client::Client;
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::options::{ImageMirrors, Pull, PullOptions, Pulled};
+use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
@@ -139,6 +140,17 @@ impl Layout<'_> {
         MirrorProblem::Damaged { name, place, problem: Box::new(problem) }
     }
 
+    /// The problem with a file to which a document leads: that it is missing is damage.
+    fn needed(&self, name: &str, problem: MirrorProblem) -> MirrorProblem {
+        match problem {
+            MirrorProblem::Fetch(error) if error.is_not_found() => {
+                let (what, place) = ("the image".to_owned(), name.to_owned());
+                self.damaged(name, LoadProblem::Missing { what, name: place })
+            }
+            problem => problem,
+        }
+    }
+
     /// Reads a document, which is short.
     fn document(&self, name: &str) -> Result<Vec<u8>, MirrorProblem> {
         let mut bytes = Vec::new();
@@ -220,7 +232,12 @@ impl Layout<'_> {
         let written = |error| MirrorProblem::Local(LoadProblem::Write(error));
         fs_err::create_dir_all(folder.join("blobs/sha256")).map_err(written)?;
         let name = blob_name(&target.digest);
-        let bytes = self.document(&name)?;
+        let bytes = self.document(&name).map_err(|problem| self.needed(&name, problem))?;
+        let found = BlobDigest::from(Sha256Sum::of(&bytes));
+        if found != target.digest {
+            let (what, expected) = ("the manifest".to_owned(), target.digest.clone());
+            return Err(self.damaged(&name, LoadProblem::Digest { what, expected, found }));
+        }
         let manifest = parse_manifest(&bytes, &target.media_type)
             .map_err(|problem| self.damaged(&name, document("the manifest", problem)))?;
         self.check_sizes(pull, &manifest, &name)?;
@@ -237,7 +254,8 @@ impl Layout<'_> {
             if is_there && fs_err::hard_link(&own, &path).is_ok() {
                 continue;
             }
-            self.fetch(content, &path)?;
+            let name = blob_name(&content.digest);
+            self.fetch(content, &path).map_err(|problem| self.needed(&name, problem))?;
         }
         let entry = json!({
             "mediaType": target.media_type, "digest": target.digest, "size": target.size,

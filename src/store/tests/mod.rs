@@ -8,6 +8,7 @@ mod oci;
 #[cfg(feature = "builder")]
 mod oci_faults;
 mod reach;
+mod tar;
 
 use super::*;
 use crate::base::event::{Event, Observer, Silent};

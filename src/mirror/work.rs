@@ -1,0 +1,171 @@
+//! Difference between what a mirror holds and what it is to hold, and the contents of new files.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::contents::{Content, Contents, Item};
+use super::error::MirrorError;
+use super::existing::{Existing, SUBJECT};
+use crate::base::digest::Tee;
+use crate::base::event::Observer;
+use crate::source::{BundleRequest, FetchOptions};
+use crate::store::{Key, LockFile, LockedFile};
+
+pub(super) const BUFFER: usize = 256 << 10;
+
+/// What writing a mirror has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Number of files of the mirror.
+    pub files: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Number of files that were written.
+    pub added: usize,
+    /// Number of files that were dropped.
+    pub dropped: usize,
+}
+
+/// Difference to be carried out.
+pub(super) struct Work<'w> {
+    pub(super) existing: &'w Existing,
+    /// Files that stay as they are.
+    pub(super) kept: BTreeMap<Key, LockedFile>,
+    /// Files to be written.
+    pub(super) new: BTreeMap<Key, Item>,
+    pub(super) dropped: Vec<Key>,
+    fetch: &'w FetchOptions,
+    pub(super) observer: &'w dyn Observer,
+}
+
+impl<'w> Work<'w> {
+    pub(super) fn plan(
+        existing: &'w Existing,
+        contents: Contents,
+        prune: bool,
+        fetch: &'w FetchOptions,
+        observer: &'w dyn Observer,
+    ) -> Self {
+        let mut kept = BTreeMap::new();
+        let mut new = BTreeMap::new();
+        let mut old = existing.lock.files.clone();
+        for (key, item) in contents.items {
+            let mut item = item;
+            let locked = old.remove(&key);
+            if let (Some(Content::Bundle(_)), Some(locked), false) = (&item.content, &locked, prune)
+            {
+                // Other trees may find the commit by these.
+                let short = |name: &String| Some(name.strip_prefix("refs/heads/")?.to_owned());
+                item.ref_origins.extend(locked.refs.keys().filter_map(short));
+            }
+            match locked {
+                Some(locked) if is_same(&item, &locked) => {
+                    kept.insert(key, locked);
+                }
+                _ if item.content.is_some() => {
+                    new.insert(key, item);
+                }
+                // Its caller said that the mirror has it.
+                Some(locked) => {
+                    kept.insert(key, locked);
+                }
+                None => {}
+            }
+        }
+        let mut dropped = Vec::new();
+        if prune {
+            dropped.extend(old.into_keys());
+        } else {
+            kept.extend(old);
+        }
+        Self { existing, kept, new, dropped, fetch, observer }
+    }
+
+    pub(super) fn failed(&self, source: io::Error) -> MirrorError {
+        MirrorError::Write { place: self.existing.place.clone(), source }
+    }
+
+    pub(super) fn written(&self, lock: &LockFile) -> Written {
+        Written {
+            files: lock.files.len(),
+            bytes: lock.files.values().map(|file| file.size).sum(),
+            added: self.new.len(),
+            dropped: self.dropped.len(),
+        }
+    }
+
+    /// Writes a new file's content to `to`; returns its entry.
+    pub(super) fn fill(
+        &self,
+        item: &Item,
+        scratch: &Path,
+        to: &mut dyn Write,
+    ) -> Result<LockedFile, MirrorError> {
+        let mut refs = BTreeMap::new();
+        let mut bundle = PathBuf::new();
+        let (mut bytes, mut file);
+        let from: &mut dyn Read = match item.content.as_ref() {
+            Some(Content::Bytes(content)) => {
+                bytes = content.as_slice();
+                &mut bytes
+            }
+            Some(Content::File(path)) => {
+                file = fs_err::File::open(path).map_err(|error| self.failed(error))?;
+                &mut file
+            }
+            Some(Content::Bundle(wanted)) => {
+                bundle = scratch.join("made.bundle");
+                let request = BundleRequest {
+                    subject: SUBJECT,
+                    url: item.origin.as_deref().unwrap_or_default(),
+                    repository: &wanted.repository,
+                    commit: &wanted.commit,
+                    ref_origins: &item.ref_origins,
+                };
+                refs = request.write(&bundle, self.fetch, self.observer).map_err(|source| {
+                    let commit = wanted.commit.to_string();
+                    MirrorError::Bundle { commit, source: Box::new(source) }
+                })?;
+                // Names that mean the commit itself without a ref.
+                refs.extend(
+                    item.ref_origins
+                        .iter()
+                        .map(|name| (name.clone(), wanted.commit.to_string()))
+                        .filter(|(name, _)| name == "HEAD" || *name == wanted.commit.to_string()),
+                );
+                file = fs_err::File::open(&bundle).map_err(|error| self.failed(error))?;
+                &mut file
+            }
+            None => unreachable!("a new file has a content"),
+        };
+        let mut tee = Tee::new(to);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if self.observer.is_interrupted() {
+                return Err(MirrorError::Interrupted);
+            }
+            match from.read(&mut buffer).map_err(|error| self.failed(error))? {
+                0 => break,
+                count => tee.write_all(&buffer[..count]).map_err(|error| self.failed(error))?,
+            }
+        }
+        if !bundle.as_os_str().is_empty() {
+            fs_err::remove_file(bundle).map_err(|error| self.failed(error))?;
+        }
+        let sums = tee.finish().1;
+        let origin = item.origin.clone();
+        Ok(LockedFile { sha256: sums.sha256, size: sums.bytes, origin, refs })
+    }
+}
+
+/// True if the mirror's file is the one that is wanted.
+fn is_same(item: &Item, locked: &LockedFile) -> bool {
+    match &item.content {
+        Some(Content::Bytes(bytes)) => crate::base::digest::Sha256Sum::of(bytes) == locked.sha256,
+        // Sources and blobs are named by their content, packages by what they were made of.
+        Some(Content::File(_)) | None => true,
+        // There is one name more.
+        Some(Content::Bundle(_)) => false,
+    }
+}
