@@ -65,6 +65,15 @@ pub struct MissingList {
     pub only_mirrors: bool,
 }
 
+impl MissingList {
+    /// True if an image is among the items.
+    pub fn has_images(&self) -> bool {
+        let is_image =
+            |item: &Missing| matches!(item, Missing::Image { .. } | Missing::BaseImage { .. });
+        self.items.iter().any(is_image)
+    }
+}
+
 impl fmt::Display for MissingList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_source = |item: &&Missing| matches!(item, Missing::Source(_));

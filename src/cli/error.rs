@@ -265,10 +265,13 @@ fn site_hint(error: &SiteError) -> Option<String> {
             }
             _ => None,
         },
-        SiteError::Missing(_) => Some(
-            "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline"
-                .to_owned(),
-        ),
+        SiteError::Missing(list) => {
+            let mut hint = "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline".to_owned();
+            if list.has_images() {
+                hint.push_str("\nan image alone: mkpanda image pull NAME where there is a network, image save NAME -o FILE, and here mkpanda image load FILE");
+            }
+            Some(hint)
+        }
         SiteError::CacheLink(_) => Some(
             "remove the link; to have the cache elsewhere, bind-mount a folder there".to_owned(),
         ),

@@ -257,7 +257,8 @@ fn a_build_pulls_its_image_by_name_or_by_place_unless_offline() {
     push_layout(&place, &registry, "r:1");
     let name = registry.name("r:1");
     place.package("p", &format!("{{\"docker\": \"{name}\"}}"), "cat /mark > $PKG_PATH/x");
-    place.run("p", &["--offline"]).fails(1).says("there is no image").says("mkpanda image pull");
+    let said = place.run("p", &["--offline"]).fails(1);
+    said.says("an image is missing, and --offline forbids").says("mkpanda image pull");
     place.run("p", &[]).ok();
     assert_eq!(place.file_of("p", "x"), "two\n");
     place.package("q", "{\"docker\": \"some/name:1\"}", "cat /mark > $PKG_PATH/x");

@@ -158,7 +158,7 @@ fn offline_all_that_is_missing_is_listed_before_the_first_build() {
       b/b  sha1 eb7161f8a8840e3efb179f59b4d29dcda2ca7909  https://example.org/f-1.tar.gz
       c/one  sha1 4e66b78a14efa4c7d9e615f2da4917297bf3d5a5  http://example.org/one
       c/two  commit 4e66b78a14efa4c7d9e615f2da4917297bf3d5a5  https://example.org/two.git
-      hint: put them into a mirror (--mirror DIR: DIR/sha1/<sum>, DIR/git/<host>/<path>.git), or run once without --offline
+      hint: make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline
     ");
     assert!(!place.packages.join("cache/packages/a/latest").exists(), "nothing is built");
     // `a` alone needs nothing.
@@ -208,10 +208,7 @@ fn a_git_source_is_a_clone_at_its_commit() {
     // It is read where it is, offline as well.
     place.package("p", &git_source(&url, &second, "main"), "true");
     std::fs::rename(&origin, place.path().join("away")).unwrap();
-    place
-        .run("p", &["--offline"])
-        .fails(1)
-        .says("origin can't be used as a git repository: there is nothing");
+    place.run("p", &["--offline"]).fails(1).says("a source is missing, and --offline forbids");
     std::fs::rename(place.path().join("away"), &origin).unwrap();
     place.run("p", &["--offline"]).ok();
     place.assert_clean();
