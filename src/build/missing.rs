@@ -66,11 +66,13 @@ pub struct MissingList {
 }
 
 impl MissingList {
-    /// True if an image is among the items.
-    pub fn has_images(&self) -> bool {
-        let is_image =
-            |item: &Missing| matches!(item, Missing::Image { .. } | Missing::BaseImage { .. });
-        self.items.iter().any(is_image)
+    /// Name of the first image among the items.
+    pub fn first_image(&self) -> Option<String> {
+        self.items.iter().find_map(|item| match item {
+            Missing::Image { name, .. } => Some(name.as_str().to_owned()),
+            Missing::BaseImage { name, .. } => Some(name.familiar()),
+            Missing::Upstream(_) | Missing::Source(_) => None,
+        })
     }
 }
 

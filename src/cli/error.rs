@@ -267,8 +267,11 @@ fn site_hint(error: &SiteError) -> Option<String> {
         },
         SiteError::Missing(list) => {
             let mut hint = "make a mirror where there is a network (mkpanda mirror create DIR) and name it here (--mirror DIR), or run once without --offline".to_owned();
-            if list.has_images() {
-                hint.push_str("\nan image alone: mkpanda image pull NAME where there is a network, image save NAME -o FILE, and here mkpanda image load FILE");
+            if let Some(name) = list.first_image() {
+                let ways = format!(
+                    "\nan image alone: mkpanda image pull {name}, where there is a network\nor load it: mkpanda image load --name {name} FILE   (docker save, podman save or skopeo copy write such a FILE)"
+                );
+                hint.push_str(&ways);
             }
             Some(hint)
         }

@@ -129,8 +129,8 @@ fn an_image_is_loaded_listed_shown_and_removed() {
     place
         .run("p", &["--offline"])
         .fails(1)
-        .says("there is no image example/x:1")
-        .says("hint: pull it: mkpanda image pull example/x:1")
+        .says("image example/x:1  for p  docker://docker.io/example/x:1")
+        .says("mkpanda image pull example/x:1")
         .says("hint: or load it: mkpanda image load --name example/x:1 FILE");
 }
 
