@@ -160,8 +160,8 @@ fn offline_asks_nobody_and_says_all_that_is_missing() {
         shown,
         [
             (file.as_str(), format!("sha1 {sum}")),
-            ("https://h.invalid/r", format!("commit {commit}")),
             ("file://f", format!("sha1 {sum}")),
+            ("https://h.invalid/r", format!("commit {commit}")),
         ],
         "a file of this machine that is not there is missing, too"
     );
