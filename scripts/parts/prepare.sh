@@ -15,6 +15,7 @@ needed=(
   "clocks that jump: libfaketime"
   "keys and signatures: minisign"
   "machines with services, and faults in them: systemd strace"
+  "servers that stand in for clouds: python3-venv npm"
 )
 
 missing_packages() {
@@ -83,6 +84,56 @@ tun_is_open() {
   echo "Networks of their own need /dev/net/tun. As root: chmod 0666 /dev/net/tun"
   return 1
 }
+
+# The folder with the servers that stand in for clouds; it stays for the next run.
+servers_folder() { echo "${MKPANDA_TEST_SERVERS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mkpanda-test-servers}"; }
+
+# S3 and Google's interface: moto. Azure: azurite. Both in the versions that they were tried in.
+servers_wanted=(moto[server,s3]==5.2.5 azurite@3.37.0)
+
+install_servers() {
+  local folder=$1
+  if [[ $(cat "$folder/installed" 2> /dev/null) == "${servers_wanted[*]}" ]]; then return 0; fi
+  echo "Installing, for the tests alone, in $folder: ${servers_wanted[*]}"
+  rm -rf "$folder"
+  mkdir -p "$folder/npm" &&
+    python3 -m venv "$folder/python" &&
+    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "${servers_wanted[0]}" &&
+    npm install --silent --no-fund --no-audit --prefix "$folder/npm" "${servers_wanted[1]}" &&
+    echo "${servers_wanted[*]}" > "$folder/installed"
+}
+
+# Sets the variables that name the servers. One that is set stays as it is: MKPANDA_TEST_MOTO=skip.
+name_servers() {
+  local folder
+  folder=$(servers_folder)
+  export MKPANDA_TEST_MOTO="${MKPANDA_TEST_MOTO:-$folder/python/bin/moto_server}"
+  export MKPANDA_TEST_AZURITE="${MKPANDA_TEST_AZURITE:-$folder/npm/node_modules/.bin/azurite-blob}"
+}
+
+servers_present() {
+  local folder
+  folder=$(servers_folder)
+  name_servers
+  install_servers "$folder" || return 1
+  {
+    echo "export MKPANDA_TEST_MOTO='$MKPANDA_TEST_MOTO'"
+    echo "export MKPANDA_TEST_AZURITE='$MKPANDA_TEST_AZURITE'"
+  } > "$folder/environment"
+  echo "To run single tests that need them: source $folder/environment"
+}
+
+# Says at the end of the run which clouds were left out.
+note_skipped_servers() {
+  local name
+  for name in MKPANDA_TEST_MOTO MKPANDA_TEST_AZURITE; do
+    if [[ ${!name} == skip ]]; then
+      result "$PART" skipped 1 "the stores in clouds that $name is for, as it is set to skip"
+    fi
+  done
+}
+
+part_servers() { check "the servers that stand in for clouds are there" servers_present; }
 
 part_prepare() {
   check "the packages that the tests need are there" packages_present

@@ -40,6 +40,8 @@ part_docs() {
 
 part_unit() {
   local status=0
+  check "the servers that stand in for clouds are there" servers_present
+  note_skipped_servers
   if [[ ! -d $repo/../shared/golden && ! -d ${MKPANDA_SHARED:-/nowhere}/golden ]]; then
     echo "NOTE: ../shared/golden is not there: unit tests that compare with the original have nothing to compare"
   fi

@@ -57,6 +57,21 @@ pub enum StoreError {
         #[source]
         error: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A backend with errors and remedies of its own failed.
+    #[error("cannot {operation} {place}")]
+    Remote {
+        /// The operation, as a verb.
+        operation: &'static str,
+        /// The store's name, with the object's if it is about one.
+        place: String,
+        /// The kind of failure.
+        failure: FailureKind,
+        /// The remedy, where one is known.
+        hint: Option<String>,
+        /// The backend's error.
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file of the store cannot be read, written or removed; the source names it.
     #[error("cannot {operation} {key} in {store}")]
     File {
@@ -105,7 +120,9 @@ impl StoreError {
             | Self::Content { .. }
             | Self::Destination { .. }
             | Self::Interrupted => FailureKind::Local,
-            Self::Backend { failure, .. } | Self::List { failure, .. } => *failure,
+            Self::Backend { failure, .. }
+            | Self::List { failure, .. }
+            | Self::Remote { failure, .. } => *failure,
             Self::File { error, .. } if is_absent_server(error) => FailureKind::Unreachable,
             Self::Http(_) | Self::File { .. } => FailureKind::Denied,
         }
@@ -123,6 +140,7 @@ impl StoreError {
             Self::Backend { error, .. } | Self::List { error, .. } => {
                 HintedError::hint_of(&**error)
             }
+            Self::Remote { hint, .. } => hint.clone(),
             Self::Unsupported { .. } => {
                 Some("use a folder, which can be read and written".to_owned())
             }

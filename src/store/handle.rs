@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backend::{Backend, Transfer};
+#[cfg(feature = "builder")]
+use super::cloud::{CloudAddress, CloudBackend, CloudKind, CloudSettings};
 use super::failure::FailureKind;
 use super::folder::FolderBackend;
 use super::http::HttpBackend;
@@ -12,7 +14,7 @@ use super::reach::{Consequence, Reach};
 use super::tar::TarBackend;
 use crate::base::causes::with_causes;
 use crate::base::event::Event;
-use crate::base::http::HttpClient;
+use crate::base::http::{HttpClient, redact};
 
 /// A store. Copies share the backend and the knowledge about its reachability.
 #[derive(Debug, Clone)]
@@ -20,6 +22,34 @@ pub struct Store {
     backend: Arc<dyn Backend>,
     reach: Arc<Reach>,
 }
+
+/// What stores are opened with: clients, and the user's settings.
+#[derive(Debug, Clone, Default)]
+pub struct StoreAccess {
+    /// Client for web servers; its attempts, waits and limits hold for stores in clouds, too.
+    pub http: HttpClient,
+    /// Settings of stores in clouds.
+    #[cfg(feature = "builder")]
+    pub clouds: CloudSettings,
+}
+
+impl StoreAccess {
+    /// Creates access to stores that need no settings but the client's.
+    pub fn new(http: HttpClient) -> Self {
+        Self {
+            http,
+            #[cfg(feature = "builder")]
+            clouds: CloudSettings::default(),
+        }
+    }
+}
+
+/// The places that [`Store::open`] reads.
+#[cfg(feature = "builder")]
+const STORES: &str =
+    "a folder, or a URL with file:///absolute, http://, https://, s3://, az:// or gs://";
+#[cfg(not(feature = "builder"))]
+const STORES: &str = "a folder, or a URL with file:///absolute, http:// or https://";
 
 /// Text that does not name a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +63,12 @@ pub struct StoreUrlError {
 /// True if a path ends as that of a tar archive.
 pub fn is_tar_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+}
+
+impl StoreUrlError {
+    fn new(text: &str, kind: &'static str, expected: &'static str) -> Self {
+        Self { text: redact(text), kind, expected }
+    }
 }
 
 impl Store {
@@ -53,18 +89,35 @@ impl Store {
         if is_tar { Self::new(TarBackend::new(path)) } else { Self::in_folder(path) }
     }
 
+    /// Reads the place of a store of any kind: a folder, or a URL with a scheme that this program knows.
+    pub fn open(text: &str, access: &StoreAccess) -> Result<Self, StoreUrlError> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return if text.is_empty() {
+                Err(StoreUrlError::new(text, "store", STORES))
+            } else {
+                Ok(Self::in_folder(text))
+            };
+        };
+        match scheme {
+            "http" | "https" | "file" => Self::plain(text, &access.http)
+                .ok_or_else(|| StoreUrlError::new(text, "store", STORES)),
+            "s3" | "az" | "gs" => Self::in_cloud(text, scheme, rest, access),
+            _ => Err(StoreUrlError::new(text, "store", STORES)),
+        }
+    }
+
     /// Reads the place of a mirror: a folder, a tar archive, or a URL with `http`, `https` or `file`.
     pub fn mirror(text: &str, http: &HttpClient) -> Result<Self, StoreUrlError> {
-        match text.split_once("://") {
-            Some(("http" | "https", rest)) if !rest.is_empty() => Ok(Self::web(text, http)),
-            Some(("file", path)) if path.starts_with('/') => Ok(Self::at_path(path)),
-            None if !text.is_empty() => Ok(Self::at_path(text)),
-            _ => Err(StoreUrlError {
-                text: text.to_owned(),
-                kind: "mirror",
-                expected: "a folder, a tar archive, or a URL with http://, https:// or file:///absolute",
-            }),
-        }
+        let found = match text.split_once("://") {
+            None if !text.is_empty() => Some(Self::at_path(text)),
+            Some(("file", path)) if path.starts_with('/') => Some(Self::at_path(path)),
+            _ => Self::plain(text, http),
+        };
+        found.ok_or_else(|| {
+            let expected =
+                "a folder, a tar archive, or a URL with http://, https:// or file:///absolute";
+            StoreUrlError::new(text, "mirror", expected)
+        })
     }
 
     /// Reads the URL of a repository: with `http`, `https`, or `file` and an absolute path. A path that
@@ -74,20 +127,45 @@ impl Store {
         folder: Option<&Path>,
         http: &HttpClient,
     ) -> Result<Self, StoreUrlError> {
-        match (url.split_once("://"), folder) {
-            (Some(("http" | "https", rest)), _) if !rest.is_empty() => Ok(Self::web(url, http)),
-            (Some(("file", path)), _) if path.starts_with('/') => Ok(Self::in_folder(path)),
-            (Some(("file", path)), Some(folder)) => Ok(Self::in_folder(folder.join(path))),
-            _ => Err(StoreUrlError {
-                text: url.to_owned(),
-                kind: "repository",
-                expected: "a URL with http://, https:// or file:///absolute",
-            }),
+        let relative = || Some(Self::in_folder(folder?.join(url.strip_prefix("file://")?)));
+        Self::plain(url, http).or_else(relative).ok_or_else(|| {
+            let expected = "a URL with http://, https:// or file:///absolute";
+            StoreUrlError::new(url, "repository", expected)
+        })
+    }
+
+    /// Reads a URL of which every program of the crate has the backend.
+    fn plain(url: &str, http: &HttpClient) -> Option<Self> {
+        match url.split_once("://")? {
+            ("http" | "https", rest) if !rest.is_empty() => {
+                Some(Self::new(HttpBackend::new(url, http.clone())))
+            }
+            ("file", path) if path.starts_with('/') => Some(Self::in_folder(path)),
+            _ => None,
         }
     }
 
-    fn web(url: &str, http: &HttpClient) -> Self {
-        Self::new(HttpBackend::new(url, http.clone()))
+    #[cfg(feature = "builder")]
+    fn in_cloud(
+        text: &str,
+        scheme: &str,
+        rest: &str,
+        access: &StoreAccess,
+    ) -> Result<Self, StoreUrlError> {
+        let (kind, expected) = match scheme {
+            "s3" => (CloudKind::S3, "s3://BUCKET or s3://BUCKET/PREFIX"),
+            "az" => (CloudKind::Azure, "az://CONTAINER or az://CONTAINER/PREFIX"),
+            _ => (CloudKind::Gcs, "gs://BUCKET or gs://BUCKET/PREFIX"),
+        };
+        let address = CloudAddress::parse(kind, rest)
+            .ok_or_else(|| StoreUrlError::new(text, "store", expected))?;
+        Ok(Self::new(CloudBackend::new(address, access.clouds.clone(), access.http.clone())))
+    }
+
+    #[cfg(not(feature = "builder"))]
+    fn in_cloud(text: &str, _: &str, _: &str, _: &StoreAccess) -> Result<Self, StoreUrlError> {
+        let expected = "a folder, or a URL with http://, https:// or file:///absolute; mkpanda also knows stores in clouds";
+        Err(StoreUrlError::new(text, "store", expected))
     }
 
     /// The backend, for a place without an alternative: nothing is skipped or counted.

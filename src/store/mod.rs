@@ -10,6 +10,7 @@
 //! reach      which places are skipped for the rest of a run
 //! error      failures; failure: their kinds; hinted: a remedy beside a failure
 //! lock_file  the files of a mirror with their sums
+//! cloud      S3, Azure, Google
 //! registry   the registry protocol, and a repository's blobs as a store
 //! signature  signatures of artifacts, and the keys that are trusted
 //! oci        a repository of a registry, in which each object is an artifact
@@ -23,6 +24,8 @@
 //! `tests/conformance.rs` holds for every backend: a new one has to pass it.
 
 mod backend;
+#[cfg(feature = "builder")]
+pub mod cloud;
 mod error;
 mod failure;
 mod folder;
@@ -46,8 +49,7 @@ pub use backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 pub use error::StoreError;
 pub use failure::FailureKind;
 pub use folder::FolderBackend;
-pub use handle::is_tar_name;
-pub use handle::{Store, StoreUrlError};
+pub use handle::{Store, StoreAccess, StoreUrlError, is_tar_name};
 pub use hinted::HintedError;
 pub use http::HttpBackend;
 pub use key::{Key, KeyError};

@@ -20,7 +20,7 @@ pub(super) trait Subject {
 
 /// Makes a test of each property.
 macro_rules! conformance {
-    ($part:ident, $subject:expr, [$($property:ident),* $(,)?]) => {
+    (tests, $subject:expr, $part:ident, [$($property:ident),* $(,)?]) => {
         $(
             #[test]
             fn $property() {
@@ -28,14 +28,23 @@ macro_rules! conformance {
             }
         )*
     };
+    (list, $part:ident, [$($property:ident),* $(,)?]) => {
+        vec![$(
+            (
+                stringify!($property),
+                $crate::store::tests::conformance::$part::$property
+                    as fn(&dyn $crate::store::tests::conformance::Subject),
+            )
+        ),*]
+    };
 }
 
 /// Makes the tests of a backend's read part.
 macro_rules! read_conformance {
-    ($subject:expr) => {
-        $crate::store::tests::conformance::conformance!(
+    ($($made:tt)*) => {
+        $crate::store::tests::conformance::conformance! {
+            $($made)*,
             read,
-            $subject,
             [
                 objects_come_whole_and_replace_the_destination,
                 absent_objects_are_told_from_failures,
@@ -44,16 +53,16 @@ macro_rules! read_conformance {
                 interruptions_end_a_get,
                 names_stay_the_same_and_have_no_secrets,
             ]
-        );
+        }
     };
 }
 
 /// Makes the tests of a backend's write part.
 macro_rules! write_conformance {
-    ($subject:expr) => {
-        $crate::store::tests::conformance::conformance!(
+    ($($made:tt)*) => {
+        $crate::store::tests::conformance::conformance! {
+            $($made)*,
             write,
-            $subject,
             [
                 puts_are_there_whole_and_never_overwrite,
                 one_of_many_puts_wins_and_its_content_is_whole,
@@ -61,8 +70,19 @@ macro_rules! write_conformance {
                 lists_are_sorted_and_end_at_folders,
                 deletes_say_what_was_there,
             ]
-        );
+        }
     };
+}
+
+/// A property: its name, and the test of it.
+#[cfg(feature = "builder")]
+pub(super) type Property = (&'static str, fn(&dyn Subject));
+
+/// All properties, with their names, for backends whose servers take long to start.
+#[cfg(feature = "builder")]
+pub(super) fn properties() -> Vec<Property> {
+    let (read, write) = (read_conformance!(list), write_conformance!(list));
+    read.into_iter().chain(write).collect()
 }
 
 pub(super) use {conformance, read_conformance, write_conformance};

@@ -43,8 +43,8 @@ impl Subject for Folder {
     }
 }
 
-read_conformance!(Folder::new());
-write_conformance!(Folder::new());
+read_conformance!(tests, Folder::new());
+write_conformance!(tests, Folder::new());
 
 #[test]
 fn large_objects_need_no_memory() {

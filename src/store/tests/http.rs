@@ -87,13 +87,13 @@ impl Subject for Web {
 mod with_ranges {
     use super::*;
 
-    read_conformance!(Web::new(true));
+    read_conformance!(tests, Web::new(true));
 }
 
 mod without_ranges {
     use super::*;
 
-    read_conformance!(Web::new(false));
+    read_conformance!(tests, Web::new(false));
 }
 
 #[test]

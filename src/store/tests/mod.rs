@@ -1,5 +1,9 @@
 //! Conformance of all backends, and the tests of each.
 
+#[cfg(feature = "builder")]
+mod cloud;
+#[cfg(feature = "builder")]
+mod cloud_faults;
 mod conformance;
 mod folder;
 mod http;
@@ -8,6 +12,8 @@ mod oci;
 #[cfg(feature = "builder")]
 mod oci_faults;
 mod reach;
+#[cfg(feature = "builder")]
+mod servers;
 mod tar;
 
 use super::*;

@@ -165,8 +165,8 @@ impl Subject for Oci {
     }
 }
 
-read_conformance!(Oci::new());
-write_conformance!(Oci::new());
+read_conformance!(tests, Oci::new());
+write_conformance!(tests, Oci::new());
 
 #[test]
 fn large_objects_need_no_memory() {

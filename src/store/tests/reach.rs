@@ -99,3 +99,40 @@ fn places_are_read_as_folders_and_urls() {
     }
     assert!(Store::repository("some/where", None, &http).is_err());
 }
+
+#[test]
+fn one_place_knows_all_schemes() {
+    let access = StoreAccess::new(impatient_client());
+    let open = |text: &str| Store::open(text, &access);
+    for (text, name) in [
+        ("some/where", "some/where"),
+        ("file:///some/where", "/some/where"),
+        ("https://u:secret@h/x/", "https://h/x"),
+        #[cfg(feature = "builder")]
+        ("s3://bucket/p/", "s3://bucket/p"),
+        #[cfg(feature = "builder")]
+        ("az://container", "az://container"),
+        #[cfg(feature = "builder")]
+        ("gs://bucket/p/q", "gs://bucket/p/q"),
+    ] {
+        let store = open(text).unwrap();
+        assert_eq!(store.backend().name(), name);
+        assert_eq!(store.is_remote(), name.contains("://"));
+    }
+    for bad in [
+        "",
+        "ftp://x",
+        "http://",
+        "file://x",
+        "s3://",
+        "s3://x",
+        "az://a?sig=secret",
+        "gs://b/../c",
+        "s3://key:secret@bucket/p",
+    ] {
+        let error = open(bad).unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+    #[cfg(not(feature = "builder"))]
+    assert!(open("s3://bucket").unwrap_err().to_string().contains("mkpanda also knows"));
+}

@@ -48,7 +48,7 @@ impl Subject for Archive {
     }
 }
 
-read_conformance!(Archive::new());
+read_conformance!(tests, Archive::new());
 
 #[test]
 fn large_objects_need_no_memory() {

@@ -1,0 +1,245 @@
+//! A bucket, or a folder in one, as a store.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use futures_util::StreamExt;
+use object_store::{GetOptions, ObjectStoreExt};
+
+use super::address::{CloudAddress, CloudKind};
+use super::connected::Connected;
+use super::download::{Destination, Download, check};
+use super::error::CloudError;
+use super::session::{Failure, Session};
+use super::settings::CloudSettings;
+use super::{azure, gcs, s3, upload};
+use crate::base::atomic::naming_file;
+use crate::base::http::{HttpClient, HttpOptions};
+use crate::store::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+use crate::store::error::StoreError;
+use crate::store::key::Key;
+
+/// Upper limit of the number of objects in a list, against stores that never come to an end.
+const MOST_LISTED: usize = 10_000_000;
+
+/// Store in a bucket. Files of settings are read, and connections made, by the first request.
+#[derive(Debug)]
+pub struct CloudBackend {
+    address: CloudAddress,
+    settings: CloudSettings,
+    http: HttpClient,
+    connected: OnceLock<Result<Connected, (String, Option<String>)>>,
+    /// Set once the store is known to have the bucket.
+    has_bucket: OnceLock<()>,
+}
+
+impl CloudBackend {
+    /// Creates a store at an address. Attempts, waits and limits are those of the client.
+    pub fn new(address: CloudAddress, settings: CloudSettings, http: HttpClient) -> Self {
+        let (connected, has_bucket) = (OnceLock::new(), OnceLock::new());
+        Self { address, settings, http, connected, has_bucket }
+    }
+
+    fn options(&self) -> &HttpOptions {
+        self.http.options()
+    }
+
+    fn session<'s>(
+        &'s self,
+        operation: &'static str,
+        key: Option<&'s Key>,
+        transfer: &Transfer<'s>,
+    ) -> Session<'s> {
+        Session::new(&self.address, self.options(), operation, key, transfer)
+    }
+
+    fn connected(&self) -> Result<&Connected, Failure> {
+        let made = self.connected.get_or_init(|| {
+            let made = match self.address.kind() {
+                CloudKind::S3 => s3::connect(&self.address, &self.settings.s3, self.options()),
+                CloudKind::Azure => {
+                    azure::connect(&self.address, &self.settings.azure, self.options())
+                }
+                CloudKind::Gcs => gcs::connect(&self.address, &self.settings.gcs, self.options()),
+            };
+            made.map_err(|error| (error.to_string(), error.hint(&self.address)))
+        });
+        made.as_ref().map_err(|(reason, hint)| {
+            let (reason, hint) = (reason.clone(), hint.clone());
+            Failure::Lasting(CloudError::Settings { reason, hint })
+        })
+    }
+
+    /// Asks for an object's size. Answers without a body do not tell a bucket that is missing from an
+    /// object that is, and give no reason for a refusal: then a part of the object is asked for.
+    fn size(&self, session: &Session<'_>, key: &Key) -> Result<u64, Failure> {
+        let (store, path) = (self.connected()?, self.address.path(key));
+        let head = async || {
+            let options = GetOptions { head: true, ..GetOptions::default() };
+            store.objects.get_opts(&path, options).await
+        };
+        let first = session.run(session.ask(head));
+        let is_silent = match &first {
+            Err(Failure::NotFound) => self.has_bucket.get().is_none(),
+            Err(Failure::Lasting(CloudError::Answer { answer, .. })) => answer.code.is_none(),
+            _ => false,
+        };
+        if is_silent {
+            let part = async || {
+                let range = Some((0..1).into());
+                store.objects.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await
+            };
+            match session.run(session.ask(part)) {
+                // It has appeared between the two requests, or it is empty.
+                Ok(_) | Err(Failure::OutOfRange) => {}
+                Err(Failure::NotFound) => {
+                    self.has_bucket.get_or_init(|| ());
+                    return Err(Failure::NotFound);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        let result = first?;
+        self.has_bucket.get_or_init(|| ());
+        check(&result, &path).map_err(Failure::Lasting)?;
+        Ok(result.meta.size)
+    }
+
+    fn download(
+        &self,
+        session: &Session<'_>,
+        key: &Key,
+        range: Option<Range<u64>>,
+        to: &mut dyn Destination,
+    ) -> Result<Got, Failure> {
+        let (store, have) = (self.connected()?, Cell::new(0));
+        let path = self.address.path(key);
+        session.run(Download::new(session, &*store.objects, path, range, to, &have).run())
+    }
+}
+
+impl Backend for CloudBackend {
+    fn name(&self) -> String {
+        self.address.to_string()
+    }
+
+    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+        let session = self.session("get", Some(key), transfer);
+        self.download(&session, key, None, to).map_err(|failure| session.failed(failure))
+    }
+
+    fn get_range(
+        &self,
+        key: &Key,
+        range: Range<u64>,
+        to: &mut dyn Write,
+        transfer: &Transfer<'_>,
+    ) -> Result<u64, StoreError> {
+        let session = self.session("get", Some(key), transfer);
+        if range.is_empty() {
+            return Ok(0);
+        }
+        let start = range.start;
+        match self.download(&session, key, Some(range), &mut Stream(to)) {
+            Ok(got) => Ok(got.bytes),
+            Err(Failure::OutOfRange) => Ok(0),
+            // Some stores do not refuse a range behind the end, but answer with what cannot be read.
+            Err(Failure::Lasting(CloudError::Protocol { .. }))
+                if self.size(&session, key).is_ok_and(|size| start >= size) =>
+            {
+                Ok(0)
+            }
+            Err(failure) => Err(session.failed(failure)),
+        }
+    }
+
+    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+        let session = self.session("look for", Some(key), transfer);
+        let size = self.size(&session, key).map_err(|failure| session.failed(failure))?;
+        Ok(Head { size: Some(size) })
+    }
+
+    fn put(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let session = self.session("put", Some(key), transfer);
+        let store = self.connected().map_err(|failure| session.failed(failure))?;
+        upload::put(&session, store, &self.address.path(key), content)
+    }
+
+    fn list(
+        &self,
+        below: Option<&Key>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let session = self.session("list", below, transfer);
+        let store = self.connected().map_err(|failure| session.failed(failure))?;
+        let folder = self.address.folder(below);
+        let list = async || {
+            let mut found = Vec::new();
+            let mut listed = store.objects.list(folder.as_ref());
+            while let Some(object) = listed.next().await {
+                let object = object?;
+                if found.len() >= MOST_LISTED {
+                    let source = format!("a list of more than {MOST_LISTED} objects").into();
+                    return Err(object_store::Error::NotSupported { source });
+                }
+                if let Some(key) = self.address.key(object.location.as_ref()) {
+                    found.push(Listed { key, size: object.size });
+                }
+            }
+            Ok(found)
+        };
+        let mut found =
+            session.run(session.ask(list)).map_err(|failure| session.failed(failure))?;
+        found.retain(|listed| below.is_none_or(|folder| listed.key.is_below(folder)));
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
+        let session = self.session("remove", Some(key), transfer);
+        let (path, failed) = (self.address.path(key), |failure| session.failed(failure));
+        match self.size(&session, key) {
+            Ok(_) => {}
+            Err(Failure::NotFound) => return Ok(false),
+            Err(failure) => return Err(failed(failure)),
+        }
+        let store = self.connected().map_err(failed)?;
+        match session.run(session.ask(async || store.objects.delete(&path).await)) {
+            Ok(()) => Ok(true),
+            Err(Failure::NotFound) => Ok(false),
+            Err(failure) => Err(failed(failure)),
+        }
+    }
+}
+
+impl Destination for File {
+    fn restart(&mut self) -> io::Result<bool> {
+        self.set_len(0).and_then(|()| self.rewind()).map_err(|error| naming_file(self, error))?;
+        Ok(true)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes).map_err(|error| naming_file(self, error))
+    }
+}
+
+/// A destination that takes bytes once.
+struct Stream<'s>(&'s mut dyn Write);
+
+impl Destination for Stream<'_> {
+    fn restart(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}

@@ -1,0 +1,170 @@
+//! Objects from stores in clouds: taken up where they broke off, if they are still the same.
+
+use std::cell::Cell;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use object_store::path::Path;
+use object_store::{Attribute, GetOptions, GetRange, GetResult, ObjectStore};
+
+use super::error::CloudError;
+use super::exchange::Exchange;
+use super::session::{Failure, Session, Tried, passing};
+use crate::store::backend::Got;
+
+/// Destination of a download.
+pub(super) trait Destination {
+    /// Empties the destination, as the object is sent from its beginning; `false` if that is not possible.
+    fn restart(&mut self) -> io::Result<bool>;
+
+    /// Takes bytes.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// A download of an object, or of a range of it.
+pub(super) struct Download<'d> {
+    session: &'d Session<'d>,
+    store: &'d dyn ObjectStore,
+    path: Path,
+    /// Range of bytes that is asked for; the whole object if there is none.
+    range: Option<Range<u64>>,
+    to: &'d mut dyn Destination,
+    /// Number of bytes that are there.
+    have: &'d Cell<u64>,
+    /// Identity and size of the object, from the first answer.
+    object: Option<(String, u64)>,
+    is_pieced: bool,
+}
+
+impl<'d> Download<'d> {
+    pub(super) fn new(
+        session: &'d Session<'d>,
+        store: &'d dyn ObjectStore,
+        path: Path,
+        range: Option<Range<u64>>,
+        to: &'d mut dyn Destination,
+        have: &'d Cell<u64>,
+    ) -> Self {
+        Self { session, store, path, range, to, have, object: None, is_pieced: false }
+    }
+
+    /// Gets the bytes.
+    pub(super) async fn run(mut self) -> Result<Got, Failure> {
+        let (session, have) = (self.session, self.have);
+        let result = session
+            .attempt(
+                || have.get(),
+                async || {
+                    let exchange = Arc::new(Exchange::streamed(session.options.stall_timeout));
+                    let result = Arc::clone(&exchange).scope(self.try_once()).await;
+                    (exchange, result)
+                },
+            )
+            .await;
+        session.ended();
+        result
+    }
+
+    async fn try_once(&mut self) -> Result<Got, Tried> {
+        let (start, end) = match &self.range {
+            Some(range) => (range.start, Some(range.end)),
+            None => (0, None),
+        };
+        let from = start + self.have.get();
+        let range = match end {
+            Some(end) => Some(GetRange::Bounded(from..end)),
+            None if from > 0 => Some(GetRange::Offset(from)),
+            None => None,
+        };
+        let if_match = self.object.as_ref().filter(|_| self.have.get() > 0);
+        let if_match = if_match.map(|(identity, _)| identity.clone());
+        let is_resumed = if_match.is_some();
+        let options = GetOptions { range, if_match, ..GetOptions::default() };
+        let result = match self.store.get_opts(&self.path, options).await {
+            Ok(result) => result,
+            // Another object has the name now.
+            Err(object_store::Error::Precondition { .. }) if is_resumed => {
+                return self.start_over("the object was replaced while it was read");
+            }
+            Err(error) => return Err(Tried::Store(error)),
+        };
+        let identity = check(&result, &self.path).map_err(lasting)?;
+        let seen = (identity, result.meta.size);
+        if is_resumed && self.object.as_ref() != Some(&seen) {
+            return self.start_over("the store went on with something else");
+        }
+        let limit = self.session.options.max_bytes;
+        if self.range.is_none() && seen.1 > limit {
+            return Err(lasting(CloudError::TooLarge { size: seen.1, limit }));
+        }
+        if !is_resumed {
+            self.restart()?;
+        }
+        self.is_pieced |= is_resumed;
+        self.object = Some(seen);
+        self.body(result, start).await
+    }
+
+    async fn body(&mut self, result: GetResult, start: u64) -> Result<Got, Tried> {
+        let total = result.range.end - start;
+        let mut stream = result.into_stream();
+        self.session.progress(true, self.have.get(), Some(total));
+        while let Some(bytes) = stream.next().await {
+            if self.session.is_interrupted() {
+                return Err(Tried::Failed(passing("interrupted")));
+            }
+            let bytes = bytes.map_err(Tried::Store)?;
+            let have = self.have.get() + bytes.len() as u64;
+            if have > total {
+                let reason = format!("more than the {total} bytes that were announced came");
+                return Err(lasting(CloudError::Protocol { reason }));
+            }
+            self.to.take(&bytes).map_err(|error| Tried::Failed(self.session.not_stored(error)))?;
+            self.have.set(have);
+            self.session.progress(false, have, Some(total));
+        }
+        self.session.progress(true, self.have.get(), Some(total));
+        if self.have.get() != total {
+            let have = self.have.get();
+            let reason = format!("the connection was closed after {have} of {total} bytes");
+            return Err(Tried::Failed(passing(reason)));
+        }
+        Ok(Got { bytes: total, is_pieced: self.is_pieced })
+    }
+
+    fn restart(&mut self) -> Result<(), Tried> {
+        let is_empty = self.have.get() == 0;
+        let emptied =
+            self.to.restart().map_err(|error| Tried::Failed(self.session.not_stored(error)))?;
+        if !emptied && !is_empty {
+            let reason = "the object was replaced while it was read".to_owned();
+            return Err(lasting(CloudError::Protocol { reason }));
+        }
+        self.have.set(0);
+        self.is_pieced = false;
+        Ok(())
+    }
+
+    fn start_over(&mut self, reason: &str) -> Result<Got, Tried> {
+        self.restart()?;
+        self.object = None;
+        Err(Tried::Failed(passing(reason)))
+    }
+}
+
+fn lasting(error: CloudError) -> Tried {
+    Tried::Failed(Failure::Lasting(error))
+}
+
+/// Checks that an answer can be an object store's, and returns the object's identity.
+pub(super) fn check(result: &GetResult, path: &Path) -> Result<String, CloudError> {
+    let protocol = |reason: &str| CloudError::Protocol { reason: reason.to_owned() };
+    let kind = result.attributes.get(&Attribute::ContentType);
+    let is_page = kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
+    if is_page && !path.as_ref().to_ascii_lowercase().ends_with(".html") {
+        return Err(protocol("it is an HTML page"));
+    }
+    result.meta.e_tag.clone().ok_or_else(|| protocol("it has no ETag"))
+}

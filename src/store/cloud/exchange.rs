@@ -1,0 +1,110 @@
+//! State of one attempt, as the connections see it: `object_store` passes neither headers nor the content
+//! of a file through, and its errors quote URLs.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::answer::StoreAnswer;
+
+tokio::task_local! {
+    /// The attempt that the current task makes.
+    static CURRENT: Arc<Exchange>;
+}
+
+/// Fault of the last request of an attempt.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The request has no answer.
+    NotSent(reqwest::Error),
+    /// The answer, or its body, did not come.
+    Broken(String),
+    /// The request may not be sent.
+    Forbidden(String),
+    /// The answer is not a success.
+    Answer(StoreAnswer),
+    /// The answer is not an object store's.
+    Foreign(&'static str),
+    /// The file that is sent cannot be read.
+    Content(io::Error),
+}
+
+/// A fault, and the server at which it happened.
+#[derive(Debug)]
+pub(super) struct Noted {
+    pub(super) fault: Fault,
+    /// Scheme, host and port.
+    pub(super) server: String,
+    /// True if it is not the store but a server of credentials.
+    pub(super) is_of_credentials: bool,
+}
+
+/// State of one attempt.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// True if the body of a success is passed on as it comes, and not held in memory.
+    pub(super) is_streamed: bool,
+    /// Longest silence of the server.
+    pub(super) stall_timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    content: Option<(File, u64)>,
+    noted: Option<Noted>,
+}
+
+impl Exchange {
+    /// Creates the state of an attempt whose answers are small.
+    pub(super) fn new(stall_timeout: Duration) -> Self {
+        Self { stall_timeout, ..Self::default() }
+    }
+
+    /// Creates the state of an attempt whose answer is an object.
+    pub(super) fn streamed(stall_timeout: Duration) -> Self {
+        Self { is_streamed: true, ..Self::new(stall_timeout) }
+    }
+
+    /// Creates the state of an attempt that sends a file's next bytes instead of the request's body.
+    pub(super) fn sending(stall_timeout: Duration, file: File, length: u64) -> Self {
+        let state = Mutex::new(State { content: Some((file, length)), noted: None });
+        Self { state, ..Self::new(stall_timeout) }
+    }
+
+    /// The attempt that this task makes.
+    pub(super) fn current() -> Arc<Self> {
+        CURRENT.try_with(Arc::clone).unwrap_or_default()
+    }
+
+    /// Runs a future as this attempt.
+    pub(super) async fn scope<F: Future>(self: Arc<Self>, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+
+    /// Notes the fault of a request.
+    pub(super) fn note(&self, noted: Noted) {
+        self.state().noted = Some(noted);
+    }
+
+    /// Forgets the fault of an earlier request.
+    pub(super) fn succeeded(&self) {
+        self.state().noted = None;
+    }
+
+    /// Takes the fault of the last request, if it has one.
+    pub(super) fn take_fault(&self) -> Option<Noted> {
+        self.state().noted.take()
+    }
+
+    /// Takes the file that is sent as a request's body of a length.
+    pub(super) fn take_content(&self, length: u64) -> Option<File> {
+        let mut state = self.state();
+        state.content.take_if(|(_, announced)| *announced == length).map(|(file, _)| file)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,275 @@
+//! One operation on a store in a cloud: its attempts, waits, events, and the meaning of its failures.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::address::CloudAddress;
+use super::error::CloudError;
+use super::exchange::{Exchange, Fault, Noted};
+use super::runtime::{self, Stopped};
+use crate::base::causes::with_causes;
+use crate::base::event::Event;
+use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, NotSent, not_sent, waits};
+use crate::base::http::{HttpOptions, redact_text};
+use crate::store::backend::Transfer;
+use crate::store::error::StoreError;
+use crate::store::key::Key;
+
+/// An attempt that brought the transfer at least this much further did not fail for nothing.
+const PROGRESS: u64 = 1 << 20;
+/// The least time between two progress events.
+const EVENT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Cause of one attempt's failure.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Another attempt may succeed.
+    Passing { reason: String, wait: Option<Duration> },
+    /// Nobody listens at the address.
+    Refused { server: String, reason: String },
+    /// The store has an object of the name already.
+    Taken,
+    /// The store has no object of the name.
+    NotFound,
+    /// The range lies behind the object's end.
+    OutOfRange,
+    /// Another attempt would fail, too.
+    Lasting(CloudError),
+    /// Another attempt would fail, too, and not because of the store.
+    Local(StoreError),
+}
+
+/// Returns a failure that another attempt may mend.
+pub(super) fn passing(reason: impl Into<String>) -> Failure {
+    Failure::Passing { reason: reason.into(), wait: None }
+}
+
+/// One operation.
+pub(super) struct Session<'s> {
+    pub(super) address: &'s CloudAddress,
+    pub(super) options: &'s HttpOptions,
+    /// The operation, as a verb.
+    operation: &'static str,
+    pub(super) key: Option<&'s Key>,
+    transfer: Transfer<'s>,
+    last_event: Cell<Option<Instant>>,
+}
+
+impl<'s> Session<'s> {
+    pub(super) fn new(
+        address: &'s CloudAddress,
+        options: &'s HttpOptions,
+        operation: &'static str,
+        key: Option<&'s Key>,
+        transfer: &Transfer<'s>,
+    ) -> Self {
+        let last_event = Cell::new(None);
+        Self { address, options, operation, key, transfer: *transfer, last_event }
+    }
+
+    /// Runs the operation on this thread until it ends or the run is interrupted.
+    pub(super) fn run<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        runtime::run(self.transfer.observer, work).unwrap_or_else(|stopped| match stopped {
+            Stopped::Interrupted => Err(Failure::Local(StoreError::Interrupted)),
+            Stopped::NoRuntime(reason) => {
+                Err(Failure::Lasting(CloudError::Settings { reason, hint: None }))
+            }
+        })
+    }
+
+    /// Makes attempts until one succeeds or the store has had enough of them. `have` is the number of
+    /// bytes that the attempts so far have moved for good.
+    pub(super) async fn attempt<T>(
+        &self,
+        have: impl Fn() -> u64,
+        mut work: impl AsyncFnMut() -> (Arc<Exchange>, Result<T, Tried>),
+    ) -> Result<T, Failure> {
+        let (mut furthest, mut made, mut left) =
+            (0, 0, waits(self.options).collect::<Vec<_>>().into_iter());
+        loop {
+            let (exchange, result) = work().await;
+            let failure = match result {
+                Ok(done) => return Ok(done),
+                Err(Tried::Failed(failure)) => failure,
+                Err(Tried::Store(error)) => self.classify(&exchange, &error),
+            };
+            let (reason, asked) = match failure {
+                Failure::Passing { reason, wait } => (reason, wait),
+                // A server that restarts has taken a connection before.
+                Failure::Refused { reason, .. } if made > 0 => (reason, None),
+                failure => return Err(failure),
+            };
+            if have() >= furthest + PROGRESS {
+                furthest = have();
+                left = waits(self.options).collect::<Vec<_>>().into_iter();
+            }
+            made += 1;
+            let Some(wait) = left.next() else {
+                return Err(Failure::Lasting(CloudError::GaveUp { attempts: made, reason }));
+            };
+            let wait = wait.max(asked.unwrap_or_default().min(LONGEST_REQUESTED_WAIT));
+            let subject = self.transfer.subject.to_owned();
+            self.transfer.observer.event(Event::Retry { subject, reason, wait });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Makes attempts at a request with a small answer.
+    pub(super) async fn ask<T>(
+        &self,
+        mut work: impl AsyncFnMut() -> object_store::Result<T>,
+    ) -> Result<T, Failure> {
+        self.attempt(
+            || 0,
+            async || {
+                let exchange = Arc::new(Exchange::new(self.options.stall_timeout));
+                let result = Arc::clone(&exchange).scope(work()).await;
+                (exchange, result.map_err(Tried::Store))
+            },
+        )
+        .await
+    }
+
+    /// Finds out what an error of `object_store` means, by what the connection noted.
+    fn classify(&self, exchange: &Exchange, error: &object_store::Error) -> Failure {
+        let Some(Noted { fault, server, is_of_credentials }) = exchange.take_fault() else {
+            return unnoted(error);
+        };
+        match fault {
+            Fault::Answer(answer) if answer.may_pass() => {
+                let reason = format!("{server} answers {}", answer.status);
+                Failure::Passing { reason, wait: answer.wait }
+            }
+            Fault::Answer(answer) if is_of_credentials => {
+                Failure::Lasting(CloudError::NoToken { server, answer: Box::new(answer) })
+            }
+            Fault::Answer(answer) if answer.is_taken() => Failure::Taken,
+            Fault::Answer(answer) if answer.status == 416 => Failure::OutOfRange,
+            Fault::Answer(answer) if answer.status == 404 && !answer.is_without_bucket() => {
+                Failure::NotFound
+            }
+            Fault::Answer(answer) => {
+                Failure::Lasting(CloudError::Answer { server, answer: Box::new(answer) })
+            }
+            Fault::Broken(reason) | Fault::Forbidden(reason) if is_of_credentials => {
+                Failure::Lasting(CloudError::NoCredentials { server, reason })
+            }
+            Fault::Broken(reason) => passing(reason),
+            Fault::Forbidden(reason) => Failure::Lasting(CloudError::NotSent { server, reason }),
+            Fault::NotSent(error) => match not_sent(error, self.options) {
+                NotSent::Passing(reason) | NotSent::Refused(reason) | NotSent::Lasting(reason)
+                    if is_of_credentials =>
+                {
+                    Failure::Lasting(CloudError::NoCredentials { server, reason })
+                }
+                NotSent::Passing(reason) => passing(format!("{server}: {reason}")),
+                NotSent::Refused(reason) => Failure::Refused { server, reason },
+                NotSent::Lasting(reason) => {
+                    Failure::Lasting(CloudError::NotSent { server, reason })
+                }
+            },
+            Fault::Foreign(reason) => {
+                Failure::Lasting(CloudError::Protocol { reason: reason.to_owned() })
+            }
+            Fault::Content(error) => Failure::Local(self.content(error)),
+        }
+    }
+
+    /// Makes the operation's error of a failure.
+    pub(super) fn failed(&self, failure: Failure) -> StoreError {
+        match (failure, self.key) {
+            (Failure::NotFound, Some(key)) => {
+                StoreError::NotFound { store: self.address.to_string(), key: key.clone() }
+            }
+            (Failure::Lasting(error), _) => self.error(error),
+            (Failure::Local(error), _) => error,
+            (Failure::Refused { server, reason }, _) => {
+                self.error(CloudError::Refused { server, reason })
+            }
+            (Failure::Passing { reason, .. }, _) => {
+                self.error(CloudError::GaveUp { attempts: 1, reason })
+            }
+            (failure @ (Failure::NotFound | Failure::Taken | Failure::OutOfRange), _) => {
+                self.error(CloudError::Protocol { reason: format!("{failure:?}") })
+            }
+        }
+    }
+
+    /// Adds the operation and the place to an error.
+    pub(super) fn error(&self, error: CloudError) -> StoreError {
+        let place = match self.key {
+            Some(key) => format!("{}/{key}", self.address),
+            None => self.address.to_string(),
+        };
+        let (failure, hint) = (error.kind(), error.hint(self.address));
+        StoreError::Remote {
+            operation: self.operation,
+            place,
+            failure,
+            hint,
+            error: Box::new(error),
+        }
+    }
+
+    /// Returns the failure to read the content of a put.
+    pub(super) fn content(&self, error: std::io::Error) -> StoreError {
+        match self.key {
+            Some(key) => StoreError::Content { key: key.clone(), error },
+            None => self.error(CloudError::Protocol { reason: error.to_string() }),
+        }
+    }
+
+    /// Returns the failure to keep received bytes.
+    pub(super) fn not_stored(&self, error: std::io::Error) -> Failure {
+        Failure::Local(match self.key {
+            Some(key) => StoreError::Destination { key: key.clone(), error },
+            None => self.error(CloudError::Protocol { reason: error.to_string() }),
+        })
+    }
+
+    /// True if the run is over.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.transfer.observer.is_interrupted()
+    }
+
+    /// Reports progress, unless a report was made just now.
+    pub(super) fn progress(&self, always: bool, done: u64, total: Option<u64>) {
+        if !always && self.last_event.get().is_some_and(|last| last.elapsed() < EVENT_INTERVAL) {
+            return;
+        }
+        self.last_event.set(Some(Instant::now()));
+        let url = self.key.map_or_else(String::new, |key| format!("{}/{key}", self.address));
+        let subject = self.transfer.subject.to_owned();
+        self.transfer.observer.event(Event::Download { subject, url, done, total });
+    }
+
+    /// Reports the end of a transfer.
+    pub(super) fn ended(&self) {
+        let subject = self.transfer.subject.to_owned();
+        self.transfer.observer.event(Event::DownloadEnded { subject });
+    }
+}
+
+/// Failure of an attempt, as the attempt knows it.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// An error that is to be classified.
+    Store(object_store::Error),
+    /// A failure that is known.
+    Failed(Failure),
+}
+
+/// Meaning of an error after requests that were answered with success, or without any.
+fn unnoted(error: &object_store::Error) -> Failure {
+    match error {
+        object_store::Error::NotFound { .. } => Failure::NotFound,
+        object_store::Error::AlreadyExists { .. } => Failure::Taken,
+        error => {
+            Failure::Lasting(CloudError::Protocol { reason: redact_text(&with_causes(error)) })
+        }
+    }
+}

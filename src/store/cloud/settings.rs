@@ -1,0 +1,119 @@
+//! Settings of stores in clouds, as the clouds' own tools have them. `cli` fills them from the
+//! environment; nothing is read or opened before a store is used.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Settings of stores in clouds.
+#[derive(Debug, Clone, Default)]
+pub struct CloudSettings {
+    /// Amazon S3, and stores with its interface.
+    pub s3: S3Settings,
+    /// Azure Blob Storage.
+    pub azure: AzureSettings,
+    /// Google Cloud Storage.
+    pub gcs: GcsSettings,
+}
+
+/// Text that nothing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// Keeps a text from being shown.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Gives the text, for a request and nothing else.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// Settings of S3; the names are those of the variables.
+#[derive(Debug, Clone, Default)]
+pub struct S3Settings {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: Option<SecretText>,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: Option<SecretText>,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: Option<SecretText>,
+    /// `AWS_REGION`, else `AWS_DEFAULT_REGION`.
+    pub region: Option<String>,
+    /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<String>,
+    /// `AWS_PROFILE`, else `AWS_DEFAULT_PROFILE`.
+    pub profile: Option<String>,
+    /// `AWS_CONFIG_FILE`, else `~/.aws/config`.
+    pub config_file: Option<PathBuf>,
+    /// `AWS_SHARED_CREDENTIALS_FILE`, else `~/.aws/credentials`.
+    pub credentials_file: Option<PathBuf>,
+    /// `AWS_CA_BUNDLE`.
+    pub ca_bundle: Option<PathBuf>,
+    /// `AWS_ROLE_ARN`.
+    pub role_arn: Option<String>,
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
+    pub web_identity_token_file: Option<PathBuf>,
+    /// `AWS_ROLE_SESSION_NAME`.
+    pub role_session_name: Option<String>,
+    /// `AWS_ENDPOINT_URL_STS`.
+    pub sts_endpoint: Option<String>,
+    /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
+    pub container_relative_uri: Option<String>,
+    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
+    pub container_full_uri: Option<String>,
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`.
+    pub container_token_file: Option<PathBuf>,
+    /// `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    pub metadata_endpoint: Option<String>,
+    /// `AWS_EC2_METADATA_DISABLED`: true if the machine's role is not asked for.
+    pub is_without_metadata: bool,
+}
+
+/// Settings of Azure; the names are those of the variables.
+#[derive(Debug, Clone, Default)]
+pub struct AzureSettings {
+    /// `AZURE_STORAGE_ACCOUNT`, else `AZURE_STORAGE_ACCOUNT_NAME`.
+    pub account: Option<String>,
+    /// `AZURE_STORAGE_KEY`, else `AZURE_STORAGE_ACCOUNT_KEY`.
+    pub key: Option<SecretText>,
+    /// `AZURE_STORAGE_SAS_TOKEN`.
+    pub sas_token: Option<SecretText>,
+    /// `AZURE_STORAGE_CONNECTION_STRING`.
+    pub connection_string: Option<SecretText>,
+    /// `AZURE_STORAGE_ENDPOINT`.
+    pub endpoint: Option<String>,
+    /// `AZURE_TENANT_ID`.
+    pub tenant_id: Option<String>,
+    /// `AZURE_CLIENT_ID`.
+    pub client_id: Option<String>,
+    /// `AZURE_CLIENT_SECRET`.
+    pub client_secret: Option<SecretText>,
+    /// `AZURE_FEDERATED_TOKEN_FILE`.
+    pub federated_token_file: Option<PathBuf>,
+    /// `AZURE_AUTHORITY_HOST`.
+    pub authority_host: Option<String>,
+    /// `IDENTITY_ENDPOINT`, of managed identities; the machine's own where it is not set.
+    pub identity_endpoint: Option<String>,
+}
+
+/// Settings of Google Cloud Storage; the names are those of the variables.
+#[derive(Debug, Clone, Default)]
+pub struct GcsSettings {
+    /// `GOOGLE_APPLICATION_CREDENTIALS`.
+    pub application_credentials: Option<PathBuf>,
+    /// `GOOGLE_SERVICE_ACCOUNT`: the file of a service account's key.
+    pub service_account: Option<PathBuf>,
+    /// Where `gcloud auth application-default login` writes.
+    pub default_credentials: Option<PathBuf>,
+    /// `STORAGE_EMULATOR_HOST`: a server that stands in for Google's and asks for no credentials.
+    pub emulator_host: Option<String>,
+}
