@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use super::clouds::cloud_settings;
 use super::config::SettingsError;
 use super::environment::Environment;
 use super::given::{Given, Mirrors};
@@ -19,6 +20,7 @@ use crate::build::images::SharedBuilders;
 use crate::runner::home::Home;
 use crate::runner::session::LOG_LIMIT;
 use crate::source::LocalPermission;
+use crate::store::StoreAccess;
 use crate::store::registry::RegistryOptions;
 use crate::store::signature::TrustedKeys;
 
@@ -39,6 +41,8 @@ pub struct Settings {
     pub http: HttpClient,
     /// Mirrors of sources and images.
     pub mirrors: Mirrors,
+    /// What stores are opened with.
+    pub stores: StoreAccess,
     /// True to use no network, but for mirrors where `only_mirrors` is set.
     pub offline: bool,
     /// True if mirrors with URLs are asked although `offline` is set.
@@ -163,15 +167,21 @@ impl Settings {
             mirrors.refuse_remote()?;
         }
         let offline = offline || only_mirrors;
+        let registry = RegistryOptions {
+            registries: given.registries(),
+            credentials: credential_sources(environment),
+            offline,
+            ..RegistryOptions::default()
+        };
+        let stores = StoreAccess {
+            http: http.clone(),
+            clouds: cloud_settings(environment),
+            registries: registry.clone(),
+        };
         Ok(Self {
             local_sources: given.local_sources(),
             images: given.images(),
-            registry: RegistryOptions {
-                registries: given.registries(),
-                credentials: credential_sources(environment),
-                offline,
-                ..RegistryOptions::default()
-            },
+            registry,
             builders: SharedBuilders {
                 registry: given.file(|file| file.builders.registry.clone()),
                 push: given.file(|file| file.builders.push).unwrap_or(false),
@@ -186,6 +196,7 @@ impl Settings {
             }
             .unwrap_or(NetworkArg::None),
             mirrors,
+            stores,
             http: http.clone(),
             offline,
             repository: given.repository(args, &http, required_keys.as_ref())?,

@@ -10,7 +10,11 @@ use super::cloud::{CloudAddress, CloudBackend, CloudKind, CloudSettings};
 use super::failure::FailureKind;
 use super::folder::FolderBackend;
 use super::http::HttpBackend;
+#[cfg(feature = "builder")]
+use super::oci::OciBackend;
 use super::reach::{Consequence, Reach};
+#[cfg(feature = "builder")]
+use super::registry::{Connections, RegistryOptions};
 use super::tar::TarBackend;
 use crate::base::causes::with_causes;
 use crate::base::event::Event;
@@ -31,6 +35,9 @@ pub struct StoreAccess {
     /// Settings of stores in clouds.
     #[cfg(feature = "builder")]
     pub clouds: CloudSettings,
+    /// Options of registries.
+    #[cfg(feature = "builder")]
+    pub registries: RegistryOptions,
 }
 
 impl StoreAccess {
@@ -40,6 +47,8 @@ impl StoreAccess {
             http,
             #[cfg(feature = "builder")]
             clouds: CloudSettings::default(),
+            #[cfg(feature = "builder")]
+            registries: RegistryOptions::default(),
         }
     }
 }
@@ -47,7 +56,7 @@ impl StoreAccess {
 /// The places that [`Store::open`] reads.
 #[cfg(feature = "builder")]
 const STORES: &str =
-    "a folder, or a URL with file:///absolute, http://, https://, s3://, az:// or gs://";
+    "a folder, or a URL with file:///absolute, http://, https://, s3://, az://, gs:// or oci://";
 #[cfg(not(feature = "builder"))]
 const STORES: &str = "a folder, or a URL with file:///absolute, http:// or https://";
 
@@ -102,6 +111,7 @@ impl Store {
             "http" | "https" | "file" => Self::plain(text, &access.http)
                 .ok_or_else(|| StoreUrlError::new(text, "store", STORES)),
             "s3" | "az" | "gs" => Self::in_cloud(text, scheme, rest, access),
+            "oci" => Self::in_registry(text, access),
             _ => Err(StoreUrlError::new(text, "store", STORES)),
         }
     }
@@ -160,6 +170,20 @@ impl Store {
         let address = CloudAddress::parse(kind, rest)
             .ok_or_else(|| StoreUrlError::new(text, "store", expected))?;
         Ok(Self::new(CloudBackend::new(address, access.clouds.clone(), access.http.clone())))
+    }
+
+    #[cfg(feature = "builder")]
+    fn in_registry(text: &str, access: &StoreAccess) -> Result<Self, StoreUrlError> {
+        let url = text
+            .parse()
+            .map_err(|_| StoreUrlError::new(text, "store", "oci://HOST[:PORT]/REPOSITORY"))?;
+        let connections = Arc::new(Connections::new(access.registries.clone()));
+        Ok(Self::new(OciBackend::new(connections, url)))
+    }
+
+    #[cfg(not(feature = "builder"))]
+    fn in_registry(text: &str, access: &StoreAccess) -> Result<Self, StoreUrlError> {
+        Self::in_cloud(text, "", "", access)
     }
 
     #[cfg(not(feature = "builder"))]

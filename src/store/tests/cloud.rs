@@ -117,7 +117,8 @@ impl Cloud {
     }
 
     fn open(&self, url: &str) -> Store {
-        let access = StoreAccess { http: patient_client(), clouds: self.settings.clone() };
+        let access =
+            StoreAccess { clouds: self.settings.clone(), ..StoreAccess::new(patient_client()) };
         Store::open(url, &access).unwrap()
     }
 
@@ -330,7 +331,7 @@ fn wrong_keys_are_named_with_their_variables() {
     let bucket = cloud.bucket();
     let mut settings = cloud.settings.clone();
     settings.azure.key = Some(SecretText::new("d3Jvbmctc2VjcmV0"));
-    let access = StoreAccess { http: patient_client(), clouds: settings };
+    let access = StoreAccess { clouds: settings, ..StoreAccess::new(patient_client()) };
     let store = Store::open(&format!("az://{}", bucket.name), &access).unwrap();
     for error in [
         store.backend().head(&key("f"), &quiet()).unwrap_err(),

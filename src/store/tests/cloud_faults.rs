@@ -34,7 +34,9 @@ fn stores(server: &str) -> Vec<Store> {
         ("az://bucket/p", azure_settings(server)),
         ("gs://bucket/p", gcs_settings(server.to_owned())),
     ]
-    .map(|(url, clouds)| Store::open(url, &StoreAccess { http: http.clone(), clouds }).unwrap())
+    .map(|(url, clouds)| {
+        Store::open(url, &StoreAccess { clouds, ..StoreAccess::new(http.clone()) }).unwrap()
+    })
     .into()
 }
 
@@ -332,7 +334,10 @@ fn interruptions_end_a_wait_for_a_silent_server() {
         }
     }
     let server = TestServer::start(|_, _| vec![Step::Stall(Duration::from_secs(30))]);
-    let access = StoreAccess { http: HttpClient::default(), clouds: s3_settings(server.url("")) };
+    let access = StoreAccess {
+        clouds: s3_settings(server.url("")),
+        ..StoreAccess::new(HttpClient::default())
+    };
     let store = Store::open("s3://bucket", &access).unwrap();
     let begun = std::time::Instant::now();
     let later = Later(begun);
