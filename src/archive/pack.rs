@@ -10,6 +10,7 @@ use super::error::PackError;
 use super::scan::{Found, FoundKind, Inode, scan};
 use super::tar_write::{PackSummary, TarWriter};
 use super::xz::XzWriter;
+use crate::base::digest::{Sha256, Sha256Sum};
 
 /// How to pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,21 +37,41 @@ pub fn pack_directory(
     Ok(summary)
 }
 
-/// Writes a folder as a package: [`pack_directory`]'s tar, compressed by [`XzWriter`].
+/// Writes a folder as a package: [`pack_directory`]'s tar, compressed by [`XzWriter`]. Returns the digest
+/// of the tar as well, which stays the same if another version compresses differently.
 pub fn pack_package(
     folder: &Path,
     out: impl Write,
     options: &PackOptions,
-) -> Result<PackSummary, PackError> {
+) -> Result<(PackSummary, Sha256Sum), PackError> {
     let (found, bytes) = scan(folder)?;
     if bytes > options.max_bytes {
         return Err(PackError::TooLarge { bytes, max_bytes: options.max_bytes });
     }
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
-    let (out, summary) = write_all(folder, &found, out, options)?;
+    let out = Summing { inner: out, sum: Sha256::new() };
+    let (Summing { inner, sum }, summary) = write_all(folder, &found, out, options)?;
     debug_assert_eq!(summary.uncompressed_bytes, bytes, "the dictionary depends on the size");
-    out.finish().and_then(|mut out| out.flush()).map_err(PackError::Output)?;
-    Ok(summary)
+    inner.finish().and_then(|mut out| out.flush()).map_err(PackError::Output)?;
+    Ok((summary, Sha256Sum::from_hasher(sum)))
+}
+
+/// A writer that sums up all that is written.
+struct Summing<W> {
+    inner: W,
+    sum: Sha256,
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.sum.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 fn write_all<W: Write>(

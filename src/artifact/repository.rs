@@ -34,8 +34,9 @@ use crate::package::PackageId;
 use crate::store::signature::{SignatureError, TrustedKeys};
 use crate::store::{Backend, FailureKind, Key, KeyError, Store, StoreError, Transfer};
 
-/// Name of a repository in warnings.
-const ROLE: &str = "the repository";
+/// Names of stores in warnings.
+const REPOSITORY: &str = "the repository";
+const CACHE: &str = "the cache";
 /// Upper limit of a bootstrap's list of packages, in bytes.
 const LONGEST_LIST: u64 = 64 << 20;
 /// Upper limit of the bytes that are read of a file with a sum.
@@ -47,6 +48,8 @@ pub struct Repository {
     store: Store,
     /// Keys of which one has to have signed each file; `None` if signatures are not required.
     signers: Option<Arc<TrustedKeys>>,
+    /// True if every fault is one that a build can do without.
+    is_cache: bool,
 }
 
 /// An artifact of a repository cannot be used.
@@ -125,16 +128,25 @@ impl RepositoryError {
         }
     }
 
+    /// True if the fault is this machine's, or the end of the run.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::File { .. } | Self::Name(_) => true,
+            Self::Store { source, .. } => source.kind() == FailureKind::Local,
+            _ => false,
+        }
+    }
+
     fn is_untrusted(&self) -> bool {
         matches!(self, Self::Signature { source, .. } if source.is_untrusted())
     }
 
-    /// Classifies an error that a build can do without; none of them is a refusal, which most often
-    /// comes from the user's own settings.
-    fn dispensable(&self) -> Option<FailureKind> {
+    /// Classifies an error that a build can do without. A refusal is none of them, since it most often
+    /// comes from the user's own settings, unless the store is a cache.
+    fn dispensable(&self, is_cache: bool) -> Option<FailureKind> {
         match self {
             Self::Store { source, .. } => {
-                Some(source.kind()).filter(|failure| *failure != FailureKind::Denied)
+                Some(source.kind()).filter(|kind| is_cache || *kind != FailureKind::Denied)
             }
             _ => None,
         }
@@ -149,7 +161,12 @@ pub type ContentCheck<'a> =
 impl Repository {
     /// Creates a repository in a store.
     pub fn new(store: Store) -> Self {
-        Self { store, signers: None }
+        Self { store, signers: None, is_cache: false }
+    }
+
+    /// Creates a repository whose faults, damaged content included, are warnings.
+    pub fn cache(store: Store) -> Self {
+        Self { is_cache: true, ..Self::new(store) }
     }
 
     /// Requires of every file that one of these keys signed it.
@@ -172,6 +189,24 @@ impl Repository {
     /// Fetches a package into its place in the cache; `false` if the repository lacks it or cannot be
     /// reached, with a warning in the second case.
     pub fn fetch_package(
+        &self,
+        id: &PackageId,
+        target: &Path,
+        limits: &Limits,
+        check: &ContentCheck<'_>,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        match self.fetch_checked(id, target, limits, check, observer) {
+            Err(error) if self.is_cache && !error.is_local() => {
+                let message = format!("{}; {CACHE} is not used for it", with_causes(&error));
+                observer.event(Event::Warning { subject: id.to_string(), message });
+                Ok(false)
+            }
+            fetched => fetched,
+        }
+    }
+
+    fn fetch_checked(
         &self,
         id: &PackageId,
         target: &Path,
@@ -244,17 +279,13 @@ impl Repository {
         requests: impl FnOnce(&dyn Backend) -> Result<T, RepositoryError>,
     ) -> Result<Option<T>, RepositoryError> {
         let transfer = Transfer { subject: what, observer };
+        let role = if self.is_cache { CACHE } else { REPOSITORY };
+        let kind = |error: &RepositoryError| error.dispensable(self.is_cache);
         // The repository answers, so its reachability is not in question.
-        let asked =
-            self.store.item(
-                ROLE,
-                &transfer,
-                RepositoryError::dispensable,
-                |backend| match requests(backend) {
-                    Err(error) if error.is_untrusted() => Ok(Err(error)),
-                    other => other.map(Ok),
-                },
-            )?;
+        let asked = self.store.item(role, &transfer, kind, |backend| match requests(backend) {
+            Err(error) if error.is_untrusted() => Ok(Err(error)),
+            other => other.map(Ok),
+        })?;
         let untrusted = match asked {
             None => return Ok(None),
             Some(Ok(found)) => return Ok(Some(found)),

@@ -86,8 +86,18 @@ pub fn execute(
         let places = std::iter::once(helpers.first).chain(more);
         let places: Vec<_> = places.map(|place| place.look_ahead(helpers.look_ahead)).collect();
         let (state, changed) = (&state, &changed);
-        for place in places {
-            scope.spawn(move || work(builder, requests, pace, place, state, changed, observer));
+        let uploads = &builder.uploads;
+        for lane in uploads.lanes() {
+            scope.spawn(move || uploads.work(lane, observer));
+        }
+        let run = |place| {
+            scope.spawn(move || work(builder, requests, pace, place, state, changed, observer))
+        };
+        let running: Vec<_> = places.into_iter().map(run).collect();
+        let ended: Vec<_> = running.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        uploads.close();
+        for end in ended {
+            end.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     });
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -173,6 +173,9 @@ pub struct Built {
     pub bytes: u64,
     /// Size of its contents in bytes.
     pub unpacked: u64,
+    /// SHA-256 of the archive before it was compressed; older versions left it out.
+    #[serde(default)]
+    pub tar_sha256: Option<Sha256Sum>,
     /// Remarks for the build's record.
     pub notes: Vec<String>,
 }

@@ -23,5 +23,6 @@ pub mod record;
 pub mod schedule;
 pub mod site;
 pub mod supply;
+pub mod upload;
 pub mod upstream;
 mod worker;

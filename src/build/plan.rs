@@ -1,6 +1,7 @@
 //! What is to be done for a set of packages, and why: data that can be printed, before anything is
 //! done.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -141,6 +142,16 @@ fn differences(then: &Value, now: &Value) -> Vec<&'static str> {
 }
 
 impl Plan {
+    /// The plan once these packages are in the cache.
+    #[must_use]
+    pub fn without(&self, there: &BTreeSet<PackageId>) -> Self {
+        let mut plan = self.clone();
+        for step in plan.steps.iter_mut().filter(|step| there.contains(&step.id)) {
+            step.action = Action::Cached;
+        }
+        plan
+    }
+
     /// The steps that are not done already.
     pub fn to_build(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.action != Action::Cached)

@@ -21,9 +21,10 @@ use crate::source::{self, LocalScope, SourceId, SourceRequest};
 
 use super::archive_sums::ArchiveSums;
 use super::cache::Cache;
-use super::job::{BuildJob, Built, Dependency, PackageBuild};
+use super::job::{BuildJob, Dependency, PackageBuild};
 use super::jobserver::{Access, Jobserver};
 use super::record::{Ending, Stopwatch};
+use super::upload::{PackageUpload, Uploads};
 
 pub use super::failed::{BuildError, FailedBuild};
 
@@ -49,6 +50,8 @@ pub struct PackageBuilder {
     pub registration: Registration,
     /// Sums of archives, each found out once.
     pub sums: ArchiveSums,
+    /// Uploads to shared caches.
+    pub uploads: Uploads,
 }
 
 /// A package to be built, as the plan knows it.
@@ -299,15 +302,18 @@ impl PackageBuilder {
         };
         write_record(&kept, job, phases.watch.clone(), ending).map_err(file("write the record"))?;
         match ran.result {
-            Ok(Built { notes, sha256, .. }) => {
-                tracing::info!(package = %id, ?notes, "a helper is done");
+            Ok(built) => {
+                tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
                 if job.package.keep {
                     let folder = self.cache.package_folder(id.name());
                     let kept = ran.leftovers.scratch().keep(&["src", "result"], &folder);
                     kept.map_err(file("keep src and result"))?;
                 }
                 output.commit().map_err(file("put the archive in place"))?;
-                self.sums.note(&self.cache.archive(id), sha256);
+                let archive = self.cache.archive(id);
+                self.sums.note(&archive, built.sha256.clone());
+                let text = &request.package.buildinfo_full;
+                self.uploads.add(PackageUpload::new(id, archive, &built, text));
                 let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(id, variant));
                 latest
                     .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))

@@ -100,6 +100,13 @@ pub struct GlobalArgs {
     /// without a value, any of the `trusted_keys` of your configuration; may be given several times.
     #[arg(long, value_name = "PUBKEY", global = true, num_args = 0..=1, default_missing_value = "")]
     pub require_signature: Vec<String>,
+    /// Look here for packages and sources before they are built or fetched, and put them here after: a folder,
+    /// or a URL with `http://`, `https://`, `s3://`, `az://`, `gs://` or `oci://`; may be given several times.
+    #[arg(long, value_name = "PLACE", global = true)]
+    pub cache: Vec<String>,
+    /// Sign what is put into caches by this secret key of minisign.
+    #[arg(long, value_name = "KEY", global = true)]
+    pub sign: Option<PathBuf>,
     /// Look here first for sources and images: a folder, a tar archive or a URL; may be given several times.
     #[arg(long, value_name = "PLACE", global = true)]
     pub mirror: Vec<String>,

@@ -12,6 +12,7 @@ use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::grant::TrustFile;
 use crate::base::within;
 use crate::package::{Problem, Report};
+use crate::store::StoreUrlError;
 use crate::store::registry::{RegistryHost, RegistryMirror};
 use crate::store::signature::KeyError;
 
@@ -43,6 +44,9 @@ pub struct ConfigFile {
     pub only_mirrors: Option<bool>,
     /// Where packages and bootstraps may be taken from.
     pub repository_url: Option<String>,
+    /// Shared caches, in the order in which they are asked: counts in the user's own file alone.
+    #[serde(default)]
+    pub cache: Vec<CacheFile>,
     /// Number of packages that are built at once.
     pub jobs: Option<NonZeroU16>,
     /// How builds that run at once share the cores.
@@ -87,6 +91,24 @@ pub struct RegistryFile {
     pub insecure: bool,
     /// A PEM file with CAs that are trusted for it.
     pub ca: Option<PathBuf>,
+}
+
+/// A shared cache.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheFile {
+    /// Folder or URL.
+    pub url: String,
+    /// True if packages and sources are looked up there.
+    #[serde(default = "is_true")]
+    pub read: bool,
+    /// True if packages and sources are put there.
+    #[serde(default = "is_true")]
+    pub write: bool,
+}
+
+fn is_true() -> bool {
+    true
 }
 
 /// Credentials for a server. `$NAME` is the value of a variable of the environment.
@@ -186,6 +208,22 @@ pub enum SettingsError {
         /// Number of revoked keys.
         revoked: usize,
     },
+    /// A place of a store is not valid.
+    #[error("{origin}: {source}")]
+    Store {
+        /// The option, or the file and its key.
+        origin: String,
+        /// Fault.
+        source: StoreUrlError,
+    },
+    /// The key that signs cannot be used.
+    #[error("--sign: {reason}")]
+    Signing {
+        /// Fault.
+        reason: String,
+        /// Remedy, where one is known.
+        hint: Option<String>,
+    },
     /// A mirror needs the network that may not be used.
     #[error("the mirror {0} needs a network, and --offline forbids any connection")]
     RemoteMirror(String),
@@ -227,6 +265,7 @@ impl SettingsError {
                 "name one, --require-signature=PUBKEY, or add it to trusted_keys in your config.toml"
                     .to_owned(),
             ),
+            Self::Signing { hint, .. } => hint.clone(),
             Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
             Self::ForeignHome { path, .. } => Some(format!(
                 "name a folder of its own: MKPANDA_HOME={}",

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use super::args::GlobalArgs;
-use super::config::{ConfigFile, SettingsError, read_file, read_tree_file};
+use super::config::{CacheFile, ConfigFile, SettingsError, read_file, read_tree_file};
 use super::environment::Environment;
 use super::grant::Grant;
 use super::places::user_file;
@@ -102,6 +102,9 @@ impl<'a> Given<'a> {
                 return Err(alone("[credentials]"));
             }
             // A tree could trust its own key, or revoke those of others.
+            if !near.says.cache.is_empty() {
+                return Err(alone("[[cache]]"));
+            }
             if !near.says.trusted_keys.is_empty() {
                 return Err(alone("trusted_keys"));
             }
@@ -371,6 +374,12 @@ impl<'a> Given<'a> {
             || Ok(UsersKeys::default()),
             |file| UsersKeys::read(&file.path, &file.says),
         )
+    }
+
+    /// Shared caches of the user's configuration, with the file.
+    pub(super) fn caches(&self) -> Option<(&Path, &[CacheFile])> {
+        let users = self.files.iter().find(|file| !file.is_trees)?;
+        Some((&users.path, &users.says.cache))
     }
 
     pub(super) fn repository(

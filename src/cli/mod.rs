@@ -2,6 +2,7 @@
 //! code out. Only this layer prints, reads the environment and knows exit codes.
 
 pub mod args;
+mod caches;
 mod clouds;
 pub mod commands;
 pub mod config;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{GlobalArgs, IsolationArg, JobserverArg, NetworkArg, ProgressArg};
+use super::caches::shared_caches;
 use super::clouds::cloud_settings;
 use super::config::SettingsError;
 use super::environment::Environment;
@@ -15,6 +16,7 @@ use super::places::{credential_sources, home};
 use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
+use crate::artifact::shared_cache::SharedCaches;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::build::images::SharedBuilders;
 use crate::runner::home::Home;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub only_mirrors: bool,
     /// Where packages and bootstraps may be taken from.
     pub repository: Option<Repository>,
+    /// Shared caches.
+    pub shared_caches: SharedCaches,
     /// Keys of which one has to have signed what comes from a repository, if that is demanded.
     pub required_keys: Option<TrustedKeys>,
     /// Keys that the user's configuration trusts.
@@ -196,6 +200,13 @@ impl Settings {
             }
             .unwrap_or(NetworkArg::None),
             mirrors,
+            shared_caches: shared_caches(
+                args,
+                &given,
+                environment,
+                &stores,
+                required_keys.as_ref(),
+            )?,
             stores,
             http: http.clone(),
             offline,

@@ -117,6 +117,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
         limits: _,
         credentials: _,
         trusted_keys: _,
+        cache: _,
         revoked_keys: _,
         trust: _,
     } = file;

@@ -12,6 +12,7 @@ use super::folder::FolderBackend;
 use super::http::HttpBackend;
 #[cfg(feature = "builder")]
 use super::oci::OciBackend;
+use super::prefix::PrefixBackend;
 use super::reach::{Consequence, Reach};
 #[cfg(feature = "builder")]
 use super::registry::{Connections, RegistryOptions};
@@ -190,6 +191,19 @@ impl Store {
     fn in_cloud(text: &str, _: &str, _: &str, _: &StoreAccess) -> Result<Self, StoreUrlError> {
         let expected = "a folder, or a URL with http://, https:// or file:///absolute; mkpanda also knows stores in clouds";
         Err(StoreUrlError::new(text, "store", expected))
+    }
+
+    /// A folder of the store as a store of its own, which is reachable whenever this one is. `name` is a
+    /// valid key.
+    #[must_use]
+    pub fn folder(&self, name: &str) -> Self {
+        match name.parse() {
+            Ok(prefix) => Self {
+                backend: Arc::new(PrefixBackend::new(Arc::clone(&self.backend), prefix)),
+                reach: Arc::clone(&self.reach),
+            },
+            Err(_) => self.clone(),
+        }
     }
 
     /// The backend, for a place without an alternative: nothing is skipped or counted.

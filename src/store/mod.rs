@@ -7,6 +7,7 @@
 //! http       a web server's folder, which can only be read
 //! tar        a tar archive, which can only be read
 //! handle     a store as callers hold it: a backend and its reachability
+//! prefix     a folder of another store
 //! reach      which places are skipped for the rest of a run
 //! error      failures; failure: their kinds; hinted: a remedy beside a failure
 //! lock_file  the files of a mirror with their sums
@@ -36,6 +37,7 @@ mod key;
 mod lock_file;
 #[cfg(feature = "builder")]
 pub mod oci;
+mod prefix;
 mod reach;
 #[cfg(feature = "builder")]
 pub mod registry;
@@ -54,5 +56,6 @@ pub use hinted::HintedError;
 pub use http::HttpBackend;
 pub use key::{Key, KeyError};
 pub use lock_file::{LOCK_FILE, LONGEST_LOCK, LockFile, LockFileError, LockedFile};
+pub use prefix::PrefixBackend;
 pub use reach::{Consequence, Reach};
 pub use tar::TarBackend;

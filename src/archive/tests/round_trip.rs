@@ -15,6 +15,7 @@ use crate::archive::{EntryPath, LayerOptions, Owners, Whiteouts, unpack_layer, v
 use crate::archive::{
     Limits, PackOptions, TarWriter, pack_directory, pack_package, unpack_package,
 };
+use crate::base::digest::Sha256Sum;
 
 #[derive(Debug, Clone)]
 enum Node {
@@ -121,7 +122,7 @@ proptest! {
         plant(&before, &nodes, &times);
         let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, max_bytes: u64::MAX };
         let mut package = Vec::new();
-        let packed = pack_package(&before, &mut package, &options).unwrap();
+        let (packed, tar_sum) = pack_package(&before, &mut package, &options).unwrap();
         let unpacked = unpack_package(package.as_slice(), &after, &Limits::default()).unwrap();
         prop_assert_eq!(packed.entries, unpacked.entries);
         prop_assert_eq!(listing(&before), listing(&after));
@@ -130,6 +131,7 @@ proptest! {
         prop_assert!(package == again);
         let mut tar = Vec::new();
         pack_directory(&before, &mut tar, &options).unwrap();
+        prop_assert_eq!(tar_sum, Sha256Sum::of(&tar));
         let mut owners = Vec::new();
         let options = LayerOptions {
             is_plain: false,

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::artifact::repository::RepositoryError;
 use crate::build::execute::Failures;
 use crate::build::id::IdentityError;
 use crate::build::images::ImageError;
 use crate::build::missing::MissingList;
 use crate::build::upstream::UpstreamError;
 use crate::image::store::StoreError;
+use crate::package::PackageId;
 use crate::runner::session::SessionError;
 use crate::source::SourceError;
 use crate::tree::TreeError;
@@ -59,6 +61,15 @@ pub enum SiteError {
     /// The cache can't be written.
     #[error("can't write the tree's cache")]
     Cache(#[source] std::io::Error),
+    /// A package of a shared cache cannot be written on this machine.
+    #[error("cannot fetch {id} from a shared cache")]
+    SharedCache {
+        /// The package.
+        id: PackageId,
+        /// Cause.
+        #[source]
+        source: Box<RepositoryError>,
+    },
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,

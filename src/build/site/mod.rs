@@ -10,6 +10,7 @@ mod offline;
 mod order;
 mod planned;
 mod register;
+mod shared_caches;
 mod supplies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
+use crate::artifact::shared_cache::SharedCaches;
 use crate::base::event::{Event, Observer};
 use crate::build::archive_sums::ArchiveSums;
 use crate::build::cache::Cache;
@@ -28,6 +30,7 @@ use crate::build::jobserver::{self, Jobserver};
 use crate::build::plan::{Action, CacheState, Plan, plan};
 use crate::build::record::Record;
 use crate::build::supply::PackageBuilder;
+use crate::build::upload::Uploads;
 use crate::build::upstream;
 use crate::container::namespace::Network;
 use crate::graph;
@@ -73,6 +76,8 @@ pub struct BuildOptions {
     pub network: Network,
     /// Where packages may be taken from.
     pub repository: Option<Repository>,
+    /// Shared caches, in which packages are looked up before and put after they are built.
+    pub shared_caches: SharedCaches,
     /// True if `src` and `result` are left in the cache.
     pub keep: bool,
     /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
@@ -143,6 +148,11 @@ impl Site {
     /// A repository, unless asking it needs the network that `--offline` forbids.
     pub fn reachable<'r>(&self, repository: Option<&'r Repository>) -> Option<&'r Repository> {
         repository.filter(|repository| !(self.options.fetch.offline && repository.is_remote()))
+    }
+
+    /// The shared caches that can be asked: without a network those on this machine.
+    fn reachable_caches(&self, caches: &SharedCaches) -> SharedCaches {
+        if self.options.fetch.offline { caches.local() } else { caches.clone() }
     }
 
     /// Says what is odd about packages and trees.
@@ -232,6 +242,9 @@ impl Site {
         for step in plan.steps.iter().filter(|step| step.action == Action::Cached) {
             self.cache.write_latest(&step.id, &step.key.variant).map_err(SiteError::Cache)?;
         }
+        let caches = self.reachable_caches(&options.shared_caches);
+        let fetched = self.fetch_cached(plan, &caches, observer)?;
+        let plan = &plan.without(&fetched);
         let keys: Vec<&PackageKey> = plan.to_build().map(|step| &step.key).collect();
         if keys.is_empty() {
             session::sweep(&self.options.runner, observer);
@@ -254,6 +267,7 @@ impl Site {
             interrupt: Arc::clone(interrupt),
             registration,
             sums: ArchiveSums::default(),
+            uploads: Uploads::new(caches, interrupt),
         };
         let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),

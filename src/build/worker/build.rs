@@ -211,7 +211,7 @@ impl<'a> Build<'a> {
         };
         let mut tee = Tee::new(self.output.try_clone().map_err(Failure::of)?);
         let packed = archive::pack_package(&self.workspace.scratch("result"), &mut tee, &options);
-        let summary = packed.map_err(|error| match error {
+        let (summary, tar_sha256) = packed.map_err(|error| match error {
             PackError::Output(source) => {
                 let place = self.job.output.display();
                 Failure::new(format!("the archive can't be written to {place}: {source}"))
@@ -225,6 +225,7 @@ impl<'a> Build<'a> {
             sha256: sums.sha256,
             bytes: sums.bytes,
             unpacked: summary.uncompressed_bytes,
+            tar_sha256: Some(tar_sha256),
             notes,
         })
     }

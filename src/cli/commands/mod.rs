@@ -174,6 +174,7 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
             NetworkArg::Host => Network::Host,
         },
         repository: settings.repository.clone(),
+        shared_caches: settings.shared_caches.clone(),
         keep: args.dont_clean_after_build,
         jobserver: match settings.jobserver {
             JobserverArg::Auto => Some(Style::Auto),
@@ -200,6 +201,7 @@ fn fetch_options(context: &Context<'_>, settings: &Settings, home: &Home) -> Fet
     fetch.offline = settings.offline;
     fetch.only_mirrors = settings.only_mirrors;
     fetch.mirrors.clone_from(&settings.mirrors.stores);
+    fetch.mirrors.extend(settings.shared_caches.sources());
     fetch.http = settings.http.clone();
     fetch.git.supervisor = Some("/proc/self/exe".into());
     let count = context.environment.get("GIT_CONFIG_COUNT");

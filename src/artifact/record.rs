@@ -1,0 +1,87 @@
+//! Record of a package in a store: `records/<name>/<id>.json` (docs/format.md, "Caches").
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::archive::XzReader;
+use crate::base::digest::{Sha256Sum, Tee};
+use crate::package::PackageId;
+
+/// Version of the form.
+pub const VERSION: u32 = 1;
+/// Upper limit of a record's length in bytes.
+pub const LONGEST: u64 = 16 << 20;
+
+/// Digests and origin of a package. A record comes from whoever wrote into the store, and decides nothing
+/// about what is used: archives are compared by it, and people and other programs read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRecord {
+    /// Version of the form.
+    pub version: u32,
+    /// Package.
+    pub id: PackageId,
+    /// SHA-256 of the archive.
+    pub sha256: Sha256Sum,
+    /// Size of the archive in bytes.
+    pub size: u64,
+    /// SHA-256 of the tar in the archive: the same for every compression.
+    pub tar_sha256: Sha256Sum,
+    /// Size of the tar in bytes.
+    pub tar_size: u64,
+    /// `buildinfo.full.json` of the package; null if the archive has none that can be read.
+    #[serde(default)]
+    pub buildinfo: Value,
+}
+
+impl PackageRecord {
+    /// Reads the text of a record of a package.
+    pub fn parse(text: &[u8], id: &PackageId) -> Option<Self> {
+        let record: Self = serde_json::from_slice(text).ok()?;
+        (record.version == VERSION && record.id == *id).then_some(record)
+    }
+
+    /// Text of the record.
+    pub fn text(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Record of an archive, whose bytes are all read.
+    pub fn of_archive(id: &PackageId, archive: &Path, buildinfo: Value) -> io::Result<Self> {
+        let mut compressed = Tee::new(fs_err::File::open(archive)?);
+        let mut tar = Tee::new(XzReader::new(&mut compressed)?);
+        io::copy(&mut tar, &mut io::sink())?;
+        let tar = tar.finish().1;
+        // Padding at the end, if there is some.
+        io::copy(&mut compressed.by_ref(), &mut io::sink())?;
+        let whole = compressed.finish().1;
+        Ok(Self {
+            version: VERSION,
+            id: id.clone(),
+            sha256: whole.sha256,
+            size: whole.bytes,
+            tar_sha256: tar.sha256,
+            tar_size: tar.bytes,
+            buildinfo,
+        })
+    }
+
+    /// Names of the packages that the package requires, as its `buildinfo.full.json` has them.
+    pub fn requires(&self) -> Vec<&str> {
+        let requires = self.buildinfo.get("build_ids").and_then(|ids| ids.get("requires"));
+        let names = requires.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        names
+            .iter()
+            .filter_map(|required| required.as_str().or_else(|| required.get("name")?.as_str()))
+            .collect()
+    }
+
+    /// Variant that the package was built for; empty for the default one.
+    pub fn variant(&self) -> Option<&str> {
+        self.buildinfo.get("build_ids")?.get("variant")?.as_str().filter(|text| !text.is_empty())
+    }
+}

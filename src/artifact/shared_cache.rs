@@ -1,0 +1,175 @@
+//! Shared caches: stores in which artifacts are looked up before they are built, and put after
+//! (docs/format.md, "Shared caches").
+//!
+//! ```text
+//! <cache>/packages/<name>/<id>.tar.xz, .sha256, .minisig   as in a repository
+//! <cache>/records/<name>/<id>.json                         digests and origin of a package ([`super::record`])
+//! <cache>/sources/sha1/…, bundles/…                        as in a mirror
+//! ```
+//!
+//! A cache is never needed: a fault of one is a warning, and the package is built. After three items in a
+//! row that failed, a cache is not asked again in the run ([`Store::item`]). A damaged object is reported and
+//! neither used nor overwritten.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::publish::{self, PublishError, Published};
+use super::record::PackageRecord;
+use super::repository::{ContentCheck, Repository, RepositoryError};
+use crate::archive::Limits;
+use crate::base::event::Observer;
+use crate::package::PackageId;
+use crate::store::signature::{Signer, TrustedKeys};
+use crate::store::{About, Store, Transfer};
+
+/// Folder of sources in a cache.
+pub const SOURCES: &str = "sources";
+/// Name of a cache in warnings.
+const ROLE: &str = "the cache";
+
+/// A store, and its use in this run.
+#[derive(Debug, Clone)]
+pub struct SharedCache {
+    store: Store,
+    repository: Repository,
+    reads: bool,
+    writes: bool,
+}
+
+/// Shared caches in the order in which they are asked.
+#[derive(Debug, Clone, Default)]
+pub struct SharedCaches {
+    caches: Vec<SharedCache>,
+    signer: Option<Arc<Signer>>,
+}
+
+/// A package to be put into caches.
+#[derive(Debug, Clone)]
+pub struct Publication<'p> {
+    /// Digests and origin.
+    pub record: &'p PackageRecord,
+    /// Archive.
+    pub archive: &'p Path,
+    /// Description for people and other programs.
+    pub about: About<'p>,
+}
+
+impl SharedCache {
+    /// Creates a cache in a store. With `keys`, a package is used only if one of them signed it.
+    pub fn new(store: Store, reads: bool, writes: bool, keys: Option<&TrustedKeys>) -> Self {
+        let repository = Repository::cache(store.clone());
+        let repository = match keys {
+            Some(keys) => repository.requiring(keys.clone()),
+            None => repository,
+        };
+        Self { store, repository, reads, writes }
+    }
+
+    /// Store of the cache.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Name for messages.
+    pub fn name(&self) -> String {
+        self.store.backend().name()
+    }
+
+    /// True if artifacts are looked up in the cache.
+    pub fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// True if artifacts are put into the cache.
+    pub fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// Fetches a package into its place; `false` if the cache has none that can be used.
+    pub fn fetch_package(
+        &self,
+        id: &PackageId,
+        target: &Path,
+        limits: &Limits,
+        check: &ContentCheck<'_>,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        self.repository.fetch_package(id, target, limits, check, observer)
+    }
+
+    /// Puts a package into the cache. Returns `None` if the cache failed or is skipped, with a warning in
+    /// the first case.
+    pub fn publish(
+        &self,
+        package: &Publication<'_>,
+        signer: Option<&Signer>,
+        observer: &dyn Observer,
+    ) -> Result<Option<Published>, PublishError> {
+        let subject = package.record.id.to_string();
+        let transfer = Transfer { subject: &subject, observer };
+        self.store.item(ROLE, &transfer, PublishError::kind, |backend| {
+            publish::publish(backend, package, signer, observer)
+        })
+    }
+}
+
+impl SharedCaches {
+    /// Creates a list of caches; packages are signed by `signer` when they are put there.
+    pub fn new(caches: Vec<SharedCache>, signer: Option<Signer>) -> Self {
+        Self { caches, signer: signer.map(Arc::new) }
+    }
+
+    /// The caches that can be asked without a network.
+    #[must_use]
+    pub fn local(&self) -> Self {
+        let is_local = |cache: &&SharedCache| !cache.store.is_remote();
+        Self {
+            caches: self.caches.iter().filter(is_local).cloned().collect(),
+            signer: self.signer.clone(),
+        }
+    }
+
+    /// The caches in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &SharedCache> {
+        self.caches.iter()
+    }
+
+    /// True if there is no cache.
+    pub fn is_empty(&self) -> bool {
+        self.caches.is_empty()
+    }
+
+    /// Stores of sources in the caches that are read, each with the layout of a mirror.
+    pub fn sources(&self) -> Vec<Store> {
+        let read = self.caches.iter().filter(|cache| cache.reads);
+        read.map(|cache| cache.store.folder(SOURCES)).collect()
+    }
+
+    /// True if packages are looked up in one of them.
+    pub fn read(&self) -> bool {
+        self.caches.iter().any(SharedCache::reads)
+    }
+
+    /// Key by which packages are signed.
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_deref()
+    }
+
+    /// Fetches a package into its place, from the first cache that has it; `false` if none has.
+    pub fn fetch_package(
+        &self,
+        id: &PackageId,
+        target: &Path,
+        limits: &Limits,
+        check: &ContentCheck<'_>,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        for cache in self.caches.iter().filter(|cache| cache.reads) {
+            if cache.fetch_package(id, target, limits, check, observer)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,67 @@
+//! Shared caches, from the options and the user's configuration.
+
+use std::path::{Path, PathBuf};
+
+use super::args::GlobalArgs;
+use super::config::{CacheFile, SettingsError};
+use super::environment::Environment;
+use super::given::Given;
+use super::signing;
+use super::value::Text;
+use crate::artifact::shared_cache::{SharedCache, SharedCaches};
+use crate::base::causes::with_causes;
+use crate::store::signature::TrustedKeys;
+use crate::store::{Store, StoreAccess, StoreUrlError};
+
+/// Name of the option.
+const OPTION: &str = "--cache";
+
+/// Opens the shared caches: those of options first. A web server is only read.
+pub(super) fn shared_caches(
+    args: &GlobalArgs,
+    given: &Given<'_>,
+    environment: &Environment,
+    access: &StoreAccess,
+    required: Option<&TrustedKeys>,
+) -> Result<SharedCaches, SettingsError> {
+    let typed = args.cache.iter().map(|url| {
+        let file = CacheFile { url: url.clone(), read: true, write: true };
+        (OPTION.to_owned(), PathBuf::new(), file)
+    });
+    let (path, files) = given.caches().unwrap_or((Path::new(""), &[]));
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let configured = files.iter().enumerate().map(|(index, file)| {
+        let origin = format!("{}: [[cache]] number {}", path.display(), index + 1);
+        (origin, folder.to_owned(), file.clone())
+    });
+    let open = |(origin, folder, file): (String, PathBuf, CacheFile)| {
+        let CacheFile { url, read, write } = file;
+        let is_web = url.starts_with("http://") || url.starts_with("https://");
+        // Relative to the file that names it; options are relative to the working directory.
+        let place = if url.contains("://") {
+            url.clone()
+        } else {
+            folder.join(&url).to_string_lossy().into_owned()
+        };
+        let store = Store::open(&place, access).map_err(|error: StoreUrlError| {
+            SettingsError::Store { origin: origin.clone(), source: error }
+        })?;
+        if is_web && write && origin != OPTION && !read {
+            let value = Text { origin, value: url };
+            return Err(value.wrong("cache that can be written to: web servers are only read"));
+        }
+        Ok(SharedCache::new(store, read, write && !is_web, required))
+    };
+    let caches = typed.chain(configured).map(open).collect::<Result<Vec<_>, _>>()?;
+    let signer = match &args.sign {
+        Some(path) if caches.iter().any(SharedCache::writes) => {
+            let signer = signing::signer(path, environment);
+            Some(signer.map_err(|error| SettingsError::Signing {
+                reason: with_causes(&error),
+                hint: error.hint(),
+            })?)
+        }
+        _ => None,
+    };
+    Ok(SharedCaches::new(caches, signer))
+}

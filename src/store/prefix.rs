@@ -1,0 +1,100 @@
+//! A folder of another store as a store of its own.
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::error::StoreError;
+use super::key::Key;
+
+/// Store of the objects `<prefix>/<key>` of another one.
+#[derive(Debug)]
+pub struct PrefixBackend {
+    inner: Arc<dyn Backend>,
+    prefix: Key,
+}
+
+impl PrefixBackend {
+    /// Creates the store; `prefix` is a folder of `inner`.
+    pub fn new(inner: Arc<dyn Backend>, prefix: Key) -> Self {
+        Self { inner, prefix }
+    }
+
+    /// Name of an object in the other store.
+    fn outer(&self, key: &Key) -> Result<Key, StoreError> {
+        // Too long at the most.
+        format!("{}/{key}", self.prefix)
+            .parse()
+            .map_err(|_rule| StoreError::NotFound { store: self.name(), key: key.clone() })
+    }
+}
+
+impl Backend for PrefixBackend {
+    fn name(&self) -> String {
+        format!("{}/{}", self.inner.name().trim_end_matches('/'), self.prefix)
+    }
+
+    fn is_local(&self) -> bool {
+        self.inner.is_local()
+    }
+
+    fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
+        self.inner.get(&self.outer(key)?, to, transfer)
+    }
+
+    fn get_range(
+        &self,
+        key: &Key,
+        range: Range<u64>,
+        to: &mut dyn Write,
+        transfer: &Transfer<'_>,
+    ) -> Result<u64, StoreError> {
+        self.inner.get_range(&self.outer(key)?, range, to, transfer)
+    }
+
+    fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
+        self.inner.head(&self.outer(key)?, transfer)
+    }
+
+    fn put(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.inner.put(&self.outer(key)?, content, transfer)
+    }
+
+    fn put_described(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.inner.put_described(&self.outer(key)?, content, about, transfer)
+    }
+
+    fn list(
+        &self,
+        below: Option<&Key>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let below = match below {
+            None => self.prefix.clone(),
+            Some(key) => self.outer(key)?,
+        };
+        let start = self.prefix.to_string().len() + 1;
+        let own = |listed: Listed| {
+            let key = listed.key.to_string().get(start..)?.parse().ok()?;
+            Some(Listed { key, ..listed })
+        };
+        Ok(self.inner.list(Some(&below), transfer)?.into_iter().filter_map(own).collect())
+    }
+
+    fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
+        self.inner.delete(&self.outer(key)?, transfer)
+    }
+}
