@@ -6,18 +6,31 @@
 //! version may compress differently: archives are compared by the digest of their tar.
 
 use std::io::{self, Seek};
+use std::path::Path;
 
 use super::record::{self, PackageRecord};
 use super::repository::package_path;
-use super::shared_cache::Publication;
 use super::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::store::signature::{SUFFIX, SignError, Signer};
-use crate::store::{Backend, Content, FailureKind, Key, KeyError, Put, StoreError, Transfer};
+use crate::store::{
+    About, Backend, Content, FailureKind, Key, KeyError, Put, StoreError, Transfer,
+};
 
 /// Upper limit of the bytes that are read of a file with a sum.
 const LONGEST_SUM: u64 = 4096;
+
+/// A package to be put into a store.
+#[derive(Debug, Clone)]
+pub struct Publication<'p> {
+    /// Digests and origin.
+    pub record: &'p PackageRecord,
+    /// Archive.
+    pub archive: &'p Path,
+    /// Description for people and other programs.
+    pub about: About<'p>,
+}
 
 /// Result of putting a package into a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Record of a package in a store: `records/<name>/<id>.json` (docs/format.md, "Caches").
+//! Record of a package in a store: `records/<name>/<id>.json` (docs/format.md, "Shared caches").
 
 use std::io::{self, Read};
 use std::path::Path;

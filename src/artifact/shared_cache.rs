@@ -14,14 +14,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::publish::{self, PublishError, Published};
-use super::record::PackageRecord;
+use super::publish::{self, Publication, PublishError, Published};
 use super::repository::{ContentCheck, Repository, RepositoryError};
 use crate::archive::Limits;
 use crate::base::event::Observer;
 use crate::package::PackageId;
 use crate::store::signature::{Signer, TrustedKeys};
-use crate::store::{About, Store, Transfer};
+use crate::store::{Store, Transfer};
 
 /// Folder of sources in a cache.
 pub const SOURCES: &str = "sources";
@@ -42,17 +41,6 @@ pub struct SharedCache {
 pub struct SharedCaches {
     caches: Vec<SharedCache>,
     signer: Option<Arc<Signer>>,
-}
-
-/// A package to be put into caches.
-#[derive(Debug, Clone)]
-pub struct Publication<'p> {
-    /// Digests and origin.
-    pub record: &'p PackageRecord,
-    /// Archive.
-    pub archive: &'p Path,
-    /// Description for people and other programs.
-    pub about: About<'p>,
 }
 
 impl SharedCache {

@@ -199,6 +199,7 @@ impl PackageBuilder {
                 name: name.clone(),
                 source: Box::new(source),
             })?;
+            self.uploads.add_source(&wanted, &fetched);
             Ok((name.clone(), fetched))
         };
         request.sources.iter().map(fetch).collect()
@@ -313,7 +314,7 @@ impl PackageBuilder {
                 let archive = self.cache.archive(id);
                 self.sums.note(&archive, built.sha256.clone());
                 let text = &request.package.buildinfo_full;
-                self.uploads.add(PackageUpload::new(id, archive, &built, text));
+                self.uploads.add_package(PackageUpload::new(id, archive, &built, text));
                 let latest = latest.unwrap_or_else(|| self.cache.prepare_latest(id, variant));
                 latest
                     .and_then(|latest| latest.map_or(Ok(()), PreparedFile::put_in_place))

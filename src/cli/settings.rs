@@ -115,6 +115,37 @@ fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClien
     }))
 }
 
+/// Limits of archives: unpacked bytes, and entries.
+fn archive_limits(given: &mut Given<'_>) -> Result<(Option<u64>, Option<u64>), SettingsError> {
+    let defaults = ArchiveLimits::default();
+    let unpacked = given.limit(
+        "LIMITS_UNPACKED",
+        |file| file.limits.unpacked.clone(),
+        Text::size,
+        Some(defaults.max_bytes),
+    )?;
+    let entries = given.limit(
+        "LIMITS_ENTRIES",
+        |file| file.limits.entries.map(|count| count.to_string()),
+        Text::number,
+        Some(defaults.max_entries),
+    )?;
+    Ok((unpacked, entries))
+}
+
+fn registry_options(
+    given: &Given<'_>,
+    environment: &Environment,
+    offline: bool,
+) -> RegistryOptions {
+    RegistryOptions {
+        registries: given.registries(),
+        credentials: credential_sources(environment),
+        offline,
+        ..RegistryOptions::default()
+    }
+}
+
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 
 impl Settings {
@@ -127,7 +158,6 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut given = Given::read(environment, tree)?;
         given.ask(args, tree);
-        let archives = ArchiveLimits::default();
         let time = given.limit(
             "LIMITS_TIME",
             |file| file.limits.time.clone(),
@@ -148,18 +178,7 @@ impl Settings {
             Text::size,
             Some(LOG_LIMIT),
         )?;
-        let unpacked = given.limit(
-            "LIMITS_UNPACKED",
-            |file| file.limits.unpacked.clone(),
-            Text::size,
-            Some(archives.max_bytes),
-        )?;
-        let entries = given.limit(
-            "LIMITS_ENTRIES",
-            |file| file.limits.entries.map(|count| count.to_string()),
-            Text::number,
-            Some(archives.max_entries),
-        )?;
+        let (unpacked, entries) = archive_limits(&mut given)?;
         given.refuse()?;
         let http = http_client(&given, environment)?;
         let offline = args.offline || given.offline()?;
@@ -171,12 +190,7 @@ impl Settings {
             mirrors.refuse_remote()?;
         }
         let offline = offline || only_mirrors;
-        let registry = RegistryOptions {
-            registries: given.registries(),
-            credentials: credential_sources(environment),
-            offline,
-            ..RegistryOptions::default()
-        };
+        let registry = registry_options(&given, environment, offline);
         let stores = StoreAccess {
             http: http.clone(),
             clouds: cloud_settings(environment),

@@ -11,7 +11,7 @@ use super::failure::FailureKind;
 use super::folder::FolderBackend;
 use super::http::HttpBackend;
 #[cfg(feature = "builder")]
-use super::oci::OciBackend;
+use super::oci::{OciBackend, OciUrlError};
 use super::prefix::PrefixBackend;
 use super::reach::{Consequence, Reach};
 #[cfg(feature = "builder")]
@@ -175,9 +175,9 @@ impl Store {
 
     #[cfg(feature = "builder")]
     fn in_registry(text: &str, access: &StoreAccess) -> Result<Self, StoreUrlError> {
-        let url = text
-            .parse()
-            .map_err(|_| StoreUrlError::new(text, "store", "oci://HOST[:PORT]/REPOSITORY"))?;
+        let url = text.parse().map_err(|_error: OciUrlError| {
+            StoreUrlError::new(text, "store", "oci://HOST[:PORT]/REPOSITORY")
+        })?;
         let connections = Arc::new(Connections::new(access.registries.clone()));
         Ok(Self::new(OciBackend::new(connections, url)))
     }

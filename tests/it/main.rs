@@ -41,6 +41,7 @@ mod repository;
 mod runner;
 mod sandboxes;
 mod server;
+mod shared_caches;
 mod signing;
 mod sources;
 mod space;

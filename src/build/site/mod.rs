@@ -257,6 +257,7 @@ impl Site {
         };
         let home = &self.options.runner.home;
         give_folder(&home.packages(), &session.machine().map).map_err(SiteError::Home)?;
+        let scratch = session.scratch().to_owned();
         let builder = PackageBuilder {
             home: home.clone(),
             cache: self.cache.clone(),
@@ -267,7 +268,7 @@ impl Site {
             interrupt: Arc::clone(interrupt),
             registration,
             sums: ArchiveSums::default(),
-            uploads: Uploads::new(caches, interrupt),
+            uploads: Uploads::new(caches, interrupt, self.options.fetch.clone(), scratch),
         };
         let requests = Requests {
             ids: plan.to_build().map(|step| &step.id).collect(),

@@ -3,20 +3,25 @@
 //! Each cache that is written to has a thread and a queue. An upload that fails is a warning: the build has
 //! what it needs. The run ends when the queues are empty, or at once when it is interrupted.
 
-use std::collections::VecDeque;
+mod source;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::artifact::publish::Published;
+use crate::artifact::publish::{Publication, Published};
 use crate::artifact::record::{self, PackageRecord};
-use crate::artifact::shared_cache::{Publication, SharedCache, SharedCaches};
+use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
-use crate::store::About;
+use crate::source::{FetchOptions, Fetched, SourceRequest};
+use crate::store::{About, Key, Put};
 
 use super::job::Built;
+
+pub use source::SourceUpload;
 
 /// A built package to be uploaded.
 #[derive(Debug, Clone)]
@@ -77,12 +82,23 @@ impl PackageUpload {
     }
 }
 
+/// Something to be uploaded.
+#[derive(Debug)]
+enum Upload {
+    Package(PackageUpload),
+    Source(Box<SourceUpload>),
+}
+
 /// Uploads of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Uploads {
     caches: SharedCaches,
     lanes: Vec<Lane>,
     interrupt: Arc<Interrupt>,
+    fetch: FetchOptions,
+    scratch: PathBuf,
+    /// Sources that are queued already.
+    sources: Mutex<BTreeSet<Key>>,
 }
 
 /// Queue of one cache.
@@ -95,27 +111,50 @@ pub struct Lane {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Arc<PackageUpload>>,
+    waiting: VecDeque<Arc<Upload>>,
     is_closed: bool,
 }
 
 impl Uploads {
-    /// Creates the queues of all caches that are written to.
-    pub fn new(caches: SharedCaches, interrupt: &Arc<Interrupt>) -> Self {
+    /// Creates the queues of all caches that are written to. `scratch` is a folder for temporary files.
+    pub fn new(
+        caches: SharedCaches,
+        interrupt: &Arc<Interrupt>,
+        fetch: FetchOptions,
+        scratch: PathBuf,
+    ) -> Self {
         let lane = |cache: &SharedCache| Lane {
             cache: cache.clone(),
             queue: Mutex::default(),
             changed: Condvar::new(),
         };
         let lanes = caches.iter().filter(|cache| cache.writes()).map(lane).collect();
-        Self { caches, lanes, interrupt: Arc::clone(interrupt) }
+        let (interrupt, sources) = (Arc::clone(interrupt), Mutex::default());
+        Self { caches, lanes, interrupt, fetch, scratch, sources }
     }
 
     /// Queues a package for every cache.
-    pub fn add(&self, package: Option<PackageUpload>) {
-        let Some(package) = package.map(Arc::new) else { return };
+    pub fn add_package(&self, package: Option<PackageUpload>) {
+        if let Some(package) = package {
+            self.add(&Arc::new(Upload::Package(package)));
+        }
+    }
+
+    /// Queues a source for every cache, once.
+    pub fn add_source(&self, request: &SourceRequest, fetched: &Fetched) {
+        if self.lanes.is_empty() {
+            return;
+        }
+        let Some(source) = SourceUpload::new(request, fetched) else { return };
+        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.insert(source.key().clone()) {
+            self.add(&Arc::new(Upload::Source(Box::new(source))));
+        }
+    }
+
+    fn add(&self, upload: &Arc<Upload>) {
         for lane in &self.lanes {
-            lane.lock().waiting.push_back(Arc::clone(&package));
+            lane.lock().waiting.push_back(Arc::clone(upload));
             lane.changed.notify_all();
         }
     }
@@ -136,12 +175,18 @@ impl Uploads {
     /// Uploads what a queue gets, until it is closed.
     pub fn work(&self, lane: &Lane, observer: &dyn Observer) {
         let (mut written, mut count) = (0_usize, 0_usize);
-        while let Some(package) = lane.next(&self.interrupt) {
+        while let Some(upload) = lane.next(&self.interrupt) {
             count += 1;
-            match package.put(&lane.cache, &self.caches, observer) {
-                Some(Published::Written) => written += 1,
-                Some(Published::WasThere) | None => {}
-            }
+            let is_new = match &*upload {
+                Upload::Package(package) => {
+                    package.put(&lane.cache, &self.caches, observer) == Some(Published::Written)
+                }
+                Upload::Source(source) => {
+                    source.put(&lane.cache, &self.scratch, &self.fetch, observer)
+                        == Some(Put::Written)
+                }
+            };
+            written += usize::from(is_new);
         }
         tracing::info!(cache = lane.cache.name(), written, count, "uploads are done");
     }
@@ -153,14 +198,14 @@ impl Lane {
     }
 
     /// Waits for the next upload; `None` if there will be none.
-    fn next(&self, interrupt: &Interrupt) -> Option<Arc<PackageUpload>> {
+    fn next(&self, interrupt: &Interrupt) -> Option<Arc<Upload>> {
         let mut queue = self.lock();
         loop {
             if interrupt.is_raised() {
                 return None;
             }
-            if let Some(package) = queue.waiting.pop_front() {
-                return Some(package);
+            if let Some(upload) = queue.waiting.pop_front() {
+                return Some(upload);
             }
             if queue.is_closed {
                 return None;

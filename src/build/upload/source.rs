@@ -1,0 +1,123 @@
+//! A fetched source, as it is put into a shared cache.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::artifact::shared_cache::{SOURCES, SharedCache};
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer};
+use crate::base::http::redact;
+use crate::package::SourceSpec;
+use crate::source::{
+    BundleRequest, FetchOptions, Fetched, SourceProblem, SourceRequest, bundle_key,
+};
+use crate::store::{Backend, Content, FailureKind, Key, Put, StoreError, Transfer};
+
+/// Name of a cache in warnings.
+const ROLE: &str = "the cache";
+
+/// A source to be uploaded.
+#[derive(Debug, Clone)]
+pub struct SourceUpload {
+    key: Key,
+    request: SourceRequest,
+    fetched: Fetched,
+}
+
+/// A source cannot be uploaded.
+#[derive(Debug, thiserror::Error)]
+enum UploadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bundle cannot be made.
+    #[error("the git bundle cannot be made")]
+    Bundle(#[source] Box<SourceProblem>),
+    /// A local file cannot be read.
+    #[error("the source cannot be read")]
+    File(#[source] std::io::Error),
+}
+
+impl UploadError {
+    fn kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Store(error) => Some(error.kind()),
+            Self::Bundle(_) | Self::File(_) => None,
+        }
+    }
+}
+
+impl SourceUpload {
+    /// Creates an upload; `None` for a source that no cache holds.
+    pub fn new(request: &SourceRequest, fetched: &Fetched) -> Option<Self> {
+        let key = match &request.source.spec {
+            SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+                format!("sha1/{}", file.sha1).parse().ok()?
+            }
+            SourceSpec::Git { commit, .. } => bundle_key(commit),
+            SourceSpec::GitLocal { .. } => return None,
+        };
+        Some(Self { key, request: request.clone(), fetched: fetched.clone() })
+    }
+
+    /// Name of the source below the cache's `sources/`.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Puts the source into a cache that lacks it, and reports a failure as a warning. `scratch` is a folder
+    /// for a bundle.
+    pub fn put(
+        &self,
+        cache: &SharedCache,
+        scratch: &Path,
+        options: &FetchOptions,
+        observer: &dyn Observer,
+    ) -> Option<Put> {
+        let subject = format!("{}/{}", self.request.package, self.request.name);
+        let transfer = Transfer { subject: &subject, observer };
+        let store = cache.store().folder(SOURCES);
+        let put = store.item(ROLE, &transfer, UploadError::kind, |backend| {
+            self.upload(backend, scratch, options, &transfer)
+        });
+        put.unwrap_or_else(|error| {
+            let message = format!("not uploaded to {}: {}", cache.name(), with_causes(&error));
+            observer.event(Event::Warning { subject: subject.clone(), message });
+            None
+        })
+    }
+
+    fn upload(
+        &self,
+        backend: &dyn Backend,
+        scratch: &Path,
+        options: &FetchOptions,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, UploadError> {
+        match backend.head(&self.key, transfer) {
+            Ok(_) => return Ok(Put::WasThere),
+            Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}
+            Err(error) => return Err(error.into()),
+        }
+        let put = |path: &Path| -> Result<Put, UploadError> {
+            let size = fs_err::metadata(path).map_err(UploadError::File)?.len();
+            Ok(backend.put(&self.key, Content::File(path, size), transfer)?)
+        };
+        let SourceSpec::Git { url, commit, ref_origin } = &self.request.source.spec else {
+            return put(self.fetched.path());
+        };
+        let folder = tempfile::tempdir_in(scratch).map_err(UploadError::File)?;
+        let bundle = folder.path().join("made.bundle");
+        let request = BundleRequest {
+            subject: transfer.subject,
+            url: &redact(url),
+            repository: self.fetched.path(),
+            commit,
+            ref_origins: &BTreeSet::from([ref_origin.clone()]),
+        };
+        request
+            .write(&bundle, options, transfer.observer)
+            .map_err(|problem| UploadError::Bundle(Box::new(problem)))?;
+        put(&bundle)
+    }
+}
