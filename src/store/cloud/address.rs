@@ -9,7 +9,7 @@ use crate::store::key::Key;
 /// Kind of cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloudKind {
-    /// Amazon S3, and the many stores with its interface.
+    /// Amazon S3, and other stores with the same interface.
     S3,
     /// Azure Blob Storage.
     Azure,
@@ -18,7 +18,7 @@ pub enum CloudKind {
 }
 
 impl CloudKind {
-    /// The scheme of its URLs.
+    /// The scheme of URLs.
     pub fn scheme(self) -> &'static str {
         match self {
             Self::S3 => "s3",
@@ -27,7 +27,7 @@ impl CloudKind {
         }
     }
 
-    /// The name of the top-level folders that it has.
+    /// The word for a top-level folder.
     pub(super) fn bucket_word(self) -> &'static str {
         match self {
             Self::S3 | Self::Gcs => "bucket",
@@ -45,7 +45,7 @@ pub struct CloudAddress {
 }
 
 impl CloudAddress {
-    /// Reads what follows `s3://` and the like; `None` if it is not a bucket with, maybe, a prefix.
+    /// Reads the rest of a URL after the scheme: a bucket and an optional prefix; `None` if not valid.
     pub fn parse(kind: CloudKind, rest: &str) -> Option<Self> {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
@@ -79,7 +79,7 @@ impl CloudAddress {
         }
     }
 
-    /// Name of an object by its place in the bucket; `None` if it is not one of this program's.
+    /// Name of an object by its place in the bucket; `None` for names outside the prefix or with other letters.
     pub(super) fn key(&self, path: &str) -> Option<Key> {
         let path = match &self.prefix {
             Some(prefix) => path.strip_prefix(prefix.as_str())?.strip_prefix('/')?,
@@ -96,12 +96,12 @@ impl fmt::Display for CloudAddress {
     }
 }
 
-/// Takes a text as it is; the crate's other ways to a place escape letters that keys have.
+/// Takes a text without escapes; other constructors of the crate escape letters of keys.
 fn place(text: &str) -> Path {
     Path::parse(text).unwrap_or_else(|_never| Path::from(text))
 }
 
-/// True for names that S3, Azure or GCS could have given: nothing in them has a meaning in a URL.
+/// True for possible names of buckets and containers, without letters that have a meaning in a URL.
 fn is_bucket(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._$".contains(&byte);
     (3..=222).contains(&name.len())

@@ -1,4 +1,4 @@
-//! Answers of stores that are not a success: status, code, message, and what the headers tell.
+//! Unsuccessful answers of stores: status, code, message, and facts from the headers.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +10,10 @@ use crate::base::http::retry::{may_pass, retry_after};
 
 /// Upper limit of a quoted text in bytes.
 const LONGEST_QUOTE: usize = 300;
-/// Difference of clocks from which on stores refuse signatures; S3 and Azure: 15 minutes.
+/// Difference of clocks worth a hint. S3 and Azure refuse signatures from 15 minutes on.
 const MOST_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// Answer of a store that is not a success.
+/// Unsuccessful answer of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoreAnswer {
     pub(super) status: StatusCode,
@@ -21,9 +21,9 @@ pub(super) struct StoreAnswer {
     pub(super) code: Option<String>,
     /// The store's sentence.
     pub(super) message: Option<String>,
-    /// Region in which the bucket is.
+    /// The bucket's region.
     pub(super) region: Option<String>,
-    /// Wait that the store asks for.
+    /// Wait before the next request, as the store demands.
     pub(super) wait: Option<Duration>,
     /// Difference between this machine's clock and the store's, if it is large.
     pub(super) skew: Option<Skew>,
@@ -33,7 +33,7 @@ pub(super) struct StoreAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Skew {
     pub(super) difference: Duration,
-    /// True if this machine's clock is the one that shows an earlier time.
+    /// True if this machine's clock shows the earlier time.
     pub(super) is_behind: bool,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct AwsFiles {
     credentials: Sections,
 }
 
-/// A profile, as far as it matters for S3.
+/// The keys of a profile with a meaning for S3.
 #[derive(Debug, Default)]
 pub(super) struct Profile {
     name: String,
@@ -27,12 +27,12 @@ pub(super) struct Profile {
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) role_arn: Option<String>,
     pub(super) web_identity_token_file: Option<PathBuf>,
-    /// A way to credentials that only Amazon's own tools go.
+    /// Source of credentials for Amazon's own tools alone.
     elsewhere: Option<&'static str>,
 }
 
 impl AwsFiles {
-    /// Reads the files, as far as they are there.
+    /// Reads both files; a missing one is empty.
     pub(super) fn read(given: &S3Settings) -> Result<Self, CloudError> {
         let sections = |file: &Option<PathBuf>| match file {
             Some(path) => read(path),
@@ -44,7 +44,7 @@ impl AwsFiles {
         })
     }
 
-    /// Returns a profile by its name, or the default one, which may be missing.
+    /// Returns a profile by name, or the default profile, empty if missing.
     pub(super) fn profile(&self, name: Option<&str>) -> Result<Profile, CloudError> {
         let wanted = name.unwrap_or("default");
         let in_config = match self.config.get(&format!("profile {wanted}")) {
@@ -133,7 +133,7 @@ fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Reads a file; one that is missing has no sections. Messages quote nothing of it.
+/// Reads a file; a missing file has no sections. Messages quote no content.
 fn read(path: &Path) -> Result<Sections, CloudError> {
     let unreadable = |error: &std::io::Error| {
         settings(format!("cannot read Amazon's configuration: {error}"), None)

@@ -14,7 +14,7 @@ use crate::base::http::HttpOptions;
 
 /// Largest blob that one request may put: 5,000 MiB.
 const LARGEST_PUT: u64 = 5_000 << 20;
-/// Account and key of the emulator; both are published by its makers.
+/// Account and key of the emulator, as published by Microsoft.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -140,7 +140,7 @@ impl Account {
     }
 }
 
-/// True for names of storage accounts: they are a part of a host's name.
+/// True for names of storage accounts, which are part of a host name.
 fn is_account(name: &str) -> bool {
     (3..=24).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

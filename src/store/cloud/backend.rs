@@ -1,4 +1,4 @@
-//! A bucket, or a folder in one, as a store.
+//! A bucket, or a folder of a bucket, as a store.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,7 +13,7 @@ use super::address::{CloudAddress, CloudKind};
 use super::connected::Connected;
 use super::download::{Destination, Download, check};
 use super::error::CloudError;
-use super::session::{Failure, Session};
+use super::operation::{Failure, Operation};
 use super::settings::CloudSettings;
 use super::{azure, gcs, s3, upload};
 use crate::base::atomic::naming_file;
@@ -22,7 +22,7 @@ use crate::store::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
 use crate::store::error::StoreError;
 use crate::store::key::Key;
 
-/// Upper limit of the number of objects in a list, against stores that never come to an end.
+/// Upper limit of the number of objects in a list, against lists without an end.
 const MOST_LISTED: usize = 10_000_000;
 
 /// Store in a bucket. Files of settings are read, and connections made, by the first request.
@@ -37,7 +37,7 @@ pub struct CloudBackend {
 }
 
 impl CloudBackend {
-    /// Creates a store at an address. Attempts, waits and limits are those of the client.
+    /// Creates a store at an address. Attempts, waits and limits come from the client.
     pub fn new(address: CloudAddress, settings: CloudSettings, http: HttpClient) -> Self {
         let (connected, has_bucket) = (OnceLock::new(), OnceLock::new());
         Self { address, settings, http, connected, has_bucket }
@@ -47,13 +47,13 @@ impl CloudBackend {
         self.http.options()
     }
 
-    fn session<'s>(
+    fn operation<'s>(
         &'s self,
-        operation: &'static str,
+        verb: &'static str,
         key: Option<&'s Key>,
         transfer: &Transfer<'s>,
-    ) -> Session<'s> {
-        Session::new(&self.address, self.options(), operation, key, transfer)
+    ) -> Operation<'s> {
+        Operation::new(&self.address, self.options(), verb, key, transfer)
     }
 
     fn connected(&self) -> Result<&Connected, Failure> {
@@ -75,13 +75,13 @@ impl CloudBackend {
 
     /// Asks for an object's size. Answers without a body do not tell a bucket that is missing from an
     /// object that is, and give no reason for a refusal: then a part of the object is asked for.
-    fn size(&self, session: &Session<'_>, key: &Key) -> Result<u64, Failure> {
+    fn size(&self, operation: &Operation<'_>, key: &Key) -> Result<u64, Failure> {
         let (store, path) = (self.connected()?, self.address.path(key));
         let head = async || {
             let options = GetOptions { head: true, ..GetOptions::default() };
             store.objects.get_opts(&path, options).await
         };
-        let first = session.run(session.ask(head));
+        let first = operation.run(operation.ask(head));
         let is_silent = match &first {
             Err(Failure::NotFound) => self.has_bucket.get().is_none(),
             Err(Failure::Lasting(CloudError::Answer { answer, .. })) => answer.code.is_none(),
@@ -92,7 +92,7 @@ impl CloudBackend {
                 let range = Some((0..1).into());
                 store.objects.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await
             };
-            match session.run(session.ask(part)) {
+            match operation.run(operation.ask(part)) {
                 // It has appeared between the two requests, or it is empty.
                 Ok(_) | Err(Failure::OutOfRange) => {}
                 Err(Failure::NotFound) => {
@@ -110,14 +110,14 @@ impl CloudBackend {
 
     fn download(
         &self,
-        session: &Session<'_>,
+        operation: &Operation<'_>,
         key: &Key,
         range: Option<Range<u64>>,
         to: &mut dyn Destination,
     ) -> Result<Got, Failure> {
         let (store, have) = (self.connected()?, Cell::new(0));
         let path = self.address.path(key);
-        session.run(Download::new(session, &*store.objects, path, range, to, &have).run())
+        operation.run(Download::new(operation, &*store.objects, path, range, to, &have).run())
     }
 }
 
@@ -127,8 +127,8 @@ impl Backend for CloudBackend {
     }
 
     fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
-        let session = self.session("get", Some(key), transfer);
-        self.download(&session, key, None, to).map_err(|failure| session.failed(failure))
+        let operation = self.operation("get", Some(key), transfer);
+        self.download(&operation, key, None, to).map_err(|failure| operation.failed(failure))
     }
 
     fn get_range(
@@ -138,27 +138,27 @@ impl Backend for CloudBackend {
         to: &mut dyn Write,
         transfer: &Transfer<'_>,
     ) -> Result<u64, StoreError> {
-        let session = self.session("get", Some(key), transfer);
+        let operation = self.operation("get", Some(key), transfer);
         if range.is_empty() {
             return Ok(0);
         }
         let start = range.start;
-        match self.download(&session, key, Some(range), &mut Stream(to)) {
+        match self.download(&operation, key, Some(range), &mut Stream(to)) {
             Ok(got) => Ok(got.bytes),
             Err(Failure::OutOfRange) => Ok(0),
             // Some stores do not refuse a range behind the end, but answer with what cannot be read.
             Err(Failure::Lasting(CloudError::Protocol { .. }))
-                if self.size(&session, key).is_ok_and(|size| start >= size) =>
+                if self.size(&operation, key).is_ok_and(|size| start >= size) =>
             {
                 Ok(0)
             }
-            Err(failure) => Err(session.failed(failure)),
+            Err(failure) => Err(operation.failed(failure)),
         }
     }
 
     fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
-        let session = self.session("look for", Some(key), transfer);
-        let size = self.size(&session, key).map_err(|failure| session.failed(failure))?;
+        let operation = self.operation("look for", Some(key), transfer);
+        let size = self.size(&operation, key).map_err(|failure| operation.failed(failure))?;
         Ok(Head { size: Some(size) })
     }
 
@@ -168,9 +168,9 @@ impl Backend for CloudBackend {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        let session = self.session("put", Some(key), transfer);
-        let store = self.connected().map_err(|failure| session.failed(failure))?;
-        upload::put(&session, store, &self.address.path(key), content)
+        let operation = self.operation("put", Some(key), transfer);
+        let store = self.connected().map_err(|failure| operation.failed(failure))?;
+        upload::put(&operation, store, &self.address.path(key), content)
     }
 
     fn list(
@@ -178,8 +178,8 @@ impl Backend for CloudBackend {
         below: Option<&Key>,
         transfer: &Transfer<'_>,
     ) -> Result<Vec<Listed>, StoreError> {
-        let session = self.session("list", below, transfer);
-        let store = self.connected().map_err(|failure| session.failed(failure))?;
+        let operation = self.operation("list", below, transfer);
+        let store = self.connected().map_err(|failure| operation.failed(failure))?;
         let folder = self.address.folder(below);
         let list = async || {
             let mut found = Vec::new();
@@ -197,22 +197,22 @@ impl Backend for CloudBackend {
             Ok(found)
         };
         let mut found =
-            session.run(session.ask(list)).map_err(|failure| session.failed(failure))?;
+            operation.run(operation.ask(list)).map_err(|failure| operation.failed(failure))?;
         found.retain(|listed| below.is_none_or(|folder| listed.key.is_below(folder)));
         found.sort_unstable();
         Ok(found)
     }
 
     fn delete(&self, key: &Key, transfer: &Transfer<'_>) -> Result<bool, StoreError> {
-        let session = self.session("remove", Some(key), transfer);
-        let (path, failed) = (self.address.path(key), |failure| session.failed(failure));
-        match self.size(&session, key) {
+        let operation = self.operation("remove", Some(key), transfer);
+        let (path, failed) = (self.address.path(key), |failure| operation.failed(failure));
+        match self.size(&operation, key) {
             Ok(_) => {}
             Err(Failure::NotFound) => return Ok(false),
             Err(failure) => return Err(failed(failure)),
         }
         let store = self.connected().map_err(failed)?;
-        match session.run(session.ask(async || store.objects.delete(&path).await)) {
+        match operation.run(operation.ask(async || store.objects.delete(&path).await)) {
             Ok(()) => Ok(true),
             Err(Failure::NotFound) => Ok(false),
             Err(failure) => Err(failed(failure)),

@@ -1,4 +1,4 @@
-//! Bodies of requests and answers, watched: what was sent, and for how long nothing came.
+//! Bodies of requests and answers: counts sent bytes, and ends a long silence.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,12 +14,12 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::{Exchange, Fault, Noted};
 
-/// Number of bytes that are read from a file at once.
+/// Number of bytes read from a file at once.
 const PIECE: usize = 256 << 10;
-/// Upper limit of an answer that is held in memory. A page of a list has about 500 KB.
+/// Upper limit of an answer in memory. A page of a list has about 500 KB.
 const LARGEST_ANSWER: usize = 16 << 20;
 
-/// Number of bytes that went out, and the error that ended it.
+/// Number of sent bytes, and the read error of the file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sent(Arc<Counter>);
 

@@ -1,4 +1,4 @@
-//! A store in a cloud as it was set up from the user's settings.
+//! A store in a cloud, set up from the user's settings.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use reqwest::Url;
 
 use super::error::CloudError;
 
-/// A store in a cloud that is ready for requests.
+/// A store in a cloud, ready for requests.
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) objects: Arc<dyn ObjectStore>,
     /// Uploads in parts, where their completion can be conditional.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
-    /// Upper limit of an object's size, if there is one that matters.
+    /// Upper limit of an object's size, if lower than all other limits.
     pub(super) largest_put: Option<u64>,
     /// True if the store may not know the condition of a put.
     pub(super) asks_first: bool,
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Connected {
     }
 }
 
-/// No attempts of `object_store`'s own: this program makes, reports and interrupts them.
+/// No retries inside `object_store`: `operation` makes, reports and interrupts retries.
 pub(super) fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }

@@ -1,4 +1,4 @@
-//! Objects from stores in clouds: taken up where they broke off, if they are still the same.
+//! Downloads of objects; an interrupted transfer goes on if the object is unchanged.
 
 use std::cell::Cell;
 use std::io;
@@ -11,7 +11,7 @@ use object_store::{Attribute, GetOptions, GetRange, GetResult, ObjectStore};
 
 use super::error::CloudError;
 use super::exchange::Exchange;
-use super::session::{Failure, Session, Tried, passing};
+use super::operation::{Failure, Operation, Tried, passing};
 use crate::store::backend::Got;
 
 /// Destination of a download.
@@ -23,15 +23,15 @@ pub(super) trait Destination {
     fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// A download of an object, or of a range of it.
+/// A download of an object or of a range.
 pub(super) struct Download<'d> {
-    session: &'d Session<'d>,
+    operation: &'d Operation<'d>,
     store: &'d dyn ObjectStore,
     path: Path,
-    /// Range of bytes that is asked for; the whole object if there is none.
+    /// Requested range of bytes; `None` for the whole object.
     range: Option<Range<u64>>,
     to: &'d mut dyn Destination,
-    /// Number of bytes that are there.
+    /// Number of bytes in the destination.
     have: &'d Cell<u64>,
     /// Identity and size of the object, from the first answer.
     object: Option<(String, u64)>,
@@ -40,30 +40,30 @@ pub(super) struct Download<'d> {
 
 impl<'d> Download<'d> {
     pub(super) fn new(
-        session: &'d Session<'d>,
+        operation: &'d Operation<'d>,
         store: &'d dyn ObjectStore,
         path: Path,
         range: Option<Range<u64>>,
         to: &'d mut dyn Destination,
         have: &'d Cell<u64>,
     ) -> Self {
-        Self { session, store, path, range, to, have, object: None, is_pieced: false }
+        Self { operation, store, path, range, to, have, object: None, is_pieced: false }
     }
 
     /// Gets the bytes.
     pub(super) async fn run(mut self) -> Result<Got, Failure> {
-        let (session, have) = (self.session, self.have);
-        let result = session
+        let (operation, have) = (self.operation, self.have);
+        let result = operation
             .attempt(
                 || have.get(),
                 async || {
-                    let exchange = Arc::new(Exchange::streamed(session.options.stall_timeout));
+                    let exchange = Arc::new(Exchange::streamed(operation.options.stall_timeout));
                     let result = Arc::clone(&exchange).scope(self.try_once()).await;
                     (exchange, result)
                 },
             )
             .await;
-        session.ended();
+        operation.ended();
         result
     }
 
@@ -95,7 +95,7 @@ impl<'d> Download<'d> {
         if is_resumed && self.object.as_ref() != Some(&seen) {
             return self.start_over("the store went on with something else");
         }
-        let limit = self.session.options.max_bytes;
+        let limit = self.operation.options.max_bytes;
         if self.range.is_none() && seen.1 > limit {
             return Err(lasting(CloudError::TooLarge { size: seen.1, limit }));
         }
@@ -110,9 +110,9 @@ impl<'d> Download<'d> {
     async fn body(&mut self, result: GetResult, start: u64) -> Result<Got, Tried> {
         let total = result.range.end - start;
         let mut stream = result.into_stream();
-        self.session.progress(true, self.have.get(), Some(total));
+        self.operation.progress(true, self.have.get(), Some(total));
         while let Some(bytes) = stream.next().await {
-            if self.session.is_interrupted() {
+            if self.operation.is_interrupted() {
                 return Err(Tried::Failed(passing("interrupted")));
             }
             let bytes = bytes.map_err(Tried::Store)?;
@@ -121,11 +121,13 @@ impl<'d> Download<'d> {
                 let reason = format!("more than the {total} bytes that were announced came");
                 return Err(lasting(CloudError::Protocol { reason }));
             }
-            self.to.take(&bytes).map_err(|error| Tried::Failed(self.session.not_stored(error)))?;
+            self.to
+                .take(&bytes)
+                .map_err(|error| Tried::Failed(self.operation.not_stored(error)))?;
             self.have.set(have);
-            self.session.progress(false, have, Some(total));
+            self.operation.progress(false, have, Some(total));
         }
-        self.session.progress(true, self.have.get(), Some(total));
+        self.operation.progress(true, self.have.get(), Some(total));
         if self.have.get() != total {
             let have = self.have.get();
             let reason = format!("the connection was closed after {have} of {total} bytes");
@@ -137,7 +139,7 @@ impl<'d> Download<'d> {
     fn restart(&mut self) -> Result<(), Tried> {
         let is_empty = self.have.get() == 0;
         let emptied =
-            self.to.restart().map_err(|error| Tried::Failed(self.session.not_stored(error)))?;
+            self.to.restart().map_err(|error| Tried::Failed(self.operation.not_stored(error)))?;
         if !emptied && !is_empty {
             let reason = "the object was replaced while it was read".to_owned();
             return Err(lasting(CloudError::Protocol { reason }));

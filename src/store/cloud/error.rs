@@ -1,4 +1,4 @@
-//! Failures of exchanges with stores in clouds, and what to do about them.
+//! Failures of exchanges with stores in clouds, and remedies.
 
 use super::address::{CloudAddress, CloudKind};
 use super::answer::{Skew, StoreAnswer};
@@ -7,13 +7,13 @@ use crate::store::failure::FailureKind;
 /// An exchange with a store in a cloud failed. The messages have no credentials.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CloudError {
-    /// The store answers, but not with what was asked for.
+    /// The answer is not a success.
     #[error("{server} answers {}", shown(answer))]
     Answer { server: String, answer: Box<StoreAnswer> },
     /// The store's credentials cannot be had.
     #[error("no credentials: {server} answers {}", shown(answer))]
     NoToken { server: String, answer: Box<StoreAnswer> },
-    /// There are no credentials, and no server that gives them.
+    /// No credentials are set, and no server gives any.
     #[error("no credentials: none are set, and {server} does not give any: {reason}")]
     NoCredentials { server: String, reason: String },
     /// The user's settings do not lead to a store.
@@ -28,10 +28,10 @@ pub(super) enum CloudError {
     /// Nobody listens at the store's address.
     #[error("{server}: {reason}")]
     Refused { server: String, reason: String },
-    /// The answer has not the form that it should have.
+    /// The answer does not have the form of an answer of the kind.
     #[error("the answer is not an object store's: {reason}")]
     Protocol { reason: String },
-    /// The object is larger than one may be.
+    /// The object is larger than the limit.
     #[error("it has {size} bytes, and an object may have {limit}")]
     TooLarge { size: u64, limit: u64 },
 }

@@ -1,5 +1,5 @@
-//! State of one attempt, as the connections see it: `object_store` passes neither headers nor the content
-//! of a file through, and its errors quote URLs.
+//! State of one attempt, shared with the connection: `object_store` passes neither headers nor the content
+//! of a file through, and quotes URLs in errors.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::answer::StoreAnswer;
 
 tokio::task_local! {
-    /// The attempt that the current task makes.
+    /// The attempt of the current task.
     static CURRENT: Arc<Exchange>;
 }
 
@@ -18,7 +18,7 @@ tokio::task_local! {
 pub(super) enum Fault {
     /// The request has no answer.
     NotSent(reqwest::Error),
-    /// The answer, or its body, did not come.
+    /// The answer or the body did not come.
     Broken(String),
     /// The request may not be sent.
     Forbidden(String),
@@ -26,24 +26,24 @@ pub(super) enum Fault {
     Answer(StoreAnswer),
     /// The answer is not an object store's.
     Foreign(&'static str),
-    /// The file that is sent cannot be read.
+    /// The content to send cannot be read.
     Content(io::Error),
 }
 
-/// A fault, and the server at which it happened.
+/// A fault, and the server.
 #[derive(Debug)]
 pub(super) struct Noted {
     pub(super) fault: Fault,
     /// Scheme, host and port.
     pub(super) server: String,
-    /// True if it is not the store but a server of credentials.
+    /// True if the server gives credentials and is not the store.
     pub(super) is_of_credentials: bool,
 }
 
 /// State of one attempt.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    /// True if the body of a success is passed on as it comes, and not held in memory.
+    /// True if the body of a success is streamed instead of held in memory.
     pub(super) is_streamed: bool,
     /// Longest silence of the server.
     pub(super) stall_timeout: Duration,
@@ -73,7 +73,7 @@ impl Exchange {
         Self { state, ..Self::new(stall_timeout) }
     }
 
-    /// The attempt that this task makes.
+    /// The attempt of this task.
     pub(super) fn current() -> Arc<Self> {
         CURRENT.try_with(Arc::clone).unwrap_or_default()
     }
@@ -93,12 +93,12 @@ impl Exchange {
         self.state().noted = None;
     }
 
-    /// Takes the fault of the last request, if it has one.
+    /// Takes the fault of the last request, if any.
     pub(super) fn take_fault(&self) -> Option<Noted> {
         self.state().noted.take()
     }
 
-    /// Takes the file that is sent as a request's body of a length.
+    /// Takes the file for a request's body of a length.
     pub(super) fn take_content(&self, length: u64) -> Option<File> {
         let mut state = self.state();
         state.content.take_if(|(_, announced)| *announced == length).map(|(file, _)| file)

@@ -79,7 +79,7 @@ fn with_credentials(
     Ok(builder)
 }
 
-/// Checks that a file has a kind of credentials that can be used.
+/// Checks a file for a usable kind of credentials.
 fn check(path: &Path) -> Result<(), CloudError> {
     let broken = |reason: String| settings(reason, Some(LOGIN));
     let size = fs_err::metadata(path).map_err(|error| broken(error.to_string()))?.len();

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 /// Upper limit of a file in bytes.
 pub(super) const LARGEST: u64 = 1 << 20;
 
-/// Sections by name; keys in lower case, those of indented lines as `above.key`.
+/// Sections by name; keys in lower case, of indented lines as `above.key`.
 pub(super) type Sections = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Reads a file; the number of the first line that is not valid otherwise.
+/// Reads a file; an error is the number of the first line with a fault.
 pub(super) fn parse(text: &str) -> Result<Sections, usize> {
     let mut sections = Sections::new();
     let (mut current, mut above) = (None::<String>, None::<String>);
@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Sections, usize> {
     Ok(sections)
 }
 
-/// A value without what stands behind ` #` or ` ;`.
+/// A value without a comment after ` #` or ` ;`.
 fn without_comment(value: &str) -> String {
     let ends = value
         .char_indices()

@@ -4,10 +4,10 @@
 //! address     s3://bucket/prefix and the like
 //! settings    credentials and endpoints, as the clouds' own tools have them
 //! ini         Amazon's configuration files; aws_files: their profiles
-//! connected   a store that is set up; s3, azure, gcs: from the settings of each
+//! connected   a store, set up; s3, azure, gcs: from the settings of each
 //! wire        sends the requests that object_store makes; body, answer: their parts
-//! exchange    what the wire notes about an attempt
-//! session     one operation: attempts, waits, events, classified failures
+//! exchange    notes of the wire about an attempt
+//! operation   one operation: attempts, waits, events, classified failures
 //! runtime     the threads below, and the way there from blocking code
 //! download, upload   content in both directions
 //! error       failures and their remedies
@@ -30,9 +30,9 @@ mod error;
 mod exchange;
 mod gcs;
 mod ini;
+mod operation;
 mod runtime;
 mod s3;
-mod session;
 mod settings;
 mod upload;
 mod wire;

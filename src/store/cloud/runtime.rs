@@ -1,4 +1,4 @@
-//! The threads that serve the connections of all stores in clouds, and the way from blocking code there.
+//! Threads for the connections of all stores in clouds, and the bridge from blocking code.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,10 +9,10 @@ use tokio::runtime::{Builder, Runtime};
 use crate::base::event::Observer;
 use crate::base::http::answer::SLICE;
 
-/// Number of threads: they only move bytes between sockets and memory.
+/// Number of threads; the work is moving bytes between sockets and memory.
 const THREADS: usize = 2;
 
-/// Reason for which a future did not come to its end.
+/// Reason for an unfinished future.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stopped {
     /// The run was interrupted.
@@ -21,8 +21,7 @@ pub(super) enum Stopped {
     NoRuntime(String),
 }
 
-/// Runs a future on this thread, until the run is interrupted: then the future is dropped, and with it
-/// its connections.
+/// Runs a future on this thread. An interruption of the run drops the future with all its connections.
 pub(super) fn run<T>(
     observer: &dyn Observer,
     future: impl Future<Output = T>,

@@ -1,4 +1,4 @@
-//! Amazon S3, and the many stores with its interface.
+//! Amazon S3, and other stores with the same interface.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::settings::S3Settings;
 use super::wire::Wire;
 use crate::base::http::HttpOptions;
 
-/// Region of stores that have none.
+/// Region of stores without regions.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Sets a bucket up.
@@ -49,7 +49,7 @@ pub(super) fn connect(
     })
 }
 
-/// Returns the URL of a bucket, and true if its name is the host's.
+/// Returns the URL of a bucket, and true if the host name begins with the bucket.
 fn bucket_url(
     bucket: &str,
     given: &S3Settings,

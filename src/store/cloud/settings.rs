@@ -1,4 +1,4 @@
-//! Settings of stores in clouds, as the clouds' own tools have them. `cli` fills them from the
+//! Settings of stores in clouds, by the names of the clouds' own tools. `cli` fills them from the
 //! environment; nothing is read or opened before a store is used.
 
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Settings of stores in clouds.
 #[derive(Debug, Clone, Default)]
 pub struct CloudSettings {
-    /// Amazon S3, and stores with its interface.
+    /// Amazon S3, and other stores with the same interface.
     pub s3: S3Settings,
     /// Azure Blob Storage.
     pub azure: AzureSettings,
@@ -15,7 +15,7 @@ pub struct CloudSettings {
     pub gcs: GcsSettings,
 }
 
-/// Text that nothing shows.
+/// Text hidden from all output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(String);
 
@@ -37,7 +37,7 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// Settings of S3; the names are those of the variables.
+/// Settings of S3, by variables.
 #[derive(Debug, Clone, Default)]
 pub struct S3Settings {
     /// `AWS_ACCESS_KEY_ID`.
@@ -78,7 +78,7 @@ pub struct S3Settings {
     pub is_without_metadata: bool,
 }
 
-/// Settings of Azure; the names are those of the variables.
+/// Settings of Azure, by variables.
 #[derive(Debug, Clone, Default)]
 pub struct AzureSettings {
     /// `AZURE_STORAGE_ACCOUNT`, else `AZURE_STORAGE_ACCOUNT_NAME`.
@@ -101,11 +101,11 @@ pub struct AzureSettings {
     pub federated_token_file: Option<PathBuf>,
     /// `AZURE_AUTHORITY_HOST`.
     pub authority_host: Option<String>,
-    /// `IDENTITY_ENDPOINT`, of managed identities; the machine's own where it is not set.
+    /// `IDENTITY_ENDPOINT`, of managed identities; by default the machine's own.
     pub identity_endpoint: Option<String>,
 }
 
-/// Settings of Google Cloud Storage; the names are those of the variables.
+/// Settings of Google Cloud Storage, by variables.
 #[derive(Debug, Clone, Default)]
 pub struct GcsSettings {
     /// `GOOGLE_APPLICATION_CREDENTIALS`.
@@ -114,6 +114,6 @@ pub struct GcsSettings {
     pub service_account: Option<PathBuf>,
     /// Where `gcloud auth application-default login` writes.
     pub default_credentials: Option<PathBuf>,
-    /// `STORAGE_EMULATOR_HOST`: a server that stands in for Google's and asks for no credentials.
+    /// `STORAGE_EMULATOR_HOST`: a server in place of Google's, without credentials.
     pub emulator_host: Option<String>,
 }

@@ -1,9 +1,9 @@
-//! Objects to stores in clouds: complete or absent, and never over another one.
+//! Uploads: an object is complete or absent, and never overwritten.
 //!
 //! | size | S3 | Azure, GCS |
 //! | --- | --- | --- |
 //! | up to 8 MiB | one conditional request (`If-None-Match: *`) | the same (GCS: `x-goog-if-generation-match: 0`) |
-//! | larger | parts; the request that completes them is conditional | one conditional request, read from the file as it goes out |
+//! | larger | parts, with a conditional request for completion | one conditional request, streamed from the file |
 //!
 //! `object_store` completes uploads in parts without a condition. For S3 the connection adds the header,
 //! which S3 takes unsigned (`wire`). Azure signs it and GCS does not know it there, so that they get the
@@ -27,41 +27,41 @@ use object_store::{GetOptions, ObjectStore, PutMode, PutOptions, PutPayload};
 use super::connected::Connected;
 use super::error::CloudError;
 use super::exchange::Exchange;
+use super::operation::{Failure, Operation, Tried};
 use super::runtime;
-use super::session::{Failure, Session, Tried};
 use crate::base::event::Silent;
 use crate::store::backend::{Content, Put};
 use crate::store::error::StoreError;
 
-/// Size of a part, and upper limit of what is sent at once from memory.
+/// Size of a part, and upper limit of content sent from memory.
 const PART: u64 = 8 << 20;
-/// Number of parts of one object that are sent at once.
+/// Number of parts of one object under way at once.
 const AT_ONCE: usize = 2;
-/// Upper limit of the number of parts: that of S3, less one.
+/// Upper limit of the number of parts; S3 allows 10,000.
 const MOST_PARTS: u64 = 9_999;
 /// Upper limit of the time to remove the parts of a failed upload.
 const CLEANUP: Duration = Duration::from_secs(10);
-/// Number of bytes after which the connection reports progress.
+/// Number of bytes in which the connection counts progress.
 const PIECE: usize = 256 << 10;
 
 /// Puts an object.
 pub(super) fn put(
-    session: &Session<'_>,
+    operation: &Operation<'_>,
     store: &Connected,
     path: &Path,
     content: Content<'_>,
 ) -> Result<Put, StoreError> {
-    let put = try_put(session, store, path, content);
-    session.ended();
+    let put = try_put(operation, store, path, content);
+    operation.ended();
     match put {
         Ok(()) => Ok(Put::Written),
         Err(Failure::Taken) => Ok(Put::WasThere),
-        Err(failure) => Err(session.failed(failure)),
+        Err(failure) => Err(operation.failed(failure)),
     }
 }
 
 fn try_put(
-    session: &Session<'_>,
+    operation: &Operation<'_>,
     store: &Connected,
     path: &Path,
     content: Content<'_>,
@@ -73,53 +73,57 @@ fn try_put(
     // A file that is too short is found before anything is sent.
     let mut file = match content {
         Content::File(path, _) => {
-            Some(open(path, length).map_err(|error| Failure::Local(session.content(error)))?)
+            Some(open(path, length).map_err(|error| Failure::Local(operation.content(error)))?)
         }
         Content::Bytes(_) => None,
     };
     let asks_first = length > PART || store.asks_first;
-    if asks_first && session.run(has(session, &*store.objects, path))? {
+    if asks_first && operation.run(has(operation, &*store.objects, path))? {
         return Err(Failure::Taken);
     }
-    session.progress(true, 0, Some(length));
-    send(session, store, path, content, file.as_mut())?;
-    session.progress(true, length, Some(length));
+    operation.progress(true, 0, Some(length));
+    send(operation, store, path, content, file.as_mut())?;
+    operation.progress(true, length, Some(length));
     Ok(())
 }
 
-/// Sends the content in the way that its size and the store call for.
+/// Sends the content, in a way chosen by size and store.
 fn send(
-    session: &Session<'_>,
+    operation: &Operation<'_>,
     store: &Connected,
     path: &Path,
     content: Content<'_>,
     file: Option<&mut File>,
 ) -> Result<(), Failure> {
     let (length, objects) = (content.length(), &*store.objects);
-    let unreadable = |error| Failure::Local(session.content(error));
+    let unreadable = |error| Failure::Local(operation.content(error));
     match (file, content, &store.parts) {
         (Some(file), _, Some(parts)) if length > PART => {
-            in_parts(session, &**parts, path, file, length)
+            in_parts(operation, &**parts, path, file, length)
         }
         (Some(file), _, None) if length > PART => {
-            session.run(streamed(session, objects, path, file, length))
+            operation.run(streamed(operation, objects, path, file, length))
         }
         (Some(file), ..) => {
             let payload = read_part(file, length).map_err(unreadable)?;
-            session.run(at_once(session, objects, path, payload))
+            operation.run(at_once(operation, objects, path, payload))
         }
         (None, Content::Bytes(bytes), _) => {
-            session.run(at_once(session, objects, path, payload(bytes.to_vec())))
+            operation.run(at_once(operation, objects, path, payload(bytes.to_vec())))
         }
         (None, Content::File(..), _) => Err(unreadable(io::ErrorKind::NotFound.into())),
     }
 }
 
 /// Asks if the store has an object.
-async fn has(session: &Session<'_>, store: &dyn ObjectStore, path: &Path) -> Result<bool, Failure> {
+async fn has(
+    operation: &Operation<'_>,
+    store: &dyn ObjectStore,
+    path: &Path,
+) -> Result<bool, Failure> {
     let head =
         async || store.get_opts(path, GetOptions { head: true, ..GetOptions::default() }).await;
-    match session.ask(head).await {
+    match operation.ask(head).await {
         Ok(_) => Ok(true),
         Err(Failure::NotFound) => Ok(false),
         Err(failure) => Err(failure),
@@ -130,26 +134,26 @@ fn create() -> PutOptions {
     PutOptions { mode: PutMode::Create, ..PutOptions::default() }
 }
 
-/// Puts an object that is in memory.
+/// Puts an object from memory.
 async fn at_once(
-    session: &Session<'_>,
+    operation: &Operation<'_>,
     store: &dyn ObjectStore,
     path: &Path,
     payload: PutPayload,
 ) -> Result<(), Failure> {
-    session.ask(async || store.put_opts(path, payload.clone(), create()).await).await.map(drop)
+    operation.ask(async || store.put_opts(path, payload.clone(), create()).await).await.map(drop)
 }
 
-/// Puts an object in one request whose body is read from the file.
+/// Puts an object in one request, streamed from the file.
 async fn streamed(
-    session: &Session<'_>,
+    operation: &Operation<'_>,
     store: &dyn ObjectStore,
     path: &Path,
     file: &File,
     length: u64,
 ) -> Result<(), Failure> {
     let stand_in = stand_in(length);
-    session
+    operation
         .attempt(
             || 0,
             async || {
@@ -157,12 +161,12 @@ async fn streamed(
                 let again = match again {
                     Ok(again) => again,
                     Err(error) => {
-                        let failure = Failure::Local(session.content(error));
+                        let failure = Failure::Local(operation.content(error));
                         return (Arc::default(), Err(Tried::Failed(failure)));
                     }
                 };
                 let exchange =
-                    Arc::new(Exchange::sending(session.options.stall_timeout, again, length));
+                    Arc::new(Exchange::sending(operation.options.stall_timeout, again, length));
                 let put = store.put_opts(path, stand_in.clone(), create());
                 let result = Arc::clone(&exchange).scope(put).await;
                 (exchange, result.map(drop).map_err(Tried::Store))
@@ -171,8 +175,8 @@ async fn streamed(
         .await
 }
 
-/// Makes a payload that has a length and no memory. The connection sends the file in its place; the
-/// clouds for which that is done do not sign a body.
+/// Makes a payload with a length and no memory, in place of which the connection sends the file. Azure and
+/// GCS sign no bodies.
 fn stand_in(length: u64) -> PutPayload {
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let zeros = Bytes::from_static(&ZEROS);
@@ -181,18 +185,18 @@ fn stand_in(length: u64) -> PutPayload {
     std::iter::repeat_n(zeros.clone(), whole).chain([zeros.slice(..rest)]).collect()
 }
 
-/// Puts an object in parts. What is left of an upload that fails or is interrupted is removed.
+/// Puts an object in parts, and removes the parts of a failed or interrupted upload.
 fn in_parts(
-    session: &Session<'_>,
+    operation: &Operation<'_>,
     store: &dyn MultipartStore,
     path: &Path,
     file: &mut File,
     length: u64,
 ) -> Result<(), Failure> {
-    let id = session.run(session.ask(async || store.create_multipart(path).await))?;
-    let sent = session.run(async {
-        let parts = send_parts(session, store, path, &id, file, length).await?;
-        session.ask(async || store.complete_multipart(path, &id, parts.clone()).await).await
+    let id = operation.run(operation.ask(async || store.create_multipart(path).await))?;
+    let sent = operation.run(async {
+        let parts = send_parts(operation, store, path, &id, file, length).await?;
+        operation.ask(async || store.complete_multipart(path, &id, parts.clone()).await).await
     });
     if sent.is_err() {
         let exchange = Arc::new(Exchange::new(CLEANUP));
@@ -204,7 +208,7 @@ fn in_parts(
 }
 
 async fn send_parts(
-    session: &Session<'_>,
+    operation: &Operation<'_>,
     store: &dyn MultipartStore,
     path: &Path,
     id: &String,
@@ -221,7 +225,7 @@ async fn send_parts(
             let Some(result) = under_way.next().await else { break };
             let (number, part, bytes): (usize, PartId, u64) = result?;
             done += bytes;
-            session.progress(true, done, Some(length));
+            operation.progress(true, done, Some(length));
             sent.push((number, part));
         }
         if left == 0 {
@@ -229,12 +233,12 @@ async fn send_parts(
         }
         let bytes = left.min(size);
         let payload =
-            read_part(file, bytes).map_err(|error| Failure::Local(session.content(error)))?;
+            read_part(file, bytes).map_err(|error| Failure::Local(operation.content(error)))?;
         begun += bytes;
         let number = usize::try_from(begun.div_ceil(size)).unwrap_or(number) - 1;
         under_way.push(async move {
             let part = async || store.put_part(path, id, number, payload.clone()).await;
-            session.ask(part).await.map(|part| (number, part, bytes))
+            operation.ask(part).await.map(|part| (number, part, bytes))
         });
     }
     sent.sort_unstable_by_key(|(number, _)| *number);
@@ -262,7 +266,7 @@ fn read_part(file: &mut File, length: u64) -> io::Result<PutPayload> {
     Ok(payload(part))
 }
 
-/// Splits bytes into pieces, since the connection counts them as it sends them.
+/// Splits bytes into pieces, the steps in which the connection counts progress.
 fn payload(bytes: Vec<u8>) -> PutPayload {
     let bytes = Bytes::from(bytes);
     let starts = (0..bytes.len()).step_by(PIECE);

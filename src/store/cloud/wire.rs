@@ -1,4 +1,4 @@
-//! The HTTP side of stores in clouds: `object_store` makes and signs requests, and this sends them.
+//! Connections to stores in clouds: sends the requests that `object_store` makes and signs.
 //!
 //! Redirects are not followed: a signature is for one server. Plain HTTP goes to the endpoint that the
 //! user's own settings name so, and to the servers of credentials on this machine or its host, but
@@ -34,10 +34,10 @@ pub(super) struct Wire(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    /// Client for servers of credentials, which no proxy reaches.
+    /// Client for servers of credentials, without a proxy.
     direct: Client,
     endpoint: Url,
-    /// Header of the request that completes an upload in parts.
+    /// Header of requests to complete an upload in parts.
     completion: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// Creates connections to a store; `ca` is a PEM file with the only CAs that are trusted.
+    /// Creates connections to a store; `ca` is a PEM file with the only trusted CAs.
     pub(super) fn new(
         endpoint: Url,
         options: &HttpOptions,
@@ -74,7 +74,7 @@ impl Wire {
         Ok(Self(Arc::new(Inner { client, direct, endpoint, completion: None })))
     }
 
-    /// Adds a header to requests that complete an upload in parts.
+    /// Adds a header to requests to complete an upload in parts.
     pub(super) fn completing_with(self, name: HeaderName, value: HeaderValue) -> Self {
         let Inner { client, direct, endpoint, .. } = &*self.0;
         let (client, direct, endpoint) = (client.clone(), direct.clone(), endpoint.clone());
@@ -93,7 +93,7 @@ impl Wire {
         Err(format!("{} would be asked over plain HTTP", server(url)))
     }
 
-    /// Makes the request that goes out.
+    /// Makes the outgoing request.
     fn request(
         &self,
         request: HttpRequest,
@@ -196,8 +196,7 @@ fn server(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// True for servers of credentials that a cloud gives to its machines: they speak plain HTTP on addresses
-/// that no router passes on.
+/// True for servers of credentials beside a machine: plain HTTP on addresses beyond the reach of routers.
 fn is_beside(url: &Url) -> bool {
     let Some(host) = url.host_str().filter(|_| url.scheme() == "http") else { return false };
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -216,7 +215,7 @@ fn asks_for_list(url: &Url) -> bool {
         .any(|(name, value)| name == "list-type" || (name == "comp" && value == "list"))
 }
 
-/// True if an answer has a list of objects. Without it, any XML would pass for an empty one.
+/// True if an answer has a list of objects: any other XML would read as an empty list.
 fn has_list(body: &[u8]) -> bool {
     let start = String::from_utf8_lossy(&body[..body.len().min(1024)]);
     start.contains("<ListBucketResult") || start.contains("<EnumerationResults")

@@ -1,4 +1,4 @@
-//! One operation on a store in a cloud: its attempts, waits, events, and the meaning of its failures.
+//! One operation on a store in a cloud: attempts, waits, events, classification of failures.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::backend::Transfer;
 use crate::store::error::StoreError;
 use crate::store::key::Key;
 
-/// An attempt that brought the transfer at least this much further did not fail for nothing.
+/// Number of further bytes after which a failed attempt does not count.
 const PROGRESS: u64 = 1 << 20;
 /// The least time between two progress events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(100);
@@ -46,26 +46,26 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
 }
 
 /// One operation.
-pub(super) struct Session<'s> {
+pub(super) struct Operation<'s> {
     pub(super) address: &'s CloudAddress,
     pub(super) options: &'s HttpOptions,
     /// The operation, as a verb.
-    operation: &'static str,
+    verb: &'static str,
     pub(super) key: Option<&'s Key>,
     transfer: Transfer<'s>,
     last_event: Cell<Option<Instant>>,
 }
 
-impl<'s> Session<'s> {
+impl<'s> Operation<'s> {
     pub(super) fn new(
         address: &'s CloudAddress,
         options: &'s HttpOptions,
-        operation: &'static str,
+        verb: &'static str,
         key: Option<&'s Key>,
         transfer: &Transfer<'s>,
     ) -> Self {
         let last_event = Cell::new(None);
-        Self { address, options, operation, key, transfer: *transfer, last_event }
+        Self { address, options, verb, key, transfer: *transfer, last_event }
     }
 
     /// Runs the operation on this thread until it ends or the run is interrupted.
@@ -81,8 +81,7 @@ impl<'s> Session<'s> {
         })
     }
 
-    /// Makes attempts until one succeeds or the store has had enough of them. `have` is the number of
-    /// bytes that the attempts so far have moved for good.
+    /// Makes attempts until success or the last attempt. `have` is the number of bytes moved so far.
     pub(super) async fn attempt<T>(
         &self,
         have: impl Fn() -> u64,
@@ -134,7 +133,7 @@ impl<'s> Session<'s> {
         .await
     }
 
-    /// Finds out what an error of `object_store` means, by what the connection noted.
+    /// Classifies an error of `object_store` by the connection's notes.
     fn classify(&self, exchange: &Exchange, error: &object_store::Error) -> Failure {
         let Some(Noted { fault, server, is_of_credentials }) = exchange.take_fault() else {
             return unnoted(error);
@@ -206,13 +205,7 @@ impl<'s> Session<'s> {
             None => self.address.to_string(),
         };
         let (failure, hint) = (error.kind(), error.hint(self.address));
-        StoreError::Remote {
-            operation: self.operation,
-            place,
-            failure,
-            hint,
-            error: Box::new(error),
-        }
+        StoreError::Remote { operation: self.verb, place, failure, hint, error: Box::new(error) }
     }
 
     /// Returns the failure to read the content of a put.
@@ -254,16 +247,16 @@ impl<'s> Session<'s> {
     }
 }
 
-/// Failure of an attempt, as the attempt knows it.
+/// Failure of an attempt, classified or not.
 #[derive(Debug)]
 pub(super) enum Tried {
-    /// An error that is to be classified.
+    /// An error without a classification.
     Store(object_store::Error),
-    /// A failure that is known.
+    /// A classified failure.
     Failed(Failure),
 }
 
-/// Meaning of an error after requests that were answered with success, or without any.
+/// Classifies an error without a note: all requests, if any, had successful answers.
 fn unnoted(error: &object_store::Error) -> Failure {
     match error {
         object_store::Error::NotFound { .. } => Failure::NotFound,
