@@ -5,15 +5,16 @@
 //! that file, it could change its content or mode (CVE-2019-5736). No id of a container has any right over
 //! a file of another owner, such as one that root installed: helpers are started from it. Of any other file
 //! a sealed copy is made in memory, once for a run (8 to 12 ms for 20 MB). A copy has no name on any
-//! filesystem, nothing can change its content, and its mode concerns nobody else. A read-only mount of the
-//! file would need none, but a helper would have to start itself anew after it entered its user namespace.
+//! filesystem, and nothing can change its content. A container that owns it can change its mode, so that no
+//! further helper could be started from it: then another copy is made. A read-only mount of the file would
+//! need none, but a helper would have to start itself anew after it entered its user namespace.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -22,7 +23,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::idmap::{IdMap, IdRange};
 use super::namespace::fd_path;
 
-static COPY: OnceLock<OwnedFd> = OnceLock::new();
+static COPY: Mutex<Option<SealedCopy>> = Mutex::new(None);
 
 /// Path of this process's own executable.
 const OWN: &str = "/proc/self/exe";
@@ -30,14 +31,32 @@ const OWN: &str = "/proc/self/exe";
 /// Write permissions of groups and of everybody; where a file has an access list, the former are its mask.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Path of an executable that no process of a container with these ids can change, for this process and
-/// the processes that it forks.
-pub(super) fn unchangeable(map: &IdMap) -> io::Result<PathBuf> {
+/// An executable that no process of a container can change, for this process and those that it forks.
+#[derive(Debug)]
+pub(super) enum Executable {
+    /// This process's own.
+    Own,
+    /// A copy in memory.
+    Copy(Arc<OwnedFd>),
+}
+
+impl Executable {
+    /// Path, which holds as long as this lives.
+    pub(super) fn path(&self) -> PathBuf {
+        match self {
+            Self::Own => OWN.into(),
+            Self::Copy(file) => fd_path(&**file).into(),
+        }
+    }
+}
+
+/// Executable that no process of a container with these ids can change.
+pub(super) fn unchangeable(map: &IdMap) -> io::Result<Executable> {
     let own = fs_err::metadata(OWN)?;
     if is_out_of_reach(own.uid(), own.gid(), own.mode(), map) {
-        return Ok(OWN.into());
+        return Ok(Executable::Own);
     }
-    sealed()
+    sealed().map(Executable::Copy)
 }
 
 /// True if neither owner nor group of a file is among the ids, and nobody but the owner may write to it.
@@ -48,15 +67,31 @@ fn is_out_of_reach(uid: u32, gid: u32, mode: u32, map: &IdMap) -> bool {
     mode & WRITABLE_BY_OTHERS == 0 && !has(&map.uids, uid) && !has(&map.gids, gid)
 }
 
-fn sealed() -> io::Result<PathBuf> {
-    let copy = if let Some(copy) = COPY.get() {
-        copy
-    } else {
-        let copy = make()?;
-        // Another thread may have been faster; then its copy is as good.
-        COPY.get_or_init(|| copy)
-    };
-    Ok(fd_path(copy).into())
+/// A copy, with the time at which its mode was changed last.
+#[derive(Debug)]
+struct SealedCopy {
+    file: Arc<OwnedFd>,
+    changed: (i64, i64),
+}
+
+fn sealed() -> io::Result<Arc<OwnedFd>> {
+    // The other threads wait meanwhile: there is one copy for all.
+    let mut copy = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(SealedCopy { file, changed }) = &*copy
+        && last_change(file)? == *changed
+    {
+        return Ok(Arc::clone(file));
+    }
+    let file = Arc::new(make()?);
+    let changed = last_change(&file)?;
+    *copy = Some(SealedCopy { file: Arc::clone(&file), changed });
+    Ok(file)
+}
+
+/// Time of the last change of a file's mode and the like, which nobody can set.
+fn last_change(file: &OwnedFd) -> io::Result<(i64, i64)> {
+    let found = nix::sys::stat::fstat(file)?;
+    Ok((found.st_ctime, found.st_ctime_nsec))
 }
 
 fn make() -> io::Result<OwnedFd> {
@@ -83,6 +118,8 @@ fn create() -> nix::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -111,8 +148,9 @@ mod tests {
 
     #[test]
     fn the_copy_is_the_executable_and_cannot_be_changed() {
-        let path = sealed().unwrap();
-        assert_eq!(sealed().unwrap(), path, "there is one copy");
+        let file = sealed().unwrap();
+        let path = Executable::Copy(Arc::clone(&file)).path();
+        assert_eq!(path, PathBuf::from(fd_path(&*sealed().unwrap())), "there is one copy");
         let (copy, own) =
             (fs_err::metadata(&path).unwrap(), fs_err::metadata("/proc/self/exe").unwrap());
         assert_eq!(copy.len(), own.len());
@@ -120,8 +158,18 @@ mod tests {
         let copy = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
         assert!(copy.set_len(0).is_err());
         assert!(io::Write::write(&mut copy.into_file(), b"x").is_err());
+        assert!(can_be_started(&path));
+        // As a container does that owns it.
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+        assert!(!can_be_started(&path));
+        let another = sealed().unwrap();
+        assert!(can_be_started(&Executable::Copy(another).path()));
+        assert_eq!(fs_err::metadata(&path).unwrap().mode() & 0o777, 0, "the first one lives on");
+    }
+
+    fn can_be_started(path: &std::path::Path) -> bool {
         let mut command = std::process::Command::new(path);
         command.arg("--list").stdout(std::process::Stdio::null());
-        assert!(command.status().unwrap().success(), "it can be started");
+        command.status().is_ok_and(|status| status.success())
     }
 }

@@ -299,7 +299,7 @@ impl Helper {
                     None => HelperError::Seal { source },
                 }
             })?;
-        let mut command = Command::new(executable);
+        let mut command = Command::new(executable.path());
         command
             .arg0("mkpanda")
             .arg(HELPER_ARGUMENT)
