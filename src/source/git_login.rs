@@ -1,8 +1,13 @@
 //! Credentials in a URL that git is to use: every user of a machine can read git's arguments and those
 //! of the programs that it starts. So git gets the URL without them, and has them from its environment:
-//! as a header for that server alone, which no `.netrc` and no helper takes the place of.
+//! as a header, which no `.netrc` and no helper takes the place of.
+//!
+//! git sends such a header to every server that the first one leads it to. So it follows no redirect
+//! then, and is run again where it should: as it asks for a password by the name of the server, the
+//! credentials are told to those who ask for this one alone.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,25 +21,98 @@ pub(super) type Variables = Vec<(OsString, OsString)>;
 pub(super) struct Login {
     /// Without a password, and over HTTP without a user's name.
     pub(super) url: OsString,
-    setting: Option<(String, String)>,
+    credentials: Option<Credentials>,
 }
+
+/// User's name and password on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Credentials {
+    /// Scheme and host, as in a URL.
+    server: String,
+    name: Vec<u8>,
+    password: Vec<u8>,
+}
+
+/// Time at which git gets the credentials of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// At once; it follows no redirect.
+    AtOnce,
+    /// When it asks for those of the URL's server; it follows redirects.
+    WhenAsked,
+    /// The same, but git 2.46 and newer ask before the first request: a server that leads on only whom it
+    /// knows is not followed otherwise.
+    WhenAskedFirst,
+}
+
+/// Variables from which [`HELPER`] has the credentials.
+const NAME: &str = "MKPANDA_GIT_NAME";
+const PASSWORD: &str = "MKPANDA_GIT_PASSWORD";
+
+/// Credential helper: code for the shell.
+const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$MKPANDA_GIT_NAME" "$MKPANDA_GIT_PASSWORD"; }; f"#;
 
 impl Login {
     /// Takes the credentials out of what git would be given: a URL, a path or an address for ssh.
     pub(super) fn of(argument: OsString) -> Self {
         let parts = argument.to_str().and_then(parts);
-        parts.unwrap_or(Self { url: argument, setting: None })
+        parts.unwrap_or(Self { url: argument, credentials: None })
+    }
+
+    /// True if git follows no redirect when it is told the credentials at once, and said that there is one.
+    pub(super) fn is_led_on(&self, output: &str) -> bool {
+        self.credentials.is_some() && output.contains("The requested URL returned error: 30")
     }
 
     /// Variables for git, which has so many settings by them already.
-    pub(super) fn environment(&self, first: usize) -> Variables {
-        let Some((key, value)) = &self.setting else { return Vec::new() };
-        let pairs = [
-            (format!("GIT_CONFIG_KEY_{first}"), key.clone()),
-            (format!("GIT_CONFIG_VALUE_{first}"), value.clone()),
-            ("GIT_CONFIG_COUNT".to_owned(), (first + 1).to_string()),
-        ];
-        pairs.map(|(name, value)| (name.into(), value.into())).into()
+    pub(super) fn environment(&self, first: usize, telling: Telling) -> Variables {
+        let Some(credentials) = &self.credentials else { return Vec::new() };
+        let (mut settings, mut variables) = match telling {
+            Telling::AtOnce => (credentials.header(), Vec::new()),
+            Telling::WhenAsked | Telling::WhenAskedFirst => {
+                (credentials.helper(), credentials.variables())
+            }
+        };
+        if telling == Telling::WhenAskedFirst {
+            settings.push(("http.proactiveAuth".to_owned(), "basic".to_owned()));
+        }
+        let count = (first + settings.len()).to_string();
+        for (index, (key, value)) in settings.into_iter().enumerate() {
+            let number = first + index;
+            variables.push((format!("GIT_CONFIG_KEY_{number}").into(), key.into()));
+            variables.push((format!("GIT_CONFIG_VALUE_{number}").into(), value.into()));
+        }
+        variables.push(("GIT_CONFIG_COUNT".into(), count.into()));
+        variables
+    }
+}
+
+impl Credentials {
+    fn header(&self) -> Vec<(String, String)> {
+        let login = BASE64_STANDARD.encode([&self.name[..], b":", &self.password].concat());
+        let header = format!("Authorization: Basic {login}");
+        vec![
+            (format!("http.{}/.extraHeader", self.server), header),
+            ("http.followRedirects".to_owned(), "false".to_owned()),
+        ]
+    }
+
+    /// The only helper, as git would have others store the password.
+    fn helper(&self) -> Vec<(String, String)> {
+        let of = |server: &str| (format!("credential.{server}.helper"), HELPER.to_owned());
+        let mut settings = vec![("credential.helper".to_owned(), String::new()), of(&self.server)];
+        // The same server, which leads from plain HTTP to TLS.
+        if let Some(host) = self.server.strip_prefix("http://")
+            && !host.contains(':')
+        {
+            settings.push(of(&format!("https://{host}")));
+        }
+        settings
+    }
+
+    fn variables(&self) -> Variables {
+        let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        vec![(NAME.into(), text(&self.name)), (PASSWORD.into(), text(&self.password))]
     }
 }
 
@@ -56,16 +134,17 @@ fn parts(text: &str) -> Option<Login> {
         // ssh takes no password; the user's name is a part of the address.
         return Some(Login {
             url: format!("{scheme}://{name}@{host}{path}").into(),
-            setting: None,
+            credentials: None,
         });
     }
     let server = format!("{scheme}://{host}");
-    let mut login: Vec<u8> = percent_decode_str(name).collect();
-    login.push(b':');
-    login.extend(percent_decode_str(password));
-    let header = format!("Authorization: Basic {}", BASE64_STANDARD.encode(login));
+    let bytes = |text: &str| -> Vec<u8> {
+        // A variable of the environment has no such byte.
+        percent_decode_str(text).filter(|byte| *byte != 0).collect()
+    };
     let url = format!("{server}{path}").into();
-    Some(Login { url, setting: Some((format!("http.{server}/.extraHeader"), header)) })
+    let (name, password) = (bytes(name), bytes(password));
+    Some(Login { url, credentials: Some(Credentials { server, name, password }) })
 }
 
 #[cfg(test)]
@@ -90,15 +169,18 @@ mod tests {
             let found = Login::of(text.into());
             assert_eq!(found.url.to_str(), Some(url), "{text}");
             let header = |login| format!("Authorization: Basic {}", BASE64_STANDARD.encode(login));
-            assert_eq!(found.setting.map(|(_, value)| value), login.map(header), "{text}");
+            let settings = found.credentials.map(|credentials| credentials.header());
+            assert_eq!(settings.map(|all| all[0].1.clone()), login.map(header), "{text}");
         }
         // No letter of a password is lost that is no UTF-8.
         let latin = Login::of("https://u:%E4@h/a".into());
-        let all = latin.environment(3);
+        let all = latin.environment(3, Telling::AtOnce);
         let header = format!("Authorization: Basic {}", BASE64_STANDARD.encode(b"u:\xe4"));
         assert!(all.contains(&("GIT_CONFIG_VALUE_3".into(), header.into())), "{all:?}");
         assert!(all.contains(&("GIT_CONFIG_KEY_3".into(), "http.https://h/.extraHeader".into())));
-        assert!(all.contains(&("GIT_CONFIG_COUNT".into(), "4".into())));
-        assert_eq!(Login::of("git@h:a".into()).environment(0), []);
+        assert!(all.contains(&("GIT_CONFIG_COUNT".into(), "5".into())));
+        let plain = Login::of("git@h:a".into());
+        assert_eq!(plain.environment(0, Telling::AtOnce), []);
+        assert_eq!(plain.environment(0, Telling::WhenAsked), []);
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::git_login::Login;
+use super::git_login::{Login, Telling};
 use super::{GitOptions, SourceProblem};
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
@@ -68,13 +68,26 @@ pub(super) struct GitRun<'a> {
 impl GitRun<'_> {
     /// Runs git with arguments, in a folder, until it ends well.
     pub(super) fn run(&self, folder: &Path, arguments: &[&OsStr]) -> Result<(), SourceProblem> {
-        let result = self.run_once(folder, arguments);
+        let mut result = self.run_once(folder, arguments, Telling::AtOnce);
+        if let Err(SourceProblem::Git { output, .. }) = &result
+            && self.login.is_led_on(output)
+        {
+            result = self.run_once(folder, arguments, Telling::WhenAsked);
+            if matches!(result, Err(SourceProblem::Git { .. })) {
+                result = self.run_once(folder, arguments, Telling::WhenAskedFirst);
+            }
+        }
         self.observer.event(Event::DownloadEnded { subject: self.subject.to_owned() });
         result
     }
 
-    fn run_once(&self, folder: &Path, arguments: &[&OsStr]) -> Result<(), SourceProblem> {
-        let mut child = self.start(folder, arguments)?;
+    fn run_once(
+        &self,
+        folder: &Path,
+        arguments: &[&OsStr],
+        telling: Telling,
+    ) -> Result<(), SourceProblem> {
+        let mut child = self.start(folder, arguments, telling)?;
         let (sender, receiver) = channel();
         if let Some(stderr) = child.stderr.take() {
             std::thread::spawn(move || forward(stderr, &sender));
@@ -99,7 +112,12 @@ impl GitRun<'_> {
         Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
     }
 
-    fn start(&self, folder: &Path, arguments: &[&OsStr]) -> Result<Child, SourceProblem> {
+    fn start(
+        &self,
+        folder: &Path,
+        arguments: &[&OsStr],
+        telling: Telling,
+    ) -> Result<Child, SourceProblem> {
         let program = &self.options.program;
         let mut command = if let Some(executable) = &self.options.supervisor {
             supervisor::command(executable, program)
@@ -128,7 +146,7 @@ impl GitRun<'_> {
             .env("SSH_ASKPASS_REQUIRE", "force")
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         command
-            .envs(self.login.environment(self.options.config_count))
+            .envs(self.login.environment(self.options.config_count, telling))
             .spawn()
             .map_err(|error| SourceProblem::NoGit { program: self.options.program.clone(), error })
     }

@@ -4,6 +4,7 @@ mod check_out;
 mod file;
 mod git;
 mod git_local;
+mod git_login;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
