@@ -160,7 +160,7 @@ mod tests {
         assert!(io::Write::write(&mut copy.into_file(), b"x").is_err());
         assert!(can_be_started(&path));
         // As a container does that owns it.
-        fs_err::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
         assert!(!can_be_started(&path));
         let another = sealed().unwrap();
         assert!(can_be_started(&Executable::Copy(another).path()));

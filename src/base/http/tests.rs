@@ -253,10 +253,21 @@ fn credentials_are_not_shown() {
         ("http://u:it'sPW@h/ok.txt", "http://h/ok.txt"),
         ("http://u:\"a b\t<c>`@h/x?token='PW' x&y=a b#f", "http://h/x?token=&y=#f"),
         ("http:///u:p@h/x", "http://h/x"),
-        ("http:/\\//u:p@h/x", "http:/\\//u:p@h/x"),
+        ("http:/\\//u:p@h/x", "http:/\\//h/x"),
         ("http://u:p@h\\a", "http://h\\a"),
         ("file:///a@b?c=d", "file:///a@b?c="),
         ("https://h/a?secret", "https://h/a?"),
+        // Mistyped, and read all the same by some.
+        ("http:/u:p@h/x", "http:/h/x"),
+        ("HTTPS:u:p@h/x?y=z", "HTTPS:h/x?y="),
+        (r"http:\\u:p@h/x", r"http:\\h/x"),
+        ("http://u:a/b@h/x", "http://h/x"),
+        ("http://u:a/b@c/d@h:1/x", "http://h:1/x"),
+        ("http://h:1/a@b", "http://h:1/a@b"),
+        ("http://[::1]/a@b", "http://[::1]/a@b"),
+        ("ssh://h:a/b@c", "ssh://h:a/b@c"),
+        ("http::https://u:p@h", "http::https://h"),
+        ("host:a@b", "host:a@b"),
     ] {
         assert_eq!(redact(text), shown);
     }
@@ -273,6 +284,9 @@ fn credentials_are_not_shown() {
         (r#"{"url": "https://u:p@h/f?a=b", "x": 1}"#, r#"{"url": "https://h/f?a=", "x": 1}"#),
         ("ADD http://u:it'sPW@h/f /x", "ADD http://h/f /x"),
         ("ü://a http::http://u:p@h", "ü://a http::http://h"),
+        (r#""url": "http:\/\/u:p@h\/f?a=b", "x""#, r#""url": "http:\/\/h\/f?a=", "x""#),
+        (r#"{"url": "http:/u:p@h/f"}"#, r#"{"url": "http:/h/f"}"#),
+        ("a: b, c://d:e@f http:", "a: b, c://f http:"),
         ("none", "none"),
     ] {
         assert_eq!(redact_text(text), shown);

@@ -15,12 +15,18 @@ pub(super) fn parse(text: &str) -> Result<reqwest::Url, HttpError> {
 /// A URL without credentials and without the values of its query; the user's name stays where it is a part
 /// of the address (ssh). The whole text counts, whatever letters are in it.
 pub fn redact(url: &str) -> String {
-    let Some(at) = url.find("://") else { return url.to_owned() };
-    let (scheme, rest) = url.split_at(at + "://".len());
-    let mut shown = scheme.to_owned();
-    // Browsers and this crate's library take more slashes for two.
-    let rest = rest.trim_start_matches(['/', '\\']);
-    let rest = if scheme.ends_with("file://") { &url[at + "://".len()..] } else { rest };
+    let colon = url.find("://").or_else(|| begins_mistyped(url));
+    let Some(colon) = colon else { return url.to_owned() };
+    let (scheme, rest) = url.split_at(colon + 1);
+    // Browsers and this crate's library take more slashes for two, and fewer.
+    let behind = rest.trim_start_matches(SLASHES);
+    let (slashes, rest) = match rest.strip_prefix("//") {
+        Some(path) if scheme.ends_with("file:") => ("//", path),
+        Some(_) => ("//", behind),
+        None => (&rest[..rest.len() - behind.len()], behind),
+    };
+    let mut shown = [scheme, slashes].concat();
+    let rest = behind_odd_password(scheme, rest).unwrap_or(rest);
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let (authority, behind) = rest.split_at(end);
     push_authority(scheme, authority, &mut shown);
@@ -38,18 +44,40 @@ pub fn redact(url: &str) -> String {
     shown
 }
 
+/// What stands between scheme and host; JSON writes `\/` as well.
+const SLASHES: [char; 2] = ['/', '\\'];
+
+/// True for schemes of URLs that libraries read whatever slashes are behind them.
+fn is_common(scheme: &str) -> bool {
+    ["http", "https", "ftp"].iter().any(|common| scheme.eq_ignore_ascii_case(common))
+}
+
+/// Place of the colon of a URL that begins a text, and has other slashes behind it than two.
+fn begins_mistyped(text: &str) -> Option<usize> {
+    text.find(':').filter(|colon| is_common(&text[..*colon]))
+}
+
+/// What is behind a password with a slash in it, which ends the host's name where it is not escaped.
+fn behind_odd_password<'a>(scheme: &str, rest: &'a str) -> Option<&'a str> {
+    let end = rest.find(SLASHES)?;
+    let (authority, behind) = rest.split_at(end);
+    let port = authority.rsplit_once(':')?.1;
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) || port.ends_with(']');
+    if is_port || authority.contains(['@', '?', '#']) || !is_common(scheme.trim_end_matches(':')) {
+        return None;
+    }
+    Some(behind.rsplit_once('@')?.1)
+}
+
 /// A text, such as another program's messages, in which the URLs are shown as by [`redact`], as far as they
 /// can be told from the rest.
 pub fn redact_text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let start = rest[..at]
-            .rfind(|letter: char| !letter.is_ascii_alphanumeric() && !"+-.".contains(letter))
-            .map_or(0, |before| before + rest[before..].chars().next().map_or(1, char::len_utf8));
-        let end = rest[at..]
+    while let Some((start, colon)) = next_url(rest) {
+        let end = rest[colon..]
             .find(|letter: char| letter.is_whitespace() || "\"<>`".contains(letter))
-            .map_or(rest.len(), |length| at + length);
+            .map_or(rest.len(), |length| colon + length);
         shown.push_str(&rest[..start]);
         let url = &rest[start..end];
         // What encloses it.
@@ -63,12 +91,25 @@ pub fn redact_text(text: &str) -> String {
     shown
 }
 
+/// Start of the next URL in a text, and the place of its first colon.
+fn next_url(text: &str) -> Option<(usize, usize)> {
+    text.match_indices(':').find_map(|(colon, _)| {
+        let start = text[..colon]
+            .rfind(|letter: char| !letter.is_ascii_alphanumeric() && !"+-.".contains(letter))
+            .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+        let is_url = text[colon..].starts_with("://") || is_common(&text[start..colon]);
+        // A transport that is named before the URL, as in `http::https://h`.
+        let is_transport = text[colon..].starts_with("::");
+        (is_url && !is_transport).then_some((start, colon))
+    })
+}
+
 fn push_authority(scheme: &str, authority: &str, shown: &mut String) {
     let Some((user, host)) = authority.rsplit_once('@') else {
         shown.push_str(authority);
         return;
     };
-    let scheme = scheme.trim_end_matches("://");
+    let scheme = scheme.trim_end_matches(':');
     if scheme.ends_with("ssh") || scheme.ends_with("ssh+git") {
         shown.push_str(user.split(':').next().unwrap_or_default());
         shown.push('@');
