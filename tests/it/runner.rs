@@ -36,6 +36,8 @@ fn a_working_directory_is_followed_within_the_root_and_made() {
         ("mkdir /real; ln -s /real /work", Some("/real")),
         ("ln -s /work /work", None),
         ("touch /file; ln -s /file /work", None),
+        ("ln -s /proc/self/fd/3 /work", None),
+        ("ln -s /dev/fd/3 /work", None),
     ] {
         let (place, folder) =
             with_base(&format!("WORKDIR /work\nRUN cd /; rmdir /work; {links}\n"));

@@ -69,16 +69,15 @@ pub fn prepare<'w>(
     let is_single = workspace.is_single();
     let wanted = &command.working_directory;
     let owner = Ownership { ids: (0, 0), single: is_single };
-    let folder = locate(&root, wanted, false)
-        .and_then(|folder| make_folders(&root, &folder, owner).map(|()| folder))
-        .map_err(|error| {
-            let path = wanted.display();
-            Failure::new(format!(
-                "the working directory {path} cannot be made in the image: {error}"
-            ))
-        })?;
+    let unmade = |error: std::io::Error| {
+        let path = wanted.display();
+        Failure::new(format!("the working directory {path} cannot be made in the image: {error}"))
+    };
+    let folder = locate(&root, wanted, false).map_err(unmade)?;
     // Without symlinks: the kernel follows no `missing/..`.
     let inside = Path::new("/").join(folder.strip_prefix(&root).unwrap_or(wanted));
+    targets::check_working_directory(&inside)?;
+    make_folders(&root, &folder, owner).map_err(unmade)?;
     let machine = &workspace.place().machine;
     let sandbox = Sandbox {
         root,

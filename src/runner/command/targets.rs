@@ -32,6 +32,20 @@ pub(super) fn check_system(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses a working directory that would be found in the container's own `/proc`, and not in its root: a
+/// descriptor there may be of a folder of the machine, which the container's maker has open (CVE-2024-21626).
+/// `place` has no symbolic link of the image in it.
+pub(super) fn check_working_directory(place: &Path) -> Result<(), Failure> {
+    let is_process = place.starts_with("/proc") && place != Path::new("/proc");
+    if is_process || place.starts_with("/dev/fd") {
+        let place = place.display();
+        let message =
+            format!("the working directory cannot be {place}: it is no folder of the image");
+        return Err(Failure::new(message));
+    }
+    Ok(())
+}
+
 /// Gives mounts targets in the root without symbolic links, from the one with number `first` on; those
 /// before it have such targets. `root` has all mount points.
 pub(super) fn settle(root: &Path, binds: &mut [Bind], first: usize) -> Result<(), Failure> {
@@ -200,6 +214,22 @@ mod tests {
         }
         assert!(within(true, "/pkg").is_ok() && within(true, "/link").is_ok());
         assert!(within(true, "/other").is_ok());
+    }
+
+    #[test]
+    fn no_working_directory_is_a_descriptor() {
+        for (place, is_refused) in [
+            ("/proc/self/fd/7", true),
+            ("/proc/1/cwd", true),
+            ("/dev/fd", true),
+            ("/dev/fd/7", true),
+            ("/proc", false),
+            ("/process", false),
+            ("/dev/shm", false),
+            ("/", false),
+        ] {
+            assert_eq!(check_working_directory(Path::new(place)).is_err(), is_refused, "{place}");
+        }
     }
 
     #[test]
