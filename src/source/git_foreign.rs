@@ -2,7 +2,8 @@
 //! path. Their objects and
 //! refs are read as files, and nothing of them is run: git is not started in one, and libgit2 opens
 //! none, since a `config`, `commondir` or `hooks` could name commands and other repositories. One that has
-//! symlinks or borrows objects is not used: either could lead to a private repository of the caller's.
+//! symlinks or borrows objects is not used: either could lead to a private repository of the caller's. Nor is
+//! one that has anything but files and folders, such as a FIFO.
 
 use std::io;
 use std::path::Path;
@@ -84,9 +85,14 @@ fn check(path: &Path) -> Result<(), SourceProblem> {
         // One that cannot be listed here could be listed by a helper.
         let entry =
             entry.map_err(|error| refuse(format!("it cannot be looked through: {error}")))?;
+        let name = || entry.path().strip_prefix(path).unwrap_or(path).display();
         if entry.path_is_symlink() {
-            let link = entry.path().strip_prefix(path).unwrap_or(path).display().to_string();
+            let link = name();
             return Err(refuse(format!("{link} in it is a symbolic link, which is not followed")));
+        }
+        // Whoever reads a FIFO waits for ever.
+        if !entry.file_type().is_file() && !entry.file_type().is_dir() {
+            return Err(refuse(format!("{} in it is neither a file nor a folder", name())));
         }
     }
     Ok(())
@@ -99,6 +105,23 @@ fn failed(path: &Path, error: git2::Error) -> SourceProblem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_has_files_and_folders_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let pack = place.path().join("objects/pack");
+        fs_err::create_dir_all(&pack).unwrap();
+        fs_err::write(place.path().join("HEAD"), "ref: refs/heads/main").unwrap();
+        check(place.path()).unwrap();
+        let fifo = pack.join("pack-0123456789012345678901234567890123456789.idx");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let refused = check(place.path()).unwrap_err().to_string();
+        assert!(refused.contains("neither a file nor a folder"), "{refused}");
+        fs_err::remove_file(&fifo).unwrap();
+        check(place.path()).unwrap();
+        fs_err::os::unix::fs::symlink("HEAD", fifo).unwrap();
+        assert!(check(place.path()).unwrap_err().to_string().contains("symbolic link"));
+    }
 
     #[test]
     fn names_are_looked_up_as_git_does() {
