@@ -59,14 +59,16 @@ impl Cache {
         self.first_link(names.into_iter().chain(upstream).map(|name| self.root.join(name)))
     }
 
-    /// First of the folders of a package and its sources that is a symlink.
+    /// First of the folders of a package and its sources that is a symlink. The folders above are none:
+    /// [`Cache::linked`] has looked at them, and this at a package's own before its sources'.
     pub fn linked_folder<'a>(
         &self,
         name: &'a PackageName,
         sources: impl Iterator<Item = &'a SourceName>,
     ) -> Option<PathBuf> {
         let sources = sources.map(|source| self.source(name, source));
-        self.first_link([self.package_folder(name)].into_iter().chain(sources))
+        let mut folders = [self.package_folder(name)].into_iter().chain(sources);
+        folders.find(|folder| fs_err::symlink_metadata(folder).is_ok_and(|data| data.is_symlink()))
     }
 
     fn first_link(&self, mut folders: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
