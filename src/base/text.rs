@@ -27,3 +27,21 @@ macro_rules! written_as_text {
 }
 
 pub(crate) use {read_as_text, written_as_text};
+
+/// A text as a quoted string or key of TOML 1.0.0.
+#[cfg(feature = "builder")]
+pub(crate) fn toml_string(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(letter));
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

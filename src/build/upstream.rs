@@ -15,8 +15,10 @@ use crate::base::event::Observer;
 use crate::base::lock::FileLock;
 use crate::base::within;
 use crate::source::{
-    self, CheckOutError, FetchOptions, LocalPermission, LocalScope, SourceError, SourceRequest,
+    self, CheckOutError, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId,
+    SourceRequest,
 };
+use crate::tree::lock::{LockFault, LockFaults, SourceKey, TreeLock, WantedSource, is_own};
 use crate::tree::{self, TreeError, Upstream, UpstreamChain};
 
 use super::cache::Cache;
@@ -28,6 +30,9 @@ pub enum UpstreamError {
     /// Its declaration is wrong.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// The lock has another one, or none.
+    #[error(transparent)]
+    Lock(Box<LockFaults>),
     /// It can't be had.
     #[error("{}: can't get the upstream", path.display())]
     Source {
@@ -65,6 +70,7 @@ pub fn expand(
     fetch: &FetchOptions,
     limits: &Limits,
     local: &LocalPermission,
+    lock: Option<&TreeLock>,
     observer: &dyn Observer,
 ) -> Result<Vec<PathBuf>, UpstreamError> {
     let mut chain = UpstreamChain::default();
@@ -76,6 +82,9 @@ pub fn expand(
             Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
             _ => LocalScope::under(local, &at),
         };
+        if let Some(lock) = lock {
+            check_lock(lock, packages, &request(&at, &upstream, local.clone()), &upstream)?;
+        }
         let checkout = check_out(&at, &upstream, local, home, fetch, limits, observer)?;
         at = checkout.join("packages");
         let stays = within::locate_below(&checkout, Path::new("packages")).is_ok();
@@ -120,6 +129,33 @@ fn request(packages: &Path, upstream: &Upstream, local: LocalScope) -> SourceReq
         name: upstream_source(),
         source: upstream.source.clone(),
         local,
+    }
+}
+
+/// Fails if a lock has another upstream, or none.
+fn check_lock(
+    lock: &TreeLock,
+    packages: &Path,
+    request: &SourceRequest,
+    upstream: &Upstream,
+) -> Result<(), UpstreamError> {
+    if is_own(packages, &request.package_dir, &upstream.source.spec) {
+        return Ok(());
+    }
+    let failed =
+        |source| UpstreamError::Source { path: upstream.path.clone(), source: Box::new(source) };
+    let head = match source::identify(request).map_err(failed)? {
+        SourceId::Commit(commit) => Some(commit),
+        SourceId::DownloadedSha1(_) => None,
+    };
+    let Some(key) = SourceKey::of(&upstream.source.spec, head.as_ref()) else { return Ok(()) };
+    let wanted = WantedSource { key, users: [request.subject()].into() };
+    match LockFault::of_source(&lock.upstreams, &wanted) {
+        None => Ok(()),
+        Some(fault) => {
+            let (path, items) = (lock.path.clone(), vec![fault]);
+            Err(UpstreamError::Lock(Box::new(LockFaults { path, items })))
+        }
     }
 }
 

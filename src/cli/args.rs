@@ -34,6 +34,8 @@ pub enum Command {
     Tree(TreeArgs),
     /// Fetch all sources and images of package trees, and nothing else.
     Fetch(FetchArgs),
+    /// Pin everything that builds of a tree take from elsewhere, in mkpanda.lock.
+    Lock(LockArgs),
     /// Make and verify mirrors: all that builds take from elsewhere, in one folder or file.
     #[command(subcommand)]
     Mirror(MirrorCommand),
@@ -247,6 +249,25 @@ pub struct FetchArgs {
     /// Fetch for this tree variant.
     #[arg(long, value_name = "VARIANT")]
     pub variant: Option<String>,
+    /// Number of sources that are fetched at once; 8 or more by default.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+/// Options of pinning.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// The tree variants, `default` being the default one; by default all of them and all packages.
+    #[arg(value_name = "VARIANT")]
+    pub variants: Vec<String>,
+    /// Pin these as they are now, and change nothing else: `PACKAGE/SOURCE`, a package with all its sources, a URL,
+    /// or the name of an image.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub update: Vec<String>,
+    /// Write nothing; list what differs, and fail if something does. Uses no network, but for an upstream that is
+    /// not here.
+    #[arg(long, conflicts_with = "update")]
+    pub check: bool,
     /// Number of sources that are fetched at once; 8 or more by default.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,

@@ -137,6 +137,18 @@ pub enum CliError {
         /// All faults.
         faults: Vec<Fault>,
     },
+    /// Names that are to be pinned anew, and that nothing has.
+    #[error("--update: nothing that the tree takes from elsewhere is called {}", .0.join(" or "))]
+    NothingToUpdate(Vec<String>),
+    /// The lock cannot be written.
+    #[error("{} cannot be written", path.display())]
+    LockFile {
+        /// The lock.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -231,6 +243,10 @@ impl CliError {
             Self::MirrorFaults { .. } => {
                 Some("carry it over again, or make it again where there is a network: mkpanda mirror create".to_owned())
             }
+            Self::NothingToUpdate(_) => Some(
+                "names are PACKAGE/SOURCE, a package, a URL as mkpanda.lock has it, or an image"
+                    .to_owned(),
+            ),
             Self::Flattened(_) => Some(
                 "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),
             ),
@@ -274,6 +290,9 @@ fn site_hint(error: &SiteError) -> Option<String> {
                 hint.push_str(&ways);
             }
             Some(hint)
+        }
+        SiteError::Lock(faults) | SiteError::Upstream(UpstreamError::Lock(faults)) => {
+            Some(faults.hint())
         }
         SiteError::CacheLink(_) => Some(
             "remove the link; to have the cache elsewhere, bind-mount a folder there".to_owned(),

@@ -76,6 +76,7 @@ pub fn run() -> u8 {
         None => commands::package::run(&context, &cli.package),
         Some(Command::Tree(args)) => commands::tree::run(&context, args),
         Some(Command::Fetch(args)) => commands::fetch::run(&context, args),
+        Some(Command::Lock(args)) => commands::lock::run(&context, args),
         Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),

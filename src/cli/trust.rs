@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::ConfigFile;
 use super::grant::{Grant, TrustFile};
+use crate::base::text::toml_string;
 use crate::image::location::ImageLocation;
 use crate::source::LocalScope;
 
@@ -73,18 +74,7 @@ impl Trust {
 
 /// A path as a quoted key of TOML 1.0.0.
 fn quoted(path: &Path) -> String {
-    let mut text = String::from("\"");
-    for letter in path.to_string_lossy().chars() {
-        match letter {
-            '"' | '\\' => text.extend(['\\', letter]),
-            letter if letter.is_control() => {
-                let _ = write!(text, "\\u{:04X}", u32::from(letter));
-            }
-            letter => text.push(letter),
-        }
-    }
-    text.push('"');
-    text
+    toml_string(&path.to_string_lossy())
 }
 
 /// Keys that a tree's file sets and that only the user may set, each with the permission that it needs.

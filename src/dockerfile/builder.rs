@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::image::pins::ImagePins;
 use crate::image::reference::ImageRef;
 use crate::image::registry::Client;
 use crate::image::store::ImageStore;
@@ -18,6 +19,8 @@ pub struct ImageBuilder<'a> {
     pub store: &'a ImageStore,
     /// Registries, from which images are pulled.
     pub registry: &'a Client,
+    /// Images that names stand for.
+    pub pins: &'a ImagePins,
     /// Options of fetching sources.
     pub fetch: &'a FetchOptions,
     /// True if the output of commands is shown while they run.

@@ -6,6 +6,7 @@
 //! reference   "ubuntu:14.04" -> docker.io/library/ubuntu:14.04       what a package asks for
 //! location    "oci-archive:FILE"                                     where a configuration says it lies
 //! load        layout, OCI archive, docker archive -> checked blobs
+//! pins        what a tree's lock says that names stand for
 //! store       $MKPANDA_HOME/images, an OCI layout; gives an Image, and of that a RootImage
 //! registry    pulling into the store, pushing from it; the protocol is `crate::store::registry`
 //! save        from the store to a layout or an archive
@@ -24,6 +25,7 @@ pub mod host;
 pub mod layers;
 pub mod load;
 pub mod location;
+pub mod pins;
 pub mod platform;
 pub mod registry;
 pub mod save;

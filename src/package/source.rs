@@ -12,7 +12,7 @@ use crate::base::http::redact;
 use crate::base::text::written_as_text;
 
 /// A git commit: 40 lower-case hex digits, not all zero.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(Sha1Sum);
 
 /// The text names no commit.

@@ -81,6 +81,20 @@ pub enum SourceProblem {
         /// The file's sum.
         actual: String,
     },
+    /// A file has the declared SHA-1, and is not the one of the lock.
+    #[error("the {kind} of {url} is {actual}, but mkpanda.lock wants {expected}")]
+    Locked {
+        /// `sha256` or `size`.
+        kind: &'static str,
+        /// The URL.
+        url: String,
+        /// The lock's value.
+        expected: String,
+        /// The file's value.
+        actual: String,
+        /// Name of the source for `mkpanda lock`.
+        subject: String,
+    },
     /// The file's name is not that of an archive.
     #[error("unsupported archive: {0}")]
     UnknownArchive(String),
@@ -270,6 +284,11 @@ impl SourceProblem {
             }
             Self::Sum { .. } | Self::LocalSum { .. } => {
                 "if the file was meant to change, put its new sum into the buildinfo.json"
+            }
+            Self::Locked { subject, .. } => {
+                return Some(format!(
+                    "if the file was meant to change: mkpanda lock --update {subject}"
+                ));
             }
             Self::UnknownArchive(_) => {
                 "known are .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar.zst and .zip; a source of kind url stays as it is"

@@ -4,10 +4,10 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{FetchOptions, SourceProblem, SourceRequest};
+use super::{FetchOptions, FilePin, SourceProblem, SourceRequest};
 use crate::archive::is_source_archive;
 use crate::base::atomic::{AtomicFile, naming_file};
-use crate::base::digest::{Sha1Sum, Sha256Sum, Tee};
+use crate::base::digest::{Sha1Sum, Tee};
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::package::FileSource;
@@ -32,9 +32,9 @@ pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> 
 }
 
 /// True if the file is there with the right sums.
-pub(super) fn is_right(path: &Path, file: &FileSource) -> io::Result<bool> {
+pub(super) fn is_right(path: &Path, file: &FileSource, pin: Option<&FilePin>) -> io::Result<bool> {
     match fs_err::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file)?.is_none()),
+        Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file, pin)?.is_none()),
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -46,29 +46,51 @@ struct WrongSum {
     kind: &'static str,
     expected: String,
     actual: String,
+    /// True if the package declares another value, false if the lock does.
+    is_declared: bool,
 }
 
-fn wrong_sum(path: &Path, file: &FileSource) -> io::Result<Option<WrongSum>> {
-    let (sha1, sha256): (Sha1Sum, Option<Sha256Sum>) = if file.sha256.is_some() {
-        let mut tee = Tee::new(fs_err::File::open(path)?);
-        io::copy(&mut tee, &mut io::sink())?;
-        let (_, sums) = tee.finish();
-        (sums.sha1, Some(sums.sha256))
-    } else {
-        (Sha1Sum::of_file(path)?, None)
-    };
-    if sha1 != file.sha1 {
-        let (expected, actual) = (file.sha1.to_string(), sha1.to_string());
-        return Ok(Some(WrongSum { kind: "sha1", expected, actual }));
-    }
-    match (&file.sha256, sha256) {
-        (Some(expected), Some(actual)) if *expected != actual => Ok(Some(WrongSum {
-            kind: "sha256",
+impl WrongSum {
+    /// Compares a declared value, or one of the lock, with that of the file.
+    fn of<T: ToString + PartialEq>(
+        kind: &'static str,
+        expected: &T,
+        actual: &T,
+        is_declared: bool,
+    ) -> Option<Self> {
+        let wrong = || Self {
+            kind,
             expected: expected.to_string(),
             actual: actual.to_string(),
-        })),
-        _ => Ok(None),
+            is_declared,
+        };
+        (expected != actual).then(wrong)
     }
+
+    /// The error for a file that its pin, not its declaration, contradicts.
+    fn of_lock(self, request: &SourceRequest, url: String) -> SourceProblem {
+        let Self { kind, expected, actual, .. } = self;
+        SourceProblem::Locked { kind, url, expected, actual, subject: request.subject() }
+    }
+}
+
+fn wrong_sum(
+    path: &Path,
+    file: &FileSource,
+    pin: Option<&FilePin>,
+) -> io::Result<Option<WrongSum>> {
+    if file.sha256.is_none() && pin.is_none() {
+        let sha1 = Sha1Sum::of_file(path)?;
+        return Ok(WrongSum::of("sha1", &file.sha1, &sha1, true));
+    }
+    let mut tee = Tee::new(fs_err::File::open(path)?);
+    io::copy(&mut tee, &mut io::sink())?;
+    let (_, sums) = tee.finish();
+    let declared = file.sha256.as_ref();
+    Ok(WrongSum::of("sha1", &file.sha1, &sums.sha1, true)
+        .or_else(|| WrongSum::of("sha256", declared?, &sums.sha256, true))
+        .or_else(|| WrongSum::of("sha256", &pin?.sha256, &sums.sha256, false))
+        .or_else(|| WrongSum::of("size", &pin?.size, &sums.bytes, false)))
 }
 
 /// Says that a file's name may tell a secret.
@@ -91,6 +113,7 @@ pub(super) fn fetch(
 ) -> Result<PathBuf, SourceProblem> {
     warn_of_query(request, file, observer);
     let target = cached_path(request, file);
+    let pin = options.pins.of(file);
     let fetched = |origin| {
         observer.event(Event::Source { subject: request.subject(), origin });
         Ok(target.clone())
@@ -98,7 +121,7 @@ pub(super) fn fetch(
     if target.is_dir() {
         return Err(SourceProblem::InTheWay(target));
     }
-    if is_right(&target, file).map_err(SourceProblem::io("read the cache"))? {
+    if is_right(&target, file, pin).map_err(SourceProblem::io("read the cache"))? {
         return fetched(Origin::Cache);
     }
     for mirror in &options.mirrors {
@@ -118,17 +141,18 @@ pub(super) fn fetch(
         let subject = request.subject();
         let done = options.http.download(&file.url, &subject, new.file(), observer)?;
         // Two answers that don't belong together are the server's fault, not the file's.
-        if done.resumed && wrong(&new, file)?.is_some() {
+        if done.resumed && wrong(&new, file, pin)?.is_some() {
             options.http.download(&file.url, &subject, new.file(), observer)?;
         }
     }
-    match wrong(&new, file)? {
+    match wrong(&new, file, pin)? {
         None => new.commit().map_err(SourceProblem::io("write the cache"))?,
+        Some(wrong) if !wrong.is_declared => return Err(wrong.of_lock(request, shown)),
         // It can be looked at where it is, and may be for nobody else to read.
-        Some(WrongSum { kind, expected, actual }) if origin == Origin::Local => {
+        Some(WrongSum { kind, expected, actual, .. }) if origin == Origin::Local => {
             return Err(SourceProblem::LocalSum { kind, url: shown, expected, actual });
         }
-        Some(WrongSum { kind, expected, actual }) => {
+        Some(WrongSum { kind, expected, actual, .. }) => {
             let corrupt = request.cache_dir.join(format!("{}.corrupt", file.file_name()));
             keep(&new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;
             return Err(SourceProblem::Sum { kind, url: shown, expected, actual, corrupt });
@@ -141,8 +165,12 @@ fn create(target: &Path) -> Result<AtomicFile, SourceProblem> {
     AtomicFile::create(target).map_err(SourceProblem::io("write the cache"))
 }
 
-fn wrong(new: &AtomicFile, file: &FileSource) -> Result<Option<WrongSum>, SourceProblem> {
-    wrong_sum(new.temporary_path(), file).map_err(SourceProblem::io("read what was fetched"))
+fn wrong(
+    new: &AtomicFile,
+    file: &FileSource,
+    pin: Option<&FilePin>,
+) -> Result<Option<WrongSum>, SourceProblem> {
+    wrong_sum(new.temporary_path(), file, pin).map_err(SourceProblem::io("read what was fetched"))
 }
 
 fn keep(new: &AtomicFile, corrupt: &Path) -> io::Result<()> {
@@ -199,7 +227,8 @@ fn from_mirror(
     if got.is_none() {
         return Ok(false);
     }
-    let Some(WrongSum { kind, expected, actual }) = wrong(&new, file)? else {
+    let Some(WrongSum { kind, expected, actual, .. }) = wrong(&new, file, options.pins.of(file))?
+    else {
         new.commit().map_err(SourceProblem::io("write the cache"))?;
         return Ok(true);
     };

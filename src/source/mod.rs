@@ -44,6 +44,7 @@ mod git_wanted;
 mod local_scope;
 mod missing;
 mod options;
+mod pins;
 mod submodules;
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub use git_url::git_mirror_path;
 pub use local_scope::{LocalPermission, LocalScope, OutOfScope};
 pub use missing::{MissingSource, missing};
 pub use options::{FetchOptions, GitOptions};
+pub use pins::{FilePin, FilePins};
 
 /// A source of a package, with the places that belong to it.
 #[derive(Debug, Clone)]
@@ -91,7 +93,8 @@ impl SourceRequest {
         format!("{}/{}", self.package, self.name)
     }
 
-    fn problem(&self, problem: SourceProblem) -> SourceError {
+    /// The error of a request.
+    pub fn problem(&self, problem: SourceProblem) -> SourceError {
         SourceError {
             package: self.package.clone(),
             name: self.name.clone(),
@@ -173,6 +176,15 @@ impl Fetched {
         | Self::GitLocal { path, .. }) = self;
         path
     }
+}
+
+/// The file of a `url` or `url_extract` source in the cache, if it is there with the declared sums.
+pub fn cached_file(request: &SourceRequest) -> Option<PathBuf> {
+    let (SourceSpec::Url(file) | SourceSpec::UrlExtract(file)) = &request.source.spec else {
+        return None;
+    };
+    let path = file::cached_path(request, file);
+    file::is_right(&path, file, None).unwrap_or(false).then_some(path)
 }
 
 /// Says what the source adds to its package's id. For `git_local` that is the commit at HEAD;

@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::FilePins;
 use crate::base::http::HttpClient;
 use crate::store::Store;
 
@@ -20,6 +22,8 @@ pub struct FetchOptions {
     pub http: HttpClient,
     /// The host's git.
     pub git: GitOptions,
+    /// Files of which a lock says more than their packages do.
+    pub pins: Arc<FilePins>,
     /// The folder for lock files, the same for all processes of a user.
     pub locks: PathBuf,
     /// The folder of our git mirrors, which all trees share.
@@ -40,6 +44,7 @@ impl FetchOptions {
             only_mirrors: false,
             http: HttpClient::default(),
             git: GitOptions::default(),
+            pins: Arc::default(),
             locks,
             git_mirrors,
         }

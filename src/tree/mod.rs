@@ -16,6 +16,7 @@
 
 mod docker;
 mod error;
+pub mod lock;
 mod place;
 mod read;
 mod resolve;

@@ -25,6 +25,7 @@ mod kernel;
 mod killed;
 mod kills;
 mod limits;
+mod lock;
 mod locks;
 mod memory;
 mod mirrors;

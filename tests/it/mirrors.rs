@@ -12,14 +12,14 @@ use crate::tree::built;
 const NOTE: &[u8] = b"a note\n";
 
 /// A connected place: its tree takes a file, a commit, an image of `mkpanda.toml` and one of a `docker/` folder.
-struct Connected {
-    place: Place,
-    server: Server,
-    commit: String,
+pub struct Connected {
+    pub place: Place,
+    pub server: Server,
+    pub commit: String,
 }
 
 impl Connected {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Place::bare();
         let web = place.path().join("web");
         std::fs::create_dir_all(web.join("repository")).unwrap();

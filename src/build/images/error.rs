@@ -8,6 +8,7 @@ use crate::dockerfile::execute::DockerfileError;
 use crate::image::host::HostError;
 use crate::image::load::LoadError;
 use crate::image::location::LocationError;
+use crate::image::pins::PinError;
 use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
 use crate::image::store::StoreError;
@@ -70,6 +71,15 @@ pub enum ImageError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// It is not the image that the lock pins.
+    #[error("image {name}")]
+    Pin {
+        /// The name.
+        name: String,
+        /// Difference, or why the pinned image is not to be had.
+        #[source]
+        source: Box<PinError>,
+    },
     /// It can't be built.
     #[error("image {name}")]
     Build {
@@ -126,6 +136,7 @@ impl ImageError {
         match self {
             Self::Interrupted => true,
             Self::Build { source, .. } => matches!(**source, DockerfileError::Interrupted),
+            Self::Pin { source, .. } => source.is_interruption(),
             Self::Pull { source, .. } | Self::NotFound { pulled: Some(source), .. } => {
                 source.is_interruption()
             }
@@ -138,6 +149,7 @@ impl ImageError {
         let (name, docker_folder) = match self {
             Self::NotFound { name, docker_folder, .. } => (name, docker_folder),
             Self::Pull { source, .. } => return source.hint(),
+            Self::Pin { source, .. } => return source.hint(),
             Self::Build { source, .. } => return source.hint(),
             Self::Load { source, .. } => return source.problem.hint().map(str::to_owned),
             _ => return None,

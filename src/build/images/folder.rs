@@ -61,6 +61,9 @@ impl ImageFinder<'_> {
             && *wanted != sum
         {
             // Of another state of the folder, which isn't there to be built.
+            if let Some(image) = self.pinned(name, reference, reference, observer)? {
+                return Ok(image);
+            }
             if let Some(image) = self.stored(name, reference)? {
                 return Ok(image);
             }
@@ -139,7 +142,7 @@ impl ImageFinder<'_> {
     ) -> Result<bool, ImageError> {
         let failed =
             |source| ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) };
-        is_still_of(self.store, image, folder).map_err(failed)
+        is_still_of(self.store, image, folder, self.building.pins).map_err(failed)
     }
 
     /// A registry that can't be asked keeps nobody from building.

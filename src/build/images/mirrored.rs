@@ -10,9 +10,10 @@ use crate::dockerfile::BuildOptions;
 use crate::dockerfile::execute::{base_platform, bases};
 use crate::image::load::LoadProblem;
 use crate::image::location::ImageLocation;
+use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::image::registry::{PullOptions, RegistryProblem};
+use crate::image::registry::RegistryProblem;
 use crate::image::store::{Image, StoreError};
 use crate::package::ImageName;
 use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
@@ -63,8 +64,7 @@ impl ImageFinder<'_> {
         observer: &dyn Observer,
     ) -> Result<Option<Image>, ImageError> {
         let text = || name.as_str().to_owned();
-        let options =
-            PullOptions { limits: self.building.runner.archives, ..PullOptions::default() };
+        let options = self.pull_options(Platform::host());
         let pulled = self
             .registry
             .pull_mirrored(self.store, reference, &options, observer)
@@ -84,7 +84,16 @@ impl ImageFinder<'_> {
         if !self.registry.has_mirrors() {
             return Ok(None);
         }
-        self.mirrored(name, &image_of_folder(name, folder)?, observer)
+        let named = image_of_folder(name, folder)?;
+        let Some(image) = self.mirrored(name, &named, observer)? else { return Ok(None) };
+        // Made from the bases that the lock has, if there is one.
+        let sum = whole_sum(folder).map_err(|source| ImageError::DockerFolder {
+            name: name.as_str().to_owned(),
+            source,
+        })?;
+        let has_pins = self.building.pins.is_complete;
+        Ok(Some(image)
+            .filter(|image| !has_pins || self.is_still_of(name, image, &sum).unwrap_or(false)))
     }
 
     /// The image of a `docker/` folder that a mirror has, under its names if the mirror is the user's.
@@ -132,6 +141,9 @@ impl ImageFinder<'_> {
             Err(ImageError::Pull { source, .. }) if is_away(&source.problem) => {
                 self.origin(name).map(Presence::Missing)
             }
+            Err(ImageError::Pin { source, .. }) if source.is_away() => {
+                self.origin(name).map(Presence::Missing)
+            }
             Err(ImageError::Load { source, .. }) if is_absent(&source.problem) => {
                 self.origin(name).map(Presence::Missing)
             }
@@ -142,8 +154,14 @@ impl ImageFinder<'_> {
     /// Place from which an image would come, in skopeo's spelling.
     fn origin(&self, name: &ImageName) -> Result<String, ImageError> {
         let reference = reference(name)?;
-        let place = self.place(name, &reference)?;
-        Ok(place.unwrap_or(ImageLocation::Registry(reference)).to_string())
+        let pin = self.pin(name, &reference).ok().flatten();
+        let place = self.place(name, &reference)?.unwrap_or(ImageLocation::Registry(reference));
+        Ok(match (place, pin) {
+            (ImageLocation::Registry(place), Some(pin)) => {
+                ImageLocation::Registry(place.pinned_to(&pin.manifest)).to_string()
+            }
+            (place, _) => place.to_string(),
+        })
     }
 
     fn missing_bases(
@@ -153,27 +171,52 @@ impl ImageFinder<'_> {
     ) -> Result<Vec<ImageRef>, ImageError> {
         let mut missing = Vec::new();
         for (base, platform) in folder_bases(folder)? {
-            let stored = self.stored_base(&base)?;
-            if stored.is_none() && !self.registry.is_mirrored(&base, &platform, observer) {
-                missing.push(base);
+            if self.stored_base(&base, &platform)?.is_some() {
+                continue;
+            }
+            let pin = self.base_pin(&base, &platform)?;
+            let named = pin.map_or_else(|| base.clone(), |pin| base.pinned_to(&pin.manifest));
+            if !self.registry.is_mirrored(&named, &platform, observer) {
+                missing.push(named);
             }
         }
         Ok(missing)
     }
 
-    fn stored_base(&self, base: &ImageRef) -> Result<Option<Image>, ImageError> {
+    /// Pin of an image that a Dockerfile names.
+    fn base_pin(
+        &self,
+        base: &ImageRef,
+        platform: &Platform,
+    ) -> Result<Option<&ImagePin>, ImageError> {
+        let key = ImageKey { name: base.clone(), platform: platform.clone() };
+        self.building.pins.base(&key).map_err(|error| base_error(base, error))
+    }
+
+    pub(super) fn stored_base(
+        &self,
+        base: &ImageRef,
+        platform: &Platform,
+    ) -> Result<Option<Image>, ImageError> {
+        if let Some(pin) = self.base_pin(base, platform)? {
+            return pin.stored(self.store, base).map_err(|error| base_error(base, error));
+        }
         let failed = |source| ImageError::Store { name: base.familiar(), source: Box::new(source) };
         self.store.find(base).map_err(failed)
     }
 
-    fn pulled_base(
+    pub(super) fn pulled_base(
         &self,
         base: &ImageRef,
-        platform: Platform,
+        platform: &Platform,
         observer: &dyn Observer,
     ) -> Result<Image, ImageError> {
         let failed = |source| ImageError::Store { name: base.familiar(), source: Box::new(source) };
-        let options = PullOptions { platform, limits: self.building.runner.archives };
+        let options = self.pull_options(platform.clone());
+        if let Some(pin) = self.base_pin(base, platform)? {
+            let pulled = pin.pull(self.store, self.registry, base, &options, observer);
+            return pulled.map_err(|error| base_error(base, error));
+        }
         let pulled = self.registry.pull(self.store, base, &options, None, observer);
         let pulled = pulled.map_err(|source| ImageError::Pull {
             name: base.familiar(),
@@ -191,10 +234,10 @@ impl ImageFinder<'_> {
     ) -> Result<Vec<MirrorImage>, ImageError> {
         let mut found = Vec::new();
         for (base, platform) in folder_bases(folder)? {
-            let stored = self.stored_base(&base)?;
+            let stored = self.stored_base(&base, &platform)?;
             let image = match stored {
                 Some(image) => image,
-                None => self.pulled_base(&base, platform, observer)?,
+                None => self.pulled_base(&base, &platform, observer)?,
             };
             found.push(MirrorImage { name: base, image });
         }
@@ -275,13 +318,17 @@ pub(super) fn image_of_folder(name: &ImageName, folder: &Path) -> Result<ImageRe
     text.parse().map_err(|source| ImageError::Name { name: text, source: Box::new(source) })
 }
 
-fn reference(name: &ImageName) -> Result<ImageRef, ImageError> {
+fn base_error(base: &ImageRef, error: PinError) -> ImageError {
+    ImageError::Pin { name: base.familiar(), source: Box::new(error) }
+}
+
+pub(super) fn reference(name: &ImageName) -> Result<ImageRef, ImageError> {
     let text = || name.as_str().to_owned();
     let parsed = name.as_str().parse();
     parsed.map_err(|source| ImageError::Name { name: text(), source: Box::new(source) })
 }
 
-fn folder_bases(folder: &Path) -> Result<Vec<(ImageRef, Platform)>, ImageError> {
+pub(super) fn folder_bases(folder: &Path) -> Result<Vec<(ImageRef, Platform)>, ImageError> {
     let found = bases(&BuildOptions::of_folder(folder)).map_err(|source| ImageError::Build {
         name: folder.display().to_string(),
         source: Box::new(source),

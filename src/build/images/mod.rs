@@ -5,6 +5,7 @@
 mod error;
 mod folder;
 mod mirrored;
+mod pinned;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,10 @@ use crate::image::config::RunConfig;
 use crate::image::digest::BlobDigest;
 use crate::image::host::HostImage;
 use crate::image::location::{ImageLocation, StoredImage};
+use crate::image::pins::ImagePins;
+use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
-use crate::image::registry::{Client, PullOptions, RegistryError};
+use crate::image::registry::{Client, RegistryError};
 use crate::image::store::{Image, ImageStore, RootImage, StoreError};
 use crate::package::ImageName;
 use crate::source::FetchOptions;
@@ -31,6 +34,7 @@ use crate::runner::session::RunnerSettings;
 pub use error::ImageError;
 pub use folder::SharedBuilders;
 pub use mirrored::{MirrorImage, Presence};
+pub use pinned::ForeignImage;
 
 /// Where the configuration says that images are: name, place, and the folder that a relative path
 /// starts from.
@@ -68,6 +72,8 @@ pub struct Building<'a> {
     pub runner: &'a RunnerSettings,
     /// How sources are fetched.
     pub fetch: &'a FetchOptions,
+    /// Images that names stand for.
+    pub pins: &'a ImagePins,
     /// The latest time of files in layers, and what images say of their time.
     pub source_date_epoch: u64,
     /// Where images of `docker/` folders are shared.
@@ -133,9 +139,12 @@ impl<'a> ImageFinder<'a> {
             }
             Some(ImageLocation::Registry(place)) => {
                 let failed = |source| ImageError::Pull { name: text(), source };
-                let image = match self.stored(name, &place)? {
+                let image = match self.pinned(name, &reference, &place, observer)? {
                     Some(image) => image,
-                    None => self.pulled(name, &place, observer)?.map_err(failed)?,
+                    None => match self.stored(name, &place)? {
+                        Some(image) => image,
+                        None => self.pulled(name, &place, observer)?.map_err(failed)?,
+                    },
                 };
                 self.layers(&image)
             }
@@ -149,7 +158,11 @@ impl<'a> ImageFinder<'a> {
                     pulled: error,
                     docker_folder: tree.docker_folder(name).map(|folder| folder.path.to_owned()),
                 };
-                let image = match self.stored(name, &reference)? {
+                let found = match self.pinned(name, &reference, &reference, observer)? {
+                    None => self.stored(name, &reference)?,
+                    pinned => pinned,
+                };
+                let image = match found {
                     Some(image) => image,
                     // A registry's would be made of another folder.
                     None if tree.docker_folder(name).is_some() => return Err(missing(None)),
@@ -176,14 +189,15 @@ impl<'a> ImageFinder<'a> {
     ) -> Result<Image, ImageError> {
         let limits = self.building.runner.archives;
         let error = match self.store.at_location(place, reference, limits, observer) {
-            Ok(image) => return Ok(image),
+            Ok(image) => return self.check_pin(name, reference, image),
             Err(error) => error,
         };
         let failed = |source| ImageError::Load { name: name.as_str().to_owned(), source };
         if mirrored::is_absent(&error.problem)
-            && let Some(image) = self.mirrored(name, reference, observer)?
+            && let Some(image) =
+                self.mirrored(name, &self.pinned_name(name, reference)?, observer)?
         {
-            return Ok(image);
+            return self.check_pin(name, reference, image);
         }
         Err(failed(Box::new(error)))
     }
@@ -201,6 +215,7 @@ impl<'a> ImageFinder<'a> {
             runner: self.building.runner,
             store: self.store,
             registry: self.registry,
+            pins: self.building.pins,
             fetch: self.building.fetch,
             shows_output: false,
             only_cached: !self.building.may_build,
@@ -253,8 +268,7 @@ impl<'a> ImageFinder<'a> {
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<Result<Image, Box<RegistryError>>, ImageError> {
-        let options =
-            PullOptions { limits: self.building.runner.archives, ..PullOptions::default() };
+        let options = self.pull_options(Platform::host());
         let pulled = match self.registry.pull(self.store, reference, &options, None, observer) {
             Ok(pulled) => pulled,
             Err(error) => return Ok(Err(Box::new(error))),

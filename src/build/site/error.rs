@@ -13,6 +13,7 @@ use crate::package::PackageId;
 use crate::runner::session::SessionError;
 use crate::source::SourceError;
 use crate::tree::TreeError;
+use crate::tree::lock::LockFaults;
 
 /// What an id needs from outside of the tree.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,9 @@ pub enum SiteError {
     /// Offline, and not everything is here.
     #[error("{0}")]
     Missing(MissingList),
+    /// The lock and the tree do not fit together.
+    #[error(transparent)]
+    Lock(Box<LockFaults>),
     /// No containers can be run.
     #[error(transparent)]
     Session(#[from] SessionError),

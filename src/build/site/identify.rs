@@ -62,6 +62,7 @@ impl Site {
         Building {
             runner: &self.options.runner,
             fetch: &self.options.fetch,
+            pins: &self.pins,
             source_date_epoch: self.options.source_date_epoch,
             shared: &self.options.builders,
             may_build,

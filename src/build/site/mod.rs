@@ -6,10 +6,12 @@
 
 mod error;
 mod identify;
+mod lock;
 mod offline;
 mod order;
 mod planned;
 mod register;
+mod relock;
 mod shared_caches;
 mod supplies;
 
@@ -34,6 +36,7 @@ use crate::build::upload::Uploads;
 use crate::build::upstream;
 use crate::container::namespace::Network;
 use crate::graph;
+use crate::image::pins::ImagePins;
 use crate::image::registry::Client;
 use crate::package::{CommitId, Report, Source, SourceName, SourceSpec};
 use crate::runner::home::{Home, give_folder};
@@ -41,9 +44,11 @@ use crate::runner::session::{self, RunnerSettings, Session};
 use crate::source::{
     self, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId, SourceRequest,
 };
+use crate::tree::lock::TreeLock;
 use crate::tree::{Package, PackageKey, PackageTree};
 
 pub use error::{OutsideError, SiteError};
+pub use relock::{LockOptions, Relocked};
 pub use supplies::{Supplies, SupplyFailure};
 
 /// What a site is opened with.
@@ -65,6 +70,8 @@ pub struct SiteOptions {
     pub builders: SharedBuilders,
     /// Where `git_local` sources may lie.
     pub local_sources: LocalPermission,
+    /// Lock of the tree, with which everything has to agree.
+    pub lock: Option<Arc<TreeLock>>,
 }
 
 /// How packages are built.
@@ -92,6 +99,8 @@ pub struct Site {
     /// Its cache.
     pub cache: Cache,
     options: SiteOptions,
+    /// Images that names stand for.
+    pins: ImagePins,
     /// Scope of the tree's own `git_local` sources, once one is asked for.
     local: OnceLock<LocalScope>,
 }
@@ -106,7 +115,11 @@ pub struct Known {
 
 impl Site {
     /// Expands the upstream, if there is one, and reads the tree.
-    pub fn open(options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
+    pub fn open(mut options: SiteOptions, observer: &dyn Observer) -> Result<Self, SiteError> {
+        let lock = options.lock.clone();
+        options.fetch.pins =
+            Arc::new(lock.as_ref().map(|lock| lock.file_pins()).unwrap_or_default());
+        let pins = lock.as_ref().map(|lock| lock.image_pins(true)).unwrap_or_default();
         let cache = Cache::of(&options.packages);
         cache.linked().map_or(Ok(()), |link| Err(SiteError::CacheLink(link)))?;
         if let Some(upstream) = Self::missing_upstream(&options)? {
@@ -118,6 +131,7 @@ impl Site {
             &options.fetch,
             &options.runner.archives,
             &options.local_sources,
+            lock.as_deref(),
             observer,
         )?;
         let tree = PackageTree::read(&options.packages, &upstreams)?;
@@ -127,7 +141,7 @@ impl Site {
                 return Err(SiteError::CacheLink(link));
             }
         }
-        Ok(Self { tree, cache, options, local: OnceLock::new() })
+        Ok(Self { tree, cache, options, pins, local: OnceLock::new() })
     }
 
     /// The builder's own folder.

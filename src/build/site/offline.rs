@@ -99,7 +99,9 @@ impl Site {
         observer: &dyn Observer,
     ) -> Result<SiteError, SiteError> {
         let tree = PackageTree::read(&options.packages, &[])?;
-        let site = Self { tree, cache, options, local: std::sync::OnceLock::new() };
+        let lock = options.lock.as_ref();
+        let pins = lock.map(|lock| lock.image_pins(true)).unwrap_or_default();
+        let site = Self { tree, cache, options, pins, local: std::sync::OnceLock::new() };
         let keys: Vec<PackageKey> = site.tree.keys().collect();
         let mut items = vec![Missing::Upstream(upstream)];
         let store = ImageStore::open(site.options.runner.home.root()).map_err(SiteError::Store)?;

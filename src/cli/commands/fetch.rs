@@ -34,6 +34,7 @@ fn fetch(
     jobs: usize,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
+    site.check_lock(keys)?;
     let requests = site.source_requests(keys)?;
     let supplies = site.fetch_all(requests, keys, jobs, observer)?;
     complete(supplies.failures)

@@ -16,6 +16,7 @@ use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::evaluate::parse_platform;
 use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::dockerfile::step::RunNetwork;
+use crate::image::pins::ImagePins;
 use crate::image::store::ImageStore;
 
 /// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.
@@ -36,6 +37,7 @@ pub(super) fn run(
         runner: &runner,
         store,
         registry: &registry,
+        pins: &ImagePins::default(),
         fetch: &fetch,
         shows_output: context.global.verbose > 0,
         only_cached: false,

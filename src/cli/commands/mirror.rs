@@ -99,6 +99,7 @@ impl Making<'_> {
     fn add(&mut self, site: &Site, settings: &Settings) -> Result<(), CliError> {
         let Self { args, observer, .. } = *self;
         let keys = tree::keys(site, &args.variant, None, observer)?;
+        site.check_lock(&keys)?;
         let (have, wanted): (Vec<_>, Vec<_>) = site
             .source_requests(&keys)?
             .into_iter()

@@ -6,6 +6,7 @@ pub mod image;
 pub mod image_build;
 mod image_context;
 pub mod key;
+pub mod lock;
 pub mod mirror;
 pub mod package;
 pub mod tree;
@@ -22,7 +23,7 @@ use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Site, SiteOptions};
+use crate::build::site::{BuildOptions, Site, SiteError, SiteOptions};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
@@ -32,7 +33,8 @@ use crate::runner::isolation::Wanted;
 use crate::runner::session::{RunLimits, RunnerSettings};
 use crate::source::FetchOptions;
 use crate::store::Store;
-use crate::tree::PackageKey;
+use crate::tree::lock::TreeLock;
+use crate::tree::{PackageKey, TreeError};
 
 /// What every command works with.
 #[derive(Debug)]
@@ -125,9 +127,23 @@ fn open(
     interrupt: &std::sync::Arc<Interrupt>,
     observer: &dyn Observer,
 ) -> Result<Site, CliError> {
+    let mut options = site_options(context, settings, packages, interrupt);
+    let lock = TreeLock::read(&options.packages);
+    let lock = lock.map_err(|report| SiteError::Tree(TreeError::Problems(vec![report])))?;
+    options.lock = lock.map(std::sync::Arc::new);
+    Ok(Site::open(options, observer)?)
+}
+
+/// How a packages directory is opened, without its lock.
+fn site_options(
+    context: &Context<'_>,
+    settings: &Settings,
+    packages: PathBuf,
+    interrupt: &std::sync::Arc<Interrupt>,
+) -> SiteOptions {
     let runner = runner_settings(context, settings, interrupt);
     let fetch = fetch_options(context, settings, &runner.home);
-    let options = SiteOptions {
+    SiteOptions {
         packages,
         runner,
         places: settings.images.clone(),
@@ -136,8 +152,8 @@ fn open(
         source_date_epoch: settings.source_date_epoch,
         builders: settings.builders.clone(),
         local_sources: settings.local_sources.clone(),
-    };
-    Ok(Site::open(options, observer)?)
+        lock: None,
+    }
 }
 
 /// Prints the plan as data, with `-v` also the containers of its packages. Nothing is built for it, no

@@ -32,6 +32,7 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
         sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
     let options = super::build_options(&settings, &args.build);
+    site.check_lock(&order)?;
     site.check_offline(&order, options.repository.as_ref(), &progress)?;
     if args.build.dry_run {
         return super::show_plan(context, &site, &order, &options, &progress);

@@ -12,6 +12,7 @@ use crate::container::helper::HelperPlace;
 use crate::dockerfile::evaluate::{ConfigDocument, Finished};
 use crate::dockerfile::model::Place;
 use crate::image::digest::ImageId;
+use crate::image::pins::{ImageKey, ImagePin, PinError};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::registry::PullOptions;
@@ -131,6 +132,10 @@ impl Build<'_> {
         let reference: ImageRef = name
             .parse()
             .map_err(|source| ProvisionError::Name { name: name.to_owned(), source })?;
+        let key = ImageKey { name: reference.clone(), platform: platform.clone() };
+        if let Some(pin) = self.builder.pins.base(&key).map_err(pin_error)? {
+            return self.pinned(name, &key, pin, observer);
+        }
         let find = |store: &ImageStore| store.find(&reference);
         if let Some(image) = self.stored(find, name, observer)? {
             return Ok(Some(image));
@@ -150,6 +155,32 @@ impl Build<'_> {
         }
         let find = |store: &ImageStore| store.find_manifest(&pulled.manifest);
         self.stored(find, name, observer)
+    }
+
+    /// The image that the lock has for a name.
+    fn pinned(
+        &self,
+        name: &str,
+        key: &ImageKey,
+        pin: &ImagePin,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ProvisionError> {
+        let (store, registry) = (self.builder.store, self.builder.registry);
+        if pin.stored(store, &key.name).map_err(pin_error)?.is_none() {
+            self.may_begin()?;
+            let limits = self.builder.runner.archives;
+            let options = PullOptions { platform: key.platform.clone(), limits };
+            pin.pull(store, registry, &key.name, &options, observer).map_err(pin_error)?;
+        }
+        let found = pin.stored(store, &key.name).map_err(pin_error)?;
+        let gone = || store_error(name, StoreError::NotFound(name.to_owned()));
+        let manifest = found.ok_or_else(gone)?.manifest;
+        // What is built from an image without a plain name gets no name either.
+        let named = store.find(&key.name).map_err(|error| store_error(name, error))?;
+        if named.is_none_or(|named| named.manifest != manifest) {
+            self.shared().has_nameless_base = true;
+        }
+        self.stored(|store| store.find_manifest(&manifest), name, observer)
     }
 
     fn may_begin(&self) -> Result<(), ProvisionError> {
@@ -223,6 +254,10 @@ impl Build<'_> {
         // A step enters its network by itself.
         Ok((session, helper.look_ahead(false)))
     }
+}
+
+fn pin_error(error: PinError) -> ProvisionError {
+    ProvisionError::Pin(Box::new(error))
 }
 
 fn store_error(name: &str, source: StoreError) -> ProvisionError {

@@ -1,6 +1,7 @@
 //! Errors of providing base images and room for containers.
 
 use crate::image::config::ConfigError;
+use crate::image::pins::PinError;
 use crate::image::platform::Platform;
 use crate::image::reference::ReferenceError;
 use crate::image::registry::RegistryError;
@@ -28,6 +29,9 @@ pub enum ProvisionError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// The image that the lock pins cannot be provided.
+    #[error(transparent)]
+    Pin(Box<PinError>),
     /// The store cannot provide the image.
     #[error("image {name}")]
     Store {
@@ -81,6 +85,7 @@ impl ProvisionError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Pull { source, .. } => source.hint(),
+            Self::Pin(error) => error.hint(),
             Self::Store { source, .. } => source.hint().map(str::to_owned),
             Self::Session(error) => error.hint(),
             _ => None,

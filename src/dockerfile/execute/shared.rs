@@ -16,6 +16,7 @@ use crate::dockerfile::evaluate::{Finished, Scope};
 use crate::dockerfile::graph::PlannedStage;
 use crate::dockerfile::model::Dockerfile;
 use crate::dockerfile::options::BuildOptions;
+use crate::image::pins::ImagePins;
 use crate::image::store::{BlobRoom, BuiltLayer, Image, ImageStore, LayerBlob, StoreError};
 use crate::runner::scratch::InputsFolder;
 use crate::runner::session::Session;
@@ -32,11 +33,12 @@ pub(super) const BASES: &str = "org.mkpanda.bases";
 pub(super) const FOLDER: &str = "org.mkpanda.folder";
 
 /// True unless an image says that it was made from another folder, or from other images than those that
-/// have the names now.
+/// have the names now, or in the lock.
 pub fn is_still_of(
     store: &ImageStore,
     image: &Image,
     folder: &Sha256Sum,
+    pins: &ImagePins,
 ) -> Result<bool, StoreError> {
     if store.annotation(image, FOLDER)?.is_some_and(|sum| sum != folder.as_str()) {
         return Ok(false);
@@ -47,6 +49,12 @@ pub fn is_still_of(
     };
     for (name, id) in bases {
         let Ok(reference) = name.parse() else { return Ok(false) };
+        if let Some(is_right) = pins.accept_base(&reference, &id) {
+            if is_right {
+                continue;
+            }
+            return Ok(false);
+        }
         if store.find(&reference)?.is_some_and(|found| found.id.to_string() != id) {
             return Ok(false);
         }

@@ -39,6 +39,12 @@ impl Client {
         Self { connections, mirrors: Arc::clone(&self.mirrors) }
     }
 
+    /// Returns a client with the same options that opens no connection and asks no mirror.
+    #[must_use]
+    pub fn without_network(&self) -> Self {
+        Self::new(RegistryOptions { offline: true, ..self.connections.options().clone() })
+    }
+
     /// True if no connection may be opened.
     pub fn is_offline(&self) -> bool {
         self.connections.options().offline

@@ -178,6 +178,9 @@ impl Layout<'_> {
             .map_err(|problem| self.damaged(&name, document("the index", problem)))?;
         let is_it = |target: &Target| {
             let names = target.full_name.iter().chain(&target.ref_name);
+            if target.kind == Kind::Manifest && reference.digest() == Some(&target.digest) {
+                return true;
+            }
             target.kind == Kind::Manifest
                 && target.platform.as_ref().is_none_or(|found| platform.accepts(found))
                 && names

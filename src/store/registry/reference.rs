@@ -58,6 +58,12 @@ impl ImageRef {
         self.digest.as_ref()
     }
 
+    /// The same repository and tag, pinned to the digest of a manifest.
+    #[must_use]
+    pub fn pinned_to(&self, manifest: &BlobDigest) -> Self {
+        Self { digest: Some(manifest.clone()), ..self.clone() }
+    }
+
     /// True if both name the same repository of the same registry, with any tag.
     pub fn same_repository(&self, other: &Self) -> bool {
         (&self.registry, &self.repository) == (&other.registry, &other.repository)

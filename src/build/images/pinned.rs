@@ -1,0 +1,186 @@
+//! Builder images and a lock: what a name takes from elsewhere, the image that a lock pins for it, and the one
+//! that a lock is to pin from now on.
+
+use std::path::Path;
+
+use super::mirrored::{folder_bases, reference};
+use super::{ImageError, ImageFinder};
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer};
+use crate::build::id::hash_folder;
+use crate::image::location::ImageLocation;
+use crate::image::pins::{ImageKey, ImagePin, PinError};
+use crate::image::platform::Platform;
+use crate::image::reference::ImageRef;
+use crate::image::registry::PullOptions;
+use crate::image::store::Image;
+use crate::package::ImageName;
+use crate::tree::{DockerFolderTag, PackageTree};
+
+/// An image that comes from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignImage {
+    /// Name and platform.
+    pub key: ImageKey,
+    /// True if a Dockerfile names it.
+    pub is_base: bool,
+}
+
+/// Key of an image of packages, which is for this machine.
+pub(super) fn key(name: &ImageRef) -> ImageKey {
+    ImageKey { name: name.clone(), platform: Platform::host() }
+}
+
+impl ImageFinder<'_> {
+    pub(super) fn pin_error(name: &ImageName, error: PinError) -> ImageError {
+        ImageError::Pin { name: name.as_str().to_owned(), source: Box::new(error) }
+    }
+
+    /// Pin of a package's image.
+    pub(super) fn pin(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+    ) -> Result<Option<&ImagePin>, ImageError> {
+        let pin = self.building.pins.image(&key(reference));
+        pin.map_err(|error| Self::pin_error(name, error))
+    }
+
+    /// The image that the lock pins for a name, from the store or from `place`; `None` without a pin.
+    pub(super) fn pinned(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+        place: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        let Some(pin) = self.pin(name, reference)? else { return Ok(None) };
+        let options = self.pull_options(Platform::host());
+        let image = pin.provide(self.store, self.registry, place, &options, observer);
+        image.map(Some).map_err(|error| Self::pin_error(name, error))
+    }
+
+    /// Fails if an image that was found in its place is not the pinned one.
+    pub(super) fn check_pin(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+        image: Image,
+    ) -> Result<Image, ImageError> {
+        if let Some(pin) = self.pin(name, reference)? {
+            pin.check(reference, &image).map_err(|error| Self::pin_error(name, error))?;
+        }
+        Ok(image)
+    }
+
+    /// Name by which mirrors are asked for an image.
+    pub(super) fn pinned_name(
+        &self,
+        name: &ImageName,
+        reference: &ImageRef,
+    ) -> Result<ImageRef, ImageError> {
+        let pin = self.pin(name, reference)?;
+        Ok(pin.map_or_else(|| reference.clone(), |pin| reference.pinned_to(&pin.manifest)))
+    }
+
+    pub(super) fn pull_options(&self, platform: Platform) -> PullOptions {
+        PullOptions { platform, limits: self.building.runner.archives }
+    }
+
+    /// Images that a name takes from elsewhere: itself, or the bases of the Dockerfile from which it is
+    /// built. The machine itself is none. Nothing is fetched.
+    pub fn foreign(
+        &self,
+        name: &ImageName,
+        tree: &PackageTree,
+    ) -> Result<Vec<ForeignImage>, ImageError> {
+        let reference = reference(name)?;
+        let itself = || vec![ForeignImage { key: key(&reference), is_base: false }];
+        let bases = |folder: &Path| -> Result<_, ImageError> {
+            let bases = folder_bases(folder)?.into_iter();
+            let base =
+                |(name, platform)| ForeignImage { key: ImageKey { name, platform }, is_base: true };
+            Ok(bases.map(base).collect())
+        };
+        match self.place(name, &reference)? {
+            Some(ImageLocation::Host) => Ok(Vec::new()),
+            Some(ImageLocation::Stored(_) | ImageLocation::Registry(_)) => Ok(itself()),
+            Some(ImageLocation::Dockerfile(folder)) => bases(&folder),
+            None => match tree.docker_folder(name) {
+                None => Ok(itself()),
+                Some(folder) => match &folder.tag {
+                    DockerFolderTag::Latest => bases(folder.path),
+                    DockerFolderTag::Sum(wanted) => {
+                        let sum = hash_folder(folder.path).map_err(|source| {
+                            let name = name.as_str().to_owned();
+                            ImageError::Folder { name, source: Box::new(source) }
+                        })?;
+                        if *wanted == sum { bases(folder.path) } else { Ok(itself()) }
+                    }
+                },
+            },
+        }
+    }
+
+    /// Pin of an image as it is now: the pinned one, else the one that the store has, else the registry's. If
+    /// `is_update` is set, the registry is asked first.
+    pub fn resolve(
+        &mut self,
+        name: &ImageName,
+        image: &ForeignImage,
+        tree: &PackageTree,
+        is_update: bool,
+        observer: &dyn Observer,
+    ) -> Result<ImagePin, ImageError> {
+        let ForeignImage { key, is_base } = image;
+        let place = if *is_base { None } else { self.place(name, &key.name)? };
+        let place = match place {
+            // It is read where it lies.
+            Some(ImageLocation::Stored(_)) => None,
+            Some(ImageLocation::Registry(place)) => Some(place),
+            _ => Some(key.name.clone()),
+        };
+        if let Some(place) = place.filter(|_| is_update) {
+            return self.current(name, &place, &key.platform, observer);
+        }
+        if *is_base {
+            let found = match self.stored_base(&key.name, &key.platform)? {
+                Some(image) => image,
+                None => self.pulled_base(&key.name, &key.platform, observer)?,
+            };
+            return Ok(ImagePin::of(&found));
+        }
+        let found = self.find(name, tree, observer)?;
+        let manifest = found.manifest.ok_or_else(|| ImageError::NotFound {
+            name: name.clone(),
+            pulled: None,
+            docker_folder: None,
+        })?;
+        Ok(ImagePin { manifest, id: found.id.into() })
+    }
+
+    /// Pin of the image that the registry has now; that of the store's, if the registry does not give one.
+    fn current(
+        &self,
+        name: &ImageName,
+        place: &ImageRef,
+        platform: &Platform,
+        observer: &dyn Observer,
+    ) -> Result<ImagePin, ImageError> {
+        let options = self.pull_options(platform.clone());
+        let error = match self.registry.pull(self.store, place, &options, None, observer) {
+            Ok(pulled) => return Ok(ImagePin { manifest: pulled.manifest, id: pulled.id }),
+            Err(error) if error.is_interruption() => return Err(ImageError::Interrupted),
+            Err(error) => error,
+        };
+        let Some(image) = self.stored(name, place)? else {
+            return Err(ImageError::Pull { name: place.familiar(), source: Box::new(error) });
+        };
+        let message = format!(
+            "the registry does not give it, so the image of the store is pinned: {}",
+            with_causes(&error)
+        );
+        observer.event(Event::Warning { subject: place.familiar(), message });
+        Ok(ImagePin::of(&image))
+    }
+}

@@ -1,0 +1,140 @@
+//! What a site takes from elsewhere, and its lock: everything that does not fit is found before anything is
+//! fetched or built.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Site, SiteError};
+use crate::base::event::Observer;
+use crate::build::images::{ForeignImage, ImageFinder};
+use crate::build::upstream;
+use crate::image::store::ImageStore;
+use crate::package::ImageName;
+use crate::source::{self, SourceId, SourceRequest};
+use crate::tree::PackageKey;
+use crate::tree::lock::{LockFault, LockFaults, SourceKey, TreeLock, WantedSource, is_own};
+
+/// A source that comes from elsewhere, with one of the requests that fetch it.
+#[derive(Debug, Clone)]
+pub(super) struct ForeignSource {
+    pub(super) wanted: WantedSource,
+    pub(super) request: SourceRequest,
+}
+
+/// An image that comes from elsewhere, with the name by which packages mean it.
+#[derive(Debug, Clone)]
+pub(super) struct NamedImage {
+    pub(super) image: ForeignImage,
+    pub(super) name: ImageName,
+    /// Packages that need it.
+    pub(super) users: BTreeSet<String>,
+}
+
+/// Everything that comes from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Foreign {
+    pub(super) upstreams: Vec<ForeignSource>,
+    pub(super) sources: Vec<ForeignSource>,
+    pub(super) images: Vec<NamedImage>,
+}
+
+impl Foreign {
+    /// What a lock lacks of it, or has otherwise.
+    pub(super) fn faults(&self, lock: &TreeLock) -> Vec<LockFault> {
+        let of = |sources, found: &ForeignSource| LockFault::of_source(sources, &found.wanted);
+        let upstreams = self.upstreams.iter().filter_map(|found| of(&lock.upstreams, found));
+        let sources = self.sources.iter().filter_map(|found| of(&lock.sources, found));
+        let images = self.images.iter().filter_map(|NamedImage { image, users, .. }| {
+            let images = if image.is_base { &lock.base_images } else { &lock.images };
+            LockFault::of_image(images, &image.key, image.is_base, users)
+        });
+        upstreams.chain(sources).chain(images).collect()
+    }
+}
+
+impl Site {
+    /// Fails if the lock, where there is one, lacks something that packages need, or has it with another sum.
+    pub fn check_lock(&self, keys: &[PackageKey]) -> Result<(), SiteError> {
+        let Some(lock) = self.options.lock.clone() else { return Ok(()) };
+        let items = self.foreign(keys)?.faults(&lock);
+        if items.is_empty() {
+            return Ok(());
+        }
+        Err(SiteError::Lock(Box::new(LockFaults { path: lock.path.clone(), items })))
+    }
+
+    /// Everything that packages, and the tree itself, take from elsewhere. What cannot be found out is left
+    /// out: a build says what is wrong with it.
+    pub(super) fn foreign(&self, keys: &[PackageKey]) -> Result<Foreign, SiteError> {
+        let upstreams = upstream::requests(&self.options.packages, &self.options.local_sources)?;
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let finder = self.finder(&store, false);
+        Ok(Foreign {
+            upstreams: self.foreign_sources(upstreams),
+            sources: self.foreign_sources(self.own_requests(keys)),
+            images: self.foreign_images(&finder, keys),
+        })
+    }
+
+    fn foreign_sources(&self, requests: Vec<SourceRequest>) -> Vec<ForeignSource> {
+        let mut found: BTreeMap<SourceKey, ForeignSource> = BTreeMap::new();
+        for request in requests {
+            let spec = &request.source.spec;
+            if is_own(&self.options.packages, &request.package_dir, spec) {
+                continue;
+            }
+            let head = match source::identify(&request) {
+                Ok(SourceId::Commit(commit)) => Some(commit),
+                _ => None,
+            };
+            let Some(key) = SourceKey::of(spec, head.as_ref()) else { continue };
+            let user = request.subject();
+            let entry = found.entry(key.clone()).or_insert_with(|| ForeignSource {
+                wanted: WantedSource { key, users: BTreeSet::new() },
+                request,
+            });
+            entry.wanted.users.insert(user);
+        }
+        found.into_values().collect()
+    }
+
+    fn foreign_images(&self, finder: &ImageFinder<'_>, keys: &[PackageKey]) -> Vec<NamedImage> {
+        let mut found: BTreeMap<_, NamedImage> = BTreeMap::new();
+        for (name, keys) in self.image_names(keys) {
+            for image in finder.foreign(&name, &self.tree).unwrap_or_default() {
+                let entry = found.entry((image.is_base, image.key.clone()));
+                let entry = entry.or_insert_with(|| NamedImage {
+                    image,
+                    name: name.clone(),
+                    users: BTreeSet::new(),
+                });
+                entry.users.extend(keys.iter().map(|key| key.name.to_string()));
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// Packages whose needs a lock of the whole tree has: those of all tree variants, all of the packages
+    /// folder itself, and what they require. What is wrong with one of them is a warning.
+    pub fn lockable(&self, observer: &dyn Observer) -> Vec<PackageKey> {
+        let mut found = BTreeSet::new();
+        let mut add = |result: Result<Vec<PackageKey>, crate::tree::TreeError>| match result {
+            Ok(keys) => found.extend(keys),
+            Err(error) => {
+                let message = format!("left out of the lock: {error}");
+                let subject = String::new();
+                observer.event(crate::base::event::Event::Warning { subject, message });
+            }
+        };
+        for variant in self.tree.tree_variants().unwrap_or_default() {
+            add(self.tree.resolve(&variant).map(|set| set.packages));
+        }
+        let own = |key: &PackageKey| {
+            let package = self.tree.package(key);
+            package.and_then(|package| package.folder.parent()) == Some(&self.options.packages)
+        };
+        for key in self.tree.keys().filter(own).collect::<Vec<_>>() {
+            add(self.tree.resolve_packages(&[key]).map(|set| set.packages));
+        }
+        found.into_iter().collect()
+    }
+}

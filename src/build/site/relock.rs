@@ -1,0 +1,300 @@
+//! Writing a lock: what it has stays, what is new is pinned as it is now, and what is named is pinned anew.
+
+use std::collections::BTreeSet;
+
+use super::lock::{Foreign, ForeignSource, NamedImage};
+use super::{Site, SiteError, SupplyFailure};
+use crate::base::digest::Tee;
+use crate::base::event::Observer;
+use crate::build::images::{Building, ImageError, ImageFinder};
+use crate::image::pins::{ImagePins, PinError};
+use crate::image::registry::Client;
+use crate::image::store::ImageStore;
+use crate::source::{FilePin, SourceProblem};
+use crate::tree::PackageKey;
+use crate::tree::lock::{LockFault, LockFaults, SourceKey, Sources, TreeLock};
+
+/// Options of writing a lock.
+#[derive(Debug, Clone, Default)]
+pub struct LockOptions {
+    /// Names of what is pinned anew; nothing else changes then.
+    pub update: Vec<String>,
+    /// True if only some packages were asked for, so that nothing is dropped.
+    pub is_partial: bool,
+    /// Number of sources that are fetched at once.
+    pub jobs: usize,
+}
+
+/// A lock as it is to be, and what could not be fetched for it.
+#[derive(Debug, Default)]
+pub struct Relocked {
+    /// The lock.
+    pub lock: TreeLock,
+    /// Failures; the lock is not to be written if there are some.
+    pub failures: Vec<SupplyFailure>,
+    /// Names to be updated that nothing has.
+    pub unknown: Vec<String>,
+}
+
+/// True if a name for `--update` means a source.
+fn means_source(name: &str, source: &ForeignSource) -> bool {
+    let package = |user: &String| user.split_once('/').is_some_and(|(package, _)| package == name);
+    let users = &source.wanted.users;
+    users.contains(name) || users.iter().any(package) || source.wanted.key.place().1 == name
+}
+
+fn means_image(name: &str, image: &NamedImage) -> bool {
+    name.parse().is_ok_and(|name| image.image.key.name == name)
+}
+
+impl LockOptions {
+    fn updates_source(&self, source: &ForeignSource) -> bool {
+        self.update.iter().any(|name| means_source(name, source))
+    }
+
+    fn updates_image(&self, image: &NamedImage) -> bool {
+        self.update.iter().any(|name| means_image(name, image))
+    }
+
+    /// True if something that is or is not in the lock is pinned now.
+    fn pins(&self, is_locked: bool, is_update: bool) -> bool {
+        if self.update.is_empty() { !is_locked } else { is_update }
+    }
+
+    fn unknown(&self, foreign: &Foreign) -> Vec<String> {
+        let sources = || foreign.upstreams.iter().chain(&foreign.sources);
+        let is_known = |name: &String| {
+            sources().any(|source| means_source(name, source))
+                || foreign.images.iter().any(|image| means_image(name, image))
+        };
+        self.update.iter().filter(|name| !is_known(name)).cloned().collect()
+    }
+}
+
+impl Site {
+    /// Works out a new lock for packages; `all` are those of the whole tree.
+    pub fn relock(
+        &self,
+        old: &TreeLock,
+        keys: &[PackageKey],
+        all: &[PackageKey],
+        options: &LockOptions,
+        observer: &dyn Observer,
+    ) -> Result<Relocked, SiteError> {
+        let (foreign, whole) = (self.foreign(keys)?, self.foreign(all)?);
+        let unknown = options.unknown(&foreign);
+        if !unknown.is_empty() {
+            return Ok(Relocked { lock: old.clone(), failures: Vec::new(), unknown });
+        }
+        if options.update.is_empty() {
+            let changed = |fault: &LockFault| matches!(fault, LockFault::Changed { .. });
+            let items: Vec<_> = foreign.faults(old).into_iter().filter(changed).collect();
+            if !items.is_empty() {
+                let path = old.path.clone();
+                return Err(SiteError::Lock(Box::new(LockFaults { path, items })));
+            }
+        }
+        let mut lock = old.clone();
+        let mut failures = Vec::new();
+        let lists = [
+            (&mut lock.upstreams, &foreign.upstreams, &whole.upstreams),
+            (&mut lock.sources, &foreign.sources, &whole.sources),
+        ];
+        for (sources, wanted, needed) in lists {
+            failures.extend(self.relock_sources(sources, wanted, options, observer)?);
+            drop_sources(sources, wanted, needed, options);
+        }
+        failures.extend(self.relock_images(&mut lock, &foreign, options, observer)?);
+        if options.update.is_empty() && !options.is_partial {
+            // Other platforms stay: what they need is the same.
+            let name = |is_base| {
+                let images =
+                    whole.images.iter().filter(move |image| image.image.is_base == is_base);
+                images.map(|image| image.image.key.name.clone()).collect::<BTreeSet<_>>()
+            };
+            let (images, bases) = (name(false), name(true));
+            lock.images.retain(|key, _| images.contains(&key.name));
+            lock.base_images.retain(|key, _| bases.contains(&key.name));
+        }
+        Ok(Relocked { lock, failures, unknown: Vec::new() })
+    }
+
+    /// Pins sources as they are now.
+    fn relock_sources(
+        &self,
+        sources: &mut Sources,
+        wanted: &[ForeignSource],
+        options: &LockOptions,
+        observer: &dyn Observer,
+    ) -> Result<Vec<SupplyFailure>, SiteError> {
+        let is_new = |found: &&ForeignSource| {
+            options.pins(sources.contains_key(&found.wanted.key), options.updates_source(found))
+        };
+        let new: Vec<&ForeignSource> = wanted.iter().filter(is_new).collect();
+        let (files, others): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|found| matches!(found.wanted.key, SourceKey::File { .. }));
+        sources.extend(others.into_iter().map(|found| (found.wanted.key.clone(), None)));
+        let requests = files.into_iter().map(|found| found.request.clone()).collect();
+        let supplies = self.fetch_all(requests, &[], options.jobs, observer)?;
+        let mut failures = supplies.failures;
+        for (request, fetched) in supplies.sources {
+            let Some(key) = SourceKey::of(&request.source.spec, None) else { continue };
+            match file_pin(fetched.path()) {
+                Ok(pin) => drop(sources.insert(key, Some(pin))),
+                Err(error) => failures.push(SupplyFailure::Source(
+                    request.problem(SourceProblem::Io { doing: "read a source", error }),
+                )),
+            }
+        }
+        Ok(failures)
+    }
+
+    /// Pins images as they are now.
+    fn relock_images(
+        &self,
+        lock: &mut TreeLock,
+        foreign: &Foreign,
+        options: &LockOptions,
+        observer: &dyn Observer,
+    ) -> Result<Vec<SupplyFailure>, SiteError> {
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let is_new = |named: &&NamedImage| {
+            let images = if named.image.is_base { &lock.base_images } else { &lock.images };
+            options.pins(images.contains_key(&named.image.key), options.updates_image(named))
+        };
+        let new: Vec<&NamedImage> = foreign.images.iter().filter(is_new).collect();
+        let mut pins = lock.image_pins(false);
+        for named in &new {
+            let images = if named.image.is_base { &mut pins.bases } else { &mut pins.images };
+            images.remove(&named.image.key);
+        }
+        let mut finder = self.pinned_finder(&store, &pins, &self.options.registry);
+        let mut failures = Vec::new();
+        for NamedImage { image, name, .. } in new {
+            let is_update = !options.update.is_empty();
+            match finder.resolve(name, image, &self.tree, is_update, observer) {
+                Ok(pin) => {
+                    let is_base = image.is_base;
+                    let images = if is_base { &mut lock.base_images } else { &mut lock.images };
+                    images.insert(image.key.clone(), pin);
+                }
+                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                Err(error) => failures.push(error.into()),
+            }
+        }
+        Ok(failures)
+    }
+
+    fn pinned_finder<'a>(
+        &'a self,
+        store: &'a ImageStore,
+        pins: &'a ImagePins,
+        registry: &'a Client,
+    ) -> ImageFinder<'a> {
+        let building = Building { pins, may_pull_builders: true, ..self.building(false) };
+        ImageFinder::new(&self.options.places, store, registry, building)
+    }
+
+    /// Lists the differences between a lock and packages, without a network: what is declared, what nothing
+    /// needs, and those files of the cache and images of this machine that the lock has otherwise.
+    pub fn lock_differences(
+        &self,
+        lock: &TreeLock,
+        keys: &[PackageKey],
+        is_partial: bool,
+        observer: &dyn Observer,
+    ) -> Result<Vec<LockFault>, SiteError> {
+        let foreign = self.foreign(keys)?;
+        let mut faults = foreign.faults(lock);
+        if !is_partial {
+            let options = LockOptions::default();
+            let mut rest = lock.clone();
+            drop_sources(&mut rest.upstreams, &[], &foreign.upstreams, &options);
+            drop_sources(&mut rest.sources, &[], &foreign.sources, &options);
+            let names = |is_base: bool| -> BTreeSet<_> {
+                let images = foreign.images.iter().filter(|image| image.image.is_base == is_base);
+                images.map(|image| &image.image.key.name).collect()
+            };
+            let (images, bases) = (names(false), names(true));
+            rest.images.retain(|key, _| images.contains(&key.name));
+            rest.base_images.retain(|key, _| bases.contains(&key.name));
+            faults.extend(lock.lines_not_in(&rest).into_iter().map(LockFault::Unneeded));
+        }
+        let lists = [(&lock.upstreams, &foreign.upstreams), (&lock.sources, &foreign.sources)];
+        for (sources, wanted) in lists {
+            faults.extend(wanted.iter().filter_map(|found| file_fault(sources, found)));
+        }
+        faults.extend(self.image_faults(lock, &foreign, observer)?);
+        Ok(faults)
+    }
+
+    /// Images that this machine has in a configured place, and the lock has otherwise.
+    fn image_faults(
+        &self,
+        lock: &TreeLock,
+        foreign: &Foreign,
+        observer: &dyn Observer,
+    ) -> Result<Vec<LockFault>, SiteError> {
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let (pins, registry) = (lock.image_pins(false), self.options.registry.without_network());
+        let mut finder = self.pinned_finder(&store, &pins, &registry);
+        let mut faults = Vec::new();
+        for NamedImage { image, name, users } in
+            foreign.images.iter().filter(|it| !it.image.is_base)
+        {
+            match finder.find(name, &self.tree, observer) {
+                Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
+                Err(ImageError::Pin { source, .. })
+                    if matches!(
+                        *source,
+                        PinError::Other { .. } | PinError::Inconsistent { .. }
+                    ) =>
+                {
+                    let (name, message) = (image.key.name.familiar(), source.to_string());
+                    faults.push(LockFault::Image { name, message, users: users.clone() });
+                }
+                // What is not here cannot be compared.
+                _ => {}
+            }
+        }
+        Ok(faults)
+    }
+}
+
+/// Drops what nothing needs: all of it, or of what is pinned anew the older sums.
+fn drop_sources(
+    sources: &mut Sources,
+    wanted: &[ForeignSource],
+    needed: &[ForeignSource],
+    options: &LockOptions,
+) {
+    let needed: BTreeSet<&SourceKey> = needed.iter().map(|found| &found.wanted.key).collect();
+    if options.update.is_empty() {
+        if !options.is_partial {
+            sources.retain(|key, _| needed.contains(key));
+        }
+        return;
+    }
+    let updated: BTreeSet<_> = wanted
+        .iter()
+        .filter(|found| options.updates_source(found))
+        .map(|found| found.wanted.key.place())
+        .collect();
+    sources.retain(|key, _| needed.contains(key) || !updated.contains(&key.place()));
+}
+
+fn file_pin(path: &std::path::Path) -> std::io::Result<FilePin> {
+    let mut tee = Tee::new(fs_err::File::open(path)?);
+    std::io::copy(&mut tee, &mut std::io::sink())?;
+    let sums = tee.finish().1;
+    Ok(FilePin { sha256: sums.sha256, size: sums.bytes })
+}
+
+/// Difference between the lock and a file of the cache that has the declared SHA-1.
+fn file_fault(sources: &Sources, found: &ForeignSource) -> Option<LockFault> {
+    let locked = sources.get(&found.wanted.key)?.clone()?;
+    let file = crate::source::cached_file(&found.request)?;
+    let pin = file_pin(&file).ok()?;
+    let differs = pin != locked;
+    differs.then(|| LockFault::File { wanted: found.wanted.clone(), locked, found: pin })
+}
