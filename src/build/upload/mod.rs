@@ -174,6 +174,7 @@ impl Uploads {
 
     /// Uploads what a queue gets, until it is closed.
     pub fn work(&self, lane: &Lane, observer: &dyn Observer) {
+        let observer = &WithoutTransfers(observer);
         let (mut written, mut count) = (0_usize, 0_usize);
         while let Some(upload) = lane.next(&self.interrupt) {
             count += 1;
@@ -189,6 +190,21 @@ impl Uploads {
             written += usize::from(is_new);
         }
         tracing::info!(cache = lane.cache.name(), written, count, "uploads are done");
+    }
+}
+
+/// Observer of uploads: their events would be shown as downloads.
+struct WithoutTransfers<'a>(&'a dyn Observer);
+
+impl Observer for WithoutTransfers<'_> {
+    fn event(&self, event: Event) {
+        if !matches!(event, Event::Download { .. }) {
+            self.0.event(event);
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
     }
 }
 
