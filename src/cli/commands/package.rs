@@ -36,7 +36,6 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
         site.warn(&set.warnings, &progress);
         let options = super::build_options(&settings, &args.build);
         site.check_lock(&set.packages)?;
-        site.check_lock(&set.packages)?;
         site.check_offline(&set.packages, options.repository.as_ref(), &progress)?;
         return super::show_plan(context, &site, &set.packages, &options, &progress);
     }
@@ -56,6 +55,7 @@ fn plan(
 ) -> Result<(Known, Plan), CliError> {
     let set = site.tree.resolve_packages(wanted).map_err(SiteError::Tree)?;
     site.warn(&set.warnings, observer);
+    site.check_lock(&set.packages)?;
     site.check_offline(&set.packages, options.repository.as_ref(), observer)?;
     let known = site.identify(&set.packages, observer)?;
     let plan = site.plan(&known);

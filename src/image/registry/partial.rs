@@ -10,6 +10,7 @@
 //! nobody has touched for a week goes with the next pull.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +75,10 @@ impl Partials {
             if had < size && self.take_from_store(digest, size)? {
                 continue;
             }
+            if had == size {
+                // Locking it has closed the store's file, which containers' ids have to read.
+                file.set_permissions(PermissionsExt::from_mode(0o644))?;
+            }
             if had <= size {
                 return Ok(Some(Partial { path, file, had, _lock: lock }));
             }
@@ -121,7 +126,8 @@ impl Partials {
 /// What can't be removed now harms nobody.
 fn remove_unused(path: &Path) {
     if path.exists()
-        && let Ok(Some(_lock)) = FileLock::try_acquire(path)
+        // The file may be the store's too, so its mode stays.
+        && let Ok(Some(_lock)) = FileLock::try_acquire_made(path)
     {
         drop(fs_err::remove_file(path));
     }
