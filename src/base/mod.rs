@@ -13,6 +13,7 @@ pub mod memory_file;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;
+pub mod regular;
 pub(crate) mod remedy;
 pub mod removal;
 pub mod supervisor;

@@ -21,6 +21,7 @@ use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
 use crate::artifact::repository::{self as remote, Repository, package_path};
 use crate::base::atomic::{AtomicFile, TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
+use crate::base::regular::open_regular;
 use crate::base::removal::remove_all_closed;
 use crate::install::{InstallError, PackageContents};
 use crate::package::{PackageId, contents};
@@ -229,7 +230,7 @@ impl<'a> PackageRepository<'a> {
         let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".tar.xz"));
         let id: Option<PackageId> = name.and_then(|name| name.parse().ok());
         let id = id.ok_or_else(|| RepositoryError::FileName(path.to_owned()))?;
-        let mut file = fs_err::File::open(path)
+        let mut file = open_regular(path)
             .map_err(|source| RepositoryError::Archive { id: id.clone(), source })?;
         let lock = self.lock()?;
         let is_other = |reason| {

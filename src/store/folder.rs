@@ -21,6 +21,7 @@ use super::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::{AtomicFile, PreparedFile, naming_file, sweep_older};
+use crate::base::regular::open_regular;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: u64 = 64 << 20;
@@ -47,13 +48,9 @@ impl FolderBackend {
     /// Opens an object: a regular file, since anything else might have no end.
     fn open(&self, key: &Key) -> Result<File, StoreError> {
         let path = self.path(key);
-        let opened = match fs_err::metadata(&path) {
-            Ok(data) if !data.is_file() => return Err(self.not_found(key)),
-            Ok(_) => fs_err::File::open(path),
-            Err(error) => Err(error),
-        };
-        match opened {
+        match open_regular(&path) {
             Ok(file) => Ok(file.into_file()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(self.not_found(key)),
             Err(error) if is_absent(&error) => Err(self.not_found(key)),
             Err(error) => Err(self.failed("read", key, error)),
         }

@@ -22,6 +22,7 @@ use super::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::naming_file;
+use crate::base::regular::open_regular;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: usize = 256 << 10;
@@ -123,7 +124,7 @@ impl TarBackend {
 
 impl Index {
     fn read(path: &Path) -> Result<Self, Fault> {
-        let file = fs_err::File::open(path)?.into_file();
+        let file = open_regular(path)?.into_file();
         let length = file.metadata()?.len();
         let mut archive = Archive::new(&file);
         let mut members = BTreeMap::new();

@@ -257,3 +257,24 @@ fn without_a_network_folders_alone_are_asked() {
     assert_eq!(fetched(&ran), 2, "{}", ran.stderr);
     assert!(server.requests().is_empty());
 }
+
+#[test]
+fn a_fifo_in_place_of_a_file_is_not_waited_for() {
+    let first = machine();
+    let cache = filled(&first);
+    let object = archive_in(&cache, "low");
+    std::fs::remove_file(&object).unwrap();
+    nix::unistd::mkfifo(&object, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let place = machine();
+    let ran = place.run(".", &["tree", &option(&cache)]).ok();
+    assert_eq!((built(&ran.stderr).len(), fetched(&ran)), (1, 1), "{}", ran.stderr);
+    let mirror = place.path().join("m.tar");
+    nix::unistd::mkfifo(&mirror, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let option = format!("--mirror={}", mirror.display());
+    place.run(".", &["mirror", "verify", mirror.to_str().unwrap()]).fails(1);
+    drop(place.run(".", &["tree", "--offline", &option]));
+    let image = format!("[images]\n\"b:1\" = \"docker-archive:{}\"\n", mirror.display());
+    place.user(&image);
+    place.package("img", r#"{"docker": "b:1"}"#, "true");
+    place.run("img", &[]).fails(1).says("not a regular file");
+}

@@ -30,6 +30,7 @@ use super::platform::Platform;
 use super::reference::ImageRef;
 use crate::archive::compression::decompressed;
 use crate::archive::{Limits, ReadError};
+use crate::base::regular::open_regular;
 
 /// How many images and names one input may bring. Each of them takes a look at all that the store
 /// has, so that the square of this is done.
@@ -156,6 +157,11 @@ pub(super) fn read(
         },
         LoadInput::Path(_) if options.form == Some(Form::Oci) => {
             return Err(LoadProblem::NoFolder);
+        }
+        // A tree's configuration may name it.
+        LoadInput::Path(path) if options.form.is_some() => {
+            let mut file = open_regular(path).map_err(LoadProblem::Read)?;
+            read_archive(&mut file, options, staging)?
         }
         // It may be a pipe, as `<(…)` in a shell makes one.
         LoadInput::Path(path) => {
