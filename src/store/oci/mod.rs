@@ -46,7 +46,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Seek, Write};
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_spec::image::MediaType;
@@ -76,7 +76,7 @@ pub struct OciBackend {
     url: OciUrl,
     endpoint: Endpoint,
     /// True if the repository has the empty configuration.
-    has_config: AtomicBool,
+    has_config: Mutex<bool>,
     /// Locks by the hash of a tag, held while its manifest is put.
     turns: [Mutex<()>; TURNS],
 }
@@ -87,7 +87,7 @@ impl OciBackend {
     pub fn new(connections: Arc<Connections>, url: OciUrl) -> Self {
         let endpoint = connections.repository(url.host(), url.repository());
         let turns = std::array::from_fn(|_| Mutex::default());
-        Self { connections, url, endpoint, has_config: AtomicBool::default(), turns }
+        Self { connections, url, endpoint, has_config: Mutex::default(), turns }
     }
 
     fn wire<'w>(&'w self, transfer: &Transfer<'w>) -> Result<Wire<'w>, ExchangeError> {

@@ -11,7 +11,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
+use std::time::Duration;
 
 use oci_spec::image::MediaType;
 
@@ -30,6 +31,8 @@ use crate::store::registry::{BlobDigest, ExchangeError, Wire};
 
 /// Number of bytes read at once.
 const BUFFER: usize = 256 << 10;
+/// Times after which a manifest that was refused is put again.
+const BLOB_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 /// Upper limit of the bytes of a small object.
 const SMALL: u64 = 1 << 20;
 
@@ -61,13 +64,7 @@ impl OciBackend {
         {
             self.send(&wire, &blob.digest, content, transfer).map_err(failed)?;
         }
-        if !self.has_config.load(Ordering::Relaxed) {
-            let empty = Sha256Sum::of(EMPTY).into();
-            if !upload::has(&wire, &empty, transfer.subject).map_err(failed_exchange)? {
-                self.send(&wire, &empty, Content::Bytes(EMPTY), transfer).map_err(failed)?;
-            }
-            self.has_config.store(true, Ordering::Relaxed);
-        }
+        self.send_config(&wire, transfer).map_err(failed)?;
         let _turn = if let Some(turn) = turn {
             turn
         } else {
@@ -79,8 +76,43 @@ impl OciBackend {
         };
         let put = self.put_manifest(&wire, key, &bytes, transfer);
         // The repository might have been emptied meanwhile.
-        self.has_config.fetch_and(put.is_ok(), Ordering::Relaxed);
+        *self.has_config.lock().unwrap_or_else(PoisonError::into_inner) &= put.is_ok();
         put.map_err(failed)
+    }
+
+    /// Sends the empty configuration, unless the registry has it. One thread at a time: docker-registry refuses
+    /// manifests (400, "provided digest did not match uploaded content") while a blob of them is written again.
+    fn send_config(&self, wire: &Wire<'_>, transfer: &Transfer<'_>) -> Result<(), OciError> {
+        let mut has_config = self.has_config.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_config {
+            return Ok(());
+        }
+        let empty = Sha256Sum::of(EMPTY).into();
+        if !upload::has(wire, &empty, transfer.subject)? {
+            self.send(wire, &empty, Content::Bytes(EMPTY), transfer)?;
+        }
+        *has_config = true;
+        Ok(())
+    }
+
+    /// Puts the manifest; again where another process may be writing one of its blobs.
+    fn put_document(
+        wire: &Wire<'_>,
+        tag: &str,
+        bytes: &[u8],
+        transfer: &Transfer<'_>,
+    ) -> Result<(), ExchangeError> {
+        let media_type = MediaType::ImageManifest.to_string();
+        let mut waits = BLOB_WAITS.iter();
+        loop {
+            let put = manifest::put(wire, tag, &media_type, bytes, transfer.subject);
+            let is_refused =
+                matches!(&put, Err(ExchangeError::Status { status, .. }) if status.as_u16() == 400);
+            match waits.next().filter(|_| is_refused && !transfer.observer.is_interrupted()) {
+                Some(wait) => std::thread::sleep(*wait),
+                None => return put,
+            }
+        }
     }
 
     /// Sends a blob.
@@ -107,7 +139,7 @@ impl OciBackend {
         let tag = tag::of(key);
         let media_type = MediaType::ImageManifest.to_string();
         let subject = transfer.subject;
-        match manifest::put(wire, &tag, &media_type, bytes, subject) {
+        match Self::put_document(wire, &tag, bytes, transfer) {
             Ok(()) => {}
             Err(error @ ExchangeError::Status { .. }) => {
                 // Tags of this registry might be unchangeable, and another writer was first.
