@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use sha1::Digest as _;
 
+use crate::base::regular::open_regular;
 use crate::base::text::written_as_text;
 
 /// The text is no digest of the kind that was asked for.
@@ -52,7 +53,7 @@ macro_rules! digest_type {
 
             /// The digest of a file's content.
             pub fn of_file(path: &Path) -> io::Result<Self> {
-                Self::of_reader(fs_err::File::open(path)?)
+                Self::of_reader(open_regular(path)?)
             }
 
             /// The digest that a hasher has come to.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::interruptible::UntilInterrupted;
 use crate::base::event::Observer;
+use crate::base::regular::open_regular;
 use crate::package::PackageId;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
 
@@ -50,19 +51,12 @@ fn signature(path: &Path, keys: &TrustedKeys) -> Result<Vec<u8>, SignatureError>
     let mut beside = path.as_os_str().to_owned();
     beside.push(SUFFIX);
     let path = PathBuf::from(beside);
-    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    match fs_err::metadata(&path) {
-        // Anything but a file might have no end.
-        Ok(data) if !data.is_file() => return Err(SignatureError::Missing { trusted: keys.ids() }),
-        Err(error) if is_missing(&error) => {
-            return Err(SignatureError::Missing { trusted: keys.ids() });
-        }
-        Err(error) => return Err(SignatureError::Read(error)),
-        Ok(_) => {}
-    }
+    let missing = || SignatureError::Missing { trusted: keys.ids() };
+    let file = open_regular(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => missing(),
+        _ => SignatureError::Read(error),
+    })?;
     let mut text = Vec::new();
-    fs_err::File::open(path)
-        .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text))
-        .map_err(SignatureError::Read)?;
+    file.take(LONGEST + 1).read_to_end(&mut text).map_err(SignatureError::Read)?;
     Ok(text)
 }

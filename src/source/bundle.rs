@@ -25,6 +25,7 @@ use super::git_program::GitRun;
 use super::{FetchOptions, SourceProblem};
 use crate::base::atomic::TemporaryFolder;
 use crate::base::event::Observer;
+use crate::base::regular::open_regular;
 use crate::package::CommitId;
 use crate::store::Key;
 
@@ -54,7 +55,7 @@ pub fn bundle_key(commit: &CommitId) -> Key {
 
 /// Makes a bare repository of a bundle, in a folder that does not exist.
 pub(super) fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
-    let file = fs_err::File::open(bundle)?;
+    let file = open_regular(bundle)?;
     let mut input = BufReader::with_capacity(256 << 10, file);
     let mut refs = read_header(&mut input)?;
     let packs = folder.join("objects/pack");

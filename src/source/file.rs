@@ -10,6 +10,7 @@ use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::{Sha1Sum, Tee};
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
+use crate::base::regular::open_regular;
 use crate::package::FileSource;
 use crate::store::{Key, Store, StoreError, Transfer};
 
@@ -83,7 +84,7 @@ fn wrong_sum(
         let sha1 = Sha1Sum::of_file(path)?;
         return Ok(WrongSum::of("sha1", &file.sha1, &sha1, true));
     }
-    let mut tee = Tee::new(fs_err::File::open(path)?);
+    let mut tee = Tee::new(open_regular(path)?);
     io::copy(&mut tee, &mut io::sink())?;
     let (_, sums) = tee.finish();
     let declared = file.sha256.as_ref();
@@ -182,22 +183,19 @@ fn keep(new: &AtomicFile, corrupt: &Path) -> io::Result<()> {
 fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProblem> {
     let no_file =
         |reason| SourceProblem::NoFile { url: shown.to_owned(), path: path.to_owned(), reason };
-    match fs_err::metadata(path) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(no_file("is not a plain file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(no_file("does not exist"));
-        }
-        Err(error) => return Err(SourceProblem::Io { doing: "read a source", error }),
-    }
-    let copied = fs_err::File::open(path).and_then(|from| {
+    let from = open_regular(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => no_file("is not a plain file"),
+        io::ErrorKind::NotFound => no_file("does not exist"),
+        _ => SourceProblem::Io { doing: "read a source", error },
+    })?;
+    let copy = || {
         // Two plain files: the kernel copies, or shares the blocks where it can.
         io::copy(&mut from.into_parts().0, to.file())
             .map_err(|error| naming_file(to.file(), error))?;
         to.file().flush()?;
         to.file().rewind()
-    });
-    copied.map_err(SourceProblem::io("copy a file into the cache"))
+    };
+    copy().map_err(SourceProblem::io("copy a file into the cache"))
 }
 
 /// Returns the path of a file below a mirror.

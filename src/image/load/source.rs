@@ -1,14 +1,13 @@
 //! Where the parts of an image come from: a layout's folder, or an archive that has been read.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
-
-use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::error::LoadProblem;
 use super::staging::{Blob, Staging};
 use crate::archive::{Limits, MemberKind, TarReader};
+use crate::base::regular::open_regular;
 use crate::image::digest::BlobDigest;
 use crate::image::document::LONGEST_DOCUMENT;
 
@@ -160,13 +159,10 @@ impl Archive {
 
 /// Opens a file of a layout, which has to be a regular one: a FIFO would wait for a writer.
 fn open_file(path: &Path) -> Result<fs_err::File, LoadProblem> {
-    let file = fs_err::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(LoadProblem::Read)?;
-    let kind = file.metadata().map_err(LoadProblem::Read)?.file_type();
-    if kind.is_file() { Ok(file) } else { Err(LoadProblem::NoFile { path: path.to_owned() }) }
+    open_regular(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => LoadProblem::NoFile { path: path.to_owned() },
+        _ => LoadProblem::Read(error),
+    })
 }
 
 fn check_size(what: &str, expected: u64, found: u64) -> Result<(), LoadProblem> {
