@@ -16,6 +16,8 @@ pub(crate) mod recorded;
 pub mod regular;
 pub(crate) mod remedy;
 pub mod removal;
+#[cfg(feature = "builder")]
+pub mod secret;
 pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]

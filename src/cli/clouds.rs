@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
-use crate::store::cloud::{AzureSettings, CloudSettings, GcsSettings, S3Settings, SecretText};
+use crate::base::secret::Secret;
+use crate::store::cloud::{AzureSettings, CloudSettings, GcsSettings, S3Settings};
 
 /// Reads all variables; no file is opened.
 pub(super) fn cloud_settings(environment: &Environment) -> CloudSettings {
@@ -15,8 +16,8 @@ fn text(environment: &Environment, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| environment.get(name)).map(str::to_owned)
 }
 
-fn secret(environment: &Environment, names: &[&str]) -> Option<SecretText> {
-    text(environment, names).map(SecretText::new)
+fn secret(environment: &Environment, names: &[&str]) -> Option<Secret> {
+    text(environment, names).map(Secret::new)
 }
 
 /// A file that a variable names, or that lies in the user's folder.
@@ -111,7 +112,7 @@ mod tests {
         assert_eq!(found.s3.region.as_deref(), Some("r1"));
         assert_eq!(found.s3.endpoint.as_deref(), Some("https://s3"));
         assert_eq!(found.s3.config_file.as_deref(), Some(Path::new("/h/.aws/config")));
-        assert_eq!(found.s3.access_key_id, Some(SecretText::new("s3cr3t")));
+        assert_eq!(found.s3.access_key_id, Some(Secret::new("s3cr3t")));
         assert_eq!(found.azure.account.as_deref(), Some("acc"));
         assert_eq!(found.gcs.emulator_host.as_deref(), Some("localhost:1"));
         let default = "/h/.config/gcloud/application_default_credentials.json";

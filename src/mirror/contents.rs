@@ -12,7 +12,7 @@ use crate::image::registry::IMAGES;
 use crate::image::store::{Image, ImageStore};
 use crate::package::json::canonical;
 use crate::package::{CommitId, PackageId, SourceSpec};
-use crate::source::{Fetched, SourceRequest, bundle_key};
+use crate::source::{Fetched, SourceRequest};
 use crate::store::Key;
 
 /// Annotation of a name in an OCI layout's index.
@@ -54,17 +54,6 @@ pub struct Contents {
     pub(super) images: BTreeMap<String, Value>,
 }
 
-/// The file of a mirror in which a source lies; `git_local` has none.
-pub fn mirror_key(request: &SourceRequest) -> Option<Key> {
-    match &request.source.spec {
-        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
-            format!("sha1/{}", file.sha1).parse().ok()
-        }
-        SourceSpec::Git { commit, .. } => Some(bundle_key(commit)),
-        SourceSpec::GitLocal { .. } => None,
-    }
-}
-
 /// URL of a source without credentials, and the name by which a commit is found.
 fn described(request: &SourceRequest) -> (Option<String>, Option<String>) {
     match &request.source.spec {
@@ -82,14 +71,14 @@ impl Contents {
 
     /// Adds a source that the mirror has already.
     pub fn keep_source(&mut self, request: &SourceRequest) {
-        let Some(key) = mirror_key(request) else { return };
+        let Some(key) = request.mirror_key() else { return };
         let (origin, ref_origin) = described(request);
         self.item(key, origin).ref_origins.extend(ref_origin);
     }
 
     /// Adds a source that was fetched.
     pub fn add_source(&mut self, request: &SourceRequest, fetched: &Fetched) {
-        let Some(key) = mirror_key(request) else { return };
+        let Some(key) = request.mirror_key() else { return };
         self.keep_source(request);
         let content = match fetched {
             Fetched::File { path, .. } | Fetched::Archive { path, .. } => {

@@ -22,8 +22,6 @@ use crate::store::{
     Backend, Key, LOCK_FILE, LONGEST_LOCK, LockFile, Store, StoreError, Transfer, is_tar_name,
 };
 
-use super::contents::mirror_key;
-
 /// State of a file, which changes whenever its content does.
 pub(super) type State = (u64, i64, i64, i64, i64, u64);
 
@@ -154,7 +152,7 @@ impl Existing {
 
     /// True if the mirror has a source under all the names by which it is to be found.
     pub fn has_source(&self, request: &SourceRequest) -> bool {
-        let locked = mirror_key(request).and_then(|key| self.lock.files.get(&key));
+        let locked = request.mirror_key().and_then(|key| self.lock.files.get(&key));
         let Some(locked) = locked else { return false };
         match &request.source.spec {
             SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {

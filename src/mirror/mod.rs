@@ -31,7 +31,7 @@ mod verify;
 mod work;
 mod write;
 
-pub use contents::{Contents, mirror_key};
+pub use contents::Contents;
 pub use error::MirrorError;
 pub use existing::Existing;
 pub use verify::{Fault, verify};

@@ -48,7 +48,7 @@ pub enum BundleError {
 }
 
 /// Name of the bundle of a commit in a mirror.
-pub fn bundle_key(commit: &CommitId) -> Key {
+pub(super) fn bundle_key(commit: &CommitId) -> Key {
     let name = format!("bundles/{commit}.bundle");
     name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }

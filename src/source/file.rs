@@ -198,9 +198,10 @@ fn copy(path: &Path, to: &mut AtomicFile, shown: &str) -> Result<(), SourceProbl
     copy().map_err(SourceProblem::io("copy a file into the cache"))
 }
 
-/// Returns the path of a file below a mirror.
-pub(super) fn mirrored_path(file: &FileSource) -> String {
-    format!("sha1/{}", file.sha1)
+/// Name of a file in a mirror.
+pub(super) fn file_key(file: &FileSource) -> Key {
+    let name = format!("sha1/{}", file.sha1);
+    name.parse().unwrap_or_else(|_| unreachable!("hex digits are valid in a name"))
 }
 
 /// Asks one mirror. All faults of a mirror are warnings: there are other places to ask.
@@ -215,7 +216,7 @@ fn from_mirror(
     if !options.may_ask(mirror) {
         return Ok(false);
     }
-    let Ok(key) = mirrored_path(file).parse::<Key>() else { return Ok(false) };
+    let key = file_key(file);
     let mut new = create(target)?;
     let subject = request.subject();
     let transfer = Transfer { subject: &subject, observer };

@@ -5,7 +5,7 @@ use super::{FetchOptions, SourceRequest, file, git};
 use crate::base::event::Silent;
 use crate::base::http::redact;
 use crate::package::{FileSource, PackageName, SourceName, SourceSpec};
-use crate::store::{Key, Transfer};
+use crate::store::Transfer;
 
 /// A source that is neither in the cache nor in a mirror that may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
 
 /// True if a mirror that may be asked has the file.
 fn has_file(source: &FileSource, options: &FetchOptions) -> bool {
-    let Ok(key) = file::mirrored_path(source).parse::<Key>() else { return false };
+    let key = file::file_key(source);
     let transfer = Transfer { subject: key.as_str(), observer: &Silent };
     let mut mirrors = options.mirrors.iter().filter(|mirror| options.may_ask(mirror));
     mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())

@@ -58,8 +58,9 @@ use serde_json::{Value, json};
 use crate::base::digest::Sha1Sum;
 use crate::base::event::Observer;
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
+use crate::store::Key;
 
-pub use bundle::{BundleError, BundleRequest, bundle_key};
+pub use bundle::{BundleError, BundleRequest};
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;
 pub use error::{SourceError, SourceProblem, SubmoduleProblem};
@@ -91,6 +92,15 @@ impl SourceRequest {
     /// What events call the source: `<package>/<source>`.
     pub fn subject(&self) -> String {
         format!("{}/{}", self.package, self.name)
+    }
+
+    /// Name of the source in a mirror and in a shared cache's `sources/`; `None` for `git_local`.
+    pub fn mirror_key(&self) -> Option<Key> {
+        match &self.source.spec {
+            SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => Some(file::file_key(file)),
+            SourceSpec::Git { commit, .. } => Some(bundle::bundle_key(commit)),
+            SourceSpec::GitLocal { .. } => None,
+        }
     }
 
     /// The error of a request.

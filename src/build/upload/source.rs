@@ -8,9 +8,7 @@ use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
 use crate::package::SourceSpec;
-use crate::source::{
-    BundleRequest, FetchOptions, Fetched, SourceProblem, SourceRequest, bundle_key,
-};
+use crate::source::{BundleRequest, FetchOptions, Fetched, SourceProblem, SourceRequest};
 use crate::store::{Backend, Content, FailureKind, Key, Put, StoreError, Transfer};
 
 /// Name of a cache in warnings.
@@ -50,13 +48,7 @@ impl UploadError {
 impl SourceUpload {
     /// Creates an upload; `None` for a source that no cache holds.
     pub fn new(request: &SourceRequest, fetched: &Fetched) -> Option<Self> {
-        let key = match &request.source.spec {
-            SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
-                format!("sha1/{}", file.sha1).parse().ok()?
-            }
-            SourceSpec::Git { commit, .. } => bundle_key(commit),
-            SourceSpec::GitLocal { .. } => return None,
-        };
+        let key = request.mirror_key()?;
         Some(Self { key, request: request.clone(), fetched: fetched.clone() })
     }
 
@@ -74,7 +66,7 @@ impl SourceUpload {
         options: &FetchOptions,
         observer: &dyn Observer,
     ) -> Option<Put> {
-        let subject = format!("{}/{}", self.request.package, self.request.name);
+        let subject = self.request.subject();
         let transfer = Transfer { subject: &subject, observer };
         let store = cache.store().folder(SOURCES);
         let put = store.item(ROLE, &transfer, UploadError::kind, |backend| {

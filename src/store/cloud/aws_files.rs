@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::connected::settings;
 use super::error::CloudError;
 use super::ini::{self, Sections};
-use super::settings::{S3Settings, SecretText};
+use super::settings::S3Settings;
+use crate::base::secret::Secret;
 
 /// The two files.
 pub(super) struct AwsFiles {
@@ -19,9 +20,9 @@ pub(super) struct AwsFiles {
 #[derive(Debug, Default)]
 pub(super) struct Profile {
     name: String,
-    access_key_id: Option<SecretText>,
-    secret_access_key: Option<SecretText>,
-    pub(super) session_token: Option<SecretText>,
+    access_key_id: Option<Secret>,
+    secret_access_key: Option<Secret>,
+    pub(super) session_token: Option<Secret>,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
     pub(super) ca_bundle: Option<PathBuf>,
@@ -79,9 +80,9 @@ impl AwsFiles {
         let elsewhere = ways.into_iter().find(|(key, _)| value(key).is_some()).map(|(_, way)| way);
         Ok(Profile {
             name: wanted.to_owned(),
-            access_key_id: value("aws_access_key_id").map(SecretText::new),
-            secret_access_key: value("aws_secret_access_key").map(SecretText::new),
-            session_token: value("aws_session_token").map(SecretText::new),
+            access_key_id: value("aws_access_key_id").map(Secret::new),
+            secret_access_key: value("aws_secret_access_key").map(Secret::new),
+            session_token: value("aws_session_token").map(Secret::new),
             region: value("region"),
             endpoint: endpoint.or_else(|| value("endpoint_url")),
             ca_bundle: value("ca_bundle").map(PathBuf::from),
@@ -192,7 +193,7 @@ mod tests {
         );
         let profile = files.profile(Some("dev")).unwrap();
         assert_eq!(profile.keys().unwrap(), Some(("c", "d")));
-        assert_eq!(profile.session_token.as_ref().map(SecretText::reveal), Some("e"));
+        assert_eq!(profile.session_token.as_ref().map(Secret::reveal), Some("e"));
         assert_eq!(profile.endpoint.as_deref(), Some("https://e"));
         let profile = files.profile(Some("s")).unwrap();
         assert_eq!(

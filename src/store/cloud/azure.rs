@@ -8,9 +8,10 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use super::address::CloudAddress;
 use super::connected::{Connected, endpoint, no_retries, settings};
 use super::error::CloudError;
-use super::settings::{AzureSettings, SecretText};
+use super::settings::AzureSettings;
 use super::wire::Wire;
 use crate::base::http::HttpOptions;
+use crate::base::secret::Secret;
 
 /// Largest blob that one request may put: 5,000 MiB.
 const LARGEST_PUT: u64 = 5_000 << 20;
@@ -76,8 +77,8 @@ const KEY_HINT: &str = "az storage account show-connection-string --name NAME";
 #[derive(Debug, Default)]
 struct Account {
     name: Option<String>,
-    key: Option<SecretText>,
-    sas_token: Option<SecretText>,
+    key: Option<Secret>,
+    sas_token: Option<Secret>,
     endpoint: Option<String>,
 }
 
@@ -116,7 +117,7 @@ impl Account {
         if value("usedevelopmentstorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(Self {
                 name: Some(EMULATOR_ACCOUNT.to_owned()),
-                key: Some(SecretText::new(EMULATOR_KEY)),
+                key: Some(Secret::new(EMULATOR_KEY)),
                 sas_token: None,
                 endpoint: Some(format!("http://127.0.0.1:10000/{EMULATOR_ACCOUNT}")),
             });
@@ -133,8 +134,8 @@ impl Account {
             .and_then(|url| Some(url.split_once("://")?.1.split('.').next()?.to_owned()));
         Ok(Self {
             name: name.or(in_host),
-            key: value("accountkey").map(SecretText::new),
-            sas_token: value("sharedaccesssignature").map(SecretText::new),
+            key: value("accountkey").map(Secret::new),
+            sas_token: value("sharedaccesssignature").map(Secret::new),
             endpoint,
         })
     }
@@ -156,13 +157,13 @@ mod tests {
             "DefaultEndpointsProtocol=https;AccountName=acc;AccountKey=a2V5PQ==;EndpointSuffix=core.windows.net",
         );
         assert_eq!(account.name.as_deref(), Some("acc"));
-        assert_eq!(account.key.as_ref().map(SecretText::reveal), Some("a2V5PQ=="));
+        assert_eq!(account.key.as_ref().map(Secret::reveal), Some("a2V5PQ=="));
         assert_eq!(account.endpoint.as_deref(), Some("https://acc.blob.core.windows.net"));
         let account = parse(
             "BlobEndpoint=https://acc.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=s%3D",
         );
         assert_eq!(account.name.as_deref(), Some("acc"));
-        assert_eq!(account.sas_token.as_ref().map(SecretText::reveal), Some("sv=1&sig=s%3D"));
+        assert_eq!(account.sas_token.as_ref().map(Secret::reveal), Some("sv=1&sig=s%3D"));
         let account = parse("UseDevelopmentStorage=true;");
         assert_eq!(account.endpoint.as_deref(), Some("http://127.0.0.1:10000/devstoreaccount1"));
         let error = Account::parse("secret").unwrap_err();
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn variables_come_before_the_connection_string() {
-        let text = |text: &str| Some(SecretText::new(text));
+        let text = |text: &str| Some(Secret::new(text));
         let string = "AccountName=acc;AccountKey=a2V5PQ==;BlobEndpoint=https://e";
         let given = AzureSettings {
             account: Some("other".to_owned()),

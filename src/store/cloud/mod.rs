@@ -39,4 +39,4 @@ mod wire;
 
 pub use address::{CloudAddress, CloudKind};
 pub use backend::CloudBackend;
-pub use settings::{AzureSettings, CloudSettings, GcsSettings, S3Settings, SecretText};
+pub use settings::{AzureSettings, CloudSettings, GcsSettings, S3Settings};

@@ -1,8 +1,9 @@
 //! Settings of stores in clouds, by the names of the clouds' own tools. `cli` fills them from the
 //! environment; nothing is read or opened before a store is used.
 
-use std::fmt;
 use std::path::PathBuf;
+
+use crate::base::secret::Secret;
 
 /// Settings of stores in clouds.
 #[derive(Debug, Clone, Default)]
@@ -15,37 +16,15 @@ pub struct CloudSettings {
     pub gcs: GcsSettings,
 }
 
-/// Text hidden from all output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(String);
-
-impl SecretText {
-    /// Keeps a text from being shown.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Gives the text, for a request and nothing else.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
 /// Settings of S3, by variables.
 #[derive(Debug, Clone, Default)]
 pub struct S3Settings {
     /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: Option<SecretText>,
+    pub access_key_id: Option<Secret>,
     /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: Option<SecretText>,
+    pub secret_access_key: Option<Secret>,
     /// `AWS_SESSION_TOKEN`.
-    pub session_token: Option<SecretText>,
+    pub session_token: Option<Secret>,
     /// `AWS_REGION`, else `AWS_DEFAULT_REGION`.
     pub region: Option<String>,
     /// `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`.
@@ -84,11 +63,11 @@ pub struct AzureSettings {
     /// `AZURE_STORAGE_ACCOUNT`, else `AZURE_STORAGE_ACCOUNT_NAME`.
     pub account: Option<String>,
     /// `AZURE_STORAGE_KEY`, else `AZURE_STORAGE_ACCOUNT_KEY`.
-    pub key: Option<SecretText>,
+    pub key: Option<Secret>,
     /// `AZURE_STORAGE_SAS_TOKEN`.
-    pub sas_token: Option<SecretText>,
+    pub sas_token: Option<Secret>,
     /// `AZURE_STORAGE_CONNECTION_STRING`.
-    pub connection_string: Option<SecretText>,
+    pub connection_string: Option<Secret>,
     /// `AZURE_STORAGE_ENDPOINT`.
     pub endpoint: Option<String>,
     /// `AZURE_TENANT_ID`.
@@ -96,7 +75,7 @@ pub struct AzureSettings {
     /// `AZURE_CLIENT_ID`.
     pub client_id: Option<String>,
     /// `AZURE_CLIENT_SECRET`.
-    pub client_secret: Option<SecretText>,
+    pub client_secret: Option<Secret>,
     /// `AZURE_FEDERATED_TOKEN_FILE`.
     pub federated_token_file: Option<PathBuf>,
     /// `AZURE_AUTHORITY_HOST`.

@@ -14,8 +14,9 @@ use serde::Deserialize;
 
 use super::helper;
 use super::reference::DEFAULT_REGISTRY;
-use super::secret::{Credential, Secret};
+use super::secret::Credential;
 use crate::base::event::Observer;
+use crate::base::secret::Secret;
 
 /// A file with credentials has a few lines.
 const LARGEST_FILE: u64 = 4 << 20;

@@ -12,8 +12,9 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::reference::DEFAULT_REGISTRY;
-use super::secret::{Credential, HUB_KEY, Secret};
+use super::secret::{Credential, HUB_KEY};
 use crate::base::event::Observer;
+use crate::base::secret::Secret;
 
 /// Time limit of a helper: long enough for a person to answer its question.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -11,9 +11,10 @@ use serde::Deserialize;
 
 use super::error::ExchangeError;
 use super::reply::{ReadAll, read_all, shown};
-use super::secret::{Credential, Secret};
+use super::secret::Credential;
 use super::transport::{Failure, Transport, basic, secret_header};
 use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after};
+use crate::base::secret::Secret;
 
 const LONGEST_ANSWER: u64 = 1 << 20;
 

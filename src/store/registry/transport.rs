@@ -11,11 +11,11 @@ use reqwest::header::HeaderValue;
 
 use super::error::ExchangeError;
 use super::reply::shown;
-use super::secret::Secret;
 use crate::base::event::Observer;
 use crate::base::http::HttpOptions;
 use crate::base::http::answer::{Answer, Broken, Head};
 use crate::base::http::retry::{NotSent, not_sent, read_failure};
+use crate::base::secret::Secret;
 
 /// Cause of one attempt's failure.
 pub(super) enum Failure {

@@ -8,7 +8,8 @@ use super::conformance::{self, Subject};
 use super::servers::{Server, executable};
 use super::*;
 use crate::base::http::{HttpClient, HttpOptions};
-use crate::store::cloud::{AzureSettings, CloudSettings, GcsSettings, S3Settings, SecretText};
+use crate::base::secret::Secret;
+use crate::store::cloud::{AzureSettings, CloudSettings, GcsSettings, S3Settings};
 
 /// Account and key that the emulator of Azure has.
 const AZURE_KEY: &str =
@@ -21,8 +22,8 @@ fn patient_client() -> HttpClient {
 
 pub(super) fn s3_settings(endpoint: String) -> CloudSettings {
     let s3 = S3Settings {
-        access_key_id: Some(SecretText::new("id")),
-        secret_access_key: Some(SecretText::new("secret")),
+        access_key_id: Some(Secret::new("id")),
+        secret_access_key: Some(Secret::new("secret")),
         endpoint: Some(endpoint),
         ..S3Settings::default()
     };
@@ -32,7 +33,7 @@ pub(super) fn s3_settings(endpoint: String) -> CloudSettings {
 pub(super) fn azure_settings(endpoint: &str) -> CloudSettings {
     let azure = AzureSettings {
         account: Some("devstoreaccount1".to_owned()),
-        key: Some(SecretText::new(AZURE_KEY)),
+        key: Some(Secret::new(AZURE_KEY)),
         endpoint: Some(format!("{endpoint}/devstoreaccount1")),
         ..AzureSettings::default()
     };
@@ -330,7 +331,7 @@ fn wrong_keys_are_named_with_their_variables() {
     let Some(cloud) = Cloud::azure() else { return };
     let bucket = cloud.bucket();
     let mut settings = cloud.settings.clone();
-    settings.azure.key = Some(SecretText::new("d3Jvbmctc2VjcmV0"));
+    settings.azure.key = Some(Secret::new("d3Jvbmctc2VjcmV0"));
     let access = StoreAccess { clouds: settings, ..StoreAccess::new(patient_client()) };
     let store = Store::open(&format!("az://{}", bucket.name), &access).unwrap();
     for error in [
