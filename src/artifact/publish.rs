@@ -5,11 +5,11 @@
 //! archive that the next one describes. Other bytes under one id are not damage in themselves, since another
 //! version may compress differently: archives are compared by the digest of their tar.
 
-use std::io::{self, Seek};
+use std::io;
 use std::path::Path;
 
 use super::record::{self, PackageRecord};
-use super::repository::package_path;
+use super::repository::{LONGEST_SUM, package_path};
 use super::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -17,9 +17,6 @@ use crate::store::signature::{SUFFIX, SignError, Signer};
 use crate::store::{
     About, Backend, Content, FailureKind, Key, KeyError, Put, StoreError, Transfer,
 };
-
-/// Upper limit of the bytes that are read of a file with a sum.
-const LONGEST_SUM: u64 = 4096;
 
 /// A package to be put into a store.
 #[derive(Debug, Clone)]
@@ -99,8 +96,8 @@ impl PublishError {
     pub fn kind(&self) -> Option<FailureKind> {
         match self {
             Self::Store(error) => Some(error.kind()),
-            Self::Name(_) | Self::File { .. } | Self::Sign { .. } => None,
-            Self::Different { .. } | Self::Damaged { .. } => Some(FailureKind::Denied),
+            // This machine's faults, and objects of a store that answers.
+            _ => None,
         }
     }
 
@@ -108,10 +105,9 @@ impl PublishError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::Different { .. } => Some(
-                "find out which of the two is right (mkpanda cache verify), and remove the other"
-                    .to_owned(),
-            ),
+            Self::Different { what, .. } | Self::Damaged { what, .. } => Some(format!(
+                "find out which of the two is right; if it is this machine's, remove {what} and the files beside it from the cache"
+            )),
             _ => None,
         }
     }
@@ -129,7 +125,7 @@ pub(super) fn publish(
     let work = Work { backend, package, signer, what: &what, transfer };
     let key: Key = what.parse()?;
     let content = Content::File(package.archive, package.record.size);
-    // The size tells nothing of two archives of one id, but spares the upload of most.
+    // Spares the upload of most.
     let put = match backend.head(&key, &transfer) {
         Ok(_) => Put::WasThere,
         Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {
@@ -251,8 +247,7 @@ impl Work<'_> {
         else {
             return Ok(None);
         };
-        let mut archive = fs_err::File::open(self.package.archive).map_err(self.file())?;
-        archive.rewind().map_err(self.file())?;
+        let archive = fs_err::File::open(self.package.archive).map_err(self.file())?;
         let text = signer.sign(archive, signed_id(self.what), &record.sha256);
         let what = self.what.to_owned();
         text.map(Some).map_err(|source| PublishError::Sign { what, source })

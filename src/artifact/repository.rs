@@ -40,7 +40,7 @@ const CACHE: &str = "the cache";
 /// Upper limit of a bootstrap's list of packages, in bytes.
 const LONGEST_LIST: u64 = 64 << 20;
 /// Upper limit of the bytes that are read of a file with a sum.
-const LONGEST_SUM: u64 = 4096;
+pub(super) const LONGEST_SUM: u64 = 4096;
 
 /// A store of packages and bootstraps.
 #[derive(Debug, Clone)]

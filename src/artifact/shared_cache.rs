@@ -64,30 +64,13 @@ impl SharedCache {
         self.store.backend().name()
     }
 
-    /// True if artifacts are looked up in the cache.
-    pub fn reads(&self) -> bool {
-        self.reads
-    }
-
     /// True if artifacts are put into the cache.
     pub fn writes(&self) -> bool {
         self.writes
     }
 
-    /// Fetches a package into its place; `false` if the cache has none that can be used.
-    pub fn fetch_package(
-        &self,
-        id: &PackageId,
-        target: &Path,
-        limits: &Limits,
-        check: &ContentCheck<'_>,
-        observer: &dyn Observer,
-    ) -> Result<bool, RepositoryError> {
-        self.repository.fetch_package(id, target, limits, check, observer)
-    }
-
     /// Puts a package into the cache. Returns `None` if the cache failed or is skipped, with a warning in
-    /// the first case.
+    /// the first case; an error is this machine's, or says that the cache has something else there.
     pub fn publish(
         &self,
         package: &Publication<'_>,
@@ -123,11 +106,6 @@ impl SharedCaches {
         self.caches.iter()
     }
 
-    /// True if there is no cache.
-    pub fn is_empty(&self) -> bool {
-        self.caches.is_empty()
-    }
-
     /// Stores of sources in the caches that are read, each with the layout of a mirror.
     pub fn sources(&self) -> Vec<Store> {
         let read = self.caches.iter().filter(|cache| cache.reads);
@@ -136,7 +114,7 @@ impl SharedCaches {
 
     /// True if packages are looked up in one of them.
     pub fn read(&self) -> bool {
-        self.caches.iter().any(SharedCache::reads)
+        self.caches.iter().any(|cache| cache.reads)
     }
 
     /// Key by which packages are signed.
@@ -154,7 +132,7 @@ impl SharedCaches {
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
         for cache in self.caches.iter().filter(|cache| cache.reads) {
-            if cache.fetch_package(id, target, limits, check, observer)? {
+            if cache.repository.fetch_package(id, target, limits, check, observer)? {
                 return Ok(true);
             }
         }

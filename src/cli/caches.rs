@@ -46,7 +46,7 @@ pub(super) fn shared_caches(
         let store = Store::open(&place, access).map_err(|error: StoreUrlError| {
             SettingsError::Store { origin: origin.clone(), source: error }
         })?;
-        if is_web && write && origin != OPTION && !read {
+        if is_web && !read {
             let value = Text { origin, value: url };
             return Err(value.wrong("cache that can be written to: web servers are only read"));
         }
@@ -54,14 +54,20 @@ pub(super) fn shared_caches(
     };
     let caches = typed.chain(configured).map(open).collect::<Result<Vec<_>, _>>()?;
     let signer = match &args.sign {
-        Some(path) if caches.iter().any(SharedCache::writes) => {
+        None => None,
+        Some(_) if !caches.iter().any(SharedCache::writes) => {
+            return Err(SettingsError::Signing {
+                reason: "nothing is put into a cache".to_owned(),
+                hint: Some("name one that can be written to: --cache=PLACE".to_owned()),
+            });
+        }
+        Some(path) => {
             let signer = signing::signer(path, environment);
             Some(signer.map_err(|error| SettingsError::Signing {
                 reason: with_causes(&error),
                 hint: error.hint(),
             })?)
         }
-        _ => None,
     };
     Ok(SharedCaches::new(caches, signer))
 }

@@ -39,8 +39,8 @@ pub fn fork_into(namespaces: nix::sched::CloneFlags) -> nix::Result<Option<Pid>>
 }
 
 /// Starts a process that executes a program, or fails with the exit code that `execute` returns. Up to then
-/// it shares this process's memory, and this process waits: a copy of the page tables and the page faults
-/// of both would cost about 1 ms. With the same condition as [`fork`].
+/// it shares this process's memory, and this process waits, so that no page tables are copied. With the same
+/// condition as [`fork`].
 pub fn spawn(mut execute: impl FnMut() -> i32) -> nix::Result<Pid> {
     if thread_count() > 1 {
         return Err(Errno::EDEADLK);

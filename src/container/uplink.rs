@@ -61,9 +61,9 @@ pub enum UplinkError {
     /// The program gave up.
     #[error("can't connect the container's network: {program} did not get the interface up{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
     Program {
-        /// Which one.
+        /// Name of the program.
         program: String,
-        /// What it said.
+        /// Its standard error.
         said: String,
         /// True if the machine has a default route itself.
         is_outside: bool,

@@ -9,7 +9,7 @@ pub enum PrepareError {
     /// Something can't be written.
     #[error("can't prepare {}", path.display())]
     Write {
-        /// What.
+        /// File or folder.
         path: PathBuf,
         /// Reason.
         #[source]

@@ -58,7 +58,7 @@ pub enum DocumentError {
     /// A layer has to be fetched from elsewhere.
     #[error("layer {number} is a foreign one, which has to be fetched from elsewhere")]
     ForeignLayer {
-        /// Which one, from 1.
+        /// Number of the layer, from 1.
         number: usize,
     },
 }

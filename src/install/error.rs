@@ -39,7 +39,7 @@ pub enum InstallError {
     Requirement {
         /// The package.
         package: PackageId,
-        /// What it requires.
+        /// The requirement that nothing meets.
         requirement: Requirement,
     },
     /// Two that give one file.

@@ -65,11 +65,11 @@ pub enum GitPlaceError {
     /// A part of the query has a value that it can't have.
     #[error("{key}={value:?} in the URL of a git repository should be {expected}")]
     Value {
-        /// Which.
+        /// Name of the parameter.
         key: String,
         /// Value of the parameter.
         value: String,
-        /// What it can have.
+        /// Values that are valid.
         expected: &'static str,
     },
 }

@@ -61,7 +61,7 @@ pub enum ContextError {
     /// A file is too long to be what it should be.
     #[error("{} has more than {} bytes", path.display(), LONGEST)]
     TooLong {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
     },
     /// A symlink leads to a file that is none of the build context's.
