@@ -5,7 +5,7 @@
 //! (0.8 ms of a trivial build). One public function makes the container, `container_init_process`:
 //! namespaces, mounts, `pivot_root`, masks, ids, capabilities. So this module forks into a pid namespace and
 //! calls that function there, with the word to start in the socket already. libcontainer checks the path of
-//! each mount with about 80 system calls; [`super::binds`] and [`super::system_mounts`] make the mounts that
+//! each mount with about 80 system calls; `container::binds` and `container::system_mounts` make the mounts that
 //! need no namespace of the container before it, with 5 each. The first process of a trivial build makes 557
 //! system calls, after 1,487 with all mounts by libcontainer (`strace -f`).
 //!

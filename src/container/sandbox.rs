@@ -121,7 +121,7 @@ const READ_ONLY: [&str; 7] = [
 pub(super) const HOST_NAME: &str = "mkpanda";
 
 impl Sandbox {
-    /// Translates the container, without the mounts that [`super::binds`] and [`super::system_mounts`] make.
+    /// Translates the container, without the mounts that `container::binds` and `container::system_mounts` make.
     pub fn to_spec(&self) -> Result<Spec, OciSpecError> {
         let linux = LinuxBuilder::default()
             .namespaces(namespaces()?)
