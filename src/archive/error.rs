@@ -29,6 +29,12 @@ pub enum PackError {
         /// Largest size.
         max_bytes: u64,
     },
+    /// There are more entries, or longer names, in the folder than an archive may have.
+    #[error("the folder cannot be packed, since its archive could not be unpacked: {limit}{}", remedy(*limit))]
+    Limit {
+        /// Limit that the archive exceeds.
+        limit: LimitExceeded,
+    },
     /// A path is longer than the kernel takes.
     #[error("{beginning}… is too deep: the path of something below it has more than 4,096 bytes")]
     TooDeep {
@@ -43,6 +49,10 @@ pub enum PackError {
         /// Its size in bytes when the folder was read.
         size: u64,
     },
+}
+
+fn remedy(limit: LimitExceeded) -> String {
+    limit.remedy().map_or_else(String::new, |remedy| format!("; {remedy}"))
 }
 
 fn listed(special: &[(EntryPath, &'static str)]) -> String {

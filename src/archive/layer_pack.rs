@@ -22,6 +22,7 @@ use tar::{EntryType, Header};
 use super::error::PackError;
 use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, settle};
 use super::layer_scan::{Found, Kind, scan};
+use super::limits::Limits;
 use super::path::EntryPath;
 use super::pax::{Attribute, attribute_record};
 use super::scan::Inode;
@@ -81,18 +82,18 @@ pub struct PackedLayer {
 }
 
 /// Writes a folder in overlay form as a layer's tar. Nobody else writes to the folder meanwhile. A folder
-/// whose files have more than `max_bytes` is refused: nobody could unpack the layer.
+/// beyond the limits is refused: nobody could unpack the layer.
 pub fn pack_layer<W: Write>(
     folder: &Path,
     out: W,
     times: Times,
     mut owners: LayerOwners<'_>,
-    max_bytes: u64,
+    limits: &Limits,
 ) -> Result<(W, PackedLayer), PackError> {
-    let mut found = scan(folder)?;
+    let mut found = scan(folder, limits)?;
     let bytes = found.iter().map(bytes_of).fold(0, u64::saturating_add);
-    if bytes > max_bytes {
-        return Err(PackError::TooLarge { bytes, max_bytes });
+    if bytes > limits.max_bytes {
+        return Err(PackError::TooLarge { bytes, max_bytes: limits.max_bytes });
     }
     let mut tar = LayerTar { out, buffer: vec![0; BUFFER], summary: PackedLayer::default() };
     let mut groups = Groups::default();

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::error::PackError;
+use super::limits::{EntryCount, Limits};
 use super::overlay_form::{OPAQUE, WHITEOUT};
 use super::path::EntryPath;
 use super::pax::{Attribute, CAPABILITY};
@@ -32,8 +33,9 @@ pub(super) enum Kind {
     Whiteout,
 }
 
-/// All entries of the layer, in their order.
-pub(super) fn scan(folder: &Path) -> Result<Vec<Found>, PackError> {
+/// All entries of the layer, in their order. A folder with more than `limits` allow is not read to its end.
+pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<Vec<Found>, PackError> {
+    let mut count = EntryCount::default();
     let mut found: Vec<Found> =
         look(folder, EntryPath::root())?.into_iter().map(|(entry, _)| entry).collect();
     let opaque = found.first().and_then(opaque_mark);
@@ -58,6 +60,13 @@ pub(super) fn scan(folder: &Path) -> Result<Vec<Found>, PackError> {
                 open.push(entry.path.clone());
                 found.extend(opaque_mark(&entry));
             }
+            let link = match &entry.kind {
+                Kind::Symlink(target) => target.len(),
+                _ => 0,
+            };
+            // `/` behind the name of a folder.
+            let name = entry.path.as_bytes().len() + 1;
+            count.add(name + link, limits).map_err(|limit| PackError::Limit { limit })?;
             found.push(entry);
         }
     }

@@ -15,6 +15,12 @@ pub struct Limits {
     pub max_name_bytes: u64,
 }
 
+impl Limits {
+    /// Limits that nothing reaches.
+    pub const NONE: Self =
+        Self { max_bytes: u64::MAX, max_entries: u64::MAX, max_name_bytes: u64::MAX };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { max_bytes: 64 << 30, max_entries: 4_000_000, max_name_bytes: 256 << 20 }
@@ -49,6 +55,28 @@ impl LimitExceeded {
             )),
             Self::NameBytes(_) => None,
         }
+    }
+}
+
+/// Number of entries so far, and of the bytes of their names and link targets.
+#[derive(Debug, Default)]
+pub(super) struct EntryCount {
+    entries: u64,
+    name_bytes: u64,
+}
+
+impl EntryCount {
+    /// Counts an entry, whose name and link target have that many bytes.
+    pub(super) fn add(&mut self, name_bytes: usize, limits: &Limits) -> Result<(), LimitExceeded> {
+        self.entries += 1;
+        self.name_bytes += name_bytes as u64;
+        if self.entries > limits.max_entries {
+            return Err(LimitExceeded::Entries(limits.max_entries));
+        }
+        if self.name_bytes > limits.max_name_bytes {
+            return Err(LimitExceeded::NameBytes(limits.max_name_bytes));
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::error::PackError;
+use super::limits::Limits;
 use super::scan::{Found, FoundKind, Inode, scan};
 use super::tar_write::{PackSummary, TarWriter};
 use super::xz::XzWriter;
@@ -19,9 +20,8 @@ pub struct PackOptions {
     pub source_date_epoch: u64,
     /// How many threads compress; the bytes don't depend on it.
     pub threads: u32,
-    /// Largest size of the archive before it is compressed: whoever unpacks it has such a limit, too.
-    /// Holes of sparse files count.
-    pub max_bytes: u64,
+    /// Limits of those who unpack the archive. Holes of sparse files count.
+    pub limits: Limits,
 }
 
 /// Writes a folder as tar: entries `./…` in byte order of their paths, of hard links the first as
@@ -32,7 +32,7 @@ pub fn pack_directory(
     out: impl Write,
     options: &PackOptions,
 ) -> Result<PackSummary, PackError> {
-    let (found, _) = scan(folder)?;
+    let (found, _) = scan(folder, &options.limits)?;
     let (_, summary) = write_all(folder, &found, out, options)?;
     Ok(summary)
 }
@@ -44,9 +44,10 @@ pub fn pack_package(
     out: impl Write,
     options: &PackOptions,
 ) -> Result<(PackSummary, Sha256Sum), PackError> {
-    let (found, bytes) = scan(folder)?;
-    if bytes > options.max_bytes {
-        return Err(PackError::TooLarge { bytes, max_bytes: options.max_bytes });
+    let (found, bytes) = scan(folder, &options.limits)?;
+    let max_bytes = options.limits.max_bytes;
+    if bytes > max_bytes {
+        return Err(PackError::TooLarge { bytes, max_bytes });
     }
     let out = XzWriter::new(out, options.threads, Some(bytes)).map_err(PackError::Output)?;
     let out = Summing { inner: out, sum: Sha256::new() };

@@ -5,6 +5,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::base::text::steers_terminal;
+
 /// The path of an entry below the archive's root, as bytes: relative, with single slashes between
 /// its parts, no `.`, no `..`, no NUL and no slash at its end. Empty for the root itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -147,7 +149,7 @@ pub fn readable(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            if letter.is_control() {
+            if steers_terminal(letter) {
                 text.extend(letter.escape_default());
             } else {
                 text.push(letter);

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::attributes::Attributes;
 use super::error::PackError;
+use super::limits::{EntryCount, Limits};
 use super::path::EntryPath;
 use super::pax::CAPABILITY;
 use super::tar_write::{END_BYTES, entry_bytes};
@@ -33,8 +34,9 @@ pub(super) enum FoundKind {
 pub(super) type Inode = (u64, u64);
 
 /// Everything in a folder, the folder first, in byte order of the paths; and how many bytes an
-/// archive of it has.
-pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
+/// archive of it has. A folder with more entries than `limits` allow is not read to its end.
+pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<(Vec<Found>, u64), PackError> {
+    let mut count = EntryCount::default();
     let mut found = Vec::new();
     let mut linked = Vec::new();
     let mut special = Vec::new();
@@ -45,6 +47,7 @@ pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
         kind: FoundKind::Directory,
         attributes: attributes(&root),
     });
+    count.add(2, limits).map_err(|limit| PackError::Limit { limit })?;
     while let Some(above) = open.pop() {
         let here = folder.join(above.as_path());
         let failed = |error: io::Error| unread(&above, error);
@@ -74,6 +77,13 @@ pub(super) fn scan(folder: &Path) -> Result<(Vec<Found>, u64), PackError> {
                 special.push((path, special_name(kind)));
                 continue;
             };
+            let link = match &kind {
+                FoundKind::Symlink(target) => target.len(),
+                _ => 0,
+            };
+            // `./`, and `/` behind the name of a folder.
+            let name = path.as_bytes().len() + 3;
+            count.add(name + link, limits).map_err(|limit| PackError::Limit { limit })?;
             found.push(Found { path, kind, attributes });
         }
     }

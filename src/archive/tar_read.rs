@@ -12,7 +12,7 @@ use std::io::{self, BufReader, Read};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::error::ReadError;
-use super::limits::{LimitExceeded, Limits, Metered};
+use super::limits::{EntryCount, LimitExceeded, Limits, Metered};
 use super::path::NameProblem;
 use super::pax::{Attribute, Pax, terminated};
 use super::tar_block::{BLOCK, is_header};
@@ -85,8 +85,7 @@ pub(crate) struct TarReader<R> {
     input: BufReader<Metered<R>>,
     limits: Limits,
     offset: u64,
-    entries: u64,
-    name_bytes: u64,
+    count: EntryCount,
     hole_bytes: u64,
     content: Content,
     marked: bool,
@@ -98,8 +97,7 @@ impl<R: Read> TarReader<R> {
             input: BufReader::with_capacity(256 * 1024, Metered::new(input, limits)),
             limits: *limits,
             offset: 0,
-            entries: 0,
-            name_bytes: 0,
+            count: EntryCount::default(),
             hole_bytes: 0,
             content: Content::default(),
             marked: false,
@@ -258,7 +256,8 @@ impl<R: Read> TarReader<R> {
             attributes: pax.attributes,
             name,
         };
-        self.count(&member)?;
+        let name_bytes = member.name.len() + member.link.len();
+        self.count.add(name_bytes, &self.limits).map_err(ReadError::Limit)?;
         // Only files have content, whatever size another kind claims: what GNU tar, Python and Go
         // agree on for links, and where they don't, the next header's sum is wrong.
         if kind == MemberKind::File {
@@ -302,18 +301,6 @@ impl<R: Read> TarReader<R> {
             EntryType::Fifo => MemberKind::Fifo,
             _ => return Err(self.damaged("an entry of a kind that isn't known")),
         })
-    }
-
-    fn count(&mut self, member: &Member) -> Result<(), ReadError> {
-        self.entries += 1;
-        self.name_bytes += (member.name.len() + member.link.len()) as u64;
-        if self.entries > self.limits.max_entries {
-            return Err(ReadError::Limit(LimitExceeded::Entries(self.limits.max_entries)));
-        }
-        if self.name_bytes > self.limits.max_name_bytes {
-            return Err(ReadError::Limit(LimitExceeded::NameBytes(self.limits.max_name_bytes)));
-        }
-        Ok(())
     }
 
     fn start_content(&mut self, header: &Header, stored: u64) -> Result<(), ReadError> {

@@ -42,7 +42,7 @@ impl Cache {
 
     fn pack(&self, id: &str, folder: &Path) -> (PackageId, PathBuf) {
         let archive = self.0.path().join(format!("{id}.tar.xz"));
-        let options = PackOptions { source_date_epoch: EPOCH, threads: 1, max_bytes: u64::MAX };
+        let options = PackOptions { source_date_epoch: EPOCH, threads: 1, limits: Limits::NONE };
         pack_package(folder, fs_err::File::create(&archive).unwrap(), &options).unwrap();
         (id.parse().unwrap(), archive)
     }

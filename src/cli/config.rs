@@ -246,6 +246,14 @@ pub enum SettingsError {
         /// Name of an entry.
         entry: PathBuf,
     },
+    /// Another user could replace the builder's own files.
+    #[error("{} belongs to another user, with the id {owner}, who could replace what mkpanda keeps there", path.display())]
+    OthersHome {
+        /// The folder.
+        path: PathBuf,
+        /// Id of its owner.
+        owner: u32,
+    },
     /// There is no folder for the builder's own files.
     #[error(
         "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
@@ -271,6 +279,9 @@ impl SettingsError {
                 "name a folder of its own: MKPANDA_HOME={}",
                 shell_quoted(&path.join("mkpanda"))
             )),
+            Self::OthersHome { .. } => Some(
+                "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),
+            ),
             Self::RemoteMirror(_) => Some(
                 "to ask the mirrors and nothing else, use --only-mirrors instead of --offline"
                     .to_owned(),

@@ -271,7 +271,11 @@ impl Settings {
 /// Folder of the builder's own, unless somebody else's files are in it.
 fn own_home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     let path = home(environment)?;
-    match Home::foreign_entry(&path).map_err(|source| SettingsError::Read { source })? {
+    let read = |source| SettingsError::Read { source };
+    if let Some(owner) = Home::other_owner(&path).map_err(read)? {
+        return Err(SettingsError::OthersHome { path, owner });
+    }
+    match Home::foreign_entry(&path).map_err(read)? {
         Some(entry) => Err(SettingsError::ForeignHome { path, entry: entry.into() }),
         None => Ok(path),
     }

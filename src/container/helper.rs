@@ -59,6 +59,9 @@ pub(super) const STARTED: u8 = b'p';
 /// First line that a helper gets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Start {
+    /// Process id of the parent, which may be dead by now. Not an argument, which every process of a container
+    /// could read.
+    pub(super) parent: u32,
     /// Id map of the helper's user namespace.
     pub(super) map: IdMap,
     /// Work of the cleaner that the helper starts, if it is to start one.
@@ -303,15 +306,14 @@ impl Helper {
         command
             .arg0("mkpanda")
             .arg(HELPER_ARGUMENT)
-            .arg(std::process::id().to_string())
             // Nothing of the caller's reaches what an image or a build can look at.
             .env_clear()
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut text =
-            serde_json::to_vec(&Start { map, cleaning }).map_err(|error| start(error.into()))?;
+        let mut text = serde_json::to_vec(&Start { parent: std::process::id(), map, cleaning })
+            .map_err(|error| start(error.into()))?;
         text.push(b'\n');
         let mut child = interrupt.start(&mut command)?;
         let stdout = child.stdout.take().map(OwnedFd::from);

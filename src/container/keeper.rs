@@ -42,17 +42,12 @@ pub trait Worker {
     fn work(&self, job: &[u8]) -> u8;
 }
 
-/// Does the jobs that come on stdin until there are no more; gives the exit code. `parent` is the
-/// number of the process that started this one.
-pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
+/// Does the jobs that come on stdin until there are no more; returns the exit code.
+pub fn keep(worker: &impl Worker) -> u8 {
     // The caller's, and of those who started it.
     sys::close_from(3);
     // In lists of processes, which would show the last part of the path it was started from.
     _ = nix::sys::prctl::set_name(c"mkpanda");
-    if let Some(parent) = parent {
-        // Before anything else: what it starts later dies with it. Without it, stdin ends.
-        _ = namespace::die_with_parent(parent);
-    }
     let mut orders = BufReader::new(io::stdin().lock());
     let mut line = Vec::new();
     let mut next = |line: &mut Vec<u8>| {
@@ -64,6 +59,10 @@ pub fn keep(parent: Option<u32>, worker: &impl Worker) -> u8 {
     }
     let entered = serde_json::from_slice::<Start>(&line)
         .map_err(|error| NamespaceError::Map { reason: error.to_string() })
+        .inspect(|start| {
+            // Before anything else: processes that start later die with this one. Without it, stdin ends.
+            _ = namespace::die_with_parent(start.parent);
+        })
         .and_then(|start| match refusal::of_devices() {
             Some(refusal) => Err(NamespaceError::Refused(refusal)),
             None => namespace::enter_user_namespace(&start.map).map(|()| start.cleaning),

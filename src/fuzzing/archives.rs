@@ -8,9 +8,9 @@ use super::model::Directory;
 use super::place::{Listing, Place, What};
 use super::recipe::{Entry, Recipe};
 use crate::archive::{
-    EntryKind, EntryPath, LayerOptions, Owners, PackError, PackOptions, PackageEntry, PackageIndex,
-    UnpackError, Whiteouts, pack_package, unpack_layer, unpack_package, unpack_source_archive,
-    verify_package,
+    EntryKind, EntryPath, LayerOptions, Limits, Owners, PackError, PackOptions, PackageEntry,
+    PackageIndex, UnpackError, Whiteouts, pack_package, unpack_layer, unpack_package,
+    unpack_source_archive, verify_package,
 };
 
 /// Times that every filesystem can hold.
@@ -159,7 +159,7 @@ fn check_entries(index: &PackageIndex, found: &Listing) {
 /// What was unpacked gives a package with the same in it.
 fn packed_again(index: &PackageIndex, place: &Place) {
     let mut package = Vec::new();
-    let options = PackOptions { source_date_epoch: 1 << 31, threads: 1, max_bytes: u64::MAX };
+    let options = PackOptions { source_date_epoch: 1 << 31, threads: 1, limits: Limits::NONE };
     match pack_package(&place.folder(), &mut package, &options) {
         // An ordinary user may not be able to read what has no permissions.
         Err(PackError::Input(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -168,7 +168,7 @@ fn packed_again(index: &PackageIndex, place: &Place) {
         }
         packed => drop(packed.expect("what was unpacked can be packed")),
     }
-    let limits = crate::archive::Limits::default();
+    let limits = Limits::default();
     let again = verify_package(package.as_slice(), &limits).expect("what was packed can be read");
     assert_eq!((&again.pkginfo, &again.buildinfo), (&index.pkginfo, &index.buildinfo));
     assert!(again.entries.windows(2).all(|pair| pair[0].path < pair[1].path), "no order");

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use crate::base::event::{Event, Observer};
+use crate::base::text::clean_lines;
 
 /// The one place that writes.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ impl Output {
     pub fn data(&self, text: &str) {
         self.clear();
         let mut stdout = io::stdout().lock();
+        // Programs get the bytes; a terminal would obey them.
+        let text = if stdout.is_terminal() { &clean_lines(text) } else { text };
         // Whoever reads may have gone; that is not worth an error.
         drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
     }
@@ -51,11 +54,7 @@ impl Output {
     /// Says what is wrong.
     pub fn line(&self, text: &str) {
         self.clear();
-        let text: String = text
-            .chars()
-            .map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter })
-            .collect();
-        drop(writeln!(io::stderr().lock(), "{text}"));
+        drop(writeln!(io::stderr().lock(), "{}", clean_lines(text)));
     }
 
     /// Says that a command failed, and what to do.

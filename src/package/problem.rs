@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::base::http::redact_text;
+use crate::base::text::steers_terminal;
 
 /// Something that is wrong in a text, at a byte offset of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl fmt::Display for Report {
 }
 
 fn visible(letter: char) -> char {
-    if letter.is_control() { ' ' } else { letter }
+    if steers_terminal(letter) { ' ' } else { letter }
 }
 
 impl std::error::Error for Report {}

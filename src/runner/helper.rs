@@ -11,9 +11,7 @@ use crate::container::namespace::NamespaceError;
 
 /// Does the jobs that arrive on stdin with the handlers of a table; returns the exit code.
 pub fn run(handlers: &[Handler]) -> u8 {
-    // Process id of the parent, which may be dead already.
-    let parent = std::env::args().nth(2).and_then(|text| text.parse().ok());
-    keeper::keep(parent, &Jobs(handlers))
+    keeper::keep(&Jobs(handlers))
 }
 
 struct Jobs<'a>(&'a [Handler]);

@@ -25,6 +25,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::atomic::TEMPORARY_PREFIX;
@@ -47,6 +48,9 @@ pub struct Home {
 
 /// Name of the file that marks a folder as the builder's own.
 const MARKER: &str = "mkpanda-home";
+
+/// Mode bit: everybody may write.
+const OTHERS_WRITE: u32 = 0o002;
 
 const MARKED: &str =
     "This folder is mkpanda's own ($MKPANDA_HOME). What lies in it can be made again.\n";
@@ -101,9 +105,31 @@ impl Home {
         Ok(None)
     }
 
-    /// Marks the folder as the builder's own.
+    /// Id of a user who could replace what lies in the folder: an owner who is neither the caller nor root.
+    /// Root may work in a folder of somebody else's, but not where everybody may write.
+    pub fn other_owner(root: &Path) -> io::Result<Option<u32>> {
+        let data = match fs_err::metadata(root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            data => data?,
+        };
+        let caller = nix::unistd::geteuid().as_raw();
+        let is_other = match caller {
+            0 => data.uid() != 0 && data.mode() & OTHERS_WRITE != 0,
+            _ => data.uid() != caller && data.uid() != 0,
+        };
+        Ok(is_other.then(|| data.uid()))
+    }
+
+    /// Marks the folder as the builder's own. Everybody may write to what a caller with umask 0 has made:
+    /// what is the caller's own is closed to others.
     pub fn mark(&self) -> io::Result<()> {
         fs_err::create_dir_all(&self.root)?;
+        let data = fs_err::metadata(&self.root)?;
+        let is_own = data.uid() == nix::unistd::geteuid().as_raw();
+        if is_own && data.mode() & OTHERS_WRITE != 0 {
+            let mode = data.mode() & 0o7777 & !OTHERS_WRITE;
+            fs_err::set_permissions(&self.root, std::fs::Permissions::from_mode(mode))?;
+        }
         let marker = self.root.join(MARKER);
         if fs_err::symlink_metadata(&marker).is_ok() {
             return Ok(());

@@ -103,10 +103,13 @@ for path in glob.glob('/proc/[0-9]*'):
             if os.path.isdir(place) and os.listdir(place) or os.path.isfile(place):
                 found.append(place)
 said['found'] = found
+# The same in each run: nothing of a process outside.
+said['first'] = read('/proc/1/cmdline').decode()
 ";
     let (first, second) = SECRET.split_at(8);
     let said = place.probe(code, &json!([first, second]), &[]);
     assert_eq!(said["found"], json!([]));
+    assert_eq!(said["first"], json!("mkpanda\0internal-helper\0"));
 }
 
 #[test]

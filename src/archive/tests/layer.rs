@@ -132,7 +132,9 @@ fn whiteouts_can_be_files() {
     }
     // Packed again, both are the same layer.
     let packed = |folder: &Path| {
-        pack_layer(folder, Vec::new(), Times::Latest(0), LayerOwners::Disk, u64::MAX).unwrap().0
+        pack_layer(folder, Vec::new(), Times::Latest(0), LayerOwners::Disk, &Limits::NONE)
+            .unwrap()
+            .0
     };
     assert!(packed(&devices) == packed(&files));
     let linked = Raw::default().file(".wh.gone", "").link("link", "gone").tar();

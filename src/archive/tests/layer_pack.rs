@@ -9,7 +9,7 @@ use super::super::*;
 const EPOCH: u64 = 315_532_800;
 
 fn packed(folder: &Path, times: Times) -> Vec<u8> {
-    pack_layer(folder, Vec::new(), times, LayerOwners::Disk, u64::MAX).unwrap().0
+    pack_layer(folder, Vec::new(), times, LayerOwners::Disk, &Limits::NONE).unwrap().0
 }
 
 /// A folder with something of each kind; whiteouts only if the kernel lets them be made.
@@ -107,7 +107,7 @@ fn owners_that_are_told_are_in_the_layer_and_in_the_record() {
     let mut record = Vec::new();
     let owners = LayerOwners::Told { owner: &owner, record: &mut record };
     let (tar, packed) =
-        pack_layer(&folder, Vec::new(), Times::Latest(0), owners, u64::MAX).unwrap();
+        pack_layer(&folder, Vec::new(), Times::Latest(0), owners, &Limits::NONE).unwrap();
     assert_eq!(record, b"3 4 0640 own\x005 6 0640 told\0");
     let names: Vec<_> = tar::Archive::new(tar.as_slice())
         .entries()
@@ -148,6 +148,7 @@ fn a_name_of_layers_own_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let name = std::ffi::OsStr::from_bytes(b".wh.x");
     fs_err::write(home.path().join(name), "").unwrap();
-    let packed = pack_layer(home.path(), Vec::new(), Times::Latest(0), LayerOwners::Disk, u64::MAX);
+    let packed =
+        pack_layer(home.path(), Vec::new(), Times::Latest(0), LayerOwners::Disk, &Limits::NONE);
     assert!(packed.unwrap_err().to_string().contains(".wh.x"));
 }

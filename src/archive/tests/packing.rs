@@ -10,13 +10,13 @@ use nix::sys::stat::{Mode, utimes};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::archive::{
-    Attributes, EntryPath, Limits, PackError, PackOptions, PackSummary, TarWriter, pack_directory,
-    pack_package, unpack_package, verify_package,
+    Attributes, EntryPath, LayerOwners, Limits, PackError, PackOptions, PackSummary, TarWriter,
+    Times, pack_directory, pack_layer, pack_package, unpack_package, verify_package,
 };
 use crate::base::digest::Sha256Sum;
 
 const OPTIONS: PackOptions =
-    PackOptions { source_date_epoch: 315_532_800, threads: 1, max_bytes: u64::MAX };
+    PackOptions { source_date_epoch: 315_532_800, threads: 1, limits: Limits::NONE };
 
 /// A tree with all that a package can have, made in one of two orders.
 fn plant(folder: &Path, backwards: bool) {
@@ -215,7 +215,7 @@ fn large_files_and_capabilities_are_written_as_others_do() {
         pack_directory(
             &folder,
             &mut again,
-            &PackOptions { source_date_epoch: 5, threads: 1, max_bytes: u64::MAX },
+            &PackOptions { source_date_epoch: 5, threads: 1, limits: Limits::NONE },
         )
         .unwrap();
         let index = verify_package(super::raw::xz(&again).as_slice(), &Limits::default()).unwrap();
@@ -231,4 +231,32 @@ fn large_files_and_capabilities_are_written_as_others_do() {
     assert!(matches!(result, Err(PackError::Output(_))));
     let header = tar::Header::from_byte_slice(&stop.0[..512]);
     assert_eq!(header.size().unwrap(), size);
+}
+
+#[test]
+fn a_folder_whose_archive_nobody_could_unpack_is_not_packed() {
+    let home = tempfile::tempdir().unwrap();
+    for name in 0..9 {
+        fs_err::os::unix::fs::symlink("0123456789", home.path().join(format!("{name}"))).unwrap();
+    }
+    for (limits, refused) in [
+        (Limits { max_entries: 10, ..Limits::NONE }, None),
+        (Limits { max_entries: 8, ..Limits::NONE }, Some("more than 8 entries")),
+        (Limits { max_name_bytes: 9 * 15, ..Limits::NONE }, None),
+        (Limits { max_name_bytes: 9 * 11 - 1, ..Limits::NONE }, Some("more than 98 bytes")),
+    ] {
+        let options = PackOptions { limits, ..OPTIONS };
+        let packages = pack_package(home.path(), Vec::new(), &options).map(drop);
+        let layers =
+            pack_layer(home.path(), Vec::new(), Times::Latest(0), LayerOwners::Disk, &limits);
+        for packed in [packages, layers.map(drop)] {
+            match refused {
+                None => packed.unwrap(),
+                Some(reason) => {
+                    let error = packed.unwrap_err().to_string();
+                    assert!(error.contains(reason), "{error}");
+                }
+            }
+        }
+    }
 }

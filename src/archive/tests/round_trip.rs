@@ -11,10 +11,10 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::raw::listing;
-use crate::archive::{EntryPath, LayerOptions, Owners, Whiteouts, unpack_layer, verify_package};
 use crate::archive::{
-    Limits, PackOptions, TarWriter, pack_directory, pack_package, unpack_package,
+    EntryPath, LayerOptions, Limits, Owners, Whiteouts, unpack_layer, verify_package,
 };
+use crate::archive::{PackOptions, TarWriter, pack_directory, pack_package, unpack_package};
 use crate::base::digest::Sha256Sum;
 
 #[derive(Debug, Clone)]
@@ -120,7 +120,7 @@ proptest! {
             ["before", "after", "layer"].map(|name| scratch.path().join(name));
         fs_err::create_dir(&before).unwrap();
         plant(&before, &nodes, &times);
-        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, max_bytes: u64::MAX };
+        let options = PackOptions { source_date_epoch: u64::MAX, threads: 1, limits: Limits::NONE };
         let mut package = Vec::new();
         let (packed, tar_sum) = pack_package(&before, &mut package, &options).unwrap();
         let unpacked = unpack_package(package.as_slice(), &after, &Limits::default()).unwrap();

@@ -207,7 +207,7 @@ impl<'a> Build<'a> {
         let options = archive::PackOptions {
             source_date_epoch: self.job.package.source_date_epoch,
             threads: cores.threads,
-            max_bytes: self.job.place.limits.max_bytes,
+            limits: self.job.place.limits,
         };
         let mut tee = Tee::new(self.output.try_clone().map_err(Failure::of)?);
         let packed = archive::pack_package(&self.workspace.scratch("result"), &mut tee, &options);

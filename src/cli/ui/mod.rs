@@ -34,6 +34,7 @@ pub use text::bytes as size;
 use super::args::ProgressArg;
 use super::environment::Environment;
 use crate::base::event::{Event, Observer};
+use crate::base::text::clean_lines;
 use span::Line;
 
 /// True if all that is said is said in JSON.
@@ -86,6 +87,8 @@ impl Printer {
         // It may be the same terminal.
         screen::clear();
         let mut stdout = std::io::stdout().lock();
+        // Programs get the bytes; a terminal would obey them.
+        let text = if stdout.is_terminal() { &clean_lines(text) } else { text };
         // Whoever reads may have gone; that is not worth an error.
         drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
     }
@@ -107,7 +110,7 @@ impl Printer {
 
     /// The line as it is written; `None` if it isn't.
     pub fn format(self, weight: Weight, text: &str) -> Option<String> {
-        let text = span::clean_lines(text);
+        let text = clean_lines(text);
         let (label, colour) = match weight {
             Weight::Progress if self.quiet => return None,
             Weight::Progress => return Some(text),

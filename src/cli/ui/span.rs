@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::base::text::steers_terminal;
+
 /// How a span looks; nothing depends on it, since there may be no colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
@@ -99,22 +101,13 @@ pub(super) fn clip(text: &str, room: usize) -> String {
     clipped
 }
 
-/// A text with everything made visible that a terminal would obey; lines and tabs stay.
-pub(super) fn clean_lines(text: &str) -> String {
-    text.chars()
-        .map(|letter| if matches!(letter, '\n' | '\t') { letter } else { visible(letter) })
-        .collect()
-}
-
 /// A text as one line, with everything made visible that a terminal would obey.
 fn clean(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
 fn visible(letter: char) -> char {
-    // Marks that turn the direction of writing around would turn what stands beside them, too.
-    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if letter.is_control() || turns { '·' } else { letter }
+    if steers_terminal(letter) { '·' } else { letter }
 }
 
 #[cfg(test)]
@@ -141,6 +134,5 @@ mod tests {
         assert_eq!(line.render(false), "a·[2J·b·");
         assert_eq!(line.render(true), "\u{1b}[31ma·[2J·b·\u{1b}[0m");
         assert_eq!(line.clone().clip(3).render(false), "a·…");
-        assert_eq!(clean_lines("a\u{7}\n\tb"), "a·\n\tb");
     }
 }

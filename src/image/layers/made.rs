@@ -13,8 +13,8 @@ use super::error::LayerError;
 use super::implied::hides_below;
 use super::{LOCK, owners_file, remove_beside};
 use crate::archive::{
-    EntryPath, FileIdentity, LayerOwners, Ownable, OwnerNote, PackError, PackedLayer, Times,
-    is_whiteout_at, pack_layer,
+    EntryPath, FileIdentity, LayerOwners, Limits, Ownable, OwnerNote, PackError, PackedLayer,
+    Times, is_whiteout_at, pack_layer,
 };
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
@@ -44,20 +44,20 @@ pub fn write_layer(
     blob: std::fs::File,
     times: Times,
     owners: Option<&KnownOwners>,
-    max_bytes: u64,
+    limits: &Limits,
 ) -> Result<MadeLayer, PackError> {
     let stored =
         Stored { out: BufWriter::with_capacity(1 << 18, blob), sum: Summing::new(), size: 0 };
     let gzip = flate2::GzBuilder::new().write(stored, flate2::Compression::new(LEVEL));
     let out = Content { out: gzip, sum: Summing::new() };
     let (out, packed) = match owners {
-        None => pack_layer(upper, out, times, LayerOwners::Disk, max_bytes)?,
+        None => pack_layer(upper, out, times, LayerOwners::Disk, limits)?,
         Some(owners) => {
             let file = fs_err::File::create(owners_file(upper)).map_err(PackError::Output)?;
             let mut record = BufWriter::new(file);
             let owner = |entry: &Ownable<'_>| owners.of_made(upper, entry);
             let told = LayerOwners::Told { owner: &owner, record: &mut record };
-            let packed = pack_layer(upper, out, times, told, max_bytes)?;
+            let packed = pack_layer(upper, out, times, told, limits)?;
             record.flush().map_err(PackError::Output)?;
             packed
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::archive::{EntryPath, FileIdentity, Noted, OwnerNote, Times, Whiteouts, tell_owner};
+use crate::archive::{
+    EntryPath, FileIdentity, Limits, Noted, OwnerNote, Times, Whiteouts, tell_owner,
+};
 use crate::image::layers::{KnownOwners, Making, owners_file, write_layer};
 
 /// Makes a layer of an upper directory above one layer below; gives the owners that are beside it.
@@ -15,7 +17,7 @@ fn made(home: &Path, making: Making, told: &[(&str, (u32, u32))]) -> HashMap<Str
     }
     let blob = tempfile::tempfile().unwrap();
     let upper = home.join("upper");
-    write_layer(&upper, blob, Times::Latest(0), Some(&owners), u64::MAX).unwrap();
+    write_layer(&upper, blob, Times::Latest(0), Some(&owners), &Limits::NONE).unwrap();
     let text = fs_err::read_to_string(owners_file(&upper)).unwrap();
     let record = |record: &str| {
         let words: Vec<&str> = record.splitn(4, ' ').collect();

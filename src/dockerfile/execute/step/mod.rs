@@ -146,9 +146,9 @@ impl LayerMaker<'_> {
             Step::Copy(step) if step.from == Origin::Context => Times::All(job.source_date_epoch),
             _ => Times::Latest(job.source_date_epoch),
         };
-        let max_bytes = job.place.limits.max_bytes;
+        let limits = &job.place.limits;
         let made =
-            write_layer(&changes, blob, times, owners.as_ref(), max_bytes).map_err(Failure::of)?;
+            write_layer(&changes, blob, times, owners.as_ref(), limits).map_err(Failure::of)?;
         let has_changes = made.packed.entries > 0;
         Ok(StepLayer {
             layer: has_changes.then_some(made.layer),
