@@ -106,6 +106,38 @@ part_small_real() {
     installed "${users[0]}" "${caches[0]}" "" /opt/mesosphere/bin/xz-httpd --self-test
   check "the installer's server works" says "self-test passed" \
     installed "${users[0]}" "${caches[0]}" installer. /opt/mesosphere/bin/xz-httpd --self-test
+
+  local c="$WORK/home/${users[0]}/closed" home="$WORK/home/${users[0]}/closed-home"
+  check "all that the tree needs goes into one file" as "${users[0]}" "$WORK/stage/mkpanda" \
+    mirror create "$a/packages" "$WORK/home/${users[0]}/air-gap.tar"
+  copy_example small-real "${users[0]}" "$c"
+  if ! is_root; then echo "NOTE: as root the next check runs without any network interface"; fi
+  check "${users[0]} builds it from that file alone, in another home and without a network" \
+    alone "${users[0]}" env "MKPANDA_HOME=$home" "$WORK/stage/mkpanda" -C "$c/packages" tree --mkbootstrap \
+    --offline "--mirror=$WORK/home/${users[0]}/air-gap.tar"
+  check "what it built is the same, byte for byte" diff --recursive "${caches[0]}" "$c/packages/cache"
+}
+
+# alone USER COMMAND…: as `as`, in a network namespace that has no interface but a loopback that is down.
+# Only root can make one and become another user with id ranges in it.
+alone() {
+  local user=$1 home="$WORK/home/$1"
+  shift
+  if is_root; then
+    as "$user" true
+    unshare --net env --ignore-environment "HOME=$home" "TMPDIR=$home/tmp" "PATH=$PATH" \
+      setpriv "--reuid=$(id -u "$user")" "--regid=$(id -g "$user")" --clear-groups "$@"
+  else
+    as "$user" "$@"
+  fi
+}
+
+# built_nothing COMMAND…: the command builds no package: all of them are there, or fetched.
+built_nothing() {
+  local log="$WORK/built-nothing.log"
+  "$@" 2> "$log" || { cat "$log" >&2; return 1; }
+  cat "$log" >&2
+  if grep -qE '^ +build ' "$log"; then return 1; fi
 }
 
 # Runs what the harness counts as checks of its own.
