@@ -98,7 +98,10 @@ part_small_real() {
   as "${users[0]}" ln -s "$small/debian-gcc.oci.tar" "$a/debian-gcc.oci.tar"
   as "${users[1]}" ln -s "$small/debian-gcc.oci.tar" "$b/debian-gcc.oci.tar"
 
-  check "${users[0]} builds it offline" tree "${users[0]}" "$a" --offline "--mirror=$small/mirror"
+  start_s3
+  # Not --offline: the cache is a server. The sources come from the mirror alone.
+  check "${users[0]} builds it from the mirror, and puts it into an S3 store" \
+    with_s3 tree "${users[0]}" "$a" --only-mirrors "--mirror=$small/mirror" --cache=s3://packages
   check "${users[1]} builds it offline elsewhere" \
     tree "${users[1]}" "$b" --offline "--mirror=$small/mirror" -j1
   check "both have the same files, byte for byte" diff --recursive "${caches[@]}"
@@ -106,6 +109,17 @@ part_small_real() {
     installed "${users[0]}" "${caches[0]}" "" /opt/mesosphere/bin/xz-httpd --self-test
   check "the installer's server works" says "self-test passed" \
     installed "${users[0]}" "${caches[0]}" installer. /opt/mesosphere/bin/xz-httpd --self-test
+
+  local d="$WORK/home/${users[1]}/second" second="$WORK/home/${users[1]}/second-home"
+  copy_example small-real "${users[1]}" "$d"
+  # The image is needed for the ids alone.
+  as "${users[1]}" ln -s "$small/debian-gcc.oci.tar" "$d/debian-gcc.oci.tar"
+  mkdir "$WORK/nothing"
+  check "${users[1]} with another home takes it from the S3 store, without its sources, and builds nothing" \
+    built_nothing with_s3 tree "${users[1]}" "$d" --only-mirrors "--mirror=$WORK/nothing" --cache=s3://packages
+  check "what was taken is the same, byte for byte" \
+    diff --recursive "${caches[0]}/packages" "$d/packages/cache/packages"
+  stop_s3
 
   local c="$WORK/home/${users[0]}/closed" home="$WORK/home/${users[0]}/closed-home"
   check "all that the tree needs goes into one file" as "${users[0]}" "$WORK/stage/mkpanda" \
@@ -138,6 +152,37 @@ built_nothing() {
   "$@" 2> "$log" || { cat "$log" >&2; return 1; }
   cat "$log" >&2
   if grep -qE '^ +build ' "$log"; then return 1; fi
+}
+
+# A server with the interface of S3, on loopback, with an empty bucket `packages`.
+start_s3() {
+  name_servers
+  if [[ $MKPANDA_TEST_MOTO == skip ]]; then skip "MKPANDA_TEST_MOTO=skip"; fi
+  install_servers "$(servers_folder)"
+  local port
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  "$MKPANDA_TEST_MOTO" -H 127.0.0.1 -p "$port" > "$WORK/s3.log" 2>&1 &
+  s3=$!
+  s3_url="http://127.0.0.1:$port"
+  local _
+  for _ in {1..100}; do
+    if curl --silent --output /dev/null --request PUT "$s3_url/packages"; then return 0; fi
+    sleep 0.2
+  done
+  cat "$WORK/s3.log" >&2
+  return 1
+}
+
+stop_s3() { kill "$s3"; }
+
+# with_s3 COMMAND…: with the store's address and credentials for `as`
+with_s3() {
+  extra_environment=("AWS_ENDPOINT_URL=$s3_url" AWS_ACCESS_KEY_ID=id AWS_SECRET_ACCESS_KEY=secret
+    AWS_REGION=us-east-1)
+  local status=0
+  "$@" || status=$?
+  extra_environment=()
+  return "$status"
 }
 
 # Runs what the harness counts as checks of its own.

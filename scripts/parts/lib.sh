@@ -108,6 +108,9 @@ ensure_users() {
   sed -i '/^mkpanda-test-single:/d' /etc/subuid /etc/subgid
 }
 
+# Variables that `as` adds.
+extra_environment=()
+
 # as USER COMMAND…: with a cleared environment, a HOME and a TMPDIR; $WORK/home/USER is the folder it works in.
 as() {
   local user=$1 home="$WORK/home/$1" become=()
@@ -122,5 +125,5 @@ as() {
   fi
   "${become[@]}" env -i \
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "HOME=$home" "TMPDIR=$home/tmp" \
-    "USER=$user" LANG=C.UTF-8 "$@"
+    "USER=$user" LANG=C.UTF-8 "${extra_environment[@]}" "$@"
 }

@@ -58,9 +58,20 @@ pub enum Event {
         /// Bytes that there will be, if the server says so.
         total: Option<u64>,
     },
-    /// A download came to its end, well or not.
-    DownloadEnded {
-        /// The subject of its [`Event::Download`] events.
+    /// An upload began or went on.
+    Upload {
+        /// Artifact or image that is sent.
+        subject: String,
+        /// The URL, without credentials.
+        url: String,
+        /// Bytes that were sent.
+        done: u64,
+        /// Size in bytes.
+        total: Option<u64>,
+    },
+    /// A download or an upload came to its end, well or not.
+    TransferEnded {
+        /// The subject of its [`Event::Download`] or [`Event::Upload`] events.
         subject: String,
     },
     /// An attempt failed and is made again.

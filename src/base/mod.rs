@@ -18,6 +18,8 @@ pub(crate) mod remedy;
 pub mod removal;
 #[cfg(feature = "builder")]
 pub mod secret;
+#[cfg(feature = "builder")]
+pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]

@@ -42,8 +42,10 @@ impl std::fmt::Debug for Requests<'_> {
 pub struct Failures {
     /// Why, in the order in which they failed.
     pub errors: Vec<BuildError>,
-    /// What was not tried because of them: the package, and the failed one that it needs.
+    /// Packages that need a failed one, with that one.
     pub skipped: Vec<(PackageId, PackageId)>,
+    /// Packages that could have been built, but were not begun after a failure.
+    pub not_begun: Vec<PackageId>,
 }
 
 /// Helpers of a run.
@@ -107,7 +109,8 @@ pub fn execute(
     let id = |package: usize| requests.ids[package].clone();
     let skipped =
         state.schedule.skipped().iter().map(|(package, because)| (id(*package), id(*because)));
-    Err(Failures { skipped: skipped.collect(), errors: state.errors })
+    let not_begun = state.schedule.not_begun().into_iter().map(id).collect();
+    Err(Failures { skipped: skipped.collect(), not_begun, errors: state.errors })
 }
 
 fn work(

@@ -11,6 +11,7 @@ use crate::base::lock::FileLock;
 use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::package::{PackageId, Source, SourceName};
 use crate::runner::aliases::Aliases;
+use crate::runner::follow::following;
 use crate::runner::home::Home;
 use crate::runner::log_tail::last_lines;
 use crate::runner::readable::InputCopies;
@@ -52,6 +53,8 @@ pub struct PackageBuilder {
     pub sums: ArchiveSums,
     /// Uploads to shared caches.
     pub uploads: Uploads,
+    /// True if the output of build scripts is shown while they run.
+    pub shows_output: bool,
 }
 
 /// A package to be built, as the plan knows it.
@@ -285,16 +288,24 @@ impl PackageBuilder {
         let BuildFiles { scratch, output, kept } = files;
         tracing::info!(package = %id, scratch = %scratch.path().display(), cores = job.threads, "sending it to a helper");
         let mut latest = None;
-        let ran = self.session.run(helper, &id.to_string(), job, scratch, |phase| {
-            phases.enter(phase);
-            // The thread is idle until the next message.
-            if before.as_ref().is_some_and(Leftovers::are_cleared) {
-                *before = None;
-            }
-            if phase == Phase::Build {
-                latest = Some(self.cache.prepare_latest(id, variant));
-            }
-        });
+        let observer = phases.observer;
+        let run = || {
+            self.session.run(helper, &id.to_string(), job, scratch, |phase| {
+                phases.enter(phase);
+                // The thread is idle until the next message.
+                if before.as_ref().is_some_and(Leftovers::are_cleared) {
+                    *before = None;
+                }
+                if phase == Phase::Build {
+                    latest = Some(self.cache.prepare_latest(id, variant));
+                }
+            })
+        };
+        let ran = if self.shows_output {
+            following(&job.log, &id.to_string(), observer, run)
+        } else {
+            run()
+        };
         let ran = ran.map_err(|source| BuildError::Job { id: id.clone(), source })?;
         let phase = phases.watch.phase();
         let ending = match &ran.result {

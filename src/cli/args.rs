@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::image::platform::Platform;
 
@@ -12,7 +12,7 @@ use crate::image::platform::Platform;
     name = "mkpanda",
     version,
     about,
-    disable_help_subcommand = true,
+    infer_long_args = true,
     after_help = "Without a command, mkpanda builds the package in this folder, and what it requires."
 )]
 pub struct Cli {
@@ -20,11 +20,35 @@ pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
     /// What holds for building the package in this folder.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of building the package in this folder")]
     pub package: PackageArgs,
     /// The command; none builds the package in this folder.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Refuses options of building the package in this folder where another command is given, which would pass
+    /// them over.
+    pub fn checked(self) -> Result<Self, clap::Error> {
+        let PackageArgs { variant, recursive, build } = &self.package;
+        let given = [
+            ("--variant", variant.is_some()),
+            ("--recursive", *recursive),
+            ("--dry-run", build.dry_run),
+            ("--jobs", build.jobs.is_some()),
+            ("--keep-going", build.keep_going),
+            ("--dont-clean-after-build", build.dont_clean_after_build),
+        ];
+        let misplaced = given.iter().find(|(_, is_given)| *is_given);
+        match (&self.command, misplaced) {
+            (Some(_), Some((option, _))) => Err(Self::command().error(
+                clap::error::ErrorKind::ArgumentConflict,
+                format!("{option} stands before the command; options of a command stand behind it"),
+            )),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// The commands.

@@ -79,6 +79,25 @@ pub struct ConfigFile {
     pub trust: BTreeMap<PathBuf, TrustFile>,
 }
 
+/// Keys of a [`ConfigFile`] that are not tables.
+const SETTINGS: [&str; 15] = [
+    "die_with_parent",
+    "isolation",
+    "jobs",
+    "jobserver",
+    "mirrors",
+    "network",
+    "offline",
+    "only_mirrors",
+    "progress",
+    "repository_url",
+    "revoked_keys",
+    "root_range",
+    "scratch",
+    "source_date_epoch",
+    "trusted_keys",
+];
+
 /// What there is to know of a registry.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -265,6 +284,7 @@ impl SettingsError {
     /// Remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Parse(report) => report.hint().map(str::to_owned),
             Self::Untrusted { hint, .. } => Some(hint.clone()),
             Self::Key { origin, .. } if origin.starts_with("--") => Some(format!(
                 "to require a signature by any of your trusted_keys, write {origin}= or put the option last"
@@ -326,9 +346,19 @@ pub(super) fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
 
 /// Reads the text of a configuration file; the path is for messages.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError> {
-    toml::from_str(text).map_err(|error| {
+    let file: ConfigFile = toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
         let problem = Problem { offset, message: error.message().to_owned(), hint: None };
         SettingsError::Parse(problem.in_file(path, text))
-    })
+    })?;
+    // A line that somebody appended belongs to the last table.
+    if let Some(key) = file.images.keys().find(|name| SETTINGS.contains(&name.as_str())) {
+        let below = text.find("[images]").unwrap_or(0);
+        let offset = text[below..].find(&format!("\n{key}")).map(|found| below + found + 1);
+        let message =
+            format!("{key} is a setting, and stands below [images], where names of images stand");
+        let hint = Some(format!("move the line with {key} above the first line in brackets"));
+        return Err(SettingsError::Parse(Problem { offset, message, hint }.in_file(path, text)));
+    }
+    Ok(file)
 }

@@ -20,6 +20,7 @@ use crate::image::store::StoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
 use crate::runner::isolation::IsolationError;
+use crate::tree::TreeError;
 
 use super::config::SettingsError;
 use super::signing::SigningError;
@@ -178,6 +179,9 @@ fn not_fetched(count: usize) -> String {
     }
 }
 
+const KEEP_GOING: &str =
+    "to build all that does not need what failed, too, add --keep-going to the command";
+
 /// The exit code of a run that was interrupted: what a shell gives for SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -206,10 +210,33 @@ impl CliError {
         {
             // Last what one looks for first, at the end of a log.
             for (skipped, because) in &failures.skipped {
-                printer.skipped(&skipped.to_string(), &because.to_string());
+                printer.skipped(&skipped.to_string(), Some(&because.to_string()));
             }
-            for error in failures.errors.iter().filter(|error| !error.is_interruption()) {
-                printer.complain(&build_complaint(error));
+            for left in &failures.not_begun {
+                printer.skipped(&left.to_string(), None);
+            }
+            let failed = failures.errors.iter().filter(|error| !error.is_interruption());
+            let mut complaints: Vec<Complaint> = failed.map(build_complaint).collect();
+            let was_interrupted = complaints.len() < failures.errors.len();
+            if let Some(last) = complaints.last_mut()
+                && !was_interrupted
+                && !failures.not_begun.is_empty()
+            {
+                last.hints.push(KEEP_GOING.to_owned());
+            }
+            for complaint in &complaints {
+                printer.complain(complaint);
+            }
+            return;
+        }
+        if let Self::Site(error) = self
+            && let SiteError::Tree(TreeError::Problems(reports))
+            | SiteError::Upstream(UpstreamError::Tree(TreeError::Problems(reports))) = &**error
+        {
+            for report in reports {
+                let hints = hints_of(report.hint().unwrap_or_default());
+                let message = report.to_string();
+                printer.complain(&Complaint { message, hints, ..Complaint::default() });
             }
             return;
         }

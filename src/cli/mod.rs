@@ -29,15 +29,17 @@ use args::{Cli, Command, ProgressArg};
 use commands::Context;
 use environment::Environment;
 use parent::Parent;
-use ui::Printer;
+use ui::{Printer, Weight};
 
 /// Usage was wrong.
 const USAGE: u8 = 2;
+/// The command failed.
+const FAILED: u8 = 1;
 
 /// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
 pub fn run() -> u8 {
     let parent = Parent::find();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse().and_then(Cli::checked) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data, everything else is a complaint; clap knows which.
@@ -68,7 +70,7 @@ pub fn run() -> u8 {
     );
     if progress.as_deref() == Some("json") {
         // Before the settings are worked out, so that what is wrong with them is said so, too.
-        ui::speak_json();
+        ui::speak_json(cli.global.quiet);
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
     let context = Context { global: &cli.global, environment: &environment, printer, parent };
@@ -83,7 +85,13 @@ pub fn run() -> u8 {
         Some(Command::Image(command)) => commands::image::run(&context, command),
     };
     match result {
-        Ok(()) => 0,
+        Ok(()) => match ui::stdout_failure() {
+            None => 0,
+            Some(error) => {
+                printer.line(Weight::Error, &format!("cannot write to stdout: {error}"));
+                FAILED
+            }
+        },
         Err(error) => {
             error.show(printer);
             error.exit_code()

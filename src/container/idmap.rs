@@ -110,6 +110,22 @@ pub fn subordinate_ranges(text: &str, user: &str, uid: u32) -> Vec<(u32, u32)> {
     lines.filter(|(_, count)| *count > 0).collect()
 }
 
+/// Number of ids that a user gets.
+const RANGE: u32 = 65_536;
+
+/// First id of a range that no line of these files gives to anybody, behind all that are given, where useradd
+/// looks as well.
+fn free_range(files: &[&str]) -> Option<u32> {
+    let end = |line: &str| {
+        let mut numbers = line.trim().split(':').skip(1).map_while(|part| part.parse::<u64>().ok());
+        Some(numbers.next()? + numbers.next()?)
+    };
+    // Those of systemd-nspawn and the like lie far above, and are no reason to go there.
+    let ordinary = |end: &u64| *end < u64::from(ROOT_RANGE.0);
+    let taken = files.iter().flat_map(|text| text.lines()).filter_map(end).filter(ordinary).max();
+    u32::try_from(taken.unwrap_or(0).max(100_000)).ok()
+}
+
 /// The range that root takes where `/etc/subuid` gives it none: far above what systems hand out,
 /// below what systemd and container engines take.
 pub const ROOT_RANGE: (u32, u32) = (1_500_000_000, 65_536);
@@ -157,6 +173,8 @@ pub enum NoRanges {
         file: &'static str,
         /// The user.
         user: String,
+        /// First of 65,536 ids that neither file gives to anybody, if there are so many.
+        free: Option<u32>,
     },
     /// The programs that write maps aren't there.
     #[error("newuidmap and newgidmap are not installed")]
@@ -176,9 +194,13 @@ impl NoRanges {
     /// Remedy.
     pub fn remedy(&self) -> String {
         match self {
-            Self::NoEntry { user, .. } => format!(
-                "let root run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-            ),
+            Self::NoEntry { user, free: Some(first), .. } => {
+                let last = first + (RANGE - 1);
+                format!(
+                    "run as root: usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}"
+                )
+            }
+            Self::NoEntry { file, free: None, .. } => format!("free a range of ids in {file}"),
             Self::NoPrograms => "install the package uidmap".to_owned(),
             Self::RootLacks { lacks } => format!(
                 "run mkpanda as an ordinary user, or leave root the capabilities {}",
@@ -202,7 +224,11 @@ pub fn ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
     let Some((newuidmap, newgidmap)) = identity.programs.clone() else {
         return Err(NoRanges::NoPrograms);
     };
-    let no_entry = |file| NoRanges::NoEntry { file, user: identity.name.to_owned() };
+    let no_entry = |file| NoRanges::NoEntry {
+        file,
+        user: identity.name.to_owned(),
+        free: free_range(&[identity.subuid, identity.subgid]),
+    };
     let collect = |own: u32, text: &str, file: &'static str| {
         let mut ranges = vec![IdRange { inside: 0, outside: own, count: 1 }];
         let mut inside = 1_u32;
@@ -319,7 +345,19 @@ mod tests {
     fn what_is_missing_is_named_with_its_remedy() {
         let error = ranges(&Identity { subgid: "", ..identity() }).unwrap_err();
         assert_eq!(error.to_string(), "/etc/subgid has no entry for ann");
-        assert!(error.remedy().contains("usermod"));
+        assert_eq!(
+            error.remedy(),
+            "run as root: usermod --add-subuids 300010-365545 --add-subgids 300010-365545 ann"
+        );
+        for (files, free) in [
+            (["", ""], 100_000),
+            (["a:100000:65536\nb:x:y\n", ""], 165_536),
+            (["", "a:100000:65536\nc:400000:65536"], 465_536),
+            (["a:10:20", ""], 100_000),
+            (["a:1500000000:65536\nb:100000:1000", ""], 101_000),
+        ] {
+            assert_eq!(free_range(&files), Some(free), "{files:?}");
+        }
         assert_eq!(
             ranges(&Identity { programs: None, ..identity() }).unwrap_err(),
             NoRanges::NoPrograms

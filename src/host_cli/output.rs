@@ -111,7 +111,7 @@ impl Observer for Output {
             Event::Download { subject, done, total, .. } => {
                 self.download(subject, Some((done, total.unwrap_or(done))));
             }
-            Event::DownloadEnded { subject } => self.download(subject, None),
+            Event::TransferEnded { subject } => self.download(subject, None),
             _ => {}
         }
     }

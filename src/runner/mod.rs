@@ -15,6 +15,7 @@
 
 pub mod aliases;
 pub mod command;
+pub mod follow;
 pub mod helper;
 pub mod home;
 pub mod isolation;

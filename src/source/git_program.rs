@@ -77,7 +77,7 @@ impl GitRun<'_> {
                 result = self.run_once(folder, arguments, Telling::WhenAskedFirst);
             }
         }
-        self.observer.event(Event::DownloadEnded { subject: self.subject.to_owned() });
+        self.observer.event(Event::TransferEnded { subject: self.subject.to_owned() });
         result
     }
 

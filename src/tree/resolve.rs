@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::walk::{Walk, arrows};
+use super::walk::{Walk, absent_package, arrows};
 use super::{Package, PackageKey, PackageTree, TreeError, TreeFile, place};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
@@ -140,7 +140,7 @@ impl PackageTree {
                 place::problem(
                     place::key_in(&file.text, "variants", name.as_str()),
                     message,
-                    "correct the name, or take it out".to_owned(),
+                    absent_package(name, self.folders.keys()),
                 )
                 .in_file(&file.path, &file.text)
             })

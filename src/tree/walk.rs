@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::error::variants;
 use super::{Lookup, Package, PackageKey, PackageTree, TreeError, TreeFile, place};
+use crate::base::suggestion::nearest;
 use crate::package::{PackageName, Problem, Report};
 
 /// A chain of requirements, as a person reads it.
@@ -40,7 +41,7 @@ impl<'a> Walk<'a> {
                     "{} names {name}, and there is no such package",
                     list.unwrap_or("treeinfo.json")
                 ),
-                "correct the name, add the package, or take it out".to_owned(),
+                absent_package(name, self.tree.folders.keys()),
             ),
             Lookup::NoVariant(known) => {
                 let offset = place::key_in(&file.text, "variants", name.as_str());
@@ -99,7 +100,7 @@ impl<'a> Walk<'a> {
         let (message, hint) = match self.tree.lookup(required) {
             Lookup::Absent => (
                 format!("{needs}, and there is no package {name}"),
-                "correct the name, add the package, or take it out of requires".to_owned(),
+                absent_package(name, self.tree.folders.keys()),
             ),
             Lookup::NoVariant(known) => (
                 format!("{needs}, and {name} has no variant {}", required.variant),
@@ -166,12 +167,13 @@ impl<'a> Walk<'a> {
                 seeds.push(key);
                 continue;
             }
-            let message = if self.tree.folders.contains_key(name) {
-                format!("{LIST} names {name}, which is not part of this tree")
+            let (message, hint) = if self.tree.folders.contains_key(name) {
+                let message = format!("{LIST} names {name}, which is not part of this tree");
+                (message, "add it to core_package_list, or take it out of here".to_owned())
             } else {
-                format!("{LIST} names {name}, and there is no such package")
+                let message = format!("{LIST} names {name}, and there is no such package");
+                (message, absent_package(name, self.tree.folders.keys()))
             };
-            let hint = "add it to core_package_list, or take it out of here".to_owned();
             let offset = place::entry_of_list(&file.text, LIST, name.as_str());
             let report = place::problem(offset, message, hint).in_file(&file.path, &file.text);
             self.problems.push(report);
@@ -189,5 +191,16 @@ impl<'a> Walk<'a> {
         let warnings = order.iter().filter_map(|key| self.tree.package(key));
         let warnings = warnings.flat_map(|package| package.warnings.clone()).collect();
         Ok((order, warnings))
+    }
+}
+
+/// Remedy of a name that no package has.
+pub(super) fn absent_package<'k>(
+    name: &PackageName,
+    known: impl Iterator<Item = &'k PackageName>,
+) -> String {
+    match nearest(name.as_str(), known.map(PackageName::as_str)) {
+        Some(near) => format!("did you mean {near}? If not, add the package, or take the name out"),
+        None => "correct the name, add the package, or take the name out".to_owned(),
     }
 }

@@ -9,6 +9,7 @@ mod bare;
 mod build;
 mod builders;
 mod cli;
+mod command_line;
 mod contexts;
 mod dockerfile;
 mod dockerfiles;

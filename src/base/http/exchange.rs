@@ -129,7 +129,7 @@ impl<'a> Exchange<'a> {
 
     /// Reports the end of a transfer.
     pub(super) fn ended(&self) {
-        self.observer.event(Event::DownloadEnded { subject: self.subject.to_owned() });
+        self.observer.event(Event::TransferEnded { subject: self.subject.to_owned() });
     }
 
     fn interrupted(&self) -> HttpError {

@@ -68,7 +68,7 @@ fn passing_failures_are_retried() {
         total: Some(10),
     };
     assert_eq!(events[events.len() - 2], last);
-    assert_eq!(events[events.len() - 1], Event::DownloadEnded { subject: "p/s".to_owned() });
+    assert_eq!(events[events.len() - 1], Event::TransferEnded { subject: "p/s".to_owned() });
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::base::event::Observer;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::execute::DockerfileError;
+use crate::dockerfile::step::RunNetwork;
 use crate::image::config::RunConfig;
 use crate::image::digest::BlobDigest;
 use crate::image::host::HostImage;
@@ -78,6 +79,10 @@ pub struct Building<'a> {
     pub source_date_epoch: u64,
     /// Where images of `docker/` folders are shared.
     pub shared: &'a SharedBuilders,
+    /// True if the output of commands is shown while they run.
+    pub shows_output: bool,
+    /// Network of commands.
+    pub network: RunNetwork,
     /// True if images may be built; if not, those whose steps are all in the cache are found.
     pub may_build: bool,
     /// True if images of `docker/` folders are looked for in registries although they may not be built.
@@ -217,7 +222,7 @@ impl<'a> ImageFinder<'a> {
             registry: self.registry,
             pins: self.building.pins,
             fetch: self.building.fetch,
-            shows_output: false,
+            shows_output: self.building.shows_output,
             only_cached: !self.building.may_build,
         };
         let options = BuildOptions {
@@ -225,6 +230,7 @@ impl<'a> ImageFinder<'a> {
             cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
             names,
             shared_as,
+            network: self.building.network,
             source_date_epoch: self.building.source_date_epoch,
             ..BuildOptions::of_folder(folder)
         };

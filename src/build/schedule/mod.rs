@@ -125,6 +125,15 @@ impl Schedule {
         self.running.is_empty() && self.ready.is_empty()
     }
 
+    /// Packages that could have been started, but were not since the schedule was stopped; and what needs them.
+    pub fn not_begun(&self) -> Vec<usize> {
+        let is_left = |package: &usize| {
+            let sets = [&self.running, &self.done, &self.failed];
+            !sets.iter().any(|set| set.contains(package)) && !self.skipped.contains_key(package)
+        };
+        (0..self.waits_for.len()).filter(is_left).collect()
+    }
+
     /// What was skipped, each with the failed package because of which.
     pub fn skipped(&self) -> &BTreeMap<usize, usize> {
         &self.skipped

@@ -65,6 +65,8 @@ impl Site {
             pins: &self.pins,
             source_date_epoch: self.options.source_date_epoch,
             shared: &self.options.builders,
+            shows_output: self.options.shows_output,
+            network: self.options.image_network,
             may_build,
             may_pull_builders: false,
         }

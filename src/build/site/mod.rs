@@ -35,6 +35,7 @@ use crate::build::supply::PackageBuilder;
 use crate::build::upload::Uploads;
 use crate::build::upstream;
 use crate::container::namespace::Network;
+use crate::dockerfile::step::RunNetwork;
 use crate::graph;
 use crate::image::pins::ImagePins;
 use crate::image::registry::Client;
@@ -70,6 +71,10 @@ pub struct SiteOptions {
     pub builders: SharedBuilders,
     /// Where `git_local` sources may lie.
     pub local_sources: LocalPermission,
+    /// True if the output of build scripts, and of commands of `docker/` folders, is shown while they run.
+    pub shows_output: bool,
+    /// Network of the commands of `docker/` folders.
+    pub image_network: RunNetwork,
     /// Lock of the tree, with which everything has to agree.
     pub lock: Option<Arc<TreeLock>>,
 }
@@ -282,6 +287,7 @@ impl Site {
             interrupt: Arc::clone(interrupt),
             registration,
             sums: ArchiveSums::default(),
+            shows_output: self.options.shows_output,
             uploads: Uploads::new(caches, interrupt, self.options.fetch.clone(), scratch),
         };
         let requests = Requests {

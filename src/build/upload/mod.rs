@@ -198,7 +198,7 @@ struct WithoutTransfers<'a>(&'a dyn Observer);
 
 impl Observer for WithoutTransfers<'_> {
     fn event(&self, event: Event) {
-        if !matches!(event, Event::Download { .. }) {
+        if !matches!(event, Event::Upload { .. } | Event::Download { .. }) {
             self.0.event(event);
         }
     }

@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Gives space back.
 pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
-    let settings = context.settings(None, None)?;
+    let settings = context.settings(None, Some(&context.folder()?))?;
     let progress = context.progress(&settings);
     let most = args
         .max_size

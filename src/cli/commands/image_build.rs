@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::args::{ImageBuildArgs, NetworkArg};
+use super::super::args::ImageBuildArgs;
 use super::super::error::CliError;
 use super::super::settings::Settings;
 use super::Context;
@@ -15,7 +15,6 @@ use crate::dockerfile::BuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
 use crate::dockerfile::evaluate::parse_platform;
 use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
-use crate::dockerfile::step::RunNetwork;
 use crate::image::pins::ImagePins;
 use crate::image::store::ImageStore;
 
@@ -84,11 +83,7 @@ fn options(
         secrets: secrets(context, &base, args)?,
         agents: agents(context, args)?,
         contexts: BTreeMap::new(),
-        network: match context.global.network {
-            None => RunNetwork::Default,
-            Some(NetworkArg::None) => RunNetwork::None,
-            Some(NetworkArg::Host) => RunNetwork::Host,
-        },
+        network: super::run_network(context.global.network),
         labels: pairs("--label", &args.label)?,
         source_date_epoch: settings.source_date_epoch,
     })

@@ -27,6 +27,7 @@ use crate::build::site::{BuildOptions, Site, SiteError, SiteOptions};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
+use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::{Client, ImageMirrors};
 use crate::runner::home::Home;
 use crate::runner::isolation::Wanted;
@@ -134,6 +135,15 @@ fn open(
     Ok(Site::open(options, observer)?)
 }
 
+/// Network of the commands of Dockerfiles, which may download where no option says otherwise.
+fn run_network(typed: Option<NetworkArg>) -> RunNetwork {
+    match typed {
+        None => RunNetwork::Default,
+        Some(NetworkArg::None) => RunNetwork::None,
+        Some(NetworkArg::Host) => RunNetwork::Host,
+    }
+}
+
 /// How a packages directory is opened, without its lock.
 fn site_options(
     context: &Context<'_>,
@@ -152,6 +162,8 @@ fn site_options(
         source_date_epoch: settings.source_date_epoch,
         builders: settings.builders.clone(),
         local_sources: settings.local_sources.clone(),
+        shows_output: context.global.verbose > 0,
+        image_network: run_network(context.global.network),
         lock: None,
     }
 }

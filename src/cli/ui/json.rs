@@ -47,9 +47,6 @@ impl Json {
             }
         };
         let ticker = (!quiet).then(|| Ticker::start(HEARTBEAT, tick));
-        if !quiet {
-            emit("start", &json!({ "format": 1, "mkpanda": env!("CARGO_PKG_VERSION") }));
-        }
         Self { said, ticker: Mutex::new(ticker), quiet }
     }
 
@@ -61,6 +58,11 @@ impl Json {
             emit("summary", &said.summary(ending, cached, Instant::now()));
         }
     }
+}
+
+/// Writes the first event.
+pub(super) fn start() {
+    emit("start", &json!({ "format": 1, "mkpanda": env!("CARGO_PKG_VERSION") }));
 }
 
 /// Writes an event: its name, when it was, in seconds since the program began, and its fields.
@@ -86,15 +88,16 @@ fn seconds(time: Duration) -> Value {
 impl Said {
     /// The event's name and fields, if it is told.
     fn tell(&mut self, event: &Event, now: Instant) -> Option<(&'static str, Value)> {
-        if let Event::DownloadEnded { subject } = event {
+        if let Event::TransferEnded { subject } = event {
             self.downloads.remove(subject);
             let download = self.state.downloads.get(subject)?;
             let took = now.saturating_duration_since(download.began);
             let fields = json!({
                 "subject": subject, "url": download.url, "bytes": download.done, "seconds": seconds(took),
             });
+            let name = if download.is_upload { "upload_end" } else { "download_end" };
             self.state.apply(event, now);
-            return Some(("download_end", fields));
+            return Some((name, fields));
         }
         self.state.apply(event, now);
         Some(match event {
@@ -122,7 +125,8 @@ impl Said {
             Event::Source { subject, origin } => {
                 ("source", json!({ "subject": subject, "from": origin.as_str() }))
             }
-            Event::Download { subject, url, done, total } => {
+            Event::Download { subject, url, done, total }
+            | Event::Upload { subject, url, done, total } => {
                 let last = self.downloads.get(subject);
                 if last.is_some_and(|last| now.duration_since(*last) < DOWNLOAD_INTERVAL) {
                     return None;
@@ -130,14 +134,14 @@ impl Said {
                 self.downloads.insert(subject.clone(), now);
                 let rate = self.state.downloads.get(subject).and_then(|download| download.rate);
                 (
-                    "download",
+                    if matches!(event, Event::Upload { .. }) { "upload" } else { "download" },
                     json!({
                         "subject": subject, "url": url, "bytes": done, "total": total,
                         "bytes_per_second": rate,
                     }),
                 )
             }
-            Event::DownloadEnded { .. } => return None,
+            Event::TransferEnded { .. } => return None,
             Event::Retry { subject, reason, wait } => (
                 "retry",
                 json!({ "subject": subject, "reason": reason, "wait_seconds": seconds(*wait) }),

@@ -21,6 +21,7 @@ mod text;
 mod ticker;
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
@@ -39,6 +40,9 @@ use span::Line;
 
 /// True if all that is said is said in JSON.
 static IN_JSON: AtomicBool = AtomicBool::new(false);
+
+/// First failure to write data to stdout.
+static STDOUT_FAILURE: OnceLock<std::io::Error> = OnceLock::new();
 
 /// The one place that writes to stdout and stderr.
 #[derive(Debug, Clone, Copy)]
@@ -89,8 +93,12 @@ impl Printer {
         let mut stdout = std::io::stdout().lock();
         // Programs get the bytes; a terminal would obey them.
         let text = if stdout.is_terminal() { &clean_lines(text) } else { text };
-        // Whoever reads may have gone; that is not worth an error.
-        drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            // A reader that has gone wants no more.
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                drop(STDOUT_FAILURE.set(error));
+            }
+        }
     }
 
     /// Writes a line to stderr.
@@ -145,12 +153,15 @@ impl Printer {
         self.line(Weight::Error, &text);
     }
 
-    /// Says that a package was not built because another one failed.
-    pub fn skipped(self, package: &str, because: &str) {
+    /// Says that a package was not built because another one failed: one that it needs, or any.
+    pub fn skipped(self, package: &str, because: Option<&str>) {
         if !IN_JSON.load(Ordering::Relaxed) {
             let name = |id: &str| if self.terminal { text::short(id) } else { id.to_owned() };
-            let (package, because) = (name(package), name(because));
-            self.line(Weight::Progress, &format!("not built: {package}, which needs {because}"));
+            let because = because.map_or_else(
+                || "since another package failed".to_owned(),
+                |because| format!("which needs {}", name(because)),
+            );
+            self.line(Weight::Progress, &format!("not built: {}, {because}", name(package)));
         } else if !self.quiet {
             json::emit("skipped", &json!({ "id": package, "because": because }));
         }
@@ -172,9 +183,16 @@ impl Printer {
     }
 }
 
-/// Says all that is said from now on in JSON.
-pub fn speak_json() {
-    IN_JSON.store(true, Ordering::Relaxed);
+/// Writes all from now on as JSON, beginning with the event `start` unless `quiet`.
+pub fn speak_json(quiet: bool) {
+    if !IN_JSON.swap(true, Ordering::Relaxed) && !quiet {
+        json::start();
+    }
+}
+
+/// Returns the first failure to write data to stdout.
+pub fn stdout_failure() -> Option<&'static std::io::Error> {
+    STDOUT_FAILURE.get()
 }
 
 /// Takes what `tracing` writes, so that it stands above live lines, and is JSON where all is.
@@ -217,7 +235,7 @@ impl Progress {
         };
         let drawn = match how {
             ProgressArg::Json => {
-                speak_json();
+                speak_json(printer.quiet);
                 return Self::Json(Json::new(printer));
             }
             ProgressArg::Plain => false,

@@ -73,7 +73,8 @@ impl Said {
     fn line(&mut self, event: &Event, now: Instant) -> Option<(Weight, String)> {
         self.state.apply(event, now);
         let said = match event {
-            Event::Download { subject, url, done, total } => {
+            Event::Download { subject, url, done, total }
+            | Event::Upload { subject, url, done, total } => {
                 let said = self.downloads.get(subject);
                 let first = said.is_none();
                 if said.is_some_and(|said| now.duration_since(*said) < DOWNLOAD_INTERVAL) {
@@ -85,10 +86,12 @@ impl Said {
                 let rate = self.state.downloads.get(subject).and_then(|download| download.rate);
                 let rate = rate.filter(|_| !first);
                 let rate = rate.map_or_else(String::new, |rate| format!(", {}/s", bytes(rate)));
-                let text = format!("{} {subject}: {url} ({how_far}{rate})", label("fetch"));
+                let is_upload = matches!(event, Event::Upload { .. });
+                let word = if is_upload { "upload" } else { "fetch" };
+                let text = format!("{} {subject}: {url} ({how_far}{rate})", label(word));
                 Some((Weight::Progress, text))
             }
-            Event::DownloadEnded { subject } => {
+            Event::TransferEnded { subject } => {
                 self.downloads.remove(subject);
                 None
             }
@@ -168,7 +171,7 @@ mod tests {
         assert_eq!(at(0, 0).unwrap(), "   fetch p/s: http://x/f (2.0 KB)");
         assert_eq!(at(1, 1000), None);
         assert_eq!(at(11, 1100).unwrap(), "   fetch p/s: http://x/f (1.1 KB of 2.0 KB, 505 B/s)");
-        said.line(&Event::DownloadEnded { subject }, began);
+        said.line(&Event::TransferEnded { subject }, began);
         assert!(said.downloads.is_empty());
     }
 

@@ -21,7 +21,7 @@ pub(super) struct State {
     pub(super) began: Instant,
     /// What is running, in the order in which it began.
     pub(super) running: BTreeMap<u64, Running>,
-    /// Downloads by their subjects.
+    /// Downloads and uploads by their subjects.
     pub(super) downloads: BTreeMap<String, Download>,
     pub(super) tally: Tally,
     /// The longest builds and tasks, the longest first.
@@ -74,9 +74,10 @@ pub(super) struct Running {
     pub(super) expected: Option<Duration>,
 }
 
-/// A download that runs.
+/// A download or an upload that runs.
 #[derive(Debug, Clone)]
 pub(super) struct Download {
+    pub(super) is_upload: bool,
     pub(super) url: String,
     pub(super) done: u64,
     pub(super) total: Option<u64>,
@@ -136,7 +137,13 @@ impl State {
                 let download = download.or_insert_with(|| Download::new(url, now));
                 self.tally.bytes += download.goes_on(url, *done, *total, now);
             }
-            Event::DownloadEnded { subject } => {
+            Event::Upload { subject, url, done, total } => {
+                let upload = self.downloads.entry(subject.clone());
+                let upload = upload.or_insert_with(|| Download::new(url, now));
+                upload.is_upload = true;
+                upload.goes_on(url, *done, *total, now);
+            }
+            Event::TransferEnded { subject } => {
                 self.downloads.remove(subject);
             }
             Event::Retry { subject, wait, .. } => {
@@ -230,6 +237,7 @@ fn place_of(origin: Origin) -> usize {
 impl Download {
     fn new(url: &str, now: Instant) -> Self {
         Self {
+            is_upload: false,
             url: url.to_owned(),
             done: 0,
             total: None,

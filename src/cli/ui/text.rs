@@ -67,7 +67,8 @@ pub(super) fn line(event: &Event, state: &State, names: Names) -> Option<(Weight
         | Event::Interrupted { .. }
         | Event::Phase { .. }
         | Event::Download { .. }
-        | Event::DownloadEnded { .. } => None,
+        | Event::Upload { .. }
+        | Event::TransferEnded { .. } => None,
     }
 }
 

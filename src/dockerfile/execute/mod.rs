@@ -7,7 +7,6 @@
 //! inputs     inputs of a step from elsewhere, and their digests
 //! provision  base images, and room for containers
 //! shared     state that the stages' threads share
-//! follow     output of a command, shown while it runs
 //! job        steps as jobs of the helper: plain data
 //! step       the helper's side: root, command or copies, layer
 //! ```
@@ -18,7 +17,6 @@ mod build;
 mod caches;
 mod choose;
 mod error;
-mod follow;
 mod inputs;
 pub mod job;
 mod place;

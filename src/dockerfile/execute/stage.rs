@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::agent::AgentSocket;
 use super::error::StepError;
-use super::follow::following;
 use super::job::{CopyInput, DigestJob, LayerJob, MountInput, StepLayer, StepNetwork};
 use super::provision_error::ProvisionError;
 use super::readable::make_readable;
@@ -23,6 +22,7 @@ use crate::dockerfile::step::{CopySource, Step};
 use crate::image::digest::DiffId;
 use crate::image::layers::adopt;
 use crate::image::store::{BuiltLayer, LayerBlob, StoreError};
+use crate::runner::follow::following;
 use crate::runner::isolation::may_have_ranges;
 use crate::runner::job::Job;
 use crate::runner::log_tail::last_lines;
@@ -44,6 +44,8 @@ pub(super) struct StageBuilder<'b, 'a> {
     /// Sockets that lead to agents, open while a command has them.
     pub(super) agents: Vec<AgentSocket>,
     number: u32,
+    /// True if a step of this build has written to the stage's log.
+    has_log: bool,
 }
 
 /// What a step takes, and the digests of it.
@@ -78,6 +80,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
             locks: Vec::new(),
             agents: Vec::new(),
             number: 0,
+            has_log: false,
         }
     }
 
@@ -163,7 +166,8 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         let log = self.build.log(self.planned);
         let used = self.build.use_folder(self.build.logs(), observer);
         used.map_err(unprovided)?;
-        start_log(&log, self.number).map_err(file("write the log"))?;
+        start_log(&log, !self.has_log).map_err(file("write the log"))?;
+        self.has_log = true;
         let job = |place| LayerJob {
             place,
             below: self.build.blob_list(below),
@@ -277,19 +281,19 @@ pub(super) fn let_in(folder: &Path, path: &Path) -> io::Result<()> {
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
-/// A stage's log begins anew with its first step.
-fn start_log(log: &Path, number: u32) -> io::Result<()> {
+/// Makes the log of a stage. Each build has a new one, whatever steps of the stage are in the cache: the file of an
+/// earlier build, or of one at the same time, is left to that.
+fn start_log(log: &Path, is_new: bool) -> io::Result<()> {
     if let Some(folder) = log.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    let first = number == 1;
-    fs_err::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .append(!first)
-        .truncate(first)
-        .open(log)
-        .map(drop)
+    if is_new {
+        match fs_err::remove_file(log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    fs_err::OpenOptions::new().create(true).append(true).open(log).map(drop)
 }
 
 fn first_line(text: &str) -> String {

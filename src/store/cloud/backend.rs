@@ -13,7 +13,7 @@ use super::address::{CloudAddress, CloudKind};
 use super::connected::Connected;
 use super::download::{Destination, Download, check};
 use super::error::CloudError;
-use super::operation::{Failure, Operation};
+use super::operation::{Failure, Operation, PUT};
 use super::settings::CloudSettings;
 use super::{azure, gcs, s3, upload};
 use crate::base::atomic::naming_file;
@@ -168,7 +168,7 @@ impl Backend for CloudBackend {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        let operation = self.operation("put", Some(key), transfer);
+        let operation = self.operation(PUT, Some(key), transfer);
         let store = self.connected().map_err(|failure| operation.failed(failure))?;
         upload::put(&operation, store, &self.address.path(key), content)
     }

@@ -45,6 +45,9 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
     Failure::Passing { reason: reason.into(), wait: None }
 }
 
+/// Verb of the operation that uploads.
+pub(super) const PUT: &str = "put";
+
 /// One operation.
 pub(super) struct Operation<'s> {
     pub(super) address: &'s CloudAddress,
@@ -237,13 +240,16 @@ impl<'s> Operation<'s> {
         self.last_event.set(Some(Instant::now()));
         let url = self.key.map_or_else(String::new, |key| format!("{}/{key}", self.address));
         let subject = self.transfer.subject.to_owned();
-        self.transfer.observer.event(Event::Download { subject, url, done, total });
+        self.transfer.observer.event(match self.verb {
+            PUT => Event::Upload { subject, url, done, total },
+            _ => Event::Download { subject, url, done, total },
+        });
     }
 
     /// Reports the end of a transfer.
     pub(super) fn ended(&self) {
         let subject = self.transfer.subject.to_owned();
-        self.transfer.observer.event(Event::DownloadEnded { subject });
+        self.transfer.observer.event(Event::TransferEnded { subject });
     }
 }
 

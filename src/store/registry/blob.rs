@@ -247,7 +247,7 @@ impl Drop for BlobStream<'_, '_> {
         if self.last_event.is_some()
             && let Some(subject) = &self.request.subject
         {
-            self.wire.observer().event(Event::DownloadEnded { subject: subject.clone() });
+            self.wire.observer().event(Event::TransferEnded { subject: subject.clone() });
         }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
     let event = |done| {
         if upload.reports {
             let (subject, url) = (upload.subject.to_owned(), shown(&there));
-            wire.observer().event(Event::Download { subject, url, done, total: Some(size) });
+            wire.observer().event(Event::Upload { subject, url, done, total: Some(size) });
         }
     };
     event(0);
@@ -83,7 +83,7 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
     });
     event(size);
     if upload.reports {
-        wire.observer().event(Event::DownloadEnded { subject: upload.subject.to_owned() });
+        wire.observer().event(Event::TransferEnded { subject: upload.subject.to_owned() });
     }
     sent
 }

@@ -20,7 +20,7 @@ use transfer::Transfer;
 
 /// Carries one of the commands out.
 pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError> {
-    let settings = context.settings(None, None)?;
+    let settings = context.settings(None, Some(&context.folder()?))?;
     let progress = context.progress(&settings);
     let store = ImageStore::open(&settings.home)?;
     let interrupt = Arc::new(Interrupt::default());

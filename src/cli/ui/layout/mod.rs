@@ -92,7 +92,7 @@ fn all_rows(state: &State, now: Instant) -> Vec<Row> {
         }
     });
     let downloads = state.downloads.iter().map(|(subject, download)| Row {
-        phase: "fetch",
+        phase: if download.is_upload { "upload" } else { "fetch" },
         passed: now.saturating_duration_since(download.began),
         expected: None,
         name: shown_subject(subject),

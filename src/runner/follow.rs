@@ -1,4 +1,4 @@
-//! Showing what a command says while it says it, by its log.
+//! Live output of a command: lines of its log, as they are written.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -13,8 +13,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Longer lines are shown in parts.
 const LONGEST: usize = 4096;
 
-/// Does some work, and shows meanwhile what is added to a log.
-pub(super) fn following<T>(
+/// Does some work, and emits meanwhile an [`Event::Output`] for each line that is added to a log.
+pub fn following<T>(
     log: &Path,
     subject: &str,
     observer: &dyn Observer,

@@ -1,0 +1,36 @@
+//! Suggestions for mistyped names.
+
+/// Returns the known name that is most like a typed one, if one is like it: at most a third of its letters
+/// differ.
+pub(crate) fn nearest<'k>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
+    let length = typed.chars().count();
+    let most = (length / 3).max(usize::from(length > 1));
+    let distances = known.into_iter().map(|name| (strsim::osa_distance(typed, name), name));
+    let near = distances.filter(|(distance, _)| *distance <= most && *distance > 0);
+    near.min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_is_recognised_and_another_one_is_not() {
+        let known = ["service", "server", "a", "mesos-modules", "zlib"];
+        for (typed, found) in [
+            ("servic", Some("service")),
+            ("sevrice", Some("service")),
+            ("mesos_module", Some("mesos-modules")),
+            ("zlip", Some("zlib")),
+            ("b", None),
+            ("openssl", None),
+            ("zlib", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(typed, known), found, "{typed:?}");
+        }
+    }
+}
