@@ -33,18 +33,21 @@ pub fn signed_id(path: &str) -> &str {
 }
 
 /// Gets the signature of a file, and checks all of it that needs no content, so that nothing is
-/// downloaded in vain. If the file is not there either, the error is the store's.
+/// downloaded in vain; returns the text, too. If the file is not there either, the error is the store's.
 pub(super) fn claim<'k>(
     backend: &dyn Backend,
     what: &str,
     keys: &'k TrustedKeys,
     observer: &dyn Observer,
-) -> Result<Claim<'k>, SignedError> {
+) -> Result<(Claim<'k>, Vec<u8>), SignedError> {
     let transfer = Transfer { subject: what, observer };
     let name = format!("{what}{SUFFIX}").parse()?;
     let mut text = Vec::new();
     match backend.get_range(&name, 0..LONGEST + 1, &mut text, &transfer) {
-        Ok(_) => Claim::read(&text, keys).map_err(SignedError::Signature),
+        Ok(_) => match Claim::read(&text, keys) {
+            Ok(claim) => Ok((claim, text)),
+            Err(error) => Err(SignedError::Signature(error)),
+        },
         Err(error) if error.is_not_found() => match backend.head(&what.parse()?, &transfer) {
             Err(error) if is_final(&error) => Err(SignedError::Store(error)),
             _ => Err(SignedError::Signature(SignatureError::Missing { trusted: keys.ids() })),

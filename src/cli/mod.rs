@@ -38,7 +38,12 @@ const USAGE: u8 = 2;
 pub fn run() -> u8 {
     let parent = Parent::find();
     let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+        Ok(mut cli) => {
+            if let Some(Command::Cache(command)) = &cli.command {
+                cli.global.only_cache = command.store().cloned();
+            }
+            cli
+        }
         Err(error) => {
             // Help and version are data, everything else is a complaint; clap knows which.
             drop(error.print().and_then(|()| std::io::stdout().flush()));
@@ -78,6 +83,8 @@ pub fn run() -> u8 {
         Some(Command::Fetch(args)) => commands::fetch::run(&context, args),
         Some(Command::Lock(args)) => commands::lock::run(&context, args),
         Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
+        Some(Command::Cache(command)) => commands::cache::run(&context, command),
+        Some(Command::Clean(args)) => commands::clean::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
         Some(Command::Image(command)) => commands::image::run(&context, command),

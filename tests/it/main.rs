@@ -8,6 +8,8 @@ mod bad;
 mod bare;
 mod build;
 mod builders;
+mod caches;
+mod cleaning;
 mod cli;
 mod contexts;
 mod dockerfile;

@@ -44,6 +44,7 @@ use crate::runner::session::{self, RunnerSettings, Session};
 use crate::source::{
     self, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId, SourceRequest,
 };
+use crate::store::signature::TrustedKeys;
 use crate::tree::lock::TreeLock;
 use crate::tree::{Package, PackageKey, PackageTree};
 
@@ -85,6 +86,8 @@ pub struct BuildOptions {
     pub repository: Option<Repository>,
     /// Shared caches, in which packages are looked up before and put after they are built.
     pub shared_caches: SharedCaches,
+    /// Keys whose signatures let archives of others be uploaded.
+    pub trusted_keys: TrustedKeys,
     /// True if `src` and `result` are left in the cache.
     pub keep: bool,
     /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
@@ -165,7 +168,7 @@ impl Site {
     }
 
     /// The shared caches that can be asked: without a network those on this machine.
-    fn reachable_caches(&self, caches: &SharedCaches) -> SharedCaches {
+    pub fn reachable_caches(&self, caches: &SharedCaches) -> SharedCaches {
         if self.options.fetch.offline { caches.local() } else { caches.clone() }
     }
 
