@@ -6,6 +6,7 @@
 //! <cache>/bootstrap/<id>.bootstrap.tar.xz, .active.json, …  as in a repository
 //! <cache>/records/<name>/<id>.json                         digests and origin of a package ([`super::record`])
 //! <cache>/sources/sha1/…, bundles/…                        as in a mirror
+//! <cache>/images/…                                         builder images (`build::images`)
 //! ```
 //!
 //! A cache is never needed: a fault of one is a warning, and the package is built. After three items in a
@@ -35,6 +36,7 @@ const ROLE: &str = "the cache";
 pub struct SharedCache {
     store: Store,
     repository: Repository,
+    keys: Option<Arc<TrustedKeys>>,
     reads: bool,
     writes: bool,
 }
@@ -54,7 +56,7 @@ impl SharedCache {
             Some(keys) => repository.requiring(keys.clone()),
             None => repository,
         };
-        Self { store, repository, reads, writes }
+        Self { store, repository, keys: keys.cloned().map(Arc::new), reads, writes }
     }
 
     /// Store of the cache.
@@ -70,6 +72,11 @@ impl SharedCache {
     /// True if artifacts are looked up in the cache.
     pub fn reads(&self) -> bool {
         self.reads
+    }
+
+    /// Keys of which one has to have signed each artifact, if signatures are required.
+    pub fn required_keys(&self) -> Option<&TrustedKeys> {
+        self.keys.as_deref()
     }
 
     /// Packages and bootstraps in the cache, with every fault as an error.

@@ -506,7 +506,9 @@ fn an_index_describes_the_store_and_is_replaced() {
     std::fs::remove_dir_all(store.join("packages/top")).unwrap();
     let ran = here.run(".", &["cache", "index", place]).ok();
     assert!(ran.stdout.contains("written"), "{}", ran.stdout);
-    assert!(read("index.json") != index.to_string() && !read("index.html").contains("packages/top/"));
+    assert!(
+        read("index.json") != index.to_string() && !read("index.html").contains("packages/top/")
+    );
     here.run(".", &["cache", "verify", place]).fails(1);
     // A folder of its own leaves the store as it is.
     let output = here.path().join("site");

@@ -8,6 +8,7 @@ mod bad;
 mod bare;
 mod build;
 mod builders;
+mod cached_builders;
 mod caches;
 mod cleaning;
 mod cli;

@@ -1,8 +1,8 @@
-//! Putting packages and bootstraps into a store.
+//! Putting packages, bootstraps and builder images into a store.
 //!
 //! ```text
 //! place      an archive in a store, with the files beside it
-//! package    packages; bootstrap: bootstraps
+//! package    packages; bootstrap: bootstraps; image: builder images
 //! error      failures
 //! ```
 //!
@@ -13,10 +13,12 @@
 
 mod bootstrap;
 mod error;
+mod image;
 mod package;
 mod place;
 
 pub use bootstrap::{BootstrapPublication, bootstrap_path, list_path, publish_bootstrap};
 pub use error::PublishError;
+pub use image::{ImagePublication, publish_image};
 pub use package::{Publication, publish, record_path};
 pub use place::{Published, has};

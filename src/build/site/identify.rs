@@ -65,6 +65,7 @@ impl Site {
             pins: &self.pins,
             source_date_epoch: self.options.source_date_epoch,
             shared: &self.options.builders,
+            caches: &self.options.shared_caches,
             may_build,
             may_pull_builders: false,
         }

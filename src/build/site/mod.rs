@@ -69,6 +69,8 @@ pub struct SiteOptions {
     pub source_date_epoch: u64,
     /// Where images of `docker/` folders are shared.
     pub builders: SharedBuilders,
+    /// Shared caches that can be asked for builder images.
+    pub shared_caches: SharedCaches,
     /// Where `git_local` sources may lie.
     pub local_sources: LocalPermission,
     /// Lock of the tree, with which everything has to agree.

@@ -154,6 +154,11 @@ fn site_options(
         fetch,
         source_date_epoch: settings.source_date_epoch,
         builders: settings.builders.clone(),
+        shared_caches: if settings.offline {
+            settings.shared_caches.local()
+        } else {
+            settings.shared_caches.clone()
+        },
         local_sources: settings.local_sources.clone(),
         lock: None,
     }

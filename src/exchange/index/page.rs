@@ -201,7 +201,7 @@ fn list(text: &mut String, items: &[String]) {
     }
     let is_long = items.len() > OPEN;
     if is_long {
-        push(text, format_args!("<details><summary>{} items</summary>", items.len()));
+        push(text, format_args!("<details><summary>{} in all</summary>", items.len()));
     }
     text.push_str("<ul>");
     for item in items {
