@@ -2,12 +2,14 @@
 //! code out. Only this layer prints, reads the environment and knows exit codes.
 
 pub mod args;
+mod cache_args;
 mod caches;
 mod clouds;
 pub mod commands;
 pub mod config;
 pub mod environment;
 pub mod error;
+mod format_arg;
 mod given;
 pub mod grant;
 pub mod helper;

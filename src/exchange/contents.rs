@@ -1,4 +1,4 @@
-//! What a store holds, by the names of its objects.
+//! Contents of a store, by the names of its objects.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub enum Kind {
     Stray,
 }
 
-/// What a store holds.
+/// Contents of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Packages.

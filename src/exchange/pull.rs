@@ -15,7 +15,7 @@ use crate::source::{self, FetchOptions, SourceProblem, SourceRequest};
 use crate::store::{FailureKind, Reach, Transfer};
 use crate::tree::PackageKey;
 
-/// What a pull has done.
+/// Result of a pull.
 #[derive(Debug, Default)]
 pub struct Pulled {
     /// Number of artifacts that were fetched.

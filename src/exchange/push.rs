@@ -24,7 +24,7 @@ use crate::package::PackageId;
 use crate::source::{self, FetchOptions, SourceRequest};
 use crate::store::{Put, Reach, Transfer};
 
-/// What a push has done at one store.
+/// Result of a push at one store.
 #[derive(Debug, Default)]
 pub struct Pushed {
     /// Name of the store.
@@ -49,7 +49,7 @@ enum Item<'w> {
 
 /// Result for one artifact at one store.
 enum Sent {
-    Sent(u64),
+    Taken(u64),
     Present,
     Skipped,
     Failed(ExchangeError),
@@ -91,7 +91,7 @@ pub fn push(
     for (item, results) in items.iter().zip(results) {
         for (pushed, result) in pushed.iter_mut().zip(results.into_iter().flatten()) {
             match result {
-                Sent::Sent(bytes) => {
+                Sent::Taken(bytes) => {
                     pushed.sent += 1;
                     pushed.bytes += bytes;
                 }
@@ -117,7 +117,7 @@ impl Item<'_> {
 }
 
 impl<'w> Work<'w> {
-    /// What the tree's cache has. Sources are found when their turn comes.
+    /// Lists the artifacts of the tree's cache. Sources are found when their turn comes.
     fn items(&self, wanted: &'w Wanted) -> Vec<Item<'w>> {
         let cache = &self.site.cache;
         let packages = wanted.packages.iter().map(|(_, id)| id).filter(|id| cache.has(id));
@@ -167,7 +167,7 @@ impl<'w> Work<'w> {
                 Ok(Some(Published::Written)) => {
                     let (subject, place) = (what.to_owned(), cache.name());
                     self.observer.event(Event::Sent { subject, place, bytes: size });
-                    Sent::Sent(size)
+                    Sent::Taken(size)
                 }
                 Ok(Some(Published::WasThere) | None) => Sent::Present,
                 Err(error) => Sent::Failed(error),

@@ -1,4 +1,4 @@
-//! What the current ids of a tree name.
+//! Artifacts that the current ids of a tree name.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ pub(super) struct WantedBootstrap {
     pub(super) active: String,
 }
 
-/// What the current ids of a tree name.
+/// Artifacts that the current ids of a tree name.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     pub(super) packages: Vec<(PackageKey, PackageId)>,

@@ -5,7 +5,7 @@
 //! remove     its removal
 //! ```
 //!
-//! What stays: archives of current ids, with their signatures; archives of packages whose ids are not known,
+//! These stay: archives of current ids, with their signatures; archives of packages whose ids are not known,
 //! as their builder images are not built; sources that a package names; `latest` files of packages of the tree;
 //! everything whose name is not one that mkpanda gives, and `src` and `result` of kept builds. While a run
 //! builds in the tree, nothing is removed.
@@ -61,9 +61,9 @@ pub struct Item {
 /// Result of a cleaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// What was removed, or would be.
+    /// Items that were removed, or would be.
     pub items: Vec<Item>,
-    /// What another process is using, and so stays.
+    /// Items that stay, as another process uses them.
     pub in_use: Vec<Item>,
     /// Number of packages whose ids are not known, so that all their archives stay.
     pub unknown: usize,

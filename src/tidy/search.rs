@@ -1,4 +1,4 @@
-//! What a tree's cache has that no current id needs.
+//! Items of a tree's cache that no current id needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,7 +14,7 @@ use crate::source::{SourceRequest, folder_lock};
 use crate::store::signature::SUFFIX;
 use crate::tree::PackageKey;
 
-/// What the current state of a tree needs of its cache.
+/// Needs of the current state of a tree.
 pub(super) struct Needs {
     /// Current ids.
     ids: BTreeSet<PackageId>,
@@ -133,16 +133,16 @@ impl Search<'_> {
             for name in ["checkout", "source"] {
                 let path = root.join("upstream").join(name);
                 if fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir()) {
-                    self.add(Kind::Upstream, path, None);
+                    self.add(Kind::Upstream, &path, None);
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, kind: Kind, path: PathBuf, lock: Option<PathBuf>) {
-        let bytes = self.meter.measure(&path).bytes;
-        let path = path.strip_prefix(self.site.cache.root()).unwrap_or(&path).to_owned();
+    fn add(&mut self, kind: Kind, path: &Path, lock: Option<PathBuf>) {
+        let bytes = self.meter.measure(path).bytes;
+        let path = path.strip_prefix(self.site.cache.root()).unwrap_or(path).to_owned();
         self.found.push(Item { kind, path, bytes, lock });
     }
 
@@ -160,10 +160,10 @@ impl Search<'_> {
             if let Some(id) = id.filter(|id| id.name() == name && entry.is_file) {
                 if !self.needs.ids.contains(&id) && !self.needs.unknown.contains(name) {
                     let lock = self.site.home().package_lock(self.site.cache.root(), &id);
-                    self.add(Kind::Package, entry.path, Some(lock));
+                    self.add(Kind::Package, &entry.path, Some(lock));
                 }
             } else if entry.is_file && is_latest(&entry.name, "latest") && !is_known {
-                self.add(Kind::Latest, entry.path, None);
+                self.add(Kind::Latest, &entry.path, None);
             }
         }
         Ok(())
@@ -182,7 +182,7 @@ impl Search<'_> {
         let needed = self.needs.sources.get(&folder.path);
         for entry in inside {
             if needed.is_none_or(|needed| !needed.contains(&entry.name)) {
-                self.add(Kind::Source, entry.path, Some(lock.clone()));
+                self.add(Kind::Source, &entry.path, Some(lock.clone()));
             }
         }
         Ok(())
@@ -200,10 +200,10 @@ impl Search<'_> {
                 let needed = self.needs.bootstraps.as_ref();
                 if needed.is_some_and(|needed| !needed.contains(id)) {
                     let lock = self.site.home().bootstrap_lock(id);
-                    self.add(Kind::Bootstrap, entry.path, Some(lock));
+                    self.add(Kind::Bootstrap, &entry.path, Some(lock));
                 }
             } else if self.is_of_no_variant(&entry.name, "bootstrap.latest") {
-                self.add(Kind::Latest, entry.path, None);
+                self.add(Kind::Latest, &entry.path, None);
             }
         }
         Ok(())
@@ -212,7 +212,7 @@ impl Search<'_> {
     fn complete(&mut self, folder: &Path) -> io::Result<()> {
         for entry in entries(folder)?.into_iter().filter(|entry| entry.is_file) {
             if self.is_of_no_variant(&entry.name, "complete.latest.json") {
-                self.add(Kind::Latest, entry.path, None);
+                self.add(Kind::Latest, &entry.path, None);
             }
         }
         Ok(())

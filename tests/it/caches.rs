@@ -370,7 +370,8 @@ fn verify_finds_what_is_wrong_and_changes_nothing() {
     let source = Path::new("sources/sha1").join(sha1(b"hello\n"));
     let remove: Damage = |path| std::fs::remove_file(path).unwrap();
     let empty: Damage = |path| std::fs::write(path, "").unwrap();
-    let cases: [(&str, PathBuf, &dyn Fn(&Path), &str); 11] = [
+    type Case<'c> = (&'c str, PathBuf, &'c dyn Fn(&Path), &'c str);
+    let cases: [Case<'_>; 11] = [
         ("a flipped bit", low.clone(), &flip, "damaged: packages/low/"),
         ("cut off", low.clone(), &halve, "damaged: packages/low/"),
         ("empty", low.clone(), &empty, "damaged: packages/low/"),
@@ -507,7 +508,8 @@ fn an_index_describes_the_store_and_is_replaced() {
     let ran = here.run(".", &["cache", "index", place]).ok();
     assert!(ran.stdout.contains("written"), "{}", ran.stdout);
     assert!(
-        read("index.json") != index.to_string() && !read("index.html").contains("packages/top/")
+        !read("index.json").contains("packages/top/")
+            && !read("index.html").contains("packages/top/")
     );
     here.run(".", &["cache", "verify", place]).fails(1);
     // A folder of its own leaves the store as it is.

@@ -46,13 +46,7 @@ fn what_no_current_id_needs_goes_and_nothing_else() {
     source(&place, "second");
     place.run(".", &["tree", "--mkbootstrap"]).ok();
     let both = files(&place);
-    let old: Vec<String> = first
-        .iter()
-        .filter(|name| {
-            !name.ends_with("latest") && !name.ends_with(".json") || name.ends_with(".active.json")
-        })
-        .cloned()
-        .collect();
+    let old: Vec<String> = first.iter().filter(|name| !name.contains("latest")).cloned().collect();
     assert_eq!(old.len(), 4, "{old:?}");
     assert_eq!(cleaned(&place, &["--dry-run"]), sorted(&old));
     assert_eq!(files(&place), both, "a dry run changes nothing");

@@ -7,7 +7,7 @@ use super::{GcError, Kind};
 use crate::package::PackageId;
 
 impl Search<'_> {
-    /// What is known of builds goes by its age alone, since nothing can make it again.
+    /// Records of builds go by their age alone, since nothing can make them again.
     pub(super) fn records(&mut self) -> Result<(), GcError> {
         if self.options.since.is_none() {
             return Ok(());

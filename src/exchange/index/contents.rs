@@ -1,4 +1,4 @@
-//! What an index says, read from a store.
+//! Contents of an index, read from a store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,13 +52,13 @@ pub(super) struct PackageVersion {
     /// Size of the archive in bytes.
     pub(super) size: u64,
     pub(super) is_signed: bool,
-    /// What the record says, if there is one.
+    /// Statements of the record, if there is one.
     pub(super) recorded: Option<Recorded>,
     /// Ids of the bootstraps that have the package.
     pub(super) bootstraps: BTreeSet<String>,
 }
 
-/// What a record says of a package.
+/// Statements of a record about a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Recorded {
     pub(super) sha256: Sha256Sum,

@@ -37,7 +37,7 @@ pub struct Verified {
     pub strays: Vec<Listed>,
 }
 
-/// What is checked by.
+/// Keys and limits of a verification.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'r> {
     /// Keys of which one has to have signed each package and bootstrap.

@@ -10,6 +10,7 @@ use super::super::super::ui::{self, Ending};
 use super::super::package::parse_variant;
 use super::super::{Context, fetch, open, vouching_keys};
 use super::caches;
+use crate::artifact::shared_cache::SharedCache;
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::site::{Site, SiteError};
@@ -29,7 +30,7 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     let push = || -> Result<Vec<Pushed>, CliError> {
         let site = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = site.reachable_caches(&settings.shared_caches);
-        caches(&reachable, "can be written to", |cache| cache.writes())?;
+        caches(&reachable, "can be written to", SharedCache::writes)?;
         let wanted = Wanted::of(&site, &selection(args)?, observer)?;
         note_absent(&site, &wanted, observer);
         let run = site.home().start_run().map_err(SiteError::Home)?;
@@ -69,7 +70,7 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     let pull = || -> Result<Pulled, CliError> {
         let site = open(context, &settings, packages, &interrupt, observer)?;
         let reachable = site.reachable_caches(&settings.shared_caches);
-        caches(&reachable, "is read", |cache| cache.reads())?;
+        caches(&reachable, "is read", SharedCache::reads)?;
         let wanted = Wanted::of(&site, &selection(args)?, observer)?;
         if !wanted.unknown.is_empty() {
             let count = wanted.unknown.len();
@@ -142,13 +143,11 @@ fn failed(failures: Vec<Failure>) -> Result<(), CliError> {
 
 fn pushed_text(at: &Pushed) -> String {
     let Pushed { store, sent, bytes, present, skipped, failures } = at;
-    let mut text = format!("{store}: {sent} sent ({}), {present} were there", ui::size(*bytes));
-    for (count, word) in [(failures.len(), "failed"), (*skipped, "not tried")] {
-        if count > 0 {
-            text.push_str(&format!(", {count} {word}"));
-        }
-    }
-    text + "\n"
+    let rest = [(failures.len(), "failed"), (*skipped, "not tried")];
+    let rest = rest.iter().filter(|(count, _)| *count > 0);
+    let rest: Vec<String> = rest.map(|(count, word)| format!(", {count} {word}")).collect();
+    let size = ui::size(*bytes);
+    format!("{store}: {sent} sent ({size}), {present} were there{}\n", rest.concat())
 }
 
 fn pushed_json(at: &Pushed) -> Value {

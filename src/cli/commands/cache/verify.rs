@@ -40,19 +40,14 @@ pub(super) fn run(context: &Context<'_>, args: &StoreArgs) -> Result<(), CliErro
 }
 
 fn text_of(name: &str, found: &Verified) -> String {
-    let mut text = String::new();
-    for fault in &found.faults {
-        text.push_str(&format!("{fault}\n"));
-    }
-    for stray in &found.strays {
-        text.push_str(&format!("stray: {}: it is not part of a cache\n", stray.key));
-    }
+    let faults = found.faults.iter().map(|fault| format!("{fault}\n"));
+    let stray = |key| format!("stray: {key}: it is not part of a cache\n");
+    let strays = found.strays.iter().map(|listed| stray(&listed.key));
+    let lines: Vec<String> = faults.chain(strays).collect();
+    let (artifacts, size) = (found.artifacts, ui::size(found.bytes));
     let (faults, strays) = (found.faults.len(), found.strays.len());
-    let size = ui::size(found.bytes);
-    text + &format!(
-        "{name}: {} artifacts ({size}), {faults} findings, {strays} strays\n",
-        found.artifacts
-    )
+    let sum = format!("{artifacts} artifacts ({size}), {faults} findings, {strays} strays");
+    format!("{}{name}: {sum}\n", lines.concat())
 }
 
 fn json_of(name: &str, found: &Verified) -> Value {
