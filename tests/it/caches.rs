@@ -349,6 +349,7 @@ fn stat_counts_what_is_there() {
 #[test]
 fn verify_finds_what_is_wrong_and_changes_nothing() {
     type Damage = fn(&Path);
+    type Case<'c> = (&'c str, PathBuf, &'c dyn Fn(&Path), &'c str);
     let flip = |path: &Path| {
         let mut content = std::fs::read(path).unwrap();
         let middle = content.len() / 2;
@@ -370,7 +371,6 @@ fn verify_finds_what_is_wrong_and_changes_nothing() {
     let source = Path::new("sources/sha1").join(sha1(b"hello\n"));
     let remove: Damage = |path| std::fs::remove_file(path).unwrap();
     let empty: Damage = |path| std::fs::write(path, "").unwrap();
-    type Case<'c> = (&'c str, PathBuf, &'c dyn Fn(&Path), &'c str);
     let cases: [Case<'_>; 11] = [
         ("a flipped bit", low.clone(), &flip, "damaged: packages/low/"),
         ("cut off", low.clone(), &halve, "damaged: packages/low/"),
