@@ -50,6 +50,8 @@
 //! | 5 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
+//! | 7 | [`exchange`] | shared caches outside of builds: push, pull, verify, an index |
+//! | 7 | [`tidy`] | a tree's cache without what no current id needs |
 //! | 9 | [`cli`] | arguments, settings, output, errors as text, exit codes |
 //! | 9 | [`host_cli`] | the same for `pkgpanda` |
 //! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
@@ -81,6 +83,8 @@ pub mod cli;
 pub mod container;
 #[cfg(feature = "builder")]
 pub mod dockerfile;
+#[cfg(feature = "builder")]
+pub mod exchange;
 #[cfg(any(test, fuzzing))]
 #[cfg(feature = "builder")]
 #[doc(hidden)]
@@ -100,5 +104,7 @@ pub mod runner;
 #[cfg(feature = "builder")]
 pub mod source;
 pub mod store;
+#[cfg(feature = "builder")]
+pub mod tidy;
 #[cfg(feature = "builder")]
 pub mod tree;

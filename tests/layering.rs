@@ -25,7 +25,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (4, &["dockerfile", "host"]),
     (5, &["build"]),
     (6, &["bootstrap", "mirror"]),
-    (7, &["release"]),
+    (7, &["exchange", "release", "tidy"]),
     (8, &["remote"]),
     (9, &["cli", "host_cli"]),
     (10, &["fuzzing"]),

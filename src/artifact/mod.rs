@@ -7,6 +7,7 @@ pub mod publish;
 #[cfg(feature = "builder")]
 pub mod record;
 pub mod repository;
+mod repository_error;
 #[cfg(feature = "builder")]
 pub mod shared_cache;
 pub mod signed;

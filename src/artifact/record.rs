@@ -52,7 +52,12 @@ impl PackageRecord {
 
     /// Record of an archive, whose bytes are all read.
     pub fn of_archive(id: &PackageId, archive: &Path, buildinfo: Value) -> io::Result<Self> {
-        let mut compressed = Tee::new(fs_err::File::open(archive)?);
+        Self::of_reader(id, fs_err::File::open(archive)?, buildinfo)
+    }
+
+    /// Record of an archive that comes from a reader, which is read to its end.
+    pub fn of_reader(id: &PackageId, archive: impl Read, buildinfo: Value) -> io::Result<Self> {
+        let mut compressed = Tee::new(archive);
         let mut tar = Tee::new(XzReader::new(&mut compressed)?);
         io::copy(&mut tar, &mut io::sink())?;
         let tar = tar.finish().1;

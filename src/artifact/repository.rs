@@ -23,20 +23,19 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use super::repository_error::RepositoryError;
+use super::repository_error::{CACHE, Need};
 use super::signed::{self, SignedError, signed_id};
 use crate::archive::{self, Limits};
-use crate::base::atomic::AtomicFile;
+use crate::base::atomic::{self, AtomicFile};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::memory_file::memory_file;
 use crate::package::PackageId;
-use crate::store::signature::{SignatureError, TrustedKeys};
-use crate::store::{Backend, FailureKind, Key, KeyError, Store, StoreError, Transfer};
+use crate::store::signature::{SUFFIX, TrustedKeys};
+use crate::store::{Backend, Key, Store, Transfer};
 
-/// Names of stores in warnings.
-const REPOSITORY: &str = "the repository";
-const CACHE: &str = "the cache";
 /// Upper limit of a bootstrap's list of packages, in bytes.
 const LONGEST_LIST: u64 = 64 << 20;
 /// Upper limit of the bytes that are read of a file with a sum.
@@ -48,109 +47,7 @@ pub struct Repository {
     store: Store,
     /// Keys of which one has to have signed each file; `None` if signatures are not required.
     signers: Option<Arc<TrustedKeys>>,
-    /// True if every fault is one that a build can do without.
-    is_cache: bool,
-}
-
-/// An artifact of a repository cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RepositoryError {
-    /// The artifact's name is not valid in a store.
-    #[error(transparent)]
-    Name(#[from] KeyError),
-    /// The store failed.
-    #[error("cannot fetch {what} from the repository")]
-    Store {
-        /// The artifact.
-        what: String,
-        /// The store's error.
-        #[source]
-        source: StoreError,
-    },
-    /// A local file cannot be read or written.
-    #[error("cannot fetch {what} from the repository")]
-    File {
-        /// The artifact.
-        what: String,
-        /// The system's message.
-        #[source]
-        source: io::Error,
-    },
-    /// The artifact has another sum than the file beside it says.
-    #[error(
-        "{what} from the repository is damaged: its SHA-256 is {found}, but {what}.sha256 says {expected}"
-    )]
-    Sum {
-        /// The artifact.
-        what: String,
-        /// Sum of the artifact.
-        found: Sha256Sum,
-        /// Text of the file with the sum.
-        expected: String,
-    },
-    /// The archive is damaged, or not that of a package.
-    #[error("{what} from the repository is damaged, or not a package")]
-    Archive {
-        /// The artifact.
-        what: String,
-        /// The fault of the archive.
-        #[source]
-        source: archive::ReadError,
-    },
-    /// The content is that of another artifact.
-    #[error("{what} from the repository holds another package: {reason}")]
-    Other {
-        /// The artifact.
-        what: String,
-        /// The difference.
-        reason: String,
-    },
-    /// A signature is required, and does not count.
-    #[error("{what} from {place} cannot be trusted")]
-    Signature {
-        /// The artifact.
-        what: String,
-        /// Name of the store.
-        place: String,
-        /// The fault of the signature.
-        #[source]
-        source: SignatureError,
-    },
-}
-
-impl RepositoryError {
-    /// Returns the remedy, where one is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Store { source, .. } => source.hint(),
-            Self::Signature { source, .. } => source.hint(),
-            _ => None,
-        }
-    }
-
-    /// True if the fault is this machine's, or the end of the run.
-    fn is_local(&self) -> bool {
-        match self {
-            Self::File { .. } | Self::Name(_) => true,
-            Self::Store { source, .. } => source.kind() == FailureKind::Local,
-            _ => false,
-        }
-    }
-
-    fn is_untrusted(&self) -> bool {
-        matches!(self, Self::Signature { source, .. } if source.is_untrusted())
-    }
-
-    /// Classifies an error that a build can do without. A refusal is none of them, since it most often
-    /// comes from the user's own settings, unless the store is a cache.
-    fn dispensable(&self, is_cache: bool) -> Option<FailureKind> {
-        match self {
-            Self::Store { source, .. } => {
-                Some(source.kind()).filter(|kind| is_cache || *kind != FailureKind::Denied)
-            }
-            _ => None,
-        }
-    }
+    need: Need,
 }
 
 /// Checks a package's `buildinfo.full.json`: `Ok(None)` if the file fits the id, `Ok(Some(reason))` if
@@ -158,15 +55,43 @@ impl RepositoryError {
 pub type ContentCheck<'a> =
     dyn Fn(&PackageId, Option<&[u8]>) -> Result<Option<String>, String> + 'a;
 
+/// A file that was fetched and checked, under a temporary name.
+#[derive(Debug)]
+struct Fetched {
+    file: AtomicFile,
+    /// Text of the signature that counted, if one was required.
+    signature: Option<Vec<u8>>,
+}
+
+impl Fetched {
+    /// Gives the file its name, and puts the signature beside it: it is what vouches for the file when
+    /// others are to have it.
+    fn commit(self) -> io::Result<()> {
+        let mut beside = self.file.target().as_os_str().to_owned();
+        beside.push(SUFFIX);
+        self.file.commit()?;
+        match self.signature {
+            Some(text) => atomic::write(Path::new(&beside), &text),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Repository {
     /// Creates a repository in a store.
     pub fn new(store: Store) -> Self {
-        Self { store, signers: None, is_cache: false }
+        Self { store, signers: None, need: Need::Repository }
     }
 
     /// Creates a repository whose faults, damaged content included, are warnings.
     pub fn cache(store: Store) -> Self {
-        Self { is_cache: true, ..Self::new(store) }
+        Self { need: Need::Cache, ..Self::new(store) }
+    }
+
+    /// Returns the repository with all faults as errors, but for what it lacks.
+    #[must_use]
+    pub fn sole(self) -> Self {
+        Self { need: Need::Sole, ..self }
     }
 
     /// Requires of every file that one of these keys signed it.
@@ -196,10 +121,21 @@ impl Repository {
         check: &ContentCheck<'_>,
         observer: &dyn Observer,
     ) -> Result<bool, RepositoryError> {
-        match self.fetch_checked(id, target, limits, check, observer) {
-            Err(error) if self.is_cache && !error.is_local() => {
+        let fetched = self.fetch_checked(id, target, limits, check, observer);
+        self.dispensing(&id.to_string(), fetched, observer)
+    }
+
+    /// Turns the faults of a cache into warnings.
+    fn dispensing(
+        &self,
+        subject: &str,
+        fetched: Result<bool, RepositoryError>,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        match fetched {
+            Err(error) if self.need == Need::Cache && !error.is_local() => {
                 let message = format!("{}; {CACHE} is not used for it", with_causes(&error));
-                observer.event(Event::Warning { subject: id.to_string(), message });
+                observer.event(Event::Warning { subject: subject.to_owned(), message });
                 Ok(false)
             }
             fetched => fetched,
@@ -217,7 +153,7 @@ impl Repository {
         let what = package_path(id);
         let fetched =
             self.item(&what, observer, |backend| self.get(backend, &what, target, observer))?;
-        let Some(mut file) = fetched else { return Ok(false) };
+        let Some(Fetched { mut file, signature }) = fetched else { return Ok(false) };
         let index = verify(&what, &mut file, limits)?;
         match check(id, index.buildinfo.as_deref()) {
             Ok(None) => {}
@@ -226,7 +162,7 @@ impl Repository {
             }
             Err(reason) => return Err(RepositoryError::Other { what, reason }),
         }
-        file.commit().map_err(|source| RepositoryError::File { what, source })?;
+        Fetched { file, signature }.commit().map_err(in_file(&what))?;
         Ok(true)
     }
 
@@ -234,6 +170,18 @@ impl Repository {
     /// repository lacks one of the two or cannot be reached, with a warning in the last case. The list
     /// decides nothing, and needs no signature.
     pub fn fetch_bootstrap(
+        &self,
+        name: &str,
+        folder: &Path,
+        active: &str,
+        limits: &Limits,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        let fetched = self.fetch_checked_bootstrap(name, folder, active, limits, observer);
+        self.dispensing(&format!("bootstrap {name}"), fetched, observer)
+    }
+
+    fn fetch_checked_bootstrap(
         &self,
         name: &str,
         folder: &Path,
@@ -250,9 +198,9 @@ impl Repository {
             let file = self.get(backend, &archive, &place("bootstrap.tar.xz"), observer)?;
             Ok((list_file, file))
         })?;
-        let Some((list_file, mut archive_file)) = fetched else { return Ok(false) };
-        verify(&archive, &mut archive_file, limits)?;
-        archive_file.commit().map_err(in_file(&archive))?;
+        let Some((list_file, mut fetched)) = fetched else { return Ok(false) };
+        verify(&archive, &mut fetched.file, limits)?;
+        fetched.commit().map_err(in_file(&archive))?;
         list_file.commit().map_err(in_file(&list))?;
         Ok(true)
     }
@@ -267,7 +215,7 @@ impl Repository {
     ) -> Result<Option<AtomicFile>, RepositoryError> {
         match self.get(self.store.backend(), what, target, observer) {
             Err(RepositoryError::Store { source, .. }) if source.is_not_found() => Ok(None),
-            other => other.map(Some),
+            other => other.map(|fetched| Some(fetched.file)),
         }
     }
 
@@ -279,11 +227,11 @@ impl Repository {
         requests: impl FnOnce(&dyn Backend) -> Result<T, RepositoryError>,
     ) -> Result<Option<T>, RepositoryError> {
         let transfer = Transfer { subject: what, observer };
-        let role = if self.is_cache { CACHE } else { REPOSITORY };
-        let kind = |error: &RepositoryError| error.dispensable(self.is_cache);
+        let role = self.need.role();
+        let kind = |error: &RepositoryError| error.dispensable(self.need);
         // The repository answers, so its reachability is not in question.
         let asked = self.store.item(role, &transfer, kind, |backend| match requests(backend) {
-            Err(error) if error.is_untrusted() => Ok(Err(error)),
+            Err(error) if error.is_untrusted() && self.need != Need::Sole => Ok(Err(error)),
             other => other.map(Ok),
         })?;
         let untrusted = match asked {
@@ -303,22 +251,28 @@ impl Repository {
         what: &str,
         target: &Path,
         observer: &dyn Observer,
-    ) -> Result<AtomicFile, RepositoryError> {
-        let Some(keys) = &self.signers else { return get(backend, what, target, observer) };
+    ) -> Result<Fetched, RepositoryError> {
+        let Some(keys) = &self.signers else {
+            let file = get(backend, what, target, observer)?;
+            return Ok(Fetched { file, signature: None });
+        };
         let untrusted = |source| {
             let (what, place) = (what.to_owned(), backend.name());
             RepositoryError::Signature { what, place, source }
         };
-        let claim = signed::claim(backend, what, keys, observer).map_err(|error| match error {
-            SignedError::Name(error) => error.into(),
-            SignedError::Store(source) => RepositoryError::Store { what: what.to_owned(), source },
-            SignedError::Signature(source) => untrusted(source),
-        })?;
+        let (claim, text) =
+            signed::claim(backend, what, keys, observer).map_err(|error| match error {
+                SignedError::Name(error) => error.into(),
+                SignedError::Store(source) => {
+                    RepositoryError::Store { what: what.to_owned(), source }
+                }
+                SignedError::Signature(source) => untrusted(source),
+            })?;
         let mut file = get(backend, what, target, observer)?;
         let content = file.rewound().map_err(in_file(what))?;
         let key = claim.verify(content, signed_id(what)).map_err(untrusted)?;
         tracing::info!(what, %key, "the signature is good");
-        Ok(file)
+        Ok(Fetched { file, signature: Some(text) })
     }
 }
 

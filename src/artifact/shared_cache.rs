@@ -3,8 +3,10 @@
 //!
 //! ```text
 //! <cache>/packages/<name>/<id>.tar.xz, .sha256, .minisig   as in a repository
+//! <cache>/bootstrap/<id>.bootstrap.tar.xz, .active.json, …  as in a repository
 //! <cache>/records/<name>/<id>.json                         digests and origin of a package ([`super::record`])
 //! <cache>/sources/sha1/…, bundles/…                        as in a mirror
+//! <cache>/images/…                                         builder images (`build::images`)
 //! ```
 //!
 //! A cache is never needed: a fault of one is a warning, and the package is built. After three items in a
@@ -14,7 +16,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::publish::{self, Publication, PublishError, Published};
+use super::publish::{
+    self, BootstrapPublication, Publication, PublishError, Published, publish_bootstrap,
+};
 use super::repository::{ContentCheck, Repository, RepositoryError};
 use crate::archive::Limits;
 use crate::base::event::Observer;
@@ -32,6 +36,7 @@ const ROLE: &str = "the cache";
 pub struct SharedCache {
     store: Store,
     repository: Repository,
+    keys: Option<Arc<TrustedKeys>>,
     reads: bool,
     writes: bool,
 }
@@ -51,7 +56,7 @@ impl SharedCache {
             Some(keys) => repository.requiring(keys.clone()),
             None => repository,
         };
-        Self { store, repository, reads, writes }
+        Self { store, repository, keys: keys.cloned().map(Arc::new), reads, writes }
     }
 
     /// Store of the cache.
@@ -62,6 +67,21 @@ impl SharedCache {
     /// Name for messages.
     pub fn name(&self) -> String {
         self.store.backend().name()
+    }
+
+    /// True if artifacts are looked up in the cache.
+    pub fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// Keys of which one has to have signed each artifact, if signatures are required.
+    pub fn required_keys(&self) -> Option<&TrustedKeys> {
+        self.keys.as_deref()
+    }
+
+    /// Packages and bootstraps in the cache, with every fault as an error.
+    pub fn sole_repository(&self) -> Repository {
+        self.repository.clone().sole()
     }
 
     /// True if artifacts are put into the cache.
@@ -81,6 +101,20 @@ impl SharedCache {
         let transfer = Transfer { subject: &subject, observer };
         self.store.item(ROLE, &transfer, PublishError::kind, |backend| {
             publish::publish(backend, package, signer, observer)
+        })
+    }
+
+    /// Puts a bootstrap into the cache, as [`SharedCache::publish`] does a package.
+    pub fn publish_bootstrap(
+        &self,
+        bootstrap: &BootstrapPublication<'_>,
+        signer: Option<&Signer>,
+        observer: &dyn Observer,
+    ) -> Result<Option<Published>, PublishError> {
+        let subject = format!("bootstrap {}", bootstrap.id);
+        let transfer = Transfer { subject: &subject, observer };
+        self.store.item(ROLE, &transfer, PublishError::kind, |backend| {
+            publish_bootstrap(backend, bootstrap, signer, observer)
         })
     }
 }
@@ -120,6 +154,24 @@ impl SharedCaches {
     /// Key by which packages are signed.
     pub fn signer(&self) -> Option<&Signer> {
         self.signer.as_deref()
+    }
+
+    /// Fetches a bootstrap and its list into a folder, from the first cache that has it; `false` if none
+    /// has. The list has to be equal to `active`.
+    pub fn fetch_bootstrap(
+        &self,
+        id: &str,
+        folder: &Path,
+        active: &str,
+        limits: &Limits,
+        observer: &dyn Observer,
+    ) -> Result<bool, RepositoryError> {
+        for cache in self.caches.iter().filter(|cache| cache.reads) {
+            if cache.repository.fetch_bootstrap(id, folder, active, limits, observer)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Fetches a package into its place, from the first cache that has it; `false` if none has.

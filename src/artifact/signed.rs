@@ -4,21 +4,44 @@ use crate::base::event::Observer;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
 use crate::store::{Backend, FailureKind, KeyError, StoreError, Transfer};
 
-/// A signature cannot be had, or does not count.
-#[derive(Debug)]
-pub(super) enum SignedError {
+/// A signed file is not there, or its signature does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum SignedError {
     /// The file's name is not valid in a store.
-    Name(KeyError),
+    #[error(transparent)]
+    Name(#[from] KeyError),
     /// The store failed, or lacks the file.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The signature is missing or wrong.
-    Signature(SignatureError),
+    #[error("the signature does not count")]
+    Signature(#[source] SignatureError),
 }
 
-impl From<KeyError> for SignedError {
-    fn from(error: KeyError) -> Self {
-        Self::Name(error)
+impl SignedError {
+    /// Kind of failure of the store, if the fault is one.
+    pub fn kind(&self) -> Option<FailureKind> {
+        if let Self::Store(error) = self { Some(error.kind()) } else { None }
     }
+}
+
+/// Gets a small file of a repository, and checks its signature if keys are given. The id is that of
+/// [`signed_id`].
+pub fn get_signed(
+    backend: &dyn Backend,
+    what: &str,
+    longest: u64,
+    keys: Option<&TrustedKeys>,
+    observer: &dyn Observer,
+) -> Result<Vec<u8>, SignedError> {
+    let transfer = Transfer { subject: what, observer };
+    let claim = keys.map(|keys| claim(backend, what, keys, observer)).transpose()?;
+    let mut content = Vec::new();
+    backend.get_range(&what.parse()?, 0..longest, &mut content, &transfer)?;
+    if let Some((claim, _)) = claim {
+        claim.verify(content.as_slice(), signed_id(what)).map_err(SignedError::Signature)?;
+    }
+    Ok(content)
 }
 
 /// Returns the id for which a file of a repository is signed: a package's id for its archive
@@ -33,18 +56,21 @@ pub fn signed_id(path: &str) -> &str {
 }
 
 /// Gets the signature of a file, and checks all of it that needs no content, so that nothing is
-/// downloaded in vain. If the file is not there either, the error is the store's.
+/// downloaded in vain; returns the text, too. If the file is not there either, the error is the store's.
 pub(super) fn claim<'k>(
     backend: &dyn Backend,
     what: &str,
     keys: &'k TrustedKeys,
     observer: &dyn Observer,
-) -> Result<Claim<'k>, SignedError> {
+) -> Result<(Claim<'k>, Vec<u8>), SignedError> {
     let transfer = Transfer { subject: what, observer };
     let name = format!("{what}{SUFFIX}").parse()?;
     let mut text = Vec::new();
     match backend.get_range(&name, 0..LONGEST + 1, &mut text, &transfer) {
-        Ok(_) => Claim::read(&text, keys).map_err(SignedError::Signature),
+        Ok(_) => match Claim::read(&text, keys) {
+            Ok(claim) => Ok((claim, text)),
+            Err(error) => Err(SignedError::Signature(error)),
+        },
         Err(error) if error.is_not_found() => match backend.head(&what.parse()?, &transfer) {
             Err(error) if is_final(&error) => Err(SignedError::Store(error)),
             _ => Err(SignedError::Signature(SignatureError::Missing { trusted: keys.ids() })),

@@ -74,6 +74,15 @@ pub enum Event {
         /// The subject of its [`Event::Download`] or [`Event::Upload`] events.
         subject: String,
     },
+    /// A store has taken an object.
+    Sent {
+        /// Name of the object in the store.
+        subject: String,
+        /// Name of the store.
+        place: String,
+        /// Size of the object in bytes.
+        bytes: u64,
+    },
     /// An attempt failed and is made again.
     Retry {
         /// What is tried.

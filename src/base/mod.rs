@@ -10,6 +10,8 @@ pub mod http;
 pub mod lock;
 pub(crate) mod lock_holder;
 pub mod memory_file;
+#[cfg(feature = "builder")]
+pub mod parallel;
 #[cfg(test)]
 #[path = "tests/recorded.rs"]
 pub(crate) mod recorded;

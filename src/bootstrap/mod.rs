@@ -23,13 +23,16 @@ mod groups;
 mod member;
 mod options;
 mod parts;
+mod record;
 mod sink;
 mod summary;
 mod supply;
+mod upload;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,6 +41,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::archive::{Attributes, BlockEncoder, EntryPath, PackError, TarWriter};
+use crate::base::digest::Sha256Sum;
 use crate::install::{InstallOptions, InstallPlan, Node, PackageContents, plan_install};
 use crate::package::PackageId;
 use member::{Member, entry_path};
@@ -47,18 +51,21 @@ use sink::{BootstrapSink, Mark};
 pub use documents::{BootstrapId, active_json, complete_json};
 pub use error::BootstrapError;
 pub use options::BootstrapOptions;
-pub use supply::{SupplyError, SupplyOptions, TreePackages, supply};
+pub use supply::{SupplyError, SupplyOptions, TreePackages, bring_bootstrap, supply};
+pub use upload::{BootstrapUpload, UnprovenBootstrap};
 
 /// How long packages are read before somebody is asked whether that is still wanted.
 const SILENCE: Duration = Duration::from_millis(100);
 
 /// What a bootstrap was put together from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootstrapSummary {
     /// How many parts there are: packages, or groups of small ones.
     pub parts: usize,
     /// How many of them were kept from earlier.
     pub kept: usize,
+    /// SHA-256 sums of the packages' archives.
+    pub packages: BTreeMap<PackageId, Sha256Sum>,
 }
 
 /// Writes the bootstrap of packages, given with their archives in any order.
@@ -87,7 +94,9 @@ pub fn write_bootstrap(
         summary: BootstrapSummary::default(),
     };
     writing.write(&plan, &members)?;
-    let Writing { tar, summary, .. } = writing;
+    let Writing { tar, mut summary, .. } = writing;
+    let sums = members.iter().map(|member| (member.id.clone(), member.identity.clone()));
+    summary.packages = sums.collect();
     let (encoder, _) = tar.finish().map_err(BootstrapError::Write)?;
     let sink = encoder.finish().map_err(unwritten)?;
     sink.finish().and_then(|mut out| out.flush()).map_err(unwritten)?;

@@ -5,16 +5,24 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::record::BootstrapRecord;
+use super::upload::BootstrapUpload;
 use super::{
     BootstrapError, BootstrapId, BootstrapOptions, active_json, complete_json, write_bootstrap,
 };
 use crate::archive::Limits;
 use crate::artifact::repository::{Repository, RepositoryError};
+use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::atomic::{self, AtomicFile};
-use crate::base::event::Observer;
+use crate::base::causes::with_causes;
+use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::event::{Event, Observer};
 use crate::base::lock::FileLock;
 use crate::build::cache::{Cache, is_file};
+use crate::build::upload::Evidence;
 use crate::package::{PackageId, Variant};
+use crate::runner::home::Home;
+use crate::store::signature::TrustedKeys;
 
 /// A tree variant with its packages.
 #[derive(Debug, Clone)]
@@ -34,6 +42,10 @@ pub struct SupplyOptions<'a> {
     pub cache: &'a Cache,
     /// Where bootstraps may be taken from.
     pub repository: Option<&'a Repository>,
+    /// Shared caches, in which bootstraps are looked up before and put after they are made.
+    pub shared_caches: &'a SharedCaches,
+    /// Keys whose signatures let packages of others into a bootstrap that is uploaded.
+    pub trusted_keys: &'a TrustedKeys,
     /// What archives may hold.
     pub limits: Limits,
     /// The latest time in archives.
@@ -42,10 +54,8 @@ pub struct SupplyOptions<'a> {
     pub threads: u32,
     /// A folder for temporary files.
     pub scratch: &'a Path,
-    /// A folder for parts of bootstraps.
-    pub parts: &'a Path,
-    /// A folder for lock files.
-    pub locks: &'a Path,
+    /// The builder's own folder.
+    pub home: &'a Home,
 }
 
 /// The files of a tree can't be written.
@@ -107,28 +117,44 @@ fn supply_bootstrap(
     observer: &dyn Observer,
 ) -> Result<(BootstrapId, PathBuf), SupplyError> {
     let id = BootstrapId::of(&tree.bootstrap);
-    let folder = options.cache.bootstraps();
-    let archive = folder.join(id.archive_name());
-    let active = folder.join(id.active_name());
+    let archive = options.cache.bootstraps().join(id.archive_name());
+    bring_bootstrap(tree, options.cache, options.home, observer, || {
+        if !fetch(tree, &id, options, observer)? {
+            make(tree, &id, options, observer)?;
+        }
+        Ok(true)
+    })?;
+    Ok((id, archive))
+}
+
+/// Makes a tree's bootstrap be in the cache, unless it is there, by a function that fetches or makes it.
+/// Returns true if it was there, and `None` if the function did not bring it.
+pub fn bring_bootstrap(
+    tree: &TreePackages,
+    cache: &Cache,
+    home: &Home,
+    observer: &dyn Observer,
+    bring: impl FnOnce() -> Result<bool, SupplyError>,
+) -> Result<Option<bool>, SupplyError> {
+    let id = BootstrapId::of(&tree.bootstrap);
+    let folder = cache.bootstraps();
+    let (archive, active) = (folder.join(id.archive_name()), folder.join(id.active_name()));
     let is_there = || is_file(&archive) && is_file(&active);
-    if !is_there() {
-        let lock = options.locks.join(format!("bootstrap-{id}.lock"));
+    let mut was_there = is_there();
+    if !was_there {
+        let lock = home.bootstrap_lock(id.as_str());
         let _lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
             .map_err(SupplyError::File)?
             .ok_or_else(|| SupplyError::File(interrupted()))?;
         atomic::sweep_temporaries(&folder).report(observer);
-        if !is_there() && !fetch(tree, &id, options, observer)? {
-            write(tree, &archive, options, observer)?;
-            let text = active_json(&tree.bootstrap);
-            atomic::write(&active, text.as_bytes()).map_err(SupplyError::File)?;
+        was_there = is_there();
+        if !was_there && !bring()? {
+            return Ok(None);
         }
     }
-    atomic::write_if_changed(
-        &options.cache.bootstrap_latest(&tree.variant),
-        id.as_str().as_bytes(),
-    )
-    .map_err(SupplyError::File)?;
-    Ok((id, archive))
+    atomic::write_if_changed(&cache.bootstrap_latest(&tree.variant), id.as_str().as_bytes())
+        .map_err(SupplyError::File)?;
+    Ok(Some(was_there))
 }
 
 fn fetch(
@@ -137,41 +163,71 @@ fn fetch(
     options: &SupplyOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<bool, SupplyError> {
-    let Some(repository) = options.repository else { return Ok(false) };
     let active = active_json(&tree.bootstrap);
-    repository
-        .fetch_bootstrap(
-            id.as_str(),
-            &options.cache.bootstraps(),
-            &active,
-            &options.limits,
-            observer,
-        )
-        .map_err(|source| SupplyError::Repository {
-            variant: tree.variant.clone(),
-            source: Box::new(source),
-        })
+    let (id, folder, limits) = (id.as_str(), options.cache.bootstraps(), &options.limits);
+    let failed = |source| SupplyError::Repository {
+        variant: tree.variant.clone(),
+        source: Box::new(source),
+    };
+    let caches = options.shared_caches;
+    if caches.fetch_bootstrap(id, &folder, &active, limits, observer).map_err(failed)? {
+        return Ok(true);
+    }
+    let Some(repository) = options.repository else { return Ok(false) };
+    repository.fetch_bootstrap(id, &folder, &active, limits, observer).map_err(failed)
+}
+
+/// Makes the bootstrap of packages of the cache, and uploads it.
+fn make(
+    tree: &TreePackages,
+    id: &BootstrapId,
+    options: &SupplyOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<(), SupplyError> {
+    let folder = options.cache.bootstraps();
+    let record = write(tree, id, &folder.join(id.archive_name()), options, observer)?;
+    let active = active_json(&tree.bootstrap);
+    atomic::write(&folder.join(id.active_name()), active.as_bytes()).map_err(SupplyError::File)?;
+    record.keep(options.home).map_err(SupplyError::File)?;
+    if !options.shared_caches.iter().any(SharedCache::writes) {
+        return Ok(());
+    }
+    let evidence = Evidence { home: options.home, keys: options.trusted_keys };
+    let variant = tree.variant.name().map(str::to_owned);
+    match BootstrapUpload::of_cached(id.as_str(), active, variant, options.cache, &evidence) {
+        Ok(upload) => upload.put(options.shared_caches, observer),
+        Err(error) => {
+            let message = format!("bootstrap {id}: {}", with_causes(&error));
+            observer.event(Event::Note { message });
+        }
+    }
+    Ok(())
 }
 
 fn write(
     tree: &TreePackages,
+    id: &BootstrapId,
     archive: &Path,
     options: &SupplyOptions<'_>,
     observer: &dyn Observer,
-) -> Result<(), SupplyError> {
+) -> Result<BootstrapRecord, SupplyError> {
     let mut file = AtomicFile::create(archive).map_err(SupplyError::File)?;
     let packages: Vec<(PackageId, PathBuf)> =
         tree.bootstrap.iter().map(|id| (id.clone(), options.cache.archive(id))).collect();
+    let parts = options.home.parts();
     let how = BootstrapOptions {
         source_date_epoch: options.source_date_epoch,
         threads: options.threads,
         limits: options.limits,
         scratch: options.scratch,
-        parts: Some(options.parts),
+        parts: Some(&parts),
     };
-    write_bootstrap(&packages, WhileRunning { file: file.file(), observer }, &how)
+    let mut out = WhileRunning { file: file.file(), sum: Sha256::new(), observer };
+    let summary = write_bootstrap(&packages, &mut out, &how)
         .map_err(|source| SupplyError::Bootstrap { variant: tree.variant.clone(), source })?;
-    file.commit().map_err(SupplyError::File)
+    let sha256 = Sha256Sum::from_hasher(out.sum);
+    file.commit().map_err(SupplyError::File)?;
+    Ok(BootstrapRecord::new(id.as_str(), sha256, summary.packages))
 }
 
 fn interrupted() -> io::Error {
@@ -179,15 +235,19 @@ fn interrupted() -> io::Error {
     io::Error::other("interrupted")
 }
 
-/// A file that can't be written any more when the run is over.
+/// A file that can't be written any more when the run is over, and the sum of what was written.
 struct WhileRunning<'a> {
     file: &'a mut File,
+    sum: Sha256,
     observer: &'a dyn Observer,
 }
 
 impl Write for WhileRunning<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer).map_err(|error| atomic::naming_file(self.file, error))
+        let written = self.file.write(buffer);
+        let count = written.map_err(|error| atomic::naming_file(self.file, error))?;
+        self.sum.update(&buffer[..count]);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -205,8 +205,14 @@ fn a_bootstrap_of_kept_parts_is_one_made_from_nothing() {
         cache.package("c--1", &["pkginfo.json={}", "etc/c"]),
     ];
     let parts = cache.0.path().join("parts");
-    let write = |packages: &[_], parts| cache.write_from(packages, 2, parts).unwrap();
-    let summary = |parts, kept| BootstrapSummary { parts, kept };
+    let write = |packages: &[(PackageId, PathBuf)], parts| {
+        let (out, summary) = cache.write_from(packages, 2, parts).unwrap();
+        let sums =
+            packages.iter().map(|(id, path)| (id.clone(), Sha256Sum::of_file(path).unwrap()));
+        assert_eq!(summary.packages, sums.collect());
+        (out, (summary.parts, summary.kept))
+    };
+    let summary = |parts, kept| (parts, kept);
     let (fresh, none) = write(&packages, None);
     assert_eq!(none, summary(2, 0), "b and c share one");
     let first = write(&packages, Some(&parts));

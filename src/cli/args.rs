@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
+pub use super::format_arg::FormatArg;
 use crate::image::platform::Platform;
 
 /// Builds packages and package trees in containers of their own, without a daemon and without root.
@@ -66,21 +68,16 @@ pub enum Command {
     /// Look after builder images.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Look after shared caches: what is built goes there, and comes from there, without a build.
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Remove from a tree's cache what no current id needs.
+    Clean(CleanArgs),
     /// Give back the space that nobody needs any more.
     Gc(GcArgs),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
-}
-
-/// How something is shown on stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
-pub enum FormatArg {
-    /// Lines for people.
-    #[default]
-    Text,
-    /// JSON for programs.
-    Json,
 }
 
 /// The commands for keys.
@@ -130,6 +127,9 @@ pub struct GlobalArgs {
     /// or a URL with `http://`, `https://`, `s3://`, `az://`, `gs://` or `oci://`; may be given several times.
     #[arg(long, value_name = "PLACE", global = true)]
     pub cache: Vec<String>,
+    /// Store that a command names, in place of all caches.
+    #[arg(skip)]
+    pub only_cache: Option<String>,
     /// Sign what is put into caches by this secret key of minisign.
     #[arg(long, value_name = "KEY", global = true)]
     pub sign: Option<PathBuf>,

@@ -15,8 +15,11 @@ use crate::store::{Store, StoreAccess, StoreUrlError};
 
 /// Name of the option.
 const OPTION: &str = "--cache";
+/// Name of the argument of commands that name one cache.
+const ARGUMENT: &str = "STORE";
 
-/// Opens the shared caches: those of options first. A web server is only read.
+/// Opens the shared caches: the one that a command names, else those of options first. A web server is only
+/// read.
 pub(super) fn shared_caches(
     args: &GlobalArgs,
     given: &Given<'_>,
@@ -24,11 +27,15 @@ pub(super) fn shared_caches(
     access: &StoreAccess,
     required: Option<&TrustedKeys>,
 ) -> Result<SharedCaches, SettingsError> {
-    let typed = args.cache.iter().map(|url| {
+    let only = args.only_cache.is_some();
+    let (typed, option) =
+        if only { (args.only_cache.as_slice(), ARGUMENT) } else { (args.cache.as_slice(), OPTION) };
+    let typed = typed.iter().map(|url| {
         let file = CacheFile { url: url.clone(), read: true, write: true };
-        (OPTION.to_owned(), PathBuf::new(), file)
+        (option.to_owned(), PathBuf::new(), file)
     });
-    let (path, files) = given.caches().unwrap_or((Path::new(""), &[]));
+    let configured = given.caches().filter(|_| !only);
+    let (path, files) = configured.unwrap_or((Path::new(""), &[]));
     let folder = path.parent().unwrap_or(Path::new(""));
     let configured = files.iter().enumerate().map(|(index, file)| {
         let origin = format!("{}: [[cache]] number {}", path.display(), index + 1);

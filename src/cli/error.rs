@@ -11,6 +11,7 @@ use crate::build::supply::BuildError;
 use crate::build::upstream::UpstreamError;
 use crate::dockerfile::contexts::BringError;
 use crate::dockerfile::execute::DockerfileError;
+use crate::exchange::{Failure, IndexError};
 use crate::image::load::LoadError;
 use crate::image::location::LocationError;
 use crate::image::reference::ReferenceError;
@@ -20,6 +21,8 @@ use crate::image::store::StoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
 use crate::runner::isolation::IsolationError;
+use crate::store::StoreError as CacheError;
+use crate::tidy::TidyError;
 use crate::tree::TreeError;
 
 use super::config::SettingsError;
@@ -138,6 +141,35 @@ pub enum CliError {
         /// All faults.
         faults: Vec<Fault>,
     },
+    /// No shared cache is named.
+    #[error("no shared cache is named that {0}")]
+    NoCache(&'static str),
+    /// The folder of a cache is not there.
+    #[error("{} is not a folder, so there is no cache in it", .0.display())]
+    NoCacheFolder(PathBuf),
+    /// Artifacts were not exchanged.
+    #[error("{}", not_exchanged(.0.len()))]
+    Exchange(Vec<Failure>),
+    /// Artifacts were not sent to a store that had failed before.
+    #[error("{0} artifacts were not sent, as their store failed for others before")]
+    NotSent(usize),
+    /// Artifacts of a cache are not as they should be.
+    #[error("{store} has artifacts that are not as they should be ({count} findings)")]
+    CacheFaults {
+        /// Name of the store.
+        store: String,
+        /// Number of findings.
+        count: usize,
+    },
+    /// A store cannot be listed or read.
+    #[error(transparent)]
+    Cache(Box<CacheError>),
+    /// An index cannot be made.
+    #[error(transparent)]
+    Index(Box<IndexError>),
+    /// A tree's cache cannot be cleaned.
+    #[error(transparent)]
+    Tidy(Box<TidyError>),
     /// Names that are to be pinned anew, and that nothing has.
     #[error("--update: nothing that the tree takes from elsewhere is called {}", .0.join(" or "))]
     NothingToUpdate(Vec<String>),
@@ -171,6 +203,14 @@ fn listed(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
+fn not_exchanged(count: usize) -> String {
+    if count == 1 {
+        "1 artifact was not transferred".to_owned()
+    } else {
+        format!("{count} artifacts were not transferred")
+    }
+}
+
 fn not_fetched(count: usize) -> String {
     if count == 1 {
         "1 source or image could not be fetched".to_owned()
@@ -199,6 +239,13 @@ impl CliError {
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
+            Self::Cache(error) => matches!(**error, CacheError::Interrupted),
+            Self::Index(error) => {
+                matches!(**error, IndexError::Store(CacheError::Interrupted))
+            }
+            Self::Tidy(error) => {
+                matches!(&**error, TidyError::Site(site) if matches!(**site, SiteError::Interrupted))
+            }
             _ => false,
         }
     }
@@ -249,6 +296,15 @@ impl CliError {
             printer.line(Weight::Error, &self.to_string());
             return;
         }
+        if let Self::Exchange(failures) = self {
+            for failure in failures {
+                let hints = hints_of(&failure.error.hint().unwrap_or_default());
+                let message = with_causes(failure);
+                printer.complain(&Complaint { message, hints, ..Complaint::default() });
+            }
+            printer.line(Weight::Error, &self.to_string());
+            return;
+        }
         let hint = self.hint().unwrap_or_default();
         let hints = hints_of(&hint);
         printer.complain(&Complaint { message: with_causes(self), hints, ..Complaint::default() });
@@ -270,6 +326,17 @@ impl CliError {
             Self::MirrorFaults { .. } => {
                 Some("carry it over again, or make it again where there is a network: mkpanda mirror create".to_owned())
             }
+            Self::NoCache(_) => Some(
+                "name one as an argument or by --cache=PLACE, or in your config.toml: [[cache]]"
+                    .to_owned(),
+            ),
+            Self::CacheFaults { .. } => Some(
+                "find out what damaged them; remove the damaged files, and push again from where they were built"
+                    .to_owned(),
+            ),
+            Self::Cache(error) => error.hint(),
+            Self::Index(error) => error.hint(),
+            Self::Tidy(error) => error.hint(),
             Self::NothingToUpdate(_) => Some(
                 "names are PACKAGE/SOURCE, a package, a URL as mkpanda.lock has it, or an image"
                     .to_owned(),

@@ -2,12 +2,14 @@
 //! code out. Only this layer prints, reads the environment and knows exit codes.
 
 pub mod args;
+mod cache_args;
 mod caches;
 mod clouds;
 pub mod commands;
 pub mod config;
 pub mod environment;
 pub mod error;
+mod format_arg;
 mod given;
 pub mod grant;
 pub mod helper;
@@ -40,7 +42,12 @@ const FAILED: u8 = 1;
 pub fn run() -> u8 {
     let parent = Parent::find();
     let cli = match Cli::try_parse().and_then(Cli::checked) {
-        Ok(cli) => cli,
+        Ok(mut cli) => {
+            if let Some(Command::Cache(command)) = &cli.command {
+                cli.global.only_cache = command.store().cloned();
+            }
+            cli
+        }
         Err(error) => {
             // Help and version are data, everything else is a complaint; clap knows which.
             drop(error.print().and_then(|()| std::io::stdout().flush()));
@@ -80,6 +87,8 @@ pub fn run() -> u8 {
         Some(Command::Fetch(args)) => commands::fetch::run(&context, args),
         Some(Command::Lock(args)) => commands::lock::run(&context, args),
         Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
+        Some(Command::Cache(command)) => commands::cache::run(&context, command),
+        Some(Command::Clean(args)) => commands::clean::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
         Some(Command::Image(command)) => commands::image::run(&context, command),

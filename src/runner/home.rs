@@ -9,6 +9,8 @@
 //! parts/                          what bootstraps are put together from (see `bootstrap::parts`)
 //! git/<sum>/                      mirrors of git repositories (see `source`), for the caller alone
 //! builds/<name>/<id>/             record.json, log: of the last build of that id
+//! bootstraps/<sha256>.json        records of the bootstraps that were made, by their archives' sums
+//! trees/<sum>.json                packages folders of which packages were built (see `trees`)
 //! image-logs/<name>/              what the commands of an image's stages said, of its last build
 //! build-cache/                    what steps of Dockerfiles made (see `dockerfile::cache`)
 //! caches/<mapping>/               folders that commands of Dockerfiles keep: `--mount=type=cache`
@@ -57,8 +59,9 @@ const MARKED: &str =
 
 /// Names of all that any version of the builder puts into its own folder, and what a file system puts
 /// into its root.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     MARKER,
+    "bootstraps",
     "build-cache",
     "builds",
     "caches",
@@ -73,6 +76,7 @@ const NAMES: [&str; 16] = [
     "packages",
     "parts",
     "scratch",
+    "trees",
     "upstreams",
 ];
 
@@ -83,6 +87,21 @@ impl Home {
         let own = format!("mkpanda-scratch-{}", nix::unistd::geteuid());
         let scratch = scratch.map_or_else(|| root.join("scratch"), |folder| folder.join(own));
         Self { root, scratch, is_elsewhere }
+    }
+
+    /// Records of bootstraps.
+    pub fn bootstraps(&self) -> PathBuf {
+        self.root.join("bootstraps")
+    }
+
+    /// Records of packages folders.
+    pub fn trees(&self) -> PathBuf {
+        self.root.join("trees")
+    }
+
+    /// Lock of a bootstrap that is made or fetched.
+    pub fn bootstrap_lock(&self, id: &str) -> PathBuf {
+        self.locks().join(format!("bootstrap-{id}.lock"))
     }
 
     /// Name of an entry that shows that a folder is somebody else's: one that no version of the builder

@@ -27,6 +27,7 @@ mod own_folder;
 pub mod readable;
 pub mod scratch;
 pub mod session;
+pub mod trees;
 pub mod unpack;
 pub mod uses;
 pub mod workspace;

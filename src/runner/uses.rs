@@ -51,6 +51,9 @@ pub struct Used {
     /// Folders that runs keep something in, relative to the builder's own: caches of commands, logs.
     #[serde(default)]
     pub folders: BTreeSet<PathBuf>,
+    /// Packages folders, by their names in the home ([`super::trees`]).
+    #[serde(default)]
+    pub trees: BTreeSet<String>,
 }
 
 impl Used {
@@ -70,6 +73,7 @@ impl Used {
         self.packages.extend(other.packages);
         self.blobs.extend(other.blobs);
         self.folders.extend(other.folders);
+        self.trees.extend(other.trees);
     }
 
     fn without(&self, known: &Self) -> Self {
@@ -79,6 +83,7 @@ impl Used {
             packages: &self.packages - &known.packages,
             blobs: &self.blobs - &known.blobs,
             folders: &self.folders - &known.folders,
+            trees: &self.trees - &known.trees,
         }
     }
 

@@ -17,6 +17,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use git2::{Indexer, ObjectType, Odb, Oid, Reference, Repository};
+use sha1::Digest as _;
 
 use super::clone::write_mirror_config;
 use super::git_layout::{self, Refs};
@@ -76,6 +77,41 @@ pub(super) fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
     fs_err::write(folder.join("HEAD"), [b"ref: ", branch.as_slice(), b"\n"].concat())?;
     git_layout::write_refs(folder, &refs)?;
     Ok(())
+}
+
+/// Checks a bundle that is read to its end: the header names the commit, and the pack has the sum that stands
+/// at its end. Objects are not looked at: a build does that.
+pub fn check_bundle(input: impl Read, commit: &CommitId) -> Result<(), BundleError> {
+    const SUM: usize = 20;
+    let mut input = BufReader::with_capacity(256 << 10, input);
+    let refs = read_header(&mut input)?;
+    if !refs.values().any(|id| id == commit.as_str()) {
+        return Err(BundleError::Header("it does not name the commit"));
+    }
+    let mut hasher = sha1::Sha1::new();
+    let (mut held, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    let mut is_pack = false;
+    loop {
+        let count = input.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        held.extend_from_slice(&buffer[..count]);
+        if !is_pack && held.len() >= 4 {
+            is_pack = held.starts_with(b"PACK");
+            if !is_pack {
+                return Err(BundleError::Header("no pack follows"));
+            }
+        }
+        let rest = held.len().saturating_sub(SUM);
+        hasher.update(&held[..rest]);
+        held.drain(..rest);
+    }
+    if is_pack && held.len() == SUM && *hasher.finalize() == *held {
+        Ok(())
+    } else {
+        Err(BundleError::Header("the pack is cut short or damaged"))
+    }
 }
 
 /// Reads the header of a bundle, which ends with an empty line (gitformat-bundle(5)).

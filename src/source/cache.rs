@@ -23,7 +23,7 @@ pub(super) fn with_folder<T>(
             message: format!("waiting for another process that fetches {}", request.subject()),
         });
     };
-    let lock = lock_file(&options.locks, folder);
+    let lock = folder_lock(&options.locks, folder);
     let _lock = FileLock::acquire_unless(&lock, waiting, || observer.is_interrupted())
         .map_err(SourceProblem::io("lock the cache"))?
         .ok_or(SourceProblem::Interrupted)?;
@@ -47,6 +47,7 @@ fn missing_folders(folder: &Path) -> Vec<PathBuf> {
     folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect()
 }
 
-fn lock_file(locks: &Path, folder: &Path) -> PathBuf {
+/// Lock file of a source's folder in a cache, which is held while something is fetched into the folder.
+pub fn folder_lock(locks: &Path, folder: &Path) -> PathBuf {
     locks.join(format!("source-{}.lock", Sha1Sum::of(folder.as_os_str().as_bytes())))
 }

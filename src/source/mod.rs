@@ -60,7 +60,8 @@ use crate::base::event::Observer;
 use crate::package::{CommitId, PackageName, Source, SourceName, SourceSpec};
 use crate::store::Key;
 
-pub use bundle::{BundleError, BundleRequest};
+pub use bundle::{BundleError, BundleRequest, check_bundle};
+pub use cache::folder_lock;
 pub use check_out::{CheckOutError, check_out};
 pub use clone_url::clone_url;
 pub use error::{SourceError, SourceProblem, SubmoduleProblem};

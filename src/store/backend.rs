@@ -92,7 +92,8 @@ pub struct Listed {
 ///
 /// Content is streamed in both directions: memory does not grow with an object's size. A backend makes
 /// the attempts that its kind of place deserves; a failure that comes out is final. Objects appear whole
-/// or not at all, and never change once they are there: a backend that finds otherwise may fail.
+/// or not at all, and never change once they are there, but by [`Backend::replace`]: a backend that finds
+/// otherwise may fail.
 pub trait Backend: Debug + Send + Sync {
     /// Name for messages, the same for the life of the store: a path, or a URL without credentials.
     fn name(&self) -> String;
@@ -146,6 +147,19 @@ pub trait Backend: Debug + Send + Sync {
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
         self.put(key, content, transfer)
+    }
+
+    /// Makes an object have this content, whatever was there: for the few whose names stay while their content
+    /// changes. A store without a request for that loses the old object first, and answers
+    /// [`Put::WasThere`] where another writer was faster then.
+    fn replace(
+        &self,
+        key: &Key,
+        content: &[u8],
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.delete(key, transfer)?;
+        self.put(key, Content::Bytes(content), transfer)
     }
 
     /// Lists all objects, or those below a folder, in the order of their keys.

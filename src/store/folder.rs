@@ -202,6 +202,19 @@ impl Backend for FolderBackend {
         Ok(if written { Put::Written } else { Put::WasThere })
     }
 
+    fn replace(
+        &self,
+        key: &Key,
+        content: &[u8],
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let failed = |error| self.failed("write", key, error);
+        let mut file = AtomicFile::create(&self.path(key)).map_err(failed)?;
+        write_content(&mut file, key, Content::Bytes(content), transfer, &failed)?;
+        file.prepare().and_then(PreparedFile::put_in_place).map_err(failed)?;
+        Ok(Put::Written)
+    }
+
     fn list(
         &self,
         below: Option<&Key>,

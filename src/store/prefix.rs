@@ -77,6 +77,15 @@ impl Backend for PrefixBackend {
         self.inner.put_described(&self.outer(key)?, content, about, transfer)
     }
 
+    fn replace(
+        &self,
+        key: &Key,
+        content: &[u8],
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.inner.replace(&self.outer(key)?, content, transfer)
+    }
+
     fn list(
         &self,
         below: Option<&Key>,

@@ -27,6 +27,7 @@
 //! another name before it is removed, so that one half-removed is never taken for whole.
 
 mod blobs;
+mod records;
 mod remove;
 mod search;
 mod space;

@@ -43,6 +43,7 @@ pub(super) fn search(
     search.parts()?;
     search.git_mirrors()?;
     search.records()?;
+    search.bootstrap_records()?;
     search.caches()?;
     search.logs()?;
     // By its own measure: what has several names would be missing from the whole.
@@ -51,11 +52,11 @@ pub(super) fn search(
     Ok(search.choose(total))
 }
 
-struct Search<'a> {
-    home: &'a Home,
+pub(super) struct Search<'a> {
+    pub(super) home: &'a Home,
     isolation: &'a Wanted,
     uses: &'a Uses,
-    options: &'a GcOptions,
+    pub(super) options: &'a GcOptions,
     meter: Meter,
     blobs: Blobs,
     /// What can go, and whether it does so unless there is too much of everything.
@@ -227,29 +228,6 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// What is known of builds goes by its age alone, since nothing can make it again.
-    fn records(&mut self) -> Result<(), GcError> {
-        if self.options.since.is_none() {
-            return Ok(());
-        }
-        let needed: BTreeSet<String> =
-            self.options.packages.iter().map(ToString::to_string).collect();
-        for package in entries(&self.home.root().join("builds"))? {
-            for build in entries(&package)? {
-                if name(&build).parse::<PackageId>().is_err() || !is_folder(&build) {
-                    continue;
-                }
-                let used = written(&build);
-                if needed.contains(&name(&build)) || self.is_young(used) {
-                    continue;
-                }
-                let bytes = self.measure(&build)?;
-                self.add(Kind::Record, vec![build], bytes, used, true);
-            }
-        }
-        Ok(())
-    }
-
     /// Folders that commands of Dockerfiles keep.
     fn caches(&mut self) -> Result<(), GcError> {
         for mapping in entries(&self.home.caches())? {
@@ -295,17 +273,24 @@ impl Search<'_> {
         (!is_used).then(|| used_last(uses.last.folders.get(relative), otherwise))
     }
 
-    fn is_young(&self, used: SystemTime) -> bool {
+    pub(super) fn is_young(&self, used: SystemTime) -> bool {
         self.options.since.is_some_and(|since| used >= since)
     }
 
-    fn add(&mut self, kind: Kind, paths: Vec<PathBuf>, bytes: u64, used: SystemTime, goes: bool) {
+    pub(super) fn add(
+        &mut self,
+        kind: Kind,
+        paths: Vec<PathBuf>,
+        bytes: u64,
+        used: SystemTime,
+        goes: bool,
+    ) {
         let name = paths.first().map(|path| name(path)).unwrap_or_default();
         let item = Item::of_blobs(kind, name, Vec::new(), used);
         self.found.push((Item { bytes, paths, ..item }, goes));
     }
 
-    fn measure(&mut self, path: &Path) -> Result<u64, GcError> {
+    pub(super) fn measure(&mut self, path: &Path) -> Result<u64, GcError> {
         // Each on its own: a file that has a name in two of them is given back with the second.
         let Usage { bytes, partial } = self.meter.measure(path);
         if !partial {
@@ -363,16 +348,16 @@ fn is_unpacked_package(name: &str) -> bool {
     is_hex(name, 64) || name.parse::<PackageId>().is_ok()
 }
 
-fn is_hex(name: &str, digits: usize) -> bool {
+pub(super) fn is_hex(name: &str, digits: usize) -> bool {
     name.len() == digits && name.bytes().all(|letter| matches!(letter, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn is_folder(path: &Path) -> bool {
+pub(super) fn is_folder(path: &Path) -> bool {
     fs_err::symlink_metadata(path).is_ok_and(|data| data.is_dir())
 }
 
 /// When something was made or written; long ago, if that can't be told.
-fn written(path: &Path) -> SystemTime {
+pub(super) fn written(path: &Path) -> SystemTime {
     fs_err::symlink_metadata(path).and_then(|data| data.modified()).unwrap_or(UNIX_EPOCH)
 }
 

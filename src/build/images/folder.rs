@@ -5,7 +5,8 @@
 //! now, it is built again. One that was made from an image without a name in the store, as a tree's own
 //! mirror gives them, gets no name: other trees with the same folder would be given it.
 //!
-//! A registry is asked once, for the name with the sum, by a client that doesn't wait for long. One that
+//! Shared caches are asked after mirrors, by what an image was built from ([`super::cached`]). A registry is asked
+//! once, for the name with the sum, by a client that doesn't wait for long. One that
 //! refuses or cannot be reached is named in a warning, and not asked for builders again in this run; a
 //! registry that was found to be down before, for another image, is not asked at all.
 
@@ -84,6 +85,10 @@ impl ImageFinder<'_> {
         if let Some(image) = self.mirrored_builder(name, &names, &whole, observer)? {
             return Ok(image);
         }
+        let made_from = (folder.path, &whole);
+        if let Some(image) = self.cached_builder(name, &names, made_from, observer)? {
+            return Ok(image);
+        }
         if !self.building.may_build && !self.building.may_pull_builders {
             return self.built(name, folder.path, (names, Some(whole)), observer);
         }
@@ -91,7 +96,11 @@ impl ImageFinder<'_> {
         if let Some(image) = self.published(name, &shared, &names, &whole, observer)? {
             return Ok(image);
         }
-        let image = self.built(name, folder.path, (names, Some(whole)), observer)?;
+        let exact = names[0].clone();
+        let image = self.built(name, folder.path, (names, Some(whole.clone())), observer)?;
+        if self.building.may_build {
+            self.upload_builder(name, &image, &exact, (folder.path, &whole), observer)?;
+        }
         if self.building.shared.push && self.building.may_build {
             self.push(name, &image, &shared, observer)?;
         }

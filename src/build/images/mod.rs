@@ -2,6 +2,7 @@
 //! among the Dockerfiles of packages and of `rootfs/` (`folder`), then in the store, then in the
 //! registry.
 
+mod cached;
 mod error;
 mod folder;
 mod mirrored;
@@ -10,6 +11,7 @@ mod pinned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::artifact::shared_cache::SharedCaches;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::dockerfile::BuildOptions;
@@ -83,6 +85,8 @@ pub struct Building<'a> {
     pub shows_output: bool,
     /// Network of commands.
     pub network: RunNetwork,
+    /// Shared caches, in which images of `docker/` folders are looked up before and put after they are built.
+    pub caches: &'a SharedCaches,
     /// True if images may be built; if not, those whose steps are all in the cache are found.
     pub may_build: bool,
     /// True if images of `docker/` folders are looked for in registries although they may not be built.

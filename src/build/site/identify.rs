@@ -67,6 +67,7 @@ impl Site {
             shared: &self.options.builders,
             shows_output: self.options.shows_output,
             network: self.options.image_network,
+            caches: &self.options.shared_caches,
             may_build,
             may_pull_builders: false,
         }

@@ -45,6 +45,7 @@ use crate::runner::session::{self, RunnerSettings, Session};
 use crate::source::{
     self, FetchOptions, LocalPermission, LocalScope, SourceError, SourceId, SourceRequest,
 };
+use crate::store::signature::TrustedKeys;
 use crate::tree::lock::TreeLock;
 use crate::tree::{Package, PackageKey, PackageTree};
 
@@ -69,6 +70,8 @@ pub struct SiteOptions {
     pub source_date_epoch: u64,
     /// Where images of `docker/` folders are shared.
     pub builders: SharedBuilders,
+    /// Shared caches that can be asked for builder images.
+    pub shared_caches: SharedCaches,
     /// Where `git_local` sources may lie.
     pub local_sources: LocalPermission,
     /// True if the output of build scripts, and of commands of `docker/` folders, is shown while they run.
@@ -90,6 +93,8 @@ pub struct BuildOptions {
     pub repository: Option<Repository>,
     /// Shared caches, in which packages are looked up before and put after they are built.
     pub shared_caches: SharedCaches,
+    /// Keys whose signatures let archives of others be uploaded.
+    pub trusted_keys: TrustedKeys,
     /// True if `src` and `result` are left in the cache.
     pub keep: bool,
     /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
@@ -170,7 +175,7 @@ impl Site {
     }
 
     /// The shared caches that can be asked: without a network those on this machine.
-    fn reachable_caches(&self, caches: &SharedCaches) -> SharedCaches {
+    pub fn reachable_caches(&self, caches: &SharedCaches) -> SharedCaches {
         if self.options.fetch.offline { caches.local() } else { caches.clone() }
     }
 

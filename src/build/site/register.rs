@@ -4,6 +4,7 @@ use super::{Known, Site, SiteError};
 use crate::base::event::Observer;
 use crate::image::digest::BlobDigest;
 use crate::runner::command::CommandRoot;
+use crate::runner::trees;
 use crate::runner::uses::{self, Registration, Used};
 use crate::tree::PackageKey;
 
@@ -16,7 +17,9 @@ impl Site {
         keys: &[&PackageKey],
         observer: &dyn Observer,
     ) -> Result<Registration, SiteError> {
-        let mut used = Used::default();
+        let packages = &self.options.packages;
+        let mut used = Used { trees: [trees::name_of(packages)].into(), ..Used::default() };
+        trees::note(&self.options.runner.home, packages).map_err(SiteError::Home)?;
         for key in keys {
             if let Some(image) = known.images.get(key)
                 && let CommandRoot::Layers(layers) = &image.root

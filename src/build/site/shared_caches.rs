@@ -1,19 +1,20 @@
 //! Fetching packages from caches before anything is built.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 use std::time::Instant;
 
 use super::{Site, SiteError};
+use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::atomic;
 use crate::base::event::{Event, Observer, Outcome};
 use crate::base::lock::FileLock;
+use crate::base::parallel;
 use crate::build::plan::{Plan, Step};
 use crate::package::PackageId;
 use crate::package::contents::check;
+use crate::tree::PackageKey;
 
 /// Number of packages that are looked up at once: a store far away answers after its latency, and most
 /// packages are small.
@@ -32,32 +33,14 @@ impl Site {
         if steps.is_empty() || !caches.read() {
             return Ok(BTreeSet::new());
         }
-        let next = AtomicUsize::new(0);
-        let found = Mutex::new((BTreeSet::new(), None));
-        let work = || {
-            while let Some(step) = steps.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if observer.is_interrupted() {
-                    return;
-                }
-                let result = self.fetch_one(step, caches, observer);
-                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                match result {
-                    Ok(true) => _ = found.0.insert(step.id.clone()),
-                    Ok(false) => {}
-                    Err(error) => found.1 = Some(error),
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(steps.len()) {
-                scope.spawn(work);
-            }
+        let results = parallel::each(&steps, AT_ONCE, observer, |step| {
+            self.fetch_one(step, caches, observer).map(|found| found.then(|| step.id.clone()))
         });
-        match found.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            _ if observer.is_interrupted() => Err(SiteError::Interrupted),
-            (_, Some(error)) => Err(error),
-            (ids, None) => Ok(ids),
+        if observer.is_interrupted() {
+            return Err(SiteError::Interrupted);
         }
+        let found: Result<Vec<_>, _> = results.into_iter().flatten().collect();
+        Ok(found?.into_iter().flatten().collect())
     }
 
     fn fetch_one(
@@ -66,32 +49,44 @@ impl Site {
         caches: &SharedCaches,
         observer: &dyn Observer,
     ) -> Result<bool, SiteError> {
-        let began = Instant::now();
         let Step { key, id, .. } = step;
+        let limits = self.options.runner.archives;
+        let brought = self.bring(key, id, observer, |archive| {
+            caches.fetch_package(id, archive, &limits, &check, observer)
+        })?;
+        Ok(brought.is_some())
+    }
+
+    /// Makes a package be in the tree's cache, unless it is there, by a function that fetches the archive.
+    /// Returns `None` if the function finds none, or the run is over.
+    pub fn bring(
+        &self,
+        key: &PackageKey,
+        id: &PackageId,
+        observer: &dyn Observer,
+        fetch: impl FnOnce(&Path) -> Result<bool, RepositoryError>,
+    ) -> Result<Option<Outcome>, SiteError> {
+        let began = Instant::now();
         let lock = self.options.runner.home.package_lock(self.cache.root(), id);
         let lock = FileLock::acquire_unless(&lock, || (), || observer.is_interrupted())
             .map_err(SiteError::Cache)?;
         if lock.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let how = if self.cache.has(id) {
             Outcome::Cached
         } else {
             atomic::sweep_temporaries(&self.cache.package_folder(id.name())).report(observer);
-            let limits = self.options.runner.archives;
-            let archive = self.cache.archive(id);
-            let fetched = caches.fetch_package(id, &archive, &limits, &check, observer);
-            let fetched = fetched.map_err(|source| SiteError::SharedCache {
-                id: id.clone(),
-                source: Box::new(source),
+            let fetched = fetch(&self.cache.archive(id)).map_err(|source| {
+                SiteError::SharedCache { id: id.clone(), source: Box::new(source) }
             })?;
             if !fetched {
-                return Ok(false);
+                return Ok(None);
             }
             Outcome::Fetched
         };
         self.cache.write_latest(id, &key.variant).map_err(SiteError::Cache)?;
         observer.event(Event::Finished { package: id.to_string(), how, took: began.elapsed() });
-        Ok(true)
+        Ok(Some(how))
     }
 }

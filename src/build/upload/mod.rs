@@ -3,13 +3,16 @@
 //! Each cache that is written to has a thread and a queue. An upload that fails is a warning: the build has
 //! what it needs. The run ends when the queues are empty, or at once when it is interrupted.
 
+mod evidence;
 mod source;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::artifact::publish::{Publication, Published};
+use crate::archive::{Limits, verify_package};
+use crate::artifact::publish::{Publication, PublishError, Published};
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
@@ -21,13 +24,16 @@ use crate::store::{About, Key, Put};
 
 use super::job::Built;
 
-pub use source::SourceUpload;
+pub use evidence::{Evidence, Ground, UnprovenError, unknown};
+pub use source::{SourceUpload, UploadError};
 
-/// A built package to be uploaded.
+/// A package to be uploaded, whose archive is to be believed ([`Evidence`]).
 #[derive(Debug, Clone)]
 pub struct PackageUpload {
     archive: PathBuf,
     record: PackageRecord,
+    /// Signature of the archive by another machine.
+    signature: Option<String>,
 }
 
 impl PackageUpload {
@@ -39,16 +45,59 @@ impl PackageUpload {
         built: &Built,
         buildinfo_full: &str,
     ) -> Option<Self> {
-        let record = PackageRecord {
-            version: record::VERSION,
-            id: id.clone(),
-            sha256: built.sha256.clone(),
-            size: built.bytes,
-            tar_sha256: built.tar_sha256.clone()?,
-            tar_size: built.unpacked,
-            buildinfo: serde_json::from_str(buildinfo_full).unwrap_or_default(),
+        let buildinfo = serde_json::from_str(buildinfo_full).unwrap_or_default();
+        let record = record_of_built(id, built, buildinfo)?;
+        Some(Self { archive, record, signature: None })
+    }
+
+    /// Creates an upload of a package of a tree's cache, if the archive is to be believed.
+    pub fn of_cached(
+        id: &PackageId,
+        archive: PathBuf,
+        evidence: &Evidence<'_>,
+        limits: &Limits,
+    ) -> Result<Self, UnprovenError> {
+        let (sha256, ground) = evidence.of_package(id, &archive)?;
+        let read = |buildinfo| {
+            PackageRecord::of_archive(id, &archive, buildinfo).map_err(UnprovenError::File)
         };
-        Some(Self { archive, record })
+        let (record, signature) = match ground {
+            Ground::Built { built, buildinfo } => {
+                let known = record_of_built(id, &built, buildinfo.clone());
+                (known.map_or_else(|| read(buildinfo), Ok)?, None)
+            }
+            Ground::Signed(text) => {
+                let file = fs_err::File::open(&archive).map_err(UnprovenError::File)?;
+                let index = verify_package(file, limits);
+                let index = index.map_err(|error| UnprovenError::File(io::Error::other(error)))?;
+                let buildinfo = index.buildinfo.unwrap_or_default();
+                (read(serde_json::from_slice(&buildinfo).unwrap_or_default())?, Some(text))
+            }
+        };
+        if record.sha256 != sha256 {
+            return Err(unknown(&archive, &record.sha256));
+        }
+        Ok(Self { archive, record, signature })
+    }
+
+    /// Digests and origin.
+    pub fn record(&self) -> &PackageRecord {
+        &self.record
+    }
+
+    /// Calls a function with what is to be published.
+    pub fn publish<T>(&self, put: impl FnOnce(&Publication<'_>) -> T) -> T {
+        let requires = self.record.requires();
+        let about = About {
+            name: Some(self.record.id.name().as_str()),
+            version: Some(self.record.id.version().as_str()),
+            variant: self.record.variant(),
+            requires: &requires,
+            commit: None,
+        };
+        let (record, archive, signature) =
+            (&self.record, &*self.archive, self.signature.as_deref());
+        put(&Publication { record, archive, signature, about })
     }
 
     /// Puts the package into a cache, and reports a failure as a warning.
@@ -58,28 +107,45 @@ impl PackageUpload {
         caches: &SharedCaches,
         observer: &dyn Observer,
     ) -> Option<Published> {
-        let requires = self.record.requires();
-        let about = About {
-            name: Some(self.record.id.name().as_str()),
-            version: Some(self.record.id.version().as_str()),
-            variant: self.record.variant(),
-            requires: &requires,
-            commit: None,
-        };
-        let package = Publication { record: &self.record, archive: &self.archive, about };
-        match cache.publish(&package, caches.signer(), observer) {
-            Ok(published) => published,
-            Err(error) => {
-                let message = format!("not uploaded to {}: {}", cache.name(), with_causes(&error));
-                let message = match error.hint() {
-                    Some(hint) => format!("{message}\n  hint: {hint}"),
-                    None => message,
-                };
-                observer.event(Event::Warning { subject: self.record.id.to_string(), message });
-                None
-            }
-        }
+        let put = |package: &Publication<'_>| cache.publish(package, caches.signer(), observer);
+        let result = self.publish(put);
+        warning_of(result, &self.record.id.to_string(), cache, observer)
     }
+}
+
+/// Reports the failure of an upload as a warning.
+pub fn warning_of(
+    result: Result<Option<Published>, PublishError>,
+    subject: &str,
+    cache: &SharedCache,
+    observer: &dyn Observer,
+) -> Option<Published> {
+    result.unwrap_or_else(|error| {
+        let message = format!("not uploaded to {}: {}", cache.name(), with_causes(&error));
+        let message = match error.hint() {
+            Some(hint) => format!("{message}\n  hint: {hint}"),
+            None => message,
+        };
+        observer.event(Event::Warning { subject: subject.to_owned(), message });
+        None
+    })
+}
+
+/// Record of a package that a helper built; `None` if the helper gave no digest of the tar.
+fn record_of_built(
+    id: &PackageId,
+    built: &Built,
+    buildinfo: serde_json::Value,
+) -> Option<PackageRecord> {
+    Some(PackageRecord {
+        version: record::VERSION,
+        id: id.clone(),
+        sha256: built.sha256.clone(),
+        size: built.bytes,
+        tar_sha256: built.tar_sha256.clone()?,
+        tar_size: built.unpacked,
+        buildinfo,
+    })
 }
 
 /// Something to be uploaded.
@@ -194,7 +260,8 @@ impl Uploads {
 }
 
 /// Observer of uploads: their events would be shown as downloads.
-struct WithoutTransfers<'a>(&'a dyn Observer);
+#[expect(missing_debug_implementations, reason = "an observer is not shown")]
+pub struct WithoutTransfers<'a>(pub &'a dyn Observer);
 
 impl Observer for WithoutTransfers<'_> {
     fn event(&self, event: Event) {

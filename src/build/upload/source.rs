@@ -24,7 +24,7 @@ pub struct SourceUpload {
 
 /// A source cannot be uploaded.
 #[derive(Debug, thiserror::Error)]
-enum UploadError {
+pub enum UploadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,10 +37,20 @@ enum UploadError {
 }
 
 impl UploadError {
-    fn kind(&self) -> Option<FailureKind> {
+    /// Classifies the failure.
+    pub fn kind(&self) -> Option<FailureKind> {
         match self {
             Self::Store(error) => Some(error.kind()),
             Self::Bundle(_) | Self::File(_) => None,
+        }
+    }
+
+    /// Returns the remedy, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Bundle(problem) => problem.hint(),
+            Self::File(_) => None,
         }
     }
 }
@@ -50,6 +60,11 @@ impl SourceUpload {
     pub fn new(request: &SourceRequest, fetched: &Fetched) -> Option<Self> {
         let key = request.mirror_key()?;
         Some(Self { key, request: request.clone(), fetched: fetched.clone() })
+    }
+
+    /// The source.
+    pub fn request(&self) -> &SourceRequest {
+        &self.request
     }
 
     /// Name of the source below the cache's `sources/`.
@@ -79,7 +94,8 @@ impl SourceUpload {
         })
     }
 
-    fn upload(
+    /// Puts the source into the folder of sources of a store that lacks it.
+    pub fn upload(
         &self,
         backend: &dyn Backend,
         scratch: &Path,

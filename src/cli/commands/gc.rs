@@ -11,9 +11,12 @@ use super::super::value::Text;
 use super::Context;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
+use crate::build::cache::Cache;
 use crate::build::gc::{self, Garbage, GcOptions, Kind};
 use crate::build::site::SiteError;
 use crate::package::PackageId;
+use crate::runner::measure::Meter;
+use crate::runner::trees::{self, KnownTree};
 use crate::tree::PackageKey;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -44,6 +47,8 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
     let runner = super::runner_settings(context, &settings, &std::sync::Arc::default());
     let garbage = gc::collect(&runner.home, &runner.isolation, &options, &progress)?;
     show(context, &garbage, args.dry_run);
+    let known = trees::known(&runner.home, !args.dry_run).map_err(SiteError::Home)?;
+    show_trees(context, &known);
     match most {
         Some(most) if garbage.too_much > 0 => Err(CliError::TooMuch { left: garbage.left, most }),
         _ => Ok(()),
@@ -70,6 +75,17 @@ fn packages(
     let sums = there.map(|id| Sha256Sum::of_file(&site.cache.archive(id)));
     let sums = sums.collect::<Result<_, _>>().map_err(SiteError::Cache)?;
     Ok((ids, sums))
+}
+
+/// The trees that the home knows, whose caches `mkpanda clean` makes smaller.
+fn show_trees(context: &Context<'_>, known: &[KnownTree]) {
+    let mut meter = Meter::default();
+    for tree in known {
+        let cache = Cache::of(&tree.packages);
+        let bytes = ui::size(meter.measure(cache.root()).bytes);
+        let line = format!("{bytes:>10}  cache of the tree {}\n", tree.packages.display());
+        context.printer.data(&line);
+    }
 }
 
 /// One line for each, and the sum of each kind, as data.

@@ -1,5 +1,7 @@
 //! The commands, one per file: arguments in, exit code out.
 
+pub mod cache;
+pub mod clean;
 pub mod fetch;
 pub mod gc;
 pub mod image;
@@ -34,6 +36,7 @@ use crate::runner::isolation::Wanted;
 use crate::runner::session::{RunLimits, RunnerSettings};
 use crate::source::FetchOptions;
 use crate::store::Store;
+use crate::store::signature::TrustedKeys;
 use crate::tree::lock::TreeLock;
 use crate::tree::{PackageKey, TreeError};
 
@@ -161,6 +164,11 @@ fn site_options(
         fetch,
         source_date_epoch: settings.source_date_epoch,
         builders: settings.builders.clone(),
+        shared_caches: if settings.offline {
+            settings.shared_caches.local()
+        } else {
+            settings.shared_caches.clone()
+        },
         local_sources: settings.local_sources.clone(),
         shows_output: context.global.verbose > 0,
         image_network: run_network(context.global.network),
@@ -203,6 +211,7 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
         },
         repository: settings.repository.clone(),
         shared_caches: settings.shared_caches.clone(),
+        trusted_keys: vouching_keys(settings),
         keep: args.dont_clean_after_build,
         jobserver: match settings.jobserver {
             JobserverArg::Auto => Some(Style::Auto),
@@ -211,6 +220,12 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
             JobserverArg::Off => None,
         },
     }
+}
+
+/// Keys whose signatures let archives of others be uploaded: those of `--require-signature`, else those that
+/// the configuration trusts.
+fn vouching_keys(settings: &Settings) -> TrustedKeys {
+    settings.required_keys.clone().unwrap_or_else(|| settings.trusted_keys.clone())
 }
 
 /// The client of registries, which looks into mirrors first.

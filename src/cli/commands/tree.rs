@@ -114,12 +114,13 @@ fn finish(
     let how = SupplyOptions {
         cache: &site.cache,
         repository: site.reachable(options.repository.as_ref()),
+        shared_caches: &site.reachable_caches(&options.shared_caches),
+        trusted_keys: &options.trusted_keys,
         limits: site.archive_limits(),
         source_date_epoch: site.source_date_epoch(),
         threads: u32::try_from(options.pace.cores).unwrap_or(1),
         scratch,
-        parts: &home.parts(),
-        locks: &home.locks(),
+        home,
     };
     Ok(bootstrap::supply(&tree, mkbootstrap, &how, observer)?)
 }

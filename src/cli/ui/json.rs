@@ -120,6 +120,9 @@ impl Said {
                     }),
                 )
             }
+            Event::Sent { subject, place, bytes } => {
+                ("sent", json!({ "subject": subject, "store": place, "bytes": bytes }))
+            }
             Event::TaskBegan { task } => ("task", json!({ "task": task })),
             Event::TaskEnded { task } => ("task_end", json!({ "task": task })),
             Event::Source { subject, origin } => {

@@ -151,7 +151,10 @@ impl State {
                     download.waits_until = Some(now + *wait);
                 }
             }
-            Event::Warning { .. } | Event::Note { .. } | Event::Output { .. } => {}
+            Event::Warning { .. }
+            | Event::Note { .. }
+            | Event::Output { .. }
+            | Event::Sent { .. } => {}
         }
     }
 

@@ -29,6 +29,9 @@ pub(super) fn line(event: &Event, state: &State, names: Names) -> Option<(Weight
         }
         Event::Note { message } => progress(message.clone()),
         Event::Output { subject, line } => progress(format!("{subject} | {line}")),
+        Event::Sent { subject, place, bytes: count } => {
+            progress(format!("{} {subject} ({}) to {place}", label("sent"), bytes(*count)))
+        }
         Event::Retry { subject, reason, wait } => {
             let wait = seconds(*wait);
             Some((Weight::Warning, format!("{subject}: {reason}; trying again in {wait}")))

@@ -24,7 +24,7 @@ use crate::image::location::Form;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
-use crate::store::{Backend, FailureKind, Key, StoreError, Transfer};
+use crate::store::{Backend, FailureKind, Key, Store, StoreError, Transfer};
 
 /// Folder of a mirror that is an OCI layout.
 pub const IMAGES: &str = "images";
@@ -112,6 +112,38 @@ impl Client {
         Ok(None)
     }
 
+    /// Takes the image of an index, which was read from a store, into the image store, without a name. The
+    /// index leads to blobs of a layout in the store; `None` if it has no image for the platform, or the store
+    /// fails.
+    pub fn pull_indexed(
+        &self,
+        store: &ImageStore,
+        (place, (name, index)): (&Store, (&str, &[u8])),
+        reference: &ImageRef,
+        options: &PullOptions,
+        observer: &dyn Observer,
+    ) -> Result<Option<Pulled>, RegistryError> {
+        let pull = Pull { store, reference, options, unpacker: None, observer };
+        let subject = reference.familiar();
+        let transfer = Transfer { subject: &subject, observer };
+        let taken = place.item("the cache", &transfer, MirrorProblem::kind, |place| {
+            let layout = Layout { place, transfer: &transfer };
+            let is_it = |target: &Target| {
+                let platform = target.platform.as_ref();
+                platform.is_none_or(|found| options.platform.accepts(found))
+            };
+            let found = layout.select(name, index, is_it)?;
+            found.map_or(Ok(None), |target| layout.take_target(&pull, &target, true))
+        });
+        let failed = |problem: MirrorProblem| RegistryError {
+            verb: Verb::Pull,
+            reference: Box::new(reference.clone()),
+            host: place.backend().name(),
+            problem: Box::new(problem.into_problem()),
+        };
+        Ok(taken.map_err(failed)?.flatten())
+    }
+
     /// True if the index of a mirror has an image of that name.
     pub fn is_mirrored(
         &self,
@@ -174,26 +206,43 @@ impl Layout<'_> {
     ) -> Result<Option<Target>, MirrorProblem> {
         let name = format!("{IMAGES}/index.json");
         let bytes = self.document(&name)?;
-        let targets = parse_index(&bytes, None)
-            .map_err(|problem| self.damaged(&name, document("the index", problem)))?;
-        let is_it = |target: &Target| {
+        self.select(&name, &bytes, |target| {
             let names = target.full_name.iter().chain(&target.ref_name);
-            if target.kind == Kind::Manifest && reference.digest() == Some(&target.digest) {
+            if reference.digest() == Some(&target.digest) {
                 return true;
             }
-            target.kind == Kind::Manifest
-                && target.platform.as_ref().is_none_or(|found| platform.accepts(found))
+            target.platform.as_ref().is_none_or(|found| platform.accepts(found))
                 && names
                     .filter_map(|name| name.parse().ok())
                     .any(|name: ImageRef| name == *reference)
-        };
-        Ok(targets.into_iter().find(is_it))
+        })
+    }
+
+    /// The first manifest of an index that is wanted.
+    fn select(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        is_it: impl Fn(&Target) -> bool,
+    ) -> Result<Option<Target>, MirrorProblem> {
+        let targets = parse_index(bytes, None)
+            .map_err(|problem| self.damaged(name, document("the index", problem)))?;
+        Ok(targets.into_iter().find(|target| target.kind == Kind::Manifest && is_it(target)))
     }
 
     /// Takes an image into the store.
     fn take(&self, pull: &Pull<'_>, of_tree: bool) -> Result<Option<Pulled>, MirrorProblem> {
+        let found = self.find(pull.reference, &pull.options.platform)?;
+        found.map_or(Ok(None), |target| self.take_target(pull, &target, of_tree))
+    }
+
+    fn take_target(
+        &self,
+        pull: &Pull<'_>,
+        target: &Target,
+        of_tree: bool,
+    ) -> Result<Option<Pulled>, MirrorProblem> {
         let Pull { store, reference, options, observer, .. } = *pull;
-        let Some(target) = self.find(reference, &options.platform)? else { return Ok(None) };
         let local = |error: crate::image::store::StoreError| MirrorProblem::Local(error.into());
         let names = if of_tree { Vec::new() } else { vec![reference.clone()] };
         let known = match store.find_manifest(&target.digest) {
@@ -210,7 +259,7 @@ impl Layout<'_> {
         }
         let staged = store.staging_folder(observer).map_err(local)?;
         let folder = staged.folder.path().join("layout");
-        self.gather(pull, &target, &folder)?;
+        self.gather(pull, target, &folder)?;
         let load = LoadOptions {
             form: Some(Form::Oci),
             selection: Selection::All,

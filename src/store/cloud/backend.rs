@@ -173,6 +173,17 @@ impl Backend for CloudBackend {
         upload::put(&operation, store, &self.address.path(key), content)
     }
 
+    fn replace(
+        &self,
+        key: &Key,
+        content: &[u8],
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let operation = self.operation("put", Some(key), transfer);
+        let store = self.connected().map_err(|failure| operation.failed(failure))?;
+        upload::replace(&operation, store, &self.address.path(key), content)
+    }
+
     fn list(
         &self,
         below: Option<&Key>,

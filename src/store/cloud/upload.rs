@@ -1,4 +1,4 @@
-//! Uploads: an object is complete or absent, and never overwritten.
+//! Uploads: an object is complete or absent, and never overwritten unless that is asked for.
 //!
 //! | size | S3 | Azure, GCS |
 //! | --- | --- | --- |
@@ -58,6 +58,20 @@ pub(super) fn put(
         Err(Failure::Taken) => Ok(Put::WasThere),
         Err(failure) => Err(operation.failed(failure)),
     }
+}
+
+/// Puts an object in one request, whatever was there.
+pub(super) fn replace(
+    operation: &Operation<'_>,
+    store: &Connected,
+    path: &Path,
+    content: &[u8],
+) -> Result<Put, StoreError> {
+    let (payload, objects) = (payload(content.to_vec()), &*store.objects);
+    let put = async || objects.put_opts(path, payload.clone(), PutOptions::default()).await;
+    let put = operation.run(operation.ask(put));
+    operation.ended();
+    put.map(|_| Put::Written).map_err(|failure| operation.failed(failure))
 }
 
 fn try_put(

@@ -243,7 +243,16 @@ impl Backend for OciBackend {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        self.put_artifact(key, content, &About::default(), transfer)
+        self.put_artifact(key, content, &About::default(), false, transfer)
+    }
+
+    fn replace(
+        &self,
+        key: &Key,
+        content: &[u8],
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.put_artifact(key, Content::Bytes(content), &About::default(), true, transfer)
     }
 
     fn put_described(
@@ -253,7 +262,7 @@ impl Backend for OciBackend {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        self.put_artifact(key, content, about, transfer)
+        self.put_artifact(key, content, about, false, transfer)
     }
 
     fn list(

@@ -37,11 +37,13 @@ const BLOB_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_mil
 const SMALL: u64 = 1 << 20;
 
 impl OciBackend {
+    /// Puts an object; `replaces` if another one under the key loses its tag.
     pub(super) fn put_artifact(
         &self,
         key: &Key,
         content: Content<'_>,
         about: &About<'_>,
+        replaces: bool,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error: OciError| self.failed_put(key, error);
@@ -49,7 +51,7 @@ impl OciBackend {
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
         let (tag, is_small) = (tag::of(key), content.length() <= SMALL);
         let turn = is_small.then(|| self.turn(&tag));
-        if find(&wire, key, transfer).map_err(failed)?.is_some() {
+        if !replaces && find(&wire, key, transfer).map_err(failed)?.is_some() {
             return Ok(Put::WasThere);
         }
         let blob =
@@ -69,7 +71,7 @@ impl OciBackend {
             turn
         } else {
             let turn = self.turn(&tag);
-            if find(&wire, key, transfer).map_err(failed)?.is_some() {
+            if !replaces && find(&wire, key, transfer).map_err(failed)?.is_some() {
                 return Ok(Put::WasThere);
             }
             turn

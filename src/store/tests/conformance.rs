@@ -69,6 +69,7 @@ macro_rules! write_conformance {
                 a_put_that_fails_leaves_nothing,
                 lists_are_sorted_and_end_at_folders,
                 deletes_say_what_was_there,
+                what_is_replaced_has_the_new_content,
             ]
         }
     };
@@ -296,6 +297,16 @@ pub(super) mod write {
         assert_eq!(backend.head(&key("a/b"), &quiet()).unwrap_err().kind(), FailureKind::NotFound);
         assert_eq!(put(backend, "a/b", b"again"), Put::Written);
         assert_eq!(bytes(backend, "a/b").unwrap(), b"again");
+    }
+
+    pub(in super::super) fn what_is_replaced_has_the_new_content(subject: &dyn Subject) {
+        let backend = subject.backend();
+        for content in [&b"first"[..], b"the second one", b"3"] {
+            assert_eq!(backend.replace(&key("i/x"), content, &quiet()).unwrap(), Put::Written);
+            assert_eq!(bytes(backend, "i/x").unwrap(), content);
+        }
+        assert_eq!(put(backend, "i/x", b"another"), Put::WasThere);
+        assert_eq!(backend.list(None, &quiet()).unwrap().len(), 1);
     }
 
     /// Puts a large object; to be run in a process of its own.

@@ -1,0 +1,74 @@
+//! Bootstraps in a store, in the layout of a repository: archive, list of packages, sum and signature.
+//!
+//! The list comes last: a reader asks for it first, and takes a bootstrap without one as absent. An archive
+//! of the same id that the store has already stays, whatever its bytes: packages of one id may have been
+//! built twice.
+
+use std::path::Path;
+
+use super::error::PublishError;
+use super::place::{Place, Published};
+use crate::base::digest::Sha256Sum;
+use crate::base::event::Observer;
+use crate::store::signature::Signer;
+use crate::store::{About, Backend, Put, Transfer};
+
+/// A bootstrap to be put into a store.
+#[derive(Debug, Clone)]
+pub struct BootstrapPublication<'p> {
+    /// Bootstrap id.
+    pub id: &'p str,
+    /// Archive.
+    pub archive: &'p Path,
+    /// Size of the archive in bytes.
+    pub size: u64,
+    /// SHA-256 of the archive.
+    pub sha256: &'p Sha256Sum,
+    /// Text of the list of its packages.
+    pub active: &'p str,
+    /// Signature of this archive by another machine; a new one is made if there is none.
+    pub signature: Option<&'p str>,
+    /// Description for people and other programs.
+    pub about: About<'p>,
+}
+
+/// Puts a bootstrap, with the files beside it, into a store that lacks it.
+pub fn publish_bootstrap(
+    backend: &dyn Backend,
+    bootstrap: &BootstrapPublication<'_>,
+    signer: Option<&Signer>,
+    observer: &dyn Observer,
+) -> Result<Published, PublishError> {
+    let what = bootstrap_path(bootstrap.id);
+    let place = Place { backend, what: &what, transfer: Transfer { subject: &what, observer } };
+    let BootstrapPublication { archive, size, sha256, signature, .. } = *bootstrap;
+    let put = place.put(archive, size, &bootstrap.about)?;
+    let is_new = put == Put::Written;
+    let theirs = if is_new { None } else { place.stated_sum()? };
+    let is_ours = is_new || theirs.as_deref() == Some(sha256.as_str());
+    let mut files = Vec::new();
+    if is_ours {
+        files.push(place.sum_file(sha256));
+        files.extend(place.signature_file(archive, sha256, signature, signer)?);
+    } else if theirs.is_none() {
+        let copy = place.copy()?;
+        let sum = Sha256Sum::of_reader(copy.as_file()).map_err(place.file())?;
+        files.push(place.sum_file(&sum));
+        if sum == *sha256 {
+            files.extend(place.signature_file(archive, sha256, signature, signer)?);
+        }
+    }
+    files.push((list_path(bootstrap.id), bootstrap.active.as_bytes().to_vec()));
+    place.put_beside(files, is_new)?;
+    Ok(if is_new { Published::Written } else { Published::WasThere })
+}
+
+/// Path of a bootstrap's archive in a repository.
+pub fn bootstrap_path(id: &str) -> String {
+    format!("bootstrap/{id}.bootstrap.tar.xz")
+}
+
+/// Path of a bootstrap's list of packages in a repository.
+pub fn list_path(id: &str) -> String {
+    format!("bootstrap/{id}.active.json")
+}

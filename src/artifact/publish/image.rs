@@ -1,0 +1,86 @@
+//! Builder images in a store: blobs by their digests, and an index of one image for each key.
+
+use std::path::PathBuf;
+
+use super::error::PublishError;
+use super::place::{Place, Published};
+use crate::artifact::signed::signed_id;
+use crate::base::digest::Sha256Sum;
+use crate::base::event::Observer;
+use crate::store::signature::{SUFFIX, Signer};
+use crate::store::{Backend, Content, FailureKind, Key, Put, Transfer};
+
+/// Upper limit of the bytes that are read of an index.
+const LONGEST_INDEX: u64 = 1 << 20;
+
+/// An image to be put into a store.
+#[derive(Debug, Clone)]
+pub struct ImagePublication {
+    /// Names of the index: one for each key by which the image is found.
+    pub documents: Vec<String>,
+    /// Text of the index.
+    pub index: Vec<u8>,
+    /// Blobs to which the index leads, with their names in the store.
+    pub blobs: Vec<(String, PathBuf)>,
+}
+
+/// Puts an image into a store: blobs first, then each index that is missing, then the index's signature.
+pub fn publish_image(
+    backend: &dyn Backend,
+    image: &ImagePublication,
+    signer: Option<&Signer>,
+    observer: &dyn Observer,
+) -> Result<Published, PublishError> {
+    let mut missing = Vec::new();
+    for document in &image.documents {
+        let place = place(backend, document, observer);
+        match place.small(document, LONGEST_INDEX)? {
+            None => missing.push(document),
+            Some(found) if found == image.index => sign(&place, image, signer)?,
+            // Another build of the same folder.
+            Some(_) => {}
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Published::WasThere);
+    }
+    for (name, path) in &image.blobs {
+        let place = place(backend, name, observer);
+        let key: Key = name.parse()?;
+        match backend.head(&key, &place.transfer) {
+            Ok(_) => continue,
+            Err(error) if error.is_not_found() || error.kind() == FailureKind::Unsupported => {}
+            Err(error) => return Err(error.into()),
+        }
+        let size = fs_err::metadata(path).map_err(place.file())?.len();
+        backend.put(&key, Content::File(path, size), &place.transfer)?;
+    }
+    let mut result = Published::WasThere;
+    for document in missing {
+        let place = place(backend, document, observer);
+        let put = backend.put(&document.parse()?, Content::Bytes(&image.index), &place.transfer)?;
+        if put == Put::Written {
+            result = Published::Written;
+            sign(&place, image, signer)?;
+        }
+    }
+    Ok(result)
+}
+
+fn place<'p>(backend: &'p dyn Backend, what: &'p str, observer: &'p dyn Observer) -> Place<'p> {
+    Place { backend, what, transfer: Transfer { subject: what, observer } }
+}
+
+/// Puts the signature of an index, unless there is one.
+fn sign(
+    place: &Place<'_>,
+    image: &ImagePublication,
+    signer: Option<&Signer>,
+) -> Result<(), PublishError> {
+    let Some(signer) = signer else { return Ok(()) };
+    let sum = Sha256Sum::of(&image.index);
+    let text = signer.sign(image.index.as_slice(), signed_id(place.what), &sum);
+    let text = text.map_err(|source| PublishError::Sign { what: place.what.to_owned(), source })?;
+    let name = format!("{}{SUFFIX}", place.what);
+    place.put_beside(vec![(name, text.into_bytes())], false)
+}

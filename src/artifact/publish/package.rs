@@ -1,0 +1,108 @@
+//! Packages in a store: `packages/<name>/<id>.tar.xz` with sum, record and signature.
+
+use std::path::Path;
+
+use super::error::PublishError;
+use super::place::{Place, Published};
+use crate::artifact::record::{self, PackageRecord};
+use crate::artifact::repository::package_path;
+use crate::base::event::Observer;
+use crate::package::PackageId;
+use crate::store::signature::Signer;
+use crate::store::{About, Backend, Put, Transfer};
+
+/// A package to be put into a store.
+#[derive(Debug, Clone)]
+pub struct Publication<'p> {
+    /// Digests and origin.
+    pub record: &'p PackageRecord,
+    /// Archive.
+    pub archive: &'p Path,
+    /// Signature of this archive by another machine; a new one is made if there is none.
+    pub signature: Option<&'p str>,
+    /// Description for people and other programs.
+    pub about: About<'p>,
+}
+
+/// Puts a package, with the files beside it, into a store that lacks it.
+pub fn publish(
+    backend: &dyn Backend,
+    package: &Publication<'_>,
+    signer: Option<&Signer>,
+    observer: &dyn Observer,
+) -> Result<Published, PublishError> {
+    let what = package_path(&package.record.id);
+    let place = Place { backend, what: &what, transfer: Transfer { subject: &what, observer } };
+    let work = Work { place, package, signer };
+    match work.place.put(package.archive, package.record.size, &package.about)? {
+        Put::Written => {
+            work.describe(package.record, true)?;
+            Ok(Published::Written)
+        }
+        Put::WasThere => {
+            work.complete()?;
+            Ok(Published::WasThere)
+        }
+    }
+}
+
+struct Work<'w> {
+    place: Place<'w>,
+    package: &'w Publication<'w>,
+    signer: Option<&'w Signer>,
+}
+
+impl Work<'_> {
+    /// Adds the files beside an archive that the store had already, once it is known to be this package.
+    fn complete(&self) -> Result<(), PublishError> {
+        let ours = self.package.record;
+        let sum = self.place.stated_sum()?;
+        if sum.as_deref() == Some(ours.sha256.as_str()) {
+            return self.describe(ours, false);
+        }
+        let theirs = match self.place.small(&record_path(&ours.id), record::LONGEST)? {
+            Some(text) => PackageRecord::parse(&text, &ours.id)
+                .ok_or_else(|| self.place.damaged("its record cannot be read".to_owned()))?,
+            None => self.record_of_theirs()?,
+        };
+        if theirs.tar_sha256 != ours.tar_sha256 {
+            return Err(PublishError::Different {
+                what: self.place.what.to_owned(),
+                store: self.place.backend.name(),
+                theirs: theirs.tar_sha256,
+                ours: ours.tar_sha256.clone(),
+            });
+        }
+        // Described by somebody: what is said of the archive is theirs.
+        if sum.is_some() { Ok(()) } else { self.describe(&theirs, false) }
+    }
+
+    /// Downloads the archive of a store that lacks its record.
+    fn record_of_theirs(&self) -> Result<PackageRecord, PublishError> {
+        let copy = self.place.copy()?;
+        let buildinfo = self.package.record.buildinfo.clone();
+        PackageRecord::of_archive(&self.package.record.id, copy.path(), buildinfo)
+            .map_err(|error| self.place.damaged(error.to_string()))
+    }
+
+    /// Puts sum, record and signature beside an archive with this record; a signature only if the archive is
+    /// the one of this machine.
+    fn describe(&self, record: &PackageRecord, is_new: bool) -> Result<(), PublishError> {
+        let mut files = vec![
+            self.place.sum_file(&record.sha256),
+            (record_path(&record.id), record.text().into_bytes()),
+        ];
+        if record.sha256 == self.package.record.sha256 {
+            let Publication { archive, signature, .. } = *self.package;
+            let signed =
+                self.place.signature_file(archive, &record.sha256, signature, self.signer)?;
+            files.extend(signed);
+        }
+        self.place.put_beside(files, is_new)
+    }
+}
+
+/// Name of a package's record in a store.
+pub fn record_path(id: &PackageId) -> String {
+    format!("records/{}/{id}.json", id.name())
+}

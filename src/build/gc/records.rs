@@ -1,0 +1,50 @@
+//! Records of builds and of bootstraps.
+
+use std::collections::BTreeSet;
+
+use super::search::{Search, entries, is_folder, is_hex, name, written};
+use super::{GcError, Kind};
+use crate::package::PackageId;
+
+impl Search<'_> {
+    /// Records of builds go by their age alone, since nothing can make them again.
+    pub(super) fn records(&mut self) -> Result<(), GcError> {
+        if self.options.since.is_none() {
+            return Ok(());
+        }
+        let needed: BTreeSet<String> =
+            self.options.packages.iter().map(ToString::to_string).collect();
+        for package in entries(&self.home.root().join("builds"))? {
+            for build in entries(&package)? {
+                if name(&build).parse::<PackageId>().is_err() || !is_folder(&build) {
+                    continue;
+                }
+                let used = written(&build);
+                if needed.contains(&name(&build)) || self.is_young(used) {
+                    continue;
+                }
+                let bytes = self.measure(&build)?;
+                self.add(Kind::Record, vec![build], bytes, used, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records of bootstraps go by their age, as those of builds do.
+    pub(super) fn bootstrap_records(&mut self) -> Result<(), GcError> {
+        if self.options.since.is_none() {
+            return Ok(());
+        }
+        for record in entries(&self.home.bootstraps())? {
+            let stem = record.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let is_ours = stem.is_some_and(|stem| is_hex(&stem, 64));
+            let used = written(&record);
+            if !is_ours || self.is_young(used) {
+                continue;
+            }
+            let bytes = self.measure(&record)?;
+            self.add(Kind::Record, vec![record], bytes, used, true);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Builder images in shared caches, by what they were built from (docs/format.md, "Builder images in caches").
+//!
+//! ```text
+//! <cache>/images/<folder>-<platform>.json           the image of a docker/ folder: an index with one manifest
+//! <cache>/images/<folder>-<platform>-<bases>.json   the same, of these base images
+//! <cache>/images/blobs/sha256/<digest>              manifests, configurations, layers
+//! ```
+//!
+//! An image is put there after it was built here, if it has a name in the store: one that was made from what a
+//! tree alone names, or with caches of a tree's own, has none. It is taken if it says that it was made from the
+//! folder as it is, and from the base images that the names have here; where signatures are required, a trusted
+//! key has to have signed the index, which has the manifest's digest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::mirrored::folder_bases;
+use super::{ImageError, ImageFinder};
+use crate::artifact::publish::{ImagePublication, PublishError, Published, publish_image};
+use crate::artifact::shared_cache::SharedCache;
+use crate::artifact::signed::{SignedError, get_signed};
+use crate::base::causes::with_causes;
+use crate::base::digest::Sha256Sum;
+use crate::base::event::{Event, Observer};
+use crate::build::upload::{WithoutTransfers, warning_of};
+use crate::dockerfile::execute::is_flattened;
+use crate::image::digest::BlobDigest;
+use crate::image::platform::Platform;
+use crate::image::reference::ImageRef;
+use crate::image::registry::IMAGES;
+use crate::image::store::{Image, StoreError};
+use crate::package::ImageName;
+use crate::package::json::canonical;
+use crate::store::Transfer;
+
+/// Name of a cache in warnings.
+const ROLE: &str = "the cache";
+/// Upper limit of an index in bytes: longer ones are cut off, and so not read.
+const LONGEST_INDEX: u64 = 1 << 20;
+/// Number of digits that tell base images apart.
+const BASES_DIGITS: usize = 16;
+
+/// Keys of the image of a `docker/` folder, the one with base images first, if all of them are known.
+struct Keys {
+    exact: Option<String>,
+    plain: String,
+}
+
+impl Keys {
+    fn documents(&self) -> impl Iterator<Item = String> {
+        let keys = self.exact.iter().chain([&self.plain]);
+        keys.map(|key| format!("{IMAGES}/{key}.json"))
+    }
+}
+
+impl ImageFinder<'_> {
+    fn keys(&self, folder: &Path, whole: &Sha256Sum) -> Result<Keys, ImageError> {
+        let plain = format!("{whole}-{}", Platform::host().to_string().replace('/', "-"));
+        let mut bases = BTreeMap::new();
+        for (base, platform) in folder_bases(folder)? {
+            let Some(image) = self.stored_base(&base, &platform)? else {
+                return Ok(Keys { exact: None, plain });
+            };
+            bases.insert(base.to_string(), image.id.to_string());
+        }
+        let sum = Sha256Sum::of(canonical(&json!(bases)).as_bytes());
+        Ok(Keys { exact: Some(format!("{plain}-{}", &sum.as_str()[..BASES_DIGITS])), plain })
+    }
+
+    /// The image of a `docker/` folder that a cache has, under its names.
+    pub(super) fn cached_builder(
+        &self,
+        name: &ImageName,
+        names: &[ImageRef],
+        (folder, whole): (&Path, &Sha256Sum),
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        let caches = self.building.caches;
+        if !caches.read() {
+            return Ok(None);
+        }
+        let keys = self.keys(folder, whole)?;
+        for cache in caches.iter().filter(|cache| cache.reads()) {
+            for document in keys.documents() {
+                let Some(image) = self.taken(name, cache, &document, &names[0], observer)? else {
+                    continue;
+                };
+                if !self.is_still_of(name, &image, whole)? {
+                    continue;
+                }
+                let failed = |source| store_error(name, source);
+                self.store.name(&image, names, observer).map_err(failed)?;
+                let message = format!("{name} comes from {}", cache.name());
+                observer.event(Event::Note { message });
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the image of an index into the store, without a name.
+    fn taken(
+        &self,
+        name: &ImageName,
+        cache: &SharedCache,
+        document: &str,
+        reference: &ImageRef,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, ImageError> {
+        let transfer = Transfer { subject: name.as_str(), observer };
+        let got = cache.store().item(ROLE, &transfer, SignedError::kind, |backend| {
+            get_signed(backend, document, LONGEST_INDEX, cache.required_keys(), observer)
+        });
+        let bytes = match got {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => bytes,
+            Err(error) => {
+                let message =
+                    format!("{document} in {} is not used: {}", cache.name(), with_causes(&error));
+                observer.event(Event::Warning { subject: name.as_str().to_owned(), message });
+                return Ok(None);
+            }
+        };
+        let options = self.pull_options(Platform::host());
+        let index = (document, bytes.as_slice());
+        let pulled = self
+            .registry
+            .pull_indexed(self.store, (cache.store(), index), reference, &options, observer)
+            .map_err(|source| ImageError::Pull {
+                name: name.as_str().to_owned(),
+                source: Box::new(source),
+            })?;
+        let Some(pulled) = pulled else { return Ok(None) };
+        self.store.find_manifest(&pulled.manifest).map_err(|source| store_error(name, source))
+    }
+
+    /// Puts an image that was built into all caches that are written to; failures are warnings.
+    pub(super) fn upload_builder(
+        &self,
+        name: &ImageName,
+        image: &Image,
+        exact: &ImageRef,
+        (folder, whole): (&Path, &Sha256Sum),
+        observer: &dyn Observer,
+    ) -> Result<(), ImageError> {
+        let caches = self.building.caches;
+        let is_named = image.references.contains(exact);
+        if !is_named || !caches.iter().any(SharedCache::writes) {
+            return Ok(());
+        }
+        let failed = |source| store_error(name, source);
+        if is_flattened(self.store, image).map_err(failed)? {
+            let message = "not put into caches: it was built with one id, so owners may be lost that its commands gave to files".to_owned();
+            observer.event(Event::Note { message: format!("{name}: {message}") });
+            return Ok(());
+        }
+        let (entry, blobs) = self.store.for_layout(image).map_err(failed)?;
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [entry],
+        });
+        let blob = |(digest, path): (BlobDigest, _)| {
+            (format!("{IMAGES}/blobs/sha256/{}", digest.hex()), path)
+        };
+        let publication = ImagePublication {
+            documents: self.keys(folder, whole)?.documents().collect(),
+            index: canonical(&index).into_bytes(),
+            blobs: blobs.into_iter().map(blob).collect(),
+        };
+        let uploading = WithoutTransfers(observer);
+        for cache in caches.iter().filter(|cache| cache.writes()) {
+            let transfer = Transfer { subject: name.as_str(), observer: &uploading };
+            let put = cache.store().item(ROLE, &transfer, PublishError::kind, |backend| {
+                publish_image(backend, &publication, caches.signer(), &uploading)
+            });
+            let put = warning_of(put, name.as_str(), cache, observer);
+            if put == Some(Published::Written) {
+                let subject = publication.documents.last().cloned().unwrap_or_default();
+                let (place, bytes) = (cache.name(), image.size);
+                observer.event(Event::Sent { subject, place, bytes });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn store_error(name: &ImageName, source: StoreError) -> ImageError {
+    ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) }
+}

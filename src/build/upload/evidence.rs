@@ -1,0 +1,132 @@
+//! The rule for archives that leave a tree's cache: a record of this home has the archive's SHA-256, or a
+//! trusted key signed the archive. A tree may bring a `cache/` of its own, which proves nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::artifact::signed_id;
+use crate::base::digest::Sha256Sum;
+use crate::build::job::Built;
+use crate::build::record::{Ending, Record};
+use crate::package::PackageId;
+use crate::runner::home::Home;
+use crate::store::signature::{Claim, LONGEST, SUFFIX, TrustedKeys};
+
+/// Records and keys by which archives are believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'e> {
+    /// Home with the records of builds.
+    pub home: &'e Home,
+    /// Keys of the user.
+    pub keys: &'e TrustedKeys,
+}
+
+/// Reason to believe an archive.
+#[derive(Debug)]
+pub enum Ground {
+    /// This home built the archive; `buildinfo` is the package's `buildinfo.full.json`.
+    Built {
+        /// Digests of the build.
+        built: Box<Built>,
+        /// Description of the package.
+        buildinfo: serde_json::Value,
+    },
+    /// A trusted key signed the archive: text of the signature.
+    Signed(String),
+}
+
+/// An archive must not leave the tree's cache.
+#[derive(Debug, thiserror::Error)]
+pub enum UnprovenError {
+    /// Nobody vouches for the archive.
+    #[error(
+        "not sent: this machine has no record of making an archive with the SHA-256 {sha256}, and no trusted key signed it"
+    )]
+    Unknown {
+        /// The archive.
+        archive: PathBuf,
+        /// SHA-256 of the archive.
+        sha256: Sha256Sum,
+    },
+    /// The archive cannot be read.
+    #[error("the archive cannot be read")]
+    File(#[source] io::Error),
+}
+
+impl UnprovenError {
+    /// Returns the remedy, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { archive, .. } => Some(format!(
+                "remove {} and build again, or fetch it from where it is signed: --require-signature=PUBKEY",
+                archive.display()
+            )),
+            Self::File(_) => None,
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// Finds the reason to believe a package's archive; returns the archive's sum, too.
+    pub fn of_package(
+        &self,
+        id: &PackageId,
+        archive: &Path,
+    ) -> Result<(Sha256Sum, Ground), UnprovenError> {
+        let sha256 = Sha256Sum::of_file(archive).map_err(UnprovenError::File)?;
+        let ground = self.ground(id, &sha256, archive);
+        let ground = ground.ok_or_else(|| unknown(archive, &sha256))?;
+        Ok((sha256, ground))
+    }
+
+    /// True if a package's archive with this sum is to be believed. `archive` is the place of the archive,
+    /// and of the signature beside it.
+    pub fn vouches_for(&self, id: &PackageId, sha256: &Sha256Sum, archive: &Path) -> bool {
+        self.ground(id, sha256, archive).is_some()
+    }
+
+    fn ground(&self, id: &PackageId, sha256: &Sha256Sum, archive: &Path) -> Option<Ground> {
+        let record = self.record(id);
+        let built = record.and_then(|record| match record.ending {
+            Ending::Built(built) if built.sha256 == *sha256 => Some((built, record.buildinfo)),
+            _ => None,
+        });
+        match built {
+            Some((built, buildinfo)) => Some(Ground::Built { built: Box::new(built), buildinfo }),
+            None => self.signature(id.to_string().as_str(), sha256, archive).map(Ground::Signed),
+        }
+    }
+
+    /// Text of the signature beside a file, if a trusted key made it for this sum. `id` is that of the file in
+    /// its repository.
+    pub fn signature(&self, id: &str, sha256: &Sha256Sum, file: &Path) -> Option<String> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(SUFFIX);
+        let beside = Path::new(&beside);
+        let is_short = fs_err::symlink_metadata(beside)
+            .is_ok_and(|data| data.is_file() && data.len() <= LONGEST);
+        if !is_short {
+            return None;
+        }
+        let text = fs_err::read(beside).ok()?;
+        let content = fs_err::File::open(file).ok()?;
+        let claim = Claim::read(&text, self.keys).ok()?;
+        let mut content = crate::base::digest::Tee::new(content);
+        claim.verify(&mut content, signed_id(id)).ok()?;
+        (content.finish().1.sha256 == *sha256).then(|| String::from_utf8(text).ok())?
+    }
+
+    fn record(&self, id: &PackageId) -> Option<Record> {
+        let text = fs_err::read(self.home.build(id).join("record.json")).ok()?;
+        let record: Record = serde_json::from_slice(&text).ok()?;
+        (record.id == *id).then_some(record)
+    }
+}
+
+/// Returns the error of an archive for which nobody vouches.
+pub fn unknown(archive: &Path, sha256: &Sha256Sum) -> UnprovenError {
+    UnprovenError::Unknown { archive: archive.to_owned(), sha256: sha256.clone() }
+}

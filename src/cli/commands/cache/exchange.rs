@@ -1,0 +1,170 @@
+//! `mkpanda cache push` and `mkpanda cache pull`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::super::super::args::{ExchangeArgs, FormatArg};
+use super::super::super::error::CliError;
+use super::super::super::ui::{self, Ending};
+use super::super::package::parse_variant;
+use super::super::{Context, fetch, open, vouching_keys};
+use super::caches;
+use crate::artifact::shared_cache::SharedCache;
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Interruptible, Observer};
+use crate::build::site::{Site, SiteError};
+use crate::build::upload::Evidence;
+use crate::container::helper::Interrupt;
+use crate::exchange::{self, Failure, Pulled, Pushed, Selection, Wanted};
+
+/// Puts what a tree's cache has into caches.
+pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), CliError> {
+    let packages = context.folder()?;
+    let settings = context.settings(args.store.jobs, Some(&packages))?;
+    let progress = context.progress(&settings);
+    let interrupt = Arc::<Interrupt>::default();
+    super::super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let keys = vouching_keys(&settings);
+    let push = || -> Result<Vec<Pushed>, CliError> {
+        let site = open(context, &settings, packages, &interrupt, observer)?;
+        let reachable = site.reachable_caches(&settings.shared_caches);
+        caches(&reachable, "can be written to", SharedCache::writes)?;
+        let wanted = Wanted::of(&site, &selection(args)?, observer)?;
+        note_absent(&site, &wanted, observer);
+        let run = site.home().start_run().map_err(SiteError::Home)?;
+        let evidence = Evidence { home: site.home(), keys: &keys };
+        let threads = fetch::jobs(args.store.jobs.or(settings.jobs));
+        let scratch = run.folder();
+        Ok(exchange::push(&site, &wanted, &reachable, evidence, (threads, scratch), observer))
+    };
+    let pushed = push();
+    let is_whole = |at: &Pushed| at.failures.is_empty() && at.skipped == 0;
+    let is_done = pushed.as_ref().is_ok_and(|pushed| pushed.iter().all(is_whole));
+    progress.finish(ending(is_done, &interrupt), 0);
+    let pushed = pushed?;
+    match args.store.format {
+        FormatArg::Json => {
+            let stores: Vec<Value> = pushed.iter().map(pushed_json).collect();
+            context.printer.data(&format!("{:#}\n", json!({ "stores": stores })));
+        }
+        FormatArg::Text => pushed.iter().for_each(|at| context.printer.data(&pushed_text(at))),
+    }
+    if interrupt.is_raised() {
+        return Err(SiteError::Interrupted.into());
+    }
+    let skipped: usize = pushed.iter().map(|at| at.skipped).sum();
+    failed(pushed.into_iter().flat_map(|at| at.failures).collect())?;
+    if skipped > 0 { Err(CliError::NotSent(skipped)) } else { Ok(()) }
+}
+
+/// Fetches what a tree's current ids name from caches.
+pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), CliError> {
+    let packages = context.folder()?;
+    let settings = context.settings(args.store.jobs, Some(&packages))?;
+    let progress = context.progress(&settings);
+    let interrupt = Arc::<Interrupt>::default();
+    super::super::interrupt_on_signals(&interrupt)?;
+    let observer = &Interruptible::new(&progress, || interrupt.is_raised());
+    let pull = || -> Result<Pulled, CliError> {
+        let site = open(context, &settings, packages, &interrupt, observer)?;
+        let reachable = site.reachable_caches(&settings.shared_caches);
+        caches(&reachable, "is read", SharedCache::reads)?;
+        let wanted = Wanted::of(&site, &selection(args)?, observer)?;
+        if !wanted.unknown.is_empty() {
+            let count = wanted.unknown.len();
+            let message = format!(
+                "the ids of {count} packages are not known, as their builder images are not here: nothing is fetched for them"
+            );
+            observer.event(Event::Warning { subject: String::new(), message });
+        }
+        let threads = fetch::jobs(args.store.jobs.or(settings.jobs));
+        Ok(exchange::pull(&site, &wanted, &reachable, threads, observer))
+    };
+    let pulled = pull();
+    let is_done = pulled.as_ref().is_ok_and(|pulled| pulled.failures.is_empty());
+    progress.finish(ending(is_done, &interrupt), 0);
+    let pulled = pulled?;
+    match args.store.format {
+        FormatArg::Json => {
+            let shown = json!({
+                "fetched": pulled.fetched,
+                "present": pulled.present,
+                "missing": pulled.missing,
+                "failed": pulled.failures.iter().map(failure_json).collect::<Vec<_>>(),
+            });
+            context.printer.data(&format!("{shown:#}\n"));
+        }
+        FormatArg::Text => {
+            let Pulled { fetched, present, missing, failures } = &pulled;
+            for name in missing {
+                context.printer.data(&format!("in no cache: {name}\n"));
+            }
+            let text = format!(
+                "{fetched} fetched, {present} were there, {} in no cache, {} failed\n",
+                missing.len(),
+                failures.len()
+            );
+            context.printer.data(&text);
+        }
+    }
+    if interrupt.is_raised() {
+        return Err(SiteError::Interrupted.into());
+    }
+    failed(pulled.failures)
+}
+
+fn ending(is_done: bool, interrupt: &Interrupt) -> Ending {
+    match is_done {
+        _ if interrupt.is_raised() => Ending::Interrupted,
+        true => Ending::Done,
+        false => Ending::Failed,
+    }
+}
+
+fn selection(args: &ExchangeArgs) -> Result<Selection, CliError> {
+    let variant = args.variant.as_deref().map(parse_variant).transpose()?;
+    Ok(Selection { packages: args.package.clone(), variant })
+}
+
+fn note_absent(site: &Site, wanted: &Wanted, observer: &dyn Observer) {
+    let count = wanted.not_built(&site.cache);
+    if count > 0 {
+        let verb = if count == 1 { "package is" } else { "packages are" };
+        let message = format!("{count} {verb} not built here, and so not sent");
+        observer.event(Event::Note { message });
+    }
+}
+
+fn failed(failures: Vec<Failure>) -> Result<(), CliError> {
+    if failures.is_empty() { Ok(()) } else { Err(CliError::Exchange(failures)) }
+}
+
+fn pushed_text(at: &Pushed) -> String {
+    let Pushed { store, sent, bytes, present, skipped, failures } = at;
+    let rest = [(failures.len(), "failed"), (*skipped, "not tried")];
+    let rest = rest.iter().filter(|(count, _)| *count > 0);
+    let rest: Vec<String> = rest.map(|(count, word)| format!(", {count} {word}")).collect();
+    let size = ui::size(*bytes);
+    format!("{store}: {sent} sent ({size}), {present} were there{}\n", rest.concat())
+}
+
+fn pushed_json(at: &Pushed) -> Value {
+    json!({
+        "store": at.store,
+        "sent": at.sent,
+        "bytes": at.bytes,
+        "present": at.present,
+        "not_tried": at.skipped,
+        "failed": at.failures.iter().map(failure_json).collect::<Vec<_>>(),
+    })
+}
+
+fn failure_json(failure: &Failure) -> Value {
+    json!({
+        "name": failure.name,
+        "message": with_causes(&*failure.error),
+        "hint": failure.error.hint(),
+    })
+}

@@ -1,0 +1,118 @@
+//! Failures of single artifacts, which end nothing: all that can be exchanged is.
+
+use crate::artifact::publish::PublishError;
+use crate::artifact::repository::RepositoryError;
+use crate::bootstrap::{SupplyError, UnprovenBootstrap};
+use crate::build::site::SiteError;
+use crate::build::upload::{UnprovenError, UploadError};
+use crate::source::SourceError;
+use crate::store::{FailureKind, KeyError, StoreError};
+
+/// An artifact cannot be exchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Nobody vouches for a package's archive.
+    #[error(transparent)]
+    Unproven(#[from] UnprovenError),
+    /// Nobody vouches for a bootstrap's archive.
+    #[error(transparent)]
+    UnprovenBootstrap(#[from] UnprovenBootstrap),
+    /// The store did not take a package or a bootstrap.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The store did not take a source.
+    #[error(transparent)]
+    Source(#[from] UploadError),
+    /// The store did not give a package or a bootstrap.
+    #[error(transparent)]
+    Repository(Box<RepositoryError>),
+    /// A source was not given, or is not what its package declares.
+    #[error(transparent)]
+    Fetch(#[from] SourceError),
+    /// A cache has a source that cannot be used, for a cause that was reported as a warning.
+    #[error("the source in the cache cannot be used")]
+    Unusable,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A name is not valid in a store.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The tree's cache cannot be written.
+    #[error(transparent)]
+    Site(Box<SiteError>),
+    /// The tree's bootstrap cannot be kept.
+    #[error(transparent)]
+    Supply(Box<SupplyError>),
+}
+
+impl ExchangeError {
+    /// Kind of failure of the store, if the fault is one.
+    pub(super) fn kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Publish(error) => error.kind(),
+            Self::Source(error) => error.kind(),
+            Self::Repository(error) => error.kind(),
+            Self::Store(error) => Some(error.kind()),
+            _ => None,
+        }
+    }
+
+    /// Returns the remedy, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unproven(error) => error.hint(),
+            Self::UnprovenBootstrap(error) => error.hint(),
+            Self::Publish(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Repository(error) => error.hint(),
+            Self::Fetch(error) => error.problem.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Supply(error) => error.hint(),
+            Self::Key(_) | Self::Site(_) | Self::Unusable => None,
+        }
+    }
+}
+
+impl From<RepositoryError> for ExchangeError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Repository(Box::new(error))
+    }
+}
+
+impl From<SiteError> for ExchangeError {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::SharedCache { source, .. } => Self::Repository(source),
+            error => Self::Site(Box::new(error)),
+        }
+    }
+}
+
+impl From<SupplyError> for ExchangeError {
+    fn from(error: SupplyError) -> Self {
+        match error {
+            SupplyError::Repository { source, .. } => Self::Repository(source),
+            error => Self::Supply(Box::new(error)),
+        }
+    }
+}
+
+/// An artifact that was not exchanged.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", if store.is_empty() { name.clone() } else { format!("{name}, {store}") })]
+pub struct Failure {
+    /// Name of the artifact: a package's id, `bootstrap <id>`, `<package>/<source>`.
+    pub name: String,
+    /// Name of the store; empty if the fault is this machine's.
+    pub store: String,
+    /// Cause.
+    #[source]
+    pub error: Box<ExchangeError>,
+}
+
+impl Failure {
+    pub(super) fn new(name: &str, store: &str, error: ExchangeError) -> Self {
+        Self { name: name.to_owned(), store: store.to_owned(), error: Box::new(error) }
+    }
+}

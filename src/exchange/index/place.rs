@@ -1,0 +1,78 @@
+//! An index into a store, or into a folder.
+//!
+//! Objects of a store never change, apart from these two: the page last, so that it leads to an index that is
+//! as new. A folder replaces a file in one step, and so do stores in clouds and registries; a store that can
+//! only put what is not there loses the old file first.
+
+use std::path::Path;
+
+use super::contents::{Index, IndexError};
+use super::document::document;
+use super::page::page;
+use crate::base::atomic;
+use crate::base::event::Observer;
+use crate::exchange::contents::SUBJECT;
+use crate::exchange::names::{INDEX_JSON, INDEX_PAGE};
+use crate::store::{Backend, Key, Put, Store, StoreError, Transfer};
+
+/// Number of attempts to replace an object that others write as well.
+const ATTEMPTS: u32 = 3;
+
+/// Result of writing an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// One of the files is another than before.
+    Written,
+    /// Both files were the same already.
+    Unchanged,
+}
+
+/// Writes the files of an index into a folder, or else into the store.
+pub fn write_index(
+    index: &Index,
+    store: &Store,
+    folder: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<Replaced, IndexError> {
+    let mut result = Replaced::Unchanged;
+    for (name, text) in [(INDEX_JSON, document(index)), (INDEX_PAGE, page(index))] {
+        let is_new = match folder {
+            Some(folder) => {
+                let path = folder.join(name);
+                let is_new = fs_err::read(&path).map_or(true, |old| old != text.as_bytes());
+                atomic::write_if_changed(&path, text.as_bytes()).map_err(IndexError::File)?;
+                is_new
+            }
+            None => replace(store.backend(), name, text.as_bytes(), observer)?,
+        };
+        if is_new {
+            result = Replaced::Written;
+        }
+    }
+    Ok(result)
+}
+
+/// Makes an object have a text; `false` if nothing was to be done.
+fn replace(
+    backend: &dyn Backend,
+    name: &str,
+    text: &[u8],
+    observer: &dyn Observer,
+) -> Result<bool, IndexError> {
+    let key: Key = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
+    let transfer = Transfer { subject: SUBJECT, observer };
+    for _ in 0..ATTEMPTS {
+        let mut old = Vec::new();
+        let longest = text.len() as u64 + 1;
+        match backend.get_range(&key, 0..longest, &mut old, &transfer) {
+            Ok(_) if old == text => return Ok(false),
+            Ok(_) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        if backend.replace(&key, text, &transfer)? == Put::Written {
+            return Ok(true);
+        }
+    }
+    Err(IndexError::Contended { name: name.to_owned(), store: backend.name() })
+}

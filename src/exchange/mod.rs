@@ -1,0 +1,30 @@
+//! Exchange with shared caches outside of builds: what `mkpanda cache` does.
+//!
+//! ```text
+//! wanted     what the current ids of a tree name: packages, bootstraps, sources
+//! push       from a tree's cache into caches; pull: from caches into a tree's cache
+//! contents   what a store holds, by the names of its objects
+//! verify     each artifact of a store against the files beside it
+//! index      a description of a store for people and programs: JSON and one HTML page
+//! ```
+//!
+//! Nothing is built. Every transfer is complete or absent, so that an interrupted run is made again: what is
+//! there already is not transferred a second time.
+
+mod contents;
+mod failure;
+mod index;
+mod names;
+mod pull;
+mod push;
+mod verify;
+mod wanted;
+
+pub use contents::{Contents, Kind, Parts};
+pub use failure::{ExchangeError, Failure};
+pub use index::{Index, IndexError, Replaced, read_index, write_index};
+pub use names::{INDEX_JSON, INDEX_PAGE};
+pub use pull::{Pulled, pull};
+pub use push::{Pushed, push};
+pub use verify::{Fault, FaultKind, Verified, verify};
+pub use wanted::{Selection, Wanted};

@@ -1,0 +1,212 @@
+//! From shared caches into a tree's cache.
+
+use super::failure::{ExchangeError, Failure};
+use super::wanted::{Wanted, WantedBootstrap};
+use crate::artifact::repository::RepositoryError;
+use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer, Outcome};
+use crate::base::parallel;
+use crate::bootstrap::{SupplyError, bring_bootstrap};
+use crate::build::site::Site;
+use crate::package::PackageId;
+use crate::package::contents::check;
+use crate::source::{self, FetchOptions, SourceProblem, SourceRequest};
+use crate::store::{FailureKind, Reach, Transfer};
+use crate::tree::PackageKey;
+
+/// Result of a pull.
+#[derive(Debug, Default)]
+pub struct Pulled {
+    /// Number of artifacts that were fetched.
+    pub fetched: usize,
+    /// Number of artifacts that the tree's cache had already.
+    pub present: usize,
+    /// Names of those that no cache has.
+    pub missing: Vec<String>,
+    /// Artifacts that could not be fetched.
+    pub failures: Vec<Failure>,
+}
+
+enum Item<'w> {
+    Package(&'w PackageKey, &'w PackageId),
+    Bootstrap(&'w WantedBootstrap),
+    Source(&'w SourceRequest),
+}
+
+enum Got {
+    Fetched,
+    Present,
+    Missing,
+}
+
+struct Work<'w> {
+    site: &'w Site,
+    /// Caches that are read, with what is known of their reachability.
+    places: Vec<(&'w SharedCache, Reach)>,
+    /// Options by which sources that are here are found.
+    here: FetchOptions,
+    observer: &'w dyn Observer,
+}
+
+/// Fetches what `wanted` names, and caches have, into the tree's cache, so many artifacts at once.
+pub fn pull(
+    site: &Site,
+    wanted: &Wanted,
+    caches: &SharedCaches,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Pulled {
+    let mut here = site.fetch_options().clone();
+    here.offline = true;
+    here.only_mirrors = false;
+    here.mirrors.clear();
+    let places = caches.iter().filter(|cache| cache.reads());
+    let places = places.map(|cache| (cache, Reach::default())).collect();
+    let work = Work { site, places, here, observer };
+    let packages = wanted.packages.iter().map(|(key, id)| Item::Package(key, id));
+    let bootstraps = wanted.bootstraps.iter().map(Item::Bootstrap);
+    let is_kept = |request: &&SourceRequest| request.mirror_key().is_some();
+    let sources = wanted.sources.iter().filter(is_kept).map(Item::Source);
+    let items: Vec<_> = packages.chain(bootstraps).chain(sources).collect();
+    let results = parallel::each(&items, threads, observer, |item| work.fetch(item));
+    let mut pulled = Pulled::default();
+    for (item, result) in items.iter().zip(results) {
+        match result {
+            Some(Ok(Got::Fetched)) => pulled.fetched += 1,
+            Some(Ok(Got::Present)) => pulled.present += 1,
+            Some(Ok(Got::Missing)) => pulled.missing.push(item.name()),
+            Some(Err(error)) => pulled.failures.push(Failure::new(&item.name(), "", error)),
+            None => {}
+        }
+    }
+    pulled
+}
+
+impl Item<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Package(_, id) => id.to_string(),
+            Self::Bootstrap(bootstrap) => format!("bootstrap {}", bootstrap.id),
+            Self::Source(request) => request.subject(),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn fetch(&self, item: &Item<'_>) -> Result<Got, ExchangeError> {
+        match item {
+            Item::Package(key, id) => self.fetch_package(key, id),
+            Item::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
+            Item::Source(request) => self.fetch_source(request),
+        }
+    }
+
+    /// Asks the caches in their order until one gives the artifact. A failure counts if none of the others
+    /// does; else it is a warning.
+    fn first<E: std::error::Error + 'static>(
+        &self,
+        subject: &str,
+        mut ask: impl FnMut(&SharedCache) -> Result<bool, E>,
+        kind: impl Fn(&E) -> Option<FailureKind>,
+    ) -> Result<bool, E> {
+        let mut failed = None;
+        for (cache, reach) in &self.places {
+            if reach.is_skipped() {
+                continue;
+            }
+            match ask(cache) {
+                Ok(found) => {
+                    reach.answered();
+                    if !found {
+                        continue;
+                    }
+                    if let Some(error) = failed {
+                        let (subject, message) = (subject.to_owned(), with_causes(&error));
+                        self.observer.event(Event::Warning { subject, message });
+                    }
+                    return Ok(true);
+                }
+                Err(error) => {
+                    if let Some(kind) = kind(&error) {
+                        reach.failed(kind);
+                    }
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(false), Err)
+    }
+
+    fn fetch_package(&self, key: &PackageKey, id: &PackageId) -> Result<Got, ExchangeError> {
+        let limits = self.site.archive_limits();
+        let brought = self.site.bring(key, id, self.observer, |archive| {
+            let ask = |cache: &SharedCache| {
+                let repository = cache.sole_repository();
+                repository.fetch_package(id, archive, &limits, &check, self.observer)
+            };
+            self.first(&id.to_string(), ask, RepositoryError::kind)
+        })?;
+        Ok(match brought {
+            Some(Outcome::Cached) => Got::Present,
+            Some(_) => Got::Fetched,
+            None => Got::Missing,
+        })
+    }
+
+    fn fetch_bootstrap(&self, bootstrap: &WantedBootstrap) -> Result<Got, ExchangeError> {
+        let (id, active) = (bootstrap.id.as_str(), &bootstrap.active);
+        let (cache, limits) = (&self.site.cache, self.site.archive_limits());
+        let folder = cache.bootstraps();
+        let was_there =
+            bring_bootstrap(&bootstrap.tree, cache, self.site.home(), self.observer, || {
+                let ask = |cache: &SharedCache| {
+                    let repository = cache.sole_repository();
+                    repository.fetch_bootstrap(id, &folder, active, &limits, self.observer)
+                };
+                let fetched = self.first(&format!("bootstrap {id}"), ask, RepositoryError::kind);
+                fetched.map_err(|source| SupplyError::Repository {
+                    variant: bootstrap.tree.variant.clone(),
+                    source: Box::new(source),
+                })
+            })?;
+        Ok(match was_there {
+            Some(true) => Got::Present,
+            Some(false) => Got::Fetched,
+            None => Got::Missing,
+        })
+    }
+
+    fn fetch_source(&self, request: &SourceRequest) -> Result<Got, ExchangeError> {
+        let id = source::identify(request)?;
+        if source::fetch(request, &id, &self.here, self.observer).is_ok() {
+            return Ok(Got::Present);
+        }
+        let Some(key) = request.mirror_key() else { return Ok(Got::Missing) };
+        let subject = request.subject();
+        let transfer = Transfer { subject: &subject, observer: self.observer };
+        let ask = |cache: &SharedCache| -> Result<bool, ExchangeError> {
+            let store = cache.store().folder(SOURCES);
+            match store.backend().head(&key, &transfer) {
+                Err(error) if error.is_not_found() => return Ok(false),
+                Err(error) if error.kind() != FailureKind::Unsupported => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+            let mut options = self.here.clone();
+            options.only_mirrors = true;
+            options.mirrors = vec![store];
+            match source::fetch(request, &id, &options, self.observer) {
+                Ok(_) => Ok(true),
+                // The cause was a warning.
+                Err(error) if matches!(*error.problem, SourceProblem::Offline(_)) => {
+                    Err(ExchangeError::Unusable)
+                }
+                Err(error) => Err(error.into()),
+            }
+        };
+        let found = self.first(&subject, ask, ExchangeError::kind)?;
+        Ok(if found { Got::Fetched } else { Got::Missing })
+    }
+}

@@ -1,0 +1,258 @@
+//! From a tree's cache into shared caches.
+//!
+//! An archive that a store has already, with the same sum, is not sent and needs no evidence; any other is
+//! sent only if it is to be believed ([`Evidence`]). After three items in a row that a store failed, or a
+//! refused connection, the store is not asked again.
+
+use std::path::Path;
+
+use super::failure::{ExchangeError, Failure};
+use super::wanted::{Wanted, WantedBootstrap};
+use crate::artifact::publish::{Published, bootstrap_path, has, publish, publish_bootstrap};
+use crate::artifact::repository::package_path;
+use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
+use crate::base::digest::Sha256Sum;
+use crate::base::event::{Event, Observer};
+use crate::base::parallel;
+use crate::bootstrap::BootstrapUpload;
+use crate::build::cache::is_file;
+use crate::build::site::Site;
+use crate::build::upload::{
+    Evidence, PackageUpload, SourceUpload, UnprovenError, WithoutTransfers, unknown,
+};
+use crate::package::PackageId;
+use crate::source::{self, FetchOptions, SourceRequest};
+use crate::store::{Put, Reach, Transfer};
+
+/// Result of a push at one store.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// Name of the store.
+    pub store: String,
+    /// Number of artifacts that the store has taken.
+    pub sent: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Number of artifacts that the store had already.
+    pub present: usize,
+    /// Number of artifacts that were not sent, as the store had failed.
+    pub skipped: usize,
+    /// Artifacts that could not be sent.
+    pub failures: Vec<Failure>,
+}
+
+enum Item<'w> {
+    Package(&'w PackageId),
+    Bootstrap(&'w WantedBootstrap),
+    Source(&'w SourceRequest),
+}
+
+/// Result for one artifact at one store.
+enum Sent {
+    Taken(u64),
+    Present,
+    Skipped,
+    Failed(ExchangeError),
+}
+
+struct Work<'w> {
+    site: &'w Site,
+    caches: &'w SharedCaches,
+    /// Caches that are written to, with what is known of their reachability.
+    targets: Vec<(&'w SharedCache, Reach)>,
+    evidence: Evidence<'w>,
+    /// Options by which nothing is fetched that is not here.
+    here: FetchOptions,
+    scratch: &'w Path,
+    observer: &'w dyn Observer,
+}
+
+/// Puts what a tree's cache has of `wanted` into all caches that are written to, so many artifacts at once;
+/// returns what was done at each, in their order. `scratch` is a folder for temporary files.
+pub fn push(
+    site: &Site,
+    wanted: &Wanted,
+    caches: &SharedCaches,
+    evidence: Evidence<'_>,
+    (threads, scratch): (usize, &Path),
+    observer: &dyn Observer,
+) -> Vec<Pushed> {
+    let targets: Vec<_> = caches.iter().filter(|cache| cache.writes()).collect();
+    let mut pushed: Vec<Pushed> =
+        targets.iter().map(|cache| Pushed { store: cache.name(), ..Pushed::default() }).collect();
+    let mut here = site.fetch_options().clone();
+    here.offline = true;
+    here.only_mirrors = false;
+    here.mirrors.clear();
+    let targets = targets.into_iter().map(|cache| (cache, Reach::default())).collect();
+    let work = Work { site, caches, targets, evidence, here, scratch, observer };
+    let items = work.items(wanted);
+    let results = parallel::each(&items, threads, observer, |item| work.send(item));
+    for (item, results) in items.iter().zip(results) {
+        for (pushed, result) in pushed.iter_mut().zip(results.into_iter().flatten()) {
+            match result {
+                Sent::Taken(bytes) => {
+                    pushed.sent += 1;
+                    pushed.bytes += bytes;
+                }
+                Sent::Present => pushed.present += 1,
+                Sent::Skipped => pushed.skipped += 1,
+                Sent::Failed(error) => {
+                    pushed.failures.push(Failure::new(&item.name(), &pushed.store, error));
+                }
+            }
+        }
+    }
+    pushed
+}
+
+impl Item<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Package(id) => id.to_string(),
+            Self::Bootstrap(bootstrap) => format!("bootstrap {}", bootstrap.id),
+            Self::Source(request) => request.subject(),
+        }
+    }
+}
+
+impl<'w> Work<'w> {
+    /// Lists the artifacts of the tree's cache. Sources are found when their turn comes.
+    fn items(&self, wanted: &'w Wanted) -> Vec<Item<'w>> {
+        let cache = &self.site.cache;
+        let packages = wanted.packages.iter().map(|(_, id)| id).filter(|id| cache.has(id));
+        let is_there = |bootstrap: &&WantedBootstrap| {
+            is_file(&cache.bootstraps().join(bootstrap.id.archive_name()))
+        };
+        let bootstraps = wanted.bootstraps.iter().filter(is_there);
+        let mut seen = std::collections::BTreeSet::new();
+        let is_first =
+            |request: &&SourceRequest| request.mirror_key().is_some_and(|key| seen.insert(key));
+        let sources = wanted.sources.iter().filter(is_first);
+        packages
+            .map(Item::Package)
+            .chain(bootstraps.map(Item::Bootstrap))
+            .chain(sources.map(Item::Source))
+            .collect()
+    }
+
+    /// Sends an artifact to each store.
+    fn send(&self, item: &Item<'_>) -> Vec<Sent> {
+        match item {
+            Item::Package(id) => self.send_package(id),
+            Item::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
+            Item::Source(request) => self.send_source(request),
+        }
+    }
+
+    /// Asks each store that still answers.
+    fn at_each(
+        &self,
+        what: &str,
+        size: u64,
+        mut ask: impl FnMut(&SharedCache) -> Result<Option<Published>, ExchangeError>,
+    ) -> Vec<Sent> {
+        let mut results = Vec::new();
+        for (cache, reach) in &self.targets {
+            if reach.is_skipped() {
+                results.push(Sent::Skipped);
+                continue;
+            }
+            let result = ask(cache);
+            match result.as_ref().err().and_then(ExchangeError::kind) {
+                None => reach.answered(),
+                Some(kind) => _ = reach.failed(kind),
+            }
+            results.push(match result {
+                Ok(Some(Published::Written)) => {
+                    let (subject, place) = (what.to_owned(), cache.name());
+                    self.observer.event(Event::Sent { subject, place, bytes: size });
+                    Sent::Taken(size)
+                }
+                Ok(Some(Published::WasThere) | None) => Sent::Present,
+                Err(error) => Sent::Failed(error),
+            });
+        }
+        results
+    }
+
+    /// Asks each store if it has an archive that must not be sent: then nothing is to be done. `reason`
+    /// is asked for each store that lacks the archive.
+    fn only_present(
+        &self,
+        what: &str,
+        archive: &Path,
+        reason: impl Fn() -> Option<ExchangeError>,
+    ) -> Vec<Sent> {
+        let uploading = WithoutTransfers(self.observer);
+        self.at_each(what, 0, |cache| {
+            let sum = Sha256Sum::of_file(archive).map_err(UnprovenError::File)?;
+            if has(cache.store().backend(), what, &sum, &uploading)? {
+                return Ok(None);
+            }
+            Err(reason().unwrap_or_else(|| unknown(archive, &sum).into()))
+        })
+    }
+
+    fn send_package(&self, id: &PackageId) -> Vec<Sent> {
+        let archive = self.site.cache.archive(id);
+        let what = package_path(id);
+        let limits = self.site.archive_limits();
+        let prove = || PackageUpload::of_cached(id, archive.clone(), &self.evidence, &limits);
+        let Ok(upload) = prove() else {
+            let reason = || Some(prove().err()?.into());
+            return self.only_present(&what, &archive, reason);
+        };
+        let size = upload.record().size;
+        let uploading = WithoutTransfers(self.observer);
+        self.at_each(&what, size, |cache| {
+            let published = upload.publish(|package| {
+                publish(cache.store().backend(), package, self.caches.signer(), &uploading)
+            });
+            Ok(published.map(Some)?)
+        })
+    }
+
+    fn send_bootstrap(&self, bootstrap: &WantedBootstrap) -> Vec<Sent> {
+        let id = bootstrap.id.as_str();
+        let what = bootstrap_path(id);
+        let archive = self.site.cache.root().join(&what);
+        let variant = bootstrap.tree.variant.name().map(str::to_owned);
+        let prove = || {
+            let active = bootstrap.active.clone();
+            let cache = &self.site.cache;
+            BootstrapUpload::of_cached(id, active, variant.clone(), cache, &self.evidence)
+        };
+        let Ok(upload) = prove() else {
+            let reason = || Some(prove().err()?.into());
+            return self.only_present(&what, &archive, reason);
+        };
+        let uploading = WithoutTransfers(self.observer);
+        self.at_each(&what, upload.size(), |cache| {
+            let put = upload.publish(|bootstrap| {
+                let backend = cache.store().backend();
+                publish_bootstrap(backend, bootstrap, self.caches.signer(), &uploading)
+            });
+            Ok(put.map(Some)?)
+        })
+    }
+
+    /// Sends a source that is here; one that was not fetched is nothing to be sent.
+    fn send_source(&self, request: &SourceRequest) -> Vec<Sent> {
+        let uploading = WithoutTransfers(self.observer);
+        let fetched = source::identify(request)
+            .and_then(|id| source::fetch(request, &id, &self.here, &uploading));
+        let Ok(fetched) = fetched else { return Vec::new() };
+        let Some(upload) = SourceUpload::new(request, &fetched) else { return Vec::new() };
+        let what = format!("{SOURCES}/{}", upload.key());
+        let size = fs_err::metadata(fetched.path()).map_or(0, |data| data.len());
+        let subject = request.subject();
+        self.at_each(&what, size, |cache| {
+            let transfer = Transfer { subject: &subject, observer: &uploading };
+            let store = cache.store().folder(SOURCES);
+            let put = upload.upload(store.backend(), self.scratch, &self.here, &transfer)?;
+            let is_new = put == Put::Written;
+            Ok(Some(if is_new { Published::Written } else { Published::WasThere }))
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! Packages and bootstraps against the files beside them.
+
+use std::io;
+use std::str::FromStr;
+
+use super::Look;
+use super::fault::{Fault, FaultKind};
+use super::stream::{self, Check};
+use crate::archive::verify_package;
+use crate::artifact::publish::{bootstrap_path, list_path, record_path};
+use crate::artifact::record::{self, PackageRecord};
+use crate::artifact::repository::package_path;
+use crate::artifact::signed_id;
+use crate::base::causes::with_causes;
+use crate::base::digest::Sha256Sum;
+use crate::bootstrap::BootstrapId;
+use crate::exchange::contents::Parts;
+use crate::package::PackageId;
+use crate::package::contents;
+use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
+use crate::store::{Key, StoreError};
+
+/// Upper limit of the bytes that are read of a file with a sum.
+const LONGEST_SUM: u64 = 4096;
+/// Upper limit of a bootstrap's list of packages in bytes.
+const LONGEST_LIST: u64 = 64 << 20;
+
+/// Result of one check of an archive.
+enum Found {
+    /// Digests of the archive and of the tar in it; all of it could be read.
+    Sums(Result<PackageRecord, io::Error>),
+    /// Reason why the contents are not those of the artifact.
+    Contents(Option<String>),
+    Signature(Result<(), SignatureError>),
+}
+
+struct Findings<'f> {
+    what: &'f str,
+    faults: Vec<Fault>,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, kind: FaultKind, reason: impl Into<String>) {
+        self.faults.push(Fault::new(kind, self.what, reason));
+    }
+}
+
+/// Checks a package; returns the bytes that were read, and what was found.
+pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec<Fault>) {
+    let what = package_path(id);
+    let mut findings = Findings { what: &what, faults: Vec::new() };
+    if parts.record.is_none() {
+        findings.add(FaultKind::Missing, format!("there is no {}", record_path(id)));
+    }
+    let contents_of = move |archive: &mut dyn io::Read| -> Option<String> {
+        match verify_package(archive, &look.rules.limits) {
+            Err(error) => Some(with_causes(&error)),
+            Ok(index) => contents::check(id, index.buildinfo.as_deref()).err(),
+        }
+    };
+    let (bytes, found) = archive(look, id, parts, Box::new(contents_of), &mut findings);
+    if let Some(found) = found.filter(|_| parts.record.is_some()) {
+        compare_record(look, id, &found, &mut findings);
+    }
+    (bytes, findings.faults)
+}
+
+/// Checks a bootstrap; returns the bytes that were read, and what was found.
+pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fault>) {
+    let what = bootstrap_path(id);
+    let mut findings = Findings { what: &what, faults: Vec::new() };
+    let list = list_path(id);
+    if parts.list.is_none() {
+        findings.add(FaultKind::Missing, format!("there is no {list}"));
+    } else {
+        match small(look, &list, LONGEST_LIST) {
+            Err(error) => findings.add(FaultKind::Damaged, with_causes(&error)),
+            Ok(text) => {
+                let ids: Option<Vec<PackageId>> = serde_json::from_slice(&text).ok();
+                if ids.is_none_or(|ids| BootstrapId::of(&ids).as_str() != id) {
+                    findings.add(FaultKind::Damaged, format!("{list} does not give its id"));
+                }
+            }
+        }
+    }
+    let contents_of = move |archive: &mut dyn io::Read| -> Option<String> {
+        verify_package(archive, &look.rules.limits).err().map(|error| with_causes(&error))
+    };
+    // The digests of a tar are kept under a package's id; a bootstrap's are compared with its sum alone.
+    let any: PackageId = "bootstrap--0".parse().unwrap_or_else(|_| unreachable!("a valid id"));
+    let (bytes, _) = archive(look, &any, parts, Box::new(contents_of), &mut findings);
+    (bytes, findings.faults)
+}
+
+/// Reads an archive once, and compares it with sum and signature. Returns its digests, if it could be read.
+fn archive<'l>(
+    look: Look<'l>,
+    id: &'l PackageId,
+    parts: Parts,
+    contents: Check<'l, Option<String>>,
+    findings: &mut Findings<'_>,
+) -> (u64, Option<PackageRecord>) {
+    let what = findings.what.to_owned();
+    if parts.archive.is_none() {
+        findings.add(FaultKind::Missing, "there are files beside it, and no archive");
+        return (0, None);
+    }
+    let signature = signature_text(look, parts, findings);
+    let keys = look.rules.required.unwrap_or(look.rules.trusted);
+    let claim = signature.and_then(|text| claim(look, &text, keys, findings));
+    let mut checks: Vec<Check<'_, Found>> = vec![
+        Box::new(|from: &mut dyn io::Read| {
+            Found::Sums(PackageRecord::of_reader(id, from, serde_json::Value::Null))
+        }),
+        Box::new(|from: &mut dyn io::Read| Found::Contents(contents(from))),
+    ];
+    if let Some(claim) = claim {
+        let what = what.clone();
+        checks.push(Box::new(move |from: &mut dyn io::Read| {
+            Found::Signature(claim.verify(from, signed_id(&what)).map(drop))
+        }));
+    }
+    let key: Key = match what.parse() {
+        Ok(key) => key,
+        Err(_) => unreachable!("a listed name is a key"),
+    };
+    let (bytes, results) = match stream::read(look.backend, &key, &look.transfer, checks) {
+        Ok(read) => read,
+        Err(error) => {
+            findings.add(FaultKind::Damaged, with_causes(&error));
+            return (0, None);
+        }
+    };
+    let mut sums = None;
+    let mut is_readable = true;
+    for result in results {
+        match result {
+            Found::Sums(Ok(record)) => sums = Some(record),
+            // The contents say why.
+            Found::Sums(Err(_)) | Found::Contents(None) | Found::Signature(Ok(())) => {}
+            Found::Contents(Some(reason)) => {
+                is_readable = false;
+                findings.add(FaultKind::Damaged, reason);
+            }
+            Found::Signature(Err(error)) => {
+                findings.add(FaultKind::Untrusted, with_causes(&error));
+            }
+        }
+    }
+    if sums.is_none() && is_readable {
+        findings.add(FaultKind::Damaged, "the archive cannot be read to its end");
+    }
+    compare_sum(look, parts, sums.as_ref(), findings);
+    (bytes, sums)
+}
+
+fn small(look: Look<'_>, name: &str, longest: u64) -> Result<Vec<u8>, StoreError> {
+    let mut text = Vec::new();
+    if let Ok(key) = name.parse::<Key>() {
+        look.backend.get_range(&key, 0..longest, &mut text, &look.transfer)?;
+    }
+    Ok(text)
+}
+
+fn compare_sum(
+    look: Look<'_>,
+    parts: Parts,
+    sums: Option<&PackageRecord>,
+    findings: &mut Findings<'_>,
+) {
+    let name = format!("{}.sha256", findings.what);
+    if parts.sum.is_none() {
+        findings.add(FaultKind::Missing, format!("there is no {name}"));
+        return;
+    }
+    let text = match small(look, &name, LONGEST_SUM) {
+        Ok(text) => text,
+        Err(error) => return findings.add(FaultKind::Damaged, with_causes(&error)),
+    };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let stated = text.split_whitespace().next().and_then(|sum| Sha256Sum::from_str(sum).ok());
+    match (stated, sums) {
+        (None, _) => findings.add(FaultKind::Damaged, format!("{name} has no SHA-256")),
+        (Some(stated), Some(found)) if stated != found.sha256 => {
+            let found = &found.sha256;
+            let reason = format!("its SHA-256 is {found}, but the file beside it says {stated}");
+            findings.add(FaultKind::Damaged, reason);
+        }
+        _ => {}
+    }
+}
+
+fn compare_record(
+    look: Look<'_>,
+    id: &PackageId,
+    found: &PackageRecord,
+    findings: &mut Findings<'_>,
+) {
+    let name = record_path(id);
+    let text = match small(look, &name, record::LONGEST) {
+        Ok(text) => text,
+        Err(error) => return findings.add(FaultKind::Damaged, with_causes(&error)),
+    };
+    let Some(record) = PackageRecord::parse(&text, id) else {
+        return findings.add(FaultKind::Damaged, format!("{name} cannot be read"));
+    };
+    let pairs = [
+        ("SHA-256", record.sha256.to_string(), found.sha256.to_string()),
+        ("size", record.size.to_string(), found.size.to_string()),
+        ("SHA-256 of its tar", record.tar_sha256.to_string(), found.tar_sha256.to_string()),
+        ("size of its tar", record.tar_size.to_string(), found.tar_size.to_string()),
+    ];
+    for (label, stated, found) in pairs {
+        if stated != found {
+            let reason = format!("its {label} is {found}, but {name} says {stated}");
+            findings.add(FaultKind::Damaged, reason);
+        }
+    }
+}
+
+/// Text of the signature, if there is one that is to be looked at.
+fn signature_text(look: Look<'_>, parts: Parts, findings: &mut Findings<'_>) -> Option<Vec<u8>> {
+    if parts.signature.is_none() {
+        if let Some(keys) = look.rules.required {
+            let error = SignatureError::Missing { trusted: keys.ids() };
+            findings.add(FaultKind::Untrusted, with_causes(&error));
+        }
+        return None;
+    }
+    match small(look, &format!("{}{SUFFIX}", findings.what), LONGEST + 1) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            findings.add(FaultKind::Damaged, with_causes(&error));
+            None
+        }
+    }
+}
+
+/// Claim of a signature. One of a key that is not trusted is a finding only where signatures are required.
+fn claim<'k>(
+    look: Look<'_>,
+    text: &[u8],
+    keys: &'k TrustedKeys,
+    findings: &mut Findings<'_>,
+) -> Option<Claim<'k>> {
+    match Claim::read(text, keys) {
+        Ok(claim) => Some(claim),
+        Err(SignatureError::UnknownKey { .. }) if look.rules.required.is_none() => None,
+        Err(error) => {
+            findings.add(FaultKind::Untrusted, with_causes(&error));
+            None
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Each artifact of a store against the files beside it; nothing is changed.
+//!
+//! ```text
+//! fault      findings
+//! stream     an object read by several checks at once
+//! archive    packages and bootstraps; single: sources and images
+//! ```
+//!
+//! An object is streamed once, and read by all its checks. A file beside an archive that is missing is a
+//! finding, too: a reader of the store would have nothing to check by.
+
+mod archive;
+mod fault;
+mod single;
+mod stream;
+
+pub use fault::{Fault, FaultKind};
+
+use super::contents::{Contents, SUBJECT};
+use crate::archive::Limits;
+use crate::base::event::{Event, Observer};
+use crate::base::parallel;
+use crate::package::PackageId;
+use crate::store::signature::TrustedKeys;
+use crate::store::{Backend, Listed, Store, StoreError, Transfer};
+
+/// Findings in a store.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Number of artifacts that were checked.
+    pub artifacts: usize,
+    /// Bytes of the objects that were read.
+    pub bytes: u64,
+    /// Findings, in the order of names.
+    pub faults: Vec<Fault>,
+    /// Objects that are not part of a cache.
+    pub strays: Vec<Listed>,
+}
+
+/// Keys and limits of a verification.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'r> {
+    /// Keys of which one has to have signed each package and bootstrap.
+    pub(super) required: Option<&'r TrustedKeys>,
+    /// Keys whose signatures are checked where there are some.
+    pub(super) trusted: &'r TrustedKeys,
+    pub(super) limits: Limits,
+}
+
+/// One artifact with what it consists of.
+enum Artifact<'a> {
+    Package(&'a PackageId, super::contents::Parts),
+    Bootstrap(&'a str, super::contents::Parts),
+    Source(&'a Listed),
+    Image(&'a Listed),
+}
+
+/// An object of a store that is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'l> {
+    pub(super) backend: &'l dyn Backend,
+    pub(super) transfer: Transfer<'l>,
+    pub(super) rules: Rules<'l>,
+}
+
+/// Checks all artifacts of a store, so many at once. With `required`, each package and bootstrap needs a
+/// signature by one of these keys; signatures by keys that are trusted anyway are checked where they are.
+pub fn verify(
+    store: &Store,
+    (required, trusted): (Option<&TrustedKeys>, &TrustedKeys),
+    limits: Limits,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Verified, StoreError> {
+    let contents = Contents::list(store.backend(), observer)?;
+    let packages = contents.packages.iter().map(|(id, parts)| Artifact::Package(id, *parts));
+    let bootstraps = contents.bootstraps.iter();
+    let artifacts: Vec<_> = packages
+        .chain(bootstraps.map(|(id, parts)| Artifact::Bootstrap(id, *parts)))
+        .chain(contents.sources.iter().map(Artifact::Source))
+        .chain(contents.images.iter().map(Artifact::Image))
+        .collect();
+    let quiet = Quiet(observer);
+    let transfer = Transfer { subject: SUBJECT, observer: &quiet };
+    let rules = Rules { required, trusted, limits };
+    let look = Look { backend: store.backend(), transfer, rules };
+    let results = parallel::each(&artifacts, threads, observer, |artifact| match artifact {
+        Artifact::Package(id, parts) => archive::package(look, id, *parts),
+        Artifact::Bootstrap(id, parts) => archive::bootstrap(look, id, *parts),
+        Artifact::Source(listed) => single::source(look, listed),
+        Artifact::Image(listed) => single::image(look, listed),
+    });
+    if observer.is_interrupted() {
+        return Err(StoreError::Interrupted);
+    }
+    let mut verified = Verified { artifacts: artifacts.len(), ..Verified::default() };
+    for (bytes, faults) in results.into_iter().flatten() {
+        verified.bytes += bytes;
+        verified.faults.extend(faults);
+    }
+    verified.strays = contents.strays;
+    Ok(verified)
+}
+
+/// Observer of a verification: many small transfers are of no interest one by one.
+struct Quiet<'q>(&'q dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn event(&self, event: Event) {
+        if !matches!(event, Event::Download { .. } | Event::TransferEnded { .. }) {
+            self.0.event(event);
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
+}

@@ -1,0 +1,64 @@
+//! Sources and files of images, whose names say what they are.
+
+use std::io;
+
+use super::Look;
+use super::fault::{Fault, FaultKind};
+use super::stream::{self, Check};
+use crate::base::causes::with_causes;
+use crate::base::digest::Tee;
+use crate::package::CommitId;
+use crate::source::check_bundle;
+use crate::store::Listed;
+
+/// Reads an object by one check, which gives the reason why the object is not what its name says.
+fn read(look: Look<'_>, listed: &Listed, check: Check<'_, Option<String>>) -> (u64, Vec<Fault>) {
+    let name = listed.key.as_str();
+    let damaged = |reason: String| vec![Fault::new(FaultKind::Damaged, name, reason)];
+    match stream::read(look.backend, &listed.key, &look.transfer, vec![check]) {
+        Ok((bytes, results)) => {
+            let reason = results.into_iter().flatten().next();
+            (bytes, reason.map(damaged).unwrap_or_default())
+        }
+        Err(error) => (0, damaged(with_causes(&error))),
+    }
+}
+
+/// Compares the sum of an object with the one in its name.
+fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Vec<Fault>) {
+    let named = listed.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+    let check = move |from: &mut dyn io::Read| {
+        let mut tee = Tee::new(from);
+        if let Err(error) = io::copy(&mut tee, &mut io::sink()) {
+            return Some(error.to_string());
+        }
+        let sums = tee.finish().1;
+        let (kind, found) = if is_sha1 {
+            ("SHA-1", sums.sha1.to_string())
+        } else {
+            ("SHA-256", sums.sha256.to_string())
+        };
+        (found != named).then(|| format!("its {kind} is {found}, and not that of its name"))
+    };
+    read(look, listed, Box::new(check))
+}
+
+/// Checks a source.
+pub(super) fn source(look: Look<'_>, listed: &Listed) -> (u64, Vec<Fault>) {
+    let name = listed.key.as_str().rsplit('/').next().unwrap_or_default();
+    let Some(commit) = name.strip_suffix(".bundle") else { return by_sum(look, listed, true) };
+    let commit: Option<CommitId> = commit.parse().ok();
+    let check = move |from: &mut dyn io::Read| {
+        let Some(commit) = commit else { return Some("its name is not a commit".to_owned()) };
+        check_bundle(from, &commit).err().map(|error| with_causes(&error))
+    };
+    read(look, listed, Box::new(check))
+}
+
+/// Checks a file of images: blobs have their digests as names.
+pub(super) fn image(look: Look<'_>, listed: &Listed) -> (u64, Vec<Fault>) {
+    if listed.key.as_str().contains("/blobs/sha256/") {
+        return by_sum(look, listed, false);
+    }
+    (0, Vec::new())
+}

@@ -1,0 +1,95 @@
+//! Artifacts that the current ids of a tree name.
+
+use std::collections::BTreeSet;
+
+use crate::base::event::Observer;
+use crate::bootstrap::{BootstrapId, TreePackages, active_json};
+use crate::build::cache::Cache;
+use crate::build::site::{Site, SiteError};
+use crate::package::{PackageId, PackageName, Variant};
+use crate::source::SourceRequest;
+use crate::tree::{PackageKey, TreeError, TreeSet};
+
+/// Selection of packages.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Packages, with all that they require; if there are none, those of tree variants.
+    pub packages: Vec<PackageName>,
+    /// Variant of the packages, or of the tree; all of them if there is none.
+    pub variant: Option<Variant>,
+}
+
+/// A bootstrap of a tree.
+#[derive(Debug, Clone)]
+pub(super) struct WantedBootstrap {
+    pub(super) id: BootstrapId,
+    pub(super) tree: TreePackages,
+    /// Text of the list of packages.
+    pub(super) active: String,
+}
+
+/// Artifacts that the current ids of a tree name.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub(super) packages: Vec<(PackageKey, PackageId)>,
+    pub(super) bootstraps: Vec<WantedBootstrap>,
+    pub(super) sources: Vec<SourceRequest>,
+    /// Packages whose ids are not known, since their builder images are not built.
+    pub unknown: Vec<PackageKey>,
+}
+
+impl Wanted {
+    /// Number of packages that a tree's cache lacks.
+    pub fn not_built(&self, cache: &Cache) -> usize {
+        self.packages.iter().filter(|(_, id)| !cache.has(id)).count() + self.unknown.len()
+    }
+
+    /// Finds out what a selection names. Images are pulled for that where they are missing, and none is
+    /// built.
+    pub fn of(
+        site: &Site,
+        selection: &Selection,
+        observer: &dyn Observer,
+    ) -> Result<Self, SiteError> {
+        let sets = if selection.packages.is_empty() {
+            tree_sets(site, selection.variant.as_ref())?
+        } else {
+            Vec::new()
+        };
+        let mut keys: BTreeSet<PackageKey> =
+            sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
+        let mut named = Vec::new();
+        for name in &selection.packages {
+            named.extend(site.tree.wanted(name, selection.variant.as_ref())?);
+        }
+        if !named.is_empty() {
+            keys.extend(site.tree.resolve_packages(&named)?.packages);
+        }
+        let order = site.tree.order(&keys)?;
+        let (known, pending) = site.identify_without_building(&order, observer)?;
+        let id_of = |key: &PackageKey| Some(known.identities.get(key)?.id.clone());
+        let bootstraps = sets.iter().filter_map(|set| {
+            // A bootstrap's id is that of all its packages.
+            let ids = |keys: &[PackageKey]| keys.iter().map(id_of).collect::<Option<Vec<_>>>();
+            let (packages, bootstrap) = (ids(&set.packages)?, ids(&set.bootstrap)?);
+            let (id, active) = (BootstrapId::of(&bootstrap), active_json(&bootstrap));
+            let tree = TreePackages { variant: set.variant.clone(), packages, bootstrap };
+            Some(WantedBootstrap { id, tree, active })
+        });
+        let packages = order.iter().filter_map(|key| Some((key.clone(), id_of(key)?)));
+        Ok(Self {
+            packages: packages.collect(),
+            bootstraps: bootstraps.collect(),
+            sources: site.source_requests(&order)?,
+            unknown: pending.into_iter().map(|pending| pending.key).collect(),
+        })
+    }
+}
+
+fn tree_sets(site: &Site, variant: Option<&Variant>) -> Result<Vec<TreeSet>, TreeError> {
+    let variants = match variant {
+        Some(variant) => vec![variant.clone()],
+        None => site.tree.tree_variants()?,
+    };
+    variants.iter().map(|variant| site.tree.resolve(variant)).collect()
+}

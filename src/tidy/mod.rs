@@ -1,0 +1,70 @@
+//! A tree's cache without what no current id of any variant needs: what `mkpanda clean` does.
+//!
+//! ```text
+//! search     what is not needed, as data
+//! remove     its removal
+//! ```
+//!
+//! These stay: archives of current ids, with their signatures; archives of packages whose ids are not known,
+//! as their builder images are not built; sources that a package names; `latest` files of packages of the tree;
+//! everything whose name is not one that mkpanda gives, and `src` and `result` of kept builds. While a run
+//! builds in the tree, nothing is removed.
+
+mod remove;
+mod search;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use remove::{TidyError, clean};
+
+/// Kind of something that is not needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An archive of a package, or a signature.
+    Package,
+    /// A file of a bootstrap.
+    Bootstrap,
+    /// A download, or a copy of a git repository.
+    Source,
+    /// A file that names the last build.
+    Latest,
+    /// The checkout or the download of an upstream that the tree no longer has.
+    Upstream,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Package => "package",
+            Self::Bootstrap => "bootstrap",
+            Self::Source => "source",
+            Self::Latest => "latest",
+            Self::Upstream => "upstream",
+        })
+    }
+}
+
+/// Something in a tree's cache that is not needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Kind.
+    pub kind: Kind,
+    /// Path below the cache.
+    pub path: PathBuf,
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Lock file that is held by the processes that use the item.
+    lock: Option<PathBuf>,
+}
+
+/// Result of a cleaning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Items that were removed, or would be.
+    pub items: Vec<Item>,
+    /// Items that stay, as another process uses them.
+    pub in_use: Vec<Item>,
+    /// Number of packages whose ids are not known, so that all their archives stay.
+    pub unknown: usize,
+}

@@ -1,0 +1,91 @@
+//! Removing from a tree's cache what is not needed.
+
+use std::io;
+use std::path::Path;
+
+use super::search::{Needs, Search};
+use super::{Cleaned, Item};
+use crate::base::atomic::Unswept;
+use crate::base::event::{Event, Observer};
+use crate::base::lock::FileLock;
+use crate::base::removal::remove_all;
+use crate::base::within;
+use crate::build::site::{Site, SiteError};
+use crate::runner::measure::Meter;
+use crate::runner::{trees, uses};
+
+/// A cache cannot be cleaned.
+#[derive(Debug, thiserror::Error)]
+pub enum TidyError {
+    /// The tree cannot be read.
+    #[error(transparent)]
+    Site(Box<SiteError>),
+    /// A run builds in the tree.
+    #[error("a run of mkpanda builds packages of this tree, so its cache stays as it is")]
+    InUse,
+    /// A file of the cache, or of the builder's own folder, cannot be read or removed.
+    #[error("the tree's cache cannot be cleaned")]
+    Io(#[source] io::Error),
+}
+
+impl From<SiteError> for TidyError {
+    fn from(error: SiteError) -> Self {
+        Self::Site(Box::new(error))
+    }
+}
+
+impl TidyError {
+    /// Returns the remedy, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        matches!(self, Self::InUse).then(|| "clean again when the run has ended".to_owned())
+    }
+}
+
+/// Finds what a tree's cache has that no current id needs, and removes it unless `dry_run` is set.
+pub fn clean(site: &Site, dry_run: bool, observer: &dyn Observer) -> Result<Cleaned, TidyError> {
+    let (needs, unknown) = Needs::of(site, observer)?;
+    // No run begins meanwhile.
+    let waiting = || {
+        let message = "waiting for a collection, or for a build that begins".to_owned();
+        observer.event(Event::Note { message });
+    };
+    let _gc = uses::lock(site.home(), waiting).map_err(TidyError::Io)?;
+    let now = uses::read(site.home()).map_err(TidyError::Io)?.now;
+    if !dry_run && now.trees.contains(&trees::name_of(site.tree.root())) {
+        return Err(TidyError::InUse);
+    }
+    let mut search = Search { site, needs: &needs, found: Vec::new(), meter: Meter::default() };
+    search.run().map_err(TidyError::Io)?;
+    let mut cleaned = Cleaned { unknown, ..Cleaned::default() };
+    let mut unswept = Unswept::default();
+    for item in search.found {
+        if dry_run {
+            cleaned.items.push(item);
+            continue;
+        }
+        match remove(site.cache.root(), &item) {
+            Ok(true) => cleaned.items.push(item),
+            Ok(false) => cleaned.in_use.push(item),
+            Err(error) => unswept.note(Err(error)),
+        }
+    }
+    unswept.first().map_err(TidyError::Io)?;
+    Ok(cleaned)
+}
+
+/// Removes an item, and folders that are empty then; `false` if a process uses the item.
+fn remove(root: &Path, item: &Item) -> io::Result<bool> {
+    let lock = item.lock.as_ref().map(|lock| FileLock::try_acquire(lock)).transpose()?;
+    if matches!(lock, Some(None)) {
+        return Ok(false);
+    }
+    within::without_links(root, item.path.parent().unwrap_or(&item.path))?;
+    let path = root.join(&item.path);
+    remove_all(&path)?;
+    for folder in path.ancestors().skip(1).take_while(|folder| *folder != root) {
+        if fs_err::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,230 @@
+//! Items of a tree's cache that no current id needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Item, Kind};
+use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::bootstrap::BootstrapId;
+use crate::build::site::{Site, SiteError};
+use crate::package::{PackageId, PackageName, SourceSpec, Variant};
+use crate::runner::measure::Meter;
+use crate::source::{SourceRequest, folder_lock};
+use crate::store::signature::SUFFIX;
+use crate::tree::PackageKey;
+
+/// Needs of the current state of a tree.
+pub(super) struct Needs {
+    /// Current ids.
+    ids: BTreeSet<PackageId>,
+    /// Packages of which an id is not known.
+    unknown: BTreeSet<PackageName>,
+    /// Packages of the tree.
+    names: BTreeSet<PackageName>,
+    /// Bootstrap ids; `None` if one of them is not known.
+    bootstraps: Option<BTreeSet<String>>,
+    /// Tree variants; `None` if they cannot be told.
+    variants: Option<BTreeSet<Variant>>,
+    /// File names that are needed in folders of sources; `cache.git` for a git repository.
+    sources: BTreeMap<PathBuf, BTreeSet<String>>,
+    has_upstream: bool,
+}
+
+/// Name of a git repository in a source's folder.
+const REPOSITORY: &str = "cache.git";
+
+impl Needs {
+    /// Finds out what is needed; returns the number of packages without a known id, too.
+    pub(super) fn of(
+        site: &Site,
+        observer: &dyn crate::base::event::Observer,
+    ) -> Result<(Self, usize), SiteError> {
+        let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
+        let order = site.tree.order(&keys)?;
+        let (known, pending) = site.identify_without_building(&order, observer)?;
+        let id_of = |key: &PackageKey| Some(known.identities.get(key)?.id.clone());
+        let variants = site.tree.tree_variants().ok();
+        // A tree variant with a mistake in it may have any bootstrap.
+        let bootstrap = |variant: &Variant| {
+            let set = site.tree.resolve(variant).ok()?;
+            let ids: Vec<PackageId> = set.bootstrap.iter().map(id_of).collect::<Option<_>>()?;
+            Some(BootstrapId::of(&ids).as_str().to_owned())
+        };
+        let bootstraps = match &variants {
+            Some(variants) => variants.iter().map(bootstrap).collect(),
+            None => None,
+        };
+        let mut sources: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+        for request in site.source_requests(&order)? {
+            let names = sources.entry(request.cache_dir.clone()).or_default();
+            names.insert(file_name(&request));
+        }
+        let needs = Self {
+            ids: order.iter().filter_map(id_of).collect(),
+            unknown: pending.iter().map(|pending| pending.key.name.clone()).collect(),
+            names: site.tree.names().cloned().collect(),
+            bootstraps,
+            variants: variants.map(|variants| variants.into_iter().collect()),
+            sources,
+            has_upstream: site.tree.root().join("upstream.json").exists(),
+        };
+        Ok((needs, pending.len()))
+    }
+}
+
+/// Name of the file or repository of a source in its folder.
+fn file_name(request: &SourceRequest) -> String {
+    match &request.source.spec {
+        SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => file.file_name().to_owned(),
+        SourceSpec::Git { .. } | SourceSpec::GitLocal { .. } => REPOSITORY.to_owned(),
+    }
+}
+
+pub(super) struct Search<'s> {
+    pub(super) site: &'s Site,
+    pub(super) needs: &'s Needs,
+    pub(super) found: Vec<Item>,
+    pub(super) meter: Meter,
+}
+
+/// An entry of a folder, which is not followed if it is a symlink.
+struct Entry {
+    path: PathBuf,
+    name: String,
+    is_folder: bool,
+    is_file: bool,
+}
+
+/// Entries with names that are UTF-8, as all names of ours are; none of a folder that is a symlink.
+fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+    match fs_err::symlink_metadata(folder) {
+        Ok(data) if data.is_dir() => {}
+        Ok(_) => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    }
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if name.starts_with(TEMPORARY_PREFIX) {
+            continue;
+        }
+        let (is_folder, is_file) = (kind.is_dir(), kind.is_file());
+        found.push(Entry { path: entry.path(), name, is_folder, is_file });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+impl Search<'_> {
+    pub(super) fn run(&mut self) -> io::Result<()> {
+        let root = self.site.cache.root().to_owned();
+        for folder in entries(&root.join("packages"))?.iter().filter(|entry| entry.is_folder) {
+            if let Ok(name) = folder.name.parse::<PackageName>() {
+                self.package(&name, &folder.path)?;
+            }
+        }
+        self.bootstraps(&root.join("bootstrap"))?;
+        self.complete(&root.join("complete"))?;
+        if !self.needs.has_upstream {
+            for name in ["checkout", "source"] {
+                let path = root.join("upstream").join(name);
+                if fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir()) {
+                    self.add(Kind::Upstream, &path, None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, kind: Kind, path: &Path, lock: Option<PathBuf>) {
+        let bytes = self.meter.measure(path).bytes;
+        let path = path.strip_prefix(self.site.cache.root()).unwrap_or(path).to_owned();
+        self.found.push(Item { kind, path, bytes, lock });
+    }
+
+    fn package(&mut self, name: &PackageName, folder: &Path) -> io::Result<()> {
+        let is_known = self.needs.names.contains(name);
+        for entry in entries(folder)? {
+            if entry.is_folder {
+                if entry.name != "src" && entry.name != "result" {
+                    self.source(&entry)?;
+                }
+                continue;
+            }
+            let bare = entry.name.strip_suffix(SUFFIX).unwrap_or(&entry.name);
+            let id = bare.strip_suffix(".tar.xz").and_then(|id| id.parse::<PackageId>().ok());
+            if let Some(id) = id.filter(|id| id.name() == name && entry.is_file) {
+                if !self.needs.ids.contains(&id) && !self.needs.unknown.contains(name) {
+                    let lock = self.site.home().package_lock(self.site.cache.root(), &id);
+                    self.add(Kind::Package, &entry.path, Some(lock));
+                }
+            } else if entry.is_file && is_latest(&entry.name, "latest") && !is_known {
+                self.add(Kind::Latest, &entry.path, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Downloads that no package names. A folder with anything but files and a git repository is not one of
+    /// ours.
+    fn source(&mut self, folder: &Entry) -> io::Result<()> {
+        let inside = entries(&folder.path)?;
+        let is_ours = |entry: &Entry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
+        if !inside.iter().all(is_ours) {
+            return Ok(());
+        }
+        let locks = &self.site.fetch_options().locks;
+        let lock = folder_lock(locks, &folder.path);
+        let needed = self.needs.sources.get(&folder.path);
+        for entry in inside {
+            if needed.is_none_or(|needed| !needed.contains(&entry.name)) {
+                self.add(Kind::Source, &entry.path, Some(lock.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn bootstraps(&mut self, folder: &Path) -> io::Result<()> {
+        for entry in entries(folder)?.into_iter().filter(|entry| entry.is_file) {
+            let bare = entry.name.strip_suffix(SUFFIX).unwrap_or(&entry.name);
+            let id = bare
+                .strip_suffix(".bootstrap.tar.xz")
+                .or_else(|| entry.name.strip_suffix(".active.json"));
+            let is_id =
+                |id: &str| id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if let Some(id) = id.filter(|id| is_id(id)) {
+                let needed = self.needs.bootstraps.as_ref();
+                if needed.is_some_and(|needed| !needed.contains(id)) {
+                    let lock = self.site.home().bootstrap_lock(id);
+                    self.add(Kind::Bootstrap, &entry.path, Some(lock));
+                }
+            } else if self.is_of_no_variant(&entry.name, "bootstrap.latest") {
+                self.add(Kind::Latest, &entry.path, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, folder: &Path) -> io::Result<()> {
+        for entry in entries(folder)?.into_iter().filter(|entry| entry.is_file) {
+            if self.is_of_no_variant(&entry.name, "complete.latest.json") {
+                self.add(Kind::Latest, &entry.path, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// True if a name is one of our files, of a tree variant that the tree does not have.
+    fn is_of_no_variant(&self, name: &str, file: &str) -> bool {
+        let Some(variants) = &self.needs.variants else { return false };
+        is_latest(name, file) && !variants.iter().any(|variant| variant.file(file) == name)
+    }
+}
+
+fn is_latest(name: &str, file: &str) -> bool {
+    name == file || name.strip_suffix(file).is_some_and(|variant| variant.ends_with('.'))
+}
