@@ -33,6 +33,8 @@ mod layer_pack;
 #[cfg(feature = "builder")]
 mod layer_scan;
 mod limits;
+#[cfg(feature = "builder")]
+mod look;
 mod names;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, unreachable_pub, reason = "layers need it"))]
 mod overlay_form;
@@ -80,6 +82,8 @@ pub use layer_owners::{FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote,
 pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
 pub use limits::{LimitExceeded, Limits};
 #[cfg(feature = "builder")]
+pub use look::is_html;
+#[cfg(feature = "builder")]
 pub use overlay_form::{Whiteouts, is_opaque_at, is_whiteout_at};
 #[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};
@@ -88,7 +92,7 @@ pub use path::{EntryPath, NameProblem, readable};
 pub use plain::{ARCHIVE_START, begins_as_archive, is_tar, unpack_plain, unpack_tar};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
 #[cfg(feature = "builder")]
-pub use source::{is_source_archive, unpack_source_archive};
+pub use source::unpack_source_archive;
 #[cfg(feature = "builder")]
 pub(crate) use tar_read::{MemberKind, TarReader};
 #[cfg(feature = "builder")]

@@ -14,12 +14,15 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use super::error::ReadError;
 use super::limits::{LimitExceeded, Limits, Metered};
 use super::path::NameProblem;
-use super::pax::{Attribute, Pax, terminated};
+use super::pax::{Attribute, Pax, Sparse, terminated};
 use super::tar_block::{BLOCK, is_header};
 use super::tar_content::Content;
 
 /// An extended header may have a name and some attributes of 64 KiB at the most.
 const LARGEST_EXTENSION: u64 = 1 << 20;
+
+/// Type of a folder in an archive of `tar --listed-incremental`.
+const DUMP_FOLDER: u8 = b'D';
 
 const NO_NUMBER: &str = "a field of the header is no number";
 
@@ -90,6 +93,8 @@ pub(crate) struct TarReader<R> {
     hole_bytes: u64,
     content: Content,
     marked: bool,
+    /// What global headers say.
+    global: Pax,
 }
 
 impl<R: Read> TarReader<R> {
@@ -103,6 +108,7 @@ impl<R: Read> TarReader<R> {
             hole_bytes: 0,
             content: Content::default(),
             marked: false,
+            global: Pax::default(),
         }
     }
 
@@ -134,6 +140,7 @@ impl<R: Read> TarReader<R> {
                     if parsed.is_for_one_entry() {
                         return Err(self.damaged("a name or size for all entries together"));
                     }
+                    self.global.override_with(&parsed);
                 }
                 // The label of a GNU archive.
                 kind if kind.as_byte() == b'V' => {}
@@ -231,19 +238,21 @@ impl<R: Read> TarReader<R> {
         pax: Option<Pax>,
     ) -> Result<Member, ReadError> {
         let pax = pax.unwrap_or_default();
-        if pax.sparse {
-            return Err(self.damaged("a sparse file in POSIX form, which isn't supported"));
-        }
-        let name = self.name(long_name, pax.path, header.path_bytes().into_owned())?;
+        let sparse_name = pax.sparse.as_ref().and_then(|sparse| sparse.name.clone());
+        let pax_name = sparse_name.or(pax.path);
+        let name = self.name(long_name, pax_name, header.path_bytes().into_owned())?;
         let short_link = header.link_name_bytes().map_or_else(Vec::new, Cow::into_owned);
         let link = self.name(long_link, pax.link, short_link)?;
         let kind = self.kind(header, &name)?;
         let old = header.as_old();
         let [mode, uid, gid, mtime] = [
             optional(&old.mode, header.mode().map(u64::from)),
-            pax.uid.or_else(|| optional(&old.uid, header.uid())),
-            pax.gid.or_else(|| optional(&old.gid, header.gid())),
-            pax.mtime.map(i64::cast_unsigned).or_else(|| optional(&old.mtime, header.mtime())),
+            pax.uid.or(self.global.uid).or_else(|| optional(&old.uid, header.uid())),
+            pax.gid.or(self.global.gid).or_else(|| optional(&old.gid, header.gid())),
+            pax.mtime
+                .or(self.global.mtime)
+                .map(i64::cast_unsigned)
+                .or_else(|| optional(&old.mtime, header.mtime())),
         ]
         .map(|field| field.ok_or_else(|| self.damaged(NO_NUMBER)));
         let mut member = Member {
@@ -264,8 +273,13 @@ impl<R: Read> TarReader<R> {
         if kind == MemberKind::File {
             let size = pax.size.or_else(|| header.entry_size().ok());
             let size = size.ok_or_else(|| self.damaged(NO_NUMBER))?;
-            self.start_content(header, size)?;
+            self.start_content(header, size, pax.sparse)?;
             member.size = self.content.size();
+        } else if header.entry_type().as_byte() == DUMP_FOLDER {
+            // What the folder had when it was dumped: a list of names, which nobody needs.
+            let size = pax.size.or_else(|| header.entry_size().ok());
+            let size = size.ok_or_else(|| self.damaged(NO_NUMBER))?;
+            self.start_content(header, size, None)?;
         }
         Ok(member)
     }
@@ -300,6 +314,7 @@ impl<R: Read> TarReader<R> {
             EntryType::Block => MemberKind::BlockDevice,
             EntryType::Directory => MemberKind::Directory,
             EntryType::Fifo => MemberKind::Fifo,
+            kind if kind.as_byte() == DUMP_FOLDER => MemberKind::Directory,
             _ => return Err(self.damaged("an entry of a kind that isn't known")),
         })
     }
@@ -316,13 +331,23 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    fn start_content(&mut self, header: &Header, stored: u64) -> Result<(), ReadError> {
+    fn start_content(
+        &mut self,
+        header: &Header,
+        stored: u64,
+        sparse: Option<Sparse>,
+    ) -> Result<(), ReadError> {
         if stored > i64::MAX.unsigned_abs() {
             return Err(self.damaged("a size that no file can have"));
         }
+        let broken = "a sparse file whose pieces don't fit together";
         self.content = if header.entry_type() == EntryType::GNUSparse {
-            let broken = "a sparse file whose pieces don't fit together";
+            if sparse.is_some() {
+                return Err(self.damaged("a sparse file in two forms"));
+            }
             self.sparse_content(header, stored)?.ok_or_else(|| self.damaged(broken))?
+        } else if let Some(sparse) = sparse {
+            self.posix_sparse_content(sparse, stored)?.ok_or_else(|| self.damaged(broken))?
         } else {
             Content::whole(stored)
         };
@@ -360,6 +385,35 @@ impl<R: Read> TarReader<R> {
         Ok(size.and_then(|size| Content::sparse(size, stored, pieces)))
     }
 
+    /// Content of a sparse file in one of the POSIX forms. In form 1.0 the map stands before the data, as
+    /// decimal numbers with line feeds, and is filled up to a whole block.
+    fn posix_sparse_content(
+        &mut self,
+        sparse: Sparse,
+        mut stored: u64,
+    ) -> Result<Option<Content>, ReadError> {
+        let Some(size) = sparse.size else { return Ok(None) };
+        if size > i64::MAX.unsigned_abs() {
+            return Ok(None);
+        }
+        if !sparse.is_in_content {
+            return Ok(Content::sparse(size, stored, sparse.pieces));
+        }
+        let mut numbers = MapNumbers::default();
+        while !numbers.is_complete() {
+            let mut block = [0; BLOCK];
+            let Some(left) = stored.checked_sub(BLOCK as u64) else { return Ok(None) };
+            stored = left;
+            if !self.fill(&mut block)? {
+                return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if numbers.add(&block).is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Content::sparse(size, stored, numbers.pieces()))
+    }
+
     fn skip_content(&mut self) -> Result<(), ReadError> {
         let left = std::mem::take(&mut self.content).left();
         let count = io::copy(&mut (&mut self.input).take(left), &mut io::sink())
@@ -378,6 +432,49 @@ impl<R: Read> Read for TarReader<R> {
         let count = self.content.read(&mut self.input, buffer)?;
         self.offset += before - self.content.left();
         Ok(count)
+    }
+}
+
+/// Numbers of the map of a sparse file in form 1.0, read block by block.
+#[derive(Debug, Default)]
+struct MapNumbers {
+    /// The number of pieces, then their offsets and lengths.
+    numbers: Vec<u64>,
+    /// Digits of a number that the next block goes on with.
+    digits: Option<u64>,
+}
+
+impl MapNumbers {
+    fn is_complete(&self) -> bool {
+        let wanted = self.numbers.first().map(|count| count * 2 + 1);
+        wanted == Some(self.numbers.len() as u64)
+    }
+
+    /// Takes a block; nothing if it cannot be one of a map.
+    fn add(&mut self, block: &[u8]) -> Option<()> {
+        for byte in block {
+            if self.is_complete() {
+                return Some(());
+            }
+            match byte {
+                b'0'..=b'9' => {
+                    let digits = self.digits.unwrap_or_default();
+                    let digits = digits.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+                    self.digits = Some(digits);
+                }
+                b'\n' => self.numbers.push(self.digits.take()?),
+                _ => return None,
+            }
+            if self.numbers.first().is_some_and(|count| *count > MOST_PIECES as u64) {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn pieces(&self) -> Vec<(u64, u64)> {
+        let (pairs, _) = self.numbers.get(1..).unwrap_or_default().as_chunks::<2>();
+        pairs.iter().map(|[offset, length]| (*offset, *length)).collect()
     }
 }
 

@@ -242,6 +242,9 @@ impl PackageBuilder {
             let mut sources = sources.to_vec();
             for (_, source) in &mut sources {
                 *source.path_mut() = aliases.named(&copies.readable(source.path())?)?;
+                if let Some(converted) = source.converted_mut() {
+                    *converted = aliases.named(&copies.readable(converted)?)?;
+                }
             }
             Ok((package, sources, aliases.named(files.output.temporary_path())?))
         };

@@ -66,21 +66,21 @@ pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), 
                 .map(drop)
                 .map_err(|error| CheckOutError::Archive { file_name: file_name.clone(), error })
         }
-        Fetched::GitMirror { path, commit, remote } => {
+        Fetched::GitMirror { path, commit, remote, converted } => {
             let objects = path.join("objects");
             let io = |error| CheckOutError::Io { what: commit.to_string(), error };
             if !git_layout::alternates(&objects).map_err(io)?.is_empty() {
                 return Err(CheckOutError::Borrowed(path.clone()));
             }
             make_empty(dest, commit.as_str())?;
-            clone(path, &[objects], commit, remote.as_deref(), dest)
+            clone(path, &[objects], commit, remote.as_deref(), converted.as_deref(), dest)
                 .map_err(|error| clone_error(path, commit, error))
         }
-        Fetched::GitLocal { path, commit } => {
+        Fetched::GitLocal { path, commit, converted } => {
             let io = |error| CheckOutError::Io { what: commit.to_string(), error };
             let objects = git_layout::object_folders(path).map_err(io)?;
             make_empty(dest, commit.as_str())?;
-            clone(path, &objects, commit, None, dest)
+            clone(path, &objects, commit, None, converted.as_deref(), dest)
                 .map_err(|error| clone_error(path, commit, error))
         }
     }

@@ -92,7 +92,7 @@ impl Site {
                 images.insert(package.key.clone(), found);
                 Ok::<_, OutsideError>(id)
             },
-            |package, name, _| Ok(self.head(package, name)?),
+            |package, name, _| Ok(self.head(package, name, observer)?),
         )
         .map_err(|error| match error {
             IdentityError::Outside { source: OutsideError::Image(image), .. }

@@ -27,7 +27,7 @@ fn a_download_is_cached_and_asked_for_once() {
     assert_eq!(server.requests().len(), 1);
     let warnings = world.warnings();
     assert!(warnings[0].contains("filename") && !warnings[0].contains("x=1"), "{warnings:?}");
-    let id = identify(&world.request(&source)).unwrap().to_value();
+    let id = identify(&world.request(&source), &world.options, &world.seen).unwrap().to_value();
     assert_eq!(id, json!({ "downloaded_sha1": Sha1Sum::of(CONTENT).as_str() }));
 }
 

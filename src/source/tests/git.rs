@@ -24,6 +24,7 @@ fn a_mirror_is_made_once_and_asked_when_it_lacks_something() {
         path: path.clone(),
         commit: second.parse().unwrap(),
         remote: Some(url.to_owned()),
+        converted: None,
     };
     assert_eq!(fetched, expected);
     assert_eq!(world.cached(), [] as [String; 0]);
@@ -123,7 +124,11 @@ fn a_repository_of_this_machine_is_read_as_it_is() {
     {
         let fetched = world.fetch(source(url, &second, "main")).unwrap();
         let (path, commit) = (path.clone(), second.parse().unwrap());
-        assert_eq!(fetched, Fetched::GitMirror { path, commit, remote: None }, "{url}");
+        assert_eq!(
+            fetched,
+            Fetched::GitMirror { path, commit, remote: None, converted: None },
+            "{url}"
+        );
         check_out(&fetched, &world.path("out/s"), &Limits::default()).unwrap();
         assert_eq!(
             git(&world.path("out/s"), &["rev-parse", "HEAD", "origin/side"]),
@@ -400,7 +405,7 @@ fn a_wait_before_another_attempt_ends_with_the_run() {
         "ref": "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5",
     }));
     let began = std::time::Instant::now();
-    let id = identify(&request).unwrap();
+    let id = identify(&request, &world.options, &world.seen).unwrap();
     let error = fetch(&request, &id, &world.options, &Ends(false.into())).unwrap_err();
     assert!(matches!(*error.problem, SourceProblem::Interrupted), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(30));
