@@ -49,7 +49,7 @@ pub fn is_html(start: &[u8]) -> bool {
 }
 
 /// What a file that begins so looks like, in words.
-pub fn look_of(start: &[u8]) -> String {
+pub(super) fn look_of(start: &[u8]) -> String {
     if start.is_empty() {
         return "an empty file".to_owned();
     }

@@ -17,7 +17,6 @@
 //! and removes that folder.
 
 mod attributes;
-#[cfg(feature = "builder")]
 pub mod compression;
 mod destination;
 mod error;
@@ -71,7 +70,6 @@ mod zip_read;
 pub(crate) mod tests;
 
 pub use attributes::Attributes;
-#[cfg(feature = "builder")]
 pub use compression::Compression;
 pub use error::{PackError, ReadError, UnpackError};
 #[cfg(feature = "builder")]

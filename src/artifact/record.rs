@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::archive::XzReader;
+use crate::archive::compression::decompressed;
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::package::PackageId;
 
@@ -53,7 +53,7 @@ impl PackageRecord {
     /// Record of an archive, whose bytes are all read.
     pub fn of_archive(id: &PackageId, archive: &Path, buildinfo: Value) -> io::Result<Self> {
         let mut compressed = Tee::new(fs_err::File::open(archive)?);
-        let mut tar = Tee::new(XzReader::new(&mut compressed)?);
+        let mut tar = Tee::new(decompressed(&mut compressed)?);
         io::copy(&mut tar, &mut io::sink())?;
         let tar = tar.finish().1;
         // Padding at the end, if there is some.

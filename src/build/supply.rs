@@ -192,6 +192,7 @@ impl PackageBuilder {
                 name: name.clone(),
                 source: declared.clone(),
                 local: request.local.clone(),
+                original_mirror: None,
             };
             let fetched = source::fetch(&wanted, source_id, &self.fetch, observer);
             let fetched = fetched.map_err(|source| BuildError::Source {

@@ -122,10 +122,12 @@ pub fn requests(
 }
 
 fn request(packages: &Path, upstream: &Upstream, local: LocalScope) -> SourceRequest {
+    let checkout = Cache::of(packages).upstream_checkout();
     SourceRequest {
         package: upstream_package(),
         package_dir: packages.to_owned(),
-        cache_dir: Cache::of(packages).upstream_checkout().with_file_name("source"),
+        cache_dir: checkout.with_file_name("source"),
+        original_mirror: Some(checkout.with_file_name("cache.git")),
         name: upstream_source(),
         source: upstream.source.clone(),
         local,

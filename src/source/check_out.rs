@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::clone::{CloneError, clone};
+use super::error::shown_file;
 use super::{Fetched, git_layout};
 use crate::archive::{Limits, UnpackError, unpack_source_archive};
 use crate::package::CommitId;
@@ -54,8 +55,9 @@ pub enum CheckOutError {
 pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), CheckOutError> {
     match fetched {
         Fetched::File { path, file_name } => {
-            let io = |error| CheckOutError::Io { what: file_name.clone(), error };
-            make_empty(dest, file_name)?;
+            let shown = shown_file(Path::new(file_name));
+            let io = |error| CheckOutError::Io { what: shown.clone(), error };
+            make_empty(dest, &shown)?;
             fs_err::copy(path, dest.join(file_name)).map(drop).map_err(io)
         }
         Fetched::Archive { path, file_name } => {

@@ -1,7 +1,7 @@
 //! What can go wrong between a declared source and a checked one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::OutOfScope;
 use crate::base::http::HttpError;
@@ -55,7 +55,7 @@ pub enum SourceProblem {
     /// The file isn't the one that was declared.
     #[error(
         "the {kind} of {url} is {actual}, but {expected} is declared; what came is kept as {kept}",
-        kept = .corrupt.display()
+        kept = shown_file(.corrupt)
     )]
     Sum {
         /// `sha1` or `sha256`.
@@ -96,7 +96,7 @@ pub enum SourceProblem {
         subject: String,
     },
     /// A page for people came in place of the file.
-    #[error("what came from {url} is an HTML page, not the file that is declared; it is kept as {corrupt}", corrupt = .corrupt.display())]
+    #[error("what came from {url} is an HTML page, not the file that is declared; it is kept as {corrupt}", corrupt = shown_file(.corrupt))]
     Page {
         /// The URL.
         url: String,
@@ -107,7 +107,7 @@ pub enum SourceProblem {
     #[error("{0} is not in the cache or in a mirror's folder, and --offline forbids to fetch it")]
     Offline(String),
     /// Something else lies where the cache has a file or a mirror.
-    #[error("{0} is in the way: it is not what the cache keeps there")]
+    #[error("{} is in the way: it is not what the cache keeps there", shown_file(.0))]
     InTheWay(PathBuf),
     /// `rel_path` leads nowhere.
     #[error("there is no {path}: is the rel_path {rel_path:?} right?", path = .path.display())]
@@ -352,6 +352,15 @@ impl SourceProblem {
             _ => return None,
         };
         Some(text.to_owned())
+    }
+}
+
+/// The path of a file whose name may have a URL's query, which may be a secret: `name?…`.
+pub(super) fn shown_file(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.split_once('?') {
+        Some((name, _)) => path.with_file_name(format!("{name}?…")).display().to_string(),
+        None => path.display().to_string(),
     }
 }
 

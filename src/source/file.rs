@@ -11,7 +11,7 @@ use crate::base::digest::{Sha1Sum, Tee};
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::base::regular::open_regular;
-use crate::package::FileSource;
+use crate::package::{FileSource, path_of_file_url};
 use crate::store::{Key, Store, StoreError, Transfer};
 
 /// Where the file lies in the cache.
@@ -21,7 +21,7 @@ pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf
 
 /// Where a `file://` URL leads: `file:///absolute`, or relative to the package's folder.
 pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> {
-    url.strip_prefix("file://").map(|path| request.package_dir.join(path))
+    path_of_file_url(url).map(|path| request.package_dir.join(path))
 }
 
 /// True if the file is there with the right sums.
@@ -133,8 +133,9 @@ pub(super) fn fetch(
     } else {
         let subject = request.subject();
         let done = options.http.download(&file.url, &subject, new.file(), observer)?;
-        // Two answers that don't belong together are the server's fault, not the file's.
-        if done.resumed && wrong(&new, file, pin)?.is_some() {
+        // Two answers that don't belong together, and one that was cut off where nobody could see it, are the
+        // server's fault, not the file's.
+        if (done.resumed || done.may_be_short) && wrong(&new, file, pin)?.is_some() {
             options.http.download(&file.url, &subject, new.file(), observer)?;
         }
     }

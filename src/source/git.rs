@@ -50,6 +50,7 @@ pub(super) fn has_commit(
     let copies = folders.filter_map(|folder| in_folder(folder, url).ok());
     let own = GitMirror::path(&options.git_mirrors, &location.argument());
     std::iter::once(cached_path(request))
+        .chain(request.original_mirror.clone().filter(|path| is_folder(path)))
         .chain([own])
         .chain(copies)
         .any(|path| git_foreign::has_commit(&path, commit).unwrap_or(false))
@@ -91,6 +92,14 @@ pub(super) fn fetch(
             Err(problem) => search.warn(problem.to_string()),
         },
         Err(_) => {}
+    }
+    if !search.has_all()
+        && let Some(original) = request.original_mirror.as_ref().filter(|path| is_folder(path))
+    {
+        match git_foreign::look(original, wanted) {
+            Ok(found) => search.note(original, Origin::Cache, found),
+            Err(problem) => search.warn(problem.to_string()),
+        }
     }
     let mut own = None;
     if !search.has_all() && absent.is_none() {
@@ -137,6 +146,11 @@ fn repository_at(path: &Path) -> Result<Option<PathBuf>, SourceProblem> {
         }
         Err(_) => Ok(Some(place)),
     }
+}
+
+/// True if a path is a folder, and not a link to one.
+fn is_folder(path: &Path) -> bool {
+    fs_err::symlink_metadata(path).is_ok_and(|data| data.is_dir())
 }
 
 fn unusable(path: &Path, reason: &str) -> SourceProblem {

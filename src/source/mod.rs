@@ -92,6 +92,8 @@ pub struct SourceRequest {
     pub source: Source,
     /// Where a `git_local` source may lie.
     pub local: LocalScope,
+    /// A git repository that the original's tools keep for the source: read, never written.
+    pub original_mirror: Option<PathBuf>,
 }
 
 impl SourceRequest {

@@ -64,6 +64,9 @@ impl ImageFinder<'_> {
         observer: &dyn Observer,
     ) -> Result<Option<Image>, ImageError> {
         let text = || name.as_str().to_owned();
+        if self.building.is_preview {
+            return Ok(None);
+        }
         let options = self.pull_options(Platform::host());
         let pulled = self
             .registry

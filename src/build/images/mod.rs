@@ -80,6 +80,8 @@ pub struct Building<'a> {
     pub shared: &'a SharedBuilders,
     /// True if images may be built; if not, those whose steps are all in the cache are found.
     pub may_build: bool,
+    /// True if nothing may change: no image gets a name, and none is pulled.
+    pub is_preview: bool,
     /// True if images of `docker/` folders are looked for in registries although they may not be built.
     pub may_pull_builders: bool,
 }
@@ -220,6 +222,7 @@ impl<'a> ImageFinder<'a> {
             shows_output: false,
             only_cached: !self.building.may_build,
         };
+        let names = if self.building.is_preview { Vec::new() } else { names };
         let options = BuildOptions {
             // A folder's commands are its tree's, and so is what they keep.
             cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
@@ -268,6 +271,9 @@ impl<'a> ImageFinder<'a> {
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<Result<Image, Box<RegistryError>>, ImageError> {
+        if self.building.is_preview {
+            return Err(ImageError::NotPulled { name: name.clone() });
+        }
         let options = self.pull_options(Platform::host());
         let pulled = match self.registry.pull(self.store, reference, &options, None, observer) {
             Ok(pulled) => pulled,

@@ -29,8 +29,28 @@ impl Site {
         order: &[PackageKey],
         observer: &dyn Observer,
     ) -> Result<(Known, Vec<Pending>), SiteError> {
+        self.identify_what_can_be(order, false, observer)
+    }
+
+    /// The same for a preview: no image is pulled either, and none gets a name.
+    pub fn preview(
+        &self,
+        order: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<(Known, Vec<Pending>), SiteError> {
+        self.identify_what_can_be(order, true, observer)
+    }
+
+    fn identify_what_can_be(
+        &self,
+        order: &[PackageKey],
+        is_preview: bool,
+        observer: &dyn Observer,
+    ) -> Result<(Known, Vec<Pending>), SiteError> {
         let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
-        let mut finder = self.finder(&store, false);
+        let (places, registry) = (&self.options.places, &self.options.registry);
+        let building = Building { is_preview, ..self.building(false) };
+        let mut finder = ImageFinder::new(places, &store, registry, building);
         let mut pending: Vec<Pending> = Vec::new();
         let mut without: BTreeSet<PackageKey> = BTreeSet::new();
         let mut with = Vec::new();
@@ -44,6 +64,7 @@ impl Site {
                     Some(Err(ImageError::NotBuilt { name, folder })) => {
                         Some(WhyPending::Image { name, folder })
                     }
+                    Some(Err(ImageError::NotPulled { name })) => Some(WhyPending::Pull(name)),
                     // Whatever else is wrong is said with the id.
                     _ => None,
                 }
@@ -66,6 +87,7 @@ impl Site {
             source_date_epoch: self.options.source_date_epoch,
             shared: &self.options.builders,
             may_build,
+            is_preview: false,
             may_pull_builders: false,
         }
     }

@@ -206,6 +206,7 @@ impl Site {
             name: name.clone(),
             source: declared.clone(),
             local: self.local_scope(package),
+            original_mirror: None,
         }
     }
 

@@ -87,6 +87,7 @@ impl World {
             name: "s".parse().unwrap(),
             source: Source::from_json(&Node::parse(&source.to_string()).unwrap()).unwrap(),
             local: LocalScope::anywhere(),
+            original_mirror: None,
         }
     }
 
