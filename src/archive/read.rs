@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 
 use super::attributes::Attributes;
-use super::compression::decompressed;
+use super::compression::{Compression, read_start, resumed};
 use super::error::ReadError;
 use super::limits::Limits;
 use super::names::{Conflict, Names, Seen};
@@ -61,7 +61,13 @@ pub struct PackageReader<'r> {
 impl<'r> PackageReader<'r> {
     /// Starts reading a tar, whatever it is compressed by: its name says nothing of that.
     pub fn new(package: impl Read + 'r, limits: &Limits) -> Result<Self, ReadError> {
-        let tar = decompressed(package).map_err(ReadError::Stream)?;
+        let mut package = package;
+        let start = read_start(&mut package).map_err(ReadError::Stream)?;
+        if start.is_empty() {
+            return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let compression = Compression::of(&start);
+        let tar = compression.reader(resumed(start, package)).map_err(ReadError::Stream)?;
         let tar = TarReader::new(Decompressed(tar), limits);
         Ok(Self { tar: Some(tar), names: Names::new(limits) })
     }

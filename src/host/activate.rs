@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use nix::unistd::Uid;
 
-use super::active::{ActiveError, linked};
+use super::active::{ActiveError, linked, odd_entries};
 use super::lock::FolderLock;
 use super::machine_units::{MachineUnit, MachineUnits};
 use super::paths::{Host, PathError};
+use super::pending;
 use super::prepare;
 use super::prepare_error::PrepareError;
 use super::record;
@@ -102,6 +103,15 @@ pub enum ActivateError {
     /// The set is active, but its services aren't running.
     #[error("the packages are active, but their services can't be started")]
     Start(#[source] SystemdError),
+    /// The set is active, and some of its units have failed.
+    #[error("the packages are active, but these units have failed: {}", .0.join(", "))]
+    Failed(Vec<String>),
+    /// The set is active, but a state directory is not its user's.
+    #[error("the packages are active, but a state directory can't be given to its user")]
+    Given(#[source] StateError),
+    /// What is still to be done can't be noted.
+    #[error("can't note that services are to be started")]
+    Pending(#[source] io::Error),
     /// The run was interrupted before the swap.
     #[error("interrupted: the active set stays as it is")]
     Interrupted,
@@ -136,7 +146,15 @@ impl ActivateError {
             Self::Package(error) => error.hint(),
             Self::Install(error) => error.hint(),
             Self::User(error) => error.hint(),
-            Self::Systemd(error) | Self::Start(error) => error.hint(),
+            Self::Systemd(error) => error.hint(),
+            Self::Start(error) => Some(match error.hint() {
+                Some(hint) => format!("{hint}\nonce the cause is gone: pkgpanda setup starts them"),
+                None => "once the cause is gone: pkgpanda setup starts them".to_owned(),
+            }),
+            Self::Failed(units) => Some(format!(
+                "journalctl says more: journalctl --unit {}",
+                units.first().map_or("dcos.target", String::as_str)
+            )),
             Self::Swap(error) => error.hint(),
             Self::NotActive(_) => {
                 Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
@@ -182,10 +200,35 @@ impl Actor<'_> {
     /// Takes the lock on the root, and finishes what was cut off.
     pub(super) fn begin(&self) -> Result<FolderLock, ActivateError> {
         let lock = self.lock()?;
+        for odd in odd_entries(&self.host.root().join("active"))? {
+            self.warn(format!("{} is not a link to a package, and is passed over", odd.display()));
+        }
         if !self.finish_swap()? {
             prepare::remove_new(self.host)?;
+            self.start_pending();
         }
         Ok(lock)
+    }
+
+    /// Starts the services that an earlier activation could not start.
+    fn start_pending(&self) {
+        if !self.systemd.is_on() || !pending::is_pending(self.host) {
+            return;
+        }
+        self.note("starting services that an earlier activation left".to_owned());
+        match self.systemd.start(&[], self.observer) {
+            Ok(()) => drop(pending::clear(self.host)),
+            Err(error) => {
+                self.warn(format!(
+                    "services of the active set still can't be started: {}",
+                    with_causes(&error)
+                ));
+            }
+        }
+    }
+
+    fn warn(&self, message: String) {
+        self.observer.event(Event::Warning { subject: String::new(), message });
     }
 
     pub(super) fn lock(&self) -> Result<FolderLock, ActivateError> {
@@ -282,6 +325,7 @@ impl Actor<'_> {
         let mut made = Vec::new();
         self.prepare(&intended, &mut made)?;
         swap::swap(self.host, self.systemd, self.observer)?;
+        self.systemd.reset_failed(&swap::gone_units(self.host));
         Ok(swap::clear(self.host)?)
     }
 
@@ -289,15 +333,27 @@ impl Actor<'_> {
     fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
         let uid_of = |user: &str| users.present.get(user).copied();
         let given = state::give(self.host, packages, uid_of, self.observer);
-        let started = self.systemd.start(self.observer);
+        let host = self.host;
+        if self.systemd.is_on() {
+            pending::note(host).map_err(ActivateError::Pending)?;
+        }
+        let started = self.systemd.start(&swap::gone_units(host), self.observer);
         // The set is whole: a service that doesn't start is nothing that finishing it would change.
-        swap::clear(self.host)?;
-        drop(record::forget_previous(self.host.repository()));
-        started.map_err(|error| match error {
-            SystemdError::Interrupted => ActivateError::Unwaited,
-            error => ActivateError::Start(error),
-        })?;
-        Ok(given?)
+        swap::clear(host)?;
+        self.forget_previous();
+        match started {
+            Ok(()) => drop(pending::clear(host)),
+            Err(SystemdError::Interrupted) => {
+                drop(pending::clear(host));
+                return Err(ActivateError::Unwaited);
+            }
+            Err(error) => return Err(ActivateError::Start(error)),
+        }
+        let failed = self.systemd.failed(&swap::active_units(host));
+        if !failed.is_empty() {
+            return Err(ActivateError::Failed(failed));
+        }
+        given.map_err(ActivateError::Given)
     }
 
     /// Everything but the swap; tells the state directories that it makes.
@@ -317,12 +373,25 @@ impl Actor<'_> {
     }
 
     fn record_archive(&self) -> Result<(), ActivateError> {
-        let host = self.host;
-        if let Some(ids) = linked(&host.root().join("active.old"))? {
-            let written = record::write_previous(host.repository(), &ids);
+        let root = self.host.root();
+        // What is active is nothing to go back to: it may have been activated twice.
+        let active = linked(&root.join("active"))?;
+        if let Some(ids) =
+            linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))
+        {
+            let written = record::write_previous(root, &ids);
             written.map_err(ActivateError::Archive)?;
         }
         Ok(())
+    }
+
+    /// Forgets what was recorded of the set before, once `active.old` has another one than what is active.
+    fn forget_previous(&self) {
+        let root = self.host.root();
+        let ids = |name: &str| linked(&root.join(name)).ok().flatten();
+        if ids("active.old") != ids("active") {
+            drop(record::forget_previous(root));
+        }
     }
 
     /// What the original found only while it was preparing cost the set before: its recordings show

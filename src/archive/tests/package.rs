@@ -149,6 +149,6 @@ fn a_package_may_be_compressed_by_anything() {
         unpack_package(package.as_slice(), &folder, &Limits::default()).unwrap();
         assert_eq!(fs_err::read(folder.join("pkginfo.json")).unwrap(), b"{}");
         // One that is cut off is none, whatever compressed it.
-        assert!(index(&package[..package.len() - 20]).is_err(), "{number}");
+        assert!(index(&package[..package.len().saturating_sub(1050).max(20)]).is_err(), "{number}");
     }
 }

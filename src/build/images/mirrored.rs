@@ -111,7 +111,8 @@ impl ImageFinder<'_> {
         if !self.is_still_of(name, &image, folder)? {
             return Ok(None);
         }
-        if image.references.contains(&names[0]) {
+        let may_name = self.building.may_build || self.building.may_pull_builders;
+        if may_name && image.references.contains(&names[0]) {
             let failed = |source| ImageError::Store {
                 name: name.as_str().to_owned(),
                 source: Box::new(source),

@@ -80,7 +80,7 @@ pub struct Building<'a> {
     pub shared: &'a SharedBuilders,
     /// True if images may be built; if not, those whose steps are all in the cache are found.
     pub may_build: bool,
-    /// True if nothing may change: no image gets a name, and none is pulled.
+    /// True if nothing may change: no image is pulled.
     pub is_preview: bool,
     /// True if images of `docker/` folders are looked for in registries although they may not be built.
     pub may_pull_builders: bool,
@@ -222,7 +222,8 @@ impl<'a> ImageFinder<'a> {
             shows_output: false,
             only_cached: !self.building.may_build,
         };
-        let names = if self.building.is_preview { Vec::new() } else { names };
+        // Looking for an image is no reason to give it a name.
+        let names = if self.building.may_build { names } else { Vec::new() };
         let options = BuildOptions {
             // A folder's commands are its tree's, and so is what they keep.
             cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
