@@ -303,3 +303,49 @@ fn fields_of(text: &str, name: &str) -> Option<Vec<String>> {
         (fields.next() == Some(name)).then(|| rest.map(str::to_owned).collect())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_has_one_group() {
+        let home = tempfile::tempdir().unwrap();
+        let accounts =
+            Accounts { passwd: home.path().join("passwd"), group: home.path().join("group") };
+        fs_err::write(&accounts.passwd, "").unwrap();
+        fs_err::write(&accounts.group, "one:x:1:\ntwo:x:2:\n").unwrap();
+        let needed = |infos: &[&str]| {
+            let packages: Vec<PackageContents> = infos
+                .iter()
+                .enumerate()
+                .map(|(number, info)| {
+                    let folder = home.path().join(format!("p{number}"));
+                    fs_err::create_dir_all(&folder).unwrap();
+                    fs_err::write(folder.join("pkginfo.json"), info).unwrap();
+                    let id = format!("p{number}--1").parse().unwrap();
+                    PackageContents::from_directory(&id, &folder).unwrap()
+                })
+                .collect();
+            let needed = accounts.needed(&packages, MakeUsers::Yes, true)?;
+            let group = |user: NewUser| user.group.map(|group| group.to_string());
+            Ok::<_, UserError>(needed.missing.into_iter().map(group).collect::<Vec<_>>())
+        };
+        let plain = r#"{"username": "dcos_u"}"#;
+        let with = |group: &str| format!(r#"{{"username": "dcos_u", "group": "{group}"}}"#);
+        assert_eq!(needed(&[plain]).unwrap(), [None]);
+        assert_eq!(needed(&[plain, &with("one")]).unwrap(), [Some("one".to_owned())]);
+        assert_eq!(needed(&[&with("one"), plain]).unwrap(), [Some("one".to_owned())]);
+        assert_eq!(needed(&[&with("one"), &with("one")]).unwrap(), [Some("one".to_owned())]);
+        let error = needed(&[&with("one"), &with("two")]).unwrap_err();
+        assert!(matches!(error, UserError::Groups { .. }), "{error}");
+        assert!(error.to_string().contains("p0--1") && error.to_string().contains("p1--1"));
+        assert!(matches!(needed(&[&with("absent")]), Err(UserError::NoGroup { .. })));
+        // A group of the user's own name is made with the user.
+        assert_eq!(needed(&[&with("dcos_u")]).unwrap(), [None]);
+        assert_eq!(
+            needed(&[r#"{"username": null, "group": null}"#]).unwrap(),
+            [] as [Option<String>; 0]
+        );
+    }
+}
