@@ -207,6 +207,87 @@ fn what_is_there_without_an_active_set_is_told() {
     assert_eq!(machine.says(&["active"]), "a--1\n");
 }
 
+/// Fails where a value is not of a schema, of which these documents use a few words.
+fn check_schema(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
+    match schema["type"].as_str().unwrap() {
+        "string" => {
+            let text = value.as_str().unwrap_or_else(|| panic!("{at}: {value} is not a string"));
+            let known = schema["enum"].as_array();
+            assert!(known.is_none_or(|known| known.iter().any(|it| it == text)), "{at}: {text}");
+        }
+        "boolean" => assert!(value.is_boolean(), "{at}: {value}"),
+        "array" => {
+            for item in value.as_array().unwrap_or_else(|| panic!("{at}: {value} is not a list")) {
+                check_schema(&schema["items"], item, at);
+            }
+        }
+        "object" => {
+            let object = value.as_object().unwrap_or_else(|| panic!("{at}: {value}"));
+            let known = schema["properties"].as_object().unwrap();
+            for (key, value) in object {
+                let inner = known.get(key).unwrap_or_else(|| panic!("{at}: {key} is not known"));
+                check_schema(inner, value, &format!("{at}.{key}"));
+            }
+            for key in schema["required"].as_array().unwrap() {
+                assert!(object.contains_key(key.as_str().unwrap()), "{at}: {key} is missing");
+            }
+        }
+        other => panic!("{at}: {other}"),
+    }
+}
+
+#[test]
+fn listings_have_the_form_of_their_schemas() {
+    let machine = Machine::with_two_sets();
+    machine.package("c--1", r#"{"state_directory": true}"#, &["bin/c"]);
+    machine.write("repo/c--1/check/one", "#!/bin/sh\n");
+    let added = machine.offer("v--1", "{}", &["bin/v", "lib/v"]);
+    machine.run(&["add", added.to_str().unwrap()]).ok();
+    machine.run(&["activate", "a--1", "c--1", "v--1"]).ok();
+    machine.write("repo/v--1/bin/v", "changed");
+    machine.write("repo/v--1/bin/extra", "");
+    std::fs::remove_file(machine.path("repo/v--1/lib/v")).unwrap();
+    for (name, command, lines) in [
+        ("active", &["active"][..], 3),
+        ("list", &["list"], 6),
+        ("check", &["check"], 1),
+        ("check-list", &["check", "--list"], 1),
+        ("verify", &["verify", "v--1"], 1),
+        ("preview", &["activate", "--dry-run", "a--2", "s--1"], 6),
+    ] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas");
+        let schema = std::fs::read_to_string(folder.join(format!("pkgpanda-{name}.json"))).unwrap();
+        let arguments = [command, &["--format", "json"]].concat();
+        let shown = machine.run(&arguments).stdout;
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        check_schema(&serde_json::from_str(&schema).unwrap(), &value, name);
+        let found = value.as_array().map_or_else(|| value.as_object().unwrap().len(), Vec::len);
+        assert_eq!(found, lines, "{name}: {shown}");
+    }
+}
+
+#[test]
+fn a_preview_of_odd_paths_is_shown() {
+    use std::os::unix::ffi::OsStrExt;
+    let machine = Machine::with_two_sets();
+    machine.package("c--1", r#"{"state_directory": true}"#, &["bin/c"]);
+    let output = std::process::Command::new(super::binary())
+        .args([
+            "activate",
+            "--dry-run",
+            "--format=json",
+            "c--1",
+            "--root=root",
+            "--repository=repo",
+        ])
+        .args(["--config-dir=conf", "--rooted-systemd", "--no-systemd", "--state-dir-root"])
+        .arg(std::ffi::OsStr::from_bytes(b"st\xff"))
+        .current_dir(machine.path(""))
+        .output();
+    let shown = crate::support::ran(&output.unwrap()).ok().stdout;
+    assert!(shown.contains("st\u{fffd}/c"), "{shown}");
+}
+
 #[test]
 fn a_service_without_settings_needs_none() {
     let machine = Machine::with_two_sets();
