@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use git2::{Config, ErrorCode, Repository};
 
 use super::git_convert::open_objects;
-use super::git_repository::LocalRepository;
+use super::git_repository::{LocalRepository, unusable};
 use super::git_state::{GitState, StateRequest, filter_of_key};
 use super::{FetchOptions, Fetched, OutOfScope, SourceProblem, SourceRequest, git_layout};
 use crate::base::event::{Event, Observer};
@@ -106,14 +106,6 @@ fn open(
     let repository = LocalRepository::open(&path, &options.git)?;
     request.local.check_repository(&repository).map_err(out)?;
     Ok((path, repository))
-}
-
-pub(super) fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
-    SourceProblem::NoRepository {
-        path: path.to_owned(),
-        reason: error.message().to_owned(),
-        foreign: error.code() == ErrorCode::Owner,
-    }
 }
 
 /// The commit at HEAD.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
-use super::git_local::unusable;
 use super::{GitOptions, SourceProblem, git_format};
 use crate::base::regular::open_regular;
 
@@ -51,6 +50,15 @@ impl LocalRepository {
             },
             Err(error) => Err(unusable(path, &error)),
         }
+    }
+}
+
+/// The error for a repository that libgit2 cannot use.
+pub(super) fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
+    SourceProblem::NoRepository {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+        foreign: error.code() == ErrorCode::Owner,
     }
 }
 
