@@ -54,6 +54,7 @@ mod scan;
 mod source;
 #[cfg(feature = "builder")]
 mod source_writer;
+mod sparse_map;
 mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]

@@ -15,6 +15,7 @@ use super::error::ReadError;
 use super::limits::{LimitExceeded, Limits, Metered};
 use super::path::NameProblem;
 use super::pax::{Attribute, Pax, Sparse, terminated};
+use super::sparse_map::{MOST_PIECES, MapNumbers};
 use super::tar_block::{BLOCK, is_header};
 use super::tar_content::Content;
 
@@ -25,9 +26,6 @@ const LARGEST_EXTENSION: u64 = 1 << 20;
 const DUMP_FOLDER: u8 = b'D';
 
 const NO_NUMBER: &str = "a field of the header is no number";
-
-/// More pieces than a file on a real filesystem has.
-const MOST_PIECES: usize = 1 << 20;
 
 /// One entry as the archive has it; nothing in it is checked.
 #[derive(Debug)]
@@ -432,49 +430,6 @@ impl<R: Read> Read for TarReader<R> {
         let count = self.content.read(&mut self.input, buffer)?;
         self.offset += before - self.content.left();
         Ok(count)
-    }
-}
-
-/// Numbers of the map of a sparse file in form 1.0, read block by block.
-#[derive(Debug, Default)]
-struct MapNumbers {
-    /// The number of pieces, then their offsets and lengths.
-    numbers: Vec<u64>,
-    /// Digits of a number that the next block goes on with.
-    digits: Option<u64>,
-}
-
-impl MapNumbers {
-    fn is_complete(&self) -> bool {
-        let wanted = self.numbers.first().map(|count| count * 2 + 1);
-        wanted == Some(self.numbers.len() as u64)
-    }
-
-    /// Takes a block; nothing if it cannot be one of a map.
-    fn add(&mut self, block: &[u8]) -> Option<()> {
-        for byte in block {
-            if self.is_complete() {
-                return Some(());
-            }
-            match byte {
-                b'0'..=b'9' => {
-                    let digits = self.digits.unwrap_or_default();
-                    let digits = digits.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
-                    self.digits = Some(digits);
-                }
-                b'\n' => self.numbers.push(self.digits.take()?),
-                _ => return None,
-            }
-            if self.numbers.first().is_some_and(|count| *count > MOST_PIECES as u64) {
-                return None;
-            }
-        }
-        Some(())
-    }
-
-    fn pieces(&self) -> Vec<(u64, u64)> {
-        let (pairs, _) = self.numbers.get(1..).unwrap_or_default().as_chunks::<2>();
-        pairs.iter().map(|[offset, length]| (*offset, *length)).collect()
     }
 }
 

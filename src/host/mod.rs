@@ -24,6 +24,7 @@
 //! whoever needs both takes the root's first. Neither leaves a file (`lock`).
 
 mod activate;
+mod activate_error;
 mod active;
 mod check;
 mod fetch;

@@ -17,7 +17,7 @@ use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
-use super::relocate::{MOVING, relocate};
+use super::relocate::{GONE, MOVING, relocate};
 use super::unit_name::is_plain;
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
@@ -81,11 +81,13 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
 
 /// Removes what is prepared, or what is left of a set that was.
 pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
-    let names = host.swapped().into_iter().flat_map(|path| {
-        let ends =
-            [NEW.to_owned(), [OLD, MOVING].concat(), [NEW, MOVING].concat(), MOVING.to_owned()];
-        ends.map(|end| with_suffix(&path, &end))
-    });
+    let ends: Vec<String> = ["", NEW, OLD]
+        .into_iter()
+        .flat_map(|end| [MOVING, GONE].map(|left| [end, left].concat()))
+        .chain([NEW.to_owned()])
+        .collect();
+    let paths = host.swapped();
+    let names = paths.iter().flat_map(|path| ends.iter().map(|end| with_suffix(path, end)));
     let rest = [host.root().join("install_progress.new"), host.root().join(DISCARDED)];
     for path in names.chain(rest) {
         remove_all(&path).map_err(PrepareError::Remove)?;

@@ -2,8 +2,8 @@
 //!
 //! A folder of a lower layer of an overlay cannot be renamed (EXDEV; `redirect_dir` is off by default): that is
 //! what a root in an image has. Such a folder is copied under a name that nobody takes for a set, put in place
-//! by a renaming, and then removed where it was. Cut off in between, either the new name is not there yet, or the
-//! whole folder is, and what is left under the old name is a part of a set that has moved.
+//! by a renaming, and then removed where it was. A mark beside it says that it is being removed: cut off in
+//! between, either the new name is not there yet, or both are whole, or the mark tells which one is not.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
@@ -18,6 +18,19 @@ use crate::base::removal::remove_all;
 /// What the name of a copy under way ends with, which belongs to no set.
 pub(super) const MOVING: &str = ".moving.new";
 
+/// What the name of the mark ends with that says that what is beside it has moved, and is being removed.
+pub(super) const GONE: &str = ".gone.new";
+
+/// Removes what is left of something that has moved.
+pub(super) fn finish_removal(path: &Path) -> io::Result<()> {
+    let mark = with_suffix(path, GONE);
+    if mark.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    remove_all(path)?;
+    fs_err::remove_file(mark)
+}
+
 /// Renames, or copies and removes.
 pub(super) fn relocate(from: &Path, to: &Path) -> io::Result<()> {
     match fs_err::rename(from, to) {
@@ -31,7 +44,8 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     remove_all(&copy)?;
     copy_all(from, &copy).inspect_err(|_| drop(remove_all(&copy)))?;
     fs_err::rename(&copy, to)?;
-    remove_all(from)
+    fs_err::File::create(with_suffix(from, GONE))?.sync_all()?;
+    finish_removal(from)
 }
 
 /// Copies a file, a link or a folder with all that is in it. Sets have folders, links and small files alone.
@@ -91,6 +105,14 @@ mod tests {
         let mode = |name: &str| fs_err::metadata(path(name)).unwrap().mode() & 0o7777;
         assert_eq!((mode("bin.old/deep"), mode("bin.old/deep/file")), (0o711, 0o600));
         assert_eq!(fs_err::read_link(path("bin.old/link")).unwrap(), Path::new("/nowhere"));
+        assert_eq!(fs_err::read_dir(home.path()).unwrap().count(), 1, "no mark stays");
+        // Cut off while it is removed.
+        fs_err::create_dir_all(path("bin/half")).unwrap();
+        finish_removal(&path("bin")).unwrap();
+        assert!(path("bin/half").is_dir(), "without a mark it is no rest of anything");
+        fs_err::write(path("bin.gone.new"), "").unwrap();
+        finish_removal(&path("bin")).unwrap();
+        assert_eq!(fs_err::read_dir(home.path()).unwrap().count(), 1);
         fs_err::write(path("one"), "x").unwrap();
         copy_and_remove(&path("one"), &path("two")).unwrap();
         assert!(!path("one").exists() && path("two").is_file());

@@ -20,7 +20,7 @@ use super::paths::{Host, with_suffix};
 use super::prepare::{NEW_UNIT, OLD_UNIT, remove_new, remove_old_units};
 use super::prepare_error::PrepareError;
 use super::progress::{self, NEW, OLD, ProgressError, Stage};
-use super::relocate::relocate;
+use super::relocate::{finish_removal, relocate};
 use super::systemd::{Systemd, SystemdError};
 use super::units;
 use crate::base::atomic::sync_folder;
@@ -171,6 +171,8 @@ fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Resul
 fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
     for name in names {
         let (new, old) = (with_suffix(name, NEW), with_suffix(name, OLD));
+        finish_removal(name)?;
+        finish_removal(&new)?;
         if !there(&new) {
             continue;
         }

@@ -77,12 +77,22 @@ pub(super) struct StateRequest<'a> {
     pub(super) observer: &'a dyn Observer,
 }
 
+/// Folder that goes when the state does, unless something is kept in it.
+struct RemovedIfEmpty(PathBuf);
+
+impl Drop for RemovedIfEmpty {
+    fn drop(&mut self) {
+        drop(fs_err::remove_dir(&self.0));
+    }
+}
+
 /// A state, locked.
 pub(super) struct GitState<'a> {
     request: StateRequest<'a>,
     /// Folder of all that is kept of these objects.
     folder: PathBuf,
     temporary: TemporaryFolder,
+    _unless_filled: RemovedIfEmpty,
     login: Login,
     settings: Vec<String>,
     environment: Vec<(&'static str, OsString)>,
@@ -124,7 +134,16 @@ impl<'a> GitState<'a> {
         ];
         let settings = SETTINGS.map(str::to_owned).into();
         let login = Login::of(OsString::new());
-        Ok(Self { request, folder, temporary, login, settings, environment, _lock: lock })
+        Ok(Self {
+            request,
+            _unless_filled: RemovedIfEmpty(folder.clone()),
+            folder,
+            temporary,
+            login,
+            settings,
+            environment,
+            _lock: lock,
+        })
     }
 
     /// Folder of all that is kept of these objects.

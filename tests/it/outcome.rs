@@ -55,7 +55,7 @@ fn a_tree_leaves_its_packages_its_bootstrap_and_the_files_beside_them() {
     let ran = place.run(".", &["tree", "--mkbootstrap"]).ok();
     let archive =
         cache_folder(&place).join(format!("bootstrap/{}.bootstrap.tar.xz", bootstrap_id(&place)));
-    assert_eq!(ran.stdout, format!("<default>:{}\n", archive.display()));
+    assert_eq!(ran.stdout, format!("{}\n", archive.display()));
     let files = cache_of(&place).join("\n").replace(&bootstrap_id(&place), "<id>");
     insta::assert_snapshot!(files, @r"
     bootstrap/<id>.active.json
