@@ -12,7 +12,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+#[cfg(feature = "builder")]
+use nix::fcntl::readlinkat;
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{
     FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
 };
@@ -160,6 +162,7 @@ impl Destination {
         }
     }
 
+    #[cfg(feature = "builder")]
     /// A file that an earlier entry made: taken if the content is the same, and then with the later mode and
     /// time, as tar leaves it.
     pub(super) fn file_again(
@@ -206,6 +209,7 @@ impl Destination {
         futimens(&file, &mtime, &mtime).map_err(fail(path, "setting its time"))
     }
 
+    #[cfg(feature = "builder")]
     /// True if an earlier entry made a symlink with that target.
     pub(super) fn has_symlink(&self, path: &EntryPath, target: &[u8]) -> Result<bool, UnpackError> {
         let Some((above, name)) = path.split() else { return Ok(false) };
@@ -218,6 +222,7 @@ impl Destination {
         }
     }
 
+    #[cfg(feature = "builder")]
     /// True if two paths are names of one file.
     pub(super) fn is_one_file(&self, path: &EntryPath, other: &EntryPath) -> bool {
         let identity = |at: &EntryPath| {

@@ -228,7 +228,7 @@ pub enum UnpackError {
     UnknownFormat {
         /// The file's name.
         file_name: String,
-        /// What its beginning looks like.
+        /// Look of the beginning.
         found: String,
     },
     /// Nothing of a tar is left without the first component of its names.

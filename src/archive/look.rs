@@ -1,4 +1,4 @@
-//! What a file looks like that is not an archive which can be unpacked: for messages.
+//! Looks of files that are not archives which can be unpacked: for messages.
 
 /// Formats by their first bytes.
 const FORMATS: [(&[u8], &str); 22] = [
@@ -48,7 +48,7 @@ pub fn is_html(start: &[u8]) -> bool {
     })
 }
 
-/// What a file that begins so looks like, in words.
+/// Names the format of a file by its beginning, in words.
 pub(super) fn look_of(start: &[u8]) -> String {
     if start.is_empty() {
         return "an empty file".to_owned();

@@ -91,7 +91,7 @@ pub(crate) struct TarReader<R> {
     hole_bytes: u64,
     content: Content,
     marked: bool,
-    /// What global headers say.
+    /// Attributes of global headers.
     global: Pax,
 }
 

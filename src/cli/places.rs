@@ -37,9 +37,12 @@ pub(super) fn user_file(environment: &Environment) -> Option<PathBuf> {
 
 pub(super) fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     // Another folder in its place would have other images and mirrors, and be filled without a word.
-    let text = |name| match environment.is_unreadable(name) {
-        true => Err(SettingsError::NotText(name)),
-        false => Ok(environment.get(name)),
+    let text = |name| {
+        if environment.is_unreadable(name) {
+            Err(SettingsError::NotText(name))
+        } else {
+            Ok(environment.get(name))
+        }
     };
     if let Some(home) = text("MKPANDA_HOME")? {
         return std::path::absolute(home).map_err(|source| SettingsError::Read { source });

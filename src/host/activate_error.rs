@@ -77,7 +77,7 @@ pub enum ActivateError {
     /// The set is active, but a state directory is not its user's.
     #[error("the packages are active, but a state directory can't be given to its user")]
     Given(#[source] StateError),
-    /// What is still to be done can't be noted.
+    /// The services to be started can't be noted.
     #[error("can't note that services are to be started")]
     Pending(#[source] io::Error),
     /// The run was interrupted before the swap.

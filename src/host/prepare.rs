@@ -25,7 +25,7 @@ use crate::install::InstallPlan;
 /// What the names of the prepared copies of units end with.
 pub(super) const NEW_UNIT: &str = ".unit.new";
 
-/// What the names of copies of units end with that have made room for others, until the swap is over.
+/// End of the names of copies of units that have made room for others, until the swap is over.
 pub(super) const OLD_UNIT: &str = ".unit.old";
 
 /// The set before, from the moment on at which it is being removed.

@@ -15,10 +15,10 @@ use nix::unistd::Uid;
 use super::paths::with_suffix;
 use crate::base::removal::remove_all;
 
-/// What the name of a copy under way ends with, which belongs to no set.
+/// End of the name of a copy under way, which belongs to no set.
 pub(super) const MOVING: &str = ".moving.new";
 
-/// What the name of the mark ends with that says that what is beside it has moved, and is being removed.
+/// End of the name of the mark beside something that has moved, and is being removed.
 pub(super) const GONE: &str = ".gone.new";
 
 /// Removes what is left of something that has moved.

@@ -15,7 +15,7 @@ const FILE: &str = "etc/dcos-service-configuration.json";
 /// Upper limit of the file's length in bytes.
 const LONGEST: u64 = 16 << 20;
 
-/// Where the kernel has its settings.
+/// Folder of the kernel's settings.
 const SETTINGS: &str = "/proc/sys";
 
 /// The settings of a service can't be applied.
@@ -113,7 +113,6 @@ fn set(kernel: &Path, name: &str, value: &str) -> io::Result<()> {
         .map(|letter| match letter {
             letter if letter == separator => '/',
             '/' => '.',
-            '.' if separator == '/' => '.',
             letter => letter,
         })
         .collect();

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use crate::install::PackageContents;
 use crate::package::{GroupName, PackageId, UserName};
 
-/// Where the program is that makes users: services have a PATH without /usr/sbin.
+/// Places of the program that makes users: services have a PATH without /usr/sbin.
 const USERADD: [&str; 3] = ["useradd", "/usr/sbin/useradd", "/sbin/useradd"];
 
 /// Where the machine's users and groups are listed.

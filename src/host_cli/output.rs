@@ -18,7 +18,7 @@ pub struct Output {
     interrupted: Arc<AtomicBool>,
     /// What is being downloaded, if that is shown: bytes that are here, and that there will be.
     downloads: Option<Mutex<BTreeMap<String, (u64, u64)>>>,
-    /// Why data could not be written.
+    /// Error of data that could not be written.
     unwritten: Mutex<Option<io::Error>>,
 }
 
@@ -49,7 +49,7 @@ impl Output {
         }
     }
 
-    /// Why data could not be written, if some could not.
+    /// Takes the error of data that could not be written.
     pub fn unwritten(&self) -> Option<io::Error> {
         self.unwritten.lock().ok()?.take()
     }

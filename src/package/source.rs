@@ -176,7 +176,7 @@ impl FileSource {
     }
 }
 
-/// What follows `file://` in a URL that begins so; schemes have no case (RFC 3986, 3.1).
+/// Returns the path of a URL that begins with `file://`; schemes have no case (RFC 3986, 3.1).
 pub fn path_of_file_url(url: &str) -> Option<&str> {
     let (scheme, path) = url.split_once("://")?;
     scheme.eq_ignore_ascii_case("file").then_some(path)

@@ -100,7 +100,7 @@ pub enum SourceProblem {
     Page {
         /// The URL.
         url: String,
-        /// Where the page is kept.
+        /// File with the page.
         corrupt: PathBuf,
     },
     /// It isn't here, and the network may not be asked.
@@ -189,7 +189,7 @@ pub enum SourceProblem {
     GitState {
         /// The repository.
         url: String,
-        /// What git said.
+        /// Words of git.
         output: String,
     },
     /// A repository has a format that is not supported.

@@ -136,7 +136,7 @@ fn is_pointer(content: &[u8]) -> bool {
     content.len() < LONGEST_POINTER && POINTERS.iter().any(|line| content.starts_with(line))
 }
 
-/// What `.gitattributes` says of one file.
+/// Wishes of `.gitattributes` for one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wishes {
     /// True if lines end in CR LF, `$Id$` is expanded or the encoding is another.

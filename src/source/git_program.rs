@@ -55,7 +55,7 @@ const SETTINGS: [&str; 8] = [
     "submodule.recurse=false",
 ];
 
-/// What a run of git in a [`super::git_state`] has beside the user's surroundings.
+/// Additions of a [`super::git_state`] to the user's surroundings of git.
 pub(super) struct Surroundings<'a> {
     pub(super) settings: &'a [String],
     pub(super) environment: &'a [(&'static str, OsString)],

@@ -1,6 +1,6 @@
 //! A repository of our own in which the host's git works with the objects of another one.
 //!
-//! What git's rules decide is asked of git: attributes, filters, cleanliness, every form of the index. The
+//! Git is asked about all that its rules decide: attributes, filters, cleanliness, every form of the index. The
 //! configuration of the repository in question is not read for that. Its `config` and hooks could name
 //! commands. The state has a configuration that is written here, borrows the objects, and lies in the
 //! folder of our mirrors:

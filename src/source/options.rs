@@ -69,7 +69,7 @@ pub struct GitOptions {
 }
 
 impl GitOptions {
-    /// What git writes when it is run in a folder of ours that is not a repository; nothing where it fails.
+    /// Runs git in a folder of ours that is not a repository, and returns its output; nothing where it fails.
     pub(super) fn quiet(&self, folder: &Path, arguments: &[&str]) -> Vec<u8> {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null());

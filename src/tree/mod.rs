@@ -57,7 +57,7 @@ pub struct PackageTree {
     misnamed_folders: Vec<Report>,
     trees: BTreeMap<Variant, Result<TreeFile, Report>>,
     misnamed_trees: Vec<Report>,
-    /// What is odd about the directory, but let through.
+    /// Oddities of the directory that are let through.
     warnings: Vec<Report>,
     /// `docker/` folders of packages, and builders of `rootfs/`.
     docker_folders: BTreeMap<PackageName, PathBuf>,

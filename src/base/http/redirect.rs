@@ -5,6 +5,8 @@
 //! A cookie's `Domain` has to be a parent of the server's name with a dot in it. Credentials go to the first
 //! server alone.
 
+use std::net::IpAddr;
+
 use reqwest::Url;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 
@@ -16,7 +18,7 @@ pub(super) const MOST_REDIRECTS: usize = 30;
 const MOST_COOKIES: usize = 100;
 const LONGEST_COOKIE: usize = 4096;
 
-/// Where an answer leads, if it leads on.
+/// Returns the URL to which an answer leads, if it leads on.
 pub(super) fn target(from: &Url, status: u16, headers: &HeaderMap) -> Option<Result<Url, String>> {
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -117,7 +119,7 @@ impl Cookie {
                     let domain = value.trim_start_matches('.').to_ascii_lowercase();
                     if domain != host {
                         let is_parent = domain.contains('.') && is_below(host, &domain);
-                        if !is_parent || !matches!(url.host(), Some(url::Host::Domain(_))) {
+                        if !is_parent || !is_name(host) {
                             return None;
                         }
                     }
@@ -146,6 +148,11 @@ impl Cookie {
         });
         fits_host && fits_path && (!self.is_secure || url.scheme() == "https")
     }
+}
+
+/// True if a server is named, and not given by its address.
+fn is_name(host: &str) -> bool {
+    !host.starts_with('[') && host.parse::<IpAddr>().is_err()
 }
 
 /// True if a server's name lies below a domain.

@@ -36,9 +36,9 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     site.check_lock(&order)?;
     site.check_offline(&order, options.repository.as_ref(), &progress)?;
     if args.build.dry_run {
-        let bootstraps = |known: &Known| match args.mkbootstrap {
-            true => sets.iter().map(|set| planned_bootstrap(&site, set, known)).collect(),
-            false => String::new(),
+        let bootstraps = |known: &Known| {
+            let wanted = if args.mkbootstrap { sets.as_slice() } else { &[] };
+            wanted.iter().map(|set| planned_bootstrap(&site, set, known)).collect()
         };
         return super::show_plan(context, &site, &order, &options, bootstraps, &progress);
     }

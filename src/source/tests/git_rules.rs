@@ -1,4 +1,4 @@
-//! What git's own rules decide: converted files, filters, every form of the index, formats of repositories.
+//! Matters of git's own rules: converted files, filters, every form of the index, formats of repositories.
 
 use std::os::unix::fs::PermissionsExt;
 
