@@ -85,6 +85,15 @@ impl FolderLock {
         mut waiting: impl FnMut(),
         give_up: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
+        Self::acquire(path, &mut waiting, &give_up)
+    }
+
+    /// The same for the repository, which may be the folder of a lock that this thread holds.
+    pub(super) fn acquire_beside_unless(
+        path: &Path,
+        mut waiting: impl FnMut(),
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
         if let Ok(there) = fs_err::metadata(path)
             && HELD.with_borrow(|held| held.contains(&(there.dev(), there.ino())))
         {
@@ -94,13 +103,21 @@ impl FolderLock {
             let on_folder = OnFolder::HeldAlready;
             return Ok(Some(Self { path, folder, is_removed, _file: None, on_folder }));
         }
+        Self::acquire(path, &mut waiting, &give_up)
+    }
+
+    fn acquire(
+        path: &Path,
+        waiting: &mut impl FnMut(),
+        give_up: &impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
         loop {
             let open = || {
                 let mut options = fs_err::OpenOptions::new();
                 options.read(true).custom_flags(libc::O_DIRECTORY).open(path)
             };
             let file = open()?.into_parts().0;
-            let Some(on_folder) = lock_folder(file, &mut waiting, &give_up)? else {
+            let Some(on_folder) = lock_folder(file, waiting, give_up)? else {
                 return Ok(None);
             };
             // An uninstallation may have removed the folder meanwhile.
@@ -113,7 +130,7 @@ impl FolderLock {
                 continue;
             }
             let folder = OwnedFd::from(folder);
-            let file = match lock_file(&folder, &mut waiting, &give_up) {
+            let file = match lock_file(&folder, waiting, give_up) {
                 Ok(Some(file)) => Some(file),
                 Ok(None) => return Ok(None),
                 // A disk that is full or read-only. With the folder's own lock nobody else gets this far.

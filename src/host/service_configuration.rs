@@ -121,7 +121,7 @@ fn set(kernel: &Path, name: &str, value: &str) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a setting's name"));
     }
     let place = within::locate_below(kernel, Path::new(&path))?;
-    let mut file = fs_err::OpenOptions::new().write(true).open(place)?;
+    let mut file = fs_err::OpenOptions::new().write(true).truncate(true).open(place)?;
     file.write_all(format!("{value}\n").as_bytes())
 }
 

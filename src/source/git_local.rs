@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use git2::{Config, ErrorCode, Repository};
 
 use super::git_convert::open_objects;
-use super::git_repository::{LocalRepository, unusable};
+use super::git_repository::unusable;
 use super::git_state::{GitState, StateRequest, filter_of_key};
+use super::local_repository::LocalRepository;
 use super::{FetchOptions, Fetched, OutOfScope, SourceProblem, SourceRequest, git_layout};
 use crate::base::event::{Event, Observer};
 use crate::base::regular::open_regular;

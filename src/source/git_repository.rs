@@ -9,22 +9,12 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
+use super::local_repository::LocalRepository;
 use super::{GitOptions, SourceProblem, git_format};
 use crate::base::regular::open_regular;
 
 /// Upper limit of files that name a folder, in bytes.
 const LONGEST: u64 = 1 << 16;
-
-/// Folders of a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LocalRepository {
-    /// Folder of HEAD and the index.
-    pub(super) git_dir: PathBuf,
-    /// Folder of the objects and refs.
-    pub(super) common_dir: PathBuf,
-    /// Folder of the files, unless the repository is bare.
-    pub(super) work_tree: Option<PathBuf>,
-}
 
 impl LocalRepository {
     /// Finds a repository at a path, which is without symlinks.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use git2::Repository;
 
 use super::git_layout;
-use super::git_repository::LocalRepository;
+use super::local_repository::LocalRepository;
 use crate::base::within;
 
 /// Permission of a tree's `git_local` sources.

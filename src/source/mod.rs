@@ -47,6 +47,7 @@ mod git_repository;
 mod git_state;
 mod git_url;
 mod git_wanted;
+mod local_repository;
 mod local_scope;
 mod missing;
 mod options;
