@@ -231,23 +231,29 @@ pub enum UnpackError {
     /// The record of owners can't be written.
     #[error("the owners of a layer's files can't be recorded")]
     Record(#[source] io::Error),
-    /// The file's name doesn't say what archive it is.
+    /// The file is not an archive that can be unpacked.
     #[error(
-        "{file_name:?} is no archive that can be unpacked: it should end in .tar, .tar.gz, .tgz, .tar.bz2, .tbz2, .tbz, .tar.xz, .txz, .tar.zst, .tzst or .zip"
+        "{file_name:?} cannot be unpacked: it is {found}, and not a tar (with gzip, bzip2, xz, zstd or no compression) or a zip"
     )]
     UnknownFormat {
         /// The file's name.
         file_name: String,
+        /// Look of the beginning.
+        found: String,
     },
-    /// The file's content isn't what its name says.
-    #[error("{file_name:?} is {expected} by its name, but {found} by its content")]
-    OtherFormat {
+    /// Nothing of a tar is left without the first component of its names.
+    #[error(
+        "nothing of {file_name:?} would be unpacked: {}",
+        .dropped.as_ref().map_or_else(
+            || "it is empty".to_owned(),
+            |name| format!("the first component of each name is stripped, and no entry has another one (the first is {name:?})"),
+        )
+    )]
+    NothingBelowTop {
         /// The file's name.
         file_name: String,
-        /// What the name says.
-        expected: String,
-        /// What the content is.
-        found: String,
+        /// Name of the first entry.
+        dropped: Option<String>,
     },
     /// The zip archive hasn't exactly one folder at its top.
     #[error("{file_name:?} must have one folder at its top and nothing beside it, but {problem}")]

@@ -17,7 +17,6 @@
 //! and removes that folder.
 
 mod attributes;
-#[cfg(feature = "builder")]
 pub mod compression;
 mod destination;
 mod error;
@@ -33,6 +32,8 @@ mod layer_pack;
 #[cfg(feature = "builder")]
 mod layer_scan;
 mod limits;
+#[cfg(feature = "builder")]
+mod look;
 mod names;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, unreachable_pub, reason = "layers need it"))]
 mod overlay_form;
@@ -53,6 +54,7 @@ mod scan;
 mod source;
 #[cfg(feature = "builder")]
 mod source_writer;
+mod sparse_map;
 mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
@@ -69,7 +71,6 @@ mod zip_read;
 pub(crate) mod tests;
 
 pub use attributes::Attributes;
-#[cfg(feature = "builder")]
 pub use compression::Compression;
 pub use error::{PackError, ReadError, UnpackError};
 #[cfg(feature = "builder")]
@@ -80,6 +81,8 @@ pub use layer_owners::{FileIdentity, Noted, OWNER_ATTRIBUTE, Ownable, OwnerNote,
 pub use layer_pack::{LayerOwners, PackedLayer, Times, pack_layer};
 pub use limits::{LimitExceeded, Limits};
 #[cfg(feature = "builder")]
+pub use look::is_html;
+#[cfg(feature = "builder")]
 pub use overlay_form::{Whiteouts, is_opaque_at, is_whiteout_at};
 #[cfg(feature = "builder")]
 pub use pack::{PackOptions, pack_directory, pack_package};
@@ -88,7 +91,7 @@ pub use path::{EntryPath, NameProblem, readable};
 pub use plain::{ARCHIVE_START, begins_as_archive, is_tar, unpack_plain, unpack_tar};
 pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_package};
 #[cfg(feature = "builder")]
-pub use source::{is_source_archive, unpack_source_archive};
+pub use source::unpack_source_archive;
 #[cfg(feature = "builder")]
 pub(crate) use tar_read::{MemberKind, TarReader};
 #[cfg(feature = "builder")]

@@ -28,7 +28,46 @@ pub(super) struct Pax {
     pub(super) mtime: Option<i64>,
     /// In the order given: of two with one name, the later one counts.
     pub(super) attributes: Vec<Attribute>,
-    pub(super) sparse: bool,
+    /// Map of a sparse file in one of GNU tar's POSIX forms.
+    pub(super) sparse: Option<Sparse>,
+}
+
+/// Records of a sparse file in POSIX form (GNU tar's manual, "Storing Sparse Files").
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sparse {
+    /// True if the map stands before the content: form 1.0.
+    pub(super) is_in_content: bool,
+    /// Name of the file, where that of the entry is another.
+    pub(super) name: Option<Vec<u8>>,
+    /// Size with holes.
+    pub(super) size: Option<u64>,
+    /// Offsets and lengths: forms 0.0 and 0.1.
+    pub(super) pieces: Vec<(u64, u64)>,
+    /// Offset whose length is yet to come.
+    offset: Option<u64>,
+}
+
+impl Sparse {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match key {
+            b"major" => self.is_in_content = number::<u64>(value).filter(|it| *it <= 1)? == 1,
+            b"minor" => drop(number::<u64>(value).filter(|it| *it <= 1)?),
+            b"name" => self.name = Some(value.to_vec()),
+            b"size" | b"realsize" => self.size = Some(number(value)?),
+            b"numblocks" => drop(number::<u64>(value)?),
+            b"offset" => self.offset = Some(number(value)?),
+            b"numbytes" => self.pieces.push((self.offset.take()?, number(value)?)),
+            b"map" if value.is_empty() => self.pieces.clear(),
+            b"map" => {
+                let numbers = value.split(|byte| *byte == b',').map(number);
+                let numbers: Vec<u64> = numbers.collect::<Option<_>>()?;
+                let (pairs, []) = numbers.as_chunks::<2>() else { return None };
+                self.pieces = pairs.iter().map(|[offset, length]| (*offset, *length)).collect();
+            }
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 impl Pax {
@@ -57,9 +96,10 @@ impl Pax {
             b"uid" => self.uid = Some(number(value)?),
             b"gid" => self.gid = Some(number(value)?),
             b"mtime" => self.mtime = Some(seconds(value)?),
-            key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             key => {
-                if let Some(name) = key.strip_prefix(ATTRIBUTE) {
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.get_or_insert_default().take(key, value)?;
+                } else if let Some(name) = key.strip_prefix(ATTRIBUTE) {
                     self.attributes.push((name.to_vec(), value.to_vec()));
                 }
             }
@@ -67,9 +107,16 @@ impl Pax {
         Some(())
     }
 
+    /// Takes what another header says: for all entries that say nothing of it themselves.
+    pub(super) fn override_with(&mut self, later: &Self) {
+        self.uid = later.uid.or(self.uid);
+        self.gid = later.gid.or(self.gid);
+        self.mtime = later.mtime.or(self.mtime);
+    }
+
     /// True if it says something that only makes sense for one entry.
     pub(super) fn is_for_one_entry(&self) -> bool {
-        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse
+        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
     }
 }
 
@@ -126,6 +173,33 @@ mod tests {
             let pax = Pax::parse(&both).unwrap();
             assert_eq!(pax.attributes, [(CAPABILITY.to_vec(), value)]);
             assert_eq!(pax.uid, Some(12));
+        }
+    }
+
+    #[test]
+    fn maps_of_sparse_files() {
+        let parse = |records: &[(&str, &str)]| {
+            let mut sparse = Sparse::default();
+            let mut taken =
+                records.iter().map(|(key, value)| sparse.take(key.as_bytes(), value.as_bytes()));
+            taken.all(|taken| taken.is_some()).then_some(sparse)
+        };
+        let old = parse(&[
+            ("size", "9"),
+            ("numblocks", "2"),
+            ("offset", "0"),
+            ("numbytes", "1"),
+            ("offset", "5"),
+            ("numbytes", "2"),
+        ]);
+        let listed = parse(&[("size", "9"), ("name", "x"), ("map", "0,1,5,2")]).unwrap();
+        assert_eq!(old.unwrap().pieces, [(0, 1), (5, 2)]);
+        assert_eq!((listed.pieces, listed.name), (vec![(0, 1), (5, 2)], Some(b"x".to_vec())));
+        let new = parse(&[("major", "1"), ("minor", "0"), ("realsize", "7")]).unwrap();
+        assert!(new.is_in_content && new.size == Some(7));
+        for bad in [("map", "1"), ("map", "1,x"), ("numbytes", "1"), ("major", "2"), ("other", "1")]
+        {
+            assert_eq!(parse(&[bad]), None, "{bad:?}");
         }
     }
 

@@ -7,13 +7,13 @@
 use std::io::{self, Read};
 
 use super::attributes::Attributes;
+use super::compression::{Compression, read_start, resumed};
 use super::error::ReadError;
 use super::limits::Limits;
 use super::names::{Conflict, Names, Seen};
 use super::path::{EntryPath, NameProblem};
 use super::pax::{CAPABILITY, can_be_capability};
 use super::tar_read::{Member, MemberKind, TarReader};
-use super::xz::XzReader;
 
 /// One entry of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,17 +52,24 @@ pub enum EntryKind {
 
 /// Gives a package's entries one after another, and is the reader of the current file's content.
 #[derive(Debug)]
-pub struct PackageReader<R: Read> {
+pub struct PackageReader<'r> {
     /// Nothing once the end was reached.
-    tar: Option<TarReader<XzReader<R>>>,
+    tar: Option<TarReader<Decompressed<'r>>>,
     names: Names,
 }
 
-impl<R: Read> PackageReader<R> {
-    /// Starts reading a `tar.xz`.
-    pub fn new(package: R, limits: &Limits) -> Result<Self, ReadError> {
-        let xz = XzReader::new(package).map_err(ReadError::Stream)?;
-        Ok(Self { tar: Some(TarReader::new(xz, limits)), names: Names::new(limits) })
+impl<'r> PackageReader<'r> {
+    /// Starts reading a tar, whatever it is compressed by: its name says nothing of that.
+    pub fn new(package: impl Read + 'r, limits: &Limits) -> Result<Self, ReadError> {
+        let mut package = package;
+        let start = read_start(&mut package).map_err(ReadError::Stream)?;
+        if start.is_empty() {
+            return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let compression = Compression::of(&start);
+        let tar = compression.reader(resumed(start, package)).map_err(ReadError::Stream)?;
+        let tar = TarReader::new(Decompressed(tar), limits);
+        Ok(Self { tar: Some(tar), names: Names::new(limits) })
     }
 
     /// The next entry; what wasn't read of the one before is skipped. Nothing when all was read,
@@ -132,7 +139,22 @@ impl<R: Read> PackageReader<R> {
     }
 }
 
-impl<R: Read> Read for PackageReader<R> {
+/// A decompressed stream.
+struct Decompressed<'r>(Box<dyn Read + 'r>);
+
+impl std::fmt::Debug for Decompressed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decompressed").finish_non_exhaustive()
+    }
+}
+
+impl Read for Decompressed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Read for PackageReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.tar.as_mut().map_or(Ok(0), |tar| tar.read(buffer))
     }

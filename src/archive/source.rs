@@ -13,13 +13,14 @@ use super::destination::Destination;
 use super::error::{ReadError, UnpackError};
 use super::folders::Rules;
 use super::limits::Limits;
-use super::path::EntryPath;
+use super::look::look_of;
+use super::path::{EntryPath, readable};
 use super::read::symlink_target;
 use super::source_writer::SourceWriter;
 use super::tar_block::{BLOCK, begins_tar};
 use super::tar_read::{Member, MemberKind, TarReader};
 use super::unpack::UnpackSummary;
-use super::zip_read::unpack_zip;
+use super::zip_read::{ends_as_zip, unpack_zip};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -30,26 +31,6 @@ enum Format {
 }
 
 impl Format {
-    const ENDINGS: [(&'static str, Self); 11] = [
-        (".tar", Self::Tar(Compression::None)),
-        (".tar.gz", Self::Tar(Compression::Gzip)),
-        (".tgz", Self::Tar(Compression::Gzip)),
-        (".tar.bz2", Self::Tar(Compression::Bzip2)),
-        (".tbz2", Self::Tar(Compression::Bzip2)),
-        (".tbz", Self::Tar(Compression::Bzip2)),
-        (".tar.xz", Self::Tar(Compression::Xz)),
-        (".txz", Self::Tar(Compression::Xz)),
-        (".tar.zst", Self::Tar(Compression::Zstd)),
-        (".tzst", Self::Tar(Compression::Zstd)),
-        (".zip", Self::Zip),
-    ];
-
-    fn of_name(name: &str) -> Option<Self> {
-        let name = name.to_ascii_lowercase();
-        let fits = |ending: &str| name.len() > ending.len() && name.ends_with(ending);
-        Self::ENDINGS.iter().find(|(ending, _)| fits(ending)).map(|(_, format)| *format)
-    }
-
     fn of_content(start: &[u8]) -> Option<Self> {
         if [b"PK\x03\x04", b"PK\x05\x06"].iter().any(|magic| start.starts_with(*magic)) {
             return Some(Self::Zip);
@@ -58,24 +39,12 @@ impl Format {
         let is_one = compression != Compression::None || begins_tar(start);
         is_one.then_some(Self::Tar(compression))
     }
-
-    fn name(self) -> String {
-        match self {
-            Self::Tar(Compression::None) => "an uncompressed tar archive".to_owned(),
-            Self::Tar(compression) => format!("compressed by {}", compression.as_str()),
-            Self::Zip => "a zip archive".to_owned(),
-        }
-    }
-}
-
-/// True if a file's name says that it is an archive that [`unpack_source_archive`] may unpack.
-pub fn is_source_archive(file_name: &str) -> bool {
-    Format::of_name(file_name).is_some()
 }
 
 /// Unpacks a source archive into a folder, which is made if it is missing and must else be empty:
 /// tar, plain or compressed by gzip, bzip2, xz or zstd, without the first path component; or zip,
-/// whose only top folder is stripped. Files belong to the caller; setuid bits are dropped.
+/// whose only top folder is stripped. The content says which it is, whatever the name promises.
+/// Files belong to the caller; setuid bits are dropped.
 /// On an error the folder holds a part of the archive, and is the caller's to remove.
 pub fn unpack_source_archive(
     mut file: File,
@@ -83,22 +52,23 @@ pub fn unpack_source_archive(
     folder: &Path,
     limits: &Limits,
 ) -> Result<UnpackSummary, UnpackError> {
-    let unknown = || UnpackError::UnknownFormat { file_name: file_name.to_owned() };
-    let format = Format::of_name(file_name).ok_or_else(unknown)?;
     let mut start = Vec::with_capacity(BLOCK);
     (&mut file)
         .take(BLOCK as u64)
         .read_to_end(&mut start)
         .and_then(|_| file.seek(SeekFrom::Start(0)))
         .map_err(ReadError::Stream)?;
-    let found = Format::of_content(&start);
-    if found != Some(format) {
-        return Err(UnpackError::OtherFormat {
-            file_name: file_name.to_owned(),
-            expected: format.name(),
-            found: found.map_or_else(|| "something else".to_owned(), Format::name),
-        });
-    }
+    let format = match Format::of_content(&start) {
+        Some(format) => format,
+        // A program may stand before it, which unpacks it.
+        None if file_name.to_ascii_lowercase().ends_with(".zip") && ends_as_zip(&file) => {
+            Format::Zip
+        }
+        None => {
+            let (file_name, found) = (file_name.to_owned(), look_of(&start));
+            return Err(UnpackError::UnknownFormat { file_name, found });
+        }
+    };
     let destination = Destination::open(folder, Rules::Strict, limits)?;
     let mut writer = SourceWriter::new(destination, limits);
     let Format::Tar(compression) = format else {
@@ -106,22 +76,31 @@ pub fn unpack_source_archive(
         return writer.finish();
     };
     let content = compression.reader(BufReader::with_capacity(BUFFER, file));
-    unpack_tar(content.map_err(ReadError::Stream)?, writer, limits)
+    unpack_tar(content.map_err(ReadError::Stream)?, file_name, writer, limits)
 }
 
 fn unpack_tar(
     input: impl Read,
+    file_name: &str,
     mut writer: SourceWriter,
     limits: &Limits,
 ) -> Result<UnpackSummary, UnpackError> {
     let mut tar = TarReader::new(input, limits);
+    let (mut dropped, mut is_empty) = (None, true);
     while let Some(member) = tar.next_member()? {
         writer.root(member.mtime)?;
         if let Some(path) = stripped(&member.name)? {
+            is_empty = false;
             unpack_member(&member, &path, &mut tar, &mut writer)?;
+        } else {
+            dropped.get_or_insert(member.name);
         }
     }
     tar.finish()?;
+    if is_empty {
+        let dropped = dropped.map(|name| readable(&name));
+        return Err(UnpackError::NothingBelowTop { file_name: file_name.to_owned(), dropped });
+    }
     writer.finish()
 }
 
@@ -139,7 +118,7 @@ fn unpack_member(
             writer.symlink(path, &target, member.mtime)
         }
         MemberKind::HardLink => match stripped(&member.link)? {
-            Some(target) => writer.hard_link(path, &target),
+            Some(target) => writer.hard_link(path, &target, member.mtime),
             None => Err(ReadError::HardLink {
                 path: path.clone(),
                 target: parse(&member.link)?,

@@ -42,6 +42,9 @@ impl SourceWriter {
         size: u64,
         content: impl Read,
     ) -> Result<(), UnpackError> {
+        if self.names.get(path) == Some(Seen::File) {
+            return self.destination.file_again(path, size, content, &plain(mode, mtime));
+        }
         self.add(path, Seen::File)?;
         self.summary.file_bytes += size;
         self.destination.file(path, size, content, &plain(mode, mtime))
@@ -53,6 +56,11 @@ impl SourceWriter {
         target: &[u8],
         mtime: i64,
     ) -> Result<(), UnpackError> {
+        if self.names.get(path) == Some(Seen::Other)
+            && self.destination.has_symlink(path, target)?
+        {
+            return Ok(());
+        }
         self.add(path, Seen::Other)?;
         self.destination.symlink(path, target, &plain(0o777, mtime))
     }
@@ -61,9 +69,15 @@ impl SourceWriter {
         &mut self,
         path: &EntryPath,
         target: &EntryPath,
+        mtime: i64,
     ) -> Result<(), UnpackError> {
+        // GNU tar writes one where it has a file twice in its arguments.
+        let is_there = matches!(self.names.get(path), Some(Seen::File | Seen::Other));
+        if is_there && self.destination.is_one_file(path, target) {
+            return Ok(());
+        }
         self.add(path, Seen::Other)?;
-        self.destination.hard_link(path, target, &plain(0, 0))
+        self.destination.hard_link(path, target, &plain(0, mtime))
     }
 
     pub(super) fn fifo(

@@ -14,17 +14,18 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use super::error::ReadError;
 use super::limits::{EntryCount, LimitExceeded, Limits, Metered};
 use super::path::NameProblem;
-use super::pax::{Attribute, Pax, terminated};
+use super::pax::{Attribute, Pax, Sparse, terminated};
+use super::sparse_map::{MOST_PIECES, MapNumbers};
 use super::tar_block::{BLOCK, is_header};
 use super::tar_content::Content;
 
 /// An extended header may have a name and some attributes of 64 KiB at the most.
 const LARGEST_EXTENSION: u64 = 1 << 20;
 
-const NO_NUMBER: &str = "a field of the header is no number";
+/// Type of a folder in an archive of `tar --listed-incremental`.
+const DUMP_FOLDER: u8 = b'D';
 
-/// More pieces than a file on a real filesystem has.
-const MOST_PIECES: usize = 1 << 20;
+const NO_NUMBER: &str = "a field of the header is no number";
 
 /// One entry as the archive has it; nothing in it is checked.
 #[derive(Debug)]
@@ -89,6 +90,8 @@ pub(crate) struct TarReader<R> {
     hole_bytes: u64,
     content: Content,
     marked: bool,
+    /// Attributes of global headers.
+    global: Pax,
 }
 
 impl<R: Read> TarReader<R> {
@@ -101,6 +104,7 @@ impl<R: Read> TarReader<R> {
             hole_bytes: 0,
             content: Content::default(),
             marked: false,
+            global: Pax::default(),
         }
     }
 
@@ -132,6 +136,7 @@ impl<R: Read> TarReader<R> {
                     if parsed.is_for_one_entry() {
                         return Err(self.damaged("a name or size for all entries together"));
                     }
+                    self.global.override_with(&parsed);
                 }
                 // The label of a GNU archive.
                 kind if kind.as_byte() == b'V' => {}
@@ -229,19 +234,21 @@ impl<R: Read> TarReader<R> {
         pax: Option<Pax>,
     ) -> Result<Member, ReadError> {
         let pax = pax.unwrap_or_default();
-        if pax.sparse {
-            return Err(self.damaged("a sparse file in POSIX form, which isn't supported"));
-        }
-        let name = self.name(long_name, pax.path, header.path_bytes().into_owned())?;
+        let sparse_name = pax.sparse.as_ref().and_then(|sparse| sparse.name.clone());
+        let pax_name = sparse_name.or(pax.path);
+        let name = self.name(long_name, pax_name, header.path_bytes().into_owned())?;
         let short_link = header.link_name_bytes().map_or_else(Vec::new, Cow::into_owned);
         let link = self.name(long_link, pax.link, short_link)?;
         let kind = self.kind(header, &name)?;
         let old = header.as_old();
         let [mode, uid, gid, mtime] = [
             optional(&old.mode, header.mode().map(u64::from)),
-            pax.uid.or_else(|| optional(&old.uid, header.uid())),
-            pax.gid.or_else(|| optional(&old.gid, header.gid())),
-            pax.mtime.map(i64::cast_unsigned).or_else(|| optional(&old.mtime, header.mtime())),
+            pax.uid.or(self.global.uid).or_else(|| optional(&old.uid, header.uid())),
+            pax.gid.or(self.global.gid).or_else(|| optional(&old.gid, header.gid())),
+            pax.mtime
+                .or(self.global.mtime)
+                .map(i64::cast_unsigned)
+                .or_else(|| optional(&old.mtime, header.mtime())),
         ]
         .map(|field| field.ok_or_else(|| self.damaged(NO_NUMBER)));
         let mut member = Member {
@@ -263,8 +270,13 @@ impl<R: Read> TarReader<R> {
         if kind == MemberKind::File {
             let size = pax.size.or_else(|| header.entry_size().ok());
             let size = size.ok_or_else(|| self.damaged(NO_NUMBER))?;
-            self.start_content(header, size)?;
+            self.start_content(header, size, pax.sparse)?;
             member.size = self.content.size();
+        } else if header.entry_type().as_byte() == DUMP_FOLDER {
+            // What the folder had when it was dumped: a list of names, which nobody needs.
+            let size = pax.size.or_else(|| header.entry_size().ok());
+            let size = size.ok_or_else(|| self.damaged(NO_NUMBER))?;
+            self.start_content(header, size, None)?;
         }
         Ok(member)
     }
@@ -299,17 +311,28 @@ impl<R: Read> TarReader<R> {
             EntryType::Block => MemberKind::BlockDevice,
             EntryType::Directory => MemberKind::Directory,
             EntryType::Fifo => MemberKind::Fifo,
+            kind if kind.as_byte() == DUMP_FOLDER => MemberKind::Directory,
             _ => return Err(self.damaged("an entry of a kind that isn't known")),
         })
     }
 
-    fn start_content(&mut self, header: &Header, stored: u64) -> Result<(), ReadError> {
+    fn start_content(
+        &mut self,
+        header: &Header,
+        stored: u64,
+        sparse: Option<Sparse>,
+    ) -> Result<(), ReadError> {
         if stored > i64::MAX.unsigned_abs() {
             return Err(self.damaged("a size that no file can have"));
         }
+        let broken = "a sparse file whose pieces don't fit together";
         self.content = if header.entry_type() == EntryType::GNUSparse {
-            let broken = "a sparse file whose pieces don't fit together";
+            if sparse.is_some() {
+                return Err(self.damaged("a sparse file in two forms"));
+            }
             self.sparse_content(header, stored)?.ok_or_else(|| self.damaged(broken))?
+        } else if let Some(sparse) = sparse {
+            self.posix_sparse_content(sparse, stored)?.ok_or_else(|| self.damaged(broken))?
         } else {
             Content::whole(stored)
         };
@@ -345,6 +368,35 @@ impl<R: Read> TarReader<R> {
         }
         let size = fine.and_then(|()| gnu.real_size().ok());
         Ok(size.and_then(|size| Content::sparse(size, stored, pieces)))
+    }
+
+    /// Content of a sparse file in one of the POSIX forms. In form 1.0 the map stands before the data, as
+    /// decimal numbers with line feeds, and is filled up to a whole block.
+    fn posix_sparse_content(
+        &mut self,
+        sparse: Sparse,
+        mut stored: u64,
+    ) -> Result<Option<Content>, ReadError> {
+        let Some(size) = sparse.size else { return Ok(None) };
+        if size > i64::MAX.unsigned_abs() {
+            return Ok(None);
+        }
+        if !sparse.is_in_content {
+            return Ok(Content::sparse(size, stored, sparse.pieces));
+        }
+        let mut numbers = MapNumbers::default();
+        while !numbers.is_complete() {
+            let mut block = [0; BLOCK];
+            let Some(left) = stored.checked_sub(BLOCK as u64) else { return Ok(None) };
+            stored = left;
+            if !self.fill(&mut block)? {
+                return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if numbers.add(&block).is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Content::sparse(size, stored, numbers.pieces()))
     }
 
     fn skip_content(&mut self) -> Result<(), ReadError> {

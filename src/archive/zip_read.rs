@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 
-use zip::ZipArchive;
-use zip::read::ZipFile;
+use zip::extra_fields::ExtraField;
+use zip::read::{ZipFile, ZipFileEntry};
 use zip::result::ZipError;
+use zip::{System, ZipArchive};
 
 use super::error::{ReadError, UnpackError};
 use super::limits::{LimitExceeded, Limits};
@@ -30,25 +31,58 @@ pub(super) fn unpack_zip(
     if zip.has_duplicate_names() {
         return Err(broken(ZipError::InvalidArchive("it has two entries of one name".into())));
     }
-    check_top(&zip, file_name)?;
+    let names = names(&zip).map_err(broken)?;
+    check_top(&names, file_name)?;
     let mut left = limits.max_bytes;
-    for index in 0..zip.len() {
+    for (index, name) in names.iter().enumerate() {
         let entry = zip.by_index(index).map_err(broken)?;
         let over = ReadError::Limit(LimitExceeded::Bytes(limits.max_bytes));
         left = left.checked_sub(entry.size()).ok_or(over)?;
-        unpack_entry(entry, writer)?;
+        unpack_entry(entry, name, writer)?;
     }
     Ok(())
+}
+
+/// True if the end of a file is that of a zip archive, whatever its beginning is.
+pub(super) fn ends_as_zip(file: &File) -> bool {
+    file.try_clone().is_ok_and(|file| ZipArchive::new(BufReader::new(file)).is_ok())
+}
+
+/// The names of all entries, `/` between their parts, a folder's with one at its end.
+fn names(zip: &ZipArchive<BufReader<File>>) -> Result<Vec<Vec<u8>>, ZipError> {
+    (0..zip.len()).map(|index| name(&zip.by_index_data(index)?)).collect()
+}
+
+/// The name of an entry. What is not UTF-8 is in code page 437 (APPNOTE 4.4.4 and appendix D), but for writers
+/// on Unix, who take a name's bytes as they are.
+fn name(entry: &ZipFileEntry<'_>) -> Result<Vec<u8>, ZipError> {
+    let system = entry.system();
+    let is_unix = matches!(system, System::Unix | System::OsDarwin | System::BeOS);
+    let raw = entry.name_raw();
+    let mut name = if raw.is_ascii() || is_unix {
+        raw.to_vec()
+    } else {
+        entry.name()?.into_owned().into_bytes()
+    };
+    // Programs of Windows write `\\` against the rules (APPNOTE 4.4.17.1); unzip reads it so.
+    if !is_unix && !name.contains(&b'/') {
+        for byte in &mut name {
+            if *byte == b'\\' {
+                *byte = b'/';
+            }
+        }
+    }
+    Ok(name)
 }
 
 fn parse(name: &[u8]) -> Result<EntryPath, ReadError> {
     EntryPath::parse(name).map_err(|problem| ReadError::name(name, problem))
 }
 
-fn check_top(zip: &ZipArchive<BufReader<File>>, file_name: &str) -> Result<(), UnpackError> {
+fn check_top(names: &[Vec<u8>], file_name: &str) -> Result<(), UnpackError> {
     let wrong = |problem| UnpackError::ZipTop { file_name: file_name.to_owned(), problem };
     let mut top: Option<Vec<u8>> = None;
-    for name in zip.file_names_raw() {
+    for name in names {
         let path = parse(name)?;
         let Some(first) = path.parts().next() else { continue };
         if path.as_bytes() == first && !name.ends_with(b"/") {
@@ -65,9 +99,10 @@ fn check_top(zip: &ZipArchive<BufReader<File>>, file_name: &str) -> Result<(), U
 
 fn unpack_entry(
     mut entry: ZipFile<'_, BufReader<File>>,
+    name: &[u8],
     writer: &mut SourceWriter,
 ) -> Result<(), UnpackError> {
-    let path = parse(entry.name_raw())?;
+    let path = parse(name)?;
     let mtime = mtime(&entry);
     writer.root(mtime)?;
     let rest = path.parts().skip(1).collect::<Vec<_>>().join(&b'/');
@@ -75,8 +110,9 @@ fn unpack_entry(
         return Ok(());
     }
     let path = EntryPath::trusted(&rest);
-    let full = entry.unix_mode().unwrap_or_default();
-    let is_directory = entry.name_raw().ends_with(b"/");
+    // The lower half is for MS-DOS, and says nothing of permissions.
+    let full = entry.external_attributes() >> 16;
+    let is_directory = name.ends_with(b"/");
     let mode = match (full & 0o777, is_directory) {
         (0, true) => 0o755,
         (0, false) => 0o644,
@@ -104,12 +140,33 @@ fn unpack_entry(
 /// When an entry was changed, in seconds since 1970. Zip's own time has no zone; it is taken as
 /// UTC, as anything else would depend on the machine.
 fn mtime(entry: &ZipFile<'_, BufReader<File>>) -> i64 {
-    let extended = entry.extra_data_fields().find_map(|field| match field {
-        zip::extra_fields::ExtraField::ExtendedTimestamp(times) => times.mod_time(),
+    let fields = || entry.extra_data_fields();
+    // In the order in which unzip believes them, and then those of Windows.
+    let extended = fields().find_map(|field| match field {
+        ExtraField::ExtendedTimestamp(times) => times.mod_time().map(i64::from),
         _ => None,
     });
-    if let Some(time) = extended {
-        return time.into();
+    let unix = || {
+        fields().find_map(|field| match field {
+            // Info-ZIP's Unix field, and PKWARE's: the time of the last access, then that of the last change.
+            ExtraField::Custom(field) if matches!(field.header_id, 0x5855 | 0x000d) => {
+                let time = field.data.get(4..8)?.try_into().ok()?;
+                Some(i64::from(u32::from_le_bytes(time)))
+            }
+            _ => None,
+        })
+    };
+    let windows = || {
+        fields().find_map(|field| match field {
+            // In units of 100 ns since 1601.
+            ExtraField::Ntfs(times) if times.mtime() > 0 => {
+                Some(i64::try_from(times.mtime() / 10_000_000).ok()? - 11_644_473_600)
+            }
+            _ => None,
+        })
+    };
+    if let Some(time) = extended.or_else(unix).or_else(windows) {
+        return time;
     }
     let Some(time) = entry.last_modified() else { return 0 };
     let days = days_since_1970(time.year().into(), time.month().into(), time.day().into());

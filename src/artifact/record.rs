@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::archive::XzReader;
+use crate::archive::compression::decompressed;
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::package::PackageId;
 
@@ -58,7 +58,7 @@ impl PackageRecord {
     /// Record of an archive that comes from a reader, which is read to its end.
     pub fn of_reader(id: &PackageId, archive: impl Read, buildinfo: Value) -> io::Result<Self> {
         let mut compressed = Tee::new(archive);
-        let mut tar = Tee::new(XzReader::new(&mut compressed)?);
+        let mut tar = Tee::new(decompressed(&mut compressed)?);
         io::copy(&mut tar, &mut io::sink())?;
         let tar = tar.finish().1;
         // Padding at the end, if there is some.

@@ -322,7 +322,12 @@ fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), Rep
     let mut text = String::new();
     file.file().rewind().map_err(in_file(what))?;
     file.file().take(LONGEST_LIST).read_to_string(&mut text).map_err(in_file(what))?;
-    let listed = |text: &str| serde_json::from_str::<Vec<PackageId>>(text).ok();
+    // In any order: others have written it differently.
+    let listed = |text: &str| {
+        let mut ids = serde_json::from_str::<Vec<PackageId>>(text).ok()?;
+        ids.sort();
+        Some(ids)
+    };
     if listed(&text).is_some() && listed(&text) == listed(active) {
         return Ok(());
     }

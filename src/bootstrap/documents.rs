@@ -41,9 +41,13 @@ impl fmt::Display for BootstrapId {
     }
 }
 
-/// The text of `<bootstrap id>.active.json`: the sorted list of ids.
+/// The text of `<bootstrap id>.active.json`: the ids in the order of the paths `<name>/<id>`, as the original
+/// has them.
 pub fn active_json<'a>(packages: impl IntoIterator<Item = &'a PackageId>) -> String {
-    canonical(&Value::from(sorted(packages)))
+    let mut ids: Vec<&PackageId> = packages.into_iter().collect();
+    ids.sort_by_cached_key(|id| format!("{}/{id}", id.name()));
+    let ids: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
+    canonical(&Value::from(ids))
 }
 
 /// The text of `complete.latest.json`: the bootstrap, if one was made, and all packages of a tree.

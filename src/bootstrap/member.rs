@@ -109,7 +109,7 @@ impl Member<'_> {
     /// Other tools' archives are in any order: their files are kept until all were seen.
     fn write_sorted<W: Write>(
         &self,
-        mut reader: PackageReader<fs_err::File>,
+        mut reader: PackageReader<'static>,
         tar: &mut TarWriter<W>,
         options: &BootstrapOptions<'_>,
     ) -> Result<(), BootstrapError> {
@@ -159,7 +159,7 @@ impl Member<'_> {
     fn open(
         &self,
         options: &BootstrapOptions<'_>,
-    ) -> Result<PackageReader<fs_err::File>, BootstrapError> {
+    ) -> Result<PackageReader<'static>, BootstrapError> {
         let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
         let file = fs_err::File::open(self.path).map_err(unopened)?;
         // What comes of it is kept under the sum.

@@ -284,6 +284,11 @@ fn what_can_not_go_in_is_named() {
 fn ids_and_documents_are_those_of_the_original() {
     let ids: Vec<PackageId> = ["b--1", "a--2"].iter().map(|id| id.parse().unwrap()).collect();
     assert_eq!(active_json(&ids), "[\n  \"a--2\",\n  \"b--1\"\n]");
+    // The original sorts paths, in which a name ends with a slash; ids are sorted for the bootstrap's own.
+    let ids = ["a--1", "a-b--1", "a+--1", "a1--1", "a_--1"].map(|id| id.parse().unwrap());
+    let order: Vec<String> = serde_json::from_str(&active_json(&ids)).unwrap();
+    assert_eq!(order, ["a+--1", "a-b--1", "a--1", "a1--1", "a_--1"]);
+    assert!(complete_json(None, &ids).find("a--1") < complete_json(None, &ids).find("a-b--1"));
     assert_eq!(BootstrapId::of([]).as_str(), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
     assert_eq!(complete_json(None, []), "{\n  \"bootstrap\":null,\n  \"packages\":[]\n}");
     let Some(recordings) = recordings() else { return };

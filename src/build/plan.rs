@@ -84,6 +84,8 @@ pub enum WhyPending {
         /// The folder with its Dockerfile.
         folder: PathBuf,
     },
+    /// Its image would have to be pulled first.
+    Pull(ImageName),
     /// It requires another one of which that holds.
     Requires(PackageKey),
 }
@@ -185,6 +187,9 @@ impl fmt::Display for Pending {
                 "later  {key} (no id yet: its image {name} would be pulled, or built from {}, first)",
                 folder.display()
             ),
+            WhyPending::Pull(name) => {
+                writeln!(f, "later  {key} (no id yet: its image {name} would be pulled first)")
+            }
             WhyPending::Requires(required) => {
                 writeln!(f, "later  {key} (no id yet: it requires {required})")
             }

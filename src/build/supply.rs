@@ -195,6 +195,7 @@ impl PackageBuilder {
                 name: name.clone(),
                 source: declared.clone(),
                 local: request.local.clone(),
+                original_mirror: None,
             };
             let fetched = source::fetch(&wanted, source_id, &self.fetch, observer);
             let fetched = fetched.map_err(|source| BuildError::Source {
@@ -245,6 +246,9 @@ impl PackageBuilder {
             let mut sources = sources.to_vec();
             for (_, source) in &mut sources {
                 *source.path_mut() = aliases.named(&copies.readable(source.path())?)?;
+                if let Some(converted) = source.converted_mut() {
+                    *converted = aliases.named(&copies.readable(converted)?)?;
+                }
             }
             Ok((package, sources, aliases.named(files.output.temporary_path())?))
         };

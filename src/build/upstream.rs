@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::archive::Limits;
 use crate::base::atomic;
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
-use crate::base::event::Observer;
+use crate::base::event::{Observer, Silent};
 use crate::base::lock::FileLock;
 use crate::base::within;
 use crate::source::{
@@ -83,7 +83,7 @@ pub fn expand(
             _ => LocalScope::under(local, &at),
         };
         if let Some(lock) = lock {
-            check_lock(lock, packages, &request(&at, &upstream, local.clone()), &upstream)?;
+            check_lock(lock, packages, &request(&at, &upstream, local.clone()), &upstream, fetch)?;
         }
         let checkout = check_out(&at, &upstream, local, home, fetch, limits, observer)?;
         at = checkout.join("packages");
@@ -122,10 +122,12 @@ pub fn requests(
 }
 
 fn request(packages: &Path, upstream: &Upstream, local: LocalScope) -> SourceRequest {
+    let checkout = Cache::of(packages).upstream_checkout();
     SourceRequest {
         package: upstream_package(),
         package_dir: packages.to_owned(),
-        cache_dir: Cache::of(packages).upstream_checkout().with_file_name("source"),
+        cache_dir: checkout.with_file_name("source"),
+        original_mirror: Some(checkout.with_file_name("cache.git")),
         name: upstream_source(),
         source: upstream.source.clone(),
         local,
@@ -138,13 +140,14 @@ fn check_lock(
     packages: &Path,
     request: &SourceRequest,
     upstream: &Upstream,
+    fetch: &FetchOptions,
 ) -> Result<(), UpstreamError> {
     if is_own(packages, &request.package_dir, &upstream.source.spec) {
         return Ok(());
     }
     let failed =
         |source| UpstreamError::Source { path: upstream.path.clone(), source: Box::new(source) };
-    let head = match source::identify(request).map_err(failed)? {
+    let head = match source::identify(request, fetch, &Silent).map_err(failed)? {
         SourceId::Commit(commit) => Some(commit),
         SourceId::DownloadedSha1(_) => None,
     };
@@ -177,7 +180,7 @@ fn check_out(
     let lock = home.locks().join(format!("upstream-{name}.lock"));
     let _lock = FileLock::acquire(&lock, || ()).map_err(file)?;
     let request = request(packages, upstream, local);
-    let id = source::identify(&request).map_err(failed)?;
+    let id = source::identify(&request, fetch, observer).map_err(failed)?;
     let known = home.root().join("upstreams").join(format!("{name}.json"));
     let says = |state: &Sha256Sum| {
         let source = &upstream.source.shown();

@@ -273,6 +273,9 @@ pub enum SettingsError {
         /// Id of its owner.
         owner: u32,
     },
+    /// A variable that names a folder is not text.
+    #[error("{0} is not UTF-8, so its folder cannot be used")]
+    NotText(&'static str),
     /// There is no folder for the builder's own files.
     #[error(
         "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"

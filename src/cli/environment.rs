@@ -1,27 +1,44 @@
 //! The process's environment: read once, here, and passed down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 
 /// The environment's variables.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// Names of variables whose values are not UTF-8.
+    unreadable: BTreeSet<String>,
 }
 
 impl Environment {
-    /// Takes the process's environment; what isn't UTF-8 counts as not set.
+    /// Takes the process's environment.
     pub fn from_process() -> Self {
-        let pairs = std::env::vars_os();
-        let variables = pairs
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self { variables }
+        Self::of_pairs(std::env::vars_os())
+    }
+
+    /// Takes variables. One whose value is not UTF-8 is known by its name alone.
+    pub(super) fn of_pairs(pairs: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in pairs {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(environment.variables.insert(name, value)),
+                Err(_) => drop(environment.unreadable.insert(name)),
+            }
+        }
+        environment
+    }
+
+    /// True if a variable is set to something that is not UTF-8.
+    pub fn is_unreadable(&self, name: &str) -> bool {
+        self.unreadable.contains(name)
     }
 
     /// An environment of given variables.
     #[cfg(test)]
     pub(super) fn of(variables: BTreeMap<String, String>) -> Self {
-        Self { variables }
+        Self { variables, unreadable: BTreeSet::new() }
     }
 
     /// A variable that is set and not empty.

@@ -36,14 +36,46 @@ pub(super) fn user_file(environment: &Environment) -> Option<PathBuf> {
 }
 
 pub(super) fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
-    if let Some(home) = environment.get("MKPANDA_HOME") {
-        return std::path::absolute(home).map_err(|source| SettingsError::Read { source });
-    }
-    let data = match environment.get("XDG_DATA_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            Path::new(environment.get("HOME").ok_or(SettingsError::NoHome)?).join(".local/share")
+    // Another folder in its place would have other images and mirrors, and be filled without a word.
+    let text = |name| {
+        if environment.is_unreadable(name) {
+            Err(SettingsError::NotText(name))
+        } else {
+            Ok(environment.get(name))
         }
     };
+    if let Some(home) = text("MKPANDA_HOME")? {
+        return std::path::absolute(home).map_err(|source| SettingsError::Read { source });
+    }
+    let data = match text("XDG_DATA_HOME")? {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(text("HOME")?.ok_or(SettingsError::NoHome)?).join(".local/share"),
+    };
     Ok(data.join("mkpanda"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_text_is_not_replaced_by_another() {
+        let odd = || OsString::from_vec(b"/odd\xff".to_vec());
+        for (variables, refused) in [
+            (vec![("MKPANDA_HOME", odd()), ("HOME", "/h".into())], Some("MKPANDA_HOME")),
+            (vec![("XDG_DATA_HOME", odd()), ("HOME", "/h".into())], Some("XDG_DATA_HOME")),
+            (vec![("HOME", odd())], Some("HOME")),
+            (vec![("HOME", odd()), ("MKPANDA_HOME", "/m".into())], None),
+        ] {
+            let pairs = variables.iter().map(|(name, value)| ((*name).into(), value.clone()));
+            match (home(&Environment::of_pairs(pairs)), refused) {
+                (Ok(folder), None) => assert_eq!(folder, Path::new("/m")),
+                (Err(SettingsError::NotText(name)), Some(refused)) => assert_eq!(name, refused),
+                (found, _) => panic!("{variables:?}: {found:?}"),
+            }
+        }
+    }
 }

@@ -178,7 +178,7 @@ impl Work<'_> {
     }
 
     fn fetch_source(&self, request: &SourceRequest) -> Result<Got, ExchangeError> {
-        let id = source::identify(request)?;
+        let id = source::identify(request, &self.here, self.observer)?;
         if source::fetch(request, &id, &self.here, self.observer).is_ok() {
             return Ok(Got::Present);
         }

@@ -240,7 +240,7 @@ impl<'w> Work<'w> {
     /// Sends a source that is here; one that was not fetched is nothing to be sent.
     fn send_source(&self, request: &SourceRequest) -> Vec<Sent> {
         let uploading = WithoutTransfers(self.observer);
-        let fetched = source::identify(request)
+        let fetched = source::identify(request, &self.here, &uploading)
             .and_then(|id| source::fetch(request, &id, &self.here, &uploading));
         let Ok(fetched) = fetched else { return Vec::new() };
         let Some(upload) = SourceUpload::new(request, &fetched) else { return Vec::new() };

@@ -1,30 +1,31 @@
 //! Changing the active set.
 
-use std::io;
 use std::path::PathBuf;
 
 use nix::unistd::Uid;
 
-use super::active::{ActiveError, linked};
+use super::active::{linked, odd_entries};
 use super::lock::FolderLock;
-use super::machine_units::{MachineUnit, MachineUnits};
-use super::paths::{Host, PathError};
+use super::machine_units::MachineUnits;
+use super::paths::Host;
+use super::pending;
 use super::prepare;
-use super::prepare_error::PrepareError;
 use super::record;
-use super::repository::{PackageRepository, RepositoryError};
-use super::state::{self, StateError};
+use super::repository::PackageRepository;
+use super::state;
 use super::swap::{self, SwapError};
 use super::systemd::{Systemd, SystemdError};
 use super::unit_name::is_unit_name;
 use super::units;
-use super::users::{Accounts, MakeUsers, NeededUsers, UserError};
+use super::users::{Accounts, MakeUsers, NeededUsers};
 use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::install::{
-    InstallError, InstallPlan, PackageContents, WANTS, environment_warnings, plan_install,
+    InstallError, InstallPlan, PackageContents, environment_warnings, plan_install,
 };
-use crate::package::{PackageId, PackageName};
+use crate::package::PackageId;
+
+pub use super::activate_error::ActivateError;
 
 /// What it takes to change a machine.
 #[derive(Clone, Copy)]
@@ -42,113 +43,6 @@ pub struct Actor<'a> {
 impl std::fmt::Debug for Actor<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Actor").field("host", self.host).finish_non_exhaustive()
-    }
-}
-
-/// The active set can't be changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ActivateError {
-    /// There is no install root, or it can't be locked.
-    #[error("can't lock the install root")]
-    Lock(#[source] io::Error),
-    /// The active set can't be told.
-    #[error(transparent)]
-    Active(#[from] ActiveError),
-    /// A path can't be used.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// A package can't be taken.
-    #[error(transparent)]
-    Package(Box<RepositoryError>),
-    /// The packages don't fit.
-    #[error(transparent)]
-    Install(Box<InstallError>),
-    /// No package of that name is active.
-    #[error("no package called {0} is active, so there is none to swap for another")]
-    NotActive(PackageName),
-    /// The name of a unit that can't be one.
-    #[error("package {package} has the unit {unit:?}, which can't be the name of one")]
-    UnitName {
-        /// The package.
-        package: PackageId,
-        /// The unit.
-        unit: String,
-    },
-    /// A unit that the machine has from elsewhere.
-    #[error("package {package} has the unit {unit}, but the machine has one of its own: {found}")]
-    ForeignUnit {
-        /// The package.
-        package: PackageId,
-        /// The unit.
-        unit: String,
-        /// The machine's.
-        found: MachineUnit,
-    },
-    /// A user can't be had.
-    #[error(transparent)]
-    User(#[from] UserError),
-    /// systemd doesn't do what it is asked.
-    #[error(transparent)]
-    Systemd(#[from] SystemdError),
-    /// The next set can't be prepared.
-    #[error(transparent)]
-    Prepare(#[from] PrepareError),
-    /// A state directory can't be had.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The swap failed.
-    #[error(transparent)]
-    Swap(#[from] SwapError),
-    /// The set is active, but its services aren't running.
-    #[error("the packages are active, but their services can't be started")]
-    Start(#[source] SystemdError),
-    /// The run was interrupted before the swap.
-    #[error("interrupted: the active set stays as it is")]
-    Interrupted,
-    /// The run was interrupted after the swap.
-    #[error("interrupted: the packages are active, and systemd goes on starting their services")]
-    Unwaited,
-    /// The set to go back to can't be recorded.
-    #[error("can't record the set to go back to")]
-    Archive(#[source] io::Error),
-    /// There is no set to go back to.
-    #[error("there is no set before this one to go back to")]
-    NoArchive,
-}
-
-impl From<RepositoryError> for ActivateError {
-    fn from(error: RepositoryError) -> Self {
-        Self::Package(Box::new(error))
-    }
-}
-
-impl From<InstallError> for ActivateError {
-    fn from(error: InstallError) -> Self {
-        Self::Install(Box::new(error))
-    }
-}
-
-impl ActivateError {
-    /// Remedy, unless it is plain.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Active(error) => error.hint(),
-            Self::Package(error) => error.hint(),
-            Self::Install(error) => error.hint(),
-            Self::User(error) => error.hint(),
-            Self::Systemd(error) | Self::Start(error) => error.hint(),
-            Self::Swap(error) => error.hint(),
-            Self::NotActive(_) => {
-                Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
-            }
-            Self::UnitName { .. } => Some(format!(
-                "the package must be built without that file in {WANTS}, or with a name such as x.service"
-            )),
-            Self::ForeignUnit { found: MachineUnit::File(path), .. } => {
-                Some(format!("if it is a leftover, remove {}", path.display()))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -182,10 +76,35 @@ impl Actor<'_> {
     /// Takes the lock on the root, and finishes what was cut off.
     pub(super) fn begin(&self) -> Result<FolderLock, ActivateError> {
         let lock = self.lock()?;
+        for odd in odd_entries(&self.host.root().join("active"))? {
+            self.warn(format!("{} is not a link to a package, and is passed over", odd.display()));
+        }
         if !self.finish_swap()? {
             prepare::remove_new(self.host)?;
+            self.start_pending();
         }
         Ok(lock)
+    }
+
+    /// Starts the services that an earlier activation could not start.
+    fn start_pending(&self) {
+        if !self.systemd.is_on() || !pending::is_pending(self.host) {
+            return;
+        }
+        self.note("starting services that an earlier activation left".to_owned());
+        match self.systemd.start(&[], self.observer) {
+            Ok(()) => drop(pending::clear(self.host)),
+            Err(error) => {
+                self.warn(format!(
+                    "services of the active set still can't be started: {}",
+                    with_causes(&error)
+                ));
+            }
+        }
+    }
+
+    fn warn(&self, message: String) {
+        self.observer.event(Event::Warning { subject: String::new(), message });
     }
 
     pub(super) fn lock(&self) -> Result<FolderLock, ActivateError> {
@@ -282,6 +201,7 @@ impl Actor<'_> {
         let mut made = Vec::new();
         self.prepare(&intended, &mut made)?;
         swap::swap(self.host, self.systemd, self.observer)?;
+        self.systemd.reset_failed(&swap::gone_units(self.host));
         Ok(swap::clear(self.host)?)
     }
 
@@ -289,15 +209,27 @@ impl Actor<'_> {
     fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
         let uid_of = |user: &str| users.present.get(user).copied();
         let given = state::give(self.host, packages, uid_of, self.observer);
-        let started = self.systemd.start(self.observer);
+        let host = self.host;
+        if self.systemd.is_on() {
+            pending::note(host).map_err(ActivateError::Pending)?;
+        }
+        let started = self.systemd.start(&swap::gone_units(host), self.observer);
         // The set is whole: a service that doesn't start is nothing that finishing it would change.
-        swap::clear(self.host)?;
-        drop(record::forget_previous(self.host.repository()));
-        started.map_err(|error| match error {
-            SystemdError::Interrupted => ActivateError::Unwaited,
-            error => ActivateError::Start(error),
-        })?;
-        Ok(given?)
+        swap::clear(host)?;
+        self.forget_previous();
+        match started {
+            Ok(()) => drop(pending::clear(host)),
+            Err(SystemdError::Interrupted) => {
+                drop(pending::clear(host));
+                return Err(ActivateError::Unwaited);
+            }
+            Err(error) => return Err(ActivateError::Start(error)),
+        }
+        let failed = self.systemd.failed(&swap::active_units(host));
+        if !failed.is_empty() {
+            return Err(ActivateError::Failed(failed));
+        }
+        given.map_err(ActivateError::Given)
     }
 
     /// Everything but the swap; tells the state directories that it makes.
@@ -317,12 +249,25 @@ impl Actor<'_> {
     }
 
     fn record_archive(&self) -> Result<(), ActivateError> {
-        let host = self.host;
-        if let Some(ids) = linked(&host.root().join("active.old"))? {
-            let written = record::write_previous(host.repository(), &ids);
+        let root = self.host.root();
+        // What is active is nothing to go back to: it may have been activated twice.
+        let active = linked(&root.join("active"))?;
+        if let Some(ids) =
+            linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))
+        {
+            let written = record::write_previous(root, &ids);
             written.map_err(ActivateError::Archive)?;
         }
         Ok(())
+    }
+
+    /// Forgets what was recorded of the set before, once `active.old` has another one than what is active.
+    fn forget_previous(&self) {
+        let root = self.host.root();
+        let ids = |name: &str| linked(&root.join(name)).ok().flatten();
+        if ids("active.old") != ids("active") {
+            drop(record::forget_previous(root));
+        }
     }
 
     /// What the original found only while it was preparing cost the set before: its recordings show

@@ -11,6 +11,7 @@ use nix::dir::Dir;
 use nix::fcntl::readlinkat;
 
 use super::paths::{Host, with_suffix};
+use super::progress::OLD;
 use crate::package::PackageId;
 
 /// The active set can't be told.
@@ -25,9 +26,9 @@ pub enum ActiveError {
     /// The links can't be read.
     #[error("can't tell what is active")]
     Unreadable(#[source] io::Error),
-    /// A link to no package.
-    #[error("{} should be a link to a package, but is not", .0.display())]
-    NoPackage(PathBuf),
+    /// There is no active set, but one before it.
+    #[error("the install root {} has no folder active; the set before is there", .0.display())]
+    Gone(PathBuf),
 }
 
 impl ActiveError {
@@ -38,27 +39,52 @@ impl ActiveError {
                 "unpack a bootstrap there, or activate packages: pkgpanda activate ID…".to_owned(),
             ),
             Self::CutOff(_) => Some("finish it: pkgpanda setup".to_owned()),
-            Self::Unreadable(_) | Self::NoPackage(_) => None,
+            Self::Gone(_) => Some(
+                "go back to it: pkgpanda rollback; or activate packages: pkgpanda activate ID…"
+                    .to_owned(),
+            ),
+            Self::Unreadable(_) => None,
         }
     }
 }
 
 impl Host {
+    /// True if an activation was cut off, which the next command that changes something finishes.
+    pub fn is_cut_off(&self) -> bool {
+        self.root().join("install_progress").symlink_metadata().is_ok()
+    }
+
+    /// Entries of `active/` that are not links to packages.
+    pub fn odd_active_entries(&self) -> Vec<PathBuf> {
+        odd_entries(&self.root().join("active")).unwrap_or_default()
+    }
+
     /// The ids of the active packages, sorted as text.
     pub fn active(&self) -> Result<Vec<PackageId>, ActiveError> {
         let folder = self.root().join("active");
         match linked(&folder)? {
             Some(ids) => Ok(ids),
-            None if [".old", ".new"].iter().any(|end| with_suffix(&folder, end).exists()) => {
-                Err(ActiveError::CutOff(self.root().to_owned()))
+            None if self.is_cut_off() => Err(ActiveError::CutOff(self.root().to_owned())),
+            None if with_suffix(&folder, OLD).exists() => {
+                Err(ActiveError::Gone(self.root().to_owned()))
             }
             None => Err(ActiveError::None(self.root().to_owned())),
         }
     }
 }
 
-/// The packages to which the links in a folder lead; nothing if there is no such folder.
+/// The packages to which the links in a folder lead; nothing if there is no such folder. Entries that are not
+/// links to packages, such as an editor's backup, are passed over, as in the original.
 pub(super) fn linked(folder: &Path) -> Result<Option<Vec<PackageId>>, ActiveError> {
+    Ok(look(folder)?.map(|(ids, _)| ids))
+}
+
+/// The entries of a folder that are passed over.
+pub(super) fn odd_entries(folder: &Path) -> Result<Vec<PathBuf>, ActiveError> {
+    Ok(look(folder)?.map(|(_, odd)| odd).unwrap_or_default())
+}
+
+fn look(folder: &Path) -> Result<Option<(Vec<PackageId>, Vec<PathBuf>)>, ActiveError> {
     let file = fs_err::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder);
     let file = match file {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -69,7 +95,7 @@ pub(super) fn linked(folder: &Path) -> Result<Option<Vec<PackageId>>, ActiveErro
         ActiveError::Unreadable(io::Error::new(error.kind(), message))
     };
     let read = || Ok(Dir::from_fd(file.as_fd().try_clone_to_owned()?)?);
-    let mut ids = Vec::new();
+    let (mut ids, mut odd) = (Vec::new(), Vec::new());
     for entry in read().map_err(unreadable)? {
         let entry = entry.map_err(|error| unreadable(error.into()))?;
         let name = entry.file_name();
@@ -80,10 +106,12 @@ pub(super) fn linked(folder: &Path) -> Result<Option<Vec<PackageId>>, ActiveErro
         // bootstrap's links lead to where it will be.
         let target = readlinkat(&file, name).ok();
         let id = target.as_ref().and_then(|target| Path::new(target).file_name()?.to_str());
-        let id = id.and_then(|id| id.parse::<PackageId>().ok());
-        let path = || folder.join(OsStr::from_bytes(name.to_bytes()));
-        ids.push(id.ok_or_else(|| ActiveError::NoPackage(path()))?);
+        match id.and_then(|id| id.parse::<PackageId>().ok()) {
+            Some(id) => ids.push(id),
+            None => odd.push(folder.join(OsStr::from_bytes(name.to_bytes()))),
+        }
     }
     ids.sort_unstable_by(PackageId::cmp_as_text);
-    Ok(Some(ids))
+    odd.sort_unstable();
+    Ok(Some((ids, odd)))
 }

@@ -46,6 +46,8 @@ pub struct Checks {
     pub checks: Vec<Check>,
     /// Files that can't be run, as they are not executable.
     pub not_executable: Vec<Check>,
+    /// Active packages that are no longer in the repository.
+    pub gone: Vec<PackageId>,
 }
 
 impl Host {
@@ -53,7 +55,12 @@ impl Host {
     pub fn checks(&self) -> Result<Checks, CheckError> {
         let mut found = Checks::default();
         for package in self.active()? {
-            let folder = self.repository().join(package.to_string()).join("check");
+            let package_folder = self.repository().join(package.to_string());
+            if !package_folder.is_dir() {
+                found.gone.push(package);
+                continue;
+            }
+            let folder = package_folder.join("check");
             let unreadable = |source| CheckError::Unreadable { package: package.clone(), source };
             let entries = match fs_err::read_dir(&folder) {
                 Err(error)

@@ -10,7 +10,7 @@
 //! on. But an older pkgpanda that waits behind such a lock would go on at any time, so it is let through first.
 //! The file belongs to whoever changes the folder, and nobody else can open it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::base::lock::{FileLock, LOCK_MODE};
@@ -47,6 +47,11 @@ const OTHERS: u32 = 0o077;
 /// Number of attempts to get a lock file of the caller's own.
 const ATTEMPTS: u32 = 1000;
 
+thread_local! {
+    /// Folders that this thread has locked: devices and numbers.
+    static HELD: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A lock on a folder, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct FolderLock {
@@ -56,7 +61,7 @@ pub(super) struct FolderLock {
     is_removed: Cell<bool>,
     // In the order in which they are given up.
     _file: Option<FileLock>,
-    _folder: OnFolder,
+    on_folder: OnFolder,
 }
 
 /// The lock on the folder itself.
@@ -65,6 +70,8 @@ enum OnFolder {
     Held {
         _file: File,
     },
+    /// By another lock of this thread.
+    HeldAlready,
     /// Another user has it. A thread waits for it, and keeps it until this is dropped.
     Awaited {
         _until: mpsc::Sender<()>,
@@ -78,26 +85,52 @@ impl FolderLock {
         mut waiting: impl FnMut(),
         give_up: impl Fn() -> bool,
     ) -> io::Result<Option<Self>> {
+        Self::acquire(path, &mut waiting, &give_up)
+    }
+
+    /// The same for the repository, which may be the folder of a lock that this thread holds.
+    pub(super) fn acquire_beside_unless(
+        path: &Path,
+        mut waiting: impl FnMut(),
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        if let Ok(there) = fs_err::metadata(path)
+            && HELD.with_borrow(|held| held.contains(&(there.dev(), there.ino())))
+        {
+            // The root and the repository are one folder, which this thread has locked already.
+            let folder = OwnedFd::from(fs_err::File::open(path)?.into_parts().0);
+            let (path, is_removed) = (path.to_owned(), Cell::new(true));
+            let on_folder = OnFolder::HeldAlready;
+            return Ok(Some(Self { path, folder, is_removed, _file: None, on_folder }));
+        }
+        Self::acquire(path, &mut waiting, &give_up)
+    }
+
+    fn acquire(
+        path: &Path,
+        waiting: &mut impl FnMut(),
+        give_up: &impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
         loop {
             let open = || {
                 let mut options = fs_err::OpenOptions::new();
                 options.read(true).custom_flags(libc::O_DIRECTORY).open(path)
             };
             let file = open()?.into_parts().0;
-            let Some(on_folder) = lock_folder(file, &mut waiting, &give_up)? else {
+            let Some(on_folder) = lock_folder(file, waiting, give_up)? else {
                 return Ok(None);
             };
             // An uninstallation may have removed the folder meanwhile.
             let folder = open()?.into_parts().0;
             let is_there = match &on_folder {
                 OnFolder::Held { _file: held } => is_same(held, &folder)?,
-                OnFolder::Awaited { .. } => true,
+                OnFolder::Awaited { .. } | OnFolder::HeldAlready => true,
             };
             if !is_there {
                 continue;
             }
             let folder = OwnedFd::from(folder);
-            let file = match lock_file(&folder, &mut waiting, &give_up) {
+            let file = match lock_file(&folder, waiting, give_up) {
                 Ok(Some(file)) => Some(file),
                 Ok(None) => return Ok(None),
                 // A disk that is full or read-only. With the folder's own lock nobody else gets this far.
@@ -112,7 +145,9 @@ impl FolderLock {
                 }
             };
             let (path, is_removed) = (path.to_owned(), Cell::new(file.is_none()));
-            return Ok(Some(Self { path, folder, is_removed, _file: file, _folder: on_folder }));
+            let there = fstat(&folder)?;
+            HELD.with_borrow_mut(|held| held.push((there.st_dev, there.st_ino)));
+            return Ok(Some(Self { path, folder, is_removed, _file: file, on_folder }));
         }
     }
 
@@ -135,6 +170,11 @@ impl FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
+        if !matches!(self.on_folder, OnFolder::HeldAlready)
+            && let Ok(there) = fstat(&self.folder)
+        {
+            HELD.with_borrow_mut(|held| held.retain(|id| *id != (there.st_dev, there.st_ino)));
+        }
         // Who waits for it finds that it isn't there any more, and makes another one.
         drop(self.remove_file());
     }

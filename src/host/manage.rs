@@ -65,10 +65,14 @@ impl Actor<'_> {
 
     /// The set before.
     pub fn archived(&self) -> Result<Vec<PackageId>, ActivateError> {
-        if let Some(ids) = linked(&self.host.root().join("active.old"))? {
-            return Ok(ids);
+        let root = self.host.root();
+        let old = linked(&root.join("active.old"))?;
+        // The same set may have been activated again, which nobody wants to go back to.
+        let is_same = old.is_some() && old == linked(&root.join("active"))?;
+        if let Some(ids) = old.as_ref().filter(|_| !is_same) {
+            return Ok(ids.clone());
         }
-        let previous = record::read_previous(self.host.repository());
-        previous.map_err(ActivateError::Archive)?.ok_or(ActivateError::NoArchive)
+        let previous = record::read_previous(root).map_err(ActivateError::Archive)?;
+        previous.or(old).ok_or(ActivateError::NoArchive)
     }
 }

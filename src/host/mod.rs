@@ -8,6 +8,8 @@
 //! <root>/<any of these>.new          the set that is being prepared; `prepare`
 //! <root>/<any of these>.old          the set before
 //! <root>/install_progress            the swap that is under way; `swap`
+//! <root>/.pkgpanda.previous          the set to go back to, where no active.old says it; `record`
+//! <root>/.pkgpanda.pending           services are still to be started; `pending`
 //! <systemd>/dcos.target.wants/       links to the units of the active set; `units`
 //! <systemd>/<unit>, <unit>.unit.new  copies of the packages' units; the next set's
 //! <state>/<name>/                    what services keep
@@ -22,6 +24,7 @@
 //! whoever needs both takes the root's first. Neither leaves a file (`lock`).
 
 mod activate;
+mod activate_error;
 mod active;
 mod check;
 mod fetch;
@@ -33,12 +36,15 @@ mod machine_units;
 mod manage;
 mod next;
 mod paths;
+mod pending;
 mod prepare;
 mod prepare_error;
 mod preview;
 mod progress;
 mod record;
+mod relocate;
 mod repository;
+mod service_configuration;
 mod setup;
 mod signed;
 mod state;
@@ -63,6 +69,7 @@ pub use prepare_error::PrepareError;
 pub use preview::{Changes, Preview};
 pub use progress::{Progress, ProgressError, Stage};
 pub use repository::{Add, PackageRepository, RepositoryError};
+pub use service_configuration::ServiceConfigurationError;
 pub use setup::SetupError;
 pub use signed::UntrustedFile;
 pub use state::StateError;

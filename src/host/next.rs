@@ -89,6 +89,8 @@ impl<'a> Writer<'a> {
         let open = || {
             fs_err::create_dir_all(above)?;
             match fs_err::rename(with_suffix(&place, OLD), &new) {
+                // Of a lower layer of an overlay: the next set is written anew, and this one goes with the rest.
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
@@ -17,12 +17,16 @@ use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
+use super::relocate::{GONE, MOVING, relocate};
 use super::unit_name::is_plain;
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
 
 /// What the names of the prepared copies of units end with.
 pub(super) const NEW_UNIT: &str = ".unit.new";
+
+/// End of the names of copies of units that have made room for others, until the swap is over.
+pub(super) const OLD_UNIT: &str = ".unit.old";
 
 /// The set before, from the moment on at which it is being removed.
 const DISCARDED: &str = "discarded.new";
@@ -58,29 +62,40 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(from)?;
-    if !source.metadata()?.is_file() {
+    let there = source.metadata()?;
+    if !there.is_file() {
         return Err(io::Error::other(format!("{} is no file", from.display())));
     }
+    // A unit may have secrets in it. Nobody but its owner may write to the copy.
+    let mode = there.mode() & 0o755;
     let mut target = fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o644)
+        .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
         .open(to)?;
     io::copy(&mut source, &mut target)?;
+    target.set_permissions(PermissionsExt::from_mode(mode))?;
     Ok(target.into_parts().0)
 }
 
 /// Removes what is prepared, or what is left of a set that was.
 pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
-    let names = host.swapped().into_iter().map(|path| with_suffix(&path, NEW));
+    let ends: Vec<String> = ["", NEW, OLD]
+        .into_iter()
+        .flat_map(|end| [MOVING, GONE].map(|left| [end, left].concat()))
+        .chain([NEW.to_owned()])
+        .collect();
+    let paths = host.swapped();
+    let names = paths.iter().flat_map(|path| ends.iter().map(|end| with_suffix(path, end)));
     let rest = [host.root().join("install_progress.new"), host.root().join(DISCARDED)];
     for path in names.chain(rest) {
         remove_all(&path).map_err(PrepareError::Remove)?;
     }
-    for path in staged_units(host).map_err(PrepareError::Remove)? {
+    for path in units_ending(host, NEW_UNIT).map_err(PrepareError::Remove)? {
         remove_all(&path).map_err(PrepareError::Remove)?;
     }
+    remove_old_units(host)?;
     // Without the list of its packages it is what is left of one that was being removed.
     if !host.root().join("active.old").exists() {
         remove_old(host)?;
@@ -95,7 +110,7 @@ pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
         remove_all(&discarded)?;
         // A disk that is read-only refuses a renaming even of nothing.
         if active.symlink_metadata().is_ok() {
-            fs_err::rename(&active, &discarded)?;
+            relocate(&active, &discarded)?;
         }
         for path in host.swapped() {
             remove_all(&with_suffix(&path, OLD))?;
@@ -105,8 +120,14 @@ pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
     discard().map_err(PrepareError::Remove)
 }
 
-/// Copies of units that are prepared; older versions prepared some whose names aren't units'.
-fn staged_units(host: &Host) -> io::Result<Vec<PathBuf>> {
+/// Removes copies of units that have made room for others.
+pub(super) fn remove_old_units(host: &Host) -> Result<(), PrepareError> {
+    let old = units_ending(host, OLD_UNIT).map_err(PrepareError::Remove)?;
+    old.iter().try_for_each(|path| remove_all(path)).map_err(PrepareError::Remove)
+}
+
+/// Copies of units whose names end so; older versions prepared some whose names aren't units'.
+fn units_ending(host: &Host, end: &str) -> io::Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(host.units()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -115,7 +136,7 @@ fn staged_units(host: &Host) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let unit = name.to_str().and_then(|name| name.strip_suffix(NEW_UNIT));
+        let unit = name.to_str().and_then(|name| name.strip_suffix(end));
         if unit.is_some_and(is_plain) && !entry.file_type()?.is_dir() {
             staged.push(entry.path());
         }

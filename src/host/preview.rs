@@ -40,6 +40,7 @@ pub struct Preview {
     /// Users that would be made.
     pub users: Vec<String>,
     /// State directories that would be made.
+    #[serde(serialize_with = "as_text")]
     pub state_directories: Vec<PathBuf>,
 }
 
@@ -124,6 +125,11 @@ impl Actor<'_> {
         changes.removed.extend(there);
         Ok(())
     }
+}
+
+/// Paths as text; JSON has no other.
+fn as_text<S: serde::Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 fn packages(active: &[PackageId], ids: &[PackageId]) -> Changes {

@@ -3,7 +3,7 @@
 //! ```text
 //! <repository>/.pkgpanda/files/<id>      what the package had when it came: a JSON list a line
 //! <repository>/.pkgpanda/late/<id>       the sum of the values that the late package was rendered with
-//! <repository>/.pkgpanda/previous.json   the set to go back to, where no active.old says it
+//! <root>/.pkgpanda.previous              the set to go back to, where active.old does not say it
 //! ```
 
 use std::collections::BTreeMap;
@@ -285,31 +285,27 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn previous(repository: &Path) -> PathBuf {
-    repository.join(FOLDER).join("previous.json")
+fn previous(root: &Path) -> PathBuf {
+    root.join(".pkgpanda.previous")
 }
 
 /// Records the set to go back to.
-pub(super) fn write_previous(repository: &Path, ids: &[PackageId]) -> io::Result<()> {
-    make_folder(repository)?;
-    let mut file = AtomicFile::create(&previous(repository))?;
+pub(super) fn write_previous(root: &Path, ids: &[PackageId]) -> io::Result<()> {
+    let mut file = AtomicFile::create(&previous(root))?;
     file.write_all(&serde_json::to_vec(ids)?)?;
     // A damaged one is as good as none, and waiting for the disk takes time.
     file.commit_unsynced()
 }
 
 /// The set to go back to, if it is recorded here.
-pub(super) fn read_previous(repository: &Path) -> io::Result<Option<Vec<PackageId>>> {
-    match fs_err::read(previous(repository)) {
+pub(super) fn read_previous(root: &Path) -> io::Result<Option<Vec<PackageId>>> {
+    match fs_err::read(previous(root)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => Ok(serde_json::from_slice(&other?).ok()),
     }
 }
 
-/// Forgets the set to go back to: the install root says it.
-pub(super) fn forget_previous(repository: &Path) -> io::Result<()> {
-    remove_all(&previous(repository))?;
-    // Gone if nothing else is recorded.
-    drop(fs_err::remove_dir(repository.join(FOLDER)));
-    Ok(())
+/// Forgets the set to go back to: `active.old` says it.
+pub(super) fn forget_previous(root: &Path) -> io::Result<()> {
+    remove_all(&previous(root))
 }

@@ -205,7 +205,7 @@ impl<'a> PackageRepository<'a> {
                 self.observer.event(Event::Note { message });
             };
             let give_up = || self.observer.is_interrupted();
-            let lock = FolderLock::acquire_unless(self.folder, waiting, give_up)?;
+            let lock = FolderLock::acquire_beside_unless(self.folder, waiting, give_up)?;
             lock.ok_or_else(|| io::Error::other("interrupted"))
         };
         let lock = lock().map_err(RepositoryError::Lock)?;

@@ -127,7 +127,8 @@ fn give_folder(path: &Path, to: Uid) -> io::Result<Vec<CString>> {
     for attempt in 1.. {
         // The folder itself may be a link of the administrator's: only root can write above it.
         let top = OwnedFd::from(fs_err::File::open(path)?.into_parts().0);
-        let mut giving = Giving { path, to, way: Descent::new(top), linked: Vec::new() };
+        let mut giving =
+            Giving { path, to, way: Descent::new(top), linked: Vec::new(), last: None };
         match giving.give() {
             // The service moves its folders meanwhile.
             Err(Errno::ESTALE) if attempt < ATTEMPTS => {}
@@ -143,6 +144,8 @@ struct Giving<'a> {
     to: Uid,
     way: Descent<Given>,
     linked: Vec<CString>,
+    /// Entry that can't be given away.
+    last: Option<CString>,
 }
 
 impl Giving<'_> {
@@ -152,7 +155,7 @@ impl Giving<'_> {
         self.enter(c"", top)?;
         while let Some(given) = self.way.note() {
             match given.left.pop() {
-                Some(name) => self.entry(&name)?,
+                Some(name) => self.entry(&name).inspect_err(|_| self.last = Some(name))?,
                 None => self.leave()?,
             }
         }
@@ -213,11 +216,11 @@ impl Giving<'_> {
             }
             path.push(OsStr::from_bytes(given.name.to_bytes()));
         }
+        if let Some(name) = &self.last {
+            path.push(OsStr::from_bytes(name.to_bytes()));
+        }
         let error = io::Error::from(error);
-        io::Error::new(
-            error.kind(),
-            format!("failed to give away what is in `{}`: {error}", path.display()),
-        )
+        io::Error::new(error.kind(), format!("failed to give away `{}`: {error}", path.display()))
     }
 }
 

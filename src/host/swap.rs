@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! install_progress: archive       every <path> becomes <path>.old
-//! install_progress: move_new      every <path>.new becomes <path>, and so do the copies of units;
-//!                                 copies that are no longer wanted go
+//! install_progress: move_new      every <path>.new becomes <path>; copies of units become
+//!                                 <unit>.unit.old, and the prepared ones take their places
 //!                                 services start
 //! install_progress is removed
 //! ```
@@ -17,9 +17,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::paths::{Host, with_suffix};
-use super::prepare::{NEW_UNIT, remove_new};
+use super::prepare::{NEW_UNIT, OLD_UNIT, remove_new, remove_old_units};
 use super::prepare_error::PrepareError;
 use super::progress::{self, NEW, OLD, ProgressError, Stage};
+use super::relocate::{finish_removal, relocate};
 use super::systemd::{Systemd, SystemdError};
 use super::units;
 use crate::base::atomic::sync_folder;
@@ -83,7 +84,7 @@ pub(super) fn swap(
         drop(progress::clear(host));
         // Some of what was running may have been stopped.
         let restart = if systemd.is_on() { Systemd::NoBlock } else { Systemd::Off };
-        drop(restart.start(observer));
+        drop(restart.start(&[], observer));
         error
     };
     let units = own_units(host, "").map_err(|error| undo(SwapError::Units(error)))?;
@@ -91,7 +92,7 @@ pub(super) fn swap(
     systemd.stop(&stopped, observer).map_err(|error| undo(not_stopped(error)))?;
     let mut renames = Renames::default();
     match rename_all(host, &mut renames, &units) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(remove_old_units(host)?),
         Err(Step::Progress(error)) => match renames.undo() {
             Ok(()) => Err(undo(error.into())),
             Err(error) => Err(SwapError::Stuck(error)),
@@ -164,28 +165,45 @@ fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Resul
     for name in &names {
         renames.rename(with_suffix(name, NEW), name.clone())?;
     }
-    // From here on there is no way back, and nothing that could fail where renaming has worked.
-    Ok(place_units(host, old_units)?)
+    Ok(place_units(host, old_units, renames)?)
 }
 
 fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
     for name in names {
         let (new, old) = (with_suffix(name, NEW), with_suffix(name, OLD));
+        finish_removal(name)?;
+        finish_removal(&new)?;
         if !there(&new) {
             continue;
         }
         if there(name) {
             if there(&old) {
-                // Nobody's but whoever has put it there since: a set is archived whole.
+                // What is left of one that had to be copied, or nobody's but whoever has put it there since:
+                // a set is archived whole.
                 remove_all(name)?;
             } else {
-                fs_err::rename(name, old)?;
+                relocate(name, &old)?;
             }
         }
-        fs_err::rename(new, name)?;
+        relocate(&new, name)?;
     }
     let old = own_units(host, OLD).map_err(io::Error::other)?;
-    place_units(host, &old)
+    place_units(host, &old, &mut Renames::default())?;
+    remove_old_units(host).map_err(io::Error::other)
+}
+
+/// Units that the set before has, and the active one has not.
+pub(super) fn gone_units(host: &Host) -> Vec<String> {
+    let now = own_units(host, "").unwrap_or_default();
+    let before = own_units(host, OLD).unwrap_or_default();
+    let wants = with_suffix(&host.wants(), OLD);
+    let gone: Vec<String> = before.into_iter().filter(|unit| !now.contains(unit)).collect();
+    units::stopped(&wants, &gone)
+}
+
+/// Units of the active set that systemd can start by their names.
+pub(super) fn active_units(host: &Host) -> Vec<String> {
+    units::stopped(&host.wants(), &own_units(host, "").unwrap_or_default())
 }
 
 /// The units that are ours of the set whose names end so. Half of a set may be in place already.
@@ -194,18 +212,25 @@ fn own_units(host: &Host, end: &str) -> Result<Vec<String>, SystemdError> {
     units::own(host, &with_suffix(&wants, end), &with_suffix(&active, end))
 }
 
-/// Puts the prepared copies of units in place, and removes those that are no longer wanted.
-fn place_units(host: &Host, old: &[String]) -> io::Result<()> {
+/// Puts the prepared copies of units in place, and those before them, and those that are no longer wanted,
+/// aside.
+fn place_units(host: &Host, old: &[String], renames: &mut Renames) -> io::Result<()> {
     let wanted = own_units(host, "").map_err(io::Error::other)?;
     for unit in &wanted {
         let place = host.units().join(unit);
         let staged = with_suffix(&place, NEW_UNIT);
         if there(&staged) {
-            fs_err::rename(staged, place)?;
+            if there(&place) {
+                renames.rename(place.clone(), with_suffix(&place, OLD_UNIT))?;
+            }
+            renames.rename(staged, place)?;
         }
     }
     for unit in old.iter().filter(|unit| !wanted.contains(unit)) {
-        remove_all(&host.units().join(unit))?;
+        let place = host.units().join(unit);
+        if there(&place) {
+            renames.rename(place.clone(), with_suffix(&place, OLD_UNIT))?;
+        }
     }
     Ok(())
 }
@@ -220,12 +245,12 @@ struct Renames(Vec<(PathBuf, PathBuf)>);
 
 impl Renames {
     fn rename(&mut self, from: PathBuf, to: PathBuf) -> io::Result<()> {
-        fs_err::rename(&from, &to)?;
+        relocate(&from, &to)?;
         self.0.push((from, to));
         Ok(())
     }
 
     fn undo(self) -> io::Result<()> {
-        self.0.into_iter().rev().try_for_each(|(from, to)| fs_err::rename(to, from))
+        self.0.into_iter().rev().try_for_each(|(from, to)| relocate(&to, &from))
     }
 }

@@ -51,6 +51,9 @@ pub enum SystemdError {
         /// Ending.
         how: String,
     },
+    /// Units still run that were to stop.
+    #[error("systemd has not stopped {}", .0.join(", "))]
+    StillRunning(Vec<String>),
     /// It was not waited for to its end.
     #[error("interrupted")]
     Interrupted,
@@ -101,30 +104,59 @@ impl Systemd {
         arguments.extend(self.no_block());
         arguments.extend(units.iter().map(String::as_str));
         let status = self.wait(&arguments, observer)?;
-        if status.success() || status.code() == Some(NOT_LOADED) {
+        if status.success() {
             return Ok(());
         }
-        Err(failed(&arguments, status))
+        // Of several units, the first one's fault is what systemctl tells.
+        let running = units_that_are(units, &["active", "reloading", "activating", "deactivating"]);
+        match running {
+            Some(running) if !running.is_empty() => Err(SystemdError::StillRunning(running)),
+            _ if status.code() == Some(NOT_LOADED) => Ok(()),
+            _ => Err(failed(&arguments, status)),
+        }
     }
 
     /// Has systemd read the units, and starts all that are wanted, now and whenever the machine
     /// starts. Interrupted, it is done all the same, but not waited for.
-    pub(super) fn start(self, observer: &dyn Observer) -> Result<(), SystemdError> {
+    /// `gone` are units that are no longer there, of which systemd forgets that they failed.
+    pub(super) fn start(
+        self,
+        gone: &[String],
+        observer: &dyn Observer,
+    ) -> Result<(), SystemdError> {
         if !self.is_on() {
             return Ok(());
         }
-        must(&["daemon-reload"])?;
-        must(&["enable", TARGET, "--no-reload"])?;
+        insist(&["daemon-reload"])?;
+        self.reset_failed(gone);
+        insist(&["enable", TARGET, "--no-reload"])?;
         let mut arguments = vec!["start", TARGET];
         arguments.extend(self.no_block());
         match self.wait(&arguments, observer) {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(failed(&arguments, status)),
             Err(SystemdError::Interrupted) => {
-                must(&["start", TARGET, "--no-block"])?;
+                insist(&["start", TARGET, "--no-block"])?;
                 Err(SystemdError::Interrupted)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Those of some units that have failed, where it was waited for them.
+    pub(super) fn failed(self, units: &[String]) -> Vec<String> {
+        if self != Self::Blocking || units.is_empty() {
+            return Vec::new();
+        }
+        units_that_are(units, &["failed"]).unwrap_or_default()
+    }
+
+    /// Has systemd forget that units failed. Those that did not are no harm.
+    pub(super) fn reset_failed(self, units: &[String]) {
+        if self.is_on() {
+            for unit in units_that_are(units, &["failed"]).unwrap_or_default() {
+                drop(run(&["reset-failed", "--", &unit]));
+            }
         }
     }
 
@@ -174,7 +206,33 @@ impl Systemd {
 
 fn must(arguments: &[&str]) -> Result<(), SystemdError> {
     let status = run(arguments)?;
+    told(arguments, status)
+}
+
+fn told(arguments: &[&str], status: ExitStatus) -> Result<(), SystemdError> {
     if status.success() { Ok(()) } else { Err(failed(arguments, status)) }
+}
+
+/// Like [`must`], and once more if a signal ended it: whoever stops a service sends all of its processes one,
+/// and this one goes on.
+fn insist(arguments: &[&str]) -> Result<(), SystemdError> {
+    let status = run(arguments)?;
+    if status.signal().is_some() { must(arguments) } else { told(arguments, status) }
+}
+
+/// Those of some units that are in one of these states; nothing if systemd does not tell.
+fn units_that_are(units: &[String], states: &[&str]) -> Option<Vec<String>> {
+    if units.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut arguments = vec!["is-active", "--"];
+    arguments.extend(units.iter().map(String::as_str));
+    let output = systemctl(&arguments).stdout(Stdio::piped()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_one = |(_, state): &(&String, &str)| states.contains(state);
+    (told.len() == units.len())
+        .then(|| units.iter().zip(told).filter(is_one).map(|(unit, _)| unit.clone()).collect())
 }
 
 fn run(arguments: &[&str]) -> Result<ExitStatus, SystemdError> {

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::install::PackageContents;
 use crate::package::{GroupName, PackageId, UserName};
+
+/// Places of the program that makes users: services have a PATH without /usr/sbin.
+const USERADD: [&str; 3] = ["useradd", "/usr/sbin/useradd", "/sbin/useradd"];
 
 /// Where the machine's users and groups are listed.
 #[derive(Debug, Clone)]
@@ -63,6 +66,22 @@ pub enum UserError {
         user: UserName,
         /// The group.
         group: GroupName,
+    },
+    /// Two packages want one user in different groups.
+    #[error(
+        "packages {one} and {other} have the user {user} in different groups, {one_group} and {other_group}"
+    )]
+    Groups {
+        /// The user.
+        user: UserName,
+        /// A package.
+        one: PackageId,
+        /// Its group.
+        one_group: GroupName,
+        /// Another package.
+        other: PackageId,
+        /// Its group.
+        other_group: GroupName,
     },
     /// The user can't be made.
     #[error("can't make the user {user}: {reason}")]
@@ -133,9 +152,23 @@ impl Accounts {
         is_root: bool,
     ) -> Result<NeededUsers, UserError> {
         let mut needed = NeededUsers::default();
+        let mut groups: BTreeMap<String, (&PackageId, &GroupName)> = BTreeMap::new();
         for package in packages {
             let Some(user) = &package.info.username else { continue };
             let group = self.group_of(package)?;
+            if let Some(group) = &package.info.group {
+                let (one, one_group) =
+                    groups.entry(user.to_string()).or_insert((&package.id, group));
+                if *one_group != group {
+                    return Err(UserError::Groups {
+                        user: user.clone(),
+                        one: (*one).clone(),
+                        one_group: (*one_group).clone(),
+                        other: package.id.clone(),
+                        other_group: group.clone(),
+                    });
+                }
+            }
             let there = self.user(user.as_str())?;
             let named = || (package.id.clone(), user.clone());
             match (there, make) {
@@ -163,7 +196,11 @@ impl Accounts {
                 }
             }
         }
-        needed.missing.sort();
+        // A package that names a group comes before one that leaves it open.
+        needed.missing.sort_by(|one, other| {
+            let key = |user: &NewUser| (user.name.clone(), user.group.is_none());
+            key(one).cmp(&key(other))
+        });
         needed.missing.dedup_by(|one, other| one.name == other.name);
         Ok(needed)
     }
@@ -176,6 +213,15 @@ impl Accounts {
         let Some(group) = &package.info.group else { return Ok(None) };
         match self.group(group.as_str())? {
             Some((id, members)) => Ok(Some((group.clone(), id, members))),
+            // A group of the user's own name is made with the user.
+            None if package
+                .info
+                .username
+                .as_ref()
+                .is_some_and(|user| user.as_str() == group.as_str()) =>
+            {
+                Ok(None)
+            }
             None => Err(UserError::NoGroup { package: package.id.clone(), group: group.clone() }),
         }
     }
@@ -183,19 +229,32 @@ impl Accounts {
     /// Makes a user; gives the id.
     pub(super) fn make(&self, user: &NewUser) -> Result<u32, UserError> {
         let failed = |reason: String| UserError::Make { user: user.name.clone(), reason };
-        let mut command = Command::new("useradd");
-        command.args(["--system", "--home-dir", "/opt/mesosphere", "--shell", "/sbin/nologin"]);
-        match &user.group {
-            Some(group) => command.args(["-g", group.as_str()]),
-            None => command.arg("--user-group"),
+        let run = |program: &&str| {
+            let mut command = Command::new(program);
+            command.args(["--system", "-c", "DCOS System User"]);
+            command.args(["--home-dir", "/opt/mesosphere", "--shell", "/sbin/nologin"]);
+            match &user.group {
+                Some(group) => command.args(["-g", group.as_str()]),
+                None => command.arg("--user-group"),
+            };
+            command
+                .arg(user.name.as_str())
+                .stdin(Stdio::null())
+                // A terminal's Ctrl-C must not leave half a user.
+                .process_group(0)
+                .output()
         };
-        let output = command
-            .arg(user.name.as_str())
-            .stdin(Stdio::null())
-            // A terminal's Ctrl-C must not leave half a user.
-            .process_group(0)
-            .output()
-            .map_err(|error| failed(format!("useradd can't be run: {error}")))?;
+        let is_absent = |output: &io::Result<Output>| {
+            output.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let mut outputs = USERADD.iter().map(run).skip_while(is_absent);
+        let output = outputs.next().ok_or_else(|| {
+            failed(
+                "there is no program useradd, neither in PATH nor in /usr/sbin and /sbin"
+                    .to_owned(),
+            )
+        })?;
+        let output = output.map_err(|error| failed(format!("useradd can't be run: {error}")))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said.lines().rfind(|line| !line.trim().is_empty());
@@ -243,4 +302,50 @@ fn fields_of(text: &str, name: &str) -> Option<Vec<String>> {
         let rest = fields.clone();
         (fields.next() == Some(name)).then(|| rest.map(str::to_owned).collect())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_has_one_group() {
+        let home = tempfile::tempdir().unwrap();
+        let accounts =
+            Accounts { passwd: home.path().join("passwd"), group: home.path().join("group") };
+        fs_err::write(&accounts.passwd, "").unwrap();
+        fs_err::write(&accounts.group, "one:x:1:\ntwo:x:2:\n").unwrap();
+        let needed = |infos: &[&str]| {
+            let packages: Vec<PackageContents> = infos
+                .iter()
+                .enumerate()
+                .map(|(number, info)| {
+                    let folder = home.path().join(format!("p{number}"));
+                    fs_err::create_dir_all(&folder).unwrap();
+                    fs_err::write(folder.join("pkginfo.json"), info).unwrap();
+                    let id = format!("p{number}--1").parse().unwrap();
+                    PackageContents::from_directory(&id, &folder).unwrap()
+                })
+                .collect();
+            let needed = accounts.needed(&packages, MakeUsers::Yes, true)?;
+            let group = |user: NewUser| user.group.map(|group| group.to_string());
+            Ok::<_, UserError>(needed.missing.into_iter().map(group).collect::<Vec<_>>())
+        };
+        let plain = r#"{"username": "dcos_u"}"#;
+        let with = |group: &str| format!(r#"{{"username": "dcos_u", "group": "{group}"}}"#);
+        assert_eq!(needed(&[plain]).unwrap(), [None]);
+        assert_eq!(needed(&[plain, &with("one")]).unwrap(), [Some("one".to_owned())]);
+        assert_eq!(needed(&[&with("one"), plain]).unwrap(), [Some("one".to_owned())]);
+        assert_eq!(needed(&[&with("one"), &with("one")]).unwrap(), [Some("one".to_owned())]);
+        let error = needed(&[&with("one"), &with("two")]).unwrap_err();
+        assert!(matches!(error, UserError::Groups { .. }), "{error}");
+        assert!(error.to_string().contains("p0--1") && error.to_string().contains("p1--1"));
+        assert!(matches!(needed(&[&with("absent")]), Err(UserError::NoGroup { .. })));
+        // A group of the user's own name is made with the user.
+        assert_eq!(needed(&[&with("dcos_u")]).unwrap(), [None]);
+        assert_eq!(
+            needed(&[r#"{"username": null, "group": null}"#]).unwrap(),
+            [] as [Option<String>; 0]
+        );
+    }
 }

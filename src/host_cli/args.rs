@@ -144,6 +144,12 @@ pub enum Command {
     Setup(SignatureArgs),
     /// Remove all that is installed.
     Uninstall,
+    /// Make the settings of the kernel that packages want for a service.
+    ApplyServiceConfiguration {
+        /// Name of the service.
+        #[arg(value_name = "SERVICE")]
+        service: String,
+    },
     /// Run the active packages' checks.
     Check {
         /// List them instead.

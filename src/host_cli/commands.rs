@@ -50,6 +50,7 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
             Ok(())
         }
         Command::Active(format) => {
+            warn_of_active(&host, output);
             list_ids(&host.active()?, *format, output);
             Ok(())
         }
@@ -74,12 +75,31 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
             Ok(actor.setup(&HttpClient::default(), &current()?, keys.as_ref())?)
         }
         Command::Uninstall => Ok(actor.uninstall()?),
-        Command::Check { list, format } => check(&host.checks()?, *list, *format, output),
+        Command::ApplyServiceConfiguration { service } => {
+            let made = host.apply_service_configuration(service)?;
+            output.note(&format!("{} settings made for {service}", made.len()));
+            Ok(())
+        }
+        Command::Check { list, format } => {
+            warn_of_active(&host, output);
+            check(&host.checks()?, *list, *format, output)
+        }
         Command::Verify { ids, repository_url, signatures, format } => {
             let ids = if ids.is_empty() { host.active()? } else { parse(ids)? };
             let from = repository_url.as_deref().map(|url| remote(url, signatures)).transpose()?;
             verify(&packages, &ids, from.as_ref(), *format, output)
         }
+    }
+}
+
+/// Says what is odd about the active set.
+fn warn_of_active(host: &Host, output: &Output) {
+    if host.is_cut_off() {
+        output.line("warning: an activation was cut off; pkgpanda setup finishes it");
+    }
+    for odd in host.odd_active_entries() {
+        let message = "is not a link to a package, and is passed over";
+        output.line(&format!("warning: {} {message}", odd.display()));
     }
 }
 
@@ -164,6 +184,9 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
     for check in &checks.not_executable {
         output.line(&format!("WARNING: `{}` is not executable", check.name));
     }
+    for package in &checks.gone {
+        output.line(&format!("package {package} is active, but is not in the repository"));
+    }
     let in_json = format.format == Format::Json;
     if list {
         if in_json {
@@ -201,7 +224,11 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
             .collect();
         output.json(&results);
     }
-    if results.iter().all(|(_, passed)| *passed) { Ok(()) } else { Err(CommandError::Said) }
+    if checks.gone.is_empty() && results.iter().all(|(_, passed)| *passed) {
+        Ok(())
+    } else {
+        Err(CommandError::Said)
+    }
 }
 
 fn verify(

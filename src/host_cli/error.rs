@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::host::{
-    ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError, SetupError,
-    UninstallError, VerifyError,
+    ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError,
+    ServiceConfigurationError, SetupError, UninstallError, VerifyError,
 };
 use crate::package::NameError;
 use crate::store::StoreUrlError;
@@ -52,6 +52,12 @@ pub enum CommandError {
     /// A package can't be verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The output can't be written.
+    #[error("can't write the output")]
+    Output(#[source] io::Error),
+    /// The settings of a service can't be applied.
+    #[error(transparent)]
+    ServiceConfiguration(#[from] ServiceConfigurationError),
     /// Signals can't be caught.
     #[error("can't catch signals")]
     Signals(#[source] io::Error),

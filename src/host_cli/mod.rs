@@ -44,7 +44,10 @@ pub fn run() -> u8 {
     // What changes nothing leaves nothing either.
     let caught = if cli.command.changes() { interrupt::catch(&interrupted) } else { Ok(()) };
     let output = Output::new(cli.global.silent, interrupted);
-    match caught.map_err(CommandError::Signals).and_then(|()| commands::run(&cli, &output)) {
+    let done = caught.map_err(CommandError::Signals).and_then(|()| commands::run(&cli, &output));
+    let done =
+        done.and_then(|()| output.unwritten().map_or(Ok(()), |e| Err(CommandError::Output(e))));
+    match done {
         Ok(()) => 0,
         Err(CommandError::Said) => 1,
         Err(error) => {

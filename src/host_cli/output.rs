@@ -19,6 +19,8 @@ pub struct Output {
     interrupted: Arc<AtomicBool>,
     /// What is being downloaded, if that is shown: bytes that are here, and that there will be.
     downloads: Option<Mutex<BTreeMap<String, (u64, u64)>>>,
+    /// Error of data that could not be written.
+    unwritten: Mutex<Option<io::Error>>,
 }
 
 impl Output {
@@ -26,7 +28,12 @@ impl Output {
     /// run is interrupted.
     pub fn new(silent: bool, interrupted: Arc<AtomicBool>) -> Self {
         let shown = !silent && io::stderr().is_terminal();
-        Self { silent, interrupted, downloads: shown.then(Mutex::default) }
+        Self {
+            silent,
+            interrupted,
+            downloads: shown.then(Mutex::default),
+            unwritten: Mutex::default(),
+        }
     }
 
     /// Writes data.
@@ -35,8 +42,19 @@ impl Output {
         let mut stdout = io::stdout().lock();
         // Programs get the bytes; a terminal would obey them.
         let text = if stdout.is_terminal() { &clean_lines(text) } else { text };
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         // Whoever reads may have gone; that is not worth an error.
-        drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+            && let Ok(mut unwritten) = self.unwritten.lock()
+        {
+            unwritten.get_or_insert(error);
+        }
+    }
+
+    /// Takes the error of data that could not be written.
+    pub fn unwritten(&self) -> Option<io::Error> {
+        self.unwritten.lock().ok()?.take()
     }
 
     /// Writes data as JSON.

@@ -48,7 +48,7 @@ impl PackageInfo {
         let username: Option<UserName> = name(object, "username")?;
         // An empty group is as good as none; the original let it through.
         let group = name(object, "group")?.filter(|group: &GroupName| !group.as_str().is_empty());
-        if let (Some(node), None, Some(_)) = (object.get("group"), &username, &group) {
+        if let (Some(node), None, Some(_)) = (given(object, "group"), &username, &group) {
             return Err(Problem::at(node.offset, "a group without a username")
                 .hint("add a username to the package's buildinfo.json, or take the group out"));
         }
@@ -80,6 +80,11 @@ pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// The value of a key; `null` counts as absent, as in the original.
+fn given<'a>(object: &'a Object, key: &str) -> Option<&'a Node> {
+    object.get(key).filter(|node| !matches!(node.kind, Kind::Null))
 }
 
 fn environment(object: &Object) -> Result<Vec<(String, String)>, Problem> {
@@ -132,7 +137,7 @@ fn name<T: std::str::FromStr<Err = NameError>>(
     object: &Object,
     key: &str,
 ) -> Result<Option<T>, Problem> {
-    let Some(node) = object.get(key) else { return Ok(None) };
+    let Some(node) = given(object, key) else { return Ok(None) };
     let name = node.string(key)?.parse();
     name.map(Some).map_err(|error: NameError| Problem::at(node.offset, error.to_string()))
 }
@@ -140,7 +145,7 @@ fn name<T: std::str::FromStr<Err = NameError>>(
 type Settings = Vec<(String, Value)>;
 
 fn sysctl(object: &Object) -> Result<Vec<(String, Settings)>, Problem> {
-    let Some(node) = object.get("sysctl") else { return Ok(Vec::new()) };
+    let Some(node) = given(object, "sysctl") else { return Ok(Vec::new()) };
     let services = node.object("sysctl")?.entries().iter().map(|service| {
         let what = format!("the sysctl of {}", service.key);
         let settings = service.value.object(&what)?.entries().iter().map(|setting| {

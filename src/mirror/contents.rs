@@ -84,7 +84,7 @@ impl Contents {
             Fetched::File { path, .. } | Fetched::Archive { path, .. } => {
                 Content::File(path.clone())
             }
-            Fetched::GitMirror { path, commit, .. } | Fetched::GitLocal { path, commit } => {
+            Fetched::GitMirror { path, commit, .. } | Fetched::GitLocal { path, commit, .. } => {
                 Content::Bundle(Bundle { commit: commit.clone(), repository: path.clone() })
             }
         };

@@ -171,12 +171,16 @@ fn docker(object: &Object) -> Result<Option<ImageName>, Problem> {
 
 fn build_script(object: &Object, variant: &Variant) -> Result<String, Problem> {
     let Some(node) = object.get("build_script") else { return Ok(variant.file("build")) };
-    let path = node.string("build_script")?;
+    let written = node.string("build_script")?;
+    let mut path = written;
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest.trim_start_matches('/');
+    }
     let plain = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
     if !plain || path.contains('\0') {
         return Err(Problem::at(
             node.offset,
-            format!("build_script {path:?} leaves the package's folder, or is no plain path"),
+            format!("build_script {written:?} leaves the package's folder, or is no plain path"),
         )
         .hint("give a path below the package's folder, such as scripts/build"));
     }
@@ -322,6 +326,17 @@ mod tests {
         let variant = "two.three".parse().unwrap();
         let info = BuildInfo::parse("{}", &"p".parse().unwrap(), &variant).unwrap();
         assert_eq!(info.build_script, "two.three.build");
+    }
+
+    #[test]
+    fn a_build_script_may_be_below_the_folder_it_is_in() {
+        for (written, path) in [("./build", "build"), (".//././a/b", "a/b"), ("a/b", "a/b")] {
+            let info = parse(&format!(r#"{{"build_script": "{written}"}}"#)).unwrap();
+            assert_eq!(info.build_script, path, "{written}");
+        }
+        for bad in ["./", "./../build", ".//etc/../x", "a/./b"] {
+            assert!(parse(&format!(r#"{{"build_script": "{bad}"}}"#)).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -23,7 +23,9 @@ pub use id::PackageId;
 pub use name::{DEFAULT_IMAGE, GroupName, ImageName, NameError, PackageName, UserName, Version};
 pub use problem::{Problem, Report};
 pub use requirement::Requirement;
-pub use source::{CommitId, FileSource, Source, SourceName, SourceSpec, UrlError};
+pub use source::{
+    CommitId, FileSource, Source, SourceName, SourceSpec, UrlError, path_of_file_url,
+};
 pub use treeinfo::TreeInfo;
 pub use variant::{Variant, VariantError, variant_of_file};
 

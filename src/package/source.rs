@@ -162,18 +162,24 @@ impl FileSource {
     pub fn archive_name(&self) -> &str {
         match &self.filename {
             Some(name) => name,
-            None if self.url.starts_with("file://") => self.file_name(),
+            None if path_of_file_url(&self.url).is_some() => self.file_name(),
             None => file_name(without_query(&self.url)).unwrap_or_default(),
         }
     }
 
     /// True if the name has the query of the URL, which may be a secret.
     pub fn is_named_by_query(&self) -> bool {
-        let is_file = self.url.starts_with("file://");
+        let is_file = path_of_file_url(&self.url).is_some();
         self.filename.is_none()
             && !is_file
             && self.url.split('#').next().is_some_and(|it| it.contains('?'))
     }
+}
+
+/// Returns the path of a URL that begins with `file://`; schemes have no case (RFC 3986, 3.1).
+pub fn path_of_file_url(url: &str) -> Option<&str> {
+    let (scheme, path) = url.split_once("://")?;
+    scheme.eq_ignore_ascii_case("file").then_some(path)
 }
 
 fn without_query(url: &str) -> &str {
@@ -182,7 +188,7 @@ fn without_query(url: &str) -> &str {
 
 fn file_name(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
-    let path = if scheme == "file" { rest } else { rest.split_once('/')?.1 };
+    let path = if scheme.eq_ignore_ascii_case("file") { rest } else { rest.split_once('/')?.1 };
     path.rsplit('/').next().filter(|name| is_file_name(name))
 }
 
@@ -199,7 +205,7 @@ fn check_url(text: &str) -> Result<String, UrlError> {
     let Some((scheme, _)) = url.split_once("://") else {
         return Err(UrlError::NoScheme(redact(&url)));
     };
-    if !["http", "https", "file"].contains(&scheme) {
+    if !["http", "https", "file"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return Err(UrlError::Scheme(redact(&url)));
     }
     Ok(url)

@@ -10,9 +10,11 @@ use super::{PackageName, Problem, Variant};
 pub struct TreeInfo {
     /// Packages that are not part of the tree.
     pub exclude: BTreeSet<PackageName>,
-    /// The packages of the tree, besides what they require; `None`: all that are not excluded.
+    /// The packages of the tree, besides what they require; `None`, also for an empty list: all that are not
+    /// excluded.
     pub core_package_list: Option<Vec<PackageName>>,
-    /// The packages of the bootstrap, besides what they require; `None`: all of the tree.
+    /// The packages of the bootstrap, besides what they require; `None`, also for an empty list: all of the
+    /// tree.
     pub bootstrap_package_list: Option<Vec<PackageName>>,
     /// The variants in which packages are part of the tree, where that isn't the default one.
     pub variants: BTreeMap<PackageName, Variant>,
@@ -46,8 +48,10 @@ impl TreeInfo {
             names.collect::<Result<_, _>>().map(Some)
         };
         let exclude = list("exclude")?.unwrap_or_default();
-        let core = list("core_package_list")?;
-        let bootstrap = list("bootstrap_package_list")?;
+        // The original looks at a list only if there is something in it.
+        let filled = |names: Option<Vec<_>>| names.filter(|names| !names.is_empty());
+        let core = filled(list("core_package_list")?);
+        let bootstrap = filled(list("bootstrap_package_list")?);
         let excluded: BTreeSet<PackageName> = exclude.into_iter().map(|(name, _)| name).collect();
         for (key, names) in [("core_package_list", &core), ("bootstrap_package_list", &bootstrap)] {
             let clash = names.iter().flatten().find(|(name, _)| excluded.contains(name));
@@ -107,6 +111,17 @@ mod tests {
         assert_eq!(info.variant_of(&"b".parse().unwrap()).name(), Some("x"));
         assert_eq!(info.variant_of(&"c".parse().unwrap()), Variant::DEFAULT);
         assert_eq!(TreeInfo::parse("").unwrap(), TreeInfo::default());
+    }
+
+    #[test]
+    fn empty_lists_count_as_none() {
+        for key in ["core_package_list", "bootstrap_package_list"] {
+            let info = TreeInfo::parse(&format!(r#"{{"{key}": [], "exclude": ["b"]}}"#)).unwrap();
+            assert_eq!((&info.core_package_list, &info.bootstrap_package_list), (&None, &None));
+            assert_eq!(info.exclude.len(), 1);
+            let info = TreeInfo::parse(&format!(r#"{{"{key}": ["a"]}}"#)).unwrap();
+            assert!(info.core_package_list.is_some() != info.bootstrap_package_list.is_some());
+        }
     }
 
     #[test]

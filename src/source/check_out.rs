@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::clone::{CloneError, clone};
+use super::error::shown_file;
 use super::{Fetched, git_layout};
 use crate::archive::{Limits, UnpackError, unpack_source_archive};
 use crate::package::CommitId;
@@ -54,8 +55,9 @@ pub enum CheckOutError {
 pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), CheckOutError> {
     match fetched {
         Fetched::File { path, file_name } => {
-            let io = |error| CheckOutError::Io { what: file_name.clone(), error };
-            make_empty(dest, file_name)?;
+            let shown = shown_file(Path::new(file_name));
+            let io = |error| CheckOutError::Io { what: shown.clone(), error };
+            make_empty(dest, &shown)?;
             fs_err::copy(path, dest.join(file_name)).map(drop).map_err(io)
         }
         Fetched::Archive { path, file_name } => {
@@ -66,21 +68,21 @@ pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), 
                 .map(drop)
                 .map_err(|error| CheckOutError::Archive { file_name: file_name.clone(), error })
         }
-        Fetched::GitMirror { path, commit, remote } => {
+        Fetched::GitMirror { path, commit, remote, converted } => {
             let objects = path.join("objects");
             let io = |error| CheckOutError::Io { what: commit.to_string(), error };
             if !git_layout::alternates(&objects).map_err(io)?.is_empty() {
                 return Err(CheckOutError::Borrowed(path.clone()));
             }
             make_empty(dest, commit.as_str())?;
-            clone(path, &[objects], commit, remote.as_deref(), dest)
+            clone(path, &[objects], commit, remote.as_deref(), converted.as_deref(), dest)
                 .map_err(|error| clone_error(path, commit, error))
         }
-        Fetched::GitLocal { path, commit } => {
+        Fetched::GitLocal { path, commit, converted } => {
             let io = |error| CheckOutError::Io { what: commit.to_string(), error };
             let objects = git_layout::object_folders(path).map_err(io)?;
             make_empty(dest, commit.as_str())?;
-            clone(path, &objects, commit, None, dest)
+            clone(path, &objects, commit, None, converted.as_deref(), dest)
                 .map_err(|error| clone_error(path, commit, error))
         }
     }

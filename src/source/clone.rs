@@ -2,13 +2,14 @@
 //!
 //! A clone has copies of all objects, branches as `refs/remotes/origin/*`, tags, HEAD detached at
 //! the commit, a work tree whose files and folders have the commit's time, and an index that knows
-//! them. The configuration of the user and of the system has no say: neither templates nor hooks
-//! nor filters nor line endings; the repository's own `.gitattributes` do.
+//! them. Files are what the commit has, but for those that git converts, which the caller gives:
+//! [`super::git_convert`]. No configuration has a say here: neither templates nor hooks nor filters.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use fs_err::os::unix::fs::OpenOptionsExt;
 use git2::build::CheckoutBuilder;
 use git2::{Commit, Config, ConfigLevel, Index, IndexTime, Odb, Oid, Repository};
 use walkdir::WalkDir;
@@ -17,6 +18,7 @@ use super::SourceProblem;
 use super::git_layout::{self, Refs};
 use crate::base::removal::remove_all;
 use crate::base::times::set_time;
+use crate::base::within::locate_below;
 use crate::package::CommitId;
 
 /// A clone could not be made.
@@ -46,6 +48,7 @@ pub(super) fn clone(
     objects: &[PathBuf],
     commit: &CommitId,
     remote: Option<&str>,
+    converted: Option<&Path>,
     dest: &Path,
 ) -> Result<(), CloneError> {
     let dot_git = dest.join(".git");
@@ -56,14 +59,13 @@ pub(super) fn clone(
         git_layout::copy_objects(objects, &dot_git.join("objects"))?;
     }
     git_layout::copy_shallow(git_dir, &dot_git)?;
-    fs_err::write(dot_git.join("HEAD"), format!("{commit}\n"))?;
     write_config(&dot_git, remote)?;
     let objects = Odb::new()?;
     objects.add_disk_alternate(utf8(&dot_git.join("objects"))?)?;
     let refs = remote_refs(git_layout::read_refs(git_dir)?, &objects);
     git_layout::write_refs(&dot_git, &refs)?;
     write_origin_head(git_dir, &dot_git, &refs)?;
-    check_out(objects, commit, dest)
+    check_out(objects, commit, converted, dest)
 }
 
 /// Makes a bare repository in `dest`, as `git clone --mirror` of `url` would.
@@ -147,24 +149,48 @@ fn write_origin_head(git_dir: &Path, dot_git: &Path, refs: &Refs) -> io::Result<
 
 /// Checks out without opening the clone as a repository: that would read the configuration of the
 /// user and of the system, and fail where a helper may not even look for it.
-fn check_out(objects: Odb<'_>, commit: &CommitId, dest: &Path) -> Result<(), CloneError> {
+fn check_out(
+    objects: Odb<'_>,
+    commit: &CommitId,
+    converted: Option<&Path>,
+    dest: &Path,
+) -> Result<(), CloneError> {
     let dot_git = dest.join(".git");
-    // libgit2 wants settings that aren't the clone's in a file of their own.
-    let settings = tempfile::NamedTempFile::new_in(&dot_git)?;
     let mut config = Config::new()?;
     config.add_file(&dot_git.join("config"), ConfigLevel::Local, true)?;
-    config.add_file(settings.path(), ConfigLevel::App, true)?;
-    config.set_str("core.attributesFile", "/dev/null")?;
     let mut index = Index::open(&dot_git.join("index"))?;
     let repository = Repository::from_odb(objects)?;
     repository.set_config(&config)?;
     repository.set_workdir(dest, false)?;
     repository.set_index(&mut index)?;
-    let commit = repository.find_commit(Oid::from_str(commit.as_str())?)?;
+    // It may be the number of a tag.
+    let commit = repository.find_object(Oid::from_str(commit.as_str())?, None)?.peel_to_commit()?;
+    fs_err::write(dot_git.join("HEAD"), format!("{}\n", commit.id()))?;
     let mut options = CheckoutBuilder::new();
-    repository.checkout_tree(commit.as_object(), Some(options.force()))?;
+    options.force().disable_filters(true);
+    repository.checkout_tree(commit.as_object(), Some(&mut options))?;
+    if let Some(converted) = converted {
+        copy_converted(converted, dest)?;
+    }
     set_commit_time(dest, &commit)?;
     refresh_index(&mut index, dest)
+}
+
+/// Gives files that git converts the contents that it gives them.
+fn copy_converted(converted: &Path, dest: &Path) -> io::Result<()> {
+    for entry in WalkDir::new(converted).min_depth(1).follow_links(false) {
+        let entry = entry?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let path = entry.path().strip_prefix(converted).map_err(io::Error::other)?;
+        let place = locate_below(dest, path)?;
+        let mut from = fs_err::File::open(entry.path())?;
+        let mut options = fs_err::OpenOptions::new();
+        options.write(true).truncate(true).custom_flags(libc::O_NOFOLLOW);
+        io::copy(&mut from, &mut options.open(place)?)?;
+    }
+    Ok(())
 }
 
 /// Gives all files and folders, the root and symlinks too, the time of a commit.

@@ -1,7 +1,7 @@
 //! What can go wrong between a declared source and a checked one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::OutOfScope;
 use crate::base::http::HttpError;
@@ -55,7 +55,7 @@ pub enum SourceProblem {
     /// The file isn't the one that was declared.
     #[error(
         "the {kind} of {url} is {actual}, but {expected} is declared; what came is kept as {kept}",
-        kept = .corrupt.display()
+        kept = shown_file(.corrupt)
     )]
     Sum {
         /// `sha1` or `sha256`.
@@ -95,14 +95,19 @@ pub enum SourceProblem {
         /// Name of the source for `mkpanda lock`.
         subject: String,
     },
-    /// The file's name is not that of an archive.
-    #[error("unsupported archive: {0}")]
-    UnknownArchive(String),
+    /// A page for people came in place of the file.
+    #[error("what came from {url} is an HTML page, not the file that is declared; it is kept as {corrupt}", corrupt = shown_file(.corrupt))]
+    Page {
+        /// The URL.
+        url: String,
+        /// File with the page.
+        corrupt: PathBuf,
+    },
     /// It isn't here, and the network may not be asked.
     #[error("{0} is not in the cache or in a mirror's folder, and --offline forbids to fetch it")]
     Offline(String),
     /// Something else lies where the cache has a file or a mirror.
-    #[error("{0} is in the way: it is not what the cache keeps there")]
+    #[error("{} is in the way: it is not what the cache keeps there", shown_file(.0))]
     InTheWay(PathBuf),
     /// `rel_path` leads nowhere.
     #[error("there is no {path}: is the rel_path {rel_path:?} right?", path = .path.display())]
@@ -178,6 +183,30 @@ pub enum SourceProblem {
         url: String,
         /// What git said.
         output: String,
+    },
+    /// The git program failed with what is here.
+    #[error("git failed on {url}:\n{output}")]
+    GitState {
+        /// The repository.
+        url: String,
+        /// Words of git.
+        output: String,
+    },
+    /// A repository has a format that is not supported.
+    #[error("{url} cannot be used: {reason}")]
+    Format {
+        /// The repository.
+        url: String,
+        /// The format.
+        reason: String,
+    },
+    /// Files of which Git LFS has the contents, and the repository only pointers.
+    #[error("Git LFS has the contents of files of {url}, and the repository only pointers to them: {files}", files = listed(.files))]
+    LfsPointers {
+        /// The repository.
+        url: String,
+        /// The files.
+        files: Vec<String>,
     },
     /// There is no room for a mirror.
     #[error("git could not fetch {url} into {folder}/, where no space is left:\n{output}", folder = .folder.display())]
@@ -290,9 +319,6 @@ impl SourceProblem {
                     "if the file was meant to change: mkpanda lock --update {subject}"
                 ));
             }
-            Self::UnknownArchive(_) => {
-                "known are .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar.zst and .zip; a source of kind url stays as it is"
-            }
             Self::Offline(_) => "leave out --offline once, or name a mirror that has it (--mirror)",
             Self::InTheWay(_) => "remove it",
             Self::GitNoRoom { .. } => "make room there: mkpanda gc gives back what no build needs",
@@ -303,12 +329,20 @@ impl SourceProblem {
                     path.display()
                 ));
             }
+            Self::Page { .. } => {
+                "the server may want a login (docs/format.md, \"Sources\"), or have the file at another URL: look at the page"
+            }
             Self::Uncommitted { .. } => "commit or stash them: a build takes what HEAD has",
             Self::NoSuchCommit { .. } => {
                 "check ref, and whether the commit was pushed to a branch or tag of that repository"
             }
             Self::NoSuchOrigin { .. } => "check ref_origin: the branch or tag on which ref lives",
-            Self::NoGit { .. } => "install git: sources of kind git are fetched with it",
+            Self::NoGit { .. } => {
+                "install git: sources of kind git are fetched with it, and git_local ones compared"
+            }
+            Self::LfsPointers { .. } => {
+                "install git-lfs (package git-lfs), and run once without --offline: the contents are fetched with it"
+            }
             Self::Submodule { problem: SubmoduleProblem::Undeclared, .. } => {
                 "if it isn't needed: ?submodules=false behind the repository's URL"
             }
@@ -321,7 +355,16 @@ impl SourceProblem {
     }
 }
 
-fn listed(files: &[String]) -> String {
+/// The path of a file whose name may have a URL's query, which may be a secret: `name?…`.
+pub(super) fn shown_file(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.split_once('?') {
+        Some((name, _)) => path.with_file_name(format!("{name}?…")).display().to_string(),
+        None => path.display().to_string(),
+    }
+}
+
+pub(super) fn listed(files: &[String]) -> String {
     const SHOWN: usize = 20;
     let mut shown = files.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if files.len() > SHOWN {

@@ -1,26 +1,18 @@
 //! `url` and `url_extract`: a file comes from the cache, a mirror or its URL, and has its sums.
 
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{FetchOptions, FilePin, SourceProblem, SourceRequest};
-use crate::archive::is_source_archive;
+use crate::archive::is_html;
 use crate::base::atomic::{AtomicFile, naming_file};
 use crate::base::digest::{Sha1Sum, Tee};
 use crate::base::event::{Event, Observer, Origin};
 use crate::base::http::redact;
 use crate::base::regular::open_regular;
-use crate::package::FileSource;
+use crate::package::{FileSource, path_of_file_url};
 use crate::store::{Key, Store, StoreError, Transfer};
-
-/// Refuses a file that nothing here can extract, before anything is downloaded.
-pub(super) fn check_archive_name(file: &FileSource) -> Result<(), SourceProblem> {
-    if is_source_archive(file.archive_name()) {
-        return Ok(());
-    }
-    Err(SourceProblem::UnknownArchive(file.archive_name().to_owned()))
-}
 
 /// Where the file lies in the cache.
 pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf {
@@ -29,7 +21,7 @@ pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf
 
 /// Where a `file://` URL leads: `file:///absolute`, or relative to the package's folder.
 pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> {
-    url.strip_prefix("file://").map(|path| request.package_dir.join(path))
+    path_of_file_url(url).map(|path| request.package_dir.join(path))
 }
 
 /// True if the file is there with the right sums.
@@ -141,8 +133,9 @@ pub(super) fn fetch(
     } else {
         let subject = request.subject();
         let done = options.http.download(&file.url, &subject, new.file(), observer)?;
-        // Two answers that don't belong together are the server's fault, not the file's.
-        if done.resumed && wrong(&new, file, pin)?.is_some() {
+        // Two answers that don't belong together, and one that was cut off where nobody could see it, are the
+        // server's fault, not the file's.
+        if (done.resumed || done.may_be_short) && wrong(&new, file, pin)?.is_some() {
             options.http.download(&file.url, &subject, new.file(), observer)?;
         }
     }
@@ -155,7 +148,11 @@ pub(super) fn fetch(
         }
         Some(WrongSum { kind, expected, actual, .. }) => {
             let corrupt = request.cache_dir.join(format!("{}.corrupt", file.file_name()));
+            let is_page = begins_as_page(new.temporary_path());
             keep(&new, &corrupt).map_err(SourceProblem::io("keep a corrupt download"))?;
+            if is_page {
+                return Err(SourceProblem::Page { url: shown, corrupt });
+            }
             return Err(SourceProblem::Sum { kind, url: shown, expected, actual, corrupt });
         }
     }
@@ -172,6 +169,14 @@ fn wrong(
     pin: Option<&FilePin>,
 ) -> Result<Option<WrongSum>, SourceProblem> {
     wrong_sum(new.temporary_path(), file, pin).map_err(SourceProblem::io("read what was fetched"))
+}
+
+/// True if what came is an HTML page: of a login, mostly, or of a server that knows no better answer.
+fn begins_as_page(path: &Path) -> bool {
+    const START: u64 = 4096;
+    let mut start = Vec::new();
+    let read = open_regular(path).and_then(|file| file.take(START).read_to_end(&mut start));
+    read.is_ok() && is_html(&start)
 }
 
 fn keep(new: &AtomicFile, corrupt: &Path) -> io::Result<()> {

@@ -50,6 +50,7 @@ pub(super) fn has_commit(
     let copies = folders.filter_map(|folder| in_folder(folder, url).ok());
     let own = GitMirror::path(&options.git_mirrors, &location.argument());
     std::iter::once(cached_path(request))
+        .chain(request.original_mirror.clone().filter(|path| is_folder(path)))
         .chain([own])
         .chain(copies)
         .any(|path| git_foreign::has_commit(&path, commit).unwrap_or(false))
@@ -72,7 +73,8 @@ pub(super) fn fetch(
     observer: &dyn Observer,
 ) -> Result<Fetched, SourceProblem> {
     let location = GitLocation::parse(wanted.url, &request.package_dir)?;
-    let mut search = Search { request, wanted, options, observer, has: None, origin: None };
+    let mut search =
+        Search { request, wanted, options, observer, has: None, peeled: None, origin: None };
     let mut absent = None;
     if let GitLocation::Local(path) = &location {
         if let Some(repository) = repository_at(path)? {
@@ -90,6 +92,14 @@ pub(super) fn fetch(
             Err(problem) => search.warn(problem.to_string()),
         },
         Err(_) => {}
+    }
+    if !search.has_all()
+        && let Some(original) = request.original_mirror.as_ref().filter(|path| is_folder(path))
+    {
+        match git_foreign::look(original, wanted) {
+            Ok(found) => search.note(original, Origin::Cache, found),
+            Err(problem) => search.warn(problem.to_string()),
+        }
     }
     let mut own = None;
     if !search.has_all() && absent.is_none() {
@@ -138,6 +148,11 @@ fn repository_at(path: &Path) -> Result<Option<PathBuf>, SourceProblem> {
     }
 }
 
+/// True if a path is a folder, and not a link to one.
+fn is_folder(path: &Path) -> bool {
+    fs_err::symlink_metadata(path).is_ok_and(|data| data.is_dir())
+}
+
 fn unusable(path: &Path, reason: &str) -> SourceProblem {
     let (path, reason) = (path.to_owned(), reason.to_owned());
     SourceProblem::NoRepository { path, reason, foreign: false }
@@ -151,6 +166,8 @@ struct Search<'a> {
     observer: &'a dyn Observer,
     /// The repository with the commit, and where that came from.
     has: Option<(PathBuf, Origin)>,
+    /// The commit, or that of the tag that `ref` is the number of.
+    peeled: Option<String>,
     origin: Option<String>,
 }
 
@@ -160,8 +177,9 @@ impl Search<'_> {
     }
 
     fn note(&mut self, path: &Path, from: Origin, found: Found) {
-        if found.commit && self.has.is_none() {
+        if let Some(peeled) = found.commit.filter(|_| self.has.is_none()) {
             self.has = Some((path.to_owned(), from));
+            self.peeled = Some(peeled);
         }
         self.origin = self.origin.take().or(found.origin);
     }
@@ -203,7 +221,7 @@ impl Search<'_> {
                     return Ok(None);
                 }
             };
-            if !found.commit {
+            if found.commit.is_none() {
                 let name = mirror.backend().name();
                 self.warn(format!("the mirror's {name}/{key} does not hold its commit"));
                 return Ok(None);
@@ -244,7 +262,7 @@ impl Search<'_> {
         let Self { request, wanted, options, observer, .. } = *self;
         let own = GitMirror::open(request, wanted, url.into(), options, observer)?;
         let known = own.look()?;
-        if !options.may_ask(mirror) || (known.commit && known.origin.is_some()) {
+        if !options.may_ask(mirror) || (known.commit.is_some() && known.origin.is_some()) {
             return self.take(own.folder(), known);
         }
         let subject = request.subject();
@@ -260,7 +278,7 @@ impl Search<'_> {
 
     /// Copies a repository with the commit into the tree's cache.
     fn take(&mut self, path: &Path, found: Found) -> Result<(), SourceProblem> {
-        if found.commit && self.has.is_none() {
+        if found.commit.is_some() && self.has.is_none() {
             let Self { request, options, observer, .. } = *self;
             cache::with_folder(request, options, observer, || self.copy(path))?;
         }
@@ -297,12 +315,13 @@ impl Search<'_> {
         let Some((path, from)) = &self.has else {
             return Err(SourceProblem::NoSuchCommit { commit: commit.clone(), ref_origin, url });
         };
-        if origin != commit.as_str() {
+        if self.peeled.as_ref() != Some(origin) {
             self.warn(format!(
                 "ref_origin {ref_origin} is now {origin}, but ref is {commit}: that is built"
             ));
         }
         self.observer.event(Event::Source { subject: self.request.subject(), origin: *from });
-        Ok(Fetched::GitMirror { path: path.clone(), commit: commit.clone(), remote })
+        let (path, commit) = (path.clone(), commit.clone());
+        Ok(Fetched::GitMirror { path, commit, remote, converted: None })
     }
 }

@@ -12,6 +12,7 @@ use git2::{ObjectType, Odb, Oid, Repository};
 use walkdir::WalkDir;
 
 use super::SourceProblem;
+use super::git_format;
 use super::git_layout::{self, Refs};
 use super::git_wanted::{Found, Wanted};
 use crate::package::CommitId;
@@ -40,15 +41,12 @@ fn find(
     let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
     database.add_disk_alternate(path)?;
     let repository = Repository::from_odb(database)?;
-    let commit = Oid::from_str(wanted.commit.as_str())
-        .and_then(|id| repository.find_commit(id).map(drop))
-        .is_ok();
-    let named = named(refs, head, wanted.ref_origin);
-    let peeled = named.and_then(|id| {
-        let object = repository.find_object(Oid::from_str(&id).ok()?, None).ok()?;
+    let peeled = |id: &str| {
+        let object = repository.find_object(Oid::from_str(id).ok()?, None).ok()?;
         Some(object.peel(ObjectType::Commit).ok()?.id().to_string())
-    });
-    Ok(Found { commit, origin: peeled })
+    };
+    let origin = named(refs, head, wanted.ref_origin).and_then(|id| peeled(&id));
+    Ok(Found { commit: peeled(wanted.commit.as_str()), origin })
 }
 
 /// The id that a name means, as gitrevisions(7) has it.
@@ -72,6 +70,9 @@ fn check(path: &Path) -> Result<(), SourceProblem> {
     let is_whole = fs_err::symlink_metadata(&objects).is_ok_and(|objects| objects.is_dir());
     if !is_whole {
         return Err(refuse("it is no git repository with its objects".to_owned()));
+    }
+    if let Some(reason) = git_format::unsupported(path) {
+        return Err(refuse(reason));
     }
     // Whatever the text says: others could understand it differently.
     let borrows = |name: &str| match fs_err::symlink_metadata(objects.join("info").join(name)) {

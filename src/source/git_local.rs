@@ -1,32 +1,77 @@
 //! `git_local`: a repository of the user's, of which a build gets what HEAD has.
 //!
-//! The repository is only read. It may be a worktree, shallow, bare, or borrow objects.
+//! The repository is only read. It may be a worktree, shallow, bare, sparse, or borrow objects. Changes of its
+//! work tree are found by the host's git with a [`GitState`], which has the repository's index and objects, and
+//! of its configuration only what says how files are compared.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, Repository, StatusOptions, SubmoduleIgnore};
+use git2::{Config, ErrorCode, Repository};
 
-use super::{Fetched, OutOfScope, SourceProblem, SourceRequest};
+use super::git_convert::open_objects;
+use super::git_repository::unusable;
+use super::git_state::{GitState, StateRequest, filter_of_key};
+use super::local_repository::LocalRepository;
+use super::{FetchOptions, Fetched, OutOfScope, SourceProblem, SourceRequest, git_layout};
+use crate::base::event::{Event, Observer};
+use crate::base::regular::open_regular;
 use crate::package::CommitId;
 
+/// Settings of a repository that say how its files are compared with the index: names, and their values.
+const COMPARISON: [(&str, &[&str]); 8] = [
+    ("core.fileMode", &["true", "false"]),
+    ("core.symlinks", &["true", "false"]),
+    ("core.ignoreCase", &["true", "false"]),
+    ("core.precomposeUnicode", &["true", "false"]),
+    ("core.trustctime", &["true", "false"]),
+    ("core.checkStat", &["default", "minimal"]),
+    ("core.autocrlf", &["true", "false", "input"]),
+    ("core.eol", &["lf", "crlf", "native"]),
+];
+/// Upper limit of `info/attributes` in bytes.
+const LONGEST_ATTRIBUTES: u64 = 16 << 20;
+/// Largest number of symbolic refs in a row.
+const LONGEST_CHAIN: usize = 5;
+
 /// The commit at HEAD, if nothing that is tracked differs from it.
-pub(super) fn head(request: &SourceRequest, rel_path: &str) -> Result<CommitId, SourceProblem> {
-    let (path, repository) = open(request, rel_path)?;
-    let unusable = |error: git2::Error| unusable(&path, &error);
-    let commit = match repository.head().and_then(|head| head.peel_to_commit()) {
-        Ok(commit) => commit.id(),
-        Err(error) if matches!(error.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound) => {
-            return Err(SourceProblem::NoCommits(path));
+pub(super) fn head(
+    request: &SourceRequest,
+    rel_path: &str,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<CommitId, SourceProblem> {
+    let (path, repository) = open(request, rel_path, options)?;
+    let commit = head_commit(&path, &repository)?;
+    if let Some(work_tree) = &repository.work_tree {
+        let work_tree = fs_err::canonicalize(work_tree).unwrap_or_else(|_| work_tree.clone());
+        let objects = git_layout::object_folders(&repository.common_dir)
+            .map_err(SourceProblem::io("read a git repository"))?;
+        let (shown, subject) = (path.display().to_string(), request.subject());
+        let request = StateRequest {
+            objects: &objects,
+            commit: &commit,
+            shown: &shown,
+            subject: &subject,
+            options,
+            observer,
+        };
+        let comparison = Comparison { repository: &repository, work_tree: &work_tree };
+        let changes = comparison.changes(GitState::create(request)?)?;
+        if !changes.files.is_empty() {
+            return Err(SourceProblem::Uncommitted { path, files: changes.files });
         }
-        Err(error) => return Err(unusable(error)),
-    };
-    if !repository.is_bare() {
-        let files = changes(&repository).map_err(unusable)?;
-        if !files.is_empty() {
-            return Err(SourceProblem::Uncommitted { path, files });
+        if !changes.unverified.is_empty() {
+            let files = super::error::listed(&changes.unverified);
+            let message = format!(
+                "files of {shown} pass filters that its own configuration defines, and those are not run: {files} may have changes; the build gets what is committed"
+            );
+            observer.event(Event::Warning { subject, message });
         }
     }
-    commit_id(&path, commit)
+    Ok(commit)
 }
 
 /// The repository as [`super::check_out()`] takes it.
@@ -34,14 +79,24 @@ pub(super) fn fetched(
     request: &SourceRequest,
     rel_path: &str,
     commit: &CommitId,
+    options: &FetchOptions,
 ) -> Result<Fetched, SourceProblem> {
-    let (path, repository) = open(request, rel_path)?;
-    let found = commit.as_str().parse().and_then(|id| repository.find_commit(id).map(drop));
+    let (path, repository) = open(request, rel_path, options)?;
+    let objects = git_layout::object_folders(&repository.common_dir)
+        .map_err(SourceProblem::io("read a git repository"))?;
+    let found = open_objects(&objects).and_then(|objects| {
+        commit.as_str().parse().and_then(|id| objects.find_commit(id).map(drop))
+    });
     found.map_err(|error| unusable(&path, &error))?;
-    Ok(Fetched::GitLocal { path: repository.commondir().to_owned(), commit: commit.clone() })
+    let path = repository.common_dir;
+    Ok(Fetched::GitLocal { path, commit: commit.clone(), converted: None })
 }
 
-fn open(request: &SourceRequest, rel_path: &str) -> Result<(PathBuf, Repository), SourceProblem> {
+fn open(
+    request: &SourceRequest,
+    rel_path: &str,
+    options: &FetchOptions,
+) -> Result<(PathBuf, LocalRepository), SourceProblem> {
     let path = request.package_dir.join(rel_path);
     if !path.exists() {
         return Err(SourceProblem::NoSuchRelPath { rel_path: rel_path.to_owned(), path });
@@ -49,47 +104,198 @@ fn open(request: &SourceRequest, rel_path: &str) -> Result<(PathBuf, Repository)
     let path = fs_err::canonicalize(path).map_err(SourceProblem::io("find a repository"))?;
     let out = |out: OutOfScope| SourceProblem::OutOfScope { rel_path: rel_path.to_owned(), out };
     request.local.check_path(&path).map_err(out)?;
-    let repository = Repository::open(&path).map_err(|error| unusable(&path, &error))?;
+    let repository = LocalRepository::open(&path, &options.git)?;
     request.local.check_repository(&repository).map_err(out)?;
     Ok((path, repository))
 }
 
-fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
-    SourceProblem::NoRepository {
-        path: path.to_owned(),
-        reason: error.message().to_owned(),
-        foreign: error.code() == ErrorCode::Owner,
-    }
-}
-
-fn commit_id(path: &Path, id: git2::Oid) -> Result<CommitId, SourceProblem> {
-    id.to_string().parse().map_err(|error| SourceProblem::NoRepository {
+/// The commit at HEAD.
+fn head_commit(path: &Path, repository: &LocalRepository) -> Result<CommitId, SourceProblem> {
+    let commit = if let Ok(opened) = Repository::open(path) {
+        match opened.head().and_then(|head| head.peel_to_commit()) {
+            Ok(commit) => commit.id().to_string(),
+            Err(error) if matches!(error.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound) => {
+                return Err(SourceProblem::NoCommits(path.to_owned()));
+            }
+            Err(error) => return Err(unusable(path, &error)),
+        }
+    } else {
+        // The repository is another user's, and allowed.
+        let found = followed(repository);
+        let found = found.map_err(SourceProblem::io("read a git repository"))?;
+        found.ok_or_else(|| SourceProblem::NoCommits(path.to_owned()))?
+    };
+    commit.parse().map_err(|error| SourceProblem::NoRepository {
         path: path.to_owned(),
         reason: format!("{error}"),
         foreign: false,
     })
 }
 
-/// Tracked files that differ from HEAD, in the index or on disk.
-fn changes(repository: &Repository) -> Result<Vec<String>, git2::Error> {
-    let mut options = StatusOptions::new();
-    options.include_untracked(false).include_ignored(false).exclude_submodules(true);
-    let statuses = repository.statuses(Some(&mut options))?;
-    let mut files: Vec<String> = statuses
-        .iter()
-        .map(|entry| String::from_utf8_lossy(entry.path_bytes()).into_owned())
-        .collect();
-    // What lies in a submodule is not part of the source; which commit it stands at is.
-    for submodule in repository.submodules()? {
-        let Ok(name) = submodule.name() else { continue };
-        let status = repository.submodule_status(name, SubmoduleIgnore::Dirty)?;
-        let moved = status.is_index_added()
-            || status.is_index_deleted()
-            || status.is_index_modified()
-            || status.is_wd_modified();
-        if moved {
-            files.push(submodule.path().display().to_string());
+/// The number that HEAD leads to.
+fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
+    let refs = git_layout::read_refs(&repository.common_dir)?;
+    let mut at = repository.git_dir.join("HEAD");
+    for _ in 0..LONGEST_CHAIN {
+        let Ok(text) = fs_err::read_to_string(&at) else { return Ok(None) };
+        let Some(name) = text.trim_end().strip_prefix("ref: ") else {
+            return Ok(Some(text.trim_end().to_owned()));
+        };
+        if let Some(id) = refs.get(name.as_bytes()) {
+            return Ok(Some(id.clone()));
+        }
+        at = repository.common_dir.join(name);
+    }
+    Ok(None)
+}
+
+/// Differences of a work tree from HEAD.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// Tracked files that differ, in the index or on disk.
+    files: Vec<String>,
+    /// Files that a filter would have to pass first, which is not run.
+    unverified: Vec<String>,
+}
+
+/// A work tree to be compared with HEAD.
+struct Comparison<'a> {
+    repository: &'a LocalRepository,
+    work_tree: &'a Path,
+}
+
+impl Comparison<'_> {
+    fn changes(&self, mut state: GitState<'_>) -> Result<Changes, SourceProblem> {
+        self.prepare(&mut state)?;
+        let known = state.filters()?;
+        let status = [
+            "status",
+            "--porcelain=v2",
+            "-z",
+            "--untracked-files=no",
+            "--no-renames",
+            // What lies in a submodule is not part of the source; which commit it stands at is.
+            "--ignore-submodules=dirty",
+        ];
+        let (output, _) = state.git(&status.map(OsStr::new))?;
+        let (mut changed, may_be_clean) = read_status(&output);
+        let own = self.own_filters();
+        let mut unverified = BTreeSet::new();
+        if !may_be_clean.is_empty() {
+            let attributes = state.attributes(&[], &["filter"], &may_be_clean)?;
+            let is_own = |name: &String| own.contains(name) && !known.contains(name);
+            let filtered = attributes.into_iter().filter(|attribute| is_own(&attribute.value));
+            unverified.extend(filtered.map(|attribute| attribute.path));
+        }
+        changed.retain(|path| !unverified.contains(path));
+        let shown = |path: Vec<u8>| String::from_utf8_lossy(&path).into_owned();
+        Ok(Changes {
+            files: changed.into_iter().map(shown).collect(),
+            unverified: unverified.into_iter().map(shown).collect(),
+        })
+    }
+
+    /// Gives the state the repository's index and what says how files are compared.
+    fn prepare(&self, state: &mut GitState<'_>) -> Result<(), SourceProblem> {
+        let io = SourceProblem::io("prepare a git repository");
+        let Self { repository, work_tree } = self;
+        state.set("GIT_WORK_TREE", work_tree);
+        state.set("GIT_INDEX_FILE", &repository.git_dir.join("index"));
+        // Beside a split index, git looks for the other part in its own folder.
+        for entry in fs_err::read_dir(&repository.git_dir).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            if entry.file_name().as_bytes().starts_with(b"sharedindex.")
+                && let Ok(mut part) = open_regular(&entry.path())
+            {
+                let mut copy =
+                    fs_err::File::create(state.git_dir().join(entry.file_name())).map_err(io)?;
+                std::io::copy(&mut part, &mut copy).map_err(io)?;
+            }
+        }
+        if let Ok(attributes) = open_regular(&repository.common_dir.join("info/attributes")) {
+            let mut copy =
+                fs_err::File::create(state.git_dir().join("info/attributes")).map_err(io)?;
+            let mut attributes = std::io::Read::take(attributes, LONGEST_ATTRIBUTES);
+            std::io::copy(&mut attributes, &mut copy).map_err(io)?;
+        }
+        for config in self.configurations() {
+            for (name, values) in COMPARISON {
+                let Ok(value) = config.get_string(name) else { continue };
+                let value = value.to_ascii_lowercase();
+                if let Some(known) = values.iter().find(|known| **known == value) {
+                    state.configure(format!("{name}={known}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The repository's own files of configuration.
+    fn configurations(&self) -> Vec<Config> {
+        let files = [
+            self.repository.common_dir.join("config"),
+            self.repository.git_dir.join("config.worktree"),
+        ];
+        let files = files.iter().filter(|file| file.is_file());
+        files.filter_map(|file| Config::open(file).ok()).collect()
+    }
+
+    /// Names of the filters that the repository's own configuration defines.
+    fn own_filters(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for config in self.configurations() {
+            let Ok(mut entries) = config.entries(Some("filter\\..*")) else { continue };
+            while let Some(Ok(entry)) = entries.next() {
+                let name = entry.name().ok().and_then(filter_of_key);
+                found.extend(name.map(str::to_owned));
+            }
+        }
+        found
+    }
+}
+
+/// Reads `git status --porcelain=v2 -z`: the paths that differ, and those of them that differ on disk by their
+/// content alone.
+fn read_status(output: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let (mut changed, mut may_be_clean) = (Vec::new(), Vec::new());
+    for line in output.split(|byte| *byte == 0) {
+        let fields = match line.first() {
+            Some(b'1') => 8,
+            Some(b'u') => 10,
+            _ => continue,
+        };
+        let mut parts = line.splitn(fields + 1, |byte| *byte == b' ');
+        let parts: Vec<&[u8]> = parts.by_ref().collect();
+        let Some(path) = parts.get(fields) else { continue };
+        changed.push(path.to_vec());
+        let is_file = parts[3] == parts[5] && parts[3] != b"120000";
+        if fields == 8 && parts[1] == b".M" && is_file {
+            may_be_clean.push(path.to_vec());
         }
     }
-    Ok(files)
+    (changed, may_be_clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_git_is_read() {
+        let (id, other) = ("1".repeat(40), "2".repeat(40));
+        let output = format!(
+            "1 .M N... 100644 100644 100644 {id} {id} a b\0\
+             1 M. N... 100644 100644 100644 {id} {other} staged\0\
+             1 .M N... 100644 100644 100755 {id} {id} mode\0\
+             1 .D N... 100644 100644 000000 {id} {id} gone\0\
+             1 .M SC.. 160000 160000 160000 {id} {id} sub\0\
+             u UU N... 100644 100644 100644 100644 {id} {id} {id} both\0? untracked\0"
+        );
+        let (changed, may_be_clean) = read_status(output.as_bytes());
+        let text = |paths: Vec<Vec<u8>>| {
+            paths.into_iter().map(|path| String::from_utf8(path).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(text(changed), ["a b", "staged", "mode", "gone", "sub", "both"]);
+        assert_eq!(text(may_be_clean), ["a b", "sub"]);
+    }
 }

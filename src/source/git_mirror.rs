@@ -19,7 +19,7 @@ use super::clone::write_mirror_config;
 use super::git_login::Login;
 use super::git_program::{GitRun, is_refused, may_pass};
 use super::git_wanted::{Found, Wanted};
-use super::{FetchOptions, SourceProblem, SourceRequest, git_foreign};
+use super::{FetchOptions, SourceProblem, SourceRequest, git_foreign, git_format};
 use crate::base::atomic::{self, TemporaryFolder};
 use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
@@ -111,7 +111,7 @@ impl<'a> GitMirror<'a> {
             let mut arguments: Vec<&OsStr> = fetch.iter().map(OsStr::new).collect();
             arguments.extend([self.login.url.as_os_str(), OsStr::new("+refs/*:refs/*")]);
             self.git(&self.path, &arguments, shown)?;
-            return self.look();
+            return self.look_for_commit(shown);
         }
         let folder = self.path.parent().unwrap_or(&self.path);
         let cloned = self.clone_into(folder, shown);
@@ -120,7 +120,25 @@ impl<'a> GitMirror<'a> {
             drop(fs_err::remove_dir(folder));
         }
         cloned?;
-        self.look()
+        self.look_for_commit(shown)
+    }
+
+    /// Says what is there after a fetch of all refs. A commit that none of them leads to, since a forced push
+    /// took it off its branch, many servers give by its number. The mirror never loses it.
+    fn look_for_commit(&self, shown: &str) -> Result<Found, SourceProblem> {
+        let found = self.look()?;
+        if found.commit.is_some() {
+            return Ok(found);
+        }
+        let fetch = ["fetch", "--progress", "--no-tags", "--"].map(OsStr::new);
+        let mut arguments = fetch.to_vec();
+        let commit = self.wanted.commit.to_string();
+        arguments.extend([self.login.url.as_os_str(), OsStr::new(&commit)]);
+        match self.git(&self.path, &arguments, shown) {
+            // The server does not have the commit, or does not give it.
+            Ok(()) | Err(SourceProblem::Git { .. }) => self.look(),
+            Err(problem) => Err(problem),
+        }
     }
 
     fn clone_into(&self, folder: &Path, shown: &str) -> Result<(), SourceProblem> {
@@ -135,6 +153,9 @@ impl<'a> GitMirror<'a> {
         let mut arguments: Vec<&OsStr> = clone.iter().map(OsStr::new).collect();
         arguments.extend([self.login.url.as_os_str(), OsStr::new(".")]);
         self.git(&new, &arguments, shown)?;
+        if let Some(reason) = git_format::unsupported(&new) {
+            return Err(SourceProblem::Format { url: shown.to_owned(), reason });
+        }
         configure(&new, shown)?;
         // An old one loses its name as a whole: half removed, it could be taken for a mirror.
         match fs_err::rename(&self.path, temporary.path().join("old")) {
@@ -192,7 +213,7 @@ pub(super) fn failure_of_mirror(problem: &SourceProblem) -> Option<FailureKind> 
 }
 
 /// Makes the folder of all mirrors, which may be private, for nobody else to enter.
-fn make_closed(folder: &Path) -> io::Result<()> {
+pub(super) fn make_closed(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs_err::create_dir_all(folder)?;
     fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))

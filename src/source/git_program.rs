@@ -1,6 +1,7 @@
 //! Running the host's git: it never asks, never hangs, and says what it is doing.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -21,8 +22,9 @@ const KEPT_BYTES: usize = 16 * 1024;
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars`), as a git hook that
 /// runs us would set them, and others that would change what a mirror looks like.
-const UNSET: [&str; 16] = [
+const UNSET: [&str; 17] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_ATTR_SOURCE",
     "GIT_COMMON_DIR",
     "GIT_DEFAULT_HASH",
     "GIT_DEFAULT_REF_FORMAT",
@@ -53,6 +55,14 @@ const SETTINGS: [&str; 8] = [
     "submodule.recurse=false",
 ];
 
+/// Additions of a [`super::git_state`] to the user's surroundings of git.
+pub(super) struct Surroundings<'a> {
+    pub(super) settings: &'a [String],
+    pub(super) environment: &'a [(&'static str, OsString)],
+    /// File for what git writes.
+    pub(super) output: File,
+}
+
 /// One run of git, and what it is about.
 pub(super) struct GitRun<'a> {
     pub(super) options: &'a GitOptions,
@@ -81,13 +91,41 @@ impl GitRun<'_> {
         result
     }
 
+    /// Runs git without a login in surroundings of our own; returns the remarks that it made.
+    pub(super) fn run_in(
+        &self,
+        folder: &Path,
+        arguments: &[&OsStr],
+        surroundings: Surroundings<'_>,
+    ) -> Result<String, SourceProblem> {
+        let mut command = self.command();
+        for setting in surroundings.settings {
+            command.args(["-c", setting]);
+        }
+        self.complete(&mut command, folder, arguments, Telling::AtOnce);
+        let environment = surroundings.environment.iter();
+        command.envs(environment.map(|(name, value)| (name, value))).stdout(surroundings.output);
+        let result = self.run_command(&mut command);
+        self.observer.event(Event::TransferEnded { subject: self.subject.to_owned() });
+        result
+    }
+
     fn run_once(
         &self,
         folder: &Path,
         arguments: &[&OsStr],
         telling: Telling,
     ) -> Result<(), SourceProblem> {
-        let mut child = self.start(folder, arguments, telling)?;
+        let mut command = self.command();
+        self.complete(&mut command, folder, arguments, telling);
+        self.run_command(&mut command).map(drop)
+    }
+
+    fn run_command(&self, command: &mut Command) -> Result<String, SourceProblem> {
+        let mut child = command.spawn().map_err(|error| SourceProblem::NoGit {
+            program: self.options.program.clone(),
+            error,
+        })?;
         let (sender, receiver) = channel();
         if let Some(stderr) = child.stderr.take() {
             std::thread::spawn(move || forward(stderr, &sender));
@@ -102,7 +140,7 @@ impl GitRun<'_> {
             self.stop(&mut child);
         }
         if ended.success() {
-            return Ok(());
+            return Ok(said.text());
         }
         if self.options.supervisor.is_some() && ended.code() == Some(NOT_STARTED) {
             let (program, error) =
@@ -112,12 +150,8 @@ impl GitRun<'_> {
         Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
     }
 
-    fn start(
-        &self,
-        folder: &Path,
-        arguments: &[&OsStr],
-        telling: Telling,
-    ) -> Result<Child, SourceProblem> {
+    /// Git with our settings, before those of one run.
+    fn command(&self) -> Command {
         let program = &self.options.program;
         let mut command = if let Some(executable) = &self.options.supervisor {
             supervisor::command(executable, program)
@@ -129,6 +163,16 @@ impl GitRun<'_> {
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
+        command
+    }
+
+    fn complete(
+        &self,
+        command: &mut Command,
+        folder: &Path,
+        arguments: &[&OsStr],
+        telling: Telling,
+    ) {
         for name in UNSET {
             command.env_remove(name);
         }
@@ -144,11 +188,8 @@ impl GitRun<'_> {
             .env("GCM_INTERACTIVE", "never")
             // ssh asks by the user's askpass program, if there is one, and never on the terminal.
             .env("SSH_ASKPASS_REQUIRE", "force")
-            .envs(self.options.environment.iter().map(|(name, value)| (name, value)));
-        command
-            .envs(self.login.environment(self.options.config_count, telling))
-            .spawn()
-            .map_err(|error| SourceProblem::NoGit { program: self.options.program.clone(), error })
+            .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.login.environment(self.options.config_count, telling));
     }
 
     /// Ends git. It may have ended just now; then there is nothing to stop.

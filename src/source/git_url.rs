@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::SourceProblem;
 use crate::base::http::redact;
+use crate::package::path_of_file_url;
 
 /// Where a git repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +27,18 @@ impl GitLocation {
                 _ => Ok(Self::Network(url.to_owned())),
             };
         }
-        if let Some(path) = url.strip_prefix("file://") {
+        if let Some(path) = path_of_file_url(url) {
             // As git does, which takes a URL's escapes for what they stand for.
             let absolute = path.starts_with('/').then(|| url::Url::parse(url).ok()).flatten();
             let absolute = absolute.and_then(|url| url.to_file_path().ok());
             return Ok(Self::Local(absolute.unwrap_or_else(|| package_dir.join(path))));
         }
         let before_slash = url.split('/').next().unwrap_or_default();
-        if url.contains("://") || before_slash.contains(':') {
+        if let Some((scheme, rest)) = url.split_once("://") {
+            // git has a program for each scheme, whose name is in small letters.
+            return Ok(Self::Network(format!("{}://{rest}", scheme.to_ascii_lowercase())));
+        }
+        if before_slash.contains(':') {
             return Ok(Self::Network(url.to_owned()));
         }
         Ok(Self::Local(package_dir.join(url)))

@@ -12,7 +12,8 @@ pub(super) struct Wanted<'a> {
 /// What a repository has of it.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub(super) commit: bool,
+    /// The commit, if it is there; that of the tag, where `ref` is a tag's number.
+    pub(super) commit: Option<String>,
     /// The commit that the name leads to.
     pub(super) origin: Option<String>,
 }

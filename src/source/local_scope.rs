@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use git2::Repository;
 
 use super::git_layout;
+use super::local_repository::LocalRepository;
 use crate::base::within;
 
 /// Permission of a tree's `git_local` sources.
@@ -105,14 +106,14 @@ impl LocalScope {
     }
 
     /// Checks that a repository's folders and refs are in bounds.
-    pub(super) fn check_repository(&self, repository: &Repository) -> Result<(), OutOfScope> {
+    pub(super) fn check_repository(&self, repository: &LocalRepository) -> Result<(), OutOfScope> {
         let Some(bounds) = &self.0 else { return Ok(()) };
         let is_in = |path: &Path| {
             let real = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
             real.starts_with(&bounds.root)
                 || bounds.refs.as_ref().is_some_and(|refs| real.starts_with(refs))
         };
-        for folder in [repository.path(), repository.commondir()] {
+        for folder in [&repository.git_dir, &repository.common_dir] {
             let names = ["", "HEAD", "packed-refs", "refs", "commondir", "shallow", "objects"]
                 .map(|name| folder.join(name));
             if let Some(name) = names.iter().find(|name| !is_in(name)) {
@@ -132,14 +133,24 @@ impl LocalScope {
                 }
             }
         }
-        let objects = repository.commondir().join("objects");
-        let borrowed = git_layout::object_folders(repository.commondir());
+        let objects = repository.common_dir.join("objects");
+        let borrowed = git_layout::object_folders(&repository.common_dir);
         let borrowed = borrowed.map_err(|_error| bounds.out(&objects))?;
         match borrowed.iter().find(|folder| !is_in(folder)) {
             Some(folder) => Err(bounds.out(folder)),
             None => Ok(()),
         }
     }
+}
+
+/// True if a repository's index has files of a folder. HEAD tells it where the index has a form that libgit2
+/// does not read: a sparse or a split one.
+fn has_files(repository: &Repository, folder: &str) -> bool {
+    if let Ok(index) = repository.index() {
+        return index.find_prefix(format!("{folder}/")).is_ok();
+    }
+    let tree = repository.head().and_then(|head| head.peel_to_tree());
+    tree.is_ok_and(|tree| tree.get_path(Path::new(folder)).is_ok())
 }
 
 /// Worktree of the repository that has a folder as its worktree and the packages as files of it, and
@@ -152,8 +163,7 @@ fn own_repository(folder: &Path, packages: &Path) -> Option<(PathBuf, Option<Pat
     }
     let repository = Repository::open(folder).ok()?;
     let below = packages.strip_prefix(folder).ok()?;
-    let has_packages = below.as_os_str().is_empty()
-        || repository.index().ok()?.find_prefix(format!("{}/", below.to_str()?)).is_ok();
+    let has_packages = below.as_os_str().is_empty() || has_files(&repository, below.to_str()?);
     if !has_packages {
         return None;
     }

@@ -8,6 +8,7 @@
 //!   .tmp-…                  under construction; swept by the next fetch, under the folder's lock
 //!
 //! $MKPANDA_HOME/git/<sum of the URL>/mirror.git     our mirror of a repository, for all trees
+//! $MKPANDA_HOME/git/<sum>/files-<sum>/              files of a commit as git converts them
 //!
 //! <mirror>/sha1/<sum>                               a file, under its SHA-1
 //! <mirror>/bundles/<commit>.bundle                   a commit of any repository: bundle
@@ -21,7 +22,8 @@
 //! makes, and what it makes shares no file with the cache.
 //!
 //! The network side of git is the host's `git`, with whatever credentials, proxies and `insteadOf`
-//! its configuration has. All else is done here, and does not depend on that configuration.
+//! its configuration has. So is what git's rules decide (`git_state`): changes of a work tree, and the
+//! files that attributes convert, with the user's filters. All else is done here.
 
 mod bundle;
 mod cache;
@@ -31,16 +33,21 @@ mod clone_url;
 mod error;
 mod file;
 mod git;
+mod git_convert;
 mod git_fetch;
 mod git_foreign;
+mod git_format;
 mod git_layout;
 mod git_local;
 mod git_login;
 mod git_mirror;
 mod git_place;
 mod git_program;
+mod git_repository;
+mod git_state;
 mod git_url;
 mod git_wanted;
+mod local_repository;
 mod local_scope;
 mod missing;
 mod options;
@@ -87,6 +94,8 @@ pub struct SourceRequest {
     pub source: Source,
     /// Where a `git_local` source may lie.
     pub local: LocalScope,
+    /// A git repository that the original's tools keep for the source: read, never written.
+    pub original_mirror: Option<PathBuf>,
 }
 
 impl SourceRequest {
@@ -159,6 +168,8 @@ pub enum Fetched {
         commit: CommitId,
         /// What the clone has as `origin`: a network URL without credentials.
         remote: Option<String>,
+        /// Folder of the files that git converts, as it writes them.
+        converted: Option<PathBuf>,
     },
     /// A commit in a repository of the user's.
     GitLocal {
@@ -166,10 +177,32 @@ pub enum Fetched {
         path: PathBuf,
         /// The commit to check out.
         commit: CommitId,
+        /// Folder of the files that git converts, as it writes them.
+        converted: Option<PathBuf>,
     },
 }
 
 impl Fetched {
+    /// Folder of the files of a commit that git converts.
+    pub fn converted(&self) -> Option<&PathBuf> {
+        match self {
+            Self::GitMirror { converted, .. } | Self::GitLocal { converted, .. } => {
+                converted.as_ref()
+            }
+            Self::File { .. } | Self::Archive { .. } => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn converted_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::GitMirror { converted, .. } | Self::GitLocal { converted, .. } => {
+                converted.as_mut()
+            }
+            Self::File { .. } | Self::Archive { .. } => None,
+        }
+    }
+
     /// Path of the file or repository.
     pub fn path(&self) -> &Path {
         let (Self::File { path, .. }
@@ -199,14 +232,18 @@ pub fn cached_file(request: &SourceRequest) -> Option<PathBuf> {
 }
 
 /// Says what the source adds to its package's id. For `git_local` that is the commit at HEAD;
-/// changes to tracked files that aren't committed are an error that names them.
-pub fn identify(request: &SourceRequest) -> Result<SourceId, SourceError> {
+/// changes to tracked files that aren't committed are an error that names them. The host's git finds them.
+pub fn identify(
+    request: &SourceRequest,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<SourceId, SourceError> {
     match &request.source.spec {
         SourceSpec::Git { commit, .. } => Ok(SourceId::Commit(commit.clone())),
         SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
             Ok(SourceId::DownloadedSha1(file.sha1.clone()))
         }
-        SourceSpec::GitLocal { rel_path } => git_local::head(request, rel_path)
+        SourceSpec::GitLocal { rel_path } => git_local::head(request, rel_path, options, observer)
             .map(SourceId::Commit)
             .map_err(|problem| request.problem(problem)),
     }
@@ -223,11 +260,11 @@ pub fn fetch(
 ) -> Result<Fetched, SourceError> {
     let fetched = match (&request.source.spec, id) {
         (SourceSpec::GitLocal { rel_path }, SourceId::Commit(commit)) => {
-            git_local::fetched(request, rel_path, commit)
+            git_local::fetched(request, rel_path, commit, options)
         }
         (SourceSpec::GitLocal { rel_path }, SourceId::DownloadedSha1(_)) => {
-            git_local::head(request, rel_path)
-                .and_then(|commit| git_local::fetched(request, rel_path, &commit))
+            git_local::head(request, rel_path, options, observer)
+                .and_then(|commit| git_local::fetched(request, rel_path, &commit, options))
         }
         (SourceSpec::Git { url, commit, ref_origin }, _) => {
             let wanted = git_wanted::Wanted { url, commit, ref_origin };
@@ -237,12 +274,12 @@ pub fn fetch(
             let path = file::fetch(request, file, options, observer)?;
             Ok(Fetched::File { path, file_name: file.file_name().to_owned() })
         }),
-        (SourceSpec::UrlExtract(file), _) => file::check_archive_name(file).and_then(|()| {
-            cache::with_folder(request, options, observer, || {
-                let path = file::fetch(request, file, options, observer)?;
-                Ok(Fetched::Archive { path, file_name: file.archive_name().to_owned() })
-            })
+        (SourceSpec::UrlExtract(file), _) => cache::with_folder(request, options, observer, || {
+            let path = file::fetch(request, file, options, observer)?;
+            Ok(Fetched::Archive { path, file_name: file.archive_name().to_owned() })
         }),
     };
-    fetched.map_err(|problem| request.problem(problem))
+    fetched
+        .and_then(|fetched| git_convert::add_converted(fetched, request, options, observer))
+        .map_err(|problem| request.problem(problem))
 }

@@ -1,7 +1,8 @@
 //! How sources are fetched: plain values that the caller fills in.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,20 @@ pub struct GitOptions {
     pub config_count: usize,
     /// How long it may say nothing before it is stopped.
     pub stall_timeout: Duration,
+}
+
+impl GitOptions {
+    /// Runs git in a folder of ours that is not a repository, and returns its output; nothing where it fails.
+    pub(super) fn quiet(&self, folder: &Path, arguments: &[&str]) -> Vec<u8> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null());
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_CONFIG"] {
+            command.env_remove(name);
+        }
+        command.env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.output().map(|output| output.stdout).unwrap_or_default()
+    }
 }
 
 impl Default for GitOptions {

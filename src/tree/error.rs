@@ -28,14 +28,14 @@ pub enum TreeError {
         known: Vec<Variant>,
     },
     /// Two folders with a Dockerfile make images of one name.
-    #[error("the builder {name} is made in two places: {} and {}", rootfs.display(), package.display())]
+    #[error("the builder {name} is made in two places: {} and {}", builder.display(), other.display())]
     BuilderTwice {
         /// The name.
         name: PackageName,
-        /// The folder below `rootfs/`.
-        rootfs: PathBuf,
-        /// The package's `docker/`.
-        package: PathBuf,
+        /// The folder of a builder.
+        builder: PathBuf,
+        /// A package's `docker/`, or another builder's folder.
+        other: PathBuf,
     },
     /// A folder that isn't a package.
     #[error("{root} has no package {name}")]

@@ -57,6 +57,8 @@ pub struct PackageTree {
     misnamed_folders: Vec<Report>,
     trees: BTreeMap<Variant, Result<TreeFile, Report>>,
     misnamed_trees: Vec<Report>,
+    /// Oddities of the directory that are let through.
+    warnings: Vec<Report>,
     /// `docker/` folders of packages, and builders of `rootfs/`.
     docker_folders: BTreeMap<PackageName, PathBuf>,
 }
@@ -182,6 +184,7 @@ impl PackageTree {
             trees: BTreeMap::from([(Variant::DEFAULT, Ok(file))]),
             misnamed_trees: Vec::new(),
             docker_folders: BTreeMap::new(),
+            warnings: Vec::new(),
         }
     }
 

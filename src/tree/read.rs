@@ -15,6 +15,12 @@ use crate::package::{
 
 const BUILD_INFO: &str = "buildinfo.json";
 const TREE_INFO: &str = "treeinfo.json";
+const BUILD_SCRIPT: &str = "build";
+/// Name of the folder in which packages directories have their cache.
+const CACHE: &str = "cache";
+
+/// Folders of builders, beside a packages directory.
+const BUILDERS: [&str; 2] = ["rootfs", "pkgpanda/docker"];
 
 /// No description of a package or a tree is that long; something else must have been put there.
 const LONGEST_FILE: u64 = 16 << 20;
@@ -30,6 +36,7 @@ impl PackageTree {
             trees: BTreeMap::new(),
             misnamed_trees: Vec::new(),
             docker_folders: BTreeMap::new(),
+            warnings: Vec::new(),
         };
         tree.add_packages(root)?;
         tree.add_builders(root)?;
@@ -49,10 +56,20 @@ impl PackageTree {
         for entry in fs_err::read_dir(root).map_err(TreeError::Unreadable)? {
             let entry = entry.map_err(TreeError::Unreadable)?;
             let file_name = entry.file_name();
-            if file_name.as_encoded_bytes().starts_with(b".") || file_name == "cache" {
+            if file_name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
             let path = entry.path();
+            if file_name == CACHE {
+                if files_of_kind(&path, BUILD_INFO).is_ok_and(|files| !files.is_empty()) {
+                    let problem = Problem::whole(format!(
+                        "the folder has a {BUILD_INFO}, but is the cache of the packages, so it is not a package"
+                    ))
+                    .hint("give the package another name");
+                    self.warnings.push(problem.in_file(&path, ""));
+                }
+                continue;
+            }
             // A link to a folder is a folder, as it was in the original. What lies in it stays in it.
             let is_link = entry.file_type().map_or(true, |kind| kind.is_symlink());
             let is_folder = if is_link {
@@ -102,10 +119,15 @@ impl PackageTree {
         Ok(())
     }
 
-    /// The builders in `rootfs/<builder>/Dockerfile`, beside the packages directory.
+    /// The builders in `rootfs/<builder>/Dockerfile` and, as a checkout of DC/OS has them, in
+    /// `pkgpanda/docker/<builder>/Dockerfile`, beside the packages directory.
     fn add_builders(&mut self, root: &Path) -> Result<(), TreeError> {
-        let Some(folder) = root.parent().map(|above| above.join("rootfs")) else { return Ok(()) };
-        let entries = match fs_err::read_dir(&folder) {
+        let Some(above) = root.parent() else { return Ok(()) };
+        BUILDERS.iter().try_for_each(|folder| self.add_builders_of(above, &above.join(folder)))
+    }
+
+    fn add_builders_of(&mut self, above: &Path, folder: &Path) -> Result<(), TreeError> {
+        let entries = match fs_err::read_dir(folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(()),
             entries => entries.map_err(TreeError::Unreadable)?,
@@ -118,11 +140,10 @@ impl PackageTree {
             if !dockerfile.is_file() {
                 continue;
             }
-            stays_in(folder.parent().unwrap_or(&folder), &dockerfile)
-                .map_err(|report| TreeError::Problems(vec![report]))?;
-            if let Some(package) = self.docker_folders.get(&name) {
-                let package = package.clone();
-                return Err(TreeError::BuilderTwice { name, rootfs: path, package });
+            stays_in(above, &dockerfile).map_err(|report| TreeError::Problems(vec![report]))?;
+            if let Some(other) = self.docker_folders.get(&name) {
+                let other = other.clone();
+                return Err(TreeError::BuilderTwice { name, builder: path, other });
             }
             self.docker_folders.insert(name, path);
         }
@@ -190,7 +211,17 @@ impl Package {
     ) -> Result<Self, Report> {
         let text = read_text(base, file)?;
         let report = |problem: Problem| problem.in_file(file, &text);
-        let info = BuildInfo::parse(&text, &key.name, &key.variant).map_err(report)?;
+        let mut info = BuildInfo::parse(&text, &key.name, &key.variant).map_err(report)?;
+        // A variant without a script of its own is built by the package's, as the user documents of the
+        // original say, and as that did until 2018-03.
+        let is_there = |name: &str| fs_err::symlink_metadata(folder.join(name)).is_ok();
+        if key.variant != Variant::DEFAULT
+            && place::value_of(&text, "build_script").is_none()
+            && !is_there(&info.build_script)
+            && is_there(BUILD_SCRIPT)
+        {
+            BUILD_SCRIPT.clone_into(&mut info.build_script);
+        }
         check_build_script(folder, &info, &text).map_err(report)?;
         let extra = folder.join("extra");
         let has_extra = match fs_err::symlink_metadata(&extra) {

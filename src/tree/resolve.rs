@@ -76,6 +76,7 @@ impl PackageTree {
             }
         };
         warnings.extend(self.odd_tree(file, &packages));
+        warnings.extend(self.warnings.iter().cloned());
         Ok(TreeSet { variant: variant.clone(), packages, bootstrap, warnings })
     }
 
@@ -111,7 +112,8 @@ impl PackageTree {
             walk.enqueue(key.clone(), None);
         }
         walk.run();
-        let (packages, warnings) = walk.finish()?;
+        let (packages, mut warnings) = walk.finish()?;
+        warnings.extend(self.warnings.iter().cloned());
         self.check_variants(&packages)?;
         Ok(BuildSet { wanted: wanted.to_vec(), packages, warnings })
     }

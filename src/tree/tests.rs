@@ -95,7 +95,7 @@ fn a_tree_has_its_packages_in_order_and_its_bootstrap() {
     let v = key("v", Some("one"));
     assert_eq!(set.packages, [keys(&["c", "a"]), vec![v.clone(), key("b", None)]].concat());
     assert_eq!(set.bootstrap, [v.clone(), key("b", None)]);
-    assert!(set.warnings.is_empty());
+    assert_eq!(set.warnings.len(), 1, "only of the package that is called cache");
     let core = tree.resolve(&"core".parse().unwrap()).unwrap();
     assert_eq!(core.packages, keys(&["c", "a"]));
     assert_eq!(core.bootstrap, core.packages);
@@ -171,7 +171,7 @@ fn odd_trees_are_warned_of() {
         ("treeinfo.json", r#"{"variants": {"nope": "zz"}}"#),
         ("p/buildinfo.json", r#"{"group": "nogroup"}"#),
         ("p/build", ""),
-        ("empty.treeinfo.json", r#"{"core_package_list": []}"#),
+        ("empty.treeinfo.json", r#"{"core_package_list": [], "exclude": ["p"]}"#),
     ]);
     let tree = PackageTree::read(folder.path(), &[]).unwrap();
     let warnings = tree.resolve(&Variant::DEFAULT).unwrap().warnings;
@@ -343,4 +343,75 @@ fn links_that_lead_out_of_a_tree_are_refused() {
     link(root.join("q/info"), elsewhere.path().join("r/v.buildinfo.json"));
     let tree = PackageTree::read(&root, &[]).unwrap();
     assert!(tree.package(&key("r", Some("v"))).is_none());
+}
+
+#[test]
+fn a_variant_without_a_script_is_built_by_the_packages() {
+    let folder = packages(&[
+        ("treeinfo.json", r#"{"variants": {"a": "x", "b": "x", "c": "x", "d": "x"}}"#),
+        ("a/x.buildinfo.json", ""),
+        ("a/build", ""),
+        ("b/x.buildinfo.json", ""),
+        ("b/build", ""),
+        ("b/x.build", ""),
+        ("c/x.buildinfo.json", r#"{"build_script": "x.build"}"#),
+        ("c/build", ""),
+        ("d/x.buildinfo.json", ""),
+    ]);
+    let tree = PackageTree::read(folder.path(), &[]).unwrap();
+    let script = |name: &str| {
+        let package = tree.package(&key(name, Some("x")));
+        package.map(|package| package.info.build_script.clone())
+    };
+    assert_eq!(script("a").as_deref(), Some("build"));
+    assert_eq!(script("b").as_deref(), Some("x.build"));
+    assert_eq!((script("c"), script("d")), (None, None));
+    let error = tree.resolve(&Variant::DEFAULT).unwrap_err().to_string();
+    assert!(
+        error.contains("c/x.buildinfo.json") && error.contains("d/x.buildinfo.json"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_package_called_cache_is_named_in_a_warning() {
+    for (file, warnings) in [("cache/buildinfo.json", 1), ("cache/packages/x", 0)] {
+        let folder = packages(&[
+            ("treeinfo.json", ""),
+            ("a/buildinfo.json", ""),
+            ("a/build", ""),
+            (file, ""),
+        ]);
+        let tree = PackageTree::read(folder.path(), &[]).unwrap();
+        let set = tree.resolve(&Variant::DEFAULT).unwrap();
+        assert_eq!(set.packages, keys(&["a"]));
+        assert_eq!(set.warnings.len(), warnings, "{file}");
+        assert_eq!(tree.resolve_packages(&keys(&["a"])).unwrap().warnings.len(), warnings);
+    }
+}
+
+#[test]
+fn builders_are_those_of_rootfs_and_of_pkgpanda() {
+    let above = tempfile::tempdir().unwrap();
+    let write = |path: &str| {
+        let path = above.path().join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, "FROM scratch\n").unwrap();
+    };
+    write("packages/treeinfo.json");
+    write("rootfs/one/Dockerfile");
+    write("pkgpanda/docker/two/Dockerfile");
+    write("pkgpanda/docker/three/other");
+    let read = || PackageTree::read(&above.path().join("packages"), &[]);
+    let tree = read().unwrap();
+    let image = |name: &str| {
+        let name = format!("dcos/dcos-builder:{name}_dockerdir-latest").parse().unwrap();
+        tree.docker_folder(&name).map(|found| found.path.to_owned())
+    };
+    assert_eq!(image("one"), Some(above.path().join("rootfs/one")));
+    assert_eq!(image("two"), Some(above.path().join("pkgpanda/docker/two")));
+    assert_eq!(image("three"), None);
+    write("pkgpanda/docker/one/Dockerfile");
+    let error = read().unwrap_err().to_string();
+    assert!(error.contains("rootfs/one") && error.contains("pkgpanda/docker/one"), "{error}");
 }

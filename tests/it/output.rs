@@ -24,7 +24,8 @@ fn progress_is_a_line_for_each_thing_that_happened() {
     place.package("p", "{}", "");
     let ran = place.run("p", &[]).ok();
     // What came of it is data.
-    assert_eq!(ran.stdout, format!("{}\n", place.archive("p").canonicalize().unwrap().display()));
+    let path = place.archive("p").canonicalize().unwrap();
+    assert_eq!(ran.stdout, format!("<default>:{}\n", path.display()));
     assert!(ran.stderr.starts_with("isolation: "), "{}", ran.stderr);
     assert_eq!(
         place.generic(&ran.stderr),

@@ -294,3 +294,39 @@ fn a_build_leaves_source_and_result_only_if_asked() {
     assert_eq!(names.len(), 2, "{names:?}");
     place.assert_clean();
 }
+
+#[test]
+fn a_dry_run_says_which_bootstraps_would_be_made() {
+    let place = Place::new();
+    place.write("treeinfo.json", r#"{"bootstrap_package_list": ["a"]}"#);
+    place.package("a", "{}", "");
+    place.package("b", "{}", "");
+    let plan = |arguments: &[&str]| {
+        place.run(".", &[&["tree", "--dry-run"], arguments].concat()).ok().stdout
+    };
+    let bootstrap = |plan: String| plan.lines().last().unwrap().to_owned();
+    assert_eq!(plan(&[]).lines().count(), 2);
+    let first = bootstrap(plan(&["--mkbootstrap"]));
+    assert!(first.starts_with("build  bootstrap ") && first.ends_with("(never made)"), "{first}");
+    place.run(".", &["tree"]).ok();
+    assert_eq!(bootstrap(plan(&["--mkbootstrap"])), first, "packages alone make none");
+    assert!(!place.packages.join("cache/bootstrap").exists());
+    place.run(".", &["tree", "--mkbootstrap"]).ok();
+    let there = bootstrap(plan(&["--mkbootstrap"]));
+    assert!(there.starts_with("cached bootstrap "), "{there}");
+    let id = first.split(' ').nth(3).unwrap();
+    assert!(there.contains(id) && !id.is_empty(), "{first} {there}");
+}
+
+#[test]
+fn each_path_names_its_variant() {
+    let place = Place::new();
+    place.package("a", "{}", "");
+    place.write("a/x.buildinfo.json", "{}");
+    let printed = place.run("a", &[]).ok().stdout;
+    let lines: Vec<(&str, &str)> =
+        printed.lines().map(|line| line.split_once(':').unwrap()).collect();
+    let variants: Vec<&str> = lines.iter().map(|(variant, _)| *variant).collect();
+    assert_eq!(variants, ["<default>", "x"]);
+    assert!(lines.iter().all(|(_, path)| std::path::Path::new(path).is_file()), "{printed}");
+}

@@ -11,3 +11,4 @@ mod readers;
 mod round_trip;
 mod source;
 pub(crate) mod variants;
+mod zip_form;

@@ -131,3 +131,24 @@ fn limits_stop_bombs() {
     );
     assert!(matches!(result, Err(ReadError::Limit(_))));
 }
+
+#[test]
+fn a_package_may_be_compressed_by_anything() {
+    use std::io::Write;
+    let tar = Raw::package().file("./pkginfo.json", "{}").tar();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).unwrap();
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(&tar).unwrap();
+    let zstd = zstd::bulk::compress(&tar, 1).unwrap();
+    let all = [gzip.finish().unwrap(), bzip2.finish().unwrap(), zstd, xz(&tar), tar];
+    for (number, package) in all.iter().enumerate() {
+        assert_eq!(index(package).unwrap().pkginfo.as_deref(), Some(&b"{}"[..]), "{number}");
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("new");
+        unpack_package(package.as_slice(), &folder, &Limits::default()).unwrap();
+        assert_eq!(fs_err::read(folder.join("pkginfo.json")).unwrap(), b"{}");
+        // One that is cut off is none, whatever compressed it.
+        assert!(index(&package[..package.len().saturating_sub(1050).max(20)]).is_err(), "{number}");
+    }
+}

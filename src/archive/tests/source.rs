@@ -11,7 +11,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::raw::{Raw, listing, xz};
 use crate::archive::{Limits, ReadError, UnpackError, unpack_source_archive};
 
-type Found = Vec<(String, String)>;
+pub(super) type Found = Vec<(String, String)>;
 
 fn unpack_with(name: &str, content: &[u8], limits: &Limits) -> Result<Found, UnpackError> {
     let mut file: File = tempfile::tempfile().unwrap();
@@ -23,7 +23,7 @@ fn unpack_with(name: &str, content: &[u8], limits: &Limits) -> Result<Found, Unp
     Ok(found.into_iter().map(|(path, what)| (path.escape_ascii().to_string(), what)).collect())
 }
 
-fn unpack(name: &str, content: &[u8]) -> Result<Found, UnpackError> {
+pub(super) fn unpack(name: &str, content: &[u8]) -> Result<Found, UnpackError> {
     unpack_with(name, content, &Limits::default())
 }
 
@@ -73,22 +73,173 @@ fn every_compression(#[case] name: &str, #[case] compress: fn(&[u8]) -> Vec<u8>)
         assert_eq!(unpack(name, &[first, second].concat()).unwrap(), found, "two streams");
         let short = unpack(name, &compressed[..compressed.len() - 3]);
         assert!(matches!(short, Err(UnpackError::Read(ReadError::Stream(_)))), "{short:?}");
-        let other = unpack(name, &tar).unwrap_err().to_string();
-        assert!(other.contains("an uncompressed tar archive by its content"), "{other}");
+        assert_eq!(unpack(name, &tar).unwrap(), found, "another name");
+        assert_eq!(unpack("download", &compressed).unwrap(), found, "a name without a kind");
     }
 }
 
 #[test]
-fn other_names_and_contents_are_named() {
-    let error = unpack("notes.rar", &simple()).unwrap_err().to_string();
-    assert!(error.starts_with("\"notes.rar\" is no archive that can be unpacked"), "{error}");
-    let error = unpack("a.tar.xz", b"<html>not found</html>").unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "\"a.tar.xz\" is compressed by xz by its name, but something else by its content"
-    );
+fn what_is_not_an_archive_is_named_by_its_content() {
+    for (content, look) in [
+        (&b"<!DOCTYPE html><html>"[..], "an HTML page"),
+        (b"Rar!\x1a\x07\x00", "a RAR archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"LZIP\x01", "compressed by lzip"),
+        (b"", "an empty file"),
+        (b"hello", "a text that begins with \"hello\""),
+    ] {
+        let error = unpack("a.tar.xz", content).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("\"a.tar.xz\" cannot be unpacked: it is {look}")),
+            "{error}"
+        );
+    }
+    let archive = [b"#!/bin/sh\nexit\n".to_vec(), zip(&[ZipFile("top/a", "x", 0o644)])].concat();
+    assert_eq!(names(&unpack("a.ZIP", &archive).unwrap()), ["", "a"], "a zip that unpacks itself");
     assert!(unpack("a.tar.gz", &[gzip(&simple()), vec![0; 600]].concat()).is_ok());
     assert!(unpack("a.tar.gz", &[gzip(&simple()), b"junk".to_vec()].concat()).is_err());
+    assert!(unpack("a.tar.bz2", &[bzip2(&simple()), b"junk".to_vec()].concat()).is_ok());
+}
+
+#[test]
+fn a_tar_with_nothing_below_the_top_is_an_error() {
+    for (raw, part) in [
+        (Raw::default().file("a.c", "").file("b.c", ""), "\"a.c\""),
+        (Raw::default().folder("top/"), "\"top/\""),
+        (Raw::default().folder("./").file("./x", ""), ""),
+    ] {
+        let result = unpack("a.tar", &raw.tar());
+        if part.is_empty() {
+            assert_eq!(names(&result.unwrap()), ["", "x"]);
+            continue;
+        }
+        let error = result.unwrap_err();
+        assert!(matches!(error, UnpackError::NothingBelowTop { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn entries_that_come_again_are_taken_if_they_are_the_same() {
+    let again = |kind: u8, mode: u32, data: &'static [u8]| {
+        move |raw: Raw| raw.with(kind, b"two/a", b"", data, |header| header.set_mode(mode))
+    };
+    let first = || Raw::default().file("one/a", "same");
+    let found = unpack("a.tar", &again(b'0', 0o400, b"same")(first()).tar()).unwrap();
+    assert_eq!(found[1].1, "0400 7 same x1");
+    for other in [&b"other"[..], b"sane", b"", b"same and more"] {
+        let result = unpack("a.tar", &again(b'0', 0o644, other)(first()).tar());
+        let refused = matches!(result, Err(UnpackError::Read(ReadError::Duplicate(_))));
+        assert!(refused, "{result:?}");
+    }
+    let links = |second: &str| Raw::default().symlink("t/s", "x").symlink("u/s", second).tar();
+    assert_eq!(names(&unpack("a.tar", &links("x")).unwrap()), ["", "s"]);
+    assert!(unpack("a.tar", &links("y")).is_err());
+    let itself = Raw::default().file("t/a", "x").link("t/a", "t/a").link("t/b", "t/a");
+    let found = unpack("a.tar", &itself.link("t/b", "t/a").tar()).unwrap();
+    assert_eq!(found[1].1, "0644 7 x x2");
+    let absent = Raw::default().file("t/a", "").link("t/b", "t/b").tar();
+    assert!(unpack("a.tar", &absent).is_err());
+    let another = Raw::default().file("t/a", "x").file("t/b", "x").link("t/b", "t/a").tar();
+    assert!(unpack("a.tar", &another).is_err());
+}
+
+#[test]
+fn folders_that_links_imply_have_their_times() {
+    let tar = Raw::default().file("t/a", "x").link("t/e/f/b", "t/a").symlink("t/g/s", "x").tar();
+    let found = unpack("a.tar", &tar).unwrap();
+    for (path, what) in found.iter().filter(|(_, what)| what.ends_with('/')) {
+        assert_eq!(what, "0755 7 /", "{path}");
+    }
+    assert_eq!(names(&found), ["", "a", "e", "e/f", "e/f/b", "g", "g/s"]);
+}
+
+#[test]
+fn global_headers_give_times_to_entries_without_their_own() {
+    let global = |records: &str| {
+        let record = format!("{} {records}\n", records.len() + 4);
+        move |raw: Raw| raw.entry(b'g', "g", "", &record)
+    };
+    let tar =
+        global("mtime=1500")(Raw::default()).file("t/a", "").pax("mtime", b"12.5").file("t/b", "");
+    let tar = global("mtime=99999")(tar).file("t/c", "").tar();
+    let found = unpack("a.tar", &tar).unwrap();
+    let times: Vec<&str> = found.iter().map(|(_, what)| what.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(times, ["1500", "1500", "12", "99999"]);
+}
+
+#[test]
+fn folders_of_incremental_archives_are_folders() {
+    let tar = Raw::default()
+        .entry(b'D', "t/", "", "Da\0Yb\0\0")
+        .entry(b'D', "t/d/", "", "")
+        .file("t/d/b", "2")
+        .tar();
+    assert_eq!(names(&unpack("a.tar", &tar).unwrap()), ["", "d", "d/b"]);
+}
+
+#[test]
+fn sparse_files_in_posix_form() {
+    let expected = "0644 7 \\x00\\x00\\x00\\x00\\x00data\\x00 x1";
+    let records = |records: &[(&str, &str)]| {
+        let mut text = String::new();
+        for (key, value) in records {
+            let body = format!(" {key}={value}\n");
+            let mut length = body.len();
+            while body.len() + length.to_string().len() != length {
+                length += 1;
+            }
+            text += &format!("{length}{body}");
+        }
+        Raw::default().entry(b'x', "pax", "", &text)
+    };
+    let old = [
+        ("GNU.sparse.size", "10"),
+        ("GNU.sparse.numblocks", "1"),
+        ("GNU.sparse.offset", "5"),
+        ("GNU.sparse.numbytes", "4"),
+    ];
+    let listed =
+        [("GNU.sparse.size", "10"), ("GNU.sparse.name", "t/sp"), ("GNU.sparse.map", "5,4")];
+    let new = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.name", "t/sp"),
+        ("GNU.sparse.realsize", "10"),
+    ];
+    let mut map = b"1\n5\n4\n".to_vec();
+    map.resize(512, 0);
+    let with_map = String::from_utf8([map.as_slice(), b"data"].concat()).unwrap();
+    for (tar, form) in [
+        (records(&old).file("t/sp", "data"), "0.0"),
+        (records(&listed).file("t/GNUSparseFile.1/sp", "data"), "0.1"),
+        (records(&new).file("t/GNUSparseFile.1/sp", &with_map), "1.0"),
+    ] {
+        let found = unpack("a.tar", &tar.file("t/z", "z").tar()).unwrap();
+        assert_eq!(names(&found), ["", "sp", "z"], "{form}");
+        assert_eq!(found[1].1, expected, "{form}");
+    }
+    // A map across blocks.
+    let pieces: Vec<String> = (0..200).map(|at| format!("{}\n0\n", at * 1000)).collect();
+    let mut map = format!("201\n{}5\n4\n", pieces.concat().replace("0\n0\n", "0\n0\n"));
+    map = map.replacen("201\n", "201\n", 1) + &"\0".repeat(512 - map.len() % 512) + "data";
+    let found = unpack("a.tar", &records(&new).file("t/x", &map).tar()).unwrap();
+    assert_eq!(found[1].1, expected);
+    for (bad, why) in [
+        (records(&new).file("t/x", "1\n5\n4\n"), "no whole block"),
+        (records(&new).file("t/x", &with_map.replace("1\n5", "2\n5")), "pieces that are missing"),
+        (records(&new).file("t/x", &with_map.replace('5', "8")), "beyond the size"),
+        (records(&new).file("t/x", &with_map.replace('5', "x")), "no number"),
+        (records(&listed[1..]).file("t/x", "data"), "no size"),
+        (records(&old).entry(b'S', "t/x", "", "data"), "two forms"),
+    ] {
+        let result = unpack("a.tar", &bad.tar());
+        let refused = matches!(result, Err(UnpackError::Read(ReadError::Damaged { .. })));
+        assert!(refused, "{why}: {result:?}");
+    }
+    let huge = [("GNU.sparse.size", "1099511627776"), ("GNU.sparse.map", "")];
+    let result = unpack("a.tar", &records(&huge).file("t/x", "").tar());
+    assert!(matches!(result, Err(UnpackError::Read(ReadError::Limit(_)))), "{result:?}");
 }
 
 #[test]
@@ -121,7 +272,7 @@ fn the_first_component_goes_as_gnu_tar_does_it() {
 }
 
 #[rstest]
-#[case::files(Raw::default().file("one/a", "").file("two/a", ""))]
+#[case::files(Raw::default().file("one/a", "x").file("two/a", "y"))]
 #[case::file_and_folder(Raw::default().file("one/a", "").folder("two/a/"))]
 #[case::file_below_file(Raw::default().file("one/a", "").file("two/a/b", ""))]
 #[case::below_symlink(Raw::default().symlink("one/a", "b").file("two/a/b", ""))]

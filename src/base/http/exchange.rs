@@ -5,10 +5,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, RequestBuilder};
-use reqwest::header::ACCEPT_ENCODING;
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 use reqwest::{Method, Url};
 
 use super::answer::{Answer, Broken, Head, wait_unless_interrupted};
+use super::redirect::{self, Cookies, MOST_REDIRECTS};
 use super::retry::{
     LONGEST_REQUESTED_WAIT, NotSent, may_pass, not_sent, read_failure, retry_after, waits,
 };
@@ -73,16 +74,54 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Sends a request and waits for its answer to begin.
+    /// Sends a request and waits for an answer that leads nowhere else to begin.
     pub(super) fn send(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
-        Answer::to(request, self.observer).map_err(|broken| match broken {
-            Broken::NotSent(error) => match not_sent(error, self.options) {
-                NotSent::Passing(reason) => passing(reason),
-                NotSent::Refused(reason) => Failure::Refused { reason },
-                NotSent::Lasting(reason) => {
-                    Failure::Lasting(HttpError::Refused { url: self.shown.clone(), reason })
+        let mut request = request.build().map_err(|error| self.not_sent(error))?;
+        let mut cookies = Cookies::default();
+        for _ in 0..=MOST_REDIRECTS {
+            let url = request.url().clone();
+            let (method, headers) = (request.method().clone(), request.headers().clone());
+            let builder = RequestBuilder::from_parts(self.client.clone(), request);
+            let (head, answer) = self.answer(builder)?;
+            let Some(target) = redirect::target(&url, head.status.as_u16(), &head.headers) else {
+                return Ok((head, answer));
+            };
+            let target = target.map_err(|reason| self.refused(reason))?;
+            cookies.take(&url, &head.headers);
+            let next = self.client.request(method, target.clone()).build();
+            let mut next = next.map_err(|error| self.not_sent(error))?;
+            let is_same = redirect::is_same_server(&url, &target);
+            for (name, value) in &headers {
+                if *name != COOKIE && (is_same || *name != AUTHORIZATION) {
+                    next.headers_mut().entry(name).or_insert_with(|| value.clone());
                 }
-            },
+            }
+            if let Some(header) = cookies.header(&target).and_then(|text| text.parse().ok()) {
+                next.headers_mut().insert(COOKIE, header);
+            }
+            request = next;
+        }
+        let last = redact(request.url().as_str());
+        let reason =
+            format!("the server leads on more than {MOST_REDIRECTS} times, then to {last}");
+        Err(self.refused(reason))
+    }
+
+    fn refused(&self, reason: String) -> Failure {
+        Failure::Lasting(HttpError::Refused { url: self.shown.clone(), reason })
+    }
+
+    fn not_sent(&self, error: reqwest::Error) -> Failure {
+        match not_sent(error, self.options) {
+            NotSent::Passing(reason) => passing(reason),
+            NotSent::Refused(reason) => Failure::Refused { reason },
+            NotSent::Lasting(reason) => self.refused(reason),
+        }
+    }
+
+    fn answer(&self, request: RequestBuilder) -> Result<(Head, Answer<'a>), Failure> {
+        Answer::to(request, self.observer).map_err(|broken| match broken {
+            Broken::NotSent(error) => self.not_sent(error),
             Broken::Body(error) => passing(read_failure(&error, self.options)),
             Broken::Interrupted => Failure::Lasting(self.interrupted()),
         })

@@ -16,6 +16,7 @@ mod exchange;
 mod login;
 mod netrc;
 mod part;
+mod redirect;
 pub(crate) mod retry;
 mod transfer;
 mod url;
@@ -118,6 +119,8 @@ pub struct Downloaded {
     pub bytes: u64,
     /// True if it was put together from more than one answer.
     pub resumed: bool,
+    /// True if the server did not say where the file ends, so that a closed connection may have cut it off.
+    pub may_be_short: bool,
 }
 
 /// A file could not be downloaded. URLs in it have no credentials.
@@ -368,7 +371,8 @@ pub(crate) fn builder(options: &HttpOptions) -> ClientBuilder {
 }
 
 fn build(options: &HttpOptions) -> Result<Made, String> {
-    let builder = || builder(options);
+    // An exchange follows redirects itself: it keeps the cookies of one chain.
+    let builder = || builder(options).redirect(reqwest::redirect::Policy::none());
     let made = |client, no_authorities| Made { client, no_authorities };
     builder().build().map(|client| made(client, None)).or_else(|first| {
         // A machine without CA certificates must still be able to speak plain HTTP.

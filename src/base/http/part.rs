@@ -17,7 +17,9 @@ pub(super) fn size(exchange: &Exchange<'_>) -> Result<Option<u64>, HttpError> {
     let attempt = || {
         let (head, _answer) = exchange.send(exchange.request(Method::HEAD))?;
         match head.status {
-            StatusCode::OK => Ok(number(head.headers.get(CONTENT_LENGTH))),
+            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
+                Ok(number(head.headers.get(CONTENT_LENGTH)))
+            }
             _ => Err(exchange.unsuccessful(&head)),
         }
     };
@@ -79,7 +81,7 @@ impl<'a> Part<'a> {
         }
         let (head, answer) = self.exchange.send(request)?;
         match head.status {
-            StatusCode::OK => {
+            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
                 let length = number(head.headers.get(CONTENT_LENGTH));
                 self.same_file(&head.headers)?;
                 let end = length.map(|length| length.min(self.range.end));

@@ -185,7 +185,93 @@ fn redirects_are_followed() {
         _ => answer("301 Loop\r\nLocation: /loop\r\nContent-Length: 0", b""),
     });
     assert_eq!(get(&server.url("/f"), &Silent).unwrap().0, BODY);
-    assert!(matches!(get(&server.url("/loop"), &Silent), Err(HttpError::Refused { .. })));
+    let error = get(&server.url("/loop"), &Silent).unwrap_err();
+    assert!(matches!(error, HttpError::Refused { .. }), "{error}");
+    assert!(
+        error.to_string().contains("more than 30 times") && error.to_string().ends_with("/loop")
+    );
+    assert_eq!(server.requests().len(), 2 + 31);
+}
+
+#[test]
+fn redirects_up_to_thirty_and_to_http_alone() {
+    let server = TestServer::start(|_, request| {
+        let left: u32 = request.path[1..].parse().unwrap_or(100);
+        let to = |target: &str| {
+            answer(&format!("307 x\r\nLocation: {target}\r\nContent-Length: 0"), b"")
+        };
+        match (request.path.as_str(), left) {
+            ("/ftp", _) => to("ftp://u:secret@h/f"),
+            ("/file", _) => to("file:///etc/passwd"),
+            (_, 0) => ok(BODY),
+            (_, left) => to(&format!("{}", left - 1)),
+        }
+    });
+    assert_eq!(get(&server.url("/30"), &Silent).unwrap().0, BODY);
+    assert!(get(&server.url("/31"), &Silent).is_err());
+    for (path, shown) in [("/ftp", "leads to ftp://h/f"), ("/file", "leads to file:///etc/passwd")]
+    {
+        let error = get(&server.url(path), &Silent).unwrap_err().to_string();
+        assert!(error.contains(shown) && !error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn cookies_live_for_one_chain() {
+    let server = TestServer::start(|_, request| {
+        let cookie = request.header("cookie").unwrap_or_default();
+        match request.path.as_str() {
+            "/f" if cookie == "seen=1" => ok(BODY),
+            "/f" => answer("302 x\r\nLocation: /f\r\nSet-Cookie: seen=1\r\nContent-Length: 0", b""),
+            _ => answer(&format!("404 {cookie}\r\nContent-Length: 0"), b""),
+        }
+    });
+    let client = HttpClient::new(options());
+    for requests in [2, 4] {
+        assert_eq!(client.get(&server.url("/f"), "p/s", 100, &Silent).unwrap(), BODY);
+        assert_eq!(server.requests().len(), requests, "the next download begins without any");
+    }
+}
+
+#[test]
+fn credentials_go_to_no_server_that_the_first_one_leads_to() {
+    let other = TestServer::start(|_, _| ok(BODY));
+    let target = other.url("/g");
+    let server = TestServer::start(move |_, request| match request.path.as_str() {
+        "/there" => answer(&format!("302 x\r\nLocation: {target}\r\nContent-Length: 0"), b""),
+        "/here" => answer("302 x\r\nLocation: /g\r\nContent-Length: 0", b""),
+        _ => ok(BODY),
+    });
+    for (path, authorization) in [("/here", Some("Basic dTpw")), ("/there", None)] {
+        let url = server.url(path).replace("http://", "http://u:p@");
+        assert_eq!(get(&url, &Silent).unwrap().0, BODY);
+        let last = if path == "/here" { server.requests() } else { other.requests() };
+        assert_eq!(last.last().unwrap().header("authorization"), authorization, "{path}");
+    }
+}
+
+#[test]
+fn an_answer_from_a_proxy_that_changed_headers_is_one() {
+    let server =
+        TestServer::start(|_, _| answer("203 Changed\r\nContent-Length: 10\r\nVia: p", BODY));
+    assert_eq!(get(&server.url("/f"), &Silent).unwrap().0, BODY);
+    let client = HttpClient::new(options());
+    assert_eq!(client.size(&server.url("/f"), "p/s", &Silent).unwrap(), Some(10));
+}
+
+#[test]
+fn a_body_without_an_end_may_be_short() {
+    let server = TestServer::start(|_, request| match request.path.as_str() {
+        "/length" => ok(BODY),
+        "/chunks" => {
+            answer("200 OK\r\nTransfer-Encoding: chunked", b"a\r\n0123456789\r\n0\r\n\r\n")
+        }
+        _ => answer("200 OK", BODY),
+    });
+    for (path, may_be_short) in [("/length", false), ("/chunks", false), ("/none", true)] {
+        let (content, done) = get(&server.url(path), &Silent).unwrap();
+        assert_eq!((content.as_slice(), done.may_be_short), (BODY, may_be_short), "{path}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Seek, Write};
 
 use reqwest::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE,
-    LAST_MODIFIED, RANGE,
+    LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
 };
 use reqwest::{Method, StatusCode};
 
@@ -22,18 +22,33 @@ pub(super) struct Transfer<'a> {
     total: Option<u64>,
     validator: Option<HeaderValue>,
     resumed: bool,
+    may_be_short: bool,
 }
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(exchange: &'a Exchange<'a>, file: &'a mut File) -> Self {
-        Self { exchange, file, have: 0, total: None, validator: None, resumed: false }
+        Self {
+            exchange,
+            file,
+            have: 0,
+            total: None,
+            validator: None,
+            resumed: false,
+            may_be_short: false,
+        }
     }
 
     pub(super) fn run(mut self) -> Result<Downloaded, HttpError> {
         let mut attempts = Attempts::new(self.exchange);
         let result = loop {
             match self.attempt() {
-                Ok(()) => break Ok(Downloaded { bytes: self.have, resumed: self.resumed }),
+                Ok(()) => {
+                    break Ok(Downloaded {
+                        bytes: self.have,
+                        resumed: self.resumed,
+                        may_be_short: self.may_be_short,
+                    });
+                }
                 Err(failure) => {
                     if let Err(error) = attempts.again(failure, self.have) {
                         break Err(error);
@@ -57,7 +72,9 @@ impl<'a> Transfer<'a> {
         };
         let (head, answer) = self.exchange.send(request)?;
         match head.status {
-            StatusCode::OK => self.begin(&head.headers)?,
+            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
+                self.begin(&head.headers)?
+            }
             StatusCode::PARTIAL_CONTENT if ranged => self.go_on(&head.headers)?,
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if ranged => {
                 self.validator = None;
@@ -74,6 +91,7 @@ impl<'a> Transfer<'a> {
         self.have = 0;
         self.resumed = false;
         self.total = number(headers.get(CONTENT_LENGTH));
+        self.may_be_short = self.total.is_none() && !headers.contains_key(TRANSFER_ENCODING);
         self.validator = validator(headers);
         if self.total.is_some_and(|total| total > self.exchange.options.max_bytes) {
             return Err(self.too_large());

@@ -107,6 +107,12 @@ pub enum ImageError {
         #[source]
         source: std::io::Error,
     },
+    /// It would have to be pulled, which isn't to be done now.
+    #[error("image {name} is not there yet")]
+    NotPulled {
+        /// The name.
+        name: ImageName,
+    },
     /// It would have to be built, which isn't to be done now.
     #[error("image {name} isn't here: it would be pulled, or built from {}, first", folder.display())]
     NotBuilt {

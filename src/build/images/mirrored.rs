@@ -64,6 +64,9 @@ impl ImageFinder<'_> {
         observer: &dyn Observer,
     ) -> Result<Option<Image>, ImageError> {
         let text = || name.as_str().to_owned();
+        if self.building.is_preview {
+            return Ok(None);
+        }
         let options = self.pull_options(Platform::host());
         let pulled = self
             .registry
@@ -108,7 +111,8 @@ impl ImageFinder<'_> {
         if !self.is_still_of(name, &image, folder)? {
             return Ok(None);
         }
-        if image.references.contains(&names[0]) {
+        let may_name = self.building.may_build || self.building.may_pull_builders;
+        if may_name && image.references.contains(&names[0]) {
             let failed = |source| ImageError::Store {
                 name: name.as_str().to_owned(),
                 source: Box::new(source),

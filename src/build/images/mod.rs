@@ -89,6 +89,8 @@ pub struct Building<'a> {
     pub caches: &'a SharedCaches,
     /// True if images may be built; if not, those whose steps are all in the cache are found.
     pub may_build: bool,
+    /// True if nothing may change: no image is pulled.
+    pub is_preview: bool,
     /// True if images of `docker/` folders are looked for in registries although they may not be built.
     pub may_pull_builders: bool,
 }
@@ -229,6 +231,8 @@ impl<'a> ImageFinder<'a> {
             shows_output: self.building.shows_output,
             only_cached: !self.building.may_build,
         };
+        // Looking for an image is no reason to give it a name.
+        let names = if self.building.may_build { names } else { Vec::new() };
         let options = BuildOptions {
             // A folder's commands are its tree's, and so is what they keep.
             cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
@@ -278,6 +282,9 @@ impl<'a> ImageFinder<'a> {
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<Result<Image, Box<RegistryError>>, ImageError> {
+        if self.building.is_preview {
+            return Err(ImageError::NotPulled { name: name.clone() });
+        }
         let options = self.pull_options(Platform::host());
         let pulled = match self.registry.pull(self.store, reference, &options, None, observer) {
             Ok(pulled) => pulled,

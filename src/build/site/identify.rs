@@ -29,8 +29,28 @@ impl Site {
         order: &[PackageKey],
         observer: &dyn Observer,
     ) -> Result<(Known, Vec<Pending>), SiteError> {
+        self.identify_what_can_be(order, false, observer)
+    }
+
+    /// The same for a preview: no image is pulled either, and none gets a name.
+    pub fn preview(
+        &self,
+        order: &[PackageKey],
+        observer: &dyn Observer,
+    ) -> Result<(Known, Vec<Pending>), SiteError> {
+        self.identify_what_can_be(order, true, observer)
+    }
+
+    fn identify_what_can_be(
+        &self,
+        order: &[PackageKey],
+        is_preview: bool,
+        observer: &dyn Observer,
+    ) -> Result<(Known, Vec<Pending>), SiteError> {
         let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
-        let mut finder = self.finder(&store, false);
+        let (places, registry) = (&self.options.places, &self.options.registry);
+        let building = Building { is_preview, ..self.building(false) };
+        let mut finder = ImageFinder::new(places, &store, registry, building);
         let mut pending: Vec<Pending> = Vec::new();
         let mut without: BTreeSet<PackageKey> = BTreeSet::new();
         let mut with = Vec::new();
@@ -44,6 +64,7 @@ impl Site {
                     Some(Err(ImageError::NotBuilt { name, folder })) => {
                         Some(WhyPending::Image { name, folder })
                     }
+                    Some(Err(ImageError::NotPulled { name })) => Some(WhyPending::Pull(name)),
                     // Whatever else is wrong is said with the id.
                     _ => None,
                 }
@@ -69,6 +90,7 @@ impl Site {
             network: self.options.image_network,
             caches: &self.options.shared_caches,
             may_build,
+            is_preview: false,
             may_pull_builders: false,
         }
     }
@@ -95,7 +117,7 @@ impl Site {
                 images.insert(package.key.clone(), found);
                 Ok::<_, OutsideError>(id)
             },
-            |package, name, _| Ok(self.head(package, name)?),
+            |package, name, _| Ok(self.head(package, name, observer)?),
         )
         .map_err(|error| match error {
             IdentityError::Outside { source: OutsideError::Image(image), .. }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Site, SiteError};
-use crate::base::event::Observer;
+use crate::base::event::{Observer, Silent};
 use crate::build::images::{ForeignImage, ImageFinder};
 use crate::build::upstream;
 use crate::image::store::ImageStore;
@@ -82,7 +82,7 @@ impl Site {
             if is_own(&self.options.packages, &request.package_dir, spec) {
                 continue;
             }
-            let head = match source::identify(&request) {
+            let head = match source::identify(&request, &self.options.fetch, &Silent) {
                 Ok(SourceId::Commit(commit)) => Some(commit),
                 _ => None,
             };

@@ -191,12 +191,18 @@ impl Site {
     }
 
     /// The commit of a `git_local` source.
-    fn head(&self, package: &Package, name: &SourceName) -> Result<CommitId, SourceError> {
+    fn head(
+        &self,
+        package: &Package,
+        name: &SourceName,
+        observer: &dyn Observer,
+    ) -> Result<CommitId, SourceError> {
         let declared = package.info.sources.iter().find(|(known, _)| known == name);
         let Some((_, declared)) = declared else {
             unreachable!("a package is asked for its own sources")
         };
-        match source::identify(&self.request(package, name, declared))? {
+        let request = self.request(package, name, declared);
+        match source::identify(&request, &self.options.fetch, observer)? {
             SourceId::Commit(commit) => Ok(commit),
             SourceId::DownloadedSha1(_) => unreachable!("only git_local sources are asked for"),
         }
@@ -210,6 +216,7 @@ impl Site {
             name: name.clone(),
             source: declared.clone(),
             local: self.local_scope(package),
+            original_mirror: None,
         }
     }
 

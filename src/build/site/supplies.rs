@@ -109,7 +109,7 @@ impl Site {
                 if observer.is_interrupted() {
                     return;
                 }
-                let result = source::identify(request)
+                let result = source::identify(request, &self.options.fetch, observer)
                     .and_then(|id| source::fetch(request, &id, &self.options.fetch, observer));
                 if let Ok(mut fetched) = fetched.lock() {
                     fetched.insert(place, result);

@@ -163,6 +163,9 @@ impl<'a> Build<'a> {
     fn in_view(&self, fetched: &Fetched) -> Fetched {
         let mut fetched = fetched.clone();
         *fetched.path_mut() = self.workspace.in_view(fetched.path());
+        if let Some(converted) = fetched.converted_mut() {
+            *converted = self.workspace.in_view(converted);
+        }
         fetched
     }
 
@@ -259,6 +262,9 @@ fn inputs(job: &BuildJob) -> Inputs {
         match source {
             Fetched::File { path, .. } | Fetched::Archive { path, .. } => inputs.add_parent(path),
             Fetched::GitMirror { path, .. } | Fetched::GitLocal { path, .. } => inputs.add(path),
+        }
+        if let Some(converted) = source.converted() {
+            inputs.add(converted);
         }
     }
     for dependency in &job.package.dependencies {

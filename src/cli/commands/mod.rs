@@ -25,12 +25,13 @@ use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
 use crate::build::plan::Plan;
-use crate::build::site::{BuildOptions, Site, SiteError, SiteOptions};
+use crate::build::site::{BuildOptions, Known, Site, SiteError, SiteOptions};
 use crate::container::helper::Interrupt;
 use crate::container::idmap::Tier;
 use crate::container::namespace::Network;
 use crate::dockerfile::step::RunNetwork;
 use crate::image::registry::{Client, ImageMirrors};
+use crate::package::Variant;
 use crate::runner::home::Home;
 use crate::runner::isolation::Wanted;
 use crate::runner::session::{RunLimits, RunnerSettings};
@@ -100,7 +101,15 @@ struct Outcome {
     /// How many of the packages asked for were there before.
     cached: usize,
     /// What was asked for, in the order in which it came to be there: data.
-    paths: Vec<PathBuf>,
+    paths: Vec<Made>,
+}
+
+/// An artifact that was asked for.
+#[derive(Debug)]
+struct Made {
+    /// The variant of a package.
+    variant: Option<Variant>,
+    path: PathBuf,
 }
 
 impl Outcome {
@@ -116,8 +125,11 @@ impl Outcome {
         result: Result<(), CliError>,
     ) -> Result<(), CliError> {
         progress.finish(ending(&result), self.cached);
-        for path in &self.paths {
-            context.print_path(path);
+        for Made { variant, path } in &self.paths {
+            match variant {
+                Some(variant) => context.printer.data(&format!("{variant}:{}\n", path.display())),
+                None => context.print_path(path),
+            }
         }
         result
     }
@@ -176,19 +188,21 @@ fn site_options(
     }
 }
 
-/// Prints the plan as data, with `-v` also the containers of its packages. Nothing is built for it, no
+/// Prints the plan as data, with what else is made `beside` packages, with `-v` also the containers of its packages. Nothing is built for it, no
 /// image either.
 fn show_plan(
     context: &Context<'_>,
     site: &Site,
     order: &[PackageKey],
     options: &BuildOptions,
+    beside: impl FnOnce(&Known) -> String,
     observer: &dyn Observer,
 ) -> Result<(), CliError> {
-    let (known, pending) = site.identify_without_building(order, observer)?;
+    let (known, pending) = site.preview(order, observer)?;
     let plan = site.plan(&known);
     let mut text = plan.to_string();
     text.extend(pending.iter().map(ToString::to_string));
+    text.push_str(&beside(&known));
     if context.global.verbose > 0 {
         text.push_str(&site.describe(&known, &plan, options));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::args::PackageArgs;
 use super::super::error::CliError;
-use super::{Context, Outcome};
+use super::{Context, Made, Outcome};
 use crate::base::event::{Interruptible, Observer};
 use crate::build::plan::Plan;
 use crate::build::site::{BuildOptions, Known, Site, SiteError};
@@ -37,7 +37,14 @@ pub fn run(context: &Context<'_>, args: &PackageArgs) -> Result<(), CliError> {
         let options = super::build_options(&settings, &args.build);
         site.check_lock(&set.packages)?;
         site.check_offline(&set.packages, options.repository.as_ref(), &progress)?;
-        return super::show_plan(context, &site, &set.packages, &options, &progress);
+        return super::show_plan(
+            context,
+            &site,
+            &set.packages,
+            &options,
+            |_| String::new(),
+            &progress,
+        );
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
@@ -74,7 +81,8 @@ fn build(
     site.build(&known, &plan, options, observer)?;
     for key in wanted {
         if let Some(identity) = known.identities.get(key) {
-            outcome.paths.push(site.cache.archive(&identity.id));
+            let (variant, path) = (Some(key.variant.clone()), site.cache.archive(&identity.id));
+            outcome.paths.push(Made { variant, path });
         }
     }
     Ok(())

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::super::args::TreeArgs;
 use super::super::error::CliError;
 use super::package::parse_variant;
-use super::{Context, Outcome};
+use super::{Context, Made, Outcome};
 use crate::base::event::{Event, Interruptible, Observer};
-use crate::bootstrap::{self, SupplyOptions, TreePackages};
+use crate::bootstrap::{self, BootstrapId, SupplyOptions, TreePackages};
+use crate::build::cache::is_file;
 use crate::build::plan::Plan;
 use crate::build::site::{BuildOptions, Known, Site, SiteError};
 use crate::container::helper::Interrupt;
@@ -35,7 +36,11 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     site.check_lock(&order)?;
     site.check_offline(&order, options.repository.as_ref(), &progress)?;
     if args.build.dry_run {
-        return super::show_plan(context, &site, &order, &options, &progress);
+        let bootstraps = |known: &Known| {
+            let wanted = if args.mkbootstrap { sets.as_slice() } else { &[] };
+            wanted.iter().map(|set| planned_bootstrap(&site, set, known)).collect()
+        };
+        return super::show_plan(context, &site, &order, &options, bootstraps, &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
@@ -53,6 +58,30 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     };
     let result = build(&work, args.mkbootstrap, observer, &mut outcome);
     outcome.show(context, &progress, result)
+}
+
+/// The line of a plan for the bootstrap of a tree.
+fn planned_bootstrap(site: &Site, set: &TreeSet, known: &Known) -> String {
+    let ids: Option<Vec<&PackageId>> = set
+        .bootstrap
+        .iter()
+        .map(|key| known.identities.get(key).map(|identity| &identity.id))
+        .collect();
+    let variant = &set.variant;
+    let Some(ids) = ids else {
+        return format!(
+            "later  bootstrap of tree {variant} (no id yet: a package of it has none)\n"
+        );
+    };
+    let id = BootstrapId::of(ids);
+    let folder = site.cache.bootstraps();
+    let is_there =
+        [id.archive_name(), id.active_name()].iter().all(|name| is_file(&folder.join(name)));
+    if is_there {
+        format!("cached bootstrap {id} of tree {variant}\n")
+    } else {
+        format!("build  bootstrap {id} of tree {variant} (never made)\n")
+    }
 }
 
 /// What is to be done.
@@ -85,7 +114,7 @@ fn build(
         if interrupt.is_raised() {
             return Err(SiteError::Interrupted.into());
         }
-        outcome.paths.extend(finished?);
+        outcome.paths.extend(finished?.map(|path| Made { variant: None, path }));
     }
     Ok(())
 }

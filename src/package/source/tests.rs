@@ -35,6 +35,8 @@ fn a_file_may_be_named_and_nothing_secret_is_shown() {
         (r#""https://h/a.zip#f?""#, "a.zip#f?", "a.zip", false),
         (r#""https://h/?t=secret", "filename": "b.zip""#, "b.zip", "b.zip", false),
         (r#""file://a?b.zip""#, "a?b.zip", "a?b.zip", false),
+        (r#""FILE://a?b.zip""#, "a?b.zip", "a?b.zip", false),
+        (r#""HTTPS://h/a.zip?t=secret""#, "a.zip?t=secret", "a.zip", true),
     ] {
         let source = source(rest).unwrap();
         let SourceSpec::UrlExtract(file) = &source.spec else { panic!("{rest}") };

@@ -27,7 +27,7 @@ fn a_download_is_cached_and_asked_for_once() {
     assert_eq!(server.requests().len(), 1);
     let warnings = world.warnings();
     assert!(warnings[0].contains("filename") && !warnings[0].contains("x=1"), "{warnings:?}");
-    let id = identify(&world.request(&source)).unwrap().to_value();
+    let id = identify(&world.request(&source), &world.options, &world.seen).unwrap().to_value();
     assert_eq!(id, json!({ "downloaded_sha1": Sha1Sum::of(CONTENT).as_str() }));
 }
 
@@ -108,13 +108,39 @@ fn a_download_pieced_together_wrongly_is_done_again() {
 }
 
 #[test]
-fn unknown_archives_are_refused_before_they_are_fetched() {
+fn a_body_that_was_cut_off_without_a_length_is_fetched_again() {
     let world = World::new();
-    let mut source = url("http://127.0.0.1:1/foo-1.rar");
-    source["kind"] = json!("url_extract");
-    let error = world.fetch(source).unwrap_err();
-    assert_eq!(error.to_string(), "unsupported archive: foo-1.rar");
-    assert!(!world.path("packages/cache").exists());
+    let server =
+        TestServer::start(|number, _| answer("200 OK", if number == 0 { b"con" } else { CONTENT }));
+    world.fetch(url(&server.url("/f"))).unwrap();
+    assert_eq!((server.requests().len(), world.cached()), (2, vec!["f".to_owned()]));
+}
+
+#[test]
+fn a_page_in_place_of_the_file_is_called_one() {
+    let world = World::new();
+    let server = TestServer::start(|_, _| ok(b"<!DOCTYPE html>\n<title>Sign in</title>"));
+    for kind in ["url", "url_extract"] {
+        let mut source = url(&server.url("/f.tar.gz?t=secret"));
+        source["kind"] = json!(kind);
+        let error = world.fetch(source).unwrap_err();
+        assert!(matches!(error, SourceProblem::Page { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("HTML page") && text.ends_with("f.tar.gz?…"), "{text}");
+        assert!(error.hint().is_some() && !text.contains("secret"), "{text}");
+    }
+    assert_eq!(world.cached(), ["f.tar.gz?t=secret.corrupt"]);
+}
+
+#[test]
+fn schemes_have_no_case() {
+    let world = World::new();
+    world.write("packages/p/a", CONTENT);
+    let server = TestServer::start(|_, _| ok(CONTENT));
+    for address in [server.url("/f").replace("http", "HTTP"), "FILE://a".to_owned()] {
+        world.fetch(url(&address)).unwrap();
+    }
+    assert_eq!(world.cached(), ["a", "f"]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn a_mirror_is_made_once_and_asked_when_it_lacks_something() {
         path: path.clone(),
         commit: second.parse().unwrap(),
         remote: Some(url.to_owned()),
+        converted: None,
     };
     assert_eq!(fetched, expected);
     assert_eq!(world.cached(), [] as [String; 0]);
@@ -123,7 +124,11 @@ fn a_repository_of_this_machine_is_read_as_it_is() {
     {
         let fetched = world.fetch(source(url, &second, "main")).unwrap();
         let (path, commit) = (path.clone(), second.parse().unwrap());
-        assert_eq!(fetched, Fetched::GitMirror { path, commit, remote: None }, "{url}");
+        assert_eq!(
+            fetched,
+            Fetched::GitMirror { path, commit, remote: None, converted: None },
+            "{url}"
+        );
         check_out(&fetched, &world.path("out/s"), &Limits::default()).unwrap();
         assert_eq!(
             git(&world.path("out/s"), &["rev-parse", "HEAD", "origin/side"]),
@@ -270,6 +275,38 @@ fn a_trees_own_mirror_gives_objects_and_nothing_else() {
     assert_eq!(world.fetch(source(url, &second, "main")).unwrap().path(), cached);
 }
 
+#[test]
+fn a_mirror_of_the_original_gives_objects_and_is_never_changed() {
+    let mut world = World::new();
+    let (first, _) = world.repository("r");
+    let original = world.path("packages/cache/upstream/cache.git");
+    fs_err::create_dir_all(original.parent().unwrap()).unwrap();
+    git(&world.path("."), &["clone", "-q", "--mirror", "r", original.to_str().unwrap()]);
+    let command = format!("touch {}", world.path("called").display());
+    git(&original, &["config", "core.fsmonitor", &command]);
+    world.options.offline = true;
+    let url = "https://h.invalid/r";
+    let mut request = world.request(&source(url, &first, "side"));
+    request.original_mirror = Some(original.clone());
+    assert_eq!(missing(&[request.clone()], &world.options), []);
+    let listed = || -> Vec<_> {
+        let entries = walkdir::WalkDir::new(&original).sort_by_file_name().into_iter();
+        entries.map(|entry| entry.unwrap().into_path()).collect()
+    };
+    let before = listed();
+    let id = identify(&request, &world.options, &world.seen).unwrap();
+    let fetched = fetch(&request, &id, &world.options, &world.seen).unwrap();
+    assert_eq!(fetched.path(), original);
+    check_out(&fetched, &world.path("out/s"), &Limits::default()).unwrap();
+    assert_eq!(git(&world.path("out/s"), &["rev-parse", "HEAD"]), first);
+    assert_eq!((listed(), world.path("called").exists()), (before, false));
+    // Where a link stands in its place, it is not used.
+    fs_err::rename(&original, world.path("elsewhere")).unwrap();
+    symlink(world.path("elsewhere"), original.clone());
+    assert_eq!(missing(&[request.clone()], &world.options).len(), 1);
+    assert!(fetch(&request, &id, &world.options, &world.seen).is_err());
+}
+
 fn symlink(to: PathBuf, at: PathBuf) {
     remove_all(&at).unwrap();
     std::os::unix::fs::symlink(to, at).unwrap();
@@ -400,7 +437,7 @@ fn a_wait_before_another_attempt_ends_with_the_run() {
         "ref": "4e66b78a14efa4c7d9e615f2da4917297bf3d5a5",
     }));
     let began = std::time::Instant::now();
-    let id = identify(&request).unwrap();
+    let id = identify(&request, &world.options, &world.seen).unwrap();
     let error = fetch(&request, &id, &world.options, &Ends(false.into())).unwrap_err();
     assert!(matches!(*error.problem, SourceProblem::Interrupted), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(30));

@@ -31,7 +31,7 @@ fn head_is_cloned_and_the_cache_stays_empty() {
     let world = World::new();
     let (_, second) = world.repository("packages/.r");
     world.write("packages/.r/untracked", b"");
-    let id = identify(&world.request(&local("../.r"))).unwrap();
+    let id = identify(&world.request(&local("../.r")), &world.options, &world.seen).unwrap();
     assert_eq!(id.to_value(), json!({ "commit": second }));
     let clone = clone(&world, "../.r", &second);
     assert_eq!(list(&clone), [".git", "dir", "file"]);
@@ -49,7 +49,8 @@ fn uncommitted_changes_are_named() {
     world.write("packages/.r/staged", b"");
     git(&world.path("packages/.r"), &["add", "staged"]);
     fs_err::remove_file(world.path("packages/.r/dir/more")).unwrap();
-    let error = identify(&world.request(&local("../.r"))).unwrap_err().problem;
+    let error =
+        identify(&world.request(&local("../.r")), &world.options, &world.seen).unwrap_err().problem;
     assert!(error.to_string().ends_with("/packages/.r: dir/more, file, staged"), "{error}");
     git(&world.path("packages/.r"), &["reset", "-q", "--hard"]);
     clone(&world, "../.r", &second);
@@ -58,7 +59,9 @@ fn uncommitted_changes_are_named() {
 #[test]
 fn what_is_no_repository_is_said() {
     let world = World::new();
-    let problem = |path| *identify(&world.request(&local(path))).unwrap_err().problem;
+    let problem = |path| {
+        *identify(&world.request(&local(path)), &world.options, &world.seen).unwrap_err().problem
+    };
     let error = problem("nodir");
     assert!(error.to_string().contains("is the rel_path \"nodir\" right?"), "{error}");
     fs_err::create_dir(world.path("packages/p/empty")).unwrap();

@@ -5,6 +5,7 @@ mod file;
 mod git;
 mod git_local;
 mod git_login;
+mod git_rules;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,13 +87,14 @@ impl World {
             name: "s".parse().unwrap(),
             source: Source::from_json(&Node::parse(&source.to_string()).unwrap()).unwrap(),
             local: LocalScope::anywhere(),
+            original_mirror: None,
         }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "each call makes its source in place")]
     fn fetch(&self, source: Value) -> Result<Fetched, SourceProblem> {
         let request = self.request(&source);
-        let id = identify(&request).map_err(|error| *error.problem)?;
+        let id = identify(&request, &self.options, &self.seen).map_err(|error| *error.problem)?;
         fetch(&request, &id, &self.options, &self.seen).map_err(|error| *error.problem)
     }
 

@@ -7,6 +7,7 @@ mod disks;
 mod fetch;
 mod hostile;
 mod interrupt;
+mod odd_machines;
 mod recovery;
 mod setup;
 mod signed;

@@ -41,7 +41,7 @@ fn missing_users_are_made_before_anything_changes() {
     assert!(!machine.path("log").exists());
     machine.write("state/x/old/file", "");
     machine.run(&["activate", "x--1", "g--1"]).ok();
-    let made = "--system --home-dir /opt/mesosphere --shell /sbin/nologin";
+    let made = "--system -c DCOS System User --home-dir /opt/mesosphere --shell /sbin/nologin";
     let expected = format!("{made} -g daemon dcos_g\n{made} --user-group dcos_x\n");
     assert_eq!(machine.read("log"), expected);
     for path in ["state/x", "state/x/old", "state/x/old/file"] {

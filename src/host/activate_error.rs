@@ -1,0 +1,139 @@
+//! Why the active set can't be changed, and what to do.
+
+use std::io;
+
+use super::active::ActiveError;
+use super::machine_units::MachineUnit;
+use super::paths::PathError;
+use super::prepare_error::PrepareError;
+use super::repository::RepositoryError;
+use super::state::StateError;
+use super::swap::SwapError;
+use super::systemd::SystemdError;
+use super::users::UserError;
+use crate::install::{InstallError, WANTS};
+use crate::package::{PackageId, PackageName};
+
+/// The active set can't be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivateError {
+    /// There is no install root, or it can't be locked.
+    #[error("can't lock the install root")]
+    Lock(#[source] io::Error),
+    /// The active set can't be told.
+    #[error(transparent)]
+    Active(#[from] ActiveError),
+    /// A path can't be used.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A package can't be taken.
+    #[error(transparent)]
+    Package(Box<RepositoryError>),
+    /// The packages don't fit.
+    #[error(transparent)]
+    Install(Box<InstallError>),
+    /// No package of that name is active.
+    #[error("no package called {0} is active, so there is none to swap for another")]
+    NotActive(PackageName),
+    /// The name of a unit that can't be one.
+    #[error("package {package} has the unit {unit:?}, which can't be the name of one")]
+    UnitName {
+        /// The package.
+        package: PackageId,
+        /// The unit.
+        unit: String,
+    },
+    /// A unit that the machine has from elsewhere.
+    #[error("package {package} has the unit {unit}, but the machine has one of its own: {found}")]
+    ForeignUnit {
+        /// The package.
+        package: PackageId,
+        /// The unit.
+        unit: String,
+        /// The machine's.
+        found: MachineUnit,
+    },
+    /// A user can't be had.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// systemd doesn't do what it is asked.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// The next set can't be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A state directory can't be had.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The swap failed.
+    #[error(transparent)]
+    Swap(#[from] SwapError),
+    /// The set is active, but its services aren't running.
+    #[error("the packages are active, but their services can't be started")]
+    Start(#[source] SystemdError),
+    /// The set is active, and some of its units have failed.
+    #[error("the packages are active, but these units have failed: {}", .0.join(", "))]
+    Failed(Vec<String>),
+    /// The set is active, but a state directory is not its user's.
+    #[error("the packages are active, but a state directory can't be given to its user")]
+    Given(#[source] StateError),
+    /// The services to be started can't be noted.
+    #[error("can't note that services are to be started")]
+    Pending(#[source] io::Error),
+    /// The run was interrupted before the swap.
+    #[error("interrupted: the active set stays as it is")]
+    Interrupted,
+    /// The run was interrupted after the swap.
+    #[error("interrupted: the packages are active, and systemd goes on starting their services")]
+    Unwaited,
+    /// The set to go back to can't be recorded.
+    #[error("can't record the set to go back to")]
+    Archive(#[source] io::Error),
+    /// There is no set to go back to.
+    #[error("there is no set before this one to go back to")]
+    NoArchive,
+}
+
+impl From<RepositoryError> for ActivateError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Package(Box::new(error))
+    }
+}
+
+impl From<InstallError> for ActivateError {
+    fn from(error: InstallError) -> Self {
+        Self::Install(Box::new(error))
+    }
+}
+
+impl ActivateError {
+    /// Remedy, unless it is plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Active(error) => error.hint(),
+            Self::Package(error) => error.hint(),
+            Self::Install(error) => error.hint(),
+            Self::User(error) => error.hint(),
+            Self::Systemd(error) => error.hint(),
+            Self::Start(error) => Some(match error.hint() {
+                Some(hint) => format!("{hint}\nonce the cause is gone: pkgpanda setup starts them"),
+                None => "once the cause is gone: pkgpanda setup starts them".to_owned(),
+            }),
+            Self::Failed(units) => Some(format!(
+                "journalctl says more: journalctl --unit {}",
+                units.first().map_or("dcos.target", String::as_str)
+            )),
+            Self::Swap(error) => error.hint(),
+            Self::NotActive(_) => {
+                Some("pkgpanda active says what is; pkgpanda activate takes a whole set".to_owned())
+            }
+            Self::UnitName { .. } => Some(format!(
+                "the package must be built without that file in {WANTS}, or with a name such as x.service"
+            )),
+            Self::ForeignUnit { found: MachineUnit::File(path), .. } => {
+                Some(format!("if it is a leftover, remove {}", path.display()))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Folders of a `git_local` repository, and the permission to use one of another user.
+//!
+//! libgit2 says which they are. It refuses a repository that another user owns, unless `safe.directory` names
+//! it, and knows fewer forms of that setting than git: there the folders are found here.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, Repository};
+
+use super::local_repository::LocalRepository;
+use super::{GitOptions, SourceProblem, git_format};
+use crate::base::regular::open_regular;
+
+/// Upper limit of files that name a folder, in bytes.
+const LONGEST: u64 = 1 << 16;
+
+impl LocalRepository {
+    /// Finds a repository at a path, which is without symlinks.
+    pub(super) fn open(path: &Path, git: &GitOptions) -> Result<Self, SourceProblem> {
+        let found = find(path);
+        if let Some(reason) = found.as_ref().and_then(|it| git_format::unsupported(&it.common_dir))
+        {
+            return Err(SourceProblem::NoRepository {
+                path: path.to_owned(),
+                reason,
+                foreign: false,
+            });
+        }
+        match Repository::open(path) {
+            Ok(repository) => Ok(Self {
+                git_dir: repository.path().to_owned(),
+                common_dir: repository.commondir().to_owned(),
+                work_tree: repository.workdir().map(Path::to_owned),
+            }),
+            Err(error) if error.code() == ErrorCode::Owner => match found {
+                Some(found) if is_allowed(path, git) => Ok(found),
+                _ => Err(unusable(path, &error)),
+            },
+            Err(error) => Err(unusable(path, &error)),
+        }
+    }
+}
+
+/// The error for a repository that libgit2 cannot use.
+pub(super) fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
+    SourceProblem::NoRepository {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+        foreign: error.code() == ErrorCode::Owner,
+    }
+}
+
+/// Folders of a repository as git finds them, without its configuration.
+fn find(path: &Path) -> Option<LocalRepository> {
+    let dot_git = path.join(".git");
+    let (git_dir, work_tree) = match fs_err::metadata(&dot_git) {
+        Ok(data) if data.is_dir() => (dot_git, Some(path.to_owned())),
+        Ok(_) => {
+            let text = read(&dot_git)?;
+            let folder = text.strip_prefix(b"gitdir: ")?;
+            (path.join(OsStr::from_bytes(folder)), Some(path.to_owned()))
+        }
+        Err(_) if path.file_name() == Some(OsStr::new(".git")) => {
+            (path.to_owned(), path.parent().map(Path::to_owned))
+        }
+        Err(_) => (path.to_owned(), None),
+    };
+    let common_dir = match read(&git_dir.join("commondir")) {
+        Some(text) => git_dir.join(OsStr::from_bytes(&text)),
+        None => git_dir.clone(),
+    };
+    (git_dir.join("HEAD").is_file() && common_dir.join("objects").is_dir())
+        .then_some(LocalRepository { git_dir, common_dir, work_tree })
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let file = open_regular(path).ok()?;
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, LONGEST), &mut text).ok()?;
+    Some(text.trim_ascii_end().to_vec())
+}
+
+/// True if the user's or the system's `safe.directory` has a repository.
+fn is_allowed(path: &Path, git: &GitOptions) -> bool {
+    // git reads the setting from these files alone, and asks in a folder that is no repository.
+    let folder = tempfile::tempdir();
+    let Ok(folder) = folder else { return false };
+    let arguments = ["config", "--null", "--type=path", "--get-all", "safe.directory"];
+    let output = git.quiet(folder.path(), &arguments);
+    let values = output.split(|byte| *byte == 0).map(|value| OsString::from_vec(value.to_vec()));
+    has_directory(values, path)
+}
+
+/// True if values of `safe.directory` have a path (git-config(1)): an empty one forgets those before.
+fn has_directory(values: impl Iterator<Item = OsString>, path: &Path) -> bool {
+    let mut allowed = false;
+    let mut values = values.peekable();
+    while let Some(value) = values.next() {
+        let bytes = value.as_bytes();
+        // What follows the last separator is no value.
+        if bytes.is_empty() && values.peek().is_none() {
+            break;
+        }
+        match bytes {
+            b"" => allowed = false,
+            b"*" => allowed = true,
+            _ => {
+                // The slash belongs to the root alone.
+                let below = bytes.strip_suffix(b"*").filter(|it| it.ends_with(b"/"));
+                let below = below.map(OsStr::from_bytes);
+                allowed |= match below {
+                    Some(folder) => {
+                        real(folder).is_some_and(|it| path != it && path.starts_with(it))
+                    }
+                    None => real(&value).is_some_and(|it| it == path),
+                };
+            }
+        }
+    }
+    allowed
+}
+
+fn real(path: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(path);
+    path.is_absolute().then(|| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn safe_directories_are_those_of_git() {
+        for (values, allowed) in [
+            (vec![], false),
+            (vec!["/srv/r"], true),
+            (vec!["/srv/other"], false),
+            (vec!["*"], true),
+            (vec!["*", ""], false),
+            (vec!["/srv/r", "", "/srv/x"], false),
+            (vec!["", "/srv/r"], true),
+            (vec!["/srv/*"], true),
+            (vec!["/*"], true),
+            (vec!["/srv/r/*"], false),
+            (vec!["/sr/*"], false),
+            (vec!["srv/*"], false),
+        ] {
+            let given = values.iter().chain([&""]).map(OsString::from);
+            assert_eq!(has_directory(given, Path::new("/srv/r")), allowed, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn folders_are_found_as_libgit2_finds_them() {
+        let place = tempfile::tempdir().unwrap();
+        let root = fs_err::canonicalize(place.path()).unwrap();
+        let git = GitOptions::default();
+        Repository::init(root.join("plain")).unwrap();
+        Repository::init_bare(root.join("bare.git")).unwrap();
+        for path in ["plain", "bare.git", "plain/.git"] {
+            let path = root.join(path);
+            let found = find(&path).unwrap();
+            let other = LocalRepository::open(&path, &git).unwrap();
+            let real = |path: &Path| fs_err::canonicalize(path).unwrap();
+            assert_eq!(real(&found.git_dir), real(&other.git_dir));
+            assert_eq!(real(&found.common_dir), real(&other.common_dir));
+            assert_eq!(found.work_tree.as_deref().map(real), other.work_tree.as_deref().map(real));
+        }
+        assert_eq!(find(&root), None);
+    }
+}

@@ -1,0 +1,298 @@
+//! Machines as they are: stray files, two roots, services that fail, disks that are full.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Stdio;
+
+use super::Machine;
+
+/// A machine whose `systemctl` does what a text says; `$1` is its command.
+fn with_systemctl(then: &str) -> Machine {
+    let mut machine = Machine::with_two_sets();
+    machine.options.clear();
+    systemctl(&machine, then);
+    machine
+}
+
+fn systemctl(machine: &Machine, then: &str) {
+    let log = machine.path("log");
+    machine.write(
+        "bin/systemctl",
+        &format!("#!/bin/sh\necho \"$*\" >> '{}'\n{then}\n", log.display()),
+    );
+    drop(std::fs::remove_file(log));
+}
+
+#[test]
+fn copies_of_units_have_the_modes_of_their_units() {
+    let machine = Machine::with_two_sets();
+    for (mode, copied) in [(0o600, 0o600), (0o644, 0o644), (0o666, 0o644), (0o640, 0o640)] {
+        let unit = machine.path("repo/a--1/dcos.target.wants/a.service");
+        std::fs::set_permissions(unit, PermissionsExt::from_mode(mode)).unwrap();
+        machine.run(&["activate", "a--1"]).ok();
+        let copy = std::fs::metadata(machine.path("root/a.service")).unwrap();
+        assert_eq!(copy.permissions().mode() & 0o7777, copied, "{mode:o}");
+    }
+}
+
+#[test]
+fn stray_entries_of_active_block_nothing() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.write("root/active/README", "notes");
+    std::fs::create_dir(machine.path("root/active/folder")).unwrap();
+    symlink("/nowhere/at all", machine.path("root/active/odd")).unwrap();
+    let listed = machine.run(&["active"]).ok();
+    assert_eq!(listed.stdout, "a--1\n");
+    for name in ["README", "folder", "odd"] {
+        assert!(listed.stderr.contains(&format!("active/{name} is not a link to a package")));
+    }
+    machine.run(&["remove", "s--1"]).ok();
+    machine.run(&["activate", "a--2"]).ok();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["uninstall"]).ok();
+    assert!(!machine.path("root").exists());
+}
+
+#[test]
+fn the_same_set_again_keeps_the_set_before() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["activate", "s--1"]).ok();
+    for _ in 0..3 {
+        machine.run(&["activate", "s--1"]).ok();
+    }
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "s--1\n");
+}
+
+#[test]
+fn what_one_root_goes_back_to_is_nothing_of_another_ones() {
+    let machine = Machine::with_two_sets();
+    std::fs::create_dir(machine.path("other")).unwrap();
+    machine.package("c--1", "{}", &["bin/a"]);
+    let other = |arguments: &[&str]| {
+        let output = std::process::Command::new(super::binary())
+            .args(arguments)
+            .args([
+                "--root=other",
+                "--repository=repo",
+                "--config-dir=conf",
+                "--state-dir-root=state",
+            ])
+            .args(["--rooted-systemd", "--no-systemd"])
+            .current_dir(machine.path(""))
+            .output();
+        crate::support::ran(&output.unwrap())
+    };
+    other(&["activate", "s--1"]).ok();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["activate", "a--2"]).ok();
+    machine.run(&["activate", "a--1", "c--1"]).fails(1);
+    other(&["rollback"]).fails(1).says("no set before this one");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    assert_eq!(other(&["active"]).ok().stdout, "s--1\n");
+    assert!(!machine.path("repo/.pkgpanda").exists(), "nothing is written into the repository");
+}
+
+#[test]
+fn services_that_could_not_be_started_are_by_the_next_command() {
+    for refused in ["daemon-reload", "enable", "start"] {
+        let machine = with_systemctl(&format!("[ \"$1\" != {refused} ] || exit 1"));
+        machine.run(&["activate", "a--1"]).fails(1).says("pkgpanda setup starts them");
+        assert_eq!(machine.says(&["active"]), "a--1\n");
+        // It still can't.
+        let again = machine.run(&["setup"]).ok();
+        assert!(again.stderr.contains("still can't be started"), "{refused}: {}", again.stderr);
+        systemctl(&machine, "");
+        machine.run(&["remove", "b--1"]).ok();
+        assert!(machine.read("log").contains("start dcos.target"), "{refused}");
+        systemctl(&machine, "");
+        machine.run(&["setup"]).ok();
+        assert!(!machine.path("log").exists(), "{refused}: nothing is left to do");
+    }
+}
+
+#[test]
+fn units_that_still_run_are_named() {
+    let script = "case $1 in stop) exit 5 ;; is-active) echo inactive; echo active; exit 3 ;; esac";
+    let machine = with_systemctl("");
+    machine.run(&["activate", "a--1", "s--1"]).ok();
+    systemctl(&machine, script);
+    machine.run(&["activate", "b--1", "a--2"]).fails(1).says("has not stopped s.service");
+    assert_eq!(machine.says(&["active"]), "a--1\ns--1\n");
+    systemctl(&machine, &script.replace("echo active", "echo unknown"));
+    machine.run(&["activate", "a--2"]).ok();
+}
+
+#[test]
+fn units_that_have_failed_are_named_and_forgotten_when_they_are_gone() {
+    let machine = with_systemctl("[ \"$1\" != is-active ] || echo failed");
+    machine.run(&["activate", "a--1"]).fails(1).says("these units have failed: a.service");
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    machine.package("e--1", "{}", &["bin/e"]);
+    machine.run(&["activate", "e--1"]).ok();
+    assert!(machine.read("log").contains("reset-failed -- a.service"));
+}
+
+#[test]
+fn a_swap_that_fails_puts_units_back() {
+    let machine = Machine::with_two_sets();
+    machine.package("z--1", "{}", &["dcos.target.wants/z.service"]);
+    machine.run(&["activate", "a--1", "z--1"]).ok();
+    let before = machine.live();
+    // Where the unit that goes is put aside there is a folder that nobody removes.
+    machine.write("root/z.service.unit.old/file", "");
+    machine.run(&["activate", "a--2", "s--1"]).fails(1).says("stays as it is");
+    std::fs::remove_dir_all(machine.path("root/z.service.unit.old")).unwrap();
+    assert_eq!(machine.live(), before);
+    machine.run(&["activate", "a--2", "s--1"]).ok();
+    let units = ["a.service", "s.service", "z.service", "z.service.unit.old"];
+    let there = units.map(|unit| machine.path("root").join(unit).exists());
+    assert_eq!(there, [true, true, false, false]);
+}
+
+#[test]
+fn checks_fail_where_a_package_is_gone() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["activate", "a--1", "s--1"]).ok();
+    machine.run(&["check"]).ok();
+    std::fs::remove_dir_all(machine.path("repo/a--1")).unwrap();
+    machine.run(&["check"]).fails(1).says("a--1 is active, but is not in the repository");
+}
+
+#[test]
+fn listings_that_cannot_be_written_fail() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["activate", "a--1"]).ok();
+    for command in [
+        &["active"][..],
+        &["list"],
+        &["active", "--format", "json"],
+        &["list", "--format", "json"],
+        &["activate", "--dry-run", "a--2"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = machine.command(command).stdout(Stdio::from(full)).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("can't write the output"));
+    }
+}
+
+#[test]
+fn one_folder_may_be_the_root_and_the_repository() {
+    let machine = Machine::with_two_sets();
+    std::fs::remove_dir(machine.path("root")).unwrap();
+    symlink("repo", machine.path("root")).unwrap();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["remove", "b--1"]).ok();
+    assert!(!machine.path("repo/b--1").exists());
+    assert!(!machine.path("repo/.pkgpanda.lock").exists());
+}
+
+#[test]
+fn what_is_there_without_an_active_set_is_told() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["activate", "s--1"]).ok();
+    machine.write("root/install_progress", r#"{"stage": "archive", "extension": ".new"}"#);
+    let listed = machine.run(&["active"]).ok();
+    assert!(listed.stderr.contains("cut off") && listed.stdout == "s--1\n", "{listed:?}");
+    std::fs::remove_file(machine.path("root/install_progress")).unwrap();
+    std::fs::remove_dir_all(machine.path("root/active")).unwrap();
+    machine.run(&["active"]).fails(1).says("pkgpanda rollback");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+}
+
+/// Fails where a value is not of a schema, of which these documents use a few words.
+fn check_schema(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
+    match schema["type"].as_str().unwrap() {
+        "string" => {
+            let text = value.as_str().unwrap_or_else(|| panic!("{at}: {value} is not a string"));
+            let known = schema["enum"].as_array();
+            assert!(known.is_none_or(|known| known.iter().any(|it| it == text)), "{at}: {text}");
+        }
+        "boolean" => assert!(value.is_boolean(), "{at}: {value}"),
+        "array" => {
+            for item in value.as_array().unwrap_or_else(|| panic!("{at}: {value} is not a list")) {
+                check_schema(&schema["items"], item, at);
+            }
+        }
+        "object" => {
+            let object = value.as_object().unwrap_or_else(|| panic!("{at}: {value}"));
+            let known = schema["properties"].as_object().unwrap();
+            for (key, value) in object {
+                let inner = known.get(key).unwrap_or_else(|| panic!("{at}: {key} is not known"));
+                check_schema(inner, value, &format!("{at}.{key}"));
+            }
+            for key in schema["required"].as_array().unwrap() {
+                assert!(object.contains_key(key.as_str().unwrap()), "{at}: {key} is missing");
+            }
+        }
+        other => panic!("{at}: {other}"),
+    }
+}
+
+#[test]
+fn listings_have_the_form_of_their_schemas() {
+    let machine = Machine::with_two_sets();
+    machine.package("c--1", r#"{"state_directory": true}"#, &["bin/c"]);
+    machine.write("repo/c--1/check/one", "#!/bin/sh\n");
+    let added = machine.offer("v--1", "{}", &["bin/v", "lib/v"]);
+    machine.run(&["add", added.to_str().unwrap()]).ok();
+    machine.run(&["activate", "a--1", "c--1", "v--1"]).ok();
+    machine.write("repo/v--1/bin/v", "changed");
+    machine.write("repo/v--1/bin/extra", "");
+    std::fs::remove_file(machine.path("repo/v--1/lib/v")).unwrap();
+    for (name, command, lines) in [
+        ("active", &["active"][..], 3),
+        ("list", &["list"], 6),
+        ("check", &["check"], 1),
+        ("check-list", &["check", "--list"], 1),
+        ("verify", &["verify", "v--1"], 1),
+        ("preview", &["activate", "--dry-run", "a--2", "s--1"], 6),
+    ] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas");
+        let schema = std::fs::read_to_string(folder.join(format!("pkgpanda-{name}.json"))).unwrap();
+        let arguments = [command, &["--format", "json"]].concat();
+        let shown = machine.run(&arguments).stdout;
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        check_schema(&serde_json::from_str(&schema).unwrap(), &value, name);
+        let found = value.as_array().map_or_else(|| value.as_object().unwrap().len(), Vec::len);
+        assert_eq!(found, lines, "{name}: {shown}");
+    }
+}
+
+#[test]
+fn a_preview_of_odd_paths_is_shown() {
+    use std::os::unix::ffi::OsStrExt;
+    let machine = Machine::with_two_sets();
+    machine.package("c--1", r#"{"state_directory": true}"#, &["bin/c"]);
+    let output = std::process::Command::new(super::binary())
+        .args([
+            "activate",
+            "--dry-run",
+            "--format=json",
+            "c--1",
+            "--root=root",
+            "--repository=repo",
+        ])
+        .args(["--config-dir=conf", "--rooted-systemd", "--no-systemd", "--state-dir-root"])
+        .arg(std::ffi::OsStr::from_bytes(b"st\xff"))
+        .current_dir(machine.path(""))
+        .output();
+    let shown = crate::support::ran(&output.unwrap()).ok().stdout;
+    assert!(shown.contains("st\u{fffd}/c"), "{shown}");
+}
+
+#[test]
+fn a_service_without_settings_needs_none() {
+    let machine = Machine::with_two_sets();
+    machine.run(&["apply-service-configuration", "a.service"]).ok();
+    machine.write("root/etc/dcos-service-configuration.json", r#"{"sysctl": {"a": {"../x": 1}}}"#);
+    machine.run(&["apply-service-configuration", "b"]).ok();
+    machine.run(&["apply-service-configuration", "a"]).fails(1).says("can't set ../x");
+}
