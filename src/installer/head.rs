@@ -2,7 +2,7 @@
 //!
 //! The line `check='<sha256> <bytes>'` has the sum of the whole file without that line, and the file's
 //! size. The script is one function that is called in the last line, so that nothing of a truncated one
-//! is run.
+//! is run; until then, the end of the script is an error.
 
 use crate::base::digest::Sha256Sum;
 

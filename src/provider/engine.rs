@@ -187,6 +187,11 @@ impl Engine {
         for filter in ["safe", "escape", "e"] {
             environment.remove_filter(filter);
         }
+        // The filter of minijinja marks its result as safe, which only results of macros may be.
+        environment.add_filter("tojson", |value: &TemplateValue| {
+            serde_json::to_string(value)
+                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+        });
         let templates = Arc::clone(&self.templates);
         environment
             .set_loader(move |name| Ok(templates.get(name).map(|template| template.text.clone())));

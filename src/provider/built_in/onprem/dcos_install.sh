@@ -10,8 +10,8 @@ pkgpanda_sha256={{ pkgpanda_sha256 }}
 cluster_package_list={{ cluster_package_list }}
 late_package={{ late_package }}
 repository_url=$configured_url
-root= do_preflight=1 do_install=1 block=
-missing= faults=0
+root='' do_preflight=1 do_install=1 block=''
+missing='' faults=0
 
 usage() {
   cat << 'END'
