@@ -418,3 +418,24 @@ fn the_installer_installs_on_its_own_machine_without_any_network() {
         release.run(&installer, &arguments).ok();
     }
 }
+
+#[test]
+fn the_preflight_names_all_that_is_wrong_with_a_machine() {
+    let Some(release) = Release::build() else { return };
+    let installer = release.write("1.0", &Variant::DEFAULT);
+    let server = Server::files(&release.deploy(""));
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    release.configure(&format!(
+        "{CONFIG}bootstrap_url: http://192.0.2.1:1\nrequired_commands: [no-such-program]\nrequired_ports: [{}, {free}]\n",
+        server.port()
+    ));
+    release.run(&installer, &["--genconf"]).ok();
+    let said = release.run(&installer, &["--preflight"]).fails(1).stderr;
+    let port = format!("port {} is taken", server.port());
+    assert!(
+        said.contains("the program no-such-program is missing") && said.contains(&port),
+        "{said}"
+    );
+    assert!(!said.contains(&format!("port {free} ")), "{said}");
+}
