@@ -40,10 +40,6 @@ mod overlay_form;
 #[cfg(feature = "builder")]
 mod pack;
 mod path;
-#[cfg_attr(
-    not(any(feature = "builder", test)),
-    expect(dead_code, reason = "layers and sources need it")
-)]
 mod pax;
 #[cfg(feature = "builder")]
 mod plain;
@@ -59,7 +55,7 @@ mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
-#[cfg(feature = "builder")]
+#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and folders need it"))]
 mod tar_write;
 mod unpack;
 mod xz;
@@ -94,7 +90,6 @@ pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_pack
 pub use source::unpack_source_archive;
 #[cfg(feature = "builder")]
 pub(crate) use tar_read::{MemberKind, TarReader};
-#[cfg(feature = "builder")]
 pub use tar_write::{PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, Watcher, unpack_package, unpack_package_watched};
 pub use xz::XzReader;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs, SignatureArgs};
 use super::error::CommandError;
+use super::installer;
 use super::output::Output;
 use super::texts;
 use crate::artifact::repository::Repository;
@@ -83,6 +84,12 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
         Command::Check { list, format } => {
             warn_of_active(&host, output);
             check(&host.checks()?, *list, *format, output)
+        }
+        Command::Installer { file, offset, arguments } => {
+            match installer::run(file, *offset, arguments, output)? {
+                0 => Ok(()),
+                code => Err(CommandError::Ended(code)),
+            }
         }
         Command::Verify { ids, repository_url, signatures, format } => {
             let ids = if ids.is_empty() { host.active()? } else { parse(ids)? };

@@ -6,6 +6,7 @@
 pub mod args;
 mod commands;
 pub mod error;
+mod installer;
 mod interrupt;
 pub mod output;
 mod texts;
@@ -50,6 +51,7 @@ pub fn run() -> u8 {
     match done {
         Ok(()) => 0,
         Err(CommandError::Said) => 1,
+        Err(CommandError::Ended(code)) => code,
         Err(error) => {
             output.error(&with_causes(&error), error.hint().as_deref());
             if output.is_interrupted() { INTERRUPTED } else { 1 }

@@ -1,0 +1,28 @@
+//! The providers that come with the program, as tables of their files.
+
+/// Files of a provider: name and text.
+type Files = &'static [(&'static str, &'static str)];
+
+macro_rules! files {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("built_in/", $folder, "/", $name)))),*]
+    };
+}
+
+/// Files of all providers for clouds.
+const CLOUD: Files = files!("cloud":
+    "cluster.json", "dcos-version.json", "install.sh", "late-config.yaml", "user-data.yaml",
+);
+
+/// Built-in providers by name.
+pub(super) const BUILT_IN: &[(&str, &[Files])] = &[
+    ("aws", &[files!("aws": "provider.yaml", "cloudformation.json"), CLOUD]),
+    ("azure", &[files!("azure": "provider.yaml", "azuredeploy.json", "parameters.json"), CLOUD]),
+    (
+        "onprem",
+        &[files!("onprem":
+            "provider.yaml", "cluster.env", "cluster.json", "common.sh", "dcos-version.json",
+            "dcos_install.sh", "dcos_node_upgrade.sh", "detect_fault_domain", "detect_ip",
+        )],
+    ),
+];
