@@ -331,7 +331,7 @@ impl CliError {
                     .to_owned(),
             ),
             Self::CacheFaults { .. } => Some(
-                "find out what damaged them; remove the damaged files, and push again from where they were built"
+                "push again from where they were built, which adds what is missing; find out what damaged the others, and remove them before"
                     .to_owned(),
             ),
             Self::Cache(error) => error.hint(),

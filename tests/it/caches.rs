@@ -288,7 +288,7 @@ fn a_store_that_is_down_fails_for_all_and_is_not_asked_for_ever() {
 fn an_interrupted_push_leaves_whole_objects_and_the_next_goes_on() {
     let here = machine();
     for number in 0..12 {
-        let script = "head -c 3000000 /dev/urandom > $PKG_PATH/data";
+        let script = "head -c 1000000 /dev/urandom > $PKG_PATH/data";
         here.package(&format!("p{number:02}"), "{}", script);
     }
     here.run(".", &["tree"]).ok();

@@ -8,6 +8,7 @@ use crate::base::digest::Sha256Sum;
 use crate::base::event::{Event, Observer};
 use crate::base::parallel;
 use crate::bootstrap::BootstrapId;
+use crate::build::upload::WithoutTransfers;
 use crate::exchange::contents::{Contents, SUBJECT};
 use crate::package::{PackageId, PackageName};
 use crate::store::{Backend, Key, Store, StoreError, Transfer};
@@ -99,6 +100,8 @@ pub fn read_index(
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Index, IndexError> {
+    // Many small transfers are of no interest one by one.
+    let observer: &dyn Observer = &WithoutTransfers(observer);
     let backend = store.backend();
     let contents = Contents::list(backend, observer)?;
     let listed: Vec<_> = contents.bootstraps.iter().collect();

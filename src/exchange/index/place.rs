@@ -11,6 +11,7 @@ use super::document::document;
 use super::page::page;
 use crate::base::atomic;
 use crate::base::event::Observer;
+use crate::build::upload::WithoutTransfers;
 use crate::exchange::contents::SUBJECT;
 use crate::exchange::names::{INDEX_JSON, INDEX_PAGE};
 use crate::store::{Backend, Key, Put, Store, StoreError, Transfer};
@@ -60,7 +61,8 @@ fn replace(
     observer: &dyn Observer,
 ) -> Result<bool, IndexError> {
     let key: Key = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
-    let transfer = Transfer { subject: SUBJECT, observer };
+    let quiet = WithoutTransfers(observer);
+    let transfer = Transfer { subject: SUBJECT, observer: &quiet };
     for _ in 0..ATTEMPTS {
         let mut old = Vec::new();
         let longest = text.len() as u64 + 1;
