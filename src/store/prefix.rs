@@ -77,6 +77,26 @@ impl Backend for PrefixBackend {
         self.inner.put_described(&self.outer(key)?, content, about, transfer)
     }
 
+    fn replace(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        self.inner.replace(&self.outer(key)?, content, about, transfer)
+    }
+
+    fn copy(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        self.inner.copy(&self.outer(from)?, &self.outer(to)?, about, transfer)
+    }
+
     fn list(
         &self,
         below: Option<&Key>,

@@ -64,7 +64,7 @@ impl PackageUpload {
             version: Some(self.record.id.version().as_str()),
             variant: self.record.variant(),
             requires: &requires,
-            commit: None,
+            ..About::default()
         };
         let package = Publication { record: &self.record, archive: &self.archive, about };
         match cache.publish(&package, caches.signer(), observer) {

@@ -80,6 +80,67 @@ impl OciBackend {
         put.map_err(failed)
     }
 
+    /// Puts an object in place of another one: the tag moves to a new manifest.
+    pub(super) fn replace_artifact(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        let failed = |error: OciError| self.failed_put(key, error);
+        let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
+        let blob =
+            ObjectBlob { digest: digest(key, content, transfer)?.into(), size: content.length() };
+        if !upload::has(&wire, &blob.digest, transfer.subject)
+            .map_err(|error| failed(error.into()))?
+        {
+            self.send(&wire, &blob.digest, content, transfer).map_err(failed)?;
+        }
+        self.move_tag(&wire, key, &blob, about, transfer).map_err(failed)
+    }
+
+    /// Puts the blob of an object under another key, too.
+    pub(super) fn copy_artifact(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        let wire = self.wire(transfer).map_err(|error| self.failed_put(to, error.into()))?;
+        let failed = |error| self.failed("copy", from, error);
+        let blob = find(&wire, from, transfer).map_err(failed)?;
+        let blob = blob.ok_or_else(|| self.not_found(from))?;
+        self.move_tag(&wire, to, &blob, about, transfer).map_err(|error| self.failed_put(to, error))
+    }
+
+    /// Puts the manifest of an object whose blob is there, unless the tag has that manifest. Anything else
+    /// than an artifact of the key under the tag is an error, and stays.
+    fn move_tag(
+        &self,
+        wire: &Wire<'_>,
+        key: &Key,
+        blob: &ObjectBlob,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), OciError> {
+        let bytes = artifact::manifest(key, blob, about);
+        if bytes.len() as u64 > artifact::LONGEST {
+            let (bytes, limit) = (bytes.len() as u64, artifact::LONGEST);
+            return Err(OciError::LongManifest { bytes, limit });
+        }
+        self.send_config(wire, transfer)?;
+        let tag = tag::of(key);
+        let _turn = self.turn(&tag);
+        let wanted = BlobDigest::from(Sha256Sum::of(&bytes));
+        if find_manifest(wire, key, transfer)?.is_some_and(|(digest, _)| digest == wanted) {
+            return Ok(());
+        }
+        Self::put_document(wire, &tag, &bytes, transfer)
+            .map_err(|error| self.without_repository(error))
+    }
+
     /// Sends the empty configuration, unless the registry has it. One thread at a time: docker-registry refuses
     /// manifests (400, "provided digest did not match uploaded content") while a blob of them is written again.
     fn send_config(&self, wire: &Wire<'_>, transfer: &Transfer<'_>) -> Result<(), OciError> {

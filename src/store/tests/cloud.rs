@@ -9,7 +9,9 @@ use super::servers::{Server, executable};
 use super::*;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::base::secret::Secret;
-use crate::store::cloud::{AzureSettings, CloudSettings, GcsSettings, S3Settings};
+use crate::store::cloud::{
+    AzureSettings, CloudAddress, CloudBackend, CloudKind, CloudSettings, GcsSettings, S3Settings,
+};
 
 /// Account and key that the emulator of Azure has.
 const AZURE_KEY: &str =
@@ -283,6 +285,49 @@ fn large_puts_to_azure_never_overwrite() {
 #[test]
 fn large_puts_to_gcs_never_overwrite() {
     large_puts_never_overwrite(Cloud::gcs());
+}
+
+/// Content types and cache control reach readers, in one request and in parts, and go along with copies.
+fn headers_are_kept(cloud: Option<Cloud>, kind: CloudKind) {
+    let Some(cloud) = cloud else { return };
+    let bucket = cloud.bucket();
+    let address = CloudAddress::parse(kind, &format!("{}/p/q", bucket.name)).unwrap();
+    let backend = CloudBackend::new(address, cloud.settings.clone(), patient_client());
+    let about = About {
+        content_type: Some("text/plain; charset=utf-8"),
+        is_uncached: true,
+        ..About::default()
+    };
+    let (file, whole) = large_file(3);
+    let large = Content::File(file.path(), whole.len() as u64);
+    let none = About::default();
+    backend.put_described(&key("put"), Content::Bytes(b"x"), &about, &quiet()).unwrap();
+    backend.put_described(&key("large"), large, &about, &quiet()).unwrap();
+    backend.replace(&key("replaced"), Content::Bytes(b"x"), &none, &quiet()).unwrap();
+    backend.replace(&key("replaced"), large, &about, &quiet()).unwrap();
+    backend.copy(&key("large"), &key("copied"), &none, &quiet()).unwrap();
+    for name in ["put", "large", "replaced", "copied"] {
+        let (found, cached) = backend.headers(&key(name));
+        assert_eq!(found.as_deref(), about.content_type, "{name}");
+        assert_eq!(cached.as_deref(), Some("no-cache"), "{name}");
+    }
+    backend.put(&key("plain"), Content::Bytes(b"x"), &quiet()).unwrap();
+    assert_eq!(backend.headers(&key("plain")).1, None);
+}
+
+#[test]
+fn headers_of_s3_are_kept() {
+    headers_are_kept(Cloud::s3(), CloudKind::S3);
+}
+
+#[test]
+fn headers_of_azure_are_kept() {
+    headers_are_kept(Cloud::azure(), CloudKind::Azure);
+}
+
+#[test]
+fn headers_of_gcs_are_kept() {
+    headers_are_kept(Cloud::gcs(), CloudKind::Gcs);
 }
 
 #[test]
