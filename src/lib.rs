@@ -47,6 +47,7 @@
 //! | 3 | [`tree`] | a packages directory and its upstreams as one checked tree |
 //! | 4 | [`dockerfile`] | a Dockerfile into an image |
 //! | 4 | [`host`] | what is installed on a machine: packages, the active set, units, users, setup |
+//! | 5 | [`provider`] | files for deployers and configuration packages, rendered from templates |
 //! | 5 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
@@ -95,6 +96,7 @@ pub mod install;
 #[cfg(feature = "builder")]
 pub mod mirror;
 pub mod package;
+pub mod provider;
 #[cfg(feature = "builder")]
 pub mod runner;
 #[cfg(feature = "builder")]

@@ -23,7 +23,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (2, &["source", "image", "container", "install", "artifact"]),
     (3, &["runner", "tree"]),
     (4, &["dockerfile", "host"]),
-    (5, &["build"]),
+    (5, &["build", "provider"]),
     (6, &["bootstrap", "mirror"]),
     (7, &["release"]),
     (8, &["remote"]),

@@ -15,13 +15,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::yaml::Yaml;
 use crate::archive::EntryPath;
 use crate::base::digest::Sha256Sum;
+use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 use crate::package::{PackageId, Problem, Report};
 
-const BEGIN: &str = "LATE_BIND_PLACEHOLDER_START_";
-const END: &str = "_LATE_BIND_PLACEHOLDER_END";
+/// Text before the name of a late value, where the value is to be put.
+pub(crate) const BEGIN: &str = "LATE_BIND_PLACEHOLDER_START_";
+/// Text behind the name of a late value.
+pub(crate) const END: &str = "_LATE_BIND_PLACEHOLDER_END";
 
 /// A late package can't be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -95,30 +97,30 @@ fn wrong(path: &Path, message: impl Into<String>) -> LateError {
     LateError::File(Box::new(Problem::whole(message).in_file(path, "")))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Yaml, LateError> {
-    Yaml::parse(text).map_err(|problem| LateError::File(Box::new(problem.in_file(path, text))))
+fn parse(path: &Path, text: &str) -> Result<YamlNode, LateError> {
+    YamlNode::parse(text).map_err(|problem| LateError::File(Box::new(problem.in_file(path, text))))
 }
 
 impl LateConfig {
     /// Reads a `late-config.yaml`; nothing if it says nothing.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Option<Self>, LateError> {
         let yaml = parse(path, text)?;
-        if yaml == Yaml::Nothing {
+        if yaml.value == Yaml::Nothing {
             return Ok(None);
         }
-        let id = yaml.get("late_bound_package_id").and_then(Yaml::text);
+        let id = yaml.get("late_bound_package_id").and_then(YamlNode::text);
         let id = id.ok_or_else(|| wrong(path, "there is no late_bound_package_id"))?;
         let package: PackageId =
             id.trim().parse().map_err(|error| wrong(path, format!("{error}")))?;
         if package.version().as_str() != "setup" {
             return Err(LateError::Version(package));
         }
-        let Some(Yaml::Map(entries)) = yaml.get("bound_values") else {
+        let Some(Yaml::Map(entries)) = yaml.get("bound_values").map(|node| &node.value) else {
             return Err(wrong(path, "bound_values must be a mapping of names to values"));
         };
         let mut values = BTreeMap::new();
-        for (name, value) in entries {
-            let value = match value {
+        for YamlEntry { key: name, node, .. } in entries {
+            let value = match &node.value {
                 Yaml::Nothing => String::new(),
                 Yaml::Text(text) => text.clone(),
                 _ => return Err(wrong(path, format!("the value {name} must be text"))),
@@ -136,7 +138,7 @@ impl LateConfig {
     /// Gives the files of a package, values in place.
     pub(crate) fn render(&self, path: &Path, text: &str) -> Result<Vec<LateFile>, LateError> {
         let yaml = parse(path, text)?;
-        let Some(Yaml::List(entries)) = yaml.get("package") else {
+        let Some(Yaml::List(entries)) = yaml.get("package").map(|node| &node.value) else {
             return Err(wrong(path, "package must be a list of files"));
         };
         let mut files = entries
@@ -150,19 +152,19 @@ impl LateConfig {
         Ok(files)
     }
 
-    fn file(&self, config: &Path, entry: &Yaml) -> Result<LateFile, LateError> {
-        let name = entry.get("path").and_then(Yaml::text);
+    fn file(&self, config: &Path, entry: &YamlNode) -> Result<LateFile, LateError> {
+        let name = entry.get("path").and_then(YamlNode::text);
         let name = name.ok_or_else(|| wrong(config, "a file of the package has no path"))?;
         let path = EntryPath::parse(name.trim_start_matches('/').as_bytes());
         let path = path.ok().filter(|path| !path.is_root()).ok_or_else(|| {
             wrong(config, format!("{name:?} can't be the path of a package's file"))
         })?;
-        let content = match entry.get("content") {
+        let content = match entry.get("content").map(|node| &node.value) {
             Some(Yaml::Text(text)) => self.bind(name, text)?,
             Some(Yaml::Nothing) => String::new(),
             _ => return Err(wrong(config, format!("{name} must have a content, which is text"))),
         };
-        let mode = match entry.get("permissions") {
+        let mode = match entry.get("permissions").map(|node| &node.value) {
             None | Some(Yaml::Nothing) => 0o644,
             Some(Yaml::Text(text)) => {
                 let digits = text.strip_prefix("0o").unwrap_or(text);

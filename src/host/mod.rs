@@ -49,7 +49,6 @@ mod unit_name;
 mod units;
 mod users;
 mod verify;
-mod yaml;
 
 pub use activate::{ActivateError, Actor, Intended};
 pub use active::ActiveError;
@@ -72,5 +71,6 @@ pub use uninstall::UninstallError;
 pub use users::{Accounts, NeededUsers, NewUser, UserError};
 pub use verify::{Difference, VerifyError};
 
+pub(crate) use late::{BEGIN as LATE_BEGIN, END as LATE_END};
 #[cfg(all(any(test, fuzzing), feature = "builder"))]
 pub(crate) use {late::LateConfig, setup::list as package_list};

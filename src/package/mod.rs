@@ -16,6 +16,7 @@ mod requirement;
 mod source;
 mod treeinfo;
 mod variant;
+pub mod yaml;
 
 pub use buildinfo::{BuildInfo, StateDirectory};
 pub(crate) use buildinfo::{check_variable_value, wrong_variable};

@@ -1,0 +1,2 @@
+#!/bin/sh
+bootstrap_id={{ bootstrap_id }}

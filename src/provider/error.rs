@@ -1,0 +1,191 @@
+//! Faults of providers, of their templates, and of the values that they are rendered with.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::package::Report;
+
+/// A provider cannot be read or rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// A file of the provider cannot be read.
+    #[error("cannot read the provider's file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder does not hold a provider.
+    #[error("{} does not hold a provider: there is no provider.yaml in it", .0.display())]
+    NotProvider(PathBuf),
+    /// There is no built-in provider of the name.
+    #[error("{name:?} is not a built-in provider")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<&'static str>,
+    },
+    /// A file is wrong at a place.
+    #[error("{0}")]
+    File(Box<Report>),
+    /// A template cannot be rendered.
+    #[error("{report}")]
+    Template {
+        /// The place in the template, and the fault.
+        report: Box<Report>,
+        /// Name of the output that is rendered.
+        output: String,
+    },
+    /// An output's text is not what its kind demands.
+    #[error("{output}, rendered from {}: line {line} of the output is not valid {kind}: {reason}", template.display())]
+    Output {
+        /// Name of the output.
+        output: String,
+        /// The template.
+        template: PathBuf,
+        /// Name of the kind.
+        kind: &'static str,
+        /// Line of the output.
+        line: usize,
+        /// Fault.
+        reason: String,
+    },
+    /// Values are missing, unknown or wrong.
+    #[error("provider {provider}: {}", listed(faults))]
+    Arguments {
+        /// Name of the provider.
+        provider: String,
+        /// All faults, by the argument's name.
+        faults: Vec<ArgumentFault>,
+    },
+    /// Two outputs have one name.
+    #[error("provider {provider}: two outputs have the name {name}")]
+    SameOutput {
+        /// Name of the provider.
+        provider: String,
+        /// Name of the outputs.
+        name: String,
+    },
+    /// The name of an output, after rendering, cannot be that of a file.
+    #[error("provider {provider}: {name:?} cannot be the name of an output")]
+    OutputName {
+        /// Name of the provider.
+        provider: String,
+        /// The name.
+        name: String,
+    },
+}
+
+impl ProviderError {
+    /// Remedy, unless it is plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { known, .. } => {
+                Some(format!("built-in providers: {}", known.join(", ")))
+            }
+            Self::File(report) | Self::Template { report, .. } => report.hint().map(str::to_owned),
+            Self::NotProvider(_) => Some("docs/providers.md describes the folder".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Fault of an argument's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArgumentFault {
+    /// There is no value.
+    Missing {
+        /// The argument.
+        name: String,
+        /// Name of the argument's type.
+        kind: &'static str,
+        /// Explanation of the argument.
+        description: String,
+    },
+    /// There is no such argument.
+    Unknown {
+        /// The name that was given.
+        name: String,
+        /// Arguments that there are.
+        known: Vec<String>,
+    },
+    /// The release gives the value, and nobody else can.
+    FromRelease(String),
+    /// The value breaks the rule of the argument's type.
+    Wrong {
+        /// The argument.
+        name: String,
+        /// Beginning of the value.
+        value: String,
+        /// The rule.
+        rule: String,
+    },
+}
+
+impl ArgumentFault {
+    /// Name of the argument.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Missing { name, .. }
+            | Self::Unknown { name, .. }
+            | Self::FromRelease(name)
+            | Self::Wrong { name, .. } => name,
+        }
+    }
+}
+
+impl fmt::Display for ArgumentFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name, kind, description } if description.is_empty() => {
+                write!(f, "{name} must be set ({kind})")
+            }
+            Self::Missing { name, kind, description } => {
+                write!(f, "{name} must be set ({kind}: {description})")
+            }
+            Self::Unknown { name, known } => match nearest(name, known) {
+                Some(other) => write!(f, "{name} is not known (did you mean {other}?)"),
+                None => write!(f, "{name} is not known"),
+            },
+            Self::FromRelease(name) => {
+                write!(f, "{name} comes from the release, and cannot be set")
+            }
+            Self::Wrong { name, value, rule } => write!(f, "{name} {rule}, not {value}"),
+        }
+    }
+}
+
+/// The known name that differs least, if by two letters at most.
+fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k str> {
+    let close = known.iter().map(|other| (distance(name, other), other.as_str()));
+    close.filter(|(distance, _)| *distance <= 2).min().map(|(_, other)| other)
+}
+
+/// Number of letters to insert, remove or replace (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, second) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *second);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+fn listed(faults: &[ArgumentFault]) -> String {
+    match faults {
+        [fault] => fault.to_string(),
+        _ => faults.iter().fold(format!("{} values are wrong:", faults.len()), |text, fault| {
+            format!("{text}\n  {fault}")
+        }),
+    }
+}

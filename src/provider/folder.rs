@@ -1,0 +1,225 @@
+//! A provider's files: from a folder, or from those that are built in.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::built_in::BUILT_IN;
+use super::definition::{Definition, OutputTemplate, PackageTemplate};
+use super::engine::{Engine, TemplateFile, Templates};
+use super::error::ProviderError;
+use super::kind::MARK;
+use super::model::Provider;
+use super::names::RESERVED_NAMES;
+use crate::base::within::read_text;
+use crate::package::{Problem, Report};
+
+/// Name of the file that describes a provider.
+pub(super) const DEFINITION: &str = "provider.yaml";
+
+/// Largest file of a provider, in bytes, most files, and deepest folder below the provider's.
+const LONGEST: u64 = 4 << 20;
+const MOST: usize = 512;
+const DEEPEST: usize = 6;
+
+impl Provider {
+    /// Reads a provider from its folder: `provider.yaml`, and every other text file as a template. The
+    /// provider has the folder's name. Symlinks are not followed.
+    pub fn read(folder: &Path) -> Result<Self, ProviderError> {
+        let mut files = Templates::new();
+        collect(folder, folder, 0, &mut files)?;
+        let name = folder.canonicalize().ok();
+        let name = name.as_deref().unwrap_or(folder).file_name();
+        let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        if !files.contains_key(DEFINITION) {
+            return Err(ProviderError::NotProvider(folder.to_owned()));
+        }
+        Self::from_files(&name, files)
+    }
+
+    /// The built-in provider of that name.
+    pub fn built_in(name: &str) -> Result<Self, ProviderError> {
+        let Some((name, files)) = BUILT_IN.iter().find(|(other, _)| *other == name) else {
+            return Err(ProviderError::Unknown {
+                name: name.to_owned(),
+                known: Self::built_in_names().collect(),
+            });
+        };
+        let files = files.iter().map(|(file, text)| {
+            let path = Path::new(name).join(file);
+            ((*file).to_owned(), TemplateFile { path, text: (*text).to_owned() })
+        });
+        Self::from_files(name, files.collect())
+    }
+
+    /// Names of the built-in providers.
+    pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// Files of the provider by their names, those of its base included: what [`Provider::read`] takes.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.templates.iter().map(|(name, file)| (name.as_str(), file.text.as_str()))
+    }
+
+    fn from_files(name: &str, mut files: Templates) -> Result<Self, ProviderError> {
+        for file in files.values() {
+            if let Some(offset) = file.text.find(MARK) {
+                let message = format!("the character U+{:04X} is reserved", u32::from(MARK));
+                return Err(file_error(Problem::at(offset, message), file));
+            }
+        }
+        let Some(text) = files.get(DEFINITION).cloned() else {
+            return Err(ProviderError::NotProvider(PathBuf::from(name)));
+        };
+        let mut definition =
+            Definition::parse(&text.text).map_err(|problem| file_error(problem, &text))?;
+        if let Some((base, offset)) = definition.base.take() {
+            let below = Self::built_in(&base).map_err(|error| match error {
+                ProviderError::Unknown { .. } => {
+                    let known: Vec<&str> = Self::built_in_names().collect();
+                    let message = format!("base must be one of: {}", known.join(", "));
+                    file_error(Problem::at(offset, message), &text)
+                }
+                error => error,
+            })?;
+            definition = merged(&below, definition);
+            for (name, file) in below.templates.iter().filter(|(name, _)| *name != DEFINITION) {
+                files.entry(name.clone()).or_insert_with(|| file.clone());
+            }
+        }
+        let Definition { description, arguments, outputs, packages, .. } = definition;
+        let provider = Self {
+            name: name.to_owned(),
+            description,
+            arguments,
+            outputs,
+            packages,
+            templates: Arc::new(files),
+        };
+        provider.check_templates(&text)?;
+        Ok(provider)
+    }
+
+    /// Checks the templates of all outputs: that they are there and can be parsed, and that every name in
+    /// them is known.
+    fn check_templates(&self, definition: &TemplateFile) -> Result<(), ProviderError> {
+        let engine = Engine::new(Arc::clone(&self.templates), Map::new());
+        let outputs = self.outputs.iter().map(|output| {
+            let names: Vec<&str> = output.with.keys().map(String::as_str).collect();
+            (&output.template, output.offset, output.name.as_str(), names)
+        });
+        let files = self.packages.iter().flat_map(|package| &package.files);
+        let files = files.map(|file| (&file.template, file.offset, file.path.as_str(), Vec::new()));
+        for (name, offset, output, with) in outputs.chain(files) {
+            let Some(template) = self.templates.get(name) else {
+                let message = format!("there is no file {name:?} in the provider's folder");
+                return Err(file_error(Problem::at(offset, message), definition));
+            };
+            let failed =
+                |report: Box<Report>| ProviderError::Template { report, output: output.to_owned() };
+            let unknown = engine.undeclared(name).map_err(failed)?.into_iter().find(|name| {
+                !RESERVED_NAMES.contains(&name.as_str())
+                    && !GLOBALS.contains(&name.as_str())
+                    && !with.contains(&name.as_str())
+                    && !self.arguments.iter().any(|argument| argument.name == *name)
+            });
+            if let Some(unknown) = unknown {
+                let message = format!("{unknown} is not an argument of the provider");
+                let problem =
+                    Problem { offset: find_name(&template.text, &unknown), message, hint: None };
+                return Err(failed(Box::new(problem.in_file(&template.path, &template.text))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Functions that minijinja has for every template.
+const GLOBALS: [&str; 5] = ["range", "dict", "debug", "namespace", "loop"];
+
+/// The first place of an identifier within template tags.
+fn find_name(text: &str, name: &str) -> Option<usize> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.match_indices(name).map(|(at, _)| at).find(|at| {
+        let (before, after) = (&text[..*at], &text[at + name.len()..]);
+        let opened = before.rfind("{{").max(before.rfind("{%"));
+        let closed = before.rfind("}}").max(before.rfind("%}"));
+        !before.ends_with(is_part) && !after.starts_with(is_part) && opened > closed
+    })
+}
+
+/// A definition on top of a base: of arguments, outputs and packages with one name the upper one counts.
+fn merged(below: &Provider, upper: Definition) -> Definition {
+    let mut arguments = below.arguments.clone();
+    for argument in upper.arguments {
+        match arguments.iter_mut().find(|other| other.name == argument.name) {
+            Some(place) => *place = argument,
+            None => arguments.push(argument),
+        }
+    }
+    let mut outputs: Vec<OutputTemplate> = below.outputs.clone();
+    for output in upper.outputs {
+        match outputs.iter_mut().find(|other| other.name == output.name) {
+            Some(place) => *place = output,
+            None => outputs.push(output),
+        }
+    }
+    let mut packages: Vec<PackageTemplate> = below.packages.clone();
+    for package in upper.packages {
+        let Some(place) = packages.iter_mut().find(|other| other.name == package.name) else {
+            packages.push(package);
+            continue;
+        };
+        for file in package.files {
+            match place.files.iter_mut().find(|other| other.path == file.path) {
+                Some(place) => *place = file,
+                None => place.files.push(file),
+            }
+        }
+    }
+    let description =
+        if upper.description.is_empty() { below.description.clone() } else { upper.description };
+    Definition { base: None, description, arguments, outputs, packages }
+}
+
+fn file_error(problem: Problem, file: &TemplateFile) -> ProviderError {
+    ProviderError::File(Box::new(problem.in_file(&file.path, &file.text)))
+}
+
+/// Reads all text files below a folder.
+fn collect(
+    root: &Path,
+    folder: &Path,
+    depth: usize,
+    files: &mut BTreeMap<String, TemplateFile>,
+) -> Result<(), ProviderError> {
+    let failed = |path: &Path, source| ProviderError::Read { path: path.to_owned(), source };
+    for entry in fs_err::read_dir(folder).map_err(|error| failed(folder, error))? {
+        let entry = entry.map_err(|error| failed(folder, error))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(|error| failed(&path, error))?;
+        let relative = path.strip_prefix(root).unwrap_or(&path);
+        let Some(name) = relative.to_str() else { continue };
+        if kind.is_dir() && depth < DEEPEST {
+            collect(root, &path, depth + 1, files)?;
+        } else if kind.is_file() {
+            match read_text(root, relative, LONGEST) {
+                Ok(text) => {
+                    files.insert(name.to_owned(), TemplateFile { path: path.clone(), text });
+                }
+                // A picture beside the templates does no harm.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData && name != DEFINITION => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+            if files.len() > MOST {
+                let error = io::Error::other(format!("there are more than {MOST} files"));
+                return Err(failed(root, error));
+            }
+        }
+    }
+    Ok(())
+}

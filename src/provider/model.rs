@@ -1,0 +1,48 @@
+//! A provider after all checks, and the files that come of it.
+
+use std::sync::Arc;
+
+use super::argument::Argument;
+use super::definition::{OutputTemplate, PackageTemplate};
+use super::engine::Templates;
+
+/// A checked provider.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) arguments: Vec<Argument>,
+    pub(super) outputs: Vec<OutputTemplate>,
+    pub(super) packages: Vec<PackageTemplate>,
+    pub(super) templates: Arc<Templates>,
+}
+
+/// A rendered file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderFile {
+    /// Relative path: of a reproducible file below the repository, else below the channel.
+    pub name: String,
+    /// The content type that the provider names.
+    pub content_type: Option<String>,
+    /// The content.
+    pub bytes: Vec<u8>,
+    /// True for packages and package lists, whose names say what they hold: equal names, equal bytes.
+    pub reproducible: bool,
+}
+
+impl Provider {
+    /// The name: the folder's, or that of the built-in provider.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Explanation for people.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// All arguments, in the order of `provider.yaml`.
+    pub fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+}

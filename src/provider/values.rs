@@ -1,0 +1,115 @@
+//! Values of a provider's arguments: given ones, checked and completed, with all faults at once.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::argument::{Argument, Origin};
+use super::error::{ArgumentFault, ProviderError};
+use super::model::Provider;
+use crate::host::{LATE_BEGIN, LATE_END};
+
+/// Values that are not checked yet.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    release: BTreeMap<String, Value>,
+    given: BTreeMap<String, Value>,
+}
+
+impl Values {
+    /// No value at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value of the release. A provider takes those that its arguments name.
+    #[must_use]
+    pub fn release(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.release.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a value that a person gives: an argument of this name has to exist.
+    #[must_use]
+    pub fn given(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.given.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// Checked values of all arguments.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Resolved(pub(super) BTreeMap<String, Value>);
+
+impl Provider {
+    /// Checks values and completes them with defaults.
+    pub(super) fn resolve(&self, values: &Values) -> Result<Resolved, ProviderError> {
+        let (mut resolved, mut faults) = (BTreeMap::new(), Vec::new());
+        for argument in &self.arguments {
+            match value_of(argument, values) {
+                Ok(value) => drop(resolved.insert(argument.name.clone(), value)),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        for name in values.given.keys() {
+            match self.arguments.iter().find(|argument| argument.name == *name) {
+                Some(argument) if argument.origin != Origin::Release => {}
+                Some(_) => faults.push(ArgumentFault::FromRelease(name.clone())),
+                None => faults.push(ArgumentFault::Unknown {
+                    name: name.clone(),
+                    known: self.asked().map(|argument| argument.name.clone()).collect(),
+                }),
+            }
+        }
+        if faults.is_empty() {
+            return Ok(Resolved(resolved));
+        }
+        faults.sort_by(|a, b| a.name().cmp(b.name()));
+        Err(ProviderError::Arguments { provider: self.name.clone(), faults })
+    }
+
+    /// Arguments that the deployer is asked for.
+    pub fn asked(&self) -> impl Iterator<Item = &Argument> {
+        self.arguments.iter().filter(|argument| argument.origin == Origin::Deployer)
+    }
+}
+
+fn value_of(argument: &Argument, values: &Values) -> Result<Value, ArgumentFault> {
+    let name = &argument.name;
+    let given = match argument.origin {
+        Origin::Release => values.release.get(name),
+        Origin::Deployer | Origin::Late => values.given.get(name),
+    };
+    if let Some(value) = given {
+        return argument.kind.check(value).map_err(|rule| ArgumentFault::Wrong {
+            name: name.clone(),
+            value: shown(value),
+            rule,
+        });
+    }
+    match (argument.origin, &argument.default, &argument.written_as) {
+        (Origin::Late, ..) => Ok(Value::String(placeholder(name))),
+        (_, _, Some(text)) => Ok(Value::String(text.clone())),
+        (_, Some(value), None) => Ok(value.clone()),
+        (_, None, None) => Err(ArgumentFault::Missing {
+            name: name.clone(),
+            kind: argument.kind.as_str(),
+            description: argument.description.clone(),
+        }),
+    }
+}
+
+/// The beginning of a value, for messages.
+fn shown(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Text that stands for a late value in packages (docs/pkgpanda.md, "Setup").
+fn placeholder(name: &str) -> String {
+    format!("{LATE_BEGIN}{name}{LATE_END}")
+}
