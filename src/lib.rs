@@ -51,12 +51,13 @@
 //! | 5 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
 //! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
+//! | 7 | [`release`] | trees as files that people install, in stores: plan, stages, promotion |
 //! | 9 | [`cli`] | arguments, settings, output, errors as text, exit codes |
 //! | 9 | [`host_cli`] | the same for `pkgpanda` |
 //! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
-//! The layers `release` (7) and `remote` (8) have their place in the table of `tests/layering.rs` and
-//! come with the features that they are for.
+//! The layer `remote` (8) has its place in the table of `tests/layering.rs`, and comes with the features
+//! that it is for.
 //!
 //! # Two programs
 //!
@@ -97,6 +98,8 @@ pub mod install;
 pub mod mirror;
 pub mod package;
 pub mod provider;
+#[cfg(feature = "builder")]
+pub mod release;
 #[cfg(feature = "builder")]
 pub mod runner;
 #[cfg(feature = "builder")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::release_args::ReleaseArgs;
 use crate::image::platform::Platform;
 
 /// Builds packages and package trees in containers of their own, without a daemon and without root.
@@ -47,6 +48,8 @@ pub enum Command {
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Store built trees where people get them, with what sets machines up.
+    Release(Box<ReleaseArgs>),
 }
 
 /// How something is shown on stdout.

@@ -19,6 +19,7 @@ use crate::image::save::SaveError;
 use crate::image::store::StoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
+use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
 
 use super::config::SettingsError;
@@ -137,6 +138,9 @@ pub enum CliError {
         /// All faults.
         faults: Vec<Fault>,
     },
+    /// A release failed.
+    #[error(transparent)]
+    Release(Box<ReleaseError>),
     /// Names that are to be pinned anew, and that nothing has.
     #[error("--update: nothing that the tree takes from elsewhere is called {}", .0.join(" or "))]
     NothingToUpdate(Vec<String>),
@@ -194,6 +198,7 @@ impl CliError {
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
+            Self::Release(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
             _ => false,
         }
@@ -232,6 +237,7 @@ impl CliError {
             Self::Settings(error) => error.hint(),
             Self::Site(error) => site_hint(error),
             Self::Bootstrap(error) => error.hint(),
+            Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),
             Self::BuildContext(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),

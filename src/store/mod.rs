@@ -45,7 +45,7 @@ pub mod signature;
 mod tar;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use backend::{About, Backend, Content, Got, Head, Listed, NO_CACHE, Put, Transfer};
 pub use error::StoreError;

@@ -37,6 +37,7 @@ mod peers;
 mod pkgpanda;
 mod registry;
 mod registry_trust;
+mod release;
 mod repositories;
 mod repository;
 mod runner;

@@ -129,12 +129,13 @@ impl CloudBackend {
 
     /// Content type and cache control that the store has for an object.
     #[cfg(test)]
-    pub(in crate::store) fn headers(&self, key: &Key) -> (Option<String>, Option<String>) {
+    pub(crate) fn headers(&self, key: &Key) -> (Option<String>, Option<String>) {
         use object_store::Attribute;
         let quiet = Transfer { subject: "s", observer: &crate::base::event::Silent };
         let operation = self.operation("look for", Some(key), &quiet);
         let (store, path) = (self.connected().unwrap(), self.address.path(key));
-        let get = async || store.objects.get_opts(&path, GetOptions::default()).await;
+        let head = GetOptions { head: true, ..GetOptions::default() };
+        let get = async || store.objects.get_opts(&path, head.clone()).await;
         let result = operation.run(operation.ask(get)).unwrap();
         let text = |name| result.attributes.get(&name).map(|value| value.as_ref().to_owned());
         (text(Attribute::ContentType), text(Attribute::CacheControl))

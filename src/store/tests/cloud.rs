@@ -14,11 +14,11 @@ use crate::store::cloud::{
 };
 
 /// Account and key that the emulator of Azure has.
-const AZURE_KEY: &str =
+pub(crate) const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Client that gives up late enough for a machine that does much else.
-fn patient_client() -> HttpClient {
+pub(crate) fn patient_client() -> HttpClient {
     HttpClient::new(HttpOptions { first_wait: Duration::from_millis(10), ..HttpOptions::default() })
 }
 
@@ -48,7 +48,7 @@ pub(super) fn gcs_settings(endpoint: String) -> CloudSettings {
 }
 
 /// A cloud's server.
-struct Cloud {
+pub(crate) struct Cloud {
     server: Server,
     scheme: &'static str,
     settings: CloudSettings,
@@ -68,12 +68,12 @@ fn moto(port: u16) -> Vec<String> {
 }
 
 impl Cloud {
-    fn s3() -> Option<Self> {
+    pub(crate) fn s3() -> Option<Self> {
         let server = Server::start(&executable("MKPANDA_TEST_MOTO")?, |_, port| moto(port));
         Some(Self::new("s3", s3_settings(server.url()), server))
     }
 
-    fn azure() -> Option<Self> {
+    pub(crate) fn azure() -> Option<Self> {
         let server = Server::start(&executable("MKPANDA_TEST_AZURITE")?, |folder, port| {
             let port = port.to_string();
             let folder = folder.to_string_lossy();
@@ -103,8 +103,20 @@ impl Cloud {
     fn bucket(&self) -> Bucket<'_> {
         let number = self.buckets.fetch_add(1, Ordering::Relaxed);
         let name = format!("bucket-{number}");
+        self.make_bucket(&name);
+        let store = self.open(&format!("{}://{name}/p/q", self.scheme));
+        Bucket { cloud: self, name, store }
+    }
+
+    /// Settings of stores in the cloud.
+    pub(crate) fn settings(&self) -> &CloudSettings {
+        &self.settings
+    }
+
+    /// Makes a bucket or a container.
+    pub(crate) fn make_bucket(&self, name: &str) {
         let made = match self.scheme {
-            "az" => self.make_container(&name),
+            "az" => self.make_container(name),
             _ => self
                 .http
                 .put(format!("{}/{name}", self.server.url()))
@@ -115,8 +127,6 @@ impl Cloud {
                 .is_success(),
         };
         assert!(made, "no bucket {name}");
-        let store = self.open(&format!("{}://{name}/p/q", self.scheme));
-        Bucket { cloud: self, name, store }
     }
 
     fn open(&self, url: &str) -> Store {

@@ -309,11 +309,11 @@ pub(super) mod write {
         assert_eq!(bytes(backend, "a/new").unwrap(), b"first");
         replace("a/new", b"").unwrap();
         assert_eq!(bytes(backend, "a/new").unwrap(), b"");
-        replace("a/b", &[0; 70_000]).unwrap();
+        replace("a/b", &vec![0; 70_000]).unwrap();
         std::thread::scope(|scope| {
             for writer in 1_u8..4 {
                 scope.spawn(move || {
-                    replace("a/b", &vec![writer; 70_000 + usize::from(writer)]).unwrap()
+                    replace("a/b", &vec![writer; 70_000 + usize::from(writer)]).unwrap();
                 });
             }
             for _ in 0..8 {
