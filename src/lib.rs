@@ -49,6 +49,7 @@
 //! | 4 | [`host`] | what is installed on a machine: packages, the active set, units, users, setup |
 //! | 5 | [`provider`] | files for deployers and configuration packages, rendered from templates |
 //! | 5 | [`build`] | ids, plan, schedule, execution, the helper's work, records |
+//! | 6 | [`installer`] | the on-premises installer: its file, and what runs from it |
 //! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
 //! | 7 | [`release`] | trees as files that people install, in stores: plan, stages, promotion |
@@ -62,7 +63,8 @@
 //! # Two programs
 //!
 //! `mkpanda` builds, `pkgpanda` installs. The second needs [`base`], [`package`], [`archive`],
-//! [`store`] without its registries, [`artifact`], [`install`], [`host`] and [`host_cli`]; everything
+//! [`store`] without its registries, [`artifact`], [`install`], [`host`], [`provider`], [`installer`] and
+//! [`host_cli`]; everything
 //! else is behind the crate's feature `builder`, with all dependencies that only it has.
 //!
 //! # What is kept where
@@ -94,6 +96,7 @@ pub mod host_cli;
 #[cfg(feature = "builder")]
 pub mod image;
 pub mod install;
+pub mod installer;
 #[cfg(feature = "builder")]
 pub mod mirror;
 pub mod package;

@@ -24,7 +24,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (3, &["runner", "tree"]),
     (4, &["dockerfile", "host"]),
     (5, &["build", "provider"]),
-    (6, &["bootstrap", "mirror"]),
+    (6, &["bootstrap", "installer", "mirror"]),
     (7, &["release"]),
     (8, &["remote"]),
     (9, &["cli", "host_cli"]),

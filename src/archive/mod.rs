@@ -57,7 +57,7 @@ mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
-#[cfg(feature = "builder")]
+#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and folders need it"))]
 mod tar_write;
 mod unpack;
 mod xz;
@@ -91,7 +91,6 @@ pub use read::{EntryKind, PackageEntry, PackageIndex, PackageReader, verify_pack
 pub use source::{is_source_archive, unpack_source_archive};
 #[cfg(feature = "builder")]
 pub(crate) use tar_read::{MemberKind, TarReader};
-#[cfg(feature = "builder")]
 pub use tar_write::{PackSummary, TarWriter};
 pub use unpack::{UnpackSummary, Watcher, unpack_package, unpack_package_watched};
 pub use xz::XzReader;

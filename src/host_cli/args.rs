@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -152,6 +153,19 @@ pub enum Command {
         /// How to write what is listed.
         #[command(flatten)]
         format: FormatArgs,
+    },
+    /// Do what an installer is asked for; started by the script at an installer's beginning.
+    #[command(hide = true)]
+    Installer {
+        /// The installer.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Offset of the archive in it, in bytes.
+        #[arg(long, value_name = "BYTES")]
+        offset: u64,
+        /// The installer's arguments.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
     },
     /// Compare packages' files with what the packages had when they came.
     Verify {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs, SignatureArgs};
 use super::error::CommandError;
+use super::installer;
 use super::output::Output;
 use super::texts;
 use crate::artifact::repository::Repository;
@@ -75,6 +76,12 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
         }
         Command::Uninstall => Ok(actor.uninstall()?),
         Command::Check { list, format } => check(&host.checks()?, *list, *format, output),
+        Command::Installer { file, offset, arguments } => {
+            match installer::run(file, *offset, arguments, output)? {
+                0 => Ok(()),
+                code => Err(CommandError::Ended(code)),
+            }
+        }
         Command::Verify { ids, repository_url, signatures, format } => {
             let ids = if ids.is_empty() { host.active()? } else { parse(ids)? };
             let from = repository_url.as_deref().map(|url| remote(url, signatures)).transpose()?;

@@ -6,6 +6,7 @@ use crate::host::{
     ActivateError, ActiveError, CheckError, PathError, RemoveError, RepositoryError, SetupError,
     UninstallError, VerifyError,
 };
+use crate::installer::InstallerError;
 use crate::package::NameError;
 use crate::store::StoreUrlError;
 use crate::store::signature::KeyError;
@@ -55,6 +56,15 @@ pub enum CommandError {
     /// Signals can't be caught.
     #[error("can't catch signals")]
     Signals(#[source] io::Error),
+    /// An installer cannot do what it was asked for.
+    #[error(transparent)]
+    Installer(Box<InstallerError>),
+    /// A script cannot be started.
+    #[error("cannot start sh")]
+    Script(#[source] io::Error),
+    /// A script, or a wrong usage, ended with this code, and said why.
+    #[error("ended with code {0}")]
+    Ended(u8),
     /// What was asked for was found to be not so; it was said already.
     #[error("not all is well")]
     Said,
@@ -70,7 +80,10 @@ macro_rules! boxed {
     )*};
 }
 
-boxed!(RepositoryError => Repository, RemoveError => Remove, SetupError => Setup);
+boxed!(
+    RepositoryError => Repository, RemoveError => Remove, SetupError => Setup,
+    InstallerError => Installer
+);
 
 impl CommandError {
     /// Remedy, unless it is plain.
@@ -81,6 +94,7 @@ impl CommandError {
             Self::Repository(error) => error.hint(),
             Self::Remove(error) => error.hint(),
             Self::Setup(error) => error.hint(),
+            Self::Installer(error) => error.hint(),
             Self::Uninstall(error) => error.hint(),
             Self::Verify(error) => error.hint(),
             _ => None,

@@ -6,6 +6,7 @@
 pub mod args;
 mod commands;
 pub mod error;
+mod installer;
 mod interrupt;
 pub mod output;
 mod texts;
@@ -47,6 +48,7 @@ pub fn run() -> u8 {
     match caught.map_err(CommandError::Signals).and_then(|()| commands::run(&cli, &output)) {
         Ok(()) => 0,
         Err(CommandError::Said) => 1,
+        Err(CommandError::Ended(code)) => code,
         Err(error) => {
             output.error(&with_causes(&error), error.hint().as_deref());
             if output.is_interrupted() { INTERRUPTED } else { 1 }

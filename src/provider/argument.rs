@@ -18,6 +18,8 @@ pub struct Argument {
     /// Text that stands in for a value that the deployer, or the machine, gives only after rendering: an
     /// expression of the template's own language.
     pub written_as: Option<String>,
+    /// True if the value has a part in configuration packages, and so in their ids.
+    pub configures: bool,
 }
 
 /// Origin of an argument's values.

@@ -9,6 +9,20 @@ macro_rules! files {
     };
 }
 
+/// Files of all providers for clouds.
+const CLOUD: Files = files!("cloud":
+    "cluster.json", "dcos-version.json", "install.sh", "late-config.yaml", "user-data.yaml",
+);
+
 /// Built-in providers by name.
-pub(super) const BUILT_IN: &[(&str, Files)] =
-    &[("onprem", files!("onprem": "provider.yaml", "dcos_install.sh"))];
+pub(super) const BUILT_IN: &[(&str, &[Files])] = &[
+    ("aws", &[files!("aws": "provider.yaml", "cloudformation.json"), CLOUD]),
+    ("azure", &[files!("azure": "provider.yaml", "azuredeploy.json", "parameters.json"), CLOUD]),
+    (
+        "onprem",
+        &[files!("onprem":
+            "provider.yaml", "cluster.env", "cluster.json", "common.sh", "dcos-version.json",
+            "dcos_install.sh", "dcos_node_upgrade.sh", "detect_fault_domain", "detect_ip",
+        )],
+    ),
+];

@@ -31,6 +31,8 @@ pub(super) struct OutputTemplate {
     pub(super) offset: usize,
     pub(super) kind: Kind,
     pub(super) content_type: Option<String>,
+    /// The argument without whose value there is no such output.
+    pub(super) when: Option<String>,
     /// Values for this output alone.
     pub(super) with: Map<String, Value>,
 }
@@ -50,6 +52,8 @@ pub(super) struct PackageFileTemplate {
     pub(super) offset: usize,
     pub(super) kind: Kind,
     pub(super) mode: u32,
+    /// The argument without whose value there is no such file.
+    pub(super) when: Option<String>,
 }
 
 /// A mapping of which every key has to be known.
@@ -138,8 +142,17 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
         let message = format!("templates know {name} as something else already");
         return Err(Problem::at(entry.key_offset, message));
     }
-    let known =
-        ["type", "from", "description", "default", "written_as", "minimum", "maximum", "choices"];
+    let known = [
+        "type",
+        "from",
+        "description",
+        "default",
+        "written_as",
+        "configures",
+        "minimum",
+        "maximum",
+        "choices",
+    ];
     let fields = Fields::of(&entry.node, "an argument", &known)?;
     let kind = argument_type(&fields)?;
     let (origin, offset) = fields.needed("from")?;
@@ -178,6 +191,13 @@ fn argument(entry: &YamlEntry) -> Result<Argument, Problem> {
         description: fields.text("description")?.map_or("", |(text, _)| text).to_owned(),
         default: default.transpose()?,
         written_as: written_as.map(|(text, _)| text.to_owned()),
+        configures: match fields.text("configures")? {
+            None | Some(("true", _)) => true,
+            Some(("false", _)) => false,
+            Some((_, offset)) => {
+                return Err(Problem::at(offset, "configures must be true or false"));
+            }
+        },
     })
 }
 
@@ -228,7 +248,7 @@ fn argument_type(fields: &Fields<'_>) -> Result<ArgumentType, Problem> {
 }
 
 fn output(node: &YamlNode) -> Result<OutputTemplate, Problem> {
-    let known = ["name", "template", "kind", "content_type", "with"];
+    let known = ["name", "template", "kind", "content_type", "when", "with"];
     let fields = Fields::of(node, "an output", &known)?;
     let (template, offset) = fields.needed("template")?;
     let with = fields.map("with")?.iter().map(|entry| (entry.key.clone(), typed(&entry.node)));
@@ -244,6 +264,7 @@ fn output(node: &YamlNode) -> Result<OutputTemplate, Problem> {
         offset,
         kind: kind(&fields, template)?,
         content_type: content_type.map(|(text, _)| text.to_owned()),
+        when: fields.text("when")?.map(|(name, _)| name.to_owned()),
         with: with.collect(),
     })
 }
@@ -287,8 +308,11 @@ fn package(node: &YamlNode) -> Result<PackageTemplate, Problem> {
 }
 
 fn package_file(node: &YamlNode) -> Result<PackageFileTemplate, Problem> {
-    let fields =
-        Fields::of(node, "a file of a package", &["path", "template", "kind", "permissions"])?;
+    let fields = Fields::of(
+        node,
+        "a file of a package",
+        &["path", "template", "kind", "permissions", "when"],
+    )?;
     let (path, at) = fields.needed("path")?;
     let checked = crate::archive::EntryPath::parse(path.trim_start_matches('/').as_bytes())
         .ok()
@@ -310,5 +334,6 @@ fn package_file(node: &YamlNode) -> Result<PackageFileTemplate, Problem> {
         offset,
         kind: kind(&fields, template)?,
         mode,
+        when: fields.text("when")?.map(|(name, _)| name.to_owned()),
     })
 }

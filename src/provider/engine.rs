@@ -2,7 +2,7 @@
 //!
 //! What is undefined is an error, and there is no filter that switches escaping off. A template may
 //! include and import others of its provider, and gets another one's text as a value by
-//! `file("NAME")`, which is rendered and checked as the kind that NAME's ending stands for.
+//! `file("NAME", name=value…)`, which is rendered and checked as the kind that NAME's ending stands for.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, OutputSpan, OutputSpanKind, State,
     UndefinedBehavior, Value as TemplateValue,
@@ -195,12 +196,25 @@ impl Engine {
             emit(kind, out, value, &values)
         });
         let engine = self.clone();
-        environment.add_function("file", move |name: String| engine.file(&name));
+        environment
+            .add_function("file", move |name: String, more: Kwargs| engine.file(&name, &more));
         (environment, tokens)
     }
 
-    /// The function `file` of templates.
-    fn file(&self, name: &str) -> Result<String, Error> {
+    /// The same with further values.
+    fn with(&self, more: &Kwargs) -> Result<Self, Error> {
+        let mut values = (*self.values).clone();
+        for name in more.args() {
+            let value: TemplateValue = more.get(name)?;
+            let value = serde_json::to_value(&value)
+                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+            values.insert(name.to_owned(), value);
+        }
+        Ok(Self { values: Arc::new(values), ..self.clone() })
+    }
+
+    /// The function `file` of templates: another one's text, rendered with further values.
+    fn file(&self, name: &str, more: &Kwargs) -> Result<String, Error> {
         if !self.templates.contains_key(name) {
             let message = format!("the provider has no file {name:?}");
             return Err(Error::new(ErrorKind::TemplateNotFound, message));
@@ -210,9 +224,9 @@ impl Engine {
             let message = format!("more than {DEEPEST} files are rendered within each other");
             return Err(Error::new(ErrorKind::InvalidOperation, message));
         }
-        let rendered = self.rendered(name, Kind::of_file(name));
+        let rendered = self.with(more).map(|engine| engine.rendered(name, Kind::of_file(name)));
         self.depth.fetch_sub(1, Ordering::Relaxed);
-        rendered.map_err(|fault| {
+        rendered?.map_err(|fault| {
             Error::new(ErrorKind::InvalidOperation, format!("{name} cannot be rendered"))
                 .with_source(fault)
         })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::package::Report;
+use crate::package::{NameError, PackageId, Report};
 
 /// A provider cannot be read or rendered.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,24 @@ pub enum ProviderError {
         provider: String,
         /// Name of the outputs.
         name: String,
+    },
+    /// A package cannot be named after the provider.
+    #[error("provider {provider}: {source}, so the late values have no package")]
+    PackageName {
+        /// Name of the provider.
+        provider: String,
+        /// Fault.
+        source: NameError,
+    },
+    /// A package cannot be packed.
+    #[error("provider {provider}: cannot pack {package}: {reason}")]
+    Pack {
+        /// Name of the provider.
+        provider: String,
+        /// Id of the package.
+        package: PackageId,
+        /// Fault.
+        reason: String,
     },
     /// The name of an output, after rendering, cannot be that of a file.
     #[error("provider {provider}: {name:?} cannot be the name of an output")]

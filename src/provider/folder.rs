@@ -42,13 +42,13 @@ impl Provider {
 
     /// The built-in provider of that name.
     pub fn built_in(name: &str) -> Result<Self, ProviderError> {
-        let Some((name, files)) = BUILT_IN.iter().find(|(other, _)| *other == name) else {
+        let Some((name, tables)) = BUILT_IN.iter().find(|(other, _)| *other == name) else {
             return Err(ProviderError::Unknown {
                 name: name.to_owned(),
                 known: Self::built_in_names().collect(),
             });
         };
-        let files = files.iter().map(|(file, text)| {
+        let files = tables.iter().copied().flatten().map(|(file, text)| {
             let path = Path::new(name).join(file);
             ((*file).to_owned(), TemplateFile { path, text: (*text).to_owned() })
         });
@@ -58,6 +58,18 @@ impl Provider {
     /// Names of the built-in providers.
     pub fn built_in_names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// A provider from texts: `provider.yaml` and templates, as [`Provider::files`] gives them.
+    pub fn from_texts(
+        name: &str,
+        texts: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ProviderError> {
+        let files = texts.into_iter().map(|(file, text)| {
+            let path = Path::new(name).join(&file);
+            (file, TemplateFile { path, text })
+        });
+        Self::from_files(name, files.collect())
     }
 
     /// Files of the provider by their names, those of its base included: what [`Provider::read`] takes.
@@ -113,7 +125,25 @@ impl Provider {
             (&output.template, output.offset, output.name.as_str(), names)
         });
         let files = self.packages.iter().flat_map(|package| &package.files);
-        let files = files.map(|file| (&file.template, file.offset, file.path.as_str(), Vec::new()));
+        // The values of one output go into its packages, too.
+        let all_with: Vec<&str> =
+            self.outputs.iter().flat_map(|output| output.with.keys().map(String::as_str)).collect();
+        let files =
+            files.map(|file| (&file.template, file.offset, file.path.as_str(), all_with.clone()));
+        let conditions = self
+            .packages
+            .iter()
+            .flat_map(|package| &package.files)
+            .map(|file| (&file.when, file.offset))
+            .chain(self.outputs.iter().map(|output| (&output.when, output.offset)));
+        let is_argument = |name: &String| self.arguments.iter().any(|other| other.name == *name);
+        let mut unknown = conditions
+            .filter_map(|(when, at)| Some((when.as_ref()?, at)))
+            .filter(|(when, _)| !is_argument(when));
+        if let Some((when, offset)) = unknown.next() {
+            let message = format!("{when} is not an argument of the provider");
+            return Err(file_error(Problem::at(offset, message), definition));
+        }
         for (name, offset, output, with) in outputs.chain(files) {
             let Some(template) = self.templates.get(name) else {
                 let message = format!("there is no file {name:?} in the provider's folder");

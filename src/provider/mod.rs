@@ -9,6 +9,7 @@
 //! comes with the program, and both are checked as a whole. [`Provider::render`] is a pure function of
 //! values: no time, no place and no machine has a part in its files.
 
+mod archive;
 mod argument;
 mod built_in;
 mod definition;
@@ -18,12 +19,14 @@ mod folder;
 mod kind;
 mod model;
 mod names;
+mod packages;
 mod render;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
+pub use archive::{PackedFile, pack_files};
 pub use argument::{Argument, ArgumentType, Origin};
 pub use error::{ArgumentFault, ProviderError};
 pub use kind::Kind;

@@ -1,8 +1,15 @@
 //! Names with a meaning of their own: in every template, and among the values of a release.
 
 /// Names that templates know beside arguments.
-pub(super) const RESERVED_NAMES: [&str; 5] =
-    ["arguments", "cluster_package_list", "config_packages", "file", "late_config"];
+pub(super) const RESERVED_NAMES: [&str; 7] = [
+    "arguments",
+    "cluster_package_list",
+    "cluster_packages",
+    "config_packages",
+    "file",
+    "late_package",
+    "late_values",
+];
 
 /// Names of the values that a release has for every provider; the second text is the explanation.
 pub const RELEASE_VALUES: &[(&str, &str)] = &[

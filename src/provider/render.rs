@@ -1,35 +1,45 @@
 //! From a provider and values to files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 use super::argument::ArgumentType;
 use super::engine::Engine;
 use super::error::ProviderError;
 use super::model::{Provider, ProviderFile};
+use super::packages::is_set;
 use super::values::Values;
 use crate::archive::EntryPath;
 
 impl Provider {
-    /// Renders all outputs. Values that are missing, unknown or wrong are named all at once.
+    /// Renders all outputs, and the packages that they refer to: first the packages, each once. Values
+    /// that are missing, unknown or wrong are named all at once.
     pub fn render(&self, values: &Values) -> Result<Vec<ProviderFile>, ProviderError> {
         let resolved = self.resolve(values)?;
-        let mut files = Vec::new();
+        let mut configurations: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+        let (mut packages, mut files) = (BTreeMap::new(), Vec::new());
         let mut names = BTreeSet::new();
         for output in &self.outputs {
             let mut variables: Map<_, _> = resolved.0.clone().into_iter().collect();
             variables.extend(output.with.clone());
+            if !output.when.as_ref().is_none_or(|name| is_set(variables.get(name))) {
+                continue;
+            }
+            let configured = self.configured(&variables);
+            let key = Value::Object(configured.clone()).to_string();
+            if !configurations.contains_key(&key) {
+                let engine = Engine::new(Arc::clone(&self.templates), configured.clone());
+                let configuration = self.configuration(&engine, &configured)?;
+                packages
+                    .extend(configuration.files.into_iter().map(|file| (file.name.clone(), file)));
+                configurations.insert(key.clone(), configuration.values);
+            }
+            variables.extend(configurations.get(&key).cloned().unwrap_or_default());
             variables.insert("arguments".to_owned(), self.described_arguments());
             let engine = Engine::new(Arc::clone(&self.templates), variables);
-            let name = engine.render_text(&output.name, &output.name)?;
-            let is_name = EntryPath::parse(name.as_bytes()).is_ok_and(|path| {
-                path.as_bytes() == name.as_bytes() && !name.contains(char::is_control)
-            });
-            if !is_name {
-                return Err(ProviderError::OutputName { provider: self.name.clone(), name });
-            }
+            let name = self.output_name(&engine, &output.name)?;
             if !names.insert(name.clone()) {
                 return Err(ProviderError::SameOutput { provider: self.name.clone(), name });
             }
@@ -41,13 +51,33 @@ impl Provider {
                 reproducible: false,
             });
         }
-        Ok(files)
+        Ok(packages.into_values().chain(files).collect())
+    }
+
+    /// The values that packages may depend on.
+    fn configured(&self, variables: &Map<String, Value>) -> Map<String, Value> {
+        let is_left_out = |name: &str| {
+            self.arguments.iter().any(|argument| argument.name == name && !argument.configures)
+        };
+        let kept = variables.iter().filter(|(name, _)| !is_left_out(name));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    fn output_name(&self, engine: &Engine, template: &str) -> Result<String, ProviderError> {
+        let name = engine.render_text(template, template)?;
+        let is_name = EntryPath::parse(name.as_bytes()).is_ok_and(|path| {
+            path.as_bytes() == name.as_bytes() && !name.contains(char::is_control)
+        });
+        if is_name {
+            return Ok(name);
+        }
+        Err(ProviderError::OutputName { provider: self.name.clone(), name })
     }
 
     /// The arguments that the deployer is asked for, as templates see them.
-    fn described_arguments(&self) -> serde_json::Value {
+    fn described_arguments(&self) -> Value {
         let arguments = self.asked().map(|argument| {
-            let mut described = serde_json::json!({
+            let mut described = json!({
                 "name": argument.name,
                 "type": argument.kind.as_str(),
                 "description": argument.description,

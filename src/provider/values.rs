@@ -68,6 +68,12 @@ impl Provider {
         Err(ProviderError::Arguments { provider: self.name.clone(), faults })
     }
 
+    /// The text of one argument's value, as it is rendered; nothing if there is none.
+    pub fn checked(&self, values: &Values, name: &str) -> Option<String> {
+        let argument = self.arguments.iter().find(|argument| argument.name == name)?;
+        value_of(argument, values).ok()?.as_str().map(str::to_owned)
+    }
+
     /// Arguments that the deployer is asked for.
     pub fn asked(&self) -> impl Iterator<Item = &Argument> {
         self.arguments.iter().filter(|argument| argument.origin == Origin::Deployer)

@@ -1,0 +1,53 @@
+//! The shell script at the beginning of an installer.
+//!
+//! The line `check='<sha256> <bytes>'` has the sum of the whole file without that line, and the file's
+//! size. The script is one function that is called in the last line, so that nothing of a truncated one
+//! is run.
+
+use crate::base::digest::Sha256Sum;
+
+const TEMPLATE: &str = include_str!("head.sh");
+
+/// Sum and size while neither is known.
+const EMPTY: (&str, u64) = ("0000000000000000000000000000000000000000000000000000000000000000", 0);
+
+/// What stands in the script.
+#[derive(Debug, Clone)]
+pub(super) struct Head<'a> {
+    pub(super) variant: &'a str,
+    pub(super) version: &'a str,
+    pub(super) machine: &'a str,
+    pub(super) program_bytes: u64,
+}
+
+impl Head<'_> {
+    /// The text, whose length does not depend on the sum.
+    pub(super) fn text(&self, check: Option<(&Sha256Sum, u64)>) -> String {
+        let (sum, size) = check.map_or(EMPTY, |(sum, size)| (sum.as_str(), size));
+        let text = |bytes: usize| {
+            TEMPLATE
+                .replace("@CHECK@", &format!("'{sum} {size:020}'"))
+                .replace("@HEAD_BYTES@", &format!("{bytes:08}"))
+                .replace(
+                    "@PROGRAM_OFFSET@",
+                    &format!("{:08}", bytes + super::write::PROGRAM_OFFSET),
+                )
+                .replace("@PROGRAM_BYTES@", &self.program_bytes.to_string())
+                .replace("@MACHINE@", &quoted(self.machine))
+                .replace("@VARIANT@", &quoted(self.variant))
+                .replace("@VERSION@", &quoted(self.version))
+        };
+        text(text(0).len())
+    }
+
+    /// The text that is summed up: without the line of the sum.
+    pub(super) fn summed(&self) -> String {
+        let text = self.text(None);
+        text.split_inclusive('\n').filter(|line| !line.starts_with("check=")).collect()
+    }
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,217 @@
+//! Writes the folder `genconf/serve`, in a folder beside it that takes its place when it is whole.
+//!
+//! ```text
+//! serve/dcos_install.sh, other outputs of the provider      what hosts run
+//! serve/pkgpanda                                            the static program
+//! serve/bootstrap/<id>.bootstrap.tar.xz, <id>.active.json
+//! serve/packages/…, package_lists/…                         all packages of the cluster
+//! serve/bootstrap.latest, cluster-package-list.latest       ids
+//! serve/cluster-package-info.json                           package -> id, filename
+//! serve/upgrade/<uuid>/dcos_node_upgrade.sh                 those of former runs stay
+//! ```
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use serde_json::{Map, Value, json};
+
+use super::error::InstallerError;
+use super::file::InstallerFile;
+use super::manifest::{PROGRAM, SERVE};
+use crate::base::atomic::{self, TemporaryFolder, sweep_under_lock};
+use crate::base::event::Observer;
+use crate::base::lock::FileLock;
+use crate::package::PackageId;
+use crate::provider::ProviderFile;
+
+/// Name of the script that hosts install with.
+pub const INSTALL_SCRIPT: &str = "dcos_install.sh";
+
+/// Name of the output that upgrades a host.
+pub const UPGRADE_SCRIPT: &str = "dcos_node_upgrade.sh";
+
+/// File by which a served folder is known as written by an installer.
+pub const MARK: &str = ".dcos-installer";
+
+/// What is to be served.
+pub(super) struct Served<'a> {
+    pub(super) installer: &'a InstallerFile,
+    pub(super) files: Vec<ServedFile>,
+    pub(super) observer: &'a dyn Observer,
+}
+
+/// A file that is made here.
+#[derive(Debug)]
+pub(super) struct ServedFile {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) is_program: bool,
+}
+
+impl From<ProviderFile> for ServedFile {
+    fn from(file: ProviderFile) -> Self {
+        let is_program = !file.reproducible && file.bytes.starts_with(b"#!");
+        Self { name: file.name, bytes: file.bytes, is_program }
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> InstallerError {
+    let path = path.to_owned();
+    move |source| InstallerError::Serve { path: path.clone(), source }
+}
+
+/// Writes the folder `serve` in `genconf`; gives its path.
+pub(super) fn write(served: &Served<'_>, genconf: &Path) -> Result<PathBuf, InstallerError> {
+    let target = genconf.join("serve");
+    let _lock = FileLock::acquire(&genconf.join(".lock"), || ()).map_err(failed(genconf))?;
+    sweep_under_lock(genconf).first().map_err(failed(genconf))?;
+    let is_there = match fs_err::symlink_metadata(&target) {
+        Ok(data) => {
+            let is_empty =
+                || fs_err::read_dir(&target).is_ok_and(|mut entries| entries.next().is_none());
+            if !data.is_dir() || !(target.join(MARK).exists() || is_empty()) {
+                return Err(InstallerError::Foreign(target));
+            }
+            true
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(failed(&target)(error)),
+    };
+    let staging = TemporaryFolder::create(genconf).map_err(failed(genconf))?;
+    let folder = staging.path();
+    fs_err::set_permissions(folder, PermissionsExt::from_mode(0o755)).map_err(failed(folder))?;
+    served.write_members(folder)?;
+    for file in &served.files {
+        write_file(folder, file)?;
+    }
+    let packages = served.write_lists(folder)?;
+    if is_there {
+        keep_upgrades(&target, folder)?;
+    }
+    sync(folder).map_err(failed(folder))?;
+    put_in_place(folder, &target, is_there).map_err(failed(&target))?;
+    atomic::sync_folder(genconf).map_err(failed(genconf))?;
+    atomic::write(&genconf.join("cluster_packages.json"), packages.as_bytes())
+        .map_err(failed(genconf))?;
+    Ok(target)
+}
+
+impl Served<'_> {
+    /// Copies what the installer carries for hosts.
+    fn write_members(&self, folder: &Path) -> Result<(), InstallerError> {
+        let names = self.installer.list().filter_map(|(name, _)| {
+            let below = if name == PROGRAM { Some(PROGRAM) } else { name.strip_prefix(SERVE) };
+            Some((name, below?))
+        });
+        for (name, below) in names {
+            if self.observer.is_interrupted() {
+                return Err(InstallerError::Interrupted);
+            }
+            let path = folder.join(below);
+            let above = path.parent().unwrap_or(folder);
+            fs_err::create_dir_all(above)
+                .and_then(|()| self.installer.copy(name, &path))
+                .map_err(failed(&path))?;
+            if name == PROGRAM {
+                fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755))
+                    .map_err(failed(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the lists of the cluster's packages; gives the one by name.
+    fn write_lists(&self, folder: &Path) -> Result<String, InstallerError> {
+        let list = self.files.iter().find_map(|file| {
+            let id =
+                file.name.strip_prefix("package_lists/")?.strip_suffix(".package_list.json")?;
+            Some((id, serde_json::from_slice::<Vec<PackageId>>(&file.bytes).ok()?))
+        });
+        let (list_id, ids) = list.unwrap_or_default();
+        let packages: Map<String, Value> = ids
+            .iter()
+            .map(|id| {
+                let filename = format!("packages/{}/{id}.tar.xz", id.name());
+                (id.name().to_string(), json!({ "filename": filename, "id": id }))
+            })
+            .collect();
+        let packages = format!("{:#}\n", Value::Object(packages));
+        let bootstrap = &self.installer.manifest().bootstrap_id;
+        for (name, text) in [
+            ("bootstrap.latest", bootstrap.as_str()),
+            ("cluster-package-list.latest", list_id),
+            ("cluster-package-info.json", &packages),
+            (MARK, ""),
+        ] {
+            let file = ServedFile {
+                name: name.to_owned(),
+                bytes: text.as_bytes().to_vec(),
+                is_program: false,
+            };
+            write_file(folder, &file)?;
+        }
+        Ok(packages)
+    }
+}
+
+fn write_file(folder: &Path, file: &ServedFile) -> Result<(), InstallerError> {
+    use std::io::Write as _;
+    // The provider has checked that the name stays below the folder.
+    let path = folder.join(&file.name);
+    let above = path.parent().unwrap_or(folder);
+    let written = fs_err::create_dir_all(above)
+        .and_then(|()| fs_err::File::create_new(&path))
+        .and_then(|mut out| out.write_all(&file.bytes));
+    written.map_err(failed(&path))?;
+    if file.is_program {
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755)).map_err(failed(&path))?;
+    }
+    Ok(())
+}
+
+/// Takes upgrade scripts of the folder before along: hosts may have their URLs still.
+fn keep_upgrades(old: &Path, new: &Path) -> Result<(), InstallerError> {
+    let folder = old.join("upgrade");
+    let entries = match fs_err::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(&folder)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed(&folder))?;
+        let from = entry.path().join(UPGRADE_SCRIPT);
+        let target = new.join("upgrade").join(entry.file_name());
+        let is_file = fs_err::symlink_metadata(&from).is_ok_and(|data| data.is_file());
+        if is_file && !target.exists() {
+            fs_err::create_dir_all(&target)
+                .and_then(|()| fs_err::copy(&from, target.join(UPGRADE_SCRIPT)))
+                .map_err(failed(&target))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes everything below a folder to the disk.
+fn sync(folder: &Path) -> io::Result<()> {
+    let folder = fs_err::File::open(folder)?;
+    Ok(nix::unistd::syncfs(folder.file())?)
+}
+
+/// Gives a folder its final name; the one before takes the temporary name.
+fn put_in_place(folder: &Path, target: &Path, is_there: bool) -> io::Result<()> {
+    if !is_there {
+        return fs_err::rename(folder, target);
+    }
+    match renameat2(AT_FDCWD, folder, AT_FDCWD, target, RenameFlags::RENAME_EXCHANGE) {
+        // Filesystems without an exchange.
+        Err(nix::errno::Errno::EINVAL) => {
+            let old = folder.with_extension("old");
+            fs_err::rename(target, &old)?;
+            fs_err::rename(folder, target)?;
+            fs_err::rename(&old, folder)
+        }
+        other => Ok(other?),
+    }
+}

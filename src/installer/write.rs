@@ -1,0 +1,268 @@
+//! Puts an installer together.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::InstallerError;
+use super::head::Head;
+use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, SERVE};
+use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
+use crate::base::atomic::AtomicFile;
+use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::event::Observer;
+use crate::base::regular::open_regular;
+use crate::package::{PackageId, Variant};
+use crate::provider::Provider;
+
+/// Offset of the program's first byte in the archive: one header is before.
+pub(super) const PROGRAM_OFFSET: usize = 512;
+
+/// Time of all members, in seconds since 1970.
+const TIME: u64 = 1;
+
+const BUFFER: usize = 1 << 20;
+
+/// The files of a bootstrap.
+#[derive(Debug, Clone)]
+pub struct BootstrapPart {
+    /// The id.
+    pub id: String,
+    /// The archive, `<id>.bootstrap.tar.xz`.
+    pub archive: PathBuf,
+    /// The list of its packages, `<id>.active.json`.
+    pub active: PathBuf,
+}
+
+/// What an installer is made of.
+#[derive(Debug, Clone)]
+pub struct InstallerParts<'a> {
+    /// The variant that hosts get.
+    pub variant: &'a Variant,
+    /// Version of the product.
+    pub version: &'a str,
+    /// Commit of the tree.
+    pub commit: &'a str,
+    /// Name of the release.
+    pub tag: &'a str,
+    /// The provider that configurations are rendered with.
+    pub provider: &'a Provider,
+    /// The static `pkgpanda`, built without the builder.
+    pub pkgpanda: &'a Path,
+    /// The bootstrap that hosts get.
+    pub bootstrap: BootstrapPart,
+    /// The bootstrap of the installer's own tree.
+    pub installer_bootstrap: Option<BootstrapPart>,
+    /// The packages that hosts get, and their archives.
+    pub packages: Vec<(PackageId, PathBuf)>,
+}
+
+/// Name of the installer's file: `dcos_generate_config[.<variant>].sh`.
+pub fn file_name(variant: &Variant) -> String {
+    match variant.name() {
+        None => "dcos_generate_config.sh".to_owned(),
+        Some(name) => format!("dcos_generate_config.{name}.sh"),
+    }
+}
+
+/// Writes an installer, which replaces what is at `target` when it is whole. The same parts give the same
+/// bytes; the sum is that of the file.
+pub fn write(
+    parts: &InstallerParts<'_>,
+    target: &Path,
+    observer: &dyn Observer,
+) -> Result<Sha256Sum, InstallerError> {
+    let failed = |source| InstallerError::Write { path: target.to_owned(), source };
+    let program = part("pkgpanda", parts.pkgpanda)?;
+    let machine = machine_of(parts.pkgpanda)?;
+    let head = Head {
+        variant: parts.variant.hashed(),
+        version: parts.version,
+        machine,
+        program_bytes: program.1,
+    };
+    let mut file = AtomicFile::create(target).map_err(failed)?;
+    let text = head.text(None);
+    file.file().write_all(text.as_bytes()).map_err(failed)?;
+    let mut sum = Sha256::new();
+    sum.update(head.summed().as_bytes());
+    let members = Members { parts, path: target, observer };
+    let (sum, bytes) = {
+        let inner = BufWriter::with_capacity(BUFFER, file.file());
+        let Summing { inner, sum, bytes } =
+            members.write(program, Summing { inner, sum, bytes: 0 })?;
+        inner.into_inner().map_err(|error| failed(error.into_error()))?;
+        (Sha256Sum::from_hasher(sum), bytes)
+    };
+    let size = text.len() as u64 + bytes;
+    let checked = head.text(Some((&sum, size)));
+    debug_assert_eq!(checked.len(), text.len());
+    file.rewound().and_then(|file| file.write_all(checked.as_bytes())).map_err(failed)?;
+    let whole = file.rewound().and_then(Sha256Sum::of_reader).map_err(failed)?;
+    file.commit().map_err(failed)?;
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(target, executable).map_err(failed)?;
+    Ok(whole)
+}
+
+/// Opens a part and tells its size.
+fn part(what: &str, path: &Path) -> Result<(fs_err::File, u64), InstallerError> {
+    let opened = open_regular(path).and_then(|file| {
+        let size = file.metadata()?.len();
+        Ok((file, size))
+    });
+    opened.map_err(|source| InstallerError::Part { what: what.to_owned(), source })
+}
+
+/// The machine type that a static executable is for, as `uname -m` says it.
+fn machine_of(path: &Path) -> Result<&'static str, InstallerError> {
+    let wrong =
+        |reason: &str| InstallerError::Program { path: path.to_owned(), reason: reason.to_owned() };
+    let (file, size) = part("pkgpanda", path)?;
+    let mut start = Vec::new();
+    file.take(size.min(64 << 10))
+        .read_to_end(&mut start)
+        .map_err(|source| InstallerError::Part { what: "pkgpanda".to_owned(), source })?;
+    let number = |at: usize, length: usize| -> Option<u64> {
+        let bytes = start.get(at..at.checked_add(length)?)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    // ELF, 64 bits, little endian (System V ABI, chapter 4).
+    if !start.starts_with(b"\x7fELF\x02\x01") {
+        return Err(wrong("it is not an ELF file of 64 bits"));
+    }
+    let machine = match number(18, 2) {
+        Some(62) => "x86_64",
+        Some(183) => "aarch64",
+        _ => return Err(wrong("it is for another type of machine than x86_64 and aarch64")),
+    };
+    // PT_INTERP, which a program that needs a dynamic linker has.
+    let (table, count) = (number(32, 8), number(56, 2));
+    let has_interpreter = (0..count.unwrap_or(0)).any(|index| {
+        let at = table.and_then(|table| usize::try_from(table + index * 56).ok());
+        at.and_then(|at| number(at, 4)) == Some(3)
+    });
+    if has_interpreter {
+        return Err(wrong("it needs a dynamic linker"));
+    }
+    Ok(machine)
+}
+
+struct Members<'a> {
+    parts: &'a InstallerParts<'a>,
+    path: &'a Path,
+    observer: &'a dyn Observer,
+}
+
+impl Members<'_> {
+    fn write<W: Write>(&self, program: (fs_err::File, u64), out: W) -> Result<W, InstallerError> {
+        let parts = self.parts;
+        let mut tar = TarWriter::new(out, TIME);
+        self.add(&mut tar, PROGRAM, program, 0o755)?;
+        let sum = |what: &str, path: &Path| {
+            let file = part(what, path)?.0;
+            Sha256Sum::of_reader(file)
+                .map_err(|source| InstallerError::Part { what: what.to_owned(), source })
+        };
+        let mut packages = parts.packages.clone();
+        packages.sort_by(|(one, _), (other, _)| PackageId::cmp_as_text(one, other));
+        packages.dedup_by(|one, other| one.0 == other.0);
+        let own = parts.installer_bootstrap.as_ref();
+        let manifest = Manifest {
+            format: FORMAT,
+            variant: parts.variant.hashed().to_owned(),
+            version: parts.version.to_owned(),
+            commit: parts.commit.to_owned(),
+            tag: parts.tag.to_owned(),
+            provider: parts.provider.name().to_owned(),
+            bootstrap_id: parts.bootstrap.id.clone(),
+            bootstrap_sha256: sum("the bootstrap", &parts.bootstrap.archive)?,
+            installer_bootstrap_id: own.map(|own| own.id.clone()),
+            pkgpanda_sha256: sum("pkgpanda", parts.pkgpanda)?,
+            packages: packages.iter().map(|(id, _)| id.clone()).collect(),
+        };
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| InstallerError::Write {
+            path: self.path.to_owned(),
+            source: error.into(),
+        })?;
+        self.add_bytes(&mut tar, MANIFEST, &text)?;
+        for (name, text) in parts.provider.files() {
+            self.add_bytes(&mut tar, &format!("{PROVIDER}{name}"), text.as_bytes())?;
+        }
+        if let Some(own) = own {
+            let name = format!("{OWN_TREE}{}.bootstrap.tar.xz", own.id);
+            self.add(&mut tar, &name, part(&name, &own.archive)?, 0o644)?;
+            let name = format!("{OWN_TREE}{}.active.json", own.id);
+            self.add(&mut tar, &name, part(&name, &own.active)?, 0o644)?;
+        }
+        let bootstrap = &parts.bootstrap;
+        for (ending, path) in
+            [("active.json", &bootstrap.active), ("bootstrap.tar.xz", &bootstrap.archive)]
+        {
+            let name = format!("{SERVE}bootstrap/{}.{ending}", bootstrap.id);
+            self.add(&mut tar, &name, part(&name, path)?, 0o644)?;
+        }
+        for (id, path) in &packages {
+            let name = format!("{SERVE}packages/{}/{id}.tar.xz", id.name());
+            self.add(&mut tar, &name, part(&format!("package {id}"), path)?, 0o644)?;
+        }
+        let (out, _) = tar.finish().map_err(|source| self.pack_error(source))?;
+        Ok(out)
+    }
+
+    fn add<W: Write>(
+        &self,
+        tar: &mut TarWriter<W>,
+        name: &str,
+        (file, size): (fs_err::File, u64),
+        mode: u32,
+    ) -> Result<(), InstallerError> {
+        if self.observer.is_interrupted() {
+            return Err(InstallerError::Interrupted);
+        }
+        let path = self.member(name)?;
+        tar.file(&path, size, file, &Attributes::new(mode))
+            .map_err(|source| self.pack_error(source))
+    }
+
+    fn add_bytes<W: Write>(
+        &self,
+        tar: &mut TarWriter<W>,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), InstallerError> {
+        let path = self.member(name)?;
+        tar.file(&path, bytes.len() as u64, bytes, &Attributes::new(0o644))
+            .map_err(|source| self.pack_error(source))
+    }
+
+    fn member(&self, name: &str) -> Result<EntryPath, InstallerError> {
+        EntryPath::parse(name.as_bytes()).map_err(|error| InstallerError::Write {
+            path: self.path.to_owned(),
+            source: io::Error::other(format!("{name}: {error}")),
+        })
+    }
+
+    fn pack_error(&self, source: PackError) -> InstallerError {
+        InstallerError::Pack { path: self.path.to_owned(), source }
+    }
+}
+
+/// A writer that counts and sums up all that is written.
+struct Summing<W> {
+    inner: W,
+    sum: Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.sum.update(&bytes[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

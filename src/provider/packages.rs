@@ -1,0 +1,167 @@
+//! Configuration packages: what hosts of a cluster are told, as packages (docs/providers.md).
+//!
+//! ```text
+//! packages/<name>/<name>--setup_<config id>.tar.xz                    files whose values are known
+//! packages/<late>/<late>--setup.dcos_config                           files with values of the machine
+//! package_lists/<list id>.package_list.json                           all packages of the cluster
+//! ```
+//!
+//! The config id is the hash of all values and templates, so that equal names mean equal bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::archive::{PackedFile, pack_files};
+use super::argument::Origin;
+use super::engine::Engine;
+use super::error::ProviderError;
+use super::kind::Kind;
+use super::model::{Provider, ProviderFile};
+use crate::archive::EntryPath;
+use crate::host::LATE_BEGIN;
+use crate::package::PackageId;
+use crate::package::hash::{hash_strings, hash_value};
+
+/// Packages of a configuration, and the values that templates get of them.
+#[derive(Debug, Default)]
+pub(super) struct Configuration {
+    pub(super) files: Vec<ProviderFile>,
+    pub(super) values: Map<String, Value>,
+}
+
+impl Provider {
+    /// Renders the packages for one set of values.
+    pub(super) fn configuration(
+        &self,
+        engine: &Engine,
+        variables: &Map<String, Value>,
+    ) -> Result<Configuration, ProviderError> {
+        let config_id = self.config_id(variables);
+        let mut late = String::from("package:\n");
+        let (mut files, mut ids, mut has_late) = (Vec::new(), Vec::new(), false);
+        for package in &self.packages {
+            let id = self.id(&format!("{}--setup_{config_id}", package.name))?;
+            let mut packed = BTreeMap::new();
+            for file in &package.files {
+                let is_wanted = file.when.as_ref().is_none_or(|name| is_set(variables.get(name)));
+                let Ok(path) = EntryPath::parse(file.path.as_bytes()) else { continue };
+                if !is_wanted {
+                    continue;
+                }
+                let text = engine.render(&file.template, file.kind, &file.path)?;
+                if text.contains(LATE_BEGIN) {
+                    has_late = true;
+                    _ = write!(
+                        late,
+                        "- path: {}\n  content: {}\n  permissions: \"{:04o}\"\n",
+                        Kind::Yaml.written(&json!(format!("/{}", file.path))),
+                        Kind::Yaml.written(&json!(text)),
+                        file.mode
+                    );
+                } else {
+                    packed.insert(path, PackedFile { mode: file.mode, content: text.into_bytes() });
+                }
+            }
+            let bytes = pack_files(&packed).map_err(|error| ProviderError::Pack {
+                provider: self.name.clone(),
+                package: id.clone(),
+                reason: crate::base::causes::with_causes(&error),
+            })?;
+            files.push(reproducible(format!("packages/{}/{id}.tar.xz", id.name()), bytes));
+            ids.push(id);
+        }
+        let mut late_package = String::new();
+        if has_late {
+            let id = self.id(&format!("dcos-provider-{config_id}-{}--setup", self.name))?;
+            let name = format!("packages/{}/{id}.dcos_config", id.name());
+            files.push(reproducible(name, late.into_bytes()));
+            late_package = id.to_string();
+        }
+        let mut values = Map::new();
+        add_list(&ids, variables, &mut files, &mut values);
+        values.insert("late_package".to_owned(), late_package.into());
+        values.insert("late_values".to_owned(), self.late_values(variables));
+        Ok(Configuration { files, values })
+    }
+
+    /// Late values: names, and the expressions by which the machine, or its cloud, resolves them.
+    fn late_values(&self, variables: &Map<String, Value>) -> Value {
+        let late = self.arguments.iter().filter(|argument| {
+            let value = variables.get(&argument.name).and_then(Value::as_str);
+            argument.origin == Origin::Late && value.is_some_and(|value| value.contains(LATE_BEGIN))
+        });
+        late.map(|argument| {
+            let expression = argument.written_as.clone().unwrap_or_default();
+            json!({ "name": argument.name, "written_as": expression })
+        })
+        .collect()
+    }
+
+    /// Hash of all that a configuration depends on. The original had no sums of templates in it, so that
+    /// a changed template of the same commit kept its id.
+    fn config_id(&self, variables: &Map<String, Value>) -> String {
+        let text = |value: &Value| Value::String(value.to_string());
+        let arguments: Map<_, _> =
+            variables.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let sums = self.files().map(|(name, text)| {
+            let sum = crate::base::digest::Sha1Sum::of(text.as_bytes());
+            (name.to_owned(), Value::String(sum.to_string()))
+        });
+        let sums: Map<_, _> = sums.collect();
+        let value = json!({
+            "argument_dict": Value::Object(arguments),
+            "provider": self.name,
+            "template_sums": Value::Object(sums),
+        });
+        // Strings and objects of strings always have a hash.
+        hash_value(&value).map(|hash| hash.to_string()).unwrap_or_default()
+    }
+
+    fn id(&self, text: &str) -> Result<PackageId, ProviderError> {
+        text.parse()
+            .map_err(|source| ProviderError::PackageName { provider: self.name.clone(), source })
+    }
+}
+
+/// Adds the list of all packages of the cluster, if the provider knows the variant's packages.
+fn add_list(
+    ids: &[PackageId],
+    variables: &Map<String, Value>,
+    files: &mut Vec<ProviderFile>,
+    values: &mut Map<String, Value>,
+) {
+    let config: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut all = config.clone();
+    let variant = variables.get("package_ids").and_then(Value::as_array);
+    all.extend(variant.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+    all.sort_unstable();
+    all.dedup();
+    let mut list_id = String::new();
+    if variant.is_some() {
+        list_id = hash_strings(all.iter().map(String::as_str)).to_string();
+        let quoted: Vec<String> = all.iter().map(|id| json!(id).to_string()).collect();
+        let text = format!("[{}]", quoted.join(", "));
+        let name = format!("package_lists/{list_id}.package_list.json");
+        files.push(reproducible(name, text.into_bytes()));
+    }
+    values.insert("config_packages".to_owned(), config.into());
+    values.insert("cluster_packages".to_owned(), all.into());
+    values.insert("cluster_package_list".to_owned(), list_id.into());
+}
+
+fn reproducible(name: String, bytes: Vec<u8>) -> ProviderFile {
+    ProviderFile { name, content_type: None, bytes, reproducible: true }
+}
+
+/// True unless a value is missing, empty or `false`.
+pub(super) fn is_set(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(entries)) => !entries.is_empty(),
+        Some(_) => true,
+    }
+}
