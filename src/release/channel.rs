@@ -131,21 +131,37 @@ fn add(artifacts: &mut Vec<Artifact>, file: ProviderFile) -> Result<(), ReleaseE
     Ok(())
 }
 
-/// Reads the providers of clouds: those that come with the program in the order of the original, then those
-/// in folders by their names.
-pub fn providers(folders: &[PathBuf]) -> Result<Vec<Provider>, ReleaseError> {
-    let mut names: Vec<&str> =
-        Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();
-    names.sort_unstable();
-    let built_in = names.into_iter().map(Provider::built_in);
-    let mut found = built_in.collect::<Result<Vec<_>, _>>()?;
-    let read = folders.iter().map(|folder| Provider::read(folder));
-    let mut more = read.collect::<Result<Vec<_>, _>>()?;
-    more.sort_by(|one, other| one.name().cmp(other.name()));
-    found.extend(more);
-    let mut seen = BTreeSet::new();
-    match found.iter().find(|provider| !seen.insert(provider.name())) {
-        Some(twice) => Err(ReleaseError::SameProvider(twice.name().to_owned())),
-        None => Ok(found),
+/// Providers of a release.
+#[derive(Debug)]
+pub struct Providers {
+    /// Providers whose files are artifacts, in the order of these.
+    pub clouds: Vec<Provider>,
+    /// The provider that installers carry.
+    pub on_premises: Provider,
+}
+
+impl Providers {
+    /// Reads the providers: those of clouds that come with the program in the order of the original, then
+    /// those in folders by their names. A folder `onprem` takes the place of the one for installers.
+    pub fn read(folders: &[PathBuf]) -> Result<Self, ReleaseError> {
+        let mut names: Vec<&str> =
+            Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();
+        names.sort_unstable();
+        let built_in = names.into_iter().map(Provider::built_in);
+        let mut clouds = built_in.collect::<Result<Vec<_>, _>>()?;
+        let read = folders.iter().map(|folder| Provider::read(folder));
+        let mut more = read.collect::<Result<Vec<_>, _>>()?;
+        more.sort_by(|one, other| one.name().cmp(other.name()));
+        clouds.extend(more);
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = clouds.iter().find(|provider| !seen.insert(provider.name())) {
+            return Err(ReleaseError::SameProvider(twice.name().to_owned()));
+        }
+        let own = clouds.iter().position(|provider| provider.name() == ON_PREMISES);
+        let on_premises = match own {
+            Some(own) => clouds.remove(own),
+            None => Provider::built_in(ON_PREMISES)?,
+        };
+        Ok(Self { clouds, on_premises })
     }
 }

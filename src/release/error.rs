@@ -8,6 +8,7 @@ use super::layout::{Commit, LayoutError};
 use super::plan::PlanError;
 use crate::artifact::repository::RepositoryError;
 use crate::base::causes::with_causes;
+use crate::installer::InstallerError;
 use crate::package::{PackageId, Variant};
 use crate::provider::ProviderError;
 use crate::store::{Key, StoreError, StoreUrlError};
@@ -30,6 +31,9 @@ pub enum ReleaseError {
     /// A provider cannot be read or rendered.
     #[error(transparent)]
     Provider(Box<ProviderError>),
+    /// An installer cannot be made.
+    #[error(transparent)]
+    Installer(Box<InstallerError>),
     /// Two providers have one name.
     #[error("two providers have the name {0}")]
     SameProvider(String),
@@ -214,6 +218,12 @@ fn state(stage: usize) -> &'static str {
     }
 }
 
+impl From<InstallerError> for ReleaseError {
+    fn from(error: InstallerError) -> Self {
+        Self::Installer(Box::new(error))
+    }
+}
+
 impl From<ProviderError> for ReleaseError {
     fn from(error: ProviderError) -> Self {
         Self::Provider(Box::new(error))
@@ -226,6 +236,7 @@ impl ReleaseError {
         let text = match self {
             Self::Config(error) => return error.hint.clone(),
             Self::Provider(error) => return error.hint(),
+            Self::Installer(error) => return error.hint(),
             Self::NoCommit { .. } => {
                 "run mkpanda in a git checkout, or name the commit: DCOS_IMAGE_COMMIT=…".to_owned()
             }
@@ -270,6 +281,7 @@ impl ReleaseError {
     pub fn is_interruption(&self) -> bool {
         match self {
             Self::Interrupted => true,
+            Self::Installer(error) => matches!(**error, InstallerError::Interrupted),
             Self::Read { source, .. } | Self::Stage { source, .. } => {
                 matches!(source, StoreError::Interrupted)
             }

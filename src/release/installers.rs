@@ -5,13 +5,16 @@
 
 use std::path::PathBuf;
 
-use super::artifact::Artifact;
+use super::artifact::{Artifact, Source};
 use super::error::ReleaseError;
-use super::metadata::Metadata;
+use super::layout::LayoutError;
+use super::metadata::{Complete, Metadata};
 use super::pkgpanda::StaticPkgpanda;
 use crate::base::event::{Event, Observer};
 use crate::build::cache::Cache;
+use crate::installer::{BootstrapPart, InstallerParts, file_name, write};
 use crate::package::Variant;
+use crate::provider::Provider;
 
 /// Name of an installer's tree.
 const INSTALLER: &str = "installer";
@@ -29,28 +32,108 @@ fn tree_of<'m>(metadata: &'m Metadata, variant: &Variant) -> Option<&'m Variant>
     names.iter().find_map(known)
 }
 
-/// Name of a variant's installer.
-pub fn file_name(variant: &Variant) -> String {
-    let middle = variant.name().map(|name| format!(".{name}")).unwrap_or_default();
-    format!("dcos_generate_config{middle}.sh")
+/// Parts that all installers of a release have.
+#[derive(Debug)]
+pub struct InstallerSource<'i> {
+    /// The release, without artifacts of the channel.
+    pub metadata: &'i Metadata,
+    /// Cache with bootstraps and packages, in which installers are made.
+    pub cache: &'i Cache,
+    /// The static pkgpanda, which is the program of installers.
+    pub pkgpanda: &'i StaticPkgpanda,
+    /// Version of the product.
+    pub version: &'i str,
+    /// Provider that installers render where machines are.
+    pub provider: &'i Provider,
 }
 
-/// Makes the installers of all variants that have one, in the cache; a variant without one is a warning.
-pub fn installers(
-    metadata: &Metadata,
-    cache: &Cache,
-    pkgpanda: &StaticPkgpanda,
-    observer: &dyn Observer,
-) -> Result<Vec<(PathBuf, Artifact)>, ReleaseError> {
-    _ = (cache, pkgpanda);
-    for (variant, _) in metadata.deployed() {
-        if tree_of(metadata, variant).is_none() {
-            let message = format!(
-                "there is no installer: the release has no tree {}",
-                variant.file(INSTALLER)
-            );
-            observer.event(Event::Warning { subject: format!("tree {variant}"), message });
+/// An installer in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeInstaller {
+    /// The file.
+    pub path: PathBuf,
+    /// The artifact of the channel.
+    pub artifact: Artifact,
+}
+
+impl InstallerSource<'_> {
+    /// Makes the installers of all variants that have one; a variant without one is a warning.
+    pub fn installers(&self, observer: &dyn Observer) -> Result<Vec<MadeInstaller>, ReleaseError> {
+        let mut made = Vec::new();
+        for (variant, complete) in self.metadata.deployed() {
+            let Some(tree) = tree_of(self.metadata, variant) else {
+                let message = format!(
+                    "there is no installer: the release has no tree {}",
+                    variant.file(INSTALLER)
+                );
+                observer.event(Event::Warning { subject: format!("tree {variant}"), message });
+                continue;
+            };
+            let task = format!("installer {variant}");
+            observer.event(Event::TaskBegan { task: task.clone() });
+            let installer = self.installer(variant, complete, tree, observer);
+            observer.event(Event::TaskEnded { task });
+            made.push(installer?);
         }
+        Ok(made)
     }
-    Ok(Vec::new())
+
+    fn installer(
+        &self,
+        variant: &Variant,
+        complete: &Complete,
+        tree: &Variant,
+        observer: &dyn Observer,
+    ) -> Result<MadeInstaller, ReleaseError> {
+        let bootstrap = |complete: &Complete| {
+            let id = complete.bootstrap.to_string();
+            let file = |suffix: &str| self.cache.bootstraps().join(format!("{id}.{suffix}"));
+            BootstrapPart {
+                archive: file("bootstrap.tar.xz"),
+                active: file("active.json"),
+                id: id.clone(),
+            }
+        };
+        let packages = complete.packages.iter().map(|id| (id.clone(), self.cache.archive(id)));
+        let parts = InstallerParts {
+            variant,
+            version: self.version,
+            commit: self.metadata.commit.as_str(),
+            tag: &self.metadata.tag,
+            provider: self.provider,
+            pkgpanda: &self.pkgpanda.path,
+            bootstrap: bootstrap(complete),
+            installer_bootstrap: self.metadata.all_completes.get(tree).map(bootstrap),
+            packages: packages.collect(),
+        };
+        let name = file_name(variant);
+        let path = self.cache.root().join(&name);
+        write(&parts, &path, observer)?;
+        let key = name.parse().map_err(LayoutError::from)?;
+        let artifact = Artifact::of_channel(key, None, Source::File(path.clone()));
+        Ok(MadeInstaller { path, artifact })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_of_installers_are_found_by_both_names() {
+        let text = include_bytes!("../../tests/data/release/metadata.json");
+        let mut metadata = Metadata::parse(text).unwrap();
+        let ee: Variant = "ee".parse().unwrap();
+        let found = |metadata: &Metadata, variant: &Variant| {
+            tree_of(metadata, variant).map(ToString::to_string)
+        };
+        assert_eq!(found(&metadata, &ee).as_deref(), Some("ee.installer"));
+        assert_eq!(found(&metadata, &Variant::DEFAULT), None);
+        let complete = metadata.all_completes.remove(&"ee.installer".parse().unwrap()).unwrap();
+        assert_eq!(found(&metadata, &ee), None);
+        for name in ["installer", "installer.ee"] {
+            metadata.all_completes.insert(name.parse().unwrap(), complete.clone());
+        }
+        assert_eq!(found(&metadata, &Variant::DEFAULT).as_deref(), Some("installer"));
+    }
 }

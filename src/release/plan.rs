@@ -106,7 +106,11 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let text = metadata.text();
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        for artifact in artifacts {
+        for (number, artifact) in artifacts.iter().enumerate() {
+            // Two trees may have one bootstrap.
+            if artifact.channel_path.is_none() && artifacts[..number].contains(artifact) {
+                continue;
+            }
             let (operations, copies) = operations(&place, artifact)?;
             first.push(operations);
             second.extend(copies.map(|copy| vec![copy]));
@@ -266,6 +270,12 @@ mod tests {
             Err(PlanError::SamePath(key("testing/commit/c0ffee/a")))
         );
         assert!(matches!(plan(&[of("metadata.json")]), Err(PlanError::SamePath(_))));
+        let shared = |content: &str| {
+            Artifact::reproducible(key("bootstrap/b"), bytes(content), Existing::Serves)
+        };
+        let once = plan(&[shared("b"), shared("b")]).unwrap();
+        assert_eq!(once.stages[0].artifacts.len(), 1, "the same artifact of two trees");
+        assert!(matches!(plan(&[shared("b"), shared("c")]), Err(PlanError::SamePath(_))));
         assert!(matches!(plan(&[of("a/b"), of("a-"), of("a")]), Err(PlanError::Folder(_))));
         for path in ["commit/x", "packages/x", "bootstrap", "package_lists/x"] {
             assert_eq!(plan(&[of(path)]), Err(PlanError::Shared(key(path))));

@@ -1,5 +1,7 @@
 //! Input that is not valid, and runs that store nothing.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::Releases;
 
 /// The fault is named, the exit code is 1, and nothing is stored.
@@ -91,10 +93,24 @@ fn bad_input_is_named_and_nothing_is_stored() {
 }
 
 #[test]
-fn a_local_run_stores_nothing() {
+fn a_local_run_makes_the_installer_and_stores_nothing() {
     let releases = Releases::new();
-    releases.run(&["--local", "create", "master", "1.0", "default"]).ok().says("no tree installer");
+    let create = ["--local", "create", "master", "1.0", "default", "ee", "installer"];
+    let ran = releases.run(&create).ok().says("tree ee: there is no installer");
+    let installer = releases.place.packages.join("cache/dcos_generate_config.sh");
+    assert_eq!(ran.stdout, format!("{}\n", installer.display()));
+    let content = std::fs::read(&installer).unwrap();
+    assert!(content.starts_with(b"#!/bin/sh\n"));
+    assert!(std::fs::metadata(&installer).unwrap().permissions().mode() & 0o111 == 0o111);
     for storage in ["main", "mirror", "closed"] {
         assert!(!releases.folder(storage).exists(), "{storage}");
     }
+    // The installer of a release that is in a storage is the same file, and nothing more is stored.
+    releases.run(&["create", "master", "1.0", "default", "installer"]).ok();
+    let stored = releases.objects("main");
+    assert_eq!(stored["testing/master/dcos_generate_config.sh"], content);
+    std::fs::remove_dir_all(releases.place.packages.join("cache")).unwrap();
+    releases.run(&["create-installer", "testing/master"]).ok();
+    assert_eq!(std::fs::read(&installer).unwrap(), content);
+    assert_eq!(releases.objects("main"), stored);
 }

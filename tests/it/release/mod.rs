@@ -43,9 +43,13 @@ pub struct Releases {
 impl Releases {
     pub fn new() -> Self {
         let place = Place::new();
-        for (name, requires) in
-            [("app", "[\"lib\"]"), ("lib", "[]"), ("ee-app", "[\"lib\"]"), ("setup", "[]")]
-        {
+        for (name, requires) in [
+            ("app", "[\"lib\"]"),
+            ("lib", "[]"),
+            ("ee-app", "[\"lib\"]"),
+            ("setup", "[]"),
+            ("tools", "[]"),
+        ] {
             let info = format!("{{\"requires\": {requires}}}");
             place.package(
                 name,
@@ -62,8 +66,12 @@ impl Releases {
             r#"{"core_package_list": ["ee-app", "lib"], "bootstrap_package_list": ["ee-app"]}"#,
         );
         place.write(
-            "tools.util.treeinfo.json",
+            "installer.treeinfo.json",
             r#"{"core_package_list": ["setup"], "bootstrap_package_list": ["setup"]}"#,
+        );
+        place.write(
+            "tools.util.treeinfo.json",
+            r#"{"core_package_list": ["tools"], "bootstrap_package_list": ["tools"]}"#,
         );
         std::fs::write(place.path().join("pkgpanda"), static_executable()).unwrap();
         let provider = place.path().join("tree/cloud-init");

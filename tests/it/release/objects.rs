@@ -22,7 +22,7 @@ fn stages(plan: &Value) -> Vec<Vec<String>> {
 #[test]
 fn a_release_has_the_objects_of_the_original_in_the_same_order() {
     let releases = Releases::new();
-    let create = ["create", "master", "1.0", "default", "ee", "tools.util"];
+    let create = ["create", "master", "1.0", "default", "ee", "installer", "tools.util"];
     let ran = releases.run(&[&["--noop", "--format", "json"], &create[..]].concat()).ok();
     let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert!(!releases.folder("main").exists(), "nothing is stored");
@@ -42,8 +42,12 @@ fn a_release_has_the_objects_of_the_original_in_the_same_order() {
     let bootstrap = |prefix: &str| cache(&format!("bootstrap/{prefix}bootstrap.latest"));
     // Each tree: bootstrap, active.json, the two latest files, packages that no tree before has.
     let mut core: Vec<(bool, String)> = Vec::new();
-    let trees: [(&str, &[&str]); 3] =
-        [("", &["app", "lib"]), ("ee.", &["ee-app"]), ("tools.util.", &["setup"])];
+    let trees: [(&str, &[&str]); 4] = [
+        ("", &["app", "lib"]),
+        ("ee.", &["ee-app"]),
+        ("installer.", &["setup"]),
+        ("tools.util.", &["tools"]),
+    ];
     for (prefix, packages) in trees {
         core.push((true, format!("bootstrap/{}.bootstrap.tar.xz", bootstrap(prefix))));
         core.push((true, format!("bootstrap/{}.active.json", bootstrap(prefix))));
@@ -62,6 +66,7 @@ fn a_release_has_the_objects_of_the_original_in_the_same_order() {
         (true, pkgpanda),
         (false, "cloud-init/user-data.json".to_owned()),
         (false, "cloud-init/ee.user-data.json".to_owned()),
+        (false, "dcos_generate_config.sh".to_owned()),
     ];
     let release = format!("testing/master/commit/{FIRST}");
     let all = || core.iter().chain(&channel);
@@ -175,7 +180,7 @@ fn check_metadata(
         json!({ "bootstrap": bootstrap(prefix), "packages": packages })
     };
     let (default, ee) = (complete("", &["app", "lib"]), complete("ee.", &["ee-app", "lib"]));
-    let mut packages: Vec<String> = ["app", "lib", "ee-app", "setup"].map(id).to_vec();
+    let mut packages: Vec<String> = ["app", "lib", "ee-app", "setup", "tools"].map(id).to_vec();
     packages.sort();
     let described = |operation: &Value| {
         let key = operation["key"].as_str().unwrap();
@@ -201,9 +206,9 @@ fn check_metadata(
         "core_artifacts": artifacts[..start],
         // All but metadata.json itself.
         "channel_artifacts": artifacts[start..artifacts.len() - 1],
-        "all_completes": { "null": default, "ee": ee, "tools.util": complete("tools.util.", &["setup"]) },
+        "all_completes": { "null": default, "ee": ee, "installer": complete("installer.", &["setup"]), "tools.util": complete("tools.util.", &["tools"]) },
         "complete_dict": { "null": default, "ee": ee },
-        "all_bootstraps": { "null": bootstrap(""), "ee": bootstrap("ee."), "tools.util": bootstrap("tools.util.") },
+        "all_bootstraps": { "null": bootstrap(""), "ee": bootstrap("ee."), "installer": bootstrap("installer."), "tools.util": bootstrap("tools.util.") },
         "bootstrap_dict": { "null": bootstrap(""), "ee": bootstrap("ee.") },
         "repository_path": "testing",
         "repository_url": format!("file://{folder}/main/testing"),

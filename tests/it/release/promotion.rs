@@ -41,6 +41,7 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
         differ,
         [
             "build_name",
+            "channel_artifacts",
             "cloudformation_s3_url_full",
             "repository_path",
             "repository_url",

@@ -13,10 +13,9 @@ use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::build::cache::Cache;
 use crate::container::helper::Interrupt;
-use crate::provider::Provider;
 use crate::release::artifact::Artifact;
-use crate::release::channel::{ChannelParts, providers};
-use crate::release::installers::installers;
+use crate::release::channel::{ChannelParts, Providers};
+use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{Completes, completes, copied, core_artifacts};
 use crate::release::{
     Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, check_channel, describe,
@@ -94,7 +93,11 @@ pub(super) fn create_installer(
         let parts = Work::parts(context, args, &desk)?;
         let from = read_release(desk.storages.preferred(), source, work.observer)?;
         let cache = work.fetch(&desk, &from)?;
-        work.installers(context, &from, &cache, &parts).map(drop)
+        let version = desk.config.version.clone().unwrap_or_else(|| from.tag.clone());
+        for installer in work.installers((&from, &cache, &version), &parts)? {
+            context.print_path(&installer.path);
+        }
+        Ok(())
     })
 }
 
@@ -109,7 +112,7 @@ struct Release {
 /// Parts of a release that do not come from its trees.
 struct Parts {
     pkgpanda: StaticPkgpanda,
-    providers: Vec<Provider>,
+    providers: Providers,
 }
 
 /// Runs a command with progress, until it ends or is interrupted.
@@ -154,8 +157,10 @@ impl Work<'_> {
     /// Reads what a release needs beside its trees, before anything is built.
     fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
         let pkgpanda = desk.pkgpanda(context, args)?;
-        // The files of the provider without a cloud are in installers.
-        let providers = if args.local { Vec::new() } else { providers(&desk.config.providers)? };
+        let mut providers = Providers::read(&desk.config.providers)?;
+        if args.local {
+            providers.clouds.clear();
+        }
         Ok(Parts { pkgpanda, providers })
     }
 
@@ -241,11 +246,18 @@ impl Work<'_> {
             storages: &desk.storages,
             version: &version,
             pkgpanda: &parts.pkgpanda,
-            providers: &parts.providers,
+            providers: &parts.providers.clouds,
             cache: &cache,
         }
         .artifacts()?;
-        channel.extend(self.installers(context, &metadata, &cache, parts)?);
+        let installers = self.installers((&metadata, &cache, &version), parts)?;
+        if args.local && !args.noop {
+            for installer in &installers {
+                context.print_path(&installer.path);
+            }
+            return Ok(());
+        }
+        channel.extend(installers.into_iter().map(|installer| installer.artifact));
         metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
         let artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
         let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
@@ -256,27 +268,18 @@ impl Work<'_> {
             });
             return Ok(());
         }
-        if args.local {
-            return Ok(());
-        }
         self.store(context, args, desk, &plan)
     }
 
     /// Makes the installers of all variants that have one, in the cache.
     fn installers(
         &self,
-        context: &Context<'_>,
-        metadata: &Metadata,
-        cache: &Cache,
+        (metadata, cache, version): (&Metadata, &Cache, &str),
         parts: &Parts,
-    ) -> Result<Vec<Artifact>, CliError> {
-        let made = installers(metadata, cache, &parts.pkgpanda, self.observer)?;
-        if !self.stores {
-            for (path, _) in &made {
-                context.print_path(path);
-            }
-        }
-        Ok(made.into_iter().map(|(_, artifact)| artifact).collect())
+    ) -> Result<Vec<MadeInstaller>, CliError> {
+        let (pkgpanda, provider) = (&parts.pkgpanda, &parts.providers.on_premises);
+        let source = InstallerSource { metadata, cache, pkgpanda, version, provider };
+        Ok(source.installers(self.observer)?)
     }
 
     /// Stores a release.
