@@ -28,6 +28,7 @@ part_build() {
   install -m 755 "$it" "$stage/it"
   install -m 755 "$mkpanda" "$stage/mkpanda"
   install -m 755 "$pkgpanda" "$stage/pkgpanda"
+  check "pkgpanda for installers is static" "$repo/scripts/static" "$stage/pkgpanda-static" pkgpanda-debug
   tar --create --exclude=cache tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
   chmod -R u+rwX,go+rX "$stage"
   check "the small image is made" "$repo/scripts/make-image" tiny "$stage/tiny.oci.tar"
@@ -47,6 +48,7 @@ test_environment() {
   local stage=$1 kind=$2
   echo "MKPANDA_BIN=$stage/mkpanda"
   echo "PKGPANDA_BIN=$stage/pkgpanda"
+  echo "MKPANDA_TEST_STATIC_PKGPANDA=$stage/pkgpanda-static"
   echo "MKPANDA_TEST_DATA=$stage/tests/data"
   echo "MKPANDA_TEST_AS=$kind"
   # Snapshots are compared with the staged ones, and never written.

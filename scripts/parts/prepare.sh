@@ -16,6 +16,7 @@ needed=(
   "keys and signatures: minisign"
   "machines with services, and faults in them: systemd strace"
   "servers that stand in for clouds: python3-venv"
+  "checks of scripts: shellcheck"
 )
 
 missing_packages() {
@@ -88,8 +89,9 @@ tun_is_open() {
 # The folder with the servers that stand in for clouds; it stays for the next run.
 servers_folder() { echo "${MKPANDA_TEST_SERVERS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mkpanda-test-servers}"; }
 
-# S3 and Google's interface: moto. Azure: azurite. Both in the versions that they were tried in.
-servers_wanted=(moto[server,s3]==5.2.5 azurite@3.37.0)
+# S3 and Google's interface: moto. Azure: azurite. Checks of CloudFormation templates: cfn-lint. All in the
+# versions that they were tried in.
+servers_wanted=(moto[server,s3]==5.2.5 azurite@3.37.0 cfn-lint==1.58.0)
 
 # It may have come with a Node.js from elsewhere, which the distribution's package of npm excludes.
 npm_present() {
@@ -108,6 +110,8 @@ install_servers() {
     mkdir -p "$folder/npm" &&
     python3 -m venv "$folder/python" &&
     "$folder/python/bin/pip" install --quiet --disable-pip-version-check "${servers_wanted[0]}" &&
+    python3 -m venv "$folder/cfn-lint" &&
+    "$folder/cfn-lint/bin/pip" install --quiet --disable-pip-version-check "${servers_wanted[2]}" &&
     npm install --silent --no-fund --no-audit --prefix "$folder/npm" "${servers_wanted[1]}" &&
     echo "${servers_wanted[*]}" > "$folder/installed"
 }
@@ -118,6 +122,9 @@ name_servers() {
   folder=$(servers_folder)
   export MKPANDA_TEST_MOTO="${MKPANDA_TEST_MOTO:-$folder/python/bin/moto_server}"
   export MKPANDA_TEST_AZURITE="${MKPANDA_TEST_AZURITE:-$folder/npm/node_modules/.bin/azurite-blob}"
+  if [[ -z ${MKPANDA_TEST_CFN_LINT:-} && -x $folder/cfn-lint/bin/cfn-lint ]]; then
+    export MKPANDA_TEST_CFN_LINT="$folder/cfn-lint/bin/cfn-lint"
+  fi
 }
 
 servers_present() {
@@ -128,6 +135,7 @@ servers_present() {
   {
     echo "export MKPANDA_TEST_MOTO='$MKPANDA_TEST_MOTO'"
     echo "export MKPANDA_TEST_AZURITE='$MKPANDA_TEST_AZURITE'"
+    echo "export MKPANDA_TEST_CFN_LINT='$MKPANDA_TEST_CFN_LINT'"
   } > "$folder/environment"
   echo "To run single tests that need them: source $folder/environment"
 }

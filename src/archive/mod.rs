@@ -39,10 +39,6 @@ mod overlay_form;
 #[cfg(feature = "builder")]
 mod pack;
 mod path;
-#[cfg_attr(
-    not(any(feature = "builder", test)),
-    expect(dead_code, reason = "layers and sources need it")
-)]
 mod pax;
 #[cfg(feature = "builder")]
 mod plain;

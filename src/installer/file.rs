@@ -82,7 +82,7 @@ impl InstallerFile {
         &self.path
     }
 
-    /// What is in the installer.
+    /// Description of the contents.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -92,7 +92,7 @@ impl InstallerFile {
         self.members.iter().map(|(name, member)| (name.as_str(), member.size))
     }
 
-    /// The provider that configurations are rendered with.
+    /// The provider of configurations.
     pub fn provider(&self) -> Result<Provider, InstallerError> {
         let mut files = Vec::new();
         for name in self.members.keys() {

@@ -10,7 +10,7 @@ use crate::base::digest::Sha1Sum;
 use crate::base::event::{Event, Observer};
 use crate::provider::{ProviderError, ProviderFile};
 
-/// The argument that says which version an upgrade starts from.
+/// The argument with the version before an upgrade.
 const INSTALLED: &str = "installed_version";
 
 /// One run on a folder `genconf`.
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Genconf<'_> {
     }
 }
 
-/// What a run has made.
+/// Results of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// The folder to serve.
@@ -87,7 +87,7 @@ impl<'a> Genconf<'a> {
         Ok(Served { folder, upgrade, url })
     }
 
-    /// Gives the upgrade script a path that depends on what it upgrades from and to.
+    /// Gives the upgrade script a path by the versions before and after.
     fn place_upgrade(
         &self,
         installed: &str,

@@ -2,7 +2,7 @@
 //!
 //! The line `check='<sha256> <bytes>'` has the sum of the whole file without that line, and the file's
 //! size. The script is one function that is called in the last line, so that nothing of a truncated one
-//! is run.
+//! is run; until then, the end of the script is an error.
 
 use crate::base::digest::Sha256Sum;
 
@@ -11,7 +11,7 @@ const TEMPLATE: &str = include_str!("head.sh");
 /// Sum and size while neither is known.
 const EMPTY: (&str, u64) = ("0000000000000000000000000000000000000000000000000000000000000000", 0);
 
-/// What stands in the script.
+/// Values in the script.
 #[derive(Debug, Clone)]
 pub(super) struct Head<'a> {
     pub(super) variant: &'a str,
@@ -40,7 +40,7 @@ impl Head<'_> {
         text(text(0).len())
     }
 
-    /// The text that is summed up: without the line of the sum.
+    /// The text without the line of the sum, for the sum.
     pub(super) fn summed(&self) -> String {
         let text = self.text(None);
         text.split_inclusive('\n').filter(|line| !line.starts_with("check=")).collect()

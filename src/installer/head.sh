@@ -1,5 +1,6 @@
 #!/bin/sh
 # On-premises installer. Everything that it needs is in this file; run it with --help.
+trap 'echo "$0: this file is incomplete; download it again" >&2; exit 1' EXIT
 check=@CHECK@
 # Variant and version of what is in here.
 variant=@VARIANT@
@@ -35,7 +36,8 @@ check_file() {
 }
 
 main() {
-  folder=
+  trap - EXIT
+  folder=''
   # Without leading zeros, which arithmetic takes for octal.
   head_bytes=@HEAD_BYTES@ program_offset=@PROGRAM_OFFSET@ program_bytes=@PROGRAM_BYTES@
   while [ "$head_bytes" != "${head_bytes#0}" ]; do head_bytes=${head_bytes#0}; done
@@ -44,7 +46,8 @@ main() {
   [ -r "$0" ] || die "this file cannot be read as $0; start it by its path"
   check_file
   machine=@MACHINE@
-  [ "$(uname -m)" = "$machine" ] || die "this installer is for machines of the type $machine, not $(uname -m)"
+  [ "$(uname -m)" = "$machine" ] ||
+    die "version $version${variant:+ of the variant $variant} is for machines of the type $machine, not $(uname -m)"
   trap clean_up EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP

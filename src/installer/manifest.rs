@@ -1,4 +1,4 @@
-//! `installer.json`: what an installer carries, and names of its members.
+//! `installer.json`: contents of an installer, and names of members.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub(super) const OWN_TREE: &str = "installer/";
 /// Number of the format.
 pub(super) const FORMAT: u32 = 1;
 
-/// What an installer carries.
+/// Contents of an installer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -31,7 +31,7 @@ pub struct Manifest {
     pub tag: String,
     /// Name of the provider.
     pub provider: String,
-    /// Id of the bootstrap that hosts get.
+    /// Id of the bootstrap for hosts.
     pub bootstrap_id: String,
     /// Sum of the bootstrap's archive.
     pub bootstrap_sha256: Sha256Sum,
@@ -39,6 +39,6 @@ pub struct Manifest {
     pub installer_bootstrap_id: Option<String>,
     /// Sum of the static program.
     pub pkgpanda_sha256: Sha256Sum,
-    /// Ids of the packages that hosts get.
+    /// Ids of the packages for hosts.
     pub packages: Vec<PackageId>,
 }

@@ -16,7 +16,7 @@
 //! are. The rest runs in the program that the file carries, without a builder: [`InstallerFile`] reads
 //! members in place, [`Genconf`] makes `genconf/serve` of `genconf/config.yaml`.
 //!
-//! `genconf/serve` is prepared as `genconf/.serve-…` and takes the place of the one before by one
+//! `genconf/serve` is prepared as `genconf/.tmp-…` and takes the place of the one before by one
 //! exchange of names. A folder `serve` without [`MARK`] in it is not ours, and stays.
 
 mod error;

@@ -1,4 +1,4 @@
-//! Writes the folder `genconf/serve`, in a folder beside it that takes its place when it is whole.
+//! Writes the folder `genconf/serve` beside its place, and exchanges both.
 //!
 //! ```text
 //! serve/dcos_install.sh, other outputs of the provider      what hosts run
@@ -35,14 +35,14 @@ pub const UPGRADE_SCRIPT: &str = "dcos_node_upgrade.sh";
 /// File by which a served folder is known as written by an installer.
 pub const MARK: &str = ".dcos-installer";
 
-/// What is to be served.
+/// Contents of a served folder.
 pub(super) struct Served<'a> {
     pub(super) installer: &'a InstallerFile,
     pub(super) files: Vec<ServedFile>,
     pub(super) observer: &'a dyn Observer,
 }
 
-/// A file that is made here.
+/// A new file.
 #[derive(Debug)]
 pub(super) struct ServedFile {
     pub(super) name: String,

@@ -33,10 +33,10 @@ pub struct BootstrapPart {
     pub active: PathBuf,
 }
 
-/// What an installer is made of.
+/// Parts of an installer.
 #[derive(Debug, Clone)]
 pub struct InstallerParts<'a> {
-    /// The variant that hosts get.
+    /// The variant for hosts.
     pub variant: &'a Variant,
     /// Version of the product.
     pub version: &'a str,
@@ -44,15 +44,15 @@ pub struct InstallerParts<'a> {
     pub commit: &'a str,
     /// Name of the release.
     pub tag: &'a str,
-    /// The provider that configurations are rendered with.
+    /// The provider of configurations.
     pub provider: &'a Provider,
     /// The static `pkgpanda`, built without the builder.
     pub pkgpanda: &'a Path,
-    /// The bootstrap that hosts get.
+    /// The bootstrap for hosts.
     pub bootstrap: BootstrapPart,
     /// The bootstrap of the installer's own tree.
     pub installer_bootstrap: Option<BootstrapPart>,
-    /// The packages that hosts get, and their archives.
+    /// The packages for hosts, and their archives.
     pub packages: Vec<(PackageId, PathBuf)>,
 }
 
@@ -113,7 +113,7 @@ fn part(what: &str, path: &Path) -> Result<(fs_err::File, u64), InstallerError> 
     opened.map_err(|source| InstallerError::Part { what: what.to_owned(), source })
 }
 
-/// The machine type that a static executable is for, as `uname -m` says it.
+/// The machine type of a static executable, as `uname -m` has it.
 fn machine_of(path: &Path) -> Result<&'static str, InstallerError> {
     let wrong =
         |reason: &str| InstallerError::Program { path: path.to_owned(), reason: reason.to_owned() };
@@ -247,7 +247,7 @@ impl Members<'_> {
     }
 }
 
-/// A writer that counts and sums up all that is written.
+/// Writer with a count and a sum of all bytes.
 struct Summing<W> {
     inner: W,
     sum: Sha256,

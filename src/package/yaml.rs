@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Problem;
 
-/// How deep lists and mappings may lie within each other.
+/// Greatest depth of lists and mappings within each other.
 const DEEPEST: usize = 64;
 
 /// A value and where it stands.

@@ -9,7 +9,7 @@ pub struct Argument {
     pub name: String,
     /// The type of values.
     pub kind: ArgumentType,
-    /// Where values come from.
+    /// Origin of values.
     pub origin: Origin,
     /// Explanation for people who give the value.
     pub description: String,
@@ -27,7 +27,7 @@ pub struct Argument {
 pub enum Origin {
     /// The release: one of [`super::RELEASE_VALUES`].
     Release,
-    /// The person who deploys.
+    /// The deployer.
     Deployer,
     /// The machine that is set up: in packages a placeholder stands for the value.
     Late,
@@ -36,7 +36,7 @@ pub enum Origin {
 /// Type of an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArgumentType {
-    /// One line of text.
+    /// Line of text.
     Text,
     /// Text of several lines.
     Lines,
@@ -53,7 +53,7 @@ pub enum ArgumentType {
     },
     /// `true` or `false`.
     Boolean,
-    /// One of some texts.
+    /// Member of a set of texts.
     Choice(Vec<String>),
     /// List of lines of text.
     List,

@@ -13,7 +13,7 @@ use crate::package::{PackageName, Problem};
 /// A provider as `provider.yaml` has it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Definition {
-    /// The built-in provider that this one adds to.
+    /// Name of the built-in provider below, and its offset.
     pub(super) base: Option<(String, usize)>,
     pub(super) description: String,
     pub(super) arguments: Vec<Argument>,

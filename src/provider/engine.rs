@@ -1,6 +1,6 @@
 //! Renders a provider's templates with minijinja.
 //!
-//! What is undefined is an error, and there is no filter that switches escaping off. A template may
+//! Undefined names are errors, and there is no filter that switches escaping off. A template may
 //! include and import others of its provider, and gets another one's text as a value by
 //! `file("NAME", name=value…)`, which is rendered and checked as the kind that NAME's ending stands for.
 
@@ -21,7 +21,7 @@ use super::error::ProviderError;
 use super::kind::{Kind, OutputFault, token};
 use crate::package::{Problem, Report};
 
-/// Number of steps that one template may take.
+/// Largest number of steps of one template.
 const FUEL: u64 = 5_000_000;
 
 /// Number of files that may be rendered within each other.
@@ -187,6 +187,11 @@ impl Engine {
         for filter in ["safe", "escape", "e"] {
             environment.remove_filter(filter);
         }
+        // The filter of minijinja marks its result as safe, which only results of macros may be.
+        environment.add_filter("tojson", |value: &TemplateValue| {
+            serde_json::to_string(value)
+                .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+        });
         let templates = Arc::clone(&self.templates);
         environment
             .set_loader(move |name| Ok(templates.get(name).map(|template| template.text.clone())));

@@ -40,7 +40,7 @@ pub enum ProviderError {
         /// Name of the output that is rendered.
         output: String,
     },
-    /// An output's text is not what its kind demands.
+    /// The text of an output is not valid for its kind.
     #[error("{output}, rendered from {}: line {line} of the output is not valid {kind}: {reason}", template.display())]
     Output {
         /// Name of the output.
@@ -126,9 +126,9 @@ pub enum ArgumentFault {
     },
     /// There is no such argument.
     Unknown {
-        /// The name that was given.
+        /// The unknown name.
         name: String,
-        /// Arguments that there are.
+        /// Known arguments.
         known: Vec<String>,
     },
     /// The release gives the value, and nobody else can.

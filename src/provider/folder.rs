@@ -40,7 +40,7 @@ impl Provider {
         Self::from_files(&name, files)
     }
 
-    /// The built-in provider of that name.
+    /// The built-in provider of a name.
     pub fn built_in(name: &str) -> Result<Self, ProviderError> {
         let Some((name, tables)) = BUILT_IN.iter().find(|(other, _)| *other == name) else {
             return Err(ProviderError::Unknown {
@@ -72,7 +72,7 @@ impl Provider {
         Self::from_files(name, files.collect())
     }
 
-    /// Files of the provider by their names, those of its base included: what [`Provider::read`] takes.
+    /// Files of the provider by their names, the base's included: input of [`Provider::from_texts`].
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.templates.iter().map(|(name, file)| (name.as_str(), file.text.as_str()))
     }

@@ -22,7 +22,7 @@ pub struct Provider {
 pub struct ProviderFile {
     /// Relative path: of a reproducible file below the repository, else below the channel.
     pub name: String,
-    /// The content type that the provider names.
+    /// Content type, if the provider names one.
     pub content_type: Option<String>,
     /// The content.
     pub bytes: Vec<u8>,

@@ -74,7 +74,7 @@ impl Provider {
         Err(ProviderError::OutputName { provider: self.name.clone(), name })
     }
 
-    /// The arguments that the deployer is asked for, as templates see them.
+    /// Arguments of the deployer as templates see them.
     fn described_arguments(&self) -> Value {
         let arguments = self.asked().map(|argument| {
             let mut described = json!({

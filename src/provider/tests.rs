@@ -105,6 +105,23 @@ fn a_shell_takes_every_value_for_what_it_is() {
 }
 
 #[test]
+fn no_filter_and_no_macro_gets_around_escaping() {
+    let value = "'; reboot #\", \"k\": 1";
+    let script = rendered("t.sh", "V={{ {'a': v} | tojson }}\nprintf %s \"$V\"", value).unwrap();
+    let out = std::process::Command::new("sh").arg("-c").arg(&script).output().unwrap();
+    let read: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(read, json!({"a": value}));
+    let text = "{% macro m(x) %}{\"m\": {{ x }}}{% endmacro %}[{{ m(v) }}, {{ v | tojson }}, {{ v | upper | lower }}]";
+    let text = rendered("t.json", text, value).unwrap();
+    let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let quoted = serde_json::to_string(value).unwrap();
+    assert_eq!(read, json!([{"m": value}, quoted, value]));
+    for filter in ["safe", "escape", "e"] {
+        assert!(rendered("t.json", &format!("{{{{ v | {filter} }}}}"), value).is_err(), "{filter}");
+    }
+}
+
+#[test]
 fn a_value_within_other_text_is_refused_with_its_place() {
     for (template, text, place) in [
         ("t.yaml", "a: 1\nk: x {{ v }}\n", "t.yaml:2:4"),

@@ -22,7 +22,7 @@ impl Values {
         Self::default()
     }
 
-    /// Adds a value of the release. A provider takes those that its arguments name.
+    /// Adds a value of the release; a provider takes the ones its arguments name.
     #[must_use]
     pub fn release(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.release.insert(name.to_owned(), value.into());
@@ -74,7 +74,7 @@ impl Provider {
         value_of(argument, values).ok()?.as_str().map(str::to_owned)
     }
 
-    /// Arguments that the deployer is asked for.
+    /// Arguments of the deployer.
     pub fn asked(&self) -> impl Iterator<Item = &Argument> {
         self.arguments.iter().filter(|argument| argument.origin == Origin::Deployer)
     }

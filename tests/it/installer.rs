@@ -11,6 +11,7 @@ use mkpanda::provider::Provider;
 use serde_json::{Value, json};
 
 use crate::inside::left_out;
+use crate::providers::{check, checker};
 use crate::server::Server;
 use crate::support::{Place, Ran, SCRIPT, data, files_below, ran, sha256};
 
@@ -56,6 +57,7 @@ impl Release {
                  cp /pkg/build/agent.service \"$PKG_PATH/dcos.target.wants/agent.service\"\n"
             ),
         );
+        place.write("treeinfo.json", "{}");
         place.write("agent/agent.service", UNIT);
         place.write("agent/agent.sh", AGENT);
         let built = place.run("", &["tree", "--mkbootstrap"]).ok();
@@ -146,6 +148,15 @@ fn the_same_parts_give_the_same_bytes_and_the_installer_says_what_it_is() {
     let package = std::fs::read(&release.packages[0].1).unwrap();
     assert!(first.windows(package.len()).any(|window| window == package));
 
+    if let Some(shellcheck) = checker("MKPANDA_TEST_SHELLCHECK", "shellcheck") {
+        let end = first.windows(15).position(|window| window == b"main \"$@\"\nexit\n").unwrap();
+        check(
+            &shellcheck,
+            &["--shell=sh", "--severity=warning"],
+            &[("head.sh".to_owned(), &first[..end + 15])],
+        );
+    }
+
     let version = release.run(&installer, &["--version"]).ok();
     assert_eq!(version.stdout, "{\n  \"variant\": \"ee\",\n  \"version\": \"1.0\"\n}\n");
     let help = release.run(&installer, &["--help"]).ok().stdout;
@@ -189,7 +200,7 @@ fn a_cut_or_altered_installer_does_nothing() {
         tried += 1;
     };
     for length in [head / 3, head - 16, head, head + 700, whole.len() / 2, whole.len() - 1] {
-        let message = if length < head - 15 { "" } else { "incomplete or altered" };
+        let message = if length < head - 16 { "" } else { "incomplete" };
         refused(&whole[..length], message);
     }
     refused(&[&whole[..], b"more"].concat(), "incomplete or altered");
@@ -406,4 +417,25 @@ fn the_installer_installs_on_its_own_machine_without_any_network() {
         std::fs::write(&file, whole).unwrap();
         release.run(&installer, &arguments).ok();
     }
+}
+
+#[test]
+fn the_preflight_names_all_that_is_wrong_with_a_machine() {
+    let Some(release) = Release::build() else { return };
+    let installer = release.write("1.0", &Variant::DEFAULT);
+    let server = Server::files(&release.deploy(""));
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    release.configure(&format!(
+        "{CONFIG}bootstrap_url: http://192.0.2.1:1\nrequired_commands: [no-such-program]\nrequired_ports: [{}, {free}]\n",
+        server.port()
+    ));
+    release.run(&installer, &["--genconf"]).ok();
+    let said = release.run(&installer, &["--preflight"]).fails(1).stderr;
+    let port = format!("port {} is taken", server.port());
+    assert!(
+        said.contains("the program no-such-program is missing") && said.contains(&port),
+        "{said}"
+    );
+    assert!(!said.contains(&format!("port {free} ")), "{said}");
 }

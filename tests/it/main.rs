@@ -18,6 +18,7 @@ mod faults;
 mod gc;
 mod images;
 mod inside;
+mod installed;
 mod installer;
 mod interop;
 mod interrupt;

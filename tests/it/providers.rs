@@ -49,7 +49,7 @@ fn text(file: &ProviderFile) -> &str {
 
 /// Path of a program that checks files; says so if there is none.
 #[track_caller]
-fn checker(variable: &str, program: &str) -> Option<PathBuf> {
+pub fn checker(variable: &str, program: &str) -> Option<PathBuf> {
     let path = match std::env::var(variable) {
         Ok(word) if word == "skip" => None,
         Ok(path) => Some(PathBuf::from(path)),
@@ -65,7 +65,7 @@ fn checker(variable: &str, program: &str) -> Option<PathBuf> {
 }
 
 #[track_caller]
-fn check(program: &Path, arguments: &[&str], files: &[(String, &[u8])]) {
+pub fn check(program: &Path, arguments: &[&str], files: &[(String, &[u8])]) {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
         let name = name.replace('/', "-");
@@ -189,6 +189,7 @@ fn scripts_pass_shellcheck() {
 fn onprem_values() -> Values {
     values()
         .given("bootstrap_url", "http://10.0.0.1:8080")
+        .given("cluster_name", "c")
         .given("ip_detect_contents", "#!/bin/sh\necho 10.0.0.2\n")
 }
 

@@ -15,14 +15,14 @@ use crate::support::{Place, Ran, copy_folder, data, ran};
 const CONTAINERS_CONF: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n[engine]\ncgroup_manager = \"cgroupfs\"\n";
 
 /// A container with the machine's own `/usr`, and a root folder of its own.
-struct Machine {
+pub struct Machine {
     folder: tempfile::TempDir,
     name: String,
 }
 
 impl Machine {
     /// Starts one, or says why none can be.
-    fn start(root: &Path, shared: &[(&Path, &str)]) -> Result<Self, String> {
+    pub fn start(root: &Path, shared: &[(&Path, &str)]) -> Result<Self, String> {
         // podman takes no longer path than 50 characters.
         let folder = tempfile::Builder::new().prefix("mkpanda-sd-").tempdir_in("/tmp").unwrap();
         std::fs::write(folder.path().join("containers.conf"), CONTAINERS_CONF).unwrap();
@@ -66,7 +66,7 @@ impl Machine {
     }
 
     /// Runs a command on the machine.
-    fn run(&self, command: &[&str]) -> Ran {
+    pub fn run(&self, command: &[&str]) -> Ran {
         ran(&self.output(command))
     }
 
@@ -108,7 +108,7 @@ impl Drop for Machine {
 }
 
 /// A root that borrows this machine's programs.
-fn make_root(root: &Path) {
+pub fn make_root(root: &Path) {
     for folder in [
         "dev",
         "etc/systemd/system",

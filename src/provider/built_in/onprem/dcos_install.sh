@@ -10,8 +10,8 @@ pkgpanda_sha256={{ pkgpanda_sha256 }}
 cluster_package_list={{ cluster_package_list }}
 late_package={{ late_package }}
 repository_url=$configured_url
-root= do_preflight=1 do_install=1 block=
-missing= faults=0
+root='' do_preflight=1 do_install=1 block=''
+missing='' faults=0
 
 usage() {
   cat << 'END'
@@ -56,11 +56,11 @@ fault() {
 is_taken() {
   port=$(printf '%04X' "$1")
   cat /proc/net/tcp /proc/net/tcp6 2> /dev/null |
-    awk -v port=":$port" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }'
+    grep -q "^ *[0-9]*: [0-9A-F]*:$port [0-9A-F]*:[0-9A-F]* 0A "
 }
 
 preflight() {
-  need awk chmod cp mkdir mktemp mv sed sha256sum tar xz
+  need cat chmod cp grep id mkdir mktemp mv rmdir sed sha256sum tar tr xz
   case $repository_url in file://*) ;; *) need curl ;; esac
   if [ -z "$root" ]; then need systemctl useradd; fi
   for tool in $(required_commands); do need "$tool"; done

@@ -10,7 +10,7 @@ late_package={{ late_package }}
 installed_version={{ installed_version }}
 version={{ version }}
 active={{ cluster_packages | tojson }}
-root= missing=
+root='' missing=''
 
 {% include "common.sh" %}
 
