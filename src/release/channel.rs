@@ -1,7 +1,7 @@
 //! Artifacts of a channel: the version, the static pkgpanda, and the files of providers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::artifact::{Artifact, Existing, Source, content_type};
 use super::error::ReleaseError;
@@ -18,6 +18,9 @@ use crate::provider::{Provider, ProviderFile, Values};
 /// Name of the provider for machines without a cloud; the original called the module `bash`. Installers render
 /// it where machines are.
 pub const ON_PREMISES: &str = "onprem";
+
+/// Folder beside `packages/` with the configuration of a downstream product.
+const GEN_EXTRA: &str = "gen_extra";
 
 /// Parts that the artifacts of a channel are made of.
 #[derive(Debug)]
@@ -142,8 +145,9 @@ pub struct Providers {
 
 impl Providers {
     /// Reads the providers: those of clouds that come with the program in the order of the original, then
-    /// those in folders by their names. A folder `onprem` takes the place of the one for installers.
-    pub fn read(folders: &[PathBuf]) -> Result<Self, ReleaseError> {
+    /// those in folders by their names. For installers, a folder `onprem` comes before the folder `gen_extra`
+    /// of the checkout, if that is a provider, and before the one that comes with the program.
+    pub fn read(folders: &[PathBuf], checkout: &Path) -> Result<Self, ReleaseError> {
         let mut names: Vec<&str> =
             Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();
         names.sort_unstable();
@@ -158,8 +162,10 @@ impl Providers {
             return Err(ReleaseError::SameProvider(twice.name().to_owned()));
         }
         let own = clouds.iter().position(|provider| provider.name() == ON_PREMISES);
+        let extra = checkout.join(GEN_EXTRA);
         let on_premises = match own {
             Some(own) => clouds.remove(own),
+            None if extra.join("provider.yaml").is_file() => Provider::read(&extra)?,
             None => Provider::built_in(ON_PREMISES)?,
         };
         Ok(Self { clouds, on_premises })

@@ -157,7 +157,7 @@ impl Work<'_> {
     /// Reads what a release needs beside its trees, before anything is built.
     fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
         let pkgpanda = desk.pkgpanda(context, args)?;
-        let mut providers = Providers::read(&desk.config.providers)?;
+        let mut providers = Providers::read(&desk.config.providers, desk.checkout())?;
         if args.local {
             providers.clouds.clear();
         }
