@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::args::FormatArg;
-
 /// Options of releases, and the command.
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
@@ -47,12 +45,21 @@ pub enum ShownArg {
     Html,
 }
 
+/// Form of what has no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainForm {
+    /// Lines for people.
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
 impl ShownArg {
     /// The form of what has no page.
-    pub fn without_page(self) -> Option<FormatArg> {
+    pub fn without_page(self) -> Option<PlainForm> {
         match self {
-            Self::Text => Some(FormatArg::Text),
-            Self::Json => Some(FormatArg::Json),
+            Self::Text => Some(PlainForm::Text),
+            Self::Json => Some(PlainForm::Json),
             Self::Html => None,
         }
     }

@@ -45,6 +45,15 @@ fn poll(storage: &Path, stop: &AtomicBool) -> BTreeSet<String> {
     commits
 }
 
+/// Ends the readers, also where a check fails.
+struct Stops<'s>(&'s AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_release_that_is_killed_anywhere_is_finished_by_the_next_run() {
     let mut releases = Releases::new();
@@ -59,6 +68,7 @@ fn a_release_that_is_killed_anywhere_is_finished_by_the_next_run() {
     let folders = ["main", "mirror"].map(|storage| releases.folder(storage));
     let commits = std::thread::scope(|scope| {
         let readers = folders.each_ref().map(|folder| scope.spawn(|| poll(folder, &stop)));
+        let _stops_readers = Stops(&stop);
         for number in 0..10 {
             releases.commit = format!("{:040}", number + 3);
             let tag = format!("2.{number}");

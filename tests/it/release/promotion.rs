@@ -54,7 +54,9 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
         serde_json::from_slice(&objects["stable/cloud-init/user-data.json"]).unwrap();
     assert_eq!(user_data["url"], format!("file://{path}/main/stable"), "rendered anew");
     for (key, content) in &before {
-        if ["testing/packages/", "testing/bootstrap/"].iter().any(|folder| key.starts_with(folder))
+        if ["testing/packages/lib/", "testing/packages/app/", "testing/bootstrap/"]
+            .iter()
+            .any(|folder| key.starts_with(folder))
         {
             assert_eq!(&objects[&key.replacen("testing", "stable", 1)], content, "{key}");
         }

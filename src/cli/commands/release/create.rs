@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::super::args::{BuildArgs, FormatArg};
+use super::super::super::args::BuildArgs;
 use super::super::super::error::CliError;
-use super::super::super::release_args::ReleaseArgs;
+use super::super::super::release_args::{PlainForm, ReleaseArgs};
 use super::super::super::ui::Weight;
 use super::super::tree::Trees;
 use super::super::{Context, Outcome, build_options, ending, interrupt_on_signals, open};
@@ -138,7 +138,7 @@ fn run(
     result
 }
 
-fn text_or_json(args: &ReleaseArgs) -> Result<FormatArg, CliError> {
+fn text_or_json(args: &ReleaseArgs) -> Result<PlainForm, CliError> {
     args.format.without_page().ok_or_else(|| CliError::Useless {
         option: "--format html",
         place: "what is stored".to_owned(),
@@ -237,7 +237,7 @@ impl Work<'_> {
         desk: &Desk,
         release: Release,
         parts: &Parts,
-        format: FormatArg,
+        format: PlainForm,
     ) -> Result<(), CliError> {
         let Release { place, mut metadata, core, cache } = release;
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
@@ -263,8 +263,8 @@ impl Work<'_> {
         let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {
-                FormatArg::Text => plan_text(&plan, &desk.storages),
-                FormatArg::Json => format!("{:#}\n", plan_json(&plan, &desk.storages)),
+                PlainForm::Text => plan_text(&plan, &desk.storages),
+                PlainForm::Json => format!("{:#}\n", plan_json(&plan, &desk.storages)),
             });
             return Ok(());
         }

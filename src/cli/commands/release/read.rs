@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::super::args::FormatArg;
 use super::super::super::error::CliError;
-use super::super::super::release_args::{ReleaseArgs, ShownArg};
+use super::super::super::release_args::{PlainForm, ReleaseArgs, ShownArg};
 use super::super::super::ui::Ending;
 use super::super::Context;
 use super::Desk;
@@ -26,8 +25,8 @@ pub(super) fn list(
     reading(context, args, |desk, observer| {
         let releases = view::list(desk.storages.preferred(), repository, observer)?;
         Ok(match format {
-            FormatArg::Text => view::list_text(&releases),
-            FormatArg::Json => format!("{:#}\n", view::list_json(&releases)),
+            PlainForm::Text => view::list_text(&releases),
+            PlainForm::Json => format!("{:#}\n", view::list_json(&releases)),
         })
     })
 }
@@ -67,14 +66,14 @@ pub(super) fn diff(
         let limits = desk.settings.archive_limits();
         let diff = Diff::new(sides, &Cache::of(&desk.packages), scratch, &limits, observer)?;
         Ok(match format {
-            FormatArg::Text => diff.text(),
-            FormatArg::Json => format!("{:#}\n", diff.to_json()),
+            PlainForm::Text => diff.text(),
+            PlainForm::Json => format!("{:#}\n", diff.to_json()),
         })
     })
 }
 
 /// The form of what has no page.
-fn form(args: &ReleaseArgs, command: &'static str) -> Result<FormatArg, CliError> {
+fn form(args: &ReleaseArgs, command: &'static str) -> Result<PlainForm, CliError> {
     args.format.without_page().ok_or_else(|| CliError::Useless {
         option: "--format html",
         place: format!("mkpanda release {command}"),
