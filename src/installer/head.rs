@@ -8,6 +8,9 @@ use crate::base::digest::Sha256Sum;
 
 const TEMPLATE: &str = include_str!("head.sh");
 
+/// Offset of the program's first byte in the archive: one header is before.
+const PROGRAM_OFFSET: usize = 512;
+
 /// Sum and size while neither is known.
 const EMPTY: (&str, u64) = ("0000000000000000000000000000000000000000000000000000000000000000", 0);
 
@@ -28,10 +31,7 @@ impl Head<'_> {
             TEMPLATE
                 .replace("@CHECK@", &format!("'{sum} {size:020}'"))
                 .replace("@HEAD_BYTES@", &format!("{bytes:08}"))
-                .replace(
-                    "@PROGRAM_OFFSET@",
-                    &format!("{:08}", bytes + super::write::PROGRAM_OFFSET),
-                )
+                .replace("@PROGRAM_OFFSET@", &format!("{:08}", bytes + PROGRAM_OFFSET))
                 .replace("@PROGRAM_BYTES@", &self.program_bytes.to_string())
                 .replace("@MACHINE@", &quoted(self.machine))
                 .replace("@VARIANT@", &quoted(self.variant))

@@ -14,9 +14,6 @@ use crate::base::regular::open_regular;
 use crate::package::{PackageId, Variant};
 use crate::provider::Provider;
 
-/// Offset of the program's first byte in the archive: one header is before.
-pub(super) const PROGRAM_OFFSET: usize = 512;
-
 /// Time of all members, in seconds since 1970.
 const TIME: u64 = 1;
 

@@ -54,9 +54,9 @@ fault() {
 
 # is_taken PORT: true if a socket listens there (state 0A).
 is_taken() {
-  port=$(printf '%04X' "$1")
+  hex=$(printf '%04X' "$1")
   cat /proc/net/tcp /proc/net/tcp6 2> /dev/null |
-    grep -q "^ *[0-9]*: [0-9A-F]*:$port [0-9A-F]*:[0-9A-F]* 0A "
+    grep -q "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:[0-9A-F]* 0A "
 }
 
 preflight() {
