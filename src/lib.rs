@@ -54,12 +54,13 @@
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
 //! | 7 | [`exchange`] | shared caches outside of builds: push, pull, verify, an index |
 //! | 7 | [`tidy`] | a tree's cache without what no current id needs |
+//! | 7 | [`release`] | trees as files that people install, in stores: plan, stages, promotion |
 //! | 9 | [`cli`] | arguments, settings, output, errors as text, exit codes |
 //! | 9 | [`host_cli`] | the same for `pkgpanda` |
 //! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
-//! The layers `release` (7) and `remote` (8) have their place in the table of `tests/layering.rs` and
-//! come with the features that they are for.
+//! The layer `remote` (8) has its place in the table of `tests/layering.rs`, and comes with the features
+//! that it is for.
 //!
 //! # Two programs
 //!
@@ -104,6 +105,8 @@ pub mod installer;
 pub mod mirror;
 pub mod package;
 pub mod provider;
+#[cfg(feature = "builder")]
+pub mod release;
 #[cfg(feature = "builder")]
 pub mod runner;
 #[cfg(feature = "builder")]

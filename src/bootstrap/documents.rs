@@ -24,6 +24,11 @@ impl BootstrapId {
         self.0.as_str()
     }
 
+    /// The digest.
+    pub fn sum(&self) -> &Sha1Sum {
+        &self.0
+    }
+
     /// Its archive's name.
     pub fn archive_name(&self) -> String {
         format!("{}.bootstrap.tar.xz", self.0)
@@ -32,6 +37,12 @@ impl BootstrapId {
     /// The name of the file with its packages' ids.
     pub fn active_name(&self) -> String {
         format!("{}.active.json", self.0)
+    }
+}
+
+impl From<Sha1Sum> for BootstrapId {
+    fn from(sum: Sha1Sum) -> Self {
+        Self(sum)
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
 pub use super::format_arg::FormatArg;
+use super::release_args::ReleaseArgs;
 use crate::image::platform::Platform;
 
 /// Builds packages and package trees in containers of their own, without a daemon and without root.
@@ -78,6 +79,8 @@ pub enum Command {
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Store built trees where people get them, with what sets machines up.
+    Release(Box<ReleaseArgs>),
 }
 
 /// The commands for keys.

@@ -20,6 +20,7 @@ use crate::image::save::SaveError;
 use crate::image::store::StoreError;
 use crate::mirror::{Fault, MirrorError};
 use crate::package::{NameError, VariantError};
+use crate::release::ReleaseError;
 use crate::runner::isolation::IsolationError;
 use crate::store::StoreError as CacheError;
 use crate::tidy::TidyError;
@@ -170,6 +171,9 @@ pub enum CliError {
     /// A tree's cache cannot be cleaned.
     #[error(transparent)]
     Tidy(Box<TidyError>),
+    /// A release failed.
+    #[error(transparent)]
+    Release(Box<ReleaseError>),
     /// Names that are to be pinned anew, and that nothing has.
     #[error("--update: nothing that the tree takes from elsewhere is called {}", .0.join(" or "))]
     NothingToUpdate(Vec<String>),
@@ -238,6 +242,7 @@ impl CliError {
             Self::Dockerfile(error) => matches!(**error, DockerfileError::Interrupted),
             Self::BuildContext(error) => matches!(**error, BringError::Interrupted),
             Self::Registry(error) => error.is_interruption(),
+            Self::Release(error) => error.is_interruption(),
             Self::Signing(error) => matches!(error, SigningError::Interrupted),
             Self::Cache(error) => matches!(**error, CacheError::Interrupted),
             Self::Index(error) => {
@@ -315,6 +320,7 @@ impl CliError {
             Self::Settings(error) => error.hint(),
             Self::Site(error) => site_hint(error),
             Self::Bootstrap(error) => error.hint(),
+            Self::Release(error) => error.hint(),
             Self::Dockerfile(error) => error.hint(),
             Self::BuildContext(error) => error.hint(),
             Self::Load(error) => error.problem.hint().map(str::to_owned),

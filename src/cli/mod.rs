@@ -15,6 +15,7 @@ pub mod grant;
 pub mod helper;
 mod parent;
 mod places;
+pub mod release_args;
 pub mod settings;
 mod signing;
 pub mod trust;
@@ -91,6 +92,7 @@ pub fn run() -> u8 {
         Some(Command::Clean(args)) => commands::clean::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
+        Some(Command::Release(args)) => commands::release::run(&context, args),
         Some(Command::Image(command)) => commands::image::run(&context, command),
     };
     match result {

@@ -260,11 +260,18 @@ fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
 /// package").
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
-    write_canonical(value, 0, &mut text);
+    write_indented(value, 0, ":", &mut text);
     text
 }
 
-fn write_canonical(value: &Value, depth: usize, text: &mut String) {
+/// Writes JSON as `json.dumps(value, indent=2, sort_keys=True)` of Python does.
+pub fn indented(value: &Value) -> String {
+    let mut text = String::new();
+    write_indented(value, 0, ": ", &mut text);
+    text
+}
+
+fn write_indented(value: &Value, depth: usize, colon: &str, text: &mut String) {
     let newline = |text: &mut String, depth: usize| {
         text.push('\n');
         text.push_str(&"  ".repeat(depth));
@@ -279,7 +286,7 @@ fn write_canonical(value: &Value, depth: usize, text: &mut String) {
             for (index, item) in items.iter().enumerate() {
                 text.push(if index == 0 { '[' } else { ',' });
                 newline(text, depth + 1);
-                write_canonical(item, depth + 1, text);
+                write_indented(item, depth + 1, colon, text);
             }
             newline(text, depth);
             text.push(']');
@@ -292,8 +299,8 @@ fn write_canonical(value: &Value, depth: usize, text: &mut String) {
                 text.push(if index == 0 { '{' } else { ',' });
                 newline(text, depth + 1);
                 write_string(key, text);
-                text.push(':');
-                write_canonical(value, depth + 1, text);
+                text.push_str(colon);
+                write_indented(value, depth + 1, colon, text);
             }
             newline(text, depth);
             text.push('}');
@@ -327,6 +334,27 @@ fn write_string(value: &str, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn indented_text_is_that_of_python() {
+        let value = serde_json::json!({
+            "b": ["x", 1, [], {}], "a": {"ü": null, "t": true}, "A": "\u{7f}𝄞\"/",
+        });
+        let expected = r#"{
+  "A": "\u007f\ud834\udd1e\"/",
+  "a": {
+    "t": true,
+    "\u00fc": null
+  },
+  "b": [
+    "x",
+    1,
+    [],
+    {}
+  ]
+}"#;
+        assert_eq!(indented(&value), expected);
+    }
 
     #[test]
     fn every_value_knows_its_place() {

@@ -52,7 +52,14 @@ pub struct About<'a> {
     pub requires: &'a [&'a str],
     /// Commit of the tree that the object was built from.
     pub commit: Option<&'a str>,
+    /// Media type of the content, for readers over HTTP.
+    pub content_type: Option<&'a str>,
+    /// True if readers over HTTP have to ask again each time (`Cache-Control: no-cache`).
+    pub is_uncached: bool,
 }
+
+/// Value of `Cache-Control` of an object that is not to be cached.
+pub const NO_CACHE: &str = "no-cache";
 
 /// Result of putting an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +95,26 @@ pub struct Listed {
     pub size: u64,
 }
 
+/// Copies an object by way of a temporary file of this machine.
+pub(super) fn copy_through<B: Backend + ?Sized>(
+    backend: &B,
+    from: &Key,
+    to: &Key,
+    about: &About<'_>,
+    transfer: &Transfer<'_>,
+) -> Result<(), StoreError> {
+    let unkept = |error| StoreError::Destination { key: from.clone(), error };
+    let mut file = tempfile::NamedTempFile::new().map_err(unkept)?;
+    let got = backend.get(from, file.as_file_mut(), transfer)?;
+    backend.replace(to, Content::File(file.path(), got.bytes), about, transfer)
+}
+
 /// A place that holds objects under keys.
 ///
 /// Content is streamed in both directions: memory does not grow with an object's size. A backend makes
 /// the attempts that its kind of place deserves; a failure that comes out is final. Objects appear whole
-/// or not at all, and never change once they are there, but by [`Backend::replace`]: a backend that finds
-/// otherwise may fail.
+/// or not at all, and never change once they are there, but for [`Backend::replace`] and
+/// [`Backend::copy`]: a backend that finds otherwise may fail.
 pub trait Backend: Debug + Send + Sync {
     /// Name for messages, the same for the life of the store: a path, or a URL without credentials.
     fn name(&self) -> String;
@@ -149,17 +170,29 @@ pub trait Backend: Debug + Send + Sync {
         self.put(key, content, transfer)
     }
 
-    /// Makes an object have this content, whatever was there: for the few whose names stay while their content
-    /// changes. A store without a request for that loses the old object first, and answers
-    /// [`Put::WasThere`] where another writer was faster then.
+    /// Puts an object in place of the one of that name, if there is one. Readers get the one or the
+    /// other, whole.
     fn replace(
         &self,
-        key: &Key,
-        content: &[u8],
+        _: &Key,
+        _: Content<'_>,
+        _: &About<'_>,
+        _: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        let reason = "its objects are never replaced";
+        Err(StoreError::Unsupported { store: self.name(), operation: "replace a file", reason })
+    }
+
+    /// Copies an object within the store, in place of the one of the new name, if there is one. A store
+    /// that copies by itself keeps the description of the object; any other takes `about`.
+    fn copy(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
         transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        self.delete(key, transfer)?;
-        self.put(key, Content::Bytes(content), transfer)
+    ) -> Result<(), StoreError> {
+        copy_through(self, from, to, about, transfer)
     }
 
     /// Lists all objects, or those below a folder, in the order of their keys.

@@ -5,7 +5,8 @@
 //! <folder>/…/.tmp-…       an object under construction; swept by a later put after a day
 //! ```
 //!
-//! An object is written under another name, synced and renamed, which fails if the name is taken. The
+//! An object is written under another name, synced and renamed, which fails if the name is taken, unless
+//! the object is to be replaced. Nothing of a description is kept. The
 //! folder is its user's: symlinks in it lead anywhere, as the user has put them there. Puts and removals
 //! act on the name itself. The folder may lie on a network filesystem that several machines write to;
 //! no lock is taken.
@@ -13,14 +14,15 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
-use crate::base::atomic::{AtomicFile, PreparedFile, naming_file, sweep_older};
+use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
 use crate::base::regular::open_regular;
 
 /// Number of bytes copied between two checks for an interruption.
@@ -54,6 +56,35 @@ impl FolderBackend {
             Err(error) if is_absent(&error) => Err(self.not_found(key)),
             Err(error) => Err(self.failed("read", key, error)),
         }
+    }
+
+    /// True if there is anything under a name that an object may have; a folder is an error.
+    fn has_name(&self, key: &Key) -> Result<bool, StoreError> {
+        match fs_err::symlink_metadata(self.path(key)) {
+            Ok(data) if data.is_dir() => {
+                let error = io::Error::other("there is a folder of that name");
+                Err(self.failed("write", key, error))
+            }
+            found => Ok(found.is_ok()),
+        }
+    }
+
+    /// Writes an object under another name, and has `commit` name it.
+    fn write<T>(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        transfer: &Transfer<'_>,
+        commit: impl FnOnce(AtomicFile) -> io::Result<T>,
+    ) -> Result<T, StoreError> {
+        let path = self.path(key);
+        let failed = |error| self.failed("write", key, error);
+        let mut file = AtomicFile::create(&path).map_err(failed)?;
+        write_content(&mut file, key, content, transfer, &failed)?;
+        let written = commit(file).map_err(failed)?;
+        // The leftovers of others harm nobody.
+        drop(path.parent().map(|folder| sweep_older(folder, ABANDONED)));
+        Ok(written)
     }
 
     fn not_found(&self, key: &Key) -> StoreError {
@@ -185,34 +216,36 @@ impl Backend for FolderBackend {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        let path = self.path(key);
-        let failed = |error| self.failed("write", key, error);
-        match fs_err::symlink_metadata(&path) {
-            Ok(data) if data.is_dir() => {
-                return Err(failed(io::Error::other("there is a folder of that name")));
-            }
-            Ok(_) => return Ok(Put::WasThere),
-            Err(_) => {}
+        if self.has_name(key)? {
+            return Ok(Put::WasThere);
         }
-        let mut file = AtomicFile::create(&path).map_err(failed)?;
-        write_content(&mut file, key, content, transfer, &failed)?;
-        let written = file.prepare().and_then(PreparedFile::put_if_absent).map_err(failed)?;
-        // The leftovers of others harm nobody.
-        drop(path.parent().map(|folder| sweep_older(folder, ABANDONED)));
+        let written = self.write(key, content, transfer, |file| file.prepare()?.put_if_absent())?;
         Ok(if written { Put::Written } else { Put::WasThere })
     }
 
     fn replace(
         &self,
         key: &Key,
-        content: &[u8],
+        content: Content<'_>,
+        _: &About<'_>,
         transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        let failed = |error| self.failed("write", key, error);
-        let mut file = AtomicFile::create(&self.path(key)).map_err(failed)?;
-        write_content(&mut file, key, Content::Bytes(content), transfer, &failed)?;
-        file.prepare().and_then(PreparedFile::put_in_place).map_err(failed)?;
-        Ok(Put::Written)
+    ) -> Result<(), StoreError> {
+        self.has_name(key)?;
+        self.write(key, content, transfer, AtomicFile::commit)
+    }
+
+    fn copy(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        // Two plain files: the kernel copies, or shares the blocks where it can.
+        let file = self.open(from)?;
+        let length = file.metadata().map_err(|error| self.failed("read", from, error))?.len();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        self.replace(to, Content::File(Path::new(&path), length), about, transfer)
     }
 
     fn list(

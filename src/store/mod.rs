@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key        names of objects: checked relative paths
-//! backend    the interface: get, get a range, head, put if absent, list, delete
+//! backend    the interface: get, get a range, head, put if absent, replace, copy, list, delete
 //! folder     a folder of this machine, or of a network filesystem
 //! http       a web server's folder, which can only be read
 //! tar        a tar archive, which can only be read
@@ -45,9 +45,9 @@ pub mod signature;
 mod tar;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
+pub use backend::{About, Backend, Content, Got, Head, Listed, NO_CACHE, Put, Transfer};
 pub use error::StoreError;
 pub use failure::FailureKind;
 pub use folder::FolderBackend;

@@ -80,10 +80,21 @@ impl Backend for PrefixBackend {
     fn replace(
         &self,
         key: &Key,
-        content: &[u8],
+        content: Content<'_>,
+        about: &About<'_>,
         transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        self.inner.replace(&self.outer(key)?, content, transfer)
+    ) -> Result<(), StoreError> {
+        self.inner.replace(&self.outer(key)?, content, about, transfer)
+    }
+
+    fn copy(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        self.inner.copy(&self.outer(from)?, &self.outer(to)?, about, transfer)
     }
 
     fn list(

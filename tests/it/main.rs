@@ -44,6 +44,7 @@ mod pkgpanda;
 mod providers;
 mod registry;
 mod registry_trust;
+mod release;
 mod repositories;
 mod repository;
 mod runner;

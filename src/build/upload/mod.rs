@@ -93,7 +93,7 @@ impl PackageUpload {
             version: Some(self.record.id.version().as_str()),
             variant: self.record.variant(),
             requires: &requires,
-            commit: None,
+            ..About::default()
         };
         let (record, archive, signature) =
             (&self.record, &*self.archive, self.signature.as_deref());

@@ -11,6 +11,7 @@ pub mod key;
 pub mod lock;
 pub mod mirror;
 pub mod package;
+pub mod release;
 pub mod tree;
 
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ use super::super::args::TreeArgs;
 use super::super::error::CliError;
 use super::package::parse_variant;
 use super::{Context, Made, Outcome};
+use crate::artifact::repository::Repository;
 use crate::base::event::{Event, Interruptible, Observer};
 use crate::bootstrap::{self, BootstrapId, SupplyOptions, TreePackages};
 use crate::build::cache::is_file;
@@ -25,38 +26,20 @@ pub fn run(context: &Context<'_>, args: &TreeArgs) -> Result<(), CliError> {
     let interrupt = Arc::<Interrupt>::default();
     let site = super::open(context, &settings, packages, &interrupt, &progress)?;
     let names: Vec<&String> = args.variants.iter().chain(&args.variant).collect();
-    let sets = resolve(&site, &wanted(&site, &names)?)?;
-    for set in &sets {
-        site.warn(&set.warnings, &progress);
-    }
-    let keys: BTreeSet<PackageKey> =
-        sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
-    let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
     let options = super::build_options(&settings, &args.build);
-    site.check_lock(&order)?;
-    site.check_offline(&order, options.repository.as_ref(), &progress)?;
+    let trees = Trees::resolve(&site, &names, options.repository.as_ref(), &progress)?;
     if args.build.dry_run {
         let bootstraps = |known: &Known| {
-            let wanted = if args.mkbootstrap { sets.as_slice() } else { &[] };
+            let wanted = if args.mkbootstrap { trees.sets.as_slice() } else { &[] };
             wanted.iter().map(|set| planned_bootstrap(&site, set, known)).collect()
         };
-        return super::show_plan(context, &site, &order, &options, bootstraps, &progress);
+        return super::show_plan(context, &site, &trees.order, &options, bootstraps, &progress);
     }
     super::interrupt_on_signals(&interrupt)?;
     let observer = &Interruptible::new(&progress, || interrupt.is_raised());
-    let known = site.identify(&order, observer)?;
-    let plan = site.plan(&known);
     let mut outcome = Outcome::default();
-    outcome.count(&plan);
-    let work = Work {
-        site: &site,
-        known: &known,
-        plan: &plan,
-        sets: &sets,
-        options: &options,
-        interrupt: &interrupt,
-    };
-    let result = build(&work, args.mkbootstrap, observer, &mut outcome);
+    let how = (&options, &interrupt, args.mkbootstrap);
+    let result = trees.build(&site, how, observer, &mut outcome).map(drop);
     outcome.show(context, &progress, result)
 }
 
@@ -84,6 +67,49 @@ fn planned_bootstrap(site: &Site, set: &TreeSet, known: &Known) -> String {
     }
 }
 
+/// Trees to be built.
+pub(super) struct Trees {
+    sets: Vec<TreeSet>,
+    /// Packages of all trees, each after all that it requires.
+    order: Vec<PackageKey>,
+}
+
+impl Trees {
+    /// Resolves tree variants, all of them if none is named, and checks what their builds need.
+    pub(super) fn resolve(
+        site: &Site,
+        names: &[&String],
+        repository: Option<&Repository>,
+        observer: &dyn Observer,
+    ) -> Result<Self, CliError> {
+        let sets = resolve(site, &wanted(site, names)?)?;
+        for set in &sets {
+            site.warn(&set.warnings, observer);
+        }
+        let keys: BTreeSet<PackageKey> =
+            sets.iter().flat_map(|set| set.packages.iter().cloned()).collect();
+        let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
+        site.check_lock(&order)?;
+        site.check_offline(&order, repository, observer)?;
+        Ok(Self { sets, order })
+    }
+
+    /// Builds what is missing: packages, and bootstraps if they are wanted.
+    pub(super) fn build(
+        &self,
+        site: &Site,
+        (options, interrupt, mkbootstrap): (&BuildOptions, &Arc<Interrupt>, bool),
+        observer: &dyn Observer,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<TreePackages>, CliError> {
+        let known = site.identify(&self.order, observer)?;
+        let plan = site.plan(&known);
+        outcome.count(&plan);
+        let work = Work { site, known: &known, plan: &plan, sets: &self.sets, options, interrupt };
+        build(&work, mkbootstrap, observer, outcome)
+    }
+}
+
 /// What is to be done.
 struct Work<'a> {
     site: &'a Site,
@@ -99,9 +125,10 @@ fn build(
     mkbootstrap: bool,
     observer: &dyn Observer,
     outcome: &mut Outcome,
-) -> Result<(), CliError> {
+) -> Result<Vec<TreePackages>, CliError> {
     let Work { site, known, plan, sets, options, interrupt } = work;
     site.build(known, plan, options, observer)?;
+    let mut trees = Vec::new();
     for set in *sets {
         let task = format!("bootstrap {}", set.variant);
         if mkbootstrap {
@@ -114,18 +141,20 @@ fn build(
         if interrupt.is_raised() {
             return Err(SiteError::Interrupted.into());
         }
-        outcome.paths.extend(finished?.map(|path| Made { variant: None, path }));
+        let (tree, bootstrap) = finished?;
+        outcome.paths.extend(bootstrap.map(|path| Made { variant: None, path }));
+        trees.push(tree);
     }
-    Ok(())
+    Ok(trees)
 }
 
-/// Writes what a tree has beside its packages; gives its bootstrap, if that is asked for.
+/// Writes what a tree has beside its packages; gives the bootstrap as well, if one is asked for.
 fn finish(
     work: &Work<'_>,
     mkbootstrap: bool,
     set: &TreeSet,
     observer: &dyn Observer,
-) -> Result<Option<PathBuf>, CliError> {
+) -> Result<(TreePackages, Option<PathBuf>), CliError> {
     let Work { site, known, options, .. } = work;
     let ids = |keys: &[PackageKey]| -> Vec<PackageId> {
         let found = keys.iter().filter_map(|key| known.identities.get(key));
@@ -151,7 +180,8 @@ fn finish(
         scratch,
         home,
     };
-    Ok(bootstrap::supply(&tree, mkbootstrap, &how, observer)?)
+    let bootstrap = bootstrap::supply(&tree, mkbootstrap, &how, observer)?;
+    Ok((tree, bootstrap))
 }
 
 /// The packages of tree variants, all of them by default, each after all that it requires.

@@ -25,14 +25,6 @@ pub enum IndexError {
     /// The index cannot be written on this machine.
     #[error("the index cannot be written")]
     File(#[source] std::io::Error),
-    /// Another writer replaces the index at the same time.
-    #[error("{name} in {store} is written by somebody else at the same time")]
-    Contended {
-        /// Name of the object.
-        name: String,
-        /// Name of the store.
-        store: String,
-    },
 }
 
 impl IndexError {
@@ -41,7 +33,6 @@ impl IndexError {
         match self {
             Self::Store(error) => error.hint(),
             Self::File(_) => None,
-            Self::Contended { .. } => Some("write the index again".to_owned()),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! An index into a store, or into a folder.
 //!
 //! Objects of a store never change, apart from these two: the page last, so that it leads to an index that is
-//! as new. A folder replaces a file in one step, and so do stores in clouds and registries; a store that can
-//! only put what is not there loses the old file first.
+//! as new. Stores replace an object in one step.
 
 use std::path::Path;
 
@@ -14,10 +13,7 @@ use crate::base::event::Observer;
 use crate::build::upload::WithoutTransfers;
 use crate::exchange::contents::SUBJECT;
 use crate::exchange::names::{INDEX_JSON, INDEX_PAGE};
-use crate::store::{Backend, Key, Put, Store, StoreError, Transfer};
-
-/// Number of attempts to replace an object that others write as well.
-const ATTEMPTS: u32 = 3;
+use crate::store::{About, Backend, Content, Key, Store, Transfer};
 
 /// Result of writing an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,18 +59,17 @@ fn replace(
     let key: Key = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
     let quiet = WithoutTransfers(observer);
     let transfer = Transfer { subject: SUBJECT, observer: &quiet };
-    for _ in 0..ATTEMPTS {
-        let mut old = Vec::new();
-        let longest = text.len() as u64 + 1;
-        match backend.get_range(&key, 0..longest, &mut old, &transfer) {
-            Ok(_) if old == text => return Ok(false),
-            Ok(_) | Err(StoreError::NotFound { .. }) => {}
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-        if backend.replace(&key, text, &transfer)? == Put::Written {
-            return Ok(true);
-        }
+    let mut old = Vec::new();
+    let longest = text.len() as u64 + 1;
+    match backend.get_range(&key, 0..longest, &mut old, &transfer) {
+        Ok(_) if old == text => return Ok(false),
+        Ok(_) => {}
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
     }
-    Err(IndexError::Contended { name: name.to_owned(), store: backend.name() })
+    let kind =
+        if name.ends_with(".html") { "text/html; charset=utf-8" } else { "application/json" };
+    let about = About { content_type: Some(kind), ..About::default() };
+    backend.replace(&key, Content::Bytes(text), &about, &transfer)?;
+    Ok(true)
 }

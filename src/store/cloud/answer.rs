@@ -73,6 +73,8 @@ impl StoreAnswer {
             // Two conditional puts at once.
             "ConditionalRequestConflict",
             "OperationAborted",
+            // The copy of an earlier attempt.
+            "PendingCopyOperation",
         ];
         passing.contains(&self.code()) || (may_pass(self.status) && !self.is_full())
     }

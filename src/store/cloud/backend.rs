@@ -7,23 +7,29 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use futures_util::StreamExt;
-use object_store::{GetOptions, ObjectStoreExt};
+use object_store::{CopyOptions, GetOptions, ObjectStoreExt};
 
 use super::address::{CloudAddress, CloudKind};
 use super::connected::Connected;
 use super::download::{Destination, Download, check};
 use super::error::CloudError;
-use super::operation::{Failure, Operation, PUT};
+use super::operation::{Failure, Operation, PUT, REPLACE};
 use super::settings::CloudSettings;
 use super::{azure, gcs, s3, upload};
 use crate::base::atomic::naming_file;
 use crate::base::http::{HttpClient, HttpOptions};
-use crate::store::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+use crate::store::backend::{
+    About, Backend, Content, Got, Head, Listed, Put, Transfer, copy_through,
+};
 use crate::store::error::StoreError;
 use crate::store::key::Key;
+use upload::Upload;
 
 /// Upper limit of the number of objects in a list, against lists without an end.
 const MOST_LISTED: usize = 10_000_000;
+
+/// Largest object that S3 copies in one request: 5 GiB. Others, too, copy that much at once.
+const LARGEST_COPY: u64 = 5 << 30;
 
 /// Store in a bucket. Files of settings are read, and connections made, by the first request.
 #[derive(Debug)]
@@ -108,6 +114,33 @@ impl CloudBackend {
         Ok(result.meta.size)
     }
 
+    fn upload(
+        &self,
+        verb: &'static str,
+        key: &Key,
+        upload: &Upload<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let mut operation = self.operation(verb, Some(key), transfer);
+        operation.upload = upload.parts();
+        let store = self.connected().map_err(|failure| operation.failed(failure))?;
+        upload::put(&operation, store, upload)
+    }
+
+    /// Content type and cache control that the store has for an object.
+    #[cfg(test)]
+    pub(crate) fn headers(&self, key: &Key) -> (Option<String>, Option<String>) {
+        use object_store::Attribute;
+        let quiet = Transfer { subject: "s", observer: &crate::base::event::Silent };
+        let operation = self.operation("look for", Some(key), &quiet);
+        let (store, path) = (self.connected().unwrap(), self.address.path(key));
+        let head = GetOptions { head: true, ..GetOptions::default() };
+        let get = async || store.objects.get_opts(&path, head.clone()).await;
+        let result = operation.run(operation.ask(get)).unwrap();
+        let text = |name| result.attributes.get(&name).map(|value| value.as_ref().to_owned());
+        (text(Attribute::ContentType), text(Attribute::CacheControl))
+    }
+
     fn download(
         &self,
         operation: &Operation<'_>,
@@ -168,20 +201,50 @@ impl Backend for CloudBackend {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        let operation = self.operation(PUT, Some(key), transfer);
-        let store = self.connected().map_err(|failure| operation.failed(failure))?;
-        upload::put(&operation, store, &self.address.path(key), content)
+        self.put_described(key, content, &About::default(), transfer)
+    }
+
+    fn put_described(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let path = self.address.path(key);
+        let upload = Upload { path, content, about: *about, replaces: false };
+        self.upload(PUT, key, &upload, transfer)
     }
 
     fn replace(
         &self,
         key: &Key,
-        content: &[u8],
+        content: Content<'_>,
+        about: &About<'_>,
         transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        let operation = self.operation("put", Some(key), transfer);
-        let store = self.connected().map_err(|failure| operation.failed(failure))?;
-        upload::replace(&operation, store, &self.address.path(key), content)
+    ) -> Result<(), StoreError> {
+        let path = self.address.path(key);
+        let upload = Upload { path, content, about: *about, replaces: true };
+        self.upload(REPLACE, key, &upload, transfer).map(drop)
+    }
+
+    fn copy(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        let operation = self.operation("copy", Some(from), transfer);
+        let failed = |failure| operation.failed(failure);
+        let store = self.connected().map_err(failed)?;
+        if self.size(&operation, from).map_err(failed)? > LARGEST_COPY {
+            return copy_through(self, from, to, about, transfer);
+        }
+        let paths = (self.address.path(from), self.address.path(to));
+        let copy =
+            async || store.objects.copy_opts(&paths.0, &paths.1, CopyOptions::default()).await;
+        operation.run(operation.ask(copy)).map_err(failed)
     }
 
     fn list(

@@ -6,6 +6,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::header::{HeaderName, HeaderValue};
+
 use super::answer::StoreAnswer;
 
 tokio::task_local! {
@@ -40,6 +42,15 @@ pub(super) struct Noted {
     pub(super) is_of_credentials: bool,
 }
 
+/// Parts of the requests of an upload in parts that `object_store` does not make. None of them is signed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UploadParts {
+    /// True if the object takes the place of another one.
+    pub(super) replaces: bool,
+    /// Headers of the request that begins the upload.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
 /// State of one attempt.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
@@ -47,6 +58,7 @@ pub(super) struct Exchange {
     pub(super) is_streamed: bool,
     /// Longest silence of the server.
     pub(super) stall_timeout: Duration,
+    pub(super) upload: UploadParts,
     state: Mutex<State>,
 }
 
@@ -60,6 +72,11 @@ impl Exchange {
     /// Creates the state of an attempt whose answers are small.
     pub(super) fn new(stall_timeout: Duration) -> Self {
         Self { stall_timeout, ..Self::default() }
+    }
+
+    /// Adds parts of the requests of an upload in parts.
+    pub(super) fn uploading(self, upload: UploadParts) -> Self {
+        Self { upload, ..self }
     }
 
     /// Creates the state of an attempt whose answer is an object.

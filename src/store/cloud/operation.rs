@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::address::CloudAddress;
 use super::error::CloudError;
-use super::exchange::{Exchange, Fault, Noted};
+use super::exchange::{Exchange, Fault, Noted, UploadParts};
 use super::runtime::{self, Stopped};
 use crate::base::causes::with_causes;
 use crate::base::event::Event;
@@ -45,8 +45,9 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
     Failure::Passing { reason: reason.into(), wait: None }
 }
 
-/// Verb of the operation that uploads.
+/// Verbs of the operations that upload.
 pub(super) const PUT: &str = "put";
+pub(super) const REPLACE: &str = "replace";
 
 /// One operation.
 pub(super) struct Operation<'s> {
@@ -56,6 +57,7 @@ pub(super) struct Operation<'s> {
     verb: &'static str,
     pub(super) key: Option<&'s Key>,
     transfer: Transfer<'s>,
+    pub(super) upload: UploadParts,
     last_event: Cell<Option<Instant>>,
 }
 
@@ -68,7 +70,8 @@ impl<'s> Operation<'s> {
         transfer: &Transfer<'s>,
     ) -> Self {
         let last_event = Cell::new(None);
-        Self { address, options, verb, key, transfer: *transfer, last_event }
+        let upload = UploadParts::default();
+        Self { address, options, verb, key, transfer: *transfer, upload, last_event }
     }
 
     /// Runs the operation on this thread until it ends or the run is interrupted.
@@ -128,7 +131,9 @@ impl<'s> Operation<'s> {
         self.attempt(
             || 0,
             async || {
-                let exchange = Arc::new(Exchange::new(self.options.stall_timeout));
+                let upload = self.upload.clone();
+                let exchange = Exchange::new(self.options.stall_timeout).uploading(upload);
+                let exchange = Arc::new(exchange);
                 let result = Arc::clone(&exchange).scope(work()).await;
                 (exchange, result.map_err(Tried::Store))
             },
@@ -241,7 +246,7 @@ impl<'s> Operation<'s> {
         let url = self.key.map_or_else(String::new, |key| format!("{}/{key}", self.address));
         let subject = self.transfer.subject.to_owned();
         self.transfer.observer.event(match self.verb {
-            PUT => Event::Upload { subject, url, done, total },
+            PUT | REPLACE => Event::Upload { subject, url, done, total },
             _ => Event::Download { subject, url, done, total },
         });
     }

@@ -1,4 +1,5 @@
-//! Uploads: an object is complete or absent, and never overwritten unless that is asked for.
+//! Uploads: an object is complete or absent, and not overwritten unless that is the purpose. An object
+//! that takes the place of another one is sent in the same way, without the conditions.
 //!
 //! | size | S3 | Azure, GCS |
 //! | --- | --- | --- |
@@ -22,15 +23,18 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, PutMode, PutOptions, PutPayload};
+use object_store::{
+    Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutOptions, PutPayload,
+};
+use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
 use super::connected::Connected;
 use super::error::CloudError;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, UploadParts};
 use super::operation::{Failure, Operation, Tried};
 use super::runtime;
 use crate::base::event::Silent;
-use crate::store::backend::{Content, Put};
+use crate::store::backend::{About, Content, NO_CACHE, Put};
 use crate::store::error::StoreError;
 
 /// Size of a part, and upper limit of content sent from memory.
@@ -44,14 +48,46 @@ const CLEANUP: Duration = Duration::from_secs(10);
 /// Number of bytes in which the connection counts progress.
 const PIECE: usize = 256 << 10;
 
+/// Object to be put, and its place.
+pub(super) struct Upload<'u> {
+    pub(super) path: Path,
+    pub(super) content: Content<'u>,
+    pub(super) about: About<'u>,
+    /// True if the object takes the place of another one.
+    pub(super) replaces: bool,
+}
+
+impl Upload<'_> {
+    /// Parts of the requests of an upload in parts.
+    pub(super) fn parts(&self) -> UploadParts {
+        let value = |text: &str| HeaderValue::from_str(text).ok();
+        let kind = self.about.content_type.and_then(value).map(|value| (CONTENT_TYPE, value));
+        let cached = HeaderValue::from_static(NO_CACHE);
+        let cached = self.about.is_uncached.then_some((CACHE_CONTROL, cached));
+        UploadParts { replaces: self.replaces, headers: kind.into_iter().chain(cached).collect() }
+    }
+
+    /// Options of an upload in one request.
+    fn options(&self) -> PutOptions {
+        let mut attributes = Attributes::new();
+        if let Some(kind) = self.about.content_type {
+            attributes.insert(Attribute::ContentType, kind.to_owned().into());
+        }
+        if self.about.is_uncached {
+            attributes.insert(Attribute::CacheControl, NO_CACHE.into());
+        }
+        let mode = if self.replaces { PutMode::Overwrite } else { PutMode::Create };
+        PutOptions { mode, attributes, ..PutOptions::default() }
+    }
+}
+
 /// Puts an object.
 pub(super) fn put(
     operation: &Operation<'_>,
     store: &Connected,
-    path: &Path,
-    content: Content<'_>,
+    upload: &Upload<'_>,
 ) -> Result<Put, StoreError> {
-    let put = try_put(operation, store, path, content);
+    let put = try_put(operation, store, upload);
     operation.ended();
     match put {
         Ok(()) => Ok(Put::Written),
@@ -60,43 +96,29 @@ pub(super) fn put(
     }
 }
 
-/// Puts an object in one request, whatever was there.
-pub(super) fn replace(
-    operation: &Operation<'_>,
-    store: &Connected,
-    path: &Path,
-    content: &[u8],
-) -> Result<Put, StoreError> {
-    let (payload, objects) = (payload(content.to_vec()), &*store.objects);
-    let put = async || objects.put_opts(path, payload.clone(), PutOptions::default()).await;
-    let put = operation.run(operation.ask(put));
-    operation.ended();
-    put.map(|_| Put::Written).map_err(|failure| operation.failed(failure))
-}
-
 fn try_put(
     operation: &Operation<'_>,
     store: &Connected,
-    path: &Path,
-    content: Content<'_>,
+    upload: &Upload<'_>,
 ) -> Result<(), Failure> {
+    let Upload { path, content, .. } = upload;
     let length = content.length();
     if let Some(limit) = store.largest_put.filter(|limit| length > *limit) {
         return Err(Failure::Lasting(CloudError::TooLarge { size: length, limit }));
     }
     // A file that is too short is found before anything is sent.
-    let mut file = match content {
+    let mut file = match *content {
         Content::File(path, _) => {
             Some(open(path, length).map_err(|error| Failure::Local(operation.content(error)))?)
         }
         Content::Bytes(_) => None,
     };
-    let asks_first = length > PART || store.asks_first;
+    let asks_first = !upload.replaces && (length > PART || store.asks_first);
     if asks_first && operation.run(has(operation, &*store.objects, path))? {
         return Err(Failure::Taken);
     }
     operation.progress(true, 0, Some(length));
-    send(operation, store, path, content, file.as_mut())?;
+    send(operation, store, upload, file.as_mut())?;
     operation.progress(true, length, Some(length));
     Ok(())
 }
@@ -105,10 +127,10 @@ fn try_put(
 fn send(
     operation: &Operation<'_>,
     store: &Connected,
-    path: &Path,
-    content: Content<'_>,
+    upload: &Upload<'_>,
     file: Option<&mut File>,
 ) -> Result<(), Failure> {
+    let Upload { path, content, .. } = upload;
     let (length, objects) = (content.length(), &*store.objects);
     let unreadable = |error| Failure::Local(operation.content(error));
     match (file, content, &store.parts) {
@@ -116,14 +138,14 @@ fn send(
             in_parts(operation, &**parts, path, file, length)
         }
         (Some(file), _, None) if length > PART => {
-            operation.run(streamed(operation, objects, path, file, length))
+            operation.run(streamed(operation, objects, upload, file, length))
         }
         (Some(file), ..) => {
             let payload = read_part(file, length).map_err(unreadable)?;
-            operation.run(at_once(operation, objects, path, payload))
+            operation.run(at_once(operation, objects, upload, payload))
         }
         (None, Content::Bytes(bytes), _) => {
-            operation.run(at_once(operation, objects, path, payload(bytes.to_vec())))
+            operation.run(at_once(operation, objects, upload, payload(bytes.to_vec())))
         }
         (None, Content::File(..), _) => Err(unreadable(io::ErrorKind::NotFound.into())),
     }
@@ -144,25 +166,22 @@ async fn has(
     }
 }
 
-fn create() -> PutOptions {
-    PutOptions { mode: PutMode::Create, ..PutOptions::default() }
-}
-
 /// Puts an object from memory.
 async fn at_once(
     operation: &Operation<'_>,
     store: &dyn ObjectStore,
-    path: &Path,
+    upload: &Upload<'_>,
     payload: PutPayload,
 ) -> Result<(), Failure> {
-    operation.ask(async || store.put_opts(path, payload.clone(), create()).await).await.map(drop)
+    let put = async || store.put_opts(&upload.path, payload.clone(), upload.options()).await;
+    operation.ask(put).await.map(drop)
 }
 
 /// Puts an object in one request, streamed from the file.
 async fn streamed(
     operation: &Operation<'_>,
     store: &dyn ObjectStore,
-    path: &Path,
+    upload: &Upload<'_>,
     file: &File,
     length: u64,
 ) -> Result<(), Failure> {
@@ -181,7 +200,7 @@ async fn streamed(
                 };
                 let exchange =
                     Arc::new(Exchange::sending(operation.options.stall_timeout, again, length));
-                let put = store.put_opts(path, stand_in.clone(), create());
+                let put = store.put_opts(&upload.path, stand_in.clone(), upload.options());
                 let result = Arc::clone(&exchange).scope(put).await;
                 (exchange, result.map(drop).map_err(Tried::Store))
             },

@@ -105,11 +105,18 @@ impl Wire {
             parts.uri.to_string().parse().map_err(|_error| "the URL is not valid".to_owned())?;
         let mut outgoing = reqwest::Request::new(parts.method, url);
         *outgoing.headers_mut() = parts.headers;
-        if let Some((name, value)) = &self.0.completion
-            && outgoing.method() == Method::POST
-            && outgoing.url().query_pairs().any(|(name, _)| name == "uploadId")
-        {
-            outgoing.headers_mut().insert(name.clone(), value.clone());
+        if outgoing.method() == Method::POST {
+            let has = |key| outgoing.url().query_pairs().any(|(name, _)| name == key);
+            let (begins, ends) = (has("uploads"), has("uploadId"));
+            if begins {
+                outgoing.headers_mut().extend(exchange.upload.headers.iter().cloned());
+            }
+            if let Some((name, value)) = &self.0.completion
+                && ends
+                && !exchange.upload.replaces
+            {
+                outgoing.headers_mut().insert(name.clone(), value.clone());
+            }
         }
         let length = body.content_length() as u64;
         if length > 0 {
@@ -156,6 +163,9 @@ impl HttpService for Wire {
             note(sent.take_error().map_or(Fault::NotSent(error), Fault::Content))
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
+        if headers.get("x-ms-copy-status").is_some_and(|status| status != "success") {
+            return Err(note(Fault::Broken("the store has not ended the copy".to_owned())));
+        }
         let incoming = Incoming::new(response, Arc::clone(&exchange));
         let is_streamed = exchange.is_streamed && !is_of_credentials && method == Method::GET;
         let body = if status.is_success() && is_streamed {

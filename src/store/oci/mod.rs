@@ -117,7 +117,7 @@ impl OciBackend {
         Ok((wire, BlobRequest { digest, size, what: key.to_string(), subject }))
     }
 
-    fn copy(
+    fn copy_range(
         &self,
         key: &Key,
         wire: &Wire<'_>,
@@ -207,7 +207,7 @@ impl Backend for OciBackend {
         };
         to.set_len(0).and_then(|()| to.rewind()).map_err(|error| kept(to, error))?;
         let mut tee = Tee::new(to);
-        let bytes = self.copy(key, &wire, &request, 0..request.size, &mut tee)?;
+        let bytes = self.copy_range(key, &wire, &request, 0..request.size, &mut tee)?;
         let found = BlobDigest::from(tee.finish().1.sha256);
         if found != request.digest {
             let (what, expected) = (request.what, request.digest);
@@ -229,7 +229,7 @@ impl Backend for OciBackend {
             return Ok(0);
         }
         let (wire, request) = self.open("get", key, transfer)?;
-        self.copy(key, &wire, &request, range, to)
+        self.copy_range(key, &wire, &request, range, to)
     }
 
     fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError> {
@@ -243,16 +243,7 @@ impl Backend for OciBackend {
         content: Content<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        self.put_artifact(key, content, &About::default(), false, transfer)
-    }
-
-    fn replace(
-        &self,
-        key: &Key,
-        content: &[u8],
-        transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        self.put_artifact(key, Content::Bytes(content), &About::default(), true, transfer)
+        self.put_artifact(key, content, &About::default(), transfer)
     }
 
     fn put_described(
@@ -262,7 +253,27 @@ impl Backend for OciBackend {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        self.put_artifact(key, content, about, false, transfer)
+        self.put_artifact(key, content, about, transfer)
+    }
+
+    fn replace(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        self.replace_artifact(key, content, about, transfer)
+    }
+
+    fn copy(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        self.copy_artifact(from, to, about, transfer)
     }
 
     fn list(

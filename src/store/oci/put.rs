@@ -37,13 +37,11 @@ const BLOB_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_mil
 const SMALL: u64 = 1 << 20;
 
 impl OciBackend {
-    /// Puts an object; `replaces` if another one under the key loses its tag.
     pub(super) fn put_artifact(
         &self,
         key: &Key,
         content: Content<'_>,
         about: &About<'_>,
-        replaces: bool,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error: OciError| self.failed_put(key, error);
@@ -51,7 +49,7 @@ impl OciBackend {
         let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
         let (tag, is_small) = (tag::of(key), content.length() <= SMALL);
         let turn = is_small.then(|| self.turn(&tag));
-        if !replaces && find(&wire, key, transfer).map_err(failed)?.is_some() {
+        if find(&wire, key, transfer).map_err(failed)?.is_some() {
             return Ok(Put::WasThere);
         }
         let blob =
@@ -71,7 +69,7 @@ impl OciBackend {
             turn
         } else {
             let turn = self.turn(&tag);
-            if !replaces && find(&wire, key, transfer).map_err(failed)?.is_some() {
+            if find(&wire, key, transfer).map_err(failed)?.is_some() {
                 return Ok(Put::WasThere);
             }
             turn
@@ -80,6 +78,67 @@ impl OciBackend {
         // The repository might have been emptied meanwhile.
         *self.has_config.lock().unwrap_or_else(PoisonError::into_inner) &= put.is_ok();
         put.map_err(failed)
+    }
+
+    /// Puts an object in place of another one: the tag moves to a new manifest.
+    pub(super) fn replace_artifact(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        let failed = |error: OciError| self.failed_put(key, error);
+        let wire = self.wire(transfer).map_err(|error| failed(error.into()))?;
+        let blob =
+            ObjectBlob { digest: digest(key, content, transfer)?.into(), size: content.length() };
+        if !upload::has(&wire, &blob.digest, transfer.subject)
+            .map_err(|error| failed(error.into()))?
+        {
+            self.send(&wire, &blob.digest, content, transfer).map_err(failed)?;
+        }
+        self.move_tag(&wire, key, &blob, about, transfer).map_err(failed)
+    }
+
+    /// Puts the blob of an object under another key, too.
+    pub(super) fn copy_artifact(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), StoreError> {
+        let wire = self.wire(transfer).map_err(|error| self.failed_put(to, error.into()))?;
+        let failed = |error| self.failed("copy", from, error);
+        let blob = find(&wire, from, transfer).map_err(failed)?;
+        let blob = blob.ok_or_else(|| self.not_found(from))?;
+        self.move_tag(&wire, to, &blob, about, transfer).map_err(|error| self.failed_put(to, error))
+    }
+
+    /// Puts the manifest of an object whose blob is there, unless the tag has that manifest. Anything else
+    /// than an artifact of the key under the tag is an error, and stays.
+    fn move_tag(
+        &self,
+        wire: &Wire<'_>,
+        key: &Key,
+        blob: &ObjectBlob,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), OciError> {
+        let bytes = artifact::manifest(key, blob, about);
+        if bytes.len() as u64 > artifact::LONGEST {
+            let (bytes, limit) = (bytes.len() as u64, artifact::LONGEST);
+            return Err(OciError::LongManifest { bytes, limit });
+        }
+        self.send_config(wire, transfer)?;
+        let tag = tag::of(key);
+        let _turn = self.turn(&tag);
+        let wanted = BlobDigest::from(Sha256Sum::of(&bytes));
+        if find_manifest(wire, key, transfer)?.is_some_and(|(digest, _)| digest == wanted) {
+            return Ok(());
+        }
+        Self::put_document(wire, &tag, &bytes, transfer)
+            .map_err(|error| self.without_repository(error))
     }
 
     /// Sends the empty configuration, unless the registry has it. One thread at a time: docker-registry refuses

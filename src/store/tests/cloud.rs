@@ -9,14 +9,16 @@ use super::servers::{Server, executable};
 use super::*;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::base::secret::Secret;
-use crate::store::cloud::{AzureSettings, CloudSettings, GcsSettings, S3Settings};
+use crate::store::cloud::{
+    AzureSettings, CloudAddress, CloudBackend, CloudKind, CloudSettings, GcsSettings, S3Settings,
+};
 
 /// Account and key that the emulator of Azure has.
-const AZURE_KEY: &str =
+pub(crate) const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Client that gives up late enough for a machine that does much else.
-fn patient_client() -> HttpClient {
+pub(crate) fn patient_client() -> HttpClient {
     HttpClient::new(HttpOptions { first_wait: Duration::from_millis(10), ..HttpOptions::default() })
 }
 
@@ -46,7 +48,7 @@ pub(super) fn gcs_settings(endpoint: String) -> CloudSettings {
 }
 
 /// A cloud's server.
-struct Cloud {
+pub(crate) struct Cloud {
     server: Server,
     scheme: &'static str,
     settings: CloudSettings,
@@ -66,12 +68,12 @@ fn moto(port: u16) -> Vec<String> {
 }
 
 impl Cloud {
-    fn s3() -> Option<Self> {
+    pub(crate) fn s3() -> Option<Self> {
         let server = Server::start(&executable("MKPANDA_TEST_MOTO")?, |_, port| moto(port));
         Some(Self::new("s3", s3_settings(server.url()), server))
     }
 
-    fn azure() -> Option<Self> {
+    pub(crate) fn azure() -> Option<Self> {
         let server = Server::start(&executable("MKPANDA_TEST_AZURITE")?, |folder, port| {
             let port = port.to_string();
             let folder = folder.to_string_lossy();
@@ -101,8 +103,20 @@ impl Cloud {
     fn bucket(&self) -> Bucket<'_> {
         let number = self.buckets.fetch_add(1, Ordering::Relaxed);
         let name = format!("bucket-{number}");
+        self.make_bucket(&name);
+        let store = self.open(&format!("{}://{name}/p/q", self.scheme));
+        Bucket { cloud: self, name, store }
+    }
+
+    /// Settings of stores in the cloud.
+    pub(crate) fn settings(&self) -> &CloudSettings {
+        &self.settings
+    }
+
+    /// Makes a bucket or a container.
+    pub(crate) fn make_bucket(&self, name: &str) {
         let made = match self.scheme {
-            "az" => self.make_container(&name),
+            "az" => self.make_container(name),
             _ => self
                 .http
                 .put(format!("{}/{name}", self.server.url()))
@@ -113,8 +127,6 @@ impl Cloud {
                 .is_success(),
         };
         assert!(made, "no bucket {name}");
-        let store = self.open(&format!("{}://{name}/p/q", self.scheme));
-        Bucket { cloud: self, name, store }
     }
 
     fn open(&self, url: &str) -> Store {
@@ -283,6 +295,49 @@ fn large_puts_to_azure_never_overwrite() {
 #[test]
 fn large_puts_to_gcs_never_overwrite() {
     large_puts_never_overwrite(Cloud::gcs());
+}
+
+/// Content types and cache control reach readers, in one request and in parts, and go along with copies.
+fn headers_are_kept(cloud: Option<Cloud>, kind: CloudKind) {
+    let Some(cloud) = cloud else { return };
+    let bucket = cloud.bucket();
+    let address = CloudAddress::parse(kind, &format!("{}/p/q", bucket.name)).unwrap();
+    let backend = CloudBackend::new(address, cloud.settings.clone(), patient_client());
+    let about = About {
+        content_type: Some("text/plain; charset=utf-8"),
+        is_uncached: true,
+        ..About::default()
+    };
+    let (file, whole) = large_file(3);
+    let large = Content::File(file.path(), whole.len() as u64);
+    let none = About::default();
+    backend.put_described(&key("put"), Content::Bytes(b"x"), &about, &quiet()).unwrap();
+    backend.put_described(&key("large"), large, &about, &quiet()).unwrap();
+    backend.replace(&key("replaced"), Content::Bytes(b"x"), &none, &quiet()).unwrap();
+    backend.replace(&key("replaced"), large, &about, &quiet()).unwrap();
+    backend.copy(&key("large"), &key("copied"), &none, &quiet()).unwrap();
+    for name in ["put", "large", "replaced", "copied"] {
+        let (found, cached) = backend.headers(&key(name));
+        assert_eq!(found.as_deref(), about.content_type, "{name}");
+        assert_eq!(cached.as_deref(), Some("no-cache"), "{name}");
+    }
+    backend.put(&key("plain"), Content::Bytes(b"x"), &quiet()).unwrap();
+    assert_eq!(backend.headers(&key("plain")).1, None);
+}
+
+#[test]
+fn headers_of_s3_are_kept() {
+    headers_are_kept(Cloud::s3(), CloudKind::S3);
+}
+
+#[test]
+fn headers_of_azure_are_kept() {
+    headers_are_kept(Cloud::azure(), CloudKind::Azure);
+}
+
+#[test]
+fn headers_of_gcs_are_kept() {
+    headers_are_kept(Cloud::gcs(), CloudKind::Gcs);
 }
 
 #[test]

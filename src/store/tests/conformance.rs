@@ -69,7 +69,8 @@ macro_rules! write_conformance {
                 a_put_that_fails_leaves_nothing,
                 lists_are_sorted_and_end_at_folders,
                 deletes_say_what_was_there,
-                what_is_replaced_has_the_new_content,
+                replaced_objects_are_one_or_the_other,
+                copies_have_the_content_and_take_the_place_of_others,
             ]
         }
     };
@@ -299,14 +300,58 @@ pub(super) mod write {
         assert_eq!(bytes(backend, "a/b").unwrap(), b"again");
     }
 
-    pub(in super::super) fn what_is_replaced_has_the_new_content(subject: &dyn Subject) {
+    pub(in super::super) fn replaced_objects_are_one_or_the_other(subject: &dyn Subject) {
         let backend = subject.backend();
-        for content in [&b"first"[..], b"the second one", b"3"] {
-            assert_eq!(backend.replace(&key("i/x"), content, &quiet()).unwrap(), Put::Written);
-            assert_eq!(bytes(backend, "i/x").unwrap(), content);
+        let replace = |name: &str, content: &[u8]| {
+            backend.replace(&key(name), Content::Bytes(content), &About::default(), &quiet())
+        };
+        replace("a/new", b"first").unwrap();
+        assert_eq!(bytes(backend, "a/new").unwrap(), b"first");
+        replace("a/new", b"").unwrap();
+        assert_eq!(bytes(backend, "a/new").unwrap(), b"");
+        replace("a/b", &vec![0; 70_000]).unwrap();
+        std::thread::scope(|scope| {
+            for writer in 1_u8..4 {
+                scope.spawn(move || {
+                    replace("a/b", &vec![writer; 70_000 + usize::from(writer)]).unwrap();
+                });
+            }
+            for _ in 0..8 {
+                let content = bytes(backend, "a/b").unwrap();
+                assert_eq!(content.len(), 70_000 + usize::from(content[0]));
+                assert!(content.iter().all(|byte| *byte == content[0]));
+            }
+        });
+        // Large enough for an upload in parts.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().write_all(&vec![9; 9 << 20]).unwrap();
+        let content = Content::File(file.path(), 9 << 20);
+        backend.replace(&key("a/b"), content, &About::default(), &quiet()).unwrap();
+        assert!(bytes(backend, "a/b").unwrap() == vec![9; 9 << 20]);
+        let content = Content::File(file.path(), 10 << 20);
+        let short = backend.replace(&key("a/b"), content, &About::default(), &quiet());
+        assert_eq!(short.unwrap_err().kind(), FailureKind::Local);
+        assert_eq!(backend.head(&key("a/b"), &quiet()).unwrap().size, Some(9 << 20));
+    }
+
+    pub(in super::super) fn copies_have_the_content_and_take_the_place_of_others(
+        subject: &dyn Subject,
+    ) {
+        let backend = subject.backend();
+        let copy =
+            |from: &str, to: &str| backend.copy(&key(from), &key(to), &About::default(), &quiet());
+        put(backend, "a/b+c:1", b"content");
+        put(backend, "old", b"old");
+        copy("a/b+c:1", "new/d").unwrap();
+        copy("a/b+c:1", "old").unwrap();
+        copy("a/b+c:1", "old").unwrap();
+        for name in ["a/b+c:1", "new/d", "old"] {
+            assert_eq!(bytes(backend, name).unwrap(), b"content", "{name}");
         }
-        assert_eq!(put(backend, "i/x", b"another"), Put::WasThere);
-        assert_eq!(backend.list(None, &quiet()).unwrap().len(), 1);
+        let error = copy("none", "old").unwrap_err();
+        assert_eq!(error.kind(), FailureKind::NotFound, "{error:?}");
+        assert!(error.to_string().contains("none"), "{error}");
+        assert_eq!(bytes(backend, "old").unwrap(), b"content");
     }
 
     /// Puts a large object; to be run in a process of its own.
@@ -330,6 +375,7 @@ pub(super) fn refuses_to_write(backend: &dyn Backend) {
         backend.put(&key, Content::Bytes(b"x"), &quiet()).unwrap_err(),
         backend.list(None, &quiet()).unwrap_err(),
         backend.delete(&key, &quiet()).unwrap_err(),
+        backend.replace(&key, Content::Bytes(b"x"), &About::default(), &quiet()).unwrap_err(),
     ] {
         assert_eq!(error.kind(), FailureKind::Unsupported, "{error:?}");
         assert!(error.to_string().contains(&backend.name()) && error.hint().is_some(), "{error}");

@@ -1,7 +1,7 @@
 //! Conformance of all backends, and the tests of each.
 
 #[cfg(feature = "builder")]
-mod cloud;
+pub(crate) mod cloud;
 #[cfg(feature = "builder")]
 mod cloud_faults;
 mod conformance;

@@ -186,6 +186,7 @@ fn packages_have_their_media_types_and_what_is_known_of_them() {
         variant: Some("ee"),
         requires: &["openssl", "zlib"],
         commit: Some("c0ffee"),
+        ..About::default()
     };
     let put = |backend: &OciBackend| {
         backend.put_described(&key, Content::Bytes(b"xz"), &about, &quiet()).unwrap()

@@ -1,7 +1,8 @@
 """Stands in for Google Cloud Storage's XML interface: gcs.py PORT, with a Python that has moto.
 
-That interface is S3's but for two things, which are put in front of moto's S3 here: a bearer token
-instead of a signature, and `x-goog-if-generation-match: 0` instead of `If-None-Match: *`. (The emulator
+That interface is S3's but for three things, which are put in front of moto's S3 here: a bearer token
+instead of a signature, `x-goog-if-generation-match: 0` instead of `If-None-Match: *`, and
+`x-goog-copy-source`. (The emulator
 gcp-storage-emulator has the JSON interface, and of the XML one only GET and PUT without ETags.)
 """
 
@@ -29,6 +30,9 @@ def google(environ, start_response):
     generation = environ.pop("HTTP_X_GOOG_IF_GENERATION_MATCH", None)
     if generation == "0":
         environ["HTTP_IF_NONE_MATCH"] = "*"
+    source = environ.pop("HTTP_X_GOOG_COPY_SOURCE", None)
+    if source is not None:
+        environ["HTTP_X_AMZ_COPY_SOURCE"] = quote(unquote(source), safe="/")
     return moto(environ, start_response)
 
 

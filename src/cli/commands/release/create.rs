@@ -1,0 +1,318 @@
+//! `mkpanda release create`, `promote` and `create-installer`.
+
+use std::sync::Arc;
+
+use super::super::super::args::BuildArgs;
+use super::super::super::error::CliError;
+use super::super::super::release_args::{PlainForm, ReleaseArgs};
+use super::super::super::ui::Weight;
+use super::super::tree::Trees;
+use super::super::{Context, Outcome, build_options, ending, interrupt_on_signals, open};
+use super::Desk;
+use crate::artifact::repository::Repository;
+use crate::base::event::{Event, Interruptible, Observer};
+use crate::build::cache::Cache;
+use crate::container::helper::Interrupt;
+use crate::release::artifact::Artifact;
+use crate::release::channel::{ChannelParts, Providers};
+use crate::release::installers::{InstallerSource, MadeInstaller};
+use crate::release::trees::{Completes, completes, copied, core_artifacts};
+use crate::release::{
+    Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, check_channel, describe,
+    execute, fetch_core, plan_json, plan_text, read_release, survey,
+};
+
+/// The repository that `create` stores in.
+const TESTING: &str = "testing";
+
+/// Builds trees, and stores them as the release of a channel.
+pub(super) fn create(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    channel: &str,
+    tag: &str,
+    variants: &[String],
+) -> Result<(), CliError> {
+    let desk = Desk::open(context, args)?;
+    let format = text_or_json(args)?;
+    let commit = desk.commit(context)?;
+    let place = ReleasePlace::new(TESTING, Some(channel), commit).map_err(ReleaseError::from)?;
+    let url = desk.cloudformation_s3_url()?.to_owned();
+    run(context, args, &desk, |work| {
+        let parts = Work::parts(context, args, &desk)?;
+        work.check_channel(args, &desk, &place)?;
+        let completes = work.build(context, &desk, args, variants)?;
+        let cache = Cache::of(&desk.packages);
+        let core = core_artifacts(&completes, &cache)?;
+        let metadata = describe(&place, tag, completes, &core, &desk.storages, &url);
+        let release = Release { place, metadata, core, cache };
+        work.finish(context, args, &desk, release, &parts, format)
+    })
+}
+
+/// Stores a release of this commit in another repository or channel, too.
+pub(super) fn promote(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    source: &str,
+    destination: &str,
+    channel: Option<&str>,
+) -> Result<(), CliError> {
+    let desk = Desk::open(context, args)?;
+    let format = text_or_json(args)?;
+    let commit = desk.commit(context)?;
+    let place = ReleasePlace::new(destination, channel, commit).map_err(ReleaseError::from)?;
+    let url = desk.cloudformation_s3_url()?.to_owned();
+    run(context, args, &desk, |work| {
+        let parts = Work::parts(context, args, &desk)?;
+        let from = read_release(desk.storages.preferred(), source, work.observer)?;
+        if from.commit != *place.commit() {
+            let (theirs, ours) = (from.commit, place.commit().clone());
+            let path = source.to_owned();
+            return Err(ReleaseError::OtherCommit { path, theirs, ours }.into());
+        }
+        work.check_channel(args, &desk, &place)?;
+        let cache = work.fetch(&desk, &from)?;
+        let core = core_artifacts(&from.all_completes, &cache)?;
+        let core = copied(core, &from.repository_path, &from.reproducible_artifact_path)?;
+        let completes = from.all_completes;
+        let metadata = describe(&place, &from.tag, completes, &core, &desk.storages, &url);
+        let release = Release { place, metadata, core, cache };
+        work.finish(context, args, &desk, release, &parts, format)
+    })
+}
+
+/// Makes the installers of a release.
+pub(super) fn create_installer(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    source: &str,
+) -> Result<(), CliError> {
+    let desk = Desk::open(context, args)?;
+    run(context, args, &desk, |work| {
+        let parts = Work::parts(context, args, &desk)?;
+        let from = read_release(desk.storages.preferred(), source, work.observer)?;
+        let cache = work.fetch(&desk, &from)?;
+        let version = desk.config.version.clone().unwrap_or_else(|| from.tag.clone());
+        for installer in work.installers((&from, &cache, &version), &parts)? {
+            context.print_path(&installer.path);
+        }
+        Ok(())
+    })
+}
+
+/// A release that is worked out, but for its channel.
+struct Release {
+    place: ReleasePlace,
+    metadata: Metadata,
+    core: Vec<Artifact>,
+    cache: Cache,
+}
+
+/// Parts of a release that do not come from its trees.
+struct Parts {
+    pkgpanda: StaticPkgpanda,
+    providers: Providers,
+}
+
+/// Runs a command with progress, until it ends or is interrupted.
+fn run(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    desk: &Desk,
+    command: impl FnOnce(&mut Work<'_>) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let progress = context.progress(&desk.settings);
+    let interrupt = Arc::<Interrupt>::default();
+    interrupt_on_signals(&interrupt)?;
+    let observer = Interruptible::new(&progress, || interrupt.is_raised());
+    let stores = !args.noop && !args.local;
+    let mut work =
+        Work { observer: &observer, interrupt: &interrupt, outcome: Outcome::default(), stores };
+    let result = command(&mut work);
+    let result = match result {
+        Err(_) if interrupt.is_raised() => Err(ReleaseError::Interrupted.into()),
+        result => result,
+    };
+    progress.finish(ending(&result), work.outcome.cached);
+    result
+}
+
+fn text_or_json(args: &ReleaseArgs) -> Result<PlainForm, CliError> {
+    args.format.without_page().ok_or_else(|| CliError::Useless {
+        option: "--format html",
+        place: "what is stored".to_owned(),
+    })
+}
+
+struct Work<'w> {
+    observer: &'w dyn Observer,
+    interrupt: &'w Arc<Interrupt>,
+    outcome: Outcome,
+    /// True if something is to be stored.
+    stores: bool,
+}
+
+impl Work<'_> {
+    /// Reads what a release needs beside its trees, before anything is built.
+    fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
+        let pkgpanda = desk.pkgpanda(context, args)?;
+        let mut providers = Providers::read(&desk.config.providers, desk.checkout())?;
+        if args.local {
+            providers.clouds.clear();
+        }
+        Ok(Parts { pkgpanda, providers })
+    }
+
+    /// Refuses a channel that may not be written to, before anything is built for it.
+    fn check_channel(
+        &self,
+        args: &ReleaseArgs,
+        desk: &Desk,
+        place: &ReleasePlace,
+    ) -> Result<(), CliError> {
+        if !self.stores {
+            return Ok(());
+        }
+        desk.check_written(self.observer)?;
+        if args.replace {
+            return Ok(());
+        }
+        for storage in desk.storages.written() {
+            check_channel(storage, place, self.observer)?;
+        }
+        Ok(())
+    }
+
+    /// Builds what is missing of tree variants and their bootstraps.
+    fn build(
+        &mut self,
+        context: &Context<'_>,
+        desk: &Desk,
+        args: &ReleaseArgs,
+        variants: &[String],
+    ) -> Result<Completes, CliError> {
+        let build = BuildArgs {
+            dry_run: false,
+            jobs: args.jobs,
+            keep_going: false,
+            dont_clean_after_build: false,
+        };
+        let (settings, packages) = (&desk.settings, desk.packages.clone());
+        let site = open(context, settings, packages, self.interrupt, self.observer)?;
+        let mut options = build_options(settings, &build);
+        if options.repository.is_none() && self.stores {
+            // Earlier releases' packages lie where the new ones go.
+            let repository = Repository::new(desk.storages.preferred().store.folder(TESTING));
+            options.repository = Some(match &settings.required_keys {
+                Some(keys) => repository.requiring(keys.clone()),
+                None => repository,
+            });
+        }
+        let names: Vec<&String> = variants.iter().collect();
+        let trees = Trees::resolve(&site, &names, options.repository.as_ref(), self.observer)?;
+        let how = (&options, self.interrupt, true);
+        let built = trees.build(&site, how, self.observer, &mut self.outcome)?;
+        Ok(completes(&built)?)
+    }
+
+    /// Fetches what the cache lacks of a release.
+    fn fetch(&self, desk: &Desk, release: &Metadata) -> Result<Cache, CliError> {
+        let cache = Cache::of(&desk.packages);
+        if let Some(link) = cache.linked() {
+            return Err(crate::build::site::SiteError::CacheLink(link).into());
+        }
+        let limits = desk.settings.archive_limits();
+        let keys = desk.settings.required_keys.as_ref();
+        let storage = desk.storages.preferred();
+        fetch_core(storage, release, &cache, &limits, keys, self.observer)?;
+        Ok(cache)
+    }
+
+    /// Makes the artifacts of the channel, and stores the release, or shows the plan.
+    fn finish(
+        &self,
+        context: &Context<'_>,
+        args: &ReleaseArgs,
+        desk: &Desk,
+        release: Release,
+        parts: &Parts,
+        format: PlainForm,
+    ) -> Result<(), CliError> {
+        let Release { place, mut metadata, core, cache } = release;
+        let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
+        let mut channel = ChannelParts {
+            metadata: &metadata,
+            storages: &desk.storages,
+            version: &version,
+            pkgpanda: &parts.pkgpanda,
+            providers: &parts.providers.clouds,
+            cache: &cache,
+        }
+        .artifacts()?;
+        let installers = self.installers((&metadata, &cache, &version), parts)?;
+        if args.local && !args.noop {
+            for installer in &installers {
+                context.print_path(&installer.path);
+            }
+            return Ok(());
+        }
+        channel.extend(installers.into_iter().map(|installer| installer.artifact));
+        metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
+        let artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+        let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
+        if args.noop {
+            context.printer.data(&match format {
+                PlainForm::Text => plan_text(&plan, &desk.storages),
+                PlainForm::Json => format!("{:#}\n", plan_json(&plan, &desk.storages)),
+            });
+            return Ok(());
+        }
+        self.store(context, args, desk, &plan)
+    }
+
+    /// Makes the installers of all variants that have one, in the cache.
+    fn installers(
+        &self,
+        (metadata, cache, version): (&Metadata, &Cache, &str),
+        parts: &Parts,
+    ) -> Result<Vec<MadeInstaller>, CliError> {
+        let (pkgpanda, provider) = (&parts.pkgpanda, &parts.providers.on_premises);
+        let source = InstallerSource { metadata, cache, pkgpanda, version, provider };
+        Ok(source.installers(self.observer)?)
+    }
+
+    /// Stores a release.
+    fn store(
+        &self,
+        context: &Context<'_>,
+        args: &ReleaseArgs,
+        desk: &Desk,
+        plan: &Plan,
+    ) -> Result<(), CliError> {
+        let task = format!("release {}", plan.place.channel_path());
+        self.observer.event(Event::TaskBegan { task: task.clone() });
+        let storages = desk.storages.written();
+        let stored = storages
+            .iter()
+            .map(|storage| {
+                let surveyed = survey(storage, plan, args.replace, self.observer)?;
+                Ok((*storage, surveyed))
+            })
+            .collect::<Result<Vec<_>, ReleaseError>>()
+            .and_then(|surveyed| execute(plan, &surveyed, self.observer));
+        self.observer.event(Event::TaskEnded { task });
+        let stored = stored?;
+        let text = format!(
+            "release of {} in {}: {} objects stored, {} were there",
+            plan.place.commit(),
+            plan.place.channel_path(),
+            stored.written,
+            stored.left
+        );
+        context.printer.line(Weight::Progress, &text);
+        let url = |storage: &&Storage| format!("{}{}\n", storage.url, plan.place.channel_path());
+        context.printer.data(&storages.iter().map(url).collect::<String>());
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! `mkpanda release`: releases of trees, in storages from which people install.
+
+mod create;
+mod read;
+
+use std::path::{Path, PathBuf};
+
+use super::super::error::CliError;
+use super::super::release_args::{ReleaseArgs, ReleaseCommand};
+use super::super::settings::Settings;
+use super::Context;
+use crate::base::event::{Event, Observer};
+use crate::release::config::{self, ReleaseConfig};
+use crate::release::{Commit, ReleaseError, StaticPkgpanda, Storages, commit, trees};
+
+/// Name of the variable that names the commit of a release.
+const COMMIT: &str = "DCOS_IMAGE_COMMIT";
+
+/// Carries one of the commands out.
+pub fn run(context: &Context<'_>, args: &ReleaseArgs) -> Result<(), CliError> {
+    match &args.command {
+        ReleaseCommand::Create { channel, tag, variants } => {
+            create::create(context, args, channel, tag, variants)
+        }
+        ReleaseCommand::Promote { source, destination, destination_channel } => {
+            create::promote(context, args, source, destination, destination_channel.as_deref())
+        }
+        ReleaseCommand::CreateInstaller { source } => {
+            create::create_installer(context, args, source)
+        }
+        ReleaseCommand::List { repository } => read::list(context, args, repository.as_deref()),
+        ReleaseCommand::Show { channel } => read::show(context, args, channel),
+        ReleaseCommand::Diff { first, second } => read::diff(context, args, first, second),
+    }
+}
+
+/// Folders, configuration and storages of a command.
+struct Desk {
+    /// The packages folder.
+    packages: PathBuf,
+    settings: Settings,
+    config: ReleaseConfig,
+    storages: Storages,
+}
+
+impl Desk {
+    /// Reads the configuration. The folder is that of a checkout with `packages/`, or a packages folder.
+    fn open(context: &Context<'_>, args: &ReleaseArgs) -> Result<Self, CliError> {
+        let folder = context.folder()?;
+        let below = folder.join("packages");
+        let packages = if below.is_dir() { below } else { folder.clone() };
+        let settings = context.settings(args.jobs, Some(&packages))?;
+        let path = match &args.config {
+            Some(path) => folder.join(path),
+            None => trees::checkout(&packages).join(config::FILE),
+        };
+        let failed = |source| ReleaseError::File { operation: "read", path: path.clone(), source };
+        let text = read_text(&path).map_err(failed)?;
+        let variable = |name: &str| context.environment.get(name).map(str::to_owned);
+        let config = ReleaseConfig::parse(&path, &text, &variable).map_err(ReleaseError::from)?;
+        let storages = Storages::open(&config, &settings.stores).map_err(ReleaseError::from)?;
+        Ok(Self { packages, settings, config, storages })
+    }
+
+    /// The folder of the checkout.
+    fn checkout(&self) -> &Path {
+        trees::checkout(&self.packages)
+    }
+
+    fn commit(&self, context: &Context<'_>) -> Result<Commit, CliError> {
+        Ok(commit(self.checkout(), context.environment.get(COMMIT))?)
+    }
+
+    /// The static pkgpanda: the one that is named, else the one beside this program.
+    fn pkgpanda(
+        &self,
+        context: &Context<'_>,
+        args: &ReleaseArgs,
+    ) -> Result<StaticPkgpanda, CliError> {
+        let named = match &args.pkgpanda {
+            Some(path) => Some(context.folder()?.join(path)),
+            None => self.config.pkgpanda.clone(),
+        };
+        let beside = || {
+            let own = fs_err::read_link("/proc/self/exe").unwrap_or_default();
+            own.with_file_name("pkgpanda")
+        };
+        Ok(StaticPkgpanda::read(&named.unwrap_or_else(beside))?)
+    }
+
+    /// Reports the storages in which nothing is stored, and fails if that is all of them.
+    fn check_written(&self, observer: &dyn Observer) -> Result<(), CliError> {
+        let mut reasons = Vec::new();
+        for storage in &self.storages.all {
+            if let Some(reason) = storage.unwritten {
+                let message = format!("nothing is stored in storage {}: {reason}", storage.name);
+                observer.event(Event::Note { message });
+                reasons.push(format!("{}: {reason}", storage.name));
+            }
+        }
+        if reasons.len() == self.storages.all.len() {
+            let path = self.config.path.clone();
+            return Err(ReleaseError::NothingWritten { path, reasons }.into());
+        }
+        let preferred = self.storages.preferred();
+        match preferred.unwritten {
+            None => Ok(()),
+            Some(reason) => {
+                let name = preferred.name.clone();
+                Err(ReleaseError::PreferredUnwritten { name, reason }.into())
+            }
+        }
+    }
+
+    fn cloudformation_s3_url(&self) -> Result<&str, CliError> {
+        self.config.cloudformation_s3_url.as_deref().ok_or_else(|| {
+            let path = self.config.path.clone();
+            ReleaseError::NoOption { path, key: "cloudformation_s3_url" }.into()
+        })
+    }
+}
+
+/// Reads a configuration, of a limited length.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = crate::base::regular::open_regular(path)?;
+    file.take(config::LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > config::LONGEST {
+        return Err(std::io::Error::other(format!("it has more than {} bytes", config::LONGEST)));
+    }
+    Ok(text)
+}
+
+impl From<ReleaseError> for CliError {
+    fn from(error: ReleaseError) -> Self {
+        Self::Release(Box::new(error))
+    }
+}

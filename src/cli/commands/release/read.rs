@@ -1,0 +1,104 @@
+//! `mkpanda release list`, `show` and `diff`: nothing is written.
+
+use std::sync::Arc;
+
+use super::super::super::error::CliError;
+use super::super::super::release_args::{PlainForm, ReleaseArgs, ShownArg};
+use super::super::super::ui::Ending;
+use super::super::Context;
+use super::Desk;
+use crate::base::event::{Interruptible, Observer};
+use crate::build::cache::Cache;
+use crate::build::site::SiteError;
+use crate::container::helper::Interrupt;
+use crate::release::view::{self, show_json, show_page, show_text};
+use crate::release::{Diff, ReleaseError, Side, read_release};
+use crate::runner::home::Home;
+
+/// Lists the channels of the preferred storage.
+pub(super) fn list(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    repository: Option<&str>,
+) -> Result<(), CliError> {
+    let format = form(args, "list")?;
+    reading(context, args, |desk, observer| {
+        let releases = view::list(desk.storages.preferred(), repository, observer)?;
+        Ok(match format {
+            PlainForm::Text => view::list_text(&releases),
+            PlainForm::Json => format!("{:#}\n", view::list_json(&releases)),
+        })
+    })
+}
+
+/// Shows the release of a channel.
+pub(super) fn show(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    channel: &str,
+) -> Result<(), CliError> {
+    reading(context, args, |desk, observer| {
+        let release = read_release(desk.storages.preferred(), channel, observer)?;
+        Ok(match args.format {
+            ShownArg::Text => show_text(&release),
+            ShownArg::Json => format!("{:#}\n", show_json(&release)),
+            ShownArg::Html => show_page(&release),
+        })
+    })
+}
+
+/// Shows the differences between two releases.
+pub(super) fn diff(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    first: &str,
+    second: &str,
+) -> Result<(), CliError> {
+    let format = form(args, "diff")?;
+    reading(context, args, |desk, observer| {
+        let storage = desk.storages.preferred();
+        let releases =
+            [read_release(storage, first, observer)?, read_release(storage, second, observer)?];
+        let sides = [&releases[0], &releases[1]].map(|metadata| Side { metadata, storage });
+        let home = Home::new(desk.settings.home.clone(), desk.settings.scratch.clone());
+        home.mark().map_err(SiteError::Home)?;
+        let scratch = home.scratch().map_err(SiteError::Home)?;
+        let limits = desk.settings.archive_limits();
+        let diff = Diff::new(sides, &Cache::of(&desk.packages), scratch, &limits, observer)?;
+        Ok(match format {
+            PlainForm::Text => diff.text(),
+            PlainForm::Json => format!("{:#}\n", diff.to_json()),
+        })
+    })
+}
+
+/// The form of what has no page.
+fn form(args: &ReleaseArgs, command: &'static str) -> Result<PlainForm, CliError> {
+    args.format.without_page().ok_or_else(|| CliError::Useless {
+        option: "--format html",
+        place: format!("mkpanda release {command}"),
+    })
+}
+
+/// Runs a command that prints something of the preferred storage.
+fn reading(
+    context: &Context<'_>,
+    args: &ReleaseArgs,
+    work: impl FnOnce(&Desk, &dyn Observer) -> Result<String, CliError>,
+) -> Result<(), CliError> {
+    let desk = Desk::open(context, args)?;
+    let progress = context.progress(&desk.settings);
+    let interrupt = Arc::<Interrupt>::default();
+    super::super::interrupt_on_signals(&interrupt)?;
+    let observer = Interruptible::new(&progress, || interrupt.is_raised());
+    let text = work(&desk, &observer);
+    let text = match text {
+        Err(_) if interrupt.is_raised() => Err(ReleaseError::Interrupted.into()),
+        text => text,
+    };
+    if text.is_err() {
+        progress.finish(Ending::Failed, 0);
+    }
+    context.printer.data(&text?);
+    Ok(())
+}

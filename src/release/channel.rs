@@ -1,0 +1,173 @@
+//! Artifacts of a channel: the version, the static pkgpanda, and the files of providers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::artifact::{Artifact, Existing, Source, content_type};
+use super::error::ReleaseError;
+use super::layout::LayoutError;
+use super::metadata::{Complete, Metadata};
+use super::pkgpanda::StaticPkgpanda;
+use super::storage::Storages;
+use super::trees::bootstrap_archive;
+use crate::base::digest::Sha256Sum;
+use crate::build::cache::Cache;
+use crate::package::Variant;
+use crate::provider::{Provider, ProviderFile, Values};
+
+/// Name of the provider for machines without a cloud; the original called the module `bash`. Installers render
+/// it where machines are.
+pub const ON_PREMISES: &str = "onprem";
+
+/// Folder beside `packages/` with the configuration of a downstream product.
+const GEN_EXTRA: &str = "gen_extra";
+
+/// Parts that the artifacts of a channel are made of.
+#[derive(Debug)]
+pub struct ChannelParts<'p> {
+    /// The release, without artifacts of the channel.
+    pub metadata: &'p Metadata,
+    /// The storages.
+    pub storages: &'p Storages,
+    /// Text of the object `version`.
+    pub version: &'p str,
+    /// The static pkgpanda.
+    pub pkgpanda: &'p StaticPkgpanda,
+    /// Providers in the order of their files.
+    pub providers: &'p [Provider],
+    /// Cache with the bootstraps.
+    pub cache: &'p Cache,
+}
+
+impl ChannelParts<'_> {
+    /// Makes the artifacts, in the order of `metadata.json`. Nothing is stored.
+    pub fn artifacts(&self) -> Result<Vec<Artifact>, ReleaseError> {
+        let key = |name: &str| name.parse().map_err(LayoutError::from);
+        let version = Source::Bytes(self.version.as_bytes().to_vec());
+        let mut artifacts = vec![
+            Artifact::of_channel(key("version")?, Some(content_type::TEXT), version),
+            self.pkgpanda.artifact()?,
+        ];
+        let sums = self.bootstrap_sums()?;
+        for provider in self.providers {
+            for (variant, complete) in self.metadata.deployed() {
+                let values = self.values(provider.name(), variant, complete, &sums[variant]);
+                let files = provider.render(&values)?;
+                for file in files {
+                    add(&mut artifacts, file)?;
+                }
+            }
+        }
+        Ok(artifacts)
+    }
+
+    /// SHA-256 of the bootstraps of all deployed variants.
+    fn bootstrap_sums(&self) -> Result<BTreeMap<&Variant, Sha256Sum>, ReleaseError> {
+        let sum = |(variant, complete)| {
+            let path: PathBuf = bootstrap_archive(complete, self.cache);
+            let sum = Sha256Sum::of_file(&path);
+            sum.map(|sum| (variant, sum)).map_err(|source| ReleaseError::File {
+                operation: "read",
+                path,
+                source,
+            })
+        };
+        self.metadata.deployed().map(sum).collect()
+    }
+
+    /// The URL of the repository for a provider: that of the storage with the provider's name, else of the
+    /// preferred one.
+    fn bootstrap_url(&self, provider: &str) -> String {
+        let own = self.metadata.storage_urls.get(provider);
+        own.map_or_else(
+            || self.metadata.repository_url.clone(),
+            |url| format!("{url}{}", self.metadata.repository_path),
+        )
+    }
+
+    fn values(
+        &self,
+        provider: &str,
+        variant: &Variant,
+        complete: &Complete,
+        bootstrap_sha256: &Sha256Sum,
+    ) -> Values {
+        let metadata = self.metadata;
+        let bootstrap_url = self.bootstrap_url(provider);
+        let pkgpanda_url = format!("{bootstrap_url}/{}", self.pkgpanda.repository_path());
+        let package_ids: Vec<String> = complete.packages.iter().map(ToString::to_string).collect();
+        Values::new()
+            .release("azure_download_url", metadata.azure_download_url.as_str())
+            .release("bootstrap_id", complete.bootstrap.as_str())
+            .release("bootstrap_sha256", bootstrap_sha256.as_str())
+            .release("bootstrap_url", bootstrap_url)
+            .release("bootstrap_variant", variant.file(""))
+            .release("build_name", metadata.build_name.as_str())
+            .release("cloudformation_s3_url_full", metadata.cloudformation_s3_url_full.as_str())
+            .release("commit", metadata.commit.as_str())
+            .release("package_ids", package_ids)
+            .release("pkgpanda_sha256", self.pkgpanda.sha256.as_str())
+            .release("pkgpanda_url", pkgpanda_url)
+            .release("provider", provider)
+            .release("reproducible_artifact_path", metadata.reproducible_artifact_path.as_str())
+            .release("repository_url", metadata.repository_url.as_str())
+            .release("signing_key", "")
+            .release("tag", metadata.tag.as_str())
+            .release("variant", variant.hashed())
+            .release("version", self.version)
+    }
+}
+
+/// Adds a file of a provider. A reproducible file may be that of another variant, too.
+fn add(artifacts: &mut Vec<Artifact>, file: ProviderFile) -> Result<(), ReleaseError> {
+    let key = file.name.parse().map_err(LayoutError::from)?;
+    let source = Source::Bytes(file.bytes);
+    let artifact = if file.reproducible {
+        let artifact = Artifact::reproducible(key, source, Existing::Serves);
+        Artifact { content_type: file.content_type, ..artifact }
+    } else {
+        Artifact::of_channel(key, file.content_type.as_deref(), source)
+    };
+    if !(file.reproducible && artifacts.contains(&artifact)) {
+        artifacts.push(artifact);
+    }
+    Ok(())
+}
+
+/// Providers of a release.
+#[derive(Debug)]
+pub struct Providers {
+    /// Providers whose files are artifacts, in the order of these.
+    pub clouds: Vec<Provider>,
+    /// The provider that installers carry.
+    pub on_premises: Provider,
+}
+
+impl Providers {
+    /// Reads the providers: those of clouds that come with the program in the order of the original, then
+    /// those in folders by their names. For installers, a folder `onprem` comes before the folder `gen_extra`
+    /// of the checkout, if that is a provider, and before the one that comes with the program.
+    pub fn read(folders: &[PathBuf], checkout: &Path) -> Result<Self, ReleaseError> {
+        let mut names: Vec<&str> =
+            Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();
+        names.sort_unstable();
+        let built_in = names.into_iter().map(Provider::built_in);
+        let mut clouds = built_in.collect::<Result<Vec<_>, _>>()?;
+        let read = folders.iter().map(|folder| Provider::read(folder));
+        let mut more = read.collect::<Result<Vec<_>, _>>()?;
+        more.sort_by(|one, other| one.name().cmp(other.name()));
+        clouds.extend(more);
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = clouds.iter().find(|provider| !seen.insert(provider.name())) {
+            return Err(ReleaseError::SameProvider(twice.name().to_owned()));
+        }
+        let own = clouds.iter().position(|provider| provider.name() == ON_PREMISES);
+        let extra = checkout.join(GEN_EXTRA);
+        let on_premises = match own {
+            Some(own) => clouds.remove(own),
+            None if extra.join("provider.yaml").is_file() => Provider::read(&extra)?,
+            None => Provider::built_in(ON_PREMISES)?,
+        };
+        Ok(Self { clouds, on_premises })
+    }
+}

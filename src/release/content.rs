@@ -1,0 +1,146 @@
+//! Comparison of an object with content of this machine.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use super::artifact::Source;
+use crate::store::{Backend, Content, Key, StoreError, Transfer};
+
+/// Content of this machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Local<'c> {
+    Bytes(&'c [u8]),
+    File(&'c Path),
+}
+
+impl<'c> Local<'c> {
+    /// The content that a source has on this machine.
+    pub(super) fn of(source: &'c Source) -> Self {
+        match source {
+            Source::Bytes(bytes) => Self::Bytes(bytes),
+            Source::File(path) => Self::File(path),
+            Source::Stored { otherwise, .. } => Self::of(otherwise),
+        }
+    }
+
+    fn length(self) -> io::Result<u64> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.len() as u64),
+            Self::File(path) => Ok(fs_err::metadata(path)?.len()),
+        }
+    }
+
+    /// The content for a store.
+    pub(super) fn content(self, key: &Key) -> Result<Content<'c>, StoreError> {
+        let length =
+            self.length().map_err(|error| StoreError::Content { key: key.clone(), error })?;
+        Ok(match self {
+            Self::Bytes(bytes) => Content::Bytes(bytes),
+            Self::File(path) => Content::File(path, length),
+        })
+    }
+}
+
+/// Compares an object with content of this machine; `None` if there is no such object. Nothing but the
+/// size is asked where that differs.
+pub(super) fn is_equal(
+    backend: &dyn Backend,
+    key: &Key,
+    local: Local<'_>,
+    transfer: &Transfer<'_>,
+) -> Result<Option<bool>, StoreError> {
+    let head = match backend.head(key, transfer) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        head => head?,
+    };
+    let unreadable = |error| StoreError::Content { key: key.clone(), error };
+    let length = local.length().map_err(unreadable)?;
+    if head.size.is_some_and(|size| size != length) {
+        return Ok(Some(false));
+    }
+    let mut compared =
+        Compared { left: length, differs: false, local: Reader::open(local).map_err(unreadable)? };
+    // One byte more tells an object that is longer.
+    match backend.get_range(key, 0..length + 1, &mut compared, transfer) {
+        Ok(_) => Ok(Some(!compared.differs && compared.left == 0)),
+        Err(_) if compared.differs => Ok(Some(false)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+enum Reader<'c> {
+    Bytes(&'c [u8]),
+    File(File),
+}
+
+impl<'c> Reader<'c> {
+    fn open(local: Local<'c>) -> io::Result<Self> {
+        Ok(match local {
+            Local::Bytes(bytes) => Self::Bytes(bytes),
+            Local::File(path) => Self::File(fs_err::File::open(path)?.into_file()),
+        })
+    }
+}
+
+/// Writer that compares; the first difference is an error, which ends the transfer.
+struct Compared<'c> {
+    local: Reader<'c>,
+    left: u64,
+    differs: bool,
+}
+
+impl Write for Compared<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut same = vec![0; bytes.len()];
+        let is_same = bytes.len() as u64 <= self.left
+            && match &mut self.local {
+                Reader::Bytes(all) => all.read_exact(&mut same),
+                Reader::File(file) => file.read_exact(&mut same),
+            }
+            .is_ok()
+            && same == bytes;
+        if !is_same {
+            self.differs = true;
+            return Err(io::Error::other("the content differs"));
+        }
+        self.left -= bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::event::Silent;
+    use crate::store::FolderBackend;
+
+    #[test]
+    fn objects_are_equal_byte_for_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = FolderBackend::new(folder.path().to_owned());
+        let key: Key = "a".parse().unwrap();
+        let transfer = Transfer { subject: "s", observer: &Silent };
+        let equal = |local: Local<'_>| is_equal(&backend, &key, local, &transfer).unwrap();
+        assert_eq!(equal(Local::Bytes(b"x")), None);
+        let content = vec![7; 600_000];
+        fs_err::write(folder.path().join("a"), &content).unwrap();
+        assert_eq!(equal(Local::Bytes(&content)), Some(true));
+        assert_eq!(equal(Local::Bytes(&content[1..])), Some(false));
+        let mut other = content.clone();
+        other[599_999] = 8;
+        assert_eq!(equal(Local::Bytes(&other)), Some(false));
+        let file = folder.path().join("local");
+        fs_err::write(&file, &content).unwrap();
+        assert_eq!(equal(Local::File(&file)), Some(true));
+        fs_err::write(&file, &other).unwrap();
+        assert_eq!(equal(Local::File(&file)), Some(false));
+        fs_err::write(folder.path().join("a"), "").unwrap();
+        assert_eq!(equal(Local::Bytes(b"")), Some(true));
+    }
+}

@@ -1,0 +1,36 @@
+//! The description of a release that is being made.
+
+use super::artifact::Artifact;
+use super::layout::ReleasePlace;
+use super::metadata::{Metadata, NO_AZURE};
+use super::storage::Storages;
+use super::trees::{Completes, all_packages};
+
+/// Describes a release without the artifacts of its channel. `cloudformation_s3_url` has no `/` at the end.
+pub fn describe(
+    place: &ReleasePlace,
+    tag: &str,
+    completes: Completes,
+    core: &[Artifact],
+    storages: &Storages,
+    cloudformation_s3_url: &str,
+) -> Metadata {
+    let urls = storages.all.iter().map(|storage| (storage.name.clone(), storage.url.clone()));
+    let azure = storages.all.iter().find(|storage| storage.name == "azure");
+    let release = place.release_path();
+    Metadata {
+        commit: place.commit().clone(),
+        tag: tag.to_owned(),
+        packages: all_packages(&completes),
+        core_artifacts: core.iter().map(Artifact::described).collect(),
+        channel_artifacts: Vec::new(),
+        all_completes: completes,
+        repository_path: place.repository().to_string(),
+        repository_url: format!("{}{}", storages.preferred().url, place.repository()),
+        build_name: place.channel_path(),
+        cloudformation_s3_url_full: format!("{cloudformation_s3_url}/{release}/cloudformation"),
+        reproducible_artifact_path: release,
+        storage_urls: urls.collect(),
+        azure_download_url: azure.map_or_else(|| NO_AZURE.to_owned(), |azure| azure.url.clone()),
+    }
+}

@@ -1,0 +1,315 @@
+//! Differences between two releases: packages, with the sources that they were built from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::error::ReleaseError;
+use super::metadata::Metadata;
+use super::parallel::each;
+use super::storage::Storage;
+use crate::archive::{Limits, verify_package};
+use crate::artifact::repository::{Repository, package_path};
+use crate::base::event::Observer;
+use crate::base::http::redact_text;
+use crate::build::cache::Cache;
+use crate::package::{PackageId, PackageName, Variant};
+
+/// Number of digits that are shown of a commit or a sum.
+const SHOWN_DIGITS: usize = 12;
+
+/// A package of a release, and its sources by name: a git reference with its commit, or a URL with its
+/// sum. `None` if the package does not tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The package.
+    pub id: PackageId,
+    /// Its sources.
+    pub sources: Option<BTreeMap<String, String>>,
+}
+
+/// A package name with other ids in the two releases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The name.
+    pub name: PackageName,
+    /// Packages that only the first release has.
+    pub from: Vec<Build>,
+    /// Packages that only the second release has.
+    pub to: Vec<Build>,
+}
+
+/// Differences between two releases.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diff {
+    /// Packages whose names only the second release has.
+    pub added: Vec<Build>,
+    /// Packages whose names only the first release has.
+    pub removed: Vec<Build>,
+    /// Names that both have, with other packages.
+    pub changed: Vec<Change>,
+    /// Tree variants that only the second release has.
+    pub added_variants: Vec<Variant>,
+    /// Tree variants that only the first release has.
+    pub removed_variants: Vec<Variant>,
+}
+
+/// Ids by name.
+fn by_name(metadata: &Metadata) -> BTreeMap<&PackageName, BTreeSet<&PackageId>> {
+    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for id in &metadata.packages {
+        found.entry(id.name()).or_default().insert(id);
+    }
+    found
+}
+
+/// A release and the storage that has its packages.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'s> {
+    /// The release.
+    pub metadata: &'s Metadata,
+    /// The storage.
+    pub storage: &'s Storage,
+}
+
+impl Diff {
+    /// Compares two releases. Packages that differ are read from the cache, else fetched to a folder for
+    /// temporary files.
+    pub fn new(
+        [first, second]: [Side<'_>; 2],
+        cache: &Cache,
+        scratch: &std::path::Path,
+        limits: &Limits,
+        observer: &dyn Observer,
+    ) -> Result<Self, ReleaseError> {
+        let ids = [by_name(first.metadata), by_name(second.metadata)];
+        let sides = [first, second];
+        let mut wanted = Vec::new();
+        for side in [0, 1] {
+            for (name, here) in &ids[side] {
+                let there = ids[1 - side].get(name);
+                let only = here.iter().filter(|id| there.is_none_or(|there| !there.contains(*id)));
+                wanted.extend(only.map(|id| (side, *id)));
+            }
+        }
+        let read = |(side, id): &(usize, &PackageId)| {
+            let sources = sources(&sides[*side], id, cache, scratch, limits, observer)?;
+            Ok::<_, ReleaseError>((*side, Build { id: (*id).clone(), sources }))
+        };
+        let builds: Vec<(usize, Build)> = each(&wanted, read)?;
+        let mut diff = Self::default();
+        let mut changes: BTreeMap<PackageName, [Vec<Build>; 2]> = BTreeMap::new();
+        for (side, build) in builds {
+            let name = build.id.name();
+            match (side, ids[1 - side].contains_key(name)) {
+                (_, true) => changes.entry(name.clone()).or_default()[side].push(build),
+                (0, false) => diff.removed.push(build),
+                (_, false) => diff.added.push(build),
+            }
+        }
+        let change = |(name, [from, to]): (PackageName, [Vec<Build>; 2])| Change { name, from, to };
+        diff.changed = changes.into_iter().map(change).collect();
+        let variants = |side: usize| &sides[side].metadata.all_completes;
+        let missing = |side: usize| {
+            let only = variants(side).keys().filter(|name| !variants(1 - side).contains_key(name));
+            only.cloned().collect::<Vec<_>>()
+        };
+        (diff.removed_variants, diff.added_variants) = (missing(0), missing(1));
+        Ok(diff)
+    }
+
+    /// The differences as JSON.
+    pub fn to_json(&self) -> Value {
+        let builds = |builds: &[Build]| -> Value { builds.iter().map(Build::to_json).collect() };
+        let names =
+            |variants: &[Variant]| -> Value { variants.iter().map(Variant::name).collect() };
+        let changed: Vec<Value> = self
+            .changed
+            .iter()
+            .map(|change| {
+                json!({ "name": change.name, "from": builds(&change.from), "to": builds(&change.to) })
+            })
+            .collect();
+        json!({
+            "added": builds(&self.added),
+            "removed": builds(&self.removed),
+            "changed": changed,
+            "added_variants": names(&self.added_variants),
+            "removed_variants": names(&self.removed_variants),
+        })
+    }
+
+    /// The differences as lines for people; none if there are none.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for variant in &self.removed_variants {
+            _ = writeln!(text, "- tree {variant}");
+        }
+        for variant in &self.added_variants {
+            _ = writeln!(text, "+ tree {variant}");
+        }
+        let all = |text: &mut String, sign: char, builds: &[Build]| {
+            for build in builds {
+                _ = writeln!(text, "{sign} {}", build.id);
+                for (name, source) in build.sources.iter().flatten() {
+                    _ = writeln!(text, "    {name}: {source}");
+                }
+            }
+        };
+        all(&mut text, '-', &self.removed);
+        all(&mut text, '+', &self.added);
+        for Change { name, from, to } in &self.changed {
+            let ([from], [to]) = (from.as_slice(), to.as_slice()) else {
+                all(&mut text, '-', from);
+                all(&mut text, '+', to);
+                continue;
+            };
+            let versions = (from.id.version(), to.id.version());
+            _ = writeln!(text, "~ {name}: {} -> {}", versions.0, versions.1);
+            let none = BTreeMap::new();
+            let sources = [from, to].map(|build| build.sources.as_ref().unwrap_or(&none));
+            let names: BTreeSet<&String> = sources.iter().flat_map(|all| all.keys()).collect();
+            let mut changed = 0;
+            for name in names {
+                let (old, new) = (sources[0].get(name), sources[1].get(name));
+                let word =
+                    |source: Option<&String>| source.map_or("none", String::as_str).to_owned();
+                if old != new {
+                    changed += 1;
+                    _ = writeln!(text, "    {name}: {} -> {}", word(old), word(new));
+                }
+            }
+            if changed == 0 {
+                _ = writeln!(text, "    the same sources");
+            }
+        }
+        text
+    }
+}
+
+impl Build {
+    fn to_json(&self) -> Value {
+        json!({ "id": self.id, "sources": self.sources })
+    }
+}
+
+/// Reads the sources of a package.
+fn sources(
+    side: &Side<'_>,
+    id: &PackageId,
+    cache: &Cache,
+    scratch: &std::path::Path,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Option<BTreeMap<String, String>>, ReleaseError> {
+    let storage = &side.storage.name;
+    let path = cache.archive(id);
+    let file = if cache.has(id) {
+        fs_err::File::open(&path)
+            .map(fs_err::File::into_file)
+            .map_err(|source| ReleaseError::File { operation: "read", path, source })?
+    } else {
+        let repository = Repository::new(side.storage.store.folder(&side.metadata.repository_path));
+        let target = scratch.join(format!("{id}.tar.xz"));
+        let fetched = repository.fetch(&package_path(id), &target, observer).map_err(|source| {
+            ReleaseError::Fetch { storage: storage.clone(), source: Box::new(source) }
+        })?;
+        let mut fetched = fetched.ok_or_else(|| ReleaseError::Lost {
+            storage: storage.clone(),
+            what: package_path(id),
+            release: side.metadata.reproducible_artifact_path.clone(),
+        })?;
+        let failed =
+            |source| ReleaseError::File { operation: "read", path: target.clone(), source };
+        fetched.rewound().and_then(|file| file.try_clone()).map_err(failed)?
+    };
+    let index = verify_package(file, limits).map_err(|source| ReleaseError::Fetch {
+        storage: storage.clone(),
+        source: Box::new(crate::artifact::repository::RepositoryError::Archive {
+            what: package_path(id),
+            source,
+        }),
+    })?;
+    Ok(index.buildinfo.as_deref().and_then(declared))
+}
+
+/// The sources that a `buildinfo.full.json` has.
+fn declared(text: &[u8]) -> Option<BTreeMap<String, String>> {
+    let full: Value = serde_json::from_slice(text).ok()?;
+    let sources = full.get("sources")?.as_object()?;
+    let shown = |source: &Value| {
+        let text = |key: &str| source.get(key).and_then(Value::as_str);
+        let short = |text: &str| text.chars().take(SHOWN_DIGITS).collect::<String>();
+        let commit = text("commit").or_else(|| text("ref"));
+        let found = match text("kind") {
+            Some("git") => format!(
+                "{} {}",
+                text("ref_origin").unwrap_or_default(),
+                commit.map(short).unwrap_or_default()
+            ),
+            Some("git_local") => commit.map(short).unwrap_or_default(),
+            _ => {
+                let sum = text("downloaded_sha1").or_else(|| text("sha1"));
+                format!(
+                    "{} {}",
+                    text("url").map(redact_text).unwrap_or_default(),
+                    sum.map(short).unwrap_or_default()
+                )
+            }
+        };
+        found.replace(char::is_control, " ").trim().to_owned()
+    };
+    Some(
+        sources
+            .iter()
+            .map(|(name, source)| (name.replace(char::is_control, " "), shown(source)))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_have_their_refs() {
+        let text = br#"{"sources": {
+            "g": {"kind": "git", "git": "https://u:p@h/r.git", "ref": "0123456789abcdef", "ref_origin": "v1", "commit": "fedcba9876543210"},
+            "u": {"kind": "url", "url": "https://u:p@h/f.tar.gz", "sha1": "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
+            "l": {"kind": "git_local", "rel_path": ".", "commit": "fedcba9876543210\u001b"}
+        }}"#;
+        let found = declared(text).unwrap();
+        assert_eq!(found["g"], "v1 fedcba987654");
+        assert_eq!(found["u"], "https://h/f.tar.gz da39a3ee5e6b");
+        assert_eq!(found["l"], "fedcba987654");
+        assert_eq!(declared(b"{}"), None);
+    }
+
+    #[test]
+    fn changes_are_lines() {
+        let build = |id: &str, source: &str| Build {
+            id: id.parse().unwrap(),
+            sources: Some(BTreeMap::from([("src".to_owned(), source.to_owned())])),
+        };
+        let change =
+            |from: Vec<Build>, to: Vec<Build>| Change { name: from[0].id.name().clone(), from, to };
+        let diff = Diff {
+            added: vec![build("new--1", "v1 a")],
+            removed: vec![build("old--1", "v1 a")],
+            changed: vec![
+                change(vec![build("a--1", "v1 a")], vec![build("a--2", "v2 b")]),
+                change(vec![build("b--1", "v1 a")], vec![build("b--2", "v1 a")]),
+                change(vec![build("c--1", "x")], vec![build("c--2", "y"), build("c--3", "z")]),
+            ],
+            added_variants: vec!["ee".parse().unwrap()],
+            removed_variants: Vec::new(),
+        };
+        assert_eq!(
+            diff.text(),
+            "+ tree ee\n- old--1\n    src: v1 a\n+ new--1\n    src: v1 a\n~ a: 1 -> 2\n    src: v1 a -> v2 b\n~ b: 1 -> 2\n    the same sources\n- c--1\n    src: x\n+ c--2\n    src: y\n+ c--3\n    src: z\n"
+        );
+        assert_eq!(diff.to_json()["changed"][0]["to"][0]["sources"]["src"], "v2 b");
+        assert_eq!(Diff::default().text(), "");
+    }
+}

@@ -1,0 +1,147 @@
+//! Carries a plan out.
+//!
+//! All of stage 1 is in all storages before anything of stage 2 is, and within a stage `metadata.json` comes
+//! last. So a reader who goes by the `metadata.json` of a channel, and takes the files that it names from
+//! its `reproducible_artifact_path`, has one whole release at any time: those files are complete before the
+//! channel's `metadata.json` names them, and do not change after.
+//!
+//! A run that ended anywhere is repeated: what is there is not stored again.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::artifact::{Existing, Source};
+use super::content::{Local, is_equal};
+use super::error::ReleaseError;
+use super::parallel::each;
+use super::plan::{Operation, Plan, Target};
+use super::storage::Storage;
+use super::survey::Surveyed;
+use crate::base::event::Observer;
+use crate::store::{Put, StoreError, Transfer};
+
+/// Number of objects that a run has stored, and left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Objects that were written or copied.
+    pub written: usize,
+    /// Objects that were there.
+    pub left: usize,
+}
+
+/// Stores a release in storages, which were looked at before.
+pub fn execute(
+    plan: &Plan,
+    storages: &[(&Storage, Surveyed)],
+    observer: &dyn Observer,
+) -> Result<Stored, ReleaseError> {
+    let (written, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let note = |is_written: bool| {
+        let counter = if is_written { &written } else { &left };
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
+    for (number, stage) in plan.stages.iter().enumerate() {
+        let failed = |storage: &Storage, failure: Failure| match failure {
+            Failure::Release(error) => *error,
+            Failure::Store(source) => {
+                let storage = storage.name.clone();
+                ReleaseError::Stage { storage, stage: number + 1, source }
+            }
+        };
+        let wanted = |(_, surveyed): &&(&Storage, Surveyed)| number == 0 || !surveyed.is_published;
+        let chosen: Vec<_> = storages.iter().filter(wanted).collect();
+        let work: Vec<_> = chosen
+            .iter()
+            .flat_map(|chosen| stage.artifacts.iter().map(move |operations| (chosen, operations)))
+            .collect();
+        each(&work, |((storage, surveyed), operations)| {
+            for operation in *operations {
+                let is_written = store(storage, surveyed, operation, observer)
+                    .map_err(|failure| failed(storage, failure))?;
+                note(is_written);
+            }
+            Ok::<(), ReleaseError>(())
+        })?;
+        for (storage, surveyed) in chosen {
+            let last = &stage.metadata;
+            let is_written = if number == 1 && surveyed.is_free {
+                claim(storage, plan, last, observer)
+            } else {
+                store(storage, surveyed, last, observer)
+            };
+            note(is_written.map_err(|failure| failed(storage, failure))?);
+        }
+    }
+    Ok(Stored { written: written.into_inner(), left: left.into_inner() })
+}
+
+/// Cause of a failed operation.
+enum Failure {
+    Store(StoreError),
+    Release(Box<ReleaseError>),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Stores one object; `false` if it was there.
+fn store(
+    storage: &Storage,
+    surveyed: &Surveyed,
+    operation: &Operation,
+    observer: &dyn Observer,
+) -> Result<bool, Failure> {
+    if observer.is_interrupted() {
+        return Err(StoreError::Interrupted.into());
+    }
+    let Operation { key, source, .. } = operation;
+    if surveyed.present.contains(key) {
+        return Ok(false);
+    }
+    let (backend, about) = (storage.backend(), operation.about());
+    let transfer = Transfer { subject: key.as_str(), observer };
+    if let Source::Stored { from, .. } = source {
+        match backend.copy(from, key, &about, &transfer) {
+            // A storage that did not have the release which is promoted. Within a release, it is a fault.
+            Err(error) if error.is_not_found() && operation.target != Target::Channel => {}
+            copied => return Ok(copied.map(|()| true)?),
+        }
+    }
+    let local = Local::of(source);
+    let content = local.content(key)?;
+    if !operation.is_reproducible() {
+        backend.replace(key, content, &about, &transfer)?;
+        return Ok(true);
+    }
+    match backend.put_described(key, content, &about, &transfer)? {
+        Put::Written => Ok(true),
+        // Another run was first.
+        Put::WasThere if operation.existing == Existing::Serves => Ok(false),
+        Put::WasThere if is_equal(backend, key, local, &transfer)? == Some(true) => Ok(false),
+        Put::WasThere => {
+            let (storage, key) = (storage.name.clone(), key.clone());
+            Err(Failure::Release(Box::new(ReleaseError::Different { storage, key })))
+        }
+    }
+}
+
+/// Names a release as that of a channel without any, unless another run does so at the same time.
+fn claim(
+    storage: &Storage,
+    plan: &Plan,
+    operation: &Operation,
+    observer: &dyn Observer,
+) -> Result<bool, Failure> {
+    let key = &operation.key;
+    let transfer = Transfer { subject: key.as_str(), observer };
+    let content = Local::Bytes(plan.metadata.as_bytes()).content(key)?;
+    let backend = storage.backend();
+    if backend.put_described(key, content, &operation.about(), &transfer)? == Put::Written {
+        return Ok(true);
+    }
+    super::survey::survey(storage, plan, false, observer)
+        .map(|_| false)
+        .map_err(|error| Failure::Release(Box::new(error)))
+}

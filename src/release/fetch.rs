@@ -1,0 +1,89 @@
+//! Brings the artifacts of a release from a storage into the cache of the tree.
+
+use super::error::ReleaseError;
+use super::layout::LayoutError;
+use super::metadata::Metadata;
+use super::parallel::each;
+use super::storage::Storage;
+use super::survey::read;
+use crate::archive::Limits;
+use crate::artifact::repository::{Repository, package_path};
+use crate::base::digest::Sha1Sum;
+use crate::base::event::Observer;
+use crate::bootstrap::{BootstrapId, active_json};
+use crate::build::cache::{Cache, is_file};
+use crate::package::{PackageId, contents};
+use crate::store::Key;
+use crate::store::signature::TrustedKeys;
+
+/// Fetches what the cache lacks of a release's bootstraps and packages. What comes is checked as from any
+/// repository: sums, names, the hashes that ids consist of, and signatures if they are required.
+pub fn fetch_core(
+    storage: &Storage,
+    metadata: &Metadata,
+    cache: &Cache,
+    limits: &Limits,
+    required: Option<&TrustedKeys>,
+    observer: &dyn Observer,
+) -> Result<(), ReleaseError> {
+    let folder: Key = metadata.repository_path.parse().map_err(LayoutError::from)?;
+    let repository = Repository::new(storage.store.folder(folder.as_str()));
+    let repository = match required {
+        Some(keys) => repository.requiring(keys.clone()),
+        None => repository,
+    };
+    let lost = |what: String| ReleaseError::Lost {
+        storage: storage.name.clone(),
+        what,
+        release: metadata.reproducible_artifact_path.clone(),
+    };
+    let failed =
+        |source| ReleaseError::Fetch { storage: storage.name.clone(), source: Box::new(source) };
+    let bootstraps: Vec<&Sha1Sum> =
+        metadata.all_completes.values().map(|complete| &complete.bootstrap).collect();
+    each(&bootstraps, |id| {
+        let folder = cache.bootstraps();
+        let has = |suffix: &str| is_file(&folder.join(format!("{id}.{suffix}")));
+        if has("bootstrap.tar.xz") && has("active.json") {
+            return Ok(());
+        }
+        let active = active(storage, metadata, id, observer)?;
+        match repository.fetch_bootstrap(id.as_str(), &folder, &active, limits, observer) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost(format!("bootstrap/{id}.bootstrap.tar.xz"))),
+            Err(error) => Err(failed(error)),
+        }
+    })?;
+    let packages: Vec<&PackageId> = metadata.packages.iter().filter(|id| !cache.has(id)).collect();
+    each(&packages, |id| {
+        let target = cache.archive(id);
+        match repository.fetch_package(id, &target, limits, &contents::check, observer) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost(package_path(id))),
+            Err(error) => Err(failed(error)),
+        }
+    })?;
+    Ok(())
+}
+
+/// Reads the list of a bootstrap's packages, which have to give the bootstrap's id.
+fn active(
+    storage: &Storage,
+    metadata: &Metadata,
+    id: &Sha1Sum,
+    observer: &dyn Observer,
+) -> Result<String, ReleaseError> {
+    let path = format!("{}/bootstrap/{id}.active.json", metadata.repository_path);
+    let key: Key = path.parse().map_err(LayoutError::from)?;
+    let text = read(storage, &key, observer)?.ok_or_else(|| ReleaseError::Lost {
+        storage: storage.name.clone(),
+        what: key.to_string(),
+        release: metadata.reproducible_artifact_path.clone(),
+    })?;
+    let packages: Option<Vec<PackageId>> = serde_json::from_slice(&text).ok();
+    let is_of_id = |packages: &Vec<PackageId>| BootstrapId::of(packages).as_str() == id.as_str();
+    packages.filter(is_of_id).map(|packages| active_json(&packages)).ok_or_else(|| {
+        let reason = "it does not list the packages of the bootstrap of that id".to_owned();
+        ReleaseError::Metadata { storage: storage.name.clone(), key, reason }
+    })
+}

@@ -1,0 +1,59 @@
+//! Releases: from built trees to files that people install, put where people get them (docs/releasing.md).
+//!
+//! ```text
+//! config      dcos-release.config.yaml: storages and options
+//! storage     storages, opened as stores
+//! layout      paths below a storage: repository, channel, commit
+//! artifact    content, paths and headers of one artifact
+//! trees       artifacts of built trees; pkgpanda: the static executable
+//! channel     artifacts of a channel, which providers render
+//! installers  installers of variants, for machines without a cloud
+//! metadata    metadata.json; describe: that of a release in the making
+//! plan        every object of the two stages, in order; shown: as text and JSON
+//! survey      what the storages have, and whether a release may be stored there
+//! execute     carries a plan out
+//! fetch       brings a release from a storage, for `promote` and `create-installer`
+//! view, diff  releases for people
+//! ```
+//!
+//! Everything before `execute` reads alone. What comes from a storage is checked: any of them may be
+//! written to by others.
+
+pub mod artifact;
+pub mod channel;
+mod commit;
+pub mod config;
+mod content;
+mod describe;
+mod diff;
+mod error;
+mod execute;
+mod fetch;
+pub mod installers;
+mod layout;
+mod metadata;
+mod parallel;
+mod pkgpanda;
+mod plan;
+mod shown;
+mod storage;
+mod survey;
+pub mod trees;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::commit;
+pub use describe::describe;
+pub use diff::{Build, Change, Diff, Side};
+pub use error::ReleaseError;
+pub use execute::{Stored, execute};
+pub use fetch::fetch_core;
+pub use layout::{Commit, LayoutError, ReleasePlace};
+pub use metadata::{Complete, METADATA, Metadata, is_deployed};
+pub use pkgpanda::StaticPkgpanda;
+pub use plan::{Operation, Plan, PlanError, Stage, Target};
+pub use shown::{plan_json, plan_text};
+pub use storage::{Storage, Storages};
+pub use survey::{Surveyed, check_channel, read_release, survey};

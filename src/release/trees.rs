@@ -1,0 +1,106 @@
+//! Artifacts of built trees, in the order of the original.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::artifact::{Artifact, Existing, Source};
+use super::error::ReleaseError;
+use super::layout::LayoutError;
+use super::metadata::{Complete, sorted};
+use crate::artifact::repository::package_path;
+use crate::bootstrap::{BootstrapId, TreePackages, complete_json};
+use crate::build::cache::Cache;
+use crate::package::{PackageId, Variant};
+
+/// Packages of trees with bootstraps, by variant.
+pub type Completes = BTreeMap<Variant, Complete>;
+
+/// Describes built trees. A bootstrap has only packages of its tree.
+pub fn completes(trees: &[TreePackages]) -> Result<Completes, ReleaseError> {
+    let mut found = BTreeMap::new();
+    for tree in trees {
+        let variant = tree.variant.clone();
+        if variant.name() == Some("null") {
+            return Err(ReleaseError::VariantName(variant));
+        }
+        let packages: BTreeSet<&PackageId> = tree.packages.iter().collect();
+        if let Some(package) = tree.bootstrap.iter().find(|id| !packages.contains(id)) {
+            let package = package.clone();
+            return Err(ReleaseError::NotInTree { variant, package });
+        }
+        let bootstrap = BootstrapId::of(&tree.bootstrap).sum().clone();
+        found.insert(variant, Complete { bootstrap, packages: sorted(&tree.packages) });
+    }
+    Ok(found)
+}
+
+/// Ids of the packages of all trees, sorted.
+pub fn all_packages(completes: &Completes) -> Vec<PackageId> {
+    sorted(completes.values().flat_map(|complete| &complete.packages))
+}
+
+/// Artifacts of trees: for each variant the bootstrap, the list of its packages, the two `latest` files, and
+/// the packages that no variant before has.
+pub fn core_artifacts(completes: &Completes, cache: &Cache) -> Result<Vec<Artifact>, ReleaseError> {
+    let (mut artifacts, mut seen) = (Vec::new(), BTreeSet::new());
+    let key = |path: String| path.parse().map_err(LayoutError::from);
+    for (variant, complete) in completes {
+        let id = &complete.bootstrap;
+        for (suffix, existing) in
+            [("bootstrap.tar.xz", Existing::HasToBeEqual), ("active.json", Existing::HasToBeEqual)]
+        {
+            let name = format!("{id}.{suffix}");
+            let source = Source::File(cache.bootstraps().join(&name));
+            artifacts.push(Artifact::reproducible(
+                key(format!("bootstrap/{name}"))?,
+                source,
+                existing,
+            ));
+        }
+        let bootstrap = BootstrapId::from(id.clone());
+        for (name, text) in [
+            ("bootstrap.latest", id.to_string()),
+            ("complete.latest.json", complete_json(Some(&bootstrap), &complete.packages)),
+        ] {
+            let source = Source::Bytes(text.into_bytes());
+            artifacts.push(Artifact::of_channel(key(variant.file(name))?, None, source));
+        }
+        for package in &complete.packages {
+            if seen.insert(package) {
+                let source = Source::File(cache.archive(package));
+                let path = key(package_path(package))?;
+                artifacts.push(Artifact::reproducible(path, source, Existing::Serves));
+            }
+        }
+    }
+    Ok(artifacts)
+}
+
+/// The archive of a tree's bootstrap in the cache.
+pub fn bootstrap_archive(complete: &Complete, cache: &Cache) -> std::path::PathBuf {
+    cache.bootstraps().join(format!("{}.bootstrap.tar.xz", complete.bootstrap))
+}
+
+/// Makes artifacts copies of those of another release, within each storage.
+pub fn copied(
+    artifacts: Vec<Artifact>,
+    repository: &str,
+    release: &str,
+) -> Result<Vec<Artifact>, ReleaseError> {
+    let copy = |artifact: Artifact| {
+        let from = match (&artifact.reproducible_path, &artifact.channel_path) {
+            (Some(path), _) => format!("{repository}/{path}"),
+            (None, Some(path)) => format!("{release}/{path}"),
+            (None, None) => return Ok(artifact),
+        };
+        let from = from.parse().map_err(LayoutError::from)?;
+        let otherwise = Box::new(artifact.source);
+        Ok(Artifact { source: Source::Stored { from, otherwise }, ..artifact })
+    };
+    artifacts.into_iter().map(copy).collect()
+}
+
+/// The folder of a checkout: that of the packages folder, or the one above.
+pub fn checkout(packages: &Path) -> &Path {
+    packages.parent().unwrap_or(packages)
+}

@@ -1,0 +1,108 @@
+//! Releases that are repeated, shown, promoted and compared.
+
+use serde_json::{Value, json};
+
+use super::{FIRST, Releases, SECOND};
+
+#[test]
+fn a_release_is_repeated_shown_promoted_and_compared() {
+    let releases = Releases::new();
+    releases.configure(&releases.storages(), "  version: 1.14-dev\n");
+    let create = ["create", "master", "1.0", "default"];
+    let ran = releases.run(&create).ok().says("no tree installer");
+    let path = releases.place.path().display().to_string();
+    assert_eq!(
+        ran.stdout,
+        format!("file://{path}/main/testing/master\nfile://{path}/mirror/testing/master\n")
+    );
+    let before = releases.objects("main");
+    assert_eq!(before["testing/master/version"], b"1.14-dev");
+    releases.run(&create).ok().says(": 0 objects stored");
+    assert_eq!(releases.objects("main"), before);
+
+    // Only one of the two storages has what is promoted; the packages are not in the cache any more.
+    std::fs::remove_dir_all(releases.folder("mirror")).unwrap();
+    std::fs::remove_dir_all(releases.place.packages.join("cache")).unwrap();
+    releases.run(&["promote", "testing/master", "stable"]).ok();
+    releases.run(&["promote", "testing/master", "dev", "--destination-channel", "pull/1"]).ok();
+    let objects = releases.objects("main");
+    assert_eq!(
+        releases.objects("mirror").keys().filter(|key| key.starts_with("stable/")).count(),
+        objects.keys().filter(|key| key.starts_with("stable/")).count()
+    );
+    let (source, promoted) = (
+        releases.json("main", "testing/master/metadata.json"),
+        releases.json("mirror", "stable/metadata.json"),
+    );
+    let keys = source.as_object().unwrap().keys();
+    let differ: Vec<&String> =
+        keys.filter(|key| source[key.as_str()] != promoted[key.as_str()]).collect();
+    assert_eq!(
+        differ,
+        [
+            "build_name",
+            "channel_artifacts",
+            "cloudformation_s3_url_full",
+            "repository_path",
+            "repository_url",
+            "reproducible_artifact_path"
+        ]
+    );
+    assert_eq!(promoted["build_name"], "stable");
+    assert_eq!(promoted["reproducible_artifact_path"], format!("stable/commit/{FIRST}"));
+    let user_data: Value =
+        serde_json::from_slice(&objects["stable/cloud-init/user-data.json"]).unwrap();
+    assert_eq!(user_data["url"], format!("file://{path}/main/stable"), "rendered anew");
+    for (key, content) in &before {
+        if ["testing/packages/lib/", "testing/packages/app/", "testing/bootstrap/"]
+            .iter()
+            .any(|folder| key.starts_with(folder))
+        {
+            assert_eq!(&objects[&key.replacen("testing", "stable", 1)], content, "{key}");
+        }
+    }
+
+    releases.change_packages();
+    let releases = releases.at(SECOND);
+    releases.run(&["create", "next", "2.0", "default"]).ok();
+    let listed = releases.run(&["list"]).ok().stdout;
+    assert_eq!(
+        listed,
+        format!(
+            "dev/pull/1 {FIRST} 1.0\nstable {FIRST} 1.0\ntesting/master {FIRST} 1.0\ntesting/next {SECOND} 2.0\n"
+        )
+    );
+    let listed: Value =
+        serde_json::from_str(&releases.run(&["--format", "json", "list", "testing"]).ok().stdout)
+            .unwrap();
+    assert_eq!(listed[1], json!({ "channel": "testing/next", "commit": SECOND, "tag": "2.0" }));
+    let shown = releases.run(&["show", "testing/next"]).ok().stdout;
+    assert!(
+        shown.starts_with("release of testing/next: 2.0\n")
+            && shown.contains("\ntree <default>: bootstrap"),
+        "{shown}"
+    );
+    let page = releases.run(&["show", "testing/next", "--format", "html"]).ok().stdout;
+    assert!(
+        page.starts_with("<!DOCTYPE html>") && page.contains("prefers-color-scheme: dark"),
+        "{page}"
+    );
+    let diff = releases.run(&["diff", "stable", "testing/next"]).ok().stdout;
+    let lines: Vec<&str> = diff.lines().filter(|line| line.starts_with('~')).collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("~ app: ") && lines[1].starts_with("~ lib: "),
+        "{diff}"
+    );
+    let diff: Value = serde_json::from_str(
+        &releases.run(&["diff", "stable", "testing/next", "--format", "json"]).ok().stdout,
+    )
+    .unwrap();
+    assert_eq!(diff["changed"][0]["from"][0]["id"], source["all_completes"]["null"]["packages"][0]);
+    assert_eq!(releases.run(&["diff", "stable", "dev/pull/1"]).ok().stdout, "");
+    releases
+        .run(&["promote", "testing/master", "stable"])
+        .fails(1)
+        .says("is a release of commit 1111")
+        .says("hint: git checkout 1111");
+    releases.place.assert_clean();
+}
