@@ -5,6 +5,9 @@ use super::path::NameProblem;
 /// The key of an extended attribute, without the attribute's name.
 const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
+/// How keys begin that tell of a sparse file.
+const SPARSE: &[u8] = b"GNU.sparse.";
+
 /// The extended attribute that holds a file's capabilities.
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
@@ -28,7 +31,21 @@ pub(super) struct Pax {
     pub(super) mtime: Option<i64>,
     /// In the order given: of two with one name, the later one counts.
     pub(super) attributes: Vec<Attribute>,
-    pub(super) sparse: bool,
+    /// The form of a sparse file, if it is one.
+    pub(super) sparse: Option<Sparse>,
+}
+
+/// A sparse file in one of GNU tar's POSIX forms ("Storing Sparse Files" of its manual).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sparse {
+    /// Its name: the entry has another one, for readers that know nothing of it.
+    pub(super) name: Option<Vec<u8>>,
+    /// Number of bytes of the file, holes included.
+    pub(super) size: Option<u64>,
+    /// Offsets and lengths of the pieces, one after the other.
+    pub(super) map: Vec<u64>,
+    /// True if the pieces are told at the content's beginning: form 1.0.
+    pub(super) is_map_in_content: bool,
 }
 
 impl Pax {
@@ -50,14 +67,22 @@ impl Pax {
     }
 
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        // An empty value takes the key back (POSIX pax, "pax Extended Header").
+        let given = Some(value).filter(|value| !value.is_empty());
         match key {
-            b"path" => self.path = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number(value)?),
-            b"uid" => self.uid = Some(number(value)?),
-            b"gid" => self.gid = Some(number(value)?),
-            b"mtime" => self.mtime = Some(seconds(value)?),
-            key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
+            b"path" => self.path = given.map(<[u8]>::to_vec),
+            b"linkpath" => self.link = given.map(<[u8]>::to_vec),
+            b"size" => self.size = given.map(|value| number(value).ok_or(())).transpose().ok()?,
+            b"uid" => self.uid = given.map(|value| number(value).ok_or(())).transpose().ok()?,
+            b"gid" => self.gid = given.map(|value| number(value).ok_or(())).transpose().ok()?,
+            b"mtime" => {
+                self.mtime = given.map(|value| seconds(value).ok_or(())).transpose().ok()?
+            }
+            key if key.starts_with(SPARSE) => {
+                if let Some(value) = given {
+                    self.sparse.get_or_insert_default().take(&key[SPARSE.len()..], value)?;
+                }
+            }
             key => {
                 if let Some(name) = key.strip_prefix(ATTRIBUTE) {
                     self.attributes.push((name.to_vec(), value.to_vec()));
@@ -69,7 +94,37 @@ impl Pax {
 
     /// True if it says something that only makes sense for one entry.
     pub(super) fn is_for_one_entry(&self) -> bool {
-        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse
+        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
+    }
+}
+
+impl Sparse {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match key {
+            b"name" => self.name = Some(value.to_vec()),
+            // Form 0 has the one, form 1 the other.
+            b"size" | b"realsize" => self.size = Some(number(value)?),
+            b"major" => match number::<u32>(value)? {
+                0 => self.is_map_in_content = false,
+                1 => self.is_map_in_content = true,
+                _ => return None,
+            },
+            b"minor" => (number::<u32>(value)? <= 1).then_some(())?,
+            // Form 0.0 has a pair of records for each piece, form 0.1 a list.
+            b"offset" | b"numbytes" => self.map.push(number(value)?),
+            b"map" => {
+                let numbers = value.split(|byte| *byte == b',').map(number);
+                self.map = numbers.collect::<Option<_>>()?;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The pieces by their offsets and lengths; nothing if a number is missing.
+    pub(super) fn pieces(&self) -> Option<Vec<(u64, u64)>> {
+        let pairs = self.map.chunks_exact(2);
+        pairs.remainder().is_empty().then(|| pairs.map(|pair| (pair[0], pair[1])).collect())
     }
 }
 
@@ -126,6 +181,60 @@ mod tests {
             let pax = Pax::parse(&both).unwrap();
             assert_eq!(pax.attributes, [(CAPABILITY.to_vec(), value)]);
             assert_eq!(pax.uid, Some(12));
+        }
+    }
+
+    fn record(key: &str, value: &str) -> Vec<u8> {
+        let body = format!(" {key}={value}\n");
+        let mut length = body.len() + 1;
+        while length.to_string().len() + body.len() != length {
+            length += 1;
+        }
+        format!("{length}{body}").into_bytes()
+    }
+
+    #[test]
+    fn empty_values_take_keys_back() {
+        for key in ["path", "linkpath", "size", "uid", "gid", "mtime"] {
+            let both = [record(key, "7"), record(key, "")].concat();
+            assert_eq!(Pax::parse(&both), Some(Pax::default()), "{key}");
+            assert_ne!(Pax::parse(&record(key, "7")), Some(Pax::default()), "{key}");
+        }
+        assert_eq!(Pax::parse(&record("GNU.sparse.name", "")), Some(Pax::default()));
+    }
+
+    #[test]
+    fn sparse_files_are_told_in_three_forms() {
+        let parsed = |records: &[(&str, &str)]| {
+            let all: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
+            Pax::parse(&all)?.sparse
+        };
+        let pieces = Some(vec![(0, 512), (1024, 3)]);
+        let list =
+            parsed(&[("GNU.sparse.map", "0,512,1024,3"), ("GNU.sparse.size", "1027")]).unwrap();
+        assert_eq!(
+            (list.pieces(), list.size, list.is_map_in_content),
+            (pieces.clone(), Some(1027), false)
+        );
+        let pairs = parsed(&[
+            ("GNU.sparse.numblocks", "2"),
+            ("GNU.sparse.offset", "0"),
+            ("GNU.sparse.numbytes", "512"),
+            ("GNU.sparse.offset", "1024"),
+            ("GNU.sparse.numbytes", "3"),
+        ]);
+        assert_eq!(pairs.unwrap().pieces(), pieces);
+        let in_content = parsed(&[
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.realsize", "9"),
+        ]);
+        assert!(in_content.unwrap().is_map_in_content);
+        assert_eq!(parsed(&[("GNU.sparse.map", "1,2,3")]).unwrap().pieces(), None);
+        for (key, value) in
+            [("GNU.sparse.major", "2"), ("GNU.sparse.map", "1,x"), ("GNU.sparse.size", "-1")]
+        {
+            assert_eq!(parsed(&[(key, value)]), None, "{key}");
         }
     }
 

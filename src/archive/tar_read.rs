@@ -4,7 +4,8 @@
 //! headers of any length into memory, splits their records at newlines that may be part of a value,
 //! and stops at the end mark without saying whether there was one.
 //!
-//! What two readers would understand differently is refused.
+//! What two readers would understand differently is refused: a block of zeros on its own with something
+//! behind it, at which some stop and others go on; names in two forms that differ.
 
 use std::borrow::Cow;
 use std::io::{self, BufReader, Read};
@@ -14,14 +15,19 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use super::error::ReadError;
 use super::limits::{LimitExceeded, Limits, Metered};
 use super::path::NameProblem;
-use super::pax::{Attribute, Pax, terminated};
+use super::pax::{Attribute, Pax, Sparse, terminated};
 use super::tar_block::{BLOCK, is_header};
 use super::tar_content::Content;
 
 /// An extended header may have a name and some attributes of 64 KiB at the most.
 const LARGEST_EXTENSION: u64 = 1 << 20;
 
+const LONE_BLOCK: &str = "a block of zeros with something else behind it, where an archive ends for some programs, and goes on for others";
+
 const NO_NUMBER: &str = "a field of the header is no number";
+
+/// The kind of folders in an incremental archive of GNU tar.
+const DUMPED_FOLDER: u8 = b'D';
 
 /// More pieces than a file on a real filesystem has.
 const MOST_PIECES: usize = 1 << 20;
@@ -197,6 +203,11 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         if header.as_bytes().iter().all(|byte| *byte == 0) {
+            // The end are two such blocks; some writers have but one, and nothing behind it.
+            let mut second = [0; BLOCK];
+            if self.fill(&mut second)? && second.iter().any(|byte| *byte != 0) {
+                return Err(self.damaged(LONE_BLOCK));
+            }
             self.marked = true;
             return Ok(None);
         }
@@ -230,11 +241,9 @@ impl<R: Read> TarReader<R> {
         long_link: Option<Vec<u8>>,
         pax: Option<Pax>,
     ) -> Result<Member, ReadError> {
-        let pax = pax.unwrap_or_default();
-        if pax.sparse {
-            return Err(self.damaged("a sparse file in POSIX form, which isn't supported"));
-        }
-        let name = self.name(long_name, pax.path, header.path_bytes().into_owned())?;
+        let mut pax = pax.unwrap_or_default();
+        let path = pax.sparse.as_mut().and_then(|sparse| sparse.name.take()).or(pax.path);
+        let name = self.name(long_name, path, header.path_bytes().into_owned())?;
         let short_link = header.link_name_bytes().map_or_else(Vec::new, Cow::into_owned);
         let link = self.name(long_link, pax.link, short_link)?;
         let kind = self.kind(header, &name)?;
@@ -264,8 +273,13 @@ impl<R: Read> TarReader<R> {
         if kind == MemberKind::File {
             let size = pax.size.or_else(|| header.entry_size().ok());
             let size = size.ok_or_else(|| self.damaged(NO_NUMBER))?;
-            self.start_content(header, size)?;
+            self.start_content(header, size, pax.sparse.as_ref())?;
             member.size = self.content.size();
+        } else if header.entry_type().as_byte() == DUMPED_FOLDER {
+            // The names of what was in it, for tar itself.
+            let size = pax.size.or_else(|| header.entry_size().ok());
+            let size = size.filter(|size| *size <= i64::MAX.unsigned_abs());
+            self.content = Content::whole(size.ok_or_else(|| self.damaged(NO_NUMBER))?);
         }
         Ok(member)
     }
@@ -277,7 +291,10 @@ impl<R: Read> TarReader<R> {
         short: Vec<u8>,
     ) -> Result<Vec<u8>, ReadError> {
         match (long, pax) {
-            (Some(_), Some(_)) => Err(self.damaged("a long name in two forms")),
+            (Some(long), Some(pax)) => match terminated(long) {
+                Ok(name) if name == pax => Ok(name),
+                _ => Err(self.damaged("a long name in two forms, which differ")),
+            },
             (Some(name), None) => {
                 terminated(name).map_err(|problem| ReadError::name(&short, problem))
             }
@@ -299,6 +316,7 @@ impl<R: Read> TarReader<R> {
             EntryType::Char => MemberKind::CharacterDevice,
             EntryType::Block => MemberKind::BlockDevice,
             EntryType::Directory => MemberKind::Directory,
+            kind if kind.as_byte() == DUMPED_FOLDER => MemberKind::Directory,
             EntryType::Fifo => MemberKind::Fifo,
             _ => return Err(self.damaged("an entry of a kind that isn't known")),
         })
@@ -316,13 +334,20 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    fn start_content(&mut self, header: &Header, stored: u64) -> Result<(), ReadError> {
+    fn start_content(
+        &mut self,
+        header: &Header,
+        stored: u64,
+        sparse: Option<&Sparse>,
+    ) -> Result<(), ReadError> {
         if stored > i64::MAX.unsigned_abs() {
             return Err(self.damaged("a size that no file can have"));
         }
+        let broken = "a sparse file whose pieces don't fit together";
         self.content = if header.entry_type() == EntryType::GNUSparse {
-            let broken = "a sparse file whose pieces don't fit together";
             self.sparse_content(header, stored)?.ok_or_else(|| self.damaged(broken))?
+        } else if let Some(sparse) = sparse {
+            self.posix_sparse(sparse, stored)?.ok_or_else(|| self.damaged(broken))?
         } else {
             Content::whole(stored)
         };
@@ -360,6 +385,49 @@ impl<R: Read> TarReader<R> {
         Ok(size.and_then(|size| Content::sparse(size, stored, pieces)))
     }
 
+    /// The content of a sparse file in a POSIX form.
+    fn posix_sparse(&mut self, sparse: &Sparse, stored: u64) -> Result<Option<Content>, ReadError> {
+        let Some(size) = sparse.size else { return Ok(None) };
+        if !sparse.is_map_in_content {
+            return Ok(sparse.pieces().and_then(|pieces| Content::sparse(size, stored, pieces)));
+        }
+        // Decimal numbers, each with a newline: how many pieces, and their offsets and lengths. What is
+        // left of the last block is unused.
+        let (mut numbers, mut number, mut read) = (Vec::new(), Vec::new(), 0);
+        let is_whole = |numbers: &Vec<u64>| {
+            let count = numbers.first().and_then(|count| usize::try_from(*count).ok());
+            count.is_some_and(|count| Some(numbers.len()) == count.checked_mul(2).map(|it| it + 1))
+        };
+        while !is_whole(&numbers) {
+            let mut block = [0; BLOCK];
+            if read + BLOCK as u64 > stored.next_multiple_of(BLOCK as u64)
+                || !self.fill(&mut block)?
+            {
+                return Ok(None);
+            }
+            read += BLOCK as u64;
+            for byte in block {
+                if is_whole(&numbers) {
+                    break;
+                }
+                if byte != b'\n' {
+                    number.push(byte);
+                } else if let Some(value) = decimal(&number) {
+                    numbers.push(value);
+                    number.clear();
+                } else {
+                    return Ok(None);
+                }
+            }
+            if number.len() > LONGEST_NUMBER || numbers.len() > 2 * MOST_PIECES {
+                return Ok(None);
+            }
+        }
+        let pieces = numbers[1..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let data = stored.checked_sub(read);
+        Ok(data.and_then(|data| Content::sparse(size, data, pieces)))
+    }
+
     fn skip_content(&mut self) -> Result<(), ReadError> {
         let left = std::mem::take(&mut self.content).left();
         let count = io::copy(&mut (&mut self.input).take(left), &mut io::sink())
@@ -379,6 +447,14 @@ impl<R: Read> Read for TarReader<R> {
         self.offset += before - self.content.left();
         Ok(count)
     }
+}
+
+/// More digits than a size has.
+const LONGEST_NUMBER: usize = 20;
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let are_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    are_digits.then_some(std::str::from_utf8(digits).ok()?)?.parse().ok()
 }
 
 /// A numeric field of which old writers left all bytes empty counts as 0.

@@ -39,6 +39,11 @@ impl Platform {
         fits(&self.os, &other.os) && fits(&self.architecture, &other.architecture)
     }
 
+    /// True if it says both for which system and for which processor it is.
+    pub fn is_complete(&self) -> bool {
+        !self.os.is_empty() && !self.architecture.is_empty()
+    }
+
     /// How far a variant is from what every processor of its kind runs; smaller is better.
     pub(super) fn distance(&self) -> u8 {
         match self.variant.as_deref() {

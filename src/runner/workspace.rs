@@ -17,7 +17,7 @@ use crate::container::machine::{Machine, RootKind};
 use crate::container::namespace::{self, Network};
 use crate::container::overlay;
 use crate::container::view::View;
-use crate::image::layers::{LayerError, UnpackOptions, ensure_unpacked};
+use crate::image::layers::{LayerError, UnpackOptions, ensure_unpacked, with_merged_whiteouts};
 use crate::image::store::LayerBlob;
 
 /// Folders of the caller that every job over layers needs, and the conditions that it runs under.
@@ -128,7 +128,8 @@ impl<'a> Workspace<'a> {
         let JobPlace { layers: folder, limits, .. } = self.place;
         unpack_layers(&self.view, &self.inputs, folder, layers, self.is_single(), *limits).map_err(
             |error| {
-                let failure = Failure::of(error);
+                let hint = error.hint().map(str::to_owned);
+                let failure = Failure { hint, ..Failure::of(error) };
                 let message = format!("{} (unpacked into {})", failure.message, folder.display());
                 let hint = failure.hint.or_else(|| {
                     (self.place.machine.root != RootKind::Overlay).then(|| {
@@ -147,8 +148,15 @@ impl<'a> Workspace<'a> {
         fs_err::create_dir_all(&at)
             .and_then(|()| fs_err::create_dir_all(&lowest))
             .map_err(Failure::of)?;
-        overlay::mount_layers(&self.view, &at, &lowest, layers, None).map_err(Failure::of)?;
+        let layers = self.mountable(layers)?;
+        overlay::mount_layers(&self.view, &at, &lowest, &layers, None).map_err(Failure::of)?;
         Ok(at)
+    }
+
+    /// Returns unpacked layers as they are to be mounted, the lowest first.
+    pub fn mountable(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+        let home = tempfile::tempdir_in(self.view.layers()).map_err(Failure::of)?.keep();
+        with_merged_whiteouts(layers, &home).map_err(Failure::of)
     }
 
     /// A failure in the caller's terms: with the caller's paths, and with the cause if the scratch

@@ -175,7 +175,8 @@ impl Layout<'_> {
         let name = format!("{IMAGES}/index.json");
         let bytes = self.document(&name)?;
         let targets = parse_index(&bytes, None)
-            .map_err(|problem| self.damaged(&name, document("the index", problem)))?;
+            .map_err(|problem| self.damaged(&name, document("the index", problem)))?
+            .targets;
         let is_it = |target: &Target| {
             let names = target.full_name.iter().chain(&target.ref_name);
             if target.kind == Kind::Manifest && reference.digest() == Some(&target.digest) {
