@@ -72,12 +72,10 @@ impl Pax {
         match key {
             b"path" => self.path = given.map(<[u8]>::to_vec),
             b"linkpath" => self.link = given.map(<[u8]>::to_vec),
-            b"size" => self.size = given.map(|value| number(value).ok_or(())).transpose().ok()?,
-            b"uid" => self.uid = given.map(|value| number(value).ok_or(())).transpose().ok()?,
-            b"gid" => self.gid = given.map(|value| number(value).ok_or(())).transpose().ok()?,
-            b"mtime" => {
-                self.mtime = given.map(|value| seconds(value).ok_or(())).transpose().ok()?
-            }
+            b"size" => keep(&mut self.size, given, number)?,
+            b"uid" => keep(&mut self.uid, given, number)?,
+            b"gid" => keep(&mut self.gid, given, number)?,
+            b"mtime" => keep(&mut self.mtime, given, seconds)?,
             key if key.starts_with(SPARSE) => {
                 if let Some(value) = given {
                     self.sparse.get_or_insert_default().take(&key[SPARSE.len()..], value)?;
@@ -126,6 +124,19 @@ impl Sparse {
         let pairs = self.map.chunks_exact(2);
         pairs.remainder().is_empty().then(|| pairs.map(|pair| (pair[0], pair[1])).collect())
     }
+}
+
+/// Keeps a value, or none where the key is taken back; nothing is returned if it makes no sense.
+fn keep<T>(
+    place: &mut Option<T>,
+    given: Option<&[u8]>,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Option<()> {
+    *place = match given {
+        None => None,
+        Some(value) => Some(read(value)?),
+    };
+    Some(())
 }
 
 fn number<N: std::str::FromStr>(text: &[u8]) -> Option<N> {

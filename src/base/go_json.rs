@@ -17,11 +17,11 @@ pub enum Shape {
     /// Anything, of which no key is a structure's.
     Any,
     /// A list of one form.
-    List(&'static Shape),
+    List(&'static Self),
     /// A map from any keys to one form.
-    Map(&'static Shape),
+    Map(&'static Self),
     /// A structure, by its keys; other keys may be there.
-    Structure(&'static [(&'static str, Shape)]),
+    Structure(&'static [(&'static str, Self)]),
 }
 
 /// Reads a document.
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for Read<'_> {
 
 impl Shape {
     /// The key's own spelling, and the form of its value.
-    fn of(&self, key: String) -> (String, &Shape) {
+    fn of(&self, key: String) -> (String, &Self) {
         match self {
             Self::Structure(keys) => {
                 let exact = keys.iter().find(|(known, _)| *known == key);

@@ -209,7 +209,9 @@ fn words(field: &str, words: Option<Words>, faults: &mut Faults) -> Vec<String> 
         Some(Words::One(word)) if word.is_empty() => Vec::new(),
         Some(Words::One(word)) => vec![word],
     };
-    words.iter().for_each(|word| faults.no_nul(field, word));
+    for word in &words {
+        faults.no_nul(field, word);
+    }
     words
 }
 

@@ -120,7 +120,18 @@ impl<'a> Workspace<'a> {
     /// container has them.
     pub fn named_outside(&self, text: &str) -> String {
         let root = format!("{}/", self.view.root().display());
-        self.inputs.named_outside(&self.view, text).replace(&root, "/")
+        let text = self.inputs.named_outside(&self.view, text).replace(&root, "/");
+        // The trees of stages and images, each in a folder of its own.
+        let trees = format!("{}/trees/", self.view.path().display());
+        let mut parts = text.split(trees.as_str());
+        let mut named = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let end = part.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
+            let rest = &part[end.unwrap_or(part.len())..];
+            named.push_str(if rest.starts_with('/') { "" } else { "/" });
+            named.push_str(rest);
+        }
+        named
     }
 
     /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.

@@ -11,6 +11,7 @@ mod builders;
 mod cli;
 mod contexts;
 mod dockerfile;
+mod dockerfile_rules;
 mod dockerfiles;
 mod environment;
 mod escape;

@@ -364,8 +364,8 @@ fn a_folder_of_whiteouts_becomes_what_comes_in_its_place() {
             .tar();
         let (summary, _) = unpack_by(form, &tar, &folder).unwrap();
         assert_eq!(listing(&folder)[&b"a"[..]], "0777 7 -> \"elsewhere\"");
-        let folders: Vec<_> = summary.whiteout_folders.iter().map(|path| path.as_bytes()).collect();
-        assert_eq!(folders, [b"kept"]);
+        assert_eq!(summary.whiteout_folders.len(), 1);
+        assert_eq!(summary.whiteout_folders[0].as_bytes(), b"kept");
     }
 }
 

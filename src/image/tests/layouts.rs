@@ -241,7 +241,9 @@ fn images_saved_at_once_into_one_layout_are_all_there() {
             save(&home.store, &image, &Destination { place: &place, name: Some(&name) }).unwrap();
         };
         std::thread::scope(|scope| {
-            called.iter().for_each(|name| drop(scope.spawn(|| save_one(name))));
+            for name in &called {
+                scope.spawn(|| save_one(name));
+            }
         });
         assert_eq!(Home::new().load_path(&path).unwrap().len(), called.len());
     }
