@@ -138,7 +138,7 @@ fn archives_are_unpacked_into_the_tree() {
     let mut entry = |kind: tar::EntryType, name: &str, mode: u32| {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
-        header.set_size(if kind.is_file() { 1 } else { 0 });
+        header.set_size(u64::from(kind.is_file()));
         header.set_mode(mode);
         header.set_uid(5);
         header.set_gid(6);
