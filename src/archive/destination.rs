@@ -28,7 +28,7 @@ use super::hiding::Hiding;
 use super::limits::Limits;
 use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
-use super::pax::Attribute;
+use super::pax::{Attribute, CAPABILITY};
 
 /// What an entry gets beside its content.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,17 @@ pub(super) struct Destination {
     pub(super) hiding: Hiding,
     /// How many extended attributes the filesystem or a missing privilege didn't let be set.
     pub(super) attributes_lost: u64,
+}
+
+/// Folders of a destination that is full.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// Those that no entry described.
+    #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
+    pub(super) implied_folders: Vec<EntryPath>,
+    /// Those that have whiteouts.
+    #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
+    pub(super) whiteout_folders: Vec<EntryPath>,
 }
 
 /// The folder that an entry goes into, and its name there.
@@ -319,10 +330,22 @@ impl Destination {
         self.hiding.opaque(&mut self.folders, path, &with.for_folder())
     }
 
-    /// See [`Folders::finish`].
-    pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
-        self.hiding.forget_what_is_hidden_anyway(&self.folders)?;
-        self.folders.finish()
+    /// Hides what layers below have at a path in the place of an entry that cannot be made.
+    #[cfg(feature = "builder")]
+    pub(super) fn hide(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+        let (above, name) = self.place(path, with, "a device")?;
+        match stat(&above, name) {
+            Ok(_) => self.folders.clear(path, &above)?,
+            Err(Errno::ENOENT) => {}
+            Err(error) => return Err(fail(path, "looking at it")(error)),
+        }
+        self.whiteout(path, with)
+    }
+
+    /// See [`Folders::finish`] and [`Hiding::settle`].
+    pub(super) fn finish(self) -> Result<Finished, UnpackError> {
+        let whiteout_folders = self.hiding.settle(&self.folders)?;
+        Ok(Finished { implied_folders: self.folders.finish()?, whiteout_folders })
     }
 
     /// The place of an entry that can't be the root.
@@ -363,6 +386,11 @@ impl Destination {
             match file.set_xattr(OsStr::from_bytes(name), value) {
                 Ok(()) => {}
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP)) => {
+                    self.attributes_lost += 1;
+                }
+                // Capabilities for the root of a namespace that does not exist here
+                // (capabilities(7), "Namespaced file capabilities").
+                Err(error) if name == CAPABILITY && error.raw_os_error() == Some(libc::EINVAL) => {
                     self.attributes_lost += 1;
                 }
                 Err(source) => {

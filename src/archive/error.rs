@@ -139,6 +139,18 @@ pub enum ReadError {
     },
 }
 
+impl UnpackError {
+    /// Remedy, unless it is plain.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::OwnerNotMapped { .. } => Some(
+                "give yourself a larger range of ids in /etc/subuid and /etc/subgid (as root: usermod --add-subuids 100000-1000099999 --add-subgids 100000-1000099999 NAME), or do with one id: --isolation single",
+            ),
+            _ => None,
+        }
+    }
+}
+
 impl ReadError {
     /// The limit that stopped the reading, if one of an error's causes is that.
     pub fn limit_among_causes(error: &(dyn std::error::Error + 'static)) -> Option<LimitExceeded> {
@@ -193,12 +205,6 @@ pub enum UnpackError {
         /// The entry.
         path: EntryPath,
     },
-    /// The entry would replace a folder that has something in it.
-    #[error("the archive is refused: {path} would replace a folder that the archive has filled")]
-    ReplacesFolder {
-        /// The entry.
-        path: EntryPath,
-    },
     /// The entry's owner doesn't exist in this user namespace.
     #[error("{path} belongs to {uid}:{gid}, which the id mapping doesn't have")]
     OwnerNotMapped {
@@ -219,14 +225,6 @@ pub enum UnpackError {
         /// Why that failed.
         #[source]
         source: io::Error,
-    },
-    /// An entry carries an attribute that overlayfs would take for its own.
-    #[error("the layer is refused: {path} has the attribute {name:?}, which is overlayfs's own")]
-    OverlayAttribute {
-        /// The entry.
-        path: EntryPath,
-        /// The attribute.
-        name: String,
     },
     /// The record of owners can't be written.
     #[error("the owners of a layer's files can't be recorded")]

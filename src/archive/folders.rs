@@ -24,6 +24,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, mkdir, unlinkat};
 use super::error::{ReadError, UnpackError};
 use super::limits::{LimitExceeded, Limits};
 use super::path::EntryPath;
+use crate::base::removal::remove_at;
 use crate::base::within::open_within;
 
 /// An owner and a group.
@@ -189,7 +190,7 @@ impl Folders {
         self.walk(path, OFlag::O_PATH, true)
     }
 
-    /// Removes what is at a path, whether or not it is an empty folder.
+    /// Removes what is at a path, be it a folder with all that is in it.
     pub(super) fn clear(&mut self, path: &EntryPath, above: impl AsFd) -> Result<(), UnpackError> {
         let Some((_, name)) = path.split() else { return Ok(()) };
         let name = OsStr::from_bytes(name);
@@ -198,17 +199,20 @@ impl Folders {
             Err(Errno::EISDIR) => {}
             other => return other.map_err(fail(path, "replacing what is there")),
         }
-        self.made.remove(path);
-        match unlinkat(&above, name, UnlinkatFlags::RemoveDir) {
-            Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
-                Err(UnpackError::ReplacesFolder { path: path.clone() })
-            }
-            other => other.map_err(fail(path, "replacing what is there")),
-        }
+        // A folder with all that the layer has put into it: so other engines do.
+        self.made.retain(|made, _| {
+            let below = made.as_bytes().strip_prefix(path.as_bytes());
+            !below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
+        });
+        remove_at(&above, name).map_err(|source| {
+            let action = "replacing what is there";
+            UnpackError::Write { path: path.clone(), action, source }
+        })
     }
 
     /// Sets what the folders get now that they are full; gives those that no entry described.
     pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
+        let mut implied = Vec::new();
         for (path, folder) in self.made.iter().rev() {
             let opened = match self.open_made(path) {
                 Ok(opened) => opened,
@@ -227,9 +231,12 @@ impl Folders {
             fchmod(&opened, permissions(folder.mode)).map_err(fail(path, "setting its mode"))?;
             let mtime = TimeSpec::new(folder.mtime, 0);
             futimens(&opened, &mtime, &mtime).map_err(fail(path, "setting its time"))?;
+            if folder.implied {
+                implied.push(path.clone());
+            }
         }
-        let implied = self.made.into_iter().filter(|(_, folder)| folder.implied);
-        Ok(implied.map(|(path, _)| path).collect())
+        implied.reverse();
+        Ok(implied)
     }
 
     /// Opens a folder. Under the strict rules no part of the path may be a symlink; under those of

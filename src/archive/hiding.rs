@@ -66,15 +66,10 @@ impl Hiding {
             .map_err(|source| UnpackError::Whiteout { path: path.clone(), source })
     }
 
-    /// Removes whiteouts below folders that hide everything.
-    pub(super) fn forget_what_is_hidden_anyway(
-        &self,
-        folders: &Folders,
-    ) -> Result<(), UnpackError> {
-        if !self.has_opaque {
-            return Ok(());
-        }
+    /// Removes whiteouts below folders that hide everything; returns the folders of the others.
+    pub(super) fn settle(&self, folders: &Folders) -> Result<Vec<EntryPath>, UnpackError> {
         let mut last: Option<(&[u8], bool)> = None;
+        let mut kept: Vec<EntryPath> = Vec::new();
         for path in &self.made {
             let Some((above, name)) = path.split() else { continue };
             let folder = match folders.find(above) {
@@ -84,22 +79,31 @@ impl Hiding {
             };
             let is_hidden = match last {
                 Some((known, is_hidden)) if known == above => is_hidden,
+                _ if !self.has_opaque => false,
                 _ => {
                     is_in_opaque(folders, &folder).map_err(fail(path, "looking at its folders"))?
                 }
             };
             last = Some((above, is_hidden));
             let name = OsStr::from_bytes(name);
-            let remove = || match stat(&folder, name) {
-                Ok(there) if is_hidden && is_whiteout(&folder, name, &there)? => {
-                    unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir)
-                }
-                Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            let is_there = match stat(&folder, name) {
+                Ok(there) => is_whiteout(&folder, name, &there),
+                Err(Errno::ENOENT) => Ok(false),
                 Err(error) => Err(error),
             };
-            remove().map_err(fail(path, "removing a whiteout of nothing"))?;
+            if !is_there.map_err(fail(path, "looking at it"))? {
+                continue;
+            }
+            if is_hidden {
+                unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir)
+                    .map_err(fail(path, "removing a whiteout of nothing"))?;
+            } else if kept.last().is_none_or(|last| last.as_bytes() != above) {
+                kept.push(EntryPath::trusted(above));
+            }
         }
-        Ok(())
+        kept.sort_unstable();
+        kept.dedup();
+        Ok(kept)
     }
 }
 

@@ -1,19 +1,24 @@
 //! Unpacks an image layer into the form that overlayfs takes as a layer, mounted with `userxattr`.
 //!
 //! - A whiteout `.wh.NAME` hides `NAME`, `.wh..wh..opq` all of its folder, as `overlay_form` has it.
-//!   Other names in `.wh..wh.` are AUFS's, and are ignored. What a layer deletes, it deletes from the
-//!   layers below, never from itself.
-//! - A later entry replaces an earlier one at its path, but for a folder that has been filled.
+//!   Other names in `.wh..wh.` are AUFS's, and are ignored; but hard links may lead to files in
+//!   `.wh..wh.plnk`, which are there until the layer is complete. What a layer deletes, it deletes from
+//!   the layers below, never from itself.
+//! - A later entry replaces an earlier one at its path, a folder with all that is in it.
 //! - Symlinks that the layer itself has made are resolved below its root. Those of layers below
 //!   aren't seen: a layer is unpacked on its own.
-//! - Devices aren't made, as no user namespace lets them be; containers get a `/dev` of their own.
+//! - Devices aren't made, as no user namespace lets them be; containers get a `/dev` of their own. What
+//!   a device replaces is hidden, and a hard link to one is left out as well.
+//! - Attributes of overlayfs's own, which rootless builders left in layers for years, are left out.
 
-use std::io::{Read, Write};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::destination::{Destination, Finish};
 use super::error::{ReadError, UnpackError};
-use super::folders::{Owner, Rules};
+use super::folders::{Folder, Owner, Rules};
 use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
 use super::limits::Limits;
 use super::overlay_form::Whiteouts;
@@ -21,10 +26,15 @@ use super::path::{EntryPath, NameProblem};
 use super::pax::{Attribute, CAPABILITY, can_be_capability};
 use super::read::symlink_target;
 use super::tar_read::{Member, MemberKind, TarReader};
+use crate::base::removal::remove_at;
 
 const WHITEOUT: &[u8] = b".wh.";
 const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// The folder in which AUFS has the files with several names.
+const LINKED: &str = ".wh..wh.plnk";
+/// How attributes begin that are overlayfs's own.
+const OVERLAY: &[u8] = b"user.overlay.";
 
 /// How many of the devices that were left out are named.
 const NAMED_DEVICES: usize = 64;
@@ -85,6 +95,8 @@ pub struct LayerSummary {
     /// The folders that no entry describes, 0755 here: if a layer below has one, its mode and owner
     /// would have to be copied from there.
     pub implied_folders: Vec<EntryPath>,
+    /// The folders that have whiteouts.
+    pub whiteout_folders: Vec<EntryPath>,
 }
 
 /// Unpacks the tar of a layer, already decompressed, into a folder, which is made if it is missing
@@ -100,16 +112,29 @@ pub fn unpack_layer(
     let mut destination = Destination::open(folder, Rules::Layer, &limits)?;
     destination.hiding.whiteouts = whiteouts;
     let summary = LayerSummary::default();
-    let mut unpacking = Unpacking { is_plain, destination, owners, summary };
+    let (devices, recorded) = (HashSet::new(), HashSet::new());
+    let mut unpacking =
+        Unpacking { is_plain, destination, owners, summary, devices, recorded, has_linked: false };
     let owner = matches!(unpacking.owners, Owners::Mapped).then_some((0, 0));
-    let root = Finish { mode: 0o755, mtime: 0, owner, attributes: &[] };
-    unpacking.destination.directory(&EntryPath::root(), &root)?;
+    // Until an entry describes it.
+    let root = Folder { mode: 0o755, mtime: 0, owner, implied: true };
+    unpacking.destination.folders.describe(&EntryPath::root(), root);
     while let Some(member) = tar.next_member()? {
         unpacking.member(member, &mut tar)?;
     }
     tar.finish()?;
     unpacking.summary.attributes_lost = unpacking.destination.attributes_lost;
-    unpacking.summary.implied_folders = unpacking.destination.finish()?;
+    if unpacking.has_linked {
+        let linked = OsStr::new(LINKED);
+        let root = unpacking.destination.folders.find(b"").map_err(io::Error::from);
+        root.and_then(|root| remove_at(root, linked)).map_err(|source| {
+            let (path, action) = (EntryPath::trusted(LINKED.as_bytes()), "removing it");
+            UnpackError::Write { path, action, source }
+        })?;
+    }
+    let finished = unpacking.destination.finish()?;
+    unpacking.summary.implied_folders = finished.implied_folders;
+    unpacking.summary.whiteout_folders = finished.whiteout_folders;
     Ok(unpacking.summary)
 }
 
@@ -118,6 +143,12 @@ struct Unpacking<'a> {
     destination: Destination,
     owners: Owners<'a>,
     summary: LayerSummary,
+    /// Devices that were left out, and hard links to them.
+    devices: HashSet<EntryPath>,
+    /// Paths with a record of their owner.
+    recorded: HashSet<EntryPath>,
+    /// True if there are files of AUFS's that go in the end.
+    has_linked: bool,
 }
 
 /// What the name of an entry means.
@@ -125,6 +156,8 @@ enum Meaning {
     Entry(EntryPath),
     Whiteout(EntryPath),
     Opaque(EntryPath),
+    /// One of AUFS's files with several names, or their folder.
+    Linked(EntryPath),
     Ignored,
 }
 
@@ -137,12 +170,20 @@ impl Unpacking<'_> {
             meaning(&member.name)?
         };
         let path = match &meaning {
-            Meaning::Entry(path) | Meaning::Whiteout(path) | Meaning::Opaque(path) => path,
+            Meaning::Entry(path)
+            | Meaning::Whiteout(path)
+            | Meaning::Opaque(path)
+            | Meaning::Linked(path) => path,
             Meaning::Ignored => return Ok(()),
         };
+        let is_linked = matches!(meaning, Meaning::Linked(_));
+        if is_linked && !matches!(member.kind, MemberKind::File | MemberKind::Directory) {
+            return Ok(());
+        }
+        self.has_linked |= is_linked;
         let mut attributes = Vec::new();
-        if matches!(meaning, Meaning::Entry(_)) {
-            attributes = self.kept(path, member.kind, member.attributes)?;
+        if matches!(meaning, Meaning::Entry(_) | Meaning::Linked(_)) {
+            attributes = self.kept(member.kind, member.attributes);
             attributes.extend(self.note(member.kind, member.uid, member.gid));
         }
         let owner = match self.owners {
@@ -160,7 +201,7 @@ impl Unpacking<'_> {
                 self.summary.whiteouts += 1;
                 return self.destination.opaque(path, &with);
             }
-            Meaning::Entry(_) | Meaning::Ignored => {}
+            Meaning::Entry(_) | Meaning::Linked(_) | Meaning::Ignored => {}
         }
         match member.kind {
             MemberKind::Directory => self.destination.directory(path, &with)?,
@@ -173,26 +214,46 @@ impl Unpacking<'_> {
             }
             MemberKind::Fifo => self.destination.fifo(path, &with)?,
             MemberKind::HardLink => {
-                // What is linked to has its owner already.
-                return self.destination.hard_link(path, &cleaned(&member.link)?, &with);
+                let target = cleaned(&member.link)?;
+                if self.devices.contains(&target) {
+                    return self.leave_out(path, &with);
+                }
+                self.devices.remove(path);
+                self.destination.hard_link(path, &target, &with)?;
+                // What is linked to has its owner already, unless its name goes.
+                if !is_of_linked(&target) {
+                    return Ok(());
+                }
             }
             MemberKind::CharacterDevice | MemberKind::BlockDevice => {
-                self.summary.devices += 1;
-                if self.summary.device_paths.len() < NAMED_DEVICES {
-                    self.summary.device_paths.push(path.clone());
-                }
-                return Ok(());
+                return self.leave_out(path, &with);
             }
         }
-        match &mut self.owners {
-            Owners::Single(record) if (member.uid, member.gid) != (0, 0) => {
-                write!(record, "{} {} {mode:04o} ", member.uid, member.gid)
-                    .and_then(|()| record.write_all(path.as_bytes()))
-                    .and_then(|()| record.write_all(b"\0"))
-                    .map_err(UnpackError::Record)
-            }
-            _ => Ok(()),
+        self.devices.remove(path);
+        if is_linked { Ok(()) } else { self.record(path, mode, (member.uid, member.gid)) }
+    }
+
+    /// Leaves out a device, or a hard link to one; what it replaces is gone all the same.
+    fn leave_out(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
+        self.summary.devices += 1;
+        if self.summary.device_paths.len() < NAMED_DEVICES {
+            self.summary.device_paths.push(path.clone());
         }
+        self.devices.insert(path.clone());
+        if self.is_plain { Ok(()) } else { self.destination.hide(path, with) }
+    }
+
+    /// Records an owner who can't be given; also root where somebody else was recorded before.
+    fn record(&mut self, path: &EntryPath, mode: u32, ids: (u64, u64)) -> Result<(), UnpackError> {
+        let Owners::Single(record) = &mut self.owners else { return Ok(()) };
+        if ids == (0, 0) && !self.recorded.contains(path) {
+            return Ok(());
+        }
+        self.recorded.insert(path.clone());
+        write!(record, "{} {} {mode:04o} ", ids.0, ids.1)
+            .and_then(|()| record.write_all(path.as_bytes()))
+            .and_then(|()| record.write_all(b"\0"))
+            .map_err(UnpackError::Record)
     }
 
     /// What a file or folder is to say of its owner, who can't be given it.
@@ -205,31 +266,22 @@ impl Unpacking<'_> {
     }
 
     /// The attributes that are kept: a user's own, and capabilities.
-    fn kept(
-        &mut self,
-        path: &EntryPath,
-        kind: MemberKind,
-        attributes: Vec<Attribute>,
-    ) -> Result<Vec<Attribute>, UnpackError> {
+    fn kept(&mut self, kind: MemberKind, attributes: Vec<Attribute>) -> Vec<Attribute> {
         let count = attributes.len();
         let mut kept = Vec::new();
         for (name, value) in attributes {
-            if name.starts_with(b"user.overlay.") {
-                let name = String::from_utf8_lossy(&name).into_owned();
-                return Err(UnpackError::OverlayAttribute { path: path.clone(), name });
-            }
             let fits = match kind {
                 MemberKind::File if name == CAPABILITY => can_be_capability(&value),
                 MemberKind::File | MemberKind::Directory => name.starts_with(b"user."),
                 _ => false,
             };
-            let is_ours = name == OWNER_ATTRIBUTE.as_bytes();
+            let is_ours = name == OWNER_ATTRIBUTE.as_bytes() || name.starts_with(OVERLAY);
             if fits && !is_ours && !name.contains(&0) {
                 kept.push((name, value));
             }
         }
         self.summary.attributes_dropped += (count - kept.len()) as u64;
-        Ok(kept)
+        kept
     }
 }
 
@@ -240,15 +292,25 @@ fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<Owner, UnpackError> {
     Ok((id(uid).ok_or_else(missing)?, id(gid).ok_or_else(missing)?))
 }
 
-/// A name below the layer's root; what would be absolute is meant from there.
+/// A name below the layer's root; what would be absolute is meant from there. An empty one is the root's,
+/// as for GNU tar.
 fn cleaned(name: &[u8]) -> Result<EntryPath, ReadError> {
     let start = name.iter().position(|byte| *byte != b'/').unwrap_or(name.len());
-    let below = if start > 0 && start == name.len() { b"." } else { &name[start..] };
+    let below = if start == name.len() { b"." } else { &name[start..] };
     EntryPath::parse(below).map_err(|problem| ReadError::name(name, problem))
+}
+
+/// True for AUFS's folder of files with several names, and what is in it.
+fn is_of_linked(path: &EntryPath) -> bool {
+    path.parts().next() == Some(LINKED.as_bytes())
+        && path.parts().skip(1).all(|part| !part.starts_with(WHITEOUT))
 }
 
 fn meaning(name: &[u8]) -> Result<Meaning, ReadError> {
     let path = cleaned(name)?;
+    if is_of_linked(&path) {
+        return Ok(Meaning::Linked(path));
+    }
     let Some((above, last)) = path.split() else { return Ok(Meaning::Entry(path)) };
     let above = EntryPath::trusted(above);
     if above.parts().any(|part| part.starts_with(AUFS)) {

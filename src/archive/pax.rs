@@ -5,6 +5,8 @@ use super::path::NameProblem;
 /// The key of an extended attribute, without the attribute's name.
 const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
+/// How keys begin that tell of a sparse file.
+
 /// The extended attribute that holds a file's capabilities.
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
@@ -89,16 +91,21 @@ impl Pax {
     }
 
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        // An empty value takes the key back (POSIX pax, "pax Extended Header").
+        let given = Some(value).filter(|value| !value.is_empty());
         match key {
-            b"path" => self.path = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number(value)?),
-            b"uid" => self.uid = Some(number(value)?),
-            b"gid" => self.gid = Some(number(value)?),
-            b"mtime" => self.mtime = Some(seconds(value)?),
+            b"path" => self.path = given.map(<[u8]>::to_vec),
+            b"linkpath" => self.link = given.map(<[u8]>::to_vec),
+            b"size" => keep(&mut self.size, given, number)?,
+            b"uid" => keep(&mut self.uid, given, number)?,
+            b"gid" => keep(&mut self.gid, given, number)?,
+            b"mtime" => keep(&mut self.mtime, given, seconds)?,
             key => {
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                    self.sparse.get_or_insert_default().take(key, value)?;
+                    // An empty map is one of an empty file; anything else that is empty is taken back.
+                    if given.is_some() || key == b"map" {
+                        self.sparse.get_or_insert_default().take(key, value)?;
+                    }
                 } else if let Some(name) = key.strip_prefix(ATTRIBUTE) {
                     self.attributes.push((name.to_vec(), value.to_vec()));
                 }
@@ -118,6 +125,19 @@ impl Pax {
     pub(super) fn is_for_one_entry(&self) -> bool {
         self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
     }
+}
+
+/// Keeps a value, or none where the key is taken back; nothing is returned if it makes no sense.
+fn keep<T>(
+    place: &mut Option<T>,
+    given: Option<&[u8]>,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Option<()> {
+    *place = match given {
+        None => None,
+        Some(value) => Some(read(value)?),
+    };
+    Some(())
 }
 
 fn number<N: std::str::FromStr>(text: &[u8]) -> Option<N> {
@@ -174,6 +194,25 @@ mod tests {
             assert_eq!(pax.attributes, [(CAPABILITY.to_vec(), value)]);
             assert_eq!(pax.uid, Some(12));
         }
+    }
+
+    fn record(key: &str, value: &str) -> Vec<u8> {
+        let body = format!(" {key}={value}\n");
+        let mut length = body.len() + 1;
+        while length.to_string().len() + body.len() != length {
+            length += 1;
+        }
+        format!("{length}{body}").into_bytes()
+    }
+
+    #[test]
+    fn empty_values_take_keys_back() {
+        for key in ["path", "linkpath", "size", "uid", "gid", "mtime"] {
+            let both = [record(key, "7"), record(key, "")].concat();
+            assert_eq!(Pax::parse(&both), Some(Pax::default()), "{key}");
+            assert_ne!(Pax::parse(&record(key, "7")), Some(Pax::default()), "{key}");
+        }
+        assert_eq!(Pax::parse(&record("GNU.sparse.name", "")), Some(Pax::default()));
     }
 
     #[test]

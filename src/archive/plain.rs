@@ -9,6 +9,7 @@ use super::error::{ReadError, UnpackError};
 use super::layer::{LayerOptions, Owners, unpack_layer};
 use super::limits::Limits;
 use super::overlay_form::Whiteouts;
+use super::path::EntryPath;
 use super::tar_block::{BLOCK, begins_tar, is_header};
 
 const BUFFER: usize = 256 * 1024;
@@ -48,23 +49,26 @@ pub fn is_tar(path: &Path) -> io::Result<bool> {
 
 /// Unpacks a tar into a folder, which is made if it is missing and must else be empty. Its files get
 /// the owners that it says; with one id, these are written beside the folder, at `<folder>.owners`, as
-/// [`Owners::Single`] has them. On an error the folder holds a part, and is the caller's to remove.
+/// [`Owners::Single`] has them. Returns the folders that no entry describes. On an error the folder holds
+/// a part, and is the caller's to remove.
 pub fn unpack_tar(
     path: &Path,
     folder: &Path,
     limits: &Limits,
     single_id: bool,
-) -> Result<(), UnpackError> {
+) -> Result<Vec<EntryPath>, UnpackError> {
     let stream = |error| UnpackError::from(ReadError::Stream(error));
     let content = fs_err::File::open(path).and_then(decompressed).map_err(stream)?;
     if !single_id {
-        return unpack_layer(content, folder, options(Owners::Mapped, limits)).map(drop);
+        let summary = unpack_layer(content, folder, options(Owners::Mapped, limits))?;
+        return Ok(summary.implied_folders);
     }
     let file =
         fs_err::File::create(folder.with_extension("owners")).map_err(UnpackError::Record)?;
     let mut record = BufWriter::new(file);
-    unpack_layer(content, folder, options(Owners::Single(&mut record), limits))?;
-    record.flush().map_err(UnpackError::Record)
+    let summary = unpack_layer(content, folder, options(Owners::Single(&mut record), limits))?;
+    record.flush().map_err(UnpackError::Record)?;
+    Ok(summary.implied_folders)
 }
 
 fn options<'o>(owners: Owners<'o>, limits: &Limits) -> LayerOptions<'o> {

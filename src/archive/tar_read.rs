@@ -4,7 +4,8 @@
 //! headers of any length into memory, splits their records at newlines that may be part of a value,
 //! and stops at the end mark without saying whether there was one.
 //!
-//! What two readers would understand differently is refused.
+//! What two readers would understand differently is refused: a block of zeros on its own with something
+//! behind it, at which some stop and others go on; names in two forms that differ.
 
 use std::borrow::Cow;
 use std::io::{self, BufReader, Read};
@@ -21,6 +22,8 @@ use super::tar_content::Content;
 
 /// An extended header may have a name and some attributes of 64 KiB at the most.
 const LARGEST_EXTENSION: u64 = 1 << 20;
+
+const LONE_BLOCK: &str = "a block of zeros with something else behind it, where an archive ends for some programs, and goes on for others";
 
 /// Type of a folder in an archive of `tar --listed-incremental`.
 const DUMP_FOLDER: u8 = b'D';
@@ -200,6 +203,11 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         if header.as_bytes().iter().all(|byte| *byte == 0) {
+            // The end are two such blocks; some writers have but one, and nothing behind it.
+            let mut second = [0; BLOCK];
+            if self.fill(&mut second)? && second.iter().any(|byte| *byte != 0) {
+                return Err(self.damaged(LONE_BLOCK));
+            }
             self.marked = true;
             return Ok(None);
         }
@@ -288,7 +296,10 @@ impl<R: Read> TarReader<R> {
         short: Vec<u8>,
     ) -> Result<Vec<u8>, ReadError> {
         match (long, pax) {
-            (Some(_), Some(_)) => Err(self.damaged("a long name in two forms")),
+            (Some(long), Some(pax)) => match terminated(long) {
+                Ok(name) if name == pax => Ok(name),
+                _ => Err(self.damaged("a long name in two forms, which differ")),
+            },
             (Some(name), None) => {
                 terminated(name).map_err(|problem| ReadError::name(&short, problem))
             }

@@ -6,6 +6,8 @@ pub mod causes;
 pub(crate) mod descent;
 pub mod digest;
 pub mod event;
+#[cfg(feature = "builder")]
+pub mod go_json;
 pub mod http;
 pub mod lock;
 pub(crate) mod lock_holder;

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,23 @@ pub fn remove_all(path: &Path) -> io::Result<()> {
 /// emptying them.
 pub fn remove_all_closed(path: &Path) -> io::Result<()> {
     remove(path, true)
+}
+
+/// Removes what an open folder has under a name, with all that is below.
+pub fn remove_at(above: impl AsFd, name: &OsStr) -> io::Result<()> {
+    let top = Path::new(name);
+    let name = CString::new(name.as_bytes())?;
+    let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    for _ in 0..ATTEMPTS {
+        let above = openat(&above, c".", how, Mode::empty()).map_err(|error| named(top, error))?;
+        let mut walk = Walk { top, way: Descent::new(above), open_closed: false };
+        match walk.remove(&name) {
+            Err(Stop::Moved) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
+    }
+    Err(named(top, Errno::EBUSY))
 }
 
 fn remove(path: &Path, open_closed: bool) -> io::Result<()> {

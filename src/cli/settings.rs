@@ -17,7 +17,7 @@ use super::value::Text;
 use crate::archive::Limits as ArchiveLimits;
 use crate::artifact::repository::Repository;
 use crate::artifact::shared_cache::SharedCaches;
-use crate::base::http::{HttpClient, HttpOptions};
+use crate::base::http::{HttpClient, HttpOptions, Proxies};
 use crate::build::images::SharedBuilders;
 use crate::runner::home::Home;
 use crate::runner::session::LOG_LIMIT;
@@ -98,19 +98,12 @@ fn netrc(environment: &Environment) -> Option<PathBuf> {
     named.or_else(|| Some(Path::new(environment.get("HOME")?).join(".netrc")))
 }
 
-/// True if plain HTTP goes through a proxy.
-fn has_proxy(environment: &Environment) -> bool {
-    ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-        .iter()
-        .any(|name| environment.get(name).is_some())
-}
-
 /// The client of downloads.
 fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClient, SettingsError> {
     Ok(HttpClient::new(HttpOptions {
         logins: given.logins(environment)?,
         netrc: netrc(environment),
-        has_proxy: has_proxy(environment),
+        proxies: Proxies::from_variables(|name| environment.get(name).map(str::to_owned)),
         ..HttpOptions::default()
     }))
 }

@@ -102,8 +102,18 @@ impl Ownership {
     }
 }
 
-/// Makes a folder, found by [`locate`], and those above it that are missing.
+/// Makes a folder, found by [`locate`], and those above it that are missing, with the mode 0755.
 pub fn make_folders(root: &Path, folder: &Path, owner: Ownership) -> io::Result<()> {
+    make_folders_with(root, folder, owner, 0o755)
+}
+
+/// Like [`make_folders`], with another mode of the folders that are made.
+pub fn make_folders_with(
+    root: &Path,
+    folder: &Path,
+    owner: Ownership,
+    mode: u32,
+) -> io::Result<()> {
     let below = folder.strip_prefix(root).map_err(io::Error::other)?;
     let mut place = root.to_owned();
     for part in below.components() {
@@ -115,8 +125,9 @@ pub fn make_folders(root: &Path, folder: &Path, owner: Ownership) -> io::Result<
             Err(error) => return Err(error),
         }
         std::fs::DirBuilder::new().mode(0o755).create(&place)?;
-        fs_err::set_permissions(&place, std::fs::Permissions::from_mode(0o755))?;
+        // A change of owner clears set-id bits, so it comes first.
         owner.give(&place).map(drop)?;
+        fs_err::set_permissions(&place, std::fs::Permissions::from_mode(mode))?;
     }
     Ok(())
 }

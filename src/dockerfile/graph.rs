@@ -135,7 +135,7 @@ fn planned_stage(
                 planned.takes_context = true;
                 continue;
             };
-            match scope.origin(from, place)? {
+            match scope.origin(from, stage.number, place)? {
                 Origin::Context => planned.takes_context = true,
                 Origin::Stage(number) => _ = planned.needs.insert(number),
                 Origin::Image(name) => _ = planned.images.insert(name),
@@ -222,11 +222,27 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_the_nearest_stage_above_for_from_and_any_for_copy() {
+    fn a_name_is_the_nearest_stage_above_or_the_context_that_was_given_for_it() {
         let above = planned("FROM a AS a\nFROM a AS a\nFROM A\n", None).unwrap();
         assert_eq!(above, ["a Image(\"a\")", "a Stage(0)", "2 Stage(1)"]);
-        let below = planned("FROM scratch\nCOPY --from=late / /\nFROM x AS late\n", Some("0"));
-        assert_eq!(below.unwrap(), ["late Image(\"x\")", "0 Scratch"]);
+        for from in ["late", "LATE", "1", "0"] {
+            let text = format!("FROM scratch\nCOPY --from={from} / /\nFROM x AS late\n");
+            let error = planned(&text, Some("0")).unwrap_err();
+            assert!(error.contains(&format!("stage {from} is not above")), "{error}");
+            let text =
+                format!("FROM scratch\nRUN --mount=from={from},target=/x x\nFROM x AS late\n");
+            planned(&text, Some("0")).unwrap_err();
+        }
+        let twice = "FROM x AS a\nFROM y\nCOPY --from=a / /\nFROM z AS a\n";
+        assert_eq!(planned(twice, Some("1")).unwrap(), ["a Image(\"x\")", "1 Image(\"y\")"]);
+        // A context takes the place of a stage, whatever the stage is called by.
+        for from in ["ctx", "CTX", "0"] {
+            let text = format!("FROM x AS ctx\nFROM scratch\nCOPY --from={from} / /\n");
+            assert_eq!(planned(&text, None).unwrap(), ["1 Scratch"], "{from}");
+        }
+        assert_eq!(planned("FROM x AS ctx\nFROM ctx\n", None).unwrap(), ["1 Named(\"ctx\")"]);
+        let image = planned("FROM x AS other\nFROM other\n", None).unwrap();
+        assert_eq!(image, ["1 Image(\"image:1\")"]);
         assert_eq!(planned("FROM ctx\n", None).unwrap(), ["0 Named(\"ctx\")"]);
         assert_eq!(planned("FROM other\n", None).unwrap(), ["0 Image(\"image:1\")"]);
     }
@@ -242,9 +258,9 @@ mod tests {
     #[test]
     fn cycles_and_unknown_numbers_are_refused() {
         let cycle = "FROM x AS a\nCOPY --from=b / /\nFROM y AS b\nCOPY --from=a / /\n";
-        assert_eq!(planned(cycle, None).unwrap_err(), "stages need one another: a -> b -> a");
+        assert!(planned(cycle, None).unwrap_err().contains("stage b is not above"));
         let own = "FROM x AS a\nCOPY --from=a / /\n";
-        assert_eq!(planned(own, None).unwrap_err(), "stages need one another: a -> a");
+        assert!(planned(own, None).unwrap_err().contains("stage a is not above"));
         let number = planned("FROM x\nCOPY --from=7 / /\n", None).unwrap_err();
         assert_eq!(number, "there is no stage 7: the last one is 0");
         let variable = planned("FROM x\nCOPY --from=$y / /\n", None).unwrap_err();

@@ -97,8 +97,11 @@ impl Scope {
             .flatten()
             .map(|argument| argument.name.as_str())
             .collect();
+        // Which name a variable comes to is known only in its stage.
+        let has_variable = declared.iter().any(|name| name.contains('$'));
         let is_known = |name: &str| {
-            declared.contains(name)
+            has_variable
+                || declared.contains(name)
                 || PROXIES.contains(&name)
                 || self.globals.contains_key(name)
                 || name == "SOURCE_DATE_EPOCH"
@@ -108,12 +111,14 @@ impl Scope {
     }
 
     fn declare(&mut self, argument: &Argument, place: &Place) -> Result<(), Problem> {
-        let value = match (self.given.get(&argument.name), &argument.default) {
+        let name = self.expanded(&argument.name, place)?;
+        check_name(&name, argument, place)?;
+        let value = match (self.given.get(&name), &argument.default) {
             (Some(given), _) => given.clone(),
             (None, Some(default)) => self.expanded(default, place)?,
             (None, None) => return Ok(()),
         };
-        self.globals.insert(argument.name.clone(), value);
+        self.globals.insert(name, value);
         Ok(())
     }
 
@@ -132,18 +137,25 @@ impl Scope {
                 stage.base
             )));
         }
-        // Only stages above: below its own FROM a name means this stage, or none yet.
-        let earlier = self.stages[..stage.number].iter();
-        let known = earlier.rev().position(|known| is_called(known.as_ref(), &name));
-        if let Some(back) = known {
-            return Ok(Base::Stage(stage.number - 1 - back));
+        if let Some((name, context)) = self.context(&name) {
+            return Ok(match context {
+                NamedContext::Folder(_) | NamedContext::Brought(_) => Base::Named(name.clone()),
+                NamedContext::Image(image) => Base::Image(image.clone()),
+            });
         }
-        Ok(match self.contexts.get(&name) {
-            Some(NamedContext::Folder(_) | NamedContext::Brought(_)) => Base::Named(name),
-            Some(NamedContext::Image(image)) => Base::Image(image.clone()),
+        // Only stages above: below its own FROM a name means this stage, or none yet.
+        let earlier = &self.stages[..stage.number];
+        let known = earlier.iter().rposition(|known| is_called(known.as_ref(), &name));
+        Ok(match known {
+            Some(number) => Base::Stage(number),
             None if name == SCRATCH => Base::Scratch,
             None => Base::Image(name),
         })
+    }
+
+    /// The context that was given for a name. It takes the place of a stage that is called so.
+    fn context(&self, name: &str) -> Option<(&String, &NamedContext)> {
+        self.contexts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
     /// The platform that a stage is for.
@@ -161,38 +173,61 @@ impl Scope {
         })
     }
 
-    /// What `--from` and `from=` mean in a stage: a stage by name or number, a context, or an image.
-    pub fn origin(&self, from: &str, place: &Place) -> Result<Origin, Problem> {
+    /// What `--from` and `from=` mean in the stage of a number: a context, a stage above by name or
+    /// number, or an image.
+    pub fn origin(&self, from: &str, stage: usize, place: &Place) -> Result<Origin, Problem> {
         if from.contains('$') {
             let message = format!("the source {from} is a variable, which from can't have");
             return Err(place
                 .problem(message)
                 .hint("name a stage for it: ARG before the first FROM, then FROM $… AS name"));
         }
-        if let Some(number) = self.stages.iter().rposition(|known| is_called(known.as_ref(), from))
-        {
+        if let Some((name, _)) = self.context(from) {
+            return Ok(Origin::Named(name.clone()));
+        }
+        let later = || {
+            let message =
+                format!("stage {from} is not above this one: files come from stages above");
+            place.problem(message).hint("put its FROM before this stage")
+        };
+        let (above, rest) = self.stages.split_at(stage.min(self.stages.len()));
+        let called = |known: &Option<String>| is_called(known.as_ref(), from);
+        if let Some(number) = above.iter().rposition(called) {
             return Ok(Origin::Stage(number));
         }
-        if self.contexts.contains_key(from) {
-            return Ok(Origin::Named(from.to_owned()));
+        if rest.iter().any(called) {
+            return Err(later());
         }
-        if let Ok(number) = from.parse::<usize>() {
-            if number < self.stages.len() {
-                return Ok(Origin::Stage(number));
+        let Ok(number) = from.parse::<usize>() else { return Ok(Origin::Image(from.to_owned())) };
+        match above.get(number) {
+            // Whatever it is called by.
+            Some(Some(name)) if self.context(name).is_some() => self.origin(name, stage, place),
+            Some(_) => Ok(Origin::Stage(number)),
+            None if number < self.stages.len() => Err(later()),
+            None => {
+                let last = self.stages.len() - 1;
+                Err(place.problem(format!("there is no stage {from}: the last one is {last}")))
             }
-            let last = self.stages.len() - 1;
-            return Err(place.problem(format!("there is no stage {from}: the last one is {last}")));
         }
-        Ok(Origin::Image(from.to_owned()))
     }
+}
+
+/// Refuses an ARG whose name comes to nothing that a variable can be called.
+pub(super) fn check_name(name: &str, argument: &Argument, place: &Place) -> Result<(), Problem> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        let message = format!("the name of ARG {} comes to {name:?}", argument.name);
+        return Err(place.problem(message));
+    }
+    Ok(())
 }
 
 fn is_called(known: Option<&String>, name: &str) -> bool {
     known.is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Reads `os/architecture/variant`; an operating system alone is none.
+/// Reads `os/architecture/variant`, or one of the first two alone.
 pub fn parse_platform(text: &str) -> Option<Platform> {
+    let text = Platform::completed(text);
     let mut parts = text.split('/');
     let (os, architecture) = (parts.next()?, parts.next()?);
     let variant = parts.next();

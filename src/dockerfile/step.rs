@@ -86,6 +86,8 @@ pub enum RunMount {
         sharing: Sharing,
         /// What it begins as, and where in there.
         from: Option<(Origin, String)>,
+        /// The folder of the cache that is mounted, where nothing says what it begins as; none for all.
+        source: Option<String>,
         /// True if the command may not write.
         read_only: bool,
         /// The mode of the folder.

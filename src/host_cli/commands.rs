@@ -10,7 +10,7 @@ use super::installer;
 use super::output::Output;
 use super::texts;
 use crate::artifact::repository::Repository;
-use crate::base::http::HttpClient;
+use crate::base::http::{HttpClient, HttpOptions, Proxies};
 use crate::host::{
     Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
 };
@@ -73,7 +73,7 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
         })?),
         Command::Setup(signatures) => {
             let keys = keys(signatures)?;
-            Ok(actor.setup(&HttpClient::default(), &current()?, keys.as_ref())?)
+            Ok(actor.setup(&http_client(), &current()?, keys.as_ref())?)
         }
         Command::Uninstall => Ok(actor.uninstall()?),
         Command::ApplyServiceConfiguration { service } => {
@@ -133,8 +133,18 @@ fn current() -> Result<PathBuf, CommandError> {
     std::env::current_dir().map_err(CommandError::Current)
 }
 
+/// The client of downloads, by the proxies of the environment.
+fn http_client() -> HttpClient {
+    let variable = |name: &str| {
+        let (_, value) = std::env::vars_os().find(|(known, _)| known == name)?;
+        value.into_string().ok()
+    };
+    let proxies = Proxies::from_variables(variable);
+    HttpClient::new(HttpOptions { proxies, ..HttpOptions::default() })
+}
+
 fn remote(url: &str, signatures: &SignatureArgs) -> Result<Repository, CommandError> {
-    let store = Store::repository(url, Some(&current()?), &HttpClient::default())?;
+    let store = Store::repository(url, Some(&current()?), &http_client())?;
     let repository = Repository::new(store);
     Ok(match keys(signatures)? {
         Some(keys) => repository.requiring(keys),

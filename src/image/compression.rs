@@ -1,10 +1,12 @@
 //! Compressions of layers, which are those that images have media types for.
 
 use std::io::{self, BufRead, Read};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Compression as Found;
+use crate::archive::compression::read_start;
 
 /// A layer's compression: the ones that images have media types for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +29,12 @@ impl Compression {
     /// The compression that was found in a blob, unless it is one that no layer has.
     pub(super) fn of(found: Found) -> Option<Self> {
         [Self::None, Self::Gzip, Self::Zstd].into_iter().find(|known| Found::from(*known) == found)
+    }
+
+    /// Tells the compression of a blob in a file; of one that no layer has, the blob counts as plain.
+    pub(super) fn of_file(path: &Path) -> io::Result<Self> {
+        let start = read_start(fs_err::File::open(path)?)?;
+        Ok(Self::of(Found::of(&start)).unwrap_or(Self::None))
     }
 
     /// Decompresses a layer to its end.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::DiffId;
 use super::platform::Platform;
+use crate::base::go_json::{self, Shape};
 
 /// An image's configuration, as far as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub struct RunConfig {
     pub user: String,
     /// The absolute folder that processes start in.
     pub working_dir: PathBuf,
+    /// Why no process can be run so, if that is the case. The image can be copied and built upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
 }
 
 /// Why a configuration can't be used.
@@ -50,19 +54,54 @@ pub enum ConfigError {
     /// Its file system isn't made of layers.
     #[error("the image's root is of the kind {0:?}; only \"layers\" is known")]
     Root(String),
-    /// A text has a NUL byte, which no process can be given.
-    #[error("the image's {field} has a NUL byte inside")]
-    Nul {
-        /// The field.
-        field: &'static str,
-    },
-    /// An item of the environment has no name.
-    #[error("the image's environment has {0:?}, which is not NAME=VALUE")]
-    Env(String),
-    /// The working directory can't be one.
-    #[error("the image's working directory {0:?} is not an absolute path without ..")]
-    WorkingDir(String),
 }
+
+/// Form of a configuration.
+pub const CONFIG: Shape = Shape::Structure(&[
+    ("architecture", Shape::Any),
+    ("os", Shape::Any),
+    ("variant", Shape::Any),
+    ("created", Shape::Any),
+    ("author", Shape::Any),
+    (
+        "config",
+        Shape::Structure(&[
+            ("Entrypoint", Shape::Any),
+            ("Cmd", Shape::Any),
+            ("Env", Shape::Any),
+            ("User", Shape::Any),
+            ("WorkingDir", Shape::Any),
+            ("ExposedPorts", Shape::Map(&Shape::Any)),
+            ("Volumes", Shape::Map(&Shape::Any)),
+            ("Labels", Shape::Map(&Shape::Any)),
+            ("StopSignal", Shape::Any),
+            ("OnBuild", Shape::Any),
+            ("Shell", Shape::Any),
+            (
+                "Healthcheck",
+                Shape::Structure(&[
+                    ("Test", Shape::Any),
+                    ("Interval", Shape::Any),
+                    ("Timeout", Shape::Any),
+                    ("StartPeriod", Shape::Any),
+                    ("StartInterval", Shape::Any),
+                    ("Retries", Shape::Any),
+                ]),
+            ),
+        ]),
+    ),
+    ("rootfs", Shape::Structure(&[("type", Shape::Any), ("diff_ids", Shape::Any)])),
+    (
+        "history",
+        Shape::List(&Shape::Structure(&[
+            ("created", Shape::Any),
+            ("created_by", Shape::Any),
+            ("author", Shape::Any),
+            ("comment", Shape::Any),
+            ("empty_layer", Shape::Any),
+        ])),
+    ),
+]);
 
 #[derive(Deserialize)]
 struct RawConfig {
@@ -108,7 +147,7 @@ enum Words {
 impl ImageConfig {
     /// Reads a configuration's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let raw: RawConfig = serde_json::from_slice(bytes).map_err(ConfigError::Shape)?;
+        let raw: RawConfig = go_json::parse(bytes, &CONFIG).map_err(ConfigError::Shape)?;
         if raw.rootfs.kind != "layers" {
             return Err(ConfigError::Root(raw.rootfs.kind));
         }
@@ -118,9 +157,9 @@ impl ImageConfig {
                 architecture: raw.architecture.unwrap_or_default(),
                 variant: raw.variant.filter(|variant| !variant.is_empty()),
             },
-            created: raw.created,
+            created: raw.created.filter(|created| !created.is_empty()),
             diff_ids: raw.rootfs.diff_ids.unwrap_or_default(),
-            run: run_config(raw.config.unwrap_or_default())?,
+            run: run_config(raw.config.unwrap_or_default()),
         })
     }
 }
@@ -133,36 +172,60 @@ impl RunConfig {
     }
 }
 
-fn run_config(raw: RawRun) -> Result<RunConfig, ConfigError> {
+fn run_config(raw: RawRun) -> RunConfig {
+    let mut faults = Faults(None);
     let user = raw.user.unwrap_or_default();
-    no_nul("user", &user)?;
-    Ok(RunConfig {
-        entrypoint: words("entrypoint", raw.entrypoint)?,
-        cmd: words("command", raw.cmd)?,
-        env: environment(raw.env.unwrap_or_default())?,
+    faults.no_nul("user", &user);
+    let config = RunConfig {
+        entrypoint: words("entrypoint", raw.entrypoint, &mut faults),
+        cmd: words("command", raw.cmd, &mut faults),
+        env: environment(raw.env.unwrap_or_default(), &mut faults),
         user,
-        working_dir: working_dir(raw.working_dir.unwrap_or_default())?,
-    })
+        working_dir: working_dir(&raw.working_dir.unwrap_or_default(), &mut faults),
+        unusable: None,
+    };
+    RunConfig { unusable: faults.0, ..config }
 }
 
-fn words(field: &'static str, words: Option<Words>) -> Result<Vec<String>, ConfigError> {
+/// The first fault that keeps a process from being run.
+struct Faults(Option<String>);
+
+impl Faults {
+    fn note(&mut self, fault: String) {
+        self.0.get_or_insert(fault);
+    }
+
+    fn no_nul(&mut self, field: &str, text: &str) {
+        if text.contains('\0') {
+            self.note(format!("the image's {field} has a NUL byte inside"));
+        }
+    }
+}
+
+fn words(field: &str, words: Option<Words>, faults: &mut Faults) -> Vec<String> {
     let words = match words {
         None => Vec::new(),
         Some(Words::List(list)) => list,
+        Some(Words::One(word)) if word.is_empty() => Vec::new(),
         Some(Words::One(word)) => vec![word],
     };
-    words.iter().try_for_each(|word| no_nul(field, word))?;
-    Ok(words)
+    for word in &words {
+        faults.no_nul(field, word);
+    }
+    words
 }
 
-fn environment(items: Vec<String>) -> Result<Vec<(String, String)>, ConfigError> {
+fn environment(items: Vec<String>, faults: &mut Faults) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::with_capacity(items.len());
     let mut known: HashMap<String, usize> = HashMap::new();
     for item in items {
-        no_nul("environment", &item)?;
+        faults.no_nul("environment", &item);
         let (name, value) = match item.split_once('=') {
             Some((name, value)) if !name.is_empty() => (name.to_owned(), value.to_owned()),
-            _ => return Err(ConfigError::Env(item)),
+            _ => {
+                faults.note(not_a_variable(&item));
+                continue;
+            }
         };
         match known.entry(name) {
             Entry::Occupied(known) => env[*known.get()].1 = value,
@@ -172,24 +235,30 @@ fn environment(items: Vec<String>) -> Result<Vec<(String, String)>, ConfigError>
             }
         }
     }
-    Ok(env)
+    env
 }
 
-fn working_dir(text: String) -> Result<PathBuf, ConfigError> {
-    no_nul("working directory", &text)?;
+/// The fault of an item of an image's environment without a name or a value.
+pub fn not_a_variable(item: &str) -> String {
+    format!("the image's environment has {item:?}, which is not NAME=VALUE")
+}
+
+/// The fault of a working directory that is none.
+pub fn not_a_working_directory(text: &str) -> String {
+    format!("the image's working directory {text:?} is not an absolute path without ..")
+}
+
+fn working_dir(text: &str, faults: &mut Faults) -> PathBuf {
+    faults.no_nul("working directory", text);
+    let path = Path::new(text);
     if text.is_empty() {
-        return Ok(PathBuf::from("/"));
+        return PathBuf::from("/");
     }
-    let path = Path::new(&text);
     if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) {
-        Ok(path.components().collect())
-    } else {
-        Err(ConfigError::WorkingDir(text))
+        return path.components().collect();
     }
-}
-
-fn no_nul(field: &'static str, text: &str) -> Result<(), ConfigError> {
-    if text.contains('\0') { Err(ConfigError::Nul { field }) } else { Ok(()) }
+    faults.note(not_a_working_directory(text));
+    PathBuf::from("/")
 }
 
 #[cfg(test)]
@@ -228,20 +297,35 @@ mod tests {
     }
 
     #[test]
-    fn what_no_process_can_be_given_is_refused() {
+    fn what_no_process_can_be_given_is_noted_and_may_be_copied() {
         for (config, message) in [
             (r#"{"Env": ["PATH"]}"#, "not NAME=VALUE"),
             (r#"{"Env": ["=x"]}"#, "not NAME=VALUE"),
+            (r#"{"Env": [null]}"#, "not NAME=VALUE"),
             (r#"{"Env": ["A=\u0000"]}"#, "environment has a NUL"),
             (r#"{"Entrypoint": ["a\u0000"]}"#, "entrypoint has a NUL"),
+            (r#"{"User": "a\u0000"}"#, "user has a NUL"),
             (r#"{"WorkingDir": "a"}"#, "working directory"),
             (r#"{"WorkingDir": "/a/../b"}"#, "working directory"),
-            (r#"{"Cmd": 1}"#, "can't be read"),
         ] {
-            let error = parse(config).unwrap_err();
-            assert!(error.contains(message), "{error}");
+            let unusable = parse(config).unwrap().unusable.unwrap();
+            assert!(unusable.contains(message), "{unusable}");
         }
+        let error = parse(r#"{"Cmd": 1}"#).unwrap_err();
+        assert!(error.contains("can't be read"), "{error}");
         let other = br#"{"rootfs": {"type": "tarballs"}}"#;
         assert!(ImageConfig::parse(other).is_err());
+    }
+
+    #[test]
+    fn keys_count_in_any_case() {
+        let text = br#"{"OS": "linux", "Architecture": "amd64", "Config": {"user": "1000", "ENV": ["A=1"],
+            "workingdir": "/w", "entryPoint": null, "cmd": ""}, "RootFS": {"Type": "layers", "DIFF_IDS": null}}"#;
+        let config = ImageConfig::parse(text).unwrap();
+        assert_eq!(config.platform.to_string(), "linux/amd64");
+        let run = config.run;
+        assert_eq!((run.user.as_str(), run.working_dir.to_str()), ("1000", Some("/w")));
+        assert_eq!(run.env, [("A".to_owned(), "1".to_owned())]);
+        assert!(run.words(&[]).is_empty() && run.unusable.is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Operating systems and processors, as images name them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,11 +33,52 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
+    /// Adds what is missing where an operating system or a processor stands alone, as containerd does:
+    /// `amd64` is `linux/amd64`.
+    pub fn completed(text: &str) -> Cow<'_, str> {
+        const SYSTEMS: [&str; 14] = [
+            "aix",
+            "android",
+            "darwin",
+            "dragonfly",
+            "freebsd",
+            "illumos",
+            "ios",
+            "js",
+            "linux",
+            "netbsd",
+            "openbsd",
+            "plan9",
+            "solaris",
+            "windows",
+        ];
+        const PROCESSORS: [&str; 20] = [
+            "386", "amd64", "arm", "arm64", "armv5", "armv6", "armv7", "loong64", "mips", "mips64",
+            "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm", "x86_64",
+            "x86-64", "aarch64",
+        ];
+        let word = text.to_ascii_lowercase();
+        if SYSTEMS.contains(&word.as_str()) {
+            format!("{text}/{}", Self::host().architecture).into()
+        } else if let Some(version) = word.strip_prefix("armv").filter(|it| it.len() == 1) {
+            format!("linux/arm/v{version}").into()
+        } else if PROCESSORS.contains(&word.as_str()) {
+            format!("linux/{text}").into()
+        } else {
+            text.into()
+        }
+    }
+
     /// True if an image that says `other` is one for this platform. Old images leave fields empty,
     /// which says nothing against them.
     pub fn accepts(&self, other: &Self) -> bool {
         let fits = |mine: &str, theirs: &str| theirs.is_empty() || mine == theirs;
         fits(&self.os, &other.os) && fits(&self.architecture, &other.architecture)
+    }
+
+    /// True if it says both for which system and for which processor it is.
+    pub fn is_complete(&self) -> bool {
+        !self.os.is_empty() && !self.architecture.is_empty()
     }
 
     /// How far a variant is from what every processor of its kind runs; smaller is better.
@@ -62,6 +104,7 @@ impl FromStr for Platform {
     /// Takes Go's names of processors, and the kernel's for the most common ones.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         let error = || PlatformError(text.to_owned());
+        let text = Self::completed(text);
         let word =
             |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let parts: Vec<&str> = text.split('/').collect();
@@ -99,10 +142,16 @@ mod tests {
             ("linux/amd64", "linux/amd64"),
             ("linux/arm/v7", "linux/arm/v7"),
             ("linux/aarch64", "linux/arm64"),
+            ("amd64", "linux/amd64"),
+            ("s390x", "linux/s390x"),
+            ("aarch64", "linux/arm64"),
+            ("armv7", "linux/arm/v7"),
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), full);
         }
-        for bad in ["", "linux", "linux/", "linux/arm/v7/x", "linux/a b", "/"] {
+        let host = Platform::host();
+        assert_eq!("linux".parse::<Platform>().unwrap(), host);
+        for bad in ["", "linux/", "vax", "linux/arm/v7/x", "linux/a b", "/"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
     }

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use super::compression::Compression;
+use crate::archive::compression::decompressed;
 use crate::base::digest::{Sha256, Sha256Sum};
 
 const CHUNK: usize = 256 * 1024;
@@ -102,21 +102,20 @@ impl Full {
     }
 }
 
-/// Gives a blob's uncompressed content to `consume`, while a thread reads ahead. Returns what
+/// Gives a blob's uncompressed content, whatever it is compressed by, to `consume`, while a thread reads ahead. Returns what
 /// `consume` returned, and the digest of the content, which is whole only if all was read.
 pub(super) fn with_content<T>(
     blob: File,
-    compression: Compression,
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
     let again = blob.try_clone()?;
     std::thread::scope(|scope| {
         let (full, chunks) = sync_channel(WAITING);
         let (used, empty) = sync_channel(WAITING);
-        let read = move || read_ahead(blob, compression, &full, &empty);
+        let read = move || read_ahead(blob, &full, &empty);
         let Ok(handle) = Builder::new().name("decompress".to_owned()).spawn_scoped(scope, read)
         else {
-            return read_here(again, compression, consume);
+            return read_here(again, consume);
         };
         let outcome = consume(&mut Ahead { chunks, used, chunk: Vec::new(), at: 0 });
         joined(handle.join()).map(|sum| (outcome, sum))
@@ -126,7 +125,6 @@ pub(super) fn with_content<T>(
 /// Reads content until nobody wants more of it.
 fn read_ahead(
     blob: File,
-    compression: Compression,
     full: &SyncSender<io::Result<Vec<u8>>>,
     empty: &Receiver<Vec<u8>>,
 ) -> io::Result<Sha256Sum> {
@@ -143,15 +141,14 @@ fn read_ahead(
             }
         }
     };
-    read_here(blob, compression, send).map(|((), sum)| sum)
+    read_here(blob, send).map(|((), sum)| sum)
 }
 
 fn read_here<T>(
     blob: File,
-    compression: Compression,
     consume: impl FnOnce(&mut dyn Read) -> T,
 ) -> io::Result<(T, Sha256Sum)> {
-    let content = compression.reader(BufReader::with_capacity(CHUNK, blob))?;
+    let content = decompressed(BufReader::with_capacity(CHUNK, blob))?;
     let mut summed = Summed { content, sum: Summing::new() };
     let outcome = consume(&mut summed);
     Ok((outcome, summed.sum.finish()))
@@ -198,7 +195,7 @@ fn joined<T>(ended: std::thread::Result<T>) -> T {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, Write};
 
     use super::*;
 
@@ -232,15 +229,14 @@ mod tests {
                 content.read_to_end(&mut all).map(|_| all)
             };
             let rewound = || {
-                use std::io::Seek;
                 let mut file = file.try_clone().unwrap();
                 file.rewind().unwrap();
                 file
             };
-            let (all, sum) = with_content(rewound(), Compression::Gzip, read).unwrap();
+            let (all, sum) = with_content(rewound(), read).unwrap();
             assert!(all.unwrap() == bytes);
             assert_eq!(sum, Sha256Sum::of(&bytes));
-            let (all, sum) = read_here(rewound(), Compression::Gzip, read).unwrap();
+            let (all, sum) = read_here(rewound(), read).unwrap();
             assert!(all.unwrap() == bytes && sum == Sha256Sum::of(&bytes));
         }
     }
@@ -249,11 +245,12 @@ mod tests {
     fn a_damaged_blob_fails_and_a_reader_that_stops_ends_the_thread() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[0x1f, 0x8b, 8, 0, 1, 2, 3]).unwrap();
+        file.rewind().unwrap();
         let read = |content: &mut dyn Read| content.read_to_end(&mut Vec::new());
-        let (outcome, _) = with_content(file, Compression::Gzip, read).unwrap();
+        let (outcome, _) = with_content(file, read).unwrap();
         assert!(outcome.is_err());
         let endless = fs_err::File::open("/dev/zero").unwrap().into_file();
         let first = |content: &mut dyn Read| content.read_exact(&mut [0; 10]);
-        with_content(endless, Compression::None, first).unwrap().0.unwrap();
+        with_content(endless, first).unwrap().0.unwrap();
     }
 }

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The name of 0, also in an image without files of accounts.
+const ROOT: &str = "root";
+
 /// Ids beyond this one are refused, as docker does.
 const LARGEST_ID: u32 = i32::MAX as u32;
 
@@ -69,12 +72,13 @@ pub fn resolve_user(
         .as_ref()
         .map(|account| account.uid)
         .or(number)
+        .or((name == ROOT).then_some(0))
         .ok_or_else(|| UserError::NoUser(name.to_owned()))?;
     let groups = || groups(group.unwrap_or_default());
     let (gid, additional_gids) = if let Some(wanted) = group_name {
         let number = parse_id(wanted)?;
         let found = groups().find(|group| group.name == wanted || number == Some(group.gid));
-        let gid = found.map(|group| group.gid).or(number);
+        let gid = found.map(|group| group.gid).or(number).or((wanted == ROOT).then_some(0));
         (gid.ok_or_else(|| UserError::NoGroup(wanted.to_owned()))?, Vec::new())
     } else {
         let gid = account.as_ref().map_or(0, |account| account.gid);
@@ -170,6 +174,12 @@ mod tests {
         let spec = resolve_user("7:8", None, None).unwrap();
         assert_eq!((spec.uid, spec.gid), (7, 8));
         assert_eq!(resolve_user("", None, None).unwrap().uid, 0);
+        for (user, uid, gid) in
+            [("root", 0, 0), ("root:root", 0, 0), ("7:root", 7, 0), ("root:8", 0, 8)]
+        {
+            let spec = resolve_user(user, None, Some("other:x:5:\n")).unwrap();
+            assert_eq!((spec.uid, spec.gid), (uid, gid), "{user}");
+        }
         assert_eq!(resolve("who"), Err(UserError::NoUser("who".into())));
         assert_eq!(resolve("big"), Err(UserError::NoUser("big".into())));
         assert_eq!(resolve("dcos:who"), Err(UserError::NoGroup("who".into())));

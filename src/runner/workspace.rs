@@ -17,7 +17,7 @@ use crate::container::machine::{Machine, RootKind};
 use crate::container::namespace::{self, Network};
 use crate::container::overlay;
 use crate::container::view::View;
-use crate::image::layers::{LayerError, UnpackOptions, ensure_unpacked};
+use crate::image::layers::{LayerError, UnpackOptions, ensure_unpacked, with_merged_whiteouts};
 use crate::image::store::LayerBlob;
 
 /// Folders of the caller that every job over layers needs, and the conditions that it runs under.
@@ -120,7 +120,18 @@ impl<'a> Workspace<'a> {
     /// container has them.
     pub fn named_outside(&self, text: &str) -> String {
         let root = format!("{}/", self.view.root().display());
-        self.inputs.named_outside(&self.view, text).replace(&root, "/")
+        let text = self.inputs.named_outside(&self.view, text).replace(&root, "/");
+        // The trees of stages and images, each in a folder of its own.
+        let trees = format!("{}/trees/", self.view.path().display());
+        let mut parts = text.split(trees.as_str());
+        let mut named = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let end = part.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
+            let rest = &part[end.unwrap_or(part.len())..];
+            named.push_str(if rest.starts_with('/') { "" } else { "/" });
+            named.push_str(rest);
+        }
+        named
     }
 
     /// Unpacks the layers that are not unpacked yet, and returns their folders, the lowest first.
@@ -128,7 +139,8 @@ impl<'a> Workspace<'a> {
         let JobPlace { layers: folder, limits, .. } = self.place;
         unpack_layers(&self.view, &self.inputs, folder, layers, self.is_single(), *limits).map_err(
             |error| {
-                let failure = Failure::of(error);
+                let hint = error.hint().map(str::to_owned);
+                let failure = Failure { hint, ..Failure::of(error) };
                 let message = format!("{} (unpacked into {})", failure.message, folder.display());
                 let hint = failure.hint.or_else(|| {
                     (self.place.machine.root != RootKind::Overlay).then(|| {
@@ -147,8 +159,15 @@ impl<'a> Workspace<'a> {
         fs_err::create_dir_all(&at)
             .and_then(|()| fs_err::create_dir_all(&lowest))
             .map_err(Failure::of)?;
-        overlay::mount_layers(&self.view, &at, &lowest, layers, None).map_err(Failure::of)?;
+        let layers = self.mountable(layers)?;
+        overlay::mount_layers(&self.view, &at, &lowest, &layers, None).map_err(Failure::of)?;
         Ok(at)
+    }
+
+    /// Returns unpacked layers as they are to be mounted, the lowest first.
+    pub fn mountable(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+        let home = tempfile::tempdir_in(self.view.layers()).map_err(Failure::of)?.keep();
+        with_merged_whiteouts(layers, &home).map_err(Failure::of)
     }
 
     /// A failure in the caller's terms: with the caller's paths, and with the cause if the scratch

@@ -80,7 +80,7 @@ fn instructions_make_layers_that_are_found_again() {
     for expected in [
         "drwxr-xr-x 0/0 w/",
         "drwxr-xr-x 0/0 w/d/",
-        "drwxr-xr-x 7/8 data/",
+        "drw-r----- 7/8 data/",
         "-rw-r----- 7/8 data/deep",
         "-rw-r----- 7/8 data/file",
         "-rw-r--r-- 0/0 w/d/built",

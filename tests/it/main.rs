@@ -15,6 +15,7 @@ mod cli;
 mod command_line;
 mod contexts;
 mod dockerfile;
+mod dockerfile_rules;
 mod dockerfiles;
 mod environment;
 mod escape;

@@ -31,7 +31,7 @@ const CONSUMERS: [(&str, Consumer); 3] = [
             return Err("it is no tar".to_owned());
         }
         let unpacked = unpack_tar(&path, folder, limits, true);
-        unpacked.map(|()| "top/file").map_err(|error| format!("{error:?}"))
+        unpacked.map(|_implied| "top/file").map_err(|error| format!("{error:?}"))
     }),
     ("context", |variant, folder, limits| {
         let start = &variant.bytes[..ARCHIVE_START.min(variant.bytes.len())];

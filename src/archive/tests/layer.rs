@@ -177,9 +177,12 @@ fn later_entries_replace_earlier_ones_and_links_stay_inside() {
     assert_eq!(found[&b"empty"[..]], "0777 7 -> \"nowhere\"");
     assert_eq!(found[&b"turned"[..]], "0755 7 /");
 
-    let filled = Raw::default().file("d/f", "").file("d", "").tar();
-    let result = unpack(&filled, &scratch.path().join("filled"));
-    assert!(matches!(result, Err(UnpackError::ReplacesFolder { .. })), "{result:?}");
+    let filled = Raw::default().file("d/e/f", "").folder("dd/").file("d", "now").tar();
+    let folder = scratch.path().join("filled");
+    let (summary, _) = unpack(&filled, &folder).unwrap();
+    assert_eq!(listing(&folder)[&b"d"[..]], "0644 7 now x1");
+    assert!(folder.join("dd").is_dir());
+    assert_eq!(summary.implied_folders.len(), 1, "the root alone: {summary:?}");
     let nowhere = Raw::default().symlink("s", "nowhere").file("s/f", "").tar();
     let result = unpack(&nowhere, &scratch.path().join("nowhere"));
     assert!(matches!(result, Err(UnpackError::ThroughSymlink { .. })), "{result:?}");
@@ -239,12 +242,21 @@ fn owners_devices_and_attributes() {
     assert_eq!(owners, "8 12 2755 mail\n");
     assert_eq!((summary.devices, summary.attributes_dropped, summary.attributes_lost), (1, 2, 0));
     assert_eq!(summary.device_paths[0].as_bytes(), b"dev/null");
+    assert!(is_whiteout(&folder.join("dev/null")));
     assert_eq!(xattr::get(folder.join("noted"), "user.note").unwrap().unwrap(), b"a\nb");
     assert_eq!(fs_err::metadata(folder.join("mail")).unwrap().mode() & 0o7777, 0o2755);
 
-    let spoof = Raw::default().pax("SCHILY.xattr.user.overlay.redirect", b"/").folder("d/").tar();
-    let result = unpack(&spoof, &scratch.path().join("spoof"));
-    assert!(matches!(result, Err(UnpackError::OverlayAttribute { .. })), "{result:?}");
+    for name in ["opaque", "origin", "redirect", "whiteout"] {
+        let key = format!("SCHILY.xattr.user.overlay.{name}");
+        let spoof = Raw::default().pax(&key, b"y").folder("d/").pax(&key, b"").file("f", "").tar();
+        let folder = scratch.path().join(name);
+        let (summary, _) = unpack(&spoof, &folder).unwrap();
+        assert_eq!(summary.attributes_dropped, 2);
+        for path in ["d", "f"] {
+            let kept = xattr::list(folder.join(path)).unwrap();
+            assert!(!kept.into_iter().any(|kept| kept.as_encoded_bytes().starts_with(b"user.")));
+        }
+    }
 
     let huge = Raw::default().with(b'0', b"f", b"", b"", |header| header.set_uid(1 << 32)).tar();
     let mapped = |tar: &[u8]| {
@@ -275,5 +287,231 @@ fn owners_devices_and_attributes() {
         }
     } else {
         assert!(matches!(mapped(&tar), Err(UnpackError::Write { .. })));
+    }
+}
+
+#[test]
+fn devices_that_are_left_out_still_hide_what_they_replace() {
+    let scratch = scratch();
+    let folder = scratch.path().join("layer");
+    let tar = Raw::default()
+        .file("own", "of the layer")
+        .entry(b'3', "own", "", "")
+        .entry(b'4', "dev/sda", "", "")
+        .link("dev/again", "dev/sda")
+        .link("thrice", "dev/again")
+        .folder("filled/")
+        .file("filled/f", "")
+        .entry(b'3', "filled", "", "")
+        .entry(b'3', "back", "", "")
+        .file("back", "a file again")
+        .link("to-file", "back")
+        .entry(b'3', "folder", "", "")
+        .folder("folder/")
+        .tar();
+    let (summary, _) = unpack(&tar, &folder).unwrap();
+    for name in ["own", "dev/sda", "dev/again", "thrice", "filled"] {
+        assert!(is_whiteout(&folder.join(name)), "{name}");
+    }
+    let found = listing(&folder);
+    assert_eq!(found[&b"back"[..]], "0644 7 a file again x2");
+    assert_eq!(found[&b"to-file"[..]], "0644 7 a file again x2");
+    assert!(is_opaque(&folder.join("folder")));
+    assert_eq!(summary.devices, 7);
+    // An archive that is no layer hides nothing.
+    let plain = scratch.path().join("plain");
+    let options = LayerOptions {
+        is_plain: true,
+        limits: Limits::default(),
+        owners: Owners::Caller,
+        whiteouts: Whiteouts::Devices,
+    };
+    let tar = Raw::default().entry(b'3', "d", "", "").link("e", "d").file("f", "").tar();
+    unpack_layer(tar.as_slice(), &plain, options).unwrap();
+    assert_eq!(listing(&plain).len(), 2);
+}
+
+#[test]
+fn links_to_files_of_aufs_give_the_files() {
+    let scratch = scratch();
+    let folder = scratch.path().join("layer");
+    let tar = Raw::default()
+        .folder(".wh..wh.plnk/")
+        .with(b'0', b".wh..wh.plnk/93.1", b"", b"both", |header| header.set_uid(8))
+        .with(b'1', b"a", b".wh..wh.plnk/93.1", b"", |header| header.set_uid(8))
+        .with(b'1', b"d/b", b"./.wh..wh.plnk/93.1", b"", |header| header.set_uid(8))
+        .file("sub/.wh..wh.plnk/1", "of nobody")
+        .symlink(".wh..wh.plnk/link", "/etc")
+        .tar();
+    let (summary, owners) = unpack(&tar, &folder).unwrap();
+    let found = listing(&folder);
+    assert_eq!(found[&b"a"[..]], "0644 7 both x2");
+    assert_eq!(found[&b"d/b"[..]], "0644 7 both x2");
+    assert_eq!(owners, "8 0 0644 a\n8 0 0644 d/b\n");
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(summary.implied_folders.len(), 2);
+}
+
+#[test]
+fn a_folder_of_whiteouts_becomes_what_comes_in_its_place() {
+    let scratch = scratch();
+    for (index, form) in [Whiteouts::Devices, Whiteouts::Attributes].into_iter().enumerate() {
+        let folder = scratch.path().join(index.to_string());
+        let tar = Raw::default()
+            .folder("a/")
+            .file("a/.wh.x", "")
+            .file("a/b/.wh.y", "")
+            .symlink("a", "elsewhere")
+            .file("kept/.wh.z", "")
+            .tar();
+        let (summary, _) = unpack_by(form, &tar, &folder).unwrap();
+        assert_eq!(listing(&folder)[&b"a"[..]], "0777 7 -> \"elsewhere\"");
+        assert_eq!(summary.whiteout_folders.len(), 1);
+        assert_eq!(summary.whiteout_folders[0].as_bytes(), b"kept");
+    }
+}
+
+#[test]
+fn the_root_is_described_by_its_entry_alone() {
+    let scratch = scratch();
+    for (index, name) in ["./", ".", "/", "", "././/"].into_iter().enumerate() {
+        let folder = scratch.path().join(index.to_string());
+        let tar = Raw::default().file("f", "").with(b'5', name.as_bytes(), b"", b"", |header| {
+            header.set_mode(0o751);
+            header.set_uid(8);
+        });
+        let (summary, owners) = unpack(&tar.tar(), &folder).unwrap();
+        assert_eq!(listing(&folder)[&b""[..]], "0751 7 /", "{name:?}");
+        assert_eq!(owners, "8 0 0751 \n");
+        assert_eq!(summary.implied_folders.len(), 0);
+    }
+    let (summary, _) =
+        unpack(&Raw::default().file("f", "").tar(), &scratch.path().join("n")).unwrap();
+    assert!(summary.implied_folders[0].is_root());
+    let file = Raw::default().file("", "no folder").tar();
+    unpack(&file, &scratch.path().join("file")).unwrap_err();
+}
+
+#[test]
+fn an_owner_that_changes_is_recorded_again() {
+    let scratch = scratch();
+    let tar = Raw::default()
+        .with(b'0', b"f", b"", b"", |header| header.set_uid(8))
+        .file("f", "root's")
+        .tar();
+    let (_, owners) = unpack(&tar, &scratch.path().join("layer")).unwrap();
+    assert_eq!(owners, "8 0 0644 f\n0 0 0644 f\n");
+}
+
+#[test]
+fn capabilities_of_another_namespace_are_left_out() {
+    let scratch = scratch();
+    let mut value = vec![0; 24];
+    value[..4].copy_from_slice(&0x0300_0001_u32.to_le_bytes());
+    value[20..].copy_from_slice(&0xffff_fff0_u32.to_le_bytes());
+    let tar = Raw::default().pax("SCHILY.xattr.security.capability", &value).file("f", "x").tar();
+    let folder = scratch.path().join("layer");
+    let (summary, _) = unpack(&tar, &folder).unwrap();
+    // A namespace may have the id.
+    let has = xattr::get(folder.join("f"), "security.capability").unwrap().is_some();
+    assert_eq!(summary.attributes_lost, u64::from(!has));
+    assert_eq!(fs_err::read(folder.join("f")).unwrap(), b"x");
+}
+
+#[test]
+fn archives_are_read_as_gnu_tar_and_go_read_them() {
+    let sparse = |records: &[(&str, &str)], data: &[u8]| {
+        let mut all = Vec::new();
+        for (key, value) in records {
+            let body = format!(" GNU.sparse.{key}={value}\n");
+            let mut length = body.len() + 1;
+            while length.to_string().len() + body.len() != length {
+                length += 1;
+            }
+            all.extend(format!("{length}{body}").into_bytes());
+        }
+        Raw::default().with(b'x', b"pax", b"", &all, |_| {}).with(b'0', b"f", b"", data, |_| {})
+    };
+    let pieces = [[b'a'; 512].as_slice(), b"end"].concat();
+    let whole = [[b'a'; 512].as_slice(), &[0; 512], b"end"].concat();
+    let mut map = b"2\n0\n512\n1024\n3\n".to_vec();
+    map.resize(512, 0);
+    let in_content = [map.as_slice(), &pieces].concat();
+    let one = [("major", "1"), ("minor", "0"), ("name", "real"), ("realsize", "1027")];
+    let good = [
+        ("real", sparse(&[("size", "1027"), ("map", "0,512,1024,3"), ("name", "real")], &pieces)),
+        (
+            "f",
+            sparse(
+                &[
+                    ("size", "1027"),
+                    ("offset", "0"),
+                    ("numbytes", "512"),
+                    ("offset", "1024"),
+                    ("numbytes", "3"),
+                ],
+                &pieces,
+            ),
+        ),
+        ("real", sparse(&one, &in_content)),
+        ("f", Raw::default().pax("path", b"").with(b'0', b"f", b"", &whole, |_| {})),
+        (
+            "f",
+            Raw::default().entry(b'L', "long", "", "f\0").pax("path", b"f").with(
+                b'0',
+                b"x",
+                b"",
+                &whole,
+                |_| {},
+            ),
+        ),
+        (
+            "f",
+            Raw::default().with(b'g', b"g", b"", b"17 mtime=123.456\n", |_| {}).with(
+                b'0',
+                b"f",
+                b"",
+                &whole,
+                |_| {},
+            ),
+        ),
+        (
+            "d/f",
+            Raw::default().entry(b'D', "d/", "", "Yf\0\0").with(b'0', b"d/f", b"", &whole, |_| {}),
+        ),
+    ];
+    let scratch = scratch();
+    for (index, (name, raw)) in good.into_iter().enumerate() {
+        let folder = scratch.path().join(format!("good{index}"));
+        let unpacked = unpack(&raw.file("after", "x").tar(), &folder);
+        unpacked.unwrap_or_else(|error| panic!("{index}: {error}"));
+        assert!(fs_err::read(folder.join(name)).unwrap() == whole, "{index}");
+        assert_eq!(fs_err::read(folder.join("after")).unwrap(), b"x", "{index}");
+    }
+    let with_zeros =
+        |behind: Raw| [Raw::default().file("f", "").0, vec![0; 512], behind.0].concat();
+    for (index, bad) in [
+        with_zeros(Raw::default().file("hidden", "")),
+        with_zeros(Raw(vec![1; 512])),
+        Raw::default().entry(b'L', "long", "", "a\0").pax("path", b"b").file("x", "").tar(),
+        sparse(&[("size", "9"), ("map", "0,512,1024,3")], &pieces).tar(),
+        sparse(&[("size", "1027"), ("map", "0,512,1024")], &pieces).tar(),
+        sparse(&[("map", "0,512,1024,3")], &pieces).tar(),
+        sparse(&one, &pieces).tar(),
+        sparse(&one, b"9999999999999\n").tar(),
+        sparse(&one, &[b'1'; 2048]).tar(),
+        sparse(&one, b"1\n0\n5\n").tar(),
+        sparse(&[("size", "1027"), ("map", "0,3,1024,512")], &pieces).tar(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let result = unpack(&bad, &scratch.path().join(format!("bad{index}")));
+        let refused = matches!(result, Err(UnpackError::Read(_)));
+        assert!(refused, "{index}: {result:?}");
+    }
+    for zeros in [0, 512, 1024, 1536, 10240] {
+        let tar = [Raw::default().file("f", "").0, vec![0; zeros]].concat();
+        unpack(&tar, &scratch.path().join(format!("end{zeros}"))).unwrap();
     }
 }

@@ -7,8 +7,8 @@
 //! attempt that brought the file a good way on does not count. A first connection that is refused fails at
 //! once; one that is refused after others may be to a server that restarts. No URL is shown with credentials.
 //!
-//! Proxies come from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, certificates from the
-//! system or from `SSL_CERT_FILE` and `SSL_CERT_DIR`: `reqwest` and `rustls` read these themselves.
+//! Proxies are the caller's ([`Proxies`]), certificates come from the system or from `SSL_CERT_FILE` and
+//! `SSL_CERT_DIR`, which `rustls` reads itself.
 //! The client blocks: it may not be called from asynchronous code.
 
 pub(crate) mod answer;
@@ -16,6 +16,7 @@ mod exchange;
 mod login;
 mod netrc;
 mod part;
+mod proxy;
 mod redirect;
 pub(crate) mod retry;
 mod transfer;
@@ -43,6 +44,7 @@ use super::event::Observer;
 use super::memory_file::memory_file;
 pub use login::Login;
 use netrc::Netrc;
+pub use proxy::Proxies;
 pub use url::{redact, redact_text};
 
 /// How downloads behave.
@@ -64,8 +66,8 @@ pub struct HttpOptions {
     pub logins: BTreeMap<String, Login>,
     /// The file with credentials by servers' names (`~/.netrc`), which counts after them.
     pub netrc: Option<PathBuf>,
-    /// True if the environment names a proxy for plain HTTP, which sees what goes to this machine.
-    pub has_proxy: bool,
+    /// The proxies.
+    pub proxies: Proxies,
 }
 
 impl Default for HttpOptions {
@@ -79,7 +81,7 @@ impl Default for HttpOptions {
             max_bytes: 64 << 30,
             logins: BTreeMap::new(),
             netrc: None,
-            has_proxy: false,
+            proxies: Proxies::default(),
         }
     }
 }
@@ -319,7 +321,8 @@ impl HttpClient {
         let host = url.host_str()?;
         let is_loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let is_here = is_loopback && !self.0.options.has_proxy;
+        // A proxy for plain HTTP sees what goes to this machine.
+        let is_here = is_loopback && self.0.options.proxies.of(url).is_none();
         if !url.username().is_empty()
             || url.password().is_some()
             || !(url.scheme() == "https" || is_here)
@@ -360,25 +363,26 @@ impl HttpClient {
     }
 }
 
-/// A client's beginnings.
-pub(crate) fn builder(options: &HttpOptions) -> ClientBuilder {
+/// A client's beginnings; the fault of a proxy's variable if it has one.
+pub(crate) fn builder(options: &HttpOptions) -> Result<ClientBuilder, String> {
     // The blocking client's timeout is one for each wait, not for the whole transfer.
-    Client::builder()
+    Ok(Client::builder()
+        .proxy(options.proxies.for_client()?)
         .user_agent(concat!("mkpanda/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(options.connect_timeout)
         .timeout(options.stall_timeout)
-        .referer(false)
+        .referer(false))
 }
 
 fn build(options: &HttpOptions) -> Result<Made, String> {
     // An exchange follows redirects itself: it keeps the cookies of one chain.
-    let builder = || builder(options).redirect(reqwest::redirect::Policy::none());
+    let builder = || Ok::<_, String>(builder(options)?.redirect(reqwest::redirect::Policy::none()));
     let made = |client, no_authorities| Made { client, no_authorities };
-    builder().build().map(|client| made(client, None)).or_else(|first| {
+    builder()?.build().map(|client| made(client, None)).or_else(|first| {
         // A machine without CA certificates must still be able to speak plain HTTP.
         let first = with_causes(&first);
         tracing::warn!(error = first, "no TLS with the system's certificates");
-        let plain = builder().tls_certs_only([]).build();
+        let plain = builder()?.tls_certs_only([]).build();
         plain.map(|client| made(client, Some(first))).map_err(|error| with_causes(&error))
     })
 }

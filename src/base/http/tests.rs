@@ -319,7 +319,15 @@ fn credentials_of_a_netrc_go_to_their_server_alone() {
     let login = |url: &str| client.login(&reqwest::Url::parse(url).unwrap()).is_some();
     assert!(login("https://h.invalid/") && !login("http://h.invalid/"));
     assert!(!login("https://u@h.invalid/") && !login("https://x.invalid/"));
-    let options = HttpOptions { has_proxy: true, ..client.options().clone() };
+    let proxied = Proxies::from_variables(|name| {
+        let value = match name {
+            "HTTP_PROXY" => "h:1",
+            "NO_PROXY" => "<-loopback>",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let options = HttpOptions { proxies: proxied, ..client.options().clone() };
     let client = HttpClient::new(HttpOptions {
         logins: [("127.0.0.1".to_owned(), Login::default())].into(),
         ..options
@@ -379,27 +387,78 @@ fn credentials_are_not_shown() {
     }
 }
 
-/// Run by [`proxies_come_from_the_environment`] in a process with its own environment.
-#[test]
-#[ignore = "a part of another test"]
-fn proxy_child() {
-    assert_eq!(get("http://name.invalid/f", &Silent).unwrap().0, b"by proxy");
-    get("http://127.0.0.1:1/f", &Silent).unwrap_err();
+/// Downloads through the proxy that variables name.
+fn get_by(variables: &[(&str, String)], url: &str) -> Result<Vec<u8>, HttpError> {
+    let proxies = Proxies::from_variables(|name| {
+        let same = |(known, _): &&(&str, String)| *known == name;
+        variables.iter().find(same).map(|(_, value)| value.clone())
+    });
+    HttpClient::new(HttpOptions { proxies, ..options() }).get(url, "p/s", 1 << 20, &Silent)
 }
 
 #[test]
-fn proxies_come_from_the_environment() {
+fn proxies_are_those_of_the_variables() {
     let server = TestServer::start(|_, _| ok(b"by proxy"));
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "base::http::tests::proxy_child", "--ignored"])
-        .env("http_proxy", server.url(""))
-        .env("no_proxy", "127.0.0.1")
-        .stdout(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let proxy = || ("HTTP_PROXY", server.url(""));
+    assert_eq!(get_by(&[proxy()], "http://name.invalid/f").unwrap(), b"by proxy");
+    let closed = ClosedAddress::new();
+    get_by(&[proxy()], &closed.url("/f")).unwrap_err();
+    get_by(&[proxy(), ("NO_PROXY", "*".to_owned())], "http://name.invalid/f").unwrap_err();
     let paths: Vec<_> = server.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["http://name.invalid/f"]);
+}
+
+#[test]
+fn a_proxy_that_is_broken_is_an_error_and_never_means_directly() {
+    let server = TestServer::start(|_, _| ok(b"directly"));
+    let loopback = || ("NO_PROXY", "<-loopback>".to_owned());
+    let closed = ClosedAddress::new();
+    for value in [
+        "ftp://h:1".to_owned(),
+        "http://".to_owned(),
+        closed.url(""),
+        format!("socks5://{}", &closed.url("")[7..]),
+    ] {
+        let error = get_by(&[("HTTP_PROXY", value.clone()), loopback()], &server.url("/f"));
+        error.expect_err(&value);
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+fn socks_proxies_are_spoken_to() {
+    use std::io::Write as _;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("socks5h://{}", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut read = |count: usize| {
+            let mut bytes = vec![0; count];
+            stream.read_exact(&mut bytes).unwrap();
+            bytes
+        };
+        // RFC 1928: the methods, then the name that is to be connected to.
+        let methods = read(2)[1];
+        read(methods.into());
+        stream.write_all(&[5, 0]).unwrap();
+        let mut read = |count: usize| {
+            let mut bytes = vec![0; count];
+            stream.read_exact(&mut bytes).unwrap();
+            bytes
+        };
+        let request = read(5);
+        let name = read(request[4].into());
+        read(2);
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        let mut buffer = [0; 4096];
+        assert!(stream.read(&mut buffer).unwrap() > 0);
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nsocks")
+            .unwrap();
+        String::from_utf8(name).unwrap()
+    });
+    assert_eq!(get_by(&[("all_proxy", proxy)], "http://name.invalid/f").unwrap(), b"socks");
+    assert_eq!(serving.join().unwrap(), "name.invalid");
 }
 
 #[test]

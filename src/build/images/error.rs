@@ -121,6 +121,14 @@ pub enum ImageError {
         /// The folder with its Dockerfile.
         folder: PathBuf,
     },
+    /// No command can be run in it.
+    #[error("image {name}: no command can be run in it: {problem}")]
+    Unusable {
+        /// The name.
+        name: ImageName,
+        /// Fault of its configuration.
+        problem: String,
+    },
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,

@@ -112,7 +112,12 @@ impl Site {
             &self.tree,
             order,
             |package| {
-                let found = finder.find(&package.info.image(), &self.tree, observer)?;
+                let name = package.info.image();
+                let found = finder.find(&name, &self.tree, observer)?;
+                // Such an image can be copied and built upon, but nothing runs in it.
+                if let Some(problem) = found.config.unusable {
+                    return Err(ImageError::Unusable { name, problem }.into());
+                }
                 let id = found.id.clone();
                 images.insert(package.key.clone(), found);
                 Ok::<_, OutsideError>(id)

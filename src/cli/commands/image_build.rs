@@ -113,30 +113,43 @@ fn secrets(
 ) -> Result<BTreeMap<String, SecretPlace>, CliError> {
     let mut secrets = BTreeMap::new();
     for text in &args.secret {
-        let (mut id, mut place) = (None, None);
+        let (mut id, mut kind, mut source, mut variable) = (None, None, None, None);
         for part in text.split(',') {
             match part.split_once('=') {
                 Some(("id", name)) => id = Some(name.to_owned()),
-                Some(("src" | "source", path)) => place = Some(SecretPlace::File(base.join(path))),
-                Some(("env", name)) => {
-                    let value = context.environment.get(name);
-                    let value = value.ok_or_else(|| {
-                        bad("--secret", text, &format!("the variable {name} is not set"))
-                    })?;
-                    place = Some(SecretPlace::Value(Hidden(value.to_owned())));
-                }
-                Some(("type", _)) => {}
+                Some(("src" | "source", path)) => source = Some(path.to_owned()),
+                Some(("env", name)) => variable = Some(name.to_owned()),
+                Some(("type", "env" | "file")) => kind = part.split_once('=').map(|it| it.1),
                 _ => {
-                    let problem = "expected id=NAME,src=FILE or id=NAME,env=VARIABLE";
+                    let problem =
+                        "expected id=NAME,src=FILE or id=NAME,env=VARIABLE; type is file or env";
                     return Err(bad("--secret", text, problem));
                 }
             }
         }
         let Some(id) = id else { return Err(bad("--secret", text, "it has no id")) };
-        let place = place.unwrap_or_else(|| match context.environment.get(&id) {
-            Some(value) => SecretPlace::Value(Hidden(value.to_owned())),
-            None => SecretPlace::File(base.join(&id)),
-        });
+        if source.is_some() && variable.is_some() {
+            return Err(bad("--secret", text, "it has both a file and a variable"));
+        }
+        // `src` names a variable where the type says so, as docker has it.
+        let (file, variable) = match (kind, variable) {
+            (Some("env"), variable) => (None, variable.or(source).or_else(|| Some(id.clone()))),
+            (Some(_), Some(_)) => {
+                return Err(bad("--secret", text, "a variable has not the type file"));
+            }
+            (_, variable) => (source, variable),
+        };
+        let value = |name: &str| context.environment.get(name).map(str::to_owned);
+        let place = match (file, variable) {
+            (_, Some(name)) => SecretPlace::Value(Hidden(value(&name).ok_or_else(|| {
+                bad("--secret", text, &format!("the variable {name} is not set"))
+            })?)),
+            (Some(path), None) => SecretPlace::File(base.join(path)),
+            (None, None) => match value(&id).filter(|_| kind.is_none()) {
+                Some(value) => SecretPlace::Value(Hidden(value)),
+                None => SecretPlace::File(base.join(&id)),
+            },
+        };
         secrets.insert(id, place);
     }
     Ok(secrets)

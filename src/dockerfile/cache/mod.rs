@@ -28,7 +28,7 @@ use crate::image::digest::DiffId;
 use crate::image::store::{BuiltLayer, ImageStore};
 
 /// Changes whenever the same step would make another layer than before.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The cache's folder.
 #[derive(Debug, Clone)]

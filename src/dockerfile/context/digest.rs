@@ -1,11 +1,13 @@
-//! What the build cache knows of files to copy: their content, places, kinds, modes and links. Times
-//! don't count, nor do owners unless they are kept. Nothing is held in memory.
+//! What the build cache knows of files to copy: their content, places, kinds, modes, links, also hard
+//! ones, and attributes. Times don't count, nor do owners unless they are kept. Nothing is held in memory
+//! but the numbers of files with several names.
 
+use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-use super::{ContextError, Entry, Files, Kind};
+use super::{ContextError, Entry, Files, Kind, kept_attributes};
 use crate::base::digest::{Sha256, Sha256Sum};
 
 /// A digest under way.
@@ -13,6 +15,8 @@ use crate::base::digest::{Sha256, Sha256Sum};
 pub struct Sum {
     hasher: Sha256,
     owners: bool,
+    /// Files with several names, in the order in which the first of them came.
+    linked: HashMap<(u64, u64), u64>,
 }
 
 /// The digest of entries, in their order.
@@ -31,7 +35,7 @@ pub fn digest(
 impl Sum {
     /// Starts with nothing; with `owners`, these count too.
     pub fn new(owners: bool) -> Self {
-        Self { hasher: Sha256::new(), owners }
+        Self { hasher: Sha256::new(), owners, linked: HashMap::new() }
     }
 
     /// Adds a text that says what follows.
@@ -56,7 +60,10 @@ impl Sum {
         match &entry.kind {
             // A link's mode means nothing.
             Kind::Link(target) => self.field(target.as_os_str().as_bytes()),
-            Kind::Folder => self.hasher.update(&entry.mode().to_le_bytes()),
+            Kind::Folder => {
+                self.hasher.update(&entry.mode().to_le_bytes());
+                self.attributes(files, entry).map_err(|source| ContextError::Look { source })?;
+            }
             Kind::Other => {
                 self.hasher.update(&entry.metadata.mode().to_le_bytes());
                 let kind = entry.metadata.file_type();
@@ -66,7 +73,15 @@ impl Sum {
             }
             Kind::File => {
                 self.hasher.update(&entry.mode().to_le_bytes());
-                self.content(files, entry).map_err(|source| ContextError::Look { source })?;
+                if entry.metadata.nlink() > 1 {
+                    let next = self.linked.len() as u64;
+                    let file = (entry.metadata.dev(), entry.metadata.ino());
+                    let number = *self.linked.entry(file).or_insert(next);
+                    self.hasher.update(&number.to_le_bytes());
+                }
+                self.attributes(files, entry)
+                    .and_then(|()| self.content(files, entry))
+                    .map_err(|source| ContextError::Look { source })?;
             }
         }
         Ok(())
@@ -75,6 +90,16 @@ impl Sum {
     /// The digest of all that was added.
     pub fn finish(self) -> Sha256Sum {
         Sha256Sum::from_hasher(self.hasher)
+    }
+
+    fn attributes(&mut self, files: &Files, entry: &Entry) -> io::Result<()> {
+        let attributes = kept_attributes(&files.root.join(&entry.path))?;
+        self.hasher.update(&(attributes.len() as u64).to_le_bytes());
+        for (name, value) in attributes {
+            self.field(name.as_bytes());
+            self.field(&value);
+        }
+        Ok(())
     }
 
     /// The length stands behind the content: the file may be written to meanwhile.

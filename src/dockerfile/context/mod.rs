@@ -5,6 +5,7 @@
 //! `/`, so that none leads out; below a folder that was found they are files like others, and are
 //! not followed. What is found comes in the order of names, one entry at a time.
 
+mod attributes;
 mod digest;
 mod resolve;
 mod select;
@@ -16,6 +17,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use attributes::kept_attributes;
 pub use digest::{Sum, digest};
 pub use select::Selected;
 pub use walk::{Entries, Entry, Kind};
@@ -35,6 +37,8 @@ const LONGEST: u64 = 4 << 20;
 pub struct Files {
     root: PathBuf,
     ignore: Patterns,
+    /// True if they are the caller's, whose path says where they are.
+    is_context: bool,
 }
 
 /// What of a source is meant.
@@ -74,12 +78,12 @@ pub enum ContextError {
     #[error(transparent)]
     Ignore(Box<Report>),
     /// A source isn't there.
-    #[error("there is no {source_path:?} in {}", root.display())]
+    #[error("there is no {source_path:?} in {}", looked_in(root.as_deref()))]
     Missing {
         /// The source as the instruction has it.
         source_path: String,
-        /// Where it was looked for.
-        root: PathBuf,
+        /// The context that it was looked for in; none for a stage or an image.
+        root: Option<PathBuf>,
     },
     /// A source is there, but left out.
     #[error("{source_path:?} is left out of the build context by its .dockerignore")]
@@ -161,24 +165,29 @@ impl Files {
                         ContextError::Ignore(Box::new(problem.in_file(&path, &text)))
                     };
                     let ignore = Patterns::parse(&text).map_err(wrong)?;
-                    return Ok(Self { root: root.to_owned(), ignore });
+                    return Ok(Self { root: root.to_owned(), ignore, is_context: true });
                 }
                 Err(ContextError::Read { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self::of_tree(root))
+        Ok(Self { is_context: true, ..Self::of_tree(root) })
     }
 
     /// The tree of a stage or an image, of which nothing is left out.
     pub fn of_tree(root: &Path) -> Self {
-        Self { root: root.to_owned(), ignore: Patterns::default() }
+        Self { root: root.to_owned(), ignore: Patterns::default(), is_context: false }
     }
 
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn missing(&self, source_path: String) -> ContextError {
+        let root = self.is_context.then(|| self.root.clone());
+        ContextError::Missing { source_path, root }
     }
 
     /// What a source means: one file or folder, or, for a pattern, any number of them in the order
@@ -191,6 +200,11 @@ impl Files {
     pub fn entries<'f>(&'f self, selected: &'f Selected, choice: &'f Choice) -> Entries<'f> {
         Entries::new(self, selected, choice)
     }
+}
+
+fn looked_in(context: Option<&Path>) -> String {
+    let elsewhere = || "the stage or image that `from` names".to_owned();
+    context.map_or_else(elsewhere, |root| root.display().to_string())
 }
 
 /// Where a regular file is that a path below a root means, if there is one; symlinks are followed as

@@ -1,5 +1,6 @@
 //! What a source of COPY means.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::resolve::{ResolveError, is_absence, resolve};
@@ -39,25 +40,22 @@ pub(super) fn select(
     let literal = is_literal(&pattern)?;
     let mut selected = Vec::new();
     for path in paths {
-        let kept = if before.is_empty() { path.as_str() } else { below(&path, before) };
-        match one(files, &path, kept, choice) {
+        let kept = if before.is_empty() { path.clone() } else { below(&path, before) };
+        match one(files, &path, &kept, choice) {
             // A pattern means what is there and not left out.
             Err(ContextError::LeftOut { .. } | ContextError::Missing { .. }) if !literal => {}
             other => selected.extend(other?),
         }
     }
     if selected.is_empty() && literal && !is_excluded(&pattern, choice) {
-        let root = files.root.clone();
-        return Err(ContextError::Missing { source_path: source.to_owned(), root });
+        return Err(files.missing(source.to_owned()));
     }
     Ok(selected)
 }
 
 /// The part of a path that lies below as many folders as the pattern before the pivot has.
-fn below<'p>(path: &'p str, before: &str) -> &'p str {
-    let count = before.split('/').count();
-    let start = path.match_indices('/').nth(count - 1).map_or(path.len(), |(end, _)| end + 1);
-    &path[start..]
+fn below(path: &Path, before: &str) -> PathBuf {
+    path.components().skip(before.split('/').count()).collect()
 }
 
 fn is_literal(pattern: &str) -> Result<bool, ContextError> {
@@ -72,62 +70,81 @@ fn is_excluded(pattern: &str, choice: &Choice) -> bool {
 
 fn one(
     files: &Files,
-    path: &str,
-    kept: &str,
+    path: &Path,
+    kept: &Path,
     choice: &Choice,
 ) -> Result<Option<Selected>, ContextError> {
-    let missing =
-        || ContextError::Missing { source_path: path.to_owned(), root: files.root.clone() };
-    let left_out = || ContextError::LeftOut { source_path: path.to_owned() };
-    let found = resolve(&files.root, Path::new(path))
+    let shown = || path.display().to_string();
+    let found = resolve(&files.root, path)
         .map_err(|error| unresolved(path, error))?
-        .ok_or_else(missing)?;
+        .ok_or_else(|| files.missing(shown()))?;
     let full = files.root.join(&found);
     let look = |source| ContextError::Look { source };
     let folder = fs_err::symlink_metadata(&full).map_err(look)?.is_dir();
-    for name in [Some(path), found.to_str()].into_iter().flatten().filter(|name| !name.is_empty()) {
-        if files.ignore.leaves_out(name) && !(folder && files.ignore.may_keep_below(name)) {
-            return Err(left_out());
+    let mut is_left_out = false;
+    for name in [path, &found] {
+        // What a name that is no text is called in a pattern makes no difference to most.
+        let name = name.to_string_lossy();
+        if !name.is_empty() && files.ignore.leaves_out(&name) {
+            is_left_out = true;
+            if !folder || !files.ignore.may_keep_below(&name) {
+                return Err(ContextError::LeftOut { source_path: shown() });
+            }
         }
     }
-    let name = kept.rsplit('/').next().unwrap_or(kept);
     let place = match (choice.parents, folder) {
-        (true, _) => kept,
-        (false, true) => "",
-        (false, false) => name,
+        (true, _) => kept.to_owned(),
+        (false, true) => PathBuf::new(),
+        (false, false) => kept.file_name().unwrap_or_default().into(),
     };
-    if !folder && choice.exclude.leaves_out(place) {
+    if !folder && choice.exclude.leaves_out(&place.to_string_lossy()) {
         return Ok(None);
     }
-    Ok(Some(Selected { path: found, place: place.into(), folder }))
+    let selected = Selected { path: found, place, folder };
+    // A folder that is left out is there for the sake of a file in it alone.
+    if is_left_out && !holds_anything(files, &selected)? {
+        return Err(ContextError::LeftOut { source_path: shown() });
+    }
+    Ok(Some(selected))
 }
 
-fn unresolved(path: &str, error: ResolveError) -> ContextError {
+/// True if something below a folder is not left out of the context.
+fn holds_anything(files: &Files, folder: &Selected) -> Result<bool, ContextError> {
+    let choice = Choice::default();
+    for entry in files.entries(folder, &choice) {
+        if entry?.path != folder.path {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn unresolved(path: &Path, error: ResolveError) -> ContextError {
     match error {
-        ResolveError::Links => ContextError::Links(path.to_owned()),
+        ResolveError::Links => ContextError::Links(path.display().to_string()),
         ResolveError::Look(source) => ContextError::Look { source },
     }
 }
 
 /// The paths that a pattern means, each part of it one name.
-fn matching(files: &Files, pattern: &str) -> Result<Vec<String>, ContextError> {
-    let mut found = vec![String::new()];
+fn matching(files: &Files, pattern: &str) -> Result<Vec<PathBuf>, ContextError> {
+    let mut found = vec![PathBuf::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {
         let glob = Glob::flat(part).map_err(|_bad| ContextError::Pattern(pattern.to_owned()))?;
         let mut next = Vec::new();
         for path in found {
             if let Some(name) = glob.literal() {
-                next.push(joined(&path, &name));
+                next.push(path.join(name));
                 continue;
             }
             let Some(folder) =
-                resolve(&files.root, Path::new(&path)).map_err(|error| unresolved(&path, error))?
+                resolve(&files.root, &path).map_err(|error| unresolved(&path, error))?
             else {
                 continue;
             };
             for name in names(&files.root.join(folder))? {
-                if glob.matches(&name) {
-                    next.push(joined(&path, &name));
+                if glob.matches(&name.to_string_lossy()) {
+                    next.push(path.join(name));
                 }
             }
         }
@@ -137,35 +154,29 @@ fn matching(files: &Files, pattern: &str) -> Result<Vec<String>, ContextError> {
 }
 
 /// The paths that a pattern with `**` means.
-fn matching_anywhere(files: &Files, pattern: &str) -> Result<Vec<String>, ContextError> {
+fn matching_anywhere(files: &Files, pattern: &str) -> Result<Vec<PathBuf>, ContextError> {
     let glob = Glob::deep(pattern).map_err(|_bad| ContextError::Pattern(pattern.to_owned()))?;
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(&files.root).min_depth(1).sort_by_file_name() {
         let entry = entry.map_err(|error| ContextError::Look { source: error.into() })?;
         let path = entry.path().strip_prefix(&files.root).unwrap_or(entry.path());
-        if let Some(path) = path.to_str().filter(|path| glob.matches(path)) {
+        if glob.matches(&path.to_string_lossy()) {
             found.push(path.to_owned());
         }
     }
     Ok(found)
 }
 
-/// The names in a folder, sorted; none if it is no folder. Names that are no text match nothing.
-fn names(folder: &Path) -> Result<Vec<String>, ContextError> {
+/// The names in a folder, sorted; none if it is no folder.
+fn names(folder: &Path) -> Result<Vec<OsString>, ContextError> {
     let look = |source| ContextError::Look { source };
     let entries = match fs_err::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if is_absence(&error) => return Ok(Vec::new()),
         Err(error) => return Err(look(error)),
     };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.map_err(look)?.file_name().into_string().ok());
-    }
+    let names = entries.map(|entry| Ok(entry.map_err(look)?.file_name()));
+    let mut names = names.collect::<Result<Vec<_>, _>>()?;
     names.sort();
     Ok(names)
-}
-
-fn joined(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::image::config::ConfigError;
+use crate::base::go_json;
+use crate::image::config::{CONFIG, ConfigError};
 use crate::image::digest::DiffId;
 use crate::image::platform::Platform;
 
@@ -158,7 +159,7 @@ impl ConfigDocument {
 
     /// Reads a configuration's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let document: Self = serde_json::from_slice(bytes).map_err(ConfigError::Shape)?;
+        let document: Self = go_json::parse(bytes, &CONFIG).map_err(ConfigError::Shape)?;
         if document.rootfs.kind != "layers" {
             return Err(ConfigError::Root(document.rootfs.kind));
         }
@@ -214,6 +215,7 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String
     }
     Ok(Option::<Words>::deserialize(deserializer)?.map(|words| match words {
         Words::List(list) => list,
+        Words::One(word) if word.is_empty() => Vec::new(),
         Words::One(word) => vec![word],
     }))
 }

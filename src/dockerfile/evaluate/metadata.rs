@@ -87,7 +87,7 @@ impl StageState {
             let ports = parse_ports(word).ok_or_else(|| {
                 place
                     .problem(format!("{word:?} is no port"))
-                    .hint("a port is 80, 80/tcp, 53/udp or 8000-8010/sctp, up to 65535")
+                    .hint("a port is 80, 80/tcp, 53/udp or 8000-8010/sctp, up to 65535; what `docker run -p` has before a colon may stand there")
             })?;
             self.document.config.exposed_ports.extend(ports);
         }
@@ -181,9 +181,14 @@ impl StageState {
     }
 }
 
-/// `80`, `80/udp`, `8000-8010/tcp`.
+/// `80`, `80/udp`, `8000-8010/tcp`. A port of the host's before it, and an address before that, as
+/// `docker run -p` has them, mean nothing in an image.
 fn parse_ports(word: &str) -> Option<Vec<String>> {
     let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let (host, ports) = match ports.rsplit_once(':') {
+        Some((host, ports)) => (Some(host), ports),
+        None => (None, ports),
+    };
     let protocol = protocol.to_ascii_lowercase();
     if !matches!(&*protocol, "tcp" | "udp" | "sctp") {
         return None;
@@ -192,11 +197,34 @@ fn parse_ports(word: &str) -> Option<Vec<String>> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u16>().ok().filter(|_| digits)
     };
-    let (first, last) = match ports.split_once('-') {
-        Some((first, last)) => (number(first)?, number(last)?),
-        None => (number(ports)?, number(ports)?),
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (number(first)?, number(last)?);
+        (first <= last).then_some((first, last))
     };
-    (first <= last).then(|| (first..=last).map(|port| format!("{port}/{protocol}")).collect())
+    let (first, last) = range(ports)?;
+    if let Some(host) = host {
+        let (address, host) = match host.rsplit_once(':') {
+            Some((address, host)) => (Some(address), host),
+            None => (None, host),
+        };
+        let is_address = |text: &str| {
+            let text = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+            text.is_empty() || text.parse::<std::net::IpAddr>().is_ok()
+        };
+        let good = address.is_none_or(is_address) && (host.is_empty() || range(host).is_some());
+        if !good || (address.is_none() && host.is_empty()) {
+            return None;
+        }
+        // As many of the host's, or a range of which one is chosen for a single port.
+        if let Some((low, high)) = range(host)
+            && high - low != last - first
+            && first != last
+        {
+            return None;
+        }
+    }
+    Some((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
 fn is_signal(text: &str) -> bool {
@@ -225,7 +253,36 @@ mod tests {
         assert_eq!(parse_ports("80").unwrap(), ["80/tcp"]);
         assert_eq!(parse_ports("53/UDP").unwrap(), ["53/udp"]);
         assert_eq!(parse_ports("1-3/sctp").unwrap(), ["1/sctp", "2/sctp", "3/sctp"]);
-        for bad in ["", "/tcp", "x", "80/", "80/xyz", "3-1", "70000", "-1", "80:80", "+80", "1-"] {
+        for (word, ports) in [
+            ("8080:80", &["80/tcp"][..]),
+            ("127.0.0.1:53:53/udp", &["53/udp"]),
+            ("127.0.0.1::53", &["53/tcp"]),
+            ("[::1]:8080:80", &["80/tcp"]),
+            (":8080:80", &["80/tcp"]),
+            ("8000-8001:90-91", &["90/tcp", "91/tcp"]),
+            ("8000-8009:90", &["90/tcp"]),
+        ] {
+            assert_eq!(parse_ports(word).unwrap(), ports, "{word}");
+        }
+        for bad in [
+            "",
+            "/tcp",
+            "x",
+            "80/",
+            "80/xyz",
+            "3-1",
+            "70000",
+            "-1",
+            "+80",
+            "1-",
+            "x:80",
+            ":80",
+            "80:",
+            "host:80:80",
+            "1.2.3:80:80",
+            "8000-8002:90-91",
+            "70000:80",
+        ] {
             assert_eq!(parse_ports(bad), None, "{bad}");
         }
     }

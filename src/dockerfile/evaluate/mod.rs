@@ -21,6 +21,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::scope::check_name;
 pub use super::scope::{Base, Scope, parse_platform};
 pub use config::{ConfigDocument, Execution, HealthDocument, History};
 
@@ -150,6 +151,13 @@ impl StageState {
         self.document.rootfs.diff_ids.extend(layer);
     }
 
+    /// Has the image say that it is for a platform, whatever the stage's base is for.
+    pub fn set_platform(&mut self, platform: &Platform) {
+        self.document.os.clone_from(&platform.os);
+        self.document.architecture.clone_from(&platform.architecture);
+        self.document.variant.clone_from(&platform.variant);
+    }
+
     /// Ends the stage.
     pub fn finish(mut self) -> Finished {
         self.document.created = Some(self.scope.created);
@@ -159,19 +167,20 @@ impl StageState {
     fn declare(&mut self, declared: &[Argument], place: &Place) -> Result<Applied, Problem> {
         let mut shown = String::from("ARG");
         for argument in declared {
-            let name = &argument.name;
-            let value = match (self.scope.given.get(name), &argument.default) {
+            let name = self.expanded(&argument.name, place)?;
+            check_name(&name, argument, place)?;
+            let value = match (self.scope.given.get(&name), &argument.default) {
                 (Some(given), _) => Some(given.clone()),
                 (None, Some(default)) => Some(self.expanded(default, place)?),
-                (None, None) => self.scope.globals.get(name).cloned(),
+                (None, None) => self.scope.globals.get(&name).cloned(),
             };
             shown.push(' ');
-            shown.push_str(name);
+            shown.push_str(&name);
             if let Some(value) = &value {
                 shown.push('=');
                 shown.push_str(value);
             }
-            self.arguments.insert(name.clone(), value);
+            self.arguments.insert(name, value);
         }
         Ok(Applied::nothing(shown))
     }

@@ -28,15 +28,15 @@ impl StageState {
         let mount = MountOptions::parse(&written.written, &mut value)
             .map_err(|message| place.problem(format!("--mount={}: {message}", written.written)))?;
         let from = written.from.as_deref();
-        let origin = from.map(|from| self.scope.origin(from, place)).transpose()?;
+        let origin = from.map(|from| self.scope.origin(from, self.number, place)).transpose()?;
         let target = mount.target.clone();
         let id = mount.id.clone().filter(|id| !id.is_empty());
         let needed = || {
-            let target = target.clone().filter(|target| !target.is_empty());
-            let target = target.ok_or_else(|| place.problem("a --mount has no target"))?;
-            let target = self.place_in_image(&target);
+            // Without one, it is over the working directory.
+            let target = self.place_in_image(&target.clone().unwrap_or_default());
             if target == "/" {
-                return Err(place.problem("a --mount can't be in the place of /"));
+                let hint = "give it a target, or choose a WORKDIR before it";
+                return Err(place.problem("a --mount can't be in the place of /").hint(hint));
             }
             Ok(target)
         };
@@ -51,11 +51,19 @@ impl StageState {
             },
             MountKind::Cache => {
                 let target = needed()?;
+                let part = (origin.is_none() && !source.is_empty()).then(|| source.clone());
+                // Where a folder lies in a cache is found while nobody else changes the cache.
+                let sharing = match mount.sharing {
+                    Some(Sharing::Private) => Sharing::Private,
+                    _ if part.is_some() => Sharing::Locked,
+                    sharing => sharing.unwrap_or(Sharing::Shared),
+                };
                 RunMount::Cache {
                     id: id.unwrap_or_else(|| target.clone()),
                     target,
-                    sharing: mount.sharing.unwrap_or(Sharing::Shared),
+                    sharing,
                     from: origin.map(|origin| (origin, source)),
+                    source: part,
                     read_only: mount.read_only.unwrap_or(false),
                     mode: mount.mode.unwrap_or(CACHE_MODE),
                     owner,

@@ -9,6 +9,7 @@ use crate::dockerfile::model::{Command, HereDocument, Place, Run};
 use crate::dockerfile::scope::PROXIES;
 use crate::dockerfile::step::{Document, RunStep, Step};
 use crate::dockerfile::syntax::is_document;
+use crate::image::config::{not_a_variable, not_a_working_directory};
 use crate::package::Problem;
 
 /// Where a script's file is for its command.
@@ -35,6 +36,7 @@ impl StageState {
         if command.iter().any(|word| word.contains('\0')) {
             return Err(place.problem("the command has a NUL byte inside"));
         }
+        self.check_base(place)?;
         let mounts = self.mounts(&run.mounts, place)?;
         let created_by = format!("RUN {}{}", self.shown_arguments(), command.join(" "));
         let step = RunStep {
@@ -48,6 +50,22 @@ impl StageState {
             network: run.network,
         };
         Ok(Applied { step: Some(Step::Run(step)), created_by })
+    }
+
+    /// Refuses to run a command by what a base image has and no process can be given.
+    fn check_base(&self, place: &Place) -> Result<(), Problem> {
+        let config = &self.document.config;
+        let is_variable =
+            |item: &&String| item.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+        if let Some(item) = config.env.iter().find(|item| !is_variable(item)) {
+            return Err(place.problem(not_a_variable(item)));
+        }
+        let workdir = &config.working_dir;
+        if workdir.is_empty() || workdir.starts_with('/') {
+            return Ok(());
+        }
+        let hint = format!("say where commands run by an instruction before: WORKDIR /{workdir}");
+        Err(place.problem(not_a_working_directory(workdir)).hint(hint))
     }
 
     /// ENV, and the arguments that it doesn't hide.

@@ -225,5 +225,47 @@ fn bases_and_platforms_are_expanded_with_what_is_global() {
     assert_eq!(scope.platform(&dockerfile.stages[0]).unwrap(), Platform::host());
     assert_eq!(scope.base(&dockerfile.stages[1]).unwrap(), Base::Scratch);
     assert_eq!(scope.platform(&dockerfile.stages[1]).unwrap(), around.target_platform);
-    assert!(parse_platform("linux").is_none() && parse_platform("a/b/c/d").is_none());
+    assert_eq!(parse_platform("linux"), Some(Platform::host()));
+    assert_eq!(parse_platform("arm64").unwrap().to_string(), "linux/arm64");
+    assert!(parse_platform("vax").is_none() && parse_platform("a/b/c/d").is_none());
+}
+
+#[test]
+fn what_no_command_can_be_given_is_refused_where_one_is_run() {
+    let problem = |text: &str, document: &ConfigDocument| {
+        let dockerfile = Dockerfile::parse(text).unwrap();
+        let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+        let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
+        let base = Finished::of_image(document.clone());
+        let mut state = StageState::new(&scope, &plan.stages[0], base);
+        let statements = state.statements(&dockerfile).unwrap();
+        let problem = |statement: &Statement| state.apply(statement).err();
+        statements.iter().find_map(problem).map(|problem| problem.message)
+    };
+    let relative = br#"{"config": {"WorkingDir": "app"}, "rootfs": {"type": "layers"}}"#;
+    let word = br#"{"config": {"env": ["WORD"]}, "rootfs": {"type": "layers"}}"#;
+    for (config, name) in [(&relative[..], "\"app\""), (word, "\"WORD\"")] {
+        let document = ConfigDocument::parse(config).unwrap();
+        assert_eq!(problem("FROM x\nCOPY a /a\nENV A=1\nCMD x\n", &document), None);
+        let refused = problem("FROM x\nRUN x\n", &document).unwrap();
+        assert!(refused.contains(name), "{refused}");
+    }
+    let document = ConfigDocument::parse(relative).unwrap();
+    assert_eq!(problem("FROM x\nWORKDIR /w\nRUN x\n", &document), None);
+}
+
+#[test]
+fn names_of_arguments_are_expanded() {
+    let text = "ARG pre=A\nARG ${pre}B=c\nFROM $AB\nARG pre\nARG x${pre}=1\nENV Y=$xA\n";
+    let (document, _) = evaluate(text, &[]);
+    assert_eq!(document.variable("Y"), Some("1"));
+    let (document, _) = evaluate(text, &[("xA", "given")]);
+    assert_eq!(document.variable("Y"), Some("given"));
+    let dockerfile = Dockerfile::parse("FROM x\nARG ${none}=1\n").unwrap();
+    let scope = Scope::of(&dockerfile, &Surroundings::default()).unwrap();
+    let plan = graph::plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
+    let base = Finished::scratch(&Platform::host());
+    let mut state = StageState::new(&scope, &plan.stages[0], base);
+    let statements = state.statements(&dockerfile).unwrap();
+    assert!(state.apply(&statements[0]).is_err(), "a name that is empty");
 }

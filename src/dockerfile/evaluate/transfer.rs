@@ -22,7 +22,7 @@ impl StageState {
         add: bool,
     ) -> Result<Applied, Problem> {
         let from = match transfer.from.as_deref() {
-            Some(from) => self.scope.origin(from, place)?,
+            Some(from) => self.scope.origin(from, self.number, place)?,
             None => Origin::Context,
         };
         let written = self.expanded(&transfer.destination, place)?;
@@ -45,11 +45,6 @@ impl StageState {
                 _ = write!(shown, " <<{}", document.name);
             }
             sources.push(source);
-        }
-        if sources.len() > 1 && !destination.ends_with('/') {
-            let message =
-                format!("several sources need a folder, but {written:?} has no / at its end");
-            return Err(place.problem(message).hint(format!("write {written}/")));
         }
         if checksum.is_some() && !matches!(&*sources, [CopySource::Url { .. } | CopySource::Git(_)])
         {

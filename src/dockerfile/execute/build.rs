@@ -134,10 +134,11 @@ impl Build<'_> {
     }
 
     fn run(&self, plan: &Plan, observer: &dyn Observer) -> Result<BuiltImage, DockerfileError> {
+        let target = plan.stages.last().map(|stage| stage.number);
         std::thread::scope(|scope| {
             for stage in &plan.stages {
                 scope.spawn(move || {
-                    let done = self.stage(stage, observer);
+                    let done = self.stage(stage, target == Some(stage.number), observer);
                     let mut shared = self.shared();
                     match done {
                         Ok(done) => drop(shared.done.insert(stage.number, done)),
@@ -210,6 +211,7 @@ impl Build<'_> {
     fn stage(
         &self,
         planned: &PlannedStage,
+        is_target: bool,
         observer: &dyn Observer,
     ) -> Result<Done, DockerfileError> {
         let place = &self.dockerfile.stages[planned.number].place;
@@ -255,6 +257,11 @@ impl Build<'_> {
         }
         if !self.options.labels.is_empty() {
             state.add_labels(&self.options.labels);
+        }
+        if let Some(platform) = &self.options.platform
+            && is_target
+        {
+            state.set_platform(platform);
         }
         Ok(builder.done(state.finish()))
     }

@@ -164,6 +164,7 @@ mod tests {
             target: format!("/{id}"),
             sharing,
             from: None,
+            source: None,
             read_only: false,
             mode: 0o755,
             owner: (0, 0),
@@ -222,9 +223,9 @@ mod tests {
             assert_eq!(sharing_of(&mounts, 0), None);
             // Another mount of the same cache has the same lock; a private one has its own.
             let elsewhere = |sharing| match cache("c", sharing) {
-                RunMount::Cache { id, from, read_only, mode, owner, .. } => {
+                RunMount::Cache { id, from, source, read_only, mode, owner, .. } => {
                     let target = "/e".to_owned();
-                    RunMount::Cache { id, target, sharing, from, read_only, mode, owner }
+                    RunMount::Cache { id, target, sharing, from, source, read_only, mode, owner }
                 }
                 other => other,
             };

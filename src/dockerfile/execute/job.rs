@@ -114,8 +114,10 @@ pub struct Match {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyEntry {
     /// Where it is below the root that it is taken from, through no symlink.
+    #[serde(with = "super::bytes")]
     pub path: PathBuf,
     /// Where it goes, relative to the destination; empty for a folder whose contents go there.
+    #[serde(with = "super::bytes")]
     pub place: PathBuf,
 }
 

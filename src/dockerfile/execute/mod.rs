@@ -14,6 +14,7 @@
 mod agent;
 mod bases;
 mod build;
+mod bytes;
 mod caches;
 mod choose;
 mod error;

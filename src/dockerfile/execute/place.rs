@@ -3,7 +3,6 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
@@ -11,19 +10,23 @@ use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::sys::stat::Mode;
 
-use crate::archive::OWNER_ATTRIBUTE;
+use crate::base::removal::remove_all;
 use crate::base::times::set_time_of;
 use crate::container::within_root::Ownership;
+use crate::dockerfile::context::kept_attributes;
 
 /// What something gets beside its content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct With {
     pub(super) owner: Ownership,
     pub(super) mode: u32,
+    /// True if a folder takes the place of a file, and the reverse, as where an archive is unpacked.
+    pub(super) replaces: bool,
 }
 
 /// Copies one thing that isn't followed. A folder that is there stays, with the attributes of the one
-/// that is copied; nothing else may be in a folder's way, and no folder in the way of anything else.
+/// that is copied; nothing else may be in a folder's way, and no folder in the way of anything else,
+/// unless it is to be replaced.
 /// Sockets and devices are left out. `false` if it can't say itself whose it is.
 pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Result<bool> {
     let kind = data.file_type();
@@ -34,11 +37,16 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
     if kind.is_dir() {
         match there {
             Some(there) if there.is_dir() => {}
+            Some(_) if with.replaces => {
+                fs_err::remove_file(to)?;
+                fs_err::create_dir(to)?;
+            }
             Some(_) => return Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
             None => fs_err::create_dir(to)?,
         }
     } else {
         match there {
+            Some(there) if there.is_dir() && with.replaces => remove_all(to)?,
             Some(there) if there.is_dir() => {
                 return Err(io::Error::from_raw_os_error(libc::EISDIR));
             }
@@ -70,6 +78,18 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
     Ok(is_given)
 }
 
+/// Gives a file another name, in the place of what has that name; a folder has to go before.
+pub(super) fn link(file: &Path, to: &Path, replaces: bool) -> io::Result<()> {
+    match fs_err::symlink_metadata(to) {
+        Ok(there) if there.is_dir() && replaces => remove_all(to)?,
+        Ok(there) if there.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        Ok(_) if to == file => return Ok(()),
+        Ok(_) => fs_err::remove_file(to)?,
+        Err(_) => {}
+    }
+    fs_err::hard_link(file, to)
+}
+
 /// Writes a file with a text.
 pub(super) fn put_text(text: &str, to: &Path, with: With) -> io::Result<()> {
     match fs_err::symlink_metadata(to) {
@@ -96,18 +116,7 @@ fn open_file(path: &Path) -> io::Result<fs_err::File> {
 
 /// Copies the attributes that layers keep. What can't be set here is left out.
 fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
-    let names = match xattr::list(from) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(()),
-        listed => listed?,
-    };
-    for name in names {
-        let bytes = name.as_bytes();
-        let is_kept = bytes == b"security.capability"
-            || (bytes.starts_with(b"user.") && !bytes.starts_with(b"user.overlay."));
-        if !is_kept || bytes == OWNER_ATTRIBUTE.as_bytes() {
-            continue;
-        }
-        let Some(value) = xattr::get(from, &name)? else { continue };
+    for (name, value) in kept_attributes(from)? {
         match xattr::set(to, &name, &value) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP)) => {}
             set => set?,

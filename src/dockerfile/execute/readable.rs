@@ -1,16 +1,17 @@
 //! Files of the build context that only real root may read: a container's root isn't the machine's, so
 //! it gets copies of its own.
 
+use std::collections::HashMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::job::{CopyInput, Match, MountInput};
-use super::place::{With, put};
+use super::place::{With, link, put};
 use crate::base::within::open_parent_of_listed;
 use crate::container::idmap::IdMap;
 use crate::container::namespace::fd_path;
-use crate::container::within_root::{Ownership, make_folders};
+use crate::container::within_root::{Ownership, make_folders_with};
 
 /// Puts copies, below an empty folder `into`, in the place of files that the container's root couldn't
 /// read.
@@ -57,6 +58,7 @@ fn copy_all(folder: &Path, matches: &[Match], owner: (u32, u32), to: &Path) -> i
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(0o755))?;
     let owner = Ownership { ids: owner, single: false };
     let top = fs_err::File::open(folder)?.into_parts().0;
+    let mut linked = HashMap::new();
     for entry in matches.iter().flat_map(|found| &found.entries) {
         if entry.path.as_os_str().is_empty() {
             continue;
@@ -65,9 +67,34 @@ fn copy_all(folder: &Path, matches: &[Match], owner: (u32, u32), to: &Path) -> i
         let parent = open_parent_of_listed(&top, &entry.path)?;
         let name = entry.path.file_name().unwrap_or_default();
         let (from, target) = (Path::new(&fd_path(&parent)).join(name), to.join(&entry.path));
-        make_folders(to, target.parent().unwrap_or(to), owner)?;
+        copy_parents(&top, &entry.path, owner, to)?;
         let data = fs_err::symlink_metadata(&from)?;
-        put(&from, &data, &target, With { owner, mode: data.permissions().mode() }).map(drop)?;
+        // Two names of one file stay that.
+        if data.is_file() && data.nlink() > 1 {
+            let first = linked.entry((data.dev(), data.ino())).or_insert_with(|| target.clone());
+            if *first != target {
+                link(first, &target, false)?;
+                continue;
+            }
+        }
+        let with = With { owner, mode: data.permissions().mode(), replaces: false };
+        put(&from, &data, &target, with).map(drop)?;
+    }
+    Ok(())
+}
+
+/// Makes the folders that something lies in, with the modes that they have: `--parents` copies them.
+fn copy_parents(top: &std::fs::File, path: &Path, owner: Ownership, to: &Path) -> io::Result<()> {
+    let above: Vec<&Path> = path.ancestors().skip(1).collect();
+    for folder in above.into_iter().rev().filter(|folder| !folder.as_os_str().is_empty()) {
+        let target = to.join(folder);
+        if fs_err::symlink_metadata(&target).is_ok() {
+            continue;
+        }
+        let parent = open_parent_of_listed(top, folder)?;
+        let name = folder.file_name().unwrap_or_default();
+        let data = fs_err::symlink_metadata(Path::new(&fd_path(&parent)).join(name))?;
+        make_folders_with(to, &target, owner, data.permissions().mode() & 0o7777)?;
     }
     Ok(())
 }

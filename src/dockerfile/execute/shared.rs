@@ -205,7 +205,6 @@ impl<'a> Build<'a> {
     pub(super) fn blob_list(&self, layers: &[BuiltLayer]) -> Vec<LayerBlob> {
         let blob = |layer: &BuiltLayer| LayerBlob {
             path: self.builder.store.blob_path(&layer.digest),
-            compression: layer.compression,
             diff_id: layer.diff_id.clone(),
         };
         layers.iter().map(blob).collect()

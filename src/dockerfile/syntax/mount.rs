@@ -36,12 +36,6 @@ pub(super) fn parse(written: &str) -> Result<Mount, String> {
     let mut without_variables = |value: &str| Ok((!value.contains('$')).then(|| value.to_owned()));
     let options = MountOptions::parse(written, &mut without_variables)?;
     let (kind, from) = kind_and_from(written)?;
-    let has_target =
-        fields(written).any(|(key, _)| matches!(&*key, "target" | "dst" | "destination"));
-    let needs_target = matches!(kind, MountKind::Bind | MountKind::Cache | MountKind::Tmpfs);
-    if needs_target && !has_target {
-        return Err("target is missing".to_owned());
-    }
     drop(options);
     Ok(Mount { kind, from, written: written.to_owned() })
 }
@@ -234,7 +228,6 @@ mod tests {
         for (written, message) in [
             ("type=volume", "the type \"volume\" is none of bind, cache, tmpfs, secret and ssh"),
             ("type=tmpfs,target=/x,id=y", "the option \"id\" is none of type, target, size"),
-            ("type=bind", "target is missing"),
             (
                 "type=cache,target=/x,sharing=no",
                 "sharing=no is no sharing: they are shared, private and locked",

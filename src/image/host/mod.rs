@@ -178,6 +178,7 @@ fn config() -> RunConfig {
         env: vec![("PATH".to_owned(), PATH.to_owned())],
         user: String::new(),
         working_dir: PathBuf::from("/"),
+        unusable: None,
     }
 }
 

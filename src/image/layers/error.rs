@@ -45,3 +45,13 @@ pub enum LayerError {
         source: io::Error,
     },
 }
+
+impl LayerError {
+    /// Remedy, unless it is plain.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unpack { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+}

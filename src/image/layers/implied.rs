@@ -14,11 +14,13 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown};
 
 use super::error::LayerError;
-use crate::archive::{EntryPath, is_opaque_at};
+use super::look::look;
+use crate::archive::EntryPath;
 use crate::base::removal::remove_all;
 
 /// Where the folders that a layer implies are noted, with a NUL between them; missing if it has
@@ -36,18 +38,20 @@ pub(super) fn write(layer: &Path, folders: &[EntryPath]) -> io::Result<()> {
 }
 
 /// Gives the folders of a mounted root that its highest layer only implies the mode and owner that
-/// they have further below. `layers` are the unpacked ones, the lowest first.
+/// they have further below, and the root itself, which is the upper directory's, mode, owner and time
+/// of the image's. `layers` are the unpacked ones, the lowest first.
 pub fn restore_implied_folders(root: &Path, layers: &[PathBuf]) -> Result<(), LayerError> {
     let fail = |source| LayerError::Folder { folder: root.to_owned(), source };
     let mut implied = BTreeMap::new();
-    for layer in layers.iter().skip(1) {
+    for layer in layers {
         let folders = read(layer).map_err(fail)?;
         if !folders.is_empty() {
             implied.insert(layer.as_path(), folders);
         }
     }
-    let all: BTreeSet<&PathBuf> = implied.values().flatten().collect();
-    for folder in all {
+    let mut all: BTreeSet<PathBuf> = implied.values().flatten().cloned().collect();
+    all.insert(PathBuf::new());
+    for folder in &all {
         if let Some(described) = description(folder, layers, &implied).map_err(fail)? {
             set(root, folder, &described).map_err(fail)?;
         }
@@ -55,7 +59,7 @@ pub fn restore_implied_folders(root: &Path, layers: &[PathBuf]) -> Result<(), La
     Ok(())
 }
 
-fn read(layer: &Path) -> io::Result<BTreeSet<PathBuf>> {
+pub(super) fn read(layer: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let bytes = match fs_err::read(file(layer)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         read => read?,
@@ -70,41 +74,26 @@ fn description(
     layers: &[PathBuf],
     implied: &BTreeMap<&Path, BTreeSet<PathBuf>>,
 ) -> io::Result<Option<std::fs::Metadata>> {
-    let mut only_implied = false;
+    // Of the root itself, the upper directory shows.
+    let mut only_implied = folder.as_os_str().is_empty();
     for layer in layers.iter().rev() {
-        let place = layer.join(folder);
-        match fs_err::symlink_metadata(&place) {
-            Ok(data) if data.is_dir() => {
+        let look = look(layer, folder)?;
+        match look.found {
+            Some((_, data)) if data.is_dir() => {
                 if !implied.get(layer.as_path()).is_some_and(|folders| folders.contains(folder)) {
                     return Ok(Some(data).filter(|_| only_implied));
                 }
                 only_implied = true;
             }
-            // A whiteout or a file, here or above: what lies below doesn't show.
-            Ok(_) => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            // A file: what lies below doesn't show.
+            Some(_) => return Ok(None),
+            None => {}
         }
-        if hides_below(layer, folder)? {
+        if look.hides {
             return Ok(None);
         }
     }
     Ok(None)
-}
-
-/// True if a layer hides what lower ones have at a path: by an opaque folder, at it or above it, or
-/// by something that is no folder.
-pub(super) fn hides_below(layer: &Path, folder: &Path) -> io::Result<bool> {
-    for above in folder.ancestors().filter(|above| !above.as_os_str().is_empty()) {
-        let place = layer.join(above);
-        match fs_err::symlink_metadata(&place) {
-            Ok(data) if !data.is_dir() => return Ok(true),
-            Ok(_) if is_opaque_at(&place)? => return Ok(true),
-            _ => {}
-        }
-    }
-    Ok(false)
 }
 
 /// Sets mode and owner of a folder below a root, never through a symlink: those of the root mean
@@ -122,5 +111,9 @@ fn set(root: &Path, folder: &Path, described: &std::fs::Metadata) -> io::Result<
     let (owner, group) = (Uid::from_raw(described.uid()), Gid::from_raw(described.gid()));
     fchown(&fd, Some(owner), Some(group))?;
     fchmod(&fd, Mode::from_bits_truncate(described.mode() & 0o7777))?;
+    if folder.as_os_str().is_empty() {
+        let time = TimeSpec::new(described.mtime(), described.mtime_nsec());
+        futimens(&fd, &time, &time)?;
+    }
     Ok(())
 }

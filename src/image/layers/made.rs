@@ -1,7 +1,7 @@
 //! Layers that are made here: packed from an overlay's upper directory, which then becomes the
 //! unpacked layer itself, so that nothing is unpacked again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::Metadata;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use flate2::write::GzEncoder;
 
 use super::error::LayerError;
-use super::implied::hides_below;
+use super::implied;
+use super::look::look;
 use super::{LOCK, owners_file, remove_beside};
 use crate::archive::{
     EntryPath, FileIdentity, LayerOwners, Limits, Ownable, OwnerNote, PackError, PackedLayer,
-    Times, is_whiteout_at, pack_layer,
+    Times, pack_layer,
 };
 use crate::base::atomic::{self, TEMPORARY_PREFIX};
 use crate::base::lock::FileLock;
@@ -141,13 +142,14 @@ pub struct KnownOwners {
     told: Records,
     making: Making,
     /// The highest layer first, with what lies beside it.
-    layers: Vec<(PathBuf, Records)>,
+    layers: Vec<(PathBuf, Records, BTreeSet<PathBuf>)>,
 }
 
 impl KnownOwners {
     /// Reads what lies beside layers, the lowest of which comes first.
     pub fn read(layers: &[PathBuf]) -> io::Result<Self> {
-        let layers = layers.iter().rev().map(|layer| Ok((layer.clone(), records(layer)?)));
+        let layer = |layer: &PathBuf| Ok((layer.clone(), records(layer)?, implied::read(layer)?));
+        let layers = layers.iter().rev().map(layer);
         let layers = layers.collect::<io::Result<_>>()?;
         Ok(Self { told: HashMap::new(), making: Making::default(), layers })
     }
@@ -195,25 +197,29 @@ impl KnownOwners {
         }
     }
 
-    /// What the layers have at a path.
+    /// What the layers have at a path. A folder that a layer only implies is what lower layers say.
     fn below(&self, path: &EntryPath) -> Option<Below> {
-        for (layer, records) in &self.layers {
-            let place = layer.join(path.as_path());
-            match fs_err::symlink_metadata(&place) {
-                Ok(data) if is_whiteout_at(&place, &data).unwrap_or(false) => return None,
-                Ok(data) => {
-                    let owner = records.get(path.as_bytes()).copied().unwrap_or((0, 0));
-                    return Some(Below { place, data, owner });
+        let mut shown = None;
+        for (layer, records, implied) in &self.layers {
+            let Ok(look) = look(layer, path.as_path()) else { continue };
+            if let Some((place, data)) = look.found {
+                // A file says nothing of a folder above it.
+                if shown.is_some() && !data.is_dir() {
+                    break;
                 }
-                // A whiteout above: what lies below doesn't show.
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return None,
-                Err(_) => {}
+                let is_implied = data.is_dir() && implied.contains(path.as_path());
+                let owner = records.get(path.as_bytes()).copied().unwrap_or((0, 0));
+                let found = Below { place, data, owner };
+                if !is_implied {
+                    return Some(found);
+                }
+                shown.get_or_insert(found);
             }
-            if hides_below(layer, path.as_path()).unwrap_or(false) {
-                return None;
+            if look.hides {
+                break;
             }
         }
-        None
+        shown
     }
 }
 

@@ -5,6 +5,7 @@
 //!   <diff id>/                     the layer in overlay form; complete, as it was renamed to here
 //!   <diff id>.owners               with one id: the owners that couldn't be given
 //!   <diff id>.implied              folders that the layer has without describing them
+//!   <diff id>.whiteouts            folders that have whiteouts
 //!   .tmp-<diff id>/                a layer being unpacked by whoever has the lock
 //!   .lock
 //! ```
@@ -15,12 +16,15 @@
 
 mod error;
 mod implied;
+mod look;
 mod made;
+mod under;
 
 pub use error::LayerError;
 pub use made::{KnownOwners, MadeLayer, Making, adopt, write_layer};
 
 pub use implied::restore_implied_folders;
+pub use under::with_merged_whiteouts;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,7 +34,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::digest::DiffId;
 use super::store::LayerBlob;
 use super::threads::with_content;
-use crate::archive::{LayerOptions, Limits, Owners, Whiteouts, unpack_layer};
+use crate::archive::{LayerOptions, Limits, Owners, Whiteouts, is_opaque_at, unpack_layer};
 use crate::base::atomic::{self, TEMPORARY_PREFIX, sweep_under_lock};
 use crate::base::lock::FileLock;
 use crate::base::removal::{remove_all, remove_all_closed};
@@ -48,7 +52,8 @@ pub struct UnpackOptions {
 
 /// Unpacks the layers that aren't unpacked yet, and returns their folders, the lowest first. A
 /// layer that occurs several times is returned where it is highest, as overlayfs takes no folder
-/// twice: there it hides whatever it would do below. Where no devices can be made, whiteouts are files
+/// twice: there it hides whatever it would do below. Layers below one that hides all of them are left
+/// out: overlayfs does not ask a layer's root for that. Where no devices can be made, whiteouts are files
 /// if `knows_attributes` finds that an overlay of layers in a folder takes these.
 pub fn ensure_unpacked(
     folder: &Path,
@@ -61,7 +66,16 @@ pub fn ensure_unpacked(
     if !layers.iter().all(|layer| place(layer).is_dir()) {
         unpack_missing(folder, &layers, options, knows_attributes)?;
     }
-    Ok(layers.into_iter().map(place).collect())
+    let mut places: Vec<PathBuf> = layers.into_iter().map(place).collect();
+    let mut lowest = 0;
+    for (index, place) in places.iter().enumerate() {
+        let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
+        if is_opaque_at(place).map_err(fail)? {
+            lowest = index;
+        }
+    }
+    drop(places.drain(..lowest));
+    Ok(places)
 }
 
 /// Where the owners are kept that a layer's files have in the image, but can't have on disk; made
@@ -87,8 +101,8 @@ pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError
 
 /// All that belongs to an unpacked layer: its folder, and the files beside it, each of which may be
 /// missing.
-pub fn files_of_unpacked(layer: &Path) -> [PathBuf; 3] {
-    [layer.to_owned(), owners_file(layer), implied::file(layer)]
+pub fn files_of_unpacked(layer: &Path) -> [PathBuf; 4] {
+    [layer.to_owned(), owners_file(layer), implied::file(layer), under::file(layer)]
 }
 
 fn remove_beside(layer: &Path) -> io::Result<()> {
@@ -202,13 +216,22 @@ fn unpack(
         io::Write::flush(&mut record).map_err(fail)?;
         Ok(summary)
     };
-    let (summary, found) =
-        with_content(file.into_file(), layer.compression, unpack).map_err(blob)?;
+    let (summary, found) = with_content(file.into_file(), unpack).map_err(blob)?;
     let summary = summary?;
     if found != *diff_id.sum() {
         return Err(LayerError::DiffId { expected: diff_id.clone(), found: found.into() });
     }
-    implied::write(&place, &summary.implied_folders).map_err(fail)
+    if summary.devices + summary.attributes_dropped + summary.attributes_lost > 0 {
+        tracing::info!(
+            layer = %diff_id,
+            devices = ?summary.device_paths,
+            attributes = summary.attributes_dropped + summary.attributes_lost,
+            "devices and attributes of a layer were left out"
+        );
+    }
+    implied::write(&place, &summary.implied_folders)
+        .and_then(|()| under::write(&place, &summary.whiteout_folders))
+        .map_err(fail)
 }
 
 fn temporary(folder: &Path, diff_id: &DiffId) -> PathBuf {

@@ -7,12 +7,22 @@ use serde::Deserialize;
 use super::select::{Called, by_name, check_count};
 use super::source::Archive;
 use super::staging::{Blob, Staging};
-use super::{Found, LoadOptions, LoadProblem, check_count_of_layers, check_layers, check_platform};
+use super::{
+    Found, LoadOptions, LoadProblem, Wanted, check_count_of_layers, check_layers, check_platform,
+};
+use crate::base::go_json::{self, Shape};
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::DocumentError;
 use crate::image::reference::ImageRef;
+
+/// Form of `manifest.json`.
+const MANIFEST: Shape = Shape::List(&Shape::Structure(&[
+    ("Config", Shape::Any),
+    ("RepoTags", Shape::Any),
+    ("Layers", Shape::Any),
+]));
 
 /// An image of `manifest.json`.
 #[derive(Deserialize)]
@@ -39,15 +49,24 @@ pub(super) fn read(
     archive: &Archive,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Vec<Found>, LoadProblem> {
+) -> Result<Wanted, LoadProblem> {
     let what = "manifest.json";
     let bytes = staging.document(archive.file(staging, what, what)?, what)?;
-    let entries: Vec<Entry> = serde_json::from_slice(&bytes).map_err(|error| {
+    let entries: Vec<Entry> = go_json::parse(&bytes, &MANIFEST).map_err(|error| {
         LoadProblem::Document { what: what.to_owned(), problem: DocumentError::Shape(error) }
     })?;
     let entries = by_name(entries, &options.selection)?;
     check_count(&entries, &options.selection)?;
-    entries.into_iter().map(|entry| read_image(archive, entry, options, staging)).collect()
+    let (mut wanted, mut unfit) = (Wanted::default(), None);
+    for entry in entries {
+        let called = entry.called();
+        let problem = wanted.take(&called, read_image(archive, entry, options, staging))?;
+        unfit = unfit.or(problem);
+    }
+    match unfit {
+        Some(problem) if wanted.found.is_empty() => Err(problem),
+        _ => Ok(wanted),
+    }
 }
 
 fn read_image(

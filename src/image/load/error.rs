@@ -207,6 +207,14 @@ impl From<ReadError> for LoadProblem {
 }
 
 impl LoadProblem {
+    /// True if something is no image for the platform, which others beside it may be.
+    pub(in crate::image) fn is_of_another_kind(&self) -> bool {
+        matches!(
+            self,
+            Self::Platform { .. } | Self::Document { problem: DocumentError::MediaType { .. }, .. }
+        )
+    }
+
     /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -218,6 +226,9 @@ impl LoadProblem {
                 Some("save or copy the image again")
             }
             Self::Limit(limit) => limit.remedy(),
+            Self::Platform { .. } => Some(
+                "take it for another platform by `mkpanda image pull --platform OS/ARCH PLACE`, PLACE being docker-archive:FILE, oci-archive:FILE or oci:DIR",
+            ),
             Self::Document { problem: DocumentError::MediaType { .. }, .. }
             | Self::LayerContent { .. } => {
                 Some("`skopeo copy` can convert it: layers plain or compressed by gzip or zstd")

@@ -6,13 +6,13 @@ use super::select::{Called, by_name, check_count};
 use super::source::Source;
 use super::staging::Staging;
 use super::{
-    Found, LoadOptions, LoadProblem, check_compression, check_count_of_layers, check_layers,
-    check_platform,
+    Found, LoadOptions, LoadProblem, Wanted, check_count_of_layers, check_layers, check_platform,
 };
 use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::document::{
-    Content, DocumentError, Kind, LayerContent, Target, parse_index, parse_manifest,
+    Content, DocumentError, IndexContent, Kind, Target, check_layout_version, parse_index,
+    parse_manifest,
 };
 use crate::image::reference::ImageRef;
 
@@ -25,10 +25,10 @@ struct Unit {
     entries: Vec<Target>,
 }
 
-/// A unit and the manifest that was chosen for it.
+/// A unit and the manifests that may be meant, the most suitable first; at least one.
 struct Choice {
     unit: Unit,
-    manifest: Target,
+    candidates: Vec<Target>,
 }
 
 /// Reads the wanted images of a layout.
@@ -36,25 +36,63 @@ pub(super) fn read(
     source: &Source<'_>,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Vec<Found>, LoadProblem> {
-    check_version(&source.document(staging, "oci-layout")?)?;
+) -> Result<Wanted, LoadProblem> {
+    check_layout_version(&source.document(staging, "oci-layout")?)
+        .map_err(document("oci-layout"))?;
     let index = source.document(staging, "index.json")?;
-    let top = parse_index(&index, None).map_err(document("index.json"))?;
-    let units = by_name(units(top), &options.selection)?;
-    let mut search = Search { source, staging, options, looked_at: 0, others: Vec::new() };
+    let IndexContent { targets, odd } =
+        parse_index(&index, None).map_err(document("index.json"))?;
+    let units = by_name(units(targets), &options.selection)?;
+    let mut search = Search { source, staging, options, looked_at: 0, others: odd };
     let mut choices = Vec::new();
+    let mut wanted = Wanted::default();
     for unit in units {
-        match search.choose(&unit.entries)? {
-            Some(manifest) => choices.push(Choice { unit, manifest }),
-            None if unit.named => return Err(search.none()),
-            None => {}
+        let candidates = search.candidates(&unit.entries)?;
+        if candidates.is_empty() {
+            let found = unit.entries.iter().filter_map(|entry| entry.platform.as_ref());
+            let found: Vec<String> = found.map(ToString::to_string).collect();
+            if unit.named {
+                let found =
+                    if found.is_empty() { "other kinds".to_owned() } else { found.join(", ") };
+                wanted.passed_over.push(format!("{} (for {found})", unit.called().join(", ")));
+            }
+        } else {
+            choices.push(Choice { unit, candidates });
         }
     }
     if choices.is_empty() && !search.others.is_empty() {
         return Err(search.none());
     }
     check_count(&choices, &options.selection)?;
-    choices.iter().map(|choice| read_image(source, choice, options, staging)).collect()
+    let mut unfit = None;
+    for choice in &choices {
+        let image = read_first(source, choice, options, staging);
+        unfit = unfit.or(wanted.take(&choice.called(), image)?);
+    }
+    match unfit {
+        Some(problem) if wanted.found.is_empty() => Err(problem),
+        _ => Ok(wanted),
+    }
+}
+
+/// Reads the first of an image's candidates that is for the platform: where an index doesn't say for
+/// which one an entry is, the entry's configuration does.
+fn read_first(
+    source: &Source<'_>,
+    choice: &Choice,
+    options: &LoadOptions,
+    staging: &mut Staging<'_>,
+) -> Result<Found, LoadProblem> {
+    let mut unfit = None;
+    for manifest in &choice.candidates {
+        match read_image(source, &choice.unit, manifest, options, staging) {
+            Err(problem) if problem.is_of_another_kind() && !manifest.tells_platform() => {
+                unfit.get_or_insert(problem);
+            }
+            read => return read,
+        }
+    }
+    Err(unfit.unwrap_or(LoadProblem::Empty))
 }
 
 fn units(top: Vec<Target>) -> Vec<Unit> {
@@ -82,7 +120,7 @@ impl Called for Unit {
 impl Called for Choice {
     fn called(&self) -> Vec<String> {
         match self.unit.called() {
-            called if called.is_empty() => vec![self.manifest.digest.to_string()],
+            called if called.is_empty() => vec![self.candidates[0].digest.to_string()],
             called => called,
         }
     }
@@ -99,15 +137,12 @@ struct Search<'a, 's> {
 }
 
 impl Search<'_, '_> {
-    /// The manifest that suits best, of several the first.
-    fn choose(&mut self, entries: &[Target]) -> Result<Option<Target>, LoadProblem> {
+    /// The manifests that may be for the platform, the most suitable first.
+    fn candidates(&mut self, entries: &[Target]) -> Result<Vec<Target>, LoadProblem> {
         let mut candidates = Vec::new();
         self.collect(entries, 0, &mut candidates)?;
-        candidates.sort_by_key(|target| match &target.platform {
-            Some(platform) => (0, platform.distance()),
-            None => (1, 0),
-        });
-        Ok(candidates.into_iter().next())
+        candidates.sort_by_key(Target::rank);
+        Ok(candidates)
     }
 
     fn collect(
@@ -137,7 +172,8 @@ impl Search<'_, '_> {
                     let bytes = self.staging.document(&blob, "an index")?;
                     let inner = parse_index(&bytes, Some(&entry.media_type))
                         .map_err(document("an index"))?;
-                    self.collect(&inner, depth + 1, candidates)?;
+                    self.others.extend(inner.odd);
+                    self.collect(&inner.targets, depth + 1, candidates)?;
                 }
                 (_, Kind::Other) => self.others.push(entry.media_type.clone()),
             }
@@ -155,11 +191,12 @@ impl Search<'_, '_> {
 
 fn read_image(
     source: &Source<'_>,
-    choice: &Choice,
+    unit: &Unit,
+    chosen: &Target,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
 ) -> Result<Found, LoadProblem> {
-    let Target { digest, size, media_type, .. } = &choice.manifest;
+    let Target { digest, size, media_type, .. } = chosen;
     let manifest = source.blob(staging, digest, *size, "the manifest")?;
     let bytes = staging.document(&manifest, "the manifest")?;
     let parsed = parse_manifest(&bytes, media_type).map_err(document("the manifest"))?;
@@ -171,16 +208,14 @@ fn read_image(
     let mut content = Vec::with_capacity(parsed.layers.len() + 1);
     for (index, layer) in parsed.layers.iter().enumerate() {
         let number = index + 1;
-        let LayerContent { content: Content { digest, size }, compression, .. } = layer;
-        let blob = source.blob(staging, digest, *size, &format!("layer {number}"))?;
-        check_compression(number, &blob, *compression)?;
-        content.push(blob);
+        let Content { digest, size } = &layer.content;
+        content.push(source.blob(staging, digest, *size, &format!("layer {number}"))?);
     }
     check_layers(&image, &content)?;
     content.push(config);
     Ok(Found {
-        names: names(&choice.unit.entries[0]),
-        called: choice.unit.called(),
+        names: names(&unit.entries[0]),
+        called: unit.called(),
         id: ImageId::from(parsed.config.digest.sum().clone()),
         media_type: media_type.clone(),
         manifest,
@@ -196,20 +231,6 @@ fn names(entry: &Target) -> Vec<ImageRef> {
     let parse = |text: &String| text.parse().ok();
     let name = entry.full_name.as_ref().and_then(parse);
     name.or_else(|| entry.ref_name.as_ref().filter(full).and_then(parse)).into_iter().collect()
-}
-
-fn check_version(bytes: &[u8]) -> Result<(), LoadProblem> {
-    let layout: oci_spec::image::OciLayout = serde_json::from_slice(bytes)
-        .map_err(DocumentError::Shape)
-        .map_err(document("oci-layout"))?;
-    let version = layout.image_layout_version();
-    if version.starts_with("1.") {
-        return Ok(());
-    }
-    Err(document("oci-layout")(DocumentError::OtherType {
-        expected: "version 1".to_owned(),
-        found: format!("version {version}"),
-    }))
 }
 
 fn document(what: &str) -> impl FnOnce(DocumentError) -> LoadProblem + '_ {

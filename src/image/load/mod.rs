@@ -22,7 +22,6 @@ use std::path::Path;
 
 use source::{Archive, Source};
 
-use super::compression::Compression;
 use super::config::ImageConfig;
 use super::digest::{BlobDigest, ImageId};
 use super::location::{Form, StoredImage};
@@ -142,13 +141,40 @@ pub(super) struct Found {
     pub(super) content: Vec<Blob>,
 }
 
+/// The wanted images of an input.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) found: Vec<Found>,
+    /// What else was asked for and is no image for the platform, with the reason.
+    pub(super) passed_over: Vec<String>,
+}
+
+impl Wanted {
+    /// Takes in an image, or the reason for which it is passed over; other problems are the input's.
+    fn take(
+        &mut self,
+        called: &[String],
+        image: Result<Found, LoadProblem>,
+    ) -> Result<Option<LoadProblem>, LoadProblem> {
+        match image {
+            Ok(image) => self.found.push(image),
+            Err(problem) if problem.is_of_another_kind() => {
+                self.passed_over.push(format!("{} ({problem})", called.join(", ")));
+                return Ok(Some(problem));
+            }
+            Err(problem) => return Err(problem),
+        }
+        Ok(None)
+    }
+}
+
 /// Reads and checks the wanted images of an input.
 pub(super) fn read(
     input: LoadInput<'_>,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Vec<Found>, LoadProblem> {
-    let found = match input {
+) -> Result<Wanted, LoadProblem> {
+    let Wanted { found, passed_over } = match input {
         LoadInput::Path(path) if path.is_dir() => match options.form {
             Some(form @ (Form::OciArchive | Form::DockerArchive)) => {
                 return Err(LoadProblem::Folder { form });
@@ -173,14 +199,14 @@ pub(super) fn read(
     if found.len() + found.iter().map(|image| image.names.len()).sum::<usize>() > MOST_NAMES {
         return Err(LoadProblem::Many { most: MOST_NAMES });
     }
-    rename(found, &options.naming)
+    Ok(Wanted { found: rename(found, &options.naming)?, passed_over })
 }
 
 fn read_archive(
     input: &mut dyn Read,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
-) -> Result<Vec<Found>, LoadProblem> {
+) -> Result<Wanted, LoadProblem> {
     let input = decompressed(input).map_err(ReadError::Stream)?;
     let archive = Archive::read(input, options.limits, staging)?;
     let (oci, docker) = (archive.has("index.json"), archive.has("manifest.json"));
@@ -226,20 +252,6 @@ pub(super) fn check_count_of_layers(
 ) -> Result<(), LoadProblem> {
     let diff_ids = config.diff_ids.len();
     if diff_ids == layers { Ok(()) } else { Err(LoadProblem::LayerCount { diff_ids, layers }) }
-}
-
-/// Checks that a layer is compressed as its media type says.
-pub(super) fn check_compression(
-    number: usize,
-    blob: &Blob,
-    expected: Compression,
-) -> Result<(), LoadProblem> {
-    if blob.compression == expected {
-        return Ok(());
-    }
-    let (says, is) = (expected.as_str(), blob.compression.as_str());
-    let reason = format!("by its media type it should be {says}, but it is {is}");
-    Err(LoadProblem::LayerContent { number, digest: blob.digest.clone(), reason })
 }
 
 /// Checks that configuration and layers belong together, of which there are as many.

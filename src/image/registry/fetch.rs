@@ -38,7 +38,6 @@ pub(super) struct Layers<'p> {
 struct Item {
     wanted: BlobRequest,
     diff_id: DiffId,
-    compression: Compression,
     /// Where it lies in the end, until the store has it.
     staged: PathBuf,
     /// True if it lies there, from the store.
@@ -99,7 +98,6 @@ impl<'p> Layers<'p> {
             items.push(Item {
                 wanted,
                 diff_id: diff_id.clone(),
-                compression: layer.compression,
                 staged,
                 is_stored,
                 is_known,
@@ -171,11 +169,7 @@ impl<'p> Layers<'p> {
 
     fn to_unpack(&self) -> Vec<LayerBlob> {
         let blob = |item: &Item| {
-            Some(LayerBlob {
-                path: item.fifo.clone()?,
-                compression: item.compression,
-                diff_id: item.diff_id.clone(),
-            })
+            Some(LayerBlob { path: item.fifo.clone()?, diff_id: item.diff_id.clone() })
         };
         self.items.iter().filter_map(blob).collect()
     }
@@ -234,8 +228,9 @@ impl<'p> Layers<'p> {
         failed: &AtomicBool,
     ) -> Result<Fetched, RegistryProblem> {
         if item.is_stored {
+            let compression = Compression::of_file(&item.staged).map_err(RegistryProblem::Keep)?;
             let measured =
-                Measured::unread(item.wanted.digest.clone(), item.wanted.size, item.compression);
+                Measured::unread(item.wanted.digest.clone(), item.wanted.size, compression);
             item.progress.reached(item.wanted.size);
             item.progress.whole();
             return Ok(Fetched::Stored(measured));

@@ -226,7 +226,8 @@ impl Layout<'_> {
         is_it: impl Fn(&Target) -> bool,
     ) -> Result<Option<Target>, MirrorProblem> {
         let targets = parse_index(bytes, None)
-            .map_err(|problem| self.damaged(name, document("the index", problem)))?;
+            .map_err(|problem| self.damaged(name, document("the index", problem)))?
+            .targets;
         Ok(targets.into_iter().find(|target| target.kind == Kind::Manifest && is_it(target)))
     }
 

@@ -13,12 +13,12 @@ use crate::image::config::ImageConfig;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{Manifest, parse_manifest};
 use crate::image::load::{
-    Blob, Found, LoadProblem, Staging, check_compression, check_count_of_layers, check_layers,
-    check_platform,
+    Blob, Found, LoadProblem, Staging, check_count_of_layers, check_layers, check_platform,
 };
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore};
+use crate::store::registry::manifest::Document;
 use crate::store::registry::{BlobRequest, Wire};
 
 impl Client {
@@ -60,9 +60,9 @@ impl Client {
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<bool, RegistryError> {
-        let ask = |wire: &Wire<'_>| Ok(resolve::current(wire, reference)?);
+        let ask = |wire: &Wire<'_>| Ok(resolve::look(wire, reference)?);
         match self.ask_places(reference, Told::Faults, observer, ask) {
-            Ok(_) => Ok(true),
+            Ok(()) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
@@ -81,9 +81,23 @@ impl Pull<'_> {
         {
             return Ok(self.there(image));
         }
-        let resolved = resolve::resolve(wire, self.reference, &self.options.platform)?;
+        let Resolved { top, candidates } =
+            resolve::resolve(wire, self.reference, &self.options.platform)?;
         let names = if wire.is_of_tree() { Vec::new() } else { vec![self.reference.clone()] };
-        self.take(wire, &resolved, names)
+        let mut unfit = None;
+        for candidate in &candidates {
+            let manifest = candidate.fetch(wire, self.reference)?;
+            match self.take(wire, &top, &manifest, names.clone()) {
+                // An index need not say for which platform an entry is; the configuration does.
+                Err(RegistryProblem::Content(problem))
+                    if candidate.is_guess() && problem.is_of_another_kind() =>
+                {
+                    unfit.get_or_insert(problem);
+                }
+                taken => return taken,
+            }
+        }
+        Err(unfit.unwrap_or(LoadProblem::Empty).into())
     }
 
     /// The image that the store has under the name, if it is for the platform. One that is damaged is
@@ -112,10 +126,10 @@ impl Pull<'_> {
     fn take(
         &self,
         wire: &Wire<'_>,
-        resolved: &Resolved,
+        top: &BlobDigest,
+        document: &Document,
         names: Vec<ImageRef>,
     ) -> Result<Pulled, RegistryProblem> {
-        let Resolved { top, manifest: document } = resolved;
         let staged = self.store.staging_folder(self.observer)?;
         let folder = staged.folder.path();
         let partials = Partials::of(self.store.folder());
@@ -132,9 +146,6 @@ impl Pull<'_> {
         check_count_of_layers(&image, parsed.layers.len())?;
         let layers = Layers::new(self, &parsed, &image, folder, &partials)?;
         let mut content = layers.fetch(wire)?;
-        for (index, layer) in parsed.layers.iter().enumerate() {
-            check_compression(index + 1, &content[index], layer.compression)?;
-        }
         check_layers(&image, &content)?;
         content.push(config);
         let blobs: Vec<BlobDigest> = content.iter().map(|blob| blob.digest.clone()).collect();

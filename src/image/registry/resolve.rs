@@ -13,12 +13,42 @@ use crate::store::registry::{ExchangeError, Wire};
 
 /// How deep indexes may lie within each other.
 const DEEPEST_INDEX: usize = 4;
+/// Upper limit of indexes that are read, and of manifests that are tried, for one name.
+const MOST_DOCUMENTS: usize = 32;
+
 /// What a name means.
 pub(super) struct Resolved {
     /// What the registry has under the name: the manifest, or an index that leads to it.
     pub(super) top: BlobDigest,
-    /// The manifest.
-    pub(super) manifest: Document,
+    /// What may be meant, the most suitable first; at least one.
+    pub(super) candidates: Vec<Candidate>,
+}
+
+/// A manifest that may be the wanted one.
+pub(super) enum Candidate {
+    /// The name's own.
+    Document(Document),
+    /// An entry of an index.
+    Entry(Target),
+}
+
+impl Candidate {
+    /// True if another one may be the wanted one where this is for another platform.
+    pub(super) fn is_guess(&self) -> bool {
+        matches!(self, Self::Entry(target) if !target.tells_platform())
+    }
+
+    /// Fetches the manifest.
+    pub(super) fn fetch(
+        &self,
+        wire: &Wire<'_>,
+        reference: &ImageRef,
+    ) -> Result<Document, RegistryProblem> {
+        match self {
+            Self::Document(document) => Ok(document.clone()),
+            Self::Entry(target) => fetch(wire, target, &reference.familiar()),
+        }
+    }
 }
 
 /// Asks which document a name means; `None` if the registry doesn't tell in one request.
@@ -29,7 +59,17 @@ pub(super) fn current(
     manifest::head(wire, &request(&name(reference), &reference.familiar()))
 }
 
-/// Fetches the manifest that a name means for a platform.
+/// Succeeds if the registry has a document of that name; where HEAD tells nothing, GET settles it.
+pub(super) fn look(wire: &Wire<'_>, reference: &ImageRef) -> Result<(), ExchangeError> {
+    if current(wire, reference)?.is_some() {
+        return Ok(());
+    }
+    let (name, subject) = (name(reference), reference.familiar());
+    let wanted = request(&name, &subject);
+    manifest::get(wire, &wanted, reference.digest(), LONGEST_DOCUMENT).map(drop)
+}
+
+/// Finds the manifests that a name may mean for a platform.
 pub(super) fn resolve(
     wire: &Wire<'_>,
     reference: &ImageRef,
@@ -38,35 +78,38 @@ pub(super) fn resolve(
     let subject = reference.familiar();
     let name = name(reference);
     let first = request(&name, &subject);
-    let mut document = manifest::get(wire, &first, reference.digest(), LONGEST_DOCUMENT)?;
+    let document = manifest::get(wire, &first, reference.digest(), LONGEST_DOCUMENT)?;
     let top = document.digest.clone();
-    for _depth in 0..=DEEPEST_INDEX {
-        match kind_of(&document.media_type) {
-            Kind::Manifest => return Ok(Resolved { top, manifest: document }),
-            Kind::Index => {}
-            Kind::Other => {
-                let problem = DocumentError::MediaType {
-                    what: reference.familiar(),
-                    media_type: document.media_type,
-                };
-                return Err(wrong("what the registry has", problem));
-            }
+    let candidates = match kind_of(&document.media_type) {
+        Kind::Manifest => vec![Candidate::Document(document)],
+        Kind::Index => {
+            let mut search = Search { wanted: platform, others: Vec::new(), read: 0 };
+            let mut fitting = Vec::new();
+            search.collect(wire, &document, &subject, 0, &mut fitting)?;
+            let fitting = search.sorted(fitting)?;
+            fitting.into_iter().take(MOST_DOCUMENTS).map(Candidate::Entry).collect()
         }
-        let targets = parse_index(&document.bytes, Some(&document.media_type))
-            .map_err(|problem| wrong("the index", problem))?;
-        let chosen = choose(targets, platform)?;
-        let name = chosen.digest.to_string();
-        let next = request(&name, &subject);
-        document = manifest::get(wire, &next, Some(&chosen.digest), LONGEST_DOCUMENT)?;
-        if document.bytes.len() as u64 != chosen.size {
-            let (what, expected) = ("the manifest".to_owned(), chosen.size);
-            let found = document.bytes.len() as u64;
-            return Err(LoadProblem::Size { what, expected, found }.into());
+        Kind::Other => {
+            let (what, media_type) = (reference.familiar(), document.media_type);
+            let problem = DocumentError::MediaType { what, media_type };
+            return Err(wrong("what the registry has", problem));
         }
-        // The index knows; a registry's header is only what somebody has told it.
-        document.media_type = chosen.media_type;
+    };
+    Ok(Resolved { top, candidates })
+}
+
+/// Fetches what an entry of an index leads to.
+fn fetch(wire: &Wire<'_>, target: &Target, subject: &str) -> Result<Document, RegistryProblem> {
+    let name = target.digest.to_string();
+    let next = request(&name, subject);
+    let document = manifest::get(wire, &next, Some(&target.digest), LONGEST_DOCUMENT)?;
+    let found = document.bytes.len() as u64;
+    if found != target.size {
+        let (what, expected) = ("the manifest".to_owned(), target.size);
+        return Err(LoadProblem::Size { what, expected, found }.into());
     }
-    Err(LoadProblem::Index { limit: DEEPEST_INDEX as u64 }.into())
+    // The index knows; a registry's header is only what somebody has told it.
+    Ok(Document { media_type: target.media_type.clone(), ..document })
 }
 
 /// What a registry's document comes to, whatever it is: whether it leads to an image, or is one.
@@ -77,38 +120,83 @@ pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
     };
     match kind_of(&media_type) {
         Kind::Manifest => crate::image::document::parse_manifest(bytes, &media_type).is_ok(),
-        Kind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|targets| {
-            choose(targets, wanted).is_ok_and(|chosen| chosen.kind != Kind::Other)
+        Kind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|index| {
+            let mut search = Search { wanted, others: index.odd, read: 0 };
+            let fitting = search.fitting(index.targets);
+            search.sorted(fitting).is_ok_and(|found| found.iter().all(|it| it.kind != Kind::Other))
         }),
         Kind::Other => false,
     }
 }
 
-/// The entry of an index that suits a platform best.
-fn choose(targets: Vec<Target>, wanted: &Platform) -> Result<Target, RegistryProblem> {
-    let mut others = Vec::new();
-    let mut fitting = Vec::new();
-    for target in targets {
-        match (&target.platform, target.kind) {
-            (Some(platform), _) if !wanted.accepts(platform) || !variant_fits(wanted, platform) => {
-                // Attestations have no platform, which they say so.
-                if platform.os != "unknown" {
-                    others.push(platform.to_string());
-                }
-            }
-            (_, Kind::Other) => others.push(target.media_type.clone()),
-            _ => fitting.push(target),
+/// The search of indexes for manifests.
+struct Search<'s> {
+    wanted: &'s Platform,
+    /// What there is that cannot be used, for the message.
+    others: Vec<String>,
+    /// Number of indexes that were read.
+    read: usize,
+}
+
+impl Search<'_> {
+    /// Adds the manifests to which an index leads, through others as well.
+    fn collect(
+        &mut self,
+        wire: &Wire<'_>,
+        document: &Document,
+        subject: &str,
+        depth: usize,
+        found: &mut Vec<Target>,
+    ) -> Result<(), RegistryProblem> {
+        self.read += 1;
+        if depth > DEEPEST_INDEX || self.read > MOST_DOCUMENTS {
+            return Err(LoadProblem::Index { limit: MOST_DOCUMENTS as u64 }.into());
         }
+        let index = parse_index(&document.bytes, Some(&document.media_type))
+            .map_err(|problem| wrong("the index", problem))?;
+        self.others.extend(index.odd);
+        for target in self.fitting(index.targets) {
+            if target.kind == Kind::Index {
+                let inner = fetch(wire, &target, subject)?;
+                self.collect(wire, &inner, subject, depth + 1, found)?;
+            } else {
+                found.push(target);
+            }
+        }
+        Ok(())
     }
-    fitting.sort_by_key(|target| match &target.platform {
-        Some(platform) => (0, platform.distance()),
-        None => (1, 0),
-    });
-    fitting.into_iter().next().ok_or_else(|| {
-        others.sort();
-        others.dedup();
-        LoadProblem::Platform { wanted: wanted.clone(), found: others }.into()
-    })
+
+    /// The entries that may be for the platform.
+    fn fitting(&mut self, targets: Vec<Target>) -> Vec<Target> {
+        let mut fitting = Vec::new();
+        for target in targets {
+            match (&target.platform, target.kind) {
+                (Some(platform), _)
+                    if !self.wanted.accepts(platform) || !variant_fits(self.wanted, platform) =>
+                {
+                    // Attestations have no platform, which they say so.
+                    if platform.os != "unknown" {
+                        self.others.push(platform.to_string());
+                    }
+                }
+                (_, Kind::Other) => self.others.push(target.media_type.clone()),
+                _ => fitting.push(target),
+            }
+        }
+        fitting
+    }
+
+    /// The most suitable first; an error if there is none.
+    fn sorted(&mut self, mut fitting: Vec<Target>) -> Result<Vec<Target>, RegistryProblem> {
+        fitting.sort_by_key(Target::rank);
+        if !fitting.is_empty() {
+            return Ok(fitting);
+        }
+        let mut found = std::mem::take(&mut self.others);
+        found.sort();
+        found.dedup();
+        Err(LoadProblem::Platform { wanted: self.wanted.clone(), found }.into())
+    }
 }
 
 /// A variant that is asked for has to be had.

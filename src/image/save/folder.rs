@@ -1,17 +1,21 @@
 //! An OCI layout's folder, in which other images may be already: those of other names stay.
+//!
+//! Who changes the index holds a lock on the file `oci-layout` meanwhile, so that images which are saved
+//! at once are all there.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use oci_spec::image::{
-    Descriptor, ImageIndex, ImageIndexBuilder, MediaType, OciLayout, SCHEMA_VERSION, Sha256Digest,
-};
+use serde_json::{Map, Value, json};
 
 use super::{SaveError, Saving, open};
 use crate::base::atomic::{self, AtomicFile};
+use crate::base::go_json;
+use crate::base::lock::FileLock;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
-    CONTAINERD_NAME, DocumentError, LONGEST_DOCUMENT, REF_NAME, annotation,
+    CONTAINERD_NAME, DocumentError, INDEX, LONGEST_DOCUMENT, REF_NAME, annotation,
+    check_layout_version,
 };
 use crate::package::json::canonical;
 
@@ -19,11 +23,10 @@ pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Writes the image into a folder.
 pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError> {
-    check(folder)?;
-    let old = read_index(folder)?;
+    let _lock = lock(folder)?;
+    let mut index = read_index(folder)?;
     let blobs = folder.join("blobs/sha256");
     fs_err::create_dir_all(&blobs).map_err(SaveError::Write)?;
-    atomic::write_if_changed(&folder.join("oci-layout"), LAYOUT).map_err(SaveError::Write)?;
     for layer in &saving.image.layers {
         put(&blobs, &layer.digest, layer.size, &mut open(saving, &layer.digest)?)?;
     }
@@ -31,44 +34,48 @@ pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError>
     for (digest, bytes) in [(&config, &saving.config), (&saving.image.manifest, &saving.manifest)] {
         put(&blobs, digest, bytes.len() as u64, &mut bytes.as_slice())?;
     }
-    let mut entries = old;
+    let mut entries = match index.remove("manifests") {
+        Some(Value::Array(entries)) => entries,
+        _ => Vec::new(),
+    };
     let entry = entry(saving);
     // One name means one image; one without a name is there once.
     entries.retain(|old| match annotation(&entry, REF_NAME) {
         Some(name) => annotation(old, REF_NAME).as_ref() != Some(&name),
-        None => old.digest() != entry.digest(),
+        None => old.get("digest") != entry.get("digest"),
     });
     entries.push(entry);
-    atomic::write_if_changed(&folder.join("index.json"), &document(entries))
+    atomic::write_if_changed(&folder.join("index.json"), &document(index, entries))
         .map_err(SaveError::Write)
 }
 
 /// The index of a layout that has this image alone.
 pub(super) fn index(saving: &Saving<'_>) -> Vec<u8> {
-    document(vec![entry(saving)])
+    document(Map::new(), vec![entry(saving)])
 }
 
-fn document(entries: Vec<Descriptor>) -> Vec<u8> {
-    let index = ImageIndexBuilder::default()
-        .schema_version(SCHEMA_VERSION)
-        .media_type(MediaType::ImageIndex)
-        .manifests(entries)
-        .build()
-        .expect("an index has a version and entries");
-    // Annotations would come in any order.
-    let index = serde_json::to_value(&index).expect("texts and numbers can be written");
-    canonical(&index).into_bytes()
+/// An index with these entries; what else it has stays.
+fn document(mut index: Map<String, Value>, entries: Vec<Value>) -> Vec<u8> {
+    index.insert("schemaVersion".to_owned(), json!(2));
+    index.insert("mediaType".to_owned(), json!("application/vnd.oci.image.index.v1+json"));
+    index.insert("manifests".to_owned(), entries.into());
+    canonical(&index.into()).into_bytes()
 }
 
-fn entry(saving: &Saving<'_>) -> Descriptor {
-    let digest: Sha256Digest =
-        saving.image.manifest.hex().parse().expect("a digest's hex digits are a SHA-256");
-    let media_type = MediaType::from(saving.media_type.as_str());
-    let mut entry = Descriptor::new(media_type, saving.manifest.len() as u64, digest);
+fn entry(saving: &Saving<'_>) -> Value {
+    let mut entry = json!({
+        "mediaType": saving.media_type,
+        "digest": saving.image.manifest,
+        "size": saving.manifest.len(),
+    });
     let names = [(REF_NAME, &saving.reference), (CONTAINERD_NAME, &saving.name)];
-    let names: std::collections::HashMap<String, String> =
-        names.into_iter().filter_map(|(key, name)| Some((key.to_owned(), name.clone()?))).collect();
-    entry.set_annotations(Some(names).filter(|names| !names.is_empty()));
+    let names: Map<String, Value> = names
+        .into_iter()
+        .filter_map(|(key, name)| Some((key.to_owned(), name.clone()?.into())))
+        .collect();
+    if !names.is_empty() {
+        entry["annotations"] = names.into();
+    }
     entry
 }
 
@@ -92,36 +99,44 @@ fn put(
     file.commit_unsynced().map_err(SaveError::Write)
 }
 
-/// Nothing is written into a folder that is something else.
-fn check(folder: &Path) -> Result<(), SaveError> {
+/// Makes the folder a layout, if it is none yet, and takes its lock. Nothing is written into a folder that
+/// is something else.
+fn lock(folder: &Path) -> Result<FileLock, SaveError> {
     let path = folder.join("oci-layout");
-    let Some(bytes) = read(&path)? else {
-        let entries = match fs_err::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(SaveError::Write)?,
-        };
-        return match entries.count() {
-            0 => Ok(()),
-            _ => Err(SaveError::NotEmpty(folder.to_owned())),
-        };
-    };
-    let problem = match serde_json::from_slice::<OciLayout>(&bytes) {
-        Ok(layout) if layout.image_layout_version().starts_with("1.") => return Ok(()),
-        Ok(layout) => DocumentError::OtherType {
-            expected: "version 1".to_owned(),
-            found: format!("version {}", layout.image_layout_version()),
-        },
-        Err(error) => DocumentError::Shape(error),
-    };
-    Err(SaveError::NoLayout { path, problem })
+    if !path.exists() {
+        match fs_err::read_dir(folder).map(Iterator::count) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(SaveError::Write(error)),
+            Ok(0) => {}
+            // Somebody may have made it a layout just now.
+            Ok(_) if path.exists() => {}
+            Ok(_) => return Err(SaveError::NotEmpty(folder.to_owned())),
+        }
+        fs_err::create_dir_all(folder).map_err(SaveError::Write)?;
+    }
+    let mut options = fs_err::OpenOptions::new();
+    let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
+    // A file that nobody may write to can be locked all the same.
+    let file = opened.or_else(|_error| fs_err::File::open(&path)).map_err(SaveError::Write)?;
+    let again = file.try_clone().map_err(SaveError::Write)?.into_parts().0;
+    let lock = FileLock::acquire_opened_unless(again, || (), || false).map_err(SaveError::Write)?;
+    let lock = lock.unwrap_or_else(|| unreachable!("the lock is waited for"));
+    let mut bytes = Vec::new();
+    (&file).take(LONGEST_DOCUMENT).read_to_end(&mut bytes).map_err(SaveError::Write)?;
+    if bytes.is_empty() {
+        // Made here, or by a process that ended right after that.
+        (&file).write_all(LAYOUT).map_err(SaveError::Write)?;
+        return Ok(lock);
+    }
+    check_layout_version(&bytes).map_err(|problem| SaveError::NoLayout { path, problem })?;
+    Ok(lock)
 }
 
-fn read_index(folder: &Path) -> Result<Vec<Descriptor>, SaveError> {
+fn read_index(folder: &Path) -> Result<Map<String, Value>, SaveError> {
     let path = folder.join("index.json");
-    let Some(bytes) = read(&path)? else { return Ok(Vec::new()) };
-    let index: ImageIndex = serde_json::from_slice(&bytes)
-        .map_err(|error| SaveError::NoLayout { path, problem: DocumentError::Shape(error) })?;
-    Ok(index.manifests().clone())
+    let Some(bytes) = read(&path)? else { return Ok(Map::new()) };
+    go_json::parse(&bytes, &INDEX)
+        .map_err(|error| SaveError::NoLayout { path, problem: DocumentError::Shape(error) })
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, SaveError> {

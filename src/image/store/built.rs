@@ -75,7 +75,7 @@ impl ImageStore {
         let id = Sha256Sum::of(config);
         let manifest = manifest(&id, config.len() as u64, layers, annotations);
         let manifest = BlobDigest::from(Sha256Sum::of(&manifest));
-        let targets = super::index::Index::read(&self.folder)?.targets()?;
+        let targets = super::index::Index::read(&self.folder)?.targets();
         let has = |name: Option<&ImageRef>| {
             targets.iter().any(|target| {
                 target.digest == manifest

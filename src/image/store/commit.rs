@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
-use oci_spec::image::{Descriptor, MediaType, Sha256Digest};
+use serde_json::{Value, json};
 
 use super::index::{self, Index};
 use super::{Image, ImageStore, StoreError};
@@ -15,7 +15,6 @@ use crate::base::removal::remove_all_closed;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::INDEX_DIGEST;
 use crate::image::load::{self, Blob, Found, LoadError, LoadInput, LoadOptions, Staging};
-use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 
 /// The lock in a staging folder, held by whoever fills it.
@@ -57,8 +56,11 @@ impl ImageStore {
         let found = (|| {
             let staged = self.staging_folder(observer)?;
             let mut staging = Staging::new(staged.folder.path(), options.limits);
-            let found = load::read(input, options, &mut staging)?;
+            let load::Wanted { found, passed_over } = load::read(input, options, &mut staging)?;
             self.commit(&found, observer)?;
+            for other in passed_over {
+                observer.event(Event::Note { message: format!("left out: {other}") });
+            }
             Ok(found)
         })();
         match found {
@@ -192,27 +194,26 @@ impl ImageStore {
     }
 }
 
-fn entry(image: &Found) -> Descriptor {
-    let digest: Sha256Digest =
-        image.manifest.digest.hex().parse().expect("a digest's hex digits are a SHA-256");
-    let media_type = MediaType::from(image.media_type.as_str());
-    let mut entry = Descriptor::new(media_type, image.manifest.size, digest);
-    entry.set_platform(platform(&image.platform));
-    let index = image.index.as_ref().map(|index| (INDEX_DIGEST.to_owned(), index.to_string()));
-    entry.set_annotations(index.map(|index| [index].into()));
-    entry
-}
-
-/// An entry says nothing of a platform that its image doesn't tell.
-fn platform(platform: &Platform) -> Option<oci_spec::image::Platform> {
-    if platform.os.is_empty() || platform.architecture.is_empty() {
-        return None;
+fn entry(image: &Found) -> Value {
+    let mut entry = json!({
+        "mediaType": image.media_type,
+        "digest": image.manifest.digest,
+        "size": image.manifest.size,
+    });
+    // An entry says nothing of a platform that its image doesn't tell.
+    if image.platform.is_complete() {
+        entry["platform"] = json!({
+            "os": image.platform.os,
+            "architecture": image.platform.architecture,
+        });
+        if let Some(variant) = &image.platform.variant {
+            entry["platform"]["variant"] = json!(variant);
+        }
     }
-    let mut entry = oci_spec::image::Platform::default();
-    entry.set_os(platform.os.as_str().into());
-    entry.set_architecture(platform.architecture.as_str().into());
-    entry.set_variant(platform.variant.clone());
-    Some(entry)
+    if let Some(index) = &image.index {
+        entry["annotations"] = json!({ INDEX_DIGEST: index });
+    }
+    entry
 }
 
 fn loaded(image: Found) -> Vec<LoadedImage> {

@@ -73,10 +73,8 @@ pub struct RootImage {
 /// A layer as the helper unpacks it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerBlob {
-    /// Where the blob lies.
+    /// Where the blob lies. Its content says how it is compressed.
     pub path: PathBuf,
-    /// Its compression.
-    pub compression: Compression,
     /// The digest of its uncompressed content.
     pub diff_id: DiffId,
 }
@@ -86,16 +84,18 @@ impl Image {
         target: &Target,
         manifest: Manifest,
         config: ImageConfig,
+        compressions: Vec<Compression>,
         references: Vec<ImageRef>,
     ) -> Self {
         let layers: Vec<Layer> = manifest
             .layers
             .into_iter()
             .zip(config.diff_ids)
-            .map(|(layer, diff_id)| Layer {
+            .zip(compressions)
+            .map(|((layer, diff_id), compression)| Layer {
                 digest: layer.content.digest,
                 media_type: layer.media_type,
-                compression: layer.compression,
+                compression,
                 size: layer.content.size,
                 diff_id,
             })
@@ -123,7 +123,6 @@ impl Image {
     pub fn root(&self, store: &ImageStore) -> RootImage {
         let blob = |layer: &Layer| LayerBlob {
             path: store.blob_path(&layer.digest),
-            compression: layer.compression,
             diff_id: layer.diff_id.clone(),
         };
         RootImage {

@@ -3,13 +3,14 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHEMA_VERSION};
+use serde_json::{Map, Value, json};
 
 use super::StoreError;
-use crate::base::atomic;
+use crate::base::{atomic, go_json};
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
-    DocumentError, INDEX_DIGEST, LONGEST_DOCUMENT, REF_NAME, Target, annotation,
+    self, DocumentError, INDEX_DIGEST, LONGEST_DOCUMENT, REF_NAME, Target, annotation,
+    check_layout_version,
 };
 use crate::image::reference::ImageRef;
 
@@ -19,8 +20,8 @@ const INDEX: &str = "index.json";
 
 /// The index, as it was when it was read. What other tools wrote into it is kept.
 pub(super) struct Index {
-    document: ImageIndex,
-    entries: Vec<Descriptor>,
+    document: Map<String, Value>,
+    entries: Vec<Value>,
     path: PathBuf,
 }
 
@@ -28,16 +29,7 @@ pub(super) struct Index {
 pub(super) fn check_version(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join(LAYOUT);
     let Some(bytes) = read(&path)? else { return Ok(()) };
-    let layout = serde_json::from_slice::<oci_spec::image::OciLayout>(&bytes);
-    let problem = match layout {
-        Ok(layout) if layout.image_layout_version().starts_with("1.") => return Ok(()),
-        Ok(layout) => DocumentError::OtherType {
-            expected: "version 1".to_owned(),
-            found: format!("version {}", layout.image_layout_version()),
-        },
-        Err(error) => DocumentError::Shape(error),
-    };
-    Err(StoreError::NoStore { path, problem })
+    check_layout_version(&bytes).map_err(|problem| StoreError::NoStore { path, problem })
 }
 
 /// Makes the folder a layout, if it isn't one.
@@ -62,62 +54,57 @@ impl Index {
     /// Reads the index; one that isn't there has no entries.
     pub(super) fn read(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(INDEX);
-        let document: ImageIndex = match read(&path)? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| StoreError::NoStore {
-                path: path.clone(),
-                problem: DocumentError::Shape(error),
+        let mut document: Map<String, Value> = match read(&path)? {
+            Some(bytes) => go_json::parse(&bytes, &document::INDEX).map_err(|error| {
+                StoreError::NoStore { path: path.clone(), problem: DocumentError::Shape(error) }
             })?,
-            None => ImageIndexBuilder::default()
-                .schema_version(SCHEMA_VERSION)
-                .media_type(MediaType::ImageIndex)
-                .manifests(Vec::new())
-                .build()
-                .expect("an index has a version and entries"),
+            None => [
+                ("schemaVersion".to_owned(), json!(2)),
+                ("mediaType".to_owned(), json!("application/vnd.oci.image.index.v1+json")),
+            ]
+            .into_iter()
+            .collect(),
         };
-        let entries = document.manifests().clone();
+        let entries = match document.remove("manifests") {
+            Some(Value::Array(entries)) => entries,
+            _ => Vec::new(),
+        };
         Ok(Self { document, entries, path })
     }
 
     /// Writes the index; what its entries lead to has to be there.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
-        self.document.set_manifests(self.entries.clone());
-        let bytes = serde_json::to_vec(&self.document).expect("texts and numbers can be written");
+        let mut document = self.document.clone();
+        document.insert("manifests".to_owned(), Value::Array(self.entries.clone()));
+        let bytes = serde_json::to_vec(&document).expect("texts and numbers can be written");
         atomic::write_if_changed(&self.path, &bytes).map_err(StoreError::Io)
     }
 
-    /// The entries, checked.
-    pub(super) fn targets(&self) -> Result<Vec<Target>, StoreError> {
-        self.entries
-            .iter()
-            .map(Target::of)
-            .collect::<Result<_, _>>()
-            .map_err(|problem| StoreError::NoStore { path: self.path.clone(), problem })
+    /// The entries that can be understood; others are other tools' business.
+    pub(super) fn targets(&self) -> Vec<Target> {
+        self.entries.iter().filter_map(|entry| Target::of(entry).ok()).collect()
     }
 
     /// An entry of an image, whatever its name.
-    pub(super) fn entry(&self, manifest: &BlobDigest) -> Option<Descriptor> {
-        let found =
-            self.entries.iter().find(|entry| entry.digest().as_ref() == manifest.to_string());
+    pub(super) fn entry(&self, manifest: &BlobDigest) -> Option<Value> {
+        let found = self.entries.iter().find(|entry| digest(entry) == Some(&manifest.to_string()));
         found.cloned()
     }
 
     /// Adds an image under a name, or under none. Returns the manifest that had the name before.
-    pub(super) fn add(
-        &mut self,
-        mut image: Descriptor,
-        name: Option<&ImageRef>,
-    ) -> Option<BlobDigest> {
-        let digest = image.digest().clone();
+    pub(super) fn add(&mut self, mut image: Value, name: Option<&ImageRef>) -> Option<BlobDigest> {
+        let own = digest(&image).map(str::to_owned);
+        let own = own.as_deref();
         let entries = &mut self.entries;
         let Some(name) = name else {
-            if !entries.iter().any(|entry| *entry.digest() == digest) {
+            if !entries.iter().any(|entry| digest(entry) == own) {
                 entries.push(image);
             }
             return None;
         };
         let mut before = None;
         if let Some(position) = entries.iter().position(|entry| is_called(entry, name)) {
-            if *entries[position].digest() == digest {
+            if digest(&entries[position]) == own {
                 set_annotation(
                     &mut entries[position],
                     INDEX_DIGEST,
@@ -126,21 +113,21 @@ impl Index {
                 return None;
             }
             let mut old = entries.remove(position);
-            before = old.digest().as_ref().parse().ok();
+            before = digest(&old).and_then(|digest| digest.parse().ok());
             // The image that had the name stays, without one, until somebody removes it.
-            if !entries.iter().any(|entry| entry.digest() == old.digest()) {
+            if !entries.iter().any(|entry| digest(entry) == digest(&old)) {
                 set_name(&mut old, None);
                 entries.push(old);
             }
         }
-        entries.retain(|entry| *entry.digest() != digest || annotation(entry, REF_NAME).is_some());
+        entries.retain(|entry| digest(entry) != own || annotation(entry, REF_NAME).is_some());
         set_name(&mut image, Some(name));
         entries.push(image);
         before
     }
 
     /// Takes out the entries for which `goes` says so, and returns them.
-    pub(super) fn take_out(&mut self, goes: impl Fn(&Descriptor) -> bool) -> Vec<Descriptor> {
+    pub(super) fn take_out(&mut self, goes: impl Fn(&Value) -> bool) -> Vec<Value> {
         self.entries.extract_if(.., |entry| goes(entry)).collect()
     }
 }
@@ -157,21 +144,33 @@ pub(super) fn names(targets: &[Target], image: &Target) -> Vec<ImageRef> {
 }
 
 /// True if an entry has that name.
-pub(super) fn is_called(entry: &Descriptor, name: &ImageRef) -> bool {
+pub(super) fn is_called(entry: &Value, name: &ImageRef) -> bool {
     Target::of(entry).is_ok_and(|target| reference(&target).as_ref() == Some(name))
 }
 
-fn set_name(entry: &mut Descriptor, name: Option<&ImageRef>) {
+/// The digest that an entry names.
+pub(super) fn digest(entry: &Value) -> Option<&str> {
+    entry.get("digest")?.as_str()
+}
+
+fn set_name(entry: &mut Value, name: Option<&ImageRef>) {
     set_annotation(entry, REF_NAME, name.map(ToString::to_string));
 }
 
-fn set_annotation(entry: &mut Descriptor, key: &str, value: Option<String>) {
-    let mut annotations = entry.annotations().clone().unwrap_or_default();
+fn set_annotation(entry: &mut Value, key: &str, value: Option<String>) {
+    let Some(entry) = entry.as_object_mut() else { return };
+    let annotations = entry.remove("annotations");
+    let mut annotations = match annotations {
+        Some(Value::Object(annotations)) => annotations,
+        _ => Map::new(),
+    };
     match value {
-        Some(value) => annotations.insert(key.to_owned(), value),
+        Some(value) => annotations.insert(key.to_owned(), value.into()),
         None => annotations.remove(key),
     };
-    entry.set_annotations(Some(annotations).filter(|all| !all.is_empty()));
+    if !annotations.is_empty() {
+        entry.insert("annotations".to_owned(), annotations.into());
+    }
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {

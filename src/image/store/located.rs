@@ -80,7 +80,7 @@ impl ImageStore {
 
     /// The image of a manifest.
     pub fn find_manifest(&self, manifest: &BlobDigest) -> Result<Option<Image>, StoreError> {
-        let targets = Index::read(&self.folder)?.targets()?;
+        let targets = Index::read(&self.folder)?.targets();
         let found = targets.iter().find(|target| target.digest == *manifest);
         found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
     }

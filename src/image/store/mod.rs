@@ -39,6 +39,7 @@ pub use super::store_error::StoreError;
 
 use index::Index;
 
+use super::compression::Compression;
 use super::config::ImageConfig;
 use super::digest::BlobDigest;
 use super::document::{Kind, LONGEST_DOCUMENT, Target, parse_manifest};
@@ -87,7 +88,7 @@ impl ImageStore {
         let mut targets: BTreeMap<BlobDigest, Target> = BTreeMap::new();
         let mut names: BTreeMap<BlobDigest, Vec<ImageRef>> = BTreeMap::new();
         let mut broken = Vec::new();
-        for target in Index::read(&self.folder)?.targets()? {
+        for target in Index::read(&self.folder)?.targets() {
             let reference = index::reference(&target);
             names.entry(target.digest.clone()).or_default().extend(reference);
             targets.insert(target.digest.clone(), target);
@@ -111,7 +112,7 @@ impl ImageStore {
     /// The image of that name. A name with a digest is also found by the digest of the manifest.
     pub fn find(&self, name: &ImageRef) -> Result<Option<Image>, StoreError> {
         let index = Index::read(&self.folder)?;
-        let targets = index.targets()?;
+        let targets = index.targets();
         let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
         let pinned = |target: &&Target| {
             name.digest() == Some(&target.digest)
@@ -126,7 +127,7 @@ impl ImageStore {
         &self,
         name: &ImageRef,
     ) -> Result<Option<(Image, BlobDigest)>, StoreError> {
-        let targets = Index::read(&self.folder)?.targets()?;
+        let targets = Index::read(&self.folder)?.targets();
         let named = |target: &&Target| index::reference(target).as_ref() == Some(name);
         let Some(target) = targets.iter().find(named) else { return Ok(None) };
         let image = self.read_image(target, index::names(&targets, target))?;
@@ -141,7 +142,7 @@ impl ImageStore {
         let called = label(&image.references, &image.manifest);
         let what = "the manifest";
         let bytes = self.document(&image.manifest, what, &called)?;
-        let targets = Index::read(&self.folder)?.targets()?;
+        let targets = Index::read(&self.folder)?.targets();
         let target = targets.into_iter().find(|target| target.digest == image.manifest);
         let target = target.ok_or_else(|| StoreError::NotFound(called.clone()))?;
         let manifest = parse_manifest(&bytes, &target.media_type)
@@ -235,17 +236,20 @@ impl ImageStore {
                 "has other layers than its manifest",
             ));
         }
+        let mut compressions = Vec::with_capacity(manifest.layers.len());
         for (index, layer) in manifest.layers.iter().enumerate() {
             let what = format!("layer {}", index + 1);
-            let size = fs_err::metadata(self.blob_path(&layer.content.digest))
-                .map_err(|error| damaged(&called, &what, error))?
-                .len();
+            let path = self.blob_path(&layer.content.digest);
+            let size =
+                fs_err::metadata(&path).map_err(|error| damaged(&called, &what, error))?.len();
             if size != layer.content.size {
                 let problem = format!("has {size} bytes instead of {}", layer.content.size);
                 return Err(damaged(&called, &what, problem));
             }
+            let compression = Compression::of_file(&path);
+            compressions.push(compression.map_err(|error| damaged(&called, &what, error))?);
         }
-        Ok(Image::new(target, manifest, config, references))
+        Ok(Image::new(target, manifest, config, compressions, references))
     }
 
     fn document(

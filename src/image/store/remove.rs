@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use serde_json::Value;
 
-use super::index::{Index, is_called};
+use super::index::{Index, digest, is_called};
 use super::{ImageStore, StoreError, damaged, label};
 use crate::base::event::{Event, Observer};
+use crate::base::go_json;
 use crate::image::digest::{BlobDigest, DiffId};
-use crate::image::document::{Kind, REF_NAME, Target, annotation};
+use crate::image::document::{Kind, MANIFEST, REF_NAME, Target, annotation, parse_index};
 use crate::image::reference::ImageRef;
 
 /// What a removal did.
@@ -45,7 +46,7 @@ impl ImageStore {
         let mut gone =
             index.take_out(|entry| name.as_ref().is_some_and(|name| is_called(entry, name)));
         if gone.is_empty() {
-            gone = index.take_out(|entry| entry.digest().as_ref() == text);
+            gone = index.take_out(|entry| digest(entry) == Some(text));
         }
         if gone.is_empty() {
             let id = self.find_any(text)?.id;
@@ -111,14 +112,14 @@ impl ImageStore {
         &self,
         index: &Index,
         layers: &BTreeSet<DiffId>,
-        gone: &[Descriptor],
+        gone: &[Value],
         kept: &BTreeSet<BlobDigest>,
         observer: &dyn Observer,
     ) -> Result<Removed, StoreError> {
         let names = gone.iter().filter_map(|entry| annotation(entry, REF_NAME)?.parse().ok());
         let mut removed = Removed { names: names.collect(), ..Removed::default() };
         let mut needed = BTreeSet::new();
-        let marked = index.targets()?.iter().try_for_each(|target| self.mark(target, &mut needed));
+        let marked = index.targets().iter().try_for_each(|target| self.mark(target, &mut needed));
         if let Err(error) = marked {
             let subject = "image store".to_owned();
             let message = format!("nothing was deleted yet: {error}; remove that image too");
@@ -150,38 +151,34 @@ impl ImageStore {
         let called =
             label(&super::index::reference(target).into_iter().collect::<Vec<_>>(), &target.digest);
         let what = "the manifest";
-        let shape = |error: serde_json::Error| damaged(&called, what, error);
-        let inner: Vec<Descriptor> = match target.kind {
+        let inner = match target.kind {
             Kind::Other => return Ok(()),
             Kind::Manifest => {
                 let bytes = self.document(&target.digest, what, &called)?;
-                let manifest: ImageManifest = serde_json::from_slice(&bytes).map_err(shape)?;
-                needed
-                    .extend(manifest.layers().iter().chain([manifest.config()]).filter_map(digest));
+                // Also of what is no image, all that it leads to stays.
+                let manifest: Value = go_json::parse(&bytes, &MANIFEST)
+                    .map_err(|error| damaged(&called, what, error))?;
+                let layers = manifest.get("layers").and_then(Value::as_array);
+                let parts = layers.into_iter().flatten().chain(manifest.get("config"));
+                needed.extend(parts.filter_map(|part| digest(part)?.parse::<BlobDigest>().ok()));
                 return Ok(());
             }
             Kind::Index => {
                 let bytes = self.document(&target.digest, what, &called)?;
-                let index: ImageIndex = serde_json::from_slice(&bytes).map_err(shape)?;
-                index.manifests().clone()
+                parse_index(&bytes, None).map_err(|error| damaged(&called, what, error))?.targets
             }
         };
-        for descriptor in &inner {
-            let target = Target::of(descriptor).map_err(|error| damaged(&called, what, error))?;
+        for target in &inner {
             // Layouts may leave out what is for other machines.
             if self.blob_path(&target.digest).exists() {
-                self.mark(&target, needed)?;
+                self.mark(target, needed)?;
             }
         }
         Ok(())
     }
 }
 
-/// The digest of what a descriptor leads to; blobs that aren't named by SHA-256 aren't ours.
-fn digest(descriptor: &Descriptor) -> Option<BlobDigest> {
-    descriptor.digest().as_ref().parse().ok()
-}
-
-fn leads_to(entry: &Descriptor, manifests: &BTreeSet<BlobDigest>) -> bool {
-    digest(entry).is_some_and(|digest| manifests.contains(&digest))
+fn leads_to(entry: &Value, manifests: &BTreeSet<BlobDigest>) -> bool {
+    let digest = digest(entry).and_then(|digest| digest.parse().ok());
+    digest.is_some_and(|digest: BlobDigest| manifests.contains(&digest))
 }

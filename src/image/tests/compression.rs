@@ -25,17 +25,17 @@ fn each_form_of_a_layer_is_understood_in_one_way() {
         let files: Vec<_> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
         let loaded = Home::new().load_bytes(&tar(&files));
         let name = &variant.name;
-        let Some(compression) = Compression::of(variant.compression) else {
+        if Compression::of(variant.compression).is_none() {
             let error = loaded.unwrap_err();
             let expected = format!("it is compressed by {}", variant.compression.as_str());
             assert!(error.contains(&expected), "{name}: {error}");
             continue;
-        };
+        }
         assert_eq!(loaded.is_ok(), variant.is_good, "{name}: {loaded:?}");
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("blob");
         fs_err::write(&path, &variant.bytes).unwrap();
-        let blob = LayerBlob { path, compression, diff_id: Sha256Sum::of(&layer).into() };
+        let blob = LayerBlob { path, diff_id: Sha256Sum::of(&layer).into() };
         let options = UnpackOptions { single_id: true, limits: Limits::default() };
         let unpacked = ensure_unpacked(&home.path().join("layers"), &[blob], &options, |_| false);
         assert_eq!(unpacked.is_ok(), variant.is_good, "{name}: {unpacked:?}");

@@ -101,6 +101,31 @@ fn one_of_several_images_is_selected_by_name() {
 }
 
 #[test]
+fn an_image_for_another_machine_leaves_the_others() {
+    let layer = tar(&[("a", b"1")]);
+    let layers = std::slice::from_ref(&layer);
+    let other = Platform { os: "linux".into(), architecture: "vax".into(), variant: None };
+    let fits = config(layers);
+    let archive = |manifest: &[u8]| {
+        let (other, fits) = (config_for(&other, layers), fits.clone());
+        tar(&[("manifest.json", manifest), ("c1", &other), ("c2", &fits), ("l", &layer)])
+    };
+    let both = archive(
+        br#"[{"config": "c1", "repotags": ["a:1"], "LAYERS": ["l"]},
+            {"Config": "c2", "RepoTags": ["b:1"], "Layers": ["l"]}]"#,
+    );
+    let loaded = Home::new().load_bytes(&both).unwrap();
+    assert_eq!(loaded.len(), 1);
+    assert_eq!(loaded[0].id.sum(), digest(&fits).sum());
+    let single = archive(br#"[{"Config": "c1", "RepoTags": null, "Layers": ["l"]}]"#);
+    let error = Home::new()
+        .store
+        .load(LoadInput::Stream(&mut single.as_slice(), "-"), &LoadOptions::default(), &Silent)
+        .unwrap_err();
+    assert!(error.problem.hint().unwrap().contains("--platform"), "{error}");
+}
+
+#[test]
 fn what_newer_dockers_write_is_read_as_a_layout() {
     let mut layout = Layout::default();
     let id = layout.add(Some("14.04"), &Platform::host(), b"1");

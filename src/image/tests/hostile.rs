@@ -84,13 +84,7 @@ fn sizes_and_types_that_lie_are_refused() {
         &index("image.manifest.v1+json", "artifact.v7"),
         "only for application/vnd.oci.artifact.v7",
     );
-    refused(&index("sha256:", "sha256:../../"), "index.json can't be used");
-
-    let layer = tar(&[("a", b"1")]);
-    let mut layout = Layout::default();
-    let entry = layout.image(config(std::slice::from_ref(&layer)), &[("+gzip", layer)]);
-    layout.enter(entry, None);
-    refused(&layout.archive(), "by its media type it should be gzip, but it is not compressed");
+    refused(&index("sha256:", "sha256:../../"), "nothing for");
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Layers {
         };
         let path = self.folder.path().join(digest(&stored).hex());
         fs_err::write(&path, stored).unwrap();
-        LayerBlob { path, compression, diff_id: Sha256Sum::of(plain).into() }
+        LayerBlob { path, diff_id: Sha256Sum::of(plain).into() }
     }
 
     fn unpacked(&self) -> PathBuf {
@@ -69,13 +69,14 @@ fn layer(entries: &[(&str, u32, Option<&[u8]>)]) -> Vec<u8> {
 #[test]
 fn layers_are_unpacked_once_whatever_their_compression() {
     let layers = Layers::new();
-    let all = [Compression::None, Compression::Gzip, Compression::Zstd].map(|compression| {
+    let forms = [Compression::None, Compression::Gzip, Compression::Zstd];
+    let all = forms.map(|compression| {
         layers.blob(&layer(&[(compression.as_str(), 0o640, Some(b"x"))]), compression)
     });
     let paths = layers.ensure(&all).unwrap();
-    for (path, blob) in paths.iter().zip(&all) {
+    for ((path, blob), form) in paths.iter().zip(&all).zip(forms) {
         assert_eq!(path.file_name().unwrap(), blob.diff_id.hex());
-        let file = fs_err::metadata(path.join(blob.compression.as_str())).unwrap();
+        let file = fs_err::metadata(path.join(form.as_str())).unwrap();
         assert_eq!(file.mode() & 0o7777, 0o640);
         let owners = fs_err::read_to_string(owners_file(path)).unwrap();
         assert!(owners.starts_with("7 8 0640 "), "{owners}");
@@ -188,7 +189,10 @@ fn several_helpers_unpack_one_layer_once() {
             });
         }
     });
-    assert_eq!(names(&layers.unpacked()).len(), 3);
+    let name = blob.diff_id.hex();
+    let beside = [".implied", ".owners"].map(|ending| format!("{name}{ending}"));
+    let expected = [".lock", name, &beside[0], &beside[1]];
+    assert_eq!(names(&layers.unpacked()), expected);
 }
 
 #[test]
@@ -226,4 +230,114 @@ fn implied_folders_get_what_lies_below_says() {
     let modes = ["tmp", "opt", "cut", "gone"].map(|folder| mode(&root.join(folder)));
     assert_eq!(modes, [0o1777, 0o755, 0o755, 0o755], "the higher opt shows its own anyway");
     assert_eq!(mode(&outside), 0o755);
+}
+
+/// Layers that are unpacked, as folders, the lowest first.
+fn stack(layers: &Layers, tars: &[Vec<u8>]) -> Vec<PathBuf> {
+    let blobs: Vec<_> = tars.iter().map(|tar| layers.blob(tar, Compression::None)).collect();
+    layers.ensure(&blobs).unwrap()
+}
+
+fn with_link(name: &str, target: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    append_link(&mut builder, tar::EntryType::Symlink, name, target);
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn links_of_layers_lead_nowhere_on_the_machine() {
+    use crate::archive::EntryPath;
+    use crate::image::layers::{KnownOwners, restore_implied_folders};
+    let layers = Layers::new();
+    let outside = tempfile::tempdir().unwrap();
+    fs_err::create_dir(outside.path().join("c")).unwrap();
+    let mode = |path: &Path| fs_err::metadata(path).unwrap().mode() & 0o7777;
+    fs_err::set_permissions(outside.path().join("c"), PermissionsExt::from_mode(0o711)).unwrap();
+    let outside = outside.path().to_str().unwrap().trim_start_matches('/').to_owned();
+    for below in [
+        with_link("q", &format!("/{outside}")),
+        with_link("q/c", &format!("/{outside}/c")),
+        layer(&[("q", 0o644, Some(b"a file"))]),
+        layer(&[("q/c", 0o644, Some(b"a file"))]),
+        layer(&[(".wh.q", 0o644, Some(b""))]),
+        layer(&[("q/.wh.c", 0o644, Some(b""))]),
+    ] {
+        let folders = stack(&layers, &[below, layer(&[("q/c/f", 0o644, Some(b""))])]);
+        let root = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(root.path().join("q/c")).unwrap();
+        restore_implied_folders(root.path(), &folders).unwrap();
+        assert_eq!(mode(&root.path().join("q/c")), 0o755);
+        let known = KnownOwners::read(&folders).unwrap();
+        assert_eq!(known.of(&EntryPath::parse(b"q/c").unwrap()), (0, 0));
+    }
+}
+
+#[test]
+fn the_root_folder_and_implied_ones_are_as_the_highest_layer_says_that_describes_them() {
+    use crate::archive::EntryPath;
+    use crate::image::layers::{KnownOwners, restore_implied_folders};
+    let layers = Layers::new();
+    let folders = stack(
+        &layers,
+        &[
+            layer(&[("./", 0o1751, None), ("d", 0o700, None)]),
+            layer(&[("d/f", 0o644, Some(b""))]),
+            layer(&[("x", 0o644, Some(b""))]),
+        ],
+    );
+    let root = tempfile::tempdir().unwrap();
+    fs_err::create_dir_all(root.path().join("d")).unwrap();
+    restore_implied_folders(root.path(), &folders).unwrap();
+    for (path, expected) in [("", 0o1751), ("d", 0o700)] {
+        let data = fs_err::metadata(root.path().join(path)).unwrap();
+        assert_eq!(data.mode() & 0o7777, expected, "{path}");
+    }
+    assert_eq!(fs_err::metadata(root.path()).unwrap().mtime(), 0);
+    let known = KnownOwners::read(&folders).unwrap();
+    assert_eq!(known.of(&EntryPath::root()), (7, 8));
+    assert_eq!(known.of(&EntryPath::parse(b"d").unwrap()), (7, 8));
+}
+
+#[test]
+fn a_layer_that_hides_all_below_it_is_the_lowest() {
+    let layers = Layers::new();
+    let opaque = layer(&[(".wh..wh..opq", 0o644, Some(b"")), ("new", 0o644, Some(b""))]);
+    let first = layer(&[("secret", 0o644, Some(b""))]);
+    let last = layer(&[("last", 0o644, Some(b""))]);
+    let folders = stack(&layers, &[first.clone(), opaque, last]);
+    assert_eq!(folders.len(), 2);
+    assert!(folders[0].join("new").exists());
+    let twice = layer(&[(".wh..wh..opq", 0o644, Some(b"")), ("b", 0o644, Some(b""))]);
+    assert_eq!(stack(&layers, &[first.clone(), twice.clone(), first, twice]).len(), 1);
+}
+
+#[test]
+fn whiteouts_of_nothing_get_a_folder_to_be_merged_with() {
+    use crate::image::layers::with_merged_whiteouts;
+    let layers = Layers::new();
+    let whiteouts = layer(&[
+        ("./", 0o755, None),
+        ("d/.wh.x", 0o644, Some(b"")),
+        ("d/e/.wh.y", 0o644, Some(b"")),
+        (".wh.top", 0o644, Some(b"")),
+    ]);
+    for (below, expected) in [
+        (layer(&[("other", 0o644, Some(b""))]), &["d", "d/e"][..]),
+        (layer(&[("d/x", 0o644, Some(b""))]), &["d/e"]),
+        (layer(&[("d/e/y", 0o644, Some(b""))]), &[]),
+        (layer(&[("d", 0o644, Some(b""))]), &["d", "d/e"]),
+        (with_link("d", "/usr"), &["d", "d/e"]),
+    ] {
+        let folders = stack(&layers, &[below, whiteouts.clone()]);
+        let home = tempfile::tempdir().unwrap();
+        let all = with_merged_whiteouts(&folders, home.path()).unwrap();
+        assert_eq!(all.len(), 2 + usize::from(!expected.is_empty()));
+        assert_eq!((&all[0], all.last()), (&folders[0], folders.last()));
+        for folder in expected {
+            assert!(all[1].join(folder).is_dir());
+        }
+        if expected == ["d/e"] {
+            assert_eq!(names(&all[1].join("d")), ["e"]);
+        }
+    }
 }

@@ -87,6 +87,176 @@ fn a_single_image_for_another_machine_is_refused() {
 }
 
 #[test]
+fn the_content_of_a_layer_decides_on_its_compression() {
+    let plain = tar(&[("a", b"1")]);
+    for ending in ["", "+gzip", "+zstd"] {
+        for stored in [plain.clone(), gzip(&plain), zstd(&plain)] {
+            let mut layout = Layout::default();
+            let config = config(std::slice::from_ref(&plain));
+            let entry = layout.image(config, &[(ending, stored.clone())]);
+            layout.enter(entry, Some("x:1"));
+            let home = Home::new();
+            home.load_bytes(&layout.archive()).unwrap();
+            let image = home.store.find_any("x:1").unwrap();
+            let layers = image.root(&home.store).layers;
+            let folder = home.folder.path().join("layers");
+            let options =
+                crate::image::layers::UnpackOptions { single_id: true, ..Default::default() };
+            let unpacked =
+                crate::image::layers::ensure_unpacked(&folder, &layers, &options, |_| false);
+            assert_eq!(fs_err::read(unpacked.unwrap()[0].join("a")).unwrap(), b"1");
+            let expected = crate::image::compression::Compression::of(
+                crate::archive::Compression::of(&stored),
+            );
+            assert_eq!(Some(image.layers[0].compression), expected);
+        }
+    }
+}
+
+#[test]
+fn entries_that_are_no_image_leave_the_others() {
+    let artifact = |layout: &mut Layout, kind: &str| {
+        let config = layout.blob(kind, b"{}".to_vec());
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [config],
+        });
+        layout.blob(MANIFEST, manifest.to_string().into_bytes())
+    };
+    let digest_of = |algorithm: &str, digits: usize| {
+        serde_json::json!({
+            "mediaType": MANIFEST, "size": 1,
+            "digest": format!("{algorithm}:{}", "a".repeat(digits)),
+        })
+    };
+    for name in [None, Some("other:1")] {
+        for odd in 0..6 {
+            let mut layout = Layout::default();
+            let entry = match odd {
+                0 => artifact(&mut layout, "application/vnd.cncf.helm.config.v1+json"),
+                1 => artifact(&mut layout, "application/vnd.oci.empty.v1+json"),
+                2 => digest_of("sha512", 128),
+                3 => serde_json::json!({"mediaType": MANIFEST}),
+                4 => {
+                    layout.add(None, &other_platform(), b"other");
+                    let mut entry = layout.entries.pop().unwrap();
+                    entry["platform"] = serde_json::json!({"os": "linux", "architecture": "vax"});
+                    entry
+                }
+                _ => {
+                    layout.add(None, &other_platform(), b"other");
+                    layout.entries.pop().unwrap()
+                }
+            };
+            layout.enter(entry, name);
+            let id = layout.add(Some("x:1"), &Platform::host(), b"1");
+            let loaded = Home::new().load_bytes(&layout.archive()).unwrap();
+            assert_eq!(loaded.len(), 1, "{odd}");
+            assert_eq!(loaded[0].id.sum(), id.sum());
+            layout.entries.pop();
+            Home::new().load_bytes(&layout.archive()).unwrap_err();
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    let mut layout = Layout::default();
+    layout.add(Some("other:1"), &other_platform(), b"other");
+    layout.add(Some("x:1"), &Platform::host(), b"1");
+    let (home, told) = (Home::new(), Told::default());
+    let bytes = layout.archive();
+    let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
+    home.store.load(input, &LoadOptions::default(), &told).unwrap();
+    let said = format!("{:?}", told.0.lock().unwrap());
+    assert!(said.contains("left out: other:1") && said.contains("linux/vax"), "{said}");
+}
+
+#[test]
+fn of_entries_without_a_platform_the_configurations_tell() {
+    for platform in [serde_json::Value::Null, serde_json::json!({"os": "linux"})] {
+        let mut layout = Layout::default();
+        layout.add(None, &other_platform(), b"other");
+        let id = layout.add(None, &Platform::host(), b"1");
+        for entry in &mut layout.entries {
+            entry["platform"] = platform.clone();
+        }
+        let inner = serde_json::json!({"schemaVersion": 2, "manifests": layout.entries});
+        layout.entries.clear();
+        let outer = layout.blob(INDEX, inner.to_string().into_bytes());
+        layout.enter(outer, Some("x:1"));
+        let loaded = Home::new().load_bytes(&layout.archive()).unwrap();
+        assert_eq!(loaded[0].id.sum(), id.sum(), "{platform}");
+    }
+}
+
+#[test]
+fn an_index_that_other_tools_wrote_keeps_their_entries() {
+    let odd = serde_json::json!({
+        "mediaType": MANIFEST, "digest": format!("sha512:{}", "a".repeat(128)), "size": 1,
+        "platform": {"os": "linux"}, "x": [1],
+    });
+    let home = Home::new();
+    let mut layout = Layout::default();
+    layout.add(Some("x:1"), &Platform::host(), b"1");
+    home.load_bytes(&layout.archive()).unwrap();
+    let path = home.store.folder().join("index.json");
+    let read =
+        || -> serde_json::Value { serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap() };
+    let mut index = read();
+    index["manifests"].as_array_mut().unwrap().push(odd.clone());
+    index["annotations"] = serde_json::json!({"a": "b"});
+    fs_err::write(&path, index.to_string()).unwrap();
+    layout.add(Some("y:1"), &Platform::host(), b"2");
+    home.load_bytes(&layout.archive()).unwrap();
+    let index = read();
+    assert!(index["manifests"].as_array().unwrap().contains(&odd));
+    assert_eq!(index["annotations"]["a"], "b");
+    assert_eq!(home.store.list().unwrap().images.len(), 2);
+}
+
+#[test]
+fn images_saved_at_once_into_one_layout_are_all_there() {
+    use crate::image::location::StoredImage;
+    use crate::image::save::{Destination, save};
+    let home = Home::new();
+    let mut layout = Layout::default();
+    let called: Vec<String> = (0..12).map(|number| format!("x:{number}")).collect();
+    for name in &called {
+        layout.add(Some(name), &Platform::host(), name.as_bytes());
+    }
+    home.load_bytes(&layout.archive()).unwrap();
+    // As `umoci init` writes it.
+    for before in [None, Some(r#"{"schemaVersion":2,"manifests":null}"#)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("layout");
+        if let Some(index) = before {
+            fs_err::create_dir(&path).unwrap();
+            fs_err::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+            fs_err::write(path.join("index.json"), index).unwrap();
+        }
+        let save_one = |name: &String| {
+            let place = StoredImage { form: Form::Oci, path: path.clone(), reference: None };
+            let image = home.store.find_any(name).unwrap();
+            let name = name.parse().unwrap();
+            save(&home.store, &image, &Destination { place: &place, name: Some(&name) }).unwrap();
+        };
+        std::thread::scope(|scope| {
+            for name in &called {
+                scope.spawn(|| save_one(name));
+            }
+        });
+        assert_eq!(Home::new().load_path(&path).unwrap().len(), called.len());
+    }
+    let other = tempfile::tempdir().unwrap();
+    fs_err::write(other.path().join("x"), "").unwrap();
+    let path = other.path().to_owned();
+    let place = StoredImage { form: Form::Oci, path, reference: None };
+    let image = home.store.find_any("x:1").unwrap();
+    save(&home.store, &image, &Destination { place: &place, name: None }).unwrap_err();
+    assert_eq!(names(other.path()), ["x"]);
+}
+
+#[test]
 fn bare_tags_select_but_do_not_name() {
     let mut layout = Layout::default();
     let one = layout.add(Some("latest"), &Platform::host(), b"1");

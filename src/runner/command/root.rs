@@ -71,6 +71,7 @@ pub fn make_root(
             merge_layer(layer, &copy).map_err(Failure::of)?;
         }
         points.iter().try_for_each(|point| make(&copy, point)).map_err(Failure::of)?;
+        restore_implied_folders(&copy, layers).map_err(Failure::of)?;
         overlay::bind_root(&copy, view).map_err(Failure::of)?;
         return Ok(None);
     };
@@ -91,8 +92,9 @@ pub fn make_root(
         };
         made.map_err(Failure::of)?;
     }
+    let mounted = workspace.mountable(layers)?;
     let mount = || {
-        overlay::mount_layers(view, &root, &skeleton, layers, Some((&upper, &work)))
+        overlay::mount_layers(view, &root, &skeleton, &mounted, Some((&upper, &work)))
             .map_err(Failure::of)
     };
     mount()?;

@@ -48,7 +48,8 @@ impl Job for UnpackJob {
             )
             .map(drop)
             .map_err(|error| {
-                let failure = Failure::of(error);
+                let hint = error.hint().map(str::to_owned);
+                let failure = Failure { hint, ..Failure::of(error) };
                 Failure { message: inputs.named_outside(&view, &failure.message), ..failure }
             })
         };

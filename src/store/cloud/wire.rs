@@ -54,16 +54,17 @@ impl Wire {
         options: &HttpOptions,
         ca: Option<&Path>,
     ) -> Result<Self, String> {
+        let set_up = |reason: String| format!("the HTTP client cannot be set up: {reason}");
+        let proxy = options.proxies.for_client().map_err(set_up)?;
         let builder = || {
             Client::builder()
+                .proxy(proxy.clone())
                 .user_agent(concat!("mkpanda/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(options.connect_timeout)
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
         };
-        let broken = |error: reqwest::Error| {
-            format!("the HTTP client cannot be set up: {}", with_causes(&error))
-        };
+        let broken = |error: reqwest::Error| set_up(with_causes(&error));
         let client = match ca {
             Some(path) => builder().tls_certs_only(certificates(path)?).build(),
             // A machine without CA certificates must still be able to speak plain HTTP.

@@ -126,7 +126,7 @@ impl OciBackend {
         to: &mut dyn Write,
     ) -> Result<u64, StoreError> {
         copy_blob(wire, request, range, to).map_err(|error| match error {
-            CopyError::Exchange(ExchangeError::NotFound { what: blob }) => {
+            CopyError::Exchange(ExchangeError::NotFound { what: blob, .. }) => {
                 self.failed("get", key, OciError::LostBlob { blob })
             }
             CopyError::Exchange(error) => self.failed("get", key, error.into()),

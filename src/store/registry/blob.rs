@@ -1,6 +1,7 @@
 //! A blob from a registry as one stream of bytes, which goes on where a connection broke off; its size.
 
 use std::io::{self, Write};
+use std::iter::Peekable;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -32,15 +33,32 @@ pub(crate) struct BlobRequest {
     pub(crate) subject: Option<String>,
 }
 
-/// Asks for the size of a blob.
+/// Asks for the size of a blob. Where HEAD is refused or tells nothing, GET of the first byte settles it.
 pub(super) fn size(
     wire: &Wire<'_>,
     digest: &BlobDigest,
     subject: &str,
 ) -> Result<u64, ExchangeError> {
     let url = wire.endpoint.url(&format!("blobs/{digest}"));
-    let (head, _answer) = wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Pull))?;
-    number(head.headers.get(CONTENT_LENGTH)).ok_or_else(|| ExchangeError::Protocol {
+    match wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Pull)) {
+        Ok((head, _answer)) => {
+            if let Some(size) = number(head.headers.get(CONTENT_LENGTH)) {
+                return Ok(size);
+            }
+        }
+        Err(error) if error.is_refusal() => {}
+        Err(error) => return Err(error),
+    }
+    let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+    let ask = Ask { headers, ..Ask::new(Method::GET, &url, Access::Pull) };
+    let (head, _answer) = wire.ask(subject, &ask)?;
+    let size = if head.status == StatusCode::PARTIAL_CONTENT {
+        let range = head.headers.get(CONTENT_RANGE).and_then(|text| text.to_str().ok());
+        range.and_then(content_range).and_then(|(_, _, total)| total)
+    } else {
+        number(head.headers.get(CONTENT_LENGTH))
+    };
+    size.ok_or_else(|| ExchangeError::Protocol {
         url: shown(&url),
         reason: "the registry does not tell the size of a blob".to_owned(),
     })
@@ -72,6 +90,8 @@ pub(crate) fn copy(
     }
 }
 
+type Waits = Box<dyn Iterator<Item = Duration>>;
+
 /// A download under way, from an offset to the blob's end. The digest is the reader's to check.
 pub(crate) struct BlobStream<'a, 'w> {
     wire: &'w Wire<'a>,
@@ -84,7 +104,11 @@ pub(crate) struct BlobStream<'a, 'w> {
     answer: Option<Answer<'a>>,
     /// Number of bytes of the answer that lie before `at`.
     skip: u64,
-    waits: Box<dyn Iterator<Item = Duration>>,
+    waits: Peekable<Waits>,
+    /// True unless the registry has refused a range.
+    takes_ranges: bool,
+    /// True if the request before, which failed, was for a range.
+    is_range_suspect: bool,
     attempts: u32,
     furthest: u64,
     last_event: Option<Instant>,
@@ -101,7 +125,9 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         let Range { start: at, end } = range;
         Self {
             url: wire.endpoint.url(&format!("blobs/{}", request.digest)),
-            waits: Box::new(wire.waits()),
+            waits: waits(wire),
+            takes_ranges: true,
+            is_range_suspect: false,
             wire,
             request,
             at,
@@ -167,36 +193,52 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         Ok(Some(bytes))
     }
 
+    /// Asks for what is missing: by a range, and where the registry refuses that, for the whole blob.
     fn ask(&mut self) -> Result<Answer<'a>, Failure> {
-        let mut headers = HeaderMap::new();
         let range = match self.end < self.request.size {
             true => Some(format!("bytes={}-{}", self.at, self.end - 1)),
             false if self.at > 0 => Some(format!("bytes={}-", self.at)),
             false => None,
         };
-        if let Some(Ok(range)) = range.map(|range| HeaderValue::from_str(&range)) {
+        if let Some(range) = range.filter(|_| self.takes_ranges) {
+            match self.ask_for(Some(&range)) {
+                Ok(Some(answer)) => return Ok(answer),
+                // A server may refuse a range, and does so by any status (RFC 9110, 14.2).
+                Ok(None) => {}
+                Err(Failure::Lasting(error)) if error.is_refusal() => {}
+                Err(failure) => {
+                    self.is_range_suspect = matches!(failure, Failure::Passing { .. });
+                    return Err(failure);
+                }
+            }
+            self.takes_ranges = false;
+        }
+        self.ask_for(None)?.ok_or_else(|| passing("the registry answers with a part of the blob"))
+    }
+
+    /// Asks for a range, or for all; `None` if the answer is another part.
+    fn ask_for(&mut self, range: Option<&str>) -> Result<Option<Answer<'a>>, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(Ok(range)) = range.map(HeaderValue::from_str) {
             headers.insert(RANGE, range);
         }
         let ask = Ask { headers, ..Ask::new(Method::GET, &self.url, Access::Pull) };
         let (head, answer) = self.wire.once(&ask)?;
         let length = number(head.headers.get(CONTENT_LENGTH));
         if head.status == StatusCode::PARTIAL_CONTENT {
-            let range = head.headers.get(CONTENT_RANGE).and_then(|text| text.to_str().ok());
-            let fits = range.and_then(content_range).is_some_and(|(first, _, total)| {
+            let given = head.headers.get(CONTENT_RANGE).and_then(|text| text.to_str().ok());
+            let fits = given.and_then(content_range).is_some_and(|(first, _, total)| {
                 first == self.at && total.is_none_or(|total| total == self.request.size)
             });
-            if !fits {
-                return Err(passing("the registry went on with something else"));
-            }
             self.skip = 0;
-            return Ok(answer);
+            return Ok(Some(answer).filter(|_| fits && range.is_some()));
         }
         // The whole blob: by its digest the same as before.
         self.skip = self.at;
         if let Some(length) = length.filter(|length| *length != self.request.size) {
             return Err(self.size(length));
         }
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     /// Waits for the next attempt, if there is one.
@@ -207,13 +249,17 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         };
         if self.at >= self.furthest + PROGRESS {
             self.furthest = self.at;
-            self.waits = Box::new(self.wire.waits());
+            self.waits = waits(self.wire);
         }
         self.attempts += 1;
         let Some(wait) = self.waits.next() else {
             let (url, attempts) = (shown(&self.url), self.attempts);
             return Err(ExchangeError::GaveUp { url, attempts, reason });
         };
+        if std::mem::take(&mut self.is_range_suspect) && self.waits.peek().is_none() {
+            // Ranges may be the fault of a server that answers 500: the last attempt does without.
+            self.takes_ranges = false;
+        }
         let subject = self.request.subject.as_ref().unwrap_or(&self.request.what);
         self.wire.pause(subject, reason, wait.max(asked.unwrap_or_default()))
     }
@@ -240,6 +286,11 @@ impl<'a, 'w> BlobStream<'a, 'w> {
     fn broke_off(&self, reason: &str) -> Failure {
         passing(format!("{reason} after {} of {} bytes", self.at, self.request.size))
     }
+}
+
+fn waits(wire: &Wire<'_>) -> Peekable<Waits> {
+    let waits: Waits = Box::new(wire.waits());
+    waits.peekable()
 }
 
 impl Drop for BlobStream<'_, '_> {

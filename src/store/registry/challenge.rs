@@ -15,6 +15,10 @@ pub(crate) enum Challenge {
         realm: String,
         /// The registry's name at the token server.
         service: Option<String>,
+        /// What the token has to be for, as far as the registry says so.
+        scope: Option<String>,
+        /// True if a token was for too little (RFC 6750, 3.1).
+        is_insufficient: bool,
     },
 }
 
@@ -53,7 +57,9 @@ impl Scheme {
             self.parameters.iter().find(same).map(|(_, value)| value.clone())
         };
         let realm = parameter("realm")?;
-        Some(Challenge::Bearer { realm, service: parameter("service") })
+        let is_insufficient = parameter("error").is_some_and(|error| error == "insufficient_scope");
+        let (service, scope) = (parameter("service"), parameter("scope"));
+        Some(Challenge::Bearer { realm, service, scope, is_insufficient })
     }
 }
 
@@ -110,18 +116,32 @@ mod tests {
 
     #[test]
     fn challenges_of_real_registries_are_read() {
-        let bearer = |realm: &str, service: Option<&str>| Challenge::Bearer {
+        let bearer = |realm: &str, service: Option<&str>, scope: Option<&str>| Challenge::Bearer {
             realm: realm.to_owned(),
             service: service.map(str::to_owned),
+            scope: scope.map(str::to_owned),
+            is_insufficient: scope.is_none_or(|scope| !scope.starts_with("repo"))
+                && scope.is_some(),
         };
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/x:pull,push""#;
         for (header, expected) in [
             (r#"Basic realm="basic-realm""#, vec![Challenge::Basic]),
             ("basic", vec![Challenge::Basic]),
-            (hub, vec![bearer("https://auth.docker.io/token", Some("registry.docker.io"))]),
+            (
+                hub,
+                vec![bearer(
+                    "https://auth.docker.io/token",
+                    Some("registry.docker.io"),
+                    Some("repository:library/x:pull,push"),
+                )],
+            ),
+            (
+                r#"Bearer realm="https://a/",error="insufficient_scope",scope="special""#,
+                vec![bearer("https://a/", None, Some("special"))],
+            ),
             (
                 r#"Negotiate, bEARER Realm = "https://a/\"t\"" , error="invalid_token", Basic realm=x"#,
-                vec![bearer("https://a/\"t\"", None), Challenge::Basic],
+                vec![bearer("https://a/\"t\"", None, None), Challenge::Basic],
             ),
             ("Bearer service=x", vec![]),
             (r#"Bearer realm="unclosed"#, vec![]),

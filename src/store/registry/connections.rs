@@ -189,16 +189,21 @@ impl Connections {
 }
 
 fn build(endpoint: &Endpoint, options: &HttpOptions) -> Result<HttpClient, ExchangeError> {
-    let builder = || http::builder(options).redirect(redirects());
+    let refused = |reason: String| ExchangeError::Refused {
+        url: endpoint.url(""),
+        reason: format!("the HTTP client can't be set up: {reason}"),
+    };
+    let builder = || http::builder(options).map(|builder| builder.redirect(redirects()));
     let Some(path) = &endpoint.ca else {
         return builder()
+            .map_err(refused)?
             .build()
             // A machine without CA certificates must still be able to speak plain HTTP.
-            .or_else(|_error| builder().tls_certs_only([]).build())
-            .map_err(|error| ExchangeError::Refused {
-                url: endpoint.url(""),
-                reason: format!("the HTTP client can't be set up: {}", with_causes(&error)),
-            });
+            .or_else(|error| match builder() {
+                Ok(builder) => builder.tls_certs_only([]).build(),
+                Err(_) => Err(error),
+            })
+            .map_err(|error| refused(with_causes(&error)));
     };
     let ca = |reason: String| ExchangeError::Ca { path: path.clone(), reason };
     let text = fs_err::read(path).map_err(|error| ca(error.to_string()))?;
@@ -207,7 +212,8 @@ fn build(endpoint: &Endpoint, options: &HttpOptions) -> Result<HttpClient, Excha
     if certificates.is_empty() {
         return Err(ca("it has no certificate in PEM".to_owned()));
     }
-    builder().tls_certs_merge(certificates).build().map_err(|error| ca(with_causes(&error)))
+    let builder = builder().map_err(refused)?;
+    builder.tls_certs_merge(certificates).build().map_err(|error| ca(with_causes(&error)))
 }
 
 /// Follows redirects, except from TLS to plain HTTP. `reqwest` keeps credentials away from other

@@ -73,8 +73,8 @@ impl CredentialError {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct RawFile {
-    auths: BTreeMap<String, RawEntry>,
-    cred_helpers: BTreeMap<String, String>,
+    auths: Option<BTreeMap<String, Option<RawEntry>>>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
     creds_store: Option<String>,
 }
 
@@ -143,13 +143,17 @@ pub(crate) fn look_up(text: &str, host: &str, repository: &str) -> Result<Option
     let file: RawFile = serde_json::from_str(text).map_err(|error| {
         format!("it is not JSON of that shape (line {}, column {})", error.line(), error.column())
     })?;
-    let helper = file.cred_helpers.iter().find(|(key, _)| same_registry(key, host));
-    if let Some((_, name)) = helper {
+    // Programs in Go write `null` for a map or an entry that is empty.
+    let helpers = file.cred_helpers.unwrap_or_default();
+    let helper = helpers.iter().find(|(key, _)| same_registry(key, host));
+    if let Some(name) = helper.and_then(|(_, name)| name.as_ref()).filter(|name| !name.is_empty()) {
         return checked_helper(name).map(Some);
     }
+    let auths = file.auths.unwrap_or_default();
     let full = format!("{host}/{repository}");
     let mut best: Option<(usize, &RawEntry)> = None;
-    for (key, entry) in &file.auths {
+    for (key, entry) in &auths {
+        let Some(entry) = entry else { continue };
         let length = if same_registry(key, host) {
             host.len()
         } else if full.strip_prefix(key.as_str()).is_some_and(|rest| {
@@ -250,6 +254,27 @@ mod tests {
             assert_eq!(known(&text, host, repository).as_deref(), Some(expected), "{host}");
         }
         assert_eq!(known("{}", "h", "x"), None);
+    }
+
+    #[test]
+    fn null_is_nothing_and_does_not_hide_other_entries() {
+        let auth = STANDARD.encode("u:p");
+        for text in [
+            format!(
+                r#"{{"auths": {{"h": {{"auth": "{auth}"}}, "i": null}}, "credHelpers": null}}"#
+            ),
+            format!(
+                r#"{{"auths": {{"h": {{"auth": "{auth}", "username": null}}}}, "credHelpers": {{"h": null}}}}"#
+            ),
+            format!(
+                r#"{{"auths": {{"h": {{"auth": "{auth}"}}}}, "credsStore": null, "credHelpers": {{"h": ""}}}}"#
+            ),
+        ] {
+            assert_eq!(known(&text, "h", "x").as_deref(), Some("u:p"), "{text}");
+            assert_eq!(known(&text, "i", "x"), None, "{text}");
+        }
+        let text = r#"{"auths": null, "credsStore": "desktop"}"#;
+        assert_eq!(known(text, "h", "x").as_deref(), Some("ask desktop"));
     }
 
     #[test]

@@ -15,18 +15,22 @@ pub enum ExchangeError {
     #[error("no connection is opened with --offline")]
     Offline,
     /// The registry has no such object, or hides it from this user.
-    #[error("{what} isn't there")]
+    #[error("{what} isn't there{}", behind_colon(message))]
     NotFound {
         /// Name of the object.
         what: String,
+        /// The registry's own message.
+        message: String,
     },
     /// The registry demands credentials, or other credentials.
-    #[error("{host} wants credentials{}", if *given { ", and refuses the ones that it was given" } else { ": there are none for it" })]
+    #[error("{host} wants credentials{}{}", if *given { ", and refuses the ones that it was given" } else { ": there are none for it" }, behind_colon(message))]
     Unauthorized {
         /// The registry.
         host: String,
         /// True if credentials were sent.
         given: bool,
+        /// The registry's own message.
+        message: String,
     },
     /// The registry does not permit the request to this user.
     #[error("{host} doesn't allow it{}", behind_colon(message))]
@@ -168,6 +172,11 @@ impl ExchangeError {
     /// True if the registry did not answer properly in any attempt.
     pub(super) fn is_unreachable(&self) -> bool {
         matches!(self.kind(), FailureKind::Unreachable | FailureKind::Refused)
+    }
+
+    /// True if the registry refuses the request as it is; another request for the same may succeed.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Denied { .. } | Self::Status { .. })
     }
 
     /// True if another place could do better than this registry.

@@ -175,9 +175,14 @@ impl Endpoint {
     /// Returns a URL below the repository. Host and path were checked as parts of references, and
     /// have no letters with a meaning in URLs.
     pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{}/{path}", self.base(), self.repository)
+    }
+
+    /// Returns the URL at which a registry says that it is one.
+    pub(super) fn base(&self) -> String {
         let scheme = if self.insecure { "http" } else { "https" };
         let host = if self.host == DEFAULT_REGISTRY { HUB } else { &self.host };
-        format!("{scheme}://{host}/v2/{}/{path}", self.repository)
+        format!("{scheme}://{host}/v2/")
     }
 }
 

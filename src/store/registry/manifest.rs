@@ -35,7 +35,8 @@ pub(crate) struct DocumentRequest<'r> {
     pub(crate) subject: &'r str,
 }
 
-/// Asks for the digest of a document; `None` if the registry does not tell.
+/// Asks for the digest of a document; `None` if the registry does not tell, or refuses HEAD: what GET
+/// would give is not known then.
 pub(crate) fn head(
     wire: &Wire<'_>,
     request: &DocumentRequest<'_>,
@@ -45,7 +46,7 @@ pub(crate) fn head(
     let ask = Ask { headers, ..Ask::new(Method::HEAD, &url, Access::Pull) };
     match wire.ask(request.subject, &ask) {
         Ok((head, _answer)) => Ok(digest_header(&head.headers)),
-        Err(ExchangeError::Status { .. }) => Ok(None),
+        Err(error) if error.is_refusal() => Ok(None),
         Err(error) => Err(error),
     }
 }

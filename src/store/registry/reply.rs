@@ -1,6 +1,9 @@
 //! Small answers and URLs as text: read up to a limit, shown without what may be secret.
 
+use serde_json::Value;
+
 use crate::base::http::answer::{Answer, Broken};
+use crate::base::http::redact_text;
 
 /// Upper limit of bytes read of an error's body; [`LONGEST_MESSAGE`] limits the letters shown.
 const LONGEST_ERROR: usize = 64 << 10;
@@ -23,7 +26,8 @@ pub(super) fn what(url: &str) -> String {
     }
 }
 
-/// Reads the registry's error message (distribution specification, "Error Codes").
+/// Reads the registry's own message: those of its errors (distribution specification, "Error Codes"), or
+/// what proxies and other servers write in their place.
 pub(super) fn message(answer: &Answer<'_>) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(more)) = answer.bytes() {
@@ -32,13 +36,32 @@ pub(super) fn message(answer: &Answer<'_>) -> String {
             break;
         }
     }
-    let Ok(said) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
-        return String::new();
-    };
-    let first = said.get("errors").and_then(|errors| errors.get(0));
-    let text = first.and_then(|first| first.get("message").or_else(|| first.get("code")));
-    let text = text.and_then(serde_json::Value::as_str).unwrap_or_default();
+    let text = words(&bytes);
     text.chars().take(LONGEST_MESSAGE).map(|l| if l.is_control() { ' ' } else { l }).collect()
+}
+
+/// The words of an error's body.
+fn words(bytes: &[u8]) -> String {
+    let Ok(said) = serde_json::from_slice::<Value>(bytes) else {
+        // A sentence of a proxy's; nobody wants to read a page.
+        let text = String::from_utf8_lossy(bytes);
+        let is_sentence =
+            !text.contains('\u{fffd}') && !text.trim_start().starts_with(['<', '{', '[']);
+        let line = text.trim().lines().next().unwrap_or_default();
+        return if is_sentence { redact_text(line.trim_end()) } else { String::new() };
+    };
+    let errors =
+        said.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let all = if errors.is_empty() { std::slice::from_ref(&said) } else { errors };
+    let mut words: Vec<String> = Vec::new();
+    for error in all {
+        let keys = ["message", "error_description", "error", "details", "code"];
+        let text = keys.iter().filter_map(|key| error.get(key)?.as_str());
+        let text = text.chain(error.as_str()).find(|text| !text.trim().is_empty());
+        let text = text.map(|text| redact_text(text.trim()));
+        words.extend(text.filter(|text| !words.contains(text)));
+    }
+    words.join("; ")
 }
 
 /// Reads the rest of a small answer.
@@ -57,4 +80,32 @@ pub(super) fn read_all(answer: &Answer<'_>, most: u64) -> Result<Vec<u8>, ReadAl
 pub(super) enum ReadAll {
     Broken(Broken),
     TooLong(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registrys_words_are_found_whatever_their_shape() {
+        for (body, expected) in [
+            (r#"{"errors":[{"code":"DENIED","message":"quota","detail":{"a":1}}]}"#, "quota"),
+            (r#"{"errors":[{"code":"A"},{"message":"b"},{"message":"b"}]}"#, "A; b"),
+            (r#"{"errors":[{"status":403,"message":"of Artifactory"}]}"#, "of Artifactory"),
+            (r#"{"errors":["a text"]}"#, "a text"),
+            (r#"{"errors":null,"message":"m"}"#, "m"),
+            (r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
+            (r#"{"error":"invalid_grant","error_description":"expired"}"#, "expired"),
+            (r#"{"message":"","code":"C"}"#, "C"),
+            (r#"{"message":"see https://u:p@h/x"}"#, "see https://h/x"),
+            ("no such repository\nmore", "no such repository"),
+            ("<html>x</html>", ""),
+            ("{\"cut", ""),
+            ("\u{fffd}", ""),
+            ("", ""),
+            ("[]", ""),
+        ] {
+            assert_eq!(words(body.as_bytes()), expected, "{body}");
+        }
+    }
 }

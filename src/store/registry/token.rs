@@ -1,7 +1,7 @@
 //! Tokens of a registry's token server, given for a name and a password, for an identity token, or to
 //! anybody (distribution's "token authentication").
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use reqwest::blocking::Client;
@@ -10,7 +10,7 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use super::error::ExchangeError;
-use super::reply::{ReadAll, read_all, shown};
+use super::reply::{ReadAll, message, read_all, shown};
 use super::secret::Credential;
 use super::transport::{Failure, Transport, basic, secret_header};
 use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after};
@@ -34,9 +34,10 @@ struct Given {
     access_token: Option<String>,
 }
 
-/// Headers that a registry has accepted, by URL of the repository and scope.
+/// Headers that a registry has accepted, by URL of the repository and scope; and the registries that
+/// demand none at `/v2/`.
 #[derive(Debug, Default)]
-pub(super) struct Proofs(Mutex<HashMap<(String, String), HeaderValue>>);
+pub(super) struct Proofs(Mutex<HashMap<(String, String), HeaderValue>>, Mutex<HashSet<String>>);
 
 impl Proofs {
     pub(super) fn get(&self, key: &(String, String)) -> Option<HeaderValue> {
@@ -45,6 +46,15 @@ impl Proofs {
 
     pub(super) fn keep(&self, key: (String, String), proof: HeaderValue) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, proof);
+    }
+
+    /// Notes that a registry demands nothing at the URL of `/v2/`.
+    pub(super) fn keep_open(&self, base: String) {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).insert(base);
+    }
+
+    pub(super) fn is_open(&self, base: &str) -> bool {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).contains(base)
     }
 
     pub(super) fn forget(&self, key: &(String, String)) {
@@ -95,7 +105,8 @@ pub(super) fn fetch(
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
             let host = request.host.to_owned();
             let given = request.credential.is_some();
-            return Err(ExchangeError::Unauthorized { host, given }.into());
+            let message = message(&answer);
+            return Err(ExchangeError::Unauthorized { host, given, message }.into());
         }
         status if may_pass(status) => {
             let wait = retry_after(&head.headers).map(|wait| wait.min(LONGEST_REQUESTED_WAIT));
@@ -104,7 +115,11 @@ pub(super) fn fetch(
                 wait,
             });
         }
-        status => return Err(protocol(&format!("the token server answers {status}"))),
+        status => {
+            let words = message(&answer);
+            let words = if words.is_empty() { words } else { format!(": {words}") };
+            return Err(protocol(&format!("the token server answers {status}{words}")));
+        }
     }
     let bytes = read_all(&answer, LONGEST_ANSWER).map_err(|problem| match problem {
         ReadAll::Broken(broken) => transport.broken(broken),
@@ -113,7 +128,8 @@ pub(super) fn fetch(
     // The parser's words would quote the token.
     let given: Given = serde_json::from_slice(&bytes)
         .map_err(|_error| protocol("the token server answers with something else than a token"))?;
-    let token = given.token.or(given.access_token).filter(|token| !token.is_empty());
+    // Servers fill either of them, or both.
+    let token = [given.token, given.access_token].into_iter().flatten().find(|it| !it.is_empty());
     token
         .and_then(|token| secret_header(&format!("Bearer {token}")))
         .ok_or_else(|| protocol("the token server answers without a token"))

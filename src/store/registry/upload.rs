@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode, Url};
 use super::digest::BlobDigest;
 use super::error::ExchangeError;
 use super::reply::shown;
-use super::transport::Failure;
+use super::transport::{Failure, passing};
 use super::wire::{Access, Ask, Wire};
 use crate::base::event::Event;
 use crate::store::backend::Content;
@@ -33,7 +33,8 @@ pub(crate) fn has(
     let url = wire.endpoint.url(&format!("blobs/{digest}"));
     match wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Push)) {
         Ok(_) => Ok(true),
-        Err(ExchangeError::NotFound { .. } | ExchangeError::Status { .. }) => Ok(false),
+        // Whoever may not ask may still be allowed to send.
+        Err(error) if error.is_refusal() => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -74,12 +75,15 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
         put.body = Some(upload.content);
         put.headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
         put.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
-        let (head, _answer) = wire.once(&put)?;
-        if head.status == StatusCode::CREATED {
-            return Ok(());
+        match wire.once(&put) {
+            // Registries answer with any success; one that has not taken the blob refuses the manifest.
+            Ok(_) => Ok(()),
+            // Another server behind the same name may not know of the upload (BLOB_UPLOAD_UNKNOWN).
+            Err(Failure::Lasting(error @ ExchangeError::NotFound { .. })) => {
+                Err(passing(format!("the registry has forgotten the upload ({error})")))
+            }
+            Err(failure) => Err(failure),
         }
-        let reason = format!("the registry answers {} to a whole blob", head.status);
-        Err(Failure::Lasting(ExchangeError::Protocol { url: shown(&place), reason }))
     });
     event(size);
     if upload.reports {

@@ -149,33 +149,91 @@ impl<'a> Wire<'a> {
     /// is a failure.
     pub(super) fn once(&self, ask: &Ask<'_>) -> Result<(Head, Answer<'a>), Failure> {
         let key = self.token_key(ask);
-        let known = self.connections.tokens().get(&key);
-        let (head, answer) = self.send(ask, known.as_ref())?;
-        if head.status != StatusCode::UNAUTHORIZED || !self.is_ours(ask.url, &head.url) {
+        let tokens = self.connections.tokens();
+        let known = tokens.get(&key);
+        let (mut head, mut answer) = self.send(ask, known.as_ref())?;
+        let Some(mut demand) = self.demand(ask, &head, known.is_some())? else {
             return self.checked(ask, head, answer);
+        };
+        tokens.forget(&key);
+        let mut scopes = self.scopes(ask);
+        // The second time with what the registry says that the token of the first lacks.
+        for _ in 0..2 {
+            let proof = self.prove(&demand, &scopes)?;
+            (head, answer) = self.send(ask, Some(&proof))?;
+            let asked = challenges(&head.headers);
+            let more = missing_scopes(&asked, &scopes);
+            let is_refused = head.status == StatusCode::UNAUTHORIZED
+                || (head.status == StatusCode::FORBIDDEN && asked.iter().any(is_insufficient));
+            if !is_refused {
+                tokens.keep(key, proof);
+                break;
+            }
+            if more.is_empty() {
+                break;
+            }
+            scopes.extend(more);
+            demand = asked;
         }
-        self.connections.tokens().forget(&key);
-        let proof = self.prove(ask, &head.headers)?;
-        let (head, answer) = self.send(ask, Some(&proof))?;
-        if head.status == StatusCode::UNAUTHORIZED {
-            return Err(self.unauthorized()?.into());
-        }
-        self.connections.tokens().keep(key, proof);
         self.checked(ask, head, answer)
     }
 
-    fn token_key(&self, ask: &Ask<'_>) -> (String, String) {
-        (self.endpoint.url(""), self.scope(ask))
+    /// Returns the challenges of an answer that wants credentials, or other ones; `None` if it does not.
+    ///
+    /// Some registries ask for credentials at `/v2/` alone, and hide all else from who comes without
+    /// (distribution specification, "Authentication"; docker asks there first).
+    fn demand(
+        &self,
+        ask: &Ask<'_>,
+        head: &Head,
+        was_given: bool,
+    ) -> Result<Option<Vec<Challenge>>, Failure> {
+        if !self.is_ours(ask.url, &head.url) {
+            return Ok(None);
+        }
+        let asked = challenges(&head.headers);
+        match head.status {
+            StatusCode::UNAUTHORIZED if !asked.is_empty() => return Ok(Some(asked)),
+            StatusCode::FORBIDDEN if asked.iter().any(is_insufficient) => return Ok(Some(asked)),
+            StatusCode::UNAUTHORIZED => {}
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND if !was_given => {
+                if self.credential()?.is_none() {
+                    return Ok(None);
+                }
+            }
+            _ => return Ok(None),
+        }
+        let base = self.endpoint.base();
+        if self.connections.tokens().is_open(&base) {
+            return Ok(None);
+        }
+        let (greeting, _answer) = self.send(&Ask::new(Method::GET, &base, Access::Pull), None)?;
+        let asked = challenges(&greeting.headers);
+        let is_ours = self.is_ours(&base, &greeting.url);
+        if greeting.status == StatusCode::UNAUTHORIZED && is_ours && !asked.is_empty() {
+            return Ok(Some(asked));
+        }
+        if greeting.status.is_success() {
+            self.connections.tokens().keep_open(base);
+        }
+        // A challenge that is not understood is named; without any there is nothing to answer.
+        let has_challenge = head.headers.contains_key(WWW_AUTHENTICATE);
+        Ok(has_challenge.then_some(asked).filter(|_| head.status == StatusCode::UNAUTHORIZED))
     }
 
-    fn scope(&self, ask: &Ask<'_>) -> String {
+    fn token_key(&self, ask: &Ask<'_>) -> (String, String) {
+        (self.endpoint.url(""), self.scopes(ask).join(" "))
+    }
+
+    fn scopes(&self, ask: &Ask<'_>) -> Vec<String> {
         let actions = match ask.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
             Access::Delete => "pull,push,delete",
         };
         let own = format!("repository:{}:{actions}", self.endpoint.repository);
-        ask.also.map_or(own.clone(), |other| format!("{own} repository:{other}:pull"))
+        let also = ask.also.map(|other| format!("repository:{other}:pull"));
+        [own].into_iter().chain(also).collect()
     }
 
     /// True if an answer comes from the registry itself and not from a redirect's target.
@@ -243,18 +301,22 @@ impl<'a> Wire<'a> {
         let host = self.endpoint.host.clone();
         let what = || what(ask.url);
         Err(match status {
-            StatusCode::UNAUTHORIZED => self.unauthorized()?.into(),
+            StatusCode::UNAUTHORIZED => self.unauthorized(message(&answer))?.into(),
             StatusCode::FORBIDDEN => {
                 ExchangeError::Denied { host, message: message(&answer) }.into()
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                ExchangeError::NotFound { what: what() }.into()
+                ExchangeError::NotFound { what: what(), message: message(&answer) }.into()
             }
             status if may_pass(status) => match retry_after(&head.headers) {
                 Some(wait) if wait > LONGEST_REQUESTED_WAIT => {
                     ExchangeError::TooMany { host, wait }.into()
                 }
-                wait => Failure::Passing { reason: format!("{host} answers {status}"), wait },
+                wait => {
+                    let words = message(&answer);
+                    let words = if words.is_empty() { words } else { format!(": {words}") };
+                    Failure::Passing { reason: format!("{host} answers {status}{words}"), wait }
+                }
             },
             status => {
                 let url = shown(head.url.as_str());
@@ -263,9 +325,9 @@ impl<'a> Wire<'a> {
         })
     }
 
-    fn unauthorized(&self) -> Result<ExchangeError, ExchangeError> {
+    fn unauthorized(&self, message: String) -> Result<ExchangeError, ExchangeError> {
         let given = self.credential()?.is_some();
-        Ok(ExchangeError::Unauthorized { host: self.endpoint.host.clone(), given })
+        Ok(ExchangeError::Unauthorized { host: self.endpoint.host.clone(), given, message })
     }
 
     fn credential(&self) -> Result<Option<&Credential>, ExchangeError> {
@@ -281,27 +343,22 @@ impl<'a> Wire<'a> {
         Ok(self.credential.get_or_init(|| found).as_ref())
     }
 
-    /// Gets the credentials that a 401 demands.
-    fn prove(&self, ask: &Ask<'_>, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
-        let texts = headers.get_all(WWW_AUTHENTICATE).iter();
-        let asked: Vec<Challenge> =
-            texts.filter_map(|text| text.to_str().ok()).flat_map(challenge::parse).collect();
+    /// Gets the credentials that challenges demand.
+    fn prove(&self, asked: &[Challenge], scopes: &[String]) -> Result<HeaderValue, Failure> {
         let host = || self.endpoint.host.clone();
         let challenge = |reason| ExchangeError::Challenge { host: host(), reason };
         let bearer = asked.iter().find(|asked| matches!(asked, Challenge::Bearer { .. }));
-        if let Some(Challenge::Bearer { realm, service }) = bearer {
+        if let Some(Challenge::Bearer { realm, service, .. }) = bearer {
             let url = Url::parse(realm).map_err(|_error| challenge("names no URL of a server"))?;
             let fits =
                 url.scheme() == "https" || (self.endpoint.insecure && url.scheme() == "http");
             if !fits {
                 return Err(challenge("would send them unencrypted").into());
             }
-            // What the registry says is a part of this at the most.
-            let scope = self.scope(ask);
             let request = TokenRequest {
                 url,
                 service: service.as_deref(),
-                scopes: scope.split(' ').collect(),
+                scopes: scopes.iter().map(String::as_str).collect(),
                 credential: self.credential()?,
                 host: &self.endpoint.host,
             };
@@ -314,11 +371,34 @@ impl<'a> Wire<'a> {
             (true, Some(Credential::Identity(_))) => {
                 Err(challenge("takes no token, which is all that there is").into())
             }
-            (true, None) => Err(self.unauthorized()?.into()),
+            (true, None) => Err(self.unauthorized(String::new())?.into()),
             (false, _) => Err(challenge("this client doesn't know").into()),
         }
     }
 }
+
+/// Returns the challenges of an answer.
+fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let texts = headers.get_all(WWW_AUTHENTICATE).iter();
+    texts.filter_map(|text| text.to_str().ok()).flat_map(challenge::parse).collect()
+}
+
+fn is_insufficient(challenge: &Challenge) -> bool {
+    matches!(challenge, Challenge::Bearer { is_insufficient: true, .. })
+}
+
+/// Returns the scopes that a registry asks for beyond those that a token was for.
+fn missing_scopes(asked: &[Challenge], had: &[String]) -> Vec<String> {
+    let scopes = asked.iter().filter_map(|challenge| match challenge {
+        Challenge::Bearer { scope, .. } => scope.as_deref(),
+        Challenge::Basic => None,
+    });
+    let words = scopes.flat_map(str::split_whitespace).map(str::to_owned);
+    words.filter(|scope| !had.contains(scope)).take(MOST_SCOPES).collect()
+}
+
+/// Upper limit of scopes that a registry may add to those of a request.
+const MOST_SCOPES: usize = 16;
 
 /// Slowest rate of an upload that is waited for, in bytes per second.
 const SLOWEST_RATE: u64 = 8 << 10;

@@ -1,5 +1,7 @@
 //! COPY, ADD and WORKDIR: by the helper itself, below the step's root.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -7,20 +9,24 @@ use std::path::{Path, PathBuf};
 
 use super::super::choose::{choice, choose, owner};
 use super::super::job::{CopyEntry, CopyInput, Match};
-use super::super::place::{With, put, put_text};
+use super::super::place::{With, link, put, put_text};
 use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
 use crate::base::removal::remove_all;
-use crate::container::within_root::{Ownership, locate, make_folders, read_text};
+use crate::container::within_root::{
+    Ownership, locate, make_folders, make_folders_with, read_text,
+};
 use crate::dockerfile::context::{Choice, Files};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep, Unpack};
 use crate::image::layers::KnownOwners;
-use crate::image::user::resolve_user;
+use crate::image::user::{UserError, resolve_user};
 use crate::runner::job::Failure;
 
 /// The mode of what was downloaded, as docker has it.
 const DOWNLOADED: u32 = 0o600;
 const WRITTEN: u32 = 0o644;
+/// The mode of folders that are made on the way.
+const FOLDER: u32 = 0o755;
 const SETUID: u32 = 0o4000;
 
 /// Something to be copied, found.
@@ -44,15 +50,17 @@ enum Owners {
 }
 
 /// Which modes copied files have, if nothing else is said.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Modes {
     Kept,
     /// Their own, but not as programs that run as their owner: what the caller has such files for is
     /// nothing that an image should have.
     Plain,
-    /// Those of an archive's files, whose modes and owners `--chmod` and `--chown` leave alone, as
-    /// in Docker.
-    Unpacked,
+    /// Those of an archive's files, which `--chmod` leaves alone, as in BuildKit.
+    Unpacked {
+        /// Folders that the archive doesn't describe: such ones stay as they are if they are there.
+        implied: HashSet<PathBuf>,
+    },
     All(u32),
 }
 
@@ -61,8 +69,12 @@ impl LayerMaker<'_> {
     pub(super) fn folder(&self, step: &FolderStep, below: &[PathBuf]) -> Result<PathBuf, Failure> {
         let upper = self.make_root(below)?;
         let root = self.workspace.view().root();
-        let owner = self.owner_of(&step.user)?;
         let place = locate(&root, Path::new(&step.path), false).map_err(Failure::of)?;
+        // There is nobody to give anything to.
+        if fs_err::symlink_metadata(&place).is_ok_and(|data| data.is_dir()) {
+            return Ok(upper);
+        }
+        let owner = self.maker_of(&step.user)?;
         make_folders(&root, &place, owner).map_err(|error| {
             Failure::new(format!("can't make the folder {}: {error}", step.path))
         })?;
@@ -80,6 +92,7 @@ impl LayerMaker<'_> {
             destination: locate(&root, Path::new(&step.destination), false).map_err(Failure::of)?,
             root,
             unpacked: 0,
+            linked: RefCell::default(),
         };
         let mut items = Vec::new();
         for (index, (source, input)) in step.sources.iter().zip(&self.job.inputs).enumerate() {
@@ -92,13 +105,13 @@ impl LayerMaker<'_> {
                 ..Failure::new("there is nothing to copy: no file matches")
             });
         }
-        let count = items.iter().map(|(_, found)| found.len().max(1)).sum::<usize>();
+        copying.check_count(&items)?;
         for (source, found) in items {
             if let CopySource::Document(document) = source {
-                copying.document(&document.name, &document.content, count)?;
+                copying.document(&document.name, &document.content)?;
             }
             for item in &found {
-                copying.item(item, count)?;
+                copying.item(item)?;
             }
         }
         Ok(upper)
@@ -106,24 +119,41 @@ impl LayerMaker<'_> {
 
     /// The ids that `--chown` means: a number alone is the group's too.
     fn new_owner_of(&self, chown: &str) -> Result<Ownership, Failure> {
-        let found = match chown.parse::<u32>() {
-            Ok(id) => self.owner_of(&format!("{id}:{id}")),
-            Err(_) => self.owner_of(chown),
-        };
-        found.map_err(|failure| Failure {
+        self.owner_of(&with_group(chown))?.map_err(Failure::of).map_err(|failure| Failure {
             message: format!("--chown={chown}: {}", failure.message),
             hint: Some("create the user or group in a RUN before it, or give ids, which need none: --chown=1000:1000".to_owned()),
             ..failure
         })
     }
 
+    /// The ids of the user whose a folder of WORKDIR is: root's where the image does not know the user,
+    /// whom only RUN has to find.
+    fn maker_of(&self, user: &str) -> Result<Ownership, Failure> {
+        let single = self.workspace.is_single();
+        match self.owner_of(&with_group(user))? {
+            Err(UserError::NoUser(_) | UserError::NoGroup(_)) => {
+                Ok(Ownership { ids: (0, 0), single })
+            }
+            found => found.map_err(Failure::of),
+        }
+    }
+
     /// The ids of a user of the root, `name`, `uid`, `name:group` or `uid:gid`.
-    fn owner_of(&self, user: &str) -> Result<Ownership, Failure> {
+    fn owner_of(&self, user: &str) -> Result<Result<Ownership, UserError>, Failure> {
         let root = self.workspace.view().root();
         let passwd = read_text(&root, "etc/passwd").map_err(Failure::of)?;
         let group = read_text(&root, "etc/group").map_err(Failure::of)?;
-        let found = resolve_user(user, passwd.as_deref(), group.as_deref()).map_err(Failure::of)?;
-        Ok(Ownership { ids: (found.uid, found.gid), single: self.workspace.is_single() })
+        let found = resolve_user(user, passwd.as_deref(), group.as_deref());
+        let single = self.workspace.is_single();
+        Ok(found.map(|found| Ownership { ids: (found.uid, found.gid), single }))
+    }
+}
+
+/// A user as written, a number alone with the group of the same number.
+fn with_group(user: &str) -> String {
+    match user.parse::<u32>() {
+        Ok(id) => format!("{id}:{id}"),
+        Err(_) => user.to_owned(),
     }
 }
 
@@ -135,7 +165,12 @@ struct Copying<'a> {
     /// Without symlinks.
     destination: PathBuf,
     unpacked: u32,
+    /// Where files with several names were copied to, by device, number, owner and mode.
+    linked: RefCell<HashMap<LinkedFile, PathBuf>>,
 }
+
+/// A file with several names, as it is copied.
+type LinkedFile = (u64, u64, (u32, u32), u32);
 
 impl Copying<'_> {
     /// What a source means.
@@ -191,33 +226,93 @@ impl Copying<'_> {
         KnownOwners::read(folders).map(Owners::Told).map_err(Failure::of)
     }
 
-    /// Where a file goes that is called so; `count` things are copied in all.
-    fn target(&self, name: &Path, count: usize) -> Result<PathBuf, Failure> {
-        let is_folder = self.step.destination.ends_with('/')
-            || count > 1
+    /// True if files go into the destination, and not to its name.
+    fn is_into_folder(&self) -> bool {
+        self.step.destination.ends_with('/')
             || self.step.parents
-            || fs_err::symlink_metadata(&self.destination).is_ok_and(|data| data.is_dir());
+            || fs_err::symlink_metadata(&self.destination).is_ok_and(|data| data.is_dir())
+    }
+
+    /// Refuses several things for one name, of which only the last would be left.
+    fn check_count(&self, items: &[(&CopySource, Vec<Item>)]) -> Result<(), Failure> {
+        let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
+        let count: usize =
+            items.iter().map(|(source, found)| found.len() + usize::from(is_text(source))).sum();
+        let are_folders = items.iter().all(|(source, found)| {
+            !is_text(source) && found.iter().all(|item| item.found.is_folder)
+        });
+        if count < 2 || are_folders || self.is_into_folder() {
+            return Ok(());
+        }
+        let destination = &self.step.destination;
+        let message = format!(
+            "{count} sources need a folder, but {destination} is not one, and has no / at its end"
+        );
+        Err(Failure { hint: Some(format!("write {destination}/")), ..Failure::new(message) })
+    }
+
+    /// Where a file goes that is called so.
+    fn target(&self, name: &Path) -> Result<PathBuf, Failure> {
+        let is_folder = self.is_into_folder();
         let target = if is_folder { self.destination.join(name) } else { self.destination.clone() };
-        let above = target.parent().unwrap_or(&self.root);
-        self.make_folders(above)?;
+        self.make_folders(if is_folder {
+            &self.destination
+        } else {
+            target.parent().unwrap_or(&self.root)
+        })?;
         Ok(target)
     }
 
     fn make_folders(&self, folder: &Path) -> Result<(), Failure> {
-        make_folders(&self.root, folder, self.new_owner()).map_err(|error| {
+        let mode = self.mode(FOLDER, true);
+        make_folders_with(&self.root, folder, self.new_owner(), mode).map_err(|error| {
             let path = folder.strip_prefix(&self.root).unwrap_or(folder).display();
             Failure::new(format!("can't make the folder /{path}: {error}"))
         })
+    }
+
+    /// Makes the folders that an entry is in below the destination, if they are missing: like those that
+    /// it is in where it is taken from.
+    fn make_parents(&self, item: &Item, entry: &CopyEntry) -> Result<(), Failure> {
+        let places: Vec<&Path> = entry.place.ancestors().skip(1).collect();
+        let sources: Vec<&Path> = entry.path.ancestors().skip(1).collect();
+        for (number, place) in places.iter().enumerate().rev() {
+            if place.as_os_str().is_empty() {
+                continue;
+            }
+            let whole = self.destination.join(place);
+            let below = whole.strip_prefix(&self.root).unwrap_or(&whole);
+            let to = locate(&self.root, below, false).map_err(Failure::of)?;
+            if fs_err::symlink_metadata(&to).is_ok() {
+                continue;
+            }
+            let source = sources.get(number).filter(|source| {
+                // Through a symlink it has another name.
+                source.file_name() == place.file_name()
+                    && fs_err::symlink_metadata(item.root.join(source)).is_ok_and(|it| it.is_dir())
+            });
+            match source {
+                Some(source) => {
+                    let (path, place) = ((*source).to_owned(), (*place).to_owned());
+                    let shown = place.display().to_string();
+                    self.one(item, &CopyEntry { path, place }, &to)
+                        .map_err(|error| not_copied(&shown, &error))?;
+                }
+                None => self.make_folders(&to)?,
+            }
+        }
+        Ok(())
     }
 
     fn new_owner(&self) -> Ownership {
         self.owner.unwrap_or(Ownership { ids: (0, 0), single: self.maker.workspace.is_single() })
     }
 
-    fn document(&self, name: &str, text: &str, count: usize) -> Result<(), Failure> {
-        let target = self.target(Path::new(name), count)?;
+    fn document(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let target = self.target(Path::new(name))?;
+        self.make_folders(target.parent().unwrap_or(&self.root))?;
         let mode = self.mode(WRITTEN, false);
-        put_text(text, &target, With { owner: self.new_owner(), mode })
+        put_text(text, &target, With { owner: self.new_owner(), mode, replaces: false })
             .map_err(|error| not_copied(name, &error))
     }
 
@@ -225,7 +320,7 @@ impl Copying<'_> {
         self.step.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_folder))
     }
 
-    fn item(&mut self, item: &Item, count: usize) -> Result<(), Failure> {
+    fn item(&mut self, item: &Item) -> Result<(), Failure> {
         let shown = |place: &Path| place.display().to_string();
         if item.found.is_folder {
             self.make_folders(&self.destination)?;
@@ -233,7 +328,13 @@ impl Copying<'_> {
                 if entry.place.as_os_str().is_empty() {
                     continue;
                 }
-                let to = self.within(&self.destination, &entry.place)?;
+                let to = self.within(item, entry)?;
+                let is_folder = |place: &Path| {
+                    fs_err::symlink_metadata(place).is_ok_and(|there| there.is_dir())
+                };
+                if is_folder(&item.root.join(&entry.path)) && self.keeps_folder(item, entry, &to)? {
+                    continue;
+                }
                 self.one(item, entry, &to)
                     .map_err(|error| not_copied(&shown(&entry.place), &error))?;
             }
@@ -245,15 +346,17 @@ impl Copying<'_> {
                 self.archive(&item.root.join(&entry.path))?;
                 continue;
             }
-            let target = self.target(&entry.place, count)?;
+            let target = self.target(&entry.place)?;
+            self.make_parents(item, entry)?;
             self.one(item, entry, &target).map_err(failed)?;
         }
         Ok(())
     }
 
     /// Where something below a copied folder goes: what is there already may be a symlink to a folder.
-    fn within(&self, target: &Path, below: &Path) -> Result<PathBuf, Failure> {
-        let whole = target.join(below);
+    fn within(&self, item: &Item, entry: &CopyEntry) -> Result<PathBuf, Failure> {
+        self.make_parents(item, entry)?;
+        let whole = self.destination.join(&entry.place);
         let path = whole.strip_prefix(&self.root).unwrap_or(&whole);
         let place = locate(&self.root, path, true).map_err(Failure::of)?;
         if let Some(above) = place.parent() {
@@ -263,22 +366,50 @@ impl Copying<'_> {
         Ok(place)
     }
 
+    /// True if a folder of an archive leaves alone what is in its place: a folder that the archive
+    /// doesn't describe, or a symlink to a folder of the root, into which the archive is unpacked.
+    fn keeps_folder(&self, item: &Item, entry: &CopyEntry, to: &Path) -> Result<bool, Failure> {
+        let Modes::Unpacked { implied } = &item.modes else { return Ok(false) };
+        let Ok(there) = fs_err::symlink_metadata(to) else { return Ok(false) };
+        if there.is_dir() {
+            return Ok(implied.contains(&entry.place));
+        }
+        if !there.is_symlink() {
+            return Ok(false);
+        }
+        let below = to.strip_prefix(&self.root).unwrap_or(to);
+        let end = locate(&self.root, below, false).map_err(Failure::of)?;
+        Ok(fs_err::symlink_metadata(end).is_ok_and(|data| data.is_dir()))
+    }
+
     fn one(&self, item: &Item, entry: &CopyEntry, to: &Path) -> io::Result<()> {
         let from = item.root.join(&entry.path);
         let data = fs_err::symlink_metadata(&from)?;
-        let unpacked = matches!(item.modes, Modes::Unpacked);
-        let owner = self.owner.filter(|_| !unpacked).unwrap_or_else(|| Ownership {
+        let unpacked = matches!(item.modes, Modes::Unpacked { .. });
+        let owner = self.owner.unwrap_or_else(|| Ownership {
             ids: item.owners.of(&item.root, &entry.path, &data),
             single: self.maker.workspace.is_single(),
         });
         let own = data.permissions().mode() & 0o7777;
         let mode = match item.modes {
-            Modes::Kept | Modes::Unpacked => own,
+            Modes::Kept | Modes::Unpacked { .. } => own,
             Modes::Plain => own & !SETUID,
             Modes::All(mode) => mode,
         };
         let mode = if unpacked { mode } else { self.mode(mode, data.is_dir()) };
-        let with = With { owner, mode };
+        let with = With { owner, mode, replaces: unpacked };
+        if data.is_file() && data.nlink() > 1 {
+            let file = (data.dev(), data.ino(), owner.ids, mode);
+            let first = self.linked.borrow().get(&file).cloned();
+            // What was copied first may have been replaced since.
+            if let Some(first) = first
+                && first != to
+                && fs_err::symlink_metadata(&first).is_ok_and(|there| there.is_file())
+            {
+                return link(&first, to, with.replaces);
+            }
+            self.linked.borrow_mut().insert(file, to.to_owned());
+        }
         if !put(&from, &data, to, with)? {
             let path = to.strip_prefix(&self.root).unwrap_or(to).to_owned();
             self.maker.told.borrow_mut().push((path, owner.ids));
@@ -291,14 +422,22 @@ impl Copying<'_> {
         let single = self.maker.workspace.is_single();
         self.unpacked += 1;
         let folder = self.maker.workspace.scratch(&format!("unpacked-{}", self.unpacked));
-        unpack_tar(archive, &folder, &self.maker.job.place.limits, single).map_err(Failure::of)?;
+        let limits = &self.maker.job.place.limits;
+        let implied = unpack_tar(archive, &folder, limits, single).map_err(|error| {
+            let hint = error.hint().map(str::to_owned);
+            Failure { hint, ..Failure::of(error) }
+        })?;
+        let implied: HashSet<PathBuf> =
+            implied.iter().map(|path| path.as_path().to_owned()).collect();
         let matches =
             choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
         for found in matches {
             let owners = self.owners(std::slice::from_ref(&folder))?;
-            let (root, modes) = (folder.clone(), Modes::Unpacked);
-            self.item(&Item { root, found, owners, modes, may_unpack: false }, 1)?;
+            let (root, modes) = (folder.clone(), Modes::Unpacked { implied: implied.clone() });
+            self.item(&Item { root, found, owners, modes, may_unpack: false })?;
         }
+        // The numbers of its files may be those of others soon.
+        self.linked.borrow_mut().clear();
         remove_all(&folder).map_err(Failure::of)
     }
 }

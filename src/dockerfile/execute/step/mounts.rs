@@ -14,7 +14,7 @@ use super::super::job::{CopyInput, Match, MountInput, SecretBytes};
 use super::super::place::{With, put};
 use super::{LayerMaker, from_context};
 use crate::base::removal::remove_all;
-use crate::container::within_root::{Ownership, locate, make_folders};
+use crate::container::within_root::{Ownership, locate, make_folders, make_folders_with};
 use crate::dockerfile::context::Files;
 use crate::dockerfile::step::{RunMount, RunStep, Sharing};
 use crate::image::store::LayerBlob;
@@ -75,7 +75,7 @@ impl LayerMaker<'_> {
                 mounts.add(place, target, *writable);
             }
             (
-                RunMount::Cache { target, read_only, mode, owner, from, .. },
+                RunMount::Cache { target, read_only, mode, owner, from, source, .. },
                 MountInput::Cache { folder, begins_as },
             ) => {
                 let place = self.workspace.in_view(folder).join("files");
@@ -91,6 +91,10 @@ impl LayerMaker<'_> {
                     let mode = std::fs::Permissions::from_mode(*mode);
                     fs_err::set_permissions(&place, mode).map_err(Failure::of)?;
                 }
+                let place = match source {
+                    None => place,
+                    Some(source) => self.folder_of_cache(&place, source, (*owner, *mode))?,
+                };
                 mounts.add(place, target, !read_only);
             }
             (RunMount::Tmpfs { target, size }, MountInput::Tmpfs) => {
@@ -145,6 +149,21 @@ impl LayerMaker<'_> {
         Ok(())
     }
 
+    /// A folder in a cache, made if it is missing. Nobody else has the cache meanwhile.
+    fn folder_of_cache(
+        &self,
+        cache: &Path,
+        source: &str,
+        (ids, mode): ((u32, u32), u32),
+    ) -> Result<PathBuf, Failure> {
+        let place = locate(cache, Path::new(source), false).map_err(Failure::of)?;
+        let owner = Ownership { ids, single: self.workspace.is_single() };
+        make_folders_with(cache, &place, owner, mode).map_err(|error| {
+            Failure::new(format!("{source}: the cache has no such folder: {error}"))
+        })?;
+        Ok(place)
+    }
+
     /// Makes a cache of a folder's files.
     fn begin_cache(
         &self,
@@ -157,14 +176,16 @@ impl LayerMaker<'_> {
         let new = place.with_file_name("files.new");
         remove_all(&new).map_err(Failure::of)?;
         fs_err::create_dir(&new).map_err(Failure::of)?;
-        match input {
+        let meant = match input {
             CopyInput::Listed { folder, matches } => {
                 self.copy_matches(&self.workspace.in_view(folder), matches, &new)?;
+                only(matches)
             }
             CopyInput::Pattern { layers, .. } => self.copy_of_layers(layers, source, home, &new)?,
             _ => return Err(Failure::new("the helper was given no files for a cache")),
-        }
-        let found = locate(&new, Path::new(source), false).map_err(Failure::of)?;
+        };
+        let meant = meant.unwrap_or_else(|| source.into());
+        let found = locate(&new, &meant, false).map_err(Failure::of)?;
         if !found.is_dir() {
             return Err(Failure::new(format!(
                 "{source}: there is no such folder to begin a cache with"
@@ -177,21 +198,22 @@ impl LayerMaker<'_> {
         Ok(())
     }
 
-    /// Copies files of layers, at the paths that they have.
+    /// Copies files of layers, at the paths that they have; returns the path of what the source means.
     fn copy_of_layers(
         &self,
         layers: &[LayerBlob],
         source: &str,
         home: &Path,
         to: &Path,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<PathBuf>, Failure> {
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let tree = self
             .workspace
             .mount_tree(&self.workspace.unpacked(layers)?, &format!("mount-{name}"))?;
         let choice = choice(&[], false).map_err(from_context)?;
         let matches = choose(&Files::of_tree(&tree), source, &choice).map_err(from_context)?;
-        self.copy_matches(&tree, &matches, to)
+        self.copy_matches(&tree, &matches, to)?;
+        Ok(only(&matches))
     }
 
     /// The files of a bind mount.
@@ -203,27 +225,29 @@ impl LayerMaker<'_> {
         writable: bool,
     ) -> Result<PathBuf, Failure> {
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let root = match input {
+        let (root, meant) = match input {
             // Copied, so that it is without what is ignored, and belongs to root.
             CopyInput::Listed { folder, matches } => {
                 let copy = self.workspace.scratch(&format!("mount-{name}"));
                 fs_err::create_dir(&copy).map_err(Failure::of)?;
                 let folder = self.workspace.in_view(folder);
                 self.copy_matches(&folder, matches, &copy)?;
-                copy
+                (copy, only(matches))
             }
             CopyInput::Pattern { layers, .. } if writable => {
                 let copy = self.workspace.scratch(&format!("mount-{name}"));
                 fs_err::create_dir(&copy).map_err(Failure::of)?;
-                self.copy_of_layers(layers, source, home, &copy)?;
-                copy
+                let meant = self.copy_of_layers(layers, source, home, &copy)?;
+                (copy, meant)
             }
-            CopyInput::Pattern { layers, .. } => self
-                .workspace
-                .mount_tree(&self.workspace.unpacked(layers)?, &format!("mount-{name}"))?,
+            CopyInput::Pattern { layers, .. } => {
+                let layers = self.workspace.unpacked(layers)?;
+                (self.workspace.mount_tree(&layers, &format!("mount-{name}"))?, None)
+            }
             _ => return Err(Failure::new("the helper was given no files for a mount")),
         };
-        let place = locate(&root, Path::new(source), false).map_err(Failure::of)?;
+        let meant = meant.unwrap_or_else(|| source.into());
+        let place = locate(&root, &meant, false).map_err(Failure::of)?;
         if fs_err::symlink_metadata(&place).is_err() {
             return Err(Failure::new(format!("{source}: there is no such file to be mounted")));
         }
@@ -240,11 +264,18 @@ impl LayerMaker<'_> {
             let (place, target) = (from.join(&entry.path), to.join(&entry.path));
             make_folders(to, target.parent().unwrap_or(to), owner).map_err(Failure::of)?;
             let data = fs_err::symlink_metadata(&place).map_err(Failure::of)?;
-            put(&place, &data, &target, With { owner, mode: data.permissions().mode() })
-                .map(drop)
-                .map_err(Failure::of)?;
+            let with = With { owner, mode: data.permissions().mode(), replaces: false };
+            put(&place, &data, &target, with).map(drop).map_err(Failure::of)?;
         }
         Ok(())
+    }
+}
+
+/// The path of the only thing that a source means, where symlinks lead that are not copied.
+fn only(matches: &[Match]) -> Option<PathBuf> {
+    match matches {
+        [one] => one.entries.first().map(|entry| entry.path.clone()),
+        _ => None,
     }
 }
 

@@ -1,6 +1,42 @@
 //! What registries give: images, indexes, and lies.
 
 use super::*;
+
+#[test]
+fn of_an_index_without_platforms_the_image_for_this_machine_is_taken() {
+    for platform in ["", ",\"platform\":null", ",\"platform\":{\"os\":\"linux\"}"] {
+        let mut contents = Contents::default();
+        let entries: Vec<String> = ["vax", "pdp11", host_architecture()]
+            .iter()
+            .map(|architecture| contents.image(&[b"x"], architecture, None, |text| text))
+            .chain([format!(
+                "\"mediaType\":\"{MANIFEST}\",\"size\":1,\"digest\":\"sha512:{}\"",
+                "a".repeat(128)
+            )])
+            .map(|entry| format!("{{{entry}{platform}}}"))
+            .collect();
+        let index = format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries.join(","));
+        contents.document(INDEX, &index, Some("1"));
+        let others = format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries[..2].join(","));
+        contents.document(INDEX, &others, Some("others"));
+        let server = serve(&contents, |_, _| None);
+        let place = Place::new(&[&server]);
+        place.pull(&format!("{}/r:1", server.host()));
+        let error = place.fails(&format!("{}/r:others", server.host()));
+        assert!(error.contains("only for linux/vax"), "{error}");
+    }
+}
+
+#[test]
+fn layers_that_may_come_from_elsewhere_are_asked_for_here() {
+    let mut contents = Contents::default();
+    contents.image(&[b"x"], host_architecture(), Some("1"), |text| {
+        let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip\",\"urls\":[\"https://e.invalid/x\"]";
+        text.replacen(&format!("{LAYER}\""), foreign, 1)
+    });
+    let server = serve(&contents, |_, _| None);
+    Place::new(&[&server]).pull(&format!("{}/r:1", server.host()));
+}
 use crate::image::platform::Platform;
 
 #[test]
@@ -119,13 +155,13 @@ fn what_a_manifest_says_has_to_be_so() {
         ("shorter", "\"size\":5".to_owned(), "layer 1 has 23 bytes, but should have 5"),
         ("huge", "\"size\":99999999999999".to_owned(), "which is the limit"),
         ("negative", "\"size\":-1".to_owned(), "can't be used"),
-        ("type", size.clone(), "image.layer.v1.tar+xz, which is not supported"),
+        ("type", size.clone(), "vnd.in-toto+json, which is not supported"),
         ("digest", size.clone(), "can't be used"),
     ];
     for (tag, other, message) in lies {
         let mut contents = Contents::default();
         contents.image(&[b"one"], host_architecture(), Some("1"), |text| match tag {
-            "type" => text.replace("tar+gzip", "tar+xz"),
+            "type" => text.replace(LAYER, "application/vnd.in-toto+json"),
             "digest" => text.replace(&sum, "sha256:../../x"),
             _ => text.replace(&size, &other),
         });
@@ -182,7 +218,7 @@ fn what_is_no_image_is_refused() {
     let kinds: [(&str, &str, &str); 5] = [
         (MANIFEST, "<html>welcome</html>", "something else than a manifest"),
         (INDEX, "{\"manifests\": 1}", "it isn't what its media type says"),
-        (MANIFEST, "{\"schemaVersion\":2}", "it isn't what its media type says"),
+        (MANIFEST, "{\"schemaVersion\":2}", "it has no config"),
         ("application/vnd.docker.distribution.manifest.v1+prettyjws", "{}", "is not supported"),
         ("text/html", "{}", "is not supported"),
     ];

@@ -83,6 +83,62 @@ fn a_registry_without_ranges_is_read_from_the_start() {
 }
 
 #[test]
+fn a_registry_that_refuses_ranges_is_read_from_the_start_by_this_run_or_the_next() {
+    for refusal in [
+        "416 x",
+        "400 x",
+        "403 x",
+        "501 x",
+        "500 x",
+        "206 x",
+        "206 x\r\nContent-Range: bytes 0-9/10",
+        "206 x\r\nContent-Range: bytes 1000-1000/1001",
+        "206 x\r\nContent-Range: items 1-2/3",
+    ] {
+        let contents = Contents::simple();
+        let (long, packed) = Contents::long();
+        let server = serve(&contents, move |request, before| {
+            if !request.path.ends_with(&long) {
+                return None;
+            }
+            let whole = format!("200 OK\r\nContent-Length: {}", packed.len());
+            Some(if request.header("range").is_some() {
+                answer(&format!("{refusal}\r\nContent-Length: 1"), b"x")
+            } else if before == 0 {
+                answer(&whole, &packed[..1000])
+            } else {
+                answer(&whole, &packed)
+            })
+        });
+        let place = Place::new(&[&server]);
+        let name = format!("{}/r:1", server.host());
+        if place.try_pull(&name, &PullOptions::default()).is_err() {
+            place.pull(&name);
+        }
+    }
+}
+
+#[test]
+fn a_registry_that_refuses_head_is_asked_by_get() {
+    for status in ["403 x", "404 x", "405 x", "400 x", "200 x"] {
+        let contents = Contents::simple();
+        let server = serve(&contents, move |request, _| {
+            (request.method == "HEAD").then(|| answer(status, b""))
+        });
+        let place = Place::new(&[&server]);
+        let name = format!("{}/r:1", server.host());
+        place.pull(&name);
+        place.pull(&name);
+        let client = Client::new(place.options.clone());
+        let has = |tag: &str| {
+            let name = format!("{}/r:{tag}", server.host()).parse().unwrap();
+            client.has(&name, &place.told).unwrap()
+        };
+        assert!(has("1") && !has("none"), "{status}");
+    }
+}
+
+#[test]
 fn a_registry_that_says_nothing_is_given_up() {
     let contents = Contents::simple();
     let (long, packed) = Contents::long();

@@ -159,3 +159,80 @@ fn who_may_not_is_told_so() {
     assert!(error.contains("doesn't allow it: requested access is denied"), "{error}");
     assert!(error.contains("may read"), "{error}");
 }
+
+#[test]
+fn credentials_are_asked_for_at_the_registrys_own_url_where_nothing_else_asks() {
+    let closed = "404 x\r\nContent-Length: 0";
+    for (elsewhere, base, works) in [
+        (closed, "401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0", true),
+        (
+            "403 x\r\nContent-Length: 0",
+            "401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0",
+            true,
+        ),
+        (
+            "401 x\r\nContent-Length: 0",
+            "401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0",
+            true,
+        ),
+        (closed, "200 OK\r\nContent-Length: 0", false),
+        (closed, closed, false),
+    ] {
+        let server = serve(&Contents::simple(), move |request, _| {
+            let head = if request.path == "/v2/" { base } else { elsewhere };
+            (request.header("authorization") != Some(BASIC)).then(|| answer(head, b""))
+        });
+        let mut place = Place::new(&[&server]);
+        let name = format!("{}/r:1", server.host());
+        place.fails(&name);
+        assert!(!asked(&server).contains(&"GET /v2/".to_owned()) || elsewhere.starts_with("401"));
+        place.log_in(&server.host(), AUTH);
+        assert_eq!(place.try_pull(&name, &PullOptions::default()).is_ok(), works, "{base}");
+    }
+}
+
+#[test]
+fn a_token_for_too_little_is_followed_by_one_for_what_the_registry_names() {
+    for status in ["401 x", "403 x"] {
+        let server = serve(&Contents::simple(), move |request, _| {
+            let host = request.header("host").unwrap();
+            if request.path.starts_with("/token") {
+                let wide = request.path.contains("scope=special%3Athing%3Aread")
+                    && request.path.contains("scope=repository%3Ar%3Apull");
+                let token = if wide { "wide" } else { "narrow" };
+                return Some(ok_json(&format!(
+                    "{{\"token\": \"\", \"access_token\": \"{token}\"}}"
+                )));
+            }
+            let (status, more) = match request.header("authorization") {
+                Some("Bearer wide") => return None,
+                Some(_) => (status, ",scope=\"special:thing:read\",error=\"insufficient_scope\""),
+                None => ("401 x", ""),
+            };
+            let challenge = format!("Bearer realm=\"http://{host}/token\"{more}");
+            Some(answer(
+                &format!("{status}\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0"),
+                b"",
+            ))
+        });
+        let place = Place::new(&[&server]);
+        place.pull(&format!("{}/r:1", server.host()));
+        let tokens = asked(&server).into_iter().filter(|path| path.contains("/token")).count();
+        assert_eq!(tokens, 2, "the wide one is kept: {:?}", asked(&server));
+    }
+    // A registry that is never content is asked twice at the most.
+    let server = serve(&Contents::simple(), |request, before| {
+        let host = request.header("host").unwrap();
+        if request.path.starts_with("/token") {
+            return Some(ok_json("{\"token\": \"x\"}"));
+        }
+        Some(answer(
+            &format!(
+                "401 x\r\nWWW-Authenticate: Bearer realm=\"http://{host}/token\",scope=\"a{before}\"\r\nContent-Length: 0"
+            ),
+            b"",
+        ))
+    });
+    Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    assert!(asked(&server).len() <= 5, "{:?}", asked(&server));
+}

@@ -104,6 +104,47 @@ fn what_another_repository_has_is_mounted_or_else_sent() {
 }
 
 #[test]
+fn any_success_takes_a_blob_and_an_upload_that_is_forgotten_begins_again() {
+    for status in ["200 OK", "201 x", "202 x", "204 x"] {
+        let server = serve(&Contents::default(), move |request, before| {
+            let put = request.method == "PUT" && request.path.starts_with("/up");
+            Some(match (put, before) {
+                (true, 0) => answer("404 x", br#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
+                (true, _) => answer(&format!("{status}\r\nContent-Length: 0"), b""),
+                (false, _) => takes(request, "/up"),
+            })
+        });
+        let (place, image) = stored(&[&server]);
+        push(&place, &image, &format!("{}/r:2", server.host())).unwrap();
+        assert!(place.said().contains("forgotten the upload"), "{}", place.said());
+    }
+}
+
+#[test]
+fn what_the_registry_says_is_shown_whatever_it_refuses() {
+    for (method, path, status) in [
+        ("POST", "/blobs/uploads/", "404 x"),
+        ("POST", "/blobs/uploads/", "403 x"),
+        ("POST", "/blobs/uploads/", "400 x"),
+        ("POST", "/blobs/uploads/", "401 x"),
+        ("POST", "/blobs/uploads/", "503 x"),
+        ("PUT", "/up", "404 x"),
+        ("PUT", "/manifests/", "404 x"),
+        ("PUT", "/manifests/", "409 x"),
+        ("PUT", "/manifests/", "500 x"),
+    ] {
+        let server = serve(&Contents::default(), move |request, _| {
+            let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"make it first"}]}"#;
+            let refused = request.method == method && request.path.contains(path);
+            Some(if refused { answer(status, body) } else { takes(request, "/up") })
+        });
+        let (place, image) = stored(&[&server]);
+        let error = push(&place, &image, &format!("{}/r:2", server.host())).unwrap_err();
+        assert!(error.contains("make it first"), "{method} {path} {status}: {error}");
+    }
+}
+
+#[test]
 fn an_upload_that_fails_begins_again_and_a_registry_that_refuses_is_named() {
     let server = serve(&Contents::default(), |request, before| {
         let fails = request.method == "PUT" && request.path.starts_with("/up") && before == 0;

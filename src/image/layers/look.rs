@@ -1,0 +1,63 @@
+//! What an unpacked layer has at a path, found without leaving the layer.
+//!
+//! A symlink of a layer means a path of the container. Followed here, it would lead into this machine's
+//! own folders; so none is followed, on the way or at the end. Overlayfs does not follow them either: to
+//! a folder of a higher layer, a symlink of a lower one is something that the folder replaces.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::archive::{is_opaque_at, is_whiteout_at};
+
+/// What a layer has at a path.
+pub(super) struct Look {
+    /// What lies there, and where; nothing also where the layer only removes what is below.
+    pub(super) found: Option<(PathBuf, Metadata)>,
+    /// True if the layer hides what lower ones have there: by a whiteout, by an opaque folder, or by
+    /// something that is not a folder, at the path or above it.
+    pub(super) hides: bool,
+}
+
+/// Looks at a path of a layer, which is relative and has no `..`.
+pub(super) fn look(layer: &Path, path: &Path) -> io::Result<Look> {
+    let mut place = layer.to_owned();
+    let mut data = fs_err::symlink_metadata(&place)?;
+    let mut hides = is_opaque_at(&place)?;
+    for part in path.components() {
+        if !data.is_dir() {
+            return Ok(Look { found: None, hides });
+        }
+        place.push(part);
+        data = match fs_err::symlink_metadata(&place) {
+            Ok(data) => data,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Look { found: None, hides });
+            }
+            Err(error) => return Err(error),
+        };
+        if data.is_dir() {
+            hides |= is_opaque_at(&place)?;
+            continue;
+        }
+        hides = true;
+        if is_whiteout_at(&place, &data)? {
+            return Ok(Look { found: None, hides });
+        }
+    }
+    Ok(Look { found: Some((place, data)), hides })
+}
+
+/// True if one of some layers, the lowest of which comes first, shows a folder at a path to those above.
+pub(super) fn shows_folder(layers: &[PathBuf], path: &Path) -> io::Result<bool> {
+    for layer in layers.iter().rev() {
+        let look = look(layer, path)?;
+        if let Some((_, data)) = look.found {
+            return Ok(data.is_dir());
+        }
+        if look.hides {
+            return Ok(false);
+        }
+    }
+    Ok(false)
+}
