@@ -318,7 +318,6 @@ pub(super) fn read_previous(host: &Host) -> io::Result<Option<Vec<PackageId>>> {
 pub(super) fn forget_previous(host: &Host) -> io::Result<()> {
     remove_all(&previous(host))?;
     // Gone if nothing else is recorded.
-    let folder = host.state().join(FOLDER);
-    drop(fs_err::remove_dir(folder).and_then(|()| fs_err::remove_dir(host.state())));
+    drop(fs_err::remove_dir(host.state().join(FOLDER)));
     Ok(())
 }
