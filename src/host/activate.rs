@@ -255,7 +255,7 @@ impl Actor<'_> {
         if let Some(ids) =
             linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))
         {
-            let written = record::write_previous(root, &ids);
+            let written = record::write_previous(self.host, &ids);
             written.map_err(ActivateError::Archive)?;
         }
         Ok(())
@@ -266,7 +266,7 @@ impl Actor<'_> {
         let root = self.host.root();
         let ids = |name: &str| linked(&root.join(name)).ok().flatten();
         if ids("active.old") != ids("active") {
-            drop(record::forget_previous(root));
+            drop(record::forget_previous(self.host));
         }
     }
 

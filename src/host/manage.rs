@@ -72,7 +72,7 @@ impl Actor<'_> {
         if let Some(ids) = old.as_ref().filter(|_| !is_same) {
             return Ok(ids.clone());
         }
-        let previous = record::read_previous(root).map_err(ActivateError::Archive)?;
+        let previous = record::read_previous(self.host).map_err(ActivateError::Archive)?;
         previous.or(old).ok_or(ActivateError::NoArchive)
     }
 }

@@ -8,7 +8,7 @@
 //! <root>/<any of these>.new          the set that is being prepared; `prepare`
 //! <root>/<any of these>.old          the set before
 //! <root>/install_progress            the swap that is under way; `swap`
-//! <root>/.pkgpanda.previous          the set to go back to, where no active.old says it; `record`
+//! <state>/.pkgpanda/                 the set to go back to, where no active.old says it; `record`
 //! <root>/.pkgpanda.pending           services are still to be started; `pending`
 //! <systemd>/dcos.target.wants/       links to the units of the active set; `units`
 //! <systemd>/<unit>, <unit>.unit.new  copies of the packages' units; the next set's

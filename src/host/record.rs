@@ -3,7 +3,7 @@
 //! ```text
 //! <repository>/.pkgpanda/files/<id>      what the package had when it came: a JSON list a line
 //! <repository>/.pkgpanda/late/<id>       the sum of the values that the late package was rendered with
-//! <root>/.pkgpanda.previous              the set to go back to, where active.old does not say it
+//! <state>/.pkgpanda/previous-<sum>.json   the set to go back to, where active.old of the root does not say it
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::paths::Host;
 use crate::archive::{EntryKind, EntryPath, Limits, PackageEntry, PackageReader, ReadError};
 use crate::base::atomic;
 use crate::base::atomic::{AtomicFile, Unswept};
@@ -25,6 +26,9 @@ use crate::package::PackageId;
 
 /// The folder of what is recorded, in a repository.
 const FOLDER: &str = ".pkgpanda";
+
+/// Number of digits of a root's sum in a name.
+const SUM_DIGITS: usize = 16;
 
 /// The folder in it of what packages had when they came.
 const FILES: &str = "files";
@@ -285,27 +289,35 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn previous(root: &Path) -> PathBuf {
-    root.join(".pkgpanda.previous")
+/// Beside what services keep: neither the root, which others list, nor the repository, which may be read-only,
+/// has a place for it. Each root has a file of its own.
+fn previous(host: &Host) -> PathBuf {
+    let sum = Sha256Sum::of(host.root().as_os_str().as_bytes()).to_string();
+    host.state().join(FOLDER).join(format!("previous-{}.json", &sum[..SUM_DIGITS]))
 }
 
 /// Records the set to go back to.
-pub(super) fn write_previous(root: &Path, ids: &[PackageId]) -> io::Result<()> {
-    let mut file = AtomicFile::create(&previous(root))?;
+pub(super) fn write_previous(host: &Host, ids: &[PackageId]) -> io::Result<()> {
+    let path = previous(host);
+    fs_err::create_dir_all(host.state().join(FOLDER))?;
+    let mut file = AtomicFile::create(&path)?;
     file.write_all(&serde_json::to_vec(ids)?)?;
     // A damaged one is as good as none, and waiting for the disk takes time.
     file.commit_unsynced()
 }
 
 /// The set to go back to, if it is recorded here.
-pub(super) fn read_previous(root: &Path) -> io::Result<Option<Vec<PackageId>>> {
-    match fs_err::read(previous(root)) {
+pub(super) fn read_previous(host: &Host) -> io::Result<Option<Vec<PackageId>>> {
+    match fs_err::read(previous(host)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => Ok(serde_json::from_slice(&other?).ok()),
     }
 }
 
 /// Forgets the set to go back to: `active.old` says it.
-pub(super) fn forget_previous(root: &Path) -> io::Result<()> {
-    remove_all(&previous(root))
+pub(super) fn forget_previous(host: &Host) -> io::Result<()> {
+    remove_all(&previous(host))?;
+    // Gone if nothing else is recorded.
+    drop(fs_err::remove_dir(host.state().join(FOLDER)));
+    Ok(())
 }

@@ -7,6 +7,7 @@ use super::activate::{ActivateError, Actor};
 use super::lock::LOCK_FILE;
 use super::paths::with_suffix;
 use super::progress::{NEW, OLD};
+use super::record;
 use super::systemd::{SystemdError, TARGET, target_file};
 use crate::base::removal::remove_all;
 
@@ -96,6 +97,7 @@ impl Actor<'_> {
                 }
             }
             remove_all(&root.join("active"))?;
+            record::forget_previous(host)?;
             lock.remove_file()?;
             match fs_err::remove_dir(root) {
                 // A disk of its own perhaps, or a link to a folder on one, or there is a mount in it.
