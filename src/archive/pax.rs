@@ -5,8 +5,6 @@ use super::path::NameProblem;
 /// The key of an extended attribute, without the attribute's name.
 const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
-/// How keys begin that tell of a sparse file.
-
 /// The extended attribute that holds a file's capabilities.
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
 

@@ -55,7 +55,7 @@ pub enum ActivateError {
     },
     /// A user can't be had.
     #[error(transparent)]
-    User(#[from] UserError),
+    User(Box<UserError>),
     /// systemd doesn't do what it is asked.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
@@ -103,6 +103,12 @@ impl From<RepositoryError> for ActivateError {
 impl From<InstallError> for ActivateError {
     fn from(error: InstallError) -> Self {
         Self::Install(Box::new(error))
+    }
+}
+
+impl From<UserError> for ActivateError {
+    fn from(error: UserError) -> Self {
+        Self::User(Box::new(error))
     }
 }
 

@@ -84,7 +84,10 @@ pub(super) fn odd_entries(folder: &Path) -> Result<Vec<PathBuf>, ActiveError> {
     Ok(look(folder)?.map(|(_, odd)| odd).unwrap_or_default())
 }
 
-fn look(folder: &Path) -> Result<Option<(Vec<PackageId>, Vec<PathBuf>)>, ActiveError> {
+/// Ids of linked packages, and other entries.
+type Entries = (Vec<PackageId>, Vec<PathBuf>);
+
+fn look(folder: &Path) -> Result<Option<Entries>, ActiveError> {
     let file = fs_err::OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder);
     let file = match file {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -69,19 +69,15 @@ pub enum UserError {
     },
     /// Two packages want one user in different groups.
     #[error(
-        "packages {one} and {other} have the user {user} in different groups, {one_group} and {other_group}"
+        "packages {} and {} have the user {user} in different groups, {} and {}", one.0, other.0, one.1, other.1
     )]
     Groups {
         /// The user.
         user: UserName,
-        /// A package.
-        one: PackageId,
-        /// Its group.
-        one_group: GroupName,
-        /// Another package.
-        other: PackageId,
-        /// Its group.
-        other_group: GroupName,
+        /// A package with the group there.
+        one: Box<(PackageId, GroupName)>,
+        /// Another package with the group there.
+        other: Box<(PackageId, GroupName)>,
     },
     /// The user can't be made.
     #[error("can't make the user {user}: {reason}")]
@@ -162,10 +158,8 @@ impl Accounts {
                 if *one_group != group {
                     return Err(UserError::Groups {
                         user: user.clone(),
-                        one: (*one).clone(),
-                        one_group: (*one_group).clone(),
-                        other: package.id.clone(),
-                        other_group: group.clone(),
+                        one: Box::new(((*one).clone(), (*one_group).clone())),
+                        other: Box::new((package.id.clone(), group.clone())),
                     });
                 }
             }

@@ -225,7 +225,7 @@ mod tests {
         let lead = |from: &str, status: u16, to: &str| {
             let headers = HeaderMap::from_iter([(LOCATION, to.parse().unwrap())]);
             target(&url(from), status, &headers)
-                .map(|to| to.map(|to| to.to_string()).unwrap_or_else(|problem| problem))
+                .map(|to| to.map_or_else(|problem| problem, |to| to.to_string()))
         };
         for (to, led) in [
             ("/y", "http://h/y"),

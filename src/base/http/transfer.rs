@@ -73,7 +73,7 @@ impl<'a> Transfer<'a> {
         let (head, answer) = self.exchange.send(request)?;
         match head.status {
             StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
-                self.begin(&head.headers)?
+                self.begin(&head.headers)?;
             }
             StatusCode::PARTIAL_CONTENT if ranged => self.go_on(&head.headers)?,
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if ranged => {

@@ -70,6 +70,7 @@ pub struct ImageFinder<'a> {
 
 /// What building an image from a Dockerfile needs.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a permission or a wish of its own")]
 pub struct Building<'a> {
     /// Settings of everything that runs in containers.
     pub runner: &'a RunnerSettings,

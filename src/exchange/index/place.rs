@@ -32,7 +32,10 @@ pub fn write_index(
     observer: &dyn Observer,
 ) -> Result<Replaced, IndexError> {
     let mut result = Replaced::Unchanged;
-    for (name, text) in [(INDEX_JSON, document(index)), (INDEX_PAGE, page(index))] {
+    for (name, kind, text) in [
+        (INDEX_JSON, "application/json", document(index)),
+        (INDEX_PAGE, "text/html; charset=utf-8", page(index)),
+    ] {
         let is_new = match folder {
             Some(folder) => {
                 let path = folder.join(name);
@@ -40,7 +43,7 @@ pub fn write_index(
                 atomic::write_if_changed(&path, text.as_bytes()).map_err(IndexError::File)?;
                 is_new
             }
-            None => replace(store.backend(), name, text.as_bytes(), observer)?,
+            None => replace(store.backend(), (name, kind), text.as_bytes(), observer)?,
         };
         if is_new {
             result = Replaced::Written;
@@ -52,7 +55,7 @@ pub fn write_index(
 /// Makes an object have a text; `false` if nothing was to be done.
 fn replace(
     backend: &dyn Backend,
-    name: &str,
+    (name, kind): (&str, &str),
     text: &[u8],
     observer: &dyn Observer,
 ) -> Result<bool, IndexError> {
@@ -67,8 +70,6 @@ fn replace(
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
     }
-    let kind =
-        if name.ends_with(".html") { "text/html; charset=utf-8" } else { "application/json" };
     let about = About { content_type: Some(kind), ..About::default() };
     backend.replace(&key, Content::Bytes(text), &about, &transfer)?;
     Ok(true)
