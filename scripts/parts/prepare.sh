@@ -130,8 +130,8 @@ name_servers() {
 servers_present() {
   local folder
   folder=$(servers_folder)
-  name_servers
   install_servers "$folder" || return 1
+  name_servers
   {
     echo "export MKPANDA_TEST_MOTO='$MKPANDA_TEST_MOTO'"
     echo "export MKPANDA_TEST_AZURITE='$MKPANDA_TEST_AZURITE'"
