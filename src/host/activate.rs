@@ -255,8 +255,13 @@ impl Actor<'_> {
         if let Some(ids) =
             linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))
         {
-            let written = record::write_previous(self.host, &ids);
-            written.map_err(ActivateError::Archive)?;
+            // Needed only if what follows is cut off, and no reason not to begin.
+            if let Err(error) = record::write_previous(self.host, &ids) {
+                let message = format!(
+                    "the set to go back to cannot be recorded, so a rollback is impossible if this is interrupted: {error}"
+                );
+                self.observer.event(Event::Warning { subject: String::new(), message });
+            }
         }
         Ok(())
     }

@@ -37,9 +37,10 @@ pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     processes().into_iter().filter(|pid| parent_of(pid) == Some(parent)).collect()
 }
 
-/// The cleaners of a run, by the number of its process.
+/// The cleaners of a run that goes on, by the number of its process.
 pub(crate) fn cleaners_of(run: u32) -> Vec<u32> {
-    processes_with(&run.to_string()).into_iter().filter(|pid| is_cleaner(*pid)).collect()
+    let helpers = children_of(run);
+    helpers.into_iter().flat_map(children_of).filter(|pid| is_cleaner(*pid)).collect()
 }
 
 fn is_cleaner(pid: u32) -> bool {

@@ -143,7 +143,7 @@ pub(crate) fn counts(machine: &Machine) -> Vec<String> {
     let folders = ["repo/.pkgpanda/", "repo/.pkgpanda/files/"];
     let is_more = |line: &String| {
         folders.contains(&line.as_str())
-            || line.starts_with("repo/.pkgpanda/previous.json")
+            || line.starts_with("state/.pkgpanda/")
             // The file that is locked stays.
             || line.ends_with(".pkgpanda.lock ")
     };

@@ -101,7 +101,8 @@ fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
     // The first run fails, when everything is fetched and unpacked.
     place.run("vandal", &arguments).fails(1).says("exited with code 1");
     place.write("vandal/go", "");
-    let own: Vec<PathBuf> = ["builds", "scratch", "locks"].map(|name| place.home.join(name)).into();
+    let own: Vec<PathBuf> =
+        ["builds", "scratch", "locks", "trees"].map(|name| place.home.join(name)).into();
     let before = snapshot(place.path(), &own);
     place.run("vandal", &arguments).ok();
     let made = place.archive("vandal");

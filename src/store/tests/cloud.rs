@@ -257,7 +257,7 @@ struct Rival<'r> {
 
 impl Observer for Rival<'_> {
     fn event(&self, event: Event) {
-        let Event::Download { .. } = event else { return };
+        let Event::Upload { .. } = event else { return };
         if self.has_put.fetch_add(1, Ordering::Relaxed) == 0 {
             let put = self.backend.put(&key("large"), Content::Bytes(b"first"), &quiet());
             assert_eq!(put.unwrap(), Put::Written);

@@ -75,7 +75,7 @@ fn a_text_that_is_no_lock_is_refused_with_its_place() {
     let line = |text: &str| format!("version = 1\nsources = [\n  {text},\n]\n");
     let one = format!(r#"{{ url = "u", sha1 = "{SHA1}", sha256 = "{}", size = 1 }}"#, sha256('a'));
     let image = format!(
-        r#"{{ name = "x", platform = "linux", manifest = "sha256:{0}", id = "sha256:{0}" }}"#,
+        r#"{{ name = "x", platform = "a/b/c/d", manifest = "sha256:{0}", id = "sha256:{0}" }}"#,
         sha256('a')
     );
     // A merge of two branches that both added the same.
