@@ -186,6 +186,7 @@ impl Actor<'_> {
         if let Err(error) = swapped {
             if !matches!(error, ActivateError::Swap(SwapError::Stuck(_))) {
                 drop(prepare::remove_new(self.host));
+                self.forget_previous();
                 for folder in made {
                     drop(fs_err::remove_dir(folder));
                 }
@@ -237,6 +238,9 @@ impl Actor<'_> {
         let host = self.host;
         let present = &intended.users.present;
         state::make(host, &intended.packages, |user| present.get(user).copied(), made)?;
+        if fs_err::symlink_metadata(host.state()).is_err() {
+            made.push(host.state().to_owned());
+        }
         self.record_archive()?;
         prepare::write(host, &intended.plan)?;
         Ok(prepare::remove_old(host)?)

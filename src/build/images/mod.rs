@@ -284,7 +284,12 @@ impl<'a> ImageFinder<'a> {
         observer: &dyn Observer,
     ) -> Result<Result<Image, Box<RegistryError>>, ImageError> {
         if self.building.is_preview {
-            return Err(ImageError::NotPulled { name: name.clone() });
+            // Of an image that would be pulled, the manifest alone is asked for: it has to be there.
+            let is_there = self.registry.is_mirrored(reference, &Platform::host(), observer);
+            return match if is_there { Ok(()) } else { self.registry.look(reference, observer) } {
+                Ok(()) => Err(ImageError::NotPulled { name: name.clone() }),
+                Err(error) => Ok(Err(Box::new(error))),
+            };
         }
         let options = self.pull_options(Platform::host());
         let pulled = match self.registry.pull(self.store, reference, &options, None, observer) {

@@ -65,7 +65,11 @@ impl Site {
                         Some(WhyPending::Image { name, folder })
                     }
                     Some(Err(ImageError::NotPulled { name })) => Some(WhyPending::Pull(name)),
-                    // Whatever else is wrong is said with the id.
+                    // The first of other errors is reported with the id, and no other image is asked for.
+                    Some(Err(_)) => {
+                        with.push(key.clone());
+                        break;
+                    }
                     _ => None,
                 }
             };

@@ -60,12 +60,17 @@ impl Client {
         reference: &ImageRef,
         observer: &dyn Observer,
     ) -> Result<bool, RegistryError> {
-        let ask = |wire: &Wire<'_>| Ok(resolve::look(wire, reference)?);
-        match self.ask_places(reference, Told::Faults, observer, ask) {
+        match self.look(reference, observer) {
             Ok(()) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks for the manifest of an image, and for nothing else; that there is none is an error.
+    pub fn look(&self, reference: &ImageRef, observer: &dyn Observer) -> Result<(), RegistryError> {
+        let ask = |wire: &Wire<'_>| Ok(resolve::look(wire, reference)?);
+        self.ask_places(reference, Told::Faults, observer, ask)
     }
 }
 
