@@ -109,7 +109,10 @@ said['first'] = read('/proc/1/cmdline').decode()
     let (first, second) = SECRET.split_at(8);
     let said = place.probe(code, &json!([first, second]), &[]);
     assert_eq!(said["found"], json!([]));
-    assert_eq!(said["first"], json!("mkpanda\0internal-helper\0"));
+    // Where the /proc of an outer container is shown, process 1 is that container's.
+    if !place.record("probe")["conditions"].to_string().contains("nested-proc") {
+        assert_eq!(said["first"], json!("mkpanda\0internal-helper\0"));
+    }
 }
 
 #[test]

@@ -247,22 +247,25 @@ fn listings_have_the_form_of_their_schemas() {
     machine.write("repo/v--1/bin/v", "changed");
     machine.write("repo/v--1/bin/extra", "");
     std::fs::remove_file(machine.path("repo/v--1/lib/v")).unwrap();
-    for (name, command, lines) in [
-        ("active", &["active"][..], 3),
-        ("list", &["list"], 6),
-        ("check", &["check"], 1),
-        ("check-list", &["check", "--list"], 1),
-        ("verify", &["verify", "v--1"], 1),
-        ("preview", &["activate", "--dry-run", "a--2", "s--1"], 6),
+    macro_rules! schema {
+        ($name:literal) => {
+            include_str!(concat!("../../../docs/schemas/pkgpanda-", $name, ".json"))
+        };
+    }
+    for (schema, command, lines) in [
+        (schema!("active"), &["active"][..], 3),
+        (schema!("list"), &["list"], 6),
+        (schema!("check"), &["check"], 1),
+        (schema!("check-list"), &["check", "--list"], 1),
+        (schema!("verify"), &["verify", "v--1"], 1),
+        (schema!("preview"), &["activate", "--dry-run", "a--2", "s--1"], 6),
     ] {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas");
-        let schema = std::fs::read_to_string(folder.join(format!("pkgpanda-{name}.json"))).unwrap();
         let arguments = [command, &["--format", "json"]].concat();
         let shown = machine.run(&arguments).stdout;
         let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
-        check_schema(&serde_json::from_str(&schema).unwrap(), &value, name);
+        check_schema(&serde_json::from_str(schema).unwrap(), &value, &command.join(" "));
         let found = value.as_array().map_or_else(|| value.as_object().unwrap().len(), Vec::len);
-        assert_eq!(found, lines, "{name}: {shown}");
+        assert_eq!(found, lines, "{command:?}: {shown}");
     }
 }
 
