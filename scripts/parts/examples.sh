@@ -110,16 +110,18 @@ part_small_real() {
   check "the installer's server works" says "self-test passed" \
     installed "${users[0]}" "${caches[0]}" installer. /opt/mesosphere/bin/xz-httpd --self-test
 
-  local d="$WORK/home/${users[1]}/second" second="$WORK/home/${users[1]}/second-home"
+  local d="$WORK/home/${users[1]}/second"
   copy_example small-real "${users[1]}" "$d"
   # The image is needed for the ids alone.
   as "${users[1]}" ln -s "$small/debian-gcc.oci.tar" "$d/debian-gcc.oci.tar"
-  mkdir "$WORK/nothing"
+  # Another machine: nothing of the earlier builds' home is there.
+  extra_home=("MKPANDA_HOME=$WORK/home/${users[1]}/second-home")
   check "${users[1]} with another home takes it from the S3 store, without its sources, and builds nothing" \
-    built_nothing with_s3 tree "${users[1]}" "$d" --only-mirrors "--mirror=$WORK/nothing" --cache=s3://packages
+    built_nothing with_s3 tree "${users[1]}" "$d" --cache=s3://packages
   check "what was taken is the same, byte for byte" \
     diff --recursive "${caches[0]}/packages" "$d/packages/cache/packages"
   stop_s3
+  extra_home=()
 
   local c="$WORK/home/${users[0]}/closed" home="$WORK/home/${users[0]}/closed-home"
   check "all that the tree needs goes into one file" as "${users[0]}" "$WORK/stage/mkpanda" \
@@ -175,10 +177,13 @@ start_s3() {
 
 stop_s3() { kill "$s3"; }
 
-# with_s3 COMMAND…: with the store's address and credentials for `as`
+extra_home=()
+
+# with_s3 COMMAND…: with the store's address and credentials for `as`, and a proxy that is dead: nothing that
+# sources name can be reached
 with_s3() {
   extra_environment=("AWS_ENDPOINT_URL=$s3_url" AWS_ACCESS_KEY_ID=id AWS_SECRET_ACCESS_KEY=secret
-    AWS_REGION=us-east-1)
+    AWS_REGION=us-east-1 HTTPS_PROXY=http://127.0.0.1:9 "${extra_home[@]}")
   local status=0
   "$@" || status=$?
   extra_environment=()
