@@ -1,8 +1,10 @@
-//! What can be typed behind `mkpanda release`.
+//! Arguments of `mkpanda release`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+
+use super::format_arg::FormatArg;
 
 /// Options of releases, and the command.
 #[derive(Debug, Args)]
@@ -23,7 +25,7 @@ pub struct ReleaseArgs {
     /// The static pkgpanda that hosts are set up with; by default the configuration's, or the one beside mkpanda.
     #[arg(long, value_name = "FILE", global = true)]
     pub pkgpanda: Option<PathBuf>,
-    /// How plans, lists and differences are shown.
+    /// Form in which plans, lists and differences are shown.
     #[arg(long, value_name = "HOW", default_value = "text", global = true)]
     pub format: ShownArg,
     /// Number of packages that are built at once; the number of cores by default.
@@ -34,7 +36,7 @@ pub struct ReleaseArgs {
     pub command: ReleaseCommand,
 }
 
-/// How something of a release is shown on stdout.
+/// Form of a release's results on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ShownArg {
     /// Lines for people.
@@ -45,21 +47,12 @@ pub enum ShownArg {
     Html,
 }
 
-/// Form of what has no page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlainForm {
-    /// Lines for people.
-    Text,
-    /// JSON for programs.
-    Json,
-}
-
 impl ShownArg {
-    /// The form of what has no page.
-    pub fn without_page(self) -> Option<PlainForm> {
+    /// Form of a result that has no page.
+    pub fn without_page(self) -> Option<FormatArg> {
         match self {
-            Self::Text => Some(PlainForm::Text),
-            Self::Json => Some(PlainForm::Json),
+            Self::Text => Some(FormatArg::Text),
+            Self::Json => Some(FormatArg::Json),
             Self::Html => None,
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::super::super::args::BuildArgs;
 use super::super::super::error::CliError;
-use super::super::super::release_args::{PlainForm, ReleaseArgs};
+use super::super::super::format_arg::FormatArg;
+use super::super::super::release_args::ReleaseArgs;
 use super::super::super::ui::Weight;
 use super::super::tree::Trees;
 use super::super::{Context, Outcome, build_options, ending, interrupt_on_signals, open};
@@ -34,7 +35,7 @@ pub(super) fn create(
     variants: &[String],
 ) -> Result<(), CliError> {
     let desk = Desk::open(context, args)?;
-    let format = text_or_json(args)?;
+    let format = args.format_without_page("what is stored")?;
     let commit = desk.commit(context)?;
     let place = ReleasePlace::new(TESTING, Some(channel), commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
@@ -59,7 +60,7 @@ pub(super) fn promote(
     channel: Option<&str>,
 ) -> Result<(), CliError> {
     let desk = Desk::open(context, args)?;
-    let format = text_or_json(args)?;
+    let format = args.format_without_page("what is stored")?;
     let commit = desk.commit(context)?;
     let place = ReleasePlace::new(destination, channel, commit).map_err(ReleaseError::from)?;
     let url = desk.cloudformation_s3_url()?.to_owned();
@@ -136,13 +137,6 @@ fn run(
     };
     progress.finish(ending(&result), work.outcome.cached);
     result
-}
-
-fn text_or_json(args: &ReleaseArgs) -> Result<PlainForm, CliError> {
-    args.format.without_page().ok_or_else(|| CliError::Useless {
-        option: "--format html",
-        place: "what is stored".to_owned(),
-    })
 }
 
 struct Work<'w> {
@@ -237,7 +231,7 @@ impl Work<'_> {
         desk: &Desk,
         release: Release,
         parts: &Parts,
-        format: PlainForm,
+        format: FormatArg,
     ) -> Result<(), CliError> {
         let Release { place, mut metadata, core, cache } = release;
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
@@ -263,8 +257,8 @@ impl Work<'_> {
         let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {
-                PlainForm::Text => plan_text(&plan, &desk.storages),
-                PlainForm::Json => format!("{:#}\n", plan_json(&plan, &desk.storages)),
+                FormatArg::Text => plan_text(&plan, &desk.storages),
+                FormatArg::Json => format!("{:#}\n", plan_json(&plan, &desk.storages)),
             });
             return Ok(());
         }

@@ -6,6 +6,7 @@ mod read;
 use std::path::{Path, PathBuf};
 
 use super::super::error::CliError;
+use super::super::format_arg::FormatArg;
 use super::super::release_args::{ReleaseArgs, ReleaseCommand};
 use super::super::settings::Settings;
 use super::Context;
@@ -135,5 +136,14 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 impl From<ReleaseError> for CliError {
     fn from(error: ReleaseError) -> Self {
         Self::Release(Box::new(error))
+    }
+}
+
+impl ReleaseArgs {
+    /// Form of a result that has no page; `place` names the result in the error.
+    fn format_without_page(&self, place: &str) -> Result<FormatArg, CliError> {
+        self.format
+            .without_page()
+            .ok_or_else(|| CliError::Useless { option: "--format html", place: place.to_owned() })
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::super::super::error::CliError;
-use super::super::super::release_args::{PlainForm, ReleaseArgs, ShownArg};
+use super::super::super::format_arg::FormatArg;
+use super::super::super::release_args::{ReleaseArgs, ShownArg};
 use super::super::super::ui::Ending;
 use super::super::Context;
 use super::Desk;
@@ -21,12 +22,12 @@ pub(super) fn list(
     args: &ReleaseArgs,
     repository: Option<&str>,
 ) -> Result<(), CliError> {
-    let format = form(args, "list")?;
+    let format = args.format_without_page("mkpanda release list")?;
     reading(context, args, |desk, observer| {
         let releases = view::list(desk.storages.preferred(), repository, observer)?;
         Ok(match format {
-            PlainForm::Text => view::list_text(&releases),
-            PlainForm::Json => format!("{:#}\n", view::list_json(&releases)),
+            FormatArg::Text => view::list_text(&releases),
+            FormatArg::Json => format!("{:#}\n", view::list_json(&releases)),
         })
     })
 }
@@ -54,7 +55,7 @@ pub(super) fn diff(
     first: &str,
     second: &str,
 ) -> Result<(), CliError> {
-    let format = form(args, "diff")?;
+    let format = args.format_without_page("mkpanda release diff")?;
     reading(context, args, |desk, observer| {
         let storage = desk.storages.preferred();
         let releases =
@@ -66,17 +67,9 @@ pub(super) fn diff(
         let limits = desk.settings.archive_limits();
         let diff = Diff::new(sides, &Cache::of(&desk.packages), scratch, &limits, observer)?;
         Ok(match format {
-            PlainForm::Text => diff.text(),
-            PlainForm::Json => format!("{:#}\n", diff.to_json()),
+            FormatArg::Text => diff.text(),
+            FormatArg::Json => format!("{:#}\n", diff.to_json()),
         })
-    })
-}
-
-/// The form of what has no page.
-fn form(args: &ReleaseArgs, command: &'static str) -> Result<PlainForm, CliError> {
-    args.format.without_page().ok_or_else(|| CliError::Useless {
-        option: "--format html",
-        place: format!("mkpanda release {command}"),
     })
 }
 
