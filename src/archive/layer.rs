@@ -33,7 +33,7 @@ const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// The folder in which AUFS has the files with several names.
 const LINKED: &str = ".wh..wh.plnk";
-/// How attributes begin that are overlayfs's own.
+/// Prefix of overlayfs's own attributes.
 const OVERLAY: &[u8] = b"user.overlay.";
 
 /// How many of the devices that were left out are named.

@@ -4,8 +4,8 @@
 //! headers of any length into memory, splits their records at newlines that may be part of a value,
 //! and stops at the end mark without saying whether there was one.
 //!
-//! What two readers would understand differently is refused: a block of zeros on its own with something
-//! behind it, at which some stop and others go on; names in two forms that differ.
+//! Archives that two readers understand differently are refused: a single block of zeros with entries behind
+//! it, at which some readers stop and others go on; names in two forms that differ.
 
 use std::borrow::Cow;
 use std::io::{self, BufReader, Read};

@@ -173,8 +173,8 @@ impl Scope {
         })
     }
 
-    /// What `--from` and `from=` mean in the stage of a number: a context, a stage above by name or
-    /// number, or an image.
+    /// Resolves the value of `--from` or `from=` in a stage, given by its number: a context, an earlier stage by
+    /// name or number, or an image.
     pub fn origin(&self, from: &str, stage: usize, place: &Place) -> Result<Origin, Problem> {
         if from.contains('$') {
             let message = format!("the source {from} is a variable, which from can't have");

@@ -35,7 +35,7 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 ];
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const OCTETS: &str = "application/octet-stream";
-/// How the media types of layers begin, whatever compression stands behind them.
+/// Prefixes of the media types of layers, before the compression.
 const LAYER_TYPES: [&str; 4] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.nondistributable.v1.tar",

@@ -10,7 +10,7 @@ use super::layout::{LayoutError, ReleasePlace};
 use super::metadata::{METADATA, Metadata};
 use crate::store::{About, Key};
 
-/// Where in a repository an object lies.
+/// Part of a repository that has an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
@@ -27,7 +27,7 @@ pub enum Target {
 pub struct Operation {
     /// Key of the object.
     pub key: Key,
-    /// Where the object lies.
+    /// Part of the repository that has the object.
     pub target: Target,
     /// Content.
     pub source: Source,

@@ -1,4 +1,5 @@
-//! What storages have of a release already, and whether it may be stored there. Nothing is written.
+//! Survey of a release's storages: objects that are there already, and permission to store the rest. Nothing
+//! is written.
 //!
 //! A channel belongs to the commit in its `metadata.json`. A release whose own `metadata.json` is there is
 //! complete, and people read it: its objects do not change.

@@ -1,5 +1,5 @@
-//! What the build cache knows of files to copy: their content, places, kinds, modes, links, also hard
-//! ones, and attributes. Times don't count, nor do owners unless they are kept. Nothing is held in memory
+//! Digest of the files of a COPY, as the build cache's key has it: content, paths, kinds, modes, symlinks, hard
+//! links and attributes. Times don't count, nor do owners unless they are kept. Nothing is held in memory
 //! but the numbers of files with several names.
 
 use std::collections::HashMap;

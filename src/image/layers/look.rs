@@ -1,4 +1,4 @@
-//! What an unpacked layer has at a path, found without leaving the layer.
+//! Lookup of a path in an unpacked layer, without leaving the layer.
 //!
 //! A symlink of a layer means a path of the container. Followed here, it would lead into this machine's
 //! own folders; so none is followed, on the way or at the end. Overlayfs does not follow them either: to
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::{is_opaque_at, is_whiteout_at};
 
-/// What a layer has at a path.
+/// Result of looking up a path in a layer.
 pub(super) struct Look {
     /// What lies there, and where; nothing also where the layer only removes what is below.
     pub(super) found: Option<(PathBuf, Metadata)>,

@@ -197,7 +197,7 @@ impl KnownOwners {
         }
     }
 
-    /// What the layers have at a path. A folder that a layer only implies is what lower layers say.
+    /// Looks a path up in the layers below. Of a folder that a layer only implies, the lower layers decide.
     fn below(&self, path: &EntryPath) -> Option<Below> {
         let mut shown = None;
         for (layer, records, implied) in &self.layers {

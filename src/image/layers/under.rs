@@ -13,8 +13,8 @@ use super::look::shows_folder;
 use crate::archive::EntryPath;
 use crate::base::removal::remove_all;
 
-/// Where the folders of a layer that have whiteouts are noted, with a NUL between them; missing if it has
-/// none.
+/// Returns the path of the list of a layer's folders that have whiteouts, separated by NUL; there is no file
+/// if there are none.
 pub(super) fn file(layer: &Path) -> PathBuf {
     layer.with_extension("whiteouts")
 }

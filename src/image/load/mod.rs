@@ -145,7 +145,7 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) found: Vec<Found>,
-    /// What else was asked for and is no image for the platform, with the reason.
+    /// Other entries that were asked for and are not images for the platform, with the reasons.
     pub(super) passed_over: Vec<String>,
 }
 

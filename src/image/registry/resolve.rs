@@ -20,7 +20,7 @@ const MOST_DOCUMENTS: usize = 32;
 pub(super) struct Resolved {
     /// What the registry has under the name: the manifest, or an index that leads to it.
     pub(super) top: BlobDigest,
-    /// What may be meant, the most suitable first; at least one.
+    /// Manifests that fit the reference, the most suitable first; at least one.
     pub(super) candidates: Vec<Candidate>,
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
 /// The search of indexes for manifests.
 struct Search<'s> {
     wanted: &'s Platform,
-    /// What there is that cannot be used, for the message.
+    /// Entries that cannot be used, for the message.
     others: Vec<String>,
     /// Number of indexes that were read.
     read: usize,

@@ -1,7 +1,7 @@
 //! An OCI layout's folder, in which other images may be already: those of other names stay.
 //!
-//! Who changes the index holds a lock on the file `oci-layout` meanwhile, so that images which are saved
-//! at once are all there.
+//! A writer of the index holds a lock on the file `oci-layout`, so that of images that are saved at the same
+//! time none is lost.
 
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -73,7 +73,7 @@ pub struct RootImage {
 /// A layer as the helper unpacks it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerBlob {
-    /// Where the blob lies. Its content says how it is compressed.
+    /// Path of the blob. The content decides on the compression.
     pub path: PathBuf,
     /// The digest of its uncompressed content.
     pub diff_id: DiffId,

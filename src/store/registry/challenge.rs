@@ -15,7 +15,7 @@ pub(crate) enum Challenge {
         realm: String,
         /// The registry's name at the token server.
         service: Option<String>,
-        /// What the token has to be for, as far as the registry says so.
+        /// Scope of the token, if the registry names one.
         scope: Option<String>,
         /// True if a token was for too little (RFC 6750, 3.1).
         is_insufficient: bool,

@@ -165,7 +165,7 @@ struct Copying<'a> {
     /// Without symlinks.
     destination: PathBuf,
     unpacked: u32,
-    /// Where files with several names were copied to, by device, number, owner and mode.
+    /// Copies of files with several names, by device, inode number, owner and mode.
     linked: RefCell<HashMap<LinkedFile, PathBuf>>,
 }
 
@@ -251,7 +251,7 @@ impl Copying<'_> {
         Err(Failure { hint: Some(format!("write {destination}/")), ..Failure::new(message) })
     }
 
-    /// Where a file goes that is called so.
+    /// Returns the destination of a file of that name.
     fn target(&self, name: &Path) -> Result<PathBuf, Failure> {
         let is_folder = self.is_into_folder();
         let target = if is_folder { self.destination.join(name) } else { self.destination.clone() };
