@@ -154,6 +154,11 @@ pub enum CliError {
     /// Artifacts were not sent to a store that had failed before.
     #[error("{0} artifacts were not sent, as their store failed for others before")]
     NotSent(usize),
+    /// Artifacts were not looked for in a cache that had failed before.
+    #[error(
+        "{0} artifacts were not found, and not looked for in a cache that had failed for others before"
+    )]
+    NotFetched(usize),
     /// Artifacts of a cache are not as they should be.
     #[error("{store} has artifacts that are not as they should be ({count} findings)")]
     CacheFaults {

@@ -24,6 +24,8 @@ pub struct Pulled {
     pub present: usize,
     /// Names of those that no cache has.
     pub missing: Vec<String>,
+    /// Number of those that a cache may have which was not asked any more, as it had failed for others.
+    pub skipped: usize,
     /// Artifacts that could not be fetched.
     pub failures: Vec<Failure>,
 }
@@ -38,6 +40,7 @@ enum Got {
     Fetched,
     Present,
     Missing,
+    Skipped,
 }
 
 struct Work<'w> {
@@ -76,6 +79,7 @@ pub fn pull(
             Some(Ok(Got::Fetched)) => pulled.fetched += 1,
             Some(Ok(Got::Present)) => pulled.present += 1,
             Some(Ok(Got::Missing)) => pulled.missing.push(item.name()),
+            Some(Ok(Got::Skipped)) => pulled.skipped += 1,
             Some(Err(error)) => pulled.failures.push(Failure::new(&item.name(), "", error)),
             None => {}
         }
@@ -95,11 +99,17 @@ impl Item<'_> {
 
 impl Work<'_> {
     fn fetch(&self, item: &Item<'_>) -> Result<Got, ExchangeError> {
-        match item {
+        let got = match item {
             Item::Package(key, id) => self.fetch_package(key, id),
             Item::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
             Item::Source(request) => self.fetch_source(request),
-        }
+        }?;
+        // A cache that is not asked any more may have had it.
+        let is_any_skipped = || self.places.iter().any(|(_, reach)| reach.is_skipped());
+        Ok(match got {
+            Got::Missing if is_any_skipped() => Got::Skipped,
+            got => got,
+        })
     }
 
     /// Asks the caches in their order until one gives the artifact. A failure counts if none of the others
@@ -131,7 +141,10 @@ impl Work<'_> {
                     if let Some(kind) = kind(&error) {
                         reach.failed(kind);
                     }
-                    failed = Some(error);
+                    if let Some(before) = failed.replace(error) {
+                        let (subject, message) = (subject.to_owned(), with_causes(&before));
+                        self.observer.event(Event::Warning { subject, message });
+                    }
                 }
             }
         }

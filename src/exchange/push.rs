@@ -4,6 +4,7 @@
 //! sent only if it is to be believed ([`Evidence`]). After three items in a row that a store failed, or a
 //! refused connection, the store is not asked again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::failure::{ExchangeError, Failure};
@@ -22,7 +23,7 @@ use crate::build::upload::{
 };
 use crate::package::PackageId;
 use crate::source::{self, FetchOptions, SourceRequest};
-use crate::store::{Put, Reach, Transfer};
+use crate::store::{Key, Put, Reach, Transfer};
 
 /// Result of a push at one store.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ pub struct Pushed {
 enum Item<'w> {
     Package(&'w PackageId),
     Bootstrap(&'w WantedBootstrap),
-    Source(&'w SourceRequest),
+    Source(Vec<&'w SourceRequest>),
 }
 
 /// Result for one artifact at one store.
@@ -111,7 +112,7 @@ impl Item<'_> {
         match self {
             Self::Package(id) => id.to_string(),
             Self::Bootstrap(bootstrap) => format!("bootstrap {}", bootstrap.id),
-            Self::Source(request) => request.subject(),
+            Self::Source(requests) => requests[0].subject(),
         }
     }
 }
@@ -125,14 +126,17 @@ impl<'w> Work<'w> {
             is_file(&cache.bootstraps().join(bootstrap.id.archive_name()))
         };
         let bootstraps = wanted.bootstraps.iter().filter(is_there);
-        let mut seen = std::collections::BTreeSet::new();
-        let is_first =
-            |request: &&SourceRequest| request.mirror_key().is_some_and(|key| seen.insert(key));
-        let sources = wanted.sources.iter().filter(is_first);
+        // Several packages may name one source, of which not all have fetched it.
+        let mut sources: BTreeMap<Key, Vec<&SourceRequest>> = BTreeMap::new();
+        for request in &wanted.sources {
+            if let Some(key) = request.mirror_key() {
+                sources.entry(key).or_default().push(request);
+            }
+        }
         packages
             .map(Item::Package)
             .chain(bootstraps.map(Item::Bootstrap))
-            .chain(sources.map(Item::Source))
+            .chain(sources.into_values().map(Item::Source))
             .collect()
     }
 
@@ -141,7 +145,7 @@ impl<'w> Work<'w> {
         match item {
             Item::Package(id) => self.send_package(id),
             Item::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
-            Item::Source(request) => self.send_source(request),
+            Item::Source(requests) => self.send_source(requests),
         }
     }
 
@@ -237,12 +241,15 @@ impl<'w> Work<'w> {
         })
     }
 
-    /// Sends a source that is here; one that was not fetched is nothing to be sent.
-    fn send_source(&self, request: &SourceRequest) -> Vec<Sent> {
+    /// Sends a source that one of the packages that name it has here; one that was not fetched is nothing to be
+    /// sent.
+    fn send_source(&self, requests: &[&SourceRequest]) -> Vec<Sent> {
         let uploading = WithoutTransfers(self.observer);
-        let fetched = source::identify(request, &self.here, &uploading)
-            .and_then(|id| source::fetch(request, &id, &self.here, &uploading));
-        let Ok(fetched) = fetched else { return Vec::new() };
+        let fetched = requests.iter().find_map(|request| {
+            let id = source::identify(request, &self.here, &uploading).ok()?;
+            Some((*request, source::fetch(request, &id, &self.here, &uploading).ok()?))
+        });
+        let Some((request, fetched)) = fetched else { return Vec::new() };
         let Some(upload) = SourceUpload::new(request, &fetched) else { return Vec::new() };
         let what = format!("{SOURCES}/{}", upload.key());
         let size = fs_err::metadata(fetched.path()).map_or(0, |data| data.len());

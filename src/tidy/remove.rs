@@ -59,6 +59,9 @@ pub fn clean(site: &Site, dry_run: bool, observer: &dyn Observer) -> Result<Clea
     let mut cleaned = Cleaned { unknown, ..Cleaned::default() };
     let mut unswept = Unswept::default();
     for item in search.found {
+        if observer.is_interrupted() {
+            return Err(SiteError::Interrupted.into());
+        }
         if dry_run {
             cleaned.items.push(item);
             continue;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Item, Kind};
 use crate::base::atomic::TEMPORARY_PREFIX;
+use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
+use crate::build::cache::is_file;
 use crate::build::site::{Site, SiteError};
 use crate::package::{PackageId, PackageName, SourceSpec, Variant};
 use crate::runner::measure::Meter;
@@ -169,16 +171,16 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Downloads that no package names. A folder with anything but files and a git repository is not one of
-    /// ours.
+    /// Downloads that no package names. A folder is one of downloads if this home has its lock, which stays
+    /// after a fetch, and if there is nothing in it but files and a git repository.
     fn source(&mut self, folder: &Entry) -> io::Result<()> {
         let inside = entries(&folder.path)?;
         let is_ours = |entry: &Entry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
-        if !inside.iter().all(is_ours) {
-            return Ok(());
-        }
         let locks = &self.site.fetch_options().locks;
         let lock = folder_lock(locks, &folder.path);
+        if !is_file(&lock) || !inside.iter().all(is_ours) {
+            return Ok(());
+        }
         let needed = self.needs.sources.get(&folder.path);
         for entry in inside {
             if needed.is_none_or(|needed| !needed.contains(&entry.name)) {
@@ -194,9 +196,7 @@ impl Search<'_> {
             let id = bare
                 .strip_suffix(".bootstrap.tar.xz")
                 .or_else(|| entry.name.strip_suffix(".active.json"));
-            let is_id =
-                |id: &str| id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if let Some(id) = id.filter(|id| is_id(id)) {
+            if let Some(id) = id.filter(|id| id.parse::<Sha1Sum>().is_ok()) {
                 let needed = self.needs.bootstraps.as_ref();
                 if needed.is_some_and(|needed| !needed.contains(id)) {
                     let lock = self.site.home().bootstrap_lock(id);

@@ -123,6 +123,11 @@ fn configured_caches_are_used_as_they_say() {
     ));
     here.run(".", &["cache", "push"]).ok();
     assert!(written.is_dir() && !read.exists());
+    std::fs::create_dir(&read).unwrap();
+    here.run(".", &["cache", "index"]).ok().stdout.contains(&written.display().to_string());
+    assert!(written.join("index.json").exists() && names(&read).is_empty());
+    std::fs::remove_file(written.join("index.json")).unwrap();
+    std::fs::remove_file(written.join("index.html")).unwrap();
     let there = machine();
     there.user(&format!("[[cache]]\nurl = '{}'\nread = false\n", written.display()));
     there.run(".", &["cache", "pull"]).fails(1).says("no shared cache is named that is read");

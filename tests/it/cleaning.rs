@@ -78,6 +78,8 @@ fn what_mkpanda_did_not_make_stays() {
         "packages/p/result/file",
         "packages/p/other--1.tar.xz",
         "packages/gone/folder/sub/file",
+        "packages/p/my notes/todo.txt",
+        "bootstrap/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.bootstrap.tar.xz",
         "packages/note",
         "bootstrap/notes.txt",
         "bootstrap/abc.bootstrap.tar.xz",
@@ -94,6 +96,10 @@ fn what_mkpanda_did_not_make_stays() {
     };
     link(&outside, "packages/linked");
     link(&outside.join("gone--1.tar.xz"), "packages/p/p--0.tar.xz");
+    // What a fetch leaves in the home.
+    let source = cache.canonicalize().unwrap().join("packages/gone/src1");
+    let lock = format!("source-{}.lock", sha1(source.as_os_str().as_encoded_bytes()));
+    std::fs::write(place.home.join("locks").join(lock), "").unwrap();
     // Of packages that are gone, and of older states.
     let gone = [
         "packages/gone/gone--1.tar.xz",

@@ -4,10 +4,12 @@
 //! of the same id that the store has already stays, whatever its bytes: packages of one id may have been
 //! built twice.
 
+use std::io;
 use std::path::Path;
 
 use super::error::PublishError;
 use super::place::{Place, Published};
+use crate::archive::compression::decompressed;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::store::signature::Signer;
@@ -54,6 +56,13 @@ pub fn publish_bootstrap(
         let copy = place.copy()?;
         let sum = Sha256Sum::of_reader(copy.as_file()).map_err(place.file())?;
         files.push(place.sum_file(&sum));
+        if sum != *sha256 {
+            // Another version may compress differently; a damaged archive gets no sum that vouches for it.
+            let archive = copy.reopen().map_err(place.file())?;
+            decompressed(archive)
+                .and_then(|mut tar| io::copy(&mut tar, &mut io::sink()))
+                .map_err(|error| place.damaged(error.to_string()))?;
+        }
         if sum == *sha256 {
             files.extend(place.signature_file(archive, sha256, signature, signer)?);
         }

@@ -83,7 +83,8 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
         Ok(exchange::pull(&site, &wanted, &reachable, threads, observer))
     };
     let pulled = pull();
-    let is_done = pulled.as_ref().is_ok_and(|pulled| pulled.failures.is_empty());
+    let is_whole = |pulled: &Pulled| pulled.failures.is_empty() && pulled.skipped == 0;
+    let is_done = pulled.as_ref().is_ok_and(is_whole);
     progress.finish(ending(is_done, &interrupt), 0);
     let pulled = pulled?;
     match args.store.format {
@@ -92,19 +93,21 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
                 "fetched": pulled.fetched,
                 "present": pulled.present,
                 "missing": pulled.missing,
+                "not_tried": pulled.skipped,
                 "failed": pulled.failures.iter().map(failure_json).collect::<Vec<_>>(),
             });
             context.printer.data(&format!("{shown:#}\n"));
         }
         FormatArg::Text => {
-            let Pulled { fetched, present, missing, failures } = &pulled;
+            let Pulled { fetched, present, missing, skipped, failures } = &pulled;
             for name in missing {
                 context.printer.data(&format!("in no cache: {name}\n"));
             }
             let text = format!(
-                "{fetched} fetched, {present} were there, {} in no cache, {} failed\n",
+                "{fetched} fetched, {present} were there, {} in no cache, {} failed{}\n",
                 missing.len(),
-                failures.len()
+                failures.len(),
+                if *skipped > 0 { format!(", {skipped} not tried") } else { String::new() }
             );
             context.printer.data(&text);
         }
@@ -112,7 +115,8 @@ pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     if interrupt.is_raised() {
         return Err(SiteError::Interrupted.into());
     }
-    failed(pulled.failures)
+    failed(pulled.failures)?;
+    if pulled.skipped > 0 { Err(CliError::NotFetched(pulled.skipped)) } else { Ok(()) }
 }
 
 fn ending(is_done: bool, interrupt: &Interrupt) -> Ending {

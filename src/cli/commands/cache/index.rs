@@ -8,6 +8,7 @@ use super::super::super::args::{FormatArg, StoreArgs};
 use super::super::super::error::CliError;
 use super::super::Context;
 use super::with_caches;
+use crate::artifact::shared_cache::SharedCache;
 use crate::exchange::{self, INDEX_JSON, INDEX_PAGE, Replaced};
 
 /// Writes an index of a cache, the first if there are several.
@@ -18,7 +19,11 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let (place, (packages, versions), replaced) =
         with_caches(context, args.jobs, "can be read", |_, caches, jobs, observer| {
-            let [cache, ..] = caches else { return Err(CliError::NoCache("can be read")) };
+            // An index into a cache is written there.
+            let fits = |cache: &&&SharedCache| output.is_some() || cache.writes();
+            let Some(cache) = caches.iter().find(fits) else {
+                return Err(CliError::NoCache("can be written to"));
+            };
             let failed = |error| CliError::Index(Box::new(error));
             let index = exchange::read_index(cache.store(), jobs, observer).map_err(failed)?;
             let replaced = exchange::write_index(&index, cache.store(), output, observer);
