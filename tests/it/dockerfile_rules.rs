@@ -72,6 +72,11 @@ fn sources_and_destinations() {
         ("COPY --parents p/q/f /", To(&["drwx--x--x 0/0 p/", "drwxr-x--- 0/0 p/q/"])),
         ("COPY --parents p/./q/f /n/", To(&["drwxr-xr-x 0/0 n/", "drwxr-x--- 0/0 n/q/"])),
         ("RUN mkdir -m 700 /p\nCOPY --parents p/q/f /", To(&["drwxr-x--- 0/0 p/q/"])),
+        // A link of the image leads to a place of the image, and to none of the machine.
+        (
+            "RUN mkdir /n && ln -s /var/tmp /n/p\nCOPY --parents p/q/f /n/",
+            To(&["drwxr-x--- 0/0 var/tmp/q/", "-rw-r--r-- 0/0 var/tmp/q/f"]),
+        ),
         (
             "COPY --chmod=750 --chown=7:8 a /m/n/o",
             To(&["drwxr-x--- 7/8 m/", "drwxr-x--- 7/8 m/n/", "-rwxr-x--- 7/8 m/n/o"]),

@@ -346,14 +346,19 @@ impl Copying<'_> {
                 self.archive(&item.root.join(&entry.path))?;
                 continue;
             }
-            let target = self.target(&entry.place)?;
-            self.make_parents(item, entry)?;
+            let target = if self.is_into_folder() {
+                self.make_folders(&self.destination)?;
+                self.within(item, entry)?
+            } else {
+                self.target(&entry.place)?
+            };
             self.one(item, entry, &target).map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Where something below a copied folder goes: what is there already may be a symlink to a folder.
+    /// Returns the destination of an entry below a copied folder, or below the destination. Symlinks on the way to
+    /// it are followed within the root: the kernel would follow them on the machine.
     fn within(&self, item: &Item, entry: &CopyEntry) -> Result<PathBuf, Failure> {
         self.make_parents(item, entry)?;
         let whole = self.destination.join(&entry.place);
@@ -398,12 +403,13 @@ impl Copying<'_> {
         };
         let mode = if unpacked { mode } else { self.mode(mode, data.is_dir()) };
         let with = With { owner, mode, replaces: unpacked };
+        // A link to a file whose place is taken now would have other content.
+        self.linked.borrow_mut().retain(|_, place| place != to);
         if data.is_file() && data.nlink() > 1 {
             let file = (data.dev(), data.ino(), owner.ids, mode);
             let first = self.linked.borrow().get(&file).cloned();
-            // What was copied first may have been replaced since.
+            // A folder or a link may have taken its place.
             if let Some(first) = first
-                && first != to
                 && fs_err::symlink_metadata(&first).is_ok_and(|there| there.is_file())
             {
                 return link(&first, to, with.replaces);
