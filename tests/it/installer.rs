@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::inside::left_out;
 use crate::providers::{check, checker};
 use crate::server::Server;
-use crate::support::{Place, Ran, SCRIPT, data, files_below, ran, sha256};
+use crate::support::{Place, Ran, SCRIPT, data, files_below, output_of_written, ran, sha256};
 
 const UNIT: &str = "[Unit]\nDescription=agent\n[Service]\nEnvironmentFile=/opt/mesosphere/etc/cluster-role.env\nExecStart=/opt/mesosphere/bin/agent\n";
 
@@ -107,14 +107,10 @@ impl Release {
     fn run_with_path(&self, program: &Path, arguments: &[&str], path: &str) -> Ran {
         let temporary = self.place.path().join("temporary");
         std::fs::create_dir_all(&temporary).unwrap();
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(self.deploy(""))
-            .env_clear()
-            .env("PATH", path)
-            .env("TMPDIR", &temporary)
-            .output()
-            .unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.deploy("")).env_clear();
+        command.env("PATH", path).env("TMPDIR", &temporary);
+        let output = output_of_written(&mut command);
         let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
         ran(&output)

@@ -1,6 +1,6 @@
 //! Whom a registry is trusted by and whom it trusts: certificates, passwords, credential helpers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::peers::{Registry, run};
 use crate::registry::{make_layout, skopeo, user_config};
@@ -129,10 +129,7 @@ fn passwords_are_taken_from_where_logins_leave_them_and_shown_nowhere() {
     place.run(".", &["image", "pull", &name]).ok();
 }
 
-fn write_helper(path: &PathBuf) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, "#!/bin/sh\necho '{\"Username\": \"anna\", \"Secret\": \"geheim\"}'\n")
-        .unwrap();
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+fn write_helper(path: &Path) {
+    let text = "#!/bin/sh\necho '{\"Username\": \"anna\", \"Secret\": \"geheim\"}'\n";
+    crate::support::write_program(path, text);
 }

@@ -324,3 +324,31 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// Runs a program that this process has written. A child that another test forks at the wrong moment holds the
+/// written file open until its own `execve`, and the kernel refuses to run the file for as long (`ETXTBSY`).
+pub fn output_of_written(command: &mut Command) -> Output {
+    let start = std::time::Instant::now();
+    loop {
+        match command.output() {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::ExecutableFileBusy
+                    && start.elapsed().as_secs() < 10 =>
+            {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            output => return output.unwrap(),
+        }
+    }
+}
+
+/// Writes a program that others run, through a child, so that no file descriptor of this process refers to it
+/// ([`output_of_written`] says why).
+pub fn write_program(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(path);
+    let mut shell = shell.stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut shell.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success());
+}

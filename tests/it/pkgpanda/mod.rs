@@ -18,7 +18,7 @@ mod verify;
 
 pub use hostile::locked_by_another;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -54,11 +54,12 @@ impl Machine {
     /// Writes a file, those in `bin` and `check` folders to be run.
     pub fn write(&self, below: &str, text: &str) {
         let path = self.path(below);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
         let above = path.parent().unwrap();
         if above.ends_with("bin") || above.ends_with("check") {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+            crate::support::write_program(&path, text);
+        } else {
+            std::fs::create_dir_all(above).unwrap();
+            std::fs::write(&path, text).unwrap();
         }
     }
 
