@@ -102,7 +102,7 @@ pub enum ReadError {
     #[error("the archive is refused: it has two entries at {0}")]
     Duplicate(EntryPath),
     /// An entry below something that isn't a folder.
-    #[error("the archive is refused: {path} lies below {above}, which is no folder")]
+    #[error("the archive is refused: {path} lies below {above}, which is not a folder")]
     Below {
         /// The entry.
         path: EntryPath,
@@ -200,7 +200,9 @@ pub enum UnpackError {
         source: io::Error,
     },
     /// The entry's folder is a symlink that leads nowhere, or no folder.
-    #[error("the archive is refused: {path} would be written through something that is no folder")]
+    #[error(
+        "the archive is refused: {path} would be written through an entry that is not a folder"
+    )]
     ThroughSymlink {
         /// The entry.
         path: EntryPath,

@@ -28,7 +28,7 @@ const LONE_BLOCK: &str = "a block of zeros with something else behind it, where 
 /// Type of a folder in an archive of `tar --listed-incremental`.
 const DUMP_FOLDER: u8 = b'D';
 
-const NO_NUMBER: &str = "a field of the header is no number";
+const NO_NUMBER: &str = "a field of the header is not a number";
 
 /// One entry as the archive has it; nothing in it is checked.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ impl<R: Read> TarReader<R> {
         if !is_header(header.as_bytes()) {
             let first = self.offset == BLOCK as u64;
             return Err(self.damaged(if first {
-                "it doesn't begin with a header, so it is no tar archive"
+                "it doesn't begin with a header, so it is not a tar archive"
             } else {
                 "there should be a header here, but its sum is wrong"
             }));

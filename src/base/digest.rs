@@ -17,7 +17,7 @@ use crate::base::text::written_as_text;
 
 /// The text is no digest of the kind that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no {kind}: expected {digits} lower-case hex digits")]
+#[error("{text:?} is not a {kind}: expected {digits} lower-case hex digits")]
 pub struct ParseDigestError {
     kind: &'static str,
     digits: usize,

@@ -190,7 +190,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Parse(#[from] Report),
     /// A value can't be understood.
-    #[error("{origin}: {value:?} is no {expected}")]
+    #[error("{origin}: {value:?} is not a {expected}")]
     Value {
         /// Where it was given.
         origin: String,
@@ -247,7 +247,7 @@ pub enum SettingsError {
     #[error("the mirror {0} needs a network, and --offline forbids any connection")]
     RemoteMirror(String),
     /// A variable is named that is not set.
-    #[error("{origin}: {variable:?} is no variable of the environment that is set")]
+    #[error("{origin}: {variable:?} is not an environment variable that is set")]
     NoVariable {
         /// Where it is named.
         origin: String,

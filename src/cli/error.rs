@@ -40,7 +40,7 @@ pub enum CliError {
     #[error(transparent)]
     Variant(#[from] VariantError),
     /// The folder's name can't be a package's.
-    #[error("{} is no package's folder: {source}", path.display())]
+    #[error("{} is not the folder of a package: {source}", path.display())]
     FolderName {
         /// The folder.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum CliError {
         source: NameError,
     },
     /// There is no package here.
-    #[error("{} is no package's folder: it has no buildinfo.json", .0.display())]
+    #[error("{} is not the folder of a package: it has no buildinfo.json", .0.display())]
     NoPackage(PathBuf),
     /// The folder can't be entered.
     #[error("can't work in {}: {source}", path.display())]

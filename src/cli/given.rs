@@ -82,7 +82,7 @@ impl<'a> Given<'a> {
             return Err(SettingsError::Value {
                 origin: format!("{}: trust", user.path.display()),
                 value: path.display().to_string(),
-                expected: "absolute path of a tree",
+                expected: "tree's absolute path",
             });
         }
         let mut near = None;

@@ -225,7 +225,7 @@ pub fn read_dockerfile(stream: impl Read, what: &str) -> Result<String, BringErr
     if bytes.len() as u64 > LONGEST_DOCKERFILE {
         return Err(wrong("it is too long"));
     }
-    String::from_utf8(bytes).map_err(|_bad| wrong("it is no text"))
+    String::from_utf8(bytes).map_err(|_bad| wrong("it is not text"))
 }
 
 impl BroughtContext {

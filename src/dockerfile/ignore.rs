@@ -74,7 +74,7 @@ impl Patterns {
             return Err(format!("there are more than {MOST} patterns"));
         }
         let clean = cleaned(text);
-        let glob = Glob::deep(&clean).map_err(|_bad| format!("{text:?} is no pattern"))?;
+        let glob = Glob::deep(&clean).map_err(|_bad| format!("{text:?} is not a pattern"))?;
         let special = clean.find(['*', '?', '[', '\\']).unwrap_or(clean.len());
         let beginning = clean[..special].to_owned();
         self.patterns.push(Pattern { exception, beginning, glob });
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_shown_with_its_place() {
         let problem = Patterns::parse("a\n  [x\n").unwrap_err();
-        assert_eq!((problem.offset, &*problem.message), (Some(4), "\"[x\" is no pattern"));
+        assert_eq!((problem.offset, &*problem.message), (Some(4), "\"[x\" is not a pattern"));
         assert!(Patterns::parse("!\n").unwrap_err().message.contains("no pattern"));
         assert!(Patterns::new(["a\\"]).is_err());
     }

@@ -166,7 +166,7 @@ impl Scope {
             return Ok(self.target.clone());
         }
         parse_platform(&text).ok_or_else(|| {
-            let message = format!("{text:?} is no platform");
+            let message = format!("{text:?} is not a platform");
             stage.place.problem(message).hint(
                 "a platform is os/architecture or os/architecture/variant, such as linux/arm64",
             )

@@ -63,7 +63,7 @@ impl Directory {
                 self.mode = Some(entry.mode);
                 return Ok(());
             }
-            return Err("a root that is no folder");
+            return Err("a root that is not a folder");
         };
         if above.iter().any(|part| part.starts_with(b".wh..wh.")) {
             return Ok(());
@@ -163,7 +163,7 @@ impl Directory {
         for end in 1..=path.len() {
             real = match self.walk(&path[..end]) {
                 Ok(real) => real,
-                Err(Stop::NoFolder) => return Err("through what is no folder"),
+                Err(Stop::NoFolder) => return Err("through an entry that is not a folder"),
                 Err(Stop::Missing) => {
                     let name = &path[end - 1];
                     let folder = self.folder_mut(&real);

@@ -170,7 +170,10 @@ impl LateConfig {
                 let digits = text.strip_prefix("0o").unwrap_or(text);
                 let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777);
                 mode.ok_or_else(|| {
-                    wrong(config, format!("the permissions {text:?} of {name} are no octal number"))
+                    wrong(
+                        config,
+                        format!("the permissions {text:?} of {name} are not an octal number"),
+                    )
                 })?
             }
             Some(_) => {

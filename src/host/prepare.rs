@@ -64,7 +64,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
         .open(from)?;
     let there = source.metadata()?;
     if !there.is_file() {
-        return Err(io::Error::other(format!("{} is no file", from.display())));
+        return Err(io::Error::other(format!("{} is not a file", from.display())));
     }
     // A unit may have secrets in it. Nobody but its owner may write to the copy.
     let mode = there.mode() & 0o755;

@@ -150,7 +150,7 @@ impl Manifest {
         };
         let mut manifest = Self::default();
         let broken =
-            || io::Error::other(format!("{} is no record of a package's files", path.display()));
+            || io::Error::other(format!("{} is not a record of a package's files", path.display()));
         for line in BufReader::new(file).lines() {
             let (name, item): Line = serde_json::from_str(&line?).map_err(|_not_json| broken())?;
             let name = unescaped(&name).ok_or_else(broken)?;

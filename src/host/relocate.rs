@@ -109,7 +109,7 @@ mod tests {
         // Cut off while it is removed.
         fs_err::create_dir_all(path("bin/half")).unwrap();
         finish_removal(&path("bin")).unwrap();
-        assert!(path("bin/half").is_dir(), "without a mark it is no rest of anything");
+        assert!(path("bin/half").is_dir(), "without a mark it is not a leftover");
         fs_err::write(path("bin.gone.new"), "").unwrap();
         finish_removal(&path("bin")).unwrap();
         assert_eq!(fs_err::read_dir(home.path()).unwrap().count(), 1);

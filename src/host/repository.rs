@@ -70,7 +70,7 @@ pub enum RepositoryError {
     #[error(transparent)]
     Broken(Box<InstallError>),
     /// The file's name isn't a package's.
-    #[error("{} is no package: it must be called <name>--<version>.tar.xz", .0.display())]
+    #[error("{} is not a package: it must be called <name>--<version>.tar.xz", .0.display())]
     FileName(PathBuf),
     /// The package's archive can't be read.
     #[error("can't read package {id}")]

@@ -84,7 +84,7 @@ pub enum SetupError {
     #[error("the repository has no {0}")]
     NotOffered(String),
     /// What was fetched is no list of packages.
-    #[error("{what} is no list of package ids: {reason}")]
+    #[error("{what} is not a list of package ids: {reason}")]
     List {
         /// What was fetched, or the file.
         what: String,

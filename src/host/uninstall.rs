@@ -15,7 +15,7 @@ use crate::base::removal::remove_all;
 #[derive(Debug, thiserror::Error)]
 pub enum UninstallError {
     /// The folder doesn't look like an install root.
-    #[error("{} is no install root: it has neither a folder active nor a file bootstrap", .0.display())]
+    #[error("{} is not an install root: it has neither a folder active nor a file bootstrap", .0.display())]
     NoRoot(PathBuf),
     /// The set can't be made inactive.
     #[error(transparent)]

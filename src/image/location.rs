@@ -72,7 +72,7 @@ impl Form {
 
 /// The text says nowhere where an image could lie.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no place of an image: {problem}; the forms are {FORMS}")]
+#[error("{text:?} is not the location of an image: {problem}; the forms are {FORMS}")]
 pub struct LocationError {
     text: String,
     problem: &'static str,

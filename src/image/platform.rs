@@ -95,7 +95,7 @@ impl Platform {
 
 /// The text is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no platform: it is OS/ARCHITECTURE[/VARIANT], such as linux/arm64")]
+#[error("{0:?} is not a platform: it is OS/ARCHITECTURE[/VARIANT], such as linux/arm64")]
 pub struct PlatformError(String);
 
 impl FromStr for Platform {

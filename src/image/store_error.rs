@@ -13,7 +13,7 @@ pub enum StoreError {
     #[error("the image store can't be used: {0}")]
     Io(io::Error),
     /// The folder is something else.
-    #[error("{} is no image store: {problem}", path.display())]
+    #[error("{} is not an image store: {problem}", path.display())]
     NoStore {
         /// The file that says so.
         path: PathBuf,

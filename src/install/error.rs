@@ -63,7 +63,7 @@ pub enum InstallError {
         file: Owner,
     },
     /// A folder that is put together and is none in a package.
-    #[error("package {package}: {path} is no folder of the package")]
+    #[error("package {package}: {path} is not a folder of the package")]
     NoFolder {
         /// The package.
         package: PackageId,
@@ -89,7 +89,7 @@ pub enum InstallError {
         unit: String,
     },
     /// A unit that can't be copied.
-    #[error("package {package}: {path} is no file of the package, so it can't be a unit")]
+    #[error("package {package}: {path} is not a file of the package, so it can't be a unit")]
     UnitIsNoFile {
         /// The package.
         package: PackageId,

@@ -245,25 +245,25 @@ fn what_does_not_fit_is_refused_by_name() {
         (r#"{"environment": {"A;touch x;B": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"environment": {"A ": "x"}}"#, &[], None, "can't be the name of a variable"),
         (r#"{"group": "nogroup"}"#, &[], None, "a group without a username"),
-        (r#"{"username": "root"}"#, &[], None, "no valid user name"),
+        (r#"{"username": "root"}"#, &[], None, "not a valid user name"),
         (r#"{"state_directory": "x"}"#, &[], None, "must be true or false"),
         (r#"{"requires": ["a--1"]}"#, &[], None, "exact package id"),
         (r#"{"requires": ["a"]}"#, &[], None, "package q--1 requires a, which is not"),
         (r#"{"sysctl": {"s": {"k": 1}}}"#, &[], None, "q--1 has sysctl settings, but no *.service"),
-        (e, &["bin"], None, "./bin is no folder of the package"),
-        (e, &["bin -> /usr/bin"], None, "./bin is no folder"),
-        (e, &["bin -> ../r--1/bin"], None, "./bin is no folder"),
-        (e, &["bin -> ../usr", "usr/x"], None, "./bin is no folder"),
-        (e, &["bin -> bin"], None, "./bin is no folder"),
-        (e, &["dcos.target.wants"], None, "./dcos.target.wants is no folder"),
+        (e, &["bin"], None, "./bin is not a folder of the package"),
+        (e, &["bin -> /usr/bin"], None, "./bin is not a folder"),
+        (e, &["bin -> ../r--1/bin"], None, "./bin is not a folder"),
+        (e, &["bin -> ../usr", "usr/x"], None, "./bin is not a folder"),
+        (e, &["bin -> bin"], None, "./bin is not a folder"),
+        (e, &["dcos.target.wants"], None, "./dcos.target.wants is not a folder"),
         (
             e,
             &["dcos.target.wants/dcos-setup.service"],
             None,
             "unit dcos-setup.service, a name that",
         ),
-        (e, &["dcos.target.wants/a.service/x"], None, "dcos.target.wants/a.service is no file"),
-        (e, &["dcos.target.wants/a.service -> /etc/passwd"], None, "a.service is no file"),
+        (e, &["dcos.target.wants/a.service/x"], None, "dcos.target.wants/a.service is not a file"),
+        (e, &["dcos.target.wants/a.service -> /etc/passwd"], None, "a.service is not a file"),
         (
             e,
             &["dcos.target.wants/environment"],
@@ -308,7 +308,7 @@ fn what_does_not_fit_is_refused_by_name() {
             Some(("r--1", r#"{"sysctl": {"r": {"k": "1"}}}"#, &["y/r.service"])),
             "the sysctl k is set to 1 for q (package q--1), but to \"1\" for r (package r--1)",
         ),
-        (e, &["buildinfo.full.json"], None, "q--1/buildinfo.full.json:1:1: this is no JSON"),
+        (e, &["buildinfo.full.json"], None, "q--1/buildinfo.full.json:1:1: this is not valid JSON"),
     ];
     for (info, paths, other, message) in cases {
         let said = complaint(info, paths, *other);
@@ -347,8 +347,8 @@ fn what_a_build_left_is_checked_for_what_no_host_takes() {
     for (paths, message) in [
         (&["dcos.target.wants_master/dcos.target"][..], "the unit dcos.target"),
         (&["dcos.target.wants -> u", "u/dcos-download.service"], "the unit dcos-download.service"),
-        (&["dcos.target.wants"], "is no folder"),
-        (&["dcos.target.wants_x -> /etc"], "is no folder"),
+        (&["dcos.target.wants"], "is not a folder"),
+        (&["dcos.target.wants_x -> /etc"], "is not a folder"),
     ] {
         let said = check(paths).unwrap_err();
         assert!(said.contains(message), "{said}");

@@ -64,7 +64,7 @@ fn open_file(path: &Path) -> io::Result<fs_err::File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(io::Error::other(format!("{} is no file", path.display())))
+        Err(io::Error::other(format!("{} is not a file", path.display())))
     }
 }
 

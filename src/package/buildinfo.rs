@@ -180,7 +180,7 @@ fn build_script(object: &Object, variant: &Variant) -> Result<String, Problem> {
     if !plain || path.contains('\0') {
         return Err(Problem::at(
             node.offset,
-            format!("build_script {written:?} leaves the package's folder, or is no plain path"),
+            format!("build_script {written:?} leaves the package's folder, or is not a plain path"),
         )
         .hint("give a path below the package's folder, such as scripts/build"));
     }

@@ -26,7 +26,7 @@ pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<Str
     let version = match build_ids.get("version_extra") {
         None => hash.to_string(),
         Some(Value::String(extra)) => format!("{extra}.{hash}"),
-        Some(_) => return Err("its version_extra is no string".to_owned()),
+        Some(_) => return Err("its version_extra is not a string".to_owned()),
     };
     if version != id.version().as_str() {
         return Err(format!("its build_ids give the version {version}"));

@@ -252,7 +252,7 @@ fn syntax_problem(text: &str, error: &serde_json::Error) -> Problem {
     let offset = line_start + error.column().saturating_sub(1);
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
-    Problem::at(offset, format!("this is no JSON: {message}"))
+    Problem::at(offset, format!("this is not valid JSON: {message}"))
 }
 
 /// Writes JSON as the original does: sorted keys, two spaces of indent, `","` and `":"` as
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn a_syntax_error_has_its_place() {
         assert_eq!(Node::parse("{\n  \"a\" 1}").unwrap_err().offset, Some(8));
-        assert!(Node::parse("{").unwrap_err().message.starts_with("this is no JSON"));
+        assert!(Node::parse("{").unwrap_err().message.starts_with("this is not valid JSON"));
         assert!(Node::parse(&"[".repeat(100_000)).is_err());
         let brackets = "[".repeat(200);
         assert!(Node::parse(&format!(r#"["{brackets}\"{brackets}", [], {{}}]"#)).is_ok());

@@ -7,7 +7,7 @@ use crate::base::text::written_as_text;
 
 /// A name breaks the rules of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no valid {kind}: {rule}")]
+#[error("{text:?} is not a valid {kind}: {rule}")]
 pub struct NameError {
     /// What the text was meant to be.
     pub kind: &'static str,

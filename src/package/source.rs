@@ -17,7 +17,7 @@ pub struct CommitId(Sha1Sum);
 
 /// The text names no commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no commit: expected 40 lower-case hex digits, not all zero")]
+#[error("{0:?} is not a commit: expected 40 lower-case hex digits, not all zero")]
 pub struct CommitIdError(String);
 
 impl CommitId {
@@ -262,7 +262,10 @@ fn git(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
     };
     let url_text = url.string("the URL of a git source")?.trim();
     if url_text.is_empty() || url_text.starts_with('-') {
-        return Err(Problem::at(url.offset, format!("{url_text:?} is no URL of a git repository")));
+        return Err(Problem::at(
+            url.offset,
+            format!("{url_text:?} is not a URL of a git repository"),
+        ));
     }
     let commit =
         object.get("ref").ok_or_else(|| missing(node, "git", "ref", "the commit to build"))?;
@@ -273,7 +276,7 @@ fn git(node: &Node, object: &Object) -> Result<SourceSpec, Problem> {
     if ref_origin.is_empty() || ref_origin.starts_with('-') {
         return Err(Problem::at(
             origin.offset,
-            format!("{ref_origin:?} is no name of a branch or tag"),
+            format!("{ref_origin:?} is not the name of a branch or tag"),
         ));
     }
     Ok(SourceSpec::Git {

@@ -43,7 +43,7 @@ pub enum SourceProblem {
         error: io::Error,
     },
     /// A `file://` URL names nothing that could be copied.
-    #[error("{url} is no file: {path} {reason}")]
+    #[error("{url} is not a file: {path} {reason}")]
     NoFile {
         /// The URL as declared.
         url: String,

@@ -69,7 +69,7 @@ fn check(path: &Path) -> Result<(), SourceProblem> {
     let objects = path.join("objects");
     let is_whole = fs_err::symlink_metadata(&objects).is_ok_and(|objects| objects.is_dir());
     if !is_whole {
-        return Err(refuse("it is no git repository with its objects".to_owned()));
+        return Err(refuse("it is not a git repository with its own objects".to_owned()));
     }
     if let Some(reason) = git_format::unsupported(path) {
         return Err(refuse(reason));

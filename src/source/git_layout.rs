@@ -119,7 +119,7 @@ fn copy_file(from: &Path, folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     if !fs_err::symlink_metadata(from)?.is_file() {
-        let problem = format!("{} is no plain file", from.display());
+        let problem = format!("{} is not a plain file", from.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     fs_err::copy(from, to).map(drop)

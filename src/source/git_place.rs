@@ -45,7 +45,7 @@ pub enum GitPlaceError {
     #[error("{0:?} can't be a branch, tag or commit")]
     Reference(String),
     /// The checksum is none.
-    #[error("{0:?} is no commit: 7 to 64 hex digits are expected")]
+    #[error("{0:?} is not a commit: 7 to 64 hex digits are expected")]
     Checksum(String),
     /// Something is said twice, and differently.
     #[error("the {what} is given twice: {one:?} and {other:?}")]

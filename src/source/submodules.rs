@@ -107,7 +107,7 @@ fn declared(repository: &Repository) -> Result<Vec<Declared>, SubmoduleProblem> 
     let tree = repository.head().and_then(|head| head.peel_to_tree()).map_err(bad)?;
     let Some(entry) = tree.get_name(".gitmodules") else { return Ok(Vec::new()) };
     if !matches!(entry.filemode(), 0o100_644 | 0o100_755 | 0o100_664) {
-        return Err(wrong("it is no regular file"));
+        return Err(wrong("it is not a regular file"));
     }
     let blob = repository.find_blob(entry.id()).map_err(bad)?;
     if blob.size() > LONGEST {

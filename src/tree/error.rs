@@ -46,7 +46,7 @@ pub enum TreeError {
         root: PathBuf,
     },
     /// A folder that is no package of the tree.
-    #[error("{0} is no package")]
+    #[error("{0} is not a package")]
     NotAPackage(PathBuf),
     /// A variant that a package doesn't have.
     #[error("package {name} has no variant {wanted}: it has {}", variants(.known))]

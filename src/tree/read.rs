@@ -268,7 +268,7 @@ fn check_build_script(folder: &Path, info: &BuildInfo, text: &str) -> Result<(),
         _ => wrong(&format!("can't be read: {error}"), "make it readable"),
     })?;
     if !metadata.is_file() {
-        return Err(wrong("is no regular file", "name the script itself with build_script"));
+        return Err(wrong("is not a regular file", "name the script itself with build_script"));
     }
     let inside = fs_err::canonicalize(folder)
         .and_then(|folder| Ok(fs_err::canonicalize(&script)?.starts_with(folder)));
@@ -347,10 +347,10 @@ pub(super) fn read_text(base: &Path, path: &Path) -> Result<String, Report> {
     })?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
-        return Err(whole("this is no regular file"));
+        return Err(whole("this is not a regular file"));
     }
     if metadata.len() > LONGEST_FILE {
-        return Err(whole("the file is longer than 16 MiB, so it is no description of anything"));
+        return Err(whole("the file is longer than 16 MiB, so it cannot be a description"));
     }
     let mut bytes = Vec::new();
     file.take(LONGEST_FILE).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;

@@ -47,11 +47,11 @@ fn another_folder_can_be_named() {
     place.run(".", &["-C", "p", "--dry-run"]).ok();
     place.run("p", &["tree", "-C", "..", "--dry-run"]).ok();
     place.run(".", &["-C", "nowhere"]).fails(1).says("can't work in nowhere: ");
-    place.run(".", &["-C", "p/build"]).fails(1).says("p/build is no package's folder");
+    place.run(".", &["-C", "p/build"]).fails(1).says("p/build is not the folder of a package");
     place
         .run(".", &[])
         .fails(1)
-        .says("is no package's folder: it has no buildinfo.json")
+        .says("is not the folder of a package: it has no buildinfo.json")
         .says("hint: go to a package's folder, or build a tree: mkpanda tree");
     // Through a link, too: the cache is where the packages are.
     std::os::unix::fs::symlink("tree/packages/p", place.path().join("link")).unwrap();
@@ -68,16 +68,18 @@ fn variables_are_read_and_checked() {
         *place.variables.last_mut().unwrap() = (name.to_owned(), value.to_owned());
         place.run("p", &["--dry-run"])
     };
-    with("MKPANDA_JOBS", "many").fails(1).says("error: MKPANDA_JOBS: \"many\" is no number");
-    with("MKPANDA_JOBS", "0").fails(1).says("error: MKPANDA_JOBS: \"0\" is no number");
-    with("MKPANDA_OFFLINE", "maybe").fails(1).says("MKPANDA_OFFLINE: \"maybe\" is no boolean");
-    with("MKPANDA_PROGRESS", "loud").fails(1).says("MKPANDA_PROGRESS: \"loud\" is no known choice");
+    with("MKPANDA_JOBS", "many").fails(1).says("error: MKPANDA_JOBS: \"many\" is not a number");
+    with("MKPANDA_JOBS", "0").fails(1).says("error: MKPANDA_JOBS: \"0\" is not a number");
+    with("MKPANDA_OFFLINE", "maybe").fails(1).says("MKPANDA_OFFLINE: \"maybe\" is not a boolean");
+    with("MKPANDA_PROGRESS", "loud")
+        .fails(1)
+        .says("MKPANDA_PROGRESS: \"loud\" is not a known choice");
     with("MKPANDA_ISOLATION", "none").fails(1).says("MKPANDA_ISOLATION");
     with("MKPANDA_NETWORK", "wifi").fails(1).says("MKPANDA_NETWORK");
-    with("MKPANDA_LIMITS_TIME", "5").fails(1).says("MKPANDA_LIMITS_TIME: \"5\" is no time");
-    with("MKPANDA_LIMITS_MEMORY", "x").fails(1).says("MKPANDA_LIMITS_MEMORY: \"x\" is no size");
+    with("MKPANDA_LIMITS_TIME", "5").fails(1).says("MKPANDA_LIMITS_TIME: \"5\" is not a time");
+    with("MKPANDA_LIMITS_MEMORY", "x").fails(1).says("MKPANDA_LIMITS_MEMORY: \"x\" is not a size");
     with("MKPANDA_LIMITS_ENTRIES", "-1").fails(1).says("MKPANDA_LIMITS_ENTRIES");
-    with("MKPANDA_MIRROR", "ftp://x").fails(1).says("MKPANDA_MIRROR: \"ftp://x\" is no mirror");
+    with("MKPANDA_MIRROR", "ftp://x").fails(1).says("MKPANDA_MIRROR: \"ftp://x\" is not a mirror");
     with("MKPANDA_JOBS", "2").ok();
     with("MKPANDA_JOBS", "").ok();
     place.variables.clear();

@@ -214,7 +214,7 @@ fn an_archive_leads_out_of_nothing() {
         (vec![copies, ("../x", "", file)], "can't unpack stdin"),
         (vec![("Dockerfile", secret.as_str(), link)], "no file Dockerfile"),
         (vec![("Dockerfile", "", fifo)], "no file Dockerfile"),
-        (vec![copies, ("d", "/tmp", link), ("d/x", "", file)], "something that is no folder"),
+        (vec![copies, ("d", "/tmp", link), ("d/x", "", file)], "an entry that is not a folder"),
         (vec![("Dockerfile", "FROM tiny\nCOPY l /\n", file), ("l", &secret, link)], "\"l\""),
         (vec![copies, (".dockerignore", &secret, link)], ""),
     ] {

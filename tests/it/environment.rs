@@ -31,7 +31,7 @@ fn mount_options<'t>(mounts: &'t str, path: &str) -> Vec<&'t str> {
         let mut words = line.split(' ').skip(4);
         (words.next()? == path).then(|| words.next())?
     });
-    found.next().unwrap_or_else(|| panic!("{path} is no mount")).split(',').collect()
+    found.next().unwrap_or_else(|| panic!("{path} is not a mount")).split(',').collect()
 }
 
 #[test]

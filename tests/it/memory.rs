@@ -71,7 +71,7 @@ fn archive(kind: &str) -> Vec<u8> {
             io::copy(&mut zeros(), &mut zip).unwrap();
             zip.finish().unwrap().into_inner()
         }
-        other => panic!("{other} is no kind of archive"),
+        other => panic!("{other} is not a kind of archive"),
     }
 }
 

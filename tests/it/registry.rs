@@ -294,13 +294,13 @@ fn a_layer_that_climbs_out_is_refused_and_nothing_of_it_stays() {
 fn what_is_no_place_is_told_what_would_be_one() {
     let place = Place::bare();
     place.run(".", &["image", "pull", "A b"]).fails(1).says("not a valid image reference");
-    place.run(".", &["image", "pull", "docker://"]).fails(1).says("no place of an image");
+    place.run(".", &["image", "pull", "docker://"]).fails(1).says("not the location of an image");
     place
         .run(".", &["image", "pull", "containers-storage:localhost/x:1"])
         .fails(1)
         .says("podman save NAME | mkpanda image load -");
     place.run(".", &["image", "load", "docker://x/y:1"]).fails(1).says("image pull");
-    place.run(".", &["image", "pull", "--platform", "vax", "x"]).fails(2).says("no platform");
+    place.run(".", &["image", "pull", "--platform", "vax", "x"]).fails(2).says("is not a platform");
     place.run(".", &["image", "pull", "ubuntu", "--offline"]).fails(1).says("--offline");
     place.configure("[registries.\"docker.io\"]\nmirrors = [\"https://x\"]\n");
     user_config(&place);

@@ -74,7 +74,7 @@ fn the_users_word_needs_no_permission() {
     std::fs::remove_file(file).unwrap();
     place.user(credentials);
     let ran = place.run("p", &["--dry-run"]).fails(1);
-    ran.says("credentials.\"h\".password: \"NONE\" is no variable of the environment that is set");
+    ran.says("credentials.\"h\".password: \"NONE\" is not an environment variable that is set");
 }
 
 #[test]

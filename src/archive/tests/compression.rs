@@ -28,7 +28,7 @@ const CONSUMERS: [(&str, Consumer); 3] = [
         fs_err::write(&path, &variant.bytes).unwrap();
         // An archive that does not even begin as one is copied as it is.
         if !is_tar(&path).unwrap() {
-            return Err("it is no tar".to_owned());
+            return Err("it is not a tar".to_owned());
         }
         let unpacked = unpack_tar(&path, folder, limits, true);
         unpacked.map(|_implied| "top/file").map_err(|error| format!("{error:?}"))

@@ -129,7 +129,7 @@ pub struct Downloaded {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The URL is none, or is not one for HTTP.
-    #[error("{url:?} is no http or https URL: {reason}")]
+    #[error("{url:?} is not an http or https URL: {reason}")]
     Url {
         /// The text.
         url: String,

@@ -18,7 +18,7 @@ use crate::package::ImageName;
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The name is none.
-    #[error("{name:?} is no image's name")]
+    #[error("{name:?} is not an image's name")]
     Name {
         /// The name.
         name: String,

@@ -61,7 +61,7 @@ pub(super) fn join(
     let style = match style {
         Style::Auto => match find_make(workspace, job, prepared)?.as_deref().map(understood_by) {
             Some(None) => {
-                return Ok(without("the image's make knows none (it is no GNU make 4.2)"));
+                return Ok(without("the image's make knows none (it is not a GNU make 4.2)"));
             }
             Some(Some(style)) => style,
             None => Style::Fifo,

@@ -118,7 +118,7 @@ pub(super) fn named(
                     let Brought::Context(brought) =
                         builder.bring(source, observer).map_err(bringing)?
                     else {
-                        let problem = "what is there is no archive";
+                        let problem = "the file is not an archive";
                         return Err(bad("--build-context", &redact(&place), problem));
                     };
                     let folder = brought.folder().to_owned();

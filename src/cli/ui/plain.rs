@@ -193,7 +193,7 @@ mod tests {
         said.line(&phase("a--1", Phase::Prepare), at(0));
         said.line(&phase("a--1", Phase::Build), at(1));
         said.line(&Event::TaskBegan { task: "bootstrap x".to_owned() }, at(41));
-        assert_eq!(said.heartbeat(at(60)), None, "it is no minute since");
+        assert_eq!(said.heartbeat(at(60)), None, "less than a minute has passed since");
         let running = " running build a--1 for 1 min 1 s, make bootstrap x for 20.0 s; 0 of 2 done, about 5 min left";
         assert_eq!(said.heartbeat(at(61)).unwrap(), running);
         assert_eq!(said.heartbeat(at(62)), None);

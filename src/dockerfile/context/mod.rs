@@ -92,7 +92,7 @@ pub enum ContextError {
         source_path: String,
     },
     /// A pattern can't be one.
-    #[error("{0:?} is no pattern of files")]
+    #[error("{0:?} is not a pattern of files")]
     Pattern(String),
     /// Symlinks lead in a circle.
     #[error("{0:?} leads through more symlinks than can be followed")]

@@ -91,7 +91,7 @@ fn sources_select_files_and_what_folders_hold() {
         assert_eq!(got, found, "{source} {exclude:?} {parents}");
     }
     for (source, message) in
-        [("nope", "there is no \"nope\""), ("a/x.txt/y", "there is no"), ("[", "is no pattern")]
+        [("nope", "there is no \"nope\""), ("a/x.txt/y", "there is no"), ("[", "is not a pattern")]
     {
         let error = place.places(source, &[], false).unwrap_err();
         assert!(error.contains(message), "{error}");

@@ -70,7 +70,7 @@ impl StageState {
     pub(super) fn set_user(&mut self, user: &str, place: &Place) -> Result<Applied, Problem> {
         let user = self.expanded(user, place)?;
         if user.is_empty() || user.contains(char::is_whitespace) {
-            return Err(place.problem(format!("{user:?} is no user"))
+            return Err(place.problem(format!("{user:?} is not a user"))
                 .hint("USER has a name or an id, and a group after a colon: app, 1000, app:users, 1000:100"));
         }
         let shown = format!("USER {user}");
@@ -86,7 +86,7 @@ impl StageState {
         for word in &words {
             let ports = parse_ports(word).ok_or_else(|| {
                 place
-                    .problem(format!("{word:?} is no port"))
+                    .problem(format!("{word:?} is not a port"))
                     .hint("a port is 80, 80/tcp, 53/udp or 8000-8010/sctp, up to 65535; what `docker run -p` has before a colon may stand there")
             })?;
             self.document.config.exposed_ports.extend(ports);
@@ -120,7 +120,7 @@ impl StageState {
         let signal = self.expanded(signal, place)?;
         if !is_signal(&signal) {
             return Err(place
-                .problem(format!("{signal:?} is no signal"))
+                .problem(format!("{signal:?} is not a signal"))
                 .hint("a signal is a name such as SIGTERM, or a number from 1 to 64"));
         }
         let shown = format!("STOPSIGNAL {signal}");

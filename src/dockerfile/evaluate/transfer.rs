@@ -80,7 +80,7 @@ impl StageState {
         };
         let mode = Chmod::parse(&text).ok_or_else(|| {
             place
-                .problem(format!("{text:?} is no mode"))
+                .problem(format!("{text:?} is not a mode"))
                 .hint("--chmod has 755 or 0755, or changes such as u=rwX,go=rX")
         })?;
         Ok(Some(mode))

@@ -111,7 +111,7 @@ fn open_file(path: &Path) -> io::Result<fs_err::File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::other(format!("{} is no regular file any more", path.display())))
+    Err(io::Error::other(format!("{} is no longer a regular file", path.display())))
 }
 
 /// Copies the attributes that layers keep. What can't be set here is left out.

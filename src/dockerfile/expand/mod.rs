@@ -344,7 +344,7 @@ impl<'t, 'e> Lexer<'t, 'e> {
 }
 
 fn unsupported(operator: &str) -> ExpandError {
-    ExpandError(format!("${{…{operator}…}} is no known form of expansion"))
+    ExpandError(format!("${{…{operator}…}} is not a known form of expansion"))
 }
 
 fn choose(

@@ -93,7 +93,7 @@ pub(super) fn parse(
     let Some(keyword) = KEYWORDS.iter().find(|known| known.eq_ignore_ascii_case(word)).copied()
     else {
         return Err(LineError {
-            message: format!("{word:?} is no instruction"),
+            message: format!("{word:?} is not an instruction"),
             hint: Some(format!("the instructions are {}", KEYWORDS.join(", "))),
             about: None,
         });
@@ -351,7 +351,7 @@ fn healthcheck(mut flags: Flags, rest: &str) -> Result<Healthcheck, LineError> {
             None => 0,
             Some(text) => {
                 text.parse().ok().filter(|count| *count <= i32::MAX.cast_unsigned()).ok_or_else(
-                    || flags.wrong("retries", format!("--retries={text} is no number")),
+                    || flags.wrong("retries", format!("--retries={text} is not a number")),
                 )?
             }
         },

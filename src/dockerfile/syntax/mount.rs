@@ -133,31 +133,33 @@ impl MountOptions {
     }
 
     fn set(&mut self, key: &str, value: String) -> Result<(), String> {
-        let wrong = |what: &str| format!("{key}={value} is no {what}");
+        let wrong = |what: &str| format!("{key}={value} is not {what}");
         match key {
             "ro" => self.read_only = Some(boolean(&value).ok_or_else(|| wrong("true or false"))?),
             "rw" => self.read_only = Some(!boolean(&value).ok_or_else(|| wrong("true or false"))?),
             "required" => self.required = boolean(&value).ok_or_else(|| wrong("true or false"))?,
-            "size" => self.size = Some(size(&value).ok_or_else(|| wrong("size, such as 64m"))?),
-            "uid" => self.uid = Some(id(&value).ok_or_else(|| wrong("number of a user"))?),
-            "gid" => self.gid = Some(id(&value).ok_or_else(|| wrong("number of a group"))?),
+            "size" => self.size = Some(size(&value).ok_or_else(|| wrong("a size, such as 64m"))?),
+            "uid" => self.uid = Some(id(&value).ok_or_else(|| wrong("a user id"))?),
+            "gid" => self.gid = Some(id(&value).ok_or_else(|| wrong("a group id"))?),
             "mode" => {
                 let mode = u32::from_str_radix(&value, 8).ok().filter(|mode| *mode <= 0o7777);
-                self.mode = Some(mode.ok_or_else(|| wrong("octal mode, such as 0755"))?);
+                self.mode = Some(mode.ok_or_else(|| wrong("an octal mode, such as 0755"))?);
             }
             "sharing" => {
                 self.sharing = Some(match &*value {
                     "shared" => Sharing::Shared,
                     "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
-                    _ => return Err(wrong("sharing: they are shared, private and locked")),
+                    _ => {
+                        return Err(wrong("a kind of sharing: expected shared, private or locked"));
+                    }
                 });
             }
             "source" => self.source = Some(value),
             "target" => self.target = Some(value),
             "id" => self.id = Some(value),
             "env" if value.is_empty() || value.contains(['=', '\0']) => {
-                return Err(wrong("name of a variable"));
+                return Err(wrong("the name of a variable"));
             }
             _ => self.variable = Some(value),
         }
@@ -230,14 +232,14 @@ mod tests {
             ("type=tmpfs,target=/x,id=y", "the option \"id\" is none of type, target, size"),
             (
                 "type=cache,target=/x,sharing=no",
-                "sharing=no is no sharing: they are shared, private and locked",
+                "sharing=no is not a kind of sharing: expected shared, private or locked",
             ),
             ("target=/x,source", "source has no value"),
-            ("type=tmpfs,target=/x,size=big", "size=big is no size, such as 64m"),
-            ("type=cache,target=/x,mode=9", "mode=9 is no octal mode, such as 0755"),
-            ("type=cache,target=/x,uid=-1", "uid=-1 is no number of a user"),
-            ("type=secret,env=A=B,id=x", "env=A=B is no name of a variable"),
-            ("type=ssh,required=maybe", "required=maybe is no true or false"),
+            ("type=tmpfs,target=/x,size=big", "size=big is not a size, such as 64m"),
+            ("type=cache,target=/x,mode=9", "mode=9 is not an octal mode, such as 0755"),
+            ("type=cache,target=/x,uid=-1", "uid=-1 is not a user id"),
+            ("type=secret,env=A=B,id=x", "env=A=B is not the name of a variable"),
+            ("type=ssh,required=maybe", "required=maybe is not true or false"),
             ("type=tmpfs,target=/x,from=y", "the option \"from\" is none of type, target, size"),
         ] {
             assert_eq!(parse(written).unwrap_err(), message, "{written}");

@@ -139,7 +139,7 @@ pub enum HostError {
     #[error("the builder `host` needs {0}, which this machine doesn't have")]
     Program(&'static str),
     /// There is no `/usr`.
-    #[error("the builder `host` needs {}, which is no folder here", .0.display())]
+    #[error("the builder `host` needs {}, which is not a folder here", .0.display())]
     NoUsr(PathBuf),
     /// Nothing says which system this is.
     #[error("the builder `host` can't tell which system this is: there is no os-release file")]

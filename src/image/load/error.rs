@@ -38,7 +38,7 @@ pub enum LoadProblem {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Neither a file nor a folder.
-    #[error("{} is no regular file", path.display())]
+    #[error("{} is not a regular file", path.display())]
     NoFile {
         /// The path.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum LoadProblem {
         form: Form,
     },
     /// A file where a folder was asked for.
-    #[error("it is no folder with an OCI layout")]
+    #[error("it is not a folder with an OCI layout")]
     NoFolder,
     /// There is no image of the form that was asked for.
     #[error("{}", no_image(*form, *old_docker))]
@@ -190,7 +190,7 @@ pub enum LoadProblem {
     #[error("it has no image in it")]
     Empty,
     /// An image's name in the input is none.
-    #[error("it names an image {text:?}, which is no image reference")]
+    #[error("it names an image {text:?}, which is not an image reference")]
     Name {
         /// The name.
         text: String,
@@ -245,8 +245,8 @@ fn list(called: &[String]) -> String {
 fn no_image(form: Option<Form>, old_docker: bool) -> &'static str {
     match form {
         _ if old_docker => "it was written by a docker before 1.10, whose archives have no ids",
-        Some(Form::DockerArchive) => "it is no docker archive: it has no manifest.json",
-        Some(_) => "it is no OCI archive: it has no index.json",
-        None => "it is no image: it has neither index.json nor manifest.json",
+        Some(Form::DockerArchive) => "it is not a docker archive: it has no manifest.json",
+        Some(_) => "it is not an OCI archive: it has no index.json",
+        None => "it is not an image: it has neither index.json nor manifest.json",
     }
 }

@@ -66,7 +66,7 @@ fn a_layout_in_a_folder_is_checked_alike() {
     // A pipe in its place would wait for ever.
     nix::unistd::mkfifo(&folder.path().join(&blob), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = Home::new().load_path(folder.path()).unwrap_err();
-    assert!(error.contains("no regular file"), "{error}");
+    assert!(error.contains("not a regular file"), "{error}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_archive_that_is_cut_off_is_refused_wherever() {
     for packed in [gzip(&archive), zstd(&archive), xz(&archive)] {
         refused(&packed[..packed.len() - 4], "can't be read to its end");
     }
-    refused(&b"x".repeat(2000), "no tar archive");
+    refused(&b"x".repeat(2000), "not a tar archive");
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn another_layout_version_is_not_touched() {
     let version = br#"{"imageLayoutVersion": "2.0.0"}"#;
     fs_err::write(folder.path().join("images/oci-layout"), version).unwrap();
     let error = ImageStore::open(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("is no image store"), "{error}");
+    assert!(error.contains("is not an image store"), "{error}");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_configured_place_is_loaded_once_and_again_when_it_changes() {
     let place: StoredImage =
         match format!("docker-archive:{}", file.display()).parse::<ImageLocation>().unwrap() {
             ImageLocation::Stored(place) => place,
-            other => panic!("{other} is no archive"),
+            other => panic!("{other} is not an archive"),
         };
     let get =
         || home.store.at_location(&place, &reference("a:1"), Limits::default(), &Silent).unwrap();

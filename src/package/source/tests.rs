@@ -66,7 +66,7 @@ fn a_git_source_calls_its_url_git_or_url() {
     for reference in ["main", &commit.to_uppercase(), &zero] {
         let text =
             format!(r#"{{"kind": "git", "git": "u", "ref": "{reference}", "ref_origin": "m"}}"#);
-        assert!(read(&text).unwrap_err().contains("is no commit"), "{reference}");
+        assert!(read(&text).unwrap_err().contains("is not a commit"), "{reference}");
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn check_working_directory(place: &Path) -> Result<(), Failure> {
     if is_process || place.starts_with("/dev/fd") {
         let place = place.display();
         let message =
-            format!("the working directory cannot be {place}: it is no folder of the image");
+            format!("the working directory cannot be {place}: it is not a folder of the image");
         return Err(Failure::new(message));
     }
     Ok(())

@@ -88,7 +88,7 @@ fn a_text_that_is_no_lock_is_refused_with_its_place() {
         ("version = 2\nmore = 1\n".to_owned(), "version 2 of the format", Some(10)),
         (format!("{good}more = 1\n"), "unknown field `more`", Some(good.len())),
         (line(&one.replace("size = 1", "size = -1")), "-1", Some(0)),
-        (line(&one.replace(SHA1, "x")), "is no SHA-1", Some(0)),
+        (line(&one.replace(SHA1, "x")), "is not a SHA-1", Some(0)),
         (line(&one.replace(", size = 1", "")), "a source has git", Some(26)),
         (line(&one.replace("url =", "git =")), "a source has git", Some(26)),
         (line(&one.replace("\"u\"", "\"u\\u001B\"")), "no control characters", Some(26)),

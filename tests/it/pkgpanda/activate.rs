@@ -95,13 +95,13 @@ fn what_does_not_fit_changes_nothing_and_is_named() {
         (["a--1", "f--1"], vec!["f--1", "the install itself", "./environment"]),
         (["a--1", "g--1"], vec!["g--1", "\"sshd\"", "x.service"]),
         (["a--1", "h--1"], vec!["h--1", "\"foo.service.d\""]),
-        (["a--1", "u--1"], vec!["u--1", "bin is no folder"]),
+        (["a--1", "u--1"], vec!["u--1", "bin is not a folder"]),
         (["a--1", "n--1"], vec!["n--1", "no file pkginfo.json"]),
         (["a--1", "y--1"], vec!["y--1/pkginfo.json:1:1", "must be an object"]),
-        (["a--1", "z--1"], vec!["z--1/pkginfo.json:1", "no JSON"]),
+        (["a--1", "z--1"], vec!["z--1/pkginfo.json:1", "not valid JSON"]),
         (["a--1", "gone--1"], vec!["gone--1 is not in", "pkgpanda fetch"]),
-        (["a--1", "../a--1"], vec!["../a", "no valid package name"]),
-        (["a--1", "plain"], vec!["\"plain\" is no valid package id"]),
+        (["a--1", "../a--1"], vec!["../a", "not a valid package name"]),
+        (["a--1", "plain"], vec!["\"plain\" is not a valid package id"]),
     ] {
         let ran = machine.run(&["activate", ids[0], ids[1]]).fails(1);
         for text in texts {

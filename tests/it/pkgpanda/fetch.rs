@@ -60,7 +60,7 @@ fn what_is_no_package_is_named_and_leaves_nothing() {
         ("half--1", "cut off or damaged"),
         ("sum--1", "sum--1.tar.xz.sha256 says 0000"),
         ("other--1", "other--1 is another package"),
-        ("../good--1", "no valid package name"),
+        ("../good--1", "not a valid package name"),
     ] {
         let ran = machine.run(&["fetch", "--repository-url", &machine.url(), id]).fails(1);
         assert!(ran.stderr.contains(text), "{id}: {}", ran.stderr);

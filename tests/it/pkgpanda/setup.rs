@@ -107,9 +107,9 @@ fn other_late_values_make_another_package() {
 fn flags_that_do_not_fit_are_named_and_change_nothing() {
     let flags = "conf/setup-flags/";
     for (file, text, says) in [
-        ("active.json", "[\"a--2\", 1]", "active.json is no list of package ids"),
+        ("active.json", "[\"a--2\", 1]", "active.json is not a list of package ids"),
         ("active.json", "[\"gone--1\"]", "the repository has no package gone--1"),
-        ("active.json", "[\"a\"]", "no valid package id"),
+        ("active.json", "[\"a\"]", "not a valid package id"),
         ("active.json", "[\"a--1\", \"a--2\"]", "one name"),
         ("cluster-package-list", "../x", "can't be the id of a list"),
         ("cluster-package-list", "gone", "no package_lists/gone.package_list.json"),
@@ -155,6 +155,6 @@ fn uninstall_leaves_nothing_but_state_and_packages_elsewhere() {
     machine.run(&["uninstall"]).ok().says("nothing is installed");
     // Somebody's folder that never was an install root.
     machine.write("root/precious", "");
-    machine.run(&["uninstall"]).fails(1).says("is no install root");
+    machine.run(&["uninstall"]).fails(1).says("is not an install root");
     assert!(machine.path("root/precious").exists());
 }
