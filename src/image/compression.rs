@@ -1,4 +1,4 @@
-//! Compressions of layers, which are those that images have media types for.
+//! Compressions of layers for which images have media types.
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
@@ -26,7 +26,7 @@ impl Compression {
         Found::from(self).as_str()
     }
 
-    /// The compression that was found in a blob, unless it is one that no layer has.
+    /// Maps a detected compression to a layer compression; `None` where no media type exists.
     pub(super) fn of(found: Found) -> Option<Self> {
         [Self::None, Self::Gzip, Self::Zstd].into_iter().find(|known| Found::from(*known) == found)
     }
@@ -37,7 +37,7 @@ impl Compression {
         Ok(Self::of(Found::of(&start)).unwrap_or(Self::None))
     }
 
-    /// Decompresses a layer to its end.
+    /// Returns a reader of the decompressed layer that reads the input to its end.
     pub fn reader<'r>(self, input: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
         Found::from(self).reader(input)
     }

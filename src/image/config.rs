@@ -1,7 +1,7 @@
-//! What an image's configuration says: which layers it has, and how a process runs in it.
+//! Image configurations: the layers of an image, and the settings for its processes.
 //!
-//! The configuration's bytes are kept as they came, since their digest is the image's id; this is
-//! the part of them that counts here. Unknown keys are other tools' business.
+//! The configuration's bytes are kept unchanged, since their digest is the image's id. The types
+//! here hold the fields that count for a build; unknown keys belong to other tools.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,20 +16,20 @@ use crate::base::go_json::{self, Shape};
 /// An image's configuration, as far as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageConfig {
-    /// What the image was made for; fields are empty where it doesn't say.
+    /// Target platform of the image; fields are empty where the configuration omits them.
     pub platform: Platform,
-    /// When it was made, as it says itself (RFC 3339).
+    /// Creation time as written in the configuration (RFC 3339).
     pub created: Option<String>,
     /// The layers' diff ids, the lowest first.
     pub diff_ids: Vec<DiffId>,
-    /// How a process runs in it.
+    /// Settings for a process in the image.
     pub run: RunConfig,
 }
 
-/// How a process runs in an image.
+/// Settings for a process in an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunConfig {
-    /// What stands before any command.
+    /// Words before any command.
     pub entrypoint: Vec<String>,
     /// The command, if the caller has none.
     pub cmd: Vec<String>,
@@ -40,12 +40,13 @@ pub struct RunConfig {
     pub user: String,
     /// The absolute folder that processes start in.
     pub working_dir: PathBuf,
-    /// Why no process can be run so, if that is the case. The image can be copied and built upon.
+    /// Reason why no process can run with these settings, if any. The image can still be copied and
+    /// built upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
 }
 
-/// Why a configuration can't be used.
+/// Problem with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It isn't JSON, or not of a configuration's shape.

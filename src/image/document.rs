@@ -14,14 +14,14 @@ use super::digest::{BlobDigest, DigestError};
 use super::platform::Platform;
 use crate::base::go_json::{self, Shape};
 
-/// Documents beyond this many bytes are refused: they are read into memory.
+/// Upper limit of a document's bytes, as documents are read into memory.
 pub(super) const LONGEST_DOCUMENT: u64 = 16 * 1024 * 1024;
 
 /// The annotation that names an image in a layout's index.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation in which containerd and docker give the full name.
 pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
-/// The annotation in which our store says which index of its registry led to an image.
+/// Annotation in our store with the digest of the registry's index that led to an image.
 pub(super) const INDEX_DIGEST: &str = "mkpanda.pulled.index";
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -43,24 +43,24 @@ const LAYER_TYPES: [&str; 4] = [
     "application/vnd.docker.image.rootfs.foreign.diff.tar",
 ];
 
-/// Why a document can't be used.
+/// Problem with a document.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// It isn't JSON, or not of the document's shape.
     #[error("it isn't what its media type says: {0}")]
     Shape(serde_json::Error),
-    /// It says to be something else than what led to it.
+    /// The document has another media type than its descriptor.
     #[error("it calls itself {found}, but what leads to it says {expected}")]
     OtherType {
-        /// What led to it.
+        /// Media type in the descriptor.
         expected: String,
-        /// Value that was found.
+        /// Media type in the document.
         found: String,
     },
-    /// It leads to something of a kind that can't be used.
+    /// The target's media type is not supported.
     #[error("{what} has the media type {media_type}, which is not supported")]
     MediaType {
-        /// The role of what it leads to.
+        /// Role of the target.
         what: String,
         /// The type.
         media_type: String,
@@ -71,7 +71,7 @@ pub enum DocumentError {
     /// A key that has to be there is missing.
     #[error("{what} has no {key}")]
     Missing {
-        /// The role of what lacks it.
+        /// Role of the incomplete document.
         what: String,
         /// The key.
         key: &'static str,
@@ -113,7 +113,7 @@ pub(super) const MANIFEST: Shape = Shape::Structure(&[
 /// Form of the file `oci-layout`.
 const LAYOUT: Shape = Shape::Structure(&[("imageLayoutVersion", Shape::Any)]);
 
-/// A descriptor as it was written; keys that are missing are empty.
+/// Descriptor in its written form; missing keys are empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawDescriptor {
@@ -147,7 +147,7 @@ struct RawManifest {
     layers: Vec<RawDescriptor>,
 }
 
-/// What a descriptor in an index leads to.
+/// Kind of document behind a descriptor in an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Manifest,
@@ -163,10 +163,10 @@ pub(crate) struct Target {
     pub(super) digest: BlobDigest,
     pub(super) size: u64,
     pub(super) platform: Option<Platform>,
-    /// The reference by which its index names it, and containerd's full name.
+    /// Value of the reference annotation in the index, and of containerd's full name.
     pub(super) ref_name: Option<String>,
     pub(super) full_name: Option<String>,
-    /// The index by which a registry led to it.
+    /// Digest of the registry's index that led to the target.
     pub(super) index: Option<BlobDigest>,
 }
 
@@ -238,7 +238,7 @@ impl Target {
     }
 }
 
-/// What a media type says that a document is.
+/// Returns the kind of document for a media type.
 pub(super) fn kind_of(media_type: &str) -> Kind {
     match MediaType::from(media_type) {
         MediaType::ImageManifest => Kind::Manifest,
@@ -286,7 +286,8 @@ pub(super) fn check_layout_version(bytes: &[u8]) -> Result<(), DocumentError> {
     })
 }
 
-/// Reads an index below the top one; the top one has no media type that would lead to it.
+/// Reads an index below the top one. The top index is not reached through a descriptor with a media
+/// type.
 pub(crate) fn parse_index(
     bytes: &[u8],
     expected: Option<&str>,
@@ -309,7 +310,7 @@ fn said_of(problem: &DocumentError) -> String {
     format!("is not usable ({problem})")
 }
 
-/// Reads a manifest and checks all that it leads to.
+/// Reads a manifest and checks all its descriptors.
 pub(crate) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<Manifest, DocumentError> {
     let manifest: RawManifest = go_json::parse(bytes, &MANIFEST).map_err(DocumentError::Shape)?;
     check_type(expected, &manifest.media_type)?;

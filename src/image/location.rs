@@ -1,5 +1,5 @@
-//! Where a configuration says that an image lies: `images` in `mkpanda.toml` gives a name one of
-//! these forms. They are `skopeo`'s, so that what works there can be pasted here.
+//! Locations of images in a configuration: `images` in `mkpanda.toml` gives a name one of these
+//! forms. The forms are `skopeo`'s, so that locations which work there can be pasted here.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::base::text::written_as_text;
 /// The forms that there are, for messages.
 pub const FORMS: &str = "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF, dockerfile:DIR";
 
-/// How a registry's images begin.
+/// Prefix of images in a registry.
 pub const REGISTRY_PREFIX: &str = "docker://";
-/// How folders with a Dockerfile begin.
+/// Prefix of folders with a Dockerfile.
 pub const DOCKERFILE_PREFIX: &str = "dockerfile:";
-/// How podman's own images begin, which only podman can read.
+/// Prefix of podman's own images, which only podman can read.
 pub const PODMAN_PREFIX: &str = "containers-storage:";
 
-/// Where an image lies. A path may not have a colon inside: what follows one is the reference
+/// Location of an image. A path may not contain a colon: the text behind a colon is the reference
 /// within the layout or archive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ImageLocation {
@@ -30,7 +30,7 @@ pub enum ImageLocation {
     Stored(StoredImage),
     /// A registry.
     Registry(ImageRef),
-    /// A folder with a Dockerfile, from which it is built.
+    /// A folder with a Dockerfile, built on demand.
     Dockerfile(PathBuf),
 }
 
@@ -41,11 +41,11 @@ pub struct StoredImage {
     pub form: Form,
     /// The layout's folder or the archive.
     pub path: PathBuf,
-    /// Which image of it; needed where there are several.
+    /// Reference within the layout or archive; needed where several images are stored.
     pub reference: Option<String>,
 }
 
-/// How images are stored outside of our store.
+/// Form of an image outside of our store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
@@ -53,7 +53,7 @@ pub enum Form {
     Oci,
     /// An OCI image layout in a tar archive.
     OciArchive,
-    /// What `docker save` writes.
+    /// Archive of `docker save`.
     DockerArchive,
 }
 

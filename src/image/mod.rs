@@ -1,6 +1,6 @@
 //! Builder images: references, the store, layouts and archives, layers, and the embedded builder.
 //!
-//! An image goes through these, in this order:
+//! An image goes through these modules, in this order:
 //!
 //! ```text
 //! reference   "ubuntu:14.04" -> docker.io/library/ubuntu:14.04       what a package asks for

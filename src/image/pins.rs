@@ -1,4 +1,5 @@
-//! Images that a lock pins: a name stands for one manifest, whatever the store or a registry has under it.
+//! Images that a lock pins: a name stands for one manifest, whatever the store or a registry holds
+//! under the name.
 //!
 //! What a lock wants is the id, the digest of the configuration with the digests of all layers: an image with
 //! that id is taken from wherever it is. The manifest's digest is what a registry or a mirror is asked for.
@@ -33,12 +34,12 @@ pub struct ImageKey {
 /// Images by their names and platforms.
 pub type PinnedImages = BTreeMap<ImageKey, ImagePin>;
 
-/// All images that a lock pins.
+/// All images in a lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePins {
     /// Images of packages, for this machine's platform and others.
     pub images: PinnedImages,
-    /// Images that Dockerfiles name.
+    /// Base images of Dockerfiles.
     pub bases: PinnedImages,
     /// True if every image needs a pin.
     pub is_complete: bool,
@@ -63,7 +64,7 @@ pub enum PinError {
         /// Id of the image that was found.
         found: ImageId,
     },
-    /// The manifest that the lock names is that of another image.
+    /// The locked manifest belongs to another image.
     #[error(
         "mkpanda.lock wants the image {wanted}, but its manifest {manifest} is of the image {found}"
     )]
@@ -82,7 +83,7 @@ pub enum PinError {
     Pull {
         /// The name.
         name: Box<ImageRef>,
-        /// What the lock has.
+        /// Pin in the lock.
         pin: Box<ImagePin>,
         /// Id of the image that the store has under the name.
         found: Option<ImageId>,
@@ -152,8 +153,8 @@ impl ImagePins {
         }
     }
 
-    /// True if an image of a Dockerfile that was made from a base of that id is what the pins want; `None`
-    /// if they say nothing of the name.
+    /// True if a Dockerfile's image whose base has that id matches the pins; `None` if the pins
+    /// lack the name.
     pub fn accept_base(&self, name: &ImageRef, id: &str) -> Option<bool> {
         let mut pins = self.bases.iter().filter(|(key, _)| key.name == *name).peekable();
         if pins.peek().is_none() {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What an image was made for.
+/// Platform of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// The operating system, in Go's spelling.
@@ -19,7 +19,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// This machine's platform, without a variant.
+    /// Platform of this machine, without a variant.
     pub fn host() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -69,19 +69,19 @@ impl Platform {
         }
     }
 
-    /// True if an image that says `other` is one for this platform. Old images leave fields empty,
-    /// which says nothing against them.
+    /// True if an image with the platform `other` can be used on this platform. Old images leave
+    /// fields empty, and empty fields match.
     pub fn accepts(&self, other: &Self) -> bool {
         let fits = |mine: &str, theirs: &str| theirs.is_empty() || mine == theirs;
         fits(&self.os, &other.os) && fits(&self.architecture, &other.architecture)
     }
 
-    /// True if it says both for which system and for which processor it is.
+    /// True if both operating system and architecture are set.
     pub fn is_complete(&self) -> bool {
         !self.os.is_empty() && !self.architecture.is_empty()
     }
 
-    /// How far a variant is from what every processor of its kind runs; smaller is better.
+    /// Distance of a variant from the baseline of its architecture; smaller is better.
     pub(super) fn distance(&self) -> u8 {
         match self.variant.as_deref() {
             None | Some("" | "v1") => 0,

@@ -15,12 +15,12 @@ pub enum StoreError {
     /// The folder is something else.
     #[error("{} is not an image store: {problem}", path.display())]
     NoStore {
-        /// The file that says so.
+        /// The file with the contradicting content.
         path: PathBuf,
         /// Reason.
         problem: DocumentError,
     },
-    /// A part of an image is missing or isn't what it was.
+    /// A part of an image is missing or was changed.
     #[error("the image store is damaged: {what} of {image} {problem}")]
     Damaged {
         /// The image's name, or its manifest's digest.
@@ -30,7 +30,7 @@ pub enum StoreError {
         /// Fault.
         problem: String,
     },
-    /// A configuration that was good when it was loaded isn't.
+    /// A configuration that was valid when it was loaded is not valid any more.
     #[error("{image} can't be used")]
     Config {
         /// The image's name, or its manifest's digest.
@@ -53,12 +53,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// True if it is about one image, which isn't whole any more.
+    /// True if a single image is damaged.
     pub(in crate::image) fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Config { .. })
     }
 
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } | Self::Config { .. } => {

@@ -13,17 +13,17 @@ use crate::base::digest::{Sha256, Sha256Sum};
 
 const CHUNK: usize = 256 * 1024;
 
-/// How many chunks may wait for the thread behind.
+/// Number of chunks that may wait for the hashing thread.
 const WAITING: usize = 4;
 
-/// A SHA-256 of bytes that come in pieces. A thread takes it, if they are more than a chunk.
+/// SHA-256 of bytes that arrive in pieces, computed in a thread if they exceed a chunk.
 #[derive(Debug)]
 pub(super) struct Summing {
     chunk: Vec<u8>,
     full: Full,
 }
 
-/// Where full chunks go.
+/// Destination of full chunks.
 #[derive(Debug)]
 enum Full {
     /// There was none yet.
@@ -175,7 +175,7 @@ impl Read for Ahead {
     }
 }
 
-/// Content whose digest is taken while it is read.
+/// Content hashed while it is read.
 struct Summed<R> {
     content: R,
     sum: Summing,

@@ -1,4 +1,4 @@
-//! Which ids a process gets that an image or a Dockerfile runs as some user.
+//! Ids of a process that runs as a user of an image or of a Dockerfile.
 //!
 //! The rules are docker's: `USER` is a name or an id, `USER:GROUP` names a group too; names are
 //! looked up in the image's own `/etc/passwd` and `/etc/group`. Lines there that make no sense are
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The name of 0, also in an image without files of accounts.
 const ROOT: &str = "root";
 
-/// Ids beyond this one are refused, as docker does.
+/// Largest accepted id; docker refuses larger ids, too.
 const LARGEST_ID: u32 = i32::MAX as u32;
 
 /// The ids and the home that a process gets.
@@ -27,7 +27,7 @@ pub struct UserSpec {
     pub home: PathBuf,
 }
 
-/// A user that an image asks for can't be found in it.
+/// An image's user cannot be found in the image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
     /// The name isn't there.

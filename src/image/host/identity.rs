@@ -1,8 +1,8 @@
-//! What a system says of itself: its release and its packages.
+//! Identity of a system: its release and its packages.
 //!
-//! The digest is over lines, so that what doesn't matter stays out of it: of dpkg's status file
-//! counts which packages are installed in which version, not their descriptions. Databases that
-//! aren't text are taken as they are.
+//! The digest is computed over lines, so that irrelevant changes do not count: of dpkg's status
+//! file, the names and versions of installed packages count, and their descriptions do not.
+//! Databases in a binary format are hashed whole.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -16,14 +16,14 @@ const VERSION: &str = "mkpanda host 2";
 
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 const DPKG: &str = "var/lib/dpkg/status";
-/// Where images without dpkg itself have one file per package.
+/// Folder with one file per package, in images without dpkg.
 const DPKG_PARTS: &str = "var/lib/dpkg/status.d";
 const APK: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];
 const PACMAN: &str = "var/lib/pacman/local";
 const RPM: [&str; 2] = ["usr/lib/sysimage/rpm", "var/lib/rpm"];
 const RPM_FILES: [&str; 4] = ["Packages", "Packages.db", "rpmdb.sqlite", "rpmdb.sqlite-wal"];
 
-/// What the system calls itself.
+/// Name of the system in its os-release file.
 pub(super) fn system(root: &Path) -> Result<String, HostError> {
     let text = release(root)?;
     let value = |key: &str| {

@@ -1,10 +1,10 @@
 //! The embedded builder `host`: the machine's own programs as an image, without an image.
 //!
-//! Its root is an empty one into which `/usr` and what belongs to it are mounted read-only, with
+//! The image's root is an empty folder into which `/usr` and its parts are mounted read-only, with
 //! the few files of `/etc` that programs need. `/usr/local`, `/home`, `/root` and all other state
-//! of the machine are not part of it. This is data only: the helper does the mounting. The id says
-//! which programs there are (`identity`): it changes when packages of the machine are installed,
-//! updated or removed.
+//! of the machine are not part of the image. This module is data only: the helper mounts. The id
+//! depends on the installed programs (`identity`): the id changes when packages of the machine are
+//! installed, updated or removed.
 
 mod identity;
 
@@ -16,16 +16,16 @@ use serde::{Deserialize, Serialize};
 use super::config::RunConfig;
 use super::digest::ImageId;
 
-/// What the stock builder image starts a build script with.
+/// Entry point of the stock builder image, for build scripts.
 const ENTRYPOINT: [&str; 7] = ["/bin/bash", "-o", "nounset", "-o", "pipefail", "-o", "errexit"];
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What lies beside `/usr`, or is a link into it.
+/// Folders beside `/usr`, or links into `/usr`.
 const TOP: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"];
 
-/// What programs read in `/etc`: where libraries are, certificates, and the parts of
-/// interpreters that distributions keep there. Nothing secret, nothing about this machine's network or
-/// its time zone: builds run in UTC.
+/// Entries of `/etc` that programs read: library paths, certificates, and the parts of interpreters
+/// that distributions keep there. Nothing secret, and nothing about this machine's network or time
+/// zone: builds run in UTC.
 const ETC: [&str; 32] = [
     "alpine-release",
     "alternatives",
@@ -61,10 +61,11 @@ const ETC: [&str; 32] = [
     "xml",
 ];
 
-/// Families of folders in `/etc` whose names have a version in them.
+/// Families of folders in `/etc` whose names contain a version.
 const ETC_FAMILIES: [&str; 2] = ["java-", "python3"];
 
-/// What is hidden where it exists: what an administrator installs there is no part of the system.
+/// Folders hidden where they exist: an administrator's own installations are not part of the
+/// system.
 const HIDDEN: [&str; 1] = ["usr/local"];
 
 /// Folders that programs expect, empty here, with their modes.
@@ -83,52 +84,52 @@ const FOLDERS: [(&str, u32); 7] = [
 pub struct HostImage {
     /// The digest of what the system says of itself; stands where an image's id would.
     pub id: ImageId,
-    /// What the system calls itself, for people.
+    /// Name of the system, for people.
     pub system: String,
-    /// What its root is made of.
+    /// Parts of the root.
     pub root: HostRoot,
-    /// How a process runs in it: as the stock builder image has it.
+    /// Settings for a process, as in the stock builder image.
     pub config: RunConfig,
 }
 
-/// What a root is made of, in an otherwise empty folder. Targets are absolute paths in that root;
-/// a path's parent folders come from the folders here, from binds, or are to be made, 0755.
+/// Parts of a root, in an otherwise empty folder. Targets are absolute paths in the root; a path's
+/// parent folders come from the folders here, from binds, or are made with mode 0755.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostRoot {
     /// Folders to make.
     pub folders: Vec<Folder>,
-    /// What to mount read-only, in this order; files and folders.
+    /// Read-only bind mounts of files and folders, in mount order.
     pub binds: Vec<Bind>,
     /// Symbolic links to make.
     pub symlinks: Vec<Symlink>,
-    /// Folders of a bind over which an empty one is to be mounted.
+    /// Folders of a bind that are hidden below an empty mount.
     pub hidden: Vec<PathBuf>,
 }
 
 /// A folder to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {
-    /// Its path in the root.
+    /// Path in the root.
     pub path: PathBuf,
-    /// Its permissions.
+    /// Permissions of the folder.
     pub mode: u32,
 }
 
 /// A file or folder to mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bind {
-    /// Its path on the machine.
+    /// Path on the machine.
     pub source: PathBuf,
-    /// Its path in the root.
+    /// Path in the root.
     pub target: PathBuf,
 }
 
 /// A symbolic link to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symlink {
-    /// Its path in the root.
+    /// Path in the root.
     pub path: PathBuf,
-    /// What it points to.
+    /// Target of the symlink.
     pub target: PathBuf,
 }
 
@@ -141,7 +142,7 @@ pub enum HostError {
     /// There is no `/usr`.
     #[error("the builder `host` needs {}, which is not a folder here", .0.display())]
     NoUsr(PathBuf),
-    /// Nothing says which system this is.
+    /// The system has no os-release file.
     #[error("the builder `host` can't tell which system this is: there is no os-release file")]
     NoRelease,
     /// Nothing says which packages there are, so that builds could not be told apart.

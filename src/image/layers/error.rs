@@ -18,15 +18,15 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
-    /// Its content isn't what it was when it was loaded.
+    /// The layer's content has changed since loading.
     #[error("the image's layer {expected} unpacks to {found}: the image store is damaged")]
     DiffId {
         /// The layer.
         expected: DiffId,
-        /// What it unpacks to.
+        /// Digest of the unpacked content.
         found: DiffId,
     },
-    /// It can't be unpacked.
+    /// The layer cannot be unpacked.
     #[error("can't unpack the image's layer {diff_id}")]
     Unpack {
         /// The layer.
@@ -47,7 +47,7 @@ pub enum LayerError {
 }
 
 impl LayerError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unpack { source, .. } => source.hint(),

@@ -1,8 +1,9 @@
-//! Folders that a layer has files in without describing them.
+//! Folders that contain files of a layer without an entry of their own.
 //!
-//! Such a folder keeps the mode and owner that it has in the layers below. Overlayfs shows those of
-//! the highest layer that has it, which has just made it up. So they are noted beside the layer,
-//! and set right on the mounted root, for each build anew: it depends on what lies below.
+//! An implied folder keeps the mode and owner of the layers below. Overlayfs shows the attributes
+//! of the highest layer with the folder, and unpacking has just invented those. So implied folders
+//! are noted beside the layer, and their attributes are corrected on the mounted root for each
+//! build anew, since the result depends on the layers below.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -23,7 +24,7 @@ use super::look::look;
 use crate::archive::EntryPath;
 use crate::base::removal::remove_all;
 
-/// Where the folders that a layer implies are noted, with a NUL between them; missing if it has
+/// Path of the list of a layer's implied folders, separated by NUL; missing if the layer implies
 /// none.
 pub(super) fn file(layer: &Path) -> PathBuf {
     layer.with_extension("implied")
@@ -68,7 +69,8 @@ pub(super) fn read(layer: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(bytes.split(|byte| *byte == 0).map(path).collect())
 }
 
-/// What the highest layer says that describes a folder; `None` if that is what shows anyway.
+/// Returns the attributes from the highest layer with an entry for a folder; `None` if overlayfs
+/// shows those already.
 fn description(
     folder: &Path,
     layers: &[PathBuf],

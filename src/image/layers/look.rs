@@ -12,7 +12,8 @@ use crate::archive::{is_opaque_at, is_whiteout_at};
 
 /// Result of looking up a path in a layer.
 pub(super) struct Look {
-    /// What lies there, and where; nothing also where the layer only removes what is below.
+    /// Entry at the path, with its location; `None` also where the layer only removes an entry of
+    /// the layers below.
     pub(super) found: Option<(PathBuf, Metadata)>,
     /// True if the layer hides what lower ones have there: by a whiteout, by an opaque folder, or by
     /// something that is not a folder, at the path or above it.
@@ -48,7 +49,7 @@ pub(super) fn look(layer: &Path, path: &Path) -> io::Result<Look> {
     Ok(Look { found: Some((place, data)), hides })
 }
 
-/// True if one of some layers, the lowest of which comes first, shows a folder at a path to those above.
+/// True if the layers, lowest first, show a folder at a path to the layers above.
 pub(super) fn shows_folder(layers: &[PathBuf], path: &Path) -> io::Result<bool> {
     for layer in layers.iter().rev() {
         let look = look(layer, path)?;

@@ -1,5 +1,5 @@
-//! Layers that are made here: packed from an overlay's upper directory, which then becomes the
-//! unpacked layer itself, so that nothing is unpacked again.
+//! New layers: packed from an overlay's upper directory, which then becomes the unpacked layer, so
+//! that nothing is unpacked again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::Metadata;
@@ -24,11 +24,11 @@ use crate::image::digest::DiffId;
 use crate::image::store::BuiltLayer;
 use crate::image::threads::Summing;
 
-/// How well layers are compressed: the fastest way, as most of them never leave the machine. 1 takes
+/// Compression level of layers: the fastest, as most layers never leave the machine. Level 1 takes
 /// a third of the time of 6 for a tenth more bytes.
 const LEVEL: u32 = 1;
 
-/// What a layer that was packed is.
+/// Digests and sizes of a packed layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeLayer {
     /// The layer.
@@ -105,8 +105,8 @@ pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, Laye
     }
 }
 
-/// Makes the lock, if it is missing, such that a container's root may take it, too: for the machine's
-/// root that is somebody else, to whom the folder belongs.
+/// Makes the lock file, if missing, such that a container's root may take the lock, too: the
+/// container's root is another user on the machine, and the folder belongs to that user.
 fn make_lock(folder: &Path) -> io::Result<()> {
     let path = folder.join(LOCK);
     if path.exists() {
@@ -126,27 +126,27 @@ fn make_lock(folder: &Path) -> io::Result<()> {
 /// User and group by path.
 type Records = HashMap<Vec<u8>, (u32, u32)>;
 
-/// What is known of the owners in a layer that is being made.
+/// Owners recorded for a layer under construction.
 #[derive(Debug, Default)]
 pub struct Making {
-    /// Whose is what the step made and gave to nobody.
+    /// Owner of the step's files without a recorded owner.
     pub maker: (u32, u32),
-    /// What was said of symlinks and the like, which can't say it themselves.
+    /// Owners of symlinks and other files that cannot have extended attributes.
     pub notes: HashMap<FileIdentity, OwnerNote>,
 }
 
-/// Whom files belong to in layers that were unpacked or made with one id.
+/// Owners of files in layers that were unpacked or made with one id.
 #[derive(Debug)]
 pub struct KnownOwners {
-    /// What was told of the layer that is being made.
+    /// Owners recorded for the layer under construction.
     told: Records,
     making: Making,
-    /// The highest layer first, with what lies beside it.
+    /// Layers, highest first, with their owner records and implied folders.
     layers: Vec<(PathBuf, Records, BTreeSet<PathBuf>)>,
 }
 
 impl KnownOwners {
-    /// Reads what lies beside layers, the lowest of which comes first.
+    /// Reads the files beside layers, lowest layer first.
     pub fn read(layers: &[PathBuf]) -> io::Result<Self> {
         let layer = |layer: &PathBuf| Ok((layer.clone(), records(layer)?, implied::read(layer)?));
         let layers = layers.iter().rev().map(layer);
@@ -154,22 +154,22 @@ impl KnownOwners {
         Ok(Self { told: HashMap::new(), making: Making::default(), layers })
     }
 
-    /// Says whom a path of the layer that is being made belongs to.
+    /// Records the owner of a path in the layer under construction.
     pub fn tell(&mut self, path: &Path, owner: (u32, u32)) {
         self.told.insert(path.as_os_str().as_encoded_bytes().to_vec(), owner);
     }
 
-    /// Says what is known of the layer that is being made.
+    /// Sets the owners recorded while the layer was made.
     pub fn made_by(&mut self, making: Making) {
         self.making = making;
     }
 
-    /// Whom a path belongs to in the highest layer that has it; what none has is root's.
+    /// Owner of a path in the highest layer with that path; root, if no layer has the path.
     pub fn of(&self, path: &EntryPath) -> (u32, u32) {
         self.below(path).map_or((0, 0), |below| below.owner)
     }
 
-    /// Whom an entry of the layer that is being made, in `upper`, belongs to.
+    /// Owner of an entry of the layer under construction, in `upper`.
     fn of_made(&self, upper: &Path, entry: &Ownable<'_>) -> (u32, u32) {
         if let Some(owner) = self.told.get(entry.path.as_bytes()) {
             return *owner;
@@ -223,7 +223,7 @@ impl KnownOwners {
     }
 }
 
-/// What a layer has at a path.
+/// Entry of a lower layer at a path.
 struct Below {
     place: PathBuf,
     data: Metadata,
@@ -231,8 +231,9 @@ struct Below {
 }
 
 impl Below {
-    /// True if something in the layer above may be this one, though overlayfs doesn't say so: it says
-    /// nothing of files with several names, and of what has no attributes.
+    /// True if an entry of the layer above may be a copy of this one without overlayfs's origin
+    /// attribute, which is missing on files with several names and on files that cannot have
+    /// attributes.
     fn may_be(&self, made: &Metadata, place: &Path) -> bool {
         let (kind, own) = (made.file_type(), self.data.file_type());
         if kind != own {
@@ -264,7 +265,7 @@ fn records(layer: &Path) -> io::Result<Records> {
     Ok(bytes.split(|byte| *byte == 0).filter_map(record).collect())
 }
 
-/// A tar whose digest is taken on its way into compression.
+/// Tar stream whose digest is computed before compression.
 struct Content {
     out: GzEncoder<Stored>,
     sum: Summing,
@@ -282,7 +283,7 @@ impl Write for Content {
     }
 }
 
-/// A blob whose digest is taken on its way into its file.
+/// Blob whose digest is computed while the file is written.
 struct Stored {
     out: BufWriter<std::fs::File>,
     sum: Summing,

@@ -10,9 +10,9 @@
 //!   .lock
 //! ```
 //!
-//! What lies beside a layer is written, and with it synced, before the layer has its name. A process
-//! that dies leaves a `.tmp-` folder, which the next one that unpacks anything removes. A layer whose name is there is never written
-//! to again: it is mounted by several builds at once.
+//! The files beside a layer are written and synced before the layer gets its name. A process that
+//! dies leaves a `.tmp-` folder, which the next process that unpacks a layer removes. A layer with
+//! its final name is never written to again: several builds mount a layer at once.
 
 mod error;
 mod implied;
@@ -41,20 +41,21 @@ use crate::base::removal::{remove_all, remove_all_closed};
 
 const LOCK: &str = ".lock";
 
-/// How to unpack.
+/// Options for unpacking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UnpackOptions {
-    /// True if the namespace has one id only, so that every file gets that one.
+    /// True if the namespace has a single id, so that every file gets that id.
     pub single_id: bool,
-    /// What one layer may unpack to.
+    /// Limits of one unpacked layer.
     pub limits: Limits,
 }
 
 /// Unpacks the layers that aren't unpacked yet, and returns their folders, the lowest first. A
-/// layer that occurs several times is returned where it is highest, as overlayfs takes no folder
-/// twice: there it hides whatever it would do below. Layers below one that hides all of them are left
-/// out: overlayfs does not ask a layer's root for that. Where no devices can be made, whiteouts are files
-/// if `knows_attributes` finds that an overlay of layers in a folder takes these.
+/// repeated layer is returned once, in its highest position, as overlayfs takes no folder twice:
+/// the highest position hides the effects of the lower ones. Layers below an opaque layer are left
+/// out, since overlayfs ignores an opaque mark on a layer's root. Where devices cannot be made,
+/// whiteouts are files with an attribute, if `knows_attributes` finds that an overlay in the folder
+/// supports them.
 pub fn ensure_unpacked(
     folder: &Path,
     layers: &[LayerBlob],
@@ -78,13 +79,14 @@ pub fn ensure_unpacked(
     Ok(places)
 }
 
-/// Where the owners are kept that a layer's files have in the image, but can't have on disk; made
+/// Path of the list of owners that a layer's files have in the image, but cannot have on disk; made
 /// for layers that were unpacked with one id.
 pub fn owners_file(layer: &Path) -> PathBuf {
     layer.with_extension("owners")
 }
 
-/// Removes an unpacked layer and what lies beside it, if it is there. No build may be using it.
+/// Removes an unpacked layer and the files beside the layer, if present. No build may be using the
+/// layer.
 pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError> {
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
     let _lock = FileLock::acquire(&folder.join(LOCK), || ()).map_err(fail)?;
@@ -99,8 +101,7 @@ pub fn remove_unpacked(folder: &Path, diff_id: &DiffId) -> Result<(), LayerError
     unswept.first().map_err(fail)
 }
 
-/// All that belongs to an unpacked layer: its folder, and the files beside it, each of which may be
-/// missing.
+/// Folder and files of an unpacked layer; each of the files may be missing.
 pub fn files_of_unpacked(layer: &Path) -> [PathBuf; 4] {
     [layer.to_owned(), owners_file(layer), implied::file(layer), under::file(layer)]
 }
@@ -182,7 +183,8 @@ fn unpack_all(
     })
 }
 
-/// How whiteouts are made in a folder: where they can't be, the first layer that has one says so.
+/// Chooses the form of whiteouts for a folder. Where no form works, unpacking the first layer with
+/// a whiteout fails.
 fn whiteouts(folder: &Path, knows_attributes: impl FnOnce(&Path) -> bool) -> io::Result<Whiteouts> {
     let name = format!("{TEMPORARY_PREFIX}whiteout");
     let is_made = Whiteouts::Devices.make_at(folder, name.as_ref()).is_ok();

@@ -1,5 +1,5 @@
-//! What `docker save` and `podman save` write: `manifest.json` names configurations and layers, and
-//! manifests are made here. The same archive always gives the same manifests.
+//! Archives of `docker save` and `podman save`: `manifest.json` names configurations and layers,
+//! and manifests are made here. The same archive always gives the same manifests.
 
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Why an image can't be loaded.
+//! Errors of loading an image.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,19 +22,19 @@ pub struct LoadError {
     pub problem: LoadProblem,
 }
 
-/// What keeps an image from being loaded.
+/// Reason why an image cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadProblem {
     /// The input can't be read.
     #[error("it can't be read: {0}")]
     Read(io::Error),
-    /// What was read can't be written into the store.
+    /// The store cannot be written to.
     #[error("can't write into the image store: {0}")]
     Write(io::Error),
     /// The archive can't be read.
     #[error(transparent)]
     Archive(ReadError),
-    /// The store refused it.
+    /// The store refused the image.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Neither a file nor a folder.
@@ -46,7 +46,7 @@ pub enum LoadProblem {
     /// A folder where an archive was asked for.
     #[error("it is a folder, not a file as {} names one", form.as_str())]
     Folder {
-        /// The form that was asked for.
+        /// Requested form.
         form: Form,
     },
     /// A file where a folder was asked for.
@@ -55,55 +55,55 @@ pub enum LoadProblem {
     /// There is no image of the form that was asked for.
     #[error("{}", no_image(*form, *old_docker))]
     NoImage {
-        /// The form that was asked for, if one was.
+        /// Requested form, if any.
         form: Option<Form>,
-        /// True if it looks like what docker wrote before 1.10.
+        /// True if the input looks like an archive from docker before 1.10.
         old_docker: bool,
     },
     /// Something that a document leads to isn't there.
     #[error("{what} is missing: {name} isn't there")]
     Missing {
-        /// Its role.
+        /// Role of the missing part.
         what: String,
         /// The digest or the name.
         name: String,
     },
-    /// A content isn't the one that it is said to be.
+    /// The content does not match its digest.
     #[error(
         "{what} is damaged or was changed: it should have the digest {expected}, but has {found}"
     )]
     Digest {
         /// The role or the name of what is wrong.
         what: String,
-        /// The digest by which it is named.
+        /// Digest in the reference.
         expected: BlobDigest,
-        /// Its own.
+        /// Digest of the content.
         found: BlobDigest,
     },
-    /// A size isn't the one that it is said to be.
+    /// The content does not match its size.
     #[error("{what} has {found} bytes, but should have {expected}")]
     Size {
-        /// The role of what is wrong.
+        /// Role of the part.
         what: String,
-        /// What leads to it says so.
+        /// Size in the descriptor.
         expected: u64,
-        /// Size that it has.
+        /// Size of the content.
         found: u64,
     },
     /// A layer's uncompressed content isn't the configuration's.
     #[error("layer {number} unpacks to {found}, but the image's configuration says {expected}")]
     DiffId {
-        /// Which one, from 1, the lowest.
+        /// Number of the layer, from 1, the lowest.
         number: usize,
         /// The configuration's.
         expected: DiffId,
-        /// Its own.
+        /// Digest of the uncompressed content.
         found: DiffId,
     },
     /// A layer can't be decompressed.
     #[error("layer {number} ({digest}) can't be used: {reason}")]
     LayerContent {
-        /// Which one, from 1, the lowest.
+        /// Number of the layer, from 1, the lowest.
         number: usize,
         /// The blob.
         digest: BlobDigest,
@@ -113,7 +113,7 @@ pub enum LoadProblem {
     /// Manifest and configuration differ in the number of layers.
     #[error("the image has {layers} layers, but its configuration names {diff_ids}")]
     LayerCount {
-        /// What the configuration names.
+        /// Number of layers in the configuration.
         diff_ids: usize,
         /// Number of layers.
         layers: usize,
@@ -121,7 +121,7 @@ pub enum LoadProblem {
     /// A document can't be used.
     #[error("{what} can't be used: {problem}")]
     Document {
-        /// Its role.
+        /// Role of the document.
         what: String,
         /// Reason.
         problem: DocumentError,
@@ -129,44 +129,44 @@ pub enum LoadProblem {
     /// A document is too long to be one.
     #[error("{what} has {bytes} bytes; documents may have {LONGEST_DOCUMENT}")]
     LongDocument {
-        /// Its role.
+        /// Role of the document.
         what: String,
-        /// Its size.
+        /// Size of the document.
         bytes: u64,
     },
     /// The configuration can't be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It is for other machines.
+    /// The input has images for other platforms only.
     #[error("it has nothing for {wanted}, only for {}", found.join(", "))]
     Platform {
-        /// What was looked for.
+        /// Wanted platform.
         wanted: Platform,
-        /// Entries that were found.
+        /// Platforms in the input.
         found: Vec<String>,
     },
     /// Indexes within indexes.
     #[error("its indexes lead to more than {limit} others, or too deep into each other")]
     Index {
-        /// How many may be looked at.
+        /// Upper limit of entries.
         limit: u64,
     },
     /// More documents than anybody's images have, or the same ones over and over.
     #[error("its manifests, indexes and configurations have more than {limit} bytes together")]
     Documents {
-        /// How many bytes may be read of them.
+        /// Upper limit of all documents' bytes.
         limit: u64,
     },
     /// More images or names than can be meant.
     #[error("it has more than {most} images and names of images")]
     Many {
-        /// How many it may have.
+        /// Upper limit.
         most: usize,
     },
-    /// It takes more than it may.
+    /// The input exceeds a limit.
     #[error("{0}, which is the limit")]
     Limit(LimitExceeded),
-    /// One name with two contents.
+    /// One name has two contents.
     #[error("it has {name:?} twice, with different contents")]
     Duplicate {
         /// The name.
@@ -175,18 +175,18 @@ pub enum LoadProblem {
     /// One image was asked for by name.
     #[error("it has no image {wanted:?}; it has {}", list(called))]
     NotCalled {
-        /// Name that was asked for.
+        /// Wanted name.
         wanted: String,
-        /// Names that were found.
+        /// Names in the input.
         called: Vec<String>,
     },
-    /// One image was asked for, and it has several.
+    /// One image was wanted, and the input has several.
     #[error("it has several images, of which one must be named: {}", list(called))]
     Several {
-        /// What they are called.
+        /// Names of the images.
         called: Vec<String>,
     },
-    /// It is whole, and empty.
+    /// The input is valid and has no images.
     #[error("it has no image in it")]
     Empty,
     /// An image's name in the input is none.
@@ -215,7 +215,7 @@ impl LoadProblem {
         )
     }
 
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoImage { .. } | Self::NoFolder => Some(

@@ -1,4 +1,4 @@
-//! OCI layouts: from the index to the manifests that are for this machine.
+//! OCI layouts: the search from the index to the manifests for this machine.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use crate::image::document::{
 };
 use crate::image::reference::ImageRef;
 
-/// How deep indexes may lie within each other.
+/// Upper limit of nested indexes.
 const DEEPEST_INDEX: usize = 4;
 
-/// Entries of the top index that stand for one image: those of one name, or a nameless one.
+/// Entries of the top index for one image: all entries of one name, or a nameless entry.
 struct Unit {
     named: bool,
     entries: Vec<Target>,
@@ -132,7 +132,7 @@ struct Search<'a, 's> {
     staging: &'a mut Staging<'s>,
     options: &'a LoadOptions,
     looked_at: u64,
-    /// What there is that can't be used, for the message.
+    /// Unusable entries, for the message.
     others: Vec<String>,
 }
 

@@ -1,10 +1,10 @@
-//! A limit on what one input may take, against archives that unpack to more than anybody meant.
+//! Limit of one input's size, against archives with an excessive compression ratio.
 
 use std::io::{self, Read};
 
 use crate::archive::LimitExceeded;
 
-/// The limit that a reader ran into, if that is what an error is about.
+/// Returns the exceeded limit, if a limit caused the error.
 pub(super) fn exceeded(error: &io::Error) -> Option<LimitExceeded> {
     error.get_ref()?.downcast_ref().copied()
 }
@@ -17,7 +17,7 @@ pub(super) struct Limited<R> {
 }
 
 impl<R> Limited<R> {
-    /// `limit` is what the error names; `left` is what is left of it.
+    /// Wraps a reader. `limit` is named in the error; `left` is the remaining part.
     pub(super) fn new(inner: R, limit: u64, left: u64) -> Self {
         Self { inner, limit, left }
     }

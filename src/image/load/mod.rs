@@ -31,15 +31,15 @@ use crate::archive::compression::decompressed;
 use crate::archive::{Limits, ReadError};
 use crate::base::regular::open_regular;
 
-/// How many images and names one input may bring. Each of them takes a look at all that the store
-/// has, so that the square of this is done.
+/// Upper limit of images and names in one input. The cost is quadratic: each name searches all
+/// entries of the store.
 const MOST_NAMES: usize = 2000;
 
-/// Where an image comes from.
+/// Source of an image to load.
 pub enum LoadInput<'i> {
     /// A layout's folder or an archive.
     Path(&'i Path),
-    /// An archive that can only be read once, such as standard input, and what to call it.
+    /// An archive that can be read once only, such as standard input, and its name for messages.
     Stream(&'i mut dyn Read, &'i str),
 }
 
@@ -58,19 +58,19 @@ impl LoadInput<'_> {
     }
 }
 
-/// Which images of the input are wanted.
+/// Wanted images of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Selection {
-    /// All of them.
+    /// All images.
     #[default]
     All,
     /// The one that the input calls so: a full name, or the bare reference of a layout.
     Named(String),
-    /// The only one, or where there are several the one of this name.
+    /// The only image, or, among several, the image of this name.
     OneFor(ImageRef),
 }
 
-/// What the images are called in the store.
+/// Names of the images in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Naming {
     /// As the input calls them. A bare tag, which some layouts have for a name, names nothing.
@@ -82,18 +82,18 @@ pub enum Naming {
     Nameless,
 }
 
-/// How to load.
+/// Options for loading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// The input's form; by default what it looks like.
+    /// Form of the input; detected by default.
     pub form: Option<Form>,
-    /// Which images.
+    /// Wanted images.
     pub selection: Selection,
-    /// What to call them.
+    /// Names in the store.
     pub naming: Naming,
-    /// The platform that they must be for.
+    /// Required platform.
     pub platform: Platform,
-    /// What they may take.
+    /// Limits of the input.
     pub limits: Limits,
 }
 
@@ -110,8 +110,8 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// Loads what a configuration's place names, for an image called `name` there, without making
-    /// that the store's own name for it.
+    /// Options for an image at a configured location, called `name` in the configuration, without
+    /// giving the image that name in the store.
     pub fn for_location(image: &StoredImage, name: &ImageRef) -> Self {
         Self {
             form: Some(image.form),
@@ -129,13 +129,13 @@ impl LoadOptions {
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) names: Vec<ImageRef>,
-    /// What its input calls it, for selecting and for messages.
+    /// Names in the input, for selection and messages.
     pub(super) called: Vec<String>,
     pub(super) id: ImageId,
     pub(super) media_type: String,
     pub(super) manifest: Blob,
     pub(super) platform: Platform,
-    /// What the registry has under its name, if that is an index that leads to it.
+    /// Digest of the registry's index that led to the image, if any.
     pub(super) index: Option<BlobDigest>,
     /// The configuration and the layers.
     pub(super) content: Vec<Blob>,
@@ -254,7 +254,7 @@ pub(super) fn check_count_of_layers(
     if diff_ids == layers { Ok(()) } else { Err(LoadProblem::LayerCount { diff_ids, layers }) }
 }
 
-/// Checks that configuration and layers belong together, of which there are as many.
+/// Checks that the layers match the diff ids of the configuration; their numbers must be equal.
 pub(super) fn check_layers(config: &ImageConfig, layers: &[Blob]) -> Result<(), LoadProblem> {
     for (index, (expected, layer)) in config.diff_ids.iter().zip(layers).enumerate() {
         let number = index + 1;

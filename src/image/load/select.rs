@@ -1,16 +1,16 @@
-//! Which of an input's images are meant.
+//! Selection of an input's images.
 
 use super::{LoadProblem, Selection};
 use crate::image::reference::ImageRef;
 
 /// Something that an input gives names to.
 pub(super) trait Called {
-    /// All that the input calls it.
+    /// All names in the input.
     fn called(&self) -> Vec<String>;
 }
 
-/// Leaves what the selection can mean by its name; all, where it names nothing that is there and
-/// doesn't insist.
+/// Keeps the items whose name matches the selection. A selection with an optional name keeps all
+/// items if none matches.
 pub(super) fn by_name<T: Called>(
     items: Vec<T>,
     selection: &Selection,
@@ -37,7 +37,7 @@ pub(super) fn by_name<T: Called>(
     }
 }
 
-/// Refuses several where one is meant.
+/// Fails if the selection means one image and several are left.
 pub(super) fn check_count<T: Called>(
     items: &[T],
     selection: &Selection,

@@ -1,4 +1,4 @@
-//! Where the parts of an image come from: a layout's folder, or an archive that has been read.
+//! Access to the parts of an image: in a layout's folder, or in an archive that has been read.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use crate::base::regular::open_regular;
 use crate::image::digest::BlobDigest;
 use crate::image::document::LONGEST_DOCUMENT;
 
-/// How many links lead from one name to another before it counts as a loop.
+/// Upper limit of links from name to name before a chain counts as a loop.
 const LONGEST_CHAIN: usize = 16;
 
 /// A layout.
@@ -33,7 +33,7 @@ enum Node {
 }
 
 impl Source<'_> {
-    /// A document by its name.
+    /// Reads a document by its name.
     pub(super) fn document(
         &self,
         staging: &Staging<'_>,
@@ -61,7 +61,8 @@ impl Source<'_> {
         }
     }
 
-    /// A blob by its digest, which has been checked. `what` is its role, for messages.
+    /// Returns a blob by its digest, which has been checked. `what` is the blob's role, for
+    /// messages.
     pub(super) fn blob(
         &self,
         staging: &mut Staging<'_>,

@@ -1,9 +1,9 @@
 //! Blobs on their way into the store.
 //!
-//! Every blob of an input is written into a folder of its own in the store while its digest is
-//! taken, and its uncompressed content's: one pass, whatever the order in which an archive gives
-//! them. What turns out to be needed is renamed into the store, the rest goes with the folder.
-//! Both digests are taken by threads beside the one that reads, decompresses and writes.
+//! Every blob of an input is written into a staging folder in the store, while the digests of the
+//! blob and of its uncompressed content are computed: one pass, in whatever order an archive has
+//! its members. The needed blobs are renamed into the store, and the others are removed with the
+//! folder. Two threads compute the digests beside the thread that reads, decompresses and writes.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::image::threads::Summing;
 
 const BUFFER: usize = 128 * 1024;
 
-/// How many bytes of documents are read of one input; an image has some ten thousand.
+/// Upper limit of document bytes per input; an image has around ten thousand.
 const MOST_DOCUMENT_BYTES: u64 = 4 * LONGEST_DOCUMENT;
 
 fn most_document_bytes(limits: &Limits) -> u64 {
@@ -39,13 +39,13 @@ pub(in crate::image) struct Staging<'s> {
     documents_left: Cell<u64>,
 }
 
-/// A blob that has been read to its end.
+/// Blob that was read to its end.
 #[derive(Debug, Clone)]
 pub(in crate::image) struct Blob {
     pub(in crate::image) path: PathBuf,
     pub(in crate::image) digest: BlobDigest,
     pub(in crate::image) size: u64,
-    /// What its first bytes say.
+    /// Compression, detected by the first bytes.
     pub(in crate::image) compression: Compression,
     /// The digest of its uncompressed content, or why there is none.
     pub(in crate::image) unpacked: Result<DiffId, String>,
@@ -70,13 +70,13 @@ impl<'s> Staging<'s> {
         Self { folder, blobs: HashMap::new(), limits, left: limits.max_bytes, documents_left }
     }
 
-    /// A blob that has come.
+    /// Returns a blob of the input that was read before.
     pub(super) fn get(&self, digest: &BlobDigest) -> Option<&Blob> {
         self.blobs.get(digest)
     }
 
-    /// The bytes of a blob that is a document; `what` is its role, for messages. A document counts
-    /// each time it is read, since others may lead to it any number of times.
+    /// Returns the bytes of a blob that is a document; `what` is the role, for messages. A document
+    /// counts each time, since any number of descriptors may lead to the same document.
     pub(super) fn document(&self, blob: &Blob, what: &str) -> Result<Vec<u8>, LoadProblem> {
         if blob.size > LONGEST_DOCUMENT {
             return Err(LoadProblem::LongDocument { what: what.to_owned(), bytes: blob.size });
@@ -113,19 +113,19 @@ impl<'s> Staging<'s> {
     }
 }
 
-/// What reading a blob to its end has told.
+/// Results of reading a blob to its end.
 #[derive(Debug)]
 pub(in crate::image) struct Measured {
     digest: BlobDigest,
     size: u64,
     compression: Compression,
     unpacked: Result<DiffId, String>,
-    /// Bytes of its uncompressed content, as far as it could be read.
+    /// Bytes of uncompressed content, up to the first fault.
     unpacked_bytes: u64,
 }
 
 impl Measured {
-    /// What is known of a blob that nobody has read.
+    /// Values of a blob that was not read here.
     pub(in crate::image) fn unread(
         digest: BlobDigest,
         size: u64,
@@ -140,7 +140,7 @@ impl Measured {
         &self.digest
     }
 
-    /// The same, with what somebody else has found out about what it unpacks to.
+    /// Adds the diff id that another component has computed.
     pub(in crate::image) fn known(self, unpacked: DiffId) -> Self {
         Self { unpacked: Ok(unpacked), ..self }
     }
@@ -152,8 +152,8 @@ impl Measured {
     }
 }
 
-/// Reads a blob to its end, writes it down if there is a file, and takes the digests of it and of
-/// what it unpacks to: at the most what is `left` of the `limit`.
+/// Reads a blob to its end, writes the content to the file, if given, and computes the digests of
+/// the blob and of its uncompressed content. At most `left` bytes of the `limit` are unpacked.
 pub(in crate::image) fn measure(
     input: impl Read,
     file: Option<File>,
@@ -184,7 +184,7 @@ pub(in crate::image) fn measure(
     Ok(Measured { digest, size, compression, unpacked, unpacked_bytes })
 }
 
-/// Reads a blob to its end, and takes its own digest alone.
+/// Reads a blob to its end, and computes the blob's own digest only.
 pub(in crate::image) fn measure_stored(input: impl Read) -> Result<Measured, LoadProblem> {
     let mut recorder = Recorder::new(input, None);
     let start = read_start(&mut recorder).map_err(|error| recorder.problem(error))?;
@@ -194,8 +194,8 @@ pub(in crate::image) fn measure_stored(input: impl Read) -> Result<Measured, Loa
     Ok(Measured::unread(digest, size, compression))
 }
 
-/// Hashes what a blob decompresses to. A blob that doesn't decompress may be one that nobody
-/// needs, so that is kept with it instead of being an error here.
+/// Hashes the decompressed content of a blob. A fault of decompression is returned inside, since a
+/// damaged blob may not be needed.
 fn hash_unpacked<R: Read>(
     compression: Compression,
     start: &[u8],
@@ -231,8 +231,8 @@ fn hash_unpacked<R: Read>(
     }
 }
 
-/// A reader that writes down all that is read. A decoder turns an error of its input into one of
-/// its own, so whose fault it was is kept here.
+/// Reader that copies all bytes to a file. A decoder turns an error of its input into an error of
+/// its own, so the input's error is kept here.
 struct Recorder<R> {
     input: R,
     file: Option<File>,

@@ -1,4 +1,4 @@
-//! The client that pulls and pushes images, and the order in which it asks places.
+//! Client that pulls and pushes images, and the order of the places to ask.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ pub struct Client {
     pub(super) mirrors: Arc<ImageMirrors>,
 }
 
-/// Failures of mirrors that become warnings.
+/// Mirrors whose failures became warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
-    /// All of them.
+    /// All mirrors.
     All,
     /// All but the absence of the image.
     Faults,
 }
 
 impl Client {
-    /// Creates a client with these options.
+    /// Creates a client.
     pub fn new(options: RegistryOptions) -> Self {
         Self { connections: Arc::new(Connections::new(options)), mirrors: Arc::default() }
     }
@@ -93,7 +93,7 @@ impl Client {
             .map_err(|(problem, _)| error(verb, reference, &endpoint, problem))
     }
 
-    /// Asks one place, and notes if it could be reached.
+    /// Sends a request to one place, and records if the place was reachable.
     fn ask<T>(
         &self,
         endpoint: &Endpoint,

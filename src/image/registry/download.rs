@@ -1,5 +1,5 @@
-//! A blob: from its file as far as it is there, then from the registry, as one stream of bytes that
-//! is written down while it comes.
+//! Download of a blob: the partial file followed by the registry's response, as one stream that is
+//! appended to the file.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 

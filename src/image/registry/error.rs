@@ -1,4 +1,4 @@
-//! Why a registry couldn't give or take an image, and what to do.
+//! Errors of pulling and pushing, with remedies.
 
 use std::io;
 
@@ -17,19 +17,19 @@ pub struct RegistryError {
     pub verb: Verb,
     /// The image.
     pub reference: Box<ImageRef>,
-    /// Who was asked last: the registry, or a mirror of it.
+    /// Host of the last request: the registry, or one of its mirrors.
     pub host: String,
     /// Reason.
     #[source]
     pub problem: Box<RegistryProblem>,
 }
 
-/// What was to be done with an image.
+/// Action on an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Taking it from its registry.
+    /// Pull from the registry.
     Pull,
-    /// Giving it to a registry.
+    /// Push to a registry.
     Push,
 }
 
@@ -52,10 +52,10 @@ pub enum RegistryProblem {
     /// The exchange with the registry failed.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
-    /// The content is not what it should be.
+    /// The content does not match its digest, size or format.
     #[error(transparent)]
     Content(LoadProblem),
-    /// The image has another digest than the one under which it is to be pushed.
+    /// The digest of the image differs from the digest to be pushed.
     #[error("the image's digest is {found}")]
     OtherDigest {
         /// The image's own.
@@ -87,7 +87,7 @@ impl From<StoreError> for RegistryProblem {
 }
 
 impl RegistryProblem {
-    /// True if another place could do better than this one.
+    /// True if another place may succeed.
     pub(super) fn is_the_places(&self) -> bool {
         match self {
             Self::Exchange(error) => error.is_the_registrys(),

@@ -1,8 +1,9 @@
 //! The blobs of an image: several at once, each from the store, from where an earlier run broke off,
 //! or from the registry, checked while it comes, and given to whoever unpacks it while it comes.
 //!
-//! Two digests of each layer are checked. Its own one is taken here. That of what it unpacks to is
-//! taken by whoever unpacks it, or else here too; never twice, as it costs more than all the rest.
+//! Two digests of each layer are checked. The digest of the blob is computed here. The digest of
+//! the uncompressed content is computed by the unpacker, or else here; never twice, as
+//! decompression costs more than all other work.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,7 +31,7 @@ pub(super) struct Layers<'p> {
     pull: &'p Pull<'p>,
     partials: &'p Partials,
     items: Vec<Item>,
-    /// Which of them the image's layers are, the lowest first.
+    /// Indexes of the image's layers among the items, lowest layer first.
     order: Vec<usize>,
 }
 
@@ -38,22 +39,22 @@ pub(super) struct Layers<'p> {
 struct Item {
     wanted: BlobRequest,
     diff_id: DiffId,
-    /// Where it lies in the end, until the store has it.
+    /// Path of the finished blob until the store takes over.
     staged: PathBuf,
     /// True if it lies there, from the store.
     is_stored: bool,
-    /// True if an image of the store has it, with that diff id.
+    /// True if an image of the store has the layer, with the same diff id.
     is_known: bool,
-    /// By which it is given to who unpacks it, if somebody shall.
+    /// FIFO that leads to the unpacker, if the layer is unpacked now.
     fifo: Option<PathBuf>,
     progress: Progress,
 }
 
-/// What has become of an item.
+/// Result for an item.
 enum Fetched {
     /// All is known.
     Measured(Blob),
-    /// It is whole, but what it unpacks to wasn't looked at.
+    /// The blob is whole; its uncompressed content was not read.
     Stored(Measured),
 }
 
@@ -125,8 +126,8 @@ impl<'p> Layers<'p> {
         Ok(self.order.iter().map(|place| blobs[*place].clone()).collect())
     }
 
-    /// Fetches, and has unpacked. Says of each item what has become of it, and whether all of it was
-    /// read by who unpacks it, without a fault.
+    /// Downloads and unpacks. Returns the result of each item, and a flag per item that is true if
+    /// the unpacker has read all of the item without a fault.
     fn run<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
@@ -284,8 +285,8 @@ pub(super) fn fetch_document(
     Ok(measured.at(path))
 }
 
-/// Downloads a blob until it is whole and has its digest. What an earlier run has left of it and
-/// turns out to be wrong is fetched again, once.
+/// Downloads a blob until the content is whole and matches its digest. A wrong partial file of an
+/// earlier run is downloaded again, once.
 fn whole(
     wire: &Wire<'_>,
     wanted: &BlobRequest,
@@ -342,14 +343,14 @@ fn open(
         .ok_or(ExchangeError::Interrupted.into())
 }
 
-/// Gives a whole blob its place among what the store is about to take; it keeps its own, too, for
-/// another process that may be waiting for it.
+/// Links a whole blob into the staging folder; the partial file stays for other processes that may
+/// be waiting for the blob.
 fn link(partial: &Partial, staged: &Path) -> std::io::Result<()> {
     fs_err::hard_link(&partial.path, staged).or_else(|_error| fs_err::rename(&partial.path, staged))
 }
 
-/// Takes a blob that the store has, so that it stays even if it is removed there; says whether it
-/// has it.
+/// Links a blob of the store into the staging folder, so that the content survives a removal there.
+/// Returns false if the store lacks the blob.
 pub(super) fn blob_of_store(store: &ImageStore, wanted: &BlobRequest, staged: &Path) -> bool {
     let path = store.blob_path(&wanted.digest);
     let right = |path: &Path| {
@@ -368,7 +369,7 @@ fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// An observer that also says that all is over once one blob has failed.
+/// Observer that reports an interruption as soon as one blob has failed.
 struct Stopping<'a> {
     observer: &'a dyn Observer,
     failed: &'a AtomicBool,

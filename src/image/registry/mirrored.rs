@@ -36,7 +36,7 @@ enum MirrorProblem {
     /// A document or blob cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] StoreError),
-    /// What came is not what it should be.
+    /// Downloaded content does not match its digest or size.
     #[error("{name} in {place} is damaged and was not used")]
     Damaged {
         name: String,
@@ -44,7 +44,7 @@ enum MirrorProblem {
         #[source]
         problem: Box<LoadProblem>,
     },
-    /// The fault is this machine's.
+    /// The fault lies on this machine.
     #[error(transparent)]
     Local(LoadProblem),
 }
@@ -71,7 +71,7 @@ impl MirrorProblem {
 }
 
 impl Client {
-    /// Returns a client that looks into mirrors before it asks a registry.
+    /// Adds mirrors, which are asked before a registry.
     #[must_use]
     pub fn with_mirrors(mut self, mirrors: ImageMirrors) -> Self {
         self.mirrors = Arc::new(mirrors);
@@ -83,7 +83,7 @@ impl Client {
         !self.mirrors.stores.is_empty()
     }
 
-    /// Takes an image from the first mirror that has it into the store; `None` if none has it.
+    /// Pulls an image from the first mirror with that image; `None` if no mirror has the image.
     pub fn pull_mirrored(
         &self,
         store: &ImageStore,
@@ -172,7 +172,7 @@ impl Layout<'_> {
         MirrorProblem::Damaged { name, place, problem: Box::new(problem) }
     }
 
-    /// The problem with a file to which a document leads: that it is missing is damage.
+    /// Converts the problem of a referenced file: a missing file is damage.
     fn needed(&self, name: &str, problem: MirrorProblem) -> MirrorProblem {
         match problem {
             MirrorProblem::Fetch(error) if error.is_not_found() => {
@@ -183,7 +183,7 @@ impl Layout<'_> {
         }
     }
 
-    /// Reads a document, which is short.
+    /// Reads a short document.
     fn document(&self, name: &str) -> Result<Vec<u8>, MirrorProblem> {
         let mut bytes = Vec::new();
         self.place.get_range(&key(name), 0..LONGEST_DOCUMENT + 1, &mut bytes, self.transfer)?;
@@ -336,7 +336,7 @@ impl Layout<'_> {
         if got.bytes == content.size { Ok(()) } else { Err(wrong(got.bytes)) }
     }
 
-    /// Refuses what says itself that it is too large, before any of it comes.
+    /// Fails before the download if the sizes in the manifest exceed the limits.
     fn check_sizes(
         &self,
         pull: &Pull<'_>,

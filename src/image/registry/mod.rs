@@ -12,10 +12,10 @@
 //! pull, push  all of an image; options: what a pull is given
 //! ```
 //!
-//! Nothing is believed: what a manifest leads to has to have its size and its digest, layers what the
-//! configuration says of their content, and only what was checked comes into the store. A registry
-//! is asked for nothing that the store has; for an image that is there, once, whether it is still
-//! that one. Blobs go to files as they come, and from files as they go.
+//! Nothing is trusted: referenced content must match its size and digest, and layers must match the
+//! diff ids in the configuration; only checked content enters the store. Blobs in the store are not
+//! downloaded again; for an image in the store, one request compares the manifest's digest.
+//! Downloads are streamed to files, and uploads are streamed from files.
 
 mod client;
 mod download;

@@ -11,12 +11,12 @@ use crate::image::reference::ImageRef;
 use crate::image::store::{ImageStore, LayerBlob};
 use crate::store::Store;
 
-/// How to pull.
+/// Options of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullOptions {
     /// The platform that the image must be for.
     pub platform: Platform,
-    /// What it may take.
+    /// Limits of the image.
     pub limits: Limits,
 }
 
@@ -26,7 +26,7 @@ impl Default for PullOptions {
     }
 }
 
-/// Why layers can't be unpacked.
+/// Reason why layers cannot be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnpackFailure {
     /// Cause.
@@ -40,35 +40,35 @@ pub trait Unpacker: Sync {
     /// True if that layer is unpacked already.
     fn has(&self, layer: &DiffId) -> bool;
 
-    /// Unpacks layers, all of which have a place that can be read once, such as a FIFO. It may take
-    /// several at a time, and takes them in this order. A layer whose content hasn't its diff id is a
-    /// failure.
+    /// Unpacks layers, each from a path that can be read once, such as a FIFO. Several layers may
+    /// be read at a time, and they are started in the given order. A layer whose content does not
+    /// match its diff id is a failure.
     fn unpack(&self, layers: &[LayerBlob]) -> Result<(), UnpackFailure>;
 }
 
 /// Stores in which images are looked for before their registries are asked.
 #[derive(Debug, Clone, Default)]
 pub struct ImageMirrors {
-    /// The stores, in this order; all of them may be asked.
+    /// The stores, in this order.
     pub stores: Vec<Store>,
     /// True if a tree's word named them: then their images get no names in the store.
     pub of_tree: bool,
 }
 
-/// An image that has been pulled.
+/// Result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
-    /// Its name.
+    /// Name of the image.
     pub reference: ImageRef,
-    /// Its id.
+    /// Id of the image.
     pub id: ImageId,
-    /// Its manifest's digest.
+    /// Digest of the manifest.
     pub manifest: BlobDigest,
-    /// True if the store had it, under this name.
+    /// True if the store had the image under this name.
     pub was_there: bool,
 }
 
-/// What a pull works with.
+/// Context of a pull.
 pub(super) struct Pull<'p> {
     pub(super) store: &'p ImageStore,
     pub(super) reference: &'p ImageRef,
@@ -82,7 +82,7 @@ pub(super) fn unpacked(outcome: Result<(), UnpackFailure>) -> Result<(), Registr
 }
 
 impl Pull<'_> {
-    /// Refuses what says itself that it is too large, before any of it comes.
+    /// Fails before the download if the sizes in the manifest exceed the limits.
     pub(super) fn check_sizes(&self, manifest: &Manifest) -> Result<(), RegistryProblem> {
         let config = manifest.config.size;
         if config > LONGEST_DOCUMENT {

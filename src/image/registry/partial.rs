@@ -1,10 +1,11 @@
-//! Blobs that are on their way, which may take several runs.
+//! Partial downloads, which may take several runs.
 //!
 //! ```text
 //! images/.partial/<hex>   the first bytes of a blob, or all of them; locked by whoever adds some
 //! ```
 //!
-//! Who waits for a blob that another process fetches, takes it from the store if that has it meanwhile.
+//! A process that waits for another one's download takes the blob from the store, if the store has
+//! the blob meanwhile.
 //!
 //! A file of the blob's size is never written to: it may be the store's too, by another name. What
 //! nobody has touched for a week goes with the next pull.
@@ -21,7 +22,7 @@ use crate::base::event::Observer;
 use crate::base::lock::FileLock;
 use crate::image::digest::BlobDigest;
 
-/// How long an interrupted download is kept.
+/// Maximum age of an interrupted download.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The folder of a store's partial blobs.
@@ -32,7 +33,7 @@ pub(super) struct Partials {
     blobs: PathBuf,
 }
 
-/// A blob on its way, that nobody else adds to.
+/// Partial blob, locked against other processes.
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) path: PathBuf,
@@ -47,7 +48,7 @@ impl Partials {
         Self { folder: store.join(".partial"), blobs: store.join("blobs/sha256") }
     }
 
-    /// Where a blob is until it is whole.
+    /// Path of a partial blob.
     pub(super) fn path(&self, digest: &BlobDigest) -> PathBuf {
         self.folder.join(digest.hex())
     }
@@ -104,12 +105,12 @@ impl Partials {
         Ok(true)
     }
 
-    /// Forgets a blob that the store has, unless somebody is busy with it.
+    /// Removes the partial file of a stored blob, unless another process holds the lock.
     pub(super) fn forget(&self, digest: &BlobDigest) {
         remove_unused(&self.path(digest));
     }
 
-    /// Removes what was left long ago.
+    /// Removes expired files.
     pub(super) fn sweep(&self) {
         let Ok(entries) = fs_err::read_dir(&self.folder) else { return };
         for entry in entries.filter_map(Result::ok) {
@@ -123,7 +124,7 @@ impl Partials {
     }
 }
 
-/// What can't be removed now harms nobody.
+/// Removes a file, if possible; a failure is harmless.
 fn remove_unused(path: &Path) {
     if path.exists()
         // The file may be the store's too, so its mode stays.

@@ -22,10 +22,11 @@ use crate::store::registry::manifest::Document;
 use crate::store::registry::{BlobRequest, Wire};
 
 impl Client {
-    /// Pulls an image into the store under its name (or without one, where a tree's word has a part in its
-    /// place: [`RegistryConfig`](crate::store::registry::RegistryConfig)), unless what the registry has now is there; from
-    /// a mirror, if the configuration names some that have it. With an `unpacker`, what comes is
-    /// unpacked too.
+    /// Pulls an image into the store under its name (or without a name, where a tree's
+    /// configuration determines the location:
+    /// [`RegistryConfig`](crate::store::registry::RegistryConfig)), unless the store has the
+    /// registry's current manifest. Configured mirrors are asked first. With an `unpacker`,
+    /// downloaded layers are unpacked too.
     pub fn pull(
         &self,
         store: &ImageStore,
@@ -105,8 +106,8 @@ impl Pull<'_> {
         Err(unfit.unwrap_or(LoadProblem::Empty).into())
     }
 
-    /// The image that the store has under the name, if it is for the platform. One that is damaged is
-    /// as good as none.
+    /// Returns the store's image of that name, if the platform matches. A damaged image counts as
+    /// missing.
     fn known(&self) -> Result<Option<(Image, BlobDigest)>, RegistryProblem> {
         let known = match self.store.pulled(self.reference) {
             Err(error) if error.is_damage() => None,
@@ -127,7 +128,7 @@ impl Pull<'_> {
         }
     }
 
-    /// Fetches what is missing of an image, checks it, and has the store keep it.
+    /// Downloads the missing parts of an image, checks them, and commits the image to the store.
     fn take(
         &self,
         wire: &Wire<'_>,

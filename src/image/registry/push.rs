@@ -18,14 +18,14 @@ use crate::store::registry::{Wire, manifest};
 /// Number of blobs that are sent at once.
 const AT_ONCE: usize = 4;
 
-/// An image that has been pushed.
+/// Result of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
-    /// Its name there.
+    /// Name in the registry.
     pub reference: ImageRef,
-    /// Its manifest's digest, by which it can be pulled too.
+    /// Digest of the manifest, by which the image can be pulled, too.
     pub manifest: BlobDigest,
-    /// Number of bytes that are sent.
+    /// Number of bytes sent.
     pub sent: u64,
 }
 
@@ -34,7 +34,7 @@ struct Sending {
     digest: BlobDigest,
     size: u64,
     subject: Option<String>,
-    /// Other repositories of the registry that may have it.
+    /// Other repositories of the registry that may have the blob.
     elsewhere: Vec<String>,
 }
 

@@ -11,20 +11,21 @@ use crate::image::reference::ImageRef;
 use crate::store::registry::manifest::{self, Document, DocumentRequest};
 use crate::store::registry::{ExchangeError, Wire};
 
-/// How deep indexes may lie within each other.
+/// Upper limit of nested indexes.
 const DEEPEST_INDEX: usize = 4;
-/// Upper limit of indexes that are read, and of manifests that are tried, for one name.
+/// Upper limit of indexes to read, and of manifests to try, for one name.
 const MOST_DOCUMENTS: usize = 32;
 
-/// What a name means.
+/// Result of resolving a name.
 pub(super) struct Resolved {
-    /// What the registry has under the name: the manifest, or an index that leads to it.
+    /// Digest of the registry's document for the name: the manifest, or an index above the
+    /// manifest.
     pub(super) top: BlobDigest,
-    /// Manifests that fit the reference, the most suitable first; at least one.
+    /// Manifests that match the reference, best first; at least one.
     pub(super) candidates: Vec<Candidate>,
 }
 
-/// A manifest that may be the wanted one.
+/// Possible manifest.
 pub(super) enum Candidate {
     /// The name's own.
     Document(Document),
@@ -33,7 +34,7 @@ pub(super) enum Candidate {
 }
 
 impl Candidate {
-    /// True if another one may be the wanted one where this is for another platform.
+    /// True if another candidate may be right in case this manifest is for another platform.
     pub(super) fn is_guess(&self) -> bool {
         matches!(self, Self::Entry(target) if !target.tells_platform())
     }
@@ -112,7 +113,7 @@ fn fetch(wire: &Wire<'_>, target: &Target, subject: &str) -> Result<Document, Re
     Ok(Document { media_type: target.media_type.clone(), ..document })
 }
 
-/// What a registry's document comes to, whatever it is: whether it leads to an image, or is one.
+/// Returns true if a registry's document is an image or leads to an image.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
     let Some(media_type) = manifest::media_type(&reqwest::header::HeaderMap::new(), bytes) else {
@@ -134,7 +135,7 @@ struct Search<'s> {
     wanted: &'s Platform,
     /// Entries that cannot be used, for the message.
     others: Vec<String>,
-    /// Number of indexes that were read.
+    /// Number of indexes read so far.
     read: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Giving a blob to who unpacks it while it is still coming: a FIFO that follows the blob's file.
+//! Streaming of a blob to the unpacker during the download: a FIFO that follows the blob's file.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,11 +9,11 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::stat::Mode;
 
-/// How often it is looked whether somebody reads the FIFO.
+/// Poll interval while waiting for a reader of the FIFO.
 const POLL: Duration = Duration::from_millis(5);
 const BUFFER: usize = 256 << 10;
 
-/// How far a blob has come.
+/// Progress of a blob's download.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     state: Mutex<State>,
@@ -46,7 +46,7 @@ impl Progress {
         self.change(|state| state.end = state.end.or(Some(End::Whole)));
     }
 
-    /// Nothing more comes of it.
+    /// Marks the blob as failed: no more bytes follow.
     pub(super) fn give_up(&self) {
         self.change(|state| state.end = Some(End::Failed));
     }

@@ -13,7 +13,7 @@ use crate::image::store::Layer;
 
 const BUFFER: usize = 256 << 10;
 
-/// What a member of an archive holds.
+/// Content of an archive's member.
 enum Member<'m> {
     Folder,
     Bytes(Vec<u8>),
@@ -48,7 +48,7 @@ struct Entry {
     layers: Vec<String>,
 }
 
-/// Writes what `docker load` reads.
+/// Writes an archive for `docker load`.
 pub(super) fn write_docker(saving: &Saving<'_>, to: &mut dyn Write) -> Result<(), SaveError> {
     let config = format!("{}.json", saving.image.id.hex());
     let mut members: BTreeMap<String, Member<'_>> =
@@ -116,12 +116,12 @@ fn plain(saving: &Saving<'_>, layer: &Layer) -> Result<Box<dyn Read>, SaveError>
     layer.compression.reader(blob).map_err(SaveError::Read)
 }
 
-/// How large a layer is uncompressed, which an archive has to say before it.
+/// Uncompressed size of a layer, needed for the header before the content.
 fn plain_size(saving: &Saving<'_>, layer: &Layer) -> Result<u64, SaveError> {
     io::copy(&mut plain(saving, layer)?, &mut io::sink()).map_err(SaveError::Read)
 }
 
-/// A reader that fails if it gives less than what was said before.
+/// Reader that fails if the input is shorter than announced.
 struct Exactly<R> {
     input: io::Take<R>,
 }

@@ -1,4 +1,4 @@
-//! Why an image can't be saved.
+//! Errors of saving an image.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ use crate::image::store::StoreError;
 /// An image can't be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// The store can't give it.
+    /// The store cannot provide the image.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A blob can't be read.
     #[error("can't read the image: {0}")]
     Read(io::Error),
-    /// It can't be written.
+    /// The output cannot be written.
     #[error("can't save the image: {0}")]
     Write(io::Error),
     /// The folder is something else than a layout.
     #[error("can't save the image into {}: {problem}", path.display())]
     NoLayout {
-        /// The file that says so.
+        /// The file with the contradicting content.
         path: PathBuf,
         /// Fault.
         problem: DocumentError,
@@ -32,7 +32,7 @@ pub enum SaveError {
 }
 
 impl SaveError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.hint(),

@@ -49,12 +49,12 @@ pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError>
         .map_err(SaveError::Write)
 }
 
-/// The index of a layout that has this image alone.
+/// Index of a layout with this image only.
 pub(super) fn index(saving: &Saving<'_>) -> Vec<u8> {
     document(Map::new(), vec![entry(saving)])
 }
 
-/// An index with these entries; what else it has stays.
+/// Replaces the entries of an index; other keys stay.
 fn document(mut index: Map<String, Value>, entries: Vec<Value>) -> Vec<u8> {
     index.insert("schemaVersion".to_owned(), json!(2));
     index.insert("mediaType".to_owned(), json!("application/vnd.oci.image.index.v1+json"));
@@ -79,7 +79,7 @@ fn entry(saving: &Saving<'_>) -> Value {
     entry
 }
 
-/// Writes a blob that isn't there.
+/// Writes a missing blob.
 fn put(
     blobs: &Path,
     digest: &BlobDigest,
@@ -99,8 +99,8 @@ fn put(
     file.commit_unsynced().map_err(SaveError::Write)
 }
 
-/// Makes the folder a layout, if it is none yet, and takes its lock. Nothing is written into a folder that
-/// is something else.
+/// Makes the folder a layout, if empty or missing, and takes the layout's lock. Other folders are
+/// refused.
 fn lock(folder: &Path) -> Result<FileLock, SaveError> {
     let path = folder.join("oci-layout");
     if !path.exists() {

@@ -1,8 +1,8 @@
 //! Saving images of the store: into an OCI layout's folder, or as an archive, an OCI or a docker one.
 //!
-//! An archive is the same, byte for byte, whenever the image is: its members come in one order, all
-//! with the times and owners of nobody. A docker archive has layers that are plain or gzip, which
-//! all of its readers know; what is compressed by zstd is uncompressed for it.
+//! The same image always gives the same archive, byte for byte: members have a fixed order, time
+//! and owner. Layers of a docker archive are plain or gzip, which all readers support; zstd layers
+//! are decompressed.
 
 mod archive;
 mod error;
@@ -19,25 +19,25 @@ use super::reference::ImageRef;
 use super::store::{Image, ImageStore};
 use crate::base::atomic::AtomicFile;
 
-/// Where an image is saved to.
+/// Destination of a saved image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination<'d> {
     /// The form, the path, and what the image is called there.
     pub place: &'d StoredImage,
-    /// What it is called, where the place has no name for it.
+    /// Name of the image, where the location has none.
     pub name: Option<&'d ImageRef>,
 }
 
-/// An image to be saved, and what it is called where it goes to.
+/// Image to save, with its name at the destination.
 struct Saving<'s> {
     store: &'s ImageStore,
     image: &'s Image,
     manifest: Vec<u8>,
     media_type: String,
     config: Vec<u8>,
-    /// What stands in the index: a full reference, or whatever was asked for.
+    /// Reference for the index: a full reference, or the requested text.
     reference: Option<String>,
-    /// The full name, if it has one.
+    /// Full name, if any.
     name: Option<String>,
 }
 

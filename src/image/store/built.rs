@@ -1,6 +1,6 @@
-//! Images that are made here: layers come one after another, each in the store as soon as it is made,
-//! so that a build that fails later, or is killed, has it next time; configuration and manifest come
-//! last, with the names.
+//! Images that are built here: layers enter the store one after another, as soon as they are made,
+//! so that the next run finds the layers of a failed or killed build; configuration and manifest
+//! come last, with the names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::image::reference::ImageRef;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// A layer that was made here.
+/// Layer that was made here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltLayer {
     /// The blob's digest.
@@ -32,7 +32,7 @@ pub struct BuiltLayer {
     pub size: u64,
     /// The blob's compression.
     pub compression: Compression,
-    /// The digest of its uncompressed content.
+    /// Digest of the uncompressed content.
     pub diff_id: DiffId,
 }
 
@@ -46,9 +46,9 @@ pub struct BlobRoom {
 /// An image that was made is in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBuild {
-    /// Its id.
+    /// Id of the image.
     pub id: ImageId,
-    /// Its manifest's digest.
+    /// Digest of the manifest.
     pub manifest: BlobDigest,
 }
 
@@ -64,7 +64,8 @@ impl ImageStore {
         found.is_ok_and(|found| found.is_file() && found.len() == layer.size)
     }
 
-    /// The image of that configuration and these layers, if it is there under all the names.
+    /// Returns the image of that configuration and these layers, if the store has the image under
+    /// all the names.
     pub fn find_build(
         &self,
         config: &[u8],
@@ -123,7 +124,7 @@ impl BlobRoom {
         self.store.keep(&blob).map_err(StoreError::Io)
     }
 
-    /// Takes an image in, all of whose layers are there, and gives it its names.
+    /// Commits an image whose layers are in the store, and adds its names.
     pub fn commit(
         &self,
         config: &[u8],

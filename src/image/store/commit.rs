@@ -20,18 +20,18 @@ use crate::image::reference::ImageRef;
 /// The lock in a staging folder, held by whoever fills it.
 const STAGING_LOCK: &str = "lock";
 
-/// An image that has been loaded, once for each of its names.
+/// Loaded image; an image with several names is listed once per name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedImage {
-    /// Its name; `None` if the input gave it none.
+    /// Name; `None` for a nameless image.
     pub reference: Option<ImageRef>,
-    /// Its id.
+    /// Id of the image.
     pub id: ImageId,
-    /// Its manifest's digest.
+    /// Digest of the manifest.
     pub manifest: BlobDigest,
 }
 
-/// A folder in which blobs are staged. It goes with everything in it when it is dropped.
+/// Folder in which blobs are staged, removed on drop.
 #[derive(Debug)]
 pub(in crate::image) struct StagingFolder {
     pub(in crate::image) folder: tempfile::TempDir,
@@ -78,7 +78,7 @@ impl ImageStore {
         FileLock::acquire(&self.lock, waiting).map_err(StoreError::Io)
     }
 
-    /// Makes a staging folder, and removes those that dead processes left.
+    /// Makes a staging folder, and removes the staging folders of dead processes.
     pub(in crate::image) fn staging_folder(
         &self,
         observer: &dyn Observer,
@@ -106,8 +106,7 @@ impl ImageStore {
         unswept
     }
 
-    /// Folders of dead processes, with the locks by which they are dead, and files that are being
-    /// written or were.
+    /// Staging folders of dead processes, with their locks, and leftover temporary files.
     fn dead_staging(&self) -> io::Result<Vec<(PathBuf, Option<FileLock>)>> {
         let mut dead = Vec::new();
         for path in temporaries(&self.folder)? {
@@ -126,7 +125,7 @@ impl ImageStore {
         Ok(dead)
     }
 
-    /// Folders that dead processes left, which go with the next load or removal.
+    /// Folders of dead processes, which the next load or removal removes.
     pub fn orphans(&self) -> Result<Vec<PathBuf>, StoreError> {
         let dead = self.dead_staging().map_err(StoreError::Io)?;
         Ok(dead.into_iter().filter(|(_, lock)| lock.is_some()).map(|(path, _)| path).collect())
@@ -177,7 +176,8 @@ impl ImageStore {
         index.write()
     }
 
-    /// Moves a blob into the store, unless it is there. One of another size is a damaged one.
+    /// Moves a blob into the store, unless present. An existing blob of another size is damaged and
+    /// gets replaced.
     pub(super) fn keep(&self, blob: &Blob) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let target = self.blob_path(&blob.digest);

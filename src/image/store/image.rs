@@ -1,4 +1,4 @@
-//! An image of the store, and what of it the helper that runs a build has to know.
+//! Images of the store, and the part of them that the helper of a build needs.
 
 use std::path::PathBuf;
 
@@ -15,21 +15,21 @@ use crate::image::reference::ImageRef;
 /// An image of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Image {
-    /// Its id, which goes into the ids of the packages built in it.
+    /// Id of the image, part of the ids of packages built in the image.
     pub id: ImageId,
-    /// Its manifest's digest.
+    /// Digest of the manifest.
     pub manifest: BlobDigest,
-    /// Its names; may be none.
+    /// Names; may be empty.
     pub references: Vec<ImageRef>,
-    /// What it was made for.
+    /// Platform of the image.
     pub platform: Platform,
-    /// When it was made, as it says itself (RFC 3339).
+    /// Creation time as written in the configuration (RFC 3339).
     pub created: Option<String>,
-    /// Bytes of all its blobs, as they are stored.
+    /// Stored bytes of all blobs.
     pub size: u64,
-    /// Its layers, the lowest first.
+    /// Layers, lowest first.
     pub layers: Vec<Layer>,
-    /// How a process runs in it.
+    /// Settings for a process in the image.
     pub config: RunConfig,
 }
 
@@ -44,29 +44,29 @@ pub struct Layer {
     pub compression: Compression,
     /// The blob's bytes.
     pub size: u64,
-    /// The digest of its uncompressed content.
+    /// Digest of the uncompressed content.
     pub diff_id: DiffId,
 }
 
-/// An image with its documents, as `image inspect` shows it.
+/// Image with its documents, as in `image inspect`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// The image.
     pub image: Image,
-    /// Its manifest.
+    /// The manifest.
     pub manifest: serde_json::Value,
-    /// Its configuration.
+    /// The configuration.
     pub config: serde_json::Value,
 }
 
-/// What a helper process needs to make an image its root: sent to it as JSON.
+/// Description of an image's root for a helper process, sent as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootImage {
     /// The image.
     pub id: ImageId,
-    /// Its layers, the lowest first.
+    /// Layers, lowest first.
     pub layers: Vec<LayerBlob>,
-    /// How a process runs in it.
+    /// Settings for a process in the image.
     pub config: RunConfig,
 }
 
@@ -75,7 +75,7 @@ pub struct RootImage {
 pub struct LayerBlob {
     /// Path of the blob. The content decides on the compression.
     pub path: PathBuf,
-    /// The digest of its uncompressed content.
+    /// Digest of the uncompressed content.
     pub diff_id: DiffId,
 }
 
@@ -113,13 +113,13 @@ impl Image {
         }
     }
 
-    /// All blobs that it is made of.
+    /// All blobs of the image.
     pub fn blobs(&self) -> impl Iterator<Item = BlobDigest> {
         let layers = self.layers.iter().map(|layer| layer.digest.clone());
         layers.chain([self.manifest.clone(), self.id.sum().clone().into()])
     }
 
-    /// What the helper needs of it.
+    /// Description of the root for the helper.
     pub fn root(&self, store: &ImageStore) -> RootImage {
         let blob = |layer: &Layer| LayerBlob {
             path: store.blob_path(&layer.digest),

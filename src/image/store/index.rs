@@ -1,4 +1,4 @@
-//! The store's `index.json`: one entry per name, and one per image that has none.
+//! The store's `index.json`: one entry per name, and one per nameless image.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const LAYOUT: &str = "oci-layout";
 const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX: &str = "index.json";
 
-/// The index, as it was when it was read. What other tools wrote into it is kept.
+/// Index as read from disk. Keys of other tools are kept.
 pub(super) struct Index {
     document: Map<String, Value>,
     entries: Vec<Value>,
@@ -32,7 +32,7 @@ pub(super) fn check_version(folder: &Path) -> Result<(), StoreError> {
     check_layout_version(&bytes).map_err(|problem| StoreError::NoStore { path, problem })
 }
 
-/// Makes the folder a layout, if it isn't one.
+/// Makes the folder a layout, if needed.
 pub(super) fn create(folder: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
     // Helpers read blobs under other ids than the caller's, whatever the caller's umask.
@@ -51,7 +51,7 @@ pub(super) fn create(folder: &Path) -> Result<(), StoreError> {
 }
 
 impl Index {
-    /// Reads the index; one that isn't there has no entries.
+    /// Reads the index; a missing index is empty.
     pub(super) fn read(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(INDEX);
         let mut document: Map<String, Value> = match read(&path)? {
@@ -72,7 +72,7 @@ impl Index {
         Ok(Self { document, entries, path })
     }
 
-    /// Writes the index; what its entries lead to has to be there.
+    /// Writes the index; the targets of its entries must be present.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
         let mut document = self.document.clone();
         document.insert("manifests".to_owned(), Value::Array(self.entries.clone()));
@@ -126,13 +126,13 @@ impl Index {
         before
     }
 
-    /// Takes out the entries for which `goes` says so, and returns them.
+    /// Removes the entries for which `goes` is true, and returns them.
     pub(super) fn take_out(&mut self, goes: impl Fn(&Value) -> bool) -> Vec<Value> {
         self.entries.extract_if(.., |entry| goes(entry)).collect()
     }
 }
 
-/// The name of an entry, if it is a reference; other tools write what they like.
+/// Name of an entry, if valid as a reference; other tools may write any text.
 pub(super) fn reference(target: &Target) -> Option<ImageRef> {
     let full = |text: &&String| text.contains(['/', ':']);
     target.ref_name.as_ref().filter(full)?.parse().ok()
@@ -148,7 +148,7 @@ pub(super) fn is_called(entry: &Value, name: &ImageRef) -> bool {
     Target::of(entry).is_ok_and(|target| reference(&target).as_ref() == Some(name))
 }
 
-/// The digest that an entry names.
+/// Digest of an entry.
 pub(super) fn digest(entry: &Value) -> Option<&str> {
     entry.get("digest")?.as_str()
 }

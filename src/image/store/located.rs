@@ -1,5 +1,4 @@
-//! Images that a configuration finds in a folder or a file: they are loaded once, and again when
-//! that changes.
+//! Images at configured locations: loaded once, and again when the folder or file changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,7 +20,7 @@ use crate::image::reference::ImageRef;
 
 const LOCATIONS: &str = "locations.json";
 
-/// What a place gave. A file that can't be read has no places in it: they are loaded again.
+/// Record of a loaded location. An unreadable record counts as empty: its images are loaded again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Located {
     file: PathBuf,
@@ -29,7 +28,7 @@ struct Located {
     manifest: BlobDigest,
 }
 
-/// What changes when a file is written again or replaced.
+/// Metadata that changes when a file is rewritten or replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     device: u64,
@@ -40,8 +39,8 @@ struct Stamp {
 }
 
 impl ImageStore {
-    /// The image at a place that the configuration gives for `name`. It is loaded if the store
-    /// doesn't have what lies there now; it doesn't get the name in the store.
+    /// Returns the image at the location that the configuration gives for `name`. The image is
+    /// loaded if the store lacks the current content; the store does not record `name`.
     pub fn at_location(
         &self,
         place: &StoredImage,
@@ -131,7 +130,7 @@ impl Stamp {
     }
 }
 
-/// The file that changes when what lies at a place does.
+/// Path of the file that changes together with the location's content.
 fn changing_file(place: &StoredImage) -> PathBuf {
     match place.form {
         Form::Oci => place.path.join("index.json"),
@@ -139,7 +138,7 @@ fn changing_file(place: &StoredImage) -> PathBuf {
     }
 }
 
-/// What a place may give depends on the name for which it is asked, too.
+/// Key of a record. The result also depends on the requested name.
 fn key(place: &StoredImage, file: &Path, name: &ImageRef) -> String {
     let (form, platform) = (place.form.as_str(), Platform::host());
     match &place.reference {

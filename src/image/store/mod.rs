@@ -56,12 +56,12 @@ pub struct ImageStore {
     lock: PathBuf,
 }
 
-/// All that the store has.
+/// All images of the store.
 #[derive(Debug)]
 pub struct Listing {
-    /// The images, by name; those without one last.
+    /// Images by name; nameless images last.
     pub images: Vec<Image>,
-    /// What is in the index but can't be used, by name or manifest.
+    /// Unusable entries of the index, by name or manifest.
     pub broken: Vec<(String, StoreError)>,
 }
 
@@ -78,7 +78,7 @@ impl ImageStore {
         &self.folder
     }
 
-    /// Where a blob lies.
+    /// Path of a blob.
     pub fn blob_path(&self, digest: &BlobDigest) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest.hex())
     }
@@ -122,7 +122,8 @@ impl ImageStore {
         found.map(|target| self.read_image(target, index::names(&targets, target))).transpose()
     }
 
-    /// The image of that name, and what its registry had under the name when it was pulled.
+    /// Returns the image of that name, with the digest of the registry's document at the time of
+    /// the pull.
     pub(in crate::image) fn pulled(
         &self,
         name: &ImageRef,
@@ -134,7 +135,7 @@ impl ImageStore {
         Ok(Some((image, target.index.clone().unwrap_or_else(|| target.digest.clone()))))
     }
 
-    /// An image's manifest as it is stored, its media type, and its configuration's size.
+    /// Returns an image's stored manifest, its media type, and the size of the configuration.
     pub(in crate::image) fn manifest_of(
         &self,
         image: &Image,
@@ -169,7 +170,7 @@ impl ImageStore {
         self.document(&image.id.sum().clone().into(), "the configuration", &called)
     }
 
-    /// The layers that images of the store have, with what they unpack to.
+    /// Layers of all images in the store, with their diff ids.
     pub(in crate::image) fn layers(&self) -> Result<BTreeMap<BlobDigest, Layer>, StoreError> {
         let layers = self.list()?.images.into_iter().flat_map(|image| image.layers);
         Ok(layers.map(|layer| (layer.digest.clone(), layer)).collect())
@@ -202,7 +203,7 @@ impl ImageStore {
         found.ok_or_else(|| StoreError::NotFound(text.to_owned()))
     }
 
-    /// All that is known of an image, with its documents.
+    /// Returns an image with its documents.
     pub fn inspect(&self, text: &str) -> Result<Inspection, StoreError> {
         let image = self.find_any(text)?;
         let called = label(&image.references, &image.manifest);

@@ -14,24 +14,24 @@ use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::{Kind, MANIFEST, REF_NAME, Target, annotation, parse_index};
 use crate::image::reference::ImageRef;
 
-/// What a removal did.
+/// Result of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removed {
-    /// Names that mean nothing now.
+    /// Removed names.
     pub names: Vec<ImageRef>,
-    /// Blobs that went.
+    /// Number of deleted blobs.
     pub blobs: u64,
-    /// Blobs that no image needs, and that stay because the caller does.
+    /// Number of unneeded blobs that stay at the caller's request.
     pub kept: u64,
-    /// What they took on the disk, in bytes.
+    /// Disk space of the deleted blobs, in bytes.
     pub bytes: u64,
-    /// Layers that no image has any more: what is unpacked of them can go.
+    /// Layers without an image: their unpacked folders can be removed.
     pub layers: Vec<DiffId>,
 }
 
 impl ImageStore {
-    /// Removes a name, and with its last one the image; or, by its id, the image with all its
-    /// names. What is broken can be removed too, by its name or its manifest's digest. Blobs in `kept`
+    /// Removes a name, and the image with its last name; or, given an id, the image with all its
+    /// names. A broken image can be removed by its name or its manifest's digest. Blobs in `kept`
     /// stay.
     pub fn remove(
         &self,
@@ -63,8 +63,8 @@ impl ImageStore {
         self.sweep(&index, &layers, &gone, kept, observer)
     }
 
-    /// Removes images by their manifests, all blobs that no image needs but those in `kept`, and what
-    /// dead processes left.
+    /// Removes images by their manifests, all unneeded blobs except those in `kept`, and leftovers
+    /// of dead processes.
     pub fn remove_manifests(
         &self,
         manifests: &BTreeSet<BlobDigest>,
@@ -106,8 +106,8 @@ impl ImageStore {
         Ok(layers.map(|layer| layer.diff_id).collect())
     }
 
-    /// Deletes the blobs to which nothing leads. If what an image needs can't be told, because it
-    /// is broken, all blobs stay until it is removed.
+    /// Deletes unreferenced blobs. If a broken image hides its references, all blobs stay until
+    /// that image is removed.
     fn sweep(
         &self,
         index: &Index,
@@ -143,7 +143,7 @@ impl ImageStore {
         Ok(removed)
     }
 
-    /// Notes everything that a target needs; also through indexes, which other tools write.
+    /// Marks all blobs that a target needs, also through indexes, which other tools write.
     fn mark(&self, target: &Target, needed: &mut BTreeSet<BlobDigest>) -> Result<(), StoreError> {
         if !needed.insert(target.digest.clone()) {
             return Ok(());
