@@ -17,9 +17,9 @@ pub struct ImageBuilder<'a> {
     pub runner: &'a RunnerSettings,
     /// Image store.
     pub store: &'a ImageStore,
-    /// Registries, from which images are pulled.
+    /// Client for pulling images from registries.
     pub registry: &'a Client,
-    /// Images that names stand for.
+    /// Images pinned to names.
     pub pins: &'a ImagePins,
     /// Options of fetching sources.
     pub fetch: &'a FetchOptions,

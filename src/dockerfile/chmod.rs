@@ -2,26 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of files' modes.
+/// Change of files' modes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Chmod {
-    /// All get this one.
+    /// The same mode for all files.
     Octal(u32),
-    /// Each gets its own, changed.
+    /// Changes relative to each file's mode.
     Symbolic(Vec<Change>),
 }
 
-/// One change: `go-w`.
+/// A relative change, such as `go-w`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Whose bits: a mask of all that these classes have.
+    /// Mask of all bits of the affected classes.
     classes: u32,
     operator: Operator,
     /// `r`, `w`, `x`, `s` and `t` of all classes.
     bits: u32,
     /// `X`: as `x`, but only for folders and what somebody may execute.
     execute_some: bool,
-    /// `g=u`: as that class has them.
+    /// Class whose bits are copied, as in `g=u`.
     copied: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ impl Chmod {
         Some(Self::Symbolic(changes?.into_iter().flatten().collect()))
     }
 
-    /// The mode that a file or folder gets whose mode was `mode`.
+    /// Returns the new mode of a file or folder with the mode `mode`.
     pub fn apply(&self, mode: u32, folder: bool) -> u32 {
         match self {
             Self::Octal(mode) => *mode,

@@ -1,5 +1,5 @@
-//! Build contexts that are no folders of the machine: archives and repositories, brought into a scratch
-//! folder of their own, which goes with them.
+//! Build contexts outside of the machine's folders: archives and repositories, fetched into a
+//! scratch folder that is removed with the context.
 //!
 //! ```text
 //! <scratch>/run-…/context/     the archive's files, or the repository's
@@ -31,23 +31,23 @@ use crate::source::GitPlace;
 /// Longer Dockerfiles are refused: they are read into memory.
 const LONGEST_DOCKERFILE: u64 = 4 << 20;
 
-/// How often it is looked whether the run was interrupted while nothing comes.
+/// Poll interval for interruptions while no data arrives.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where a context comes from.
+/// Source of a build context.
 #[derive(Debug)]
 pub enum ContextSource {
     /// A stream, such as stdin: an archive, or a Dockerfile alone.
     Stream(File),
     /// A file with an archive.
     File(PathBuf),
-    /// What a URL gives: an archive, or a Dockerfile alone.
+    /// Content at a URL: an archive, or a Dockerfile alone.
     Url(String),
     /// A git repository.
     Git(GitPlace),
 }
 
-/// What was brought.
+/// Fetched build context.
 #[derive(Debug)]
 pub enum Brought {
     /// Files.
@@ -66,10 +66,10 @@ pub struct BroughtContext {
 /// A context can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BringError {
-    /// There is no room for it.
+    /// The scratch folder cannot be made.
     #[error("there is no room for the build context")]
     Room(#[source] io::Error),
-    /// It can't be read.
+    /// The source cannot be read.
     #[error("can't read {what}")]
     Read {
         /// Name for people.
@@ -78,15 +78,15 @@ pub enum BringError {
         #[source]
         source: io::Error,
     },
-    /// It is no Dockerfile.
+    /// The content is neither an archive nor a Dockerfile.
     #[error("{what} is neither an archive nor a Dockerfile: {problem}")]
     NoText {
         /// Name for people.
         what: String,
-        /// Why it is no Dockerfile.
+        /// Reason why the content is not a Dockerfile.
         problem: &'static str,
     },
-    /// It is no archive.
+    /// The file is not an archive.
     #[error("{} is neither a folder nor a tar archive", .0.display())]
     NoArchive(PathBuf),
     /// The archive can't be unpacked.
@@ -98,7 +98,7 @@ pub enum BringError {
         #[source]
         source: UnpackError,
     },
-    /// It can't be downloaded.
+    /// The download failed.
     #[error(transparent)]
     Download(HttpError),
     /// The repository can't be had.
@@ -216,7 +216,7 @@ impl ImageBuilder<'_> {
     }
 }
 
-/// Reads a Dockerfile that came alone.
+/// Reads a Dockerfile without a context.
 pub fn read_dockerfile(stream: impl Read, what: &str) -> Result<String, BringError> {
     let mut bytes = Vec::new();
     let read = |source| BringError::Read { what: what.to_owned(), source };

@@ -18,12 +18,12 @@ pub enum GitFilesError {
     /// The check-out can't be looked at.
     #[error("can't find a folder of a check-out")]
     Look(#[source] io::Error),
-    /// It hasn't the folder.
+    /// The repository lacks the folder.
     #[error("{url} has no folder {folder:?}")]
     NoFolder {
         /// The repository.
         url: String,
-        /// What it was to have.
+        /// Path of the folder.
         folder: String,
     },
 }

@@ -1,8 +1,8 @@
 //! Patterns of files: `*`, `?`, `[a-z]`, `\x` and `**`.
 //!
-//! Two dialects are one here. COPY has Go's `filepath.Match`, in which nothing matches a slash.
-//! `.dockerignore`, `--exclude` and sources with `--parents` also have `**`, which matches any
-//! number of folders, none among them.
+//! Two dialects share this code. COPY uses Go's `filepath.Match`, in which no wildcard matches a
+//! slash. `.dockerignore`, `--exclude` and sources with `--parents` also have `**`, which matches
+//! any number of folders, including none.
 
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ enum Token {
     Any,
     /// `*`
     Many,
-    /// `[…]`, and whether it is negated.
+    /// `[…]`, with a flag for negation.
     Class(Vec<(char, char)>, bool),
     /// `**/`: any folders.
     Folders,
@@ -72,12 +72,12 @@ impl Glob {
         Ok(Self { tokens })
     }
 
-    /// True if there is nothing in it that could match several names.
+    /// True if the pattern has no wildcards.
     pub(super) fn is_literal(&self) -> bool {
         self.tokens.iter().all(|token| matches!(token, Token::Letter(_)))
     }
 
-    /// The one name that a literal pattern matches.
+    /// Returns the name that a literal pattern matches.
     pub(super) fn literal(&self) -> Option<String> {
         let letter = |token: &Token| match token {
             Token::Letter(letter) => Some(*letter),

@@ -1,4 +1,4 @@
-//! Which stages are needed for an image, in which order, and what each needs.
+//! Stages needed for an image, in build order, with the dependencies of each.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,41 +11,40 @@ use crate::graph;
 use crate::image::platform::Platform;
 use crate::package::Problem;
 
-/// The ONBUILD triggers of images, by the images' names as FROM has them. They are known only once
-/// the images are: a plan without them says which images are needed.
+/// The ONBUILD triggers of images, by the images' names in FROM. Triggers are known only after the
+/// images are fetched: a plan without triggers names the needed images.
 pub type Triggers = BTreeMap<String, Vec<String>>;
 
-/// The stages that are needed.
+/// The needed stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// In an order in which each comes after all that it needs; the last one is the image.
+    /// Stages in dependency order; the last one is the image.
     pub stages: Vec<PlannedStage>,
 }
 
-/// A stage that is needed.
+/// A needed stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedStage {
-    /// Its number in the Dockerfile.
+    /// Number in the Dockerfile.
     pub number: usize,
-    /// What a person calls it.
+    /// Name for messages.
     pub label: String,
-    /// What it starts from.
+    /// Base of the stage.
     pub base: Base,
-    /// What it is for.
+    /// Target platform.
     pub platform: Platform,
-    /// The stages that must be there before it, its base among them.
+    /// Stages that must be built before, including the base.
     pub needs: BTreeSet<usize>,
-    /// The images that it takes files from, as they are called; not its base.
+    /// Names of the images to take files from, without the base.
     pub images: BTreeSet<String>,
-    /// The contexts by name that it takes files from; not its base.
+    /// Names of the contexts to take files from, without the base.
     pub contexts: BTreeSet<String>,
     /// True if it takes files from the build context.
     pub takes_context: bool,
 }
 
 impl Plan {
-    /// The images that stages start from or take files from, each with the platform that it is
-    /// needed for.
+    /// Images that stages start from or take files from, each with its platform.
     pub fn images(&self) -> BTreeSet<(String, String)> {
         let mut found = BTreeSet::new();
         for stage in &self.stages {
@@ -60,7 +59,7 @@ impl Plan {
     }
 }
 
-/// Works out what is needed for the target stage, which is the last one by default.
+/// Plans the stages for the target stage, by default the last.
 pub fn plan(
     dockerfile: &Dockerfile,
     scope: &Scope,
@@ -146,7 +145,7 @@ fn planned_stage(
     Ok(planned)
 }
 
-/// The instructions that a base has for those who start from it.
+/// Returns the ONBUILD triggers of a base.
 fn inherited_triggers(
     dockerfile: &Dockerfile,
     base: &Base,
@@ -169,7 +168,7 @@ fn inherited_triggers(
     }
 }
 
-/// Where a statement takes files from; `None` is the build context.
+/// Origins of a statement's files; `None` is the build context.
 fn sources(statement: &Statement) -> Vec<(Option<&str>, &Place)> {
     let place = &statement.place;
     match &statement.instruction {

@@ -19,14 +19,14 @@ pub struct Patterns {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern {
-    /// `!`: what it matches stays.
+    /// True for `!`: matching paths stay.
     exception: bool,
-    /// What has to be there as it is, before anything that matches several names.
+    /// Literal prefix before the first wildcard.
     beginning: String,
     glob: Glob,
 }
 
-/// Which patterns match a folder, for what lies in it.
+/// Flags of the patterns that match a folder, for its entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matched(Vec<bool>);
 
@@ -52,7 +52,7 @@ impl Patterns {
         Ok(patterns)
     }
 
-    /// Takes patterns that were given one by one.
+    /// Parses a list of patterns.
     pub fn new<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Self, String> {
         let mut patterns = Self::default();
         for text in texts {
@@ -86,7 +86,7 @@ impl Patterns {
         self.patterns.is_empty()
     }
 
-    /// True if a path below the root is left out; for what is looked at one by one.
+    /// True if a path below the root is left out; for single paths.
     pub fn leaves_out(&self, path: &str) -> bool {
         let mut matched = Matched::default();
         let mut out = false;
@@ -97,7 +97,8 @@ impl Patterns {
         out
     }
 
-    /// Whether a path is left out, given what matched the folder that it is in.
+    /// Returns true if a path is left out, and the flags for its entries, given the flags of its
+    /// folder.
     pub fn visit(&self, path: &str, folder: &Matched) -> (bool, Matched) {
         let mut out = false;
         let mut matched = Vec::with_capacity(self.patterns.len());

@@ -1,8 +1,8 @@
-//! What a Dockerfile says, checked but not expanded: directives, global arguments, and stages of
+//! Model of a Dockerfile, checked but not expanded: directives, global arguments, and stages of
 //! typed instructions, each with its place.
 //!
-//! Texts that may have `$variables` in them are as they were written; [`evaluate`](super::evaluate)
-//! expands them. Everything that can be wrong without knowing a variable has been checked.
+//! Texts that may contain `$variables` are unexpanded; [`evaluate`](super::evaluate) expands them.
+//! All checks that need no variable's value are done.
 
 use super::step::RunNetwork;
 use crate::package::Problem;
@@ -10,11 +10,11 @@ use crate::package::Problem;
 /// A Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dockerfile {
-    /// What the comments at its top say.
+    /// Directives in the comments at the top.
     pub directives: Directives,
     /// The ARGs before the first FROM.
     pub arguments: Vec<Statement>,
-    /// The stages; at least one.
+    /// Stages; at least one.
     pub stages: Vec<Stage>,
 }
 
@@ -28,28 +28,28 @@ impl Dockerfile {
 /// The parser directives at the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directives {
-    /// `# syntax=`: the frontend that other tools would fetch. It changes nothing here.
+    /// `# syntax=`: the frontend for other tools; ignored here.
     pub syntax: Option<String>,
     /// `# escape=`: `\` or `` ` ``.
     pub escape: char,
-    /// `# check=`: what other tools' linter is told. It changes nothing here.
+    /// `# check=`: settings of other tools' linter; ignored here.
     pub check: Option<String>,
 }
 
-/// A stage: a FROM and what follows it.
+/// A stage: FROM and the instructions up to the next FROM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// Its number, from 0.
+    /// Number, from 0.
     pub number: usize,
-    /// Its name in lower case.
+    /// Name in lower case.
     pub name: Option<String>,
-    /// The image, stage or context that it starts from, not expanded.
+    /// Image, stage or context to start from, not expanded.
     pub base: String,
     /// `--platform`, not expanded.
     pub platform: Option<String>,
-    /// Where its FROM stands.
+    /// Position of FROM.
     pub place: Place,
-    /// Its instructions.
+    /// Instructions.
     pub statements: Vec<Statement>,
 }
 
@@ -59,25 +59,25 @@ impl Stage {
         self.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// What a person calls it: its name, or its number.
+    /// Name for messages: the stage's name, or its number.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.number.to_string())
     }
 }
 
-/// Where an instruction stands.
+/// Position of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The offset of its first byte in the Dockerfile; none for a trigger of a base image.
     pub offset: Option<usize>,
-    /// The line that it begins in, from 1; 0 for a trigger.
+    /// First line, from 1; 0 for a trigger.
     pub line: usize,
     /// The instruction as one line, continuations joined and here-documents left out.
     pub text: String,
 }
 
 impl Place {
-    /// A problem with what stands here.
+    /// Makes a problem with this position.
     pub fn problem(&self, message: impl Into<String>) -> Problem {
         if let Some(offset) = self.offset {
             return Problem::at(offset, message);
@@ -86,10 +86,10 @@ impl Place {
     }
 }
 
-/// An instruction and its place.
+/// An instruction and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Where it stands.
+    /// Position.
     pub place: Place,
     /// Instruction as parsed.
     pub instruction: Instruction,
@@ -118,7 +118,7 @@ pub enum Instruction {
     Label(Vec<(String, String)>),
     /// MAINTAINER.
     Maintainer(String),
-    /// ONBUILD: the instruction's text, checked to be one, with its here-documents.
+    /// ONBUILD: the text of a checked instruction, with its here-documents.
     Onbuild(Trigger),
     /// RUN.
     Run(Run),
@@ -134,16 +134,16 @@ pub enum Instruction {
     Workdir(String),
 }
 
-/// One declaration of ARG.
+/// A declaration of ARG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argument {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its default, not expanded.
+    /// Default value, not expanded.
     pub default: Option<String>,
 }
 
-/// A command in one of its two forms.
+/// A command in exec or shell form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `["program", "argument"]`.
@@ -152,12 +152,12 @@ pub enum Command {
     Shell(String),
 }
 
-/// What ONBUILD keeps for images that are built from this one.
+/// ONBUILD trigger, kept for images built from this image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     /// The instruction's text as the configuration keeps it.
     pub text: String,
-    /// The instruction, by which the stages that it needs are known.
+    /// Parsed instruction, which shows the needed stages.
     pub statement: Box<Statement>,
 }
 
@@ -166,7 +166,7 @@ pub struct Trigger {
 pub struct Run {
     /// The command.
     pub command: Command,
-    /// Its here-documents, in order.
+    /// Here-documents, in order.
     pub documents: Vec<HereDocument>,
     /// `--mount`.
     pub mounts: Vec<Mount>,
@@ -177,9 +177,9 @@ pub struct Run {
 /// `<<NAME`, and the lines up to NAME.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HereDocument {
-    /// Its name, without quotes.
+    /// Name without quotes.
     pub name: String,
-    /// Its lines as they are in the file, each with its end.
+    /// Lines as in the file, each with its line end.
     pub content: String,
     /// True if variables in it are expanded: no part of the name is quoted.
     pub expand: bool,
@@ -190,7 +190,7 @@ pub struct HereDocument {
 }
 
 impl HereDocument {
-    /// The content that the reader gets: without tabs, if they don't count.
+    /// Content for the reader, without leading tabs for `<<-`.
     pub fn text(&self) -> String {
         if !self.strip_tabs {
             return self.content.clone();
@@ -206,7 +206,7 @@ pub struct Mount {
     pub kind: MountKind,
     /// The stage, image or context whose files are mounted.
     pub from: Option<String>,
-    /// All that was written, not expanded.
+    /// Complete text of the flag, not expanded.
     pub written: String,
 }
 
@@ -215,7 +215,7 @@ pub struct Mount {
 pub enum MountKind {
     /// Files of a context, a stage or an image.
     Bind,
-    /// A folder that outlives the build.
+    /// Cache folder that persists between builds.
     Cache,
     /// Memory.
     Tmpfs,
@@ -230,9 +230,9 @@ pub enum MountKind {
 pub struct Transfer {
     /// `--from`: a stage, image or context.
     pub from: Option<String>,
-    /// What, in order, not expanded.
+    /// Sources in order, not expanded.
     pub sources: Vec<TransferSource>,
-    /// Where, not expanded.
+    /// Destination, not expanded.
     pub destination: String,
     /// `--chown`, not expanded.
     pub chown: Option<String>,
@@ -252,7 +252,7 @@ pub struct Transfer {
     pub unpack: Option<bool>,
 }
 
-/// One thing to copy, not expanded.
+/// A source of COPY or ADD, not expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferSource {
     /// A path, and for ADD a URL or a git repository too.
@@ -268,7 +268,7 @@ pub enum Healthcheck {
     None,
     /// `CMD`.
     Check {
-        /// What to run.
+        /// Command of the check.
         command: Command,
         /// `--interval`, in nanoseconds; 0 where nothing is said.
         interval: u64,

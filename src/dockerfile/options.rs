@@ -1,4 +1,4 @@
-//! What is asked of building an image: plain data, which the command line fills in.
+//! Options for building an image: plain data, filled in by the command line.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,27 +8,27 @@ use crate::base::digest::Sha256Sum;
 use crate::image::ImageRef;
 use crate::image::platform::Platform;
 
-/// What is to be built, and how.
+/// Options for building an image.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
-    /// Where the files of COPY and ADD are.
+    /// Location of the build context.
     pub context: ContextPlace,
     /// The Dockerfile; none is the file `Dockerfile` at the context's top.
     pub dockerfile: Option<DockerfilePlace>,
-    /// What the image is called; it has its id alone if there is no name.
+    /// Names for the image; without a name, the image has its id only.
     pub names: Vec<ImageRef>,
-    /// What names stand for that other trees meet, the sum of the folder. Then the image says so, and which
-    /// images it was made from, and gets the names only if those have theirs in the store, as every tree
-    /// finds them, and if no command had a cache of the scope's own.
+    /// Digest of the image's folder, if the names are shared between trees. Then the image records
+    /// the digest and its base images, and gets the names only if the base images have theirs in
+    /// the store, as every tree finds them, and if no command used a cache private to the scope.
     pub shared_as: Option<Sha256Sum>,
     /// Place whose images have caches of commands (`--mount=type=cache`) of their own: what lies in one is in
     /// no image of another place. `None` shares caches with all builds of the user's that have none.
     pub cache_scope: Option<PathBuf>,
-    /// `--build-arg`, those taken from the environment among them.
+    /// Build arguments of `--build-arg`, including those taken from the environment.
     pub arguments: BTreeMap<String, String>,
     /// The stage to build; the last one by default.
     pub target: Option<String>,
-    /// What the image is for; this machine by default.
+    /// Target platform; this machine by default.
     pub platform: Option<Platform>,
     /// True if instructions run although their results are in the cache.
     pub no_cache: bool,
@@ -40,10 +40,10 @@ pub struct BuildOptions {
     pub contexts: BTreeMap<String, NamedContext>,
     /// The network of RUNs that say none.
     pub network: RunNetwork,
-    /// Labels that the image gets beside those of the Dockerfile.
+    /// Labels beside those of the Dockerfile.
     pub labels: Vec<(String, String)>,
-    /// What the image says of its time, and the latest time of files in its layers: seconds of the
-    /// epoch.
+    /// Creation time of the image, and upper limit of the files' times in its layers: seconds since
+    /// the epoch.
     pub source_date_epoch: u64,
 }
 
@@ -69,7 +69,7 @@ impl BuildOptions {
         }
     }
 
-    /// What evaluating the Dockerfile depends on.
+    /// Returns the inputs of evaluation beside the Dockerfile.
     pub fn surroundings(&self) -> Surroundings {
         let host = Platform::host();
         Surroundings {
@@ -83,19 +83,19 @@ impl BuildOptions {
     }
 }
 
-/// Where the files of COPY and ADD are.
+/// Location of the build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContextPlace {
     /// A folder.
     Folder(PathBuf),
-    /// A folder that was filled for this build from elsewhere: nothing in it leads out of it, and its own
-    /// path tells nobody anything. The Dockerfile's path is relative to it.
+    /// A scratch folder with a fetched context: no link leads out of the folder, and its path means
+    /// nothing to the user. The Dockerfile's path is relative to the folder.
     Brought(PathBuf),
     /// Nowhere: the Dockerfile came alone.
     Empty,
 }
 
-/// Where a Dockerfile comes from.
+/// Location of a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DockerfilePlace {
     /// A file.
@@ -104,16 +104,16 @@ pub enum DockerfilePlace {
     Text(String),
 }
 
-/// Where a secret is. Its content is read when a command needs it, and never kept.
+/// Location of a secret. The content is read when a command needs the secret, and never stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretPlace {
     /// In a file.
     File(PathBuf),
-    /// In a variable, whose value this is.
+    /// The value of a variable.
     Value(Hidden),
 }
 
-/// A value that is never shown.
+/// A value that is never displayed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(pub String);
 
@@ -128,20 +128,20 @@ impl std::fmt::Debug for Hidden {
 pub enum NamedContext {
     /// A folder.
     Folder(PathBuf),
-    /// A folder that was filled for this build from elsewhere: nothing in it leads out of it.
+    /// A scratch folder with a fetched context: no link leads out of the folder.
     Brought(PathBuf),
     /// An image: `docker-image://NAME`.
     Image(String),
 }
 
-/// What evaluating a Dockerfile depends on beside its text.
+/// Inputs of evaluating a Dockerfile beside its text.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// Build arguments.
     pub arguments: BTreeMap<String, String>,
-    /// What the image is for.
+    /// Platform of the image.
     pub target_platform: Platform,
-    /// What builds it.
+    /// Platform of the builder.
     pub build_platform: Platform,
     /// The stage to build, as it was called.
     pub target: Option<String>,

@@ -1,5 +1,5 @@
-//! What holds for all stages: the arguments before the first FROM, predefined ones, the names of
-//! stages and contexts, and where FROM leads.
+//! Names valid in all stages: the arguments before the first FROM, predefined arguments, the names
+//! of stages and contexts, and the bases that FROM resolves to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,10 +27,10 @@ pub(super) const PROXIES: [&str; 10] = [
 /// The image without files and without a name.
 const SCRATCH: &str = "scratch";
 
-/// What holds for all stages.
+/// Names valid in all stages.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// Build arguments as they were given.
+    /// Build arguments of the caller.
     pub(super) given: BTreeMap<String, String>,
     /// Values before the first FROM, predefined ones among them.
     pub(super) globals: BTreeMap<String, String>,
@@ -41,12 +41,12 @@ pub struct Scope {
     target: Platform,
 }
 
-/// What a stage starts from.
+/// Base of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
     /// Nothing: `scratch`.
     Scratch,
-    /// A stage, by its number.
+    /// Number of another stage.
     Stage(usize),
     /// An image, by its name as written.
     Image(String),
@@ -83,7 +83,7 @@ impl Scope {
         Ok(scope)
     }
 
-    /// Build arguments that were given, and that nothing declares.
+    /// Build arguments of the caller without a declaration.
     pub fn unused_arguments(&self, dockerfile: &Dockerfile) -> Vec<&str> {
         let stages = dockerfile.stages.iter().flat_map(|stage| &stage.statements);
         let declared: BTreeSet<&str> = dockerfile
@@ -127,7 +127,7 @@ impl Scope {
         expand(text, &Expander::new(self.escape, &lookup)).map_err(|error| place.problem(error.0))
     }
 
-    /// What a stage starts from.
+    /// Resolves the base of a stage.
     pub fn base(&self, stage: &Stage) -> Result<Base, Problem> {
         let name = self.expanded(&stage.base, &stage.place)?;
         if name.is_empty() {
@@ -153,7 +153,7 @@ impl Scope {
         })
     }
 
-    /// The context that was given for a name. It takes the place of a stage that is called so.
+    /// Context of the caller for a name. A context overrides a stage of the same name.
     fn context(&self, name: &str) -> Option<(&String, &NamedContext)> {
         self.contexts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
     }

@@ -1,6 +1,6 @@
-//! What building an image does to a file tree: the instructions that make a layer, with all
-//! variables expanded and all names resolved, as data. It is made by the evaluation of a stage, is
-//! what the build cache's keys are made of, and is carried out by a helper.
+//! File changes of an image build: the instructions that make a layer, with all variables expanded
+//! and all names resolved, as data. Steps result from evaluating a stage, enter the keys of the
+//! build cache, and are carried out by a helper.
 //!
 //! Instructions that only change the image's configuration make no step.
 
@@ -27,12 +27,12 @@ pub struct RunStep {
     pub command: Vec<String>,
     /// Here-documents that the command finds as executable files: `/dev/pipes/<name>`, read-only.
     pub documents: Vec<Document>,
-    /// All variables that it gets, build arguments among them.
+    /// Variables of the command, including build arguments.
     pub environment: Vec<(String, String)>,
-    /// Variables that it gets too, but that change nothing about what it does: proxies. They belong
-    /// into no cache key and no history.
+    /// Proxy variables of the command, which do not affect its result: they are part of no cache
+    /// key and no history.
     pub proxies: Vec<(String, String)>,
-    /// Where it runs, absolute.
+    /// Working directory, absolute.
     pub workdir: String,
     /// USER as written: `name`, `uid`, `name:group`, `uid:gid`; empty for root.
     pub user: String,
@@ -47,108 +47,109 @@ pub struct RunStep {
 pub struct Document {
     /// The name after `<<`: for COPY and ADD the file's name.
     pub name: String,
-    /// Its text, expanded unless it was quoted.
+    /// Text, expanded unless the name was quoted.
     pub content: String,
 }
 
-/// The network of one command.
+/// Network of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunNetwork {
     /// Loopback only.
     None,
-    /// One of its own that reaches the outside.
+    /// A network namespace with access to the outside.
     Default,
     /// The machine's.
     Host,
 }
 
-/// A mount for one command.
+/// A mount for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunMount {
     /// Files of the context, a stage or an image. What is written to it is lost.
     Bind {
-        /// Whose files.
+        /// Origin of the files.
         from: Origin,
-        /// Which, relative to its root.
+        /// Path relative to the origin's root.
         source: String,
         /// Absolute path.
         target: String,
         /// True if the command may write.
         writable: bool,
     },
-    /// A folder that outlives the build.
+    /// Cache folder that persists between builds.
     Cache {
         /// Name.
         id: String,
         /// Absolute path.
         target: String,
-        /// Who may use it at once.
+        /// Sharing between concurrent commands.
         sharing: Sharing,
-        /// What it begins as, and where in there.
+        /// Initial content of an empty cache, and the path in its origin.
         from: Option<(Origin, String)>,
-        /// The folder of the cache that is mounted, where nothing says what it begins as; none for all.
+        /// Folder of the cache to mount, for a cache without initial content; none for the whole
+        /// cache.
         source: Option<String>,
         /// True if the command may not write.
         read_only: bool,
         /// The mode of the folder.
         mode: u32,
-        /// Its owner.
+        /// Owner of the folder.
         owner: (u32, u32),
     },
     /// Memory.
     Tmpfs {
         /// Absolute path.
         target: String,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: Option<u64>,
     },
     /// A file that is in no layer, no log and no cache key.
     Secret {
-        /// What it is called on the command line.
+        /// Id on the command line.
         id: String,
-        /// Where; none for a variable alone.
+        /// Path of the file; none for a variable alone.
         target: Option<String>,
-        /// The variable that has its content.
+        /// Variable with the content.
         variable: Option<String>,
         /// True if the build fails without it.
         required: bool,
         /// The file's mode.
         mode: u32,
-        /// Its owner.
+        /// Owner of the file.
         owner: (u32, u32),
     },
     /// The caller's ssh agent.
     Ssh {
-        /// What it is called on the command line.
+        /// Id on the command line.
         id: String,
-        /// Where its socket is.
+        /// Path of the socket.
         target: Option<String>,
         /// True if the build fails without it.
         required: bool,
         /// The socket's mode.
         mode: u32,
-        /// Its owner.
+        /// Owner of the socket.
         owner: (u32, u32),
     },
 }
 
-/// How several commands share a cache.
+/// Sharing of a cache between commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sharing {
     /// At once.
     Shared,
     /// Each its own, if another is in use.
     Private,
-    /// One after another.
+    /// Commands wait for each other.
     Locked,
 }
 
-/// Whose files are meant.
+/// Origin of files.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Origin {
     /// The build context.
     Context,
-    /// A stage, by its number.
+    /// Number of a stage.
     Stage(usize),
     /// An image, by its name as written.
     Image(String),
@@ -159,38 +160,38 @@ pub enum Origin {
 /// Files to take over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyStep {
-    /// Whose files those of [`CopySource::Path`] are.
+    /// Origin of the files of [`CopySource::Path`].
     pub from: Origin,
-    /// What, in this order.
+    /// Sources, in this order.
     pub sources: Vec<CopySource>,
-    /// Where, absolute and normal; with a trailing slash if it must be a folder.
+    /// Destination, absolute and normal; with a trailing slash if the destination must be a folder.
     pub destination: String,
     /// `--chown` as written, expanded.
     pub chown: Option<String>,
     /// `--chmod`.
     pub chmod: Option<Chmod>,
-    /// `--link`: the layer doesn't depend on what lies below it.
+    /// `--link`: the layer is independent of the layers below.
     pub link: bool,
     /// `--parents`: the folders in the sources' names are kept.
     pub parents: bool,
     /// `--exclude`: patterns as in `.dockerignore`.
     pub exclude: Vec<String>,
-    /// Which archives are unpacked: ADD.
+    /// Archives to unpack: ADD.
     pub unpack: Unpack,
 }
 
-/// Which archives are unpacked instead of being copied.
+/// Archives to unpack instead of copying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unpack {
     /// None: COPY, and ADD with `--unpack=false`.
     Nothing,
-    /// Those that are files, not those that are downloaded: ADD.
+    /// Local archives, without downloaded ones: ADD.
     Local,
     /// All: ADD with `--unpack`.
     All,
 }
 
-/// One of the things to copy.
+/// A source to copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CopySource {
     /// A path below the origin's root, with `*`, `?` and `[…]`.
@@ -199,7 +200,7 @@ pub enum CopySource {
     Url {
         /// From where.
         url: String,
-        /// The digest that it must have: `sha256:…`.
+        /// Required digest: `sha256:…`.
         checksum: Option<String>,
     },
     /// A git repository to check out.
@@ -211,7 +212,7 @@ pub enum CopySource {
 /// A folder to be there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderStep {
-    /// Where, absolute and normal.
+    /// Path, absolute and normal.
     pub path: String,
     /// USER as written: whose the folder is.
     pub user: String,

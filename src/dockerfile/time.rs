@@ -1,4 +1,4 @@
-//! Times as configurations have them.
+//! Timestamps of image configurations.
 
 /// Seconds of the epoch as RFC 3339 has them, in UTC.
 pub(super) fn rfc3339(seconds: u64) -> String {

@@ -1,4 +1,4 @@
-//! The build cache: which layer a step made, by all that went into it.
+//! Build cache: maps the digest of a step's inputs to the resulting layer.
 //!
 //! ```text
 //! $MKPANDA_HOME/build-cache/
@@ -11,10 +11,10 @@
 //! never change, so the digest of files in them can be kept by their diff ids: a build that finds all of
 //! its steps starts no helper.
 //!
-//! An entry leads to a blob of the image store, and keeps it there: what removes blobs asks for
-//! [`BuildCache::entries`]. Its time is that of its last use. Whoever finds it claims the blob for its
-//! build, and then looks whether that is there still; an entry that can't be read, or is of another
-//! version, is none.
+//! An entry refers to a blob of the image store, and keeps the blob alive: a removal of blobs
+//! consults [`BuildCache::entries`]. The file's time is the time of its last use. A build that
+//! finds an entry claims the blob, and then checks that the blob still exists; an unreadable entry,
+//! or an entry of another version, counts as missing.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -36,23 +36,23 @@ pub struct BuildCache {
     folder: PathBuf,
 }
 
-/// What a step made.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// The layer; nothing if no file changed.
     pub layer: Option<BuiltLayer>,
-    /// True if owners that its command gave to files may be lost.
+    /// True if owners set by the command may be lost.
     pub flattened: bool,
 }
 
-/// An entry, as it lies there.
+/// Entry on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its file, whose time is that of its last use.
+    /// Path of the file; its time is the time of the last use.
     pub path: PathBuf,
-    /// True if it can be read.
+    /// True if the entry can be read.
     pub is_usable: bool,
-    /// The layer that it leads to.
+    /// Layer of the entry.
     pub layer: Option<BuiltLayer>,
 }
 
@@ -66,7 +66,7 @@ struct Versioned<T> {
     value: T,
 }
 
-/// All that makes a step's result what it is.
+/// All inputs of a step.
 #[derive(Serialize)]
 struct StepKey<'a> {
     version: u32,
@@ -91,7 +91,8 @@ fn key(value: &impl Serialize) -> Key {
     Key(Sha256Sum::of(&text))
 }
 
-/// The key of a step. `contents` are the digests of what it takes from elsewhere, in its own order.
+/// Returns the key of a step. `contents` are the digests of the step's external inputs, in the
+/// step's own order.
 pub fn step_key(
     below: &[DiffId],
     step: &Step,
@@ -122,7 +123,7 @@ impl BuildCache {
         Self { folder }
     }
 
-    /// What a step with that key made, if it is there still when it has been claimed.
+    /// Returns the result of the step with that key, if the layer still exists after the claim.
     pub fn step<E>(
         &self,
         key: &Key,
@@ -141,7 +142,7 @@ impl BuildCache {
         Ok(Some(made))
     }
 
-    /// Notes what a step made.
+    /// Records the result of a step.
     pub fn put_step(&self, key: &Key, made: &Made) -> std::io::Result<()> {
         write(&self.path("step", key), made)
     }
@@ -185,7 +186,7 @@ impl BuildCache {
     }
 }
 
-/// Notes that an entry was used. One that can't be noted counts as used when it was made.
+/// Updates the time of an entry. After a failure, the time of creation counts as the last use.
 fn touch(path: &Path) {
     let touched = fs_err::File::options()
         .write(true)

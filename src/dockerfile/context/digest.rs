@@ -38,7 +38,7 @@ impl Sum {
         Self { hasher: Sha256::new(), owners, linked: HashMap::new() }
     }
 
-    /// Adds a text that says what follows.
+    /// Adds a label for the following data.
     pub fn say(&mut self, text: &str) {
         self.field(text.as_bytes());
     }

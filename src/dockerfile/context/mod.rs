@@ -26,7 +26,7 @@ use super::ignore::Patterns;
 use crate::base::within;
 use crate::package::{Problem, problem::Report};
 
-/// The file that says what to leave out.
+/// Name of the file with patterns to leave out.
 const IGNORE_FILE: &str = ".dockerignore";
 
 /// Longer ignore files and Dockerfiles are refused: they are read into memory.
@@ -37,14 +37,14 @@ const LONGEST: u64 = 4 << 20;
 pub struct Files {
     root: PathBuf,
     ignore: Patterns,
-    /// True if they are the caller's, whose path says where they are.
+    /// True for the build context of the caller, whose paths are meaningful in messages.
     is_context: bool,
 }
 
-/// What of a source is meant.
+/// Selection among a source's files.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
-    /// What is left out, relative to the folder that is copied.
+    /// Patterns to leave out, relative to the copied folder.
     pub exclude: Patterns,
     /// True if the folders in the source's name are kept, and `**` is any number of them.
     pub parents: bool,
@@ -62,7 +62,7 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
-    /// A file is too long to be what it should be.
+    /// A file exceeds the size limit of its kind.
     #[error("{} has more than {} bytes", path.display(), LONGEST)]
     TooLong {
         /// Path of the file.
@@ -91,7 +91,7 @@ pub enum ContextError {
         /// The source as the instruction has it.
         source_path: String,
     },
-    /// A pattern can't be one.
+    /// A pattern is not valid.
     #[error("{0:?} is not a pattern of files")]
     Pattern(String),
     /// Symlinks lead in a circle.
@@ -190,13 +190,13 @@ impl Files {
         ContextError::Missing { source_path, root }
     }
 
-    /// What a source means: one file or folder, or, for a pattern, any number of them in the order
-    /// of their names.
+    /// Resolves a source: to one file or folder, or, for a pattern, to any number of them in the
+    /// order of their names.
     pub fn select(&self, source: &str, choice: &Choice) -> Result<Vec<Selected>, ContextError> {
         select::select(self, source, choice)
     }
 
-    /// A selected file, or the folder and all that lies in it.
+    /// Entries of a selection: a file, or a folder with all entries below.
     pub fn entries<'f>(&'f self, selected: &'f Selected, choice: &'f Choice) -> Entries<'f> {
         Entries::new(self, selected, choice)
     }
@@ -207,8 +207,8 @@ fn looked_in(context: Option<&Path>) -> String {
     context.map_or_else(elsewhere, |root| root.display().to_string())
 }
 
-/// Where a regular file is that a path below a root means, if there is one; symlinks are followed as
-/// if the root were `/`.
+/// Path of the regular file at a path below a root, if any; symlinks are followed as if the root
+/// were `/`.
 pub fn file_within(root: &Path, path: &Path) -> Result<Option<PathBuf>, ContextError> {
     let found = match resolve::resolve(root, path) {
         Ok(found) => found.map(|found| root.join(found)),

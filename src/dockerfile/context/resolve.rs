@@ -8,15 +8,15 @@ use std::path::{Component, Path, PathBuf};
 /// As many as the kernel follows.
 const MOST_LINKS: u32 = 40;
 
-/// Why a path leads nowhere.
+/// Reason why a path cannot be resolved.
 #[derive(Debug)]
 pub(super) enum ResolveError {
     Links,
     Look(io::Error),
 }
 
-/// Where a path below the root leads, relative to the root and through no symlink; `None` if there
-/// is nothing.
+/// Resolves a path below the root to a path relative to the root without symlinks; `None` if the
+/// path does not exist.
 pub(super) fn resolve(root: &Path, path: &Path) -> Result<Option<PathBuf>, ResolveError> {
     let mut found = PathBuf::new();
     let mut links = 0;

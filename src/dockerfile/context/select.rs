@@ -1,4 +1,4 @@
-//! What a source of COPY means.
+//! Selection of files by a source of COPY.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use super::resolve::{ResolveError, is_absence, resolve};
 use super::{Choice, ContextError, Files};
 use crate::dockerfile::glob::Glob;
 
-/// What ends the part of a source that `--parents` leaves out.
+/// End of the part of a source that `--parents` leaves out.
 const PIVOT: &str = "/./";
 
 /// A file or folder that a source means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selected {
-    /// Where it is below the root, through no symlink.
+    /// Path below the root, without symlinks.
     pub path: PathBuf,
-    /// What it is called at its destination: a file's name; with `--parents` the folders before it
-    /// too. Empty for a folder, whose content goes to the destination.
+    /// Path relative to the destination: a file's name; with `--parents`, preceded by its folders.
+    /// Empty for a folder, whose content goes to the destination.
     pub place: PathBuf,
-    /// True if it is a folder.
+    /// True for a folder.
     pub folder: bool,
 }
 
@@ -126,7 +126,7 @@ fn unresolved(path: &Path, error: ResolveError) -> ContextError {
     }
 }
 
-/// The paths that a pattern means, each part of it one name.
+/// Paths that match a pattern; each part of the pattern matches one name.
 fn matching(files: &Files, pattern: &str) -> Result<Vec<PathBuf>, ContextError> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {

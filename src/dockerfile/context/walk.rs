@@ -1,4 +1,4 @@
-//! What lies in a selected folder, one by one.
+//! Walk over the entries of a selected folder.
 
 use std::collections::VecDeque;
 use std::fs::Metadata;
@@ -13,24 +13,24 @@ use crate::dockerfile::ignore::Matched;
 /// A file, folder, symlink or anything else that is copied.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Where it is below the root.
+    /// Path below the root.
     pub path: PathBuf,
-    /// Where it goes, relative to the destination; empty for the folder whose content goes there.
+    /// Path relative to the destination; empty for the folder whose content goes there.
     pub place: PathBuf,
     /// Kind.
     pub kind: Kind,
-    /// The whole of what the filesystem says of it.
+    /// Metadata of the file.
     pub metadata: Metadata,
 }
 
-/// What an entry is.
+/// Type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
     File,
     /// A folder.
     Folder,
-    /// A symlink, and where it leads.
+    /// A symlink, with its target.
     Link(PathBuf),
     /// A pipe, a device or a socket.
     Other,
@@ -50,11 +50,12 @@ pub struct Entries<'f> {
     selected: &'f Selected,
     choice: &'f Choice,
     walk: walkdir::IntoIter,
-    /// What matched the folders that the walk is in, the ignore file's and the excluding patterns.
+    /// Patterns that matched the current folders: those of the ignore file, and the excluding
+    /// patterns.
     matched: Vec<(Matched, Matched)>,
-    /// Folders that come only if something in them does, by depth.
+    /// Folders that are emitted only if one of their entries is, by depth.
     held: VecDeque<(usize, Entry)>,
-    /// What was held and now comes.
+    /// Held entries that are due now.
     ready: VecDeque<Entry>,
 }
 
@@ -65,7 +66,7 @@ impl<'f> Entries<'f> {
         Self { files, selected, choice, walk, matched, held, ready }
     }
 
-    /// What is known of the next thing; `None` if it is left out.
+    /// Examines the next entry; `None` if the entry is left out.
     fn look(&mut self, found: &walkdir::DirEntry) -> Result<Option<Entry>, ContextError> {
         let depth = found.depth();
         let path = found.path().strip_prefix(&self.files.root).unwrap_or(found.path());
@@ -118,7 +119,7 @@ impl<'f> Entries<'f> {
     }
 }
 
-/// What matches the selected thing itself, whose folders weren't walked.
+/// Matches the patterns against a selected path, whose parent folders were not walked.
 fn above_of(patterns: &crate::dockerfile::ignore::Patterns, path: &str) -> (bool, Matched) {
     let mut matched = Matched::default();
     let mut out = false;

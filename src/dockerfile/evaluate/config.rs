@@ -18,32 +18,32 @@ use crate::image::platform::Platform;
 /// An image's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigDocument {
-    /// When it was made: RFC 3339.
+    /// Creation time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Who made it.
+    /// Author of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// The processor that it is for.
+    /// Architecture.
     #[serde(default, deserialize_with = "nullable")]
     pub architecture: String,
     /// The processor's variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// The operating system that it is for.
+    /// Operating system.
     #[serde(default, deserialize_with = "nullable")]
     pub os: String,
-    /// How processes run in it.
+    /// Settings for processes.
     #[serde(default, deserialize_with = "nullable")]
     pub config: Execution,
-    /// Its layers.
+    /// Layers.
     pub rootfs: Root,
-    /// What it was made by, a line for each instruction.
+    /// History, one record per instruction.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
 }
 
-/// How processes run in an image, and what else is said about it.
+/// Settings for processes in an image, and further metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Execution {
@@ -57,7 +57,7 @@ pub struct Execution {
     /// ENV: `name=value`.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// ENTRYPOINT; none and empty differ for those who override it.
+    /// ENTRYPOINT; a missing and an empty list differ in images built on top.
     #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
     /// CMD.
@@ -79,7 +79,7 @@ pub struct Execution {
     /// STOPSIGNAL.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
-    /// ONBUILD: instructions as they were written.
+    /// ONBUILD: unparsed instructions.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
     /// SHELL.
@@ -122,22 +122,22 @@ pub struct Root {
     pub diff_ids: Vec<DiffId>,
 }
 
-/// What one instruction did.
+/// History record of an instruction.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// When: RFC 3339.
+    /// Creation time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// The instruction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// By whom.
+    /// Author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// Anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// True if it made no layer.
+    /// True if the instruction made no layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }

@@ -32,7 +32,7 @@ impl StageState {
     }
 }
 
-/// The shell form isn't resolved: the one who checks knows the container's SHELL.
+/// Words of a check. The shell form stays unresolved, since the runtime uses the container's SHELL.
 fn words(command: &Command) -> Vec<String> {
     match command {
         Command::Exec(words) => {

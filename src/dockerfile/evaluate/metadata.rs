@@ -6,7 +6,7 @@ use super::{Applied, StageState, paths};
 use crate::dockerfile::model::{Command, Place};
 use crate::package::Problem;
 
-/// What the shell form runs where no SHELL says otherwise.
+/// Default SHELL, for commands in shell form.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// The largest real-time signal.
@@ -181,8 +181,8 @@ impl StageState {
     }
 }
 
-/// `80`, `80/udp`, `8000-8010/tcp`. A port of the host's before it, and an address before that, as
-/// `docker run -p` has them, mean nothing in an image.
+/// Parses `80`, `80/udp`, `8000-8010/tcp`. A preceding port of the host, and an address before the
+/// port, as in `docker run -p`, mean nothing in an image.
 fn parse_ports(word: &str) -> Option<Vec<String>> {
     let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
     let (host, ports) = match ports.rsplit_once(':') {

@@ -35,15 +35,15 @@ use crate::image::digest::DiffId;
 use crate::image::platform::Platform;
 use crate::package::Problem;
 
-/// Where programs are looked for where nothing says so.
+/// Default PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a stage came to, from which others can start.
+/// Result of a stage, as a base for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
     /// The image's configuration.
     pub document: ConfigDocument,
-    /// The arguments that stages which start from this one inherit.
+    /// Arguments inherited by stages on top.
     arguments: BTreeMap<String, Option<String>>,
 }
 
@@ -69,23 +69,23 @@ pub struct StageState {
     document: ConfigDocument,
     /// Declared arguments; `None` has no value.
     arguments: BTreeMap<String, Option<String>>,
-    /// What the base wants to be done first.
+    /// Triggers of the base, to be run first.
     triggers: Vec<String>,
-    /// True if this stage, and not its base, has said what the command is.
+    /// True if this stage itself, not its base, set CMD.
     has_cmd: bool,
 }
 
-/// What an instruction came to.
+/// Result of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// What it does to files.
+    /// File changes.
     pub step: Option<Step>,
-    /// The history's line for it.
+    /// Text of the history record.
     pub created_by: String,
 }
 
 impl StageState {
-    /// Starts a stage from what its base came to.
+    /// Starts a stage from the result of its base.
     pub fn new(scope: &Scope, planned: &PlannedStage, base: Finished) -> Self {
         let Finished { mut document, arguments } = base;
         let triggers = std::mem::take(&mut document.config.on_build);
@@ -113,7 +113,7 @@ impl StageState {
         &self.document
     }
 
-    /// Evaluates one instruction.
+    /// Evaluates an instruction.
     pub fn apply(&mut self, statement: &Statement) -> Result<Applied, Problem> {
         let place = &statement.place;
         match &statement.instruction {
@@ -140,7 +140,7 @@ impl StageState {
         }
     }
 
-    /// Notes in the history what an instruction came to, with the layer that it made, if any.
+    /// Adds a history record for an instruction, with its layer, if any.
     pub fn record(&mut self, applied: &Applied, layer: Option<DiffId>) {
         self.document.history.push(History {
             created: Some(self.scope.created.clone()),
@@ -219,14 +219,15 @@ impl StageState {
         Ok(Applied { step, created_by: format!("WORKDIR {path}") })
     }
 
-    /// Where commands run, absolute.
+    /// Working directory of commands, absolute.
     fn workdir(&self) -> String {
         paths::joined("/", &self.document.config.working_dir)
     }
 }
 
 impl Applied {
-    /// All files of a folder that was named on the command line: what `FROM` of it starts with.
+    /// Step that copies a named context completely: the start of a stage whose FROM names the
+    /// context.
     pub fn whole_context(name: &str) -> Self {
         let step = CopyStep {
             from: Origin::Named(name.to_owned()),

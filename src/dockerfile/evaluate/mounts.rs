@@ -7,13 +7,13 @@ use crate::dockerfile::step::{Origin, RunMount, Sharing};
 use crate::dockerfile::syntax::MountOptions;
 use crate::package::Problem;
 
-/// Where secrets are, unless they say so themselves.
+/// Default folder of secrets.
 const SECRETS: &str = "/run/secrets";
 /// The mode of a cache's folder, unless it says so itself.
 const CACHE_MODE: u32 = 0o755;
 /// The mode of a secret's file, unless it says so itself.
 const SECRET_MODE: u32 = 0o400;
-/// What a secret or an agent is called that has no name.
+/// Default id of a secret or an agent.
 const DEFAULT_ID: &str = "default";
 
 impl StageState {
@@ -81,8 +81,8 @@ impl StageState {
         })
     }
 
-    /// A secret is called as its file if it has no name, and has its file by its name if it has
-    /// neither a place nor a variable.
+    /// Evaluates a mount of a secret. Without an id, the id is the file's name; without a target
+    /// and a variable, the file is named by the id.
     fn secret(&self, mount: MountOptions, place: &Place) -> Result<RunMount, Problem> {
         let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let named = mount.id.filter(|id| !id.is_empty());

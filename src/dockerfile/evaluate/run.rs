@@ -1,8 +1,8 @@
 //! RUN.
 //!
-//! A RUN that is one here-document and nothing else is a script: the shell gets it as its line, or,
-//! where it begins with `#!`, it is a file that the shell runs. Any other line with here-documents
-//! goes to the shell with them, as it was written.
+//! A RUN that consists of one here-document is a script: the shell gets the document as its line,
+//! or, if the document begins with `#!`, runs it as a file. Any other line with here-documents goes
+//! to the shell unchanged, with its documents.
 
 use super::{Applied, DEFAULT_PATH, StageState};
 use crate::dockerfile::model::{Command, HereDocument, Place, Run};
@@ -12,7 +12,7 @@ use crate::dockerfile::syntax::is_document;
 use crate::image::config::{not_a_variable, not_a_working_directory};
 use crate::package::Problem;
 
-/// Where a script's file is for its command.
+/// Path of a script's file for its command.
 const SCRIPTS: &str = "/dev/pipes";
 
 impl StageState {
@@ -68,7 +68,7 @@ impl StageState {
         Err(place.problem(not_a_working_directory(workdir)).hint(hint))
     }
 
-    /// ENV, and the arguments that it doesn't hide.
+    /// Variables of ENV, and the arguments that ENV does not override.
     fn environment(&self) -> Vec<(String, String)> {
         let pairs = self.document.config.env.iter().filter_map(|item| item.split_once('='));
         let mut environment: Vec<(String, String)> =
@@ -86,7 +86,7 @@ impl StageState {
         environment
     }
 
-    /// What was given for proxies, where nobody declared them.
+    /// Proxy arguments without a declaration.
     fn proxies(&self) -> Vec<(String, String)> {
         let hidden = |name: &str| {
             self.arguments.contains_key(name) || self.document.variable(name).is_some()
@@ -96,7 +96,7 @@ impl StageState {
         given.map(|(name, value)| (name.to_owned(), value.clone())).collect()
     }
 
-    /// `|2 A=1 B=2 `, as histories have it.
+    /// Arguments as shown in histories: `|2 A=1 B=2 `.
     fn shown_arguments(&self) -> String {
         if self.arguments.is_empty() {
             return String::new();

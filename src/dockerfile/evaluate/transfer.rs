@@ -11,7 +11,7 @@ use crate::dockerfile::step::{CopySource, CopyStep, Document, Origin, Step, Unpa
 use crate::package::Problem;
 use crate::source::GitPlace;
 
-/// What ends the part of a source that `--parents` leaves out.
+/// End of the part of a source that `--parents` leaves out.
 const PIVOT: &str = "/./";
 
 impl StageState {
@@ -156,7 +156,7 @@ fn path_source(text: &str, parents: bool) -> String {
     }
 }
 
-/// A git repository, if it is one that is meant.
+/// Parses a source as a git repository; `None` for other sources.
 fn git_source(
     text: &str,
     keep_git: bool,

@@ -17,21 +17,21 @@ use nix::poll::PollFlags;
 
 use crate::container::sys;
 
-/// How many may speak to an agent at once; a command that wants more is refused.
+/// Upper limit of concurrent connections to an agent; further ones are refused.
 const MOST: usize = 32;
 
-/// A socket that leads to an agent until this is dropped.
+/// Socket that forwards to an agent until dropped.
 #[derive(Debug)]
 pub(super) struct AgentSocket {
     path: PathBuf,
-    /// Closing it ends the listening.
+    /// Write end of a pipe; closing the pipe stops the listener.
     open: Option<PipeWriter>,
     listening: Option<JoinHandle<()>>,
 }
 
 impl AgentSocket {
-    /// Makes a socket in a folder of its own, that belongs to `owner`. The agent is spoken to already, to see
-    /// that it is there.
+    /// Makes a socket in its own folder, with the owner `owner`. A test connection shows that the
+    /// agent answers.
     pub(super) fn open(agent: &Path, folder: &Path, owner: (u32, u32)) -> io::Result<Self> {
         drop(UnixStream::connect(agent)?);
         let path = folder.join("agent");

@@ -13,8 +13,9 @@ use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::package::Problem;
 
-/// Returns the images that the needed stages of a Dockerfile name, with their platforms. Those that the
-/// triggers of base images name are unknown before these are there, and an image by its id has no name.
+/// Returns the images that the needed stages of a Dockerfile name, with their platforms. Images in
+/// the triggers of base images are unknown until the base images are present, and an image given by
+/// id has no name.
 pub fn bases(options: &BuildOptions) -> Result<BTreeSet<(ImageRef, String)>, DockerfileError> {
     let (path, text) = read(options)?;
     let report =
@@ -27,7 +28,7 @@ pub fn bases(options: &BuildOptions) -> Result<BTreeSet<(ImageRef, String)>, Doc
     Ok(named.filter_map(|(name, platform)| Some((name.parse().ok()?, platform))).collect())
 }
 
-/// Platform of a base image; this machine's if the text is not one.
+/// Platform of a base image; this machine's if the text is not a platform.
 pub fn base_platform(text: &str) -> Platform {
     text.parse().unwrap_or_else(|_| Platform::host())
 }

@@ -1,5 +1,5 @@
-//! Building an image: the stages that are needed, each in a thread, each waiting for another one only
-//! when it needs what that makes.
+//! Building of an image: one thread for each needed stage, which waits for another stage only when
+//! its result is needed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,20 +22,21 @@ use crate::package::Problem;
 /// An image that was built, or found to be built already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuiltImage {
-    /// Its id.
+    /// Id of the image.
     pub id: ImageId,
-    /// Its manifest's digest.
+    /// Digest of the manifest.
     pub manifest: BlobDigest,
-    /// True if owners that its commands gave to files may be lost.
+    /// True if owners set by commands may be lost.
     pub flattened: bool,
-    /// How many steps its stages have.
+    /// Number of steps in all stages.
     pub steps: u64,
-    /// How many of them were in the cache.
+    /// Number of steps found in the cache.
     pub cached: u64,
 }
 
 impl ImageBuilder<'_> {
-    /// Builds an image, and puts it into the store under its names. Its logs are kept under `name`.
+    /// Builds an image, and commits the result to the store under its names. Logs are kept under
+    /// `name`.
     pub fn build(
         &self,
         name: &str,
@@ -75,7 +76,7 @@ impl ImageBuilder<'_> {
     }
 }
 
-/// The Dockerfile: what it is called, and its text.
+/// Reads the Dockerfile; returns its path for messages, and its text.
 pub(super) fn read(options: &BuildOptions) -> Result<(PathBuf, String), DockerfileError> {
     let path = match &options.dockerfile {
         Some(DockerfilePlace::Text(text)) => {
@@ -207,7 +208,7 @@ impl Build<'_> {
         room.commit(&config, &done.layers, &annotations, names, observer).map_err(stored)
     }
 
-    /// Builds one stage.
+    /// Builds a stage.
     fn stage(
         &self,
         planned: &PlannedStage,

@@ -1,4 +1,4 @@
-//! Paths in messages to helpers, which are JSON: a text where it is one, and bytes where it is not.
+//! Paths in messages to helpers, which are JSON: a string for UTF-8, and bytes for other paths.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -5,12 +5,13 @@
 //! $MKPANDA_HOME/caches/<mapping>/<sum of scope and id>-<copy>.lock   flock: shared, or exclusive
 //! ```
 //!
-//! What lies in a cache goes into the images of those who use it. So a build with a scope
-//! ([`crate::dockerfile::BuildOptions::cache_scope`]) has caches of its own; steps that use one are found
-//! again within the scope alone, and their images get no name that others meet.
+//! The content of a cache ends up in the images whose commands use the cache. So a build with a
+//! scope ([`crate::dockerfile::BuildOptions::cache_scope`]) has its own caches; steps with caches
+//! are reused within the scope alone, and their images get no name shared with other trees.
 //!
-//! A locked cache keeps out those who share it, too. A cache with another mount below it is locked, whatever
-//! its sharing says: somebody else could put a symbolic link in the way while mounts are made.
+//! A locked cache also blocks commands with shared access. A cache with another mount below is
+//! locked, whatever its sharing mode: another command could put a symbolic link in the way during
+//! mounting.
 
 use std::path::{Path, PathBuf};
 
@@ -30,8 +31,8 @@ fn failed(source: std::io::Error) -> StepError {
 }
 
 impl StageBuilder<'_, '_> {
-    /// What a step's result depends on beside its text, because of its caches: nothing without any, or
-    /// where everybody shares them.
+    /// Digest of the scope of a step's caches, part of the step's key; none for steps without
+    /// caches, and for shared caches.
     pub(super) fn cache_digest(&self, step: &RunStep) -> Option<Sha256Sum> {
         let scope = self.build.options.cache_scope.as_deref()?;
         step.mounts.iter().any(|mount| matches!(mount, RunMount::Cache { .. })).then(|| {
@@ -93,8 +94,8 @@ impl StageBuilder<'_, '_> {
     }
 }
 
-/// Sharing of the cache that a mount is, as its step needs it; nothing for other mounts. All mounts of one
-/// cache have one, but for private ones.
+/// Sharing of the cache of a mount, as the step requires; none for other mounts. All mounts of a
+/// cache have the same sharing, except private mounts.
 pub(super) fn sharing_of(mounts: &[RunMount], index: usize) -> Option<Sharing> {
     let RunMount::Cache { id, sharing, .. } = mounts.get(index)? else { return None };
     if *sharing == Sharing::Private {
@@ -118,7 +119,7 @@ fn is_below(target: &str, above: &str) -> bool {
     target != above && Path::new(target).starts_with(above)
 }
 
-/// Where a mount is, if its step says that.
+/// Target of a mount, if the step sets one.
 fn target_of(mount: &RunMount) -> Option<&str> {
     match mount {
         RunMount::Bind { target, .. }
@@ -128,9 +129,9 @@ fn target_of(mount: &RunMount) -> Option<&str> {
     }
 }
 
-/// Caches in the order in which they are locked, with the indices of their mounts. Builds that wait for
-/// one another do so in one order, and none for itself: mounts of one cache have one lock, and private
-/// ones, which never wait, come last.
+/// Caches in lock order, with the indices of their mounts. A global order prevents deadlocks
+/// between builds, and within one build: mounts of one cache have one lock, and private mounts,
+/// which never wait, come last.
 fn in_order(mounts: &[RunMount]) -> Vec<(&str, Sharing, Vec<usize>)> {
     let mut order: Vec<(&str, Sharing, Vec<usize>)> = Vec::new();
     for (index, mount) in mounts.iter().enumerate() {

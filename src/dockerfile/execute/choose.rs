@@ -1,4 +1,4 @@
-//! What sources mean, as lists that a helper can be given, and the digests of that.
+//! Resolution of sources into lists for a helper, and the digests of those lists.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use crate::dockerfile::context::{Choice, ContextError, Files, Sum};
 use crate::dockerfile::ignore::Patterns;
 use crate::image::layers::KnownOwners;
 
-/// How files are chosen, of the exclusions as the instruction has them.
+/// Makes the choice of files from an instruction's exclusions.
 pub(super) fn choice(exclude: &[String], parents: bool) -> Result<Choice, ContextError> {
     let exclude =
         Patterns::new(exclude.iter().map(String::as_str)).map_err(ContextError::Pattern)?;
     Ok(Choice { exclude, parents })
 }
 
-/// All that a source means.
+/// Lists all files of a source.
 pub(super) fn choose(
     files: &Files,
     source: &str,
@@ -34,17 +34,17 @@ pub(super) fn choose(
     Ok(matches)
 }
 
-/// Whose files are, in a tree of layers.
+/// Owners of files in a tree of layers.
 pub(super) enum Owners<'a> {
-    /// Nobody's: they are given to root.
+    /// Root owns all files.
     None,
-    /// Whoever owns them on disk.
+    /// Owners on disk.
     Disk,
     /// Whoever is told, where there is one id.
     Told(&'a KnownOwners),
 }
 
-/// All that a source means, and the digest of it.
+/// Lists all files of a source, with their digest.
 pub(super) fn choose_with_digest(
     files: &Files,
     source: &str,
@@ -70,7 +70,7 @@ pub(super) fn choose_with_digest(
     Ok((matches, sum.finish()))
 }
 
-/// Whose a file of a tree is, where there is one id: it says so itself, or it was told.
+/// Owner of a tree's file with one id: from its extended attribute, or from the layers' records.
 pub(super) fn owner(known: &KnownOwners, root: &Path, path: &Path) -> (u32, u32) {
     told_owner(&root.join(path)).unwrap_or_else(|| {
         let name = path.as_os_str().as_encoded_bytes();

@@ -1,4 +1,4 @@
-//! Why an image can't be built, in the terms of who wrote its Dockerfile.
+//! Errors of building an image, in terms of the Dockerfile.
 
 use std::io;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub enum DockerfileError {
         #[source]
         source: ContextError,
     },
-    /// Something is wrong in it.
+    /// The Dockerfile has a problem.
     #[error("{0}")]
     Problem(Box<Report>),
     /// A step failed.
@@ -74,7 +74,7 @@ pub enum DockerfileError {
     Interrupted,
 }
 
-/// What went wrong with one step.
+/// Failure of a step.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The helper says so.
@@ -84,7 +84,7 @@ pub enum StepError {
         failure: Failure,
         /// The log.
         log: PathBuf,
-        /// Its last lines.
+        /// Last lines of the output.
         tail: Vec<String>,
     },
     /// The helper itself failed.
@@ -98,7 +98,7 @@ pub enum StepError {
     File {
         /// Intended step.
         what: &'static str,
-        /// Why it can't.
+        /// Cause.
         source: io::Error,
     },
     /// The store failed.
@@ -121,7 +121,7 @@ pub enum StepError {
     Agent {
         /// Name.
         id: String,
-        /// Its socket.
+        /// Path of the socket.
         path: PathBuf,
         /// Reason.
         source: io::Error,
@@ -135,20 +135,20 @@ pub enum StepError {
     /// A git repository can't be had.
     #[error("{}", crate::base::causes::with_causes(.0))]
     Git(GitFilesError),
-    /// What was downloaded is something else.
+    /// The download does not match its checksum.
     #[error("{url} has the digest {found}, but the Dockerfile says {expected}")]
     Checksum {
         /// From where.
         url: String,
-        /// Sum of the content that came.
+        /// Digest of the download.
         found: String,
-        /// What was to come.
+        /// Digest in the Dockerfile.
         expected: String,
     },
     /// The network is to be left alone.
     #[error("{0} would have to be fetched, and --offline forbids it")]
     Offline(String),
-    /// Another stage failed, which says why.
+    /// Another stage failed and reports the cause.
     #[error("a stage that it needs failed")]
     Needed,
 }

@@ -1,5 +1,5 @@
-//! What a step takes from elsewhere: the context, other stages, images, the network; and the digests by
-//! which the cache knows it.
+//! External inputs of a step: the context, other stages, images, the network; and their digests for
+//! the cache key.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,8 @@ fn file(what: &'static str) -> impl Fn(std::io::Error) -> StepError {
 }
 
 impl StageBuilder<'_, '_> {
-    /// Gathers what a step takes. What only the command itself needs is looked up when it runs.
+    /// Gathers the inputs of a step. Inputs that only the command needs are fetched when the
+    /// command runs.
     pub(super) fn gather(
         &mut self,
         step: &Step,
@@ -162,7 +163,7 @@ impl StageBuilder<'_, '_> {
         Ok((CopyInput::Pattern { layers: blobs, pattern, exclude, parents }, digest))
     }
 
-    /// What the mounts of a command need when it runs.
+    /// Prepares the mounts of a command.
     pub(super) fn mounts(
         &mut self,
         step: &RunStep,
@@ -316,7 +317,8 @@ impl StageBuilder<'_, '_> {
         Ok(path)
     }
 
-    /// A git repository, fetched only if its commit isn't known: that says what its submodules are.
+    /// Fetches a git repository, unless the reference is a commit id, which also determines the
+    /// submodules.
     fn git(
         &mut self,
         place: &GitPlace,
@@ -344,7 +346,7 @@ impl StageBuilder<'_, '_> {
         check_out_git(place, &folder, fetch, observer).map_err(StepError::Git)
     }
 
-    /// A folder of its own for something that is fetched; it goes with the build.
+    /// Makes a folder for a download, removed with the build.
     fn download_folder(&self) -> Result<PathBuf, StepError> {
         use std::os::unix::fs::PermissionsExt;
         let failed = file("make a folder for a download");
@@ -366,7 +368,7 @@ fn close_to_others(folder: &Path, owner: (u32, u32)) -> std::io::Result<()> {
     fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
 
-/// What a download is called: the last part of its URL's path.
+/// File name of a download: the last part of its URL's path.
 fn url_file_name(url: &str) -> String {
     let parsed = url::Url::parse(url).ok();
     let path = parsed.as_ref().map(|url| url.path().to_owned()).unwrap_or_default();

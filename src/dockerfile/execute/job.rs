@@ -60,39 +60,39 @@ pub enum StepNetwork {
     None,
     /// The machine's.
     Host,
-    /// Its own, connected by a program.
+    /// A network namespace of its own, connected by a program.
     Own(Uplink),
 }
 
-/// One of the things to copy.
+/// A source to copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CopyInput {
     /// Files of a folder of the caller's, which were listed already.
     Listed {
         /// The folder.
         folder: PathBuf,
-        /// What was meant by the source.
+        /// Files matched by the source.
         matches: Vec<Match>,
     },
-    /// What a pattern finds in layers.
+    /// Pattern to be resolved in layers.
     Pattern {
         /// The layers, the lowest first.
         layers: Vec<LayerBlob>,
         /// The pattern.
         pattern: String,
-        /// What is left out.
+        /// Patterns to leave out.
         exclude: Vec<String>,
         /// True if folders in the pattern are kept.
         parents: bool,
     },
-    /// A file that was downloaded.
+    /// A downloaded file.
     Download {
         /// Path.
         file: PathBuf,
         /// Name.
         name: String,
     },
-    /// A folder that was checked out, whose contents are meant.
+    /// A checked out folder, whose contents are copied.
     CheckOut {
         /// The folder.
         folder: PathBuf,
@@ -101,36 +101,37 @@ pub enum CopyInput {
     Document,
 }
 
-/// Something that a source of a COPY means: a file, or a folder with what of it is copied.
+/// A match of a COPY source: a file, or a folder with the entries to copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
-    /// True if it is a folder, whose contents are meant.
+    /// True for a folder, whose contents are copied.
     pub is_folder: bool,
-    /// Folders before what lies in them; of a file only itself.
+    /// Entries, each folder before its contents; for a file, the file itself.
     pub entries: Vec<CopyEntry>,
 }
 
 /// A file or folder to be copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyEntry {
-    /// Where it is below the root that it is taken from, through no symlink.
+    /// Path below the root of the origin, without symlinks.
     #[serde(with = "super::bytes")]
     pub path: PathBuf,
-    /// Where it goes, relative to the destination; empty for a folder whose contents go there.
+    /// Path relative to the destination; empty for a folder whose contents go there.
     #[serde(with = "super::bytes")]
     pub place: PathBuf,
 }
 
-/// What is mounted for a command.
+/// Input of a command's mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountInput {
-    /// A tree, of which the step says which part.
+    /// A tree; the step determines the part to mount.
     Tree(CopyInput),
-    /// A folder of the caller's that outlives the build, and what it begins as.
+    /// A cache folder of the caller, and its initial content.
     Cache {
         /// The folder.
         folder: PathBuf,
-        /// The tree of which the step says which part; empty without one.
+        /// Tree with the initial content, of which the step selects a part; none for an empty
+        /// cache.
         begins_as: Option<CopyInput>,
     },
     /// Memory.
@@ -141,7 +142,7 @@ pub enum MountInput {
     Socket(Option<PathBuf>),
 }
 
-/// A secret on its way to the command that needs it. It is never shown.
+/// Content of a secret for a command, never displayed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretBytes(pub Vec<u8>);
 
@@ -151,7 +152,7 @@ impl std::fmt::Debug for SecretBytes {
     }
 }
 
-/// What a step made.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepLayer {
     /// The layer; nothing if the step changed no file.

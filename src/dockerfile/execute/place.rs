@@ -15,7 +15,7 @@ use crate::base::times::set_time_of;
 use crate::container::within_root::Ownership;
 use crate::dockerfile::context::kept_attributes;
 
-/// What something gets beside its content.
+/// Attributes of a file beside its content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct With {
     pub(super) owner: Ownership,
@@ -24,10 +24,10 @@ pub(super) struct With {
     pub(super) replaces: bool,
 }
 
-/// Copies one thing that isn't followed. A folder that is there stays, with the attributes of the one
-/// that is copied; nothing else may be in a folder's way, and no folder in the way of anything else,
-/// unless it is to be replaced.
-/// Sockets and devices are left out. `false` if it can't say itself whose it is.
+/// Copies an entry without following symlinks. An existing folder stays, and gets the attributes of
+/// the copied folder. Conflicts between folders and other types are errors, unless `with` allows
+/// replacement. Sockets and devices are left out. Returns `false` if the owner cannot be recorded
+/// on the file itself.
 pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Result<bool> {
     let kind = data.file_type();
     let there = match fs_err::symlink_metadata(to) {

@@ -1,5 +1,5 @@
-//! Provision of what a build needs from outside of its Dockerfile: base images, and room for containers.
-//! Whatever is used is registered, so that no collection removes it meanwhile.
+//! Provision of a build's external inputs: base images, and room for containers. Everything in use
+//! is registered, so that no collection removes an input meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;

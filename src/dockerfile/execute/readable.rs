@@ -1,5 +1,5 @@
-//! Files of the build context that only real root may read: a container's root isn't the machine's, so
-//! it gets copies of its own.
+//! Files of the build context that only real root may read: a container's root is another user, and
+//! gets copies.
 
 use std::collections::HashMap;
 use std::io;
@@ -83,7 +83,7 @@ fn copy_all(folder: &Path, matches: &[Match], owner: (u32, u32), to: &Path) -> i
     Ok(())
 }
 
-/// Makes the folders that something lies in, with the modes that they have: `--parents` copies them.
+/// Makes the parent folders of an entry with their original modes: `--parents` copies them.
 fn copy_parents(top: &std::fs::File, path: &Path, owner: Ownership, to: &Path) -> io::Result<()> {
     let above: Vec<&Path> = path.ancestors().skip(1).collect();
     for folder in above.into_iter().rev().filter(|folder| !folder.as_os_str().is_empty()) {

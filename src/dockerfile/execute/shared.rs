@@ -1,5 +1,5 @@
-//! What the threads of a build share: stages that are done, images that were found, room for blobs and
-//! for containers.
+//! State shared by the threads of a build: finished stages, images, room for blobs and for
+//! containers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,8 @@ pub(super) const BASES: &str = "org.mkpanda.bases";
 /// The annotation with the sum of the folder that an image was made from.
 pub(super) const FOLDER: &str = "org.mkpanda.folder";
 
-/// True unless an image says that it was made from another folder, or from other images than those that
-/// have the names now, or in the lock.
+/// True unless an image records another folder, or other base images than the current ones of those
+/// names in the store or the lock.
 pub fn is_still_of(
     store: &ImageStore,
     image: &Image,
@@ -62,12 +62,12 @@ pub fn is_still_of(
     Ok(true)
 }
 
-/// True if owners may be lost that a command gave to files of an image, since it was built with one id.
+/// True if owners set by commands of an image's build may be lost, because the build had one id.
 pub fn is_flattened(store: &ImageStore, image: &Image) -> Result<bool, StoreError> {
     Ok(store.annotation(image, OWNERS)?.as_deref() == Some(FLATTENED))
 }
 
-/// A stage that is done.
+/// A finished stage.
 #[derive(Debug, Clone)]
 pub(super) struct Done {
     pub(super) finished: Finished,
@@ -84,13 +84,13 @@ pub(super) struct Shared {
     pub(super) images: BTreeMap<String, Done>,
     /// The ids of these images, by their names in the Dockerfile.
     pub(super) bases: BTreeMap<String, String>,
-    /// True if one of them came from a place that gives no names in the store.
+    /// True if a base image came from a location without names in the store.
     pub(super) has_nameless_base: bool,
     /// True if a command had a cache that builds of other scopes don't have.
     pub(super) has_own_caches: bool,
     pub(super) failed: Option<DockerfileError>,
-    /// What sources in the build context mean, and the digests of it: several instructions may take
-    /// the same.
+    /// Matches of sources in the build context, with their digests: several instructions may use
+    /// the same source.
     pub(super) chosen: BTreeMap<Chosen, (Vec<Match>, Sha256Sum)>,
     pub(super) has_failed: bool,
     pub(super) session: Option<Arc<Session>>,
@@ -108,7 +108,7 @@ pub(super) struct Build<'a> {
     pub(super) cache: BuildCache,
     pub(super) dockerfile: Dockerfile,
     pub(super) scope: Scope,
-    /// The build context, less what is left out of it.
+    /// Build context, without ignored files.
     pub(super) context: Option<Files>,
     pub(super) path: PathBuf,
     pub(super) text: String,
@@ -122,7 +122,7 @@ pub(super) struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    /// A build of which nothing is done. `file` is the Dockerfile, its path and its text.
+    /// Creates a build without results. `file` is the Dockerfile's path and text.
     pub(super) fn new(
         builder: &'a ImageBuilder<'a>,
         options: &'a BuildOptions,
@@ -216,7 +216,7 @@ impl<'a> Build<'a> {
         shared.cached += u64::from(was_cached);
     }
 
-    /// Where the log of a stage goes.
+    /// Path of the log of a stage.
     pub(super) fn log(&self, planned: &PlannedStage) -> PathBuf {
         let name: String = planned
             .label

@@ -1,4 +1,4 @@
-//! One stage: its steps one after another, each found in the cache or carried out by a helper.
+//! A stage: its steps, in order, each found in the cache or carried out by a helper.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -41,14 +41,14 @@ pub(super) struct StageBuilder<'b, 'a> {
     left: Option<Leftovers>,
     /// Locks on caches, held while a command has them.
     pub(super) locks: Vec<FileLock>,
-    /// Sockets that lead to agents, open while a command has them.
+    /// Sockets for agents, open while a command runs.
     pub(super) agents: Vec<AgentSocket>,
     number: u32,
     /// True if a step of this build has written to the stage's log.
     has_log: bool,
 }
 
-/// What a step takes, and the digests of it.
+/// Inputs of a step, with their digests.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) inputs: Vec<CopyInput>,
@@ -84,7 +84,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         }
     }
 
-    /// What the stage came to.
+    /// Returns the result of the stage.
     pub(super) fn done(self, finished: Finished) -> Done {
         Done { finished, layers: self.layers.clone(), flattened: self.flattened }
     }
@@ -93,7 +93,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         &self.planned.label
     }
 
-    /// Carries a step out; gives the layer that it makes, if it makes one.
+    /// Carries out a step; returns its layer, if any.
     pub(super) fn carry_out(
         &mut self,
         step: &Step,
@@ -224,7 +224,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         Ok(digest)
     }
 
-    /// The stage's helper, which is got when it is first needed.
+    /// Returns the stage's helper, which is started on first use.
     pub(super) fn helper(
         &mut self,
         observer: &dyn Observer,

@@ -18,7 +18,7 @@ use pattern::Pattern;
 /// Braces within braces beyond this depth are refused: each is a call of its own.
 const DEEPEST: usize = 64;
 
-/// How texts are expanded.
+/// Settings for expanding texts.
 #[derive(Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that the rules ask about")]
 pub struct Expander<'a> {
@@ -70,19 +70,19 @@ fn nothing(_name: &str) -> Option<String> {
     None
 }
 
-/// Expands a text into one word.
+/// Expands a text to one word.
 pub fn expand(text: &str, expander: &Expander<'_>) -> Result<String, ExpandError> {
     let mut lexer = Lexer::new(text, expander);
     Ok(lexer.until(None, expander.raw_escapes)?.text)
 }
 
-/// Expands a text into the words that it then consists of.
+/// Expands a text, and splits the result into words.
 pub fn expand_words(text: &str, expander: &Expander<'_>) -> Result<Vec<String>, ExpandError> {
     let mut lexer = Lexer::new(text, expander);
     Ok(lexer.until(None, expander.raw_escapes)?.into_words())
 }
 
-/// What was read so far, as one text and as words.
+/// Result so far, both as one text and as words.
 #[derive(Default)]
 struct Expanded {
     text: String,
@@ -91,7 +91,7 @@ struct Expanded {
 }
 
 impl Expanded {
-    /// Adds what may have spaces that part words.
+    /// Adds text that is split at spaces.
     fn add(&mut self, text: &str) {
         for letter in text.chars() {
             if !letter.is_whitespace() {
@@ -103,7 +103,7 @@ impl Expanded {
         self.text.push_str(text);
     }
 
-    /// Adds what belongs to one word.
+    /// Adds text without splitting.
     fn add_quoted(&mut self, text: &str) {
         self.word.push_str(text);
         self.text.push_str(text);

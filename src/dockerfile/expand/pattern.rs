@@ -34,7 +34,7 @@ impl Pattern {
         Ok(Self(parts))
     }
 
-    /// How many letters from the beginning match: the fewest, or the most.
+    /// Length of the shortest or longest matching prefix, in characters.
     fn matched(&self, text: impl Iterator<Item = char>, most: bool) -> Option<usize> {
         // Which parts may come next, as in any matcher of regular expressions.
         let mut open = vec![false; self.0.len() + 1];

@@ -1,9 +1,9 @@
-//! Times as HEALTHCHECK has them, which are Go's: `1m30s`, `1.5h`, `500ms`.
+//! Durations of HEALTHCHECK, in Go's format: `1m30s`, `1.5h`, `500ms`.
 
 /// The shortest time that a check may have: a millisecond, in nanoseconds.
 const SHORTEST: u64 = 1_000_000;
 
-/// Reads a time, in nanoseconds; 0 leaves it to the base or the one who checks.
+/// Parses a duration to nanoseconds; 0 means the value of the base or the runtime.
 pub(super) fn parse(text: &str) -> Option<u64> {
     if text == "0" {
         return Some(0);

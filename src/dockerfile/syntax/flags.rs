@@ -1,13 +1,13 @@
 //! The flags of instructions: which there are, and what each has for a value.
 
-/// The flags of an instruction as they were written, taken one by one.
+/// Unparsed flags of an instruction, taken one by one.
 #[derive(Debug)]
 pub(super) struct Flags {
     keyword: &'static str,
     given: Vec<(String, Option<String>)>,
 }
 
-/// A flag is wrong: which, as it is written, and why.
+/// A wrong flag: its name, its text, and the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FlagError {
     pub(super) flag: String,
@@ -16,7 +16,7 @@ pub(super) struct FlagError {
 }
 
 impl Flags {
-    /// Checks that all are known, and that those which are there once are.
+    /// Checks that all flags are known, and that flags with a single value occur once.
     pub(super) fn new(
         keyword: &'static str,
         written: Vec<String>,
@@ -69,7 +69,7 @@ impl Flags {
         Ok(values)
     }
 
-    /// Whether a flag is there, or `None` if nothing says so.
+    /// Value of a boolean flag; `None` if absent.
     pub(super) fn switch(&mut self, name: &str) -> Result<Option<bool>, FlagError> {
         let Some((_, value)) = self.given.iter().find(|(known, _)| known == name) else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! One instruction: its keyword, its flags, and what they and the rest mean.
+//! Parsing of an instruction: its keyword, its flags and its arguments.
 
 use super::flags::{FlagError, Flags};
 use super::words::{self, Announced, Json};
@@ -30,30 +30,30 @@ pub(super) const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// What a line says.
+/// Parsed line.
 #[derive(Debug)]
 pub(super) enum Parsed {
     /// FROM.
     From {
-        /// What it starts from.
+        /// Base.
         base: String,
-        /// What the stage is called, in lower case.
+        /// Name of the stage, in lower case.
         name: Option<String>,
         /// `--platform`.
         platform: Option<String>,
     },
-    /// ONBUILD, with the text of the instruction that it keeps.
+    /// ONBUILD, with the text of the kept instruction.
     Onbuild(String),
     /// Any other.
     Other(Instruction),
 }
 
-/// What is wrong with a line.
+/// Problem with a line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct LineError {
     pub(super) message: String,
     pub(super) hint: Option<String>,
-    /// What it is about, as it is written there; none for the line as a whole.
+    /// Part of the line that is wrong; none for the line as a whole.
     pub(super) about: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl From<String> for LineError {
     }
 }
 
-/// The here-documents that a line announces, if its instruction can have some.
+/// Here-documents that a line announces, for instructions that support them.
 pub(super) fn announced(line: &str) -> Vec<Announced> {
     let (mut keyword, mut rest) = words::first_word(line);
     if keyword.eq_ignore_ascii_case("ONBUILD") {

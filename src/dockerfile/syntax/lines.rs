@@ -6,11 +6,11 @@ use crate::package::Problem;
 /// An instruction's lines, joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Logical {
-    /// The offset of its first byte that is no space.
+    /// Offset of the first byte that is not a space.
     pub(super) offset: usize,
-    /// The line that it begins in, from 1.
+    /// Number of the first line, from 1.
     pub(super) line: usize,
-    /// Its text without continuations, comments between them, and space at both ends.
+    /// Text without continuations, comments between them, and outer spaces.
     pub(super) text: String,
 }
 
@@ -56,7 +56,7 @@ impl<'t> Reader<'t> {
         Ok((reader, directives))
     }
 
-    /// The next physical line with its end, and its offset.
+    /// Returns the next physical line with its end, and its offset.
     fn physical(&mut self) -> Option<(usize, &'t str)> {
         let offset = self.position;
         let line = self.text[offset..].split_inclusive('\n').next()?;
@@ -97,8 +97,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A line without its end and its continuation, and whether it has one: an escape at its end
-    /// that isn't escaped itself.
+    /// Returns a line without its end and its continuation, and true for a continuation: an
+    /// unescaped escape at the end.
     fn part<'l>(&self, line: &'l str) -> (&'l str, bool) {
         let line = line.trim_end_matches(['\r', '\n']);
         let text = line.trim_end_matches([' ', '\t']);
@@ -126,7 +126,7 @@ fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with('#')
 }
 
-/// `# key=value`, if the line is that.
+/// Parses a line as `# key=value`.
 fn directive(line: &str) -> Option<(String, &str)> {
     let (key, value) = line.strip_prefix('#')?.split_once('=')?;
     let (key, value) = (key.trim(), value.trim());

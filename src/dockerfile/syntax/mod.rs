@@ -1,4 +1,4 @@
-//! A Dockerfile's text into its [model](super::model).
+//! Parser from a Dockerfile's text to its [model](super::model).
 //!
 //! The crate `parse-dockerfile` would be the reader of choice, but what it makes of here-documents
 //! (0.1.9) stands in the way: RUN may have only one, and only as its first word; the names of
@@ -124,7 +124,8 @@ fn documents(reader: &mut Reader<'_>, line: &Logical) -> Result<Vec<HereDocument
     })
 }
 
-/// The lines of the here-documents that a line announces; the name of the one that has no end.
+/// Reads the here-documents that a line announces; fails with the name of the document without an
+/// end.
 fn read_documents(reader: &mut Reader<'_>, line: &str) -> Result<Vec<HereDocument>, String> {
     let mut documents = Vec::new();
     for announced in instruction::announced(line) {

@@ -1,4 +1,4 @@
-//! What `RUN --mount=` says: `key=value` parted by commas.
+//! Options of `RUN --mount=`: `key=value` separated by commas.
 
 use crate::dockerfile::model::{Mount, MountKind};
 use crate::dockerfile::step::Sharing;
@@ -14,7 +14,7 @@ pub struct MountOptions {
     pub id: Option<String>,
     /// `env`: the variable for a secret.
     pub variable: Option<String>,
-    /// `ro` and `rw`; what holds without them depends on the kind.
+    /// `ro` and `rw`; the default depends on the kind.
     pub read_only: Option<bool>,
     /// `sharing` of a cache.
     pub sharing: Option<Sharing>,
@@ -30,8 +30,7 @@ pub struct MountOptions {
     pub gid: Option<u32>,
 }
 
-/// What is known of a mount before it is expanded; its options are checked as far as they have no
-/// variables.
+/// Parses an unexpanded mount; options without variables are checked.
 pub(super) fn parse(written: &str) -> Result<Mount, String> {
     let mut without_variables = |value: &str| Ok((!value.contains('$')).then(|| value.to_owned()));
     let options = MountOptions::parse(written, &mut without_variables)?;
@@ -84,7 +83,7 @@ fn known(kind: MountKind) -> &'static [&'static str] {
     }
 }
 
-/// The one of several names of an option that [`known`] has.
+/// Maps aliases of an option to the name in [`known`].
 fn canonical(key: &str) -> &str {
     match key {
         "src" => "source",

@@ -3,10 +3,10 @@
 
 use crate::dockerfile::expand::{Expander, expand_words};
 
-/// What parts words; Docker's set, which has no line feed.
+/// Separators of words; Docker's set, without the line feed.
 const SPACE: [char; 5] = [' ', '\t', '\u{b}', '\u{c}', '\r'];
 
-/// The first word, and what follows the space behind it.
+/// Returns the first word, and the text behind the following spaces.
 pub(super) fn first_word(text: &str) -> (&str, &str) {
     let text = text.trim();
     match text.find(SPACE) {
@@ -35,7 +35,8 @@ pub(super) fn flags(text: &str) -> (Vec<String>, &str) {
     (flags, rest.trim_end())
 }
 
-/// A word in which quotes hold spaces together; without its quotes, and its length with them.
+/// Returns the first word, in which quotes protect spaces, without its quotes, and its length
+/// including quotes.
 fn unquoted_word(text: &str) -> (String, usize) {
     let mut word = String::new();
     let mut quote = None;
@@ -111,14 +112,14 @@ pub(super) fn pairs(
         .collect()
 }
 
-/// What a text in brackets is.
+/// Result of parsing a text in brackets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Json {
     /// An array of texts.
     Array(Vec<String>),
-    /// An array that has something else in it.
+    /// An array with other values than strings.
     Mixed,
-    /// No JSON: the shell may know what to do with it.
+    /// Not JSON: left to the shell.
     No,
 }
 
@@ -155,7 +156,7 @@ pub(super) fn announced(line: &str) -> Vec<Announced> {
     words.iter().filter_map(|word| announcement(word)).collect()
 }
 
-/// `3<<-'NAME'`, if the word is that.
+/// Parses a word as `3<<-'NAME'`.
 pub(super) fn announcement(word: &str) -> Option<Announced> {
     let (number, rest) = word.split_once("<<")?;
     if !number.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -22,7 +22,7 @@ use crate::image::layers::KnownOwners;
 use crate::image::user::{UserError, resolve_user};
 use crate::runner::job::Failure;
 
-/// The mode of what was downloaded, as docker has it.
+/// Mode of downloads, as in docker.
 const DOWNLOADED: u32 = 0o600;
 const WRITTEN: u32 = 0o644;
 /// The mode of folders that are made on the way.
@@ -31,34 +31,34 @@ const SETUID: u32 = 0o4000;
 
 /// Something to be copied, found.
 struct Item {
-    /// Where it lies in the view.
+    /// Path in the view.
     root: PathBuf,
     found: Match,
     owners: Owners,
     modes: Modes,
-    /// True if it is unpacked if it is an archive.
+    /// True if an archive gets unpacked.
     may_unpack: bool,
 }
 
-/// Whom copied files belong to, if nothing else is said.
+/// Default owners of copied files.
 enum Owners {
     Root,
     /// Their own owners.
     Kept,
-    /// Whom they belonged to where there is one id only.
+    /// Recorded owners, where there is one id only.
     Told(KnownOwners),
 }
 
-/// Which modes copied files have, if nothing else is said.
+/// Default modes of copied files.
 #[derive(Clone)]
 enum Modes {
     Kept,
-    /// Their own, but not as programs that run as their owner: what the caller has such files for is
-    /// nothing that an image should have.
+    /// Original modes without the bits for set-user-id and set-group-id, which have no place in an
+    /// image when they come from the caller's files.
     Plain,
-    /// Those of an archive's files, which `--chmod` leaves alone, as in BuildKit.
+    /// Modes of an archive's entries, which `--chmod` leaves alone, as in BuildKit.
     Unpacked {
-        /// Folders that the archive doesn't describe: such ones stay as they are if they are there.
+        /// Folders without an entry in the archive: existing ones keep their attributes.
         implied: HashSet<PathBuf>,
     },
     All(u32),
@@ -173,7 +173,7 @@ struct Copying<'a> {
 type LinkedFile = (u64, u64, (u32, u32), u32);
 
 impl Copying<'_> {
-    /// What a source means.
+    /// Finds the files of a source.
     fn find(&self, input: &CopyInput, index: usize) -> Result<Vec<Item>, Failure> {
         let may_unpack = self.step.unpack != Unpack::Nothing;
         let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
@@ -218,7 +218,7 @@ impl Copying<'_> {
         }
     }
 
-    /// Whose files of unpacked layers, or of an unpacked archive, are.
+    /// Returns the owners for files of unpacked layers, or of an unpacked archive.
     fn owners(&self, folders: &[PathBuf]) -> Result<Owners, Failure> {
         if !self.maker.workspace.is_single() {
             return Ok(Owners::Kept);
@@ -271,8 +271,8 @@ impl Copying<'_> {
         })
     }
 
-    /// Makes the folders that an entry is in below the destination, if they are missing: like those that
-    /// it is in where it is taken from.
+    /// Makes missing parent folders of an entry below the destination, with the attributes of its
+    /// parent folders at the origin.
     fn make_parents(&self, item: &Item, entry: &CopyEntry) -> Result<(), Failure> {
         let places: Vec<&Path> = entry.place.ancestors().skip(1).collect();
         let sources: Vec<&Path> = entry.path.ancestors().skip(1).collect();

@@ -1,5 +1,5 @@
-//! What is mounted for one command, beside the root: `--mount`, and the files by which a program finds
-//! names and its way into the network.
+//! Mounts of a command, beside the root: `--mount`, and the files for name resolution and network
+//! access.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -198,7 +198,7 @@ impl LayerMaker<'_> {
         Ok(())
     }
 
-    /// Copies files of layers, at the paths that they have; returns the path of what the source means.
+    /// Copies files of layers to the same paths; returns the path of the source's match.
     fn copy_of_layers(
         &self,
         layers: &[LayerBlob],
@@ -254,7 +254,7 @@ impl LayerMaker<'_> {
         Ok(place)
     }
 
-    /// Copies what was listed, at the paths that it has.
+    /// Copies the listed files to the same paths.
     fn copy_matches(&self, from: &Path, matches: &[Match], to: &Path) -> Result<(), Failure> {
         let owner = Ownership { ids: (0, 0), single: self.workspace.is_single() };
         for entry in matches.iter().flat_map(|found| &found.entries) {
