@@ -35,7 +35,7 @@ impl Cache {
         &self.root
     }
 
-    /// The folder of one package.
+    /// Folder of a package.
     pub fn package_folder(&self, name: &PackageName) -> PathBuf {
         self.root.join("packages").join(name.as_str())
     }
@@ -51,16 +51,17 @@ impl Cache {
         is_file(&self.archive(id))
     }
 
-    /// First of the folders that every run uses which is a symlink. Nothing is read, written or removed
-    /// through one, as it may lead anywhere.
+    /// Returns the first symlink among the folders that every run uses. Nothing is read, written or
+    /// removed through such a link, as the target may be anywhere.
     pub fn linked(&self) -> Option<PathBuf> {
         let names = ["", "packages", "bootstrap", "complete", "upstream"];
         let upstream = ["upstream/checkout", "upstream/source"];
         self.first_link(names.into_iter().chain(upstream).map(|name| self.root.join(name)))
     }
 
-    /// First of the folders of a package and its sources that is a symlink. The folders above are none:
-    /// [`Cache::linked`] has looked at them, and this at a package's own before its sources'.
+    /// Returns the first symlink among the folders of a package and its sources. The folders above
+    /// are checked by [`Cache::linked`]; a package's own folder is checked before those of its
+    /// sources.
     pub fn linked_folder<'a>(
         &self,
         name: &'a PackageName,
@@ -79,7 +80,7 @@ impl Cache {
         })
     }
 
-    /// Removes the folders of packages of which nothing came, and those above them.
+    /// Removes the empty folders of packages without results, and their empty parents.
     pub fn remove_empty_folders<'a>(&self, names: impl Iterator<Item = &'a PackageName>) {
         let folders = names.map(|name| self.package_folder(name));
         let above = [self.root.join("packages"), self.root.clone()];
@@ -89,7 +90,7 @@ impl Cache {
         }
     }
 
-    /// Where a source is kept.
+    /// Path of a source's folder.
     pub fn source(&self, package: &PackageName, source: &SourceName) -> PathBuf {
         self.package_folder(package).join(source.as_str())
     }
@@ -102,7 +103,7 @@ impl Cache {
         latest.put_in_place()
     }
 
-    /// Prepares what [`Cache::write_latest`] writes, if it does.
+    /// Prepares the file that [`Cache::write_latest`] writes, if a write is needed.
     pub fn prepare_latest(
         &self,
         id: &PackageId,
@@ -127,7 +128,7 @@ impl Cache {
         self.root.join("complete").join(variant.file("complete.latest.json"))
     }
 
-    /// Where the upstream is expanded.
+    /// Path of the upstream's checkout.
     pub fn upstream_checkout(&self) -> PathBuf {
         self.root.join("upstream/checkout")
     }

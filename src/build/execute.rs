@@ -11,12 +11,12 @@ use crate::package::PackageId;
 use super::schedule::{Cores, Demand, Schedule};
 use super::supply::{BuildError, CoreShare, PackageBuilder, PackageRequest};
 
-/// How much is done at once, and what happens after a failure.
+/// Degree of parallelism, and the reaction to a failure.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Number of packages that are built at once.
     pub jobs: usize,
-    /// How many cores the builds share.
+    /// Number of cores shared by the builds.
     pub cores: usize,
     /// True to build what can be built although something failed.
     pub keep_going: bool,
@@ -40,9 +40,9 @@ impl std::fmt::Debug for Requests<'_> {
 /// Some packages could not be built.
 #[derive(Debug)]
 pub struct Failures {
-    /// Why, in the order in which they failed.
+    /// Errors in the order of the failures.
     pub errors: Vec<BuildError>,
-    /// Packages that need a failed one, with that one.
+    /// Skipped packages, each with the failed package it needs.
     pub skipped: Vec<(PackageId, PackageId)>,
     /// Packages that could have been built, but were not begun after a failure.
     pub not_begun: Vec<PackageId>,
@@ -51,7 +51,7 @@ pub struct Failures {
 /// Helpers of a run.
 #[derive(Debug)]
 pub struct Helpers {
-    /// True if they can prepare for the next build while they do one.
+    /// True if helpers can prepare the next build during a build.
     pub look_ahead: bool,
     /// First helper, started by the calling thread.
     pub first: HelperPlace,
@@ -63,9 +63,8 @@ struct State {
     errors: Vec<BuildError>,
 }
 
-/// Builds packages. `needs[n]` are the indices of those that number `n` needs and that are not
-/// there yet; what these need in turn may be left out; `took[n]` is how
-/// long it took last time, as far as that is known.
+/// Builds packages. `needs[n]` are the indices of the packages that number `n` needs and that are
+/// missing; indirect needs may be left out; `took[n]` is the duration of its last build, if known.
 pub fn execute(
     builder: &PackageBuilder,
     requests: &Requests<'_>,
@@ -173,9 +172,9 @@ fn work(
     }
 }
 
-/// A script that names `NUM_CORES` means to use as many cores as that says where it says so, and one
-/// elsewhere: its `make install` may never have met two jobs at once. Any other one has a core, and
-/// what its programs take from the jobserver.
+/// Chooses the way a build gets cores. A script that names `NUM_CORES` uses as many cores as the
+/// variable says, and one core elsewhere: its `make install` may never have run with two jobs. Any
+/// other script has one core, and the cores that its programs take from the jobserver.
 fn demand(builder: &PackageBuilder, request: &PackageRequest) -> Demand {
     if builder.jobserver.is_none() {
         return Demand::Fixed;

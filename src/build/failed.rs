@@ -1,4 +1,4 @@
-//! Packages that could not be built: why, and what their logs say of it.
+//! Failed builds: their causes, and excerpts of their logs.
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ pub enum BuildError {
         id: PackageId,
         /// Intended step.
         what: &'static str,
-        /// What went wrong, with the path.
+        /// Cause, with the path.
         #[source]
         source: std::io::Error,
     },
@@ -83,16 +83,16 @@ impl BuildError {
     }
 }
 
-/// A build that failed, and what its log says of it.
+/// Failed build, with an excerpt of its log.
 #[derive(Debug)]
 pub struct FailedBuild {
     /// The package.
     pub id: PackageId,
-    /// Phase in which it failed.
+    /// Phase of the failure.
     pub phase: Phase,
     /// Reason.
     pub failure: Failure,
-    /// The log, if it says more.
+    /// Path of the log, if longer than the excerpt.
     pub log: Option<PathBuf>,
     /// The log's last lines.
     pub tail: Vec<String>,

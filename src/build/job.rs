@@ -1,5 +1,5 @@
-//! The build of a package as data, the same for a helper on this machine as for one elsewhere. Paths are
-//! the caller's; the helper sees them through its view.
+//! Description of a package build as data, the same for a helper on this machine and for a remote
+//! one. Paths are the caller's; the helper sees them through its view.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub struct PackageBuild {
     pub root: CommandRoot,
     /// Configuration of the builder image.
     pub config: RunConfig,
-    /// Packages that it needs, in their order.
+    /// Required packages, in dependency order.
     pub dependencies: Vec<Dependency>,
     /// Text of `buildinfo.full.json`.
     pub buildinfo_full: String,
@@ -54,7 +54,7 @@ pub struct PackageBuild {
     pub keep: bool,
 }
 
-/// A package that another one needs.
+/// Package that another package requires.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dependency {
     /// Package.
@@ -67,8 +67,8 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// Name of its folder among the unpacked packages: the archive's sum. Ids say what a tree asks for, and
-    /// not what lies in its cache under that id.
+    /// Name of the folder among the unpacked packages: the archive's digest. Ids do not determine
+    /// the bytes of an archive in a tree's cache.
     pub fn folder(&self) -> String {
         self.sha256.as_ref().map_or_else(|| self.id.to_string(), ToString::to_string)
     }
@@ -77,7 +77,7 @@ impl Dependency {
 /// Job that builds a package.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BuildJob {
-    /// Inputs that the plan knows.
+    /// Inputs known to the plan.
     pub package: PackageBuild,
     /// Folders and conditions of the job.
     pub place: JobPlace,
@@ -171,9 +171,9 @@ pub struct Built {
     pub sha256: Sha256Sum,
     /// Size of the archive in bytes.
     pub bytes: u64,
-    /// Size of its contents in bytes.
+    /// Size of the unpacked contents in bytes.
     pub unpacked: u64,
-    /// SHA-256 of the archive before it was compressed; older versions left it out.
+    /// SHA-256 of the uncompressed archive; missing in records of older versions.
     #[serde(default)]
     pub tar_sha256: Option<Sha256Sum>,
     /// Remarks for the build's record.

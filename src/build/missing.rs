@@ -1,4 +1,4 @@
-//! Everything that a run without network lacks, as one list.
+//! List of all inputs that a run without network lacks.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::image::reference::ImageRef;
 use crate::package::ImageName;
 use crate::source::MissingSource;
 
-/// Something that is neither here nor in a mirror that may be asked.
+/// Input that is missing on this machine and in all mirrors that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// An upstream.
@@ -20,7 +20,7 @@ pub enum Missing {
         /// Place from which the image would come.
         origin: String,
     },
-    /// An image that a Dockerfile names.
+    /// A base image of a Dockerfile.
     BaseImage {
         /// Name of the image.
         name: ImageRef,
@@ -56,7 +56,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Everything that is missing.
+/// All missing inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingList {
     /// The items.

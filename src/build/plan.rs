@@ -1,5 +1,4 @@
-//! What is to be done for a set of packages, and why: data that can be printed, before anything is
-//! done.
+//! Plan for a set of packages, with reasons: data that can be printed before any action.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,7 +10,7 @@ use super::id::Identities;
 use crate::package::{ImageName, PackageId};
 use crate::tree::{PackageKey, PackageTree};
 
-/// What the cache has of a package.
+/// State of a package in the cache.
 #[derive(Debug, Clone, Default)]
 pub struct CacheState {
     /// True if the archive with exactly this id is there.
@@ -22,50 +21,50 @@ pub struct CacheState {
     pub latest_build_ids: Option<Value>,
 }
 
-/// What is to be done for packages, each after all that it requires.
+/// Plan for packages, in dependency order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// A step per package.
     pub steps: Vec<Step>,
 }
 
-/// What is to be done for one package.
+/// Planned action for a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// Name and variant.
     pub key: PackageKey,
-    /// Its id.
+    /// Id of the package.
     pub id: PackageId,
-    /// What is to be done.
+    /// Planned action.
     pub action: Action,
 }
 
-/// What is to be done for a package.
+/// Action for a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing: it is in the cache.
+    /// None: the package is in the cache.
     Cached,
-    /// It is fetched, or built if no repository has it.
+    /// Fetch, or build if no repository has the package.
     Build(Why),
 }
 
-/// Why a package is built.
+/// Reason for a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// It never was.
+    /// The package has no record of a build.
     NeverBuilt,
-    /// It was built with this id, but its archive is gone.
+    /// The package was built with this id, but its archive is missing.
     ArchiveMissing,
-    /// Its last build had another id.
+    /// The last build had another id.
     Changed {
-        /// That id.
+        /// Id of the last build.
         from: PackageId,
-        /// What of `build_ids` differs, in words; empty if the last ones aren't known.
+        /// Changed parts of `build_ids`, in words; empty if the last `build_ids` are unknown.
         what: Vec<&'static str>,
     },
 }
 
-/// A package whose id can't be told yet, so that it can't be said whether it is there.
+/// Package without a known id, so that its presence in the cache is unknown, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// Name and variant.
@@ -74,23 +73,23 @@ pub struct Pending {
     pub why: WhyPending,
 }
 
-/// Why a package's id can't be told yet.
+/// Reason why the id of a package is still unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhyPending {
     /// Its image would have to be had first, from a registry or by building it.
     Image {
         /// The image.
         name: ImageName,
-        /// The folder with its Dockerfile.
+        /// Folder with the image's Dockerfile.
         folder: PathBuf,
     },
     /// Its image would have to be pulled first.
     Pull(ImageName),
-    /// It requires another one of which that holds.
+    /// A required package has no known id.
     Requires(PackageKey),
 }
 
-/// Plans packages whose ids are known, given what the cache has of each.
+/// Plans packages with known ids, given the cache's state of each.
 pub fn plan(
     tree: &PackageTree,
     identities: &Identities,

@@ -1,4 +1,4 @@
-//! What is kept of a build: `builds/<name>/<id>/record.json`, beside the log.
+//! Record of a build: `builds/<name>/<id>/record.json`, beside the log.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,53 +14,53 @@ use crate::container::machine::RootKind;
 use crate::container::namespace::Network;
 use crate::package::PackageId;
 
-/// A build, as its record keeps it.
+/// Contents of a build's record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The form of this file.
+    /// Version of the format.
     pub version: u32,
     /// The package.
     pub id: PackageId,
-    /// What was hashed into its version, as `buildinfo.full.json` has it.
+    /// Hashed input of the version, as in `buildinfo.full.json`.
     pub buildinfo: serde_json::Value,
     /// The isolation tier.
     pub tier: Tier,
-    /// What was not as on a plain machine.
+    /// Deviations from a build on a plain machine.
     pub conditions: Vec<Condition>,
-    /// How the root was made.
+    /// Method of making the root.
     pub root: RootKind,
     /// The network.
     pub network: Network,
-    /// The packages that were installed beside it.
+    /// Packages installed for the build.
     pub dependencies: Vec<PackageId>,
     /// The latest time in the package.
     pub source_date_epoch: u64,
-    /// How many cores it was told to use.
+    /// Number of cores in `NUM_CORES`.
     pub cores: u32,
-    /// When it began, in seconds of the epoch.
+    /// Start of the build, in seconds since the epoch.
     pub began: u64,
-    /// How long each phase took, in milliseconds.
+    /// Duration of each phase, in milliseconds.
     pub phases: BTreeMap<String, u64>,
     /// Ending.
     pub ending: Ending,
 }
 
-/// How a build ended.
+/// Result of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// The package is there.
     Built(Built),
-    /// It failed.
+    /// The build failed.
     Failed {
-        /// In which phase.
+        /// Phase of the failure.
         phase: Phase,
         /// Reason.
         message: String,
     },
 }
 
-/// What of a record tells how long a build takes. All else is passed over unread.
+/// Durations in a record. All other keys are skipped.
 #[derive(Debug, Deserialize)]
 pub(super) struct Times {
     phases: BTreeMap<String, u64>,
@@ -78,7 +78,7 @@ enum EndingKind {
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Times {
-    /// How long preparing, building and packing took together, if the build went well.
+    /// Returns the total duration of a successful build: preparing, building and packing.
     pub(super) fn of_a_good_build(&self) -> Option<Duration> {
         let counts = [Phase::Prepare, Phase::Build, Phase::Pack].map(Phase::as_str);
         let phases = counts.iter().filter_map(|phase| self.phases.get(*phase));
@@ -102,13 +102,13 @@ impl Default for Stopwatch {
 }
 
 impl Stopwatch {
-    /// A phase begins, and with it the one before ends.
+    /// Ends the current phase, and starts another one.
     pub fn enter(&mut self, phase: Phase) {
         self.end_phase();
         self.current = Some((phase, std::time::Instant::now()));
     }
 
-    /// The phase that it is in.
+    /// Current phase.
     pub fn phase(&self) -> Phase {
         self.current.map_or(Phase::Wait, |(phase, _)| phase)
     }

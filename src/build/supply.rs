@@ -38,7 +38,7 @@ pub struct PackageBuilder {
     pub cache: Cache,
     /// Options of fetching sources.
     pub fetch: source::FetchOptions,
-    /// Repository that may have packages already.
+    /// Repository of prebuilt packages.
     pub repository: Option<Repository>,
     /// Jobserver of the run; without one, builds have fixed shares of the cores.
     // Before the session, whose scratch folder has its fifo.
@@ -62,11 +62,11 @@ pub struct PackageBuilder {
 pub struct PackageRequest {
     /// Name and variant.
     pub key: crate::package::Requirement,
-    /// Inputs of its build.
+    /// Inputs of the build.
     pub package: PackageBuild,
     /// Declared sources.
     pub sources: Vec<(SourceName, Source, SourceId)>,
-    /// Where `git_local` sources may lie.
+    /// Folders in which `git_local` sources may lie.
     pub local: LocalScope,
 }
 
@@ -79,7 +79,7 @@ pub struct CoreShare {
     pub jobserver: Option<Access>,
 }
 
-/// Files and folders of one build.
+/// Files and folders of a build.
 struct BuildFiles {
     scratch: ScratchDir,
     output: AtomicFile,
@@ -103,8 +103,8 @@ impl Phases<'_> {
 }
 
 impl PackageBuilder {
-    /// Makes a package be in the cache. `before` has the leftovers of the calling thread's previous
-    /// build, which are cleared up meanwhile, and receives those of this one.
+    /// Ensures that a package is in the cache. `before` has the leftovers of the calling thread's
+    /// previous build, which are removed meanwhile, and receives the leftovers of this build.
     pub fn supply(
         &self,
         request: &PackageRequest,

@@ -1,9 +1,9 @@
 //! Expanding upstreams: `cache/upstream/checkout` of a packages directory, and so on upwards.
 //!
-//! What a checkout is of, and the state of all its files, is kept in the builder's own folder, so that it is
-//! made again only when `upstream.json` says something else, or a file of it is not the one that was made:
-//! a file's number and the time of its last change cannot be given to another one. A checkout that came with
-//! the tree is never believed.
+//! The origin of a checkout, and the state of all its files, are recorded in the builder's own
+//! folder. The checkout is made again only if `upstream.json` has changed, or if a file differs
+//! from the recorded one: inode number and change time cannot be given to another file. A checkout
+//! that came with the tree is never trusted.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ use crate::runner::home::Home;
 /// An upstream can't be expanded.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// Its declaration is wrong.
+    /// The declaration of the upstream is wrong.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// The lock has another one, or none.
     #[error(transparent)]
     Lock(Box<LockFaults>),
-    /// It can't be had.
+    /// The upstream cannot be fetched.
     #[error("{}: can't get the upstream", path.display())]
     Source {
         /// The `upstream.json`.
@@ -42,7 +42,7 @@ pub enum UpstreamError {
         #[source]
         source: Box<SourceError>,
     },
-    /// It can't be checked out.
+    /// The upstream cannot be checked out.
     #[error("{}: can't check the upstream out", path.display())]
     CheckOut {
         /// The `upstream.json`.
@@ -96,8 +96,8 @@ pub fn expand(
     Ok(found)
 }
 
-/// The sources of the upstreams that are known: that of a packages directory, that of its checkout, and so on
-/// upwards to the first one that is not expanded.
+/// Returns the sources of all known upstreams: the upstream of a packages directory, the upstream
+/// of its checkout, and so on up to the first upstream without a checkout.
 pub fn requests(
     packages: &Path,
     local: &LocalPermission,
@@ -230,7 +230,7 @@ fn state(folder: &Path) -> io::Result<Sha256Sum> {
     Ok(Sha256Sum::from_hasher(digest))
 }
 
-/// What an upstream is called where a package's name belongs.
+/// Name of an upstream, where a package's name is required.
 fn upstream_package() -> crate::package::PackageName {
     UPSTREAM.parse().unwrap_or_else(|_| unreachable!("a valid name"))
 }

@@ -1,6 +1,6 @@
-//! How long the rest of a run takes: what is left is put through the scheduler's rule (a package
-//! starts when what it needs is there and a place is free, the longest way first) with the expected
-//! times in place of builds. Pure; the caller says what time it is.
+//! Estimate of a run's remaining time: the remaining packages are simulated with the scheduler's
+//! rule (a package starts when its needs are met and a slot is free, the longest path first) and
+//! the expected times. Pure; the caller passes the current time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 use crate::base::event::PlannedPackage;
 use crate::build::schedule;
 
-/// A run on its way.
+/// State of a run.
 #[derive(Debug, Clone)]
 pub struct Forecast {
     jobs: usize,
     expected: Vec<Option<Duration>>,
     needs: Vec<Vec<usize>>,
     needed_by: Vec<Vec<usize>>,
-    /// The longest way from each to the end, which says which one goes first.
+    /// Length of the longest path from each package to the end, used as priority.
     ways: Vec<Duration>,
     progress: Vec<Progress>,
-    /// What was expected of those that are built, and what it was, in seconds: a slower machine
-    /// than that of the records is slower for the rest as well.
+    /// Sum of the expected times of all finished builds, in seconds, to be compared with the real
+    /// times: a slower machine than the records' machine is slower for the remaining builds as
+    /// well.
     expected_until_now: f64,
     taken_until_now: f64,
     all_expected: f64,
@@ -33,7 +34,7 @@ enum Progress {
     Over { well: bool },
 }
 
-/// How long the rest takes.
+/// Remaining time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Remaining {
     /// As long at least; a package of which nothing is known counts as nothing.
@@ -45,7 +46,7 @@ pub struct Remaining {
 }
 
 impl Forecast {
-    /// A run that begins.
+    /// Creates the state at a run's start.
     pub fn new(packages: &[PlannedPackage], jobs: usize) -> Self {
         let mut needed_by = vec![Vec::new(); packages.len()];
         for (place, package) in packages.iter().enumerate() {
@@ -84,7 +85,7 @@ impl Forecast {
         }
     }
 
-    /// A package failed: what needs it never begins.
+    /// Records a failure: dependent packages never start.
     pub fn failed(&mut self, package: usize) {
         self.end(package, false);
     }
@@ -95,15 +96,15 @@ impl Forecast {
         }
     }
 
-    /// How much slower this run is than the records say. A tenth of the run that went as expected
-    /// is put before what is known, so that the first package doesn't decide alone.
+    /// Ratio of the real times to the recorded times. A tenth of the run is counted as running at
+    /// the expected pace, so that the first package has limited influence.
     fn pace(&self) -> f64 {
         let before = self.all_expected / 10.0;
         let pace = (self.taken_until_now + before) / (self.expected_until_now + before);
         if pace.is_finite() { pace.clamp(0.1, 10.0) } else { 1.0 }
     }
 
-    /// How long the rest takes from now on.
+    /// Estimates the remaining time from now.
     pub fn remaining(&self, now: Instant) -> Remaining {
         let pace = self.pace();
         let mut rest = Remaining::default();
@@ -146,7 +147,7 @@ impl Forecast {
         }
     }
 
-    /// How long a package takes that runs for some time already.
+    /// Estimates the remaining time of a running package.
     fn left_of(
         &self,
         package: usize,

@@ -1,4 +1,4 @@
-//! How long builds take, as far as the records of earlier ones tell.
+//! Estimates of build times from the records of earlier builds.
 //!
 //! A package's last build is the best guess at its next one: that of the same variant first, which
 //! the cache's `latest` names; else the newest one of the name that went well, of whatever id. Only
@@ -6,8 +6,8 @@
 //! time. Only packages that are about to be built are asked for, so a run with nothing to do reads
 //! nothing here.
 //!
-//! Records are read as what they are: files that somebody may have cut off or written himself. One
-//! that can't be used is passed over, and a package without any has no estimate.
+//! Records are untrusted: files may be truncated or edited. Unusable records are skipped, and a
+//! package without a usable record has no estimate.
 
 mod forecast;
 
@@ -21,9 +21,9 @@ use crate::runner::home::Home;
 
 pub use forecast::{Forecast, Remaining};
 
-/// The largest record that is read; `buildinfo.full.json` is in it.
+/// Size limit for a record in bytes; a record includes `buildinfo.full.json`.
 const LARGEST_RECORD: u64 = 4 << 20;
-/// How many records of one name are looked into.
+/// Number of records to read per name.
 const LOOKED_INTO: usize = 4;
 
 /// About how long a package's build takes; `last` is the id of the last build of the same variant.
@@ -55,7 +55,7 @@ fn keep_newest(found: &mut Vec<(SystemTime, std::path::PathBuf)>) {
     found.truncate(LOOKED_INTO);
 }
 
-/// How long a build took, if its record says that it went well.
+/// Returns the duration of a build, if its record shows success.
 fn built_in(folder: &Path) -> Option<Duration> {
     let file = fs_err::File::open(folder.join("record.json")).ok()?;
     let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! What removing something gives back of the image store, whose blobs several may need.
+//! Disk space freed in the image store by removals, with blobs shared by several users.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl Blobs {
         Ok(Self { all: store.blobs()?.into_iter().map(held).collect() })
     }
 
-    /// Notes that somebody needs blobs.
+    /// Adds a user for blobs.
     pub(super) fn hold<'b>(&mut self, blobs: impl IntoIterator<Item = &'b BlobDigest>) {
         for digest in blobs {
             if let Some(held) = self.all.get_mut(digest) {
@@ -32,7 +32,7 @@ impl Blobs {
         }
     }
 
-    /// Notes that somebody who needed blobs goes; gives how many bytes go with it.
+    /// Removes a user of blobs; returns the number of bytes without a user.
     pub(super) fn release(&mut self, blobs: &[BlobDigest]) -> u64 {
         let mut bytes = 0;
         for digest in blobs {
@@ -50,7 +50,7 @@ impl Blobs {
         self.all.contains_key(digest)
     }
 
-    /// Those that nobody needs, with their bytes.
+    /// Returns the blobs without a user, with their sizes in bytes.
     pub(super) fn unneeded(&self) -> Vec<(BlobDigest, u64)> {
         let unneeded = self.all.iter().filter(|(_, held)| held.by == 0);
         unneeded.map(|(digest, held)| (digest.clone(), held.bytes)).collect()

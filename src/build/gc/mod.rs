@@ -1,6 +1,6 @@
 //! Giving back the space that nobody needs any more.
 //!
-//! What stays, and why:
+//! Rules of retention:
 //!
 //! | what | as long as |
 //! | --- | --- |
@@ -21,10 +21,11 @@
 //! no image with a name. An entry that goes lets its blob go in the same run, unless somebody else
 //! needs that. Caches of trees are their owners' and aren't touched.
 //!
-//! A collection, a removal of images ([`Spared`]) and a run that registers what it uses exclude one
-//! another ([`crate::runner::uses`]); a build that runs goes on meanwhile, until it needs something that it hasn't
-//! registered yet. What is found is data ([`Garbage`]); removing it is another step. A folder gets
-//! another name before it is removed, so that one half-removed is never taken for whole.
+//! A collection, a removal of images ([`Spared`]) and a run that registers its inputs exclude one
+//! another ([`crate::runner::uses`]); a running build continues until the build needs an
+//! unregistered input. Search results are data ([`Garbage`]); the removal is a separate step. A
+//! folder is renamed before its removal, so that a half-removed folder is never taken for a whole
+//! one.
 
 mod blobs;
 mod records;
@@ -49,10 +50,10 @@ use crate::runner::home::Home;
 use crate::runner::isolation::{IsolationError, Wanted};
 use crate::runner::uses;
 
-/// What is to go and what is to stay.
+/// Options of a collection.
 #[derive(Debug, Clone, Default)]
 pub struct GcOptions {
-    /// What was used since then stays.
+    /// Minimum time of the last use for items to stay.
     pub since: Option<SystemTime>,
     /// If more bytes than these are left, what was used longest ago goes too, roots excepted.
     pub max_size: Option<u64>,
@@ -64,14 +65,14 @@ pub struct GcOptions {
     pub archives: BTreeSet<Sha256Sum>,
 }
 
-/// What something is.
+/// Type of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// What a dead run left.
+    /// Leftovers of a dead run.
     Scratch,
     /// Images on their way into the store, whose process is dead.
     Staging,
-    /// A download that was interrupted.
+    /// An interrupted download.
     Download,
     /// An image without a name.
     Image,
@@ -91,7 +92,7 @@ pub enum Kind {
     Mirror,
     /// A build's record and log.
     Record,
-    /// What the commands of an image said.
+    /// Output of an image's commands.
     Log,
 }
 
@@ -115,36 +116,36 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Something that can go.
+/// Removable item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// Kind.
     pub kind: Kind,
     /// Name.
     pub name: String,
-    /// What it takes on the disk, in bytes.
+    /// Disk space in bytes.
     pub bytes: u64,
-    /// When it was used last.
+    /// Time of the last use.
     pub last_use: SystemTime,
-    /// Where it is; an image is in the store alone.
+    /// Paths of the item; empty for an image, which is in the store alone.
     pub(crate) paths: Vec<PathBuf>,
-    /// Blobs that it needs, which go with the last one who does.
+    /// Needed blobs, each removed together with its last user.
     pub(crate) blobs: Vec<BlobDigest>,
 }
 
-/// What was found.
+/// Result of a search.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Garbage {
-    /// What goes.
+    /// Items to remove.
     pub items: Vec<Item>,
-    /// What is left then, in bytes.
+    /// Remaining size after the removal, in bytes.
     pub left: u64,
-    /// What had no place in the largest size that was asked for, though it can't go: bytes.
+    /// Excess over the requested size that cannot be removed, in bytes.
     pub too_much: u64,
 }
 
 impl Garbage {
-    /// What it gives back, in bytes.
+    /// Freed space in bytes.
     pub fn bytes(&self) -> u64 {
         self.items.iter().map(|item| item.bytes).sum()
     }
@@ -159,13 +160,13 @@ pub enum GcError {
     /// A folder can't be read or written.
     #[error("can't look through the builder's own folder")]
     Io(#[source] std::io::Error),
-    /// What a namespace's ids own can't be removed.
+    /// Files that belong to a namespace's ids cannot be removed.
     #[error("can't remove what containers made")]
     Isolation(#[source] IsolationError),
-    /// An image is broken, so that what it needs can't be told.
+    /// An image is broken, so that its blobs are unknown.
     #[error("{name} is broken, so that what it needs can't be told; `mkpanda image rm` it")]
     Broken {
-        /// Its name.
+        /// Name of the image.
         name: String,
         /// Reason.
         #[source]
@@ -173,7 +174,7 @@ pub enum GcError {
     },
 }
 
-/// Finds what nobody needs, and removes it.
+/// Finds and removes unneeded items.
 pub fn collect(
     home: &Home,
     isolation: &Wanted,
@@ -201,7 +202,8 @@ fn lock(home: &Home, observer: &dyn Observer) -> Result<FileLock, GcError> {
     uses::lock(home, waiting).map_err(GcError::Io)
 }
 
-/// What a removal of images has to leave alone. Nobody registers anything else while this lives.
+/// Images in use, which a removal of images must leave alone. No other process can register images
+/// during the lifetime of this value.
 #[derive(Debug)]
 pub struct Spared {
     /// Blobs that running builds or the build cache need.
@@ -212,7 +214,7 @@ pub struct Spared {
 }
 
 impl Spared {
-    /// Finds out what that is.
+    /// Determines the images in use.
     pub fn of(home: &Home, observer: &dyn Observer) -> Result<Self, GcError> {
         let gc = lock(home, observer)?;
         let now = uses::read(home).map_err(GcError::Io)?.now;

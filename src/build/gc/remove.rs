@@ -1,4 +1,4 @@
-//! Removing what was found.
+//! Removal of the search results.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -76,7 +76,7 @@ pub(super) fn needed_blobs(home: &Home, now: &Used) -> io::Result<BTreeSet<BlobD
     Ok(cached.chain(now.blobs.iter().cloned()).collect())
 }
 
-/// What has lost its last build or part.
+/// Removes folders without entries.
 fn remove_empty_folders(home: &Home) -> io::Result<()> {
     let folders = ["builds", "image-logs", "caches"].map(|name| home.root().join(name));
     for folder in folders.into_iter().chain([home.parts()]) {

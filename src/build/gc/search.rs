@@ -1,4 +1,4 @@
-//! Finding what can go.
+//! Search for removable items.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use crate::runner::isolation::{self, Wanted};
 use crate::runner::measure::{Meter, Usage, last_use};
 use crate::runner::uses::Uses;
 
-/// How long a mirror of a git repository is taken to be in use after a run has opened it: builds copy from it
-/// soon after.
+/// Period in which a mirror of a git repository counts as used after a run has opened it: builds
+/// copy from the mirror soon after.
 const MIRROR_USE: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn search(
@@ -59,12 +59,12 @@ pub(super) struct Search<'a> {
     pub(super) options: &'a GcOptions,
     meter: Meter,
     blobs: Blobs,
-    /// What can go, and whether it does so unless there is too much of everything.
+    /// Removable items, each with a flag: true if the item is removed regardless of the total size.
     found: Vec<(Item, bool)>,
 }
 
 impl Search<'_> {
-    /// Returns the images that stay.
+    /// Searches images; returns those that stay.
     fn images(&mut self, store: &ImageStore) -> Result<Vec<Image>, GcError> {
         let listing = store.list().map_err(GcError::Store)?;
         if let Some((name, source)) = listing.broken.into_iter().next() {
@@ -113,7 +113,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Blobs of builds that were killed, and of images that were removed while a build used them.
+    /// Searches blobs of killed builds, and of images that were removed during their use.
     fn unneeded_blobs(&mut self) {
         for (digest, bytes) in self.blobs.unneeded() {
             let name = digest.to_string();
@@ -131,7 +131,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// What dead processes left in the store.
+    /// Searches leftovers of dead processes in the store.
     fn staging(&mut self, store: &ImageStore) -> Result<(), GcError> {
         for path in store.orphans().map_err(GcError::Store)? {
             let (bytes, used) = (self.measure(&path)?, written(&path));
@@ -140,7 +140,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Blobs that a pull may go on with; its process has them locked while it adds to them.
+    /// Searches partial blobs of pulls; a partial blob is locked during its download.
     fn downloads(&mut self) -> Result<(), GcError> {
         for part in entries(&self.home.root().join("images/.partial"))? {
             if !is_folder(part.parent().unwrap_or(&part)) || part.is_symlink() {
@@ -228,7 +228,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Folders that commands of Dockerfiles keep.
+    /// Searches the cache folders of Dockerfile commands.
     fn caches(&mut self) -> Result<(), GcError> {
         for mapping in entries(&self.home.caches())? {
             for cache in entries(&mapping)? {
@@ -248,7 +248,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// What commands of images said goes by its age, as records do, and if there is too much of all.
+    /// Searches logs of image builds, which are removed by age, as records are, and for a lower
+    /// total size.
     fn logs(&mut self) -> Result<(), GcError> {
         for logs in entries(&self.home.root().join("image-logs"))? {
             let last = |files: &[PathBuf]| files.iter().map(|file| written(file)).max();
@@ -261,7 +262,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// When a run used a folder of the builder's own last; `None` if one does now.
+    /// Returns the time of the last use of a folder of the builder; `None` if a run uses the folder
+    /// now.
     fn folder_use(
         &self,
         folder: &Path,
@@ -299,7 +301,8 @@ impl Search<'_> {
         isolation::measure(self.isolation, self.home, path).map_err(GcError::Isolation)
     }
 
-    /// What goes: what nobody needs, and if that isn't enough, what was used longest ago.
+    /// Chooses the items to remove: unneeded items, and, if the total is still too large, the least
+    /// recently used ones.
     fn choose(self, total: u64) -> Garbage {
         let (going, mut staying): (Vec<_>, Vec<_>) =
             self.found.into_iter().partition(|(_item, goes)| *goes);
@@ -328,7 +331,7 @@ impl Search<'_> {
 }
 
 impl Item {
-    /// Something in the image store alone, whose size is told when it goes.
+    /// Item in the image store alone; its size is computed at the removal.
     fn of_blobs(kind: Kind, name: String, blobs: Vec<BlobDigest>, last_use: SystemTime) -> Self {
         Self { kind, name, bytes: 0, last_use, paths: Vec::new(), blobs }
     }
@@ -342,8 +345,8 @@ pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// True for the name of an unpacked package: the sum of its archive or, as the version before had it,
-/// its id.
+/// True for the name of an unpacked package: the digest of its archive or, in the older layout, its
+/// id.
 fn is_unpacked_package(name: &str) -> bool {
     is_hex(name, 64) || name.parse::<PackageId>().is_ok()
 }
@@ -356,7 +359,7 @@ pub(super) fn is_folder(path: &Path) -> bool {
     fs_err::symlink_metadata(path).is_ok_and(|data| data.is_dir())
 }
 
-/// When something was made or written; long ago, if that can't be told.
+/// Modification time of a file; the epoch if unknown.
 pub(super) fn written(path: &Path) -> SystemTime {
     fs_err::symlink_metadata(path).and_then(|data| data.modified()).unwrap_or(UNIX_EPOCH)
 }

@@ -1,4 +1,4 @@
-//! What images take on the disk, blobs and unpacked layers, and when they were used last.
+//! Disk space of images, blobs and unpacked layers, and the times of their last use.
 //!
 //! ```text
 //! $MKPANDA_HOME/layer-sizes.json    what unpacked layers take, by mapping and diff id: they never change
@@ -18,16 +18,16 @@ use crate::runner::uses;
 
 const SIZES: &str = "layer-sizes.json";
 
-/// What an image takes, and what uses it.
+/// Disk space and users of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageSpace {
-    /// Its blobs and what is unpacked of them, in bytes on the disk.
+    /// Size of blobs and unpacked layers, in bytes on disk.
     pub bytes: u64,
-    /// What of that no other image has.
+    /// Size of the parts that belong to this image only.
     pub own: u64,
     /// True if a running build uses it.
     pub in_use: bool,
-    /// When a build used it last, if one did.
+    /// Time of the last use by a build, if any.
     pub last_use: Option<SystemTime>,
 }
 
@@ -72,7 +72,7 @@ pub fn image_spaces(
     Ok(spaces.collect())
 }
 
-/// What is unpacked of layers, in all id maps together, by the digits of diff ids.
+/// Size of unpacked layers, summed over all id maps, by the digits of their diff ids.
 fn unpacked(home: &Home, isolation: &Wanted) -> Result<BTreeMap<String, u64>, GcError> {
     let folder = home.root().join("layers");
     let known: BTreeMap<String, u64> = fs_err::read(home.root().join(SIZES))

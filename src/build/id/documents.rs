@@ -10,7 +10,7 @@ use crate::package::hash::{HashError, hash_entries, hash_object, hash_value};
 use crate::package::json::canonical;
 use crate::tree::Package;
 
-/// What lies in a package before its build script runs.
+/// Files of a package before its build script runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Documents {
     /// The text of `buildinfo.full.json`, which `/pkg/src` has too.
@@ -20,7 +20,7 @@ pub struct Documents {
 }
 
 impl Identities {
-    /// What was hashed for a package's id.
+    /// Returns the hashed input of a package's id.
     pub fn build_ids(&self, package: &Package, identity: &PackageIdentity) -> Value {
         let mut ids = plain_build_ids(package, &identity.inputs);
         let requires: Vec<Value> =
@@ -29,7 +29,7 @@ impl Identities {
         ids.into()
     }
 
-    /// The files that say what a package is.
+    /// Returns the files that describe a package.
     pub fn documents(&self, package: &Package, identity: &PackageIdentity) -> Documents {
         let info = &package.info;
         let sources = info.sources.iter().map(|(name, source)| {
@@ -61,7 +61,7 @@ fn package_info(package: &Package) -> Value {
     object.into()
 }
 
-/// What both a package's id and its `pkginfo.json` take over from its `buildinfo.json`.
+/// Keys of `buildinfo.json` that both the package's id and `pkginfo.json` contain.
 fn declared(package: &Package) -> Map<String, Value> {
     let info = &package.info;
     let mut object = Map::new();
@@ -80,7 +80,7 @@ fn declared(package: &Package) -> Map<String, Value> {
     object
 }
 
-/// `build_ids` without `requires`, which can be long and is hashed on its own.
+/// `build_ids` without `requires`, which can be long and is hashed separately.
 fn plain_build_ids(package: &Package, inputs: &Inputs) -> Map<String, Value> {
     let info = &package.info;
     let sources = info.sources.iter().map(|(name, source)| {

@@ -1,7 +1,7 @@
 //! The hash of a folder's content in ids and in names of `docker/` images (docs/format.md, "Hash of a
 //! folder"): `H` of a dictionary from each file's path to the SHA-1 of its content.
 //!
-//! Modes are no part of it. Of folders only those count that have nothing in them at all.
+//! Modes are not hashed. Folders are hashed only if they are empty.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,13 +14,13 @@ use walkdir::WalkDir;
 use crate::base::digest::{Sha1Sum, Sha256, Sha256Sum};
 use crate::package::hash::hash_entries;
 
-/// A folder that has no hash.
+/// Reason why a folder has no hash.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Something can't be read.
     #[error("can't read what is part of a package's id")]
     Unreadable(#[source] io::Error),
-    /// A link that leads nowhere.
+    /// A symlink has no target.
     #[error("{0} is a link that leads nowhere")]
     Dangling(PathBuf),
     /// A link to a file that isn't part of the folder, so neither of the id.
@@ -28,12 +28,12 @@ pub enum FolderError {
     Leaves {
         /// The link.
         link: PathBuf,
-        /// Where it leads.
+        /// Target of the link.
         target: PathBuf,
-        /// The folder that it leaves.
+        /// Folder that contains the link.
         folder: PathBuf,
     },
-    /// A name that isn't UTF-8.
+    /// A name is not UTF-8.
     #[error("{0} has a name that is not UTF-8, which has no hash")]
     NotUtf8(PathBuf),
     /// Neither file, folder nor link.
@@ -41,8 +41,8 @@ pub enum FolderError {
     Special(PathBuf),
 }
 
-/// The hash of a folder's content. That of a file in its place is the hash of nothing, as it was in
-/// the original.
+/// Returns the hash of a folder's content. A file in place of the folder has the hash of empty
+/// content, as in the original.
 pub fn hash_folder(folder: &Path) -> Result<Sha1Sum, FolderError> {
     let mut entries = BTreeMap::new();
     if folder.is_dir() {
@@ -73,7 +73,7 @@ pub fn hash_folder(folder: &Path) -> Result<Sha1Sum, FolderError> {
     Ok(hash_entries(&entries))
 }
 
-/// Bits of a mode that a caller's umask leaves alone in a checkout, and that change what an image does.
+/// Mode bits that are independent of the caller's umask in a checkout, and that affect an image.
 const MODE: u32 = 0o7113;
 
 /// Sum of all of a folder: names, kinds, contents, where links lead, and modes as far as they are not the

@@ -28,10 +28,10 @@ pub use folder::{FolderError, hash_folder, whole_sum};
 /// The format's version, which is part of every id.
 pub const FORMAT_VERSION: &str = "0.2";
 
-/// What of a package's id is not in its `buildinfo.json`.
+/// Inputs of a package's id outside of its `buildinfo.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inputs {
-    /// The id of the image in which it is built: the digest of its configuration.
+    /// Id of the builder image: the digest of its configuration.
     pub image: Sha256Sum,
     /// The SHA-1 of the build script.
     pub build: Sha1Sum,
@@ -41,31 +41,31 @@ pub struct Inputs {
     pub heads: BTreeMap<SourceName, CommitId>,
 }
 
-/// A package's id and what it was made of.
+/// Id of a package, with its inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageIdentity {
     /// Name and variant.
     pub key: PackageKey,
     /// The id.
     pub id: PackageId,
-    /// What of the id is not in the `buildinfo.json`.
+    /// Inputs outside of `buildinfo.json`.
     pub inputs: Inputs,
     /// All that it requires, directly or not: places in [`Identities`], in the order of their ids.
     dependencies: Vec<usize>,
     /// The id as text, by which lists of ids are sorted.
     text: String,
-    /// The hash of that text, which goes into the ids of all that require it.
+    /// Hash of the text, which enters the ids of all dependent packages.
     hash_of_text: Sha1Sum,
 }
 
-/// The ids of packages, each after all that it requires.
+/// Ids of packages, in dependency order.
 #[derive(Debug, Clone, Default)]
 pub struct Identities {
     all: Vec<PackageIdentity>,
     places: HashMap<PackageKey, usize>,
 }
 
-/// A package whose id can't be found; `E` is what its caller can fail with.
+/// Reason why a package has no id; `E` is the error of the caller's functions.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError<E: Error + 'static> {
     /// A file of the package can't be hashed.
@@ -73,7 +73,7 @@ pub enum IdentityError<E: Error + 'static> {
     Files {
         /// The package.
         package: PackageKey,
-        /// What is wrong with the file.
+        /// Problem with the file.
         #[source]
         source: FolderError,
     },
@@ -95,7 +95,7 @@ pub enum IdentityError<E: Error + 'static> {
         #[source]
         source: HashError,
     },
-    /// The version that came out isn't one.
+    /// The resulting version is not valid.
     #[error("package {package}: can't make its id")]
     Version {
         /// The package.
@@ -104,14 +104,14 @@ pub enum IdentityError<E: Error + 'static> {
         #[source]
         source: NameError,
     },
-    /// A package that isn't in the tree, or comes before what it requires.
+    /// A package is not in the tree, or precedes a required package.
     #[error("package {0} can't have an id before all that it requires has one")]
     Order(PackageKey),
 }
 
-/// Finds the ids of packages of a tree, given in an order in which each comes after all that it
-/// requires. `image` gives the id of the image in which a package is built, `head` the commit of
-/// one of its `git_local` sources, whose `rel_path` is relative to the package's folder.
+/// Computes the ids of packages of a tree, given in dependency order. `image` returns the id of a
+/// package's builder image, `head` the commit of a `git_local` source, whose `rel_path` is relative
+/// to the package's folder.
 pub fn identify<E: Error + 'static>(
     tree: &PackageTree,
     order: &[PackageKey],
@@ -175,12 +175,12 @@ pub fn identify_with<E: Error + 'static>(
 }
 
 impl Identities {
-    /// All of them, each after all that it requires.
+    /// Returns all ids, in dependency order.
     pub fn iter(&self) -> impl Iterator<Item = &PackageIdentity> {
         self.all.iter()
     }
 
-    /// One of them.
+    /// Returns the id of a package.
     pub fn get(&self, key: &PackageKey) -> Option<&PackageIdentity> {
         self.all.get(*self.places.get(key)?)
     }
@@ -215,12 +215,12 @@ impl Identities {
     }
 }
 
-/// What is made once for all packages, so that ten thousand of them take a moment.
+/// Buffers shared by all packages, so that ten thousand packages take a moment.
 struct Scratch {
-    /// For each place the last package that reached it, so that no package needs a set.
+    /// Last package that reached each index, as a replacement for one set per package.
     seen: Vec<usize>,
-    /// For each place its package name's place in the order of ids: no `<name>--` begins with
-    /// another one, so the order of ids of two names is that of these.
+    /// Rank of each package's name in the order of ids: no `<name>--` is a prefix of another, so
+    /// ids of two names are ordered as their names.
     ranks: Vec<usize>,
 }
 
@@ -239,7 +239,7 @@ fn ranks(order: &[&PackageKey]) -> Vec<usize> {
     wanted.iter().filter_map(|name| ranks.get(name).copied()).collect()
 }
 
-/// The keys that a source's id adds to it: `{"commit": …}` or `{"downloaded_sha1": …}`.
+/// Keys that a source's id adds: `{"commit": …}` or `{"downloaded_sha1": …}`.
 fn source_id(name: &SourceName, spec: &SourceSpec, inputs: &Inputs) -> Map<String, Value> {
     let (key, value) = match spec {
         SourceSpec::Git { commit, .. } => ("commit", Some(commit.as_str())),

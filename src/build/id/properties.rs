@@ -44,8 +44,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A value's text with its lists and objects in another order. A list within a list keeps its own,
-/// by which the outer one is sorted.
+/// Serializes a value with its lists and objects in another order. A list within a list keeps its
+/// order, by which the outer list is sorted.
 fn written(value: &Value, order: u64) -> String {
     match value {
         Value::Array(items) => {

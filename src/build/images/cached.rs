@@ -6,10 +6,10 @@
 //! <cache>/images/blobs/sha256/<digest>              manifests, configurations, layers
 //! ```
 //!
-//! An image is put there after it was built here, if it has a name in the store: one that was made from what a
-//! tree alone names, or with caches of a tree's own, has none. It is taken if it says that it was made from the
-//! folder as it is, and from the base images that the names have here; where signatures are required, a trusted
-//! key has to have signed the index, which has the manifest's digest.
+//! An image is pushed there after a local build, if the image has a name in the store: images made
+//! from a tree's own names or from a tree's own caches have none. An image is used if it records
+//! the same folder and the local base images; where signatures are required, a trusted key must
+//! have signed the index, which contains the manifest's digest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -69,7 +69,7 @@ impl ImageFinder<'_> {
         Ok(Keys { exact: Some(format!("{plain}-{}", &sum.as_str()[..BASES_DIGITS])), plain })
     }
 
-    /// The image of a `docker/` folder that a cache has, under its names.
+    /// Fetches the image of a `docker/` folder from a cache, under its names.
     pub(super) fn cached_builder(
         &self,
         name: &ImageName,

@@ -1,4 +1,4 @@
-//! Why an image can't be found or used, and what to do.
+//! Errors of finding an image, with remedies.
 
 use std::path::PathBuf;
 
@@ -71,7 +71,7 @@ pub enum ImageError {
         #[source]
         source: Box<RegistryError>,
     },
-    /// It is not the image that the lock pins.
+    /// The image differs from the one pinned in the lock.
     #[error("image {name}")]
     Pin {
         /// The name.
@@ -80,7 +80,7 @@ pub enum ImageError {
         #[source]
         source: Box<PinError>,
     },
-    /// It can't be built.
+    /// The image cannot be built.
     #[error("image {name}")]
     Build {
         /// The name.
@@ -89,7 +89,7 @@ pub enum ImageError {
         #[source]
         source: Box<DockerfileError>,
     },
-    /// The sum of the folder that it is built from can't be taken.
+    /// The digest of the image's folder cannot be computed.
     #[error("image {name}")]
     Folder {
         /// The name.
@@ -98,7 +98,7 @@ pub enum ImageError {
         #[source]
         source: Box<FolderError>,
     },
-    /// The folder that it is built from can't be read.
+    /// The image's folder cannot be read.
     #[error("image {name}")]
     DockerFolder {
         /// The name.
@@ -107,18 +107,18 @@ pub enum ImageError {
         #[source]
         source: std::io::Error,
     },
-    /// It would have to be pulled, which isn't to be done now.
+    /// The image is missing, and pulling is not allowed now.
     #[error("image {name} is not there yet")]
     NotPulled {
         /// The name.
         name: ImageName,
     },
-    /// It would have to be built, which isn't to be done now.
+    /// The image is missing, and pulling or building is not allowed now.
     #[error("image {name} isn't here: it would be pulled, or built from {}, first", folder.display())]
     NotBuilt {
         /// The name.
         name: ImageName,
-        /// The folder with its Dockerfile.
+        /// Folder with the image's Dockerfile.
         folder: PathBuf,
     },
     /// No command can be run in it.
@@ -126,20 +126,20 @@ pub enum ImageError {
     Unusable {
         /// The name.
         name: ImageName,
-        /// Fault of its configuration.
+        /// Problem with the configuration.
         problem: String,
     },
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
-    /// It is nowhere.
+    /// The image does not exist.
     #[error("there is no image {name}{}", tried(pulled.as_deref()))]
     NotFound {
         /// The name.
         name: ImageName,
-        /// Why its registry doesn't give it.
+        /// Answer of the registry.
         pulled: Option<Box<RegistryError>>,
-        /// The `docker/` folder from which it could be built.
+        /// `docker/` folder from which the image could be built.
         docker_folder: Option<PathBuf>,
     },
 }
@@ -158,7 +158,7 @@ impl ImageError {
         }
     }
 
-    /// What to do: each way in which an image can be found, with its exact command.
+    /// Remedies: each way to provide an image, with its exact command.
     pub fn hint(&self) -> Option<String> {
         let (name, docker_folder) = match self {
             Self::NotFound { name, docker_folder, .. } => (name, docker_folder),

@@ -23,7 +23,7 @@ use crate::package::ImageName;
 use crate::store::registry::RegistryMirror;
 use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 
-/// Where images of `docker/` folders are shared.
+/// Registry for images of `docker/` folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SharedBuilders {
     /// The registry, with what comes before the names there; by default where the names say.
@@ -33,7 +33,7 @@ pub struct SharedBuilders {
 }
 
 impl SharedBuilders {
-    /// What an image is called where it is shared.
+    /// Name of an image in the registry.
     fn place(&self, name: &ImageRef) -> ImageRef {
         let there = self.registry.as_ref().and_then(|registry| registry.name_of(name));
         there.unwrap_or_else(|| name.clone())
@@ -107,7 +107,8 @@ impl ImageFinder<'_> {
         Ok(image)
     }
 
-    /// The image of that sum as a registry has it, under its names. That none has it is no fault.
+    /// Pulls the image of that digest from a registry, under its names. A missing image is not an
+    /// error.
     fn published(
         &mut self,
         name: &ImageName,
@@ -174,7 +175,7 @@ impl ImageFinder<'_> {
         Ok(None)
     }
 
-    /// Pushes an image that was built. That it can't be is a warning: here it is all the same.
+    /// Pushes a built image. A failure is a warning, since the image exists locally.
     fn push(
         &self,
         name: &ImageName,

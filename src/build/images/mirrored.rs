@@ -37,7 +37,7 @@ pub enum Presence {
     Missing(String),
 }
 
-/// An image that a mirror holds.
+/// Image in a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorImage {
     /// Name under which the mirror holds the image.
@@ -46,7 +46,7 @@ pub struct MirrorImage {
     pub image: Image,
 }
 
-/// Images that a mirror holds for one name.
+/// Images in a mirror with one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorImages {
     /// The images.

@@ -39,14 +39,13 @@ pub use folder::SharedBuilders;
 pub use mirrored::{MirrorImage, Presence};
 pub use pinned::ForeignImage;
 
-/// Where the configuration says that images are: name, place, and the folder that a relative path
-/// starts from.
+/// Configured locations of images: name, location, and the folder for relative paths.
 pub type Places = BTreeMap<String, (String, PathBuf)>;
 
-/// An image that was found.
+/// Result of the search.
 #[derive(Debug, Clone)]
 pub struct FoundImage {
-    /// Its id, which goes into the ids of packages.
+    /// Id of the image, part of packages' ids.
     pub id: Sha256Sum,
     /// Its manifest in the store; the machine itself has none.
     pub manifest: Option<BlobDigest>,
@@ -68,19 +67,19 @@ pub struct ImageFinder<'a> {
     found: BTreeMap<String, FoundImage>,
 }
 
-/// What building an image from a Dockerfile needs.
+/// Inputs for building an image from a Dockerfile.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a permission or a wish of its own")]
 pub struct Building<'a> {
     /// Settings of everything that runs in containers.
     pub runner: &'a RunnerSettings,
-    /// How sources are fetched.
+    /// Options for fetching sources.
     pub fetch: &'a FetchOptions,
-    /// Images that names stand for.
+    /// Images pinned to names.
     pub pins: &'a ImagePins,
     /// The latest time of files in layers, and what images say of their time.
     pub source_date_epoch: u64,
-    /// Where images of `docker/` folders are shared.
+    /// Registry for images of `docker/` folders.
     pub shared: &'a SharedBuilders,
     /// True if the output of commands is shown while they run.
     pub shows_output: bool,
@@ -275,8 +274,8 @@ impl<'a> ImageFinder<'a> {
         found.map_err(|source| ImageError::Store { name: name(), source: Box::new(source) })
     }
 
-    /// Pulls an image that the store doesn't have. What is found wrong there is another error than
-    /// that it can't be pulled.
+    /// Pulls a missing image. The inner error is a failed pull; the outer one is a fault of the
+    /// pulled image.
     fn pulled(
         &self,
         name: &ImageName,
@@ -304,8 +303,7 @@ impl<'a> ImageFinder<'a> {
         found.and_then(|found| found.ok_or_else(gone)).map(Ok).map_err(store)
     }
 
-    /// Where the configuration says that an image is, by the name as written or any that means the
-    /// same.
+    /// Returns the configured location of an image, by the written name or an equivalent one.
     fn place(
         &self,
         name: &ImageName,

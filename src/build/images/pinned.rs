@@ -1,5 +1,5 @@
-//! Builder images and a lock: what a name takes from elsewhere, the image that a lock pins for it, and the one
-//! that a lock is to pin from now on.
+//! Builder images and a lock: the external images behind a name, the locked image, and the image to
+//! lock from now on.
 
 use std::path::Path;
 
@@ -17,16 +17,16 @@ use crate::image::store::Image;
 use crate::package::ImageName;
 use crate::tree::{DockerFolderTag, PackageTree};
 
-/// An image that comes from elsewhere.
+/// External image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignImage {
     /// Name and platform.
     pub key: ImageKey,
-    /// True if a Dockerfile names it.
+    /// True for a base image of a Dockerfile.
     pub is_base: bool,
 }
 
-/// Key of an image of packages, which is for this machine.
+/// Key of a builder image, whose platform is this machine's.
 pub(super) fn key(name: &ImageRef) -> ImageKey {
     ImageKey { name: name.clone(), platform: Platform::host() }
 }
@@ -60,7 +60,7 @@ impl ImageFinder<'_> {
         image.map(Some).map_err(|error| Self::pin_error(name, error))
     }
 
-    /// Fails if an image that was found in its place is not the pinned one.
+    /// Fails if the found image differs from the locked one.
     pub(super) fn check_pin(
         &self,
         name: &ImageName,
@@ -122,8 +122,8 @@ impl ImageFinder<'_> {
         }
     }
 
-    /// Pin of an image as it is now: the pinned one, else the one that the store has, else the registry's. If
-    /// `is_update` is set, the registry is asked first.
+    /// Returns the current pin of an image: the locked image, else the store's, else the
+    /// registry's. With `is_update`, the registry is asked first.
     pub fn resolve(
         &mut self,
         name: &ImageName,
@@ -159,7 +159,7 @@ impl ImageFinder<'_> {
         Ok(ImagePin { manifest, id: found.id.into() })
     }
 
-    /// Pin of the image that the registry has now; that of the store's, if the registry does not give one.
+    /// Returns a pin of the registry's current image; of the store's image if the registry fails.
     fn current(
         &self,
         name: &ImageName,

@@ -1,24 +1,26 @@
-//! The run's jobserver: a fifo with a token for each core that no running build has for itself.
-//! Programs that know GNU make's protocol (make, cargo, ninja, gcc) take a token for each further
-//! job that they start and put it back when the job ends, so that a build uses what others leave.
+//! Jobserver of the run: a fifo with a token for each core that is not reserved by a running build.
+//! Programs that support GNU make's protocol (make, cargo, ninja, gcc) take a token for each
+//! additional job and put the token back when the job ends, so that a build uses idle cores of
+//! other builds.
 //!
 //! ```text
 //! <run>/jobserver/fifo    in the run's scratch folder, which nobody else can enter
 //! ```
 //!
-//! The fifo is bound read-only into containers, so that none can close it to others, and anyone in
-//! them may open it for reading and writing, which a read-only mount doesn't refuse for a fifo.
+//! The fifo is bound read-only into containers, so that no container can close it for others. Every
+//! process in a container may open the fifo for reading and writing: a read-only mount does not
+//! apply to fifos.
 //!
 //! A token says nothing of who took it. So the book is kept by what is missing: `out` are the tokens
 //! that are in the fifo or with builds. Whenever a build begins or ends, and each second, all that
 //! lie in the fifo are taken out, counted, and as many put back as there should be:
 //!
-//! - More than are out were written by a build that never took them: those are dropped.
+//! - Surplus tokens were written by a build that never took them, and are dropped.
 //! - When nothing runs, what is missing is lost (a killed build had it), and is put back.
-//! - When a build fails while others run, its share of what is missing is put back. If that was too
-//!   much, the first rule finds it out.
-//! - A build that begins takes its own cores from the pool; what others have of them at that moment
-//!   is a debt, and is collected as soon as they put it back.
+//! - When a build fails while others run, its share of the missing tokens is put back. An excess is
+//!   corrected by the first rule.
+//! - A starting build takes its own cores from the pool; cores held by other builds at that moment
+//!   are a debt, collected as soon as their tokens are put back.
 //!
 //! So the worst that a build can do to others is to leave each of them the cores of its own, or to
 //! let them run too many jobs for a second, and either ends with it. Runs beside one another have a
@@ -41,14 +43,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
-/// Where containers have the fifo.
+/// Path of the fifo in containers.
 pub const PLACE_INSIDE: &str = "/pkg/jobserver";
 
-/// How a build is told of the jobserver.
+/// Way to announce the jobserver to a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
-    /// As the image's make understands it.
+    /// The way that the image's make supports.
     #[default]
     Auto,
     /// By the fifo's path, which make 4.4, ninja 1.13, cargo and gcc 13 understand.
@@ -57,23 +59,23 @@ pub enum Style {
     Descriptors,
 }
 
-/// What a helper needs to let a build take part.
+/// Parameters for a helper whose build takes part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// The fifo, the only file in its folder.
     pub fifo: PathBuf,
-    /// How the build is told of it; `None` if only packing takes part.
+    /// Way of the announcement; `None` if only packing takes part.
     pub style: Option<Style>,
-    /// How many cores the build has without a token, at least one.
+    /// Number of cores without a token, at least one.
     pub own: u32,
     /// Number of cores.
     pub cores: u32,
 }
 
-/// How often the fifo is looked at while builds run.
+/// Interval of counting the tokens while builds run.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the wait for a token lasts before the book is looked at again, in milliseconds.
+/// Timeout of a wait for a token before the next count, in milliseconds.
 const PATIENCE: u16 = 100;
 
 /// The most tokens: what a pipe takes in one piece or not at all.
@@ -149,7 +151,7 @@ fn remove(fifo: &Path) {
     drop(fifo.parent().map(fs_err::remove_dir));
 }
 
-/// How many of the tokens that are missing are lost now that a build has ended.
+/// Number of missing tokens that count as lost at the end of a build.
 fn lost(missing: usize, others: usize, failed: bool) -> usize {
     match (others, failed) {
         (0, _) => missing,
@@ -170,7 +172,7 @@ struct Book {
 }
 
 impl Book {
-    /// How many tokens should be out.
+    /// Number of tokens that should exist.
     fn due(&self) -> usize {
         self.cores.saturating_sub(self.reserved)
     }
@@ -190,7 +192,7 @@ impl Book {
     }
 }
 
-/// The fifo with its book.
+/// The fifo with its accounting.
 #[derive(Debug)]
 struct Pool {
     /// Open for reading and writing as long as the run lasts: what is in a fifo vanishes when nobody

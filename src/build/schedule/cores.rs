@@ -1,21 +1,21 @@
 //! The machine's cores, shared out so that builds together get no more than there are.
 
-/// How a build gets its cores.
+/// Way a build gets its cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Demand {
-    /// It is told once how many it has, and uses them or not.
+    /// A fixed number of cores, announced at the start.
     Fixed,
-    /// It has one, and takes further ones from the jobserver while it needs them.
+    /// One core, and further ones from the jobserver on demand.
     Shared,
 }
 
-/// What a build has of the cores.
+/// Cores of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     demand: Demand,
-    /// How many it is told of.
+    /// Number announced to the build.
     pub told: usize,
-    /// How many are its own: no other build gets them while it runs.
+    /// Number of reserved cores: no other build uses them meanwhile.
     pub own: usize,
 }
 
@@ -25,7 +25,7 @@ pub struct Share {
 pub struct Cores {
     machine: usize,
     free: usize,
-    /// How many builds run that share.
+    /// Number of running builds with shared cores.
     sharing: usize,
 }
 
@@ -41,8 +41,8 @@ impl Cores {
         self.free > 0
     }
 
-    /// Takes a share of what is free for a build, if `others` more could start now and want as much.
-    /// Builds that share use what is free, so each of them counts, too.
+    /// Takes a share of the free cores for a build, if `others` more could start now with the same
+    /// demand. Builds with shared cores use free cores, so each of them counts, too.
     pub fn take(&mut self, others: usize, demand: Demand) -> Share {
         let equal = (self.free + self.sharing) / (others + 1 + self.sharing);
         let told = equal.clamp(1, self.machine);

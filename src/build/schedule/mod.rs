@@ -1,9 +1,9 @@
-//! Which package is built next: pure, so that its promises can be tested. A package starts when
-//! what *it* needs is there, never earlier, and nothing idles while one is ready.
+//! Choice of the next package: pure, so that its guarantees can be tested. A package starts when
+//! its *own* needs are met, never earlier, and no slot idles while a package is ready.
 //!
-//! Of those that are ready the one goes first after which most is left to do: with the packages that
-//! wait for it, one after the other, along the longest way to the end. That way is what the run can't
-//! be shorter than, however much is done beside it. Among equals the plan's order decides.
+//! Among ready packages, the one with the longest critical path goes first: its own time and the
+//! times of the packages that wait for it, one after the other. The critical path is a lower bound
+//! of the run's time, whatever the parallelism. The plan's order decides ties.
 
 mod cores;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use cores::{Cores, Demand, Share};
 
-/// What a package is thought to take that was never built, if none of the others was either.
+/// Assumed time of a package without records, if no other package has records either.
 const SOME_TIME: Duration = Duration::from_secs(1);
 
 /// Packages on their way, numbered by their place in the plan's order.
@@ -24,7 +24,7 @@ const SOME_TIME: Duration = Duration::from_secs(1);
 pub struct Schedule {
     waits_for: Vec<BTreeSet<usize>>,
     needed_by: Vec<Vec<usize>>,
-    /// How long it takes from a package's start to the end of all that waits for it, at least.
+    /// Minimum time from a package's start to the end of all dependent packages.
     remaining: Vec<Duration>,
     ready: BTreeSet<(Reverse<Duration>, usize)>,
     running: BTreeSet<usize>,
@@ -35,8 +35,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Makes a schedule; `needs[n]` are the packages that package `n` needs, all of them before it in
-    /// the plan's order, and `took[n]` is how long it took last time, if that is known.
+    /// Makes a schedule; `needs[n]` are the packages that package `n` needs, all of them before `n`
+    /// in the plan's order, and `took[n]` is the duration of the last build, if known.
     pub fn new(needs: Vec<BTreeSet<usize>>, took: &[Option<Duration>]) -> Self {
         let mut needed_by = vec![Vec::new(); needs.len()];
         for (package, needed) in needs.iter().enumerate() {
@@ -74,7 +74,7 @@ impl Schedule {
         Some(package)
     }
 
-    /// A running package is there: what waited for it alone becomes ready.
+    /// Marks a running package as built: packages without other unmet needs become ready.
     pub fn succeeded(&mut self, package: usize) {
         self.running.remove(&package);
         self.done.insert(package);
@@ -88,7 +88,7 @@ impl Schedule {
         }
     }
 
-    /// A running package failed: all that needs it, directly or not, is skipped because of it.
+    /// Marks a running package as failed: all direct and indirect dependents are skipped.
     pub fn failed(&mut self, package: usize) {
         self.running.remove(&package);
         self.failed.insert(package);
@@ -110,12 +110,12 @@ impl Schedule {
         self.ready.clear();
     }
 
-    /// How many are ready to start.
+    /// Number of ready packages.
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// How many run.
+    /// Number of running packages.
     pub fn running(&self) -> usize {
         self.running.len()
     }
@@ -125,7 +125,8 @@ impl Schedule {
         self.running.is_empty() && self.ready.is_empty()
     }
 
-    /// Packages that could have been started, but were not since the schedule was stopped; and what needs them.
+    /// Packages that were ready but did not start because the schedule was stopped, and their
+    /// dependents.
     pub fn not_begun(&self) -> Vec<usize> {
         let is_left = |package: &usize| {
             let sets = [&self.running, &self.done, &self.failed];
@@ -134,13 +135,13 @@ impl Schedule {
         (0..self.waits_for.len()).filter(is_left).collect()
     }
 
-    /// What was skipped, each with the failed package because of which.
+    /// Skipped packages, each with the failed package that caused the skip.
     pub fn skipped(&self) -> &BTreeMap<usize, usize> {
         &self.skipped
     }
 }
 
-/// For each package the longest way from its start to the end of something that waits for it.
+/// Longest path from each package's start to the end of a dependent package.
 pub(super) fn remaining(needed_by: &[Vec<usize>], took: &[Option<Duration>]) -> Vec<Duration> {
     let mut known: Vec<Duration> = took.iter().copied().flatten().collect();
     known.sort_unstable();

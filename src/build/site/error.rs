@@ -1,4 +1,4 @@
-//! What can keep a site's packages from being built.
+//! Errors of building a site's packages.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::source::SourceError;
 use crate::tree::TreeError;
 use crate::tree::lock::LockFaults;
 
-/// What an id needs from outside of the tree.
+/// Failure of an id's input outside of the tree.
 #[derive(Debug, thiserror::Error)]
 pub enum OutsideError {
     /// The image.
@@ -35,10 +35,10 @@ impl From<IdentityError<OutsideError>> for SiteError {
 /// A site can't be opened, or its packages not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    /// Its tree is wrong.
+    /// The tree is wrong.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// Its upstream can't be had.
+    /// The upstream cannot be fetched.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// The image store can't be opened.

@@ -11,8 +11,8 @@ use crate::image::store::ImageStore;
 use crate::tree::PackageKey;
 
 impl Site {
-    /// Gives packages their ids; `order` has each after all that it requires. Images are pulled and built
-    /// for that.
+    /// Computes packages' ids; `order` is a dependency order. Missing images are pulled and built
+    /// first.
     pub fn identify(
         &self,
         order: &[PackageKey],
@@ -22,8 +22,8 @@ impl Site {
         self.identify_by(&mut self.finder(&store, true), order, observer)
     }
 
-    /// Gives those packages their ids that can have one before any image is built, and says of the others
-    /// why not.
+    /// Computes the ids that need no image to be built, and returns the reason for each other
+    /// package.
     pub fn identify_without_building(
         &self,
         order: &[PackageKey],

@@ -1,5 +1,5 @@
-//! What a site takes from elsewhere, and its lock: everything that does not fit is found before anything is
-//! fetched or built.
+//! External inputs of a site, and its lock: all mismatches are found before anything is fetched or
+//! built.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,23 +13,23 @@ use crate::source::{self, SourceId, SourceRequest};
 use crate::tree::PackageKey;
 use crate::tree::lock::{LockFault, LockFaults, SourceKey, TreeLock, WantedSource, is_own};
 
-/// A source that comes from elsewhere, with one of the requests that fetch it.
+/// External source, with one of the requests that fetch it.
 #[derive(Debug, Clone)]
 pub(super) struct ForeignSource {
     pub(super) wanted: WantedSource,
     pub(super) request: SourceRequest,
 }
 
-/// An image that comes from elsewhere, with the name by which packages mean it.
+/// External image, with its name in packages.
 #[derive(Debug, Clone)]
 pub(super) struct NamedImage {
     pub(super) image: ForeignImage,
     pub(super) name: ImageName,
-    /// Packages that need it.
+    /// Packages that need the image.
     pub(super) users: BTreeSet<String>,
 }
 
-/// Everything that comes from elsewhere.
+/// All external inputs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Foreign {
     pub(super) upstreams: Vec<ForeignSource>,
@@ -38,7 +38,7 @@ pub(super) struct Foreign {
 }
 
 impl Foreign {
-    /// What a lock lacks of it, or has otherwise.
+    /// Lists inputs that the lock lacks or has with other values.
     pub(super) fn faults(&self, lock: &TreeLock) -> Vec<LockFault> {
         let of = |sources, found: &ForeignSource| LockFault::of_source(sources, &found.wanted);
         let upstreams = self.upstreams.iter().filter_map(|found| of(&lock.upstreams, found));
@@ -52,7 +52,7 @@ impl Foreign {
 }
 
 impl Site {
-    /// Fails if the lock, where there is one, lacks something that packages need, or has it with another sum.
+    /// Fails if an existing lock lacks inputs of packages, or has them with other digests.
     pub fn check_lock(&self, keys: &[PackageKey]) -> Result<(), SiteError> {
         let Some(lock) = self.options.lock.clone() else { return Ok(()) };
         let items = self.foreign(keys)?.faults(&lock);
@@ -62,8 +62,8 @@ impl Site {
         Err(SiteError::Lock(Box::new(LockFaults { path: lock.path.clone(), items })))
     }
 
-    /// Everything that packages, and the tree itself, take from elsewhere. What cannot be found out is left
-    /// out: a build says what is wrong with it.
+    /// Collects all external inputs of packages and of the tree itself. Unknown inputs are left
+    /// out: a build reports their problem.
     pub(super) fn foreign(&self, keys: &[PackageKey]) -> Result<Foreign, SiteError> {
         let upstreams = upstream::requests(&self.options.packages, &self.options.local_sources)?;
         let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
@@ -113,8 +113,9 @@ impl Site {
         found.into_values().collect()
     }
 
-    /// Packages whose needs a lock of the whole tree has: those of all tree variants, all of the packages
-    /// folder itself, and what they require. What is wrong with one of them is a warning.
+    /// Returns the packages covered by a lock of the whole tree: the packages of all tree variants,
+    /// all packages in the folder itself, and their requirements. A faulty one among them causes a
+    /// warning.
     pub fn lockable(&self, observer: &dyn Observer) -> Vec<PackageKey> {
         let mut found = BTreeSet::new();
         let mut add = |result: Result<Vec<PackageKey>, crate::tree::TreeError>| match result {

@@ -1,4 +1,4 @@
-//! A packages directory with all that building it needs: its tree, its cache, its images.
+//! A packages directory with all inputs for building: its tree, its cache, its images.
 //!
 //! [`Site::open`] reads, [`Site::identify`] gives ids, [`Site::plan`] says what is to be done;
 //! [`Site::build`] does it. Only the last one starts a process or enters a namespace, and only if
@@ -53,26 +53,26 @@ pub use error::{OutsideError, SiteError};
 pub use relock::{LockOptions, Relocked};
 pub use supplies::{Supplies, SupplyFailure};
 
-/// What a site is opened with.
+/// Options for opening a site.
 #[derive(Debug, Clone)]
 pub struct SiteOptions {
     /// The packages directory, absolute.
     pub packages: PathBuf,
     /// Settings of everything that runs in containers.
     pub runner: RunnerSettings,
-    /// Where the configuration says that images are.
+    /// Configured locations of images.
     pub places: Places,
     /// The registries, from which images may be pulled.
     pub registry: Client,
-    /// How sources are fetched.
+    /// Options for fetching sources.
     pub fetch: FetchOptions,
     /// Latest time of files in packages and images, in seconds of the epoch.
     pub source_date_epoch: u64,
-    /// Where images of `docker/` folders are shared.
+    /// Registry for images of `docker/` folders.
     pub builders: SharedBuilders,
     /// Shared caches that can be asked for builder images.
     pub shared_caches: SharedCaches,
-    /// Where `git_local` sources may lie.
+    /// Folders in which `git_local` sources may lie.
     pub local_sources: LocalPermission,
     /// True if the output of build scripts, and of commands of `docker/` folders, is shown while they run.
     pub shows_output: bool,
@@ -82,14 +82,14 @@ pub struct SiteOptions {
     pub lock: Option<Arc<TreeLock>>,
 }
 
-/// How packages are built.
+/// Options for building packages.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
-    /// How much at once.
+    /// Degree of parallelism.
     pub pace: Pace,
     /// The network of builds.
     pub network: Network,
-    /// Where packages may be taken from.
+    /// Repository of prebuilt packages.
     pub repository: Option<Repository>,
     /// Shared caches, in which packages are looked up before and put after they are built.
     pub shared_caches: SharedCaches,
@@ -97,7 +97,7 @@ pub struct BuildOptions {
     pub trusted_keys: TrustedKeys,
     /// True if `src` and `result` are left in the cache.
     pub keep: bool,
-    /// How builds are told of the jobserver by which they share the cores; `None` for fixed shares.
+    /// Way of announcing the jobserver by which builds share the cores; `None` for fixed shares.
     pub jobserver: Option<jobserver::Style>,
 }
 
@@ -106,10 +106,10 @@ pub struct BuildOptions {
 pub struct Site {
     /// Contents.
     pub tree: PackageTree,
-    /// Its cache.
+    /// Cache of the site.
     pub cache: Cache,
     options: SiteOptions,
-    /// Images that names stand for.
+    /// Images pinned to names.
     pins: ImagePins,
     /// Scope of the tree's own `git_local` sources, once one is asked for.
     local: OnceLock<LocalScope>,
@@ -159,7 +159,7 @@ impl Site {
         &self.options.runner.home
     }
 
-    /// What archives may hold.
+    /// Limits for archives.
     pub fn archive_limits(&self) -> ArchiveLimits {
         self.options.runner.archives
     }
@@ -169,12 +169,12 @@ impl Site {
         self.options.source_date_epoch
     }
 
-    /// A repository, unless asking it needs the network that `--offline` forbids.
+    /// Returns the repository, unless its access needs a network and `--offline` is set.
     pub fn reachable<'r>(&self, repository: Option<&'r Repository>) -> Option<&'r Repository> {
         repository.filter(|repository| !(self.options.fetch.offline && repository.is_remote()))
     }
 
-    /// The shared caches that can be asked: without a network those on this machine.
+    /// Returns the usable shared caches: with `--offline`, only those on this machine.
     pub fn reachable_caches(&self, caches: &SharedCaches) -> SharedCaches {
         if self.options.fetch.offline { caches.local() } else { caches.clone() }
     }
@@ -239,7 +239,7 @@ impl Site {
         }
     }
 
-    /// Says what is to be done.
+    /// Plans the actions for packages.
     pub fn plan(&self, known: &Known) -> Plan {
         plan(&self.tree, &known.identities, |key, id| {
             let archive = self.cache.has(id);
@@ -342,8 +342,8 @@ fn start_jobserver(
     }
 }
 
-/// Which of the packages each of them needs, as places among them. Where one is found on the way, it
-/// isn't gone through: it waits for what it needs itself. (All that all need would be quadratic.)
+/// Returns the needs of each package, as indices. The search stops at a package of the list, which
+/// waits for its own needs. (All transitive needs would be quadratic.)
 fn needs(
     packages: &[&PackageKey],
     places: &BTreeMap<&PackageKey, usize>,

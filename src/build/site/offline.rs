@@ -1,4 +1,4 @@
-//! What a run without network lacks: found out before anything is built.
+//! Search for inputs that a run without network lacks, before any build.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,8 +90,8 @@ impl Site {
         Ok(present)
     }
 
-    /// The error where an upstream is missing: it, and what the tree's own packages lack. What the upstream's
-    /// packages need is unknown before it is here.
+    /// Error for a missing upstream: the upstream and the missing inputs of the tree's own
+    /// packages. The inputs of the upstream's packages are unknown without the upstream.
     pub(super) fn without_upstream(
         options: SiteOptions,
         cache: Cache,

@@ -1,4 +1,4 @@
-//! From a planned package to the request that its builder receives.
+//! Conversion of a planned package to a request for its builder.
 
 use super::{BuildOptions, Known, Site};
 use crate::build::id::PackageIdentity;
@@ -73,7 +73,7 @@ impl Site {
     }
 }
 
-/// What a source added to its package's id; a `git_local` repository may have moved on since.
+/// Id of a source at the time of the package's id; a `git_local` repository may have changed since.
 fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -> SourceId {
     match spec {
         SourceSpec::Git { commit, .. } => SourceId::Commit(commit.clone()),

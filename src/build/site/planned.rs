@@ -1,4 +1,4 @@
-//! What a run is about to build, with estimates: for those who watch.
+//! Planned builds with estimates, for observers.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Saying what a run is about to use, so that nobody removes it meanwhile.
+//! Registration of a run's inputs, so that no collection removes them meanwhile.
 
 use super::{Known, Site, SiteError};
 use crate::base::event::Observer;

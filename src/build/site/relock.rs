@@ -1,4 +1,5 @@
-//! Writing a lock: what it has stays, what is new is pinned as it is now, and what is named is pinned anew.
+//! Writing a lock: existing pins stay, new inputs are pinned in their current state, and named
+//! inputs are pinned anew.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,7 @@ pub struct LockOptions {
     pub jobs: usize,
 }
 
-/// A lock as it is to be, and what could not be fetched for it.
+/// New lock, and the inputs that could not be fetched.
 #[derive(Debug, Default)]
 pub struct Relocked {
     /// The lock.
@@ -119,7 +120,7 @@ impl Site {
         Ok(Relocked { lock, failures, unknown: Vec::new() })
     }
 
-    /// Pins sources as they are now.
+    /// Pins the current state of sources.
     fn relock_sources(
         &self,
         sources: &mut Sources,
@@ -149,7 +150,7 @@ impl Site {
         Ok(failures)
     }
 
-    /// Pins images as they are now.
+    /// Pins the current state of images.
     fn relock_images(
         &self,
         lock: &mut TreeLock,
@@ -195,8 +196,9 @@ impl Site {
         ImageFinder::new(&self.options.places, store, registry, building)
     }
 
-    /// Lists the differences between a lock and packages, without a network: what is declared, what nothing
-    /// needs, and those files of the cache and images of this machine that the lock has otherwise.
+    /// Lists the differences between a lock and packages, without a network: missing inputs,
+    /// superfluous pins, and those files of the cache and images of this machine that differ from
+    /// their pins.
     pub fn lock_differences(
         &self,
         lock: &TreeLock,
@@ -261,7 +263,7 @@ impl Site {
     }
 }
 
-/// Drops what nothing needs: all of it, or of what is pinned anew the older sums.
+/// Drops superfluous pins: all of them, or only the older digests of inputs that are pinned anew.
 fn drop_sources(
     sources: &mut Sources,
     wanted: &[ForeignSource],

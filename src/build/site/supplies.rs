@@ -14,7 +14,7 @@ use crate::package::ImageName;
 use crate::source::{self, FetchOptions, Fetched, SourceError, SourceRequest};
 use crate::tree::PackageKey;
 
-/// Something that could not be fetched.
+/// Input that could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum SupplyFailure {
     /// A source.
@@ -35,12 +35,12 @@ impl SupplyFailure {
     }
 }
 
-/// What was fetched, and what could not be.
+/// Fetched inputs, and failures.
 #[derive(Debug, Default)]
 pub struct Supplies {
     /// Sources.
     pub sources: Vec<(SourceRequest, Fetched)>,
-    /// Images, as a mirror holds them.
+    /// Images in the form of a mirror.
     pub images: Vec<MirrorImage>,
     /// Images that are not built yet, of which the base images alone are there.
     pub unbuilt: Vec<ImageName>,

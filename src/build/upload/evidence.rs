@@ -97,8 +97,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// Text of the signature beside a file, if a trusted key made it for this sum. `id` is that of the file in
-    /// its repository.
+    /// Returns the text of the signature beside a file, if a trusted key has signed this digest.
+    /// `id` is the file's id in its repository.
     pub fn signature(&self, id: &str, sha256: &Sha256Sum, file: &Path) -> Option<String> {
         if self.keys.is_empty() {
             return None;

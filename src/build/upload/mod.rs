@@ -1,7 +1,7 @@
 //! Uploads of what a run builds and fetches, while other packages build.
 //!
-//! Each cache that is written to has a thread and a queue. An upload that fails is a warning: the build has
-//! what it needs. The run ends when the queues are empty, or at once when it is interrupted.
+//! Each writable cache has a thread and a queue. A failed upload is a warning: the build has its
+//! inputs. The run ends when the queues are empty, or at once on an interruption.
 
 mod evidence;
 mod source;
@@ -37,8 +37,9 @@ pub struct PackageUpload {
 }
 
 impl PackageUpload {
-    /// Creates an upload of a package that this run built; `buildinfo_full` is the text of its
-    /// `buildinfo.full.json`. Returns `None` for a build of a helper that gives no digest of the tar.
+    /// Creates an upload of a package built in this run; `buildinfo_full` is the text of its
+    /// `buildinfo.full.json`. Returns `None` for a build of a helper that reports no digest of the
+    /// tar.
     pub fn new(
         id: &PackageId,
         archive: PathBuf,
@@ -163,11 +164,11 @@ pub struct Uploads {
     interrupt: Arc<Interrupt>,
     fetch: FetchOptions,
     scratch: PathBuf,
-    /// Sources that are queued already.
+    /// Sources in the queue so far.
     sources: Mutex<BTreeSet<Key>>,
 }
 
-/// Queue of one cache.
+/// Queue of a cache.
 #[derive(Debug)]
 pub struct Lane {
     cache: SharedCache,
@@ -238,7 +239,7 @@ impl Uploads {
         }
     }
 
-    /// Uploads what a queue gets, until it is closed.
+    /// Uploads items of a queue until the queue is closed.
     pub fn work(&self, lane: &Lane, observer: &dyn Observer) {
         let observer = &WithoutTransfers(observer);
         let (mut written, mut count) = (0_usize, 0_usize);

@@ -1,5 +1,5 @@
-//! The helper's side of the run's jobserver: telling the build of it in the way that its make
-//! understands, and taking part with the threads that pack.
+//! Helper's part of the run's jobserver: announces it in the way that the build's make supports,
+//! and takes tokens for packing threads.
 //!
 //! An older make that is told of a fifo's path ends with an internal error. So the image's own make
 //! is looked at, without running it: the names of its options are in it.
@@ -26,13 +26,13 @@ use crate::runner::workspace::Workspace;
 /// A build's membership of the jobserver.
 #[derive(Default)]
 pub(super) struct Membership {
-    /// Descriptors that the container inherits.
+    /// Descriptors inherited by the container.
     pub(super) descriptors: Vec<OwnedFd>,
     /// Remark for the record.
     pub(super) note: Option<String>,
 }
 
-/// The image's, and what make understands where it sets none.
+/// Variable with make's flags, set by the image or with make's own default.
 const MAKEFLAGS: &str = "MAKEFLAGS";
 
 /// Below are the numbers that scripts use for themselves: configure ends at 7, shells begin at 10.
@@ -156,7 +156,7 @@ fn find_make(
     Ok(None)
 }
 
-/// How a make can be told of a jobserver, by the names of its options.
+/// Detects the supported announcement from the option names in a make program.
 fn understood_by(make: &[u8]) -> Option<Style> {
     let mut understood = None;
     // Texts in programs end with a zero, and one that is another's end isn't there twice.
@@ -171,8 +171,8 @@ fn understood_by(make: &[u8]) -> Option<Style> {
     understood
 }
 
-/// Cores for the threads that pack: the build's own, and those that nobody else wants at the moment.
-/// Dropping this puts the tokens back.
+/// Cores for packing threads: the build's own, and currently idle ones. Dropping this value puts
+/// the tokens back.
 pub(super) struct PackingCores {
     pub(super) threads: u32,
     tokens: Vec<u8>,
@@ -180,7 +180,7 @@ pub(super) struct PackingCores {
 }
 
 impl PackingCores {
-    /// Takes what there is, without waiting.
+    /// Takes the available tokens, without waiting.
     pub(super) fn take(workspace: &Workspace<'_>, job: &BuildJob) -> Self {
         match &job.jobserver {
             Some(access) => Self::take_tokens(&workspace.in_view(&access.fifo), access),

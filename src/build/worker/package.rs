@@ -1,8 +1,8 @@
 //! The package's folder as a build sees it: a copy with fixed times and modes.
 //!
-//! A checkout gives files the time at which it was made and modes of the caller's umask; a build that
-//! writes them into its result would differ from the next one. A filesystem with reflinks copies no
-//! data (btrfs, xfs). Small folders are copied into memory.
+//! A checkout gives files the current time and modes of the caller's umask; a build that writes
+//! these into its result would not be reproducible. On a filesystem with reflinks (btrfs, xfs), no
+//! data is copied. Small folders are copied into memory.
 
 use std::fs::File;
 use std::io;

@@ -1,8 +1,8 @@
-//! `/opt/mesosphere` of one build: its dependencies, installed.
+//! `/opt/mesosphere` of a build, with its installed dependencies.
 //!
 //! Each dependency is unpacked once, into the builder's own folder of packages, and mounted
-//! read-only by every build that needs it; what is made per build are the symlinks and files that
-//! installing them gives.
+//! read-only by every build that needs it; only the symlinks and files of an installation are made
+//! per build.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ fn unpacked(
     Ok(place)
 }
 
-/// A reader that sums up all that is read.
+/// Reader that hashes all bytes.
 struct Summing<R> {
     inner: R,
     sum: Sha256,
@@ -105,7 +105,7 @@ impl<R: Read> Summing<R> {
         Self { inner, sum: Sha256::new() }
     }
 
-    /// Sum of all bytes, those that nobody has read yet included.
+    /// Returns the digest of all bytes, including the unread rest.
     fn finish(mut self) -> std::io::Result<Sha256Sum> {
         std::io::copy(&mut self, &mut std::io::sink())?;
         Ok(Sha256Sum::from_hasher(self.sum))
@@ -120,8 +120,8 @@ impl<R: Read> Read for Summing<R> {
     }
 }
 
-/// True if a package is there and belongs to this container's root: with another id map, its files
-/// are nobody's, and those that only their owner may read can't be read.
+/// True if an unpacked package belongs to this container's root: with another id map, its files
+/// belong to unmapped ids, and private files are unreadable.
 fn is_ours(place: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs_err::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0)
