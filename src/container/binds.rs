@@ -67,7 +67,7 @@ fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd
     openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
-/// Makes a mount point, and the folders above it that are missing.
+/// Makes a mount point and its missing parent folders.
 fn make_point(root: BorrowedFd<'_>, path: &Path, is_folder: bool) -> rustix::io::Result<OwnedFd> {
     let name = path.file_name().ok_or(Errno::INVAL)?;
     let parent = match path.parent().filter(|parent| *parent != Path::new("")) {

@@ -1,4 +1,4 @@
-//! The capabilities that a build has inside its namespace: what a build as root needs.
+//! Capabilities of a build inside its namespace: those that a build as root needs.
 
 use caps::Capability;
 
@@ -21,11 +21,11 @@ pub const GRANTED: [(Capability, &str); 11] = [
     (Capability::CAP_SYS_CHROOT, "chroot into a folder of the build"),
 ];
 
-/// What a process needs to install a seccomp filter that programs with set-id bits are to keep. It is
-/// dropped from every set right after that, before the command is executed.
+/// Capability for installing a seccomp filter that set-id programs keep. The capability is dropped
+/// from every set right after that, before the command is executed.
 pub const FILTERING: Capability = Capability::CAP_SYS_ADMIN;
 
-/// Drops what [`FILTERING`] was for.
+/// Drops [`FILTERING`].
 pub fn drop_filtering() -> Result<(), caps::errors::CapsError> {
     use caps::CapSet::{Bounding, Effective, Permitted};
     for set in [Bounding, Effective, Permitted] {
@@ -49,7 +49,7 @@ const OVER_RANGES: [Capability; 5] = [
     Capability::CAP_SETUID,
 ];
 
-/// Capabilities that this process lacks to give containers a range of ids.
+/// Capabilities that this process lacks for giving containers a range of ids.
 pub fn lacking_for_ranges() -> Vec<Capability> {
     OVER_RANGES.into_iter().filter(|capability| !is_effective(*capability)).collect()
 }

@@ -1,10 +1,10 @@
 //! Limits for memory and processes, where a cgroup is delegated to the caller.
 //!
-//! They are set from outside, by the parent: it makes a cgroup, puts the helper into it before the
-//! helper does anything, and removes it afterwards.
+//! The parent sets the limits from outside: it makes a cgroup, puts the helper into the cgroup
+//! before the helper does anything, and removes the cgroup afterwards.
 //!
-//! A cgroup's name begins with the number of the process that made it, so that builds of one package
-//! in several trees don't meet, and what a killed process left can be told from what is in use.
+//! A cgroup's name begins with the process id of its maker, so that builds of one package in
+//! several trees do not collide, and leftovers of a killed process can be told from cgroups in use.
 //!
 //! - Version 2: below the caller's own cgroup, if it may be written and the controllers are there.
 //!   A cgroup with processes in it can't give controllers to its children, so the caller first moves
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// What a container may use at most.
+/// Resource limits of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory.
@@ -35,7 +35,7 @@ impl Limits {
 /// The cgroups below which limited ones can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delegation {
-    /// Version 2: one folder for all controllers.
+    /// Version 2: a single folder for all controllers.
     V2(PathBuf),
     /// Version 1: a folder per controller.
     V1 {
@@ -54,13 +54,13 @@ pub enum CgroupError {
         "limits of memory or processes are configured, but no cgroup is delegated to this user: {reason}"
     )]
     NotDelegated {
-        /// What is missing.
+        /// Missing part.
         reason: String,
     },
     /// A cgroup could not be set up.
     #[error("the limits can't be set")]
     SetUp {
-        /// What went wrong, with the file.
+        /// Cause, with the file.
         #[source]
         source: io::Error,
     },
@@ -119,10 +119,10 @@ fn is_writable(folder: &Path) -> bool {
         && access(&folder.join("cgroup.procs"), AccessFlags::W_OK).is_ok()
 }
 
-/// What the names of our cgroups begin with.
+/// Prefix of our cgroups' names.
 const PREFIX: &str = "mkpanda-";
 
-/// A cgroup of one container's own, removed when it is dropped.
+/// Cgroup of a single container, removed on drop.
 #[derive(Debug)]
 pub struct Cgroup {
     folders: Vec<PathBuf>,
@@ -136,7 +136,7 @@ impl Delegation {
             .map_err(|source| CgroupError::SetUp { source })
     }
 
-    /// Removes what processes left that were killed. What is in use can't be removed.
+    /// Removes the cgroups of killed processes. A cgroup in use cannot be removed.
     fn sweep(&self) {
         let parents = match self {
             Self::V2(parent) => vec![parent],
@@ -195,7 +195,7 @@ impl Delegation {
 }
 
 impl Cgroup {
-    /// Puts a process into it; what the process starts later is in it too.
+    /// Adds a process, and thereby all its future children.
     pub fn add(&self, process: u32) -> Result<(), CgroupError> {
         let mut folders = self.folders.iter();
         folders

@@ -1,9 +1,9 @@
 //! A process that outlives a killed run, and removes what only the run's user namespace can.
 //!
 //! A run that is killed by SIGKILL, alone or with its process group, leaves files of subordinate ids
-//! and folders of mode 000 (overlayfs' `work/work`), which `rm -rf` of the user who ran it cannot
-//! remove. The next run sweeps them, but workers of remote execution and CI runners remove the folder
-//! and never run again in it.
+//! and folders of mode 000 (overlayfs' `work/work`), which `rm -rf` of the user cannot remove. The
+//! next run sweeps them, but workers of remote execution and CI runners remove the folder and never
+//! run again in that place.
 //!
 //! ```text
 //! run ── holds <scratch>/<run>.lock
@@ -45,7 +45,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// Name of the lock file of a folder with half-made entries.
 const LOCK: &str = ".lock";
 
-/// List of what a cleaner removes when its run has died.
+/// List of paths that a cleaner removes after its run has died.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleaning {
     /// Lock file of the scratch folder, held by the run as long as it lives.
@@ -56,7 +56,7 @@ pub struct Cleaning {
     pub half_made: Vec<PathBuf>,
 }
 
-/// Starts a cleaner in the user namespace of this process, which must have one thread.
+/// Starts a cleaner in the user namespace of this process, which must have a single thread.
 pub(super) fn start(cleaning: &Cleaning) -> nix::Result<()> {
     if sys::fork()?.is_some() {
         return Ok(());

@@ -1,13 +1,14 @@
 //! The executable from which helpers are started: the file itself, or a sealed copy in memory.
 //!
-//! A process of a container can open the file that its process 1 was started from (`/proc/1/exe`), or
-//! have it run by a script that begins with `#!/proc/self/exe`. If the container's root is the user who owns
-//! that file, it could change its content or mode (CVE-2019-5736). No id of a container has any right over
-//! a file of another owner, such as one that root installed: helpers are started from it. Of any other file
-//! a sealed copy is made in memory, once for a run (8 to 12 ms for 20 MB). A copy has no name on any
-//! filesystem, and nothing can change its content. A container that owns it can change its mode, so that no
-//! further helper could be started from it: then another copy is made. A read-only mount of the file would
-//! need none, but a helper would have to start itself anew after it entered its user namespace.
+//! A process of a container can open the executable of its process 1 (`/proc/1/exe`), or run the
+//! executable by a script that begins with `#!/proc/self/exe`. If the container's root owned the
+//! file, the process could change content or mode (CVE-2019-5736). No id of a container has any
+//! right over a file of another owner, such as an executable installed by root: helpers are started
+//! from such a file directly. Of any other file, a sealed copy is made in memory, once per run (8
+//! to 12 ms for 20 MB). A copy has no name on any filesystem, and nothing can change its content. A
+//! container that owns the copy can change its mode, so that no further helper could be started:
+//! then another copy is made. A read-only mount of the file would avoid the copy, but a helper
+//! would have to execute itself again in its user namespace.
 
 use std::fs::File;
 use std::io;
@@ -25,23 +26,23 @@ use super::namespace::fd_path;
 
 static COPY: Mutex<Option<SealedCopy>> = Mutex::new(None);
 
-/// Path of this process's own executable.
+/// Path of this process's executable.
 const OWN: &str = "/proc/self/exe";
 
 /// Write permissions of groups and of everybody; where a file has an access list, the former are its mask.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// An executable that no process of a container can change, for this process and those that it forks.
+/// Executable that no process of a container can change, for this process and its children.
 #[derive(Debug)]
 pub(super) enum Executable {
-    /// This process's own.
+    /// The executable of this process.
     Own,
     /// A copy in memory.
     Copy(Arc<OwnedFd>),
 }
 
 impl Executable {
-    /// Path, which holds as long as this lives.
+    /// Path, valid for the lifetime of this value.
     pub(super) fn path(&self) -> PathBuf {
         match self {
             Self::Own => OWN.into(),
@@ -50,7 +51,7 @@ impl Executable {
     }
 }
 
-/// Executable that no process of a container with these ids can change.
+/// Returns an executable that no process of a container with these ids can change.
 pub(super) fn unchangeable(map: &IdMap) -> io::Result<Executable> {
     let own = fs_err::metadata(OWN)?;
     if is_out_of_reach(own.uid(), own.gid(), own.mode(), map) {
@@ -67,7 +68,7 @@ fn is_out_of_reach(uid: u32, gid: u32, mode: u32, map: &IdMap) -> bool {
     mode & WRITABLE_BY_OTHERS == 0 && !has(&map.uids, uid) && !has(&map.gids, gid)
 }
 
-/// A copy, with the time at which its mode was changed last.
+/// Copy, with the time of its last change of mode.
 #[derive(Debug)]
 struct SealedCopy {
     file: Arc<OwnedFd>,

@@ -24,7 +24,7 @@ use super::{init, passing, resources, sole_user, sys};
 /// Environment of the process until it executes the command. With a home, nobody looks for one.
 pub(super) const PLAIN_ENVIRONMENT: [&str; 2] = ["PATH=/", "HOME=/"];
 
-/// Shell that runs a script without `#!`, as `execvp` has it.
+/// Shell for scripts without `#!`, as in `execvp`.
 const SHELL: &CStr = c"/bin/sh";
 
 /// Executor of a container's command.
@@ -38,7 +38,7 @@ pub(super) struct BuildExecutor {
     pub(super) filter: Vec<libc::sock_filter>,
     /// True if the command is put into a Landlock scope.
     pub(super) landlock: bool,
-    /// Descriptors that the command inherits.
+    /// Descriptors inherited by the command.
     pub(super) inherited: Arc<[OwnedFd]>,
     /// User and group of the command where there is one id.
     pub(super) sole_user: Option<(u32, u32)>,
@@ -46,7 +46,8 @@ pub(super) struct BuildExecutor {
     pub(super) asking: Option<Asking>,
 }
 
-/// Filter that asks, with the channel on which its descriptor is passed on.
+/// Filter that returns `SECCOMP_RET_USER_NOTIF`, and the socket that receives its notification
+/// descriptor.
 #[derive(Clone)]
 pub(super) struct Asking {
     pub(super) filter: Vec<libc::sock_filter>,
@@ -163,7 +164,7 @@ fn execute_found(program: &CStr, arguments: &[CString], environment: &[CString])
     refusal
 }
 
-/// Paths at which a program may be: its own if it has a slash, else one per folder of `PATH`.
+/// Candidate paths of a program: a path with a slash itself, else one per folder of `PATH`.
 fn candidates(program: &[u8], environment: &[CString]) -> Vec<Vec<u8>> {
     if program.contains(&b'/') {
         return vec![program.to_vec()];

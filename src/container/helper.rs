@@ -1,10 +1,11 @@
-//! The parent's side of a helper: starting one, handing it jobs, hearing its answers, ending it.
+//! Parent's side of a helper: starting, sending jobs, receiving answers, ending.
 //!
 //! A helper keeps a user namespace ([`super::keeper`]) and does jobs one after another, each in a
-//! process of its own. On its stdin, a socket, it gets lines: its start, then a job per line. On its
-//! stdout it answers with lines: the number of the process that does the job, then the answers as
-//! JSON. What it prints on stderr is a fault of its own and comes back with the error. A helper has a
-//! process group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then decides.
+//! child process. The helper's stdin is a socket with lines: the start message, then a job per
+//! line. The helper's stdout has lines, too: the process id of the job's process, then the answers
+//! as JSON. Output on stderr means a fault of the helper, and is part of the error. A helper has a
+//! process group of its own, so that a terminal's Ctrl-C reaches the parent alone, which then
+//! decides.
 //!
 //! ```text
 //! parent                         helper                    process of job 7
@@ -41,22 +42,22 @@ use super::refusal::{self, Refusal};
 
 pub use super::process::Finishing;
 
-/// The argument by which the executable knows that it is a helper.
+/// Argument that makes the executable run as a helper.
 pub const HELPER_ARGUMENT: &str = "internal-helper";
 
-/// What an order begins with whose job may begin at once.
+/// Prefix of an order whose job begins at once.
 const AT_ONCE: u8 = b'r';
-/// What an order begins with whose job gets a network namespace, and may have the process that is
-/// there already; then one is made for the next.
+/// Prefix of an order whose job gets a network namespace, and may use the spare process; then
+/// another spare process is made.
 pub(super) const SPARED: u8 = b's';
-/// What an order begins with whose job waits for [`GO`].
+/// Prefix of an order whose job waits for [`GO`].
 pub(super) const HELD: u8 = b'h';
 /// Lets a job begin that is held.
 pub(super) const GO: &[u8] = b"go\n";
-/// What the line begins with that gives the number of a job's process.
+/// Prefix of the line with the process id of a job's process.
 pub(super) const STARTED: u8 = b'p';
 
-/// First line that a helper gets.
+/// First line to a helper.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Start {
     /// Process id of the parent, which may be dead by now. Not an argument, which every process of a container
@@ -64,21 +65,21 @@ pub(super) struct Start {
     pub(super) parent: u32,
     /// Id map of the helper's user namespace.
     pub(super) map: IdMap,
-    /// Work of the cleaner that the helper starts, if it is to start one.
+    /// Paths for the cleaner that the helper starts, if requested.
     pub(super) cleaning: Option<Cleaning>,
 }
 
-/// What a job's process says before it does anything.
+/// First message of a job's process.
 pub(super) const BEGUN: &[u8] = b"b\n";
 
-/// How long a helper may take to start a job's process and to end: one that was stopped would take for
-/// ever.
+/// Time limit for a helper to start a job's process, and to end: a stopped helper would take
+/// forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A helper could not do its job.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
-    /// It could not be started.
+    /// The helper could not be started.
     #[error("can't start a helper process")]
     Start {
         /// Cause.
@@ -95,29 +96,29 @@ pub enum HelperError {
     /// Something is missing without which no helper can be started.
     #[error("can't start a helper process: {}", .0.cause)]
     Refused(Refusal),
-    /// It could not be put into its cgroup.
+    /// The helper could not be added to its cgroup.
     #[error("can't limit a helper process")]
     Limit {
         /// Cause.
         #[source]
         source: CgroupError,
     },
-    /// It could not be talked to.
+    /// Sending or receiving failed.
     #[error("can't talk to a helper process")]
     Talk {
         /// Cause.
         #[source]
         source: io::Error,
     },
-    /// It ended without having said that it is done.
+    /// The helper ended before the job was done.
     #[error("a helper process ended early ({ending}){}", if said.is_empty() { String::new() } else { format!(": {said}") })]
     Died {
         /// Ending.
         ending: String,
-        /// What it said on stderr.
+        /// Output on stderr.
         said: String,
     },
-    /// It was ended because it should have been done long ago.
+    /// The helper was killed because its time limit had passed.
     #[error("a helper process was stopped, or hangs: it gave no answer in time, and was killed")]
     Overdue,
     /// It was ended because the run is.
@@ -126,7 +127,7 @@ pub enum HelperError {
 }
 
 impl HelperError {
-    /// Change that lifts the refusal, if one is known.
+    /// Change that lifts the refusal, if known.
     pub fn remedy(&self) -> Option<&str> {
         match self {
             Self::Refused(refusal) => Some(&refusal.remedy),
@@ -148,7 +149,7 @@ impl Interrupt {
         self.raised.load(Ordering::SeqCst)
     }
 
-    /// Interrupts the run: kills the helpers, and with each of them all that it started.
+    /// Interrupts the run: kills the helpers, and all their descendants.
     pub fn raise(&self) {
         // Under the lock, so that no helper slips in between the flag and the kill.
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,12 +181,12 @@ impl Interrupt {
     }
 }
 
-/// A place for a helper: it is started when there is a job for it, and anew after it failed. The
-/// thread that starts it must outlive it: the kernel kills a helper when that thread ends.
+/// Slot for a helper, started with the first job, and restarted after a failure. The thread that
+/// starts the helper must outlive it: the kernel kills a helper when that thread ends.
 #[derive(Debug)]
 pub struct HelperPlace {
     map: IdMap,
-    /// Given to the first helper alone: what that starts outlives it.
+    /// Paths for the cleaner of the first helper only: the cleaner outlives the helper.
     cleaning: Option<Cleaning>,
     interrupt: Arc<Interrupt>,
     helper: Option<Helper>,
@@ -215,10 +216,10 @@ impl HelperPlace {
         self
     }
 
-    /// Has a job done until its last answer; it may still be clearing up, for which the
-    /// [`Finishing`] waits. `hear` takes each answer, and gives back what `run` is to give back as
-    /// soon as it heard the last one. `deadline`, which `hear` may set, is when the next answer has
-    /// to be there: a job keeps time itself, unless somebody has stopped it.
+    /// Has a job done until its last answer; the job may still be clearing up, and [`Finishing`]
+    /// waits for the end. `hear` receives each answer, and returns the result of `run` at the last
+    /// answer. `deadline`, which `hear` may set, is the time limit of the next answer: a job limits
+    /// its own time, but a stopped process cannot.
     pub fn run<Job: Serialize, Answer: DeserializeOwned, T>(
         &mut self,
         job: &Job,
@@ -263,7 +264,7 @@ impl HelperPlace {
     }
 }
 
-/// Has one job done by a helper of its own, and waits for its end.
+/// Has a single job done by a new helper, and waits for the end.
 pub fn run_once<Job: Serialize, Answer: DeserializeOwned, T>(
     map: &IdMap,
     job: &Job,
@@ -282,7 +283,7 @@ struct Helper {
     answers: Option<Lines>,
     /// The process of the job under way.
     process: Option<Process>,
-    /// True if nothing was heard of the job that it got last.
+    /// True while the last job has sent no answer.
     has_said_nothing: bool,
     interrupt: Arc<Interrupt>,
 }
@@ -394,7 +395,7 @@ impl Helper {
         unless_gone(orders.write_all(text)).map_err(|source| HelperError::Talk { source })
     }
 
-    /// Lets it come to its end, and says what is known of why it did.
+    /// Lets the helper end, and returns the error with the known cause.
     fn end(mut self) -> HelperError {
         let status = self.wait();
         let said = self.child.stderr.take().map_or_else(String::new, |stderr| {
@@ -411,7 +412,7 @@ impl Helper {
         HelperError::Died { ending, said }
     }
 
-    /// Waits for its end: without orders, it ends as soon as its jobs have.
+    /// Waits for the helper's end: without orders, the helper ends as soon as its jobs do.
     fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
         self.orders = None;
         let number = i32::try_from(self.child.id()).unwrap_or(0);
@@ -429,7 +430,7 @@ impl Drop for Helper {
     }
 }
 
-/// To whoever is gone nothing can be said; that it is gone shows when it is listened to.
+/// Ignores a broken pipe, as the next read reports the helper's end.
 fn unless_gone(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,4 +1,4 @@
-//! Which ids of the machine stand for the ids of a container, and how that gets written.
+//! Mapping of the machine's ids to a container's ids, and the ways to write the maps.
 //!
 //! - *Ranges*: the container's root is the caller (for real root: the first id of a range, since
 //!   the container's root must never be the machine's), the other ids come from `/etc/subuid` and
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Sha256Sum;
 
-/// How much of an id space a container has.
+/// Extent of a container's id space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -38,7 +38,7 @@ pub struct IdRange {
     pub inside: u32,
     /// The first id outside.
     pub outside: u32,
-    /// How many there are.
+    /// Number of ids.
     pub count: u32,
 }
 
@@ -51,11 +51,11 @@ pub struct IdMap {
     pub uids: Vec<IdRange>,
     /// Group ids.
     pub gids: Vec<IdRange>,
-    /// Who writes the maps.
+    /// Writer of the maps.
     pub writer: MapWriter,
 }
 
-/// Who writes a namespace's maps.
+/// Writer of a namespace's maps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MapWriter {
     /// The process itself: one id needs no privilege.
@@ -72,7 +72,7 @@ pub enum MapWriter {
 }
 
 impl IdMap {
-    /// The map of one id.
+    /// Map of a single id.
     pub fn single(uid: u32, gid: u32) -> Self {
         let one = |outside| vec![IdRange { inside: 0, outside, count: 1 }];
         Self { tier: Tier::Single, uids: one(uid), gids: one(gid), writer: MapWriter::Own }
@@ -86,7 +86,7 @@ impl IdMap {
         (first(&self.uids), first(&self.gids))
     }
 
-    /// A name for this mapping: what files of other ids look like on disk depends on it.
+    /// Name of this mapping, used where files on disk depend on the mapping.
     pub fn digest(&self) -> String {
         let text = format!("{}|{}", map_text(&self.uids), map_text(&self.gids));
         Sha256Sum::of(text.as_bytes()).as_str()[..16].to_owned()
@@ -113,8 +113,8 @@ pub fn subordinate_ranges(text: &str, user: &str, uid: u32) -> Vec<(u32, u32)> {
 /// Number of ids that a user gets.
 const RANGE: u32 = 65_536;
 
-/// First id of a range that no line of these files gives to anybody, behind all that are given, where useradd
-/// looks as well.
+/// Returns the start of an unassigned range behind all assigned ranges of these files, the place
+/// where useradd searches as well.
 fn free_range(files: &[&str]) -> Option<u32> {
     let end = |line: &str| {
         let mut numbers = line.trim().split(':').skip(1).map_while(|part| part.parse::<u64>().ok());
@@ -126,18 +126,18 @@ fn free_range(files: &[&str]) -> Option<u32> {
     u32::try_from(taken.unwrap_or(0).max(100_000)).ok()
 }
 
-/// The range that root takes where `/etc/subuid` gives it none: far above what systems hand out,
-/// below what systemd and container engines take.
+/// Default range of root without an entry in `/etc/subuid`: far above the ranges of systems, below
+/// those of systemd and container engines.
 pub const ROOT_RANGE: (u32, u32) = (1_500_000_000, 65_536);
 
-/// Who the caller is and what the machine says of ids, as text: parsed, not read, here.
+/// Identity of the caller, and the machine's id files as text: parsed, not read, here.
 #[derive(Debug, Clone)]
 pub struct Identity<'a> {
     /// The caller's user id.
     pub uid: u32,
     /// The caller's group id.
     pub gid: u32,
-    /// The caller's name, if it has one.
+    /// Name of the caller, if known.
     pub name: &'a str,
     /// `/proc/self/uid_map`.
     pub own_uid_map: &'a str,
@@ -147,7 +147,7 @@ pub struct Identity<'a> {
     pub subgid: &'a str,
     /// True if the caller is root and may give containers any range of ids.
     pub privileged: bool,
-    /// Names of the capabilities that root lacks for that.
+    /// Names of the capabilities that root lacks.
     pub lacks: Vec<String>,
     /// `newuidmap` and `newgidmap`, if both are installed.
     pub programs: Option<(PathBuf, PathBuf)>,
@@ -163,7 +163,7 @@ impl Identity<'_> {
     }
 }
 
-/// Why there are no id ranges.
+/// Reason why id ranges are missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRanges {
     /// `/etc/subuid` or `/etc/subgid` has no entry.
@@ -287,7 +287,7 @@ fn privileged_ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
     })
 }
 
-/// The ids that exist in the namespace that this process is in: first id and count.
+/// Ids in the namespace of this process: first id and count.
 fn own_ranges(uid_map: &str) -> Vec<(u32, u32)> {
     let lines = uid_map.lines().filter_map(|line| {
         let mut parts = line.split_whitespace();
@@ -297,7 +297,7 @@ fn own_ranges(uid_map: &str) -> Vec<(u32, u32)> {
     lines.collect()
 }
 
-/// Where programs of the system are, whatever the search path says.
+/// Usual folders of system programs, independent of the caller's `PATH`.
 pub const USUAL_PATH: &str = "/usr/bin:/bin:/usr/sbin";
 
 /// Looks for a program in the folders of a search path, and then in the usual ones.

@@ -1,9 +1,10 @@
 //! The first process of a container: it waits for the command and for orphans, and passes signals on.
 //!
-//! The kernel gives the first process of a pid namespace two duties and an exception: it inherits every
-//! orphan, which stays a zombie until it waits for it, and no signal ends it that it does not handle. A
-//! build script in that place is not ended by its own `kill $$`, and a program that waits for its own
-//! children only leaves zombies. So the command is a child of this process, which does nothing else.
+//! The kernel gives the first process of a pid namespace two duties and an exception: the process
+//! inherits every orphan, which stays a zombie until a wait, and is not ended by unhandled signals.
+//! A build script in that place would not be ended by its own `kill $$`, and a program that waits
+//! only for its own children would leave zombies. So the command is a child of this process, which
+//! does nothing else.
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
@@ -16,8 +17,8 @@ pub(super) fn prepare() -> nix::Result<()> {
     SigSet::all().thread_set_mask()
 }
 
-/// Waits for the end of the command, and ends with its exit code; 128 and the signal's number if a
-/// signal ended it. The kernel then ends all that it has left running.
+/// Waits for the end of the command, and exits with the command's exit code, or 128 plus the number
+/// of the signal that ended the command. The kernel then kills all remaining processes.
 pub(super) fn run(command: Pid) -> ! {
     // The command's own are its own.
     sys::close_from(3);
@@ -35,7 +36,7 @@ pub(super) fn run(command: Pid) -> ! {
     }
 }
 
-/// Waits for every process that has ended; returns the command's exit code if it is among them.
+/// Waits for every ended process; returns the command's exit code if the command is among them.
 fn reap(command: Pid) -> Option<i32> {
     loop {
         match sys::reap(None) {

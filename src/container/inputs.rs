@@ -1,4 +1,4 @@
-//! The folders of the caller's that a helper's job needs, and where they are in its view.
+//! Caller's folders that a helper's job needs, and their paths in the helper's view.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Adds a folder, unless it or a folder above it is there already.
+    /// Adds a folder, unless the list has the folder or one of its parents.
     pub fn add(&mut self, folder: &Path) {
         if !self.folders.iter().any(|known| folder.starts_with(known)) {
             self.folders.push(folder.to_owned());
@@ -41,7 +41,7 @@ impl Inputs {
         text
     }
 
-    /// Where a path of the caller's is in the view. Only paths below added folders have a place.
+    /// Path in the view of a caller's path. Only paths below added folders are in the view.
     pub fn place(&self, view: &View, path: &Path) -> PathBuf {
         let found = self.folders.iter().enumerate().find_map(|(index, folder)| {
             let rest = path.strip_prefix(folder).ok()?;

@@ -1,5 +1,5 @@
-//! The helper's side of [`super::helper`]: a process that keeps a user namespace and does jobs in
-//! it, one after another, each in a process of its own.
+//! Helper's side of [`super::helper`]: a process that keeps a user namespace and does jobs inside,
+//! one after another, each in a child process.
 //!
 //! ```text
 //! keeper ── user namespace
@@ -14,12 +14,12 @@
 //! could leave in it (no keyring, since seccomp refuses those calls, and no setting, since
 //! `/proc/sys` is read-only).
 //!
-//! A network namespace takes 0.7 ms, and longer while the one before is taken down. So the process
-//! for the next job is there before the job is, in its namespaces, while the one before works: what
-//! else has two cores and runs one build at once would have one of them idle.
+//! Making a network namespace takes 0.7 ms, and longer while the previous one is removed. So the
+//! process for the next job is made in advance, in its namespaces, during the previous job:
+//! otherwise a machine with two cores and one build at a time would have one core idle.
 //!
-//! Every process asks to be killed when the one that started it dies, so that killing the keeper
-//! ends everything. A job that has answered may still be clearing up when the next one begins.
+//! Every process is killed with its parent (`PR_SET_PDEATHSIG`), so that killing the keeper ends
+//! everything. A job that has answered may still be clearing up when the next job begins.
 
 use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
@@ -33,7 +33,7 @@ use super::helper::{BEGUN, GO, HELD, SPARED, STARTED, Start};
 use super::namespace::{self, NamespaceError};
 use super::{refusal, sys};
 
-/// What a process does, and how it refuses.
+/// Work of a job's process, and its messages of refusal.
 pub trait Worker {
     /// Says that there is no user namespace.
     fn refuse(&self, error: NamespaceError);
@@ -116,7 +116,7 @@ pub fn keep(worker: &impl Worker) -> u8 {
     0
 }
 
-/// A process that waits for its job.
+/// Process that waits for its job.
 struct Started {
     process: Pid,
     orders: PipeWriter,
@@ -129,7 +129,7 @@ impl Started {
     }
 }
 
-/// Whether a process enters its namespaces before there is a job.
+/// Namespace entry of a spare process, before its job is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ahead {
     Yes,

@@ -1,4 +1,4 @@
-//! The lines that come out of a pipe, which may be written to by more processes than one.
+//! Lines of a pipe that may have several writers.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,10 +12,10 @@ use super::sys;
 /// The most that may come without a line's end, in bytes.
 const LONGEST: usize = 16 << 20;
 
-/// What came out of a pipe.
+/// Result of reading a pipe.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// A line, with its end.
+    /// A line, including its end.
     Line(Vec<u8>),
     /// Nothing, and nothing more will come.
     Nothing,

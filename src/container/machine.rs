@@ -1,4 +1,4 @@
-//! What this machine gives: found out by trying, in a helper, before anything is built.
+//! Features of this machine, found by trials in a helper, before any build.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use super::sandbox::{Special, Sysfs};
 use super::sys;
 use super::system_mounts::{MESSAGE_QUEUES, PROC, SYS, SystemMount, TERMINALS};
 
-/// What was found, as each build's record keeps it.
+/// Features of the machine, as kept in each build's record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The id maps that containers get.
+    /// Id maps of containers.
     pub map: IdMap,
-    /// What containers have to do without here, or do another way.
+    /// Restrictions and substitutes for containers on this machine.
     pub conditions: Vec<Condition>,
-    /// How the containers' roots are made.
+    /// Method of making containers' roots.
     pub root: RootKind,
 }
 
@@ -26,8 +26,8 @@ pub struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// A fresh procfs is refused, as it is inside other containers: the outer one is shown, and
-    /// Landlock keeps the build from the processes that it sees there.
+    /// A fresh procfs is refused, as inside other containers: the outer procfs is bound, and
+    /// Landlock keeps builds away from the visible processes.
     NestedProc,
     /// A fresh sysfs is refused, as where only parts of it are seen: the outer one is shown.
     OuterSys,
@@ -44,7 +44,7 @@ pub enum Condition {
     NoLandlockScope,
 }
 
-/// How a container's root is made from an image's layers.
+/// Method of making a container's root from an image's layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RootKind {
@@ -66,7 +66,7 @@ impl Machine {
         self.map.tier
     }
 
-    /// Which sysfs containers see that have a network namespace of their own.
+    /// Sysfs for containers with a network namespace of their own.
     pub fn sysfs(&self) -> Sysfs {
         if self.has(&Condition::NoSys) {
             Sysfs::None
@@ -77,7 +77,7 @@ impl Machine {
         }
     }
 
-    /// Filesystems that containers go without.
+    /// Filesystems missing in containers.
     pub fn left_out(&self) -> Vec<Special> {
         let conditions = [
             (Condition::NoTerminals, Special::Terminals),
@@ -93,12 +93,12 @@ impl Machine {
     }
 }
 
-/// What [`probe`] found inside the namespaces.
+/// Results of [`probe`] inside the namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probed {
-    /// What is not as on a plain machine.
+    /// Deviations from a plain machine.
     pub conditions: Vec<Condition>,
-    /// How roots can be made.
+    /// Method of making roots.
     pub root: RootKind,
 }
 
@@ -144,8 +144,8 @@ pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
 /// The Landlock version that scopes signals and abstract sockets.
 pub const LANDLOCK_WITH_SCOPES: u32 = 6;
 
-/// Tries each filesystem of the kernel's that may be refused. `has_outer_sys` says that `/sys` could be
-/// shown instead of a fresh one.
+/// Tries each filesystem that the kernel may refuse. `has_outer_sys` is true if `/sys` can be bound
+/// in place of a fresh sysfs.
 fn refused_mounts(
     has_outer_sys: bool,
     mut is_given: impl FnMut(&SystemMount) -> std::io::Result<bool>,

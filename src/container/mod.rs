@@ -10,7 +10,7 @@
 //!    [`capabilities`] and the [`seccomp`] filter of the policy; with one id, a [`recorder`] may write
 //!    down whom files are given to.
 //!
-//! A [`cleaner`] outlives a run that is killed, and removes what only its user namespace can.
+//! A [`cleaner`] outlives a killed run, and removes files that need its user namespace.
 //!
 //! What the machine gives is found out beforehand ([`machine`]); limits are set from outside
 //! ([`cgroup`]). All `unsafe` is in [`sys`].

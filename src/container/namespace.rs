@@ -6,9 +6,9 @@
 //! set-id bits, 6 ms), so a helper does it once ([`enter_user_namespace`], see [`super::keeper`]),
 //! and each job of it makes the namespaces that are its own ([`enter`]).
 //!
-//! Every generation asks to be killed when its parent dies, so that killing the outermost one ends
-//! everything. Asking comes too late for a parent that is dead already: so each looks, having asked,
-//! whether it still is there.
+//! Every generation is killed with its parent, so that killing the outermost process ends
+//! everything. The request comes too late for a parent that is already dead: so each process then
+//! checks that its parent is alive.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -28,13 +28,13 @@ use super::idmap::{IdMap, MapWriter, Tier, map_text};
 use super::refusal::{self, Refusal};
 use super::sys;
 
-/// Why the namespaces could not be entered.
+/// Reason why the namespaces could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
     /// The kernel gave no user namespace.
     #[error("the kernel gave no user namespace ({errno}): {}", refusal.cause)]
     User {
-        /// What it answered.
+        /// Error of the kernel.
         errno: Errno,
         /// Cause and remedy.
         refusal: Refusal,
@@ -45,7 +45,7 @@ pub enum NamespaceError {
     /// The id maps could not be written.
     #[error("the id maps could not be written: {reason}")]
     Map {
-        /// What went wrong, in the words of who wrote them.
+        /// Reason, as given by the writer of the maps.
         reason: String,
     },
     /// One step of the set-up failed.
@@ -59,7 +59,7 @@ pub enum NamespaceError {
 }
 
 impl NamespaceError {
-    /// Change that lifts the refusal, if one is known.
+    /// Change that lifts the refusal, if known.
     pub fn remedy(&self) -> Option<&str> {
         match self {
             Self::User { refusal, .. } | Self::Refused(refusal) => Some(&refusal.remedy),
@@ -72,10 +72,11 @@ fn step(step: &'static str) -> impl Fn(Errno) -> NamespaceError {
     move |errno| NamespaceError::Step { step, errno }
 }
 
-/// The network of the namespaces that this process entered before it had a job.
+/// Network of the namespaces that this process entered in advance.
 static AHEAD: OnceLock<Network> = OnceLock::new();
 
-/// [`enter`] with a network namespace, before it is called for; whether that worked.
+/// Enters namespaces as [`enter`] does with a network namespace, in advance; returns true on
+/// success.
 pub fn enter_ahead() -> bool {
     enter(Network::None).is_ok() && AHEAD.set(Network::None).is_ok()
 }
@@ -105,8 +106,8 @@ pub fn enter(network: Network) -> Result<(), NamespaceError> {
     Ok(())
 }
 
-/// A descriptor of the process outside that started this one, which is readable when that is dead;
-/// [`getppid`] says nothing of a parent outside of the namespace.
+/// Process descriptor of the parent outside, readable when the parent is dead; [`getppid`] cannot
+/// see a parent outside of the namespace.
 static OUTER: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Asks to die with the process outside, and ends if that is dead.
@@ -125,7 +126,7 @@ fn ask_to_die() -> nix::Result<()> {
     Ok(())
 }
 
-/// Asks to die with the process that started this one, and ends if that, `parent`, is dead.
+/// Sets the parent-death signal, and ends this process if `parent` is already dead.
 pub fn die_with_parent(parent: u32) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if u32::try_from(getppid().as_raw()) != Ok(parent) {
@@ -229,7 +230,7 @@ pub fn share_with_the_caller() {
     }
 }
 
-/// The number of this process in `/proc`, which may be that of another pid namespace than its own.
+/// Number of this process in `/proc`, which may belong to another pid namespace.
 fn own_number() -> nix::Result<String> {
     let link = nix::fcntl::readlink("/proc/self")?;
     Ok(link.to_string_lossy().into_owned())

@@ -1,10 +1,10 @@
-//! What a container says, on its way into the log.
+//! Output of a container, on its way into the log.
 //!
-//! A log has a limit: what is said beyond it is left out, but for the last megabyte (or half of the
-//! limit), which has the reason of a failure in it.
+//! A log has a size limit: output beyond the limit is left out, except for the last megabyte (or
+//! half of the limit), which usually contains the reason of a failure.
 //!
-//! It goes through a pipe, not straight into the file: a script that writes `> /dev/stderr` opens
-//! what stands there again, and would cut a file off at its beginning.
+//! The output goes through a pipe, not straight into the file: a script that writes `> /dev/stderr`
+//! opens the file behind the descriptor again, and would truncate a log file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{Mode, fchmod};
 
-/// How much is taken at once before the clock is looked at again, in bytes.
+/// Number of bytes to copy before the clock is checked again.
 const PORTION: usize = 1 << 20;
 
 /// Last part of an output that is kept beyond the limit; at most half of it.
@@ -24,7 +24,7 @@ const TAIL: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Output {
     reader: PipeReader,
-    /// Kept open, so that a container that closes its own ends is no end of the pipe.
+    /// Kept open, so that the pipe stays open when a container closes its own ends.
     writer: PipeWriter,
     portions: Portions,
 }
@@ -34,7 +34,7 @@ pub(super) struct Output {
 struct Portions {
     /// Largest log.
     limit: u64,
-    /// Bytes that the log may still get as they come.
+    /// Number of bytes that are still logged immediately.
     room: u64,
     /// Largest number of bytes that are kept of the rest.
     kept: usize,
@@ -92,12 +92,12 @@ impl Output {
         self.writer.as_fd().try_clone_to_owned()
     }
 
-    /// What is readable when there is something for the log.
+    /// Descriptor that is readable when output is pending.
     pub(super) fn readable(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
 
-    /// Writes into the log what is there, or a portion of it.
+    /// Copies pending output into the log, up to one portion.
     pub(super) fn pass_on(&mut self, mut log: &File) -> io::Result<()> {
         let mut buffer = [0; 1 << 13];
         let mut taken = 0;

@@ -28,7 +28,7 @@ pub enum RootError {
     /// The kernel refused the overlay.
     #[error("can't mount the overlay of {layers} layers: {errno}")]
     Overlay {
-        /// How many layers it was to have.
+        /// Number of layers.
         layers: usize,
         /// Answer of the kernel.
         errno: Errno,

@@ -8,11 +8,11 @@ use nix::unistd::Pid;
 
 use super::sys;
 
-/// How long a job may clear up after its last answer. One that was stopped would do so for ever; what
-/// it doesn't remove is removed by another one.
+/// Time limit for a job's cleanup after its last answer. A stopped job would take forever; the
+/// sweep of a later job removes the rest.
 const CLEARING: Duration = Duration::from_secs(60);
 
-/// A process that may be over, and whose number may be another's then.
+/// Process that may have ended, so that its number may have been reused.
 #[derive(Debug)]
 pub(super) struct Process {
     number: Pid,
@@ -37,8 +37,8 @@ impl AsFd for Process {
     }
 }
 
-/// A job's process that has given its last answer, and may still be clearing up. Dropping this waits
-/// until it and all that it started have ended.
+/// Process of a job that has given its last answer, and may still be clearing up. Dropping this
+/// value waits for the end of the process and its descendants.
 #[derive(Debug)]
 pub struct Finishing {
     process: Option<Process>,

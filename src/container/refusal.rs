@@ -148,7 +148,7 @@ pub fn of_proc() -> Option<Refusal> {
     })
 }
 
-/// Explains that no file in memory may be executed, if that is so.
+/// Explains why files in memory cannot be executed; `None` if they can.
 pub fn of_executable_memory() -> Option<Refusal> {
     setting("vm/memfd_noexec").is_some_and(|value| value == "2").then(|| {
         Refusal::new(
@@ -158,7 +158,7 @@ pub fn of_executable_memory() -> Option<Refusal> {
     })
 }
 
-/// A setting of the kernel, where it has it.
+/// Value of a kernel setting, where present.
 fn setting(name: &str) -> Option<String> {
     let text = fs_err::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(text.trim().to_owned())

@@ -46,7 +46,7 @@ pub enum RehearsalError {
 }
 
 impl RehearsalError {
-    /// Change that helps, if one is known.
+    /// Change that helps, if known.
     pub fn remedy(&self) -> Option<&'static str> {
         matches!(self, Self::Run { .. }).then_some(
             "let the outer sandbox's policy (seccomp, AppArmor, SELinux) permit it: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined",

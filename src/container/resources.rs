@@ -23,11 +23,11 @@ const SOFT: [(Resource, rlim_t, &str); 11] = [
     (Resource::RLIMIT_STACK, 8 << 20, "stacks"),
 ];
 
-/// Part of its user's processes that one container may have: other builds and the user's own programs
-/// need some, too.
+/// Divisor of the user's process limit for each container: other builds and the user's own programs
+/// need processes, too.
 const SHARE_OF_PROCESSES: rlim_t = 4;
 
-/// Gives this process the limits, and the niceness 0 where that may be had.
+/// Sets the limits of this process, and niceness 0 where permitted.
 pub(super) fn set_own() -> nix::Result<()> {
     for (resource, soft, _) in SOFT {
         let (current, hard) = getrlimit(resource)?;

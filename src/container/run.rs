@@ -1,4 +1,4 @@
-//! Running a [`Sandbox`] with libcontainer, from its start to its end.
+//! Execution of a [`Sandbox`] with libcontainer, from start to end.
 //!
 //! libcontainer's `ContainerBuilder` is for containers that outlive their creator: it saves a state and a
 //! specification, makes a cgroup, and starts three processes, one of which waits on a socket for `start`
@@ -9,8 +9,9 @@
 //! need no namespace of the container before it, with 5 each. The first process of a trivial build makes 557
 //! system calls, after 1,487 with all mounts by libcontainer (`strace -f`).
 //!
-//! libcontainer changes directory and duplicates descriptors process-wide, so a process runs one
-//! container and has one thread (eight at once in one process hung in one round of six).
+//! libcontainer changes the working directory and duplicates descriptors process-wide, so a process
+//! runs a single container and has a single thread (eight containers in one process hung in one
+//! round of six).
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -43,14 +44,14 @@ use super::view::View;
 use super::{namespace, sys};
 use crate::base::causes::with_causes;
 
-/// How a container ended.
+/// Result of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Its command exited.
+    /// The command exited.
     Exited(i32),
-    /// A signal ended its command.
+    /// A signal ended the command.
     Signalled(i32),
-    /// It ran longer than it may, and was killed.
+    /// The time limit was exceeded, and the container was killed.
     TimedOut,
 }
 
@@ -60,7 +61,7 @@ pub enum RunError {
     /// The specification could not be made.
     #[error("the container can't be described")]
     Spec {
-        /// What the builder of specifications said.
+        /// Error of the specification's builder.
         #[source]
         source: oci_spec::OciSpecError,
     },
@@ -70,14 +71,14 @@ pub enum RunError {
         /// libcontainer's words, from the outermost cause to the innermost.
         reason: String,
     },
-    /// What the container says can't be kept.
+    /// The output cannot be written into the log.
     #[error("the log can't be written")]
     Log {
         /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// What it asks can't be heard or answered.
+    /// The seccomp notifications cannot be received or answered.
     #[error("the container's questions can't be answered")]
     Questions {
         /// Cause.
@@ -101,12 +102,12 @@ pub enum RunError {
     },
 }
 
-/// What a run needs besides the container itself.
+/// Settings of a run beside the container.
 #[derive(Debug)]
 pub struct RunOptions<'a> {
-    /// Where the command's output goes.
+    /// Log file for the command's output.
     pub log: &'a File,
-    /// How long it may run.
+    /// Time limit.
     pub time_limit: Option<Duration>,
     /// Largest log, in bytes.
     pub log_limit: u64,
@@ -114,24 +115,24 @@ pub struct RunOptions<'a> {
     pub filter: Vec<libc::sock_filter>,
     /// True to enter a Landlock scope.
     pub landlock: bool,
-    /// What the command inherits besides its standard streams, under the same numbers.
+    /// Descriptors inherited by the command besides its standard streams, under the same numbers.
     pub inherited: Arc<[OwnedFd]>,
     /// With one id: whom the container's command takes itself to be, user and group, if not root.
     pub sole_user: Option<(u32, u32)>,
-    /// Whom files are given to is written down, if that is wanted.
+    /// Recording of file owners, if needed.
     pub recording: Option<Recording<'a>>,
 }
 
-/// Who writes down whom files are given to.
+/// Recording of file owners.
 #[derive(Debug)]
 pub struct Recording<'a> {
-    /// Who does.
+    /// The recorder.
     pub recorder: &'a Recorder,
     /// The filter that asks. Where nobody may be asked, the container gets the other one.
     pub filter: Vec<libc::sock_filter>,
 }
 
-/// Runs a container and waits for its end; nothing that it started is left then.
+/// Runs a container and waits for its end; no process of the container is left then.
 pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
     // libcontainer reports its details to `tracing` alone, and they belong into the log.
     let details = options.log.try_clone().map_err(|source| RunError::Log { source })?;
@@ -186,8 +187,8 @@ fn run_logged(
     })
 }
 
-/// Starts the container's first process, which has all that it needs when this returns. Nothing of
-/// libcontainer's own process that leads up to it is run: see the module's doc.
+/// Starts the container's first process, and returns when that process needs nothing more.
+/// libcontainer's intermediate process is skipped: see the module's documentation.
 fn start(
     sandbox: &Sandbox,
     spec: Spec,
@@ -265,7 +266,7 @@ fn start(
     Ok(init)
 }
 
-/// Makes this process the container's first.
+/// Turns this process into the container's first process.
 fn become_container(
     arguments: &ContainerArgs,
     to_parent: &mut MainSender,
@@ -284,8 +285,8 @@ fn become_container(
     sys::exit_now(255)
 }
 
-/// Writes what the container says into the log, and answers its questions, until its first process,
-/// `watch`, has ended; `false` if that took too long.
+/// Copies the container's output into the log, and answers its seccomp notifications, until the
+/// first process, `watch`, has ended; returns `false` at the deadline.
 fn wait(
     watch: &OwnedFd,
     output: &mut Output,

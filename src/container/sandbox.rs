@@ -1,7 +1,7 @@
 //! A container as data, and its translation into an OCI runtime specification.
 //!
 //! The specification has no user, pid, network and cgroup namespace: the process that carries it out
-//! is in those already (see [`super::namespace`] and [`super::run`]).
+//! has entered those already (see [`super::namespace`] and [`super::run`]).
 
 use std::path::PathBuf;
 
@@ -17,28 +17,28 @@ use super::executor::PLAIN_ENVIRONMENT;
 use super::network::Network;
 use super::system_mounts::{MESSAGE_QUEUES, PROC, SYS, SystemMount};
 
-/// A container, before it is run.
+/// Description of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
     /// The root, made already.
     pub root: PathBuf,
-    /// Bind mounts, in the order in which they are made.
+    /// Bind mounts, in mount order.
     pub binds: Vec<Bind>,
     /// The command.
     pub arguments: Vec<String>,
-    /// Its environment, `NAME=value`; `PATH` is among it.
+    /// Environment, `NAME=value`, including `PATH`.
     pub environment: Vec<String>,
-    /// Where it starts.
+    /// Working directory of the command.
     pub working_directory: PathBuf,
-    /// As whom.
+    /// User of the command.
     pub user: User,
     /// The network.
     pub network: Network,
     /// True if the outer `/proc` is shown, a fresh one being refused.
     pub outer_proc: bool,
-    /// What is at `/sys`.
+    /// Filesystem at `/sys`.
     pub sysfs: Sysfs,
-    /// Filesystems that the kernel refuses here, so that the container goes without.
+    /// Filesystems that the kernel refuses on this machine, and that are left out.
     pub left_out: Vec<Special>,
     /// True if the host's name is set, so that it is the same everywhere.
     pub own_host_name: bool,
@@ -46,12 +46,13 @@ pub struct Sandbox {
     pub no_new_privileges: bool,
 }
 
-/// What a container has at `/sys`.
+/// Filesystem at `/sys` in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sysfs {
-    /// A fresh sysfs; with the machine's network, which refuses one, the outer one.
+    /// A fresh sysfs; with the machine's network, for which the kernel refuses a fresh sysfs, the
+    /// outer one.
     Fresh,
-    /// The outer one.
+    /// The outer sysfs.
     Outer,
     /// Nothing.
     None,
@@ -80,17 +81,17 @@ pub struct User {
 /// A folder or file of the helper's view that appears in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
-    /// Where it is in the helper's view.
+    /// Path in the helper's view.
     pub source: PathBuf,
-    /// Where it appears.
+    /// Path in the container.
     pub target: PathBuf,
     /// True if the container may write to it.
     pub writable: bool,
-    /// True if others may change what lies in it while mounts are made.
+    /// True if others may change the content during mounting.
     pub is_shared: bool,
 }
 
-/// Where the OCI specification says that information about the machine leaks.
+/// Paths that the OCI specification masks because they leak information about the machine.
 const MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
@@ -105,7 +106,7 @@ const MASKED: [&str; 11] = [
     "/sys/firmware",
 ];
 
-/// What would change the machine if it could be written.
+/// Paths whose files would change the machine if writable.
 const READ_ONLY: [&str; 7] = [
     "/proc/bus",
     "/proc/fs",

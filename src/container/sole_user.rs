@@ -1,5 +1,5 @@
-//! Being another user than root where there is one id only: the container's one id is that user's, in
-//! a user namespace within the container's.
+//! Users other than root with a single id: the container's only id is mapped to the user, in a user
+//! namespace inside the container's.
 //!
 //! ```text
 //! machine's 1000 ── container's 0 ── command's 1234
@@ -28,8 +28,8 @@ pub(super) fn enter((uid, gid): (u32, u32)) -> io::Result<()> {
     keep_granted().map_err(io::Error::other)
 }
 
-/// The namespace came with all capabilities. Of these, only a user that is called 0 keeps any when it
-/// executes its command.
+/// Limits the capabilities to the granted ones, since a new namespace comes with all. Over
+/// `execve`, only a user with the id 0 keeps any.
 fn keep_granted() -> Result<(), caps::errors::CapsError> {
     let granted: CapsHashSet = super::capabilities::granted().into_iter().collect();
     for capability in caps::runtime::thread_all_supported() {

@@ -11,8 +11,8 @@ use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid};
 use rustix::process::PidfdFlags;
 
-/// Forks. Only for processes with one thread, which this checks: in a child of a process with
-/// threads, any lock that another thread held stays locked for ever.
+/// Forks. Only for processes with one thread, which is checked: in a child of a process with
+/// several threads, a lock held by another thread stays locked forever.
 pub fn fork() -> nix::Result<Option<Pid>> {
     if thread_count() > 1 {
         return Err(Errno::EDEADLK);
@@ -38,9 +38,9 @@ pub fn fork_into(namespaces: nix::sched::CloneFlags) -> nix::Result<Option<Pid>>
     Ok((pid != 0).then(|| Pid::from_raw(pid)))
 }
 
-/// Starts a process that executes a program, or fails with the exit code that `execute` returns. Up to then
-/// it shares this process's memory, and this process waits, so that no page tables are copied. With the same
-/// condition as [`fork`].
+/// Starts a process that executes a program, or fails with the exit code that `execute` returns.
+/// Until then the child shares this process's memory, and this process waits, so that no page
+/// tables are copied. The condition of [`fork`] applies.
 pub fn spawn(mut execute: impl FnMut() -> i32) -> nix::Result<Pid> {
     if thread_count() > 1 {
         return Err(Errno::EDEADLK);
@@ -63,8 +63,9 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Closes every descriptor with that number or a higher one. Whoever still has one gets EBADF, so this is
-/// for processes at their beginning, and for those that have nothing more to do with any.
+/// Closes every descriptor with that number or a higher one. Any later use of such a descriptor
+/// fails with EBADF, so this is for processes at their beginning, and for processes that need no
+/// more descriptors.
 pub fn close_from(lowest: u32) {
     // SAFETY: the call takes three integers; what becomes of owners is said above.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, lowest, u32::MAX, 0) };
@@ -149,8 +150,8 @@ fn pidfd(pid: Pid, flags: PidfdFlags) -> nix::Result<OwnedFd> {
     rustix::process::pidfd_open(pid, flags).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
 }
 
-/// Takes a descriptor that came with a message: a copy of it, whose number is new, so that it is sound
-/// even if somebody else has it.
+/// Takes ownership of a descriptor that came with a message, by a duplicate with a new number,
+/// which is sound even if another owner of the number exists.
 pub fn own_descriptor(number: std::os::fd::RawFd) -> std::io::Result<OwnedFd> {
     // SAFETY: dup takes an integer, and fails if that is no descriptor.
     let copy = Errno::result(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
@@ -215,7 +216,7 @@ pub fn raise_loopback() -> nix::Result<()> {
     Ok(())
 }
 
-/// Installs a seccomp filter for this process and all that it starts. Needs no-new-privileges.
+/// Installs a seccomp filter for this process and its descendants. Needs no-new-privileges.
 pub fn install_seccomp(program: &[libc::sock_filter]) -> nix::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_overflow| Errno::EINVAL)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
@@ -226,8 +227,8 @@ pub fn install_seccomp(program: &[libc::sock_filter]) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
-/// As [`install_seccomp`], for a filter that asks a process outside about some calls; gives the
-/// descriptor on which it asks.
+/// Installs a seccomp filter that notifies a process outside of some calls; returns the
+/// notification descriptor. See [`install_seccomp`].
 pub fn install_asking_seccomp(program: &[libc::sock_filter]) -> nix::Result<OwnedFd> {
     let length = u16::try_from(program.len()).map_err(|_overflow| Errno::EINVAL)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
@@ -250,18 +251,18 @@ pub fn install_asking_seccomp(program: &[libc::sock_filter]) -> nix::Result<Owne
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A system call about which a filter asks; whoever makes it waits.
+/// System call in a seccomp notification; its caller waits for the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     /// The question's number.
     pub id: u64,
     /// The thread.
     pub thread: Pid,
-    /// The architecture that it makes the call as.
+    /// Architecture of the call.
     pub architecture: u32,
-    /// The call's number on that.
+    /// Number of the call on that architecture.
     pub call: u32,
-    /// Its arguments.
+    /// Arguments.
     pub arguments: [u64; 6],
 }
 
@@ -293,7 +294,7 @@ pub fn is_still_asked(questions: BorrowedFd<'_>, id: u64) -> bool {
     valid == 0
 }
 
-/// Answers a question: the call did what it is for, or failed.
+/// Answers a notification: the call has succeeded or failed.
 pub fn answer(questions: BorrowedFd<'_>, id: u64, done: nix::Result<()>) -> nix::Result<()> {
     let error = done.map_or_else(|errno| -(errno as i32), |()| 0);
     let mut answer = libc::seccomp_notif_resp { id, val: 0, error, flags: 0 };
@@ -316,7 +317,7 @@ pub fn answer_on_the_same_processor(questions: BorrowedFd<'_>) -> nix::Result<()
     Errno::result(set).map(drop)
 }
 
-/// The version of Landlock that the kernel has; 0 if it has none or it is switched off.
+/// Version of Landlock in the kernel; 0 if missing or disabled.
 pub fn landlock_version() -> u32 {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with this flag the call takes no attributes.
@@ -378,8 +379,8 @@ pub fn reset_signals() -> nix::Result<()> {
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }
 
-/// Waits for a blocked signal, of any that can be blocked; returns its number, also of those that `nix` has
-/// no name for: its own wait panics at a realtime signal.
+/// Waits for a blocked signal of any kind; returns its number, also for signals without a name in
+/// `nix`, whose own wait panics at a realtime signal.
 pub fn wait_for_signal() -> nix::Result<i32> {
     // SAFETY: a set of zeroes is a valid one; both calls read or write only the set and the number, which
     // live until they return.
@@ -418,7 +419,7 @@ pub fn reap(child: Option<Pid>) -> nix::Result<Option<(Pid, i32)>> {
     Ok(Some((Pid::from_raw(process), code)))
 }
 
-/// Whether a process can be created in new namespaces of the given kinds, tried in a child.
+/// Tries to create a process in new namespaces of the given kinds, in a child.
 pub fn try_unshare(flags: nix::sched::CloneFlags) -> nix::Result<()> {
     match fork()? {
         None => match nix::sched::unshare(flags) {

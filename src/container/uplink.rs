@@ -28,13 +28,13 @@ use serde::{Deserialize, Serialize};
 use super::idmap::{IdMap, USUAL_PATH, find_on_path};
 use super::{namespace, passing, sys};
 
-/// How long the program may take until the interface is up.
+/// Time limit for the program to bring the interface up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long apart it is looked for the interface of a program that doesn't tell.
+/// Poll interval for the interface of a program without notification.
 const POLL: Duration = Duration::from_millis(2);
 
-/// How much of what the program says is kept.
+/// Number of bytes to keep of the program's output.
 const MOST_SAID: usize = 4096;
 
 /// A program that gives a network namespace a way outside.
@@ -63,7 +63,7 @@ pub enum UplinkError {
     Program {
         /// Name of the program.
         program: String,
-        /// Its standard error.
+        /// Output on stderr.
         said: String,
         /// True if the machine has a default route itself.
         is_outside: bool,
@@ -100,7 +100,7 @@ pub struct Waiting {
     said: OwnedFd,
 }
 
-/// A connected network. The program's pipes stay open with this: one that is closed ends it.
+/// Connected network. The value keeps the program's pipes open: closing one ends the program.
 #[derive(Debug)]
 pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
 

@@ -1,5 +1,5 @@
-//! What a helper can see of the machine while it works for a container: a private tmpfs, and below
-//! it the few folders of the caller's that the job needs.
+//! View of the machine for a helper that works for a container: a private tmpfs with the few
+//! folders of the caller that the job needs.
 //!
 //! ```text
 //! <view>/in/<n>/    a folder of the caller's, bound
@@ -27,7 +27,7 @@ use nix::unistd::Pid;
 use super::idmap::IdMap;
 use super::{namespace, sys};
 
-/// Folders that machines have and everybody can reach, in the order in which they are tried.
+/// Folders that machines have and everybody can reach, in the order of trials.
 const PLACES: [&str; 5] = ["mnt", "srv", "media", "opt", "tmp"];
 
 /// Folders of a root that containers or helpers use after the view has covered one.
@@ -48,7 +48,7 @@ pub enum ViewError {
     /// A mount was refused.
     #[error("can't mount {what} at {}: {errno}", target.display())]
     Mount {
-        /// What was to be mounted.
+        /// Filesystem or folder to mount.
         what: String,
         /// Mount point.
         target: PathBuf,
@@ -68,7 +68,7 @@ pub enum ViewError {
 }
 
 impl ViewError {
-    /// Change that helps, if one is known.
+    /// Change that helps, if known.
     pub fn remedy(&self) -> Option<&'static str> {
         matches!(self, Self::NoPlace).then_some("make the folder /tmp, with mode 1777")
     }
@@ -162,7 +162,7 @@ impl View {
         Err(ViewError::Folder { source: io::Error::other(message) })
     }
 
-    /// Where the n-th input is.
+    /// Path of the n-th input.
     pub fn input(&self, index: usize) -> PathBuf {
         self.path.join(format!("in/{index}"))
     }
@@ -187,7 +187,7 @@ impl View {
         self.path.join("root")
     }
 
-    /// The socket on which the container's first process hears that it may start.
+    /// Path of the socket on which the container's first process waits for its start.
     pub fn start_socket(&self) -> PathBuf {
         self.path.join("start")
     }

@@ -11,14 +11,14 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::archive::tell_owner;
 
-/// How many symlinks may stand on the way, as for the kernel.
+/// Upper limit of symlinks in a lookup, as in the kernel.
 const MOST_LINKS: u32 = 40;
 
 /// The most that `/etc/passwd` and the like may have, in bytes.
 const LARGEST_DATABASE: u64 = 4 << 20;
 
-/// Where a path leads to: below `root`, without any symlink in it. Missing parts are taken as folders
-/// that will be there. The last part is followed too, unless `keep_last` says otherwise.
+/// Resolves a path to a path below `root` without symlinks. Missing parts are taken as future
+/// folders. A symlink as the last part is followed, unless `keep_last` is set.
 pub fn locate(root: &Path, path: &Path, keep_last: bool) -> io::Result<PathBuf> {
     let mut left: Vec<OsString> = parts(path);
     left.reverse();
@@ -72,7 +72,7 @@ pub fn read_text(root: &Path, path: &str) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Whose what is made is, and whether it can be theirs on disk.
+/// Owner of new files, and the ability to set that owner on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership {
     /// User and group.
@@ -82,8 +82,8 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Gives something to them. `false` if it is neither a file nor a folder, and so can't say itself
-    /// whose it is where it can't be theirs.
+    /// Sets the owner of a file. Returns `false` if the owner can be set neither on disk nor as an
+    /// extended attribute, which only files and folders can have.
     pub fn give(self, path: &Path) -> io::Result<bool> {
         if !self.single {
             fs_err::os::unix::fs::lchown(path, Some(self.ids.0), Some(self.ids.1))?;
@@ -102,7 +102,7 @@ impl Ownership {
     }
 }
 
-/// Makes a folder, found by [`locate`], and those above it that are missing, with the mode 0755.
+/// Makes a folder, found by [`locate`], and its missing parents, with the mode 0755.
 pub fn make_folders(root: &Path, folder: &Path, owner: Ownership) -> io::Result<()> {
     make_folders_with(root, folder, owner, 0o755)
 }

@@ -1,4 +1,4 @@
-//! What a recorded system call asks for, from its number and arguments alone.
+//! Decoding of a recorded system call, from its number and arguments alone.
 
 use crate::container::seccomp::program::NATIVE;
 use crate::container::seccomp::table::Row;
@@ -9,7 +9,7 @@ use crate::container::sys::Asked;
 pub(super) enum Call {
     /// Somebody is to get a file.
     Chown {
-        /// Which file.
+        /// The file.
         file: Named,
         /// The user; nothing if it is to stay.
         user: Option<u32>,
@@ -18,23 +18,23 @@ pub(super) enum Call {
     },
     /// The process is to go on as these users and groups.
     Become {
-        /// True if they are groups.
+        /// True for group ids.
         groups: bool,
-        /// Which; those that are to stay are left out.
+        /// New ids; unchanged ones are left out.
         ids: [Option<u32>; 3],
     },
 }
 
-/// How a call names a file.
+/// Reference to a file in a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     /// By a descriptor of the caller's.
     Descriptor(i32),
     /// By a path in the caller's memory.
     Path {
-        /// The folder that it starts in.
+        /// Folder at which the path starts.
         from: From,
-        /// Where the path lies.
+        /// Address of the path in the caller's memory.
         address: u64,
         /// True if a symlink at its end is followed.
         follow: bool,
@@ -43,7 +43,7 @@ pub(super) enum Named {
     },
 }
 
-/// Where a path that isn't absolute starts.
+/// Start of a relative path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
     /// In the caller's working directory.
@@ -97,7 +97,7 @@ pub(super) fn decode(rows: &[Row], asked: &Asked) -> Option<Call> {
     })
 }
 
-/// The file that `fchownat` names.
+/// File reference of `fchownat`.
 fn at(asked: &Asked) -> Named {
     let flags = low(asked.arguments[4]);
     let has = |flag: libc::c_int| flags & flag.unsigned_abs() != 0;

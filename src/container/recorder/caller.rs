@@ -22,19 +22,19 @@ use super::call::{From, Named};
 use super::spoken::{Spoken, spoken};
 use crate::container::{namespace, sys};
 
-/// The most that a path has, with the NUL at its end.
+/// Upper limit of a path's bytes, including NUL.
 const LONGEST: usize = libc::PATH_MAX.unsigned_abs() as usize;
-/// What is surely within one page of the caller's memory if its beginning is.
+/// Size of the caller's memory pages: if one byte of a page is readable, all are.
 const PAGE: usize = 4096;
-/// How often a lookup is tried again that something else's renaming has disturbed.
+/// Upper limit of retries for a lookup that was disturbed by a concurrent rename.
 const ATTEMPTS: u32 = 32;
 
-/// Why a file could not be looked up.
+/// Reason why a file could not be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     /// The caller would be told the same.
     Errno(Errno),
-    /// It can't be done from outside.
+    /// The lookup is impossible from outside.
     Unknown,
 }
 
@@ -52,9 +52,9 @@ impl std::convert::From<Errno> for Missing {
 /// A process in the container.
 #[derive(Debug)]
 pub(super) struct Caller {
-    /// Its folder in `/proc`.
+    /// Folder of the process in `/proc`.
     proc: PathBuf,
-    /// Kept, so that the number in the folder's name stays its own.
+    /// Open thread directory, which keeps the number in the folder's name from being reused.
     _thread: OwnedFd,
 }
 
@@ -81,12 +81,12 @@ impl Caller {
         Some(Self { proc: format!("/proc/{number}").into(), _thread: thread })
     }
 
-    /// Its root.
+    /// Root of the caller.
     pub(super) fn root(&self) -> nix::Result<OwnedFd> {
         reach(&self.proc.join("root"))
     }
 
-    /// The root of its mount namespace, which is above its own root if it has changed that.
+    /// Root of the caller's mount namespace, above the caller's own root after a `chroot`.
     pub(super) fn top(&self) -> Option<OwnedFd> {
         let root = self.root().ok()?;
         let above: PathBuf = place(&root)?.iter().skip(1).map(|_| "..").collect();
@@ -99,7 +99,7 @@ impl Caller {
         (place(&top)?.as_os_str() == "/").then_some(top)
     }
 
-    /// What its command line speaks of.
+    /// Ids that the caller's command line names.
     pub(super) fn spoken(&self) -> Option<Spoken> {
         let file = fs_err::File::open(self.proc.join("cmdline")).ok()?;
         let mut line = [0; PAGE];
@@ -107,7 +107,7 @@ impl Caller {
         spoken(&line[..length])
     }
 
-    /// Opens the file that a call names, for its path only.
+    /// Opens the file of a call with `O_PATH`.
     pub(super) fn find(&self, file: Named) -> Result<OwnedFd, Missing> {
         let Named::Path { from, address, follow, may_be_empty } = file else {
             let Named::Descriptor(number) = file else { return Err(Missing::Unknown) };
@@ -155,7 +155,7 @@ impl Caller {
         Ok(look_up(&root, &whole, ResolveFlag::RESOLVE_IN_ROOT, follow)?)
     }
 
-    /// A path in its memory.
+    /// Reads a path from the caller's memory.
     fn path(&self, address: u64) -> Result<PathBuf, Missing> {
         let unreadable = |error: io::Error| match error.raw_os_error() {
             Some(libc::EIO | libc::EFAULT) => Missing::Errno(Errno::EFAULT),
@@ -184,7 +184,7 @@ impl Caller {
     }
 }
 
-/// Where a file lies in its mount namespace.
+/// Path of a file in the caller's mount namespace.
 pub(super) fn place(file: &OwnedFd) -> Option<PathBuf> {
     let place = fs_err::read_link(namespace::fd_path(file)).ok()?;
     place.is_absolute().then_some(place)

@@ -1,9 +1,9 @@
 //! Writing down whom a container's programs give files to, where there is one id only.
 //!
-//! The seccomp filter of such a container asks this process about each call that changes owners (see
-//! [`super::seccomp::table::recorded`]). It does the call itself with the container's one id, which
-//! fails where the call would fail, copies a file up from a layer below, and clears set-id bits and
-//! capabilities; then it notes what was meant:
+//! The seccomp filter of such a container notifies this process of each call that changes owners
+//! (see [`super::seccomp::table::recorded`]). The process makes the call itself with the
+//! container's only id, which fails where the call would fail, copies a file up from a layer below,
+//! and clears set-id bits and capabilities; then the intended owner is recorded:
 //!
 //! - by the attribute of a file or folder (see [`crate::archive::OwnerNote`]);
 //! - of symlinks and the like in a list, by what they are in the upper directory.
@@ -11,8 +11,8 @@
 //! Only what lies on the container's root is noted: mounts are in no layer. What can't be found out is
 //! answered with success, and said in the end ([`Recorder::finish`]): then owners may be lost.
 //!
-//! Nothing that a container's program can do holds this process up: no file is opened but for its path,
-//! and no question waited for that isn't there.
+//! No program in a container can block this process: files are opened with `O_PATH` only, and a
+//! notification is read only when present.
 
 mod call;
 mod caller;
@@ -39,13 +39,13 @@ use super::seccomp::table::{self, Row};
 use super::{namespace, sys};
 use crate::archive::{FileIdentity, Noted, OwnerNote};
 
-/// What overlayfs gives files and folders that it copied up.
+/// Extended attribute that overlayfs sets on copied-up files and folders.
 const ORIGIN: &str = "user.overlay.origin";
 
-/// Whom a container's programs gave files to.
+/// Owners set by a container's programs.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// What was said of what can't say it itself.
+    /// Owners of files that cannot have extended attributes.
     pub notes: HashMap<FileIdentity, OwnerNote>,
     /// True if something may have been lost.
     pub is_incomplete: bool,
@@ -56,7 +56,7 @@ pub struct Recorded {
 pub struct Recorder {
     upper: PathBuf,
     user: User,
-    /// The calls that are recorded.
+    /// Recorded system calls.
     calls: Vec<Row>,
     state: RefCell<State>,
 }
@@ -66,7 +66,7 @@ struct State {
     recorded: Recorded,
     /// True if the container's programs can ask.
     has_begun: bool,
-    /// The mount that is its root.
+    /// Mount id of the container's root.
     root: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ impl Recorder {
         Self { upper: upper.to_owned(), user, calls, state: RefCell::default() }
     }
 
-    /// What came out of it.
+    /// Returns the recorded owners.
     pub fn finish(self) -> Recorded {
         let State { mut recorded, has_begun, .. } = self.state.into_inner();
         // Whoever isn't root gives nothing away, and is told so by the kernel if not by this.
@@ -93,8 +93,8 @@ impl Recorder {
         self.state.borrow_mut().has_begun = true;
     }
 
-    /// The mount that is the container's root, by a process that asks. Its first process, which
-    /// executes nothing, may not be looked into.
+    /// Mount id of the container's root, seen from a notifying process. The first process, which
+    /// executes nothing, may not be inspected.
     fn root(&self, caller: &Caller) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         if state.root.is_none() {
@@ -103,7 +103,7 @@ impl Recorder {
         state.root
     }
 
-    /// Answers the question that is there.
+    /// Answers a pending notification.
     pub(super) fn answer(&self, questions: BorrowedFd<'_>) -> nix::Result<()> {
         let asked = match sys::take_question(questions) {
             // Whoever asked is gone.
@@ -180,8 +180,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Whether another user than root may do so: with what is its own, and to groups that it is in.
-    /// Of what is mounted nothing is known.
+    /// Checks the permission of a user other than root: such a user may change own files only, to
+    /// groups of their own. Nothing is known about files in mounts.
     fn may_give(
         &self,
         known: Option<&mut Known<'_>>,
@@ -198,7 +198,7 @@ impl Recorder {
         if is_nothing || (is_own && may) { Ok(()) } else { Err(Errno::EPERM) }
     }
 
-    /// Notes whom a file was given to; whether that could be done.
+    /// Records the new owner of a file; returns false if the record cannot be written.
     fn note(
         &self,
         known: &mut Known<'_>,
@@ -235,7 +235,7 @@ impl Recorder {
     }
 }
 
-/// A file on the container's root, and what was found out of it.
+/// File on the container's root, with its recorded state.
 struct Known<'a> {
     file: &'a OwnedFd,
     upper: &'a Path,
@@ -244,13 +244,13 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// True if it can have attributes.
+    /// True if the file can have extended attributes.
     fn says_itself(&self) -> bool {
         let kind = SFlag::from_bits_truncate(self.data.st_mode) & SFlag::S_IFMT;
         kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR
     }
 
-    /// By what its attributes are reached.
+    /// Path for access to the attributes.
     fn path(&self) -> PathBuf {
         namespace::fd_path(self.file).into()
     }
@@ -259,7 +259,7 @@ impl Known<'_> {
         if self.says_itself() { OwnerNote::read_through(&self.path()).ok()? } else { None }
     }
 
-    /// Where it is in the upper directory, if it is there.
+    /// Path in the upper directory, if the file is in there.
     fn upper(&self) -> Option<PathBuf> {
         let place = place(self.file)?;
         let upper = self.upper.join(place.strip_prefix("/").ok()?);

@@ -1,4 +1,4 @@
-//! The descriptor on which a container asks, from the moment on that it is expected.
+//! Notification descriptor of a container, before and after its arrival.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -8,29 +8,29 @@ use nix::poll::PollFlags;
 use super::Recorder;
 use crate::container::passing;
 
-/// What a container asks.
+/// Notifications of a container.
 #[derive(Debug)]
 pub(in crate::container) enum Questions<'a> {
     /// Nothing, or nothing any more.
     None,
     /// Its first process is about to say where.
     Expected {
-        /// Where it says so.
+        /// Socket on which the descriptor will arrive.
         channel: UnixStream,
-        /// Who will answer.
+        /// Recorder for the answers.
         recorder: &'a Recorder,
     },
-    /// What comes here.
+    /// The descriptor has arrived.
     Coming {
-        /// Where it comes. Whoever asks once it is closed hears that there is no such call.
+        /// The descriptor. After it is closed, notifying calls fail with ENOSYS.
         questions: OwnedFd,
-        /// Who answers.
+        /// Recorder for the answers.
         recorder: &'a Recorder,
     },
 }
 
 impl Questions<'_> {
-    /// What is to be waited for.
+    /// Descriptor to poll.
     pub(in crate::container) fn readable(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::None => None,
@@ -39,7 +39,7 @@ impl Questions<'_> {
         }
     }
 
-    /// Sees to what was waited for.
+    /// Handles the result of a poll.
     pub(in crate::container) fn hear(&mut self, said: PollFlags) -> std::io::Result<()> {
         if said.is_empty() {
             return Ok(());

@@ -1,11 +1,11 @@
-//! What a person said to `chown` and `chgrp`.
+//! Command lines of `chown` and `chgrp`.
 //!
-//! Busybox's set the id that nobody spoke of to the one that the file has to all appearances. As that
-//! isn't the one that it will have, the command line is looked at, where there is a difference.
+//! Busybox's programs set the unnamed id to the file's visible id. Since the visible id differs
+//! from the recorded one, the command line shows which id was named.
 
 use std::path::Path;
 
-/// Which id was spoken of.
+/// Named kind of id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spoken {
     /// The user alone.
@@ -14,8 +14,8 @@ pub(super) enum Spoken {
     Group,
 }
 
-/// What a command line speaks of, its arguments each with a NUL behind it; nothing if it is both, or
-/// another program's.
+/// Parses a command line whose arguments end with NUL; `None` if both ids are named, or for another
+/// program.
 pub(super) fn spoken(command_line: &[u8]) -> Option<Spoken> {
     let text = std::str::from_utf8(command_line).ok()?;
     let mut words = text.split('\0').filter(|word| !word.is_empty());

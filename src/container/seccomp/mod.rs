@@ -1,4 +1,4 @@
-//! What a build may not ask of the kernel, and what it is told where root is emulated.
+//! System calls that builds may not make, and those with emulated results where root is emulated.
 //!
 //! [`table`] is the policy, one row per refusal with its reason; [`program`] turns it into a
 //! classic BPF program. A filter is installed last, right before the build script is executed.

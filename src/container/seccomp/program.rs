@@ -1,9 +1,9 @@
 //! From the table to a classic BPF program.
 //!
-//! The program looks at the architecture first, since one number means different calls on each:
-//! this machine's own, its 32-bit one where that is known here, and nothing else. x32 calls (bit 30
-//! of the number) don't exist for it, nor do calls that are newer than the table. After that a row is a comparison and its answer; the kernel
-//! keeps a bitmap of calls that are always allowed, so the length hardly costs anything.
+//! The program checks the architecture first, since one number means different calls on each: this
+//! machine's own, its known 32-bit architecture, and no other. x32 calls (bit 30 of the number) are
+//! refused, as are calls newer than the table. After that, each row is a comparison and its answer;
+//! the kernel keeps a bitmap of calls that are always allowed, so the length hardly costs anything.
 
 use std::mem::offset_of;
 

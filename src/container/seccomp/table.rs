@@ -1,6 +1,6 @@
 //! The policy as a table. `docs/ISOLATION.md` shows it to people; a test holds the two together.
 
-/// What the kernel answers instead of carrying the call out.
+/// Answer of the kernel instead of carrying the call out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Not permitted.
@@ -9,11 +9,11 @@ pub enum Answer {
     Unknown,
     /// Done (and nothing happens).
     Pretend,
-    /// A process outside is asked, which writes down what was meant.
+    /// A process outside is notified, and records the intended owner.
     Record,
 }
 
-/// When a row applies.
+/// Condition of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// Always.
@@ -29,25 +29,25 @@ pub enum When {
     Equals {
         /// The argument's index.
         argument: u8,
-        /// What it is masked with.
+        /// Mask for the argument.
         mask: u32,
         /// The value.
         value: u32,
     },
 }
 
-/// A row: a call by its numbers, when it applies, and what is answered.
+/// Row of the table: a call by its numbers, its condition, and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The call's name.
     pub name: &'static str,
-    /// Its number on this machine's architecture; `None` if it has none there.
+    /// Number on this machine's architecture; `None` if absent.
     pub native: Option<u32>,
-    /// Its number for 32-bit programs (i386); `None` if it has none there.
+    /// Number for 32-bit programs (i386); `None` if absent.
     pub compat: Option<u32>,
-    /// When the row applies.
+    /// Condition of the row.
     pub when: When,
-    /// What is answered.
+    /// Answer to the call.
     pub answer: Answer,
     /// Reason.
     pub reason: &'static str,
@@ -84,8 +84,8 @@ const OPEN_TREE_ATTR: libc::c_long = 467;
 /// to an older kernel, until they are judged here.
 pub const FIRST_UNKNOWN: u32 = 471;
 
-/// Calls from 424 on that builds may make: they do what older calls do, to the caller's own memory,
-/// descriptors and processes, or tell what `/proc` tells.
+/// Calls from 424 on that builds may make: variants of older calls, on the caller's own memory,
+/// descriptors and processes, or queries of information that `/proc` has.
 pub const ALLOWED: [&str; 36] = [
     "pidfd_send_signal",
     "io_uring_enter",
@@ -218,7 +218,7 @@ const OWNERS: &[Call] = &[
     ("fchownat", Some(libc::SYS_fchownat), Some(298)),
 ];
 
-/// Calls that change whose the files are that a process makes.
+/// Calls that change the owner of a process's new files.
 const IDS: &[Call] = &[
     ("setuid", Some(libc::SYS_setuid), Some(23)),
     ("setuid32", None, Some(213)),
@@ -242,7 +242,8 @@ const IDS: &[Call] = &[
 const GROUPS: &[Call] =
     &[("getgroups", Some(libc::SYS_getgroups), Some(80)), ("getgroups32", None, Some(205))];
 
-/// With these, `dpkg -i`, `tar -xp` and `su daemon -c id` do their work with one id.
+/// Calls emulated with success: enough for `dpkg -i`, `tar -xp` and `su daemon -c id` with a single
+/// id.
 const PRETENDED: &[Group] = &[
     Group { reason: ONE_ID, answer: Answer::Pretend, calls: OWNERS },
     Group { reason: ONE_ID, answer: Answer::Pretend, calls: IDS },
@@ -291,7 +292,7 @@ fn rows(groups: &'static [Group]) -> impl Iterator<Item = Row> {
     })
 }
 
-/// What no build needs, refused in both tiers.
+/// Rows for calls that no build needs, refused in both tiers.
 pub fn refused() -> Vec<Row> {
     let row = |name, native: libc::c_long, compat, when, reason| Row {
         name,
@@ -316,9 +317,9 @@ pub fn refused() -> Vec<Row> {
     rows(REFUSED).chain(conditional).collect()
 }
 
-/// What is answered with success where the container has one id only: calls that would change
-/// owners or ids, which there is nothing to change to. FIFOs are made for real: only devices are
-/// left out.
+/// Rows for calls answered with success where the container has a single id: calls that would
+/// change owners or ids, where no other id exists. FIFOs are really made: only devices are left
+/// out.
 pub fn pretended() -> Vec<Row> {
     let devices = [libc::S_IFCHR, libc::S_IFBLK].into_iter().flat_map(|kind| {
         [
@@ -337,18 +338,18 @@ pub fn pretended() -> Vec<Row> {
     rows(PRETENDED).chain(devices).collect()
 }
 
-/// The part of it that holds for other users than root, too.
+/// Subset of [`pretended`] for users other than root.
 pub fn pretended_groups() -> Vec<Row> {
     pretended().into_iter().filter(|row| row.name.starts_with("getgroups")).collect()
 }
 
-/// What a Dockerfile's commands ask about where the container has one id only: they go before what is
-/// [`pretended`].
+/// Rows for calls that notify the recorder, for a Dockerfile's commands with a single id: these
+/// precede the rows of [`pretended`].
 pub fn recorded() -> Vec<Row> {
     recorded_owners().into_iter().chain(rows(RECORDED_IDS)).collect()
 }
 
-/// The part of it that commands of another user than root ask about, who may not become others.
+/// Subset of [`recorded`] for commands of users other than root, who may not change their ids.
 pub fn recorded_owners() -> Vec<Row> {
     rows(RECORDED_OWNERS).collect()
 }
