@@ -1,11 +1,11 @@
-//! What entries have beside their content.
+//! Attributes of entries beside their content.
 
-/// What an entry has beside its path and content.
+/// Attributes of an entry beside its path and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
     /// Permissions with setuid, setgid and sticky bits.
     pub mode: u32,
-    /// When it was last changed, in seconds since 1970; later than the writer's time becomes that.
+    /// Modification time in seconds since 1970; the writer's time is the upper limit.
     pub mtime: i64,
     /// The value of `security.capability`, of files only.
     pub capability: Option<Vec<u8>>,

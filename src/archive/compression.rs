@@ -70,7 +70,7 @@ impl Compression {
         }
     }
 
-    /// Decompresses a stream to its end.
+    /// Returns a reader of the decompressed stream that reads the input to its end.
     pub fn reader<'r>(self, input: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
             Self::None => Box::new(input),
@@ -92,7 +92,7 @@ pub fn read_start(input: impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Decompresses a stream by what it begins with, to its end.
+/// Decompresses a stream, detected by its first bytes, to its end.
 pub fn decompressed<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     let start = read_start(&mut input)?;
     Compression::of(&start).reader(resumed(start, input))

@@ -1,4 +1,4 @@
-//! The one place that writes what archives contain: below one open folder, never out of it.
+//! The only code that writes archives' contents: below an open folder, never out of it.
 //!
 //! An entry is always created, never opened: what is at its place already is an error, or is
 //! removed first. Nobody else writes to the destination meanwhile. The umask has no say.
@@ -30,12 +30,12 @@ use super::overlay_form::{is_whiteout, kind, stat};
 use super::path::EntryPath;
 use super::pax::{Attribute, CAPABILITY};
 
-/// What an entry gets beside its content.
+/// Attributes of an entry beside its content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Finish<'a> {
     pub(super) mode: u32,
     pub(super) mtime: i64,
-    /// Left as it is if nothing.
+    /// Owner to set; unchanged if `None`.
     pub(super) owner: Option<Owner>,
     pub(super) attributes: &'a [Attribute],
 }
@@ -46,32 +46,33 @@ impl Finish<'_> {
     }
 }
 
-/// A folder that is being filled.
+/// Folder that is being filled.
 #[derive(Debug)]
 pub(super) struct Destination {
     pub(super) folders: Folders,
     buffer: Vec<u8>,
     pub(super) hiding: Hiding,
-    /// How many extended attributes the filesystem or a missing privilege didn't let be set.
+    /// Number of extended attributes that could not be set, because of the filesystem or a missing
+    /// privilege.
     pub(super) attributes_lost: u64,
 }
 
 /// Folders of a destination that is full.
 #[derive(Debug)]
 pub(super) struct Finished {
-    /// Those that no entry described.
+    /// Folders without an entry.
     #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
     pub(super) implied_folders: Vec<EntryPath>,
-    /// Those that have whiteouts.
+    /// Folders with whiteouts.
     #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
     pub(super) whiteout_folders: Vec<EntryPath>,
 }
 
-/// The folder that an entry goes into, and its name there.
+/// Folder of an entry, and its name there.
 pub(super) type Place<'p> = (Rc<OwnedFd>, &'p OsStr);
 
 impl Destination {
-    /// Opens the folder to be filled, making it if it is missing.
+    /// Opens the folder to be filled, or makes a missing one.
     pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
         let folders = Folders::open(folder, rules, limits)?;
         let hiding = Hiding::default();
@@ -123,7 +124,7 @@ impl Destination {
         if was_whiteout { self.opaque(path, with) } else { Ok(()) }
     }
 
-    /// A file with all that the reader gives, which must be `size` bytes.
+    /// Writes a file with the reader's content, which must be `size` bytes.
     pub(super) fn file(
         &mut self,
         path: &EntryPath,

@@ -1,4 +1,4 @@
-//! What can go wrong, in the terms of whoever gave the archive or the folder.
+//! Errors in terms of the given archive or folder.
 
 use std::io;
 
@@ -32,7 +32,7 @@ pub enum PackError {
     /// There are more entries, or longer names, in the folder than an archive may have.
     #[error("the folder cannot be packed, since its archive could not be unpacked: {limit}{}", remedy(*limit))]
     Limit {
-        /// Limit that the archive exceeds.
+        /// Exceeded limit.
         limit: LimitExceeded,
     },
     /// A path is longer than the kernel takes.
@@ -41,7 +41,7 @@ pub enum PackError {
         /// First part of the path in the folder.
         beginning: String,
     },
-    /// A file is no longer what it was when the folder was read.
+    /// A file has changed since the folder was read.
     #[error("{path} changed while it was being packed: it had {size} bytes when packing began")]
     Changed {
         /// The file.
@@ -65,7 +65,7 @@ fn listed(special: &[(EntryPath, &'static str)]) -> String {
     shown.join(", ")
 }
 
-/// An archive isn't what it should be, whether or not it is being unpacked.
+/// Error in an archive, found while reading or unpacking.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The stream ends too early, fails its checksums, or can't be read.
@@ -74,9 +74,9 @@ pub enum ReadError {
     /// The tar structure is damaged, or uses what isn't supported.
     #[error("the archive is damaged at byte {offset} (after decompression): {problem}")]
     Damaged {
-        /// Where, in bytes of the decompressed stream.
+        /// Position in bytes of the decompressed stream.
         offset: u64,
-        /// What is wrong there.
+        /// Problem at that position.
         problem: &'static str,
     },
     /// The archive unpacks to more than it may.
@@ -95,10 +95,10 @@ pub enum ReadError {
     Kind {
         /// The entry.
         path: EntryPath,
-        /// Its kind, with its article.
+        /// Type of the entry, with its article.
         kind: &'static str,
     },
-    /// Two entries at one path.
+    /// Two entries have the same path.
     #[error("the archive is refused: it has two entries at {0}")]
     Duplicate(EntryPath),
     /// An entry below something that isn't a folder.
@@ -106,7 +106,7 @@ pub enum ReadError {
     Below {
         /// The entry.
         path: EntryPath,
-        /// What isn't a folder.
+        /// Path of the entry that is not a folder.
         above: EntryPath,
     },
     /// A hard link to something else than an earlier file of the archive.
@@ -114,33 +114,33 @@ pub enum ReadError {
     HardLink {
         /// The link.
         path: EntryPath,
-        /// What it links to.
+        /// Target of the link.
         target: EntryPath,
-        /// What is wrong with that.
+        /// Problem with the target.
         problem: &'static str,
     },
-    /// A file whose content is longer or shorter than its header says.
+    /// The content of a file is longer or shorter than its header says.
     #[error("the archive is damaged: {path} should have {size} bytes, but hasn't")]
     OtherSize {
         /// The file.
         path: EntryPath,
-        /// How many bytes its header says.
+        /// Number of bytes in the header.
         size: u64,
     },
-    /// One of the documents that are read into memory is too large.
+    /// A document that is read into memory is too large.
     #[error("the archive is refused: {path} has {size} bytes, more than {limit}")]
     Document {
         /// The document.
         path: EntryPath,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: u64,
-        /// How many bytes it may have.
+        /// Upper limit in bytes.
         limit: u64,
     },
 }
 
 impl UnpackError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::OwnerNotMapped { .. } => Some(
@@ -152,7 +152,7 @@ impl UnpackError {
 }
 
 impl ReadError {
-    /// The limit that stopped the reading, if one of an error's causes is that.
+    /// Returns the exceeded limit, if a limit is among the causes of an error.
     pub fn limit_among_causes(error: &(dyn std::error::Error + 'static)) -> Option<LimitExceeded> {
         let mut causes =
             std::iter::successors(Some(error), |error| std::error::Error::source(*error));
@@ -185,7 +185,7 @@ impl ReadError {
 /// An archive can't be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// The archive isn't what it should be.
+    /// The archive is not valid.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Something can't be written.
@@ -195,7 +195,7 @@ pub enum UnpackError {
         path: EntryPath,
         /// Attempted step.
         action: &'static str,
-        /// Why it failed.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -212,9 +212,9 @@ pub enum UnpackError {
     OwnerNotMapped {
         /// The entry.
         path: EntryPath,
-        /// Its owner.
+        /// Owner of the entry.
         uid: u64,
-        /// Its group.
+        /// Group of the entry.
         gid: u64,
     },
     /// The filesystem, or a filter, doesn't let whiteouts be made.
@@ -222,9 +222,9 @@ pub enum UnpackError {
         "{path} can't be marked as deleted: making a character device 0:0 or setting the attribute user.overlay.opaque is not permitted here (the folder has to be on a filesystem that can carry an overlay's upper directory, or the kernel has to be Linux 6.8 or newer)"
     )]
     Whiteout {
-        /// What the layer deletes.
+        /// Path to be deleted by the layer.
         path: EntryPath,
-        /// Why that failed.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -255,7 +255,7 @@ pub enum UnpackError {
         /// Name of the first entry.
         dropped: Option<String>,
     },
-    /// The zip archive hasn't exactly one folder at its top.
+    /// The zip archive does not have exactly one folder at its top.
     #[error("{file_name:?} must have one folder at its top and nothing beside it, but {problem}")]
     ZipTop {
         /// The file's name.
@@ -269,7 +269,7 @@ pub enum UnpackError {
     Zip {
         /// The file's name.
         file_name: String,
-        /// What the reader says.
+        /// Error of the zip reader.
         #[source]
         source: zip::result::ZipError,
     },

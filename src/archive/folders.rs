@@ -30,7 +30,7 @@ use crate::base::within::open_within;
 /// An owner and a group.
 pub(super) type Owner = (u32, u32);
 
-/// What to make of symlinks among an entry's folders, and of something at its place.
+/// Treatment of symlinks among an entry's parent folders, and of existing files at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rules {
     /// Both are errors; a folder may come again.
@@ -39,14 +39,14 @@ pub(super) enum Rules {
     Layer,
 }
 
-/// What a folder gets once it is full.
+/// Attributes of a folder, set after its entries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Folder {
     pub(super) mode: u32,
     pub(super) mtime: i64,
-    /// Left as it is if nothing.
+    /// Owner to set; unchanged if `None`.
     pub(super) owner: Option<Owner>,
-    /// No entry described it so far.
+    /// True until an entry describes the folder.
     pub(super) implied: bool,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    /// Opens the destination, making it if it is missing.
+    /// Opens the destination, or makes a missing one.
     pub(super) fn open(folder: &Path, rules: Rules, limits: &Limits) -> Result<Self, UnpackError> {
         let action = "making the destination";
         match mkdir(folder, Mode::S_IRWXU) {
@@ -108,7 +108,7 @@ impl Folders {
         Ok(Some((folder, name)))
     }
 
-    /// Opens a folder on the way to an entry, making it and those above if they are missing.
+    /// Opens a parent folder of an entry, and makes missing folders.
     pub(super) fn ensure(
         &mut self,
         above: &[u8],
@@ -180,17 +180,17 @@ impl Folders {
         self.made.insert(path.clone(), folder);
     }
 
-    /// Opens a folder that exists, to change its attributes.
+    /// Opens an existing folder to change its attributes.
     pub(super) fn open_made(&self, path: &EntryPath) -> nix::Result<OwnedFd> {
         self.walk(path.as_bytes(), OFlag::O_RDONLY, false)
     }
 
-    /// Opens a folder that exists, to find something in it.
+    /// Opens an existing folder to look up an entry.
     pub(super) fn find(&self, path: &[u8]) -> nix::Result<OwnedFd> {
         self.walk(path, OFlag::O_PATH, true)
     }
 
-    /// Removes what is at a path, be it a folder with all that is in it.
+    /// Removes the file or folder at a path, with all contents.
     pub(super) fn clear(&mut self, path: &EntryPath, above: impl AsFd) -> Result<(), UnpackError> {
         let Some((_, name)) = path.split() else { return Ok(()) };
         let name = OsStr::from_bytes(name);
@@ -210,7 +210,8 @@ impl Folders {
         })
     }
 
-    /// Sets what the folders get now that they are full; gives those that no entry described.
+    /// Sets the attributes of the folders, after their entries; returns the folders without an
+    /// entry.
     pub(super) fn finish(self) -> Result<Vec<EntryPath>, UnpackError> {
         let mut implied = Vec::new();
         for (path, folder) in self.made.iter().rev() {
@@ -278,7 +279,7 @@ pub(super) fn permissions(mode: u32) -> Mode {
     Mode::from_bits_truncate(mode & 0o7777)
 }
 
-/// What a failed call at an entry is.
+/// Makes the error of a failed system call for an entry.
 pub(super) fn fail(path: &EntryPath, action: &'static str) -> impl FnOnce(Errno) -> UnpackError {
     move |error| UnpackError::Write { path: path.clone(), action, source: error.into() }
 }

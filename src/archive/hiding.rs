@@ -16,12 +16,12 @@ use super::folders::{Folder, Folders, fail};
 use super::overlay_form::{HIDES_ALL, OPAQUE, Whiteouts, is_whiteout, kind, reopened, stat};
 use super::path::EntryPath;
 
-/// What a layer hides, as far as it is unpacked.
+/// Paths hidden by the unpacked part of a layer.
 #[derive(Debug, Default)]
 pub(super) struct Hiding {
-    /// How whiteouts are made.
+    /// Form of whiteouts.
     pub(super) whiteouts: Whiteouts,
-    /// Those that were made.
+    /// Whiteouts made so far.
     made: Vec<EntryPath>,
     has_opaque: bool,
 }
@@ -107,7 +107,7 @@ impl Hiding {
     }
 }
 
-/// True if a folder hides everything, or one above it does.
+/// True if a folder or one of its parents is opaque.
 fn is_in_opaque(folders: &Folders, folder: &OwnedFd) -> nix::Result<bool> {
     let identity = |folder: &OwnedFd| fstat(folder).map(|data| (data.st_dev, data.st_ino));
     let root = identity(&folders.find(b"")?)?;

@@ -4,9 +4,10 @@
 //!   Other names in `.wh..wh.` are AUFS's, and are ignored; but hard links may lead to files in
 //!   `.wh..wh.plnk`, which are there until the layer is complete. What a layer deletes, it deletes from
 //!   the layers below, never from itself.
-//! - A later entry replaces an earlier one at its path, a folder with all that is in it.
-//! - Symlinks that the layer itself has made are resolved below its root. Those of layers below
-//!   aren't seen: a layer is unpacked on its own.
+//! - A later entry replaces an earlier one of the same path; a folder is replaced with all its
+//!   contents.
+//! - Symlinks made by the layer itself are resolved below its root. Symlinks of the layers below
+//!   are invisible: each layer is unpacked on its own.
 //! - Devices aren't made, as no user namespace lets them be; containers get a `/dev` of their own. What
 //!   a device replaces is hidden, and a hard link to one is left out as well.
 //! - Attributes of overlayfs's own, which rootless builders left in layers for years, are left out.
@@ -36,32 +37,32 @@ const LINKED: &str = ".wh..wh.plnk";
 /// Prefix of overlayfs's own attributes.
 const OVERLAY: &[u8] = b"user.overlay.";
 
-/// How many of the devices that were left out are named.
+/// Number of left out devices to be named.
 const NAMED_DEVICES: usize = 64;
 
-/// How to unpack a layer.
+/// Options for unpacking a layer.
 #[derive(Debug)]
 pub struct LayerOptions<'a> {
-    /// True if names that layers have for what they remove are plain names here, as in an archive
-    /// that is no layer.
+    /// True if whiteout names are plain names, as in an archive that is not a layer.
     pub is_plain: bool,
-    /// What the layer may unpack to.
+    /// Limits of the unpacked size.
     pub limits: Limits,
-    /// Who gets the files.
+    /// Owners of the files.
     pub owners: Owners<'a>,
-    /// What becomes of the layer's whiteouts.
+    /// Treatment of the layer's whiteouts.
     pub whiteouts: Whiteouts,
 }
 
-/// Who gets a layer's files.
+/// Owners of a layer's files.
 pub enum Owners<'a> {
-    /// Whom the layer says. An id that the user namespace doesn't have is an error.
+    /// Owners as in the layer. An id that is missing in the user namespace is an error.
     Mapped,
     /// The caller: whom the layer says is forgotten.
     Caller,
-    /// The caller, in a user namespace with one id. For each entry that belongs to another than
-    /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL after it;
-    /// of two records for one path, the later one counts. Files and folders say it themselves, too.
+    /// The caller, in a user namespace with a single id. For each entry with an owner other than
+    /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL at its
+    /// end; of two records for one path, the later one counts. Files and folders have the owner as
+    /// an extended attribute, too.
     Single(&'a mut dyn Write),
 }
 
@@ -75,27 +76,27 @@ impl std::fmt::Debug for Owners<'_> {
     }
 }
 
-/// What was unpacked.
+/// Summary of an unpacked layer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LayerSummary {
-    /// How many entries the layer has.
+    /// Number of entries.
     pub entries: u64,
-    /// How many bytes its files have together; hard links count once.
+    /// Number of bytes in all files; hard links count once.
     pub file_bytes: u64,
-    /// How many whiteouts it has, opaque folders included.
+    /// Number of whiteouts, including opaque folders.
     pub whiteouts: u64,
     /// Number of devices that are left out.
     pub devices: u64,
-    /// The first 64 of them.
+    /// Paths of the first 64 devices.
     pub device_paths: Vec<EntryPath>,
-    /// How many extended attributes are of a kind that isn't kept.
+    /// Number of extended attributes of unsupported kinds.
     pub attributes_dropped: u64,
-    /// How many extended attributes could not be set here.
+    /// Number of extended attributes that could not be set.
     pub attributes_lost: u64,
-    /// The folders that no entry describes, 0755 here: if a layer below has one, its mode and owner
-    /// would have to be copied from there.
+    /// Folders without an entry, made with mode 0755: mode and owner would have to be copied from a
+    /// layer below, if present there.
     pub implied_folders: Vec<EntryPath>,
-    /// The folders that have whiteouts.
+    /// Folders with whiteouts.
     pub whiteout_folders: Vec<EntryPath>,
 }
 
@@ -143,7 +144,7 @@ struct Unpacking<'a> {
     destination: Destination,
     owners: Owners<'a>,
     summary: LayerSummary,
-    /// Devices that were left out, and hard links to them.
+    /// Left out devices, and hard links to them.
     devices: HashSet<EntryPath>,
     /// Paths with a record of their owner.
     recorded: HashSet<EntryPath>,
@@ -151,7 +152,7 @@ struct Unpacking<'a> {
     has_linked: bool,
 }
 
-/// What the name of an entry means.
+/// Meaning of an entry's name.
 enum Meaning {
     Entry(EntryPath),
     Whiteout(EntryPath),
@@ -233,7 +234,7 @@ impl Unpacking<'_> {
         if is_linked { Ok(()) } else { self.record(path, mode, (member.uid, member.gid)) }
     }
 
-    /// Leaves out a device, or a hard link to one; what it replaces is gone all the same.
+    /// Leaves out a device, or a hard link to a device; the replaced file is removed nevertheless.
     fn leave_out(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
         self.summary.devices += 1;
         if self.summary.device_paths.len() < NAMED_DEVICES {
@@ -256,7 +257,7 @@ impl Unpacking<'_> {
             .map_err(UnpackError::Record)
     }
 
-    /// What a file or folder is to say of its owner, who can't be given it.
+    /// Owner attribute for a file or folder whose owner cannot be set.
     fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<Attribute> {
         let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
         let is_told = matches!(self.owners, Owners::Single(_)) && (uid, gid) != (0, 0);

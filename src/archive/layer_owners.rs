@@ -1,4 +1,4 @@
-//! Whose the files of a layer are where there is one id, so that they can't be theirs on disk.
+//! File owners, kept in an extended attribute in the single-id tier, where `chown` is impossible.
 //!
 //! A file or folder says it by an attribute, [`OWNER_ATTRIBUTE`]: `USER:GROUP`, each a number, `=` or
 //! `-`, see [`Noted`]. In a layer that is complete, it has numbers, and whatever is root's has no
@@ -15,19 +15,19 @@ use std::time::SystemTime;
 
 use super::path::EntryPath;
 
-/// The attribute in which a file says whom it belongs to where it can't: `USER:GROUP`.
+/// Extended attribute with the owner of a file, where `chown` is impossible: `USER:GROUP`.
 pub const OWNER_ATTRIBUTE: &str = "user.mkpanda.owner";
 
 /// A user or group id as a file's note has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Noted {
-    /// This one.
+    /// The id was set.
     Is(u32),
-    /// It was set to the one that the file had to all appearances. Who does so to a new file either
-    /// wants just that, or keeps what it believes to be the owner of the file that the new one is to
-    /// replace (`sed -i`, `useradd` with `/etc/shadow`): then it stays that one's.
+    /// The id was set to the visible id of the file. On a new file, the intention is either that
+    /// id, or to keep the owner of the file that the new one will replace (`sed -i`, `useradd` with
+    /// `/etc/shadow`), whose visible id was copied: then the replaced file's id is kept.
     Same,
-    /// It was never set.
+    /// The id was never set.
     #[default]
     Unset,
 }
@@ -41,7 +41,7 @@ impl Noted {
         }
     }
 
-    /// The id that it comes to.
+    /// Returns the resulting id.
     fn resolve(self, replaced: Option<u32>, own: u32) -> u32 {
         match self {
             Self::Is(id) => id,
@@ -61,7 +61,7 @@ impl fmt::Display for Noted {
     }
 }
 
-/// What a file says of its owner.
+/// Owner in a file's attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnerNote {
     /// The user.
@@ -102,8 +102,8 @@ impl OwnerNote {
         xattr::set(path, OWNER_ATTRIBUTE, self.to_string().as_bytes())
     }
 
-    /// The owner that it comes to: `replaced` is whose the file was that this one replaces, `own` whose
-    /// this one is if nothing is said.
+    /// Returns the resulting owner: `replaced` is the owner of the replaced file, `own` the default
+    /// owner.
     pub fn resolve(self, replaced: Option<(u32, u32)>, own: (u32, u32)) -> (u32, u32) {
         let user = self.user.resolve(replaced.map(|ids| ids.0), own.0);
         (user, self.group.resolve(replaced.map(|ids| ids.1), own.1))
@@ -116,12 +116,13 @@ impl fmt::Display for OwnerNote {
     }
 }
 
-/// Sets the owner that a file or folder has in its layer, where it can't have it on disk.
+/// Records the owner of a file or folder in its layer, where `chown` is impossible.
 pub fn tell_owner(path: &Path, owner: (u32, u32)) -> io::Result<()> {
     OwnerNote::of(owner).write(path)
 }
 
-/// Has a file of a complete layer say what it has to: nothing if it is root's.
+/// Sets or removes the attribute of a file in a complete layer, so that the attribute matches the
+/// owner: root needs none.
 pub(super) fn settle(path: &Path, said: Option<OwnerNote>, owner: (u32, u32)) -> io::Result<()> {
     let due = Some(owner).filter(|owner| *owner != (0, 0)).map(OwnerNote::of);
     if said == due {
@@ -138,7 +139,8 @@ pub(super) fn settle(path: &Path, said: Option<OwnerNote>, owner: (u32, u32)) ->
     }
 }
 
-/// What tells a file from all others of its filesystem, even those that have its number later.
+/// Identity of a file among all files of its filesystem, including later files with the same inode
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     device: u64,
@@ -158,11 +160,11 @@ impl FileIdentity {
 pub struct Ownable<'a> {
     /// Path.
     pub path: &'a EntryPath,
-    /// What it says itself.
+    /// Owner in the file's attribute.
     pub note: Option<OwnerNote>,
     /// True if it is a changed one of a layer below: overlayfs says so of files and folders.
     pub is_copied_up: bool,
-    /// The group of the folder that it lies in, if what is made there belongs to that.
+    /// Group of the parent folder, if the folder passes its group to new files (set-group-id).
     pub group_of_folder: Option<u32>,
 }
 

@@ -4,8 +4,8 @@
 //! - What hides `NAME` becomes the whiteout `.wh.NAME`; an opaque folder gets `.wh..wh..opq`. All other attributes of overlayfs stay behind.
 //! - Entries come in byte order of their paths, without `./` and without names of owners. The folder
 //!   itself is an entry only if it isn't 0755 of 0:0, as other tools have it.
-//! - No entry is younger than one given moment, and the folder's files get the times that their
-//!   entries have: whoever sees the folder sees what somebody sees who unpacks the layer.
+//! - All times have an upper limit, and the folder's files get the times of their entries: the
+//!   folder looks the same as the unpacked layer.
 //! - Sockets and devices are left out, as other tools do.
 //! - With one id, files can't belong to anybody else on disk: then owners are told by the caller, who
 //!   hears what the file says itself (see `layer_owners`).
@@ -29,9 +29,9 @@ use super::scan::Inode;
 use super::tar_block::BLOCK;
 use super::tar_write::bare_header;
 
-/// What the names of overlayfs's own attributes begin with.
+/// Prefix of overlayfs's own attributes.
 const OVERLAY: &[u8] = b"user.overlay.";
-/// What overlayfs gives files and folders that it copied up from a layer below.
+/// Attribute that overlayfs sets on files and folders copied up from a layer below.
 const ORIGIN: &[u8] = b"user.overlay.origin";
 
 /// The bit by which what is made in a folder belongs to the folder's group.
@@ -40,22 +40,22 @@ const SETGID: u32 = 0o2000;
 const LONG: usize = 100;
 const BUFFER: usize = 256 * 1024;
 
-/// Which times entries get.
+/// Times of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Times {
-    /// Their own, but none later than this one, in seconds since 1970.
+    /// Own times, with an upper limit in seconds since 1970.
     Latest(u64),
-    /// All this one: what was copied has times that mean nothing.
+    /// The same time for all entries, as copied files have meaningless times.
     All(u64),
 }
 
-/// Whose files a layer's are.
+/// Owners of a layer's files.
 pub enum LayerOwners<'a> {
-    /// Whoever owns them on disk.
+    /// Owners on disk.
     Disk,
     /// Whoever is told.
     Told {
-        /// Tells it.
+        /// Function that returns the owner.
         owner: &'a dyn Fn(&Ownable<'_>) -> (u32, u32),
         /// Gets a record for each entry that doesn't belong to 0:0, as [`super::Owners::Single`]
         /// writes them.
@@ -72,12 +72,12 @@ impl std::fmt::Debug for LayerOwners<'_> {
     }
 }
 
-/// What was packed.
+/// Summary of a packed layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PackedLayer {
-    /// How many entries there are, whiteouts included.
+    /// Number of entries, including whiteouts.
     pub entries: u64,
-    /// How many bytes the files have together.
+    /// Number of bytes in all files.
     pub file_bytes: u64,
 }
 
@@ -138,7 +138,7 @@ fn note(attributes: &[Attribute]) -> Option<OwnerNote> {
     attributes.iter().find(is_note).and_then(|(_, value)| OwnerNote::parse(value))
 }
 
-/// The groups of folders to which belongs what is made in them, as far as they are in the layer.
+/// Groups of the layer's folders that pass their group to new files.
 #[derive(Default)]
 struct Groups(HashMap<Vec<u8>, u32>);
 
@@ -162,7 +162,7 @@ impl Groups {
     }
 }
 
-/// The time that an entry has; the file on disk gets it too.
+/// Returns the time of an entry, and sets the same time on the file.
 fn settle_time(folder: &Path, entry: &Found, times: Times) -> io::Result<u64> {
     let own = u64::try_from(entry.mtime.0).unwrap_or(0);
     let time = match times {

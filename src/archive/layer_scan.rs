@@ -1,4 +1,4 @@
-//! What a folder in overlay form has, as the entries of a layer: the first half of packing it.
+//! Scan of a folder in overlay form for the entries of a layer: the first half of packing.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +23,7 @@ pub(super) struct Found {
     pub(super) attributes: Vec<Attribute>,
 }
 
-/// What an entry is.
+/// Type of an entry.
 pub(super) enum Kind {
     Directory,
     File { size: u64, inode: Inode },
@@ -75,7 +75,8 @@ pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<Vec<Found>, PackErr
     Ok(found)
 }
 
-/// What lies at a path, and how many names it has; nothing if a layer can't hold it.
+/// Returns the entry at a path, with its number of links; `None` for types that a layer cannot
+/// hold.
 fn look(folder: &Path, path: EntryPath) -> Result<Option<(Found, u64)>, PackError> {
     let full = folder.join(path.as_path());
     let data = fs_err::symlink_metadata(&full).map_err(|error| unread(&path, error))?;
@@ -122,7 +123,7 @@ fn whiteout(path: &EntryPath) -> EntryPath {
     EntryPath::trusted(above).join(&EntryPath::trusted(&[b".wh.", name].concat()))
 }
 
-/// The entry that says that a folder hides what lies below it, if it does.
+/// Returns the entry that marks a folder as opaque, if needed.
 fn opaque_mark(folder: &Found) -> Option<Found> {
     let hides = |(name, value): &Attribute| name == OPAQUE.as_bytes() && value == b"y";
     let is_opaque = folder.attributes.iter().any(hides);
@@ -136,7 +137,7 @@ fn opaque_mark(folder: &Found) -> Option<Found> {
     })
 }
 
-/// The attributes that a layer keeps, and those of overlayfs.
+/// Extended attributes that a layer keeps, and those of overlayfs.
 fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
     let failed = |error: io::Error| {
         let text = format!("reading the attributes of {}: {error}", path.display());

@@ -1,10 +1,10 @@
-//! How much an archive may make of itself.
+//! Limits against decompression bombs.
 
 use crate::base::remedy::raise_limit;
 use std::io::{self, Read};
 
-/// What an archive may unpack to. The defaults stop a bomb before it fills a disk; a caller that
-/// knows better raises them.
+/// Limits of an archive's unpacked size. The defaults stop a bomb before the disk is full; a caller
+/// with better knowledge raises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Bytes that come out of the decompressor, and bytes of holes in sparse files.
@@ -16,7 +16,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits that nothing reaches.
+    /// No limits.
     pub const NONE: Self =
         Self { max_bytes: u64::MAX, max_entries: u64::MAX, max_name_bytes: u64::MAX };
 }
@@ -27,7 +27,7 @@ impl Default for Limits {
     }
 }
 
-/// Which limit an archive went over.
+/// Kind of the exceeded limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitExceeded {
     /// See [`Limits::max_bytes`].
@@ -42,7 +42,7 @@ pub enum LimitExceeded {
 }
 
 impl LimitExceeded {
-    /// How the limit is raised, where it can be.
+    /// Way to raise the limit, where possible.
     pub fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Bytes(_) => Some(concat!(
@@ -66,7 +66,7 @@ pub(super) struct EntryCount {
 }
 
 impl EntryCount {
-    /// Counts an entry, whose name and link target have that many bytes.
+    /// Counts an entry, with the bytes of its name and link target.
     pub(super) fn add(&mut self, name_bytes: usize, limits: &Limits) -> Result<(), LimitExceeded> {
         self.entries += 1;
         self.name_bytes += name_bytes as u64;
@@ -80,7 +80,7 @@ impl EntryCount {
     }
 }
 
-/// A reader that fails once more came out of it than is allowed.
+/// Reader that fails when its output exceeds a limit.
 #[derive(Debug)]
 pub(super) struct Metered<R> {
     inner: R,

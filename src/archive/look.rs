@@ -1,4 +1,4 @@
-//! Looks of files that are not archives which can be unpacked: for messages.
+//! Kinds of files that are not supported archives, for messages.
 
 /// Formats by their first bytes.
 const FORMATS: [(&[u8], &str); 22] = [

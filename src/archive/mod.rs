@@ -8,12 +8,12 @@
 //! layer    an image layer into a directory that overlayfs takes as a layer; `layer_pack` the inverse
 //! ```
 //!
-//! What comes in is hostile. All of it goes through `tar_read`, which bounds every length before
-//! it believes it, and all that is written goes through `destination`, which works below one
-//! open directory and never follows a symlink out of it. Nothing is held in memory but names:
-//! [`Limits`] bounds their sum, the number of entries and the bytes that come out.
+//! Archives are untrusted. All input goes through `tar_read`, which checks every length before its
+//! use, and all output goes through `destination`, which works below one open directory and never
+//! follows a symlink out of it. Only names are kept in memory: [`Limits`] bounds their sum, the
+//! number of entries and the unpacked bytes.
 //!
-//! A function that fails leaves what it had written: the caller unpacks into a folder of its own,
+//! A function that fails leaves its partial output: the caller unpacks into a folder of its own,
 //! and removes that folder.
 
 mod attributes;

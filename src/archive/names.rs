@@ -1,4 +1,4 @@
-//! Which paths an archive has given so far, and whether the next one goes with them.
+//! Paths of an archive so far, and conflicts with the next path.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +15,7 @@ pub(super) struct Names {
     limit: u64,
 }
 
-/// What was seen at a path.
+/// Type of the entry at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
     /// A folder that only the names of others imply.
@@ -25,7 +25,7 @@ pub(super) enum Seen {
     Other,
 }
 
-/// Why a path doesn't go with those before it.
+/// Reason why a path conflicts with earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Conflict {
     Duplicate,
@@ -44,12 +44,12 @@ impl Names {
         high << 64 | low
     }
 
-    /// What was seen at a path, if anything.
+    /// Returns the type of the entry at a path, if any.
     pub(super) fn get(&self, path: &EntryPath) -> Option<Seen> {
         self.seen.get(&self.key(path.as_bytes())).copied()
     }
 
-    /// Adds a path. A folder may come after what lies in it; with `merge` it may come twice.
+    /// Adds a path. A folder may come after its contents; with `merge`, a folder may come twice.
     pub(super) fn add(&mut self, path: &EntryPath, new: Seen, merge: bool) -> Result<(), Conflict> {
         for ancestor in path.ancestors() {
             match self.seen.get(&self.key(ancestor)) {

@@ -1,4 +1,4 @@
-//! The form in which overlayfs, mounted with `userxattr`, takes what a layer hides of those below it.
+//! Whiteouts and opaque folders in the form of overlayfs mounted with `userxattr`.
 //!
 //! - An opaque folder has the attribute `user.overlay.opaque`, which is `y`.
 //! - A whiteout is a character device 0:0. Where none can be made, as on an overlay, it is a file
@@ -28,7 +28,7 @@ pub(super) const HIDES_ALL: &[u8] = b"y";
 /// The folder may have whiteouts that are files.
 const HAS_WHITEOUTS: &[u8] = b"x";
 
-/// How whiteouts are made.
+/// Form of whiteouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Whiteouts {
     /// As devices, which every kernel with overlayfs knows.
@@ -39,7 +39,7 @@ pub enum Whiteouts {
 }
 
 impl Whiteouts {
-    /// Makes one in a folder under a name that is free there.
+    /// Makes a whiteout in a folder under a free name.
     pub fn make_at(self, folder: &Path, name: &OsStr) -> io::Result<()> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         self.make(&nix::fcntl::open(folder, flags, Mode::empty())?, name)
@@ -69,7 +69,7 @@ pub fn is_whiteout_at(path: &Path, data: &Metadata) -> io::Result<bool> {
     Ok(kind.is_char_device() && data.rdev() == 0)
 }
 
-/// True if a folder of a layer hides what is below it.
+/// True if a folder of a layer is opaque.
 pub fn is_opaque_at(folder: &Path) -> io::Result<bool> {
     Ok(attribute(folder, OPAQUE)?.is_some_and(|value| value == HIDES_ALL))
 }
@@ -101,7 +101,7 @@ pub(super) fn is_whiteout(above: impl AsFd, name: &OsStr, there: &FileStat) -> n
     }
 }
 
-/// A folder's own descriptor, for what one that only names it can't do.
+/// Reopens a folder for reading, for calls that fail on an `O_PATH` descriptor.
 pub(super) fn reopened(folder: &OwnedFd) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     openat(folder, c".", flags, Mode::empty())

@@ -13,14 +13,14 @@ use super::tar_write::{PackSummary, TarWriter};
 use super::xz::XzWriter;
 use crate::base::digest::{Sha256, Sha256Sum};
 
-/// How to pack.
+/// Options for packing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackOptions {
     /// The latest time that an entry may have, in seconds since 1970.
     pub source_date_epoch: u64,
-    /// How many threads compress; the bytes don't depend on it.
+    /// Number of compressing threads, without effect on the bytes.
     pub threads: u32,
-    /// Limits of those who unpack the archive. Holes of sparse files count.
+    /// Limits when the archive is unpacked. Holes of sparse files count.
     pub limits: Limits,
 }
 
@@ -57,7 +57,7 @@ pub fn pack_package(
     Ok((summary, Sha256Sum::from_hasher(sum)))
 }
 
-/// A writer that sums up all that is written.
+/// Writer that hashes all bytes.
 struct Summing<W> {
     inner: W,
     sum: Sha256,

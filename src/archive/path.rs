@@ -12,10 +12,11 @@ use crate::base::text::steers_terminal;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EntryPath(Vec<u8>);
 
-/// What Linux takes as a path; with more, the folders on the way to one entry could take any time.
+/// Upper limit of a path in Linux; with longer paths, the parent folders of a single entry could
+/// take any time.
 const LONGEST: usize = libc::PATH_MAX as usize;
 
-/// Why a name is no path below an archive's root.
+/// Reason why a name is not a path below an archive's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameProblem {
     /// There is no name.
@@ -77,7 +78,7 @@ impl EntryPath {
         Ok(Self(path))
     }
 
-    /// The path of something below this one.
+    /// Appends a relative path.
     #[must_use]
     pub fn join(&self, below: &Self) -> Self {
         if self.is_root() || below.is_root() {
@@ -125,7 +126,7 @@ impl EntryPath {
         })
     }
 
-    /// Takes bytes that are known to be a path in this form.
+    /// Makes a path from bytes that are known to be normal.
     pub(super) fn trusted(path: &[u8]) -> Self {
         Self(path.to_vec())
     }

@@ -8,16 +8,16 @@ const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 /// The extended attribute that holds a file's capabilities.
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
-/// True if a value has the length of one of the kernel's two forms of file capabilities. It lets anybody
-/// set an empty one, which nobody can read then, and a file that has it can't be run.
+/// True if a value has the length of either form of file capabilities in the kernel. The kernel
+/// also accepts an empty value, which cannot be read afterwards, and makes the file unexecutable.
 pub(super) fn can_be_capability(value: &[u8]) -> bool {
     matches!(value.len(), 20 | 24)
 }
 
-/// An extended attribute: its name and its value.
+/// Name and value of an extended attribute.
 pub(super) type Attribute = (Vec<u8>, Vec<u8>);
 
-/// What an extended header says of the entry that follows it.
+/// Contents of an extended header for the next entry.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
@@ -26,7 +26,7 @@ pub(super) struct Pax {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<i64>,
-    /// In the order given: of two with one name, the later one counts.
+    /// Attributes in order: of two with the same name, the later one counts.
     pub(super) attributes: Vec<Attribute>,
     /// Map of a sparse file in one of GNU tar's POSIX forms.
     pub(super) sparse: Option<Sparse>,
@@ -112,14 +112,14 @@ impl Pax {
         Some(())
     }
 
-    /// Takes what another header says: for all entries that say nothing of it themselves.
+    /// Overrides values by those of a later header.
     pub(super) fn override_with(&mut self, later: &Self) {
         self.uid = later.uid.or(self.uid);
         self.gid = later.gid.or(self.gid);
         self.mtime = later.mtime.or(self.mtime);
     }
 
-    /// True if it says something that only makes sense for one entry.
+    /// True if a value makes sense for a single entry only.
     pub(super) fn is_for_one_entry(&self) -> bool {
         self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
     }
@@ -159,7 +159,7 @@ fn seconds(text: &[u8]) -> Option<i64> {
     Some(if negative { -whole - i64::from(below) } else { whole })
 }
 
-/// The record of one extended attribute.
+/// Returns the record of an extended attribute.
 pub(super) fn attribute_record(name: &[u8], value: &[u8]) -> Vec<u8> {
     let body = 1 + ATTRIBUTE.len() + name.len() + 1 + value.len() + 1;
     // The length counts its own digits, of which a longer length may need one more.

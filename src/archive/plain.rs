@@ -1,5 +1,5 @@
-//! Unpacks any tar with all that it says, as `ADD` in a Dockerfile does: plain or compressed by gzip,
-//! bzip2, xz or zstd, told by its content alone; and a build context that comes as one.
+//! Unpacking of any tar with all its attributes, as `ADD` in a Dockerfile does: plain or compressed
+//! by gzip, bzip2, xz or zstd, detected by content; and of build contexts in this form.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::tar_block::{BLOCK, begins_tar, is_header};
 
 const BUFFER: usize = 256 * 1024;
 
-/// How many bytes of its beginning say whether something is an archive.
+/// Number of bytes needed to detect an archive.
 pub const ARCHIVE_START: usize = BLOCK;
 
 /// True if something that begins so is a tar or compressed.
@@ -47,10 +47,10 @@ pub fn is_tar(path: &Path) -> io::Result<bool> {
     Ok(content.read_exact(&mut start).is_ok() && is_header(&start))
 }
 
-/// Unpacks a tar into a folder, which is made if it is missing and must else be empty. Its files get
-/// the owners that it says; with one id, these are written beside the folder, at `<folder>.owners`, as
-/// [`Owners::Single`] has them. Returns the folders that no entry describes. On an error the folder holds
-/// a part, and is the caller's to remove.
+/// Unpacks a tar into a folder, which is made if missing and must otherwise be empty. Files get the
+/// archive's owners; with a single id, owners are written beside the folder, at `<folder>.owners`,
+/// in the format of [`Owners::Single`]. Returns the folders without an entry. After an error the
+/// folder has partial content, which the caller must remove.
 pub fn unpack_tar(
     path: &Path,
     folder: &Path,

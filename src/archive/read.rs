@@ -15,35 +15,35 @@ use super::path::{EntryPath, NameProblem};
 use super::pax::{CAPABILITY, can_be_capability};
 use super::tar_read::{Member, MemberKind, TarReader};
 
-/// One entry of a package.
+/// Entry of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageEntry {
     /// Path.
     pub path: EntryPath,
     /// Kind.
     pub kind: EntryKind,
-    /// Its mode, time and capability.
+    /// Mode, time and capability.
     pub attributes: Attributes,
 }
 
-/// What an entry of a package is.
+/// Type of an entry in a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// A folder.
     Directory,
     /// A file.
     File {
-        /// How many bytes it has.
+        /// Size in bytes.
         size: u64,
     },
     /// A symlink, never followed.
     Symlink {
-        /// Where it points, any bytes but NUL.
+        /// Target, any bytes except NUL.
         target: Vec<u8>,
     },
     /// Another name of a file.
     HardLink {
-        /// A file that came earlier.
+        /// Path of an earlier file.
         target: EntryPath,
     },
     /// A FIFO.
@@ -59,7 +59,7 @@ pub struct PackageReader<'r> {
 }
 
 impl<'r> PackageReader<'r> {
-    /// Starts reading a tar, whatever it is compressed by: its name says nothing of that.
+    /// Opens a tar with any compression, detected by content.
     pub fn new(package: impl Read + 'r, limits: &Limits) -> Result<Self, ReadError> {
         let mut package = package;
         let start = read_start(&mut package).map_err(ReadError::Stream)?;
@@ -189,7 +189,7 @@ pub(super) fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, ReadError> {
     }
 }
 
-/// What is in a package.
+/// Contents of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageIndex {
     /// All entries, in the archive's order.
@@ -200,7 +200,7 @@ pub struct PackageIndex {
     pub buildinfo: Option<Vec<u8>>,
 }
 
-/// How large the documents may be that [`verify_package`] reads into memory.
+/// Size limit for documents that [`verify_package`] reads into memory.
 const LARGEST_DOCUMENT: u64 = 64 << 20;
 
 /// Reads a package to its end and checks all of it; nothing is written.

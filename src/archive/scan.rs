@@ -1,4 +1,4 @@
-//! What is in a folder, in the order in which an archive has it.
+//! Contents of a folder, in the order of an archive.
 
 use std::collections::HashMap;
 use std::io;
@@ -30,7 +30,7 @@ pub(super) enum FoundKind {
     Fifo,
 }
 
-/// What tells a file from others: its device and its number.
+/// Device and inode number of a file.
 pub(super) type Inode = (u64, u64);
 
 /// Everything in a folder, the folder first, in byte order of the paths; and how many bytes an

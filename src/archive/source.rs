@@ -1,8 +1,8 @@
 //! Unpacks source archives without their first path component (docs/format.md, "Sources").
 //!
-//! The component is counted as GNU `tar --strip-components=1` counts it, since that is what the
-//! original ran: of `./top/file`, `.` is the first one. Entries that consist of it alone, be they
-//! folders or files, are dropped; several top folders merge.
+//! The component is counted as in GNU `tar --strip-components=1`, which the original ran: in
+//! `./top/file`, `.` is the first component. Entries with a single component, both folders and
+//! files, are dropped; several top folders merge.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -137,7 +137,7 @@ fn parse(name: &[u8]) -> Result<EntryPath, ReadError> {
     EntryPath::parse(name).map_err(|problem| ReadError::name(name, problem))
 }
 
-/// A name without its first component; nothing if it has no other.
+/// Removes the first component of a name; `None` if no other follows.
 fn stripped(name: &[u8]) -> Result<Option<EntryPath>, ReadError> {
     parse(name)?;
     let mut parts = name.splitn(2, |byte| *byte == b'/');

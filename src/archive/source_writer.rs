@@ -1,4 +1,5 @@
-//! A source archive on its way into a folder: its files belong to the caller, each under one name.
+//! Output of a source archive into a folder: all files belong to the caller, and have a single
+//! name.
 
 use std::io::Read;
 

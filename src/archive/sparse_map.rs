@@ -20,7 +20,7 @@ impl MapNumbers {
         wanted == Some(self.numbers.len() as u64)
     }
 
-    /// Takes a block; nothing if it cannot be one of a map.
+    /// Adds a block; `None` if the block is not valid in a map.
     pub(super) fn add(&mut self, block: &[u8]) -> Option<()> {
         for byte in block {
             if self.is_complete() {

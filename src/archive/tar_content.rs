@@ -1,4 +1,4 @@
-//! What is still to be read of an entry: one piece of data, or several with holes between them.
+//! Unread content of an entry: a single piece of data, or several with holes between them.
 
 use std::io::{self, Read};
 
@@ -11,7 +11,7 @@ const ALIGNMENT: u64 = BLOCK as u64;
 pub(super) struct Content {
     position: u64,
     size: u64,
-    /// Where there is data: offset and length, last piece first, none empty.
+    /// Pieces of data: offset and length, last piece first, none empty.
     pieces: Vec<(u64, u64)>,
     holes: u64,
     /// Bytes of the archive up to the next header.
@@ -49,17 +49,17 @@ impl Content {
         Self { position: 0, size, pieces, holes: size - stored, left }
     }
 
-    /// How many bytes a reader gets in all.
+    /// Number of bytes that a reader gets in total.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// How many bytes of that aren't in the archive.
+    /// Number of bytes in holes, which are not in the archive.
     pub(super) fn holes(&self) -> u64 {
         self.holes
     }
 
-    /// How many bytes of the archive are left up to the next header.
+    /// Number of archive bytes up to the next header.
     pub(super) fn left(&self) -> u64 {
         self.left
     }

@@ -5,7 +5,7 @@
 //! and stops at the end mark without saying whether there was one.
 //!
 //! Archives that two readers understand differently are refused: a single block of zeros with entries behind
-//! it, at which some readers stop and others go on; names in two forms that differ.
+//! it, at which only some readers stop; names in two forms that differ.
 
 use std::borrow::Cow;
 use std::io::{self, BufReader, Read};
@@ -30,7 +30,7 @@ const DUMP_FOLDER: u8 = b'D';
 
 const NO_NUMBER: &str = "a field of the header is not a number";
 
-/// One entry as the archive has it; nothing in it is checked.
+/// Unchecked entry of an archive.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) name: Vec<u8>,
@@ -41,9 +41,9 @@ pub(crate) struct Member {
     pub(super) uid: u64,
     pub(super) gid: u64,
     pub(super) mtime: i64,
-    /// How many bytes the content has, holes included; 0 for all but files.
+    /// Size of the content, including holes; 0 for all types but files.
     pub(super) size: u64,
-    /// It is no file, but its header gives a size, which readers take differently.
+    /// True for a non-file whose header gives a size, which readers interpret differently.
     pub(super) claims_content: bool,
     pub(super) attributes: Vec<Attribute>,
 }
@@ -60,7 +60,7 @@ pub(crate) enum MemberKind {
 }
 
 impl MemberKind {
-    /// The kind as a person calls it, with its article.
+    /// Type for messages, with its article.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::File => "a file",
@@ -74,12 +74,12 @@ impl MemberKind {
     }
 }
 
-/// How an archive ended.
+/// End of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
     /// There was a block of zeros after the last entry.
     pub(super) marked: bool,
-    /// Something else than zeros followed it.
+    /// True if other bytes than zeros followed.
     pub(super) trailing: bool,
 }
 
@@ -152,7 +152,8 @@ impl<R: Read> TarReader<R> {
         Ok(None)
     }
 
-    /// Reads all that follows the last entry, so that whatever checks the stream sees its end.
+    /// Reads the rest of the stream behind the last entry, so that the stream's checksums are
+    /// verified.
     pub(crate) fn finish(mut self) -> Result<End, ReadError> {
         let mut trailing = false;
         let mut buffer = vec![0; 128 * 1024];

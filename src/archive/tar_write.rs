@@ -23,17 +23,17 @@ const LONG: usize = 100;
 
 const BUFFER: usize = 256 * 1024;
 
-/// What was packed.
+/// Summary of a packed archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PackSummary {
-    /// How many entries there are, the root included.
+    /// Number of entries, including the root.
     pub entries: u64,
-    /// How many bytes the tar has, before compression.
+    /// Size of the tar before compression, in bytes.
     pub uncompressed_bytes: u64,
 }
 
-/// Writes entries one after another, in the order in which they are given: for reproducible
-/// archives that is the byte order of their paths, and folders come before what lies in them.
+/// Writes entries in the given order: for reproducible archives the byte order of their paths, with
+/// folders before their contents.
 #[derive(Debug)]
 pub struct TarWriter<W> {
     out: W,
@@ -83,7 +83,7 @@ impl<W: Write> TarWriter<W> {
         self.entry(EntryType::Fifo, path, b"", 0, with)
     }
 
-    /// A file whose content is all that the reader gives, which must be `size` bytes.
+    /// Writes a file with the reader's content, which must be `size` bytes.
     pub fn file(
         &mut self,
         path: &EntryPath,
@@ -109,13 +109,13 @@ impl<W: Write> TarWriter<W> {
         }
     }
 
-    /// What it is written to. Between two entries anything may be done to it that leaves the whole
-    /// an archive.
+    /// Returns the inner writer. Between two entries, any change that keeps the archive valid is
+    /// allowed.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }
 
-    /// Ends the archive; gives back what it was written to.
+    /// Ends the archive; returns the inner writer.
     pub fn finish(mut self) -> Result<(W, PackSummary), PackError> {
         self.write(&[0; 2 * BLOCK])?;
         Ok((self.out, self.summary))
@@ -165,7 +165,7 @@ impl<W: Write> TarWriter<W> {
     }
 }
 
-/// How many bytes an entry takes, of which the archive's end takes another 1024.
+/// Number of bytes for an entry; the archive's end needs another 1024.
 pub(super) fn entry_bytes(
     path: &EntryPath,
     is_directory: bool,
@@ -203,8 +203,8 @@ fn header(kind: EntryType, name: &[u8], link: &[u8], size: u64, mode: u32, mtime
     header
 }
 
-/// A header without names of its owner, who is 0, and without its sum. What of the names doesn't fit is
-/// in an extension before this header; here stands its beginning.
+/// Makes a header without checksum, and without names of its owner, which is 0. Longer names are in
+/// an extension before this header, which has their beginning.
 pub(super) fn bare_header(
     kind: EntryType,
     name: &[u8],

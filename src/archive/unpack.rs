@@ -11,15 +11,15 @@ use super::pax::CAPABILITY;
 use super::read::{EntryKind, PackageEntry, PackageReader};
 use crate::base::digest::{Sha256, Sha256Sum};
 
-/// What was unpacked.
+/// Summary of an unpacked archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UnpackSummary {
-    /// Number of entries that are unpacked.
+    /// Number of unpacked entries.
     pub entries: u64,
-    /// How many bytes the files have together; hard links count once.
+    /// Number of bytes in all files; hard links count once.
     pub file_bytes: u64,
-    /// How many file capabilities could not be set here: the filesystem has none, or the caller
-    /// may not give them.
+    /// Number of file capabilities that could not be set: the filesystem does not support them, or
+    /// the caller lacks the privilege.
     pub attributes_lost: u64,
 }
 
@@ -34,10 +34,10 @@ pub fn unpack_package(
     unpack(package, folder, limits, None)
 }
 
-/// Gets each entry once it is unpacked, with the sum of its content if it is a file.
+/// Callback for each unpacked entry, with the digest of a file's content.
 pub type Watcher<'a> = dyn FnMut(PackageEntry, Option<Sha256Sum>) + 'a;
 
-/// [`unpack_package`], told what is unpacked.
+/// Unpacks as [`unpack_package`] does, with a callback for each entry.
 pub fn unpack_package_watched(
     package: impl Read,
     folder: &Path,
@@ -94,7 +94,7 @@ fn unpack(
     Ok(summary)
 }
 
-/// A reader that sums up what it gives.
+/// Reader that hashes its output.
 struct Summed<'a, R> {
     inner: &'a mut R,
     hasher: Sha256,

@@ -1,4 +1,4 @@
-//! Unpacks zip archives: exactly one folder at the top, which is stripped.
+//! Unpacking of zip archives: exactly one folder at the top, which is stripped.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -14,7 +14,7 @@ use super::path::{EntryPath, readable};
 use super::read::symlink_target;
 use super::source_writer::SourceWriter;
 
-/// What Linux takes as a symlink's target.
+/// Upper limit of a symlink's target in Linux.
 const LONGEST_TARGET: u64 = 4096;
 
 pub(super) fn unpack_zip(
@@ -137,8 +137,8 @@ fn unpack_entry(
     }
 }
 
-/// When an entry was changed, in seconds since 1970. Zip's own time has no zone; it is taken as
-/// UTC, as anything else would depend on the machine.
+/// Modification time of an entry, in seconds since 1970. Zip's own time has no zone and is taken as
+/// UTC, as any other choice would depend on the machine.
 fn mtime(entry: &ZipFile<'_, BufReader<File>>) -> i64 {
     let fields = || entry.extra_data_fields();
     // In the order in which unzip believes them, and then those of Windows.

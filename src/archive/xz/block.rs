@@ -1,4 +1,4 @@
-//! One block: its header, LZMA2 data, and the sum of what it holds.
+//! A block: its header, LZMA2 data, and the checksum of its content.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,35 +22,35 @@ const SMALLEST_DICTIONARY: usize = 4 << 10;
 /// The length of all headers: enough for both sizes below 256 MiB.
 const HEADER: usize = 20;
 
-/// What both sizes must stay below.
+/// Limit below which both sizes must stay.
 const TOO_LARGE: usize = 1 << 28;
 
-/// How much is compressed between two looks at whether it is still wanted: some 30 ms.
+/// Number of bytes to compress between two checks for cancellation: some 30 ms.
 const STEP: usize = 64 << 10;
 
-/// The most that one chunk of LZMA2 stores.
+/// Upper limit of an LZMA2 chunk's stored data.
 const CHUNK: usize = 64 << 10;
 
-/// How a block's data is encoded.
+/// Encoding of a block's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     /// Compressed by preset 6.
     Compressed,
-    /// As it is, in chunks.
+    /// Uncompressed, in chunks.
     Stored,
 }
 
-/// What a stream's index says of a block.
+/// Record of a block in a stream's index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockRecord {
-    /// How many bytes the block has without the padding before its sum.
+    /// Size of the block without the padding before its checksum, in bytes.
     pub unpadded: u64,
-    /// How many bytes it holds.
+    /// Size of the content in bytes.
     pub uncompressed: u64,
 }
 
 impl BlockRecord {
-    /// How many bytes the block takes.
+    /// Size of the block in bytes.
     pub fn padded(&self) -> u64 {
         self.unpadded.next_multiple_of(4)
     }
@@ -59,9 +59,9 @@ impl BlockRecord {
 /// A block as it stands in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// All its bytes.
+    /// All bytes of the block.
     pub bytes: Vec<u8>,
-    /// What the index says of it.
+    /// Record for the index.
     pub record: BlockRecord,
 }
 

@@ -1,4 +1,4 @@
-//! What is around the blocks of a stream: its header, its index and its footer.
+//! Frame of a stream's blocks: header, index and footer.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ pub(super) const FLAGS: [u8; 2] = [0, 4];
 
 pub(super) const END_MAGIC: [u8; 2] = *b"YZ";
 
-/// Writes blocks as one stream, wherever they come from.
+/// Writes blocks of any origin as a single stream.
 #[derive(Debug)]
 pub struct StreamWriter<W> {
     out: W,
@@ -34,7 +34,7 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// Copies blocks that a reader gives one after another.
+    /// Copies consecutive blocks from a reader.
     pub fn copy(&mut self, blocks: &[BlockRecord], from: impl io::Read) -> io::Result<()> {
         let wanted: u64 = blocks.iter().map(BlockRecord::padded).sum();
         if io::copy(&mut from.take(wanted), &mut self.out)? != wanted {
@@ -44,12 +44,12 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// Flushes what it is written to.
+    /// Flushes the inner writer.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// Ends the stream and gives back what it was written to.
+    /// Ends the stream; returns the inner writer.
     pub fn finish(mut self) -> io::Result<W> {
         let mut index = vec![0];
         number(self.records.len() as u64, &mut index);

@@ -2,7 +2,7 @@
 
 const POLYNOMIAL: u64 = 0xc96c_5795_d787_0f42;
 
-/// Eight tables, so that eight bytes are one step: some 1.6 GB/s.
+/// Eight tables, so that eight bytes are processed per step: some 1.6 GB/s.
 static TABLES: [[u64; 256]; 8] = tables();
 
 const fn tables() -> [[u64; 256]; 8] {
@@ -31,7 +31,7 @@ const fn tables() -> [[u64; 256]; 8] {
     tables
 }
 
-/// A CRC-64 that is being taken.
+/// CRC-64 under computation.
 #[derive(Debug, Clone)]
 pub struct Crc64(u64);
 

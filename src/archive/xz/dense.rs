@@ -1,9 +1,9 @@
 //! Finds what is compressed already, at a hundredth of the price of compressing it once more.
 //!
-//! Data is looked at in grains. A grain is dense if all bytes are about as frequent in it, no
-//! stretch of it came before, and it has hardly any zeros in a row. Dense grains in a row are
-//! stored if they are at least half as long as the dictionary: what follows them begins without
-//! one, and loses little by that. All is integers, so that all machines see the same.
+//! Data is examined in grains. A grain is dense if all bytes are about equally frequent, no part
+//! repeats an earlier one, and zeros in a row are rare. Consecutive dense grains are stored if they
+//! are at least half as long as the dictionary: the following data begins without a dictionary, and
+//! loses little. All arithmetic is on integers, so that all machines have the same result.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ const UNEVENNESS: u64 = 24;
 /// The reciprocal of the part of a grain that may have come before, or be zeros in a row.
 const REPETITION: u64 = 128;
 
-/// Of how many places one is looked up; which they are depends on the data there.
+/// Sampling interval of positions to look up; positions are chosen by the data.
 const SAMPLE: u64 = 64;
 
 /// The logarithm of the number of places that are remembered: all of 24 MiB.
@@ -66,7 +66,7 @@ fn parts_by(data: &[u8], shortest: usize) -> Vec<(Range<usize>, Method)> {
     parts
 }
 
-/// What stood at places of dense grains so far, by a hash.
+/// Positions in dense grains so far, by a hash of their data.
 struct Seen(Vec<u32>);
 
 impl Seen {
@@ -124,7 +124,7 @@ fn is_even(grain: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Numbers that look random.
+    /// Returns numbers that look random.
     fn noise(length: usize, mut seed: u64) -> Vec<u8> {
         let mut next = || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

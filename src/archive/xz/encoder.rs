@@ -10,25 +10,25 @@ use super::block::{self, Block};
 use super::dense;
 use super::pool::{Job, Pool};
 
-/// The most that a block holds: what `xz -6 -T` takes. Measured on 300 MB of programs: 0.5 % larger
-/// than one single block, which no second thread could share.
+/// Upper limit of a block's content: the same as for `xz -6 -T`. Measured on 300 MB of programs:
+/// 0.5 % larger than a single block, which no second thread could share.
 const LARGEST: u64 = 24 << 20;
 
-/// What is not worth a thread, whose start, stack and memory of its own take 0.4 ms, in bytes.
+/// Number of bytes that are not worth a thread, whose start, stack and memory take 0.4 ms.
 const SMALL: usize = 64 << 10;
 
-/// How often who takes the blocks is asked whether they are still wanted.
+/// Interval of asking the sink whether blocks are still wanted.
 const SILENCE: Duration = Duration::from_millis(100);
 
 /// Takes blocks in their order.
 pub trait BlockSink {
-    /// What can stand between blocks.
+    /// Type of items between blocks.
     type Mark;
 
     /// Takes a block.
     fn block(&mut self, block: &Block) -> io::Result<()>;
 
-    /// Takes what stands between blocks.
+    /// Takes an item between blocks.
     fn mark(&mut self, mark: Self::Mark) -> io::Result<()>;
 
     /// Is called while there is nothing to take; an error ends all.
@@ -41,7 +41,7 @@ enum Next<M> {
     Mark(M),
 }
 
-/// Makes blocks of what is written to it. It must be finished: what is dropped before is lost.
+/// Encodes the written data into blocks. `finish` must be called: without it, pending data is lost.
 #[derive(Debug)]
 pub struct BlockEncoder<S: BlockSink> {
     sink: S,
@@ -49,7 +49,7 @@ pub struct BlockEncoder<S: BlockSink> {
     data: Vec<u8>,
     cuts: Cuts,
     block_size: usize,
-    /// What was given away, in order.
+    /// Queue of submitted blocks, in order.
     queue: VecDeque<Next<S::Mark>>,
     /// Blocks before which others have to come.
     done: BTreeMap<u64, Block>,
@@ -72,9 +72,9 @@ impl<S: BlockSink> BlockEncoder<S> {
         }
     }
 
-    /// Begins a part, whose blocks have nothing of what came before, after marks for the sink.
-    /// `size` is how long it will be, if that is known: then no thread waits at the end for a block
-    /// that came last.
+    /// Begins a part, whose blocks are independent of earlier data, after marks for the sink.
+    /// `size` is the length of the part, if known: then no thread waits at the end for a late
+    /// block.
     pub fn part(
         &mut self,
         size: Option<u64>,
@@ -154,9 +154,10 @@ impl<S: BlockSink> BlockEncoder<S> {
     }
 }
 
-/// Where data is cut: blocks of the largest size, and for the rest equal ones. How many threads there
-/// are has no say, or the bytes would depend on it; two or four are kept busy to the end. Equal
-/// blocks all through, 16 of 18.75 MiB instead of 12 and 2, made 300 MB of programs 1 % larger.
+/// Positions of cuts: blocks of the largest size, and equal ones for the rest. The number of
+/// threads has no influence, or the bytes would depend on it; two or four are kept busy to the end.
+/// Equal blocks throughout, 16 of 18.75 MiB instead of 12 and 2, made 300 MB of programs 1 %
+/// larger.
 #[derive(Debug)]
 struct Cuts {
     largest: u64,

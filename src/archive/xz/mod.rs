@@ -6,9 +6,9 @@
 //! container  header, index and footer
 //! ```
 //!
-//! What is written is one stream, which every reader reads to its end, of blocks that know nothing
-//! of one another. They could as well be several streams; some readers stop after the first one
-//! (Python's `LZMADecompressor`, many a library), GNU tar, `xz`, Python's `lzma.open` and busybox don't.
+//! The output is a single stream, which every reader reads to its end, of independent blocks.
+//! Several streams would be possible, too, but some readers stop after the first stream (Python's
+//! `LZMADecompressor`, many a library); GNU tar, `xz`, Python's `lzma.open` and busybox don't.
 //!
 //! The bytes depend on the data, on its size as given beforehand, and on the constants here; not
 //! on the number of threads, nor on time. liblzma's own multi-threaded encoder has that quality too,
@@ -56,8 +56,8 @@ const DECODER_MEMORY: u64 = 512 << 20;
 
 const BUFFER: usize = 256 * 1024;
 
-/// Decompresses all the streams that a reader gives, checks their sums, and fails on anything
-/// else that follows them.
+/// Decompresses all streams of a reader, verifies their checksums, and fails on any other trailing
+/// data.
 pub struct XzReader<R>(XzDecoder<BufReader<R>>);
 
 impl<R: Read> XzReader<R> {

@@ -1,4 +1,4 @@
-//! Threads that encode blocks.
+//! Threads for encoding blocks.
 
 use std::io;
 use std::ops::Range;
@@ -21,8 +21,8 @@ pub(super) struct Job {
 
 type Done = (u64, io::Result<Block>);
 
-/// Up to so many threads, started when there is something for them to do. Dropping it ends them,
-/// in the middle of a block too.
+/// Pool of threads, started on demand up to a maximum. Dropping the pool ends them, even in the
+/// middle of a block.
 #[derive(Debug)]
 pub(super) struct Pool {
     /// Nothing when no more will come.

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::{BlockEncoder, StreamWriter};
 
-/// Compresses what is written to it. It must be finished: dropped before, it leaves a cut-off
-/// stream, which nothing takes for a whole one.
+/// Compresses the written data. `finish` must be called: without it, the stream is truncated, and
+/// no reader accepts it as whole.
 #[derive(Debug)]
 pub struct XzWriter<W: Write>(BlockEncoder<StreamWriter<W>>);
 
@@ -16,7 +16,7 @@ impl<W: Write> XzWriter<W> {
         Ok(Self(BlockEncoder::new(StreamWriter::new(out)?, threads, data_size)))
     }
 
-    /// Ends the stream and gives back what it was written to.
+    /// Ends the stream; returns the inner writer.
     pub fn finish(self) -> io::Result<W> {
         self.0.finish()?.finish()
     }
