@@ -1,4 +1,4 @@
-//! What can be typed. What it means is worked out in [`super::settings`].
+//! Command line arguments. [`super::settings`] derives the settings.
 
 use std::path::PathBuf;
 
@@ -19,10 +19,10 @@ use crate::image::platform::Platform;
     after_help = "Without a command, mkpanda builds the package in this folder, and what it requires."
 )]
 pub struct Cli {
-    /// What holds for every command.
+    /// Options of all commands.
     #[command(flatten)]
     pub global: GlobalArgs,
-    /// What holds for building the package in this folder.
+    /// Options of building the package in this folder.
     #[command(flatten, next_help_heading = "Options of building the package in this folder")]
     pub package: PackageArgs,
     /// The command; none builds the package in this folder.
@@ -31,8 +31,8 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Refuses options of building the package in this folder where another command is given, which would pass
-    /// them over.
+    /// Refuses options of building the package in this folder together with another command, which
+    /// would ignore them.
     pub fn checked(self) -> Result<Self, clap::Error> {
         let PackageArgs { variant, recursive, build } = &self.package;
         let given = [
@@ -79,7 +79,7 @@ pub enum Command {
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Store built trees where people get them, with what sets machines up.
+    /// Store built trees where people get them, with the files that set machines up.
     Release(Box<ReleaseArgs>),
 }
 
@@ -92,11 +92,12 @@ pub enum KeyCommand {
         /// `x.pub`.
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Leave the secret key as it is, readable for whoever reads the file, instead of encrypting it by a password:
-        /// that of `MKPANDA_KEY_PASSWORD`, the first line of the file `MKPANDA_KEY_PASSWORD_FILE`, or one that is typed.
+        /// Leave the secret key unencrypted, readable for everybody with access to the file,
+        /// instead of encrypting it by a password: that of `MKPANDA_KEY_PASSWORD`, the first line
+        /// of the file `MKPANDA_KEY_PASSWORD_FILE`, or one that is typed.
         #[arg(long)]
         no_password: bool,
-        /// How to show the key.
+        /// Format of the output.
         #[arg(long, value_name = "HOW", default_value = "text")]
         format: FormatArg,
     },
@@ -105,7 +106,7 @@ pub enum KeyCommand {
         /// The file.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// How to show the key.
+        /// Format of the output.
         #[arg(long, value_name = "HOW", default_value = "text")]
         format: FormatArg,
     },
@@ -133,7 +134,7 @@ pub struct GlobalArgs {
     /// Store that a command names, in place of all caches.
     #[arg(skip)]
     pub only_cache: Option<String>,
-    /// Sign what is put into caches by this secret key of minisign.
+    /// Sign artifacts for caches by this secret key of minisign.
     #[arg(long, value_name = "KEY", global = true)]
     pub sign: Option<PathBuf>,
     /// Look here first for sources and images: a folder, a tar archive or a URL; may be given several times.
@@ -151,16 +152,16 @@ pub struct GlobalArgs {
     /// Demand an isolation tier instead of taking the best that the machine gives.
     #[arg(long, value_name = "TIER", global = true)]
     pub isolation: Option<IsolationArg>,
-    /// How builds that run at once share the cores.
+    /// Distribution of the cores among concurrent builds.
     #[arg(long, value_name = "HOW", global = true)]
     pub jobserver: Option<JobserverArg>,
-    /// Where runs write what they remove at their end: a folder on a filesystem with room.
+    /// Scratch folder, on a filesystem with room; runs remove their files at their end.
     #[arg(long, value_name = "DIR", global = true)]
     pub scratch: Option<PathBuf>,
     /// End as on SIGTERM when the process (the thread) that started mkpanda ends.
     #[arg(long, global = true)]
     pub die_with_parent: bool,
-    /// How progress is shown on stderr: `auto` by default.
+    /// Display of progress on stderr: `auto` by default.
     #[arg(long, value_name = "HOW", global = true)]
     pub progress: Option<ProgressArg>,
     /// Show what happens inside; twice for more.
@@ -191,7 +192,7 @@ pub enum IsolationArg {
     Single,
 }
 
-/// How builds that run at once share the cores.
+/// Distribution of the cores among concurrent builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobserverArg {
@@ -205,7 +206,7 @@ pub enum JobserverArg {
     Off,
 }
 
-/// How progress is shown.
+/// Display of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProgressArg {
@@ -239,13 +240,13 @@ pub struct BuildArgs {
 /// Options of building the package in this folder.
 #[derive(Debug, Args)]
 pub struct PackageArgs {
-    /// Build this variant; all of them by default.
+    /// Build this variant; all variants by default.
     #[arg(long, value_name = "VARIANT")]
     pub variant: Option<String>,
-    /// Build what it requires too, which is done anyway.
+    /// Build the required packages too, which is always done.
     #[arg(long)]
     pub recursive: bool,
-    /// How to build.
+    /// Options of builds.
     #[command(flatten)]
     pub build: BuildArgs,
 }
@@ -253,7 +254,7 @@ pub struct PackageArgs {
 /// Options of building trees.
 #[derive(Debug, Args)]
 pub struct TreeArgs {
-    /// The tree variants, `default` being the default one; all of them by default.
+    /// Tree variants, `default` being the default one; all by default.
     #[arg(value_name = "VARIANT")]
     pub variants: Vec<String>,
     /// Make the bootstrap tarballs too.
@@ -262,7 +263,7 @@ pub struct TreeArgs {
     /// Build this tree variant.
     #[arg(long, value_name = "VARIANT")]
     pub variant: Option<String>,
-    /// How to build.
+    /// Options of builds.
     #[command(flatten)]
     pub build: BuildArgs,
 }
@@ -270,7 +271,7 @@ pub struct TreeArgs {
 /// Options of fetching.
 #[derive(Debug, Args)]
 pub struct FetchArgs {
-    /// The tree variants, `default` being the default one; all of them by default.
+    /// Tree variants, `default` being the default one; all by default.
     #[arg(value_name = "VARIANT")]
     pub variants: Vec<String>,
     /// Fetch for this tree variant.
@@ -287,8 +288,8 @@ pub struct LockArgs {
     /// The tree variants, `default` being the default one; by default all of them and all packages.
     #[arg(value_name = "VARIANT")]
     pub variants: Vec<String>,
-    /// Pin these as they are now, and change nothing else: `PACKAGE/SOURCE`, a package with all its sources, a URL,
-    /// or the name of an image.
+    /// Pin the current state of these, and change nothing else: `PACKAGE/SOURCE`, a package with
+    /// all its sources, a URL, or the name of an image.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub update: Vec<String>,
     /// Write nothing; list what differs, and fail if something does. Uses no network, but for an upstream that is
@@ -316,7 +317,8 @@ pub enum MirrorCommand {
 /// Options of making a mirror.
 #[derive(Debug, Args)]
 pub struct MirrorCreateArgs {
-    /// The packages folders, this one by default, and last the mirror: a folder, or a file that ends in .tar.
+    /// The packages folders, the current folder by default, and last the mirror: a folder, or a
+    /// file that ends in .tar.
     #[arg(value_name = "[TREE]... DIR|FILE.tar", required = true)]
     pub places: Vec<PathBuf>,
     /// A tree variant; may be given several times; all of them by default.
@@ -325,7 +327,7 @@ pub struct MirrorCreateArgs {
     /// Put the packages of the trees' caches into the mirror, too, as in a repository.
     #[arg(long)]
     pub packages: bool,
-    /// Drop what none of these trees needs.
+    /// Drop files that none of these trees needs.
     #[arg(long)]
     pub prune: bool,
     /// Number of sources that are fetched at once; 8 or more by default.
@@ -339,7 +341,7 @@ pub struct GcArgs {
     /// A packages folder whose packages stay unpacked; may be given several times.
     #[arg(long, value_name = "DIR")]
     pub tree: Vec<PathBuf>,
-    /// Keep what was used in so many days; 0 keeps only what is needed.
+    /// Keep items used in the last N days; 0 keeps only needed items.
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub keep_days: u32,
     /// If more than this is left, such as 20G, remove what was used longest ago as well.
@@ -366,21 +368,23 @@ pub enum ImageCommand {
     Push {
         /// The image: its reference, or the beginning of its id.
         image: String,
-        /// Where to: another reference, or skopeo's spelling of another place; by default what it is called.
+        /// Destination: another reference, or skopeo's spelling of another location; the image's
+        /// own name by default.
         destination: Option<String>,
     },
     /// Save an image to a file or a folder.
     Save {
         /// The image: its reference, or the beginning of its id.
         image: String,
-        /// Where to: a FILE (a docker archive), `-` for stdout, or `oci:DIR[:REF]`, `oci-archive:FILE[:REF]`,
-        /// `docker-archive:FILE[:REF]`.
+        /// Destination: a FILE (a docker archive), `-` for stdout, or `oci:DIR[:REF]`,
+        /// `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`.
         #[arg(short, long, value_name = "PLACE")]
         output: String,
     },
     /// Load images: an OCI layout, an OCI archive or a docker archive; `-` is stdin.
     Load {
-        /// The folder or file; oci:, oci-archive: and docker-archive: before it say what it has to be.
+        /// The folder or file; oci:, oci-archive: or docker-archive: before the path names its
+        /// format.
         input: PathBuf,
         /// Call the image this, if the input names none or another.
         #[arg(long, value_name = "REFERENCE")]
@@ -392,10 +396,10 @@ pub enum ImageCommand {
     List,
     /// Show what an image is, as JSON.
     Inspect {
-        /// Its reference, or the beginning of its id.
+        /// The image: its reference, or the beginning of its id.
         image: String,
     },
-    /// Remove images, and what only they need.
+    /// Remove images, and blobs that only they need.
     Rm {
         /// Their references, or the beginnings of their ids.
         #[arg(required = true)]
@@ -406,8 +410,8 @@ pub enum ImageCommand {
 /// Options of building an image.
 #[derive(Debug, Args)]
 pub struct ImageBuildArgs {
-    /// Where the files are that COPY and ADD take: a folder; a tar archive, plain or compressed by gzip, bzip2,
-    /// xz or zstd; the http or https URL of one, or of a Dockerfile alone; a git repository,
+    /// Files for COPY and ADD: a folder; a tar archive, plain or compressed by gzip, bzip2, xz or
+    /// zstd; the http or https URL of an archive, or of a Dockerfile alone; a git repository,
     /// `https://HOST/PATH.git#REFERENCE:FOLDER`; `-` is an archive or a Dockerfile alone on stdin.
     #[arg(value_name = "CONTEXT", default_value = ".")]
     pub context: PathBuf,
@@ -415,7 +419,7 @@ pub struct ImageBuildArgs {
     /// path in it.
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// What to call the image; may be given several times.
+    /// Name of the image; may be given several times.
     #[arg(short, long, value_name = "REFERENCE")]
     pub tag: Vec<String>,
     /// Set an ARG; without a value it is taken from the environment.
@@ -424,7 +428,7 @@ pub struct ImageBuildArgs {
     /// Build this stage; the last one by default.
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
-    /// What the image is for: `linux/arm64`; this machine by default.
+    /// Target platform: `linux/arm64`; this machine by default.
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
     /// Carry out every instruction, although its result is there.

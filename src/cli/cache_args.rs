@@ -10,7 +10,7 @@ use crate::package::PackageName;
 /// Options of cleaning a tree's cache.
 #[derive(Debug, Args)]
 pub struct CleanArgs {
-    /// The packages folder; this one by default.
+    /// The packages folder; the current folder by default.
     #[arg(value_name = "TREE")]
     pub tree: Option<PathBuf>,
     /// Show what would go, and remove nothing.
@@ -72,7 +72,7 @@ pub struct ExchangeArgs {
 }
 
 impl CacheCommand {
-    /// The store that the command names.
+    /// Store given as an argument.
     pub fn store(&self) -> Option<&String> {
         match self {
             Self::Push(args) | Self::Pull(args) => args.store.store.as_ref(),

@@ -15,11 +15,11 @@ use crate::store::{Store, StoreAccess, StoreUrlError};
 
 /// Name of the option.
 const OPTION: &str = "--cache";
-/// Name of the argument of commands that name one cache.
+/// Name of the argument of commands for a single cache.
 const ARGUMENT: &str = "STORE";
 
-/// Opens the shared caches: the one that a command names, else those of options first. A web server is only
-/// read.
+/// Opens the shared caches: the one given as an argument, else those of options first. A web server
+/// is read only.
 pub(super) fn shared_caches(
     args: &GlobalArgs,
     given: &Given<'_>,

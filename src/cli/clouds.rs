@@ -20,7 +20,7 @@ fn secret(environment: &Environment, names: &[&str]) -> Option<Secret> {
     text(environment, names).map(Secret::new)
 }
 
-/// A file that a variable names, or that lies in the user's folder.
+/// File named by a variable, or at its default path in the user's folder.
 fn file(environment: &Environment, name: &str, in_home: Option<&str>) -> Option<PathBuf> {
     let named = environment.get(name).map(PathBuf::from);
     named.or_else(|| Some(Path::new(environment.get("HOME")?).join(in_home?)))

@@ -21,14 +21,14 @@ use crate::store::signature::KeyError;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
-    /// Where images are found: name = "host", "oci:DIR", "oci-archive:FILE", "docker-archive:FILE" or
+    /// Locations of images: name = "host", "oci:DIR", "oci-archive:FILE", "docker-archive:FILE" or
     /// `"docker://REF"`.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
-    /// What there is to know of registries, by their hosts.
+    /// Settings of registries, by their hosts.
     #[serde(default)]
     pub registries: BTreeMap<RegistryHost, RegistryFile>,
-    /// Where images of `docker/` folders are shared.
+    /// Registry for images of `docker/` folders.
     #[serde(default)]
     pub builders: BuildersFile,
     /// The isolation tier to demand.
@@ -42,24 +42,24 @@ pub struct ConfigFile {
     pub offline: Option<bool>,
     /// True to use the network for mirrors alone.
     pub only_mirrors: Option<bool>,
-    /// Where packages and bootstraps may be taken from.
+    /// Repository of prebuilt packages and bootstraps.
     pub repository_url: Option<String>,
     /// Shared caches, in the order in which they are asked: counts in the user's own file alone.
     #[serde(default)]
     pub cache: Vec<CacheFile>,
     /// Number of packages that are built at once.
     pub jobs: Option<NonZeroU16>,
-    /// How builds that run at once share the cores.
+    /// Distribution of the cores among concurrent builds.
     pub jobserver: Option<JobserverArg>,
-    /// Where builds write.
+    /// Scratch folder of builds.
     pub scratch: Option<PathBuf>,
     /// The latest time that files in packages have, in seconds of the epoch.
     pub source_date_epoch: Option<u64>,
-    /// The ids that root gives to containers: the first one and how many.
+    /// Range of ids that root gives to containers: the first id and the count.
     pub root_range: Option<(u32, u32)>,
     /// True to end when the process that started mkpanda ends; in the user's file alone.
     pub die_with_parent: Option<bool>,
-    /// How progress is shown.
+    /// Display of progress.
     pub progress: Option<ProgressArg>,
     /// Limits.
     #[serde(default)]
@@ -74,7 +74,7 @@ pub struct ConfigFile {
     /// Keys whose signatures no longer count, or their ids: counts in the user's own file alone.
     #[serde(default)]
     pub revoked_keys: Vec<String>,
-    /// What trees may set, by their folders: counts in the user's own file alone.
+    /// Permissions of trees, by their folders: valid in the user's own file only.
     #[serde(default)]
     pub trust: BTreeMap<PathBuf, TrustFile>,
 }
@@ -98,17 +98,17 @@ const SETTINGS: [&str; 15] = [
     "trusted_keys",
 ];
 
-/// What there is to know of a registry.
+/// Settings of a registry.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryFile {
-    /// Where to look first: `host[:port][/prefix]`.
+    /// Mirrors to try first: `host[:port][/prefix]`.
     #[serde(default)]
     pub mirrors: Vec<RegistryMirror>,
-    /// True if it speaks plain HTTP.
+    /// True for plain HTTP.
     #[serde(default)]
     pub insecure: bool,
-    /// A PEM file with CAs that are trusted for it.
+    /// PEM file with trusted CAs for the registry.
     pub ca: Option<PathBuf>,
 }
 
@@ -148,11 +148,12 @@ impl fmt::Debug for CredentialsFile {
     }
 }
 
-/// Where images of `docker/` folders are shared.
+/// Registry for images of `docker/` folders.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildersFile {
-    /// Where they are looked for, and pushed to: `host[:port][/prefix]`; by default where their names say.
+    /// Registry to pull from and to push to: `host[:port][/prefix]`; by default the one in the
+    /// images' names.
     pub registry: Option<RegistryMirror>,
     /// True if what is built is pushed there.
     pub push: Option<bool>,
@@ -162,17 +163,17 @@ pub struct BuildersFile {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsFile {
-    /// How long a build script may run: `90s`, `30m`, `4h`.
+    /// Time limit for a build script: `90s`, `30m`, `4h`.
     pub time: Option<String>,
-    /// How much memory a build may use: `512M`, `8G`.
+    /// Memory limit for a build: `512M`, `8G`.
     pub memory: Option<String>,
-    /// How many processes and threads a build may have.
+    /// Limit of a build's processes and threads.
     pub processes: Option<u64>,
-    /// How much of a build's output is kept: `64M`.
+    /// Size limit of a build's log: `64M`.
     pub log: Option<String>,
-    /// How much an archive may unpack to: `64G`.
+    /// Size limit of an unpacked archive: `64G`.
     pub unpacked: Option<String>,
-    /// How many entries an archive may have.
+    /// Limit of an archive's entries.
     pub entries: Option<u64>,
 }
 
@@ -182,7 +183,7 @@ pub enum SettingsError {
     /// A file can't be read.
     #[error("can't read the configuration")]
     Read {
-        /// What went wrong, with the path.
+        /// Cause, with the path.
         #[source]
         source: std::io::Error,
     },
@@ -192,11 +193,11 @@ pub enum SettingsError {
     /// A value can't be understood.
     #[error("{origin}: {value:?} is not a {expected}")]
     Value {
-        /// Where it was given.
+        /// Origin of the value.
         origin: String,
         /// The value.
         value: String,
-        /// What it has to be.
+        /// Description of valid values.
         expected: &'static str,
     },
     /// A tree's file sets what only the user may set.
@@ -206,7 +207,7 @@ pub enum SettingsError {
         path: PathBuf,
         /// The keys.
         asked: Vec<String>,
-        /// What to write where, if the tree is trusted.
+        /// Lines to write, if the tree is trusted.
         hint: String,
     },
     /// A tree's file has a table or a key that is the user's.
@@ -240,7 +241,7 @@ pub enum SettingsError {
     Signing {
         /// Fault.
         reason: String,
-        /// Remedy, where one is known.
+        /// Remedy, if one is known.
         hint: Option<String>,
     },
     /// A mirror needs the network that may not be used.
@@ -249,9 +250,9 @@ pub enum SettingsError {
     /// A variable is named that is not set.
     #[error("{origin}: {variable:?} is not an environment variable that is set")]
     NoVariable {
-        /// Where it is named.
+        /// Origin of the name.
         origin: String,
-        /// Its name.
+        /// Name of the variable.
         variable: String,
     },
     /// The configuration of a tree is a link that leads out of its folder.
@@ -270,7 +271,7 @@ pub enum SettingsError {
     OthersHome {
         /// The folder.
         path: PathBuf,
-        /// Id of its owner.
+        /// Owner's id.
         owner: u32,
     },
     /// A variable that names a folder is not text.
@@ -322,8 +323,8 @@ fn shell_quoted(path: &Path) -> String {
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// Reads a tree's configuration file, if there is one: never through a symlink that leads out of its
-/// folder, as messages quote what stands in it.
+/// Reads a tree's configuration file, if present: never through a symlink that leads out of its
+/// folder, as messages quote the content.
 pub(super) fn read_tree_file(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     let text = match within::read_text(folder, Path::new(name), u64::MAX) {
@@ -341,7 +342,7 @@ pub(super) fn read_tree_file(path: &Path) -> Result<Option<ConfigFile>, Settings
     parse(path, &text).map(Some)
 }
 
-/// Reads a configuration file. Keys that aren't known are errors: they are mistyped.
+/// Reads a configuration file. Unknown keys are errors, as they are mistyped.
 pub(super) fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
     let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
     parse(path, &text)

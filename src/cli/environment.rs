@@ -17,7 +17,7 @@ impl Environment {
         Self::of_pairs(std::env::vars_os())
     }
 
-    /// Takes variables. One whose value is not UTF-8 is known by its name alone.
+    /// Stores variables. A variable whose value is not UTF-8 is stored by name only.
     pub(super) fn of_pairs(pairs: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in pairs {

@@ -1,4 +1,4 @@
-//! What can go wrong for a command, as a person reads it: the error with its causes, then hints.
+//! Errors of commands as displayed: an error with its causes, then hints.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub enum CliError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A variant's name can't be one.
+    /// The name of a variant is not valid.
     #[error(transparent)]
     Variant(#[from] VariantError),
     /// The folder's name can't be a package's.
@@ -75,7 +75,7 @@ pub enum CliError {
     ImageOption {
         /// The option.
         option: &'static str,
-        /// What was given.
+        /// Given text.
         text: String,
         /// Fault.
         problem: String,
@@ -103,13 +103,13 @@ pub enum CliError {
         /// The place.
         place: String,
     },
-    /// An image's name can't be one.
+    /// The name of an image is not valid.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// Unpacked layers can't be removed.
     #[error("the image is removed, but not what was unpacked of it: {0}")]
     Layers(#[from] IsolationError),
-    /// Others would get an image that isn't what its Dockerfile says.
+    /// The image differs from its Dockerfile, and others would get the difference.
     #[error(
         "{0} is not pushed: it was built with one id, so owners may be lost that its commands gave to files"
     )]
@@ -120,7 +120,7 @@ pub enum CliError {
     /// More is needed than there may be.
     #[error("{} are still there, more than the {} that were asked for", super::ui::size(*left), super::ui::size(*most))]
     TooMuch {
-        /// What is left, in bytes.
+        /// Remaining size in bytes.
         left: u64,
         /// Largest number.
         most: u64,
@@ -179,7 +179,7 @@ pub enum CliError {
     /// A release failed.
     #[error(transparent)]
     Release(Box<ReleaseError>),
-    /// Names that are to be pinned anew, and that nothing has.
+    /// Names to be pinned anew, without a match.
     #[error("--update: nothing that the tree takes from elsewhere is called {}", .0.join(" or "))]
     NothingToUpdate(Vec<String>),
     /// The lock cannot be written.
@@ -363,7 +363,7 @@ impl CliError {
     }
 }
 
-/// Hints of a text, one a line; a line that begins with a blank goes on with the one before.
+/// Splits a text into hints, one per line; a line with a leading blank continues the previous one.
 fn hints_of(text: &str) -> Vec<String> {
     let mut hints: Vec<String> = Vec::new();
     for line in text.lines() {

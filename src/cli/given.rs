@@ -1,5 +1,5 @@
-//! What the environment and the configuration files say, the nearest word first; and what a tree's file
-//! may not say.
+//! Values of the environment and the configuration files, highest priority first; and the
+//! restrictions of a tree's file.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -20,20 +20,20 @@ use crate::store::registry::{Registries, RegistryConfig};
 use crate::store::signature::TrustedKeys;
 use crate::store::{Store, StoreUrlError};
 
-/// What the environment and the files say.
+/// Values of the environment and the files.
 pub(super) struct Given<'a> {
     environment: &'a Environment,
-    /// The nearest one first.
+    /// Configuration files, highest priority first.
     files: Vec<GivenFile>,
     trust: Option<Trust>,
     /// Keys that a tree's file sets and may not set.
     refused: Vec<(Grant, String)>,
 }
 
-/// Mirrors, and who named them.
+/// Mirrors, and their origin.
 #[derive(Debug, Clone)]
 pub struct Mirrors {
-    /// The mirrors, in this order.
+    /// Mirrors, in this order.
     pub stores: Vec<Store>,
     /// True if a tree's file did.
     pub of_tree: bool,
@@ -60,7 +60,7 @@ struct GivenFile {
 }
 
 impl GivenFile {
-    /// The folder from which its relative paths start.
+    /// Base folder of relative paths.
     fn base(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
@@ -142,7 +142,7 @@ impl<'a> Given<'a> {
         self.trust.as_ref().is_some_and(|trust| trust.allows(grant))
     }
 
-    /// Refuses a tree whose file sets what it may not set.
+    /// Refuses a tree whose file sets forbidden keys.
     pub(super) fn refuse(&self) -> Result<(), SettingsError> {
         let tree = self.files.iter().find(|file| file.is_trees);
         let (Some(tree), Some(trust)) = (tree, &self.trust) else { return Ok(()) };
@@ -414,7 +414,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// A mirror's folder relative to its configuration file; a URL as it is.
+/// Resolves a mirror's folder relative to its configuration file; a URL stays unchanged.
 fn below(base: &Path, mirror: &str) -> String {
     if mirror.contains("://") {
         mirror.to_owned()

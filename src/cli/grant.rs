@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub enum Grant {
     /// `[builders]`: registry of builder images, and pushes to it with the user's credentials.
     Builders,
-    /// End of the run with the process that started it.
+    /// End of the run together with the parent process.
     DieWithParent,
     /// `git_local` sources outside the tree's own repository.
     GitLocal,
@@ -25,9 +25,9 @@ pub enum Grant {
     Registries,
     /// Repository of packages.
     RepositoryUrl,
-    /// Ids that root gives to containers.
+    /// Range of ids that root gives to containers.
     RootRange,
-    /// Folder in which builds write.
+    /// Scratch folder of builds.
     Scratch,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Grant {
     }
 }
 
-/// Permissions of one tree, as the user's configuration gives them.
+/// Permissions of a tree in the user's configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustFile {

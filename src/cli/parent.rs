@@ -1,4 +1,4 @@
-//! `--die-with-parent`: ending with the process that started this one.
+//! `--die-with-parent`: ends this process together with its parent process.
 //!
 //! The kernel sends the signal when the *thread* that started mkpanda ends, and to mkpanda alone: the
 //! run then ends as on SIGTERM, and the helpers with the run.

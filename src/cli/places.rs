@@ -1,4 +1,4 @@
-//! Where the user's own files are, by the environment.
+//! Locations of the user's own files, from the environment.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,8 @@ use super::config::SettingsError;
 use super::environment::Environment;
 use crate::store::registry::CredentialSources;
 
-/// Where `podman login` and `docker login` write: the file that is named, or else those that they
-/// use by themselves.
+/// Credential files of `podman login` and `docker login`: the file in the variable, or else the
+/// default files.
 pub(super) fn credential_sources(environment: &Environment) -> CredentialSources {
     let below =
         |variable: &str, path: &str| Some(PathBuf::from(environment.get(variable)?).join(path));

@@ -18,8 +18,8 @@ pub struct ReleaseArgs {
     /// Make the installers alone, in `packages/cache/`, and store nothing.
     #[arg(long, global = true)]
     pub local: bool,
-    /// Move a channel here that has the release of another commit; store a release again that differs from the
-    /// complete one of its commit.
+    /// Move a channel that has a release of another commit; store a release again that differs from
+    /// the complete one of its commit.
     #[arg(long, global = true)]
     pub replace: bool,
     /// The static pkgpanda that hosts are set up with; by default the configuration's, or the one beside mkpanda.

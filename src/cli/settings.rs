@@ -1,6 +1,6 @@
-//! What the program does, from what was typed, the environment and the configuration files:
-//! options over `MKPANDA_*` variables over the tree's `mkpanda.toml`, as far as that is trusted
-//! (see `trust`), over the user's `config.toml`.
+//! Settings of the program, from the arguments, the environment and the configuration files:
+//! options override `MKPANDA_*` variables, those override the tree's `mkpanda.toml`, as far as
+//! trusted (see `trust`), and that overrides the user's `config.toml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,14 @@ use crate::store::StoreAccess;
 use crate::store::registry::RegistryOptions;
 use crate::store::signature::TrustedKeys;
 
-/// What the program does.
+/// Settings of the program.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where images are found, by name, with the folder that relative paths start from.
+    /// Locations of images by name, with the base folder of relative paths.
     pub images: BTreeMap<String, (String, PathBuf)>,
-    /// What there is to know of registries, and where credentials are.
+    /// Settings of registries, and sources of credentials.
     pub registry: RegistryOptions,
-    /// Where images of `docker/` folders are shared.
+    /// Registry for images of `docker/` folders.
     pub builders: SharedBuilders,
     /// The isolation tier to demand.
     pub isolation: Option<IsolationArg>,
@@ -43,49 +43,50 @@ pub struct Settings {
     pub http: HttpClient,
     /// Mirrors of sources and images.
     pub mirrors: Mirrors,
-    /// What stores are opened with.
+    /// Parameters for opening stores.
     pub stores: StoreAccess,
     /// True to use no network, but for mirrors where `only_mirrors` is set.
     pub offline: bool,
     /// True if mirrors with URLs are asked although `offline` is set.
     pub only_mirrors: bool,
-    /// Where packages and bootstraps may be taken from.
+    /// Repository of prebuilt packages and bootstraps.
     pub repository: Option<Repository>,
     /// Shared caches.
     pub shared_caches: SharedCaches,
-    /// Keys of which one has to have signed what comes from a repository, if that is demanded.
+    /// Keys for artifacts from a repository, of which one must have signed each; `None` if
+    /// signatures are not required.
     pub required_keys: Option<TrustedKeys>,
-    /// Keys that the user's configuration trusts.
+    /// Trusted keys of the user's configuration.
     pub trusted_keys: TrustedKeys,
     /// Number of packages that are built at once.
     pub jobs: Option<u16>,
-    /// How builds that run at once share the cores.
+    /// Distribution of the cores among concurrent builds.
     pub jobserver: JobserverArg,
     /// The builder's own folder.
     pub home: PathBuf,
-    /// Where builds write.
+    /// Scratch folder of builds.
     pub scratch: Option<PathBuf>,
     /// The latest time that files in packages have, in seconds of the epoch.
     pub source_date_epoch: u64,
     /// The ids that root gives to containers.
     pub root_range: Option<(u32, u32)>,
-    /// True to end when the process that started this one ends.
+    /// True if the program ends together with its parent process.
     pub die_with_parent: bool,
-    /// How progress is shown.
+    /// Display of progress.
     pub progress: ProgressArg,
-    /// How long a build script may run.
+    /// Time limit for a build script.
     pub time_limit: Duration,
-    /// How much memory a build may use, in bytes.
+    /// Memory limit for a build in bytes.
     pub memory_limit: Option<u64>,
-    /// How many processes and threads a build may have.
+    /// Limit of a build's processes and threads.
     pub process_limit: Option<u64>,
-    /// How much of a build's output is kept, in bytes.
+    /// Size limit of a build's log in bytes.
     pub log_limit: u64,
-    /// How much an archive may unpack to, in bytes.
+    /// Size limit of an unpacked archive in bytes.
     pub unpacked_limit: Option<u64>,
-    /// How many entries an archive may have.
+    /// Limit of an archive's entries.
     pub entry_limit: Option<u64>,
-    /// Where `git_local` sources may lie.
+    /// Folders in which `git_local` sources may lie.
     pub local_sources: LocalPermission,
 }
 
@@ -252,7 +253,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// What archives may hold.
+    /// Limits for archives.
     pub fn archive_limits(&self) -> ArchiveLimits {
         let mut limits = ArchiveLimits::default();
         limits.max_bytes = self.unpacked_limit.unwrap_or(limits.max_bytes);

@@ -45,13 +45,13 @@ impl UsersKeys {
         })
     }
 
-    /// The keys that the configuration trusts.
+    /// Trusted keys of the configuration.
     pub(super) fn trusted(&self) -> TrustedKeys {
         TrustedKeys::new(self.trusted.clone(), self.revoked.clone())
     }
 
-    /// The keys of `--require-signature`, if it was given: those that it names, and where it names none,
-    /// those that the configuration trusts.
+    /// Keys of `--require-signature`, if given: the named ones, or, without names, the trusted keys
+    /// of the configuration.
     pub(super) fn required(&self, named: &[String]) -> Result<Option<TrustedKeys>, SettingsError> {
         if named.is_empty() {
             return Ok(None);
@@ -116,7 +116,7 @@ impl SigningError {
     }
 }
 
-/// Reads a secret key, and its password from where there is one.
+/// Reads a secret key, with its password, if any.
 pub(super) fn signer(path: &Path, environment: &Environment) -> Result<Signer, SigningError> {
     let file = SecretKeyFile::open(path)?;
     if !file.is_encrypted() {
@@ -130,7 +130,7 @@ pub(super) fn signer(path: &Path, environment: &Environment) -> Result<Signer, S
     Ok(file.unlock(password.as_deref())?)
 }
 
-/// Gets the password of a new key: that of the environment, or one that is typed twice.
+/// Obtains the password for a new key: from the environment, or typed twice.
 pub(super) fn new_password(environment: &Environment) -> Result<String, SigningError> {
     if let Some(password) = given_password(environment)? {
         return Ok(password);

@@ -26,7 +26,7 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Permissions of a packages folder, by its own path or that of the folder of its `mkpanda.toml`.
+    /// Permissions of a packages folder, found by its own path or the folder of its `mkpanda.toml`.
     pub(super) fn of(
         packages: &Path,
         file: Option<&Path>,
@@ -44,12 +44,12 @@ impl Trust {
         Self { granted, tree, has_entry, user }
     }
 
-    /// True if the user allows it.
+    /// True if the user grants the permission.
     pub(super) fn allows(&self, grant: Grant) -> bool {
         self.granted.contains(&grant)
     }
 
-    /// Lines of the user's configuration that allow what is asked for.
+    /// Lines for the user's configuration that grant the requested permissions.
     pub(super) fn lines(&self, asked: &BTreeSet<Grant>) -> String {
         let all: BTreeSet<Grant> =
             if self.has_entry { &self.granted | asked } else { asked.clone() };
@@ -57,7 +57,7 @@ impl Trust {
         format!("[trust.{}]\nallow = [{}]", quoted(&self.tree), all.join(", "))
     }
 
-    /// Hint with these lines.
+    /// Hint with the lines for the user's configuration.
     pub(super) fn hint(&self, asked: &BTreeSet<Grant>) -> String {
         let place = match &self.user {
             Some(path) => path.display().to_string(),
@@ -77,8 +77,8 @@ fn quoted(path: &Path) -> String {
     toml_string(&path.to_string_lossy())
 }
 
-/// Keys that a tree's file sets and that only the user may set, each with the permission that it needs.
-/// Limits depend on the user's, and so are not among them.
+/// Returns the keys in a tree's file that only the user may set, each with the required permission.
+/// Limits depend on the user's, so they are not included.
 pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Grant, String)> {
     let mut asked = Vec::new();
     let mut ask = |grant, key: &str, is_set: bool| {

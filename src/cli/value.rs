@@ -12,7 +12,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Says that it is none of what is expected.
+    /// Makes the error for an invalid value.
     pub(super) fn wrong(&self, expected: &'static str) -> SettingsError {
         let (origin, value) = (self.origin.clone(), self.value.clone());
         SettingsError::Value { origin, value, expected }

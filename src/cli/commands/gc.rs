@@ -55,7 +55,7 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
     }
 }
 
-/// The ids of a tree's packages, and the sums of those archives that its cache has.
+/// Returns the ids of a tree's packages, and the digests of their archives in the tree's cache.
 fn packages(
     context: &Context<'_>,
     tree: &Path,
@@ -77,7 +77,7 @@ fn packages(
     Ok((ids, sums))
 }
 
-/// The trees that the home knows, whose caches `mkpanda clean` makes smaller.
+/// Lists the trees known to the home, for `mkpanda clean`.
 fn show_trees(context: &Context<'_>, known: &[KnownTree]) {
     let mut meter = Meter::default();
     for tree in known {

@@ -1,4 +1,4 @@
-//! What `mkpanda image build` is given as the build context, and its Dockerfile.
+//! Build context and Dockerfile of `mkpanda image build`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,23 +17,23 @@ use crate::dockerfile::contexts::{
 use crate::dockerfile::options::{ContextPlace, DockerfilePlace, NamedContext};
 use crate::source::GitPlace;
 
-/// A context and its Dockerfile.
+/// Build context with its Dockerfile.
 pub(super) struct Places {
     pub(super) context: ContextPlace,
     pub(super) dockerfile: Option<DockerfilePlace>,
-    /// What an image without a name is called in logs.
+    /// Name for logs of an image without a name.
     pub(super) name: PathBuf,
     /// Goes when the build is over.
     pub(super) brought: Option<BroughtContext>,
 }
 
-/// What the text means.
+/// Interpretation of the argument.
 enum Meaning {
     Folder(PathBuf),
     Elsewhere(ContextSource),
 }
 
-/// Finds a context, and brings it here if it is no folder.
+/// Finds a context, and fetches a remote one.
 pub(super) fn places(
     context: &Context<'_>,
     args: &ImageBuildArgs,
@@ -96,7 +96,8 @@ fn keeps_git(args: &ImageBuildArgs) -> bool {
     args.build_arg.iter().any(|given| wanted.contains(given))
 }
 
-/// Contexts with names; those that are no folders are brought here, and go with what is given beside.
+/// Returns the named contexts; remote ones are fetched into temporary folders, which are returned,
+/// too.
 pub(super) fn named(
     context: &Context<'_>,
     pairs: Vec<(String, String)>,

@@ -1,4 +1,4 @@
-//! `mkpanda key`: keys that sign artifacts.
+//! `mkpanda key`: keys for signing artifacts.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::super::ui::Weight;
 use super::Context;
 use crate::store::signature::{SecretKeyFile, Signer, TrustedKey, public_path};
 
-/// Carries one of the commands out.
+/// Runs a subcommand.
 pub fn run(context: &Context<'_>, command: &KeyCommand) -> Result<(), CliError> {
     match command {
         KeyCommand::New { file, no_password, format } => {

@@ -69,7 +69,7 @@ fn check(
     Ok(())
 }
 
-/// Writes the lock, and shows its entries that are new or gone.
+/// Writes the lock, and shows its new and removed entries.
 fn write(context: &Context<'_>, old: &TreeLock, relocked: Relocked) -> Result<(), CliError> {
     let Relocked { lock, failures, unknown } = relocked;
     if !unknown.is_empty() {

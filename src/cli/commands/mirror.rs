@@ -1,4 +1,4 @@
-//! `mkpanda mirror`: everything that builds take from elsewhere, in one folder or one file.
+//! `mkpanda mirror`: all external inputs of builds, in one folder or one file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

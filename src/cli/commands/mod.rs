@@ -42,16 +42,16 @@ use crate::store::signature::TrustedKeys;
 use crate::tree::lock::TreeLock;
 use crate::tree::{PackageKey, TreeError};
 
-/// What every command works with.
+/// Context of all commands.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// What holds for every command.
+    /// Options of all commands.
     pub global: &'a GlobalArgs,
     /// The environment.
     pub environment: &'a Environment,
-    /// Where text goes.
+    /// Output of text.
     pub printer: Printer,
-    /// Process that started this one.
+    /// Parent process.
     pub parent: Parent,
 }
 
@@ -87,7 +87,7 @@ impl Context<'_> {
     }
 }
 
-/// How a run ended, for the summary.
+/// Classifies a result for the summary.
 fn ending(result: &Result<(), CliError>) -> Ending {
     match result {
         Ok(()) => Ending::Done,
@@ -96,16 +96,16 @@ fn ending(result: &Result<(), CliError>) -> Ending {
     }
 }
 
-/// What a run leaves to be said at its end.
+/// Results of a run for its final output.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// How many of the packages asked for were there before.
+    /// Number of requested packages found in the cache.
     cached: usize,
-    /// What was asked for, in the order in which it came to be there: data.
+    /// Requested artifacts in the order of their completion, for stdout.
     paths: Vec<Made>,
 }
 
-/// An artifact that was asked for.
+/// Requested artifact.
 #[derive(Debug)]
 struct Made {
     /// The variant of a package.
@@ -118,7 +118,7 @@ impl Outcome {
         self.cached = plan.steps.len() - plan.to_build().count();
     }
 
-    /// Says what came of a run.
+    /// Prints the results of a run.
     fn show(
         self,
         context: &Context<'_>,
@@ -160,7 +160,7 @@ fn run_network(typed: Option<NetworkArg>) -> RunNetwork {
     }
 }
 
-/// How a packages directory is opened, without its lock.
+/// Options for opening a packages directory, without its lock.
 fn site_options(
     context: &Context<'_>,
     settings: &Settings,
@@ -211,7 +211,7 @@ fn show_plan(
     Ok(())
 }
 
-/// How to build, from the settings.
+/// Options of builds, from the settings.
 fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     BuildOptions {
@@ -237,8 +237,8 @@ fn build_options(settings: &Settings, args: &BuildArgs) -> BuildOptions {
     }
 }
 
-/// Keys whose signatures let archives of others be uploaded: those of `--require-signature`, else those that
-/// the configuration trusts.
+/// Keys whose signatures allow the upload of other builders' archives: those of
+/// `--require-signature`, else the trusted keys of the configuration.
 fn vouching_keys(settings: &Settings) -> TrustedKeys {
     settings.required_keys.clone().unwrap_or_else(|| settings.trusted_keys.clone())
 }
@@ -253,7 +253,7 @@ fn registry_client(settings: &Settings) -> Client {
     })
 }
 
-/// How sources are fetched.
+/// Options for fetching sources.
 fn fetch_options(context: &Context<'_>, settings: &Settings, home: &Home) -> FetchOptions {
     let mut fetch = FetchOptions::new(home.locks(), home.git_mirrors());
     fetch.offline = settings.offline;
@@ -295,8 +295,8 @@ fn runner_settings(
     }
 }
 
-/// Interrupts the run on SIGINT, SIGTERM and SIGHUP: helpers are killed, and with them all that they
-/// started; what they left is removed by who waits for them.
+/// Interrupts the run on SIGINT, SIGTERM and SIGHUP: helpers and their descendants are killed, and
+/// the waiting threads remove their files.
 fn interrupt_on_signals(interrupt: &std::sync::Arc<Interrupt>) -> Result<(), CliError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])

@@ -1,4 +1,4 @@
-//! `mkpanda`: the package in this folder, and whatever it requires that isn't there.
+//! `mkpanda`: the package in this folder, and all missing packages that it requires.
 
 use std::sync::Arc;
 

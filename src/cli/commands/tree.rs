@@ -70,7 +70,7 @@ fn planned_bootstrap(site: &Site, set: &TreeSet, known: &Known) -> String {
 /// Trees to be built.
 pub(super) struct Trees {
     sets: Vec<TreeSet>,
-    /// Packages of all trees, each after all that it requires.
+    /// Packages of all trees, in dependency order.
     order: Vec<PackageKey>,
 }
 
@@ -94,7 +94,7 @@ impl Trees {
         Ok(Self { sets, order })
     }
 
-    /// Builds what is missing: packages, and bootstraps if they are wanted.
+    /// Builds missing packages, and bootstraps if requested.
     pub(super) fn build(
         &self,
         site: &Site,
@@ -110,7 +110,7 @@ impl Trees {
     }
 }
 
-/// What is to be done.
+/// Work of a run.
 struct Work<'a> {
     site: &'a Site,
     known: &'a Known,
@@ -148,7 +148,7 @@ fn build(
     Ok(trees)
 }
 
-/// Writes what a tree has beside its packages; gives the bootstrap as well, if one is asked for.
+/// Writes a tree's files beside its packages; returns the bootstrap as well, if requested.
 fn finish(
     work: &Work<'_>,
     mkbootstrap: bool,
@@ -184,7 +184,7 @@ fn finish(
     Ok((tree, bootstrap))
 }
 
-/// The packages of tree variants, all of them by default, each after all that it requires.
+/// Returns the packages of tree variants, all by default, in dependency order.
 pub(super) fn keys(
     site: &Site,
     variants: &[String],

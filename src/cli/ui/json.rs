@@ -1,5 +1,5 @@
-//! Progress as JSON lines, for programs: `docs/progress.md` has each event with its fields, which
-//! stay as they are.
+//! Progress as JSON lines, for programs: `docs/progress.md` specifies the events and their fields,
+//! which are stable.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,9 @@ use super::ticker::Ticker;
 use super::{Printer, screen};
 use crate::base::event::{Event, Observer, Outcome};
 
-/// How often a download that goes on is worth an event.
+/// Interval between events of a running download.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(1);
-/// How often what runs is told.
+/// Interval between events about running builds.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Writes an object per event.
@@ -29,7 +29,7 @@ pub struct Json {
 #[derive(Debug)]
 struct Said {
     state: State,
-    /// When something was said of each running download.
+    /// Time of the last event of each running download.
     downloads: HashMap<String, Instant>,
 }
 
@@ -50,7 +50,7 @@ impl Json {
         Self { said, ticker: Mutex::new(ticker), quiet }
     }
 
-    /// Says what came of the run.
+    /// Emits the result of the run.
     pub fn finish(&self, ending: Ending, cached: usize) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         if !self.quiet {
@@ -65,12 +65,12 @@ pub(super) fn start() {
     emit("start", &json!({ "format": 1, "mkpanda": env!("CARGO_PKG_VERSION") }));
 }
 
-/// Writes an event: its name, when it was, in seconds since the program began, and its fields.
+/// Writes an event: its name, its time in seconds since the program's start, and its fields.
 pub(super) fn emit(event: &str, fields: &Value) {
     screen::write(&format!("{}\n", object(event, screen::since_start(), fields)));
 }
 
-/// An event as one line; what it is and when stands first, for people.
+/// Serializes an event on one line; name and time come first, for human readers.
 fn object(event: &str, at: Duration, fields: &Value) -> String {
     let fields = fields.to_string();
     let fields = fields.strip_prefix('{').filter(|rest| *rest != "}");

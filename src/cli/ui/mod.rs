@@ -1,13 +1,13 @@
-//! What a person sees, or a program that watches. stdout is data; everything here goes to stderr.
+//! Output for people, or for programs that watch. stdout is data; everything here goes to stderr.
 //!
 //! [`Plain`] writes a line per thing that happened; [`Terminal`] adds live lines below them; [`Json`]
 //! writes an object per thing. Each keeps a `state` of the run, from which `layout` and `summary`
 //! make lines, as pure functions. All that is written goes through [`Printer`] and `screen`, the one
 //! place that writes.
 //!
-//! `indicatif` is not used: its bars draw themselves, each on a line of its own, so what a window
-//! shows could not be a function of the run's state and the window's size, and it takes away the rows
-//! that it wrote, not those that a narrower window has made of them.
+//! `indicatif` is not used: its bars draw themselves on lines of their own, so the display could
+//! not be a function of the run's state and the window's size, and it erases the rows that it
+//! wrote, not those after a rewrap by a narrower window.
 
 mod json;
 mod layout;
@@ -44,7 +44,7 @@ static IN_JSON: AtomicBool = AtomicBool::new(false);
 /// First failure to write data to stdout.
 static STDOUT_FAILURE: OnceLock<std::io::Error> = OnceLock::new();
 
-/// The one place that writes to stdout and stderr.
+/// Writes to stdout and stderr, the only code that does so.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
     terminal: bool,
@@ -52,7 +52,7 @@ pub struct Printer {
     quiet: bool,
 }
 
-/// How much a line matters.
+/// Importance of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
     /// Said unless `--quiet`.
@@ -63,12 +63,12 @@ pub enum Weight {
     Error,
 }
 
-/// An error with what belongs to it.
+/// Error with its details.
 #[derive(Debug, Clone, Default)]
 pub struct Complaint {
     /// Fault.
     pub message: String,
-    /// The id of the package whose build it is about.
+    /// Id of the package whose build failed.
     pub package: Option<String>,
     /// The last lines of the build's log.
     pub tail: Vec<String>,
@@ -116,7 +116,7 @@ impl Printer {
         }
     }
 
-    /// The line as it is written; `None` if it isn't.
+    /// Formats a line; `None` if the line is suppressed.
     pub fn format(self, weight: Weight, text: &str) -> Option<String> {
         let text = clean_lines(text);
         let (label, colour) = match weight {
@@ -132,7 +132,7 @@ impl Printer {
         })
     }
 
-    /// Writes an error with what belongs to it.
+    /// Writes an error with its details.
     pub fn complain(self, complaint: &Complaint) {
         let Complaint { message, package, tail, log, hints } = complaint;
         if IN_JSON.load(Ordering::Relaxed) {
@@ -153,7 +153,7 @@ impl Printer {
         self.line(Weight::Error, &text);
     }
 
-    /// Says that a package was not built because another one failed: one that it needs, or any.
+    /// Reports a package that was not built because a required package, or any other, failed.
     pub fn skipped(self, package: &str, because: Option<&str>) {
         if !IN_JSON.load(Ordering::Relaxed) {
             let name = |id: &str| if self.terminal { text::short(id) } else { id.to_owned() };
@@ -195,7 +195,7 @@ pub fn stdout_failure() -> Option<&'static std::io::Error> {
     STDOUT_FAILURE.get()
 }
 
-/// Takes what `tracing` writes, so that it stands above live lines, and is JSON where all is.
+/// Writer for `tracing`'s output, above the live lines, or as JSON.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TraceWriter;
 

@@ -14,13 +14,13 @@ use super::{Printer, Weight};
 use crate::base::event::{Event, Observer};
 use crate::build::estimate::Remaining;
 
-/// How often a download that goes on is worth a line.
+/// Interval between lines about a running download.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// After how long a silence something is said.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 /// A shorter run is over before its estimate is read.
 const WORTH_EXPECTING: Duration = Duration::from_secs(30);
-/// How many of what runs are named then.
+/// Number of running builds to name.
 const NAMED: usize = 4;
 
 /// Writes a line per thing that happened.
@@ -34,9 +34,9 @@ pub struct Plain {
 #[derive(Debug)]
 struct Said {
     state: State,
-    /// When something was said last.
+    /// Time of the last line.
     last: Instant,
-    /// When something was said of each running download.
+    /// Time of the last line about each running download.
     downloads: HashMap<String, Instant>,
 }
 
@@ -55,7 +55,7 @@ impl Plain {
         Self { printer, said, ticker: Mutex::new(ticker) }
     }
 
-    /// Says what came of the run.
+    /// Writes the result of the run.
     pub fn finish(&self, ending: Ending, cached: usize) {
         drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +104,7 @@ impl Said {
         said
     }
 
-    /// What a run is about to do, if that is worth a line.
+    /// Line about the plan, if non-trivial.
     fn planned(&mut self, now: Instant) -> Option<(Weight, String)> {
         let worth = |remaining: &Remaining| remaining.time >= WORTH_EXPECTING;
         let remaining = self.state.remaining(now).filter(worth)?;
@@ -115,7 +115,7 @@ impl Said {
         Some((Weight::Progress, text))
     }
 
-    /// What is said after a silence, if something runs.
+    /// Line after a silence, if any build is running.
     fn heartbeat(&mut self, now: Instant) -> Option<String> {
         if now.saturating_duration_since(self.last) < HEARTBEAT || self.state.running.is_empty() {
             return None;

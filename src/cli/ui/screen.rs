@@ -1,16 +1,16 @@
-//! The one place that writes to stderr, and knows what stands at its end: the live lines of a
-//! terminal, which give way to whatever else is written and stand below it again.
+//! Access to stderr with its current last lines: the live lines of a terminal are erased for other
+//! output, and drawn again below.
 //!
 //! Live lines are followed by a line break, so that the cursor waits on an empty line below them.
 //! The terminal is never left in another state than it was in: the cursor is not hidden, and
 //! wrapping is off only within one frame, which is one write. So there is nothing to restore,
 //! whatever ends the process.
 //!
-//! A terminal that became narrower has wrapped what stood there; the frame that takes the old
-//! lines away counts the rows that they take by now. Old terminals cut lines off instead of wrapping
-//! them anew; they say who they are in `XTERM_VERSION` or `TERM=linux`.
+//! A narrower window has rewrapped the lines; the next frame counts the resulting rows when it
+//! erases the old lines. Old terminals truncate lines instead; they identify themselves in
+//! `XTERM_VERSION` or `TERM=linux`.
 //!
-//! There is one stderr for a process, so there is one of this, too.
+//! A process has a single stderr, so this is a singleton.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 
 use super::span::Line;
 
-/// What stands at the end of stderr.
+/// Lines at the end of stderr.
 #[derive(Debug)]
 struct Screen {
     /// The live lines as they were written.
     drawn: Vec<String>,
-    /// How wide each of them is.
+    /// Width of each line.
     widths: Vec<usize>,
-    /// How wide the terminal was.
+    /// Width of the terminal at the time of drawing.
     columns: usize,
     rewraps: bool,
     /// Raised when the process goes on after it was stopped: a shell has written since.
@@ -49,7 +49,7 @@ pub(super) fn size() -> (usize, usize) {
     size.filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24))
 }
 
-/// How long ago the program began: when this was asked for the first time.
+/// Time since the program's start, or rather since the first call.
 pub(super) fn since_start() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
@@ -135,7 +135,7 @@ impl Screen {
         self.continued.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
-    /// What takes the live lines away.
+    /// Returns the control sequence that erases the live lines.
     fn erase(&self, columns: usize, rows: usize) -> String {
         let continued = self.continued.as_ref().is_some_and(|it| it.swap(false, Ordering::Relaxed));
         // What stood there before a stop has a shell's lines below it by now.
@@ -145,14 +145,14 @@ impl Screen {
     }
 }
 
-/// How many rows lines take, of those that can be reached.
+/// Number of rows occupied by lines, among those that can be reached.
 fn rows_of(widths: &[usize], columns: usize, rows: usize, rewraps: bool) -> usize {
     let of_one = |width: &usize| if rewraps { width.div_ceil(columns.max(1)).max(1) } else { 1 };
     widths.iter().map(of_one).sum::<usize>().min(rows.saturating_sub(1))
 }
 
-/// What empties so many rows above the cursor. Row by row: clearing a whole screen makes terminals
-/// keep what was on it, with the lines that have scrolled off.
+/// Returns the control sequence that erases rows above the cursor, row by row: clearing a whole
+/// screen would make terminals keep its content, with the lines that have scrolled off.
 fn erase_rows(count: usize) -> String {
     if count == 0 { String::new() } else { format!("\r{}", "\u{1b}[A\u{1b}[2K".repeat(count)) }
 }

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::base::text::steers_terminal;
 
-/// How a span looks; nothing depends on it, since there may be no colours.
+/// Look of a span; colours may be missing, so no information depends on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
@@ -30,7 +30,7 @@ impl Style {
     }
 }
 
-/// One line of spans.
+/// Line of spans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Line(Vec<(Style, String)>);
 
@@ -41,12 +41,12 @@ impl Line {
         self
     }
 
-    /// How many columns it takes.
+    /// Width in columns.
     pub(super) fn width(&self) -> usize {
         self.0.iter().map(|(_, text)| width(text)).sum()
     }
 
-    /// As much of it as fits.
+    /// Truncates the line to a width.
     pub(super) fn clip(mut self, room: usize) -> Self {
         let mut left = room;
         for (_, text) in &mut self.0 {
@@ -56,7 +56,7 @@ impl Line {
         self
     }
 
-    /// The line as it is written.
+    /// Returns the line as text.
     pub(super) fn render(&self, colour: bool) -> String {
         let mut rendered = String::new();
         for (style, text) in &self.0 {
@@ -75,8 +75,8 @@ fn columns(letter: char) -> usize {
     letter.width().unwrap_or(0)
 }
 
-/// How many columns a text without control characters takes. Joined emoji count for each of their
-/// parts: that is never too little.
+/// Width of a text without control characters, in columns. Joined emoji count for each of their
+/// parts: the result is never too small.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }

@@ -1,6 +1,6 @@
-//! What a run is doing, as far as its events tell: what the drawing, the plain lines and the summary
-//! are made of. An event changes it in constant time; what it holds grows with the plan and with
-//! what runs, not with what happened.
+//! State of a run, derived from its events: the input of the drawing, the plain lines and the
+//! summary. An event takes constant time; the size grows with the plan and the running builds, not
+//! with the number of events.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 use crate::base::event::{Event, Origin, Outcome, Phase, Planned};
 use crate::build::estimate::{Forecast, Remaining};
 
-/// How many of the longest builds are kept.
+/// Number of longest builds to keep.
 const LONGEST: usize = 3;
 /// A rate is measured over at least this long.
 const RATE_WINDOW: Duration = Duration::from_millis(1500);
-/// How often the forecast is made anew.
+/// Interval between forecasts.
 const FORECAST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a run is doing.
+/// State of a run.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) began: Instant,
-    /// What is running, in the order in which it began.
+    /// Running builds and tasks, in the order of their start.
     pub(super) running: BTreeMap<u64, Running>,
     /// Downloads and uploads by their subjects.
     pub(super) downloads: BTreeMap<String, Download>,
@@ -34,30 +34,30 @@ pub(super) struct State {
     remaining: Option<(Instant, Remaining)>,
 }
 
-/// What has come of what.
+/// Counts of results.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) planned: usize,
     pub(super) cached: usize,
     pub(super) built: usize,
     pub(super) fetched: usize,
-    /// There in the end, though they were planned: another process built them.
+    /// Planned packages that another process has built.
     pub(super) appeared: usize,
     pub(super) failed: usize,
     pub(super) interrupted: usize,
-    /// How many sources came from the cache, from mirrors, from the network, from this machine.
+    /// Number of sources from the cache, from mirrors, from the network, from this machine.
     pub(super) sources: [usize; 4],
-    /// Bytes that came over the network.
+    /// Bytes received over the network.
     pub(super) bytes: u64,
 }
 
 impl Tally {
-    /// How many of the planned packages are there.
+    /// Number of planned packages that are present.
     pub(super) fn done(&self) -> usize {
         self.built + self.fetched + self.appeared
     }
 
-    /// How many were not begun, or not ended well for no fault of theirs.
+    /// Number of packages that did not start, or were interrupted.
     pub(super) fn left(&self) -> usize {
         self.planned.saturating_sub(self.done() + self.failed)
     }
@@ -82,11 +82,11 @@ pub(super) struct Download {
     pub(super) done: u64,
     pub(super) total: Option<u64>,
     pub(super) began: Instant,
-    /// When bytes came last.
+    /// Time of the last received bytes.
     pub(super) last: Instant,
     /// Bytes per second, once there is something to measure.
     pub(super) rate: Option<u64>,
-    /// Until when it waits for its next attempt.
+    /// End of the delay before the next attempt.
     pub(super) waits_until: Option<Instant>,
     measured: (Instant, u64),
 }
@@ -217,7 +217,7 @@ impl State {
         }
     }
 
-    /// How long the rest takes, reckoned at most once in a while.
+    /// Remaining time, estimated at most once per interval.
     pub(super) fn remaining(&mut self, now: Instant) -> Option<Remaining> {
         let forecast = self.forecast.as_ref()?;
         let age = self.remaining.map(|(then, _)| now.saturating_duration_since(then));

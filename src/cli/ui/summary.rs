@@ -1,5 +1,4 @@
-//! What came of a run: what was built, what was taken from where, how long it took, and what took
-//! longest.
+//! Summary of a run: built packages, origins of sources, total time, and the longest builds.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +6,10 @@ use super::span::{Line, Style};
 use super::state::State;
 use super::text::{bytes, label, seconds, short};
 
-/// Where nothing took longer, it is of no interest what took longest.
+/// Minimum time of a build to be named among the longest.
 const WORTH_NAMING: Duration = Duration::from_secs(5);
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// All that was asked for is there.

@@ -7,7 +7,7 @@ use super::Weight;
 use super::state::{State, Tally};
 use crate::base::event::{Event, Outcome, Phase};
 
-/// How packages are called in lines.
+/// Form of packages' names in lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Names {
     /// By their whole ids.
@@ -16,7 +16,7 @@ pub(super) enum Names {
     Short,
 }
 
-/// The line that an event is worth, if it is worth one; `state` knows of it already.
+/// Returns the line about an event, if notable; `state` includes the event already.
 pub(super) fn line(event: &Event, state: &State, names: Names) -> Option<(Weight, String)> {
     let progress = |text: String| Some((Weight::Progress, text));
     let name = |id: &str| if names == Names::Whole { id.to_owned() } else { short(id) };

@@ -4,7 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A thread that does something at intervals; dropping this ends it, and waits for that.
+/// Thread that runs an action at intervals; dropping the value ends the thread and waits for its
+/// end.
 #[derive(Debug)]
 pub(super) struct Ticker {
     over: Arc<(Mutex<bool>, Condvar)>,

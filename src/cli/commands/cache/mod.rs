@@ -15,7 +15,7 @@ use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::event::{Interruptible, Observer};
 use crate::container::helper::Interrupt;
 
-/// Carries one of the commands out.
+/// Runs a subcommand.
 pub fn run(context: &Context<'_>, command: &CacheCommand) -> Result<(), CliError> {
     match command {
         CacheCommand::Push(args) => exchange::push(context, args),
@@ -26,7 +26,7 @@ pub fn run(context: &Context<'_>, command: &CacheCommand) -> Result<(), CliError
     }
 }
 
-/// The caches that can be asked, each of which has to be there. `verb` says what for.
+/// Returns the wanted caches, which must exist. `verb` names the purpose.
 fn caches<'c>(
     caches: &'c SharedCaches,
     verb: &'static str,

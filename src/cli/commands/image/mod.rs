@@ -18,7 +18,7 @@ use crate::image::store::ImageStore;
 use crate::runner::isolation;
 use transfer::Transfer;
 
-/// Carries one of the commands out.
+/// Runs a subcommand.
 pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError> {
     let settings = context.settings(None, Some(&context.folder()?))?;
     let progress = context.progress(&settings);
@@ -53,8 +53,7 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
     }
 }
 
-/// A line for each image: its id, what it takes on the disk, what of that is its alone, when it was used,
-/// its names.
+/// Lists the images: id, disk space, the part of it that is not shared, last use, names.
 fn list(context: &Context<'_>, settings: &Settings, store: &ImageStore) -> Result<(), CliError> {
     let listing = store.list()?;
     let runner = super::runner_settings(context, settings, &Arc::default());

@@ -19,7 +19,7 @@ use crate::image::save::{self, Destination};
 use crate::image::store::{Image, ImageStore};
 use crate::runner::unpack::LayerUnpacker;
 
-/// What all of these work with.
+/// Context of these commands.
 pub(super) struct Transfer<'t> {
     pub(super) context: &'t Context<'t>,
     pub(super) settings: &'t Settings,

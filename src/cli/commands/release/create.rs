@@ -23,7 +23,7 @@ use crate::release::{
     execute, fetch_core, plan_json, plan_text, read_release, survey,
 };
 
-/// The repository that `create` stores in.
+/// Name of the repository that `create` stores in.
 const TESTING: &str = "testing";
 
 /// Builds trees, and stores them as the release of a channel.
@@ -102,7 +102,7 @@ pub(super) fn create_installer(
     })
 }
 
-/// A release that is worked out, but for its channel.
+/// Complete release, except for its channel.
 struct Release {
     place: ReleasePlace,
     metadata: Metadata,
@@ -110,7 +110,7 @@ struct Release {
     cache: Cache,
 }
 
-/// Parts of a release that do not come from its trees.
+/// Parts of a release beside its trees.
 struct Parts {
     pkgpanda: StaticPkgpanda,
     providers: Providers,
@@ -148,7 +148,7 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    /// Reads what a release needs beside its trees, before anything is built.
+    /// Reads a release's parts beside its trees, before any build.
     fn parts(context: &Context<'_>, args: &ReleaseArgs, desk: &Desk) -> Result<Parts, CliError> {
         let pkgpanda = desk.pkgpanda(context, args)?;
         let mut providers = Providers::read(&desk.config.providers, desk.checkout())?;
@@ -265,7 +265,7 @@ impl Work<'_> {
         self.store(context, args, desk, &plan)
     }
 
-    /// Makes the installers of all variants that have one, in the cache.
+    /// Makes the installers of all variants with an installer, in the cache.
     fn installers(
         &self,
         (metadata, cache, version): (&Metadata, &Cache, &str),

@@ -17,7 +17,7 @@ use crate::release::{Commit, ReleaseError, StaticPkgpanda, Storages, commit, tre
 /// Name of the variable that names the commit of a release.
 const COMMIT: &str = "DCOS_IMAGE_COMMIT";
 
-/// Carries one of the commands out.
+/// Runs a subcommand.
 pub fn run(context: &Context<'_>, args: &ReleaseArgs) -> Result<(), CliError> {
     match &args.command {
         ReleaseCommand::Create { channel, tag, variants } => {
@@ -72,7 +72,7 @@ impl Desk {
         Ok(commit(self.checkout(), context.environment.get(COMMIT))?)
     }
 
-    /// The static pkgpanda: the one that is named, else the one beside this program.
+    /// Finds the static pkgpanda: the given one, else the one beside this program.
     fn pkgpanda(
         &self,
         context: &Context<'_>,
@@ -89,7 +89,7 @@ impl Desk {
         Ok(StaticPkgpanda::read(&named.unwrap_or_else(beside))?)
     }
 
-    /// Reports the storages in which nothing is stored, and fails if that is all of them.
+    /// Reports the storages without a stored file, and fails if all are such.
     fn check_written(&self, observer: &dyn Observer) -> Result<(), CliError> {
         let mut reasons = Vec::new();
         for storage in &self.storages.all {

@@ -19,11 +19,11 @@ use super::text::{bytes, clock, name_of, seconds, short};
 use crate::base::event::Phase;
 use crate::build::estimate::Remaining;
 
-/// Rows of a window that are left to what scrolls by.
+/// Number of rows left to scrolling output.
 const LEFT_ROWS: usize = 3;
-/// What a name has at least before what is said of it is shortened.
+/// Minimum width of a name before its details are shortened.
 const LEAST_NAME: usize = 10;
-/// Bytes that don't come for this long are worth saying.
+/// Time without data after which a download is shown as stalled.
 const STALLED: Duration = Duration::from_secs(5);
 /// Narrower windows get lines without air.
 const NARROW: usize = 40;
@@ -34,7 +34,7 @@ struct Row {
     passed: Duration,
     expected: Option<Duration>,
     name: String,
-    /// What is said besides, from the longest to the shortest.
+    /// Details, from the longest form to the shortest.
     details: Vec<String>,
 }
 
@@ -114,7 +114,7 @@ fn shown_subject(subject: &str) -> String {
     }
 }
 
-/// True if a download is one of a package's: its archive in a repository, or one of its sources.
+/// True if a download belongs to a package: its archive in a repository, or a source.
 fn belongs(subject: &str, id: &str) -> bool {
     match file_in_repository(subject) {
         Some(file) => file.starts_with(id),
@@ -122,7 +122,7 @@ fn belongs(subject: &str, id: &str) -> bool {
     }
 }
 
-/// What is said of a download, from the longest to the shortest.
+/// Details of a download, from the longest form to the shortest.
 fn details(download: &Download, now: Instant) -> Vec<String> {
     let Download { done, total, rate, .. } = download;
     if let Some(until) = download.waits_until.filter(|until| *until > now) {
@@ -189,7 +189,7 @@ fn fit(rows: &[Row], columns: usize) -> Vec<Line> {
     rows.iter().zip(&times).map(line).collect()
 }
 
-/// A name, and the longest of what is said of it that leaves room for the name.
+/// Returns a name, and the longest detail that leaves room for the name.
 fn name_and_detail(row: &Row, room: usize, gap: &str) -> (String, String) {
     let whole = width(&row.name);
     let fits = |name: usize| {

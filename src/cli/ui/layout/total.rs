@@ -27,7 +27,7 @@ const RUNNING: usize = 2;
 const LEFT: usize = 3;
 const ELAPSED: usize = 4;
 
-/// What is added while there is room: a part and its form.
+/// Optional parts in order of priority: a part and its form.
 const WISHES: [(usize, usize); 8] = [
     (COUNT, 1),
     (FAILED, 1),
@@ -39,7 +39,7 @@ const WISHES: [(usize, usize); 8] = [
     (LEFT, 3),
 ];
 
-/// How wide the bar is, if there is one.
+/// Width of the bar, if shown.
 const BAR: usize = 20;
 
 pub(super) fn line(
@@ -104,7 +104,7 @@ fn parts(state: &State, remaining: Option<Remaining>, now: Instant) -> [Part; 5]
     ]
 }
 
-/// How long it will still take, as far as that is known.
+/// Remaining time, if known.
 fn left(remaining: Option<Remaining>) -> Part {
     let nothing = || Part { style: Style::Plain, forms: vec![String::new()] };
     let Some(Remaining { time, unknown, known }) = remaining else { return nothing() };
