@@ -27,16 +27,16 @@ use crate::package::PackageId;
 
 pub use super::activate_error::ActivateError;
 
-/// What it takes to change a machine.
+/// Context for changing a machine.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {
-    /// Where things are.
+    /// Paths of the machine.
     pub host: &'a Host,
-    /// What becomes of services.
+    /// Handling of services.
     pub systemd: Systemd,
-    /// Who the users are.
+    /// Users of the machine.
     pub accounts: &'a Accounts,
-    /// Whoever is told what happens.
+    /// Receiver of events.
     pub observer: &'a dyn Observer,
 }
 
@@ -46,14 +46,14 @@ impl std::fmt::Debug for Actor<'_> {
     }
 }
 
-/// What is to become active, checked as far as that can be done without changing anything.
+/// Set to become active, checked as far as possible without changes.
 #[derive(Debug)]
 pub struct Intended {
     /// The packages, sorted by id.
     pub packages: Vec<PackageContents>,
-    /// What the install root will consist of.
+    /// Contents of the future install root.
     pub plan: InstallPlan,
-    /// The users that they need.
+    /// Users needed by the packages.
     pub users: NeededUsers,
 }
 
@@ -64,7 +64,7 @@ impl Actor<'_> {
         self.activate_locked(ids)
     }
 
-    /// Makes a package active in place of the one of its name.
+    /// Activates a package in place of the active one of the same name.
     pub fn swap(&self, id: &PackageId) -> Result<(), ActivateError> {
         let _lock = self.begin()?;
         let mut ids = self.host.active()?;
@@ -129,8 +129,8 @@ impl Actor<'_> {
         Ok(true)
     }
 
-    /// What is left of a swap that was cut off: the set is active already, so nothing may keep this
-    /// from coming to its end.
+    /// Completes an interrupted swap: the set is active already, so no error may prevent the
+    /// completion.
     fn end_finished(&self) -> Result<(), ActivateError> {
         let packages = PackageRepository::new(self.host, self.observer);
         let packages = match packages.load_all(&self.host.active()?) {
@@ -206,7 +206,7 @@ impl Actor<'_> {
         Ok(swap::clear(self.host)?)
     }
 
-    /// What is left when the set is active.
+    /// Completes an activation after the swap.
     fn end(&self, packages: &[PackageContents], users: &NeededUsers) -> Result<(), ActivateError> {
         let uid_of = |user: &str| users.present.get(user).copied();
         let given = state::give(self.host, packages, uid_of, self.observer);
@@ -233,7 +233,7 @@ impl Actor<'_> {
         given.map_err(ActivateError::Given)
     }
 
-    /// Everything but the swap; tells the state directories that it makes.
+    /// Does everything before the swap; adds the state directories made to `made`.
     fn prepare(&self, intended: &Intended, made: &mut Vec<PathBuf>) -> Result<(), ActivateError> {
         let host = self.host;
         let present = &intended.users.present;
@@ -270,7 +270,8 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Forgets what was recorded of the set before, once `active.old` has another one than what is active.
+    /// Removes the records of the previous set, once `active.old` holds another set than the
+    /// recorded one.
     fn forget_previous(&self) {
         let root = self.host.root();
         let ids = |name: &str| linked(&root.join(name)).ok().flatten();
@@ -279,8 +280,9 @@ impl Actor<'_> {
         }
     }
 
-    /// What the original found only while it was preparing cost the set before: its recordings show
-    /// that, so scripts may count on finding no `.old` after such an error.
+    /// Removes the previous set after errors that the original found only during preparation: its
+    /// recordings show that the set is lost then, so scripts may count on finding no `.old` after
+    /// such an error.
     fn forget_archive_after(&self, error: &ActivateError) -> Result<(), ActivateError> {
         let ActivateError::Install(error) = error else { return Ok(()) };
         match **error {

@@ -1,4 +1,4 @@
-//! Why the active set can't be changed, and what to do.
+//! Errors of changing the active set, with remedies.
 
 use std::io;
 
@@ -35,7 +35,7 @@ pub enum ActivateError {
     /// No package of that name is active.
     #[error("no package called {0} is active, so there is none to swap for another")]
     NotActive(PackageName),
-    /// The name of a unit that can't be one.
+    /// The name of a unit is not valid.
     #[error("package {package} has the unit {unit:?}, which can't be the name of one")]
     UnitName {
         /// The package.
@@ -56,7 +56,7 @@ pub enum ActivateError {
     /// A user can't be had.
     #[error(transparent)]
     User(Box<UserError>),
-    /// systemd doesn't do what it is asked.
+    /// systemd has failed.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
     /// The next set can't be prepared.
@@ -113,7 +113,7 @@ impl From<UserError> for ActivateError {
 }
 
 impl ActivateError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(error) => error.hint(),

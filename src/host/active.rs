@@ -26,13 +26,13 @@ pub enum ActiveError {
     /// The links can't be read.
     #[error("can't tell what is active")]
     Unreadable(#[source] io::Error),
-    /// There is no active set, but one before it.
+    /// The active set is missing, but the previous one exists.
     #[error("the install root {} has no folder active; the set before is there", .0.display())]
     Gone(PathBuf),
 }
 
 impl ActiveError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::None(_) => Some(

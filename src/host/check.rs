@@ -31,9 +31,9 @@ pub enum CheckError {
 /// A check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// The package that brings it.
+    /// Package of the check.
     pub package: PackageId,
-    /// Its file's name.
+    /// File name.
     pub name: String,
     /// The file.
     pub path: PathBuf,
@@ -42,9 +42,9 @@ pub struct Check {
 /// The checks of the active packages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checks {
-    /// Those that can be run, sorted by package and name.
+    /// Executable checks, sorted by package and name.
     pub checks: Vec<Check>,
-    /// Files that can't be run, as they are not executable.
+    /// Files without execute permission.
     pub not_executable: Vec<Check>,
     /// Active packages that are no longer in the repository.
     pub gone: Vec<PackageId>,
@@ -96,8 +96,8 @@ impl Host {
 }
 
 impl Check {
-    /// Runs it; what it says goes where this process's output goes, or all of it to stderr where
-    /// stdout is for something else. Says whether all is well.
+    /// Runs the check; its output goes to this process's stdout and stderr or, if `quiet` is set,
+    /// to stderr only. Returns true on success.
     pub fn run(&self, quiet: bool) -> io::Result<bool> {
         let mut command = Command::new(&self.path);
         command.stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! Fetching packages, several at once, and telling of them in the order in which they were asked for.
+//! Parallel fetching of packages, with events in the order of the request.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,20 +13,20 @@ use crate::package::PackageId;
 /// Number of packages that are fetched at once: one waits for the network while another is unpacked.
 const AT_ONCE: usize = 4;
 
-/// What happens to one package after another.
+/// Event for one package after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchStep<'a> {
-    /// It is waited for.
+    /// The package is awaited.
     Began(&'a PackageId),
-    /// It is there.
+    /// The package is present.
     Done(&'a PackageId, Add),
-    /// It can't be had.
+    /// The package cannot be fetched.
     Failed(&'a PackageId),
 }
 
 impl PackageRepository<'_> {
-    /// Fetches packages. Each is told to `tell` when those before it are there; the first that can't
-    /// be had ends it all.
+    /// Fetches packages. The events of each go to `tell` after those of its predecessors; the first
+    /// failure ends the fetch.
     pub fn fetch_all(
         &self,
         ids: &[PackageId],

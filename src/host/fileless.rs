@@ -1,5 +1,5 @@
-//! Units that systemd has without a file: those it has built in, slices it makes when they are needed, and
-//! what is mounted or used as swap space already (systemd.slice(5), systemd.special(7), systemd.mount(5)).
+//! Units that systemd has without a file: built-in ones, slices made on demand, and active mounts
+//! and swap space (systemd.slice(5), systemd.special(7), systemd.mount(5)).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Slices that systemd and its services make as needed, with all below them: those of templates' instances, of
-/// users, of machines and of capsules; `-.slice` is above all.
+/// Slices that systemd and its services make on demand, with all slices below: for instances of
+/// templates, users, machines and capsules; `-.slice` is above all.
 const SLICES: [&str; 5] = ["", "system", "user", "machine", "capsule"];
 
-/// Lists of what is mounted: systemd's, as far as it may be read, and this process's.
+/// Lists of mounts: systemd's, if readable, and this process's.
 const MOUNTS: [&str; 2] = ["/proc/1/mountinfo", "/proc/self/mountinfo"];
 
 /// True if systemd has a unit whether there is a file or not.
@@ -21,7 +21,7 @@ pub(super) fn is_built_in(unit: &str) -> bool {
     top.is_some_and(|top| SLICES.contains(&top)) || unit == "init.scope"
 }
 
-/// What is mounted, and used as swap space.
+/// Active mounts and swap space.
 #[derive(Debug, Default)]
 pub(super) struct InUse {
     /// Mount points by the names of their units.
@@ -31,7 +31,7 @@ pub(super) struct InUse {
 }
 
 impl InUse {
-    /// Reads what the kernel says; where it says nothing, nothing is in use.
+    /// Reads the kernel's lists; an unreadable list counts as empty.
     pub(super) fn read() -> Self {
         let mut all = Self::default();
         for list in MOUNTS {
@@ -94,7 +94,7 @@ fn with_escapes(
     bytes
 }
 
-/// The name of a path's unit without its kind, as `systemd-escape --path` gives it.
+/// Returns a path's unit name without its suffix, as `systemd-escape --path` does.
 fn escaped(path: &Path) -> String {
     let parts = path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|p| !p.is_empty());
     let plain = parts.collect::<Vec<_>>().join(&b'/');
@@ -114,7 +114,7 @@ fn escaped(path: &Path) -> String {
     name
 }
 
-/// The path whose unit has a name, as `systemd-escape --unescape --path` gives it.
+/// Returns the path of a unit name, as `systemd-escape --unescape --path` does.
 fn unescaped(stem: &str) -> PathBuf {
     let hex = |digits: &[u8]| {
         let digits = digits.strip_prefix(b"x")?;

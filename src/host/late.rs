@@ -39,7 +39,7 @@ pub enum LateError {
     Value {
         /// The package.
         package: PackageId,
-        /// The file in it.
+        /// File in the package.
         file: String,
         /// The value's name.
         name: String,
@@ -49,10 +49,10 @@ pub enum LateError {
     Half {
         /// The package.
         package: PackageId,
-        /// The file in it.
+        /// File in the package.
         file: String,
     },
-    /// It is active, with other values.
+    /// The package is active with other values.
     #[error("the values for {0} have changed, but it is active with those before")]
     Active(PackageId),
     /// A file can't be written.
@@ -67,7 +67,7 @@ pub enum LateError {
 }
 
 impl LateError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(id) => Some(format!(
@@ -78,7 +78,7 @@ impl LateError {
     }
 }
 
-/// What a machine's `late-config.yaml` says.
+/// Contents of a machine's `late-config.yaml`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LateConfig {
     pub(crate) package: PackageId,

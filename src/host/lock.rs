@@ -48,7 +48,7 @@ const OTHERS: u32 = 0o077;
 const ATTEMPTS: u32 = 1000;
 
 thread_local! {
-    /// Folders that this thread has locked: devices and numbers.
+    /// Folders locked by this thread: device and inode numbers.
     static HELD: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -70,9 +70,10 @@ enum OnFolder {
     Held {
         _file: File,
     },
-    /// By another lock of this thread.
+    /// Another lock of this thread holds the folder.
     HeldAlready,
-    /// Another user has it. A thread waits for it, and keeps it until this is dropped.
+    /// Another user holds the folder. A thread waits for the lock, and keeps the lock until this
+    /// value is dropped.
     Awaited {
         _until: mpsc::Sender<()>,
     },
@@ -88,7 +89,7 @@ impl FolderLock {
         Self::acquire(path, &mut waiting, &give_up)
     }
 
-    /// The same for the repository, which may be the folder of a lock that this thread holds.
+    /// Locks the repository, which may be a folder already locked by this thread.
     pub(super) fn acquire_beside_unless(
         path: &Path,
         mut waiting: impl FnMut(),

@@ -1,8 +1,8 @@
 //! Units of the machine's, which no package may take over.
 //!
-//! A unit shadows one of the machine's if systemd finds that under the same name, in whatever folder, or
-//! finds by that name the machine's template; if the machine starts something by that name already, or an
-//! instance of that template; and if systemd has it without a file (`fileless`).
+//! A unit shadows one of the machine's if systemd finds a unit of the same name, or the machine's
+//! template for the name, in any folder; if the machine starts a unit by that name, or an instance
+//! of that template; and if systemd has the unit without a file (`fileless`).
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,8 @@ use super::paths::Host;
 use super::unit_name::template_of;
 use crate::install::WANTS;
 
-/// Folders in which systemd looks for units (systemd.unit(5), table 1), generators' among them.
+/// Folders in which systemd searches units (systemd.unit(5), table 1), including those of
+/// generators.
 const UNIT_PATHS: [&str; 13] = [
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
@@ -30,16 +31,16 @@ const UNIT_PATHS: [&str; 13] = [
     "/run/systemd/generator.late",
 ];
 
-/// A unit that the machine has.
+/// Unit of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MachineUnit {
-    /// A file, or a link to one, perhaps one that leads nowhere.
+    /// A file or a link, possibly broken.
     File(PathBuf),
-    /// One that systemd has built in.
+    /// A built-in unit.
     BuiltIn,
-    /// What is mounted.
+    /// An active mount.
     Mount(PathBuf),
-    /// What is used as swap space.
+    /// Active swap space.
     Swap(PathBuf),
 }
 
@@ -57,15 +58,15 @@ impl fmt::Display for MachineUnit {
 /// The machine's units, as far as others can shadow them.
 #[derive(Debug)]
 pub(super) struct MachineUnits {
-    /// Folders in which systemd looks for units, that of the copies first; `true` for that one.
+    /// Folders in which systemd searches units, the folder of our copies first, marked with `true`.
     folders: Vec<(PathBuf, bool)>,
-    /// Links by which the machine may start a unit, and that unit's name.
+    /// Links by which the machine may start a unit, with the unit's name.
     links: Vec<(PathBuf, String)>,
     in_use: InUse,
 }
 
 impl MachineUnits {
-    /// Looks which folders and links there are, and what is mounted.
+    /// Reads the machine's folders, links and mounts.
     pub(super) fn of(host: &Host) -> Self {
         if host.is_rooted() {
             let folders = vec![(host.units().to_owned(), true)];
@@ -94,7 +95,7 @@ impl MachineUnits {
         Self { folders, links, in_use: InUse::default() }
     }
 
-    /// What a unit would shadow; copies of the units of `own` are ours.
+    /// Returns the machine's unit that a unit would shadow; copies of the units of `own` are ours.
     pub(super) fn shadowed(&self, unit: &str, own: &[String]) -> Option<MachineUnit> {
         if is_built_in(unit) {
             return Some(MachineUnit::BuiltIn);
@@ -116,8 +117,8 @@ impl MachineUnits {
         })
     }
 
-    /// A link by which the machine starts a unit of a name, or an instance of that template, and which
-    /// doesn't lead to our copy: that one an administrator has made for ours.
+    /// Returns a link by which the machine starts a unit of a name, or an instance of that
+    /// template, except a link to our copy, which an administrator has made for our unit.
     fn started(&self, unit: &str) -> Option<PathBuf> {
         let (units, _) = self.folders.first()?;
         let has_own = |instance: &str| {
@@ -132,13 +133,13 @@ impl MachineUnits {
     }
 }
 
-/// Path to which a link leads, as it reads.
+/// Target of a link, unresolved.
 fn target_of(link: &Path) -> Option<PathBuf> {
     let target = fs_err::read_link(link).ok()?;
     Some(plain(&link.parent()?.join(target)))
 }
 
-/// Links by which units start others, but for those of our own target.
+/// Returns links by which units start others, except those of our own target.
 fn starts_in(folder: &Path) -> Vec<(PathBuf, String)> {
     let is_starts = |name: &str| {
         [".wants", ".requires", ".upholds"].iter().any(|end| name.ends_with(end)) && name != WANTS
@@ -158,7 +159,7 @@ fn aliases_in(folder: &Path, folders: &[(PathBuf, bool)]) -> Vec<(PathBuf, Strin
     aliased.collect()
 }
 
-/// What is in a folder, if that can be read.
+/// Entries of a folder, if readable.
 fn named(folder: &Path) -> Vec<(PathBuf, String)> {
     let Ok(entries) = fs_err::read_dir(folder) else { return Vec::new() };
     let mut named: Vec<_> = entries
@@ -188,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// The units' folder, one of the machine's, and one of a generator's.
+    /// Makes the units' folder, a folder of the machine's, and one of a generator's.
     fn machine() -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         for folder in ["etc/multi-user.target.wants", "etc/dcos.target.wants", "lib", "run"] {

@@ -9,19 +9,19 @@ use crate::package::PackageId;
 /// A package can't be removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
-    /// It is active.
+    /// The package is active.
     #[error("package {0} is active, so it can't be removed")]
     Active(PackageId),
     /// The active set can't be told.
     #[error(transparent)]
     Activate(#[from] ActivateError),
-    /// It can't be removed.
+    /// The package cannot be removed.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
 }
 
 impl RemoveError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(_) => Some("activate a set without it first".to_owned()),
@@ -55,7 +55,7 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Makes the set active that was before; gives its packages.
+    /// Activates the previous set; returns its packages.
     pub fn rollback(&self) -> Result<Vec<PackageId>, ActivateError> {
         let _lock = self.begin()?;
         let ids = self.archived()?;

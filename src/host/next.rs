@@ -1,9 +1,9 @@
 //! Writing the folders, links and files of the next set out of those of the set before.
 //!
-//! Each `<path>.old` becomes `<path>.new`, and what differs in it is removed and made. Most sets have
-//! most in common with the one before them, and what stays costs a look. Removing and making is what
-//! takes time: ext4 that discards waits for the disk at each folder that goes, and without a journal
-//! it finds no inode quickly where many went in the last minutes.
+//! Each `<path>.old` becomes `<path>.new`, and only the differences are removed and made. Most sets
+//! have much in common with their predecessors, and an unchanged entry costs a single look-up.
+//! Removing and making files is slow: ext4 with `discard` waits for the disk at each removed
+//! folder, and without a journal it is slow to find a free inode after many recent removals.
 //!
 //! `active.old` goes first: what is found without it is no set any more (`prepare::remove_new`).
 
@@ -33,7 +33,7 @@ use crate::install::{InstallPlan, Node, WANTS};
 const FOLDER: Mode = Mode::from_bits_truncate(0o755);
 const FILE: Mode = Mode::from_bits_truncate(0o644);
 
-/// What a folder is to have, by name, in byte order.
+/// Wanted entries of a folder by name, in byte order.
 type Wanted<'a> = Vec<(&'a [u8], &'a Node)>;
 
 /// Writes what of the next set is below the install root; gives the files that aren't on disk yet.
@@ -64,9 +64,9 @@ struct Writer<'a> {
 
 /// The way down a folder of the next set. Packages nest folders as they like.
 struct Way<'a> {
-    /// From the folder that has it.
+    /// Descent through the new set.
     next: Descent<Open<'a>>,
-    /// The same way in the set that is active, as far as that has it.
+    /// Descent through the active set along the same path, as far as the path exists there.
     model: Option<Descent<()>>,
     /// Place.
     place: PathBuf,
@@ -75,13 +75,13 @@ struct Way<'a> {
 /// A folder of the next set.
 struct Open<'a> {
     name: &'a [u8],
-    /// What it is to have, and whether that is there.
+    /// Wanted entries that are still to be made, each with true if present.
     left: std::iter::Zip<std::vec::IntoIter<(&'a [u8], &'a Node)>, std::vec::IntoIter<bool>>,
     has_model: bool,
 }
 
 impl<'a> Writer<'a> {
-    /// Writes what is at one of the names that are swapped.
+    /// Writes the file or folder at one of the swapped names.
     fn top(&mut self, above: &Path, name: &'a OsStr, node: &Node) -> Result<(), PrepareError> {
         let place = above.join(name);
         let new = with_suffix(&place, NEW);
@@ -115,7 +115,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Makes a folder be what it is to be, and all below it.
+    /// Makes a folder and everything below match the wanted entries.
     fn folder(&mut self, mut way: Way<'a>, top: &'a [u8]) -> Result<(), PrepareError> {
         let mut path = top.to_vec();
         self.enter(&mut way, top, &path)?;
@@ -143,7 +143,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Goes down into a folder, which is made unless it is there, and removes what it is not to have.
+    /// Enters a folder, after making a missing one, and removes its unwanted entries.
     fn enter(
         &mut self,
         way: &mut Way<'a>,
@@ -168,7 +168,7 @@ impl<'a> Writer<'a> {
 }
 
 impl Way<'_> {
-    /// Opens the folder of the active set that is what the next one of a name is to be like.
+    /// Opens the folder of the active set that serves as a model for the next folder of that name.
     fn open_model(&self, name: &[u8]) -> Option<OwnedFd> {
         let has_model = self.next.last().is_none_or(|open| open.has_model);
         let model = self.model.as_ref().filter(|_| has_model)?;
@@ -220,7 +220,8 @@ impl Way<'_> {
         Ok(())
     }
 
-    /// Makes a link. Where the active set has the same, that gets one more name, which takes no inode.
+    /// Makes a symlink. If the active set has the same link, a hard link to that is made, which
+    /// takes no inode.
     fn link(&self, name: &OsStr, target: &[u8]) -> io::Result<()> {
         let folder = self.next.current();
         let has_model = self.next.last().is_some_and(|open| open.has_model);
@@ -235,7 +236,7 @@ impl Way<'_> {
     }
 }
 
-/// Removes all that isn't wanted of a folder; tells of what is whether it is there.
+/// Removes unwanted entries of a folder; returns for each wanted one if the entry is present.
 fn sift(folder: &OwnedFd, place: &Path, wanted: &Wanted<'_>) -> Result<Vec<bool>, PrepareError> {
     let mut kept = vec![false; wanted.len()];
     for (name, kind) in entries(folder).map_err(PrepareError::Remove)? {
@@ -301,7 +302,7 @@ fn links_to(folder: &OwnedFd, name: &CStr, target: &[u8]) -> bool {
     readlinkat(folder, name).is_ok_and(|found| found.as_bytes() == target)
 }
 
-/// True if what is there is the file that is wanted. It is on disk then: it was part of a set.
+/// True if the existing entry is the wanted file, which is on disk as part of an earlier set.
 fn is_same(folder: BorrowedFd<'_>, name: &OsStr, node: &Node) -> bool {
     let Node::File(content) = node else { return false };
     let same = || {

@@ -1,4 +1,4 @@
-//! Where things are on a machine.
+//! Paths of a machine.
 
 use std::io;
 use std::path::{Path, PathBuf, absolute};
@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf, absolute};
 use crate::install::{InstallOptions, Units, WANTS, WELL_KNOWN};
 use crate::package::noncharacter_in;
 
-/// What is swapped beside the folders that are put together.
+/// Files that are swapped beside the merged folders.
 const FILES: [&str; 4] =
     ["environment", "environment.export", "active", "active.buildinfo.full.json"];
 
-/// Where a machine's things are; relative paths count from the current folder.
+/// Paths of a machine; relative ones are resolved against the current folder.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
     /// The install root.
     pub root: PathBuf,
     /// The folder of unpacked packages.
     pub repository: PathBuf,
-    /// The folder that says what kind of machine it is.
+    /// Folder with the machine's configuration, such as its roles.
     pub config: PathBuf,
-    /// The folder of what services keep.
+    /// Folder for services' state.
     pub state: PathBuf,
     /// The folder of units; the install root itself if there is none.
     pub systemd: Option<PathBuf>,
@@ -35,10 +35,10 @@ pub struct Host {
     state: PathBuf,
 }
 
-/// A path that can't be used.
+/// Path that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
-    /// It goes into files that are text.
+    /// The path is needed in text files.
     #[error("{} can't be used: it is not UTF-8, or has a line break or what is not a character", .0.display())]
     Text(PathBuf),
     /// There is no current folder.
@@ -93,17 +93,17 @@ impl Host {
         self.units().join(WANTS)
     }
 
-    /// The folder that says what kind of machine it is.
+    /// Folder with the machine's configuration, such as its roles.
     pub fn config(&self) -> &Path {
         &self.config
     }
 
-    /// The folder of what services keep.
+    /// Folder for services' state.
     pub fn state(&self) -> &Path {
         &self.state
     }
 
-    /// How packages are put together here.
+    /// Options for the layout of the install root.
     pub(super) fn install_options<'a>(&'a self, roles: &'a [String]) -> InstallOptions<'a> {
         InstallOptions {
             root: &self.root,

@@ -22,21 +22,21 @@ use super::unit_name::is_plain;
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
 
-/// What the names of the prepared copies of units end with.
+/// Suffix of the prepared copies of units.
 pub(super) const NEW_UNIT: &str = ".unit.new";
 
 /// End of the names of copies of units that have made room for others, until the swap is over.
 pub(super) const OLD_UNIT: &str = ".unit.old";
 
-/// The set before, from the moment on at which it is being removed.
+/// Name of the previous set during its removal.
 const DISCARDED: &str = "discarded.new";
 
 /// So many files are synced one by one; of more, all of the disk is.
 const FEW: usize = 8;
 
-/// Writes the prepared set out of the set before, and the copies of units that it wants. What is in
-/// its files is on disk then; its names are when the record of the swap is, which comes after them in
-/// any journal.
+/// Writes the prepared set by changing the previous one, and the needed copies of units. File
+/// contents are on disk afterwards; names are on disk when the record of the swap is, which follows
+/// them in any journal.
 pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<(), PrepareError> {
     let mut written = next::write(host, plan)?;
     for unit in &plan.units {
@@ -79,7 +79,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
     Ok(target.into_parts().0)
 }
 
-/// Removes what is prepared, or what is left of a set that was.
+/// Removes the prepared set, or its rest.
 pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
     let ends: Vec<String> = ["", NEW, OLD]
         .into_iter()
@@ -144,7 +144,7 @@ fn units_ending(host: &Host, end: &str) -> io::Result<Vec<PathBuf>> {
     Ok(staged)
 }
 
-/// Sees to it that all that was written is on disk.
+/// Syncs all written files to disk.
 pub(super) fn sync<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Result<(), PrepareError> {
     let mut synced = BTreeSet::new();
     for folder in folders {

@@ -18,10 +18,10 @@ pub enum PrepareError {
     /// Something can't be removed.
     #[error("can't remove what an earlier run left")]
     Remove(#[source] io::Error),
-    /// The disk doesn't take it.
+    /// The sync failed.
     #[error("can't sync {}", path.display())]
     Sync {
-        /// A folder of it.
+        /// Folder on the filesystem.
         path: PathBuf,
         /// Reason.
         #[source]

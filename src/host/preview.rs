@@ -1,4 +1,4 @@
-//! What an activation would change, without changing it.
+//! Preview of an activation's changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,15 +18,15 @@ use crate::package::PackageId;
 /// Names that come, go, or stand for something else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Changes {
-    /// Those that weren't there.
+    /// Items that only the new set has.
     pub added: BTreeSet<String>,
-    /// Those that will not be there.
+    /// Items that only the active set has.
     pub removed: BTreeSet<String>,
-    /// Those that will be another.
+    /// Items with changed content.
     pub changed: BTreeSet<String>,
 }
 
-/// What an activation would change.
+/// Changes of an activation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Preview {
     /// Ids of packages.
@@ -37,9 +37,9 @@ pub struct Preview {
     pub files: Changes,
     /// Units.
     pub units: Changes,
-    /// Users that would be made.
+    /// Users to be made.
     pub users: Vec<String>,
-    /// State directories that would be made.
+    /// State directories to be made.
     #[serde(serialize_with = "as_text")]
     pub state_directories: Vec<PathBuf>,
 }

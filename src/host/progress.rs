@@ -1,7 +1,7 @@
 //! `install_progress`: how far a swap has come.
 //!
-//! `{"stage": "archive" | "move_new", "extension": ".new"}`, as the original wrote it, so that either
-//! program finishes what the other began (docs/pkgpanda.md, "Cut off").
+//! `{"stage": "archive" | "move_new", "extension": ".new"}`, in the original's format, so that
+//! either program can finish a swap of the other (docs/pkgpanda.md, "Cut off").
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,38 +12,38 @@ use super::paths::Host;
 use crate::base::atomic;
 use crate::base::removal::remove_all;
 
-/// What the names of a prepared set end with.
+/// Suffix of a prepared set.
 pub(super) const NEW: &str = ".new";
 
-/// What the names of the set before end with.
+/// Suffix of the previous set.
 pub(super) const OLD: &str = ".old";
 
-/// How far a swap has come.
+/// Stage of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// What is active becomes the set before.
+    /// The active set becomes the previous one.
     Archive,
-    /// What is prepared becomes active.
+    /// The prepared set becomes the active one.
     MoveNew,
 }
 
-/// A swap that is under way.
+/// State of a swap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// How far it has come.
+    /// Stage.
     pub stage: Stage,
-    /// What the names of the prepared set end with.
+    /// Suffix of the prepared set.
     pub extension: String,
 }
 
 /// The record of a swap can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgressError {
-    /// It can't be read.
+    /// The record cannot be read.
     #[error("can't tell whether an activation was cut off")]
     Read(#[source] io::Error),
-    /// It is none.
+    /// The record is not valid.
     #[error("{} does not say how far an activation has come: {reason}", path.display())]
     Broken {
         /// The file.
@@ -51,7 +51,7 @@ pub enum ProgressError {
         /// Fault.
         reason: String,
     },
-    /// It can't be written or removed.
+    /// The record cannot be written or removed.
     #[error("can't record how far the activation has come")]
     Write(#[source] io::Error),
 }
@@ -76,7 +76,7 @@ pub(super) fn read(host: &Host) -> Result<Option<Progress>, ProgressError> {
     Ok(Some(progress))
 }
 
-/// Says how far it has come; on disk when this returns.
+/// Records the stage of a swap; the record is on disk on return.
 pub(super) fn record(host: &Host, stage: Stage) -> Result<(), ProgressError> {
     let progress = Progress { stage, extension: NEW.to_owned() };
     let text = serde_json::to_vec(&progress).map_err(|error| ProgressError::Write(error.into()))?;

@@ -1,4 +1,4 @@
-//! What is recorded beside the packages.
+//! Records beside the packages.
 //!
 //! ```text
 //! <repository>/.pkgpanda/files/<id>      what the package had when it came: a JSON list a line
@@ -30,17 +30,17 @@ const FOLDER: &str = ".pkgpanda";
 /// Number of digits of a root's sum in a name.
 const SUM_DIGITS: usize = 16;
 
-/// The folder in it of what packages had when they came.
+/// Subfolder with the original files of packages.
 const FILES: &str = "files";
 
-/// The folder in it of what late packages were rendered with.
+/// Subfolder with the values of late packages.
 const LATE: &str = "late";
 
-/// What is in a package.
+/// Contents of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Manifest(pub(super) BTreeMap<EntryPath, Item>);
 
-/// What is at a path of a package. Modes are those of files and folders.
+/// Entry of a package. Modes are those of files and folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Item {
@@ -66,7 +66,7 @@ pub(super) enum Item {
 type Line = (String, Item);
 
 impl Manifest {
-    /// Adds an entry of an archive, `sum` being that of its content.
+    /// Adds an entry of an archive; `sum` is the digest of its content.
     pub(super) fn add(&mut self, entry: PackageEntry, sum: Option<Sha256Sum>) {
         let mode = entry.attributes.mode & 0o7777;
         let item = match entry.kind {
@@ -85,7 +85,7 @@ impl Manifest {
         self.0.insert(entry.path, item);
     }
 
-    /// What an archive has.
+    /// Reads the contents of an archive.
     pub(super) fn of_archive(archive: impl Read) -> Result<Self, ReadError> {
         let mut reader = PackageReader::new(archive, &Limits::default())?;
         let mut manifest = Self::default();
@@ -102,7 +102,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// What a folder has, contents read.
+    /// Reads the contents of a folder, including files.
     pub(super) fn of_folder(folder: &Path) -> io::Result<Self> {
         let mut manifest = Self::default();
         let mut open = vec![EntryPath::root()];
@@ -126,7 +126,7 @@ impl Manifest {
         matches!(self.0.get(path), Some(Item::File { .. }))
     }
 
-    /// Records what a package has.
+    /// Records the contents of a package.
     pub(super) fn write(&self, repository: &Path, id: &PackageId) -> io::Result<()> {
         make_folder(repository)?;
         let mut file = AtomicFile::create(&place(repository, id))?;
@@ -141,7 +141,7 @@ impl Manifest {
         file.commit_unsynced()
     }
 
-    /// What a package had when it came; nothing if that wasn't recorded.
+    /// Returns the original contents of a package; `None` without a record.
     pub(super) fn read(repository: &Path, id: &PackageId) -> io::Result<Option<Self>> {
         let path = place(repository, id);
         let file = match fs_err::File::open(&path) {
@@ -170,7 +170,7 @@ impl Manifest {
     }
 }
 
-/// What is at a path, its content read; `None` if nothing is.
+/// Returns the entry at a path, with its content; `None` if missing.
 pub(super) fn look(path: &Path) -> io::Result<Option<Item>> {
     let metadata = match fs_err::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -203,8 +203,8 @@ fn sum_of(path: &Path) -> io::Result<Sha256Sum> {
     }
 }
 
-/// Removes what somebody left who died: half a record, or one whose package never came. Nobody else
-/// records now.
+/// Removes leftovers of dead processes: partial records, and records of packages that never
+/// arrived. The caller holds the lock.
 pub(super) fn sweep(repository: &Path) -> Unswept {
     let folder = repository.join(FOLDER);
     let mut unswept = atomic::sweep_temporaries(&folder);
@@ -258,7 +258,7 @@ pub(super) fn write_late(repository: &Path, id: &PackageId, sum: &Sha256Sum) -> 
     file.commit_unsynced()
 }
 
-/// What a late package was rendered with, if that is known.
+/// Returns the digest of a late package's values, if known.
 pub(super) fn read_late(repository: &Path, id: &PackageId) -> io::Result<Option<Sha256Sum>> {
     match fs_err::read_to_string(late(repository, id)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -289,8 +289,8 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Beside what services keep: neither the root, which others list, nor the repository, which may be read-only,
-/// has a place for it. Each root has a file of its own.
+/// Path of the record of the previous set, in the state folder: the root's listing is used by
+/// others, and the repository may be read-only. Each root has a file of its own.
 fn previous(host: &Host) -> PathBuf {
     let sum = Sha256Sum::of(host.root().as_os_str().as_bytes()).to_string();
     host.state().join(FOLDER).join(format!("previous-{}.json", &sum[..SUM_DIGITS]))

@@ -21,7 +21,7 @@ pub(super) const MOVING: &str = ".moving.new";
 /// End of the name of the mark beside something that has moved, and is being removed.
 pub(super) const GONE: &str = ".gone.new";
 
-/// Removes what is left of something that has moved.
+/// Removes the rest of a moved folder.
 pub(super) fn finish_removal(path: &Path) -> io::Result<()> {
     let mark = with_suffix(path, GONE);
     if mark.symlink_metadata().is_err() {

@@ -1,4 +1,4 @@
-//! The packages that are on the machine, each unpacked in a folder that is called like it.
+//! Packages on the machine, each unpacked in a folder named by its id.
 //!
 //! A package appears whole or not at all: it is unpacked into a folder whose name begins with
 //! `.tmp-`, synced, and renamed; it goes the same way back. Whoever changes anything here holds the
@@ -40,12 +40,12 @@ impl std::fmt::Debug for PackageRepository<'_> {
     }
 }
 
-/// Whether a package had to be added.
+/// Result of adding a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Add {
-    /// It wasn't there.
+    /// The package was added.
     Added,
-    /// It was there.
+    /// The package was present.
     There,
 }
 
@@ -104,27 +104,27 @@ pub enum RepositoryError {
     /// The run was interrupted.
     #[error("interrupted: package {0} was not added")]
     Interrupted(PackageId),
-    /// It is another package than its name says.
+    /// The package has another identity than its name says.
     #[error("package {id} is another package: {reason}")]
     Other {
         /// The package.
         id: PackageId,
-        /// What doesn't fit.
+        /// Mismatch.
         reason: String,
     },
-    /// The repository that it should be fetched from doesn't have it.
+    /// The remote repository lacks the package.
     #[error("the repository has no package {0}: there is no {path}", path = package_path(.0))]
     NotOffered(PackageId),
     /// A signature is required, and does not count.
     #[error(transparent)]
     Untrusted(Box<UntrustedFile>),
-    /// It can't be fetched.
+    /// The package cannot be fetched.
     #[error(transparent)]
     Fetch(Box<remote::RepositoryError>),
 }
 
 impl RepositoryError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotThere { id, .. } => Some(format!(
@@ -176,12 +176,12 @@ impl<'a> PackageRepository<'a> {
         self.place(id).is_dir()
     }
 
-    /// Where a package lies.
+    /// Path of a package.
     pub fn place(&self, id: &PackageId) -> PathBuf {
         self.folder.join(id.to_string())
     }
 
-    /// Reads what counts of packages.
+    /// Reads the descriptions of packages.
     pub fn load_all(&self, ids: &[PackageId]) -> Result<Vec<PackageContents>, RepositoryError> {
         ids.iter().map(|id| self.load(id)).collect()
     }
@@ -196,7 +196,7 @@ impl<'a> PackageRepository<'a> {
         Ok(PackageContents::from_directory(id, &self.place(id))?)
     }
 
-    /// Takes the lock, and removes what somebody left who died. The folder is made if it is missing.
+    /// Takes the lock, and removes leftovers of dead processes. A missing folder is made.
     pub(super) fn lock(&self) -> Result<FolderLock, RepositoryError> {
         let lock = || {
             fs_err::create_dir_all(self.folder)?;
@@ -220,8 +220,8 @@ impl<'a> PackageRepository<'a> {
         unswept.report(self.observer);
     }
 
-    /// Adds the package in a file. With `keys`, one of them has to have signed it, also if the package is
-    /// there.
+    /// Adds the package in a file. With `keys`, one of the keys must have signed the file, even if
+    /// the package is present.
     pub fn add_file(
         &self,
         path: &Path,
@@ -293,7 +293,7 @@ impl<'a> PackageRepository<'a> {
         self.unpack(id, file, observer, other)
     }
 
-    /// Unpacks a package and puts it in place, unless it is there.
+    /// Unpacks a package into its folder, unless present.
     fn unpack(
         &self,
         id: &PackageId,
@@ -349,7 +349,7 @@ impl<'a> PackageRepository<'a> {
         self.put_in_place(id, &manifest).map_err(change)
     }
 
-    /// Gives a package that is whole its name.
+    /// Renames a complete package to its final name.
     fn put_in_place(&self, id: &PackageId, manifest: &Manifest) -> io::Result<()> {
         let folder = self.temporary(id);
         manifest.write(self.folder, id)?;
@@ -378,13 +378,13 @@ impl<'a> PackageRepository<'a> {
         self.put_in_place(id, &Manifest::of_folder(&folder)?)
     }
 
-    /// Where a package lies while it is put together or taken apart.
+    /// Path of a package during its unpacking or removal.
     pub(super) fn temporary(&self, id: &PackageId) -> PathBuf {
         self.folder.join(format!("{TEMPORARY_PREFIX}{id}"))
     }
 
-    /// Removes a package, if it is there; the caller has made sure that it isn't active, and holds
-    /// the lock.
+    /// Removes a package, if present; the caller has checked that the package is not active, and
+    /// holds the lock.
     pub(super) fn remove(&self, id: &PackageId) -> Result<bool, RepositoryError> {
         let change = |source| RepositoryError::Change { action: "remove", id: id.clone(), source };
         let gone = self.temporary(id);

@@ -1,4 +1,4 @@
-//! Applying what packages say of the kernel's settings to one service: `etc/dcos-service-configuration.json`.
+//! Application of packages' kernel settings to a service: `etc/dcos-service-configuration.json`.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

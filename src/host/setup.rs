@@ -31,7 +31,7 @@ use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
 use crate::store::{Store, StoreUrlError};
 
-/// How long lists and late packages may be.
+/// Size limit for lists and late packages.
 const LONGEST: u64 = 64 << 20;
 
 /// A machine can't be set up.
@@ -49,7 +49,7 @@ pub enum SetupError {
     /// A flag can't be read.
     #[error("can't read how to set up the machine")]
     Flag(#[source] io::Error),
-    /// A flag says what it can't.
+    /// The content of a flag file is not valid.
     #[error("{}: {problem}", path.display())]
     BadFlag {
         /// The file.
@@ -63,7 +63,7 @@ pub enum SetupError {
     /// The repository's URL is none.
     #[error("{}", path.display())]
     Url {
-        /// The file that says it.
+        /// Path of the flag file.
         path: PathBuf,
         /// Fault.
         #[source]
@@ -72,7 +72,7 @@ pub enum SetupError {
     /// Something has to be fetched, but nothing says where from.
     #[error("{what} is not on this machine, and no repository is given")]
     NoRepository {
-        /// What has to be fetched.
+        /// Item to be fetched.
         what: String,
         /// The file that would say where from.
         flag: PathBuf,
@@ -80,13 +80,13 @@ pub enum SetupError {
     /// A list or a late package can't be had.
     #[error(transparent)]
     Fetch(#[from] remote::RepositoryError),
-    /// The repository doesn't have it.
+    /// The repository lacks the item.
     #[error("the repository has no {0}")]
     NotOffered(String),
-    /// What was fetched is no list of packages.
+    /// The fetched list is not valid.
     #[error("{what} is not a list of package ids: {reason}")]
     List {
-        /// What was fetched, or the file.
+        /// Fetched item, or the file.
         what: String,
         /// Fault.
         reason: String,
@@ -97,7 +97,7 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Activate(error) => error.hint(),
@@ -113,8 +113,8 @@ impl SetupError {
 }
 
 impl Actor<'_> {
-    /// Sets up a machine, or finishes what was cut off. Relative URLs count from `current`. With `keys`,
-    /// one of them has to have signed everything that is fetched.
+    /// Sets up a machine, or completes an interrupted setup. Relative URLs are resolved against
+    /// `current`. With `keys`, one of the keys must have signed each fetched file.
     pub fn setup(
         &self,
         http: &HttpClient,
@@ -257,8 +257,8 @@ impl Flags<'_> {
         Ok(content)
     }
 
-    /// Adds the late package, unless it is there with these values. One that nothing says of what
-    /// its values were is kept.
+    /// Adds the late package, unless present with these values. A package whose values were not
+    /// recorded is kept.
     fn render(
         &self,
         config: &LateConfig,

@@ -1,8 +1,9 @@
 //! State directories: what services keep, whichever version of their package is active.
 //!
-//! Their content is a service's, which may nest folders, move them, and put links there while they are
-//! given to its user. So the walk goes by descriptors, follows no symlink, and gives no file away that
-//! has another name: that may be one of root's to which the service has made a hard link (CVE-2017-18078).
+//! Their content belongs to a service, which may nest folders, move them, and put links there while
+//! the owner is being changed. So the walk uses descriptors, follows no symlink, and skips files
+//! with several names: such a file may be a hard link to a file of root's made by the service
+//! (CVE-2017-18078).
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -24,7 +25,7 @@ use crate::install::PackageContents;
 /// Number of names that a warning shows.
 const SHOWN: usize = 3;
 
-/// Length of a path after which a message shows no more of it.
+/// Upper limit of a path's bytes in a message.
 const LONGEST_SHOWN: usize = 400;
 
 /// Number of attempts to give away what is moved meanwhile.
@@ -41,8 +42,7 @@ pub struct StateError {
     source: io::Error,
 }
 
-/// Makes the state directories that are missing, for their packages' users; adds those that it made
-/// to `made`.
+/// Makes missing state directories for their packages' users; adds the new ones to `made`.
 pub(super) fn make(
     host: &Host,
     packages: &[PackageContents],
@@ -67,8 +67,8 @@ pub(super) fn make(
     Ok(())
 }
 
-/// Gives state directories, with all that is in them, to their packages' users. One that can't be given
-/// keeps no other from being given; the first error is the caller's to tell.
+/// Changes the owner of state directories, with their contents, to their packages' users. A failure
+/// does not stop the others; the first error is returned for the caller's message.
 pub(super) fn give(
     host: &Host,
     packages: &[PackageContents],
@@ -121,8 +121,8 @@ struct Given {
     owner: u32,
 }
 
-/// Gives a folder away, and all below it; gives the names of files that stay whose they are, as they
-/// have other names, too.
+/// Changes the owner of a folder and of all entries below; returns the names of files that were
+/// skipped because they have several names.
 fn give_folder(path: &Path, to: Uid) -> io::Result<Vec<CString>> {
     for attempt in 1.. {
         // The folder itself may be a link of the administrator's: only root can write above it.
@@ -144,7 +144,7 @@ struct Giving<'a> {
     to: Uid,
     way: Descent<Given>,
     linked: Vec<CString>,
-    /// Entry that can't be given away.
+    /// Entry whose owner could not be changed.
     last: Option<CString>,
 }
 
@@ -206,7 +206,7 @@ impl Giving<'_> {
         fchownat(&entry, c"", Some(self.to), None, AtFlags::AT_EMPTY_PATH)
     }
 
-    /// An error with the folder in which it happened.
+    /// Makes an error with the path of the folder.
     fn named(&self, error: Errno) -> io::Error {
         let mut path = self.path.to_owned();
         for given in self.way.notes().skip(1) {

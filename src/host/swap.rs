@@ -1,4 +1,4 @@
-//! Making the prepared set the active one, such that it is finished or undone whatever happens.
+//! Swap of the prepared set with the active one, which is completed or undone in all cases.
 //!
 //! ```text
 //! install_progress: archive       every <path> becomes <path>.old
@@ -30,7 +30,7 @@ use crate::base::removal::remove_all;
 /// A swap can't be done.
 #[derive(Debug, thiserror::Error)]
 pub enum SwapError {
-    /// How far it has come can't be recorded.
+    /// The stage cannot be recorded.
     #[error(transparent)]
     Progress(#[from] ProgressError),
     /// Services don't stop.
@@ -51,13 +51,13 @@ pub enum SwapError {
     /// Part of the prepared set is missing.
     #[error("an activation was cut off, and what it had prepared is gone: there is no {}", .0.display())]
     Lost(PathBuf),
-    /// What isn't needed any more can't be removed.
+    /// Unneeded files cannot be removed.
     #[error(transparent)]
     Remove(#[from] PrepareError),
 }
 
 impl SwapError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Stop(error) | Self::Units(error) => error.hint(),
@@ -71,8 +71,8 @@ impl SwapError {
     }
 }
 
-/// Makes what is prepared active. On an error the active set is what it was, unless that says
-/// otherwise. What is left to do is to start services and to clear the progress.
+/// Activates the prepared set. After an error the active set is unchanged, unless the error says
+/// otherwise. The caller then starts services and clears the progress.
 pub(super) fn swap(
     host: &Host,
     systemd: Systemd,
@@ -104,8 +104,8 @@ pub(super) fn swap(
     }
 }
 
-/// Finishes a swap that was cut off; `false` if there is none. What is left to do is what
-/// [`swap`] leaves.
+/// Completes an interrupted swap; returns `false` if none is recorded. The caller then does the
+/// same as after [`swap`].
 pub(super) fn finish(
     host: &Host,
     systemd: Systemd,
@@ -192,7 +192,7 @@ fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
     remove_old_units(host).map_err(io::Error::other)
 }
 
-/// Units that the set before has, and the active one has not.
+/// Units of the previous set that the active one lacks.
 pub(super) fn gone_units(host: &Host) -> Vec<String> {
     let now = own_units(host, "").unwrap_or_default();
     let before = own_units(host, OLD).unwrap_or_default();
@@ -212,7 +212,7 @@ fn own_units(host: &Host, end: &str) -> Result<Vec<String>, SystemdError> {
     units::own(host, &with_suffix(&wants, end), &with_suffix(&active, end))
 }
 
-/// Puts the prepared copies of units in place, and those before them, and those that are no longer wanted,
+/// Moves the prepared copies of units to their places, and the previous and the unneeded copies
 /// aside.
 fn place_units(host: &Host, old: &[String], renames: &mut Renames) -> io::Result<()> {
     let wanted = own_units(host, "").map_err(io::Error::other)?;
@@ -239,7 +239,7 @@ fn there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Renamings that can be undone.
+/// Renames that can be undone.
 #[derive(Debug, Default)]
 struct Renames(Vec<(PathBuf, PathBuf)>);
 

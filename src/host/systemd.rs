@@ -17,36 +17,36 @@ use crate::base::event::Observer;
 /// The target that wants all units of the active set.
 pub(super) const TARGET: &str = "dcos.target";
 
-/// What the target's file says.
+/// Content of the target's file.
 pub(super) const TARGET_CONTENT: &str = "[Install]\nWantedBy=multi-user.target\n";
 
-/// What `systemctl` ends with if a unit isn't loaded.
+/// Exit code of `systemctl` for a unit that is not loaded.
 const NOT_LOADED: i32 = 5;
 
 /// The longest wait between two looks whether `systemctl` has come to its end.
 const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
-/// Whether and how services are stopped and started.
+/// Way of stopping and starting services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Systemd {
-    /// They are left alone.
+    /// Services are left alone.
     Off,
-    /// They are, and it is waited for.
+    /// Services are stopped and started, with waiting.
     Blocking,
-    /// They are, and it is not waited for.
+    /// Services are stopped and started, without waiting.
     NoBlock,
 }
 
-/// systemd doesn't do what it is asked.
+/// Failure of systemd.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemdError {
     /// There is no `systemctl`.
     #[error("can't run systemctl")]
     NoProgram(#[source] io::Error),
-    /// It failed.
+    /// A command failed.
     #[error("`systemctl {arguments}` failed: {how}")]
     Failed {
-        /// What it was asked.
+        /// Arguments of the command.
         arguments: String,
         /// Ending.
         how: String,
@@ -54,7 +54,7 @@ pub enum SystemdError {
     /// Units still run that were to stop.
     #[error("systemd has not stopped {}", .0.join(", "))]
     StillRunning(Vec<String>),
-    /// It was not waited for to its end.
+    /// An interruption ended the wait.
     #[error("interrupted")]
     Interrupted,
     /// The target's file can't be written or removed.
@@ -66,7 +66,7 @@ pub enum SystemdError {
 }
 
 impl SystemdError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoProgram(_) => {
@@ -91,7 +91,8 @@ impl Systemd {
         if self.is_on() { run(&["--version"]).map(drop) } else { Ok(()) }
     }
 
-    /// Stops units; those that systemd doesn't know are stopped. Interrupted, some may be.
+    /// Stops units; unknown units count as stopped. After an interruption, some units may be
+    /// stopped.
     pub(super) fn stop(
         self,
         units: &[String],
@@ -116,9 +117,9 @@ impl Systemd {
         }
     }
 
-    /// Has systemd read the units, and starts all that are wanted, now and whenever the machine
-    /// starts. Interrupted, it is done all the same, but not waited for.
-    /// `gone` are units that are no longer there, of which systemd forgets that they failed.
+    /// Reloads the units, and starts all wanted ones, now and at every start of the machine. After
+    /// an interruption, the command still runs, but is not waited for. `gone` are removed units,
+    /// whose failures are reset.
     pub(super) fn start(
         self,
         gone: &[String],
@@ -143,7 +144,7 @@ impl Systemd {
         }
     }
 
-    /// Those of some units that have failed, where it was waited for them.
+    /// Returns the failed units of a list, where their start was waited for.
     pub(super) fn failed(self, units: &[String]) -> Vec<String> {
         if self != Self::Blocking || units.is_empty() {
             return Vec::new();
@@ -151,7 +152,7 @@ impl Systemd {
         units_that_are(units, &["failed"]).unwrap_or_default()
     }
 
-    /// Has systemd forget that units failed. Those that did not are no harm.
+    /// Resets the failed state of units. Other units are unaffected.
     pub(super) fn reset_failed(self, units: &[String]) {
         if self.is_on() {
             for unit in units_that_are(units, &["failed"]).unwrap_or_default() {
@@ -213,14 +214,14 @@ fn told(arguments: &[&str], status: ExitStatus) -> Result<(), SystemdError> {
     if status.success() { Ok(()) } else { Err(failed(arguments, status)) }
 }
 
-/// Like [`must`], and once more if a signal ended it: whoever stops a service sends all of its processes one,
-/// and this one goes on.
+/// Runs a command like [`must`], with one retry if a signal ended the command: stopping a service
+/// sends a signal to all of its processes, and this process goes on.
 fn insist(arguments: &[&str]) -> Result<(), SystemdError> {
     let status = run(arguments)?;
     if status.signal().is_some() { must(arguments) } else { told(arguments, status) }
 }
 
-/// Those of some units that are in one of these states; nothing if systemd does not tell.
+/// Returns the units in one of these states; `None` if systemd does not answer.
 fn units_that_are(units: &[String], states: &[&str]) -> Option<Vec<String>> {
     if units.is_empty() {
         return Some(Vec::new());
@@ -280,7 +281,7 @@ fn is_wanted(name: &str) -> bool {
     is_unit_name(name) || (is_plain(name) && name.ends_with(".device"))
 }
 
-/// Where the target's file is: in the folder of units.
+/// Path of the target's file, in the folder of units.
 pub(super) fn target_file(units: &Path) -> PathBuf {
     units.join(OsStr::new(TARGET))
 }

@@ -1,4 +1,4 @@
-//! Removing all that is installed. Users and what services keep stay.
+//! Removal of all installed files. Users and services' state stay.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub enum UninstallError {
 }
 
 impl UninstallError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoRoot(_) => Some("name another folder: --root DIR".to_owned()),

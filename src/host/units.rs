@@ -1,17 +1,18 @@
-//! Whose a unit is: ours, or the machine's.
+//! Owner of a unit: our packages, or the machine.
 //!
 //! ```text
 //! <systemd>/dcos.target.wants/<unit>     a link to the copy of a unit of the active set
 //! <systemd>/dcos.target.wants/.pkgpanda  the names of these units, a name a line
 //! ```
 //!
-//! What `systemctl enable` links into that folder is the machine's, so the record decides: it becomes active
-//! with the set, and systemd passes over names that begin with a dot. A set that an older version made
-//! active has none; its units are those that its packages bring. With `--rooted-systemd` the folder is the
-//! install root's own, and everything in it is ours.
+//! Links made by `systemctl enable` in that folder belong to the machine, so the record decides:
+//! the record becomes active with the set, and systemd ignores names with a leading dot. A set
+//! activated by an older version has no record; its units are those of its packages. With
+//! `--rooted-systemd` the folder belongs to the install root, and everything inside is ours.
 //!
-//! A template has no link: systemd would start the instance `dcos` of it (its `resolve_template`), which nobody
-//! has asked for. Links of older versions are that instance's, which is stopped in the template's stead.
+//! A template has no link: systemd would start its instance `dcos` (`resolve_template`), which
+//! nobody wants. Links of older versions mean that instance, which is stopped in place of the
+//! template.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -105,8 +106,8 @@ pub(super) fn add_record(host: &Host, plan: &mut InstallPlan) -> Result<(), Syst
     Ok(())
 }
 
-/// What systemd is asked to stop when units go whose links are in a folder: nothing that it has anyway, and of
-/// templates, which cannot be stopped, the instance that a link to one starts.
+/// Returns the units to stop when units with links in a folder are removed: none that the machine
+/// has anyway, and for a template, which cannot be stopped, the instance that its link starts.
 pub(super) fn stopped(wants: &Path, units: &[String]) -> Vec<String> {
     let target = TARGET.split_once('.').map_or(TARGET, |(prefix, _)| prefix);
     let units = units.iter().filter(|unit| !is_built_in(unit));

@@ -1,8 +1,8 @@
 //! The users and groups as whom services run.
 //!
-//! `/etc/passwd` and `/etc/group` are read as they are, and whoever isn't there is asked for by
-//! `getent`, which knows the machine's other directories: a program that is linked statically can't
-//! load the modules by which the C library does that.
+//! `/etc/passwd` and `/etc/group` are read directly, and other users are looked up by `getent`,
+//! which uses the machine's other directories: a statically linked program cannot load the C
+//! library's modules for them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ use crate::package::{GroupName, PackageId, UserName};
 /// Places of the program that makes users: services have a PATH without /usr/sbin.
 const USERADD: [&str; 3] = ["useradd", "/usr/sbin/useradd", "/sbin/useradd"];
 
-/// Where the machine's users and groups are listed.
+/// Sources of the machine's users and groups.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     /// The list of users.
@@ -90,7 +90,7 @@ pub enum UserError {
 }
 
 impl UserError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Manual { user, .. } => Some(format!(
@@ -111,16 +111,16 @@ impl UserError {
 pub struct NewUser {
     /// The name.
     pub name: UserName,
-    /// The group that there is already; else one of the user's own.
+    /// Existing group; `None` for a group of the user's own.
     pub group: Option<GroupName>,
 }
 
 /// The users that a set of packages needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NeededUsers {
-    /// Those who are there, with their ids.
+    /// Existing users, with their ids.
     pub present: BTreeMap<String, u32>,
-    /// Those who have to be made, sorted.
+    /// Users to be made, sorted.
     pub missing: Vec<NewUser>,
 }
 
@@ -130,17 +130,17 @@ impl Default for Accounts {
     }
 }
 
-/// Whether users may be made.
+/// Permission to make users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MakeUsers {
-    /// They may.
+    /// Users may be made.
     Yes,
-    /// `manual_host_users` says that somebody else does.
+    /// `manual_host_users` is set: the administrator makes users.
     Manual,
 }
 
 impl Accounts {
-    /// Works out which users packages need, and which of them have to be made. Nothing is changed.
+    /// Determines the users that packages need, and those to be made. Nothing is changed.
     pub(super) fn needed(
         &self,
         packages: &[PackageContents],
@@ -199,7 +199,7 @@ impl Accounts {
         Ok(needed)
     }
 
-    /// The group that a package asks for, with its id and its members.
+    /// Returns the group of a package, with its id and its members.
     fn group_of(
         &self,
         package: &PackageContents,
@@ -258,14 +258,14 @@ impl Accounts {
         made.map(|(uid, _)| uid).ok_or_else(|| failed("useradd made none".to_owned()))
     }
 
-    /// A user's id and its group's.
+    /// Returns a user's id and group id.
     fn user(&self, name: &str) -> Result<Option<(u32, u32)>, UserError> {
         let fields = look_up(&self.passwd, "passwd", name)?;
         Ok(fields
             .and_then(|fields| Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))))
     }
 
-    /// A group's id and its members.
+    /// Returns a group's id and its members.
     fn group(&self, name: &str) -> Result<Option<(u32, Vec<String>)>, UserError> {
         let fields = look_up(&self.group, "group", name)?;
         Ok(fields.and_then(|fields| {

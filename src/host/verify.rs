@@ -17,10 +17,10 @@ pub enum VerifyError {
     /// It isn't there, or the repository can't be locked.
     #[error(transparent)]
     Repository(Box<RepositoryError>),
-    /// Nothing says what it had.
+    /// The package has no record.
     #[error("what package {0} had when it came was not recorded")]
     NotRecorded(PackageId),
-    /// Its files, or the record of them, can't be read.
+    /// The package's files or records cannot be read.
     #[error("can't read package {id}")]
     Unreadable {
         /// The package.
@@ -44,7 +44,7 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Repository(error) => error.hint(),
@@ -64,20 +64,20 @@ impl From<RepositoryError> for VerifyError {
     }
 }
 
-/// How a file differs from what it should be.
+/// Difference between a file and its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// It isn't there.
+    /// The file is missing.
     Missing,
     /// It is there, but should not be.
     Extra,
-    /// It is another; in words.
+    /// The file has changed; in words.
     Changed(String),
 }
 
 impl PackageRepository<'_> {
-    /// Compares a package's files with those of the package in a repository, or with what was recorded
-    /// when it came; gives what differs.
+    /// Compares a package's files with those of the package in a repository, or with the recorded
+    /// ones; returns the differences.
     pub fn verify(
         &self,
         id: &PackageId,
@@ -99,7 +99,7 @@ impl PackageRepository<'_> {
         Ok(compare(expected, found))
     }
 
-    /// What the package in a repository has.
+    /// Returns the contents of the package in a repository.
     fn offered(
         &self,
         id: &PackageId,
@@ -136,7 +136,7 @@ fn compare(expected: Manifest, mut found: Manifest) -> BTreeMap<EntryPath, Diffe
     differences
 }
 
-/// What tells two things apart, in words.
+/// Describes the difference between two entries, in words.
 fn difference(expected: &Item, found: &Item) -> Option<String> {
     use Item::{Fifo, File, Folder, Link};
     let mode = |one: u32, other: u32| {
