@@ -4,11 +4,12 @@
 //! <mirror>/bundles/<commit>.bundle
 //! ```
 //!
-//! A bundle has the commit and everything that it needs, the tags that lie on the way to it, and the names by
-//! which sources find it (`ref_origin`). `git bundle verify`, `git clone` and `git fetch` read it. It is made by
-//! the host's git, in a repository of ours that borrows the objects. Reading one runs nothing: the header is
-//! text, the pack is indexed by libgit2, which takes the digest of each object again and fails where one is
-//! missing. So a bundle that is cut short, or lacks something, gives nothing.
+//! A bundle contains the commit with all objects that it needs, the tags on the way to the commit,
+//! and the names by which sources find it (`ref_origin`). `git bundle verify`, `git clone` and `git
+//! fetch` can read a bundle. The host's git makes the bundle, in a temporary repository that
+//! borrows the objects. Reading a bundle runs no program: the header is text, and libgit2 indexes
+//! the pack, computes the digest of each object again and fails on a missing object. So a truncated
+//! or incomplete bundle yields nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -79,8 +80,8 @@ pub(super) fn unpack(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Checks a bundle that is read to its end: the header names the commit, and the pack has the sum that stands
-/// at its end. Objects are not looked at: a build does that.
+/// Checks a bundle, read to its end: the header names the commit, and the pack matches its
+/// checksum. Objects are not checked: a build does so.
 pub fn check_bundle(input: impl Read, commit: &CommitId) -> Result<(), BundleError> {
     const SUM: usize = 20;
     let mut input = BufReader::with_capacity(256 << 10, input);
@@ -165,7 +166,7 @@ pub struct BundleRequest<'b> {
     pub subject: &'b str,
     /// URL of the repository without credentials, for messages.
     pub url: &'b str,
-    /// The repository, which has been checked.
+    /// Path of the checked repository.
     pub repository: &'b Path,
     /// The commit.
     pub commit: &'b CommitId,
@@ -211,7 +212,7 @@ impl BundleRequest<'_> {
         Ok(refs.into_iter().map(text).filter_map(|(name, id)| Some((name?, id))).collect())
     }
 
-    /// Refs of the bundle, and the branch that its HEAD names.
+    /// Returns the refs of the bundle, and the branch of its HEAD.
     fn refs(&self, objects: &Path, head: Option<&Vec<u8>>) -> Result<(Refs, Vec<u8>), git2::Error> {
         let database = Odb::new()?;
         let path =

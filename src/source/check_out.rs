@@ -1,4 +1,4 @@
-//! A source's appearance in one build.
+//! Check-out of a source for a build.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub enum CheckOutError {
     /// A file can't be read or written; the source names it.
     #[error("cannot check out {what}")]
     Io {
-        /// What was to be checked out.
+        /// Path to be checked out.
         what: String,
         /// Error of the system.
         #[source]
@@ -33,7 +33,7 @@ pub enum CheckOutError {
         #[source]
         error: UnpackError,
     },
-    /// The repository has its objects elsewhere, which a mirror never has.
+    /// The repository has alternates, which a mirror never has.
     #[error("the mirror {path} borrows objects from another repository: remove it", path = .0.display())]
     Borrowed(PathBuf),
     /// The repository can't be cloned, or lacks something of the commit.

@@ -121,8 +121,8 @@ fn utf8(path: &Path) -> Result<&str, git2::Error> {
     path.to_str().ok_or_else(|| git2::Error::from_str("the path to check out to is not UTF-8"))
 }
 
-/// The refs that a clone has: branches as the remote's, and tags. One that leads nowhere would make
-/// git refuse the clone.
+/// Returns the refs of a clone: the remote's branches, and tags. Broken refs are left out, since
+/// git would refuse the clone.
 fn remote_refs(refs: Refs, objects: &Odb<'_>) -> Refs {
     let there = |id: &str| Oid::from_str(id).is_ok_and(|id| objects.exists(id));
     let kept = refs.into_iter().filter(|(_, id)| there(id)).filter_map(|(name, id)| {
@@ -176,7 +176,7 @@ fn check_out(
     refresh_index(&mut index, dest)
 }
 
-/// Gives files that git converts the contents that it gives them.
+/// Replaces files that git converts by their converted contents.
 fn copy_converted(converted: &Path, dest: &Path) -> io::Result<()> {
     for entry in WalkDir::new(converted).min_depth(1).follow_links(false) {
         let entry = entry?;

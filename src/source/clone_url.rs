@@ -13,8 +13,8 @@ use crate::base::event::Observer;
 use crate::base::http::redact;
 use crate::package::CommitId;
 
-/// Checks what is meant out into a folder, which is made, whole: the place's own folder is somewhere in
-/// it. Gives the commit.
+/// Checks out a complete commit into a new folder; the folder selected by the place is inside.
+/// Returns the commit.
 pub fn clone_url(
     place: &GitPlace,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! What can go wrong between a declared source and a checked one.
+//! Errors between a declared source and a checked one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[error("source {name} of package {package}")]
 pub struct SourceError {
-    /// The package that wants the source.
+    /// Package of the source.
     pub package: PackageName,
     /// The source's name.
     pub name: SourceName,
@@ -21,7 +21,7 @@ pub struct SourceError {
     pub problem: Box<SourceProblem>,
 }
 
-/// What went wrong with a source. URLs in it have no credentials.
+/// Problem with a source. URLs inside have no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceProblem {
     /// A download failed.
@@ -33,7 +33,7 @@ pub enum SourceProblem {
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
-    /// Something on this machine can't be read or written; the source names it.
+    /// A local file cannot be read or written; the inner error has the path.
     #[error("cannot {doing}")]
     Io {
         /// Attempted step.
@@ -47,12 +47,12 @@ pub enum SourceProblem {
     NoFile {
         /// The URL as declared.
         url: String,
-        /// The file that it means.
+        /// Path of the file.
         path: PathBuf,
-        /// Why that is none.
+        /// Reason why the path is not a file.
         reason: &'static str,
     },
-    /// The file isn't the one that was declared.
+    /// The downloaded file does not match its declared digest.
     #[error(
         "the {kind} of {url} is {actual}, but {expected} is declared; what came is kept as {kept}",
         kept = shown_file(.corrupt)
@@ -62,21 +62,21 @@ pub enum SourceProblem {
         kind: &'static str,
         /// The URL.
         url: String,
-        /// The sum that the package declares.
+        /// Declared digest.
         expected: String,
-        /// The sum of what came.
+        /// Digest of the download.
         actual: String,
-        /// Where that is kept.
+        /// Path of the kept download.
         corrupt: PathBuf,
     },
-    /// A file of this machine isn't the one that was declared.
+    /// A local file does not match its declared digest.
     #[error("the {kind} of {url} is {actual}, but {expected} is declared")]
     LocalSum {
         /// `sha1` or `sha256`.
         kind: &'static str,
         /// The URL.
         url: String,
-        /// The sum that the package declares.
+        /// Declared digest.
         expected: String,
         /// The file's sum.
         actual: String,
@@ -114,7 +114,7 @@ pub enum SourceProblem {
     NoSuchRelPath {
         /// As declared.
         rel_path: String,
-        /// Path that is meant.
+        /// Resolved path.
         path: PathBuf,
     },
     /// `rel_path` leads out of what belongs to the tree.
@@ -122,13 +122,13 @@ pub enum SourceProblem {
     OutOfScope {
         /// As declared.
         rel_path: String,
-        /// Where it leads, and what to do.
+        /// Target outside of the scope, and the remedy.
         out: OutOfScope,
     },
     /// `rel_path` leads to something that is no git repository.
     #[error("{path} can't be used as a git repository: {reason}", path = .path.display())]
     NoRepository {
-        /// Where it should be.
+        /// Expected path.
         path: PathBuf,
         /// Error of libgit2.
         reason: String,
@@ -143,7 +143,7 @@ pub enum SourceProblem {
     Uncommitted {
         /// The repository.
         path: PathBuf,
-        /// The tracked files that were changed.
+        /// Changed tracked files.
         files: Vec<String>,
     },
     /// The commit is not in the repository.
@@ -181,7 +181,7 @@ pub enum SourceProblem {
     Git {
         /// The repository.
         url: String,
-        /// What git said.
+        /// Output of git.
         output: String,
     },
     /// The git program failed with what is here.
@@ -215,7 +215,7 @@ pub enum SourceProblem {
         url: String,
         /// The folder of mirrors.
         folder: PathBuf,
-        /// What git said.
+        /// Output of git.
         output: String,
     },
     /// The git program said nothing for too long, and was stopped.
@@ -223,25 +223,25 @@ pub enum SourceProblem {
     GitStalled {
         /// The repository.
         url: String,
-        /// How long it was waited for.
+        /// Length of the wait.
         seconds: u64,
     },
-    /// The commit isn't the one that was to come.
+    /// The commit differs from the expected one.
     #[error("{url} has the commit {found}, but {expected} is expected")]
     OtherCommit {
         /// The repository.
         url: String,
-        /// Commit that came.
+        /// Received commit.
         found: CommitId,
-        /// What its digits were to begin with.
+        /// Expected beginning of its digits.
         expected: String,
     },
     /// A submodule can't be checked out.
     #[error("{path} of {url} can't be checked out")]
     Submodule {
-        /// Its path, or that of what declares it.
+        /// Path of the submodule, or of its declaration.
         path: String,
-        /// The repository that has it.
+        /// Repository with the submodule.
         url: String,
         /// Reason.
         #[source]
@@ -258,22 +258,22 @@ pub enum SourceProblem {
     },
 }
 
-/// Why a submodule can't be checked out.
+/// Reason why a submodule cannot be checked out.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmoduleProblem {
     /// Nothing says from where.
     #[error("it is a submodule for which .gitmodules has no URL")]
     Undeclared,
-    /// Its URL is that of a file or a command, or leads out of the host that it is relative to.
+    /// The URL refers to a file or a command, or leaves the host of its base URL.
     #[error("its URL {0:?} is none that a submodule may have: http, https, git and ssh are")]
     Url(String),
-    /// Its path leads out of the check-out, or into what is git's.
+    /// The path leads out of the check-out, or into git's own files.
     #[error("its path is none that a submodule may have")]
     Path,
     /// There is a file or a symlink, or files.
     #[error("something else is in its place")]
     InTheWay,
-    /// Its folder can't be used.
+    /// The folder cannot be used.
     #[error("its folder can't be used")]
     Folder(#[source] io::Error),
     /// There are too many within one another.
@@ -282,7 +282,7 @@ pub enum SubmoduleProblem {
     /// There are too many.
     #[error("there are more than {0} submodules")]
     Many(usize),
-    /// What declares them can't be read.
+    /// The declarations cannot be read.
     #[error("submodules are declared in a way that can't be read: {0}")]
     Declarations(String),
 }

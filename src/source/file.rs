@@ -14,12 +14,12 @@ use crate::base::regular::open_regular;
 use crate::package::{FileSource, path_of_file_url};
 use crate::store::{Key, Store, StoreError, Transfer};
 
-/// Where the file lies in the cache.
+/// Path of the file in the cache.
 pub(super) fn cached_path(request: &SourceRequest, file: &FileSource) -> PathBuf {
     request.cache_dir.join(file.file_name())
 }
 
-/// Where a `file://` URL leads: `file:///absolute`, or relative to the package's folder.
+/// Path of a `file://` URL: `file:///absolute`, or relative to the package's folder.
 pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> {
     path_of_file_url(url).map(|path| request.package_dir.join(path))
 }
@@ -34,7 +34,7 @@ pub(super) fn is_right(path: &Path, file: &FileSource, pin: Option<&FilePin>) ->
     }
 }
 
-/// A sum that isn't what it should be.
+/// Mismatch of a digest.
 struct WrongSum {
     kind: &'static str,
     expected: String,
@@ -60,7 +60,7 @@ impl WrongSum {
         (expected != actual).then(wrong)
     }
 
-    /// The error for a file that its pin, not its declaration, contradicts.
+    /// Error for a file that contradicts its pin, not its declaration.
     fn of_lock(self, request: &SourceRequest, url: String) -> SourceProblem {
         let Self { kind, expected, actual, .. } = self;
         SourceProblem::Locked { kind, url, expected, actual, subject: request.subject() }

@@ -1,4 +1,4 @@
-//! `git`: a repository that has the commit, and the name that is said to lead to it.
+//! `git`: a repository that contains the commit, and a name that must lead to the commit.
 //!
 //! A path of this machine is read as it is. Else what is here is looked at first: a mirror in the tree's
 //! cache, then ours of the URL ([`super::git_mirror`]). Then the mirrors of the options are asked, then the URL. The commit and the
@@ -21,12 +21,12 @@ use crate::base::within::locate_below;
 use crate::package::CommitId;
 use crate::store::{Backend, Store, StoreError, Transfer};
 
-/// Where a mirror lies in the tree's cache.
+/// Path of a mirror in the tree's cache.
 pub(super) fn cached_path(request: &SourceRequest) -> PathBuf {
     request.cache_dir.join("cache.git")
 }
 
-/// Where a mirror's folder has the repository, through no symlink that leads out of the folder.
+/// Path of the repository in a mirror's folder; symlinks that lead out of the folder are errors.
 fn in_folder(folder: &Path, url: &str) -> io::Result<PathBuf> {
     let mut found = Err(io::ErrorKind::NotFound.into());
     for path in git_mirror_paths(url) {
@@ -65,7 +65,7 @@ fn has_bundle(commit: &CommitId, options: &FetchOptions) -> bool {
     mirrors.any(|mirror| mirror.backend().head(&key, &transfer).is_ok())
 }
 
-/// Finds the commit and its name, and has them fetched where they are not here.
+/// Finds the commit and its name, and fetches missing ones.
 pub(super) fn fetch(
     request: &SourceRequest,
     wanted: &Wanted<'_>,
@@ -133,8 +133,8 @@ pub(super) fn fetch(
     search.finish(location.remote())
 }
 
-/// The repository at a path of this machine: a bare one, or the `.git` of a worktree. It is read as it is,
-/// and git is not run in it.
+/// Returns the repository at a local path: a bare one, or the `.git` of a worktree. The repository
+/// is only read, and git is not run inside.
 fn repository_at(path: &Path) -> Result<Option<PathBuf>, SourceProblem> {
     let Ok(place) = fs_err::canonicalize(path) else { return Ok(None) };
     let git = place.join(".git");
@@ -158,7 +158,7 @@ fn unusable(path: &Path, reason: &str) -> SourceProblem {
     SourceProblem::NoRepository { path, reason, foreign: false }
 }
 
-/// What was found so far.
+/// Results of the search so far.
 struct Search<'a> {
     request: &'a SourceRequest,
     wanted: &'a Wanted<'a>,
@@ -166,7 +166,7 @@ struct Search<'a> {
     observer: &'a dyn Observer,
     /// The repository with the commit, and where that came from.
     has: Option<(PathBuf, Origin)>,
-    /// The commit, or that of the tag that `ref` is the number of.
+    /// Id of the commit, or of the commit of the tag object that `ref` names.
     peeled: Option<String>,
     origin: Option<String>,
 }
@@ -305,7 +305,7 @@ impl Search<'_> {
         fs_err::rename(&new, &cached).map_err(made)
     }
 
-    /// Judges what was found.
+    /// Evaluates the results.
     fn finish(self, remote: Option<String>) -> Result<Fetched, SourceProblem> {
         let url = redact(self.wanted.url);
         let (commit, ref_origin) = (self.wanted.commit, self.wanted.ref_origin.to_owned());

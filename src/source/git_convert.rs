@@ -1,8 +1,8 @@
 //! Files of a commit that git writes otherwise than they are committed: with CR LF, in another encoding, with
 //! an expanded `$Id$`, or by a filter such as that of Git LFS.
 //!
-//! The host's git writes them, in a [`GitState`]; [`super::check_out()`] copies them over those of the commit.
-//! A commit without such attributes needs no git.
+//! The host's git writes the converted files, in a [`GitState`]; [`super::check_out()`] copies them
+//! over those of the commit. A commit without such attributes needs no git.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -19,8 +19,8 @@ use crate::base::event::{Event, Observer};
 use crate::base::http::redact;
 use crate::package::SourceSpec;
 
-/// Attributes by which the files of a check-out are others than those of the commit: without one of these
-/// words, no `.gitattributes` asks for a conversion.
+/// Attributes that cause conversions of files at check-out: without one of these words, no
+/// `.gitattributes` asks for a conversion.
 const ATTRIBUTES: [&str; 4] = ["eol", "ident", "working-tree-encoding", "filter"];
 /// Mode of a symbolic link in a tree, and of a submodule.
 const LINK: i32 = 0o120_000;
@@ -136,7 +136,7 @@ fn is_pointer(content: &[u8]) -> bool {
     content.len() < LONGEST_POINTER && POINTERS.iter().any(|line| content.starts_with(line))
 }
 
-/// Wishes of `.gitattributes` for one file.
+/// Attributes of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wishes {
     /// True if lines end in CR LF, `$Id$` is expanded or the encoding is another.
@@ -249,8 +249,8 @@ impl Conversion<'_> {
         SourceProblem::Repository { path: self.state.folder().to_owned(), error }
     }
 
-    /// Tells Git LFS where objects are that are not here. What it has beside the borrowed objects is found
-    /// by itself.
+    /// Configures Git LFS's server for missing objects. Objects beside the borrowed ones are found
+    /// automatically.
     fn configure_lfs(&mut self, remote: Option<&str>) {
         match remote {
             _ if self.offline => self.state.configure("lfs.url=file:///dev/null".to_owned()),

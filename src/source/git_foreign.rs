@@ -23,7 +23,7 @@ pub(super) fn has_commit(path: &Path, commit: &CommitId) -> Result<bool, SourceP
     git_layout::has_object(&path.join("objects"), commit).map_err(|error| failed(path, error))
 }
 
-/// Says what a repository has of what is wanted.
+/// Searches a repository for the wanted refs and commits.
 pub(super) fn look(path: &Path, wanted: &Wanted<'_>) -> Result<Found, SourceProblem> {
     check(path)?;
     let refs = git_layout::read_refs(path).map_err(SourceProblem::io("read a git repository"))?;
@@ -49,7 +49,7 @@ fn find(
     Ok(Found { commit: peeled(wanted.commit.as_str()), origin })
 }
 
-/// The id that a name means, as gitrevisions(7) has it.
+/// Resolves a name to an id, as in gitrevisions(7).
 fn named(refs: &Refs, head: Option<Vec<u8>>, name: &str) -> Option<String> {
     let full = match name {
         "HEAD" => vec![head?],
@@ -59,7 +59,7 @@ fn named(refs: &Refs, head: Option<Vec<u8>>, name: &str) -> Option<String> {
     found.or_else(|| name.parse::<CommitId>().ok().map(|id| id.to_string()))
 }
 
-/// Refuses a repository that leads elsewhere.
+/// Refuses a repository whose files are elsewhere.
 fn check(path: &Path) -> Result<(), SourceProblem> {
     let refuse = |reason: String| SourceProblem::NoRepository {
         path: path.to_owned(),

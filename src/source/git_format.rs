@@ -1,4 +1,4 @@
-//! Formats of git repositories that cannot be read here, so that a message says which one it is.
+//! Unsupported formats of git repositories, for messages.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use crate::base::regular::open_regular;
 /// Upper limit of a configuration file in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// The reason why the format of a repository is not supported, if it is not. Its configuration is read as
-/// text: nothing that it includes counts.
+/// Reason why the format of a repository is not supported; `None` if supported. The configuration
+/// is read as text, without its includes.
 pub(super) fn unsupported(git_dir: &Path) -> Option<String> {
     let file = open_regular(&git_dir.join("config")).ok()?;
     let mut text = Vec::new();

@@ -19,10 +19,10 @@ use crate::package::CommitId;
 /// The full name of a ref, as bytes, and the hex digits of what it points to.
 pub(super) type Refs = BTreeMap<Vec<u8>, String>;
 
-/// How many repositories may borrow objects from one another, in a chain.
+/// Upper limit of repositories in a chain of alternates.
 const LONGEST_CHAIN: usize = 5;
 
-/// Where a repository borrows objects from, if it does.
+/// Repositories from which a repository borrows objects.
 pub(super) fn alternates(objects: &Path) -> io::Result<Vec<PathBuf>> {
     let Some(text) = read_if_there(&objects.join("info/alternates"))? else {
         return Ok(Vec::new());
@@ -36,7 +36,7 @@ pub(super) fn alternates(objects: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(lines.filter(|line| line[0] != b'#').map(path).collect())
 }
 
-/// The folders with a repository's objects: its own, and those that it borrows from.
+/// Folders with a repository's objects: its own, and the borrowed ones.
 pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut all = vec![git_dir.join("objects")];
     let mut last = all.clone();
@@ -125,7 +125,7 @@ fn copy_file(from: &Path, folder: &Path) -> io::Result<()> {
     fs_err::copy(from, to).map(drop)
 }
 
-/// Full names that a short one can mean, in gitrevisions(7)'s order.
+/// Full names for a short name, in gitrevisions(7)'s order.
 pub(super) fn full_names(name: &str) -> Vec<Vec<u8>> {
     ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"]
         .map(|folder| [folder, name].concat().into_bytes())
@@ -176,7 +176,7 @@ pub(super) fn head_branch(git_dir: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(head.trim_ascii_end().strip_prefix(b"ref: ").map(<[u8]>::to_vec))
 }
 
-/// Writes refs as git packs them.
+/// Writes refs in git's packed format.
 pub(super) fn write_refs(git_dir: &Path, refs: &Refs) -> io::Result<()> {
     let mut text = Vec::new();
     for (name, id) in refs {

@@ -36,7 +36,7 @@ const LONGEST_ATTRIBUTES: u64 = 16 << 20;
 /// Largest number of symbolic refs in a row.
 const LONGEST_CHAIN: usize = 5;
 
-/// The commit at HEAD, if nothing that is tracked differs from it.
+/// Returns the commit at HEAD, if no tracked file differs.
 pub(super) fn head(
     request: &SourceRequest,
     rel_path: &str,
@@ -74,7 +74,7 @@ pub(super) fn head(
     Ok(commit)
 }
 
-/// The repository as [`super::check_out()`] takes it.
+/// Returns the repository for [`super::check_out()`].
 pub(super) fn fetched(
     request: &SourceRequest,
     rel_path: &str,
@@ -132,7 +132,7 @@ fn head_commit(path: &Path, repository: &LocalRepository) -> Result<CommitId, So
     })
 }
 
-/// The number that HEAD leads to.
+/// Id at the end of HEAD's chain.
 fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
     let refs = git_layout::read_refs(&repository.common_dir)?;
     let mut at = repository.git_dir.join("HEAD");
@@ -154,7 +154,7 @@ fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
 struct Changes {
     /// Tracked files that differ, in the index or on disk.
     files: Vec<String>,
-    /// Files that a filter would have to pass first, which is not run.
+    /// Files that need a filter for comparison, which is not run.
     unverified: Vec<String>,
 }
 
@@ -254,8 +254,8 @@ impl Comparison<'_> {
     }
 }
 
-/// Reads `git status --porcelain=v2 -z`: the paths that differ, and those of them that differ on disk by their
-/// content alone.
+/// Parses `git status --porcelain=v2 -z`: the differing paths, and those whose content on disk is
+/// the only difference.
 fn read_status(output: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (mut changed, mut may_be_clean) = (Vec::new(), Vec::new());
     for line in output.split(|byte| *byte == 0) {

@@ -1,10 +1,10 @@
-//! Credentials in a URL that git is to use: every user of a machine can read git's arguments and those
-//! of the programs that it starts. So git gets the URL without them, and has them from its environment:
-//! as a header, which no `.netrc` and no helper takes the place of.
+//! Credentials in a URL for git: every user of a machine can read the arguments of git and of its
+//! child processes. So git gets the URL without credentials, and receives them through its
+//! environment: as a header, which no `.netrc` and no helper overrides.
 //!
-//! git sends such a header to every server that the first one leads it to. So it follows no redirect
-//! then, and is run again where it should: as it asks for a password by the name of the server, the
-//! credentials are told to those who ask for this one alone.
+//! git sends such a header to every server in a chain of redirects. So git follows no redirect with
+//! a header, and is run again where a redirect is needed: then git asks for a password by the
+//! server's name, and only requests for this server are answered.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -13,10 +13,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 
-/// Variables that git reads.
+/// Environment variables for git.
 pub(super) type Variables = Vec<(OsString, OsString)>;
 
-/// A repository's URL for git's command line, with what belongs into its environment.
+/// URL of a repository for git's command line, with the environment that belongs to the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Login {
     /// Without a password, and over HTTP without a user's name.
@@ -36,12 +36,12 @@ struct Credentials {
 /// Time at which git gets the credentials of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Telling {
-    /// At once; it follows no redirect.
+    /// With the first request, without redirects.
     AtOnce,
-    /// When it asks for those of the URL's server; it follows redirects.
+    /// On a request for the URL's server, with redirects.
     WhenAsked,
-    /// The same, but git 2.46 and newer ask before the first request: a server that leads on only whom it
-    /// knows is not followed otherwise.
+    /// Like `WhenAsked`, but git 2.46 and newer ask before the first request: some servers redirect
+    /// only authenticated clients.
     WhenAskedFirst,
 }
 
@@ -59,12 +59,12 @@ impl Login {
         parts.unwrap_or(Self { url: argument, credentials: None })
     }
 
-    /// True if git follows no redirect when it is told the credentials at once, and said that there is one.
+    /// True if git was run without redirects, and its output reports a redirect.
     pub(super) fn is_led_on(&self, output: &str) -> bool {
         self.credentials.is_some() && output.contains("The requested URL returned error: 30")
     }
 
-    /// Variables for git, which has so many settings by them already.
+    /// Variables for git, whose environment has that many settings already.
     pub(super) fn environment(&self, first: usize, telling: Telling) -> Variables {
         let Some(credentials) = &self.credentials else { return Vec::new() };
         let (mut settings, mut variables) = match telling {

@@ -1,9 +1,9 @@
 //! Our own mirrors of git repositories, in which the host's git is run.
 //!
-//! They lie in `$MKPANDA_HOME/git/`, one for each place that is asked, a URL or a mirror's, and all trees
-//! share them: `<sum of the place>/mirror.git`, bare, with all refs. Nothing that a tree brings gets into
-//! one. An old one is brought up to date in place, and no object is ever removed from it, since a check-out
-//! may be reading it; a damaged one is replaced.
+//! Mirrors are in `$MKPANDA_HOME/git/`, one for each place, a URL or a mirror's, shared by all
+//! trees: `<digest of the place>/mirror.git`, bare, with all refs. No data of a tree gets into a
+//! mirror. An existing mirror is updated in place, and objects are never removed, since a check-out
+//! may be reading them; a damaged mirror is replaced.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -42,12 +42,12 @@ pub(super) struct GitMirror<'a> {
 }
 
 impl<'a> GitMirror<'a> {
-    /// Where the mirror of a place lies, which may have credentials in it.
+    /// Path of the mirror of a place, which may contain credentials.
     pub(super) fn path(mirrors: &Path, place: &OsStr) -> PathBuf {
         mirrors.join(Sha256Sum::of(place.as_bytes()).to_string()).join(NAME)
     }
 
-    /// Waits for another process that uses it, and tidies up after one that was killed.
+    /// Waits for other processes that use the mirror, and removes leftovers of killed ones.
     pub(super) fn open(
         request: &SourceRequest,
         wanted: &'a Wanted<'a>,
@@ -82,7 +82,7 @@ impl<'a> GitMirror<'a> {
         &self.path
     }
 
-    /// Says what it has of what is wanted.
+    /// Searches the mirror for the wanted refs and commits.
     pub(super) fn look(&self) -> Result<Found, SourceProblem> {
         self.look_if_whole().map(Option::unwrap_or_default)
     }
@@ -123,8 +123,8 @@ impl<'a> GitMirror<'a> {
         self.look_for_commit(shown)
     }
 
-    /// Says what is there after a fetch of all refs. A commit that none of them leads to, since a forced push
-    /// took it off its branch, many servers give by its number. The mirror never loses it.
+    /// Searches the mirror after a fetch of all refs. A commit without a ref, after a forced push
+    /// to its branch, is available by its id on many servers. The mirror never loses the commit.
     fn look_for_commit(&self, shown: &str) -> Result<Found, SourceProblem> {
         let found = self.look()?;
         if found.commit.is_some() {
@@ -219,7 +219,7 @@ pub(super) fn make_closed(folder: &Path) -> io::Result<()> {
     fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
 
-/// Removes what a git that was killed has left. Our lock says that none is at work.
+/// Removes leftovers of a killed git. Our lock ensures that no git is running.
 fn sweep(mirror: &Path) -> io::Result<()> {
     // A ref may have any other name, but none that ends so.
     let is_left = |below: &Path, name: &[u8]| {

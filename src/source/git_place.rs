@@ -1,4 +1,5 @@
-//! A git repository on the network, and what of it is meant, as `ADD` and build contexts write it.
+//! Remote git repositories with a selected commit and folder, in the syntax of `ADD` and build
+//! contexts.
 //!
 //! ```text
 //! https://host/path.git#REFERENCE:FOLDER
@@ -11,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::base::http::redact;
 use crate::package::CommitId;
 
-/// What begins the URL of a repository, whatever its path is.
+/// Schemes that always mean a repository, independent of the path.
 const GIT_SCHEMES: [&str; 2] = ["git://", "ssh://"];
-/// What begins the URL of anything.
+/// Schemes of any web address.
 const WEB_SCHEMES: [&str; 2] = ["http://", "https://"];
 
-/// A repository, and what of it is meant.
+/// Repository with a selected commit and folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitPlace {
     /// From where: without a fragment or a query.
@@ -31,7 +32,7 @@ pub struct GitPlace {
     pub submodules: bool,
     /// True if files have the commit's time, not that of the check-out.
     pub commit_time: bool,
-    /// What its commit's digits have to begin with.
+    /// Required beginning of the commit's digits.
     pub checksum: Option<String>,
 }
 
@@ -52,9 +53,9 @@ pub enum GitPlaceError {
     Twice {
         /// Name for people.
         what: &'static str,
-        /// What it is given as.
+        /// First way of giving the value.
         one: String,
-        /// What else.
+        /// Second way.
         other: String,
     },
     /// A part of the query is unknown.
@@ -62,20 +63,20 @@ pub enum GitPlaceError {
         "{0:?} is nothing that the URL of a git repository can have: ref, branch, tag, commit, checksum, subdir, keep-git-dir, submodules, mtime and fetch-by-commit are"
     )]
     Query(String),
-    /// A part of the query has a value that it can't have.
+    /// A part of the query has an invalid value.
     #[error("{key}={value:?} in the URL of a git repository should be {expected}")]
     Value {
         /// Name of the parameter.
         key: String,
         /// Value of the parameter.
         value: String,
-        /// Values that are valid.
+        /// Valid values.
         expected: &'static str,
     },
 }
 
-/// True if a URL is one that a repository may be fetched from, without regard to how its path ends:
-/// neither files of this machine nor commands.
+/// True if repositories may be fetched from a URL, independent of the end of its path: neither
+/// local files nor commands.
 pub(super) fn is_fetchable(url: &str) -> bool {
     let schemes = GIT_SCHEMES.iter().chain(&WEB_SCHEMES);
     let rest = schemes.clone().find_map(|scheme| url.strip_prefix(scheme));
@@ -90,7 +91,7 @@ pub(super) fn is_fetchable(url: &str) -> bool {
     is_known && !url.chars().any(char::is_control)
 }
 
-/// `user@host:path`, as ssh has it.
+/// True for ssh's form `user@host:path`.
 fn is_address(text: &str) -> bool {
     text.split_once(':').is_some_and(|(host, path)| {
         host.contains('@') && !host.contains('/') && !path.starts_with("//")
@@ -98,7 +99,7 @@ fn is_address(text: &str) -> bool {
 }
 
 impl GitPlace {
-    /// Reads what a text says, if it is a git repository that it means.
+    /// Parses a text; `None` if the text does not mean a git repository.
     pub fn parse(text: &str) -> Option<Result<Self, GitPlaceError>> {
         let (whole, fragment) = text.split_once('#').unwrap_or((text, ""));
         let (url, query) = whole.split_once('?').unwrap_or((whole, ""));
@@ -162,7 +163,7 @@ impl GitPlace {
         }
     }
 
-    /// The same with a commit that it has to be.
+    /// Adds a required commit.
     pub fn with_checksum(mut self, checksum: &str) -> Result<Self, GitPlaceError> {
         set(&mut self.checksum, "commit", checksum)?;
         self.checked()

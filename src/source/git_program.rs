@@ -1,4 +1,4 @@
-//! Running the host's git: it never asks, never hangs, and says what it is doing.
+//! Execution of the host's git: without prompts, with time limits, and with progress events.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,13 +15,13 @@ use crate::base::event::{Event, Observer};
 use crate::base::http::redact_text;
 use crate::base::supervisor::{self, NOT_STARTED};
 
-/// How often to look whether git has ended.
+/// Poll interval for git's end.
 const TICK: Duration = Duration::from_millis(50);
-/// How much of what git says is kept.
+/// Number of bytes to keep of git's output.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// Variables that tie git to one repository (`git rev-parse --local-env-vars`), as a git hook that
-/// runs us would set them, and others that would change what a mirror looks like.
+/// Variables that tie git to one repository (`git rev-parse --local-env-vars`), as set in a git
+/// hook that runs us, and others that would change the contents of a mirror.
 const UNSET: [&str; 17] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_ATTR_SOURCE",
@@ -59,18 +59,18 @@ const SETTINGS: [&str; 8] = [
 pub(super) struct Surroundings<'a> {
     pub(super) settings: &'a [String],
     pub(super) environment: &'a [(&'static str, OsString)],
-    /// File for what git writes.
+    /// File for git's stdout.
     pub(super) output: File,
 }
 
-/// One run of git, and what it is about.
+/// A run of git, and its purpose.
 pub(super) struct GitRun<'a> {
     pub(super) options: &'a GitOptions,
-    /// What events call it.
+    /// Name in events.
     pub(super) subject: &'a str,
     /// The repository's URL without credentials, for people.
     pub(super) url: &'a str,
-    /// What git needs beside its arguments to sign in.
+    /// Environment for credentials.
     pub(super) login: &'a Login,
     pub(super) observer: &'a dyn Observer,
 }
@@ -150,7 +150,7 @@ impl GitRun<'_> {
         Err(SourceProblem::Git { url: self.url.to_owned(), output: said.text() })
     }
 
-    /// Git with our settings, before those of one run.
+    /// Command for git with our settings, before those of a single run.
     fn command(&self) -> Command {
         let program = &self.options.program;
         let mut command = if let Some(executable) = &self.options.supervisor {
@@ -202,8 +202,8 @@ impl GitRun<'_> {
         drop(child.wait());
     }
 
-    /// Waits for the end, while reading what git says. The end of its output is no sign: an ssh
-    /// that keeps its connection for later keeps the pipe, too.
+    /// Waits for git's end, while reading its output. The end of the output does not mean the end
+    /// of git: an ssh with a persistent connection keeps the pipe open.
     fn watch(
         &self,
         child: &mut Child,
@@ -255,7 +255,7 @@ fn forward(mut from: impl Read, to: &Sender<Vec<u8>>) {
     }
 }
 
-/// What git has said so far, less its progress.
+/// Output of git so far, without its progress.
 #[derive(Default)]
 struct Said {
     kept: String,

@@ -1,7 +1,8 @@
 //! Folders of a `git_local` repository, and the permission to use one of another user.
 //!
-//! libgit2 says which they are. It refuses a repository that another user owns, unless `safe.directory` names
-//! it, and knows fewer forms of that setting than git: there the folders are found here.
+//! libgit2 finds the folders. libgit2 refuses a repository of another user, unless `safe.directory`
+//! names the repository, and supports fewer forms of that setting than git: then the folders are
+//! found here.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -52,7 +53,7 @@ pub(super) fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
     }
 }
 
-/// Folders of a repository as git finds them, without its configuration.
+/// Finds the folders of a repository as git does, without its configuration.
 fn find(path: &Path) -> Option<LocalRepository> {
     let dot_git = path.join(".git");
     let (git_dir, work_tree) = match fs_err::metadata(&dot_git) {

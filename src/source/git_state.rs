@@ -35,7 +35,7 @@ use crate::package::CommitId;
 /// Upper limit of the bytes of paths in one call of git; the kernel's is 2 MiB with the environment.
 const BYTES_OF_PATHS: usize = 128 << 10;
 
-/// Settings under which a check-out has what the commit and its attributes say.
+/// Settings under which a check-out depends only on the commit and its attributes.
 const SETTINGS: [&str; 8] = [
     "core.attributesFile=/dev/null",
     "core.autocrlf=false",
@@ -77,7 +77,7 @@ pub(super) struct StateRequest<'a> {
     pub(super) observer: &'a dyn Observer,
 }
 
-/// Folder that goes when the state does, unless something is kept in it.
+/// Folder that is removed with the state, unless non-empty.
 struct RemovedIfEmpty(PathBuf);
 
 impl Drop for RemovedIfEmpty {
@@ -89,7 +89,7 @@ impl Drop for RemovedIfEmpty {
 /// A state, locked.
 pub(super) struct GitState<'a> {
     request: StateRequest<'a>,
-    /// Folder of all that is kept of these objects.
+    /// Folder of everything kept for these objects.
     folder: PathBuf,
     temporary: TemporaryFolder,
     _unless_filled: RemovedIfEmpty,
@@ -146,12 +146,12 @@ impl<'a> GitState<'a> {
         })
     }
 
-    /// Folder of all that is kept of these objects.
+    /// Folder of everything kept for these objects.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Folder that goes with the state.
+    /// Folder that is removed with the state.
     pub(super) fn temporary(&self) -> &Path {
         self.temporary.path()
     }
@@ -172,7 +172,7 @@ impl<'a> GitState<'a> {
         self.settings.push(setting);
     }
 
-    /// Runs git; returns what it wrote, and the remarks it made.
+    /// Runs git; returns its output, and its messages on stderr.
     pub(super) fn git(&self, arguments: &[&OsStr]) -> Result<(Vec<u8>, String), SourceProblem> {
         let io = SourceProblem::io("run git");
         let path = self.temporary.path().join("output");
@@ -196,7 +196,7 @@ impl<'a> GitState<'a> {
         Ok((fs_err::read(&path).map_err(io)?, said))
     }
 
-    /// Runs git once for each part of many paths; `take` gets what it wrote and its remarks.
+    /// Runs git once for each batch of paths; `take` receives the output and the messages.
     pub(super) fn git_for_paths(
         &self,
         arguments: &[&OsStr],
@@ -221,8 +221,8 @@ impl<'a> GitState<'a> {
         Ok(())
     }
 
-    /// Values of attributes of files, less those that are not given; `options` are those of
-    /// `git check-attr`.
+    /// Returns attribute values of files, without unspecified ones; `options` are those of `git
+    /// check-attr`.
     pub(super) fn attributes(
         &self,
         options: &[&str],
@@ -246,8 +246,8 @@ impl<'a> GitState<'a> {
         Ok(found)
     }
 
-    /// Names of the filters that the user's or the system's configuration has. Git LFS is among them where
-    /// it is installed: git is told to use it then.
+    /// Names of the filters in the user's or the system's configuration. Git LFS is among them if
+    /// installed; then git uses it.
     pub(super) fn filters(&mut self) -> Result<BTreeSet<String>, SourceProblem> {
         let list = ["config", "--null", "--list", "--name-only"].map(OsStr::new);
         let (output, _) = self.git(&list)?;

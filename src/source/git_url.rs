@@ -1,4 +1,4 @@
-//! What people write as the URL of a git repository.
+//! Forms of git repositories' URLs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use super::SourceProblem;
 use crate::base::http::redact;
 use crate::package::path_of_file_url;
 
-/// Where a git repository is.
+/// Location of a git repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum GitLocation {
-    /// On this machine.
+    /// Local path.
     Local(PathBuf),
-    /// Where git's transports find it.
+    /// Address for git's transports.
     Network(String),
 }
 
@@ -44,7 +44,7 @@ impl GitLocation {
         Ok(Self::Local(package_dir.join(url)))
     }
 
-    /// What to tell git.
+    /// Argument for git.
     pub(super) fn argument(&self) -> std::ffi::OsString {
         match self {
             Self::Local(path) => path.into(),
@@ -52,7 +52,7 @@ impl GitLocation {
         }
     }
 
-    /// What the clone in a build has as `origin`: never a path of this machine.
+    /// URL of `origin` for the clone in a build: never a local path.
     pub(super) fn remote(&self) -> Option<String> {
         match self {
             Self::Local(_) => None,
@@ -61,9 +61,9 @@ impl GitLocation {
     }
 }
 
-/// Where a mirror keeps a git repository, below its `git` folder: the URL without scheme, user and
-/// `.git`, with `_` for what isn't a letter, a digit or one of `. _ - /`, and `.git` at the end.
-/// So `https://github.com/dcos/dcos`, `git@github.com:dcos/dcos.git` and
+/// Path of a git repository in a mirror, below its `git` folder: the URL without scheme, user and
+/// `.git`, with `_` for every character except letters, digits and `. _ - /`, and `.git` at the
+/// end. So `https://github.com/dcos/dcos`, `git@github.com:dcos/dcos.git` and
 /// `ssh://git@github.com/dcos/dcos/` all are `github.com/dcos/dcos.git`.
 pub fn git_mirror_path(url: &str) -> String {
     mirror_path(url, false)

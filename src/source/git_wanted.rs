@@ -1,15 +1,15 @@
-//! What is looked for in git repositories, and what one has of it.
+//! Search criteria for git repositories, and results.
 
 use crate::package::CommitId;
 
-/// What a git source declares.
+/// Declared commit and ref of a git source.
 pub(super) struct Wanted<'a> {
     pub(super) url: &'a str,
     pub(super) commit: &'a CommitId,
     pub(super) ref_origin: &'a str,
 }
 
-/// What a repository has of it.
+/// Results in a repository.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The commit, if it is there; that of the tag, where `ref` is a tag's number.

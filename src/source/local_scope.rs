@@ -2,10 +2,10 @@
 //! is none, the folder that has the packages folder. What HEAD has anywhere else would be packaged
 //! without the tree's author knowing anything of it.
 //!
-//! A repository is the tree's own if its worktree has the packages folder and its index has files of
-//! it. One that is a file `.git` counts where the repository that the file names points back to it:
-//! otherwise an unpacked archive could claim any repository of the user's. Refs and objects have to lie in
-//! bounds, borrowed ones, too: a build gets all of them.
+//! A repository is the tree's own if its worktree contains the packages folder and its index
+//! contains files of the folder. A repository with a `.git` file counts if the repository named in
+//! the file points back: otherwise an unpacked archive could claim any repository of the user's.
+//! Refs and objects must be in bounds, including borrowed ones: a build gets all of them.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub enum LocalPermission {
     Anywhere,
     /// The tree's own repository alone.
     Tree {
-        /// What to do about another place.
+        /// Remedy for other locations.
         hint: String,
     },
 }
@@ -34,7 +34,7 @@ pub struct LocalScope(Option<Bounds>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bounds {
-    /// Folder that has it all, without symlinks.
+    /// Top folder, without symlinks.
     root: PathBuf,
     /// Folder of the own repository's refs, where that lies elsewhere.
     refs: Option<PathBuf>,
@@ -44,9 +44,9 @@ struct Bounds {
 /// A repository out of bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfScope {
-    /// Path that leads there.
+    /// Path outside of the scope.
     pub path: PathBuf,
-    /// Folder that has all that may be used.
+    /// Folder within which paths are permitted.
     pub root: PathBuf,
     /// Remedy.
     pub hint: String,
@@ -72,7 +72,7 @@ impl LocalScope {
         }
     }
 
-    /// Scope of a packages folder: its own repository or, without one, the folder above it.
+    /// Scope of a packages folder: its own repository or, without one, the parent folder.
     pub fn of(packages: &Path, hint: String) -> Self {
         let packages = fs_err::canonicalize(packages).unwrap_or_else(|_| packages.to_owned());
         let own = packages.ancestors().find_map(|folder| own_repository(folder, &packages));
@@ -85,7 +85,7 @@ impl LocalScope {
         Self(Some(bounds))
     }
 
-    /// Scope of a checkout that was made here: it alone.
+    /// Scope of a checkout made here: only the checkout.
     pub fn checkout(permission: &LocalPermission, folder: &Path) -> Self {
         let LocalPermission::Tree { hint } = permission else { return Self::anywhere() };
         let root = fs_err::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
@@ -97,7 +97,7 @@ impl LocalScope {
         self.0.as_ref().is_none_or(|bounds| folder.starts_with(&bounds.root))
     }
 
-    /// Checks that a path, without symlinks in it, is in bounds.
+    /// Checks that a path without symlinks is in bounds.
     pub(super) fn check_path(&self, path: &Path) -> Result<(), OutOfScope> {
         match &self.0 {
             Some(bounds) if !path.starts_with(&bounds.root) => Err(bounds.out(path)),
@@ -153,8 +153,8 @@ fn has_files(repository: &Repository, folder: &str) -> bool {
     tree.is_ok_and(|tree| tree.get_path(Path::new(folder)).is_ok())
 }
 
-/// Worktree of the repository that has a folder as its worktree and the packages as files of it, and
-/// the folder of its refs if that lies elsewhere.
+/// Returns the worktree of the repository with a folder as its worktree and the packages as tracked
+/// files, and the folder of its refs if elsewhere.
 fn own_repository(folder: &Path, packages: &Path) -> Option<(PathBuf, Option<PathBuf>)> {
     let git = folder.join(".git");
     let kind = fs_err::symlink_metadata(&git).ok()?.file_type();

@@ -1,4 +1,4 @@
-//! What a fetch would need the network for.
+//! Sources that a fetch would need the network for.
 
 use super::git_url::GitLocation;
 use super::{FetchOptions, SourceRequest, file, git};
@@ -10,13 +10,13 @@ use crate::store::Transfer;
 /// A source that is neither in the cache nor in a mirror that may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingSource {
-    /// The package that wants it.
+    /// Package of the source.
     pub package: PackageName,
     /// The source's name.
     pub name: SourceName,
-    /// Where it would come from, without credentials.
+    /// URL without credentials.
     pub url: String,
-    /// What it is known by: `sha1 …` or `commit …`; what a mirror would have to have.
+    /// Identity: `sha1 …` or `commit …`, the content to look for in mirrors.
     pub id: String,
 }
 

@@ -15,11 +15,11 @@
 //! <mirror>/git/<host>/<path>.git                    a bare git repository: git_mirror_path()
 //! ```
 //!
-//! [`identify`] gives what goes into a package's id, [`missing()`] what a fetch would need the network
-//! for, [`fetch`] brings a source into the cache and checks it, and [`check_out()`] makes a copy of it
-//! for one build. The first three run in the caller's process. `check_out` may run in a helper in a
-//! user namespace: it reads files and runs nothing, it opens no repository but the one that it
-//! makes, and what it makes shares no file with the cache.
+//! [`identify`] returns the source's part of a package's id, [`missing()`] the sources that need
+//! the network, [`fetch`] brings a source into the cache and checks the content, and
+//! [`check_out()`] makes a copy for one build. The first three run in the caller's process.
+//! `check_out` may run in a helper in a user namespace: it reads files, runs no program, and opens
+//! no repository except its own copy, which shares no file with the cache.
 //!
 //! The network side of git is the host's `git`, with whatever credentials, proxies and `insteadOf`
 //! its configuration has. So is what git's rules decide (`git_state`): changes of a work tree, and the
@@ -79,27 +79,27 @@ pub use missing::{MissingSource, missing};
 pub use options::{FetchOptions, GitOptions};
 pub use pins::{FilePin, FilePins};
 
-/// A source of a package, with the places that belong to it.
+/// Source of a package, with its paths.
 #[derive(Debug, Clone)]
 pub struct SourceRequest {
-    /// The package that wants the source.
+    /// Package of the source.
     pub package: PackageName,
     /// The package's folder, to which relative paths are relative; absolute.
     pub package_dir: PathBuf,
-    /// Where the source is cached: `<packages>/cache/packages/<package>/<source>`.
+    /// Cache folder of the source: `<packages>/cache/packages/<package>/<source>`.
     pub cache_dir: PathBuf,
     /// The source's name.
     pub name: SourceName,
     /// The source as declared.
     pub source: Source,
-    /// Where a `git_local` source may lie.
+    /// Scope for a `git_local` source.
     pub local: LocalScope,
     /// A git repository that the original's tools keep for the source: read, never written.
     pub original_mirror: Option<PathBuf>,
 }
 
 impl SourceRequest {
-    /// What events call the source: `<package>/<source>`.
+    /// Name of the source in events: `<package>/<source>`.
     pub fn subject(&self) -> String {
         format!("{}/{}", self.package, self.name)
     }
@@ -142,7 +142,7 @@ impl SourceId {
     }
 }
 
-/// A source that lies where [`check_out()`] can take it.
+/// Fetched source, as input of [`check_out()`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fetched {
@@ -150,14 +150,14 @@ pub enum Fetched {
     File {
         /// Path.
         path: PathBuf,
-        /// Its name.
+        /// Name of the file.
         file_name: String,
     },
     /// An archive, whose contents are to appear.
     Archive {
         /// Path.
         path: PathBuf,
-        /// Its name, which says what kind of archive it is.
+        /// Name of the file, which determines the kind of archive.
         file_name: String,
     },
     /// A commit in a mirror of ours.
@@ -166,9 +166,9 @@ pub enum Fetched {
         path: PathBuf,
         /// The commit to check out.
         commit: CommitId,
-        /// What the clone has as `origin`: a network URL without credentials.
+        /// URL of the clone's `origin`: a network URL without credentials.
         remote: Option<String>,
-        /// Folder of the files that git converts, as it writes them.
+        /// Folder with git's converted files.
         converted: Option<PathBuf>,
     },
     /// A commit in a repository of the user's.
@@ -177,7 +177,7 @@ pub enum Fetched {
         path: PathBuf,
         /// The commit to check out.
         commit: CommitId,
-        /// Folder of the files that git converts, as it writes them.
+        /// Folder with git's converted files.
         converted: Option<PathBuf>,
     },
 }
@@ -231,8 +231,8 @@ pub fn cached_file(request: &SourceRequest) -> Option<PathBuf> {
     file::is_right(&path, file, None).unwrap_or(false).then_some(path)
 }
 
-/// Says what the source adds to its package's id. For `git_local` that is the commit at HEAD;
-/// changes to tracked files that aren't committed are an error that names them. The host's git finds them.
+/// Returns the source's part of its package's id. For `git_local`, the part is the commit at HEAD;
+/// uncommitted changes to tracked files, found by the host's git, are an error that names them.
 pub fn identify(
     request: &SourceRequest,
     options: &FetchOptions,

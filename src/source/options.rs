@@ -1,4 +1,4 @@
-//! How sources are fetched: plain values that the caller fills in.
+//! Options for fetching sources: plain values, filled in by the caller.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::FilePins;
 use crate::base::http::HttpClient;
 use crate::store::Store;
 
-/// How sources are fetched.
+/// Options for fetching sources.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
     /// Mirrors, asked before a source's own URL, in this order.
@@ -52,24 +52,25 @@ impl FetchOptions {
     }
 }
 
-/// How the host's git is run.
+/// Options for running the host's git.
 #[derive(Debug, Clone)]
 pub struct GitOptions {
     /// The program, looked up in the path if it is a plain name.
     pub program: PathBuf,
-    /// This crate's executable, if git is to run under a [`crate::base::supervisor`] of it, so that
-    /// git ends with this process.
+    /// Executable of this crate, if git is to run under a [`crate::base::supervisor`], so that git
+    /// ends with this process.
     pub supervisor: Option<PathBuf>,
-    /// Variables that it gets beside the caller's.
+    /// Variables beside the caller's.
     pub environment: Vec<(OsString, OsString)>,
-    /// How many settings the caller's own variables give it: `GIT_CONFIG_COUNT`.
+    /// Number of settings in the caller's own variables: `GIT_CONFIG_COUNT`.
     pub config_count: usize,
-    /// How long it may say nothing before it is stopped.
+    /// Time without output after which git is stopped.
     pub stall_timeout: Duration,
 }
 
 impl GitOptions {
-    /// Runs git in a folder of ours that is not a repository, and returns its output; nothing where it fails.
+    /// Runs git in a folder of ours outside of any repository, and returns its output; empty on a
+    /// failure.
     pub(super) fn quiet(&self, folder: &Path, arguments: &[&str]) -> Vec<u8> {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null());

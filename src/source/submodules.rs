@@ -1,9 +1,9 @@
-//! Submodules of a check-out whose repository came from a network, and whose word is worth nothing:
-//! each at the commit that the one above it names, fetched from where `.gitmodules` says.
+//! Submodules of a check-out from an untrusted network repository: each at the commit in its
+//! parent's tree, fetched from the URL in `.gitmodules`.
 //!
-//! It is done here and not by `git submodule`, so that it is the same whatever git there is: only
-//! what ADD could fetch is fetched, no folder is entered but one that git made just now, and there is
-//! an end to how many and how deep.
+//! The check-out does not use `git submodule`, so that the result is the same with any git: only
+//! URLs that ADD accepts are fetched, only folders that git has just made are entered, and number
+//! and depth are limited.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -21,11 +21,11 @@ use crate::base::http::redact;
 use crate::base::memory_file::memory_file;
 use crate::base::removal::remove_all;
 
-/// How many repositories may lie within one another.
+/// Upper limit of nested repositories.
 const DEEPEST: usize = 10;
-/// How many there may be in all.
+/// Upper limit of repositories in total.
 const MOST: usize = 1000;
-/// How long `.gitmodules` may be, in bytes.
+/// Size limit of `.gitmodules` in bytes.
 const LONGEST: usize = 1 << 20;
 /// The mode of a submodule in a tree.
 const GITLINK: u32 = 0o160_000;
@@ -33,16 +33,16 @@ const GITLINK: u32 = 0o160_000;
 /// Checks out submodules, and notes where.
 pub(super) struct Submodules<'a> {
     pub(super) fetcher: &'a Fetcher<'a>,
-    /// The folders of those that were checked out.
+    /// Folders of the checked out submodules.
     pub(super) folders: Vec<PathBuf>,
 }
 
-/// What `.gitmodules` says of one.
+/// Declaration of a submodule in `.gitmodules`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Declared {
     path: String,
     url: String,
-    /// True if it says that it isn't to be checked out.
+    /// True for `update = none`.
     left_out: bool,
 }
 
@@ -90,8 +90,8 @@ impl Submodules<'_> {
     }
 }
 
-/// The submodules that the check-out's index has, which git has filled from the commit: where, and at
-/// which commit. Names that are no text can't be declared.
+/// Returns the submodules in the check-out's index, which git has filled from the commit: paths and
+/// commits. Names that are not UTF-8 cannot be declared.
 fn links(repository: &Repository) -> Result<Vec<(String, String)>, git2::Error> {
     let index = repository.index()?;
     let links = index.iter().filter(|entry| entry.mode == GITLINK);
@@ -100,7 +100,7 @@ fn links(repository: &Repository) -> Result<Vec<(String, String)>, git2::Error> 
         .collect())
 }
 
-/// What the commit's `.gitmodules` declares.
+/// Reads the declarations in the commit's `.gitmodules`.
 fn declared(repository: &Repository) -> Result<Vec<Declared>, SubmoduleProblem> {
     let bad = |error: git2::Error| SubmoduleProblem::Declarations(error.message().to_owned());
     let wrong = |text: &str| SubmoduleProblem::Declarations(text.to_owned());
@@ -169,8 +169,8 @@ fn place(folder: &Path, path: &str) -> Result<PathBuf, SubmoduleProblem> {
     Ok(place)
 }
 
-/// Where a submodule is fetched from: a URL of its own, or one relative to that of the repository above,
-/// which it can't leave the host of.
+/// Resolves the URL of a submodule: absolute, or relative to the parent's URL without leaving its
+/// host.
 fn resolved(above: &str, url: &str) -> Option<String> {
     if !url.starts_with("./") && !url.starts_with("../") {
         return is_fetchable(url).then(|| url.to_owned());
@@ -193,7 +193,7 @@ fn resolved(above: &str, url: &str) -> Option<String> {
     (!parts.is_empty() && is_fetchable(&resolved)).then_some(resolved)
 }
 
-/// Removes what makes check-outs repositories.
+/// Removes the `.git` files and folders of check-outs.
 pub(super) fn remove_git(folders: &[PathBuf]) -> Result<(), SourceProblem> {
     for folder in folders {
         remove_all(&folder.join(OsStr::new(".git")))
