@@ -15,7 +15,7 @@ use fs_err::File;
 use super::event::{Event, Observer};
 use super::removal::{remove_all, remove_all_closed};
 
-/// What the names of files under construction start with.
+/// Prefix of files under construction.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// An error of an open file that names it, where the file has a name.
@@ -30,7 +30,7 @@ pub fn naming_file(file: &std::fs::File, error: io::Error) -> io::Error {
     }
 }
 
-/// How often a folder is made again that somebody else removes as empty.
+/// Upper limit of attempts to make a folder that another process keeps removing as empty.
 const ATTEMPTS: u32 = 100;
 
 /// A file under construction. Dropped without [`AtomicFile::commit`], it is gone.
@@ -41,7 +41,7 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Starts a file that is to be at `target`, whose folder is made if it is missing.
+    /// Starts a file with the final path `target`, in a folder that is made if missing.
     pub fn create(target: &Path) -> io::Result<Self> {
         let folder = target.parent().unwrap_or(Path::new("/"));
         for attempt in 1.. {
@@ -64,12 +64,12 @@ impl AtomicFile {
         unreachable!("attempts are counted without end")
     }
 
-    /// Where the file will lie.
+    /// Final path of the file.
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Where the file lies until it is committed.
+    /// Path of the file before the commit.
     pub fn temporary_path(&self) -> &Path {
         self.file.path()
     }
@@ -85,12 +85,13 @@ impl AtomicFile {
         Ok(self.file.as_file_mut())
     }
 
-    /// Syncs the file and gives it its final name, replacing what was there; mode 0644.
+    /// Syncs the file and renames it to its final name, replacing any existing file; mode 0644.
     pub fn commit(self) -> io::Result<()> {
         self.prepare()?.put_in_place()
     }
 
-    /// [`AtomicFile::commit`] for what is checked whenever it is read: a power cut may damage it.
+    /// Like [`AtomicFile::commit`], without a sync, for files that are checked at each use: a power
+    /// cut may damage them.
     pub fn commit_unsynced(self) -> io::Result<()> {
         self.complete()?.put_in_place()
     }
@@ -111,7 +112,7 @@ impl AtomicFile {
     }
 }
 
-/// A file that is whole and lacks its name. Dropped without one, it is gone.
+/// Complete file without its final name. Dropping the value removes the file.
 #[derive(Debug)]
 pub struct PreparedFile {
     file: tempfile::NamedTempFile,
@@ -119,13 +120,13 @@ pub struct PreparedFile {
 }
 
 impl PreparedFile {
-    /// Gives the file its final name, replacing what was there.
+    /// Renames the file to its final name, replacing any existing file.
     pub fn put_in_place(self) -> io::Result<()> {
         let Self { file, target } = self;
         file.persist(&target).map(drop).map_err(|error| naming(&target, &error.error))
     }
 
-    /// Gives the file its final name, unless something has that name; `false` in that case.
+    /// Renames the file to its final name, unless the name exists; returns `false` in that case.
     pub fn put_if_absent(self) -> io::Result<bool> {
         let Self { file, target } = self;
         match file.persist_noclobber(&target) {
@@ -136,7 +137,7 @@ impl PreparedFile {
     }
 }
 
-/// An error that names the file, as those of `fs_err` do.
+/// Adds the path to an error, as `fs_err` does.
 fn naming(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("failed to write file `{}`: {error}", path.display()))
 }
@@ -165,12 +166,12 @@ pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file unless it has that content already, so that nothing is touched when nothing changed.
+/// Writes a file unless its content is the same, so that unchanged files keep their times.
 pub fn write_if_changed(target: &Path, content: &[u8]) -> io::Result<()> {
     if has_content(target, content).unwrap_or(false) { Ok(()) } else { write(target, content) }
 }
 
-/// Prepares what [`write_if_changed`] would write.
+/// Prepares the write of [`write_if_changed`].
 pub fn prepare_if_changed(target: &Path, content: &[u8]) -> io::Result<Option<PreparedFile>> {
     if has_content(target, content).unwrap_or(false) {
         return Ok(None);
@@ -186,7 +187,7 @@ fn has_content(path: &Path, content: &[u8]) -> io::Result<bool> {
     Ok(old == content)
 }
 
-/// Syncs a folder, so that the names in it survive a power cut.
+/// Syncs a folder, so that its entries survive a power cut.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -206,8 +207,8 @@ pub fn temporaries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     paths.filter(|path| path.as_ref().map_or(true, is_temporary)).collect()
 }
 
-/// Temporary files and folders that a sweep could not remove. One of them keeps neither the others from
-/// being removed nor the caller from its work, so the caller reports them and goes on.
+/// Temporary files and folders that a sweep could not remove. A failure stops neither the sweep nor
+/// the caller, so the caller reports the failures and goes on.
 #[derive(Debug, Default)]
 #[must_use = "what stays has to be reported"]
 pub struct Unswept(Vec<io::Error>);
@@ -244,7 +245,7 @@ impl Unswept {
     }
 }
 
-/// A folder under construction, which goes with everything in it when it is dropped.
+/// Folder under construction, removed with all contents on drop.
 #[derive(Debug)]
 pub struct TemporaryFolder(PathBuf);
 

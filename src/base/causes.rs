@@ -1,4 +1,4 @@
-//! An error with all its causes in one line.
+//! Display of an error with all its causes on one line.
 
 use std::error::Error;
 

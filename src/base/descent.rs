@@ -1,8 +1,8 @@
 //! The way down a tree of folders, with a fixed number of descriptors.
 //!
-//! What nests the folders may be hostile: it may nest them deeper than there may be open files, and move
-//! them meanwhile. So only the last few folders on the way stay open. To come back to one that is closed,
-//! `..` is opened, and has to be the folder that was left.
+//! The nested folders may be hostile: deeper than the limit of open files, and moved during the
+//! walk. So only the last few folders on the way stay open. To return to a closed folder, `..` is
+//! opened, and must be the same folder as before.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -49,7 +49,7 @@ impl<T> Descent<T> {
         open.unwrap_or(&self.top).as_fd()
     }
 
-    /// What is noted of the current folder; nothing of the first one.
+    /// Note of the current folder; `None` for the first one.
     pub(crate) fn note(&mut self) -> Option<&mut T> {
         self.levels.last_mut().map(|level| &mut level.note)
     }
@@ -59,7 +59,7 @@ impl<T> Descent<T> {
         self.levels.last().map(|level| &level.note)
     }
 
-    /// What is noted of all folders on the way, downwards.
+    /// Notes of all folders on the way, downwards.
     pub(crate) fn notes(&self) -> impl Iterator<Item = &T> {
         self.levels.iter().map(|level| &level.note)
     }
@@ -69,7 +69,7 @@ impl<T> Descent<T> {
         self.levels.is_empty()
     }
 
-    /// Goes down into a folder that was opened in the current one.
+    /// Enters a folder that was opened in the current one.
     pub(crate) fn enter(&mut self, folder: OwnedFd, note: T) -> nix::Result<()> {
         let stat = fstat(&folder)?;
         let identity = (stat.st_dev, stat.st_ino);
@@ -80,7 +80,7 @@ impl<T> Descent<T> {
         Ok(())
     }
 
-    /// Goes back up; gives what was noted of the folder that is left.
+    /// Returns to the parent folder, with the note of the folder left behind.
     pub(crate) fn leave(&mut self) -> Result<Option<T>, Moved> {
         let Some(left) = self.levels.pop() else { return Ok(None) };
         if let Some(above) = self.levels.last_mut()

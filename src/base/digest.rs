@@ -151,7 +151,7 @@ pub struct Tee<T> {
     bytes: u64,
 }
 
-/// What a [`Tee`] saw.
+/// Digests computed by a [`Tee`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sums {
     /// The SHA-1 of all bytes.

@@ -1,5 +1,5 @@
-//! How the library says what it is doing: [`Event`]s through one [`Observer`]. The library never
-//! prints; the command line draws what it is told here.
+//! Progress reports of the library: [`Event`]s through an [`Observer`]. The library never prints;
+//! the command line displays the events.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use std::time::Duration;
 pub enum Event {
     /// Something is not as it should be, but work goes on.
     Warning {
-        /// What it is about: a package, a source; empty if the message says that itself.
+        /// Package or source concerned; empty if the message names the subject itself.
         subject: String,
-        /// What is wrong and what to do.
+        /// Problem and remedy.
         message: String,
     },
     /// A fact that is said once per run, such as the isolation tier.
@@ -22,49 +22,49 @@ pub enum Event {
     },
     /// A command said something; only where that was asked for.
     Output {
-        /// Whose command: a stage and a step.
+        /// Stage and step of the command.
         subject: String,
         /// A line, without control characters.
         line: String,
     },
-    /// What there is to build: said once per run, before the first package begins, and only if there
-    /// is something to build.
+    /// The packages to build: sent once per run, before the first package begins, and only if at
+    /// least one is to be built.
     Planned(Arc<Planned>),
     /// Something that is no package, but may take long, such as a bootstrap, began.
     TaskBegan {
-        /// What it is, in words; no two of a run have the same.
+        /// Description of the task, unique within a run.
         task: String,
     },
-    /// It came to its end, well or not.
+    /// A task has ended, successfully or not.
     TaskEnded {
         /// Task in words; each of a run is named differently.
         task: String,
     },
     /// A source of a package is there.
     Source {
-        /// Which one: `<package>/<source>`.
+        /// Source: `<package>/<source>`.
         subject: String,
-        /// Where it was taken from.
+        /// Origin of the content.
         origin: Origin,
     },
     /// A download began or went on.
     Download {
-        /// What is fetched: `<package>/<source>` or an image.
+        /// Download: `<package>/<source>` or an image.
         subject: String,
         /// The URL, without credentials.
         url: String,
-        /// Bytes that are here.
+        /// Bytes received so far.
         done: u64,
         /// Bytes that there will be, if the server says so.
         total: Option<u64>,
     },
     /// An upload began or went on.
     Upload {
-        /// Artifact or image that is sent.
+        /// Artifact or image to send.
         subject: String,
         /// The URL, without credentials.
         url: String,
-        /// Bytes that were sent.
+        /// Bytes sent so far.
         done: u64,
         /// Size in bytes.
         total: Option<u64>,
@@ -85,11 +85,11 @@ pub enum Event {
     },
     /// An attempt failed and is made again.
     Retry {
-        /// What is tried.
+        /// Operation to retry.
         subject: String,
-        /// Why the last attempt failed.
+        /// Reason of the last failure.
         reason: String,
-        /// How long until the next one.
+        /// Delay before the next attempt.
         wait: Duration,
     },
     /// A package's build entered a phase.
@@ -103,18 +103,18 @@ pub enum Event {
     Finished {
         /// The package's id.
         package: String,
-        /// How it came to be there.
+        /// Way the package was obtained.
         how: Outcome,
-        /// How long it took.
+        /// Duration.
         took: Duration,
     },
     /// A package's build failed; the error itself is returned, not sent.
     Failed {
         /// The package's id.
         package: String,
-        /// The phase in which it failed.
+        /// Phase of the failure.
         phase: Phase,
-        /// How long it took until then.
+        /// Duration until the failure.
         took: Duration,
         /// The build's log, if that says more.
         log: Option<PathBuf>,
@@ -123,45 +123,45 @@ pub enum Event {
     Interrupted {
         /// The package's id.
         package: String,
-        /// The phase in which it was.
+        /// Phase of the interruption.
         phase: Phase,
-        /// How long it took until then.
+        /// Duration until the interruption.
         took: Duration,
     },
 }
 
-/// What a run is about to build.
+/// Packages that a run is about to build.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Planned {
-    /// How many of the packages that are asked for are in the cache already.
+    /// Number of requested packages in the cache.
     pub cached: usize,
-    /// How many are built at once.
+    /// Number of parallel builds.
     pub jobs: usize,
-    /// The others, each after all that it needs.
+    /// Packages to build, in dependency order.
     pub packages: Vec<PlannedPackage>,
 }
 
 /// A package that is about to be built, or fetched if a repository has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedPackage {
-    /// Its id.
+    /// Id of the package.
     pub id: String,
-    /// The places, in the list, of those that it requires itself.
+    /// Indices of its direct requirements in the list.
     pub needs: Vec<usize>,
-    /// How long its build takes, as far as earlier builds tell.
+    /// Expected duration of the build, based on earlier builds.
     pub expected: Option<Duration>,
 }
 
-/// Where a source was taken from.
+/// Origin of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The tree's cache.
     Cache,
     /// A mirror.
     Mirror,
-    /// Where it is declared to be, on the network.
+    /// Declared location on the network.
     Network,
-    /// Where it is declared to be, on this machine.
+    /// Declared location on this machine.
     Local,
 }
 
@@ -206,20 +206,20 @@ impl Phase {
     }
 }
 
-/// How a package came to be there.
+/// Way a package was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was built.
+    /// Built in this run.
     Built,
-    /// It was fetched from a repository.
+    /// Fetched from a repository.
     Fetched,
-    /// It was in the cache.
+    /// Found in the cache.
     Cached,
 }
 
 /// Takes the events of a run; called from several threads.
 pub trait Observer: Send + Sync {
-    /// Takes one event.
+    /// Receives an event.
     fn event(&self, event: Event);
 
     /// True if the run is over: then whoever waits for something outside (a server, git, another
@@ -258,7 +258,7 @@ impl<F: Fn() -> bool + Send + Sync> Observer for Interruptible<'_, F> {
     }
 }
 
-/// An observer that looks away.
+/// Observer that discards all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

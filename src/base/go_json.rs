@@ -16,7 +16,7 @@ use serde_json::{Map, Number, Value};
 pub enum Shape {
     /// Anything, of which no key is a structure's.
     Any,
-    /// A list of one form.
+    /// A list of items with one shape.
     List(&'static Self),
     /// A map from any keys to one form.
     Map(&'static Self),

@@ -1,8 +1,9 @@
 //! Locks between processes: `flock` on a file, given up by the kernel when its holder dies.
 //!
-//! Everybody can hold such a lock who can open the file, for reading is enough (flock(2)). So a lock file
-//! is its owner's alone. One that an older version made for all to read is closed when it is opened; who
-//! holds it then may be another user who opened it before, and is not waited for.
+//! Everybody who can open the file can hold such a lock: read access is enough (flock(2)). So only
+//! the owner can read a lock file. A lock file made readable for all by an older version gets
+//! restricted when opened; a holder may then be another user who opened the file before, and is not
+//! waited for.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -19,8 +20,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Mode of a lock file.
 pub const LOCK_MODE: u32 = 0o600;
 
-/// A lock that is held until it is dropped. The file stays: removing it would let two processes
-/// hold a lock on two files of one name.
+/// Lock held until dropped. The file stays: after its removal, two processes could hold locks on
+/// two files of one name.
 #[derive(Debug)]
 pub struct FileLock {
     file: std::fs::File,
@@ -57,7 +58,8 @@ impl FileLock {
         Self::poll(file, std::fs::File::try_lock, waiting, give_up)
     }
 
-    /// Like [`FileLock::acquire_unless`], on a lock that all hold at once who share it.
+    /// Like [`FileLock::acquire_unless`], with a shared lock, which several processes can hold at
+    /// once.
     pub fn share_unless(path: &Path, give_up: impl Fn() -> bool) -> io::Result<Option<Self>> {
         let file = open_unless_foreign(path)?;
         Self::poll(file, std::fs::File::try_lock_shared, || (), give_up)
@@ -90,19 +92,19 @@ impl FileLock {
         Self::try_on(open(path)?.0)
     }
 
-    /// Like [`FileLock::try_acquire`], in a folder that is there: an error tells of one that isn't.
+    /// Like [`FileLock::try_acquire`], in an existing folder: a missing folder is an error.
     pub fn try_acquire_in_folder(path: &Path) -> io::Result<Option<Self>> {
         Self::try_on(open_in_folder(path)?.0)
     }
 
-    /// Waits until nobody else holds the lock of a file that is there; an error tells of one that isn't.
+    /// Waits for the lock of an existing file; a missing file is an error.
     pub fn acquire_made(path: &Path) -> io::Result<Self> {
         let file = fs_err::OpenOptions::new().write(true).open(path)?.into_parts().0;
         file.lock()?;
         Ok(Self { file })
     }
 
-    /// Like [`FileLock::try_acquire`], on a file that is there: an error tells of one that isn't.
+    /// Like [`FileLock::try_acquire`], on an existing file: a missing file is an error.
     pub fn try_acquire_made(path: &Path) -> io::Result<Option<Self>> {
         let mut options = fs_err::OpenOptions::new();
         let file = options.write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
@@ -129,7 +131,8 @@ impl FileLock {
     }
 }
 
-/// Opens a lock file, which is made if it is missing; `true` if others could open it until now.
+/// Opens a lock file, or makes a missing one; returns `true` if others could open the file until
+/// now.
 fn open(path: &Path) -> io::Result<(std::fs::File, bool)> {
     if let Some(folder) = path.parent() {
         fs_err::create_dir_all(folder)?;

@@ -1,4 +1,4 @@
-//! Processes that hold a lock on a file which other users can open, too, or wait for it.
+//! Processes that hold, or wait for, a lock on a file that other users can open, too.
 //!
 //! Such a lock cannot be refused to them, so the question is whose it is. A process counts as trusted if
 //! all its user ids are root's, the caller's or those of the file's owner, and if its program has no

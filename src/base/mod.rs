@@ -1,5 +1,5 @@
-//! What every other layer stands on and what knows no domain type: digests, files that appear
-//! whole or not at all, locks, removing, and the events through which the library reports progress.
+//! Foundation of all other layers, without domain types: digests, atomic files, locks, removal, and
+//! the events through which the library reports progress.
 
 pub mod atomic;
 pub mod causes;

@@ -1,7 +1,7 @@
 //! Remedies that are given in several places.
 
-/// Tells how a limit is raised: its key in `[limits]`, and the end of its variable's name. A tree's
-/// `mkpanda.toml` may only lower what the user allows, so it is no place for that.
+/// Tells how to raise a limit: its key in `[limits]`, and the end of its variable's name. A tree's
+/// `mkpanda.toml` may only lower the user's limits, so the tree is not mentioned.
 macro_rules! raise_limit {
     ($key:literal, $variable:literal) => {
         concat!(

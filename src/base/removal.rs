@@ -19,8 +19,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::descent::{Descent, FOLDER, Moved};
 use super::within::open_within;
 
-/// Number of times that a folder is emptied again into which something was written meanwhile, and that a
-/// walk begins anew whose folders were moved by another process.
+/// Upper limit of repeated rounds for a folder into which another process writes during the
+/// removal, and of restarts for a walk whose folders are moved by another process.
 const ATTEMPTS: u32 = 4;
 
 /// Longest path that an error message shows.
@@ -111,12 +111,12 @@ struct Walk<'a> {
     open_closed: bool,
 }
 
-/// A folder that is being emptied.
+/// Folder that is being emptied.
 struct Doomed {
     name: CString,
-    /// Names of the folders in it that are not removed yet.
+    /// Names of the remaining subfolders.
     left: Vec<CString>,
-    /// Number of times that it was read.
+    /// Number of times the folder was read.
     rounds: u32,
 }
 
@@ -132,8 +132,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Opens a folder in the current one, which was read a number of times already, and removes everything
-    /// in it but for folders.
+    /// Enters a subfolder of the current one, already read `rounds` times, and removes all its
+    /// entries except folders.
     fn enter(&mut self, name: &CStr, rounds: u32) -> Result<(), Stop> {
         let opened = match self.open(name) {
             Err(Errno::EACCES) if self.open_closed => {
@@ -163,7 +163,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Removes all entries of the current folder that are not folders, and notes those that are.
+    /// Removes all entries of the current folder except folders, whose names are kept.
     fn empty(&mut self) -> Result<(), Stop> {
         let unreadable = |walk: &Self, error| walk.failed(c"", error);
         let list = |folder: BorrowedFd<'_>| Dir::openat(folder, c".", FOLDER, Mode::empty());
@@ -192,7 +192,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Goes back to the folder above, and removes the one that was emptied.
+    /// Returns to the parent folder, and removes the emptied one.
     fn leave(&mut self) -> Result<(), Stop> {
         let Some(left) = self.way.leave()? else { return Ok(()) };
         match self.unlink(&left.name, UnlinkatFlags::RemoveDir) {

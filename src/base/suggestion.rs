@@ -1,7 +1,6 @@
 //! Suggestions for mistyped names.
 
-/// Returns the known name that is most like a typed one, if one is like it: at most a third of its letters
-/// differ.
+/// Returns the known name most similar to a typed one, if at most a third of the letters differ.
 pub(crate) fn nearest<'k>(
     typed: &str,
     known: impl IntoIterator<Item = &'k str>,

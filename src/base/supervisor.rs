@@ -1,4 +1,4 @@
-//! Programs of the machine's that end with this process, and all that they started.
+//! System programs that end with this process, together with all their descendants.
 //!
 //! The kernel can be asked to kill a child whose parent dies, but not what the child has started: a
 //! killed `git clone` leaves its transfer behind. So the program is started by this executable, run
@@ -15,14 +15,14 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp};
 
-/// The argument by which the executable knows that it is a supervisor; the program follows.
+/// Argument that makes the executable run as a supervisor; the program follows.
 pub const SUPERVISOR_ARGUMENT: &str = "internal-supervisor";
 
-/// The exit code of a supervisor that can't start its program.
+/// Exit code of a supervisor that cannot start its program.
 pub const NOT_STARTED: i32 = 127;
 
-/// A command that runs a program under a supervisor, an `executable` of this crate. Its stdin must
-/// be kept open, and closing it ends the program.
+/// Makes a command that runs a program under a supervisor, an `executable` of this crate. Its stdin
+/// must be kept open: closing the pipe ends the program.
 pub fn command(executable: &Path, program: &Path) -> Command {
     let mut command = Command::new(executable);
     // A terminal's Ctrl-C reaches the caller alone, which then decides.
@@ -30,11 +30,11 @@ pub fn command(executable: &Path, program: &Path) -> Command {
     command
 }
 
-/// How often, and how long apart, it is looked whether a group that was killed is gone.
+/// Number of polls while waiting for a killed process group to disappear.
 const LOOKS: u32 = 200;
 const APART: Duration = Duration::from_millis(5);
 
-/// Ends a supervisor, if it still is there, and all that it started.
+/// Ends a running supervisor, and all its descendants.
 pub fn end(supervisor: &mut Child) {
     let group = i32::try_from(supervisor.id()).map(Pid::from_raw);
     if let Ok(group) = group {

@@ -1,4 +1,4 @@
-//! Types whose values are text in documents: what they print is what they parse.
+//! Types that are text in documents, with the same format for parsing and display.
 
 /// Implements `Deserialize` by `FromStr`: what is no value of the type is the document's error.
 macro_rules! read_as_text {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-/// How often it is tried; one try in some thousands fails on a busy machine.
+/// Upper limit of attempts; one in some thousands fails on a busy machine.
 const ATTEMPTS: u32 = 500;
 
-/// Calls `openat2`, again where the kernel asks for it: it answers EAGAIN if anything was renamed or
-/// mounted anywhere on the machine while it followed a `..`, as it can't tell then whether that led
-/// out of the folder (openat2(2)).
+/// Calls `openat2` with retries: the kernel returns EAGAIN if any file on the machine was renamed
+/// or mounted during the resolution of a `..`, as a possible escape from the folder cannot be ruled
+/// out then (openat2(2)).
 pub fn open_within(folder: impl AsFd, path: &Path, how: OpenHow) -> nix::Result<OwnedFd> {
     for attempt in 0..ATTEMPTS {
         match openat2(&folder, path, how) {

@@ -11,7 +11,7 @@ use reqwest::{StatusCode, Url};
 
 use crate::base::event::Observer;
 
-/// How long an interruption may go unheard.
+/// Maximum reaction time to an interruption.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
 /// Waits before another attempt; `false` if the run is over before that.
@@ -26,11 +26,11 @@ pub(crate) fn wait_unless_interrupted(wait: Duration, observer: &dyn Observer) -
     }
     false
 }
-/// How many pieces may lie ready.
+/// Upper limit of buffered pieces.
 const AHEAD: usize = 2;
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// Why there is no more of an answer.
+/// Reason of a response's early end.
 pub(crate) enum Broken {
     /// The request came to nothing.
     NotSent(reqwest::Error),
@@ -45,12 +45,12 @@ enum Piece {
     Body(Vec<u8>),
 }
 
-/// How an answer begins.
+/// Beginning of a response.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// Who answered in the end: redirects are followed.
+    /// URL of the final response, after redirects.
     #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "registries need it"))]
     pub(crate) url: Url,
 }

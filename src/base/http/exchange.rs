@@ -22,7 +22,7 @@ const PROGRESS: u64 = 1 << 20;
 /// The least time between two progress events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Cause of one attempt's failure.
+/// Cause of a failed attempt.
 pub(super) enum Failure {
     /// Another attempt may succeed.
     Passing { reason: String, wait: Option<Duration> },

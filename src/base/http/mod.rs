@@ -1,11 +1,11 @@
 //! Fetching files over HTTP, with retries and resumption.
 //!
-//! A download goes into a file that the caller has opened under a temporary name, and is taken up
-//! where it broke off only when the server proves that it still means the same bytes: `Range` with
-//! `If-Range`, answered by a 206 whose `Content-Range` fits. Otherwise it starts over. What is
-//! retried are failures that may pass: connections, stalls, short bodies, 408, 425, 429 and 5xx; an
-//! attempt that brought the file a good way on does not count. A first connection that is refused fails at
-//! once; one that is refused after others may be to a server that restarts. No URL is shown with credentials.
+//! A download goes into a temporary file opened by the caller, and is resumed only if the server
+//! proves that the bytes are the same: `Range` with `If-Range`, answered by a 206 with a matching
+//! `Content-Range`. Otherwise the download starts over. Transient failures are retried:
+//! connections, stalls, short bodies, 408, 425, 429 and 5xx; an attempt with substantial progress
+//! does not count. A refused first connection fails at once; a later refusal may mean that the
+//! server is restarting. URLs are shown without credentials.
 //!
 //! Proxies are the caller's ([`Proxies`]), certificates come from the system or from `SSL_CERT_FILE` and
 //! `SSL_CERT_DIR`, which `rustls` reads itself.
@@ -47,24 +47,24 @@ use netrc::Netrc;
 pub use proxy::Proxies;
 pub use url::{redact, redact_text};
 
-/// How downloads behave.
+/// Options for downloads.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// How often a download is tried without getting on before it has failed; at least once.
+    /// Number of attempts without progress before a download fails; at least one.
     pub attempts: u32,
-    /// How long a connection may take to be made.
+    /// Time limit for establishing a connection.
     pub connect_timeout: Duration,
-    /// How long a server may say nothing.
+    /// Time limit for a silent server.
     pub stall_timeout: Duration,
-    /// How long to wait before the second attempt; then twice as long each time.
+    /// Delay before the second attempt, doubled for each further one.
     pub first_wait: Duration,
     /// The longest wait between two attempts.
     pub longest_wait: Duration,
-    /// How many bytes a file may have.
+    /// Size limit for a file.
     pub max_bytes: u64,
     /// Credentials by servers' names, in lower case and without ports.
     pub logins: BTreeMap<String, Login>,
-    /// The file with credentials by servers' names (`~/.netrc`), which counts after them.
+    /// File with credentials by server name (`~/.netrc`), of lower priority.
     pub netrc: Option<PathBuf>,
     /// The proxies.
     pub proxies: Proxies,
@@ -86,7 +86,7 @@ impl Default for HttpOptions {
     }
 }
 
-/// A client that is made when it is first needed, and once: its copies share connections.
+/// Client that is made once, on first use: its copies share connections.
 #[derive(Clone)]
 pub struct HttpClient(Arc<Inner>);
 
@@ -98,7 +98,7 @@ struct Inner {
 
 struct Made {
     client: Client,
-    /// Why no CA is known, if none is.
+    /// Reason why no CA is known, if any.
     no_authorities: Option<String>,
 }
 
@@ -114,12 +114,12 @@ impl Default for HttpClient {
     }
 }
 
-/// What a download came to.
+/// Result of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Downloaded {
-    /// How many bytes the file has.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// True if it was put together from more than one answer.
+    /// True if the file consists of several responses' parts.
     pub resumed: bool,
     /// True if the server did not say where the file ends, so that a closed connection may have cut it off.
     pub may_be_short: bool,
@@ -159,7 +159,7 @@ pub enum HttpError {
         url: String,
         /// Number of attempts.
         attempts: u32,
-        /// Why the last one failed.
+        /// Reason of the last failure.
         reason: String,
     },
     /// Nobody listens at the server's address.
@@ -184,7 +184,7 @@ pub enum HttpError {
         /// The URL.
         url: String,
     },
-    /// What was downloaded can't be stored.
+    /// The download cannot be stored.
     #[error("cannot store what comes from {url}")]
     Store {
         /// The URL.
@@ -241,12 +241,12 @@ impl HttpClient {
         Self(Arc::new(Inner { options, client: OnceLock::new(), netrc: OnceLock::new() }))
     }
 
-    /// How the client behaves.
+    /// Options of the client.
     pub fn options(&self) -> &HttpOptions {
         &self.0.options
     }
 
-    /// Downloads `url` into `to`, which is emptied first. `subject` is what events call it.
+    /// Downloads `url` into `to`, which is truncated first. `subject` is the name in events.
     pub fn download(
         &self,
         url: &str,
@@ -363,7 +363,7 @@ impl HttpClient {
     }
 }
 
-/// A client's beginnings; the fault of a proxy's variable if it has one.
+/// Makes a client's builder; fails if a proxy variable is not valid.
 pub(crate) fn builder(options: &HttpOptions) -> Result<ClientBuilder, String> {
     // The blocking client's timeout is one for each wait, not for the whole transfer.
     Ok(Client::builder()

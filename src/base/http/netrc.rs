@@ -2,7 +2,7 @@
 
 use super::login::Login;
 
-/// What a `.netrc` says.
+/// Contents of a `.netrc`.
 #[derive(Debug, Default)]
 pub(super) struct Netrc {
     /// The name, or nothing for all others, with a login and a password.

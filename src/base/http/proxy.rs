@@ -44,7 +44,7 @@ enum Hosts {
     All,
     /// A name and the names below it.
     Name(String),
-    /// An address and the number of its leading bits that count.
+    /// Address and prefix length of a network.
     Network(IpAddr, u32),
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Proxies {
 }
 
 impl Proxies {
-    /// Reads the variables; `variable` returns the value of one that is set.
+    /// Reads the variables; `variable` returns the value of a set variable.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let mut proxies = Self::default();
         // The spelling in capitals goes first, as in Go.

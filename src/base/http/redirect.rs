@@ -1,4 +1,4 @@
-//! Redirects of one transfer: where they lead, and the cookies that servers set on the way.
+//! Redirects of a transfer: their targets, and the cookies set on the way.
 //!
 //! Pages that hand out a download often set a cookie and send the client back or on; without the cookie the
 //! chain never ends. Cookies (RFC 6265) live as long as one chain, and are sent to servers that they are for.
@@ -18,7 +18,7 @@ pub(super) const MOST_REDIRECTS: usize = 30;
 const MOST_COOKIES: usize = 100;
 const LONGEST_COOKIE: usize = 4096;
 
-/// Returns the URL to which an answer leads, if it leads on.
+/// Returns the target of a redirect; `None` for other responses.
 pub(super) fn target(from: &Url, status: u16, headers: &HeaderMap) -> Option<Result<Url, String>> {
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -52,7 +52,7 @@ pub(super) fn is_same_server(one: &Url, other: &Url) -> bool {
     one.origin() == other.origin()
 }
 
-/// Cookies of one chain.
+/// Cookies of a redirect chain.
 #[derive(Debug, Default)]
 pub(super) struct Cookies(Vec<Cookie>);
 
@@ -68,7 +68,7 @@ struct Cookie {
 }
 
 impl Cookies {
-    /// Takes what an answer sets.
+    /// Stores the cookies of a response.
     pub(super) fn take(&mut self, url: &Url, headers: &HeaderMap) {
         for header in headers.get_all(SET_COOKIE) {
             let Ok(text) = header.to_str() else { continue };

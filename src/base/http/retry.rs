@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use super::HttpOptions;
 use crate::base::causes::with_causes;
 
-/// How long a server can make us wait by `Retry-After`.
+/// Upper limit of a delay requested by `Retry-After`.
 pub(crate) const LONGEST_REQUESTED_WAIT: Duration = Duration::from_secs(60);
 
 /// Cause of a request without an answer.
@@ -49,7 +49,7 @@ fn has_refusal(error: &reqwest::Error) -> bool {
         .any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Why reading a body failed: of `reqwest`'s words only the cause matters.
+/// Describes a failure of reading a body: only the cause of `reqwest`'s error is informative.
 pub(crate) fn read_failure(error: &io::Error, options: &HttpOptions) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
     if inner.is_some_and(reqwest::Error::is_timeout) {
@@ -59,7 +59,7 @@ pub(crate) fn read_failure(error: &io::Error, options: &HttpOptions) -> String {
     }
 }
 
-/// How long to wait before the second attempt, the third, and so on.
+/// Delays before the second attempt, the third, and so on.
 pub(crate) fn waits(options: &HttpOptions) -> impl Iterator<Item = Duration> + use<> {
     ExponentialBuilder::default()
         .with_min_delay(options.first_wait)
@@ -74,12 +74,12 @@ pub(crate) fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 506..=599)
 }
 
-/// The number that a header has.
+/// Value of a numeric header.
 pub(crate) fn number(value: Option<&HeaderValue>) -> Option<u64> {
     value?.to_str().ok()?.trim().parse().ok()
 }
 
-/// How long the server wants to be left alone: seconds, or until a date (RFC 9110, 10.2.3).
+/// Delay requested by the server: seconds, or until a date (RFC 9110, 10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER);
     number(value).map(Duration::from_secs).or_else(|| {

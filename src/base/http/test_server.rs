@@ -1,4 +1,4 @@
-//! A server for tests that answers exactly what a test tells it to, faults included.
+//! Server for tests, with exactly the given responses, including faults.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 
-/// What a client asked for.
+/// Request of a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -24,7 +24,7 @@ impl Request {
     }
 }
 
-/// What the server does, before it closes the connection.
+/// Action of the server, before closing the connection.
 pub(crate) enum Step {
     Send(Vec<u8>),
     Stall(Duration),
@@ -133,7 +133,7 @@ impl ClosedAddress {
     }
 }
 
-/// An answer: its status line and headers as text, then its body.
+/// Makes a response: status line and headers as text, then the body.
 pub(crate) fn answer(head: &str, body: &[u8]) -> Vec<Step> {
     let mut bytes = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").into_bytes();
     bytes.extend_from_slice(body);

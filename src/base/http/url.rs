@@ -1,4 +1,4 @@
-//! URLs as text: checking them, and showing them without credentials.
+//! URLs as text: validation, and display without credentials.
 
 use super::HttpError;
 
@@ -44,10 +44,10 @@ pub fn redact(url: &str) -> String {
     shown
 }
 
-/// What stands between scheme and host; JSON writes `\/` as well.
+/// Separators of scheme and host; JSON writes `\/` as well.
 const SLASHES: [char; 2] = ['/', '\\'];
 
-/// True for schemes of URLs that libraries read whatever slashes are behind them.
+/// True for schemes whose URLs libraries accept with any slashes behind the scheme.
 fn is_common(scheme: &str) -> bool {
     ["http", "https", "ftp"].iter().any(|common| scheme.eq_ignore_ascii_case(common))
 }
@@ -57,7 +57,7 @@ fn begins_mistyped(text: &str) -> Option<usize> {
     text.find(':').filter(|colon| is_common(&text[..*colon]))
 }
 
-/// What is behind a password with a slash in it, which ends the host's name where it is not escaped.
+/// Returns the rest behind a password with an unescaped slash, which ends the host's name.
 fn behind_odd_password<'a>(scheme: &str, rest: &'a str) -> Option<&'a str> {
     let end = rest.find(SLASHES)?;
     let (authority, behind) = rest.split_at(end);
