@@ -25,7 +25,7 @@ pub struct Transfer<'t> {
 pub enum Content<'c> {
     /// Bytes in memory.
     Bytes(&'c [u8]),
-    /// A file on this machine, of which the store takes so many bytes; another attempt reads it again.
+    /// A local file, of which the store takes so many bytes; another attempt reads the file again.
     File(&'c Path, u64),
 }
 
@@ -44,7 +44,7 @@ impl Content<'_> {
 pub struct About<'a> {
     /// Name of the package.
     pub name: Option<&'a str>,
-    /// Version of the package, as its tree states it.
+    /// Version of the package, as stated in its tree.
     pub version: Option<&'a str>,
     /// Variant of the tree that the object was built for.
     pub variant: Option<&'a str>,
@@ -66,7 +66,7 @@ pub const NO_CACHE: &str = "no-cache";
 pub enum Put {
     /// The store has taken the content.
     Written,
-    /// The store had an object of that name, and still has it.
+    /// The store had an object of that name, and keeps it.
     WasThere,
 }
 
@@ -119,7 +119,7 @@ pub trait Backend: Debug + Send + Sync {
     /// Name for messages, the same for the life of the store: a path, or a URL without credentials.
     fn name(&self) -> String;
 
-    /// Folder on this machine, if the store is one.
+    /// Local folder, if the store is one.
     fn local_folder(&self) -> Option<&Path> {
         None
     }
@@ -147,7 +147,7 @@ pub trait Backend: Debug + Send + Sync {
         transfer: &Transfer<'_>,
     ) -> Result<u64, StoreError>;
 
-    /// Describes an object without getting it.
+    /// Describes an object without downloading it.
     fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError>;
 
     /// Puts an object, unless there is one of that name, also where several do so at once.
@@ -158,8 +158,8 @@ pub trait Backend: Debug + Send + Sync {
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError>;
 
-    /// Puts an object as [`Backend::put`] does, together with a description. Only a store that has a
-    /// place for descriptions keeps it; an object that was there keeps its own.
+    /// Puts an object as [`Backend::put`] does, together with a description. Only stores with a
+    /// place for descriptions keep it; an existing object keeps its own.
     fn put_described(
         &self,
         key: &Key,
@@ -170,8 +170,8 @@ pub trait Backend: Debug + Send + Sync {
         self.put(key, content, transfer)
     }
 
-    /// Puts an object in place of the one of that name, if there is one. Readers get the one or the
-    /// other, whole.
+    /// Puts an object in place of an existing one of that name. Readers get the one or the other,
+    /// whole.
     fn replace(
         &self,
         _: &Key,

@@ -62,11 +62,11 @@ pub enum StoreError {
     Remote {
         /// The operation, as a verb.
         operation: &'static str,
-        /// The store's name, with the object's if it is about one.
+        /// Name of the store, and of the object, if any.
         place: String,
         /// The kind of failure.
         failure: FailureKind,
-        /// The remedy, where one is known.
+        /// Remedy, if one is known.
         hint: Option<String>,
         /// The backend's error.
         #[source]
@@ -94,7 +94,7 @@ pub enum StoreError {
         #[source]
         error: io::Error,
     },
-    /// The object cannot be written to its destination on this machine.
+    /// The object cannot be written to its local destination.
     #[error("cannot keep {key}")]
     Destination {
         /// The object.

@@ -1,4 +1,4 @@
-//! A store as the rest of the program holds one: a backend, and its reachability in this run.
+//! Handle of a store for the rest of the program: a backend, and its reachability in this run.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub struct Store {
     reach: Arc<Reach>,
 }
 
-/// What stores are opened with: clients, and the user's settings.
+/// Parameters for opening stores: clients, and the user's settings.
 #[derive(Debug, Clone, Default)]
 pub struct StoreAccess {
     /// Client for web servers; its attempts, waits and limits hold for stores in clouds, too.
@@ -54,7 +54,7 @@ impl StoreAccess {
     }
 }
 
-/// The places that [`Store::open`] reads.
+/// Forms of locations that [`Store::open`] reads.
 #[cfg(feature = "builder")]
 const STORES: &str =
     "a folder, or a URL with file:///absolute, http://, https://, s3://, az://, gs:// or oci://";
@@ -193,7 +193,7 @@ impl Store {
         Err(StoreUrlError::new(text, "store", expected))
     }
 
-    /// A folder of the store as a store of its own, which is reachable whenever this one is. `name` is a
+    /// Returns a folder of the store as a store of its own, with the same reachability. `name` is a
     /// valid key.
     #[must_use]
     pub fn folder(&self, name: &str) -> Self {
@@ -211,7 +211,7 @@ impl Store {
         &*self.backend
     }
 
-    /// Folder on this machine, if the store is one.
+    /// Local folder, if the store is one.
     pub fn local_folder(&self) -> Option<&Path> {
         self.backend.local_folder()
     }

@@ -1,4 +1,4 @@
-//! Places that hold artifacts: one interface for repositories, mirrors, caches and registries.
+//! Stores of artifacts: a common interface for repositories, mirrors, caches and registries.
 //!
 //! ```text
 //! key        names of objects: checked relative paths
@@ -22,7 +22,7 @@
 //! a place that is down is skipped. A place without an alternative is asked through
 //! [`Store::backend`]: it gets all its attempts, and fails at once only where connections are refused.
 //!
-//! `tests/conformance.rs` holds for every backend: a new one has to pass it.
+//! `tests/conformance.rs` holds for every backend, including new ones.
 
 mod backend;
 #[cfg(feature = "builder")]

@@ -1,5 +1,5 @@
-//! Reachability of a place in this run, so that a place which is down costs its attempts a few times and
-//! not once for each item.
+//! Reachability of a place in this run, so that an unreachable place costs its attempts a few times
+//! and not once per item.
 //!
 //! A failure that counts comes after all attempts that the place deserves. An answer of any kind, also
 //! that an object is missing, resets the counter. A place that was skipped once stays so for the rest of
@@ -12,7 +12,7 @@ use super::failure::FailureKind;
 /// Number of items in a row that must fail before a place is skipped.
 const FAILURES: u32 = 3;
 
-/// Reachability of one place.
+/// Reachability of a place.
 #[derive(Debug, Default)]
 pub struct Reach(Mutex<State>);
 

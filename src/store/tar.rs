@@ -1,4 +1,4 @@
-//! A tar archive as a store that can only be read: a mirror that is carried as one file.
+//! A tar archive as a read-only store: a mirror in a single file.
 //!
 //! The headers are read once, when the first object is asked for, and give an index; contents are read where
 //! they lie. So nothing is unpacked, a mirror of many gigabytes needs its own room alone, and opening one costs
@@ -94,7 +94,7 @@ impl TarBackend {
         StoreError::Unsupported { store: self.name(), operation, reason }
     }
 
-    /// Copies a part of a member that lies in it.
+    /// Copies a part of an uncompressed member.
     fn copy(
         &self,
         key: &Key,

@@ -25,7 +25,7 @@ pub(super) struct StoreAnswer {
     pub(super) region: Option<String>,
     /// Wait before the next request, as the store demands.
     pub(super) wait: Option<Duration>,
-    /// Difference between this machine's clock and the store's, if it is large.
+    /// Difference between the clocks of this machine and the store, if large.
     pub(super) skew: Option<Skew>,
 }
 

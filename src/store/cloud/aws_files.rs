@@ -94,8 +94,8 @@ impl AwsFiles {
 }
 
 impl Profile {
-    /// Returns the profile's key and its secret, if it has them; an error where only Amazon's own tools get
-    /// the credentials.
+    /// Returns the profile's key and its secret, if present; an error where only Amazon's own tools
+    /// get the credentials.
     pub(super) fn keys(&self) -> Result<Option<(&str, &str)>, CloudError> {
         let name = &self.name;
         // A role comes before the keys that stand beside it.

@@ -13,7 +13,7 @@ use super::wire::Wire;
 use crate::base::http::HttpOptions;
 use crate::base::secret::Secret;
 
-/// Largest blob that one request may put: 5,000 MiB.
+/// Largest blob for a single request: 5,000 MiB.
 const LARGEST_PUT: u64 = 5_000 << 20;
 /// Account and key of the emulator, as published by Microsoft.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";

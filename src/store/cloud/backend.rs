@@ -305,7 +305,7 @@ impl Destination for File {
     }
 }
 
-/// A destination that takes bytes once.
+/// Destination that takes bytes once.
 struct Stream<'s>(&'s mut dyn Write);
 
 impl Destination for Stream<'_> {

@@ -171,7 +171,7 @@ fn permission_hint(address: &CloudAddress) -> String {
     }
 }
 
-/// The variable that names the endpoint.
+/// Variable that names the endpoint.
 pub(super) fn endpoint_variable(kind: CloudKind) -> &'static str {
     match kind {
         CloudKind::S3 => "AWS_ENDPOINT_URL",

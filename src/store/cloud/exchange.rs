@@ -51,7 +51,7 @@ pub(super) struct UploadParts {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// State of one attempt.
+/// State of an attempt.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     /// True if the body of a success is streamed instead of held in memory.
@@ -90,12 +90,12 @@ impl Exchange {
         Self { state, ..Self::new(stall_timeout) }
     }
 
-    /// The attempt of this task.
+    /// Returns the attempt of this task.
     pub(super) fn current() -> Arc<Self> {
         CURRENT.try_with(Arc::clone).unwrap_or_default()
     }
 
-    /// Runs a future as this attempt.
+    /// Runs a future as part of this attempt.
     pub(super) async fn scope<F: Future>(self: Arc<Self>, future: F) -> F::Output {
         CURRENT.scope(self, future).await
     }

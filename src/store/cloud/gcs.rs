@@ -57,8 +57,8 @@ pub(super) fn connect(
 
 const LOGIN: &str = "gcloud auth application-default login";
 
-/// Chooses the credentials, in the order of Google's own libraries: a file that is named, the one that
-/// `gcloud` writes, the machine's own.
+/// Chooses the credentials, in the order of Google's own libraries: the given file, `gcloud`'s
+/// file, the machine's own.
 fn with_credentials(
     builder: GoogleCloudStorageBuilder,
     given: &GcsSettings,

@@ -21,7 +21,7 @@ const PROGRESS: u64 = 1 << 20;
 /// The least time between two progress events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Cause of one attempt's failure.
+/// Cause of a failed attempt.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Another attempt may succeed.
@@ -49,7 +49,7 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
 pub(super) const PUT: &str = "put";
 pub(super) const REPLACE: &str = "replace";
 
-/// One operation.
+/// Operation on a store.
 pub(super) struct Operation<'s> {
     pub(super) address: &'s CloudAddress,
     pub(super) options: &'s HttpOptions,

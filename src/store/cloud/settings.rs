@@ -91,7 +91,7 @@ pub struct GcsSettings {
     pub application_credentials: Option<PathBuf>,
     /// `GOOGLE_SERVICE_ACCOUNT`: the file of a service account's key.
     pub service_account: Option<PathBuf>,
-    /// Where `gcloud auth application-default login` writes.
+    /// Output file of `gcloud auth application-default login`.
     pub default_credentials: Option<PathBuf>,
     /// `STORAGE_EMULATOR_HOST`: a server in place of Google's, without credentials.
     pub emulator_host: Option<String>,

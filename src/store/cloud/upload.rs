@@ -7,10 +7,10 @@
 //! | larger | parts, with a conditional request for completion | one conditional request, streamed from the file |
 //!
 //! `object_store` completes uploads in parts without a condition. For S3 the connection adds the header,
-//! which S3 takes unsigned (`wire`). Azure signs it and GCS does not know it there, so that they get the
-//! object in one request; its size is limited to 5,000 MiB on Azure. Before a large object is sent, the
-//! store is asked for it, which spares the transfer and protects objects in stores that do not know the
-//! condition.
+//! which S3 accepts unsigned (`wire`). Azure signs the header and GCS does not support it there, so
+//! both get the object in one request; its size is limited to 5,000 MiB on Azure. Before a large
+//! object is sent, a request checks for its existence, which avoids the transfer and protects
+//! objects in stores without support for the condition.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};

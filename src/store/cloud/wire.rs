@@ -28,7 +28,7 @@ use crate::base::http::HttpOptions;
 #[error("the exchange failed")]
 struct Failed;
 
-/// Connections to one store.
+/// Connections to a store.
 #[derive(Clone)]
 pub(super) struct Wire(Arc<Inner>);
 

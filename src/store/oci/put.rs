@@ -31,7 +31,7 @@ use crate::store::registry::{BlobDigest, ExchangeError, Wire};
 
 /// Number of bytes read at once.
 const BUFFER: usize = 256 << 10;
-/// Times after which a manifest that was refused is put again.
+/// Delays before a refused manifest is put again.
 const BLOB_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 /// Upper limit of the bytes of a small object.
 const SMALL: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use crate::base::text::read_as_text;
 use crate::store::registry::RegistryHost;
 use crate::store::registry::reference::is_component;
 
-/// Scheme with the separator behind it.
+/// Scheme with its separator.
 const SCHEME: &str = "oci://";
 /// Upper limit of the length of host and repository, with the slash between them: that of references.
 const LONGEST: usize = 255;

@@ -1,4 +1,5 @@
-//! A blob from a registry as one stream of bytes, which goes on where a connection broke off; its size.
+//! A blob from a registry as a stream of bytes, which is resumed after a broken connection; its
+//! size.
 
 use std::io::{self, Write};
 use std::iter::Peekable;

@@ -96,7 +96,7 @@ fn is_token(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(letter)
 }
 
-/// The text of a quoted string, and what follows it.
+/// Returns the text of a quoted string, and the rest behind.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();

@@ -29,7 +29,7 @@ const MOST_REDIRECTS: usize = 10;
 pub struct RegistryOptions {
     /// The configured registries.
     pub registries: Registries,
-    /// Sources of this user's credentials.
+    /// Sources of the user's credentials.
     pub credentials: CredentialSources,
     /// True if no connection may be opened.
     pub offline: bool,

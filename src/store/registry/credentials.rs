@@ -1,8 +1,8 @@
-//! Credentials of this user, in the files that `docker login` and `podman login` write.
+//! Credentials of the user, in the files of `docker login` and `podman login`.
 //!
-//! The files have one shape (containers-auth.json(5)): `auths` by registry, or by a path in it, the
-//! longest that fits counting; `credHelpers` and `credsStore` name programs that know instead. The
-//! first file that knows something counts. Nothing of it is ever shown or written.
+//! The files have a common format (containers-auth.json(5)): `auths` by registry, or by a path
+//! below, the longest match first; `credHelpers` and `credsStore` name helper programs. The first
+//! file with a match is used. Credentials are never displayed or written.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -14,7 +14,7 @@ pub enum ExchangeError {
     /// The network is not to be used.
     #[error("no connection is opened with --offline")]
     Offline,
-    /// The registry has no such object, or hides it from this user.
+    /// The registry lacks the object, or hides it from this user.
     #[error("{what} isn't there{}", behind_colon(message))]
     NotFound {
         /// Name of the object.
@@ -56,7 +56,7 @@ pub enum ExchangeError {
     TooMany {
         /// The registry.
         host: String,
-        /// Time that the registry asks for.
+        /// Delay requested by the registry.
         wait: Duration,
     },
     /// The registry answers with an unexpected status.
@@ -126,7 +126,7 @@ pub enum ExchangeError {
         what: String,
         /// Digest by which the content was asked for.
         expected: BlobDigest,
-        /// Digest of the bytes that came.
+        /// Digest of the received bytes.
         found: BlobDigest,
     },
     /// Content with a size other than its descriptor's.
@@ -144,7 +144,7 @@ pub enum ExchangeError {
     LongDocument {
         /// Role of the document.
         what: String,
-        /// Number of bytes that came.
+        /// Number of received bytes.
         bytes: u64,
         /// Upper limit of bytes.
         limit: u64,

@@ -32,14 +32,14 @@ pub struct HostError {
     rule: &'static str,
 }
 
-/// Configuration of one registry.
+/// Configuration of a registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistryConfig {
     /// Mirrors, asked before the registry itself, in this order.
     pub mirrors: Vec<RegistryMirror>,
     /// True if the registry speaks plain HTTP.
     pub insecure: bool,
-    /// PEM file with CAs that are trusted for this registry, beside the system's.
+    /// PEM file with trusted CAs for this registry, beside the system's.
     pub ca: Option<PathBuf>,
     /// True if a tree says so: images that come by it get no name in the store, where other trees would
     /// take them for the real ones.
@@ -178,7 +178,7 @@ impl Endpoint {
         format!("{}{}/{path}", self.base(), self.repository)
     }
 
-    /// Returns the URL at which a registry says that it is one.
+    /// Returns the base URL of a registry's API.
     pub(super) fn base(&self) -> String {
         let scheme = if self.insecure { "http" } else { "https" };
         let host = if self.host == DEFAULT_REGISTRY { HUB } else { &self.host };

@@ -19,7 +19,7 @@ const MANIFEST: &str = "the manifest";
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
     pub(crate) bytes: Vec<u8>,
-    /// Digest of the bytes; the one asked for, if one was.
+    /// Digest of the bytes; equal to the requested one, if given.
     pub(crate) digest: BlobDigest,
     pub(crate) media_type: String,
 }
@@ -105,7 +105,7 @@ pub(crate) fn put(
     wire.ask(subject, &ask).map(drop)
 }
 
-/// Removes a document by its digest, and with it the tags that lead to it.
+/// Removes a document by its digest, and thereby its tags.
 pub(crate) fn delete(
     wire: &Wire<'_>,
     digest: &BlobDigest,

@@ -24,7 +24,8 @@
 //! The protocol is spoken over `reqwest`, as downloads of sources are. The crate `oci-client` (0.18)
 //! was to do that; in each of its calls something stands in the way:
 //!
-//! - it asks `/v2/` before the first request, where one request has to do for an image that is there;
+//! - it asks `/v2/` before the first request, where a single request suffices for an existing
+//!   image;
 //! - of an answer that is an error the headers are lost, and with them `Retry-After`;
 //! - manifests, tokens and errors are read into memory without a limit;
 //! - a failure to get a token is passed over in silence, and the next request fails for another

@@ -26,8 +26,8 @@ pub(super) fn what(url: &str) -> String {
     }
 }
 
-/// Reads the registry's own message: those of its errors (distribution specification, "Error Codes"), or
-/// what proxies and other servers write in their place.
+/// Reads the error message in a response: the registry's own (distribution specification, "Error
+/// Codes"), or the text of a proxy or another server.
 pub(super) fn message(answer: &Answer<'_>) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(more)) = answer.bytes() {

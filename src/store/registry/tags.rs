@@ -81,7 +81,7 @@ fn next(url: &str, headers: &HeaderMap) -> Result<Option<String>, ExchangeError>
     }
 }
 
-/// Returns the target of one link (RFC 8288), if it is the next page.
+/// Returns the target of a link (RFC 8288) to the next page.
 fn next_target(link: &str) -> Option<&str> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     let is_next = |parameter: &str| {

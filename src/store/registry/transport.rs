@@ -1,4 +1,4 @@
-//! One HTTP exchange with a registry or its token server, and the classification of its failures.
+//! HTTP exchange with a registry or its token server, and the classification of its failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::base::http::answer::{Answer, Broken, Head};
 use crate::base::http::retry::{NotSent, not_sent, read_failure};
 use crate::base::secret::Secret;
 
-/// Cause of one attempt's failure.
+/// Cause of a failed attempt.
 pub(super) enum Failure {
     /// Another attempt may succeed.
     Passing { reason: String, wait: Option<Duration> },

@@ -56,7 +56,7 @@ pub(crate) fn mount(
     }
 }
 
-/// Sends a blob in one request.
+/// Sends a blob in a single request.
 pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeError> {
     let there = wire.endpoint.url(&format!("blobs/{}", upload.digest));
     let start = wire.endpoint.url("blobs/uploads/");

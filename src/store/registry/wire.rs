@@ -27,7 +27,7 @@ use crate::base::http::answer::{Answer, Head, wait_unless_interrupted};
 use crate::base::http::retry::{LONGEST_REQUESTED_WAIT, may_pass, retry_after, waits};
 use crate::store::backend::Content;
 
-/// Permission that a request needs.
+/// Permission needed for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
     Pull,
@@ -35,7 +35,7 @@ pub(super) enum Access {
     Delete,
 }
 
-/// One request.
+/// Request to a registry.
 pub(super) struct Ask<'r> {
     pub(super) method: Method,
     pub(super) url: &'r str,
@@ -53,7 +53,8 @@ impl<'r> Ask<'r> {
     }
 }
 
-/// A connection to one registry or mirror, for one repository. Threads share it by reference.
+/// Connection to a registry or mirror, for a single repository. Threads share the connection by
+/// reference.
 pub(crate) struct Wire<'a> {
     connections: &'a Connections,
     pub(super) endpoint: &'a Endpoint,
@@ -74,7 +75,8 @@ impl<'a> Wire<'a> {
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
-    /// True if the place is one that a tree names: its word must not give an image the plain name.
+    /// True if the place is named by a tree, whose configuration must not give an image the plain
+    /// name.
     pub(crate) fn is_of_tree(&self) -> bool {
         self.endpoint.of_tree
     }
@@ -343,7 +345,7 @@ impl<'a> Wire<'a> {
         Ok(self.credential.get_or_init(|| found).as_ref())
     }
 
-    /// Gets the credentials that challenges demand.
+    /// Obtains the credentials for the challenges.
     fn prove(&self, asked: &[Challenge], scopes: &[String]) -> Result<HeaderValue, Failure> {
         let host = || self.endpoint.host.clone();
         let challenge = |reason| ExchangeError::Challenge { host: host(), reason };
@@ -387,7 +389,7 @@ fn is_insufficient(challenge: &Challenge) -> bool {
     matches!(challenge, Challenge::Bearer { is_insufficient: true, .. })
 }
 
-/// Returns the scopes that a registry asks for beyond those that a token was for.
+/// Returns the requested scopes that a token lacks.
 fn missing_scopes(asked: &[Challenge], had: &[String]) -> Vec<String> {
     let scopes = asked.iter().filter_map(|challenge| match challenge {
         Challenge::Bearer { scope, .. } => scope.as_deref(),

@@ -37,7 +37,7 @@ pub fn verify(
 }
 
 impl<'k> Claim<'k> {
-    /// Reads a signature as far as that is possible without the artifact: its form, and its key.
+    /// Reads a signature as far as possible without the artifact: its form, and its key.
     pub fn read(text: &[u8], keys: &'k TrustedKeys) -> Result<Self, SignatureError> {
         let text = SignatureText::parse(text)?;
         let (key, trusted) = (text.key, keys.ids());

@@ -14,7 +14,7 @@ pub enum SignatureError {
     /// There is no signature.
     #[error("it has no signature (.minisig), and one by a trusted key is required: {trusted}")]
     Missing {
-        /// Keys that are trusted.
+        /// Trusted keys.
         trusted: KeyIds,
     },
     /// An unknown key made the signature.
@@ -22,7 +22,7 @@ pub enum SignatureError {
     UnknownKey {
         /// Key of the signature.
         key: KeyId,
-        /// Keys that are trusted.
+        /// Trusted keys.
         trusted: KeyIds,
     },
     /// A revoked key made the signature.
@@ -30,7 +30,7 @@ pub enum SignatureError {
     Revoked {
         /// Key of the signature.
         key: KeyId,
-        /// Keys that are trusted.
+        /// Trusted keys.
         trusted: KeyIds,
     },
     /// The signature does not have the form of one.
@@ -44,12 +44,12 @@ pub enum SignatureError {
         /// Key of the signature.
         key: KeyId,
     },
-    /// The signature is not of this content, or not by this key, or its comment was changed.
+    /// The signature belongs to other content or another key, or its comment was changed.
     #[error(
         "its signature does not fit: key {key} did not sign this file with this trusted comment; one of the two was changed"
     )]
     Invalid {
-        /// Key that the signature names.
+        /// Key id in the signature.
         key: KeyId,
     },
     /// The signature is good, but states nothing of an artifact.

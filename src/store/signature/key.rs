@@ -53,7 +53,7 @@ impl FromStr for KeyId {
 
 written_as_text!(KeyId);
 
-/// Public key whose signatures count.
+/// Public key whose signatures are accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TrustedKey {
     id: KeyId,

@@ -1,4 +1,4 @@
-//! Secret keys in files as minisign has them, and signing with them.
+//! Secret keys in minisign's file format, and signing with them.
 //!
 //! ```text
 //! untrusted comment: <anything>
@@ -104,7 +104,7 @@ pub enum SignError {
         id: String,
         /// Sum of the content.
         found: Sha256Sum,
-        /// Sum that the caller states.
+        /// Digest stated by the caller.
         stated: Sha256Sum,
     },
     /// The artifact cannot be read, or no random bytes can be had.
@@ -176,7 +176,7 @@ impl SecretKeyFile {
         self.is_encrypted
     }
 
-    /// Decrypts the key, with the password if it needs one. That takes about a second and 32 MiB.
+    /// Decrypts the key, with the password, if needed, in about a second with 32 MiB.
     pub fn unlock(self, password: Option<&str>) -> Result<Signer, SecretKeyError> {
         let Self { path, text, bytes, is_encrypted } = self;
         // minisign 0.11 writes keys without a password with a checksum of zeros.
@@ -218,7 +218,7 @@ impl Signer {
         Ok(Self { secret, public, key })
     }
 
-    /// Reads a secret key, with the password if it needs one.
+    /// Reads a secret key, with the password, if needed.
     pub fn open(path: &Path, password: Option<&str>) -> Result<Self, SecretKeyError> {
         SecretKeyFile::open(path)?.unlock(password)
     }
@@ -293,7 +293,7 @@ impl Signer {
     }
 }
 
-/// Reader that keeps the sum of what it reads.
+/// Reader that hashes its output.
 struct Summed<R> {
     inner: R,
     sum: Sha256,

@@ -18,7 +18,7 @@ pub struct Statement {
     pub sha256: Sha256Sum,
 }
 
-/// Text that is not a statement.
+/// The text is not a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected `mkpanda id=<id> sha256=<64 lower-case hex digits>`")]
 pub struct StatementError;

@@ -1,16 +1,16 @@
-//! The keys of which signatures count.
+//! Keys whose signatures are accepted.
 
 use std::fmt;
 use std::path::Path;
 
 use super::key::{KeyError, KeyId, TrustedKey};
 
-/// Key whose signatures no longer count.
+/// Key whose signatures are not accepted any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RevokedKey {
     /// All keys of an id.
     Id(KeyId),
-    /// One key.
+    /// A whole key.
     Key(TrustedKey),
 }
 
@@ -38,7 +38,7 @@ impl RevokedKey {
     }
 }
 
-/// Keys of which signatures count, and those that were revoked. A key that is both is not trusted.
+/// Keys whose signatures are accepted, and revoked keys. A key in both sets is not trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedKeys {
     trusted: Vec<TrustedKey>,
@@ -67,7 +67,7 @@ impl TrustedKeys {
         KeyIds(self.trusted.iter().map(TrustedKey::id).collect())
     }
 
-    /// Keys of an id. More than one has it only if somebody made it so.
+    /// Keys of an id. Several keys share an id only on purpose.
     pub(super) fn of_id(&self, id: KeyId) -> impl Iterator<Item = &TrustedKey> {
         self.trusted.iter().filter(move |key| key.id() == id)
     }
