@@ -15,7 +15,7 @@ pub struct Aliases {
 }
 
 impl Aliases {
-    /// Links go into `home`, a folder that is made with the first one.
+    /// Creates aliases. Links are made in `home`, a folder that is made with the first link.
     pub fn new(home: PathBuf) -> Self {
         Self { home, known: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! Live output of a command: lines of its log, as they are written.
+//! Live output of a command: lines of its log, as soon as they are written.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::event::{Event, Observer};
 
-/// How long a line may wait to be shown.
+/// Poll interval for new lines.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longer lines are shown in parts.
 const LONGEST: usize = 4096;

@@ -1,4 +1,4 @@
-//! The builder's own folder, `$MKPANDA_HOME`: what it keeps besides the tree's cache.
+//! The builder's own folder, `$MKPANDA_HOME`: all files outside of the tree's cache.
 //!
 //! ```text
 //! images/                         an OCI image layout (see `image::store`)
@@ -21,9 +21,9 @@
 //! With `--scratch DIR`, runs' folders lie in `DIR/mkpanda-scratch-<user id>/`, which goes with the last of
 //! them; DIR is not changed otherwise.
 //!
-//! A scratch folder whose lock nobody holds belongs to a run that died: the run's cleaner removes it
-//! ([`crate::container::cleaner`]), or the next run sweeps it, where the cleaner was killed as well. Its
-//! files may belong to ids that only a namespace has, so a helper removes them.
+//! A scratch folder with a free lock belongs to a dead run: the run's cleaner removes the folder
+//! ([`crate::container::cleaner`]), or the next run sweeps it, if the cleaner was killed as well.
+//! Files may belong to ids of a namespace, so a helper removes them.
 
 use std::ffi::OsString;
 use std::io;
@@ -57,8 +57,8 @@ const OTHERS_WRITE: u32 = 0o002;
 const MARKED: &str =
     "This folder is mkpanda's own ($MKPANDA_HOME). What lies in it can be made again.\n";
 
-/// Names of all that any version of the builder puts into its own folder, and what a file system puts
-/// into its root.
+/// Names of all entries that any version of the builder makes in its folder, and of a filesystem's
+/// own entries in its root.
 const NAMES: [&str; 18] = [
     MARKER,
     "bootstraps",
@@ -104,8 +104,8 @@ impl Home {
         self.locks().join(format!("bootstrap-{id}.lock"))
     }
 
-    /// Name of an entry that shows that a folder is somebody else's: one that no version of the builder
-    /// makes, unless the folder has our mark. Writes nothing.
+    /// Name of an entry that shows that a folder belongs to another program: an entry that no
+    /// version of the builder makes, unless the folder has our mark. Writes nothing.
     pub fn foreign_entry(root: &Path) -> io::Result<Option<OsString>> {
         if fs_err::symlink_metadata(root.join(MARKER)).is_ok_and(|marker| marker.is_file()) {
             return Ok(None);
@@ -167,7 +167,7 @@ impl Home {
         Ok(&self.scratch)
     }
 
-    /// Unpacked layers of one id mapping.
+    /// Folder of layers unpacked with one id mapping.
     pub fn layers(&self, mapping: &str) -> PathBuf {
         self.root.join("layers").join(mapping)
     }
@@ -182,17 +182,17 @@ impl Home {
         self.root.join("parts")
     }
 
-    /// What steps of Dockerfiles made.
+    /// Folder of the build cache for steps of Dockerfiles.
     pub fn build_cache(&self) -> PathBuf {
         self.root.join("build-cache")
     }
 
-    /// Folders that commands of Dockerfiles keep.
+    /// Folder of Dockerfile commands' caches.
     pub fn caches(&self) -> PathBuf {
         self.root.join("caches")
     }
 
-    /// What the commands of an image's stages said.
+    /// Folder of the logs of an image's stages.
     pub fn image_logs(&self, name: &str) -> PathBuf {
         self.root.join("image-logs").join(name)
     }
@@ -207,25 +207,25 @@ impl Home {
         self.root.join("git")
     }
 
-    /// What is kept of the last build of each id of a name.
+    /// Folder of the last build of each id of a name.
     pub fn builds(&self, name: &PackageName) -> PathBuf {
         self.root.join("builds").join(name.as_str())
     }
 
-    /// What is kept of a package's last build.
+    /// Folder of a package's last build.
     pub fn build(&self, id: &PackageId) -> PathBuf {
         self.builds(id.name()).join(id.to_string())
     }
 
-    /// The lock of building one package into one cache.
+    /// Path of the lock for building a package into a cache.
     pub fn package_lock(&self, cache: &Path, id: &PackageId) -> PathBuf {
         let cache = Sha1Sum::of(cache.as_os_str().as_encoded_bytes());
         self.locks().join(format!("build-{}-{}.lock", &cache.as_str()[..12], id))
     }
 
-    /// Makes the folders that other users must not get into, and closes them: where setuid programs of
-    /// images and packages may lie, which on disk belong to the caller, as whom any user could run
-    /// them; and where locks are, as flock(2) lets everybody hold a lock who can open its file.
+    /// Makes the folders without access for other users: those with possible setuid programs of
+    /// images and packages, which belong to the caller on disk, so that any user could run them as
+    /// the caller; and those with locks, as flock(2) needs only read access to the file.
     fn make_closed_folders(&self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         self.mark()?;
@@ -321,7 +321,7 @@ impl Home {
     }
 }
 
-/// A run's scratch folder; its lock is held as long as this lives.
+/// Scratch folder of a run, locked for the lifetime of the value.
 #[derive(Debug)]
 pub struct RunScratch {
     folder: PathBuf,
@@ -334,8 +334,8 @@ pub struct RunScratch {
 }
 
 impl RunScratch {
-    /// Everything of this run that its user may be unable to remove; `map` is that of its helpers, if it
-    /// has some.
+    /// Lists the files of this run that its user may be unable to remove; `map` is the id map of
+    /// its helpers, if any.
     pub fn cleaning(&self, map: Option<&IdMap>) -> Cleaning {
         let half_made = map.map(|map| vec![self.home.layers(&map.digest()), self.home.packages()]);
         Cleaning {
@@ -350,7 +350,7 @@ impl RunScratch {
         &self.folder
     }
 
-    /// An empty folder in it, on which helpers mount their views.
+    /// Path of an empty folder inside, as a mount point of helpers' views.
     pub fn view(&self) -> &Path {
         &self.view
     }

@@ -1,5 +1,5 @@
-//! Which isolation this run has: the best tier that the machine gives, tried before anything is
-//! built, with the reason and the remedy where it isn't the better one.
+//! Isolation of a run: the best tier of the machine, tried before any build, with the reason and
+//! the remedy for a lower tier.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -77,10 +77,10 @@ impl IsolationError {
     }
 }
 
-/// What the search for a tier needs to know.
+/// Parameters for the choice of a tier.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// The tier that is demanded, if one is.
+    /// Required tier, if any.
     pub tier: Option<Tier>,
     /// The ids that the configuration gives to real root's containers.
     pub root_range: Option<(u32, u32)>,
@@ -88,8 +88,7 @@ pub struct Wanted {
     pub search_path: String,
 }
 
-/// Finds the best tier, and says which it is. With it comes the helper that found it out, which
-/// can go on with builds.
+/// Finds and reports the best tier. Also returns the helper that tried it, for further jobs.
 pub fn detect(
     wanted: &Wanted,
     scratch: &RunScratch,
@@ -313,8 +312,8 @@ pub fn remove_layers(
     remove_all(wanted, home, &paths)
 }
 
-/// Removes files and folders, which may be gone already, and whose files may belong to any of the id
-/// maps that there may be here. Those of one folder are removed together.
+/// Removes files and folders, which may be missing, and whose files may belong to any of the
+/// possible id maps. Entries of one folder are removed together.
 pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(), IsolationError> {
     let mut left: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for path in paths {
@@ -331,7 +330,7 @@ pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(),
     removed
 }
 
-/// What a file or folder takes on the disk, in bytes, as root of an id map sees it.
+/// Disk space of a file or folder in bytes, measured as root of an id map.
 pub fn measure(wanted: &Wanted, home: &Home, path: &Path) -> Result<u64, IsolationError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(0) };
     let names = [name.to_string_lossy().into_owned()];

@@ -1,4 +1,4 @@
-//! What files take on the disk, and so what removing them gives back.
+//! Disk space of files, freed by a removal.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,7 +15,7 @@ pub struct Meter {
     seen: BTreeSet<(u64, u64)>,
 }
 
-/// What was found below a path.
+/// Disk space below a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Bytes on the disk.
@@ -25,7 +25,7 @@ pub struct Usage {
 }
 
 impl Meter {
-    /// What a file or folder takes, with all in it. What isn't there takes nothing.
+    /// Measures a file or folder with all contents. A missing file counts as empty.
     pub fn measure(&mut self, path: &Path) -> Usage {
         let mut usage = Usage::default();
         // An own stack: how deep folders go is not ours to say.
@@ -71,8 +71,8 @@ impl Meter {
     }
 }
 
-/// When a file was used last, as far as the filesystem notes that: when it was read (once a day with
-/// `relatime`), or written, which who uses it may do.
+/// Time of a file's last use, as far as recorded: of the last read (once a day with `relatime`), or
+/// of the last write, which users of a file may do for this purpose.
 pub fn last_use(path: &Path) -> SystemTime {
     let Ok(data) = fs_err::symlink_metadata(path) else { return SystemTime::UNIX_EPOCH };
     let read = data.accessed().unwrap_or(SystemTime::UNIX_EPOCH);

@@ -1,9 +1,9 @@
-//! A folder of the caller's, closed to others, below one that they may write to:
+//! Folder of the caller, closed to others, below a folder that others may write to:
 //! `DIR/mkpanda-scratch-<user id>` of `--scratch DIR`.
 //!
-//! Until something of the caller's lies in it, it can go at any time: the last run to leave removes it, and
-//! another user may make one of the same name. So it is looked at by descriptor, and counts only once a lock
-//! of the caller's is in it.
+//! An empty folder can be removed at any time: the last run to leave removes the folder, and
+//! another user may make one of the same name. So the folder is checked by descriptor, and is valid
+//! only once a lock of the caller is inside.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -17,7 +17,8 @@ use crate::base::lock::FileLock;
 /// Mode of the folder.
 const CLOSED: u32 = 0o700;
 
-/// Makes the folder, and closes it; fails if somebody else has made it, or if it is no folder.
+/// Makes the folder without access for others; fails if another user has made the folder, or if the
+/// path is not a folder.
 pub(super) fn make(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
         fs_err::create_dir_all(parent)?;

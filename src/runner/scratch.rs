@@ -20,8 +20,8 @@ use crate::container::idmap::IdMap;
 const ATTEMPTS: u32 = 20;
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// Process, cgroup and scratch folder of a job that has answered. Dropping it waits for the process,
-/// which removes what it wrote, and then removes the rest. Meanwhile the next job can begin.
+/// Process, cgroup and scratch folder of a job that has answered. Dropping the value waits for the
+/// process, which removes its files, and then removes the rest. Meanwhile the next job can begin.
 #[derive(Debug)]
 pub struct Leftovers {
     // In the order in which they have to go.

@@ -21,7 +21,7 @@ use crate::container::helper::{HelperError, HelperPlace, Interrupt};
 use crate::container::machine::Machine;
 use crate::container::resources;
 
-/// Extra time after which a command that exceeded its limit is taken for a stopped helper.
+/// Extra time after a command's time limit before its helper counts as stopped.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Settings of everything that runs in containers.
@@ -41,11 +41,11 @@ pub struct RunnerSettings {
     pub notes: Arc<Notes>,
 }
 
-/// Notes that a run has said: it may open several sessions.
+/// Notes already reported in a run, which may open several sessions.
 #[derive(Debug, Default)]
 pub struct Notes(Mutex<HashSet<String>>);
 
-/// Observer that hears each note once.
+/// Observer that forwards each note once.
 struct Once<'a> {
     notes: &'a Notes,
     observer: &'a dyn Observer,
@@ -65,7 +65,7 @@ impl Observer for Once<'_> {
 /// Limit of a log where none is given, in bytes: what a person looks through, and no disk is filled by.
 pub const LOG_LIMIT: u64 = 64 << 20;
 
-/// Limits of one command.
+/// Limits of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLimits {
     /// Longest run time.
@@ -85,7 +85,7 @@ impl Default for RunLimits {
 }
 
 impl RunLimits {
-    /// Limits that need a cgroup.
+    /// Returns the limits that need a cgroup.
     fn of_cgroup(self) -> Limits {
         Limits { memory: self.memory, processes: self.processes }
     }
@@ -110,7 +110,7 @@ fn unlimited() -> String {
     "unlimited".to_owned()
 }
 
-/// The containers of one run. The scratch folder is removed with it.
+/// Containers of a run. Dropping the session removes its scratch folder.
 #[derive(Debug)]
 pub struct Session {
     settings: RunnerSettings,
@@ -158,7 +158,7 @@ pub enum JobError {
         raise_limit!("time", "TIME")
     )]
     TimeLimit {
-        /// Phase in which it was.
+        /// Phase of the command.
         phase: Phase,
         /// Limit.
         limit: Duration,
@@ -184,7 +184,7 @@ impl JobError {
     }
 }
 
-/// A job with its answer.
+/// Answer of a job, with its leftovers.
 #[derive(Debug)]
 pub struct Ran<A> {
     /// Answer or failure.

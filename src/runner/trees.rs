@@ -1,4 +1,4 @@
-//! Packages folders of which this home has built packages, so that their caches can be found again.
+//! Packages folders with packages built in this home, so that their caches can be found.
 //!
 //! ```text
 //! $MKPANDA_HOME/trees/<SHA-1 of the path>.json    the path; the file's time is that of the last build

@@ -1,4 +1,4 @@
-//! Unpacking an image's layers while they are pulled, by a helper, which has the namespace for it.
+//! Unpacking of an image's layers during the pull, by a helper inside the namespace.
 //!
 //! What containers can have here is found out when the first layer is about to come; where there
 //! can be none, images are pulled all the same, and whoever can unpacks them.

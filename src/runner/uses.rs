@@ -1,4 +1,4 @@
-//! What runs use of the builder's own folder, and when it was used last.
+//! Uses of the builder's own folder by runs, and the times of the last uses.
 //!
 //! ```text
 //! $MKPANDA_HOME/locks/gc                    held while something is removed, or a run registers
@@ -7,10 +7,11 @@
 //! $MKPANDA_HOME/locks/uses/last.json        when things were used by runs that are over
 //! ```
 //!
-//! A run registers before it uses something, and what it registered stays while its process lives: a
-//! package build once, with all that it needs; the build of an image from step to step, each layer before
-//! the store has it. Whoever registers what is there already looks afterwards whether it still is. The
-//! files of runs that are over are folded into `last.json`, by a collection or when there are many.
+//! A run registers an item before its use, and registered items stay while the process lives: a
+//! package build registers once, with all its inputs; an image build registers step by step, each
+//! layer before the store has it. After the registration of an existing item, the run checks that
+//! the item still exists. The files of ended runs are folded into `last.json`, by a collection or
+//! when there are many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -30,13 +31,13 @@ use crate::runner::home::Home;
 
 const LAST: &str = "last.json";
 
-/// How many runs' files may lie there before the next run folds them.
+/// Number of runs' files before the next run folds them.
 const MOST_FILES: usize = 32;
 
-/// How long what was used is remembered.
+/// Maximum age of last uses.
 const REMEMBERED: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// What a run uses.
+/// Items in use by a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Used {
     /// Images: the digits of their ids.
@@ -57,7 +58,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// An image, with its blobs and what is unpacked of it.
+    /// Items of an image: its blobs and unpacked layers.
     pub fn of_image(image: &Image) -> Self {
         Self {
             images: [image.id.hex().to_owned()].into(),
@@ -87,7 +88,7 @@ impl Used {
         }
     }
 
-    /// All that was said, line by line. The last line of a process that was killed may be half a one.
+    /// Parses a record, line by line. The last line of a killed process may be incomplete.
     fn parse(text: &[u8]) -> Self {
         let mut all = Self::default();
         for line in text.split(|byte| *byte == b'\n') {
@@ -107,7 +108,7 @@ pub struct LastUses {
     pub layers: BTreeMap<String, u64>,
     /// Unpacked packages.
     pub packages: BTreeMap<String, u64>,
-    /// Folders that runs keep something in.
+    /// Folders used by runs.
     pub folders: BTreeMap<PathBuf, u64>,
 }
 
@@ -133,16 +134,16 @@ impl LastUses {
     }
 }
 
-/// What is in use now, and what was.
+/// Current and last uses.
 #[derive(Debug, Clone, Default)]
 pub struct Uses {
-    /// By runs that go on.
+    /// Items in use by running processes.
     pub now: Used,
-    /// When, by any run.
+    /// Times of the last use by any run.
     pub last: LastUses,
 }
 
-/// A run's registration; it ends when this is dropped, or its process dies.
+/// Registration of a run, ended by dropping the value or by the death of the process.
 #[derive(Debug)]
 pub struct Registration {
     home: Home,
@@ -150,7 +151,7 @@ pub struct Registration {
     _held: FileLock,
 }
 
-/// What a run has said so far.
+/// Items registered so far.
 #[derive(Debug)]
 struct Said {
     file: fs_err::File,
@@ -217,7 +218,7 @@ pub fn register(home: &Home, used: &Used, waiting: impl FnOnce()) -> io::Result<
     Err(io::Error::other("no free name for a run"))
 }
 
-/// What is used. The lock has to be held.
+/// Reads the uses. The caller must hold the lock.
 pub fn read(home: &Home) -> io::Result<Uses> {
     fold(&home.locks().join("uses"))
 }
@@ -230,12 +231,12 @@ fn count(folder: &Path) -> io::Result<usize> {
     }
 }
 
-/// What is used, as far as it can be told without the lock: for showing it, not for removing anything.
+/// Reads the uses without the lock: for display only, not for removals.
 pub fn look(home: &Home) -> io::Result<Uses> {
     Ok(gather(&home.locks().join("uses"))?.0)
 }
 
-/// Folds what runs used that are over into one file.
+/// Folds the files of ended runs into one file.
 fn fold(folder: &Path) -> io::Result<Uses> {
     let (mut uses, over) = gather(folder)?;
     if over.is_empty() {
@@ -251,7 +252,7 @@ fn fold(folder: &Path) -> io::Result<Uses> {
     Ok(uses)
 }
 
-/// What is used, and the locks of runs that are over.
+/// Reads all uses, with the locks of ended runs.
 fn gather(folder: &Path) -> io::Result<(Uses, Vec<(PathBuf, FileLock)>)> {
     let mut uses = Uses::default();
     if let Ok(text) = fs_err::read(folder.join(LAST)) {

@@ -1,4 +1,5 @@
-//! A job's process inside its namespaces: its view of the caller's folders, and its scratch folder.
+//! Process of a job inside its namespaces: its view of the caller's folders, and its scratch
+//! folder.
 
 use std::ffi::OsStr;
 use std::io;
@@ -20,7 +21,7 @@ use crate::container::view::View;
 use crate::image::layers::{LayerError, UnpackOptions, ensure_unpacked, with_merged_whiteouts};
 use crate::image::store::LayerBlob;
 
-/// Folders of the caller that every job over layers needs, and the conditions that it runs under.
+/// Caller's folders for any job on layers, and the conditions of the machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobPlace {
     /// Id map and abilities of the machine.
@@ -81,8 +82,8 @@ pub fn unpack_layers(
 }
 
 impl<'a> Workspace<'a> {
-    /// Enters the namespaces of a job. `inputs` are the folders of the caller that it needs beside
-    /// those of its place.
+    /// Enters the namespaces of a job. `inputs` are further folders of the caller that the job
+    /// needs.
     pub fn enter(place: &'a JobPlace, inputs: Inputs, network: Network) -> Result<Self, Failure> {
         let mut inputs = inputs;
         inputs.add(&place.scratch);

@@ -1,5 +1,5 @@
-//! Small files that a command finds in `/etc`, whatever its image has there: how names are looked up,
-//! and in the embedded builder who is who.
+//! Small files for a command in `/etc`, whatever its image has there: for name resolution, and in
+//! the embedded builder for users and groups.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::container::sandbox::Bind;
 use crate::runner::job::Failure;
 use crate::runner::workspace::Workspace;
 
-/// A small file that is mounted, with its contents.
+/// Small file to mount, with its contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextFile {
     /// Absolute path in the container.
@@ -25,9 +25,9 @@ pub struct TextFile {
 /// Lookup of names in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names<'a> {
-    /// Its own alone.
+    /// The container's own name only.
     Own,
-    /// Its own, and those that a server knows.
+    /// The container's own name, and those of a name server.
     Server(&'a str),
     /// The machine's.
     Machine,

@@ -36,7 +36,7 @@ pub struct Command {
     pub mounts: Vec<Mount>,
     /// Small files that are mounted before all other mounts.
     pub files: Vec<TextFile>,
-    /// Folders that are made if the root lacks them, with their modes.
+    /// Folders that are made if missing in the root, with their modes.
     pub folders: Vec<(PathBuf, u32)>,
     /// Program and arguments.
     pub arguments: Vec<String>,

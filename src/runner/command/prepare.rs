@@ -19,7 +19,7 @@ use crate::image::user::{UserSpec, resolve_user};
 use crate::runner::job::Failure;
 use crate::runner::workspace::Workspace;
 
-/// A command with its root mounted.
+/// Command with its mounted root.
 #[derive(Debug)]
 pub struct Prepared<'w> {
     workspace: &'w Workspace<'w>,
@@ -30,7 +30,7 @@ pub struct Prepared<'w> {
     upper: Option<PathBuf>,
 }
 
-/// Open files and names that belong to one run of a command.
+/// Open files and names for a run of a command.
 #[derive(Debug)]
 pub struct Attachments<'a> {
     /// Name of the command in messages, such as `the build script`.
@@ -39,7 +39,7 @@ pub struct Attachments<'a> {
     pub log: &'a File,
     /// Path of the log.
     pub log_path: &'a Path,
-    /// Descriptors that the command inherits beside its standard streams, under the same numbers.
+    /// Descriptors inherited by the command beside its standard streams, under the same numbers.
     pub inherited: Vec<OwnedFd>,
     /// Recorder of changed owners, in the single tier.
     pub recorder: Option<&'a Recorder>,
@@ -133,7 +133,7 @@ fn binds(
     Ok(binds)
 }
 
-/// Mount points in the root: those below another mount lie in that one.
+/// Mount points in the root: mount points below another mount are in that mount.
 fn points(binds: &[Bind]) -> Vec<Point> {
     let mut points: Vec<Point> = SYSTEM.iter().map(Point::folder).collect();
     for (index, bind) in binds.iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::container::idmap::{IdMap, IdRange};
 use crate::container::namespace::Network;
 use crate::runner::session::RunLimits;
 
-/// A command with the conditions that it would run under.
+/// Command with its conditions, for display.
 #[derive(Debug)]
 pub struct Described<'a> {
     /// Command.

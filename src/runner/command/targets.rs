@@ -1,4 +1,4 @@
-//! Where mounts of a command are made: paths in its root without symbolic links.
+//! Mount points of a command: paths in its root without symbolic links.
 //!
 //! Whoever makes a container would otherwise follow the links of an image: over the machine's folders,
 //! or over `/proc`, which is written to before the command begins (the classes of CVE-2019-19921,
@@ -101,7 +101,7 @@ fn settled(root: &Path, target: &Path) -> io::Result<PathBuf> {
     Ok(Path::new("/").join(place.strip_prefix(root).unwrap_or(target)))
 }
 
-/// System mount that a mount at this place would cover.
+/// Returns the system mount that a mount at this path would cover.
 fn system_at(place: &Path) -> Option<&'static str> {
     if place == Path::new("/") {
         return Some("/");

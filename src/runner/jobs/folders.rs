@@ -19,7 +19,7 @@ use crate::runner::workspace;
 pub struct Entries {
     /// Id map in which the files were made.
     pub map: IdMap,
-    /// Folder that has the entries.
+    /// Folder of the entries.
     pub folder: PathBuf,
     /// Empty folder for the helper's view.
     pub view: PathBuf,
@@ -40,7 +40,7 @@ impl Entries {
     }
 }
 
-/// Job that removes entries with everything in them.
+/// Job that removes entries with their contents.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoveJob(pub Entries);
 
