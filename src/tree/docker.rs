@@ -6,8 +6,8 @@ use super::PackageTree;
 use crate::base::digest::Sha1Sum;
 use crate::package::{ImageName, PackageName};
 
-/// What the names of the images of `docker/` folders begin with:
-/// `dcos/dcos-builder:<folder>_dockerdir-latest`, and `…-<sum of the folder>`.
+/// Prefix of the names of `docker/` folders' images: `dcos/dcos-builder:<folder>_dockerdir-latest`,
+/// and `…-<digest of the folder>`.
 pub const DOCKER_FOLDER_IMAGES: &str = "dcos/dcos-builder:";
 
 /// A `docker/` folder that an image's name stands for.
@@ -17,21 +17,21 @@ pub struct DockerFolder<'a> {
     pub name: &'a PackageName,
     /// The folder with the Dockerfile.
     pub path: &'a Path,
-    /// Which state of the folder the name asks for.
+    /// State of the folder in the name.
     pub tag: DockerFolderTag,
 }
 
-/// Which state of a `docker/` folder an image's name asks for.
+/// State of a `docker/` folder in an image's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DockerFolderTag {
-    /// What it is now.
+    /// The current state.
     Latest,
-    /// That with this sum.
+    /// The state with this digest.
     Sum(Sha1Sum),
 }
 
 impl PackageTree {
-    /// The `docker/` folder that an image's name stands for, if it stands for one that is there.
+    /// Returns the `docker/` folder for an image's name, if the name means an existing one.
     pub fn docker_folder(&self, image: &ImageName) -> Option<DockerFolder<'_>> {
         let tag = image.as_str().strip_prefix(DOCKER_FOLDER_IMAGES)?;
         let (name, state) = tag.rsplit_once("_dockerdir-")?;

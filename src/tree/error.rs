@@ -1,30 +1,30 @@
-//! What can be wrong with a tree.
+//! Errors of reading a tree.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::package::{PackageName, Report, Variant};
 
-/// A tree that can't be built, or that isn't there.
+/// Reason why a tree cannot be built, or does not exist.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
     /// The packages directory itself can't be read.
     #[error("can't read the packages directory")]
     Unreadable(#[source] io::Error),
-    /// Files say what can't be, each with its place.
+    /// Files have invalid content, each with its place.
     #[error("{}", list(.0))]
     Problems(Vec<Report>),
     /// `mkpanda tree` where no tree is described.
     #[error("{0} has no treeinfo.json, so it describes no tree")]
     NoTree(PathBuf),
-    /// A tree variant that isn't described.
+    /// The tree variant has no description.
     #[error("there is no tree variant {wanted}: {root} has {}", variants(.known))]
     NoSuchTree {
         /// The variant.
         wanted: Variant,
         /// The packages directory.
         root: PathBuf,
-        /// The variants that there are.
+        /// Existing variants.
         known: Vec<Variant>,
     },
     /// Two folders with a Dockerfile make images of one name.
@@ -37,7 +37,7 @@ pub enum TreeError {
         /// A package's `docker/`, or another builder's folder.
         other: PathBuf,
     },
-    /// A folder that isn't a package.
+    /// The folder is not a package.
     #[error("{root} has no package {name}")]
     NoSuchPackage {
         /// The package.
@@ -55,7 +55,7 @@ pub enum TreeError {
         name: PackageName,
         /// The variant.
         wanted: Variant,
-        /// The variants that there are.
+        /// Existing variants.
         known: Vec<Variant>,
     },
     /// An upstream that has itself as upstream, directly or not.
@@ -67,7 +67,7 @@ pub enum TreeError {
 }
 
 impl TreeError {
-    /// What to do, where that isn't plain; [`Self::Problems`] have hints of their own.
+    /// Remedy, if not obvious; [`Self::Problems`] have their own hints.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoTree(root) => Some(format!(

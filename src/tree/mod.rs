@@ -40,7 +40,7 @@ pub use resolve::{BuildSet, TreeSet};
 pub(crate) use upstream::parse_upstream;
 pub use upstream::{Upstream, UpstreamChain, read_upstream};
 
-/// A package in one of its variants, which is what a tree has one entry for.
+/// Package in one of its variants, the unit of a tree.
 pub type PackageKey = Requirement;
 
 /// Reads a variant as it is typed on a command line: `default` and `<default>` name the default one.
@@ -48,12 +48,13 @@ pub fn typed_variant(text: &str) -> Result<Variant, VariantError> {
     if ["default", "<default>"].contains(&text) { Ok(Variant::DEFAULT) } else { text.parse() }
 }
 
-/// All packages of a packages directory and its upstreams, and the trees that it describes.
+/// All packages of a packages directory and its upstreams, with the trees described in the
+/// directory.
 #[derive(Debug, Clone)]
 pub struct PackageTree {
     root: PathBuf,
     folders: BTreeMap<PackageName, Folder>,
-    /// Folders that can't be packages because of their names, but look like them.
+    /// Folders that look like packages, with invalid names.
     misnamed_folders: Vec<Report>,
     trees: BTreeMap<Variant, Result<TreeFile, Report>>,
     misnamed_trees: Vec<Report>,
@@ -63,49 +64,49 @@ pub struct PackageTree {
     docker_folders: BTreeMap<PackageName, PathBuf>,
 }
 
-/// A package in one variant, checked.
+/// Checked package in one variant.
 #[derive(Debug, Clone)]
 pub struct Package {
     /// Name and variant.
     pub key: PackageKey,
-    /// Its folder.
+    /// Folder of the package.
     pub folder: PathBuf,
-    /// What its `buildinfo.json` says.
+    /// Contents of its `buildinfo.json`.
     pub info: BuildInfo,
-    /// True if it has an `extra` beside its `buildinfo.json`.
+    /// True if an `extra` is beside the `buildinfo.json`.
     pub has_extra: bool,
-    /// What is odd about it, but let through.
+    /// Questionable but accepted contents.
     pub warnings: Vec<Report>,
     text: String,
 }
 
 impl Package {
-    /// Its `[<variant>.]buildinfo.json`.
+    /// Path of `[<variant>.]buildinfo.json`.
     pub fn info_path(&self) -> PathBuf {
         self.folder.join(self.key.variant.file("buildinfo.json"))
     }
 
-    /// Its build script: a regular file, which lies in the package's folder.
+    /// Path of the build script: a regular file in the package's folder.
     pub fn build_script(&self) -> PathBuf {
         self.folder.join(&self.info.build_script)
     }
 
-    /// Its `extra`, if there is one.
+    /// Path of `extra`, if present.
     pub fn extra(&self) -> Option<PathBuf> {
         self.has_extra.then(|| self.folder.join("extra"))
     }
 }
 
-/// A folder that is a package: its variants, each read or wrong in its own way.
+/// Folder of a package, with its variants, each valid or faulty on its own.
 #[derive(Debug, Clone)]
 struct Folder {
     path: PathBuf,
-    /// What is wrong with the folder itself, so with all variants.
+    /// Problems of the folder itself, and thereby of all variants.
     problems: Vec<Report>,
     variants: BTreeMap<Variant, Result<Package, Report>>,
 }
 
-/// A `treeinfo.json` that was read.
+/// Parsed `treeinfo.json`.
 #[derive(Debug, Clone)]
 struct TreeFile {
     path: PathBuf,
@@ -113,7 +114,7 @@ struct TreeFile {
     info: TreeInfo,
 }
 
-/// What there is under a name and variant.
+/// Result of a lookup by name and variant.
 #[derive(Debug)]
 enum Lookup<'a> {
     Found(&'a Package),
@@ -141,7 +142,7 @@ impl PackageTree {
         }
     }
 
-    /// A package, if it is there and nothing is wrong with it.
+    /// Returns a package, if present and valid.
     pub fn package(&self, key: &PackageKey) -> Option<&Package> {
         match self.lookup(key) {
             Lookup::Found(package) => Some(package),

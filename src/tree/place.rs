@@ -1,4 +1,4 @@
-//! Where in a file something stands that only turns out to be wrong when the whole tree is known.
+//! Places in files for problems that are found only with the whole tree.
 
 use crate::package::json::{Kind, Node, Object};
 use crate::package::{Problem, Requirement};

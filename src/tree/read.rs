@@ -27,7 +27,7 @@ const LONGEST_FILE: u64 = 16 << 20;
 
 impl PackageTree {
     /// Reads a packages directory, and those of its upstreams, nearest first. A package of an
-    /// upstream counts, with all its variants, if none that is nearer has that name.
+    /// upstream, with all its variants, is used if no nearer directory has that name.
     pub fn read(root: &Path, upstreams: &[PathBuf]) -> Result<Self, TreeError> {
         let mut tree = Self {
             root: root.to_owned(),
@@ -293,7 +293,7 @@ fn package_name(name: &OsStr) -> Result<PackageName, NameError> {
     }
 }
 
-/// A file that describes a variant, or the report that its name gives none.
+/// File that describes a variant, or a report about its name.
 type NamedFile = (PathBuf, Result<Variant, Report>);
 
 /// The files of a folder whose names end in `suffix`, sorted by name.

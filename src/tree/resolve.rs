@@ -10,24 +10,24 @@ use crate::package::{PackageName, Problem, Report, Variant};
 /// A tree variant: its packages, all there and fitting together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeSet {
-    /// Which tree.
+    /// Variant of the tree.
     pub variant: Variant,
-    /// Its packages, each after all that it requires; no package in two variants.
+    /// Packages in dependency order; no package in two variants.
     pub packages: Vec<PackageKey>,
-    /// Those of them that its bootstrap is made of, in the same order.
+    /// Packages of its bootstrap, in the same order.
     pub bootstrap: Vec<PackageKey>,
-    /// What is odd about it and its packages, but let through.
+    /// Questionable but accepted contents.
     pub warnings: Vec<Report>,
 }
 
-/// Some packages and all that they require.
+/// Packages with all their requirements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildSet {
-    /// Packages that were asked for.
+    /// Requested packages.
     pub wanted: Vec<PackageKey>,
-    /// All that is needed for it and itself, each after all that it requires.
+    /// Requested packages and all their requirements, in dependency order.
     pub packages: Vec<PackageKey>,
-    /// What is odd about them, but let through.
+    /// Questionable but accepted contents.
     pub warnings: Vec<Report>,
 }
 
@@ -80,7 +80,7 @@ impl PackageTree {
         Ok(TreeSet { variant: variant.clone(), packages, bootstrap, warnings })
     }
 
-    /// One variant of a package, or all of them, as things to build.
+    /// Returns a variant of a package, or all variants, as packages to build.
     pub fn wanted(
         &self,
         name: &PackageName,
@@ -105,7 +105,7 @@ impl PackageTree {
         }
     }
 
-    /// Packages with all that they require, whatever the trees say.
+    /// Resolves packages with all their requirements, independent of the trees.
     pub fn resolve_packages(&self, wanted: &[PackageKey]) -> Result<BuildSet, TreeError> {
         let mut walk = Walk::new(self, None);
         for key in wanted {
@@ -118,13 +118,13 @@ impl PackageTree {
         Ok(BuildSet { wanted: wanted.to_vec(), packages, warnings })
     }
 
-    /// Packages, each after all of them that it requires: the order for several trees at once.
+    /// Sorts packages in dependency order: the order for several trees at once.
     pub fn order(&self, keys: &BTreeSet<PackageKey>) -> Result<Vec<PackageKey>, TreeError> {
         graph::topological_order(keys, |key| self.requires(key))
             .map_err(|cycle| TreeError::Problems(vec![self.cycle(cycle)]))
     }
 
-    /// What a package requires itself; nothing if it isn't there or is broken.
+    /// Direct requirements of a package; empty for a missing or faulty one.
     pub fn requires(&self, key: &PackageKey) -> Vec<PackageKey> {
         self.package(key).map(|package| package.info.requires.clone()).unwrap_or_default()
     }
@@ -155,7 +155,7 @@ impl PackageTree {
         warnings
     }
 
-    /// Finds packages whose dependencies have one package in two variants.
+    /// Fails if a package's dependencies contain another package in two variants.
     fn check_variants(&self, packages: &[PackageKey]) -> Result<(), TreeError> {
         let several = |keys: &[PackageKey]| -> Option<(PackageKey, PackageKey)> {
             let mut seen: BTreeMap<&PackageName, &PackageKey> = BTreeMap::new();

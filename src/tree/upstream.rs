@@ -1,4 +1,4 @@
-//! `upstream.json`: one source whose `packages/` adds what the tree itself does not define.
+//! `upstream.json`: a source whose `packages/` adds packages that the tree itself does not define.
 //!
 //! Getting the source is not done here: whoever does reads the file, checks it out, and asks the
 //! checkout's `packages/` for its own upstream in turn, until there is none.
@@ -19,7 +19,7 @@ pub struct Upstream {
     pub source: Source,
 }
 
-/// Reads the `upstream.json` of a packages directory, if it has one.
+/// Reads the `upstream.json` of a packages directory, if present.
 pub fn read_upstream(packages: &Path) -> Result<Option<Upstream>, TreeError> {
     let path = packages.join("upstream.json");
     if path.symlink_metadata().is_err() {

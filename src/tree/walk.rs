@@ -12,11 +12,11 @@ pub(super) fn arrows(chain: &[PackageKey]) -> String {
     chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ")
 }
 
-/// A breadth-first walk over what is required, which collects all that is wrong on the way.
+/// Breadth-first walk over requirements, which collects all problems.
 pub(super) struct Walk<'a> {
     tree: &'a PackageTree,
     file: Option<&'a TreeFile>,
-    /// What was reached, and from where first.
+    /// Reached packages, each with the package from which it was reached first.
     reached: BTreeMap<PackageKey, Option<PackageKey>>,
     queue: VecDeque<PackageKey>,
     pub(super) problems: Vec<Report>,
@@ -122,7 +122,7 @@ impl<'a> Walk<'a> {
         self.problems.push(report);
     }
 
-    /// Why a package can't be part of the tree, and what to do.
+    /// Reason why a package cannot be part of the tree, and the remedy.
     fn misfit(&self, key: &PackageKey) -> Option<(String, String)> {
         let file = self.file?;
         let name = &key.name;
@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
         Some(seeds)
     }
 
-    /// The packages in order, with what is odd about them.
+    /// Returns the packages in order, with warnings.
     pub(super) fn finish(self) -> Result<(Vec<PackageKey>, Vec<Report>), TreeError> {
         if !self.problems.is_empty() {
             return Err(TreeError::Problems(self.problems));

@@ -9,14 +9,14 @@ use crate::base::http::redact;
 use crate::image::pins::{ImageKey, PinnedImages};
 use crate::source::FilePin;
 
-/// Something that a lock lacks.
+/// Entry that a lock lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// A source.
     Source(SourceKey),
     /// An image of packages.
     Image(ImageKey),
-    /// An image that a Dockerfile names.
+    /// A base image of a Dockerfile.
     BaseImage(ImageKey),
 }
 
@@ -25,42 +25,42 @@ pub enum Missing {
 pub enum LockFault {
     /// A source is declared with another sum.
     Changed {
-        /// The source, and who needs it.
+        /// The source, with its users.
         wanted: WantedSource,
-        /// The lock's sums of that place.
+        /// Locked digests for the same location.
         locked: Vec<String>,
     },
     /// The lock lacks something.
     Missing {
-        /// What is missing.
+        /// Missing entry.
         what: Missing,
-        /// Those who need it.
+        /// Users of the entry.
         users: BTreeSet<String>,
     },
-    /// Nothing needs what the lock has.
+    /// An entry of the lock is not needed.
     Unneeded(String),
-    /// A file of the cache is not the one that the lock has.
+    /// A cached file does not match the lock.
     File {
-        /// The source, and who needs it.
+        /// The source, with its users.
         wanted: WantedSource,
         /// The lock's sums.
         locked: FilePin,
         /// The file's sums.
         found: FilePin,
     },
-    /// An image of this machine is not the one that the lock has.
+    /// A local image does not match the lock.
     Image {
         /// Name for `--update`.
         name: String,
         /// Both ids.
         message: String,
-        /// Those who need it.
+        /// Users of the image.
         users: BTreeSet<String>,
     },
 }
 
 impl LockFault {
-    /// Finds the difference between a lock's sources and one that is needed.
+    /// Compares a needed source with a lock's sources.
     pub fn of_source(sources: &Sources, wanted: &WantedSource) -> Option<Self> {
         if sources.contains_key(&wanted.key) {
             return None;
@@ -75,7 +75,7 @@ impl LockFault {
         })
     }
 
-    /// Finds out if a lock's images lack one that is needed.
+    /// Checks that a lock's images include a needed image.
     pub fn of_image(
         images: &PinnedImages,
         key: &ImageKey,
@@ -87,7 +87,7 @@ impl LockFault {
         (!images.contains_key(key)).then(absent)
     }
 
-    /// Name that `mkpanda lock --update` takes; nothing where that is not the remedy.
+    /// Name for `mkpanda lock --update`; `None` if an update is not the remedy.
     fn name(&self) -> Option<&str> {
         match self {
             Self::Changed { wanted, .. } | Self::File { wanted, .. } => {
@@ -156,7 +156,7 @@ fn lines(items: &[LockFault]) -> String {
 }
 
 impl LockFaults {
-    /// Remedies, one a line.
+    /// Remedies, one per line.
     pub fn hint(&self) -> String {
         let names: BTreeSet<&str> = self.items.iter().filter_map(LockFault::name).collect();
         let is_other = |item: &LockFault| item.name().is_none();

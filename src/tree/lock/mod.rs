@@ -5,9 +5,9 @@
 //! <packages>/mkpanda.lock, or <packages>/../mkpanda.lock     beside mkpanda.toml; the nearer one counts
 //! ```
 //!
-//! A lock can only restrict: what it has is compared with what the tree declares and with what comes, and names
-//! that can move stand for what the lock has. Ids of packages do not depend on it. Of an upstream, the
-//! lock does not count.
+//! A lock can only restrict: its entries are compared with the tree's declarations and the fetched
+//! contents, and movable names mean the locked state. Ids of packages do not depend on the lock.
+//! The lock of an upstream is ignored.
 
 mod fault;
 mod text;
@@ -32,7 +32,7 @@ pub use text::{image_line, source_line};
 /// Name of the file.
 pub const LOCK_NAME: &str = "mkpanda.lock";
 
-/// A source as it is declared, and as a lock names it.
+/// Declaration of a source, as a key in a lock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SourceKey {
     /// A commit of a repository elsewhere.
@@ -42,7 +42,7 @@ pub enum SourceKey {
         /// The commit.
         commit: CommitId,
     },
-    /// HEAD of a repository on this machine that is not the tree's own.
+    /// HEAD of a local repository that is not the tree's own.
     GitLocal {
         /// Path as declared.
         rel_path: String,
@@ -74,7 +74,7 @@ impl SourceKey {
         })
     }
 
-    /// Kind and place of the source, which stay when its content changes.
+    /// Kind and location of the source, which stay when its content changes.
     pub fn place(&self) -> (&'static str, &str) {
         match self {
             Self::Git { url, .. } => ("git", url),
@@ -101,8 +101,8 @@ impl fmt::Display for SourceKey {
 /// Sources of a lock; files have a pin.
 pub type Sources = BTreeMap<SourceKey, Option<FilePin>>;
 
-/// True if a source is in the tree's own repository, which also has the lock: it cannot be pinned there.
-/// `folder` is the folder that declares it.
+/// True if a source is in the tree's own repository, which also contains the lock: such a source
+/// cannot be pinned. `folder` is the folder of the declaration.
 pub fn is_own(packages: &Path, folder: &Path, spec: &SourceSpec) -> bool {
     let SourceSpec::GitLocal { rel_path } = spec else { return false };
     let Ok(place) = fs_err::canonicalize(folder.join(rel_path)) else { return false };
@@ -124,17 +124,17 @@ pub struct TreeLock {
     pub base_images: PinnedImages,
 }
 
-/// A source with those who need it: `package/source`.
+/// Source with its users: `package/source`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedSource {
     /// The source.
     pub key: SourceKey,
-    /// Those who need it.
+    /// Users of the source.
     pub users: BTreeSet<String>,
 }
 
 impl TreeLock {
-    /// Path of the lock of a packages folder: the one that is there, or the one beside `mkpanda.toml`.
+    /// Path of the lock of a packages folder: the existing one, or the one beside `mkpanda.toml`.
     pub fn place(packages: &Path) -> PathBuf {
         let folders = || [Some(packages), packages.parent()].into_iter().flatten();
         let having = |name: &str| {
@@ -172,7 +172,7 @@ impl TreeLock {
         lines
     }
 
-    /// What files have to be, beside what packages declare.
+    /// Pinned digests of files, in addition to packages' declarations.
     pub fn file_pins(&self) -> FilePins {
         let all = self.upstreams.iter().chain(&self.sources);
         let pins = all.filter_map(|(key, pin)| match (key, pin) {
@@ -184,7 +184,7 @@ impl TreeLock {
         pins.collect()
     }
 
-    /// What names of images stand for.
+    /// Pinned images by name.
     pub fn image_pins(&self, is_complete: bool) -> ImagePins {
         let (images, bases) = (self.images.clone(), self.base_images.clone());
         ImagePins { images, bases, is_complete }
