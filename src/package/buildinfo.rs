@@ -22,32 +22,32 @@ const KEYS: [&str; 11] = [
     "version_extra",
 ];
 
-/// What a `buildinfo.json` says, checked.
+/// Checked contents of a `buildinfo.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildInfo {
-    /// What it requires, in the order of the file.
+    /// Requirements in the order of the file.
     pub requires: Vec<Requirement>,
-    /// `requires` as written, which `pkginfo.json` repeats.
+    /// Unparsed `requires`, which `pkginfo.json` repeats.
     pub requires_as_written: Value,
-    /// Its sources, sorted by name.
+    /// Sources, sorted by name.
     pub sources: Vec<(SourceName, Source)>,
-    /// The builder image that it names; `None` if it names none.
+    /// Builder image; `None` for the default one.
     pub docker: Option<ImageName>,
     /// The build script's path, relative to the package's folder.
     pub build_script: String,
-    /// Variables that the package gives to what runs with it.
+    /// Environment variables for programs that use the package.
     pub environment: Map<String, Value>,
-    /// Whether the host keeps a directory for its state.
+    /// Need for a state directory on the host.
     pub state_directory: StateDirectory,
-    /// The user as whom its service runs.
+    /// User of the package's service.
     pub username: Option<UserName>,
-    /// That user's group.
+    /// Group of the user.
     pub group: Option<GroupName>,
     /// Kernel settings by service.
     pub sysctl: Option<Map<String, Value>>,
-    /// What stands before the hash in the version.
+    /// Prefix of the hash in the version.
     pub version_extra: Option<String>,
-    /// What is odd but let through.
+    /// Questionable but accepted contents.
     pub warnings: Vec<Problem>,
 }
 

@@ -1,4 +1,4 @@
-//! Checks that a package's contents belong to its id: the hash of `build_ids` in its
+//! Check that a package's contents belong to its id: the hash of `build_ids` in its
 //! `buildinfo.full.json` must be its version (docs/format.md, "Repositories").
 
 use serde_json::Value;
@@ -7,8 +7,9 @@ use super::PackageId;
 use super::hash::hash_value;
 use super::json::Node;
 
-/// Looks at a `buildinfo.full.json`: `Ok(None)` if it fits the id, `Ok(Some(why))` if that can't be
-/// told because the build has overwritten it, `Err(why)` if it is another package's.
+/// Checks a `buildinfo.full.json`: `Ok(None)` if the id matches, `Ok(Some(reason))` if the build
+/// has overwritten the file, so that no check is possible, `Err(reason)` for another package's
+/// file.
 pub fn check(id: &PackageId, buildinfo_full: Option<&[u8]>) -> Result<Option<String>, String> {
     let unknown =
         |why: &str| Ok(Some(format!("whether it is what its id says can't be told: {why}")));

@@ -12,7 +12,7 @@ use sha1::Digest as _;
 
 use crate::base::digest::Sha1Sum;
 
-/// A value that has no hash.
+/// Reason why a value has no hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// `null` has none.
@@ -21,7 +21,7 @@ pub enum HashError {
     /// A number that isn't an integer has none.
     #[error("{place} is {number}: fractions have no hash")]
     Fraction {
-        /// Where the number is.
+        /// Path of the number in the document.
         place: String,
         /// The number as written.
         number: String,
@@ -76,7 +76,7 @@ pub(crate) fn hash_object(map: &Map<String, Value>, name: &str) -> Result<Sha1Su
     object_at(map, &Place { before: Some(&root), step: Step::Key(name) })
 }
 
-/// Where a value is, for errors only: a list of steps on the stack.
+/// Path of a value in the document, for errors only: a list of steps on the stack.
 struct Place<'a> {
     before: Option<&'a Self>,
     step: Step<'a>,
@@ -141,7 +141,7 @@ fn object_at(map: &Map<String, Value>, place: &Place<'_>) -> Result<Sha1Sum, Has
     Ok(hash_entries(&entries.collect::<Result<BTreeMap<_, _>, _>>()?))
 }
 
-/// A number's text as Python prints that integer; `None` if it is none.
+/// Integer in Python's notation; `None` for other numbers.
 fn integer(number: &Number) -> Option<String> {
     let text = number.to_string();
     let digits = text.strip_prefix('-').unwrap_or(&text);
@@ -151,7 +151,7 @@ fn integer(number: &Number) -> Option<String> {
     Some(if digits == "0" { digits.to_owned() } else { text })
 }
 
-/// Python's order where it has one, extended to a total one.
+/// Python's order where defined, extended to a total order.
 fn order(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::String(a), Value::String(b)) => a.cmp(b),
@@ -180,8 +180,9 @@ fn comparable(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Kinds that are compared with themselves only. Fractions are a kind of their own: they are ordered
-/// by their texts, and integers by value, so that together they would have no order.
+/// Ranks of kinds that are comparable only among themselves. Fractions are a kind of their own:
+/// fractions are ordered by their texts, and integers by value, so a common kind would have no
+/// order.
 fn rank(value: &Value) -> u8 {
     match value {
         Value::Null => 0,

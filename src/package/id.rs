@@ -30,7 +30,7 @@ impl PackageId {
         &self.version
     }
 
-    /// Compares ids as the texts that they are, which puts `a-b--1` after `a--2`.
+    /// Compares ids as texts, so that `a-b--1` comes after `a--2`.
     pub fn cmp_as_text(&self, other: &Self) -> Ordering {
         let (name, other_name) = (self.name.as_str(), other.name.as_str());
         let shared = name.len().min(other_name.len());

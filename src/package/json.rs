@@ -1,4 +1,4 @@
-//! JSON that remembers where each value stands, for errors that show the place.
+//! JSON values with their positions, for errors that show the place.
 //!
 //! `serde_json` does the parsing: a borrowed [`RawValue`] is a slice of the text, so its address
 //! tells its offset. Numbers keep their text, since integers of any length have a hash (docs/format.md,
@@ -14,11 +14,11 @@ use serde_json::{Map, Number, Value};
 
 use super::Problem;
 
-/// How many lists and objects may lie within each other, so that no stack overflows: `serde_json`'s
-/// own limit, as what is printed from here is read with it.
+/// Upper limit of nested lists and objects, against stack overflows: `serde_json`'s own limit, as
+/// output of this program is read with `serde_json`.
 const DEEPEST: usize = 127;
 
-/// A value and where it stands.
+/// Value with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Offset of the value's first byte.
@@ -27,7 +27,7 @@ pub struct Node {
     pub kind: Kind,
 }
 
-/// What a value is.
+/// Content of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `null`.
@@ -137,7 +137,7 @@ impl Node {
         Ok(Self { offset, kind })
     }
 
-    /// What kind of value it is, as a person says it.
+    /// Name of the value's kind, for messages.
     pub fn describe(&self) -> &'static str {
         match &self.kind {
             Kind::Null => "null",
@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    /// The value without its places.
+    /// Returns the value without positions.
     pub fn to_value(&self) -> Value {
         match &self.kind {
             Kind::Null => Value::Null,
@@ -161,7 +161,7 @@ impl Node {
         }
     }
 
-    /// The string, or a problem that says what `what` has to be.
+    /// Returns the string, or a problem that names the expected kind of `what`.
     pub fn string(&self, what: &str) -> Result<&str, Problem> {
         match &self.kind {
             Kind::String(value) => Ok(value),
@@ -169,7 +169,7 @@ impl Node {
         }
     }
 
-    /// The list, or a problem that says what `what` has to be.
+    /// Returns the list, or a problem that names the expected kind of `what`.
     pub fn list(&self, what: &str, of: &str) -> Result<&[Self], Problem> {
         match &self.kind {
             Kind::List(items) => Ok(items),
@@ -177,7 +177,7 @@ impl Node {
         }
     }
 
-    /// The object, or a problem that says what `what` has to be.
+    /// Returns the object, or a problem that names the expected kind of `what`.
     pub fn object(&self, what: &str) -> Result<&Object, Problem> {
         match &self.kind {
             Kind::Object(object) => Ok(object),
@@ -185,14 +185,14 @@ impl Node {
         }
     }
 
-    /// The problem that `what` isn't of the kind that it has to be.
+    /// Makes the problem that `what` has another kind than the expected one.
     pub fn wrong(&self, what: &str, expected: &str) -> Problem {
         Problem::at(self.offset, format!("{what} must be {expected}, but is {}", self.describe()))
     }
 }
 
 impl Object {
-    /// The object without its places.
+    /// Returns the object without positions.
     pub fn to_map(&self) -> Map<String, Value> {
         self.entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect()
     }

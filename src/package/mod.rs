@@ -1,4 +1,4 @@
-//! What a package is, as its folder says: pure types and parsers, from text to checked values.
+//! Description of packages in their folders: pure types and parsers, from text to checked values.
 //!
 //! Nothing here reads a file or runs a process. Text becomes a [`json::Node`] tree that remembers
 //! where each value stands, and that becomes a [`BuildInfo`], a [`TreeInfo`] or an upstream

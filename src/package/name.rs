@@ -9,11 +9,11 @@ use crate::base::text::written_as_text;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a valid {kind}: {rule}")]
 pub struct NameError {
-    /// What the text was meant to be.
+    /// Intended kind of name.
     pub kind: &'static str,
     /// The text.
     pub text: String,
-    /// What is wrong with it, or the rule that it breaks.
+    /// Violated rule.
     pub rule: &'static str,
 }
 
@@ -78,7 +78,7 @@ name_type!(
     "An image's name as a package writes it, such as `ubuntu:22.04`; the layer `image` knows what it refers to."
 );
 
-/// The image that a package is built in unless it names another one.
+/// Builder image of packages that name no other.
 pub const DEFAULT_IMAGE: &str = "dcos/dcos-builder:dcos-builder_dockerdir-latest";
 
 impl ImageName {

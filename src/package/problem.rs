@@ -1,4 +1,4 @@
-//! What is wrong with a file that a person wrote, shown with its place.
+//! Problems in files written by people, displayed with their place.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::base::http::redact_text;
 use crate::base::text::steers_terminal;
 
-/// Something that is wrong in a text, at a byte offset of it.
+/// Problem in a text, at a byte offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Offset of the first byte that it is about; `None` if it is about the whole file.
+    /// Offset of the first affected byte; `None` for the whole file.
     pub offset: Option<usize>,
     /// Fault.
     pub message: String,
-    /// What to do, if that isn't plain from the message.
+    /// Remedy, if not obvious from the message.
     pub hint: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl Problem {
         Self { offset: None, message: message.into(), hint: None }
     }
 
-    /// Adds what to do.
+    /// Adds a remedy.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -47,9 +47,9 @@ impl Problem {
 struct Place {
     line: usize,
     column: usize,
-    /// The line without what is secret in its URLs.
+    /// Line without secrets in URLs.
     content: String,
-    /// The column in that.
+    /// Column in `content`.
     shown_column: usize,
 }
 
@@ -86,12 +86,12 @@ impl Report {
         &self.path
     }
 
-    /// What is wrong, without the place.
+    /// Message without the place.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do, if that needs saying.
+    /// Remedy, if needed.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

@@ -1,16 +1,16 @@
-//! What a package requires: another package, by name and variant.
+//! Requirements of packages: another package, by name and variant.
 
 use std::fmt;
 
 use super::json::{Kind, Node};
 use super::{PackageName, Problem, Variant};
 
-/// A package that another one needs, in one of its variants.
+/// Required package, in one of its variants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Requirement {
     /// The package.
     pub name: PackageName,
-    /// Its variant.
+    /// Variant of the package.
     pub variant: Variant,
 }
 

@@ -46,7 +46,7 @@ impl fmt::Display for CommitId {
 
 written_as_text!(CommitId);
 
-/// A source's name: the folder below `/pkg/src` in which it appears, so one plain path component.
+/// Name of a source: the folder below `/pkg/src`, so a plain path component.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceName(String);
 
@@ -92,7 +92,7 @@ impl fmt::Display for SourceName {
 
 written_as_text!(SourceName);
 
-/// A source: what was written, and what it means.
+/// Source as written, and its parsed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The object as written.
@@ -129,11 +129,11 @@ pub enum SourceSpec {
 pub struct FileSource {
     /// `http://`, `https://`, `file:///absolute`, or `file://relative` to the package's folder.
     pub url: String,
-    /// Its SHA-1, which is part of the package's id.
+    /// SHA-1, part of the package's id.
     pub sha1: Sha1Sum,
-    /// Its SHA-256, checked too where it is given, not part of the id.
+    /// SHA-256, checked if given, not part of the id.
     pub sha256: Option<Sha256Sum>,
-    /// Its name, where the URL's end is not to be that.
+    /// File name, if different from the end of the URL.
     pub filename: Option<String>,
 }
 
@@ -146,7 +146,7 @@ pub enum UrlError {
     /// The scheme is none that files are fetched with.
     #[error("{0:?}: files are fetched by http, https and file only")]
     Scheme(String),
-    /// Its end gives no file name.
+    /// The end of the URL is not a file name.
     #[error("{0:?} doesn't end in a file's name")]
     NoFileName(String),
 }
@@ -158,7 +158,7 @@ impl FileSource {
         self.filename.as_deref().or_else(|| file_name(&self.url)).unwrap_or_default()
     }
 
-    /// The name that says what kind of archive it is, without query and fragment.
+    /// Name without query and fragment, which determines the kind of archive.
     pub fn archive_name(&self) -> &str {
         match &self.filename {
             Some(name) => name,
@@ -224,7 +224,7 @@ impl Source {
         shown
     }
 
-    /// Reads one source.
+    /// Parses a source.
     pub fn from_json(node: &Node) -> Result<Self, Problem> {
         let object = node.object("a source")?;
         let kind_node = object.get("kind").ok_or_else(|| {

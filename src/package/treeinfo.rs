@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::json::{Kind, Node};
 use super::{PackageName, Problem, Variant};
 
-/// A tree, as one `treeinfo.json` describes it.
+/// Tree described in a `treeinfo.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TreeInfo {
     /// Packages that are not part of the tree.
     pub exclude: BTreeSet<PackageName>,
-    /// The packages of the tree, besides what they require; `None`, also for an empty list: all that are not
-    /// excluded.
+    /// Packages of the tree, without their requirements; `None`, also for an empty list: all
+    /// packages that are not excluded.
     pub core_package_list: Option<Vec<PackageName>>,
     /// The packages of the bootstrap, besides what they require; `None`, also for an empty list: all of the
     /// tree.
     pub bootstrap_package_list: Option<Vec<PackageName>>,
-    /// The variants in which packages are part of the tree, where that isn't the default one.
+    /// Variants of packages that are part of the tree in another variant than the default one.
     pub variants: BTreeMap<PackageName, Variant>,
 }
 

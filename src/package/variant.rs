@@ -1,4 +1,4 @@
-//! Variants of packages and trees: the default one, or a name that a file has before its first dot.
+//! Variants of packages and trees: the default one, or a name before the first dot of a file name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ impl Variant {
     /// The default variant.
     pub const DEFAULT: Self = Self(None);
 
-    /// The name, if it isn't the default one.
+    /// Name; `None` for the default variant.
     pub fn name(&self) -> Option<&str> {
         self.0.as_deref()
     }
@@ -42,7 +42,7 @@ impl Variant {
 impl FromStr for Variant {
     type Err = VariantError;
 
-    /// Reads a named variant. The default one has no text of its own.
+    /// Parses a named variant. The default one has no text.
     fn from_str(text: &str) -> Result<Self, VariantError> {
         if text.is_empty() || text.starts_with('.') || text.contains(['/', '\0']) {
             return Err(VariantError(text.to_owned()));
@@ -74,8 +74,8 @@ impl<'de> Deserialize<'de> for Variant {
 
 /// Reads the variant off a file's name that may end in `suffix` (`buildinfo.json`, say).
 ///
-/// `None` if the file is none of them; an error if it is one without a proper variant: `.<suffix>`
-/// and `foo<suffix>`, which would be overlooked otherwise.
+/// Returns `None` for other files, and an error for a file without a valid variant: `.<suffix>` and
+/// `foo<suffix>`, which would be overlooked otherwise.
 pub fn variant_of_file(file: &str, suffix: &str) -> Option<Result<Variant, VariantError>> {
     let prefix = file.strip_suffix(suffix)?;
     if prefix.is_empty() {

@@ -14,7 +14,7 @@ use super::Problem;
 /// Greatest depth of lists and mappings within each other.
 const DEEPEST: usize = 64;
 
-/// A value and where it stands.
+/// Value with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct YamlNode {
     /// Offset of the value's first byte.
