@@ -29,7 +29,7 @@ impl BootstrapId {
         &self.0
     }
 
-    /// Its archive's name.
+    /// Name of the archive.
     pub fn archive_name(&self) -> String {
         format!("{}.bootstrap.tar.xz", self.0)
     }

@@ -7,7 +7,7 @@ use crate::archive::{PackError, ReadError};
 use crate::install::InstallError;
 use crate::package::PackageId;
 
-/// A bootstrap that can't be made.
+/// Reason why a bootstrap cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     /// A package's archive isn't there.
@@ -19,12 +19,12 @@ pub enum BootstrapError {
         #[source]
         source: io::Error,
     },
-    /// A package's archive isn't what it should be.
+    /// The archive of a package is not valid.
     #[error("package {package} ({path}) can't go into a bootstrap")]
     Package {
         /// The package.
         package: PackageId,
-        /// Its archive.
+        /// Path of the archive.
         path: PathBuf,
         /// Fault.
         #[source]

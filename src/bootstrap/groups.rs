@@ -1,4 +1,4 @@
-//! Which packages share blocks.
+//! Grouping of packages that share blocks.
 //!
 //! A package of some size has blocks of its own. Small ones that follow each other share some, or a
 //! bootstrap of many would be much larger; where a group ends depends on names and sizes alone, so
@@ -12,7 +12,7 @@ use crate::package::PackageId;
 /// From how many bytes of tar on a package is alone.
 const LARGE: u64 = 512 << 10;
 
-/// How many bytes end a group.
+/// Size in bytes at which a group ends.
 const FULL: u64 = 1 << 20;
 
 /// Parts packages, given in their order with the sizes of their tar, into groups.
@@ -34,7 +34,7 @@ pub(super) fn groups(packages: &[(&PackageId, u64)]) -> Vec<Range<usize>> {
     groups
 }
 
-/// One name in eight ends its group.
+/// True for one name in eight, which ends its group.
 fn ends_group(id: &PackageId) -> bool {
     let name = Sha1Sum::of(id.name().as_str().as_bytes());
     name.as_str().starts_with(['0', '8'])

@@ -17,7 +17,7 @@ use crate::base::digest::Sha256Sum;
 use crate::install::PackageContents;
 use crate::package::PackageId;
 
-/// State of a file: another one after whatever is written to it or put in its place.
+/// State of a file, different after any write or replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -41,22 +41,22 @@ impl Stamp {
 #[derive(Debug)]
 pub(super) struct Member<'a> {
     pub(super) id: &'a PackageId,
-    /// Its archive.
+    /// Path of the archive.
     pub(super) path: &'a Path,
-    /// Where it goes.
+    /// Folder in the bootstrap.
     pub(super) folder: EntryPath,
-    /// Sum of its archive.
+    /// Digest of the archive.
     pub(super) identity: Sha256Sum,
-    /// State of the file that has this sum.
+    /// State of the file at the time of the digest.
     stamp: Stamp,
     pub(super) in_order: bool,
-    /// How many bytes of tar it makes.
+    /// Size of the package's tar entries in bytes.
     pub(super) tar_bytes: u64,
 }
 
 impl<'a> Member<'a> {
-    /// Finds out what counts of a package, by reading all of it if that isn't kept; fails soon when
-    /// it shall stop.
+    /// Reads a package's summary, from the parts or by reading the whole archive; fails soon after
+    /// an interruption.
     pub(super) fn read(
         id: &'a PackageId,
         path: &'a Path,
@@ -175,7 +175,7 @@ impl Member<'_> {
     }
 }
 
-/// A file that can't be read any more when nobody wants that.
+/// Reader that fails after an interruption.
 struct Stoppable<'a> {
     file: fs_err::File,
     stop: &'a AtomicBool,
@@ -223,7 +223,7 @@ fn first_of_links_is_the_file(entries: &mut BTreeMap<EntryPath, (PackageEntry, u
     }
 }
 
-/// A path that is one by the rules of ids and constants.
+/// Converts a text that is a valid path by the rules of ids and constants.
 pub(super) fn entry_path(text: &str) -> EntryPath {
     EntryPath::parse(text.as_bytes()).unwrap_or_default()
 }

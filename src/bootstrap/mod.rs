@@ -13,9 +13,9 @@
 //! for its names, all of which decide what links there are, and to find it damaged before anything
 //! is written.
 //!
-//! What comes of a package, or of some small ones that follow each other, is compressed into blocks
-//! that depend on nothing else, and kept; so are the names. A bootstrap costs the compression of
-//! what is new in it, and copying the rest: its bytes are the same whether that was kept or not.
+//! The entries of a package, or of several small consecutive packages, are compressed into
+//! independent blocks and kept; so are the names. A new bootstrap costs the compression of its new
+//! parts, and copying the others: the bytes are the same with and without kept parts.
 
 mod documents;
 mod error;
@@ -54,15 +54,15 @@ pub use options::BootstrapOptions;
 pub use supply::{SupplyError, SupplyOptions, TreePackages, bring_bootstrap, supply};
 pub use upload::{BootstrapUpload, UnprovenBootstrap};
 
-/// How long packages are read before somebody is asked whether that is still wanted.
+/// Interval of checks for an interruption while packages are read.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// What a bootstrap was put together from.
+/// Statistics of a bootstrap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootstrapSummary {
-    /// How many parts there are: packages, or groups of small ones.
+    /// Number of parts: packages, or groups of small ones.
     pub parts: usize,
-    /// How many of them were kept from earlier.
+    /// Number of reused parts.
     pub kept: usize,
     /// SHA-256 sums of the packages' archives.
     pub packages: BTreeMap<PackageId, Sha256Sum>,
@@ -104,8 +104,8 @@ pub fn write_bootstrap(
     Ok(summary)
 }
 
-/// Reads the packages, several at once. What the bootstrap goes to is flushed now and then, which
-/// gives it a chance to say that nothing more is wanted.
+/// Reads the packages in parallel. The output is flushed at intervals, so that it can report an
+/// interruption.
 fn read_members<'a>(
     packages: &[&'a (PackageId, PathBuf)],
     out: &mut impl Write,
@@ -148,7 +148,7 @@ fn read_members<'a>(
     Ok(read)
 }
 
-/// A bootstrap that is being written.
+/// Bootstrap under construction.
 struct Writing<'a, W: Write> {
     tar: TarWriter<BlockEncoder<BootstrapSink<'a, W>>>,
     options: &'a BootstrapOptions<'a>,

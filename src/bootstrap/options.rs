@@ -9,13 +9,13 @@ use crate::archive::Limits;
 pub struct BootstrapOptions<'a> {
     /// The latest time that an entry may have, in seconds since 1970.
     pub source_date_epoch: u64,
-    /// How many threads compress; the bytes don't depend on it.
+    /// Number of compressing threads, without effect on the bytes.
     pub threads: u32,
-    /// What each package may unpack to.
+    /// Limits of each unpacked package.
     pub limits: Limits,
-    /// Where the files of a package are kept for a moment if its archive isn't in order, as that
-    /// of another tool.
+    /// Folder for temporary files of packages whose archives are not in order, such as those of
+    /// another tool.
     pub scratch: &'a Path,
-    /// Where parts are kept for the next bootstrap, and taken from.
+    /// Folder of the parts of earlier bootstraps.
     pub parts: Option<&'a Path>,
 }

@@ -1,15 +1,15 @@
-//! What earlier bootstraps were made of, kept so that a new one costs what is new in it.
+//! Parts of earlier bootstraps, kept so that a new bootstrap costs only its new parts.
 //!
 //! ```text
 //! $MKPANDA_HOME/parts/<version>/summaries/<key>   what counts of a package: JSON, as XZ
 //! $MKPANDA_HOME/parts/<version>/blocks/<key>      the compressed entries of one or more packages
 //! ```
 //!
-//! A key is the digest of all that decides on the content: the packages' ids, the SHA-256 sums of their
-//! archives, the latest time of entries. Files appear whole; they are checked whenever they are read,
-//! since nobody syncs them, and one that is broken counts as missing. All of them can be removed at
-//! any time. Whoever uses one sets its time, so that the oldest are those that nobody needed; other
-//! versions' folders are never read.
+//! A key is the digest of all inputs: the packages' ids, the SHA-256 sums of their archives, the
+//! latest time of entries. Files appear whole; they are checked at each use, since no sync is done,
+//! and a broken file counts as missing. All of them can be removed at any time. A use sets the
+//! file's time, so that the oldest files are the least needed; folders of other versions are never
+//! read.
 //!
 //! A file of blocks ends with 16 bytes per block, its size without padding and that of its content;
 //! the number of blocks; and the CRC-64 of the key and all that is before the sum itself. Numbers
@@ -34,17 +34,17 @@ const LARGEST_SUMMARY: u64 = 1 << 30;
 
 const BUFFER: usize = 256 * 1024;
 
-/// What a part is kept under.
+/// Key of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PartKey(Sha256Sum);
 
 impl PartKey {
-    /// That of a package's summary.
+    /// Key of a package's summary.
     pub(super) fn of_summary(id: &PackageId, archive: &Sha256Sum) -> Self {
         Self(Sha256Sum::of(format!("summary\n{id} {archive}\n").as_bytes()))
     }
 
-    /// That of the compressed entries of packages.
+    /// Key of the compressed entries of packages.
     pub(super) fn of_blocks<'a>(
         packages: impl Iterator<Item = (&'a PackageId, &'a Sha256Sum)>,
         source_date_epoch: u64,
@@ -110,7 +110,7 @@ impl PartStore<'_> {
         }
     }
 
-    /// Removes what processes that died left half-written.
+    /// Removes partial files of dead processes.
     pub(super) fn sweep(&self) {
         for kind in ["summaries", "blocks"] {
             if let Some(folder) = self.0.map(|folder| folder.join(VERSION).join(kind)) {
@@ -120,7 +120,7 @@ impl PartStore<'_> {
     }
 }
 
-/// Opens a part and says that it was used.
+/// Opens a part and updates its time.
 fn open(path: &Path) -> Option<fs_err::File> {
     let file = fs_err::File::open(path).ok()?;
     drop(file.file().set_modified(SystemTime::now()));
@@ -133,7 +133,7 @@ fn note(path: &Path, result: io::Result<()>) {
     }
 }
 
-/// Blocks that were kept, checked.
+/// Checked blocks of an earlier bootstrap.
 #[derive(Debug)]
 pub(super) struct KeptBlocks {
     pub(super) records: Vec<BlockRecord>,
@@ -142,7 +142,7 @@ pub(super) struct KeptBlocks {
 }
 
 impl KeptBlocks {
-    /// Reads all of a file; nothing if it isn't what it should be.
+    /// Reads a whole file; `None` if the content is not valid.
     fn read(mut file: fs_err::File, key: &PartKey) -> io::Result<Option<Self>> {
         const WORD: u64 = 8;
         let length = file.metadata()?.len();
@@ -188,7 +188,7 @@ fn word(mut file: impl Read) -> io::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Keeps blocks. Dropped before it is finished, it leaves nothing.
+/// Writer of blocks to keep. Dropping the value before its end leaves nothing.
 #[derive(Debug)]
 pub(super) struct BlocksWriter {
     file: AtomicFile,
@@ -198,7 +198,7 @@ pub(super) struct BlocksWriter {
 }
 
 impl BlocksWriter {
-    /// Keeps one more block; gives itself up where that can't be.
+    /// Writes a block; gives up after a failure.
     pub(super) fn block(mut self, block: &Block) -> Option<Self> {
         self.records.push(block.record);
         self.write(&block.bytes).map_err(|error| note(&self.path, Err(error))).ok()?;

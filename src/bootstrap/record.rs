@@ -1,4 +1,4 @@
-//! Records of the bootstraps that this home has made: `$MKPANDA_HOME/bootstraps/<SHA-256>.json`.
+//! Records of bootstraps made by this home: `$MKPANDA_HOME/bootstraps/<SHA-256>.json`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use crate::runner::home::Home;
 /// Version of the form.
 const VERSION: u32 = 1;
 
-/// A bootstrap that was made here.
+/// Record of a bootstrap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BootstrapRecord {
     version: u32,
@@ -45,7 +45,8 @@ impl BootstrapRecord {
         atomic::write_if_changed(&Self::path(home, &self.sha256), &text)
     }
 
-    /// Record of an archive with this sum, if this home has made it as the bootstrap of an id.
+    /// Finds the record of an archive with this digest, if this home has made the archive as the
+    /// bootstrap of an id.
     pub(super) fn find(home: &Home, id: &str, sha256: &Sha256Sum) -> Option<Self> {
         let text = fs_err::read(Self::path(home, sha256)).ok()?;
         let record: Self = serde_json::from_slice(&text).ok()?;

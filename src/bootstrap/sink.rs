@@ -1,18 +1,18 @@
-//! Where a bootstrap's blocks go: into the archive, and to the parts that are kept.
+//! Destinations of a bootstrap's blocks: the archive, and the kept parts.
 
 use std::io::{self, Write};
 
 use super::parts::{BlocksWriter, KeptBlocks, PartKey, PartStore};
 use crate::archive::{Block, BlockSink, StreamWriter};
 
-/// What stands between blocks.
+/// Item between blocks.
 #[derive(Debug)]
 pub(super) enum Mark {
-    /// What follows is to be kept.
+    /// The following blocks are kept.
     Keep(PartKey),
-    /// What follows isn't.
+    /// The following blocks are not kept.
     Pass,
-    /// Blocks that were kept.
+    /// Reused blocks.
     Kept(KeptBlocks),
 }
 

@@ -1,11 +1,11 @@
-//! What a bootstrap has to know of a package before it writes it: kept, so that it isn't unpacked
-//! for that once more.
+//! Summary of a package for a bootstrap, needed before its entries are written: kept, so that the
+//! package is not unpacked twice.
 
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Attributes, EntryKind, EntryPath, PackageEntry, PackageIndex};
 
-/// What counts of a package.
+/// Summary of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Summary {
     /// Its names and descriptions; read from where it was kept, without sizes and attributes.
@@ -13,12 +13,12 @@ pub(super) struct Summary {
     /// True if its entries are in byte order of their paths, as ours are. Then the first of hard
     /// links is the file, too, because links come after what they link to.
     pub(super) in_order: bool,
-    /// How many bytes of tar it makes, long names apart.
+    /// Size of the tar entries in bytes, without long names.
     pub(super) tar_bytes: u64,
 }
 
 impl Summary {
-    /// That of a package that goes into a folder.
+    /// Makes the summary of a package for a folder of the bootstrap.
     pub(super) fn of(index: PackageIndex, folder: &EntryPath) -> Self {
         let in_order = index.entries.windows(2).all(|pair| pair[0].path < pair[1].path);
         let entries = index.entries.iter().map(|entry| {
@@ -56,7 +56,7 @@ impl Summary {
         serde_json::to_string(&written).unwrap_or_default()
     }
 
-    /// From the text; nothing if it isn't one of ours.
+    /// Parses the text; `None` if not valid.
     pub(super) fn from_json(text: &[u8]) -> Option<Self> {
         let written: Written = serde_json::from_slice(text).ok()?;
         let entry = |(kind, path, target): (char, String, String)| {

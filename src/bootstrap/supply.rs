@@ -24,33 +24,33 @@ use crate::package::{PackageId, Variant};
 use crate::runner::home::Home;
 use crate::store::signature::TrustedKeys;
 
-/// A tree variant with its packages.
+/// Tree variant with its packages.
 #[derive(Debug, Clone)]
 pub struct TreePackages {
     /// The tree variant.
     pub variant: Variant,
-    /// Its packages.
+    /// Packages of the tree.
     pub packages: Vec<PackageId>,
-    /// Those that its bootstrap is made of.
+    /// Packages of the bootstrap.
     pub bootstrap: Vec<PackageId>,
 }
 
-/// How bootstraps are made.
+/// Options for making bootstraps.
 #[derive(Debug)]
 pub struct SupplyOptions<'a> {
     /// The tree's cache.
     pub cache: &'a Cache,
-    /// Where bootstraps may be taken from.
+    /// Repository of prebuilt bootstraps.
     pub repository: Option<&'a Repository>,
     /// Shared caches, in which bootstraps are looked up before and put after they are made.
     pub shared_caches: &'a SharedCaches,
-    /// Keys whose signatures let packages of others into a bootstrap that is uploaded.
+    /// Keys whose signatures allow other builders' packages in an uploaded bootstrap.
     pub trusted_keys: &'a TrustedKeys,
-    /// What archives may hold.
+    /// Limits for archives.
     pub limits: Limits,
     /// The latest time in archives.
     pub source_date_epoch: u64,
-    /// How many threads compress.
+    /// Number of compressing threads.
     pub threads: u32,
     /// A folder for temporary files.
     pub scratch: &'a Path,
@@ -85,7 +85,7 @@ pub enum SupplyError {
 }
 
 impl SupplyError {
-    /// What to do, where that is known.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Bootstrap { source: BootstrapError::Install(error), .. } => error.hint(),
@@ -127,8 +127,8 @@ fn supply_bootstrap(
     Ok((id, archive))
 }
 
-/// Makes a tree's bootstrap be in the cache, unless it is there, by a function that fetches or makes it.
-/// Returns true if it was there, and `None` if the function did not bring it.
+/// Ensures that a tree's bootstrap is in the cache, by a function that fetches or makes a missing
+/// one. Returns true if the bootstrap was present, and `None` if the function did not provide it.
 pub fn bring_bootstrap(
     tree: &TreePackages,
     cache: &Cache,

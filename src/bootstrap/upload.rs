@@ -1,7 +1,8 @@
 //! A bootstrap of a tree's cache, as it is put into shared caches.
 //!
-//! The archive is believed if a trusted key signed it, or if this home made it of packages each of which is
-//! believed ([`Evidence`]): a tree may bring packages of its own in its cache, which a bootstrap would carry on.
+//! The archive is trusted if a trusted key signed it, or if this home made the archive of trusted
+//! packages ([`Evidence`]): a tree may have packages of its own in its cache, which a bootstrap
+//! would pass on.
 
 use std::path::{Path, PathBuf};
 
