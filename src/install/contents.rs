@@ -1,4 +1,4 @@
-//! What counts of one package when it is installed.
+//! Contents of a package that matter for its installation.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -16,20 +16,20 @@ use crate::package::{PackageId, Problem, RESERVED_UNITS};
 /// No description of a package is that long.
 const LONGEST_DESCRIPTION: u64 = 64 << 20;
 
-/// A package that is to be installed: what it says of itself, and the names in it.
+/// Package to install: its description, and the names of its files.
 #[derive(Debug, Clone)]
 pub struct PackageContents {
-    /// Its id.
+    /// Id of the package.
     pub id: PackageId,
-    /// What its `pkginfo.json` says.
+    /// Contents of `pkginfo.json`.
     pub info: PackageInfo,
-    /// Its `buildinfo.full.json`, if it has one.
+    /// Contents of `buildinfo.full.json`, if present.
     pub buildinfo_full: Option<Value>,
     pub(super) listing: Listing,
 }
 
 impl PackageContents {
-    /// Reads a package that lies unpacked in a folder; of it only what counts.
+    /// Reads the relevant contents of a package unpacked in a folder.
     pub fn from_directory(id: &PackageId, folder: &Path) -> Result<Self, InstallError> {
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
         let document = |name: &str| read_document(&folder.join(name)).map_err(unreadable);
@@ -52,7 +52,7 @@ impl PackageContents {
         Ok(Self { id: id.clone(), info, buildinfo_full, listing })
     }
 
-    /// Takes a package from the index of its archive, which lies at `path`.
+    /// Makes the contents from the index of a package's archive, whose path is `path`.
     pub fn from_index(
         id: &PackageId,
         path: &Path,
@@ -110,7 +110,7 @@ impl PackageContents {
         services.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
-    /// What lies below one of the folders that are put together; nothing if the package has none.
+    /// Entries below one of the merged folders; empty if missing.
     pub(super) fn folder(&self, name: &str) -> Result<Vec<(EntryPath, &Kind)>, InstallError> {
         // A role can have any name that a file can have.
         match EntryPath::parse(name.as_bytes()) {
@@ -137,7 +137,7 @@ impl PackageContents {
     }
 }
 
-/// What lies below a folder, or below the one to which a link leads; nothing if there is none.
+/// Entries below a folder, or below the target of a link; empty if missing.
 fn folder_of<'a>(
     listing: &'a Listing,
     id: &PackageId,

@@ -45,8 +45,8 @@ pub(super) fn environment(
     Ok((plain, export))
 }
 
-/// A value as a shell takes it for what it is: in single quotes if any of its characters means something to
-/// a shell (POSIX.1-2017, Shell Command Language, 2.2; `{` and `!` to some), as it is written if none does.
+/// Quotes a value for a shell: in single quotes if any character has a meaning in a shell
+/// (POSIX.1-2017, Shell Command Language, 2.2; `{` and `!` in some), unchanged otherwise.
 fn quoted(value: &str) -> Cow<'_, str> {
     const SPECIAL: [char; 22] = [
         '|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', ' ', '\t', '*', '?', '[',
@@ -59,7 +59,7 @@ fn quoted(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// Warns of values that systemd reads differently from `environment`, where they stand as they are written.
+/// Warns of values in `environment` that systemd parses differently; they are written unchanged.
 pub fn environment_warnings(packages: &[PackageContents]) -> Vec<String> {
     let variables = packages.iter().flat_map(|package| {
         package.info.environment.iter().map(move |(name, value)| (&package.id, name, value))
@@ -87,8 +87,8 @@ fn misread(value: &str) -> Option<&'static str> {
     }
 }
 
-/// The text of `etc/dcos-service-configuration.json`: of each package the settings of those
-/// services whose units it has.
+/// Returns the text of `etc/dcos-service-configuration.json`: for each package, the settings of the
+/// services whose units are in the package.
 pub(super) fn service_configuration(packages: &[&PackageContents]) -> Result<String, InstallError> {
     let mut services: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut known: BTreeMap<&str, SysctlValue> = BTreeMap::new();

@@ -1,11 +1,11 @@
-//! What can keep packages from being installed together.
+//! Errors of installing packages together.
 
 use std::fmt;
 use std::io;
 
 use crate::package::{PackageId, Report, Requirement};
 
-/// Packages that can't be installed together, or one that can't be installed at all.
+/// Reason why packages cannot be installed together, or a single one cannot be installed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A file that describes a package is wrong.
@@ -13,7 +13,7 @@ pub enum InstallError {
     Description {
         /// The package.
         package: PackageId,
-        /// What is wrong, with its place.
+        /// Problem, with its place.
         report: Box<Report>,
     },
     /// There is no `pkginfo.json`.
@@ -28,10 +28,10 @@ pub enum InstallError {
         #[source]
         source: io::Error,
     },
-    /// One package twice.
+    /// A package is given twice.
     #[error("package {0} is given twice")]
     Twice(PackageId),
-    /// Two packages of one name.
+    /// Two packages have the same name.
     #[error("packages {0} and {1} have one name, and only one of them can be installed")]
     SameName(PackageId, PackageId),
     /// A requirement that isn't among the packages.
@@ -39,10 +39,10 @@ pub enum InstallError {
     Requirement {
         /// The package.
         package: PackageId,
-        /// The requirement that nothing meets.
+        /// The unmet requirement.
         requirement: Requirement,
     },
-    /// Two that give one file.
+    /// Two packages have the same file.
     #[error("{one} and {other} both have {path}")]
     SameFile {
         /// Below the install root.
@@ -57,9 +57,9 @@ pub enum InstallError {
     FileAndFolder {
         /// Below the install root.
         path: String,
-        /// Whose folder.
+        /// Owner of the folder.
         folder: Owner,
-        /// Whose file.
+        /// Owner of the file.
         file: Owner,
     },
     /// A folder that is put together and is none in a package.
@@ -88,7 +88,7 @@ pub enum InstallError {
         /// The unit.
         unit: String,
     },
-    /// A unit that can't be copied.
+    /// A unit cannot be copied.
     #[error("package {package}: {path} is not a file of the package, so it can't be a unit")]
     UnitIsNoFile {
         /// The package.
@@ -99,14 +99,14 @@ pub enum InstallError {
     /// Kernel settings for no service.
     #[error("package {0} has sysctl settings, but no *.service file that they could be for")]
     SysctlWithoutService(PackageId),
-    /// One kernel setting with two values.
+    /// A kernel setting has two values.
     #[error("the sysctl {setting} is set to {one}, but to {other}")]
     SysctlConflict {
         /// The setting.
         setting: String,
-        /// What one package says.
+        /// Value of one package.
         one: Box<SysctlValue>,
-        /// What the other says.
+        /// Value of the other.
         other: Box<SysctlValue>,
     },
 }
@@ -116,7 +116,7 @@ pub enum InstallError {
 pub struct SysctlValue {
     /// The value, as JSON.
     pub value: String,
-    /// The service for which it is.
+    /// Service of the setting.
     pub service: String,
     /// The package.
     pub package: PackageId,
@@ -128,7 +128,7 @@ impl fmt::Display for SysctlValue {
     }
 }
 
-/// Whose something below the install root is.
+/// Owner of an entry below the install root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// A package's.
@@ -147,7 +147,7 @@ impl fmt::Display for Owner {
 }
 
 impl InstallError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Description { report, .. } => report.hint().map(str::to_owned),

@@ -1,9 +1,9 @@
 //! `pkginfo.json`: the part of a package's description that install roots need (docs/format.md,
 //! "Descriptions in a package").
 //!
-//! Checked more strictly than a `buildinfo.json`, whose package builds and keeps its id with some
-//! things that nothing could be written into: those are refused here, when the package is required
-//! or activated. Keys that aren't known are other tools' affair.
+//! Checks are stricter than those of a `buildinfo.json`, whose package builds and keeps its id with
+//! some values that cannot be written into files: those are refused here, when the package is
+//! required or activated. Unknown keys belong to other tools.
 
 use serde_json::Value;
 
@@ -16,18 +16,18 @@ use crate::package::{
 /// Variables that the install root sets itself.
 const RESERVED_VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
 
-/// What a `pkginfo.json` says, checked.
+/// Checked contents of a `pkginfo.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PackageInfo {
     /// Variables in the file's order, their values as they are written.
     pub environment: Vec<(String, String)>,
-    /// The packages that it needs.
+    /// Required packages.
     pub requires: Vec<Requirement>,
     /// True if the host keeps a directory for its state.
     pub state_directory: bool,
-    /// The user as whom its service runs.
+    /// User of the package's service.
     pub username: Option<UserName>,
-    /// That user's group, if it isn't one of the user's own.
+    /// Group of the user; `None` for a group of the user's own.
     pub group: Option<GroupName>,
     /// Kernel settings by service.
     pub sysctl: Vec<(String, Vec<(String, Value)>)>,

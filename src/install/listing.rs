@@ -1,4 +1,4 @@
-//! The names in a package, and where its links lead inside of it.
+//! Names of a package's files, and the targets of its links inside.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use crate::package::PackageId;
 /// As many links as the kernel follows in one path.
 const MOST_LINKS: usize = 40;
 
-/// What is at a path.
+/// Type of the entry at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     Directory,
@@ -46,7 +46,7 @@ impl Listing {
         listing
     }
 
-    /// The names in a folder; below it only in the folders of it that `enter` names.
+    /// Lists the names in a folder, and in those subfolders that `enter` selects.
     pub(super) fn of_directory(root: &Path, enter: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
         let mut listing = Self::default();
         let mut open = vec![EntryPath::root()];
@@ -96,8 +96,8 @@ impl Listing {
             .collect()
     }
 
-    /// Where a path leads when all links are followed; nothing if that is not inside of the
-    /// package. Absolute links lead inside if they name the place where the package is installed.
+    /// Resolves a path through all links; `None` if the target is outside of the package. Absolute
+    /// links lead inside if they name the package's install path.
     pub(super) fn resolve(&self, id: &PackageId, path: &EntryPath) -> Option<EntryPath> {
         let own = format!("{INSTALL_ROOT}/packages/{id}");
         let mut links = 0;

@@ -32,7 +32,7 @@ pub use info::PackageInfo;
 pub use plan::{InstallOptions, InstallPlan, Node, Unit, Units, plan_install};
 pub use write::WriteError;
 
-/// Where an install root is for those who use it.
+/// Path of the install root for its users.
 pub const INSTALL_ROOT: &str = "/opt/mesosphere";
 
 /// The folders of packages that are put together.

@@ -13,34 +13,34 @@ use crate::archive::EntryPath;
 use crate::package::json::canonical;
 use crate::package::{PackageId, PackageName};
 
-/// What kind of install root is wanted.
+/// Options for the layout of an install root.
 #[derive(Debug, Clone, Copy)]
 pub struct InstallOptions<'a> {
-    /// Where it will be, as its files name it.
+    /// Final path of the install root, as used in its files.
     pub root: &'a str,
-    /// Where the packages will be, as its links name them.
+    /// Final path of the packages, as used in links.
     pub repository: &'a str,
     /// The machine's roles: `bin_<role>` counts as `bin`, and so on.
     pub roles: &'a [String],
-    /// What becomes of the packages' units.
+    /// Handling of the packages' units.
     pub units: Units<'a>,
     /// Packages for which `packages/<id>/` is made, for something to be mounted there.
     pub mount_points: &'a [PackageId],
 }
 
-/// What becomes of the packages' units.
+/// Handling of the packages' units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Units<'a> {
     /// They are left out, and so is `dcos.target.wants`.
     None,
     /// They are copied into the install root itself.
     Root,
-    /// They are copied by somebody else to this folder, to which the links point.
+    /// Units are copied by the caller to this folder, the target of the links.
     Elsewhere(&'a str),
 }
 
 impl InstallOptions<'_> {
-    /// That of a bootstrap: in its place, without units.
+    /// Options for a bootstrap: in the install root, without units.
     pub fn bootstrap() -> Self {
         Self {
             root: INSTALL_ROOT,
@@ -53,25 +53,26 @@ impl InstallOptions<'_> {
 }
 
 impl<'a> InstallOptions<'a> {
-    /// That of a build: in its place, with units, and with folders for packages to be mounted on.
+    /// Options for a build: in the install root, with units, and with folders as mount points of
+    /// packages.
     pub fn staging(mount_points: &'a [PackageId]) -> Self {
         Self { units: Units::Root, mount_points, ..Self::bootstrap() }
     }
 }
 
-/// What an install root consists of, the packages themselves apart.
+/// Contents of an install root, without the packages themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallPlan {
-    /// What is at each path below the root: in byte order, so folders before what is in them.
-    /// Folders have mode 0755, files 0644.
+    /// Entries by path below the root: in byte order, so folders precede their contents. Folders
+    /// have mode 0755, files 0644.
     pub nodes: BTreeMap<EntryPath, Node>,
-    /// The units that its `dcos.target.wants` has.
+    /// Units in `dcos.target.wants`.
     pub units: Vec<Unit>,
-    /// What is odd but let through.
+    /// Questionable but accepted contents.
     pub warnings: Vec<String>,
 }
 
-/// What is at a path of an install root.
+/// Entry of an install root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
     /// A folder.
@@ -84,7 +85,7 @@ pub enum Node {
     Copy {
         /// The package.
         package: PackageId,
-        /// The file in it.
+        /// File in the package.
         file: EntryPath,
     },
 }
@@ -92,11 +93,11 @@ pub enum Node {
 /// A package's unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Its name, such as `dcos-x.service`.
+    /// Name, such as `dcos-x.service`.
     pub name: EntryPath,
     /// The package.
     pub package: PackageId,
-    /// The file in it, which is no link.
+    /// File in the package, not a link.
     pub file: EntryPath,
 }
 
@@ -146,12 +147,12 @@ pub fn plan_install(
     Ok(InstallPlan { nodes, units, warnings })
 }
 
-/// A path that is one by the rules of ids and constants.
+/// Converts a text that is a valid path by the rules of ids and constants.
 fn path(text: &str) -> EntryPath {
     EntryPath::parse(text.as_bytes()).unwrap_or_default()
 }
 
-/// Checks the packages against one another by their names; gives what is odd.
+/// Checks the packages against one another by their names; returns warnings.
 fn check_set(packages: &[&PackageContents]) -> Result<Vec<String>, InstallError> {
     let mut names: BTreeMap<&PackageName, &PackageContents> = BTreeMap::new();
     for package in packages {
@@ -226,7 +227,7 @@ impl Farm<'_> {
         }
     }
 
-    /// Anything but a folder, which only one can have.
+    /// Adds an entry other than a folder, which only a single package may have.
     fn leaf(&mut self, path: EntryPath, node: Node, owner: &Owner) -> Result<(), InstallError> {
         self.check_free(&path, owner)?;
         self.nodes.insert(path, (node, owner.clone()));

@@ -22,9 +22,9 @@ pub struct WriteError {
 }
 
 impl InstallPlan {
-    /// Writes it into a folder, which is made if it is missing and has nothing of the plan's names
-    /// in it yet; `unpacked` tells where a package lies, of which a unit is copied. What was
-    /// written before an error stays.
+    /// Writes the plan into a folder, which is made if missing and must not contain any of the
+    /// plan's names; `unpacked` returns the folder of a package, whose unit is copied. After an
+    /// error, the written part stays.
     pub fn write(
         &self,
         folder: &Path,
