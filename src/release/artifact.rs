@@ -19,13 +19,13 @@ pub mod content_type {
 pub enum Source {
     /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// A file of this machine.
+    /// A local file.
     File(PathBuf),
     /// Another object of each storage; a storage that lacks the object gets the content of this machine.
     Stored {
         /// Key of the object.
         from: Key,
-        /// The same content on this machine.
+        /// The same content in a local file.
         otherwise: Box<Self>,
     },
 }
@@ -46,7 +46,7 @@ pub struct Artifact {
     pub reproducible_path: Option<Key>,
     /// Path below the channel.
     pub channel_path: Option<Key>,
-    /// Content type, if it is stated.
+    /// Content type, if stated.
     pub content_type: Option<String>,
     /// Content.
     pub source: Source,
@@ -77,7 +77,7 @@ impl Artifact {
         }
     }
 
-    /// The artifact as `metadata.json` has it.
+    /// Description of the artifact in `metadata.json`.
     pub fn described(&self) -> DescribedArtifact {
         DescribedArtifact {
             reproducible_path: self.reproducible_path.clone(),

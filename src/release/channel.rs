@@ -137,9 +137,9 @@ fn add(artifacts: &mut Vec<Artifact>, file: ProviderFile) -> Result<(), ReleaseE
 /// Providers of a release.
 #[derive(Debug)]
 pub struct Providers {
-    /// Providers whose files are artifacts, in the order of these.
+    /// Providers whose files are artifacts, in this order.
     pub clouds: Vec<Provider>,
-    /// The provider that installers carry.
+    /// Provider carried by installers.
     pub on_premises: Provider,
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::artifact::Source;
 use crate::store::{Backend, Content, Key, StoreError, Transfer};
 
-/// Content of this machine.
+/// Local content.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Local<'c> {
     Bytes(&'c [u8]),
@@ -15,7 +15,7 @@ pub(super) enum Local<'c> {
 }
 
 impl<'c> Local<'c> {
-    /// The content that a source has on this machine.
+    /// Returns the local content of a source.
     pub(super) fn of(source: &'c Source) -> Self {
         match source {
             Source::Bytes(bytes) => Self::Bytes(bytes),

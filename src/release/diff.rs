@@ -1,4 +1,4 @@
-//! Differences between two releases: packages, with the sources that they were built from.
+//! Differences between two releases: packages, with their sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ const SHOWN_DIGITS: usize = 12;
 pub struct Build {
     /// The package.
     pub id: PackageId,
-    /// Its sources.
+    /// Sources of the build.
     pub sources: Option<BTreeMap<String, String>>,
 }
 
@@ -64,7 +64,7 @@ fn by_name(metadata: &Metadata) -> BTreeMap<&PackageName, BTreeSet<&PackageId>> 
     found
 }
 
-/// A release and the storage that has its packages.
+/// Release, with the storage of its packages.
 #[derive(Debug, Clone, Copy)]
 pub struct Side<'s> {
     /// The release.
@@ -234,7 +234,7 @@ fn sources(
     Ok(index.buildinfo.as_deref().and_then(declared))
 }
 
-/// The sources that a `buildinfo.full.json` has.
+/// Sources in a `buildinfo.full.json`.
 fn declared(text: &[u8]) -> Option<BTreeMap<String, String>> {
     let full: Value = serde_json::from_slice(text).ok()?;
     let sources = full.get("sources")?.as_object()?;

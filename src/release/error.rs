@@ -34,7 +34,7 @@ pub enum ReleaseError {
     /// An installer cannot be made.
     #[error(transparent)]
     Installer(Box<InstallerError>),
-    /// Two providers have one name.
+    /// Two providers have the same name.
     #[error("two providers have the name {0}")]
     SameProvider(String),
     /// A file of this machine cannot be read or written.
@@ -209,7 +209,7 @@ pub enum ReleaseError {
     Interrupted,
 }
 
-/// State that a failed stage leaves.
+/// State after the failure of a stage.
 fn state(stage: usize) -> &'static str {
     if stage == 1 {
         "the release is not complete, and its channel is as it was"

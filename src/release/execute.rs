@@ -22,9 +22,9 @@ use crate::store::{Put, StoreError, Transfer};
 /// Number of objects that a run has stored, and left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Objects that were written or copied.
+    /// Number of written or copied objects.
     pub written: usize,
-    /// Objects that were there.
+    /// Number of existing objects.
     pub left: usize,
 }
 
@@ -86,7 +86,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Stores one object; `false` if it was there.
+/// Stores an object; returns `false` if the object exists.
 fn store(
     storage: &Storage,
     surveyed: &Surveyed,

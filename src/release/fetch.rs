@@ -16,8 +16,8 @@ use crate::package::{PackageId, contents};
 use crate::store::Key;
 use crate::store::signature::TrustedKeys;
 
-/// Fetches what the cache lacks of a release's bootstraps and packages. What comes is checked as from any
-/// repository: sums, names, the hashes that ids consist of, and signatures if they are required.
+/// Fetches missing bootstraps and packages of a release into the cache. The content is checked as
+/// from any repository: digests, names, the hashes in ids, and signatures if required.
 pub fn fetch_core(
     storage: &Storage,
     metadata: &Metadata,

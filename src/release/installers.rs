@@ -57,7 +57,8 @@ pub struct MadeInstaller {
 }
 
 impl InstallerSource<'_> {
-    /// Makes the installers of all variants that have one; a variant without one is a warning.
+    /// Makes the installers of all variants with an installer; a variant without one causes a
+    /// warning.
     pub fn installers(&self, observer: &dyn Observer) -> Result<Vec<MadeInstaller>, ReleaseError> {
         let mut made = Vec::new();
         for (variant, complete) in self.metadata.deployed() {

@@ -29,7 +29,7 @@ pub enum LayoutError {
         what: &'static str,
         /// The text.
         text: String,
-        /// The rule that it breaks.
+        /// Violated rule.
         rule: String,
     },
     /// The text cannot be a commit.
@@ -75,7 +75,7 @@ impl fmt::Display for Commit {
 
 written_as_text!(Commit);
 
-/// Reads a path of which no part may be one of some names.
+/// Parses a path without reserved parts.
 fn path(what: &'static str, text: &str, reserved: &[&str]) -> Result<Key, LayoutError> {
     let broken = |rule: String| LayoutError::Path { what, text: text.to_owned(), rule };
     let key: Key = text.parse().map_err(|error: KeyError| {

@@ -17,7 +17,7 @@ const PT_INTERP: u32 = 3;
 /// Upper limit of the number of program headers.
 const MOST_HEADERS: usize = 128;
 
-/// A static executable, and its sum.
+/// Static executable with its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticPkgpanda {
     /// The file.

@@ -22,7 +22,7 @@ pub enum Target {
     Channel,
 }
 
-/// Storing of one object.
+/// Storing of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
     /// Key of the object.
@@ -31,7 +31,7 @@ pub struct Operation {
     pub target: Target,
     /// Content.
     pub source: Source,
-    /// Content type, if it is stated.
+    /// Content type, if stated.
     pub content_type: Option<String>,
     /// Meaning of an object that is there already.
     pub existing: Existing,
@@ -53,10 +53,10 @@ impl Operation {
     }
 }
 
-/// One of the two stages.
+/// Stage of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// Operations of each artifact; those of one are carried out in order.
+    /// Operations of each artifact, in order of execution.
     pub artifacts: Vec<Vec<Operation>>,
     /// The last operation.
     pub metadata: Operation,
@@ -86,7 +86,7 @@ pub enum PlanError {
     /// A path is not valid.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Two artifacts have one path.
+    /// Two artifacts have the same path.
     #[error("two artifacts of the release have the path {0}")]
     SamePath(Key),
     /// The path of an artifact is that of a folder.
@@ -131,7 +131,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Refuses keys that are used twice, and keys that are folders of others.
+    /// Refuses duplicate keys, and keys that are folders of others.
     fn check_keys(&self) -> Result<(), PlanError> {
         let mut keys = BTreeSet::new();
         for operation in self.stages.iter().flat_map(Stage::operations) {

@@ -8,7 +8,7 @@ use crate::store::{Backend, Store, StoreAccess, StoreUrlError};
 pub struct Storage {
     /// The name.
     pub name: String,
-    /// URL at which its objects are found, with a `/` at the end.
+    /// Base URL of its objects, with a `/` at the end.
     pub url: String,
     /// The kind, as the configuration writes it.
     pub kind: &'static str,
@@ -88,7 +88,7 @@ impl Storages {
         &self.all[self.preferred]
     }
 
-    /// The storages that are written to.
+    /// Writable storages.
     pub fn written(&self) -> Vec<&Storage> {
         self.all.iter().filter(|storage| storage.unwritten.is_none()).collect()
     }

@@ -1,8 +1,8 @@
 //! Survey of a release's storages: objects that are there already, and permission to store the rest. Nothing
 //! is written.
 //!
-//! A channel belongs to the commit in its `metadata.json`. A release whose own `metadata.json` is there is
-//! complete, and people read it: its objects do not change.
+//! A channel belongs to the commit in its `metadata.json`. A release with its own `metadata.json`
+//! is complete and public: its objects do not change.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use super::storage::Storage;
 use crate::base::event::Observer;
 use crate::store::{Key, Transfer};
 
-/// State of one storage.
+/// State of a storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surveyed {
     /// Objects of stage 1 that need not be stored.

@@ -15,12 +15,12 @@ use crate::base::event::Observer;
 use crate::package::Variant;
 use crate::store::{Key, Transfer};
 
-/// A channel, and its release.
+/// Channel with its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedRelease {
     /// Path of the channel.
     pub channel: String,
-    /// The release; the reason for which it cannot be shown.
+    /// The release, or the reason why the release cannot be displayed.
     pub release: Result<Metadata, String>,
 }
 
@@ -76,7 +76,7 @@ fn url(metadata: &Metadata, path: &str) -> String {
     format!("{}{path}", base.unwrap_or_default())
 }
 
-/// URL of an artifact of the release: the one that does not change.
+/// Permanent URL of a release's artifact.
 fn artifact_url(metadata: &Metadata, artifact: &DescribedArtifact) -> Option<String> {
     match (&artifact.channel_path, &artifact.reproducible_path) {
         (Some(path), _) => {
@@ -157,7 +157,7 @@ pub fn show_json(metadata: &Metadata) -> Value {
 
 const STYLE: &str = include_str!("page.css");
 
-/// A release as a page: one HTML file without scripts, that loads nothing.
+/// Renders a release as an HTML page without scripts and external resources.
 pub fn show_page(metadata: &Metadata) -> String {
     let title = format!("{} {}", metadata.build_name, metadata.tag);
     let mut body = format!(
@@ -227,7 +227,7 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
     body.push_str("</section>\n");
 }
 
-/// A link, where the URL is one that a browser opens.
+/// Makes a link, if browsers open the URL.
 fn link(url: &str, text: &str) -> String {
     let text = escaped(text);
     if ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme)) {

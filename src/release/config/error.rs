@@ -12,6 +12,6 @@ pub struct ConfigError {
     pub line: Option<usize>,
     /// Fault.
     pub message: String,
-    /// Remedy, where one is known.
+    /// Remedy, if one is known.
     pub hint: Option<String>,
 }

@@ -66,7 +66,7 @@ impl<'r> Fields<'r> {
         Some(self.entries.remove(at))
     }
 
-    /// Takes a key that may be missing; a `null` is a missing one.
+    /// Takes an optional key; `null` counts as missing.
     pub(super) fn optional(&mut self, key: &str) -> Result<Option<Field>, ConfigError> {
         let Some(entry) = self.take(key) else { return Ok(None) };
         if entry.node.value == Yaml::Nothing {
@@ -168,7 +168,7 @@ impl<'r> Fields<'r> {
         Err(self.wrong(field, "it is not an http or https URL without credentials, ? and #"))
     }
 
-    /// Checks that a value is such a URL that ends with `/`.
+    /// Checks that a value is such a URL with `/` at its end.
     pub(super) fn check_folder_url(&self, field: &Field) -> Result<(), ConfigError> {
         self.check_url(field)?;
         if field.text.ends_with('/') {
@@ -177,7 +177,7 @@ impl<'r> Fields<'r> {
         Err(self.wrong(field, "it does not end with a /, as paths are appended to it"))
     }
 
-    /// Refuses keys that were not read.
+    /// Refuses unread keys.
     pub(super) fn end(self) -> Result<(), ConfigError> {
         match self.entries.first() {
             None => Ok(()),

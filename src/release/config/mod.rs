@@ -34,7 +34,7 @@ pub struct ReleaseConfig {
     pub path: PathBuf,
     /// Storages in the order of the file; no name occurs twice.
     pub storages: Vec<StorageConfig>,
-    /// Position of the preferred one, from which releases are read.
+    /// Position of the preferred storage, from which releases are read.
     pub preferred: usize,
     /// URL below which AWS finds the templates, without a `/` at the end.
     pub cloudformation_s3_url: Option<String>,
@@ -116,7 +116,7 @@ impl ReleaseConfig {
         &self.storages[self.preferred]
     }
 
-    /// A storage by its name.
+    /// Returns a storage by its name.
     pub fn storage(&self, name: &str) -> Option<&StorageConfig> {
         self.storages.iter().find(|storage| storage.name == name)
     }

@@ -16,9 +16,9 @@ const KINDS: &str = "aws_s3, azure_block_blob, gcs, oci, local_path, http_read";
 pub struct StorageConfig {
     /// The name.
     pub name: String,
-    /// The kind, with its settings.
+    /// Kind, with its settings.
     pub kind: StorageKind,
-    /// URL at which its objects are found, with a `/` at the end.
+    /// Base URL of its objects, with a `/` at the end.
     pub url: String,
     /// True if nothing is to be stored in it.
     pub is_read_only: bool,
