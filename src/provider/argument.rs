@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// An argument that templates take.
+/// Argument for templates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Argument {
     /// The name, an identifier of letters, digits and `_`.
@@ -25,7 +25,7 @@ pub struct Argument {
 /// Origin of an argument's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The release: one of [`super::RELEASE_VALUES`].
+    /// The release: a value of [`super::RELEASE_VALUES`].
     Release,
     /// The deployer.
     Deployer,

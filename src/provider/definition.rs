@@ -10,7 +10,7 @@ use super::names::{RELEASE_VALUES, RESERVED_NAMES};
 use crate::package::yaml::{Yaml, YamlEntry, YamlNode};
 use crate::package::{PackageName, Problem};
 
-/// A provider as `provider.yaml` has it.
+/// Contents of a `provider.yaml`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Definition {
     /// Name of the built-in provider below, and its offset.
@@ -33,7 +33,7 @@ pub(super) struct OutputTemplate {
     pub(super) content_type: Option<String>,
     /// The argument without whose value there is no such output.
     pub(super) when: Option<String>,
-    /// Values for this output alone.
+    /// Values for this output only.
     pub(super) with: Map<String, Value>,
 }
 

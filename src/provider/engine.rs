@@ -105,7 +105,7 @@ impl Engine {
         Ok(kind.bind(&text, &values))
     }
 
-    /// The place in a template that a fault of its output comes from.
+    /// Place in a template that causes a fault of its output.
     fn output_fault(
         &self,
         template: &str,
@@ -291,7 +291,7 @@ impl Fault {
     }
 }
 
-/// The fault of a file that was rendered within another one.
+/// Fault of a nested file.
 fn nested(error: &Error) -> Option<&Fault> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

@@ -26,7 +26,7 @@ pub enum ProviderError {
     Unknown {
         /// The name.
         name: String,
-        /// The names that there are.
+        /// Known names.
         known: Vec<&'static str>,
     },
     /// A file is wrong at a place.
@@ -62,7 +62,7 @@ pub enum ProviderError {
         /// All faults, by the argument's name.
         faults: Vec<ArgumentFault>,
     },
-    /// Two outputs have one name.
+    /// Two outputs have the same name.
     #[error("provider {provider}: two outputs have the name {name}")]
     SameOutput {
         /// Name of the provider.
@@ -99,7 +99,7 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { known, .. } => {

@@ -1,4 +1,4 @@
-//! A provider's files: from a folder, or from those that are built in.
+//! Files of a provider: from a folder, or built in.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -116,8 +116,7 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Checks the templates of all outputs: that they are there and can be parsed, and that every name in
-    /// them is known.
+    /// Checks the templates of all outputs: existence, syntax, and names.
     fn check_templates(&self, definition: &TemplateFile) -> Result<(), ProviderError> {
         let engine = Engine::new(Arc::clone(&self.templates), Map::new());
         let outputs = self.outputs.iter().map(|output| {

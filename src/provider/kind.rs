@@ -280,8 +280,8 @@ fn offset_of_line(text: &str, line: usize, column: usize) -> usize {
     (start + column.saturating_sub(1)).min(text.len())
 }
 
-/// A value as JSON on one line, in characters that YAML takes as they are, too: its other printable ones
-/// (YAML 1.2.2, 5.1) are escaped, and so are its line breaks.
+/// Serializes a value as JSON on one line, in characters that YAML accepts unescaped, too: other
+/// printable characters (YAML 1.2.2, 5.1) and line breaks are escaped.
 fn json(value: &Value) -> String {
     let text = value.to_string();
     let is_odd = |letter: char| {

@@ -1,4 +1,4 @@
-//! A provider after all checks, and the files that come of it.
+//! Checked provider, and its output files.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct ProviderFile {
     pub content_type: Option<String>,
     /// The content.
     pub bytes: Vec<u8>,
-    /// True for packages and package lists, whose names say what they hold: equal names, equal bytes.
+    /// True for packages and package lists, whose names determine their bytes.
     pub reproducible: bool,
 }
 

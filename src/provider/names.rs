@@ -1,6 +1,6 @@
 //! Names with a meaning of their own: in every template, and among the values of a release.
 
-/// Names that templates know beside arguments.
+/// Names known in templates beside arguments.
 pub(super) const RESERVED_NAMES: [&str; 7] = [
     "arguments",
     "cluster_package_list",

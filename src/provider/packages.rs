@@ -24,7 +24,7 @@ use crate::host::LATE_BEGIN;
 use crate::package::PackageId;
 use crate::package::hash::{hash_strings, hash_value};
 
-/// Packages of a configuration, and the values that templates get of them.
+/// Packages of a configuration, and the resulting values for templates.
 #[derive(Debug, Default)]
 pub(super) struct Configuration {
     pub(super) files: Vec<ProviderFile>,
@@ -86,7 +86,7 @@ impl Provider {
         Ok(Configuration { files, values })
     }
 
-    /// Late values: names, and the expressions by which the machine, or its cloud, resolves them.
+    /// Late values: names, and the expressions for resolution on the machine or in its cloud.
     fn late_values(&self, variables: &Map<String, Value>) -> Value {
         let late = self.arguments.iter().filter(|argument| {
             let value = variables.get(&argument.name).and_then(Value::as_str);
@@ -99,8 +99,8 @@ impl Provider {
         .collect()
     }
 
-    /// Hash of all that a configuration depends on. The original had no sums of templates in it, so that
-    /// a changed template of the same commit kept its id.
+    /// Hash of all inputs of a configuration. The original's hash omitted templates, so that a
+    /// changed template of the same commit kept its id.
     fn config_id(&self, variables: &Map<String, Value>) -> String {
         let text = |value: &Value| Value::String(value.to_string());
         let arguments: Map<_, _> =

@@ -9,7 +9,7 @@ use super::error::{ArgumentFault, ProviderError};
 use super::model::Provider;
 use crate::host::{LATE_BEGIN, LATE_END};
 
-/// Values that are not checked yet.
+/// Unchecked values.
 #[derive(Debug, Clone, Default)]
 pub struct Values {
     release: BTreeMap<String, Value>,
