@@ -55,7 +55,7 @@ impl PackageRecord {
         Self::of_reader(id, fs_err::File::open(archive)?, buildinfo)
     }
 
-    /// Record of an archive that comes from a reader, which is read to its end.
+    /// Computes the record of an archive from a reader, which is read to its end.
     pub fn of_reader(id: &PackageId, archive: impl Read, buildinfo: Value) -> io::Result<Self> {
         let mut compressed = Tee::new(archive);
         let mut tar = Tee::new(decompressed(&mut compressed)?);
@@ -75,7 +75,7 @@ impl PackageRecord {
         })
     }
 
-    /// Names of the packages that the package requires, as its `buildinfo.full.json` has them.
+    /// Names of required packages in `buildinfo.full.json`.
     pub fn requires(&self) -> Vec<&str> {
         let requires = self.buildinfo.get("build_ids").and_then(|ids| ids.get("requires"));
         let names = requires.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -85,7 +85,7 @@ impl PackageRecord {
             .collect()
     }
 
-    /// Variant that the package was built for; empty for the default one.
+    /// Variant of the package; `None` for the default one.
     pub fn variant(&self) -> Option<&str> {
         self.buildinfo.get("build_ids")?.get("variant")?.as_str().filter(|text| !text.is_empty())
     }

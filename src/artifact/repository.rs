@@ -8,11 +8,11 @@
 //! <file>.minisig                                   its signature, checked if signatures are required
 //! ```
 //!
-//! A file and the sum beside it are one item: if one of the two cannot be fetched, the repository has
-//! failed once. For a build, a missing item is built, and so is one of a repository that cannot be
-//! reached; a repository that refuses the request, or gives damaged content, ends the build of the
+//! A file and its digest file are a single item: if one of the two cannot be fetched, the
+//! repository has failed once. In a build, a missing item is built, as is an item of an unreachable
+//! repository; a repository that refuses the request, or returns damaged content, fails the
 //! package. A package is read to its end, its names are checked, and if its `buildinfo.full.json`
-//! records what was hashed, the hash has to give its version.
+//! contains the hashed input, the hash must match the version.
 //!
 //! Where signatures are required ([`Repository::requiring`]), a file is used if a trusted key signed it.
 //! For a build, a file that nobody trusted signed is not there, with a warning; a signature that claims
@@ -59,13 +59,13 @@ pub type ContentCheck<'a> =
 #[derive(Debug)]
 struct Fetched {
     file: AtomicFile,
-    /// Text of the signature that counted, if one was required.
+    /// Text of the valid signature, if required.
     signature: Option<Vec<u8>>,
 }
 
 impl Fetched {
-    /// Gives the file its name, and puts the signature beside it: it is what vouches for the file when
-    /// others are to have it.
+    /// Renames the file to its final name, and writes the signature beside the file, as a proof for
+    /// other users.
     fn commit(self) -> io::Result<()> {
         let mut beside = self.file.target().as_os_str().to_owned();
         beside.push(SUFFIX);
@@ -88,13 +88,13 @@ impl Repository {
         Self { need: Need::Cache, ..Self::new(store) }
     }
 
-    /// Returns the repository with all faults as errors, but for what it lacks.
+    /// Returns the repository with all faults as errors, except missing items.
     #[must_use]
     pub fn sole(self) -> Self {
         Self { need: Need::Sole, ..self }
     }
 
-    /// Requires of every file that one of these keys signed it.
+    /// Requires a signature of one of these keys for every file.
     #[must_use]
     pub fn requiring(self, keys: TrustedKeys) -> Self {
         Self { signers: Some(Arc::new(keys)), ..self }
@@ -244,7 +244,7 @@ impl Repository {
         Ok(None)
     }
 
-    /// Gets one file, and checks its sum, and its signature if one is required.
+    /// Fetches a file, and checks its digest, and its signature if required.
     fn get(
         &self,
         backend: &dyn Backend,
@@ -276,7 +276,7 @@ impl Repository {
     }
 }
 
-/// Gets one file, and checks the sum beside it.
+/// Fetches a file, and checks its digest file.
 fn get(
     backend: &dyn Backend,
     what: &str,

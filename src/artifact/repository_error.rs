@@ -16,7 +16,7 @@ pub(super) const CACHE: &str = "the cache";
 pub(super) enum Need {
     /// An artifact that cannot be fetched is built; a wrong one ends the build of the package.
     Repository,
-    /// Every fault is one that a build can do without.
+    /// A build can do without the item, whatever the fault.
     Cache,
     /// Every fault is an error.
     Sole,

@@ -31,7 +31,7 @@ pub const SOURCES: &str = "sources";
 /// Name of a cache in warnings.
 const ROLE: &str = "the cache";
 
-/// A store, and its use in this run.
+/// Store with its role in this run.
 #[derive(Debug, Clone)]
 pub struct SharedCache {
     store: Store,
@@ -41,7 +41,7 @@ pub struct SharedCache {
     writes: bool,
 }
 
-/// Shared caches in the order in which they are asked.
+/// Shared caches in lookup order.
 #[derive(Debug, Clone, Default)]
 pub struct SharedCaches {
     caches: Vec<SharedCache>,
@@ -49,7 +49,7 @@ pub struct SharedCaches {
 }
 
 impl SharedCache {
-    /// Creates a cache in a store. With `keys`, a package is used only if one of them signed it.
+    /// Creates a cache in a store. With `keys`, only packages signed by one of the keys are used.
     pub fn new(store: Store, reads: bool, writes: bool, keys: Option<&TrustedKeys>) -> Self {
         let repository = Repository::cache(store.clone());
         let repository = match keys {
@@ -146,12 +146,12 @@ impl SharedCaches {
         read.map(|cache| cache.store.folder(SOURCES)).collect()
     }
 
-    /// True if packages are looked up in one of them.
+    /// True if at least one cache is read.
     pub fn read(&self) -> bool {
         self.caches.iter().any(|cache| cache.reads)
     }
 
-    /// Key by which packages are signed.
+    /// Key for signing packages.
     pub fn signer(&self) -> Option<&Signer> {
         self.signer.as_deref()
     }
@@ -174,7 +174,8 @@ impl SharedCaches {
         Ok(false)
     }
 
-    /// Fetches a package into its place, from the first cache that has it; `false` if none has.
+    /// Fetches a package to `target`, from the first cache with the package; returns `false` if all
+    /// lack it.
     pub fn fetch_package(
         &self,
         id: &PackageId,

@@ -34,7 +34,7 @@ pub struct BootstrapPublication<'p> {
     pub about: About<'p>,
 }
 
-/// Puts a bootstrap, with the files beside it, into a store that lacks it.
+/// Publishes a bootstrap, with its accompanying files, to a store.
 pub fn publish_bootstrap(
     backend: &dyn Backend,
     bootstrap: &BootstrapPublication<'_>,

@@ -24,7 +24,7 @@ pub struct Publication<'p> {
     pub about: About<'p>,
 }
 
-/// Puts a package, with the files beside it, into a store that lacks it.
+/// Publishes a package, with its accompanying files, to a store.
 pub fn publish(
     backend: &dyn Backend,
     package: &Publication<'_>,
@@ -53,7 +53,8 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    /// Adds the files beside an archive that the store had already, once it is known to be this package.
+    /// Adds missing accompanying files to an archive already in the store, after a check that the
+    /// archive is this package.
     fn complete(&self) -> Result<(), PublishError> {
         let ours = self.package.record;
         let sum = self.place.stated_sum()?;
@@ -77,7 +78,7 @@ impl Work<'_> {
         if sum.is_some() { Ok(()) } else { self.describe(&theirs, false) }
     }
 
-    /// Downloads the archive of a store that lacks its record.
+    /// Downloads the archive of a store without its record.
     fn record_of_theirs(&self) -> Result<PackageRecord, PublishError> {
         let copy = self.place.copy()?;
         let buildinfo = self.package.record.buildinfo.clone();
@@ -85,8 +86,8 @@ impl Work<'_> {
             .map_err(|error| self.place.damaged(error.to_string()))
     }
 
-    /// Puts sum, record and signature beside an archive with this record; a signature only if the archive is
-    /// the one of this machine.
+    /// Publishes digest, record and signature of an archive with this record; a signature only for
+    /// this machine's archive.
     fn describe(&self, record: &PackageRecord, is_new: bool) -> Result<(), PublishError> {
         let mut files = vec![
             self.place.sum_file(&record.sha256),

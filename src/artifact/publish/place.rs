@@ -57,8 +57,8 @@ impl Place<'_> {
         Ok(put)
     }
 
-    /// Puts the files beside the archive. `is_new` if the archive is this machine's and the store has just
-    /// taken it: then files that say otherwise are left from an archive that is gone.
+    /// Publishes the accompanying files. `is_new` is true if the store has just accepted this
+    /// machine's archive: then differing files are leftovers of a removed archive.
     pub(super) fn put_beside(
         &self,
         files: Vec<(String, Vec<u8>)>,
@@ -101,7 +101,7 @@ impl Place<'_> {
         (format!("{}.sha256", self.what), format!("{sha256}  {name}\n").into_bytes())
     }
 
-    /// Name and text of the signature: one that there is already, or one by a key of this machine.
+    /// Name and text of the signature: an existing one, or one by a key of this machine.
     pub(super) fn signature_file(
         &self,
         archive: &Path,
