@@ -11,7 +11,7 @@ use crate::store::{Backend, LOCK_FILE, Listed, StoreError, Transfer};
 /// Name of lists in events.
 pub(super) const SUBJECT: &str = "cache";
 
-/// Archive with the files beside it: the sizes of those that are there, in bytes.
+/// Sizes of an archive and its accompanying files, in bytes; `None` for missing ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parts {
     /// Archive.

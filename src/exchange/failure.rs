@@ -1,4 +1,4 @@
-//! Failures of single artifacts, which end nothing: all that can be exchanged is.
+//! Failures of single artifacts, which do not stop the exchange of others.
 
 use crate::artifact::publish::PublishError;
 use crate::artifact::repository::RepositoryError;
@@ -26,7 +26,7 @@ pub enum ExchangeError {
     /// The store did not give a package or a bootstrap.
     #[error(transparent)]
     Repository(Box<RepositoryError>),
-    /// A source was not given, or is not what its package declares.
+    /// A source cannot be fetched, or does not match its declaration.
     #[error(transparent)]
     Fetch(#[from] SourceError),
     /// A cache has a source that cannot be used, for a cause that was reported as a warning.
@@ -98,7 +98,7 @@ impl From<SupplyError> for ExchangeError {
     }
 }
 
-/// An artifact that was not exchanged.
+/// Failure of an artifact.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", if store.is_empty() { name.clone() } else { format!("{name}, {store}") })]
 pub struct Failure {

@@ -18,15 +18,15 @@ use crate::tree::PackageKey;
 /// Result of a pull.
 #[derive(Debug, Default)]
 pub struct Pulled {
-    /// Number of artifacts that were fetched.
+    /// Number of fetched artifacts.
     pub fetched: usize,
     /// Number of artifacts that the tree's cache had already.
     pub present: usize,
-    /// Names of those that no cache has.
+    /// Names of artifacts missing in all caches.
     pub missing: Vec<String>,
-    /// Number of those that a cache may have which was not asked any more, as it had failed for others.
+    /// Number of artifacts skipped because their cache had failed too often.
     pub skipped: usize,
-    /// Artifacts that could not be fetched.
+    /// Failed artifacts.
     pub failures: Vec<Failure>,
 }
 
@@ -45,9 +45,9 @@ enum Got {
 
 struct Work<'w> {
     site: &'w Site,
-    /// Caches that are read, with what is known of their reachability.
+    /// Caches to read, with their reachability.
     places: Vec<(&'w SharedCache, Reach)>,
-    /// Options by which sources that are here are found.
+    /// Options for finding local sources only.
     here: FetchOptions,
     observer: &'w dyn Observer,
 }

@@ -38,7 +38,7 @@ pub struct Pushed {
     pub present: usize,
     /// Number of artifacts that were not sent, as the store had failed.
     pub skipped: usize,
-    /// Artifacts that could not be sent.
+    /// Failed artifacts.
     pub failures: Vec<Failure>,
 }
 
@@ -48,7 +48,7 @@ enum Item<'w> {
     Source(Vec<&'w SourceRequest>),
 }
 
-/// Result for one artifact at one store.
+/// Result of an artifact at a store.
 enum Sent {
     Taken(u64),
     Present,
@@ -59,10 +59,10 @@ enum Sent {
 struct Work<'w> {
     site: &'w Site,
     caches: &'w SharedCaches,
-    /// Caches that are written to, with what is known of their reachability.
+    /// Writable caches, with their reachability.
     targets: Vec<(&'w SharedCache, Reach)>,
     evidence: Evidence<'w>,
-    /// Options by which nothing is fetched that is not here.
+    /// Options for finding local sources only.
     here: FetchOptions,
     scratch: &'w Path,
     observer: &'w dyn Observer,
@@ -149,7 +149,7 @@ impl<'w> Work<'w> {
         }
     }
 
-    /// Asks each store that still answers.
+    /// Sends an artifact to each store that still answers.
     fn at_each(
         &self,
         what: &str,
@@ -241,8 +241,8 @@ impl<'w> Work<'w> {
         })
     }
 
-    /// Sends a source that one of the packages that name it has here; one that was not fetched is nothing to be
-    /// sent.
+    /// Sends a source from the first package with a local copy; sources without a local copy are
+    /// skipped.
     fn send_source(&self, requests: &[&SourceRequest]) -> Vec<Sent> {
         let uploading = WithoutTransfers(self.observer);
         let fetched = requests.iter().find_map(|request| {

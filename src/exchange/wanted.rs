@@ -13,7 +13,7 @@ use crate::tree::{PackageKey, TreeError, TreeSet};
 /// Selection of packages.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Packages, with all that they require; if there are none, those of tree variants.
+    /// Packages, with all their requirements; if empty, the packages of tree variants.
     pub packages: Vec<PackageName>,
     /// Variant of the packages, or of the tree; all of them if there is none.
     pub variant: Option<Variant>,
@@ -44,8 +44,7 @@ impl Wanted {
         self.packages.iter().filter(|(_, id)| !cache.has(id)).count() + self.unknown.len()
     }
 
-    /// Finds out what a selection names. Images are pulled for that where they are missing, and none is
-    /// built.
+    /// Resolves a selection. Missing images are pulled, but not built.
     pub fn of(
         site: &Site,
         selection: &Selection,

@@ -37,7 +37,7 @@ impl IndexError {
     }
 }
 
-/// One version of a package.
+/// Version of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PackageVersion {
     pub(super) id: PackageId,

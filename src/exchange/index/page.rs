@@ -1,4 +1,4 @@
-//! The index as one HTML page.
+//! The index as a single HTML page.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -14,7 +14,7 @@ const SHORT: usize = 12;
 /// Number of items of a list that are shown at once.
 const OPEN: usize = 6;
 
-/// Text that is shown as it stands.
+/// Text with escaped markup.
 struct Escaped<T>(T);
 
 impl<T: fmt::Display> fmt::Display for Escaped<T> {
@@ -176,7 +176,7 @@ fn bootstrap_row(text: &mut String, bootstrap: &Bootstrap, index: &Index) {
     text.push_str("</td></tr>\n");
 }
 
-/// Names of packages, as links to those that the page has.
+/// Names of packages, with links to those on the page.
 fn ids(ids: &BTreeSet<PackageId>, index: &Index) -> Vec<String> {
     let shown = |id: &PackageId| {
         let name = Escaped(id.name());

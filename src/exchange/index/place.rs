@@ -1,7 +1,7 @@
 //! An index into a store, or into a folder.
 //!
-//! Objects of a store never change, apart from these two: the page last, so that it leads to an index that is
-//! as new. Stores replace an object in one step.
+//! Objects of a store never change, except these two: the page is written last, so that its links
+//! lead to an index of the same state. Stores replace an object atomically.
 
 use std::path::Path;
 

@@ -45,7 +45,7 @@ impl Findings<'_> {
     }
 }
 
-/// Checks a package; returns the bytes that were read, and what was found.
+/// Checks a package; returns the number of bytes read, and the faults.
 pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec<Fault>) {
     let what = package_path(id);
     let mut findings = Findings { what: &what, faults: Vec::new() };
@@ -65,7 +65,7 @@ pub(super) fn package(look: Look<'_>, id: &PackageId, parts: Parts) -> (u64, Vec
     (bytes, findings.faults)
 }
 
-/// Checks a bootstrap; returns the bytes that were read, and what was found.
+/// Checks a bootstrap; returns the number of bytes read, and the faults.
 pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fault>) {
     let what = bootstrap_path(id);
     let mut findings = Findings { what: &what, faults: Vec::new() };
@@ -92,7 +92,8 @@ pub(super) fn bootstrap(look: Look<'_>, id: &str, parts: Parts) -> (u64, Vec<Fau
     (bytes, findings.faults)
 }
 
-/// Reads an archive once, and compares it with sum and signature. Returns its digests, if it could be read.
+/// Reads an archive once, and compares it with digest and signature. Returns its digests, if
+/// readable.
 fn archive<'l>(
     look: Look<'l>,
     id: &'l PackageId,

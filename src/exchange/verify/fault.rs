@@ -5,7 +5,7 @@ use std::fmt;
 /// Kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
-    /// The object is not what the files beside it, or its name, say.
+    /// The object does not match its name or its accompanying files.
     Damaged,
     /// A file beside an artifact, or the artifact itself, is missing.
     Missing,
@@ -13,7 +13,7 @@ pub enum FaultKind {
     Untrusted,
 }
 
-/// An artifact that is not as it should be.
+/// Fault of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// Name of the object in the store.

@@ -27,7 +27,7 @@ use crate::store::{Backend, Listed, Store, StoreError, Transfer};
 /// Findings in a store.
 #[derive(Debug, Default)]
 pub struct Verified {
-    /// Number of artifacts that were checked.
+    /// Number of checked artifacts.
     pub artifacts: usize,
     /// Bytes of the objects that were read.
     pub bytes: u64,
@@ -40,14 +40,14 @@ pub struct Verified {
 /// Keys and limits of a verification.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'r> {
-    /// Keys of which one has to have signed each package and bootstrap.
+    /// Keys of which one must have signed each package and bootstrap.
     pub(super) required: Option<&'r TrustedKeys>,
     /// Keys whose signatures are checked where there are some.
     pub(super) trusted: &'r TrustedKeys,
     pub(super) limits: Limits,
 }
 
-/// One artifact with what it consists of.
+/// Artifact with its parts.
 enum Artifact<'a> {
     Package(&'a PackageId, super::contents::Parts),
     Bootstrap(&'a str, super::contents::Parts),

@@ -1,4 +1,4 @@
-//! Sources and files of images, whose names say what they are.
+//! Sources and files of images, whose names contain their digests.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::package::CommitId;
 use crate::source::check_bundle;
 use crate::store::Listed;
 
-/// Reads an object by one check, which gives the reason why the object is not what its name says.
+/// Reads an object with a check, which returns the reason of a mismatch with the name.
 fn read(look: Look<'_>, listed: &Listed, check: Check<'_, Option<String>>) -> (u64, Vec<Fault>) {
     let name = listed.key.as_str();
     let damaged = |reason: String| vec![Fault::new(FaultKind::Damaged, name, reason)];
@@ -24,7 +24,7 @@ fn read(look: Look<'_>, listed: &Listed, check: Check<'_, Option<String>>) -> (u
     }
 }
 
-/// Compares the sum of an object with the one in its name.
+/// Compares the digest of an object with the one in its name.
 fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Vec<Fault>) {
     let named = listed.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
     let check = move |from: &mut dyn io::Read| {

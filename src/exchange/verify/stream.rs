@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::store::{Backend, Key, StoreError, Transfer};
 
-/// Check that reads an object; whatever it leaves is read and dropped.
+/// Check that reads an object; the unread rest is read and dropped afterwards.
 pub(super) type Check<'c, T> = Box<dyn FnOnce(&mut dyn Read) -> T + Send + 'c>;
 
 /// Writer that gives the same bytes to all.
