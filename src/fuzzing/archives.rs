@@ -13,7 +13,7 @@ use crate::archive::{
     unpack_source_archive, verify_package,
 };
 
-/// Times that every filesystem can hold.
+/// Times that every filesystem supports.
 const ORDINARY_TIMES: std::ops::Range<i64> = 0..1 << 31;
 
 pub(super) fn layer(data: &[u8]) -> bool {
@@ -91,7 +91,7 @@ pub(super) fn package(data: &[u8]) -> bool {
     compressed(&recipe.tar).is_ok_and(|package| unpacked_as_verified(&package, &place))
 }
 
-/// Packages whose compression is mutated, too.
+/// Unpacks packages with mutated compression.
 pub(super) fn package_stream(data: &[u8]) -> bool {
     unpacked_as_verified(data, &Place::new())
 }
@@ -156,7 +156,7 @@ fn check_entries(index: &PackageIndex, found: &Listing) {
     }
 }
 
-/// What was unpacked gives a package with the same in it.
+/// Checks that packing the unpacked files gives a package with the same contents.
 fn packed_again(index: &PackageIndex, place: &Place) {
     let mut package = Vec::new();
     let options = PackOptions { source_date_epoch: 1 << 31, threads: 1, limits: Limits::NONE };
@@ -244,7 +244,7 @@ fn check_source_entry(
     assert!(fits, "{path} should be of the kind {:?}, but is {there:?}", char::from(entry.kind));
 }
 
-/// A name without its first part.
+/// Returns a name without its first component.
 fn stripped(name: &[u8]) -> Option<Vec<u8>> {
     let (_, rest) = name.split_at_checked(name.iter().position(|byte| *byte == b'/')?)?;
     let parts = rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");

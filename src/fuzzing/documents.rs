@@ -140,8 +140,8 @@ pub(super) fn hash(data: &[u8]) -> bool {
     true
 }
 
-/// Writes a value with its lists and objects from their end; says whether there are booleans. A list
-/// within a list keeps its order, by which the outer one is sorted.
+/// Writes a value with its lists and objects in reverse; returns true if there are booleans. A list
+/// within a list keeps its order, by which the outer list is sorted.
 fn write_backwards(value: &Value, text: &mut String) -> bool {
     match value {
         Value::Array(items) => {
@@ -177,7 +177,7 @@ fn has_booleans(value: &Value) -> bool {
     }
 }
 
-/// What is printed into a package is read again as it was.
+/// Checks that JSON written into a package is read back unchanged.
 fn printed_and_read(value: &Value) {
     let text = canonical(value);
     assert!(text.is_ascii(), "{text}");
@@ -202,7 +202,7 @@ fn checked_source(source: &Source) {
     printed_and_read(&Value::Object(source.as_written.clone()));
 }
 
-/// A path that stays below the folder that it is joined to.
+/// Checks that a path stays below its base folder.
 pub(super) fn plain_below(path: &str) {
     let parts = Path::new(path).components();
     let plain = |part| matches!(part, std::path::Component::Normal(_));

@@ -13,7 +13,7 @@ use crate::host::{LateConfig, package_list as read_list};
 const VALUES: [(&str, &str); 4] =
     [("a", "1.10"), ("b_c", "two\nlines"), ("empty", ""), ("secret", "s3cret-of-the-machine")];
 
-/// What is read is what is read again after it was written another way.
+/// Checks that a configuration is read back unchanged after another serialization.
 pub(super) fn late_config(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let parse = |text: &str| LateConfig::parse(Path::new("late-config.yaml"), text);

@@ -1,5 +1,5 @@
-//! What the fuzz targets do with their inputs. `tests/fuzz` runs these functions under libFuzzer, and
-//! the tests here replay its seeds and all that it found so far, on a stable compiler.
+//! Fuzz targets. `tests/fuzz` runs these functions under libFuzzer, and the tests here replay the
+//! seeds and all inputs found so far, on a stable compiler.
 //!
 //! ```text
 //! tests/fuzz/targets/<target>.rs       hands libFuzzer's bytes to the function called so
@@ -8,10 +8,11 @@
 //! tests/fuzz/dictionaries/*.dict       words of the formats
 //! ```
 //!
-//! A target gets any bytes, says whether they were taken for what they should be, and panics where the code did what it must not: beside
-//! what panics by itself, that is writing out of the destination, taking what another reader of ours
-//! refuses, losing something between writing and reading again, and showing a control character.
-//! Archives come as [`recipe`]s, which are texts: mutated bytes would never get past a header's sum.
+//! A target takes any bytes, returns true if the input was accepted, and panics if the code
+//! violates an invariant: beside its own panics, that means writing outside of the destination,
+//! accepting an input that another of our readers refuses, changing values between writing and
+//! reading, and displaying control characters. Archives are given as [`recipe`]s, which are texts:
+//! mutated bytes would never pass a header's checksum.
 
 mod archives;
 mod dockerfiles;
@@ -29,7 +30,7 @@ mod tests;
 
 use crate::archive::Limits;
 
-/// What is done with an input; says whether it was taken.
+/// Fuzz target; returns true if the input was accepted.
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets, by name.
@@ -59,7 +60,7 @@ pub const TARGETS: [(&str, Target); 23] = [
     ("source_zip", archives::source_zip),
 ];
 
-/// Small enough that going over them is quick, and that the ordinary inputs don't.
+/// Limits small enough to be exceeded quickly, and large enough for ordinary inputs.
 const LIMITS: Limits = Limits { max_bytes: 4 << 20, max_entries: 400, max_name_bytes: 1 << 16 };
 
 /// Runs the target of a name; says whether the input was taken.

@@ -1,7 +1,7 @@
-//! What a layer makes, worked out in memory: folders as maps, symlinks followed by hand.
+//! Model of an unpacked layer in memory: folders as maps, symlinks resolved by hand.
 //!
-//! It knows nothing of descriptors and system calls, so that both can't be wrong in the same way.
-//! Where it can't go on, an archive that was unpacked nevertheless was unpacked wrongly.
+//! The model uses no descriptors and system calls, so that model and code cannot have the same
+//! fault. If the model refuses an archive, unpacking must fail, too.
 
 use std::collections::BTreeMap;
 
@@ -27,27 +27,27 @@ pub(super) enum Node {
 pub(super) struct Directory {
     entries: BTreeMap<Name, Node>,
     opaque: bool,
-    /// Of the last entry that described it.
+    /// Mode in the last entry of the folder.
     mode: Option<u32>,
 }
 
-/// Why the model can't go on.
+/// Reason why the model refuses.
 type Refused = &'static str;
 
-/// Why a walk ends.
+/// Reason of a walk's end.
 enum Stop {
     Missing,
     NoFolder,
 }
 
-/// What a path leads to: the real folders from the root down.
+/// Resolved path: the real folders from the root down.
 type Real = Vec<Name>;
 
-/// What is at a path, and its mode and time where the model knows them.
+/// Type of an entry, with its mode and time where the model knows them.
 type Known = (What, Option<u32>, Option<u64>);
 
 impl Directory {
-    /// The layer that a recipe is.
+    /// Makes the model of a recipe's layer.
     pub(super) fn of_layer(recipe: &Recipe) -> Result<Self, Refused> {
         let mut root = Self::default();
         for entry in &recipe.entries {
@@ -157,7 +157,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The folder of a path, made with those above it if it is missing.
+    /// Returns the folder at a path, after making missing folders.
     fn ensure(&mut self, path: &[Name]) -> Result<Real, Refused> {
         let mut real = Real::new();
         for end in 1..=path.len() {
@@ -227,14 +227,14 @@ impl Directory {
         })
     }
 
-    /// All that is in it, itself at the empty path.
+    /// All entries below, and the folder itself at the empty path.
     pub(super) fn listing(&self) -> BTreeMap<Vec<u8>, Known> {
         let mut all = BTreeMap::new();
         self.list(&[], false, &mut all);
         all
     }
 
-    /// What is in it; in a folder that hides everything, whiteouts have nothing left to hide.
+    /// Adds all entries; in an opaque folder, whiteouts have nothing left to hide.
     fn list(&self, path: &[u8], is_hidden: bool, all: &mut BTreeMap<Vec<u8>, Known>) {
         let is_hidden = is_hidden || self.opaque;
         all.insert(path.to_vec(), (What::Directory { opaque: self.opaque }, self.mode, None));

@@ -1,4 +1,4 @@
-//! A folder to unpack into, with something beside it that nothing may touch.
+//! A folder to unpack into, with a canary beside.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -12,19 +12,19 @@ const MEMORY: &str = "/dev/shm";
 
 pub(super) struct Place(tempfile::TempDir);
 
-/// What is at a path below a folder.
+/// Entry at a path below a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) what: What,
     pub(super) mode: u32,
     pub(super) mtime: i64,
-    /// Tells the names of one file from those of others.
+    /// Inode number, equal for the names of one file.
     pub(super) inode: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
-    /// Whether overlayfs takes it for opaque.
+    /// True if overlayfs treats the folder as opaque.
     Directory {
         opaque: bool,
     },
@@ -77,7 +77,7 @@ impl Place {
         assert_eq!((content.as_slice(), metadata.nlink()), (&b"untouched"[..], 1));
     }
 
-    /// All that is below the folder, which itself is the empty path.
+    /// All entries below the folder, which itself has the empty path.
     pub(super) fn listing(&self) -> Listing {
         listing(&self.folder())
     }

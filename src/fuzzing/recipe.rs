@@ -29,7 +29,7 @@ const BLOCK: usize = 512;
 /// More than any seed has; each costs time.
 const MOST_ENTRIES: usize = 60;
 
-/// An entry that the archive has.
+/// Entry of the archive.
 pub(super) struct Entry {
     pub(super) kind: u8,
     pub(super) name: Vec<u8>,
@@ -45,12 +45,12 @@ pub(super) struct Entry {
     records: Vec<Vec<u8>>,
 }
 
-/// An archive and what is in it.
+/// Archive with its entries.
 #[derive(Default)]
 pub(super) struct Recipe {
     pub(super) tar: Vec<u8>,
     pub(super) entries: Vec<Entry>,
-    /// The archive says just what the entries say, so that a model can tell what comes of it.
+    /// True if the archive's bytes match the entries, so that a model can predict the result.
     pub(super) honest: bool,
 }
 
@@ -217,7 +217,7 @@ fn append(tar: &mut Vec<u8>, kind: u8, name: &[u8], data: &[u8], set: impl FnOnc
     tar.resize(tar.len().next_multiple_of(BLOCK), 0);
 }
 
-/// A record of an extended header, whose length counts its own digits.
+/// Makes a record of an extended header, whose length includes its own digits.
 fn with_length(record: &[u8]) -> Vec<u8> {
     let mut length = record.len() + 3;
     while record.len() + 2 + length.to_string().len() != length {

@@ -1,4 +1,4 @@
-//! What registries say, and what is kept for them: challenges, credentials, documents, places.
+//! Texts of registries, and data about them: challenges, credentials, documents, locations.
 
 use crate::image::platform::Platform;
 use crate::image::registry::read_served;
@@ -6,7 +6,7 @@ use crate::store::registry::{
     CredentialEntry, RegistryHost, RegistryMirror, look_up_credentials, parse_challenges,
 };
 
-/// Any text is tried as each of them: they have nothing in common that would tell them apart.
+/// Tries any text as each kind, since the kinds cannot be told apart.
 pub(super) fn answers(data: &[u8]) -> bool {
     let served = read_served(data, &Platform::host());
     let Ok(text) = std::str::from_utf8(data) else { return served };
