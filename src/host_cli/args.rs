@@ -1,15 +1,15 @@
-//! What can be typed.
+//! Command line arguments.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Installs packages on this machine, and changes which of them are active.
+/// Installs packages on this machine, and changes the set of active packages.
 #[derive(Debug, Parser)]
 #[command(name = "pkgpanda", version, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What holds for every command.
+    /// Options of all commands.
     #[command(flatten)]
     pub global: GlobalArgs,
     /// The command.
@@ -22,7 +22,7 @@ pub struct Cli {
 #[command(next_help_heading = "Options of every command")]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub struct GlobalArgs {
-    /// The folder that says what kind of machine this is: roles, setup flags.
+    /// The folder with the machine's configuration: roles, setup flags.
     #[arg(long, value_name = "DIR", default_value = "/etc/mesosphere", global = true)]
     pub config_dir: PathBuf,
     /// The install root.
@@ -31,7 +31,7 @@ pub struct GlobalArgs {
     /// The folder of unpacked packages.
     #[arg(long, value_name = "DIR", default_value = "/opt/mesosphere/packages", global = true)]
     pub repository: PathBuf,
-    /// The folder of what services keep.
+    /// The folder for services' state.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/dcos", global = true)]
     pub state_dir_root: PathBuf,
     /// Leave services alone: stop and start none.
@@ -48,7 +48,7 @@ pub struct GlobalArgs {
     pub silent: bool,
 }
 
-/// How a listing is written.
+/// Format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
 pub enum Format {
     /// Lines for people.
@@ -58,10 +58,10 @@ pub enum Format {
     Json,
 }
 
-/// How a listing is written.
+/// Format of a listing.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct FormatArgs {
-    /// How to write what is listed.
+    /// Format of the listing.
     #[arg(long, value_name = "HOW", default_value = "text")]
     pub format: Format,
 }
@@ -69,14 +69,14 @@ pub struct FormatArgs {
 /// Demand for signatures.
 #[derive(Debug, Args)]
 pub struct SignatureArgs {
-    /// Use nothing that this key did not sign: a public key of minisign, or a `.pub` file with one; given
-    /// several times, any of them.
+    /// Use only files signed by this key: a public key of minisign, or a `.pub` file with a key;
+    /// given several times, any of them.
     #[arg(long, value_name = "PUBKEY")]
     pub require_signature: Vec<String>,
 }
 
 impl Command {
-    /// True if it changes something, or leaves something behind if it is ended on its way.
+    /// True if the command changes the machine, or leaves partial changes when interrupted.
     pub fn changes(&self) -> bool {
         match self {
             Self::Active(_) | Self::List(_) | Self::Check { .. } => false,
@@ -98,13 +98,13 @@ pub enum Command {
         /// Show what would change, and change nothing.
         #[arg(long)]
         dry_run: bool,
-        /// How to write what is listed.
+        /// Format of the listing.
         #[command(flatten)]
         format: FormatArgs,
     },
-    /// Make a package active in place of the one of its name.
+    /// Activate a package in place of the active one of the same name.
     Swap {
-        /// Its id.
+        /// Id of the package.
         #[arg(value_name = "ID")]
         id: String,
     },
@@ -126,7 +126,7 @@ pub enum Command {
     },
     /// Add a package from a file.
     Add {
-        /// The file, which is called `ID.tar.xz`.
+        /// The file, named `ID.tar.xz`.
         #[arg(value_name = "FILE")]
         package: PathBuf,
         /// Demand for signatures.
@@ -143,7 +143,7 @@ pub enum Command {
     },
     /// Set up a freshly unpacked machine, or finish an activation that was cut off.
     Setup(SignatureArgs),
-    /// Remove all that is installed.
+    /// Remove all installed files.
     Uninstall,
     /// Make the settings of the kernel that packages want for a service.
     ApplyServiceConfiguration {
@@ -153,10 +153,10 @@ pub enum Command {
     },
     /// Run the active packages' checks.
     Check {
-        /// List them instead.
+        /// List the checks instead.
         #[arg(long)]
         list: bool,
-        /// How to write what is listed.
+        /// Format of the listing.
         #[command(flatten)]
         format: FormatArgs,
     },
@@ -173,7 +173,7 @@ pub enum Command {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
-    /// Compare packages' files with what the packages had when they came.
+    /// Compare packages' files with the original contents of the packages.
     Verify {
         /// Their ids; all active packages by default.
         #[arg(value_name = "ID")]
@@ -184,7 +184,7 @@ pub enum Command {
         /// Demand for signatures.
         #[command(flatten)]
         signatures: SignatureArgs,
-        /// How to write what is listed.
+        /// Format of the listing.
         #[command(flatten)]
         format: FormatArgs,
     },

@@ -1,4 +1,4 @@
-//! What the commands do.
+//! Implementation of the commands.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::package::{NameError, PackageId};
 use crate::store::Store;
 use crate::store::signature::{TrustedKey, TrustedKeys};
 
-/// Where units are, unless they are rooted.
+/// Default folder of units.
 const SYSTEMD: &str = "/etc/systemd/system";
 
 type Done = Result<(), CommandError>;
@@ -152,7 +152,7 @@ fn remote(url: &str, signatures: &SignatureArgs) -> Result<Repository, CommandEr
     })
 }
 
-/// Keys of which one has to have signed what is used, if any are demanded.
+/// Keys of which one must have signed each file; `None` if signatures are not required.
 fn keys(signatures: &SignatureArgs) -> Result<Option<TrustedKeys>, CommandError> {
     let named = &signatures.require_signature;
     if named.is_empty() {

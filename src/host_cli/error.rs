@@ -1,4 +1,4 @@
-//! What can go wrong for a command.
+//! Errors of commands.
 
 use std::io;
 
@@ -14,10 +14,10 @@ use crate::store::signature::KeyError;
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// What was typed as an id is none.
+    /// An argument is not an id.
     #[error(transparent)]
     Id(#[from] NameError),
-    /// What was typed as a URL is none.
+    /// An argument is not a URL.
     #[error(transparent)]
     Url(#[from] StoreUrlError),
     /// The demanded key is none.
@@ -62,7 +62,7 @@ pub enum CommandError {
     /// Signals can't be caught.
     #[error("can't catch signals")]
     Signals(#[source] io::Error),
-    /// An installer cannot do what it was asked for.
+    /// An installer's task failed.
     #[error(transparent)]
     Installer(Box<InstallerError>),
     /// A script cannot be started.
@@ -71,7 +71,7 @@ pub enum CommandError {
     /// A script, or a wrong usage, ended with this code, and said why.
     #[error("ended with code {0}")]
     Ended(u8),
-    /// What was asked for was found to be not so; it was said already.
+    /// The command has reported faults already.
     #[error("not all is well")]
     Said,
 }
@@ -92,7 +92,7 @@ boxed!(
 );
 
 impl CommandError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Active(error) | Self::Check(CheckError::Active(error)) => error.hint(),

@@ -30,10 +30,11 @@ struct InstallerCli {
     /// Show variant and version as JSON.
     #[arg(long, group = "task")]
     version: bool,
-    /// List what is in this installer, and the values that config.yaml can set.
+    /// List the contents of this installer, and the values that config.yaml can set.
     #[arg(long, group = "task")]
     list: bool,
-    /// Do what --genconf does, and make a script that upgrades hosts from VERSION; its URL is printed.
+    /// Do the same as --genconf, and make a script that upgrades hosts from VERSION; its URL is
+    /// printed.
     #[arg(long, group = "task", value_name = "VERSION")]
     generate_node_upgrade_script: Option<String>,
     /// Check whether this machine can be installed on.
@@ -46,7 +47,7 @@ struct InstallerCli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Install on this machine what --genconf wrote; `install --help` lists roles and options.
+    /// Install the output of --genconf on this machine; `install --help` lists roles and options.
     #[command(disable_help_flag = true)]
     Install {
         /// Roles and options: --root DIR, --disable-preflight, --preflight-only.

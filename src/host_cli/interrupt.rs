@@ -1,5 +1,5 @@
-//! Signals that end a run. A first one has it end where it can without leaving anything half-done;
-//! a second SIGINT ends it at once, which the next run makes good, as it does after a power cut.
+//! Signals that end a run. The first one ends the run at the next consistent state; a second SIGINT
+//! ends the run at once, and the next run repairs the state, as after a power cut.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// From now on a signal raises the flag. Those that are ignored, as `nohup` has it, stay so.
+/// Makes signals raise the flag from now on. Ignored signals, as under `nohup`, stay ignored.
 pub(super) fn catch(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     let ignored = ignored();
     for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -1,5 +1,5 @@
-//! All that is written. stdout is data; everything else goes to stderr, and `--silent` leaves of that
-//! what is wrong.
+//! All output. stdout is data; everything else goes to stderr, and `--silent` suppresses everything
+//! there except errors and warnings.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -11,21 +11,20 @@ use serde_json::Value;
 use crate::base::event::{Event, Observer};
 use crate::base::text::clean_lines;
 
-/// The one place that writes.
+/// Writes to stdout and stderr, the only code that does so.
 #[derive(Debug)]
 pub struct Output {
     silent: bool,
-    /// Whether somebody wants the run to end.
+    /// Flag of an interruption.
     interrupted: Arc<AtomicBool>,
-    /// What is being downloaded, if that is shown: bytes that are here, and that there will be.
+    /// Running downloads, if displayed: received bytes, and total bytes.
     downloads: Option<Mutex<BTreeMap<String, (u64, u64)>>>,
     /// Error of data that could not be written.
     unwritten: Mutex<Option<io::Error>>,
 }
 
 impl Output {
-    /// An output that says what is wrong, and unless `silent` what happens; it passes on whether the
-    /// run is interrupted.
+    /// Creates an output; `silent` suppresses notes, and `interrupted` is passed on to the library.
     pub fn new(silent: bool, interrupted: Arc<AtomicBool>) -> Self {
         let shown = !silent && io::stderr().is_terminal();
         Self {
@@ -62,20 +61,20 @@ impl Output {
         self.data(&format!("{value:#}\n"));
     }
 
-    /// Says what happens.
+    /// Prints a note.
     pub fn note(&self, text: &str) {
         if !self.silent {
             self.line(text);
         }
     }
 
-    /// Says what is wrong.
+    /// Prints a warning.
     pub fn line(&self, text: &str) {
         self.clear();
         drop(writeln!(io::stderr().lock(), "{}", clean_lines(text)));
     }
 
-    /// Says that a command failed, and what to do.
+    /// Prints the error of a command, with its remedy.
     pub fn error(&self, message: &str, hint: Option<&str>) {
         self.line(&format!("error: {message}"));
         for hint in hint.into_iter().flat_map(str::lines) {

@@ -10,12 +10,12 @@ use crate::archive::{EntryPath, readable};
 use crate::host::{Check, Difference, Preview};
 use crate::package::PackageId;
 
-/// Ids with what they consist of.
+/// Ids with their parts as JSON.
 pub(super) fn ids(ids: &[PackageId]) -> Value {
     ids.iter().map(|id| json!({ "id": id, "name": id.name(), "version": id.version() })).collect()
 }
 
-/// A name alone with its id, or the name and its versions below.
+/// Single versions as a line of name and id, others as a name with its versions below.
 pub(super) fn list(ids: &[PackageId]) -> String {
     let mut text = String::new();
     for group in ids.chunk_by(|one, other| one.name() == other.name()) {
@@ -33,7 +33,7 @@ pub(super) fn list(ids: &[PackageId]) -> String {
     text
 }
 
-/// What would change, a line each, by kind.
+/// Changes of an activation, one per line, by kind.
 pub(super) fn preview(preview: &Preview) -> String {
     let mut text = String::new();
     let kinds = [
@@ -81,7 +81,7 @@ fn visible(name: &str) -> String {
     readable(name.as_bytes())
 }
 
-/// How a package differs from what it should be, a line for each file.
+/// Differences of a package, one line per file.
 pub(super) fn differences(id: &PackageId, differences: &BTreeMap<EntryPath, Difference>) -> String {
     let mut text = String::new();
     for (path, difference) in differences {
