@@ -1,7 +1,7 @@
 //! A mirror as one tar archive: members in the order of their names, without times and owners, the lock file last.
 //!
-//! An archive is written beside the old one, `<file>.part`, and renamed. A run that is killed leaves that file, which
-//! the next one replaces: the mirror's lock is held.
+//! An archive is written to `<file>.part` beside the old one, and renamed. A killed run leaves that
+//! file, and the next run replaces the leftover: the mirror's lock is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use crate::base::digest::Tee;
 use crate::base::event::Observer;
 use crate::store::{Key, LockFile, LockedFile, Transfer};
 
-/// An archive under construction, which is removed unless it gets its name.
+/// Archive under construction, removed unless committed.
 struct Part {
     path: PathBuf,
     file: fs_err::File,
@@ -56,13 +56,13 @@ impl Drop for Part {
     }
 }
 
-/// Writes an archive, unless the one that is there has it all.
+/// Writes an archive, unless the existing one is complete.
 pub(super) fn write(work: &Work<'_>) -> Result<Written, MirrorError> {
     work.archive()
 }
 
 impl Work<'_> {
-    /// Writes an archive, unless the one that is there has it all.
+    /// Writes an archive, unless the existing one is complete.
     fn archive(&self) -> Result<Written, MirrorError> {
         let place = &self.existing.place;
         if self.new.is_empty() && self.dropped.is_empty() && place.exists() {
@@ -102,7 +102,7 @@ impl Work<'_> {
         Ok(self.written(&lock))
     }
 
-    /// Appends a new file. Its size stands before it, so one whose size is unknown is made first.
+    /// Appends a new file. Its size precedes its content, so a file of unknown size is made first.
     fn append_new(
         &self,
         tar: &mut Builder<impl Write>,

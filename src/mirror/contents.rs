@@ -1,4 +1,4 @@
-//! What a mirror is to hold: plain data.
+//! Wanted contents of a mirror: plain data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Content of a file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
-    /// A file of this machine.
+    /// A local file.
     File(PathBuf),
     /// Bytes in memory.
     Bytes(Vec<u8>),
@@ -76,7 +76,7 @@ impl Contents {
         self.item(key, origin).ref_origins.extend(ref_origin);
     }
 
-    /// Adds a source that was fetched.
+    /// Adds a fetched source.
     pub fn add_source(&mut self, request: &SourceRequest, fetched: &Fetched) {
         let Some(key) = request.mirror_key() else { return };
         self.keep_source(request);
@@ -93,7 +93,7 @@ impl Contents {
         }
     }
 
-    /// Adds an image under a name; `tree` is the tree that needs it.
+    /// Adds an image under a name; `tree` is the tree with the need.
     pub fn add_image(
         &mut self,
         store: &ImageStore,

@@ -59,7 +59,7 @@ pub enum MirrorError {
         #[source]
         source: io::Error,
     },
-    /// The name of a file is not one that a mirror can have.
+    /// The name of a file is not valid in a mirror.
     #[error(transparent)]
     Key(#[from] crate::store::KeyError),
     /// The run was interrupted.

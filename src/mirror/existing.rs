@@ -1,4 +1,4 @@
-//! What a place holds already: the files of its lock file that are as the lock file says.
+//! Existing contents of a mirror: the files that match its lock file.
 //!
 //! Sums are taken once: the state of each file (size, times, number) is noted in the builder's own folder, and a
 //! file whose state is as noted is not read again.
@@ -22,13 +22,13 @@ use crate::store::{
     Backend, Key, LOCK_FILE, LONGEST_LOCK, LockFile, Store, StoreError, Transfer, is_tar_name,
 };
 
-/// State of a file, which changes whenever its content does.
+/// State of a file, different after every change of its content.
 pub(super) type State = (u64, i64, i64, i64, i64, u64);
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct States(pub(super) BTreeMap<String, State>);
 
-/// A mirror as it is, locked for one that changes it.
+/// Existing mirror, locked for changes.
 #[derive(Debug)]
 pub struct Existing {
     pub(super) place: PathBuf,
@@ -215,7 +215,8 @@ pub(super) fn sums(
     Ok(tee.finish().1)
 }
 
-/// The sum in the name of a file that is named by its content, with its kind and the file's own, if they differ.
+/// Returns the digest in the name of a file that is named by its content, with the digest's kind
+/// and the file's real digest, if they differ.
 pub(super) fn named_otherwise<'s>(
     key: &'s Key,
     sums: &'s Sums,

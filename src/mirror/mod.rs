@@ -1,4 +1,4 @@
-//! Mirrors: everything that builds of a tree take from elsewhere, in one folder or one tar archive
+//! Mirrors: all external inputs of a tree's builds, in one folder or one tar archive
 //! (docs/format.md, "Mirrors"; docs/air-gap.md).
 //!
 //! ```text
@@ -19,9 +19,9 @@
 //! verify    every file against the lock file
 //! ```
 //!
-//! A file appears under its name when it is whole; the lock file comes last, before what is dropped goes. So a
-//! creation that is killed leaves a mirror that can be used, and the next one completes it. Creations of one
-//! place take turns, by a lock in the builder's own folder.
+//! A file gets its name when complete; the lock file comes last, before dropped files are removed.
+//! So a killed creation leaves a usable mirror, and the next creation completes the contents.
+//! Creations of one mirror exclude each other, by a lock in the builder's own folder.
 
 mod archive;
 mod contents;

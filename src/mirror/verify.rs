@@ -11,7 +11,7 @@ use super::existing::{SUBJECT, named_otherwise, read_lock, sums};
 use crate::base::event::Observer;
 use crate::store::{Key, LOCK_FILE, Store, StoreError, Transfer};
 
-/// A file of a mirror that is not as it should be.
+/// Fault of a mirror's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The lock file names a file that is not there.
@@ -24,7 +24,7 @@ pub enum Fault {
         kind: &'static str,
         /// Expected sum.
         expected: String,
-        /// Place that says so.
+        /// Origin of the digest.
         by: &'static str,
         /// Sum of the file.
         found: String,

@@ -1,4 +1,4 @@
-//! Difference between what a mirror holds and what it is to hold, and the contents of new files.
+//! Difference between a mirror's existing and wanted contents, and the contents of new files.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -14,23 +14,23 @@ use crate::store::{Key, LockFile, LockedFile};
 
 pub(super) const BUFFER: usize = 256 << 10;
 
-/// What writing a mirror has done.
+/// Result of writing a mirror.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     /// Number of files of the mirror.
     pub files: usize,
-    /// Bytes of all of them.
+    /// Total size in bytes.
     pub bytes: u64,
-    /// Number of files that were written.
+    /// Number of new files.
     pub added: usize,
-    /// Number of files that were dropped.
+    /// Number of dropped files.
     pub dropped: usize,
 }
 
 /// Difference to be carried out.
 pub(super) struct Work<'w> {
     pub(super) existing: &'w Existing,
-    /// Files that stay as they are.
+    /// Unchanged files.
     pub(super) kept: BTreeMap<Key, LockedFile>,
     /// Files to be written.
     pub(super) new: BTreeMap<Key, Item>,
@@ -159,7 +159,7 @@ impl<'w> Work<'w> {
     }
 }
 
-/// True if the mirror's file is the one that is wanted.
+/// True if the mirror's file is the wanted one.
 fn is_same(item: &Item, locked: &LockedFile) -> bool {
     match &item.content {
         Some(Content::Bytes(bytes)) => crate::base::digest::Sha256Sum::of(bytes) == locked.sha256,

@@ -1,4 +1,4 @@
-//! Carrying out the difference between what a mirror holds and what it is to hold.
+//! Writing of the difference between a mirror's existing and wanted contents.
 
 use std::collections::BTreeMap;
 use std::io;
