@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::archive::PackError;
 use crate::provider::ProviderError;
 
-/// An installer cannot be written, or cannot do what it was asked for.
+/// Reason why an installer cannot be written, or a task of an installer fails.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallerError {
     /// A part cannot be read.
@@ -88,7 +88,7 @@ pub enum InstallerError {
 }
 
 impl InstallerError {
-    /// Remedy, unless it is plain.
+    /// Remedy, if one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Program { .. } => Some("build one: scripts/static OUT pkgpanda".to_owned()),

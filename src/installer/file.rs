@@ -1,5 +1,5 @@
-//! An installer's file, as the program in it reads it: members in place, nothing unpacked before it is
-//! needed. The head of the file has checked the sum of all of it.
+//! File of an installer, as read by the program inside: members stay in place and are unpacked on
+//! demand. The head of the file has verified the digest of the whole.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -33,7 +33,7 @@ struct Member {
     size: u64,
 }
 
-/// A file without its first bytes.
+/// File without its first bytes.
 struct Rest<'f> {
     file: &'f fs_err::File,
     start: u64,

@@ -13,7 +13,7 @@ use crate::provider::{ProviderError, ProviderFile};
 /// The argument with the version before an upgrade.
 const INSTALLED: &str = "installed_version";
 
-/// One run on a folder `genconf`.
+/// Run on a folder `genconf`.
 #[derive(Clone, Copy)]
 pub struct Genconf<'a> {
     installer: &'a InstallerFile,
@@ -32,9 +32,9 @@ impl std::fmt::Debug for Genconf<'_> {
 pub struct Served {
     /// The folder to serve.
     pub folder: PathBuf,
-    /// Path of the upgrade script below that folder, if one was asked for.
+    /// Path of the upgrade script below that folder, if requested.
     pub upgrade: Option<String>,
-    /// The URL at which hosts expect the folder, if the configuration gives one.
+    /// URL of the folder for hosts, if configured.
     pub url: Option<String>,
 }
 

@@ -199,7 +199,7 @@ fn sync(folder: &Path) -> io::Result<()> {
     Ok(nix::unistd::syncfs(folder.file())?)
 }
 
-/// Gives a folder its final name; the one before takes the temporary name.
+/// Renames a folder to its final name; the previous one gets the temporary name.
 fn put_in_place(folder: &Path, target: &Path, is_there: bool) -> io::Result<()> {
     if !is_there {
         return fs_err::rename(folder, target);

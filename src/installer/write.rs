@@ -26,7 +26,7 @@ pub struct BootstrapPart {
     pub id: String,
     /// The archive, `<id>.bootstrap.tar.xz`.
     pub archive: PathBuf,
-    /// The list of its packages, `<id>.active.json`.
+    /// List of its packages, `<id>.active.json`.
     pub active: PathBuf,
 }
 
@@ -61,8 +61,8 @@ pub fn file_name(variant: &Variant) -> String {
     }
 }
 
-/// Writes an installer, which replaces what is at `target` when it is whole. The same parts give the same
-/// bytes; the sum is that of the file.
+/// Writes an installer, which atomically replaces the file at `target`. The same parts give the
+/// same bytes. Returns the digest of the file.
 pub fn write(
     parts: &InstallerParts<'_>,
     target: &Path,
