@@ -54,7 +54,7 @@ pub struct Item {
     pub path: PathBuf,
     /// Bytes on the disk.
     pub bytes: u64,
-    /// Lock file that is held by the processes that use the item.
+    /// Lock file held by users of the item.
     lock: Option<PathBuf>,
 }
 
@@ -63,7 +63,7 @@ pub struct Item {
 pub struct Cleaned {
     /// Items that were removed, or would be.
     pub items: Vec<Item>,
-    /// Items that stay, as another process uses them.
+    /// Items that stay because another process uses them.
     pub in_use: Vec<Item>,
     /// Number of packages whose ids are not known, so that all their archives stay.
     pub unknown: usize,

@@ -41,7 +41,7 @@ impl TidyError {
     }
 }
 
-/// Finds what a tree's cache has that no current id needs, and removes it unless `dry_run` is set.
+/// Finds and removes unneeded files of a tree's cache; with `dry_run`, nothing is removed.
 pub fn clean(site: &Site, dry_run: bool, observer: &dyn Observer) -> Result<Cleaned, TidyError> {
     let (needs, unknown) = Needs::of(site, observer)?;
     // No run begins meanwhile.

@@ -24,7 +24,7 @@ pub(super) struct Needs {
     unknown: BTreeSet<PackageName>,
     /// Packages of the tree.
     names: BTreeSet<PackageName>,
-    /// Bootstrap ids; `None` if one of them is not known.
+    /// Bootstrap ids; `None` if at least one is unknown.
     bootstraps: Option<BTreeSet<String>>,
     /// Tree variants; `None` if they cannot be told.
     variants: Option<BTreeSet<Variant>>,
@@ -171,8 +171,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Downloads that no package names. A folder is one of downloads if this home has its lock, which stays
-    /// after a fetch, and if there is nothing in it but files and a git repository.
+    /// Searches downloads that no package names. A folder contains downloads if this home has its
+    /// lock, which stays after a fetch, and if its only entries are files and a git repository.
     fn source(&mut self, folder: &Entry) -> io::Result<()> {
         let inside = entries(&folder.path)?;
         let is_ours = |entry: &Entry| entry.is_file || entry.is_folder && entry.name == REPOSITORY;
