@@ -21,8 +21,8 @@ pub fn closure<N: Ord + Clone>(
     seen
 }
 
-/// The nodes in an order in which each comes after all that it needs; ties in the nodes' order.
-/// If there is a cycle, a shortest one: `[a, b]` for `a -> b -> a`.
+/// Sorts the nodes in dependency order; ties in the nodes' order. Fails with a shortest cycle, if
+/// any: `[a, b]` for `a -> b -> a`.
 pub fn topological_order<N: Ord + Clone>(
     nodes: &BTreeSet<N>,
     mut neighbours: impl FnMut(&N) -> Vec<N>,

@@ -59,8 +59,7 @@
 //! | 9 | [`host_cli`] | the same for `pkgpanda` |
 //! | 10 | `fuzzing` | what the fuzz targets of `tests/fuzz` do; in tests and fuzzing only |
 //!
-//! The layer `remote` (8) has its place in the table of `tests/layering.rs`, and comes with the features
-//! that it is for.
+//! The layer `remote` (8) is reserved in the table of `tests/layering.rs` for future features.
 //!
 //! # Two programs
 //!
