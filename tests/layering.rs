@@ -2,7 +2,8 @@
 //!
 //! The table is the one in `src/lib.rs`; modules that have no code yet are not in the tree. Within a
 //! module, files import each other in no cycle, and neither do the things of one folder. Comments and
-//! documents refer to sections that exist (`layering/references.rs`).
+//! documents refer to sections that exist (`layering/references.rs`). Doc comments and messages are
+//! plain English (`layering/english.rs`).
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -10,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "layering/english.rs"]
+mod english;
 #[path = "layering/imports.rs"]
 mod imports;
 #[path = "layering/references.rs"]
