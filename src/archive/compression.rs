@@ -8,9 +8,8 @@
 //! | xz | all streams and their padding, as [`XzReader`] does |
 //! | zstd | all frames; skippable ones anywhere are skipped (RFC 8878 3.1.2), `pzstd` begins with one |
 //!
-//! A stream that ends within a member is an error, and so is anything else behind its last one. A
-//! decoder holds 512 MiB at the most (xz), and 128 MiB for zstd; the limit on what comes out is the
-//! caller's.
+//! A stream that ends within a member is an error, and so is any other data behind the last member.
+//! A decoder holds 512 MiB at the most (xz), and 128 MiB for zstd; the caller limits the output.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
@@ -85,7 +84,8 @@ impl Compression {
     }
 }
 
-/// Reads the bytes that tell the compression of a stream; fewer only if it ends before.
+/// Reads the bytes needed to detect the compression of a stream; fewer only at the end of the
+/// stream.
 pub fn read_start(input: impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(Compression::START);
     input.take(Compression::START as u64).read_to_end(&mut start)?;
@@ -103,7 +103,7 @@ pub(super) fn resumed<R: Read>(start: Vec<u8>, input: R) -> impl BufRead {
     BufReader::with_capacity(BUFFER, Cursor::new(start).chain(input))
 }
 
-/// Members of a stream one after another, each with a decoder of its own.
+/// Consecutive members of a stream, each with a decoder of its own.
 struct Members<D, N> {
     state: State<D>,
     next: N,

@@ -1,4 +1,4 @@
-//! The only code that writes archives' contents: below an open folder, never out of it.
+//! The only code that writes the contents of archives: below an open folder, never outside.
 //!
 //! An entry is always created, never opened: what is at its place already is an error, or is
 //! removed first. Nobody else writes to the destination meanwhile. The umask has no say.
@@ -360,7 +360,7 @@ impl Destination {
         place.ok_or_else(|| ReadError::Kind { path: path.clone(), kind }.into())
     }
 
-    /// Makes an entry; what is in its place is an error, or is removed.
+    /// Makes an entry; an existing entry is an error, or gets removed.
     fn create<T>(
         &mut self,
         path: &EntryPath,

@@ -1,9 +1,9 @@
 //! Unpacks an image layer into the form that overlayfs takes as a layer, mounted with `userxattr`.
 //!
-//! - A whiteout `.wh.NAME` hides `NAME`, `.wh..wh..opq` all of its folder, as `overlay_form` has it.
-//!   Other names in `.wh..wh.` are AUFS's, and are ignored; but hard links may lead to files in
-//!   `.wh..wh.plnk`, which are there until the layer is complete. What a layer deletes, it deletes from
-//!   the layers below, never from itself.
+//! - A whiteout `.wh.NAME` hides `NAME`, `.wh..wh..opq` the content of its folder, as in
+//!   `overlay_form`. Other names with `.wh..wh.` are AUFS's, and are ignored; but hard links may
+//!   lead to files in `.wh..wh.plnk`, which exist until the layer is complete. Deletions apply to
+//!   the layers below, never to the layer itself.
 //! - A later entry replaces an earlier one of the same path; a folder is replaced with all its
 //!   contents.
 //! - Symlinks made by the layer itself are resolved below its root. Symlinks of the layers below
@@ -100,9 +100,9 @@ pub struct LayerSummary {
     pub whiteout_folders: Vec<EntryPath>,
 }
 
-/// Unpacks the tar of a layer, already decompressed, into a folder, which is made if it is missing
-/// and must else be empty. The reader is read to its end, so that a digest over it is complete.
-/// On an error the folder holds a part of the layer, and is the caller's to remove.
+/// Unpacks the tar of a layer, already decompressed, into a folder, which is made if missing and
+/// must otherwise be empty. The reader is read to its end, so that a digest of its bytes is
+/// complete. After an error the folder has a part of the layer, which the caller must remove.
 pub fn unpack_layer(
     layer: impl Read,
     folder: &Path,
@@ -301,7 +301,7 @@ fn cleaned(name: &[u8]) -> Result<EntryPath, ReadError> {
     EntryPath::parse(below).map_err(|problem| ReadError::name(name, problem))
 }
 
-/// True for AUFS's folder of files with several names, and what is in it.
+/// True for AUFS's folder of files with several names, and for its entries.
 fn is_of_linked(path: &EntryPath) -> bool {
     path.parts().next() == Some(LINKED.as_bytes())
         && path.parts().skip(1).all(|part| !part.starts_with(WHITEOUT))

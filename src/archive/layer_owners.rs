@@ -1,10 +1,10 @@
 //! File owners, kept in an extended attribute in the single-id tier, where `chown` is impossible.
 //!
-//! A file or folder says it by an attribute, [`OWNER_ATTRIBUTE`]: `USER:GROUP`, each a number, `=` or
-//! `-`, see [`Noted`]. In a layer that is complete, it has numbers, and whatever is root's has no
-//! attribute; a copy of a file that takes its attributes along takes its owner along. What has no such
-//! attributes (symlinks, FIFOs) is known by [`FileIdentity`] while a layer is made, and by the list
-//! beside it later.
+//! A file or folder has its owner in an extended attribute, [`OWNER_ATTRIBUTE`]: `USER:GROUP`, each
+//! a number, `=` or `-`, see [`Noted`]. In a complete layer, both are numbers, and files of root
+//! have no attribute; a copy of a file together with its attributes keeps the owner. The owners of
+//! files without such attributes (symlinks, FIFOs) are kept by [`FileIdentity`] while a layer is
+//! made, and in the list beside the layer later.
 
 use std::fmt;
 use std::fs::Metadata;
@@ -155,7 +155,7 @@ impl FileIdentity {
     }
 }
 
-/// An entry of a layer that is being made, whose owner is asked for.
+/// Entry of a layer under construction, as input of a search for its owner.
 #[derive(Debug, Clone, Copy)]
 pub struct Ownable<'a> {
     /// Path.

@@ -34,7 +34,7 @@ const OVERLAY: &[u8] = b"user.overlay.";
 /// Attribute that overlayfs sets on files and folders copied up from a layer below.
 const ORIGIN: &[u8] = b"user.overlay.origin";
 
-/// The bit by which what is made in a folder belongs to the folder's group.
+/// Mode bit that makes new files in a folder belong to the folder's group.
 const SETGID: u32 = 0o2000;
 
 const LONG: usize = 100;
@@ -57,8 +57,8 @@ pub enum LayerOwners<'a> {
     Told {
         /// Function that returns the owner.
         owner: &'a dyn Fn(&Ownable<'_>) -> (u32, u32),
-        /// Gets a record for each entry that doesn't belong to 0:0, as [`super::Owners::Single`]
-        /// writes them.
+        /// Receives a record for each entry with an owner other than 0:0, in the format of
+        /// [`super::Owners::Single`].
         record: &'a mut dyn Write,
     },
 }
@@ -143,7 +143,7 @@ fn note(attributes: &[Attribute]) -> Option<OwnerNote> {
 struct Groups(HashMap<Vec<u8>, u32>);
 
 impl Groups {
-    /// Asks for the owner of an entry. Folders come before what lies in them.
+    /// Returns the owner of an entry. Folders come before their contents.
     fn ask(&mut self, entry: &Found, owner: &dyn Fn(&Ownable<'_>) -> (u32, u32)) -> (u32, u32) {
         if let Kind::Whiteout = entry.kind {
             return (0, 0);

@@ -137,7 +137,7 @@ fn opaque_mark(folder: &Found) -> Option<Found> {
     })
 }
 
-/// Extended attributes that a layer keeps, and those of overlayfs.
+/// Returns the extended attributes of overlayfs, and those that a layer keeps.
 fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
     let failed = |error: io::Error| {
         let text = format!("reading the attributes of {}: {error}", path.display());

@@ -11,7 +11,7 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Entries, including the folders that only the names of others imply.
     pub max_entries: u64,
-    /// Bytes of all names and link targets, which are what is held in memory.
+    /// Sum of the bytes of all names and link targets, which are kept in memory.
     pub max_name_bytes: u64,
 }
 

@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::limits::{LimitExceeded, Limits};
 use super::path::EntryPath;
 
-/// The paths seen so far. Only 128-bit keyed hashes are kept, so that a long name costs no more
-/// than a short one; that two paths share one is as unlikely as a broken digest.
+/// Paths so far. Only 128-bit keyed hashes are kept, so that long and short names have the same
+/// cost; a collision is as unlikely as a broken digest.
 #[derive(Debug)]
 pub(super) struct Names {
     seen: HashMap<u128, Seen>,

@@ -1,9 +1,9 @@
 //! Whiteouts and opaque folders in the form of overlayfs mounted with `userxattr`.
 //!
 //! - An opaque folder has the attribute `user.overlay.opaque`, which is `y`.
-//! - A whiteout is a character device 0:0. Where none can be made, as on an overlay, it is a file
-//!   without content that has the attribute `user.overlay.whiteout`, in a folder whose
-//!   `user.overlay.opaque` is `x`: Linux knows these since 6.8, in lower layers only.
+//! - A whiteout is a character device 0:0. Where devices cannot be made, as on an overlay, a
+//!   whiteout is a file without content with the attribute `user.overlay.whiteout`, in a folder
+//!   whose `user.overlay.opaque` is `x`: Linux supports those since 6.8, in lower layers only.
 //! - Below an opaque folder there are no whiteouts: they have nothing to hide there, and the folder,
 //!   which comes from one layer alone, would list their names.
 

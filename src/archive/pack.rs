@@ -99,7 +99,7 @@ fn write_all<W: Write>(
     tar.finish()
 }
 
-/// Opens the file that was found; nothing if there is another one by now.
+/// Opens the file found by the scan; `None` if another file has replaced the first.
 pub(super) fn open(path: &Path, inode: Inode) -> io::Result<Option<fs_err::File>> {
     let file = fs_err::OpenOptions::new()
         .read(true)

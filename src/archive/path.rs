@@ -145,7 +145,7 @@ impl fmt::Debug for EntryPath {
     }
 }
 
-/// A name as a person can read it: no control character of it reaches a terminal.
+/// Name in readable form: no control character reaches a terminal.
 pub fn readable(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {

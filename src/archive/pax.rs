@@ -170,7 +170,7 @@ pub(super) fn attribute_record(name: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", ATTRIBUTE, name, b"=", value, b"\n"].concat()
 }
 
-/// A name that was given with a length, of which trailing NULs are no part.
+/// Name with a given length, without trailing NULs.
 pub(super) fn terminated(mut name: Vec<u8>) -> Result<Vec<u8>, NameProblem> {
     while name.last() == Some(&0) {
         name.pop();

@@ -22,9 +22,9 @@ pub fn begins_as_archive(start: &[u8]) -> bool {
     Compression::of(start) != Compression::None || begins_tar(start)
 }
 
-/// Unpacks a tar into a folder, which is made if it is missing and must else be empty, for the caller,
-/// to whom all its files belong: devices are left out. `start` is what the stream begins with. On an
-/// error the folder holds a part, and is the caller's to remove.
+/// Unpacks a tar into a folder, which is made if missing and must otherwise be empty. All files
+/// belong to the caller, and devices are left out. `start` is the beginning of the stream. After an
+/// error the folder has partial content, which the caller must remove.
 pub fn unpack_plain(
     start: &[u8],
     stream: impl Read,

@@ -1,8 +1,8 @@
 //! A package's entries, checked, without anything being written.
 //!
 //! Entries are named `./…` and are folders, files, symlinks, FIFOs and hard links to earlier files;
-//! no path comes twice, and nothing lies below what is no folder. [`PackageReader::next_entry`]
-//! says that there are no more only when the stream was read to its end and its sums are right.
+//! paths are unique, and only folders have entries below. [`PackageReader::next_entry`] reports the
+//! end only after reading the stream to its end and verifying its checksums.
 
 use std::io::{self, Read};
 
@@ -203,7 +203,7 @@ pub struct PackageIndex {
 /// Size limit for documents that [`verify_package`] reads into memory.
 const LARGEST_DOCUMENT: u64 = 64 << 20;
 
-/// Reads a package to its end and checks all of it; nothing is written.
+/// Reads a package to its end with all checks, without writing.
 pub fn verify_package(package: impl Read, limits: &Limits) -> Result<PackageIndex, ReadError> {
     let mut reader = PackageReader::new(package, limits)?;
     let mut index = PackageIndex { entries: Vec::new(), pkginfo: None, buildinfo: None };

@@ -41,11 +41,11 @@ impl Format {
     }
 }
 
-/// Unpacks a source archive into a folder, which is made if it is missing and must else be empty:
+/// Unpacks a source archive into a folder, which is made if missing and must otherwise be empty:
 /// tar, plain or compressed by gzip, bzip2, xz or zstd, without the first path component; or zip,
-/// whose only top folder is stripped. The content says which it is, whatever the name promises.
-/// Files belong to the caller; setuid bits are dropped.
-/// On an error the folder holds a part of the archive, and is the caller's to remove.
+/// whose only top folder is stripped. The format is detected by content, whatever the name
+/// promises. Files belong to the caller; setuid bits are dropped. After an error the folder has a
+/// part of the archive, which the caller must remove.
 pub fn unpack_source_archive(
     mut file: File,
     file_name: &str,

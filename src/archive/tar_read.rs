@@ -1,8 +1,8 @@
 //! Reads tar as it comes from outside: v7, ustar, GNU (long names, sparse files) and POSIX.
 //!
-//! The headers' fields are decoded by the `tar` crate. Its iterator isn't used: it reads extended
-//! headers of any length into memory, splits their records at newlines that may be part of a value,
-//! and stops at the end mark without saying whether there was one.
+//! The `tar` crate decodes the headers' fields. The crate's iterator is not used, because of three
+//! faults: extended headers of any length are read into memory, records are split at newlines that
+//! may be part of a value, and a missing end mark is not reported.
 //!
 //! Archives that two readers understand differently are refused: a single block of zeros with entries behind
 //! it, at which only some readers stop; names in two forms that differ.
@@ -111,7 +111,7 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// The next entry, after skipping what wasn't read of the one before; nothing at the end.
+    /// Reads the next entry, after skipping the unread rest of the previous one; `None` at the end.
     pub(crate) fn next_member(&mut self) -> Result<Option<Member>, ReadError> {
         self.skip_content()?;
         let mut long_name = None;

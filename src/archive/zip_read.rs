@@ -48,7 +48,7 @@ pub(super) fn ends_as_zip(file: &File) -> bool {
     file.try_clone().is_ok_and(|file| ZipArchive::new(BufReader::new(file)).is_ok())
 }
 
-/// The names of all entries, `/` between their parts, a folder's with one at its end.
+/// Names of all entries, with `/` as separator; folders have a trailing `/`.
 fn names(zip: &ZipArchive<BufReader<File>>) -> Result<Vec<Vec<u8>>, ZipError> {
     (0..zip.len()).map(|index| name(&zip.by_index_data(index)?)).collect()
 }

@@ -1,4 +1,4 @@
-//! Finds what is compressed already, at a hundredth of the price of compressing it once more.
+//! Detection of already compressed data, at a hundredth of the cost of compressing again.
 //!
 //! Data is examined in grains. A grain is dense if all bytes are about equally frequent, no part
 //! repeats an earlier one, and zeros in a row are rare. Consecutive dense grains are stored if they

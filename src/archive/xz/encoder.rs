@@ -1,4 +1,4 @@
-//! Cuts data into blocks, has them encoded by several threads, and hands them on in order.
+//! Splitting of data into blocks, encoded by several threads, and emitted in order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -99,7 +99,7 @@ impl<S: BlockSink> BlockEncoder<S> {
         Ok(self.sink)
     }
 
-    /// Encodes all that there is, which is little, and nothing else is under way.
+    /// Encodes all pending data, which is short, while no block is under way.
     fn encode_here(&mut self) -> io::Result<()> {
         let data = std::mem::take(&mut self.data);
         for (range, method) in dense::parts(&data) {

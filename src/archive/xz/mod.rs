@@ -10,12 +10,11 @@
 //! Several streams would be possible, too, but some readers stop after the first stream (Python's
 //! `LZMADecompressor`, many a library); GNU tar, `xz`, Python's `lzma.open` and busybox don't.
 //!
-//! The bytes depend on the data, on its size as given beforehand, and on the constants here; not
-//! on the number of threads, nor on time. liblzma's own multi-threaded encoder has that quality too,
-//! but always the same filters, and blocks only that it has just compressed; what it makes of up to
-//! 24 MiB is what is made here. Here a block can be stored (60 MB of noise: 0.3 s of processor time
-//! instead of 42), and it can come from elsewhere: that is how bootstraps are put together from
-//! parts that are kept.
+//! The bytes depend on the data, on the data's size as given beforehand, and on the constants here;
+//! not on the number of threads, nor on time. liblzma's own multi-threaded encoder is reproducible,
+//! too, but has fixed filters, and no blocks from elsewhere; up to 24 MiB, its output is the same
+//! as here. Here a block can be stored (60 MB of noise: 0.3 s of processor time instead of 42), and
+//! can be copied from elsewhere: bootstraps are assembled from kept parts.
 
 #[cfg(feature = "builder")]
 mod block;
