@@ -45,7 +45,7 @@ pub(super) const LONGEST_SUM: u64 = 4096;
 #[derive(Debug, Clone)]
 pub struct Repository {
     store: Store,
-    /// Keys of which one has to have signed each file; `None` if signatures are not required.
+    /// Keys of which one must have signed each file; `None` if signatures are not required.
     signers: Option<Arc<TrustedKeys>>,
     need: Need,
 }

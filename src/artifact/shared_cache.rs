@@ -74,7 +74,7 @@ impl SharedCache {
         self.reads
     }
 
-    /// Keys of which one has to have signed each artifact, if signatures are required.
+    /// Keys of which one must have signed each artifact, if signatures are required.
     pub fn required_keys(&self) -> Option<&TrustedKeys> {
         self.keys.as_deref()
     }

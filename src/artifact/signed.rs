@@ -46,7 +46,7 @@ pub fn get_signed(
 
 /// Returns the id for which a file of a repository is signed: a package's id for its archive
 /// (`packages/<name>/<id>.tar.xz`), and the whole path for any other file. A package's id has no `/`, so
-/// that no signature of one kind counts for another.
+/// a signature of one kind is never valid for the other.
 pub fn signed_id(path: &str) -> &str {
     let archive = path.strip_prefix("packages/").and_then(|rest| rest.strip_suffix(".tar.xz"));
     match archive.and_then(|archive| archive.split_once('/')) {

@@ -1,8 +1,8 @@
 //! Bootstraps in a store, in the layout of a repository: archive, list of packages, sum and signature.
 //!
-//! The list comes last: a reader asks for it first, and takes a bootstrap without one as absent. An archive
-//! of the same id that the store has already stays, whatever its bytes: packages of one id may have been
-//! built twice.
+//! The list comes last: a reader requests the list first, and treats a bootstrap without a list as
+//! missing. An existing archive of the same id stays, whatever its bytes: packages of one id may
+//! have been built twice.
 
 use std::io;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub struct BootstrapPublication<'p> {
     pub sha256: &'p Sha256Sum,
     /// Text of the list of its packages.
     pub active: &'p str,
-    /// Signature of this archive by another machine; a new one is made if there is none.
+    /// Signature of this archive by another machine; without one, a new signature is made.
     pub signature: Option<&'p str>,
     /// Description for people and other programs.
     pub about: About<'p>,

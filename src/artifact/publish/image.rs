@@ -16,7 +16,7 @@ const LONGEST_INDEX: u64 = 1 << 20;
 /// An image to be put into a store.
 #[derive(Debug, Clone)]
 pub struct ImagePublication {
-    /// Names of the index: one for each key by which the image is found.
+    /// Names of the index: one for each lookup key of the image.
     pub documents: Vec<String>,
     /// Text of the index.
     pub index: Vec<u8>,

@@ -6,10 +6,11 @@
 //! error      failures
 //! ```
 //!
-//! The archive comes first, and the files beside it (sum, signature, record, list) describe the archive that
-//! the store has: of two writers at once the store takes one archive, and a writer that was killed leaves an
-//! archive that the next one describes. Other bytes under one id are not damage in themselves, since another
-//! version may compress differently: packages are compared by the digest of their tar.
+//! The archive comes first, and its accompanying files (digest, signature, record, list) describe
+//! the stored archive: of two concurrent writers the store accepts one archive, and the next writer
+//! completes the files of a killed one. Different bytes under one id are not damage in themselves,
+//! since another version may compress differently: packages are compared by the digest of their
+//! tar.
 
 mod bootstrap;
 mod error;

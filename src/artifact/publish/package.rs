@@ -18,7 +18,7 @@ pub struct Publication<'p> {
     pub record: &'p PackageRecord,
     /// Archive.
     pub archive: &'p Path,
-    /// Signature of this archive by another machine; a new one is made if there is none.
+    /// Signature of this archive by another machine; without one, a new signature is made.
     pub signature: Option<&'p str>,
     /// Description for people and other programs.
     pub about: About<'p>,

@@ -32,7 +32,7 @@ pub(super) struct Place<'p> {
 }
 
 impl Place<'_> {
-    /// Puts the archive, unless the store has one. A size that differs afterwards is damage.
+    /// Puts the archive, unless the store has one. A different size afterwards is damage.
     pub(super) fn put(
         &self,
         archive: &Path,
@@ -101,7 +101,7 @@ impl Place<'_> {
         (format!("{}.sha256", self.what), format!("{sha256}  {name}\n").into_bytes())
     }
 
-    /// Name and text of the signature: an existing one, or one by a key of this machine.
+    /// Name and text of the signature: an existing one, or a new one by this machine's key.
     pub(super) fn signature_file(
         &self,
         archive: &Path,
