@@ -1,9 +1,9 @@
 //! Files that appear whole or not at all.
 //!
-//! Everything is written beside its final place under a name that starts with `.tmp-`, synced, and
-//! renamed; a process that dies on the way leaves at most such a temporary file or folder. Two rules say
-//! what is left and what is in use: an [`AtomicFile`] is locked itself ([`sweep_temporaries`]), and
-//! folders are made under a lock that is for all of them ([`sweep_under_lock`]).
+//! All files are written beside their final paths under a name with the prefix `.tmp-`, synced, and
+//! renamed; a process that dies leaves at most such a temporary file or folder. Leftovers are told
+//! from files in use by locks: an [`AtomicFile`] is locked itself ([`sweep_temporaries`]), and
+//! folders are made under a common lock ([`sweep_under_lock`]).
 
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ use super::removal::{remove_all, remove_all_closed};
 /// Prefix of files under construction.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
-/// An error of an open file that names it, where the file has a name.
+/// Adds the name of an open file to an error, where the file has a name.
 pub fn naming_file(file: &std::fs::File, error: io::Error) -> io::Error {
     use std::os::fd::AsRawFd;
     if error.kind() == io::ErrorKind::Interrupted {
@@ -250,7 +250,8 @@ impl Unswept {
 pub struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
-    /// Makes a folder in `above`, under whose lock [`sweep_under_lock`] removes what a kill leaves.
+    /// Makes a folder in `above`, whose lock protects the folder from [`sweep_under_lock`], which
+    /// removes leftovers of killed processes.
     pub fn create(above: &Path) -> io::Result<Self> {
         let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(above)?;
         // The crate's own removal has a descriptor open for each level.

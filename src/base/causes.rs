@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-/// The text of an error and those of its causes, parted by colons. A cause that an error's own text
-/// has already isn't repeated: what comes from other crates is written either way. Control characters
-/// become spaces: what is quoted from outside must not steer a terminal.
+/// Text of an error and its causes, separated by colons. A cause already contained in an error's
+/// own text is not repeated: other crates write errors in both ways. Control characters become
+/// spaces: quoted text must not control a terminal.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());

@@ -1,8 +1,8 @@
 //! Digests as types: a value of one is always the lower-case hex text of a digest of that kind.
 //!
-//! SHA-256 is computed by `aws-lc-rs`, which TLS brings along: on a processor without instructions
-//! for it, it needs six tenths of the time of the `sha2` crate (276 against 168 MB/s of CPU time,
-//! medians of five turns over 64 MiB), and the digests are most of what loading an image costs.
+//! SHA-256 is computed by `aws-lc-rs`, a dependency of TLS: on a processor without instructions for
+//! SHA-256, the crate needs six tenths of the time of the `sha2` crate (276 against 168 MB/s of CPU
+//! time, medians of five turns over 64 MiB), and digests dominate the cost of loading an image.
 //! Processors with such instructions were not measured.
 
 use std::fmt;

@@ -141,7 +141,7 @@ pub struct Planned {
     pub packages: Vec<PlannedPackage>,
 }
 
-/// A package that is about to be built, or fetched if a repository has it.
+/// Package that is about to be built, or fetched from a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedPackage {
     /// Id of the package.

@@ -1,6 +1,6 @@
 //! JSON as programs in Go write and read it (`encoding/json`), which nearly all tools for images are.
 //!
-//! - `null` counts as absent: Go writes it for lists and maps that were never made.
+//! - `null` counts as absent: Go writes `null` for lists and maps that were never made.
 //! - A key of a structure is known in any case, as Go's decoder takes `user` for `User`; of several
 //!   spellings the last one counts. Keys of maps, such as those of labels, stay as they are.
 

@@ -125,7 +125,7 @@ impl FileLock {
         fs_err::metadata(path).is_ok_and(|there| self.is_file(there.dev(), there.ino()))
     }
 
-    /// True if the locked file is the one with this device and inode number.
+    /// True if the locked file has this device and inode number.
     pub fn is_file(&self, device: u64, inode: u64) -> bool {
         self.file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (device, inode))
     }
@@ -153,7 +153,7 @@ fn open_in_folder(path: &Path) -> io::Result<(std::fs::File, bool)> {
     Ok((file, was_open))
 }
 
-/// Opens a lock file; another one in its place if only a stranger holds the lock.
+/// Opens a lock file; makes a new one if only a stranger holds the lock.
 fn open_unless_foreign(path: &Path) -> io::Result<std::fs::File> {
     let (file, was_open) = open(path)?;
     let is_held = || matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock));

@@ -1,9 +1,9 @@
 //! Processes that hold, or wait for, a lock on a file that other users can open, too.
 //!
-//! Such a lock cannot be refused to them, so the question is whose it is. A process counts as trusted if
-//! all its user ids are root's, the caller's or those of the file's owner, and if its program has no
-//! setuid bit: any user may start `sudo` with a descriptor that has been locked before. And it must have
-//! taken the lock itself: a descriptor can be sent to a daemon.
+//! Other users cannot be kept from such a lock, so the holder is checked. A process counts as
+//! trusted if all its user ids are root's, the caller's or those of the file's owner, and if its
+//! program has no setuid bit: any user may start `sudo` with a locked descriptor. And the process
+//! must have taken the lock itself: a descriptor can be sent to a daemon.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -66,7 +66,7 @@ fn is_trusted(process: &Path, trusted: &[u32]) -> bool {
         && fs_err::metadata(process.join("exe")).is_ok_and(|program| program.mode() & 0o6000 == 0)
 }
 
-/// True if all user ids of a process, as its `status` has them, are among some.
+/// True if all user ids in a process's `status` are among the trusted ones.
 fn has_ids(status: &str, trusted: &[u32]) -> bool {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
     let mut ids = line.split_whitespace().map(str::parse::<u32>).peekable();

@@ -37,7 +37,7 @@ pub fn remove_all_closed(path: &Path) -> io::Result<()> {
     remove(path, true)
 }
 
-/// Removes what an open folder has under a name, with all that is below.
+/// Removes the entry of an open folder with a name, and everything below.
 pub fn remove_at(above: impl AsFd, name: &OsStr) -> io::Result<()> {
     let top = Path::new(name);
     let name = CString::new(name.as_bytes())?;
@@ -206,7 +206,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Does something in the current folder, again with all rights to it where they are lacking.
+    /// Runs an action in the current folder, and once more with all permissions where they are
+    /// lacking.
     fn opening<T>(&self, action: impl Fn(BorrowedFd<'_>) -> nix::Result<T>) -> nix::Result<T> {
         match action(self.way.current()) {
             // The folder above the tree is not part of it.

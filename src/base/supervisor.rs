@@ -1,10 +1,10 @@
 //! System programs that end with this process, together with all their descendants.
 //!
-//! The kernel can be asked to kill a child whose parent dies, but not what the child has started: a
-//! killed `git clone` leaves its transfer behind. So the program is started by this executable, run
-//! once more as a supervisor, in a process group of their own. The supervisor's stdin is a pipe that
-//! the caller keeps open: when that ends, so does the group. If the supervisor itself is killed, the
-//! caller ends the group.
+//! The kernel can kill a child whose parent dies, but not the child's descendants: a killed `git
+//! clone` leaves its transfer behind. So the program is started by this executable, executed once
+//! more as a supervisor, in a process group of their own. The supervisor's stdin is a pipe that the
+//! caller keeps open: at the end of the pipe, the supervisor kills the group. If the supervisor
+//! itself is killed, the caller kills the group.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};

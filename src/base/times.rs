@@ -24,7 +24,7 @@ fn set(path: &Path, time: &TimeSpec) -> io::Result<()> {
     Ok(utimensat(AT_FDCWD, path, time, time, UtimensatFlags::NoFollowSymlink)?)
 }
 
-/// Gives a folder and all that is in it a time. No symbolic link is followed.
+/// Sets the times of a folder and all its contents. No symbolic link is followed.
 pub fn set_times(folder: &Path, seconds: u64) -> io::Result<()> {
     for entry in WalkDir::new(folder).contents_first(true) {
         set_time(entry?.path(), seconds)?;

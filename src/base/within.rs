@@ -28,8 +28,8 @@ pub fn open_within(folder: impl AsFd, path: &Path, how: OpenHow) -> nix::Result<
     Err(Errno::EAGAIN)
 }
 
-/// Opens what lies at a path below a folder, for reading. Symlinks on the way, and at the end, are
-/// followed as long as they stay below the folder; one that leads out is an error ([`leads_out`]).
+/// Opens the file at a path below a folder, for reading. Symlinks are followed as long as they stay
+/// below the folder; a symlink that leads out is an error ([`leads_out`]).
 pub fn open_below(folder: &Path, path: &Path) -> io::Result<File> {
     open_resolved(folder, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, ResolveFlag::RESOLVE_BENEATH)
 }

@@ -1,5 +1,5 @@
-//! A server's answer, waited for in slices: the thread that waits for the server can't be stopped,
-//! so whoever wants to stop waiting leaves it alone; it ends with its connection or the process.
+//! Response of a server, awaited in slices: the thread that waits for the server cannot be stopped,
+//! so an interrupted caller abandons the thread, which ends with its connection or the process.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};

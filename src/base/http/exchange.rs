@@ -17,7 +17,7 @@ use super::url::redact;
 use super::{HttpError, HttpOptions, Login};
 use crate::base::event::{Event, Observer};
 
-/// An attempt that brought the transfer at least this much further did not fail for nothing.
+/// Minimum progress in bytes for an attempt not to count as failed.
 const PROGRESS: u64 = 1 << 20;
 /// The least time between two progress events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(100);

@@ -117,7 +117,7 @@ impl<'a> Part<'a> {
         Ok(())
     }
 
-    /// Writes a body without its first bytes, up to the end if that is known.
+    /// Writes a body without its first bytes, up to the end, if known.
     fn body(
         &mut self,
         answer: &Answer<'_>,

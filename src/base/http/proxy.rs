@@ -3,9 +3,9 @@
 //! - `HTTPS_PROXY` is for URLs with `https`, `HTTP_PROXY` for those with `http`, `ALL_PROXY` for both
 //!   where the other is not set; all of them in lower case, too. A proxy is `http`, `https`, `socks4`,
 //!   `socks4a`, `socks5` or `socks5h`, and `http` where the scheme is missing.
-//! - `NO_PROXY` has exceptions with commas or spaces between them: `*` for all hosts, a name with the
-//!   names below it (`.name` and `*.name` are the same), an address, a network as `10.0.0.0/8`; each of
-//!   them with a port behind it, which has to be the URL's then.
+//! - `NO_PROXY` has exceptions separated by commas or spaces: `*` for all hosts, a name for itself
+//!   and all names below (`.name` and `*.name` are the same), an address, a network such as
+//!   `10.0.0.0/8`; each may be followed by a port, which must be the URL's then.
 //! - Loopback addresses and `localhost` are reached without a proxy, as Go has it; `<-loopback>` in
 //!   `NO_PROXY` asks for the proxy, as in Chromium.
 //!
@@ -111,7 +111,7 @@ impl Proxies {
         (!excepted).then_some(proxy)
     }
 
-    /// Returns the proxies for a client; the fault of a variable if it has one.
+    /// Returns the proxies for a client; fails if a variable is not valid.
     pub(crate) fn for_client(&self) -> Result<reqwest::Proxy, String> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());

@@ -1,9 +1,9 @@
 //! Redirects of a transfer: their targets, and the cookies set on the way.
 //!
-//! Pages that hand out a download often set a cookie and send the client back or on; without the cookie the
-//! chain never ends. Cookies (RFC 6265) live as long as one chain, and are sent to servers that they are for.
-//! A cookie's `Domain` has to be a parent of the server's name with a dot in it. Credentials go to the first
-//! server alone.
+//! Download pages often set a cookie and redirect the client; without the cookie the chain never
+//! ends. Cookies (RFC 6265) live as long as a redirect chain, and are sent to matching servers. A
+//! cookie's `Domain` must be a parent of the server's name with a dot inside. Credentials go to the
+//! first server only.
 
 use std::net::IpAddr;
 
