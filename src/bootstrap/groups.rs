@@ -1,8 +1,8 @@
 //! Grouping of packages that share blocks.
 //!
-//! A package of some size has blocks of its own. Small ones that follow each other share some, or a
-//! bootstrap of many would be much larger; where a group ends depends on names and sizes alone, so
-//! that a change of one package doesn't shift the groups behind it.
+//! A package of some size has blocks of its own. Small consecutive packages share blocks, or a
+//! bootstrap of many would be much larger; the end of a group depends on names and sizes alone, so
+//! that a change of one package does not shift the groups behind.
 
 use std::ops::Range;
 

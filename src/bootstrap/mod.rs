@@ -8,10 +8,10 @@
 //! cache/complete/[<variant>.]complete.latest.json   that id, and those of the tree's packages
 //! ```
 //!
-//! The archive is streamed straight from the packages' archives, in byte order of all paths, so it
-//! is the same bytes for the same packages and nothing is unpacked. A package is read twice: first
-//! for its names, all of which decide what links there are, and to find it damaged before anything
-//! is written.
+//! The archive is streamed straight from the packages' archives, in byte order of all paths, so the
+//! bytes are the same for the same packages and nothing is unpacked. A package is read twice: first
+//! for its names, since all names together determine the links, and to detect damage before
+//! anything is written.
 //!
 //! The entries of a package, or of several small consecutive packages, are compressed into
 //! independent blocks and kept; so are the names. A new bootstrap costs the compression of its new

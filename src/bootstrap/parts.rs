@@ -12,8 +12,8 @@
 //! read.
 //!
 //! A file of blocks ends with 16 bytes per block, its size without padding and that of its content;
-//! the number of blocks; and the CRC-64 of the key and all that is before the sum itself. Numbers
-//! have 64 bits, the lowest first.
+//! the number of blocks; and the CRC-64 of the key and of everything before the checksum. Numbers
+//! have 64 bits, in little-endian order.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use crate::archive::{Attributes, EntryKind, EntryPath, PackageEntry, PackageInde
 /// Summary of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// Its names and descriptions; read from where it was kept, without sizes and attributes.
+    /// Names and descriptions of the package; in a kept summary, without sizes and attributes.
     pub(super) index: PackageIndex,
     /// True if its entries are in byte order of their paths, as ours are. Then the first of hard
     /// links is the file, too, because links come after what they link to.

@@ -42,7 +42,7 @@ pub struct SupplyOptions<'a> {
     pub cache: &'a Cache,
     /// Repository of prebuilt bootstraps.
     pub repository: Option<&'a Repository>,
-    /// Shared caches, in which bootstraps are looked up before and put after they are made.
+    /// Shared caches to look up bootstraps in, and to upload new ones to.
     pub shared_caches: &'a SharedCaches,
     /// Keys whose signatures allow other builders' packages in an uploaded bootstrap.
     pub trusted_keys: &'a TrustedKeys,
