@@ -95,7 +95,7 @@ impl Cache {
         self.package_folder(package).join(source.as_str())
     }
 
-    /// Says which id a package's variant had last; touches nothing if it says so already.
+    /// Records the last id of a package's variant; an unchanged record is not touched.
     pub fn write_latest(&self, id: &PackageId, variant: &Variant) -> io::Result<()> {
         let Some(latest) = self.prepare_latest(id, variant)? else { return Ok(()) };
         // A run that was killed between a package and its `latest` has left its own.

@@ -1,4 +1,4 @@
-//! Carrying out a plan: packages in parallel, each as soon as what it needs is there.
+//! Execution of a plan: packages in parallel, each as soon as its requirements are present.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};

@@ -58,7 +58,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// True if the run was interrupted, so that this is no fault of the package.
+    /// True if the run was interrupted, so that the package is not at fault.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Job { source, .. } if source.is_interruption())
     }

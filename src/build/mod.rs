@@ -1,11 +1,11 @@
 //! From a tree to packages: ids, the plan, its execution.
 //!
 //! Data flows one way: a packages directory is opened ([`site`]), its packages get their ids
-//! ([`id`]), which with the [`cache`] gives a [`plan`]: plain data that `--dry-run` prints. Carrying
-//! it out ([`execute`], in the order of [`schedule`]) makes each package be in the cache ([`supply`]),
-//! mostly by a [`job`] of a helper process (`worker`). The result is kept as a [`record`] in the
-//! builder's own folder ([`crate::runner::home`]), and a later run's [`estimate`]s come from there.
-//! Builds that run at once share the cores by a [`jobserver`].
+//! ([`id`]), which with the [`cache`] gives a [`plan`]: plain data that `--dry-run` prints. Its
+//! execution ([`execute`], in the order of [`schedule`]) brings each package into the cache
+//! ([`supply`]), mostly by a [`job`] of a helper process (`worker`). The result is kept as a
+//! [`record`] in the builder's own folder ([`crate::runner::home`]), the source of a later run's
+//! [`estimate`]s. Concurrent builds share the cores by a [`jobserver`].
 
 pub mod archive_sums;
 pub mod cache;

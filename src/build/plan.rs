@@ -64,7 +64,7 @@ pub enum Why {
     },
 }
 
-/// Package without a known id, so that its presence in the cache is unknown, too.
+/// Package without a known id, and thereby with unknown presence in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// Name and variant.
@@ -76,7 +76,7 @@ pub struct Pending {
 /// Reason why the id of a package is still unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhyPending {
-    /// Its image would have to be had first, from a registry or by building it.
+    /// The package's image must be pulled or built first.
     Image {
         /// The image.
         name: ImageName,

@@ -47,7 +47,7 @@ pub struct PackageBuilder {
     pub session: Session,
     /// Interruption of the run.
     pub interrupt: Arc<Interrupt>,
-    /// Registration of the run, to which the unpacked packages are added that a build uses.
+    /// Registration of the run, extended by the unpacked packages that a build uses.
     pub registration: Registration,
     /// Sums of archives, each found out once.
     pub sums: ArchiveSums,

@@ -1,10 +1,10 @@
 //! Estimates of build times from the records of earlier builds.
 //!
-//! A package's last build is the best guess at its next one: that of the same variant first, which
-//! the cache's `latest` names; else the newest one of the name that went well, of whatever id. Only
-//! what the helper did counts (preparing, building, packing): sources are in the cache the second
-//! time. Only packages that are about to be built are asked for, so a run with nothing to do reads
-//! nothing here.
+//! A package's last build is the best estimate for the next one: the build of the same variant
+//! first, recorded in the cache's `latest`; else the newest successful build of the name, of
+//! whatever id. Only the helper's phases count (preparing, building, packing): sources are in the
+//! cache the second time. Only packages to be built are looked up, so a run with nothing to do
+//! reads no records.
 //!
 //! Records are untrusted: files may be truncated or edited. Unusable records are skipped, and a
 //! package without a usable record has no estimate.

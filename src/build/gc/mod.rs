@@ -15,11 +15,12 @@
 //! | records and logs of builds | they are younger than the given days; if none are given, always: nothing can make them again |
 //! | what a run left | its process lives |
 //!
-//! All else in `$MKPANDA_HOME` can be made again, and goes. If then more is left than is asked for, what
-//! was used longest ago goes too: entries of the build cache and their blobs, images without a name,
-//! unpacked layers and packages, caches and logs of images, but nothing that a running build uses and
-//! no image with a name. An entry that goes lets its blob go in the same run, unless somebody else
-//! needs that. Caches of trees are their owners' and aren't touched.
+//! All other contents of `$MKPANDA_HOME` can be made again, and are removed. If the rest exceeds
+//! the requested size, the least recently used items are removed, too: entries of the build cache
+//! and their blobs, images without a name, unpacked layers and packages, caches and logs of images,
+//! but nothing in use by a running build and no image with a name. The blob of a removed entry is
+//! removed in the same run, unless another user needs the blob. Caches of trees belong to their
+//! owners and are not touched.
 //!
 //! A collection, a removal of images ([`Spared`]) and a run that registers its inputs exclude one
 //! another ([`crate::runner::uses`]); a running build continues until the build needs an
@@ -55,7 +56,7 @@ use crate::runner::uses;
 pub struct GcOptions {
     /// Minimum time of the last use for items to stay.
     pub since: Option<SystemTime>,
-    /// If more bytes than these are left, what was used longest ago goes too, roots excepted.
+    /// Size in bytes above which the least recently used items are removed, too, except roots.
     pub max_size: Option<u64>,
     /// True if nothing is removed.
     pub dry_run: bool,
@@ -78,7 +79,7 @@ pub enum Kind {
     Image,
     /// A blob of the image store to which nothing leads.
     Blob,
-    /// An entry of the build cache, with its blob if nobody else needs that.
+    /// An entry of the build cache, with its blob, unless needed elsewhere.
     Step,
     /// A folder that commands of Dockerfiles keep.
     Cache,

@@ -214,7 +214,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Mirrors of git repositories. A build may be reading one that was used just now.
+    /// Searches mirrors of git repositories. A build may be reading a recently used mirror.
     fn git_mirrors(&mut self) -> Result<(), GcError> {
         for mirror in entries(&self.home.git_mirrors())? {
             let used = written(&mirror);

@@ -1,8 +1,8 @@
 //! Inputs of a package's id, and the two files that repeat them (docs/format.md, "Package id").
 //!
-//! `version = H(build_ids)`: the same tree with the same image ids gives the ids that the original
-//! gives. [`identify`] reads the files that count and asks its caller for the two things that other
-//! layers know, the images' ids and the commits of local repositories; everything else is pure.
+//! `version = H(build_ids)`: the same tree with the same image ids has the same ids as in the
+//! original. [`identify`] reads the relevant files and asks its caller for two inputs of other
+//! layers, the images' ids and the commits of local repositories; everything else is pure.
 
 mod documents;
 mod folder;
@@ -50,7 +50,7 @@ pub struct PackageIdentity {
     pub id: PackageId,
     /// Inputs outside of `buildinfo.json`.
     pub inputs: Inputs,
-    /// All that it requires, directly or not: places in [`Identities`], in the order of their ids.
+    /// All direct and indirect requirements: indices in [`Identities`], in the order of their ids.
     dependencies: Vec<usize>,
     /// The id as text, by which lists of ids are sorted.
     text: String,

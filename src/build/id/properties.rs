@@ -60,7 +60,7 @@ fn written(value: &Value, order: u64) -> String {
     }
 }
 
-/// The ids of a tree; each package may require some of those before it.
+/// Ids of a tree; each package may require some of the packages before.
 fn ids(packages: &[(Vec<prop::sample::Index>, i64)], order: u64) -> BTreeMap<String, String> {
     let name = |index: usize| format!("p{index}");
     let texts = packages.iter().enumerate().map(|(index, (requires, number))| {

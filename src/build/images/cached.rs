@@ -136,7 +136,7 @@ impl ImageFinder<'_> {
         self.store.find_manifest(&pulled.manifest).map_err(|source| store_error(name, source))
     }
 
-    /// Puts an image that was built into all caches that are written to; failures are warnings.
+    /// Uploads a built image to all writable caches; failures are warnings.
     pub(super) fn upload_builder(
         &self,
         name: &ImageName,

@@ -1,14 +1,15 @@
 //! Images of `docker/` folders: taken from the store or a registry by the folder's sum, or built.
 //!
-//! The sum in the name leaves out modes and links to folders, so an image says by a sum of all what folder it
-//! was made from, and from which images. If the folder is another, or one of their names means another image
-//! now, it is built again. One that was made from an image without a name in the store, as a tree's own
-//! mirror gives them, gets no name: other trees with the same folder would be given it.
+//! The digest in the name omits modes and links to folders, so an image records a complete digest
+//! of its folder, and its base images. If the folder has changed, or a base image's name means
+//! another image now, the image is built again. An image with a base image without a name in the
+//! store, as from a tree's own mirror, gets no name: other trees with the same folder would use the
+//! image.
 //!
-//! Shared caches are asked after mirrors, by what an image was built from ([`super::cached`]). A registry is asked
-//! once, for the name with the sum, by a client that doesn't wait for long. One that
-//! refuses or cannot be reached is named in a warning, and not asked for builders again in this run; a
-//! registry that was found to be down before, for another image, is not asked at all.
+//! Shared caches are asked after mirrors, by the inputs of an image ([`super::cached`]). A registry
+//! is asked once, for the name with the digest, by a client with short time limits. A registry that
+//! refuses or cannot be reached is named in a warning, and not asked for builders again in this
+//! run; a registry already known to be down is not asked at all.
 
 use super::{ImageError, ImageFinder};
 use crate::base::causes::with_causes;

@@ -26,7 +26,7 @@ const FOLDER_IMAGES: &str = "localhost/mkpanda/dockerfile:";
 pub enum Presence {
     /// The image is here.
     Here,
-    /// The image would be built from a folder, for which these base images are missing.
+    /// The image would be built from a folder, but these base images are missing.
     ToBuild {
         /// The folder.
         folder: PathBuf,
@@ -230,7 +230,7 @@ impl ImageFinder<'_> {
         image.ok_or_else(|| failed(StoreError::NotFound(base.familiar())))
     }
 
-    /// Pulls the base images of a folder's Dockerfile that the store lacks; returns all of them.
+    /// Pulls missing base images of a folder's Dockerfile; returns all of its base images.
     pub fn fetch_bases(
         &self,
         folder: &Path,
@@ -248,8 +248,8 @@ impl ImageFinder<'_> {
         Ok(found)
     }
 
-    /// Images that a mirror holds so that a name is found there: the image itself, unless it would have to be
-    /// built first, and the bases of its Dockerfile. An image of the machine itself is none.
+    /// Images that a mirror holds for a name: the image itself, unless a build is needed first, and
+    /// the bases of its Dockerfile. An image of the machine itself needs none.
     pub fn for_mirror(
         &mut self,
         name: &ImageName,

@@ -11,9 +11,9 @@
 //! process in a container may open the fifo for reading and writing: a read-only mount does not
 //! apply to fifos.
 //!
-//! A token says nothing of who took it. So the book is kept by what is missing: `out` are the tokens
-//! that are in the fifo or with builds. Whenever a build begins or ends, and each second, all that
-//! lie in the fifo are taken out, counted, and as many put back as there should be:
+//! A token does not identify its holder. So the accounting is based on missing tokens: `out` is the
+//! number of tokens in the fifo or with builds. Whenever a build begins or ends, and each second,
+//! all tokens in the fifo are taken out and counted, and the right number is put back:
 //!
 //! - Surplus tokens were written by a build that never took them, and are dropped.
 //! - When nothing runs, what is missing is lost (a killed build had it), and is put back.
@@ -22,9 +22,9 @@
 //! - A starting build takes its own cores from the pool; cores held by other builds at that moment
 //!   are a debt, collected as soon as their tokens are put back.
 //!
-//! So the worst that a build can do to others is to leave each of them the cores of its own, or to
-//! let them run too many jobs for a second, and either ends with it. Runs beside one another have a
-//! jobserver each, and know nothing of each other.
+//! So the worst effects of a build on others are to leave each of them only its own cores, or to
+//! let them run too many jobs for a second, and either effect ends with the build. Concurrent runs
+//! have separate jobservers.
 
 #[cfg(test)]
 mod tests;
@@ -78,7 +78,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Timeout of a wait for a token before the next count, in milliseconds.
 const PATIENCE: u16 = 100;
 
-/// The most tokens: what a pipe takes in one piece or not at all.
+/// Upper limit of tokens: the size of an atomic write to a pipe.
 const MOST: usize = 4096;
 
 /// More than any pipe holds, in bytes: who writes faster than they are read here is not waited for.

@@ -91,7 +91,7 @@ pub struct BuildOptions {
     pub network: Network,
     /// Repository of prebuilt packages.
     pub repository: Option<Repository>,
-    /// Shared caches, in which packages are looked up before and put after they are built.
+    /// Shared caches to look up packages in, and to upload built ones to.
     pub shared_caches: SharedCaches,
     /// Keys whose signatures let archives of others be uploaded.
     pub trusted_keys: TrustedKeys,
@@ -220,7 +220,7 @@ impl Site {
         }
     }
 
-    /// Place that `git_local` sources of a package may lie in: an upstream's, in its checkout.
+    /// Scope for `git_local` sources of a package: for an upstream's package, the checkout.
     fn local_scope(&self, package: &Package) -> LocalScope {
         let is_local =
             |(_, source): &(_, Source)| matches!(source.spec, SourceSpec::GitLocal { .. });
@@ -261,7 +261,7 @@ impl Site {
         fs_err::read_to_string(path).ok()?.trim().parse().ok()
     }
 
-    /// Makes everything that was planned be in the cache, and says which id each package has.
+    /// Brings all planned packages into the cache, and records the id of each.
     pub fn build(
         &self,
         known: &Known,
@@ -325,7 +325,7 @@ impl Site {
     }
 }
 
-/// Starts the run's jobserver, if it is to have one and there is something to share.
+/// Starts the run's jobserver, if requested and useful.
 fn start_jobserver(
     scratch: &Path,
     options: &BuildOptions,

@@ -58,7 +58,7 @@ impl Site {
 }
 
 impl Site {
-    /// The containers in which packages would be built, as text: one paragraph for each.
+    /// Describes the containers of package builds as text: a paragraph for each.
     pub fn describe(&self, known: &Known, plan: &Plan, options: &BuildOptions) -> String {
         let runner = &self.options.runner;
         let map = isolation::expected_map(&runner.isolation);

@@ -9,7 +9,7 @@ use crate::build::plan::{Action, Plan, Step, Why};
 use crate::tree::PackageKey;
 
 impl Site {
-    /// Describes the steps that are not done already; `places` are their places among one another.
+    /// Describes the remaining steps; `places` are their indices.
     pub(super) fn planned(
         &self,
         plan: &Plan,

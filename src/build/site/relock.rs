@@ -230,7 +230,7 @@ impl Site {
         Ok(faults)
     }
 
-    /// Images that this machine has in a configured place, and the lock has otherwise.
+    /// Images at a configured location that differ from their pins.
     fn image_faults(
         &self,
         lock: &TreeLock,

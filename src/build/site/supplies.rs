@@ -42,7 +42,7 @@ pub struct Supplies {
     pub sources: Vec<(SourceRequest, Fetched)>,
     /// Images in the form of a mirror.
     pub images: Vec<MirrorImage>,
-    /// Images that are not built yet, of which the base images alone are there.
+    /// Unbuilt images, of which only the base images are present.
     pub unbuilt: Vec<ImageName>,
     /// Failures.
     pub failures: Vec<SupplyFailure>,

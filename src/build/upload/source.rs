@@ -94,7 +94,7 @@ impl SourceUpload {
         })
     }
 
-    /// Puts the source into the folder of sources of a store that lacks it.
+    /// Uploads the source to a store's folder of sources, unless present.
     pub fn upload(
         &self,
         backend: &dyn Backend,

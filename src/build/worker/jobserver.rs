@@ -1,8 +1,8 @@
 //! Helper's part of the run's jobserver: announces it in the way that the build's make supports,
 //! and takes tokens for packing threads.
 //!
-//! An older make that is told of a fifo's path ends with an internal error. So the image's own make
-//! is looked at, without running it: the names of its options are in it.
+//! An older make fails with an internal error when given a fifo's path. So the image's own make is
+//! inspected, without running it: the program contains the names of its options.
 
 use std::fs::File;
 use std::io::{Read, Write};
