@@ -63,7 +63,7 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Pin everything that builds of a tree take from elsewhere, in mkpanda.lock.
     Lock(LockArgs),
-    /// Make and verify mirrors: all that builds take from elsewhere, in one folder or file.
+    /// Make and verify mirrors: all external inputs of builds, in one folder or file.
     #[command(subcommand)]
     Mirror(MirrorCommand),
     /// Look after builder images.
@@ -196,7 +196,7 @@ pub enum IsolationArg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobserverArg {
-    /// By a jobserver, of which builds are told as the image's make understands it.
+    /// By a jobserver, announced in the way that the image's make supports.
     Auto,
     /// By a jobserver, of which builds are told by a fifo's path (make 4.4).
     Fifo,
@@ -304,7 +304,7 @@ pub struct LockArgs {
 /// The commands for mirrors.
 #[derive(Debug, Subcommand)]
 pub enum MirrorCommand {
-    /// Put everything that builds of trees take from elsewhere into one folder or tar archive.
+    /// Put all external inputs of trees' builds into one folder or tar archive.
     Create(MirrorCreateArgs),
     /// Check every file of a mirror against its lock file.
     Verify {

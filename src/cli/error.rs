@@ -231,7 +231,7 @@ fn not_fetched(count: usize) -> String {
 const KEEP_GOING: &str =
     "to build all that does not need what failed, too, add --keep-going to the command";
 
-/// The exit code of a run that was interrupted: what a shell gives for SIGINT.
+/// Exit code of an interrupted run: the shell's code for SIGINT.
 const INTERRUPTED: u8 = 130;
 
 impl CliError {

@@ -12,7 +12,7 @@ pub struct ReleaseArgs {
     /// The configuration; `dcos-release.config.yaml` in this folder by default.
     #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Build all that is missing, show every object that would be stored, and store nothing.
+    /// Build all missing packages, show every object that would be stored, and store nothing.
     #[arg(long, global = true)]
     pub noop: bool,
     /// Make the installers alone, in `packages/cache/`, and store nothing.
@@ -99,7 +99,7 @@ pub enum ReleaseCommand {
         /// Path of the release in the preferred storage, such as testing/master.
         channel: String,
     },
-    /// Show the differences between two releases: packages, and the sources that they were built from.
+    /// Show the differences between two releases: packages, and their sources.
     Diff {
         /// Path of the first release.
         #[arg(value_name = "A")]

@@ -18,7 +18,7 @@ use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::image::pins::ImagePins;
 use crate::image::store::ImageStore;
 
-/// Builds an image; gives its id. It is printed where stdout doesn't get the image itself.
+/// Builds an image; returns its id, which is printed unless stdout receives the image itself.
 pub(super) fn run(
     context: &Context<'_>,
     settings: &Settings,

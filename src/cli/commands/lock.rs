@@ -1,4 +1,4 @@
-//! `mkpanda lock`: the file that pins everything that builds of a tree take from elsewhere.
+//! `mkpanda lock`: the file that pins all external inputs of a tree's builds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -75,7 +75,7 @@ pub(super) struct Trees {
 }
 
 impl Trees {
-    /// Resolves tree variants, all of them if none is named, and checks what their builds need.
+    /// Resolves tree variants, all of them by default, and checks the inputs of their builds.
     pub(super) fn resolve(
         site: &Site,
         names: &[&String],

@@ -1,9 +1,8 @@
 //! Output for people, or for programs that watch. stdout is data; everything here goes to stderr.
 //!
-//! [`Plain`] writes a line per thing that happened; [`Terminal`] adds live lines below them; [`Json`]
-//! writes an object per thing. Each keeps a `state` of the run, from which `layout` and `summary`
-//! make lines, as pure functions. All that is written goes through [`Printer`] and `screen`, the one
-//! place that writes.
+//! [`Plain`] writes a line per event; [`Terminal`] adds live lines below them; [`Json`] writes an
+//! object per event. Each keeps a `state` of the run, from which `layout` and `summary` make lines,
+//! as pure functions. All output goes through [`Printer`] and `screen`, the only code that writes.
 //!
 //! `indicatif` is not used: its bars draw themselves on lines of their own, so the display could
 //! not be a function of the run's state and the window's size, and it erases the rows that it

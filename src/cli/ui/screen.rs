@@ -2,9 +2,8 @@
 //! output, and drawn again below.
 //!
 //! Live lines are followed by a line break, so that the cursor waits on an empty line below them.
-//! The terminal is never left in another state than it was in: the cursor is not hidden, and
-//! wrapping is off only within one frame, which is one write. So there is nothing to restore,
-//! whatever ends the process.
+//! The terminal always keeps its state: the cursor is not hidden, and wrapping is off only within a
+//! frame, which is a single write. So no state needs to be restored, whatever ends the process.
 //!
 //! A narrower window has rewrapped the lines; the next frame counts the resulting rows when it
 //! erases the old lines. Old terminals truncate lines instead; they identify themselves in
@@ -42,7 +41,7 @@ static SCREEN: Mutex<Screen> = Mutex::new(Screen {
     continued: None,
 });
 
-/// Columns and rows of the terminal that stderr is; 80 and 24 if it doesn't say.
+/// Columns and rows of the terminal at stderr; 80 and 24 if unknown.
 pub(super) fn size() -> (usize, usize) {
     let size = terminal_size::terminal_size_of(std::io::stderr());
     let size = size.map(|(columns, rows)| (usize::from(columns.0), usize::from(rows.0)));

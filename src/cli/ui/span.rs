@@ -101,7 +101,7 @@ pub(super) fn clip(text: &str, room: usize) -> String {
     clipped
 }
 
-/// A text as one line, with everything made visible that a terminal would obey.
+/// Text on a single line, with control characters made visible.
 fn clean(text: &str) -> String {
     text.chars().map(visible).collect()
 }

@@ -1,4 +1,4 @@
-//! Progress on a terminal: what happened scrolls by, and below it stand the live lines.
+//! Progress on a terminal: finished events scroll by above the live lines.
 //!
 //! An event only changes the state; a thread draws ten times a second, and writes only if something
 //! looks different. So a build never waits for a slow terminal.

@@ -28,7 +28,7 @@ pub(super) struct Transfer<'t> {
     pub(super) interrupt: &'t Arc<Interrupt>,
 }
 
-/// A place as it is typed: with a form before it, or a bare reference.
+/// Destination as typed: with a form before it, or a bare reference.
 enum Place {
     Registry(ImageRef),
     Stored(StoredImage),

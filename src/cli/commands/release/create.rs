@@ -158,7 +158,7 @@ impl Work<'_> {
         Ok(Parts { pkgpanda, providers })
     }
 
-    /// Refuses a channel that may not be written to, before anything is built for it.
+    /// Refuses a channel that may not be written to, before any build.
     fn check_channel(
         &self,
         args: &ReleaseArgs,

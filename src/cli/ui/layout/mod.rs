@@ -1,9 +1,9 @@
 //! The live lines, as a pure function of what a run is doing, the time and the room there is: a line
 //! per running package, task and download, and below them the total.
 //!
-//! Everything stands left, so that what belongs together stands together in a wide window, and that
-//! little is wrapped when a window becomes narrower. What doesn't fit is left out, the least
-//! important first; names are cut off only then.
+//! Everything is aligned to the left, so that related texts stay together in a wide window, and
+//! little is wrapped when a window becomes narrower. Parts without room are left out, the least
+//! important first; names are truncated last.
 
 mod total;
 
