@@ -25,9 +25,9 @@ pub(super) struct BindError {
     source: io::Error,
 }
 
-/// Mounts files and folders below a container's root, in their order, in the mount namespace of the calling
-/// process, of which the container gets a copy; they end with the mount of the root. Targets are absolute and
-/// have no symbolic link in them; one that was put there since is not followed.
+/// Mounts files and folders below a container's root, in order, in the mount namespace of the
+/// calling process, which the container copies; the mounts end with the mount of the root. Targets
+/// are absolute paths without symbolic links; a link put there since is not followed.
 pub(super) fn mount_binds(root: &Path, binds: &[Bind]) -> Result<(), BindError> {
     for bind in binds {
         mount_bind(root, bind).map_err(|errno| BindError {

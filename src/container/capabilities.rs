@@ -54,7 +54,7 @@ pub fn lacking_for_ranges() -> Vec<Capability> {
     OVER_RANGES.into_iter().filter(|capability| !is_effective(*capability)).collect()
 }
 
-/// True if a user namespace that this process makes may map uid 0 (Linux 5.12 and newer).
+/// True if a new user namespace of this process may map uid 0 (Linux 5.12 and newer).
 pub fn may_map_root() -> bool {
     is_effective(Capability::CAP_SETFCAP)
 }

@@ -6,8 +6,8 @@
 //! A cgroup's name begins with the process id of its maker, so that builds of one package in
 //! several trees do not collide, and leftovers of a killed process can be told from cgroups in use.
 //!
-//! - Version 2: below the caller's own cgroup, if it may be written and the controllers are there.
-//!   A cgroup with processes in it can't give controllers to its children, so the caller first moves
+//! - Version 2: below the caller's own cgroup, if writable and if the controllers are available. A
+//!   cgroup with processes cannot give controllers to its children, so the caller first moves
 //!   itself into a leaf of its own.
 //! - Version 1: as root, below the caller's cgroup of the controllers `memory` and `pids`.
 

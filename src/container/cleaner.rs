@@ -1,4 +1,4 @@
-//! A process that outlives a killed run, and removes what only the run's user namespace can.
+//! Process that outlives a killed run, and removes files that need the run's user namespace.
 //!
 //! A run that is killed by SIGKILL, alone or with its process group, leaves files of subordinate ids
 //! and folders of mode 000 (overlayfs' `work/work`), which `rm -rf` of the user cannot remove. The
@@ -13,10 +13,10 @@
 //!
 //! The keeper forks the cleaner before its first job ([`super::keeper`]): a fork costs 0.3 ms, where
 //! another user namespace with ranges costs 6 ms and another execution 4 ms. The cleaner keeps the
-//! caller's ids, so that it owns what the caller owns, and has every capability over the ids of the
-//! namespace. It has no descriptor of the run, hence keeps no pipe open, and blocks in `flock` on the
-//! lock file of the run's scratch folder, which the kernel gives up however the run dies. A run that
-//! comes to its end has removed that file: then the cleaner has nothing to do.
+//! caller's ids, so that it owns the caller's files, and has every capability over the ids of the
+//! namespace. The cleaner has no descriptor of the run, hence keeps no pipe open, and blocks in
+//! `flock` on the lock file of the run's scratch folder, which the kernel unlocks however the run
+//! dies. A run that ends regularly has removed the lock file: then the cleaner has nothing to do.
 //!
 //! Where whoever kills the run also kills the cleaner (a pid namespace, a cgroup), the next run with the
 //! same scratch folder sweeps by the same lock.

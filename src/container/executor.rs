@@ -21,7 +21,7 @@ use oci_spec::runtime::Spec;
 
 use super::{init, passing, resources, sole_user, sys};
 
-/// Environment of the process until it executes the command. With a home, nobody looks for one.
+/// Environment of the process until `execve`. A set home prevents a search for one.
 pub(super) const PLAIN_ENVIRONMENT: [&str; 2] = ["PATH=/", "HOME=/"];
 
 /// Shell for scripts without `#!`, as in `execvp`.

@@ -8,11 +8,10 @@
 //! ```
 //!
 //! Starting the executable costs 4 ms, a user namespace with ranges of ids 6 ms, a fork 0.3 ms: so
-//! all three happen once for all builds that come one after another, and only the fork for each of
-//! them. Nothing of one job is there for the next: what ends a job ends its pid namespace, and with
-//! it every process, mount and socket of it; a user namespace itself holds nothing that a build
-//! could leave in it (no keyring, since seccomp refuses those calls, and no setting, since
-//! `/proc/sys` is read-only).
+//! all three happen once for a series of builds, and only the fork for each of them. No state of a
+//! job is left for the next: the end of a job ends its pid namespace, and thereby every process,
+//! mount and socket; a user namespace itself has no state that a build could leave behind (no
+//! keyring, since seccomp refuses those calls, and no setting, since `/proc/sys` is read-only).
 //!
 //! Making a network namespace takes 0.7 ms, and longer while the previous one is removed. So the
 //! process for the next job is made in advance, in its namespaces, during the previous job:

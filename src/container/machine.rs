@@ -50,8 +50,8 @@ pub enum Condition {
 pub enum RootKind {
     /// An overlay whose upper directory lies in the scratch folder.
     Overlay,
-    /// An overlay whose upper directory lies on a tmpfs: the scratch folder's filesystem can't
-    /// carry one.
+    /// An overlay whose upper directory is on a tmpfs: the scratch folder's filesystem does not
+    /// support upper directories.
     OverlayOnTmpfs {
         /// The tmpfs's size in bytes.
         size: u64,

@@ -1,10 +1,10 @@
 //! Going into namespaces, by a process with one thread.
 //!
-//! The order is the kernel's: the user namespace first, since it gives the right to make the
-//! others; its maps are written from outside (a child stays behind to do that) or, with one id, by
-//! the process itself. That is the dearest step (`newuidmap` and `newgidmap` are two programs with
-//! set-id bits, 6 ms), so a helper does it once ([`enter_user_namespace`], see [`super::keeper`]),
-//! and each job of it makes the namespaces that are its own ([`enter`]).
+//! The order is the kernel's: the user namespace first, since the user namespace gives the right to
+//! make the others; its maps are written from outside (a child stays behind for that) or, with a
+//! single id, by the process itself. Writing the maps is the most expensive step (`newuidmap` and
+//! `newgidmap` are two set-id programs, 6 ms), so a helper does it once ([`enter_user_namespace`],
+//! see [`super::keeper`]), and each of its jobs makes its own namespaces ([`enter`]).
 //!
 //! Every generation is killed with its parent, so that killing the outermost process ends
 //! everything. The request comes too late for a parent that is already dead: so each process then
@@ -210,7 +210,7 @@ pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
     if code == 0 { Ok(()) } else { Err(NamespaceError::Map { reason: reason.trim().to_owned() }) }
 }
 
-/// Part of the caller's inotify instances and watches that one user namespace may have.
+/// Divisor of the caller's limit of inotify instances and watches for each user namespace.
 const SHARE: u64 = 4;
 
 /// Leaves the caller's own programs what containers could use up: the kernel counts it per user, and has

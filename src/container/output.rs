@@ -17,7 +17,7 @@ use nix::sys::stat::{Mode, fchmod};
 /// Number of bytes to copy before the clock is checked again.
 const PORTION: usize = 1 << 20;
 
-/// Last part of an output that is kept beyond the limit; at most half of it.
+/// Size of the output's end that is kept beyond the limit; at most half of the limit.
 const TAIL: u64 = 1 << 20;
 
 /// The pipe.
@@ -118,7 +118,7 @@ impl Output {
 }
 
 impl Output {
-    /// Writes into the log what is there, and the end of what was beyond the limit.
+    /// Writes pending output into the log, and the end of the output beyond the limit.
     pub(super) fn finish(&mut self, mut log: &File) -> io::Result<()> {
         self.pass_on(log)?;
         log.write_all(&self.portions.end())

@@ -19,7 +19,7 @@ use super::view::View;
 use crate::archive::Whiteouts;
 use crate::base::atomic::TEMPORARY_PREFIX;
 
-/// The most layers that an image may have: the kernel takes 500 lower directories, one is ours.
+/// Upper limit of an image's layers: the kernel accepts 500 lower directories, and one is ours.
 pub const MOST_LAYERS: usize = 499;
 
 /// The root could not be made.
@@ -45,8 +45,8 @@ pub enum RootError {
     },
 }
 
-/// Mounts layers at a folder, the lowest first, and below them an empty folder of the view's. Changes
-/// go into the upper directory, with its working one; without them, the mount is read-only.
+/// Mounts layers at a folder, lowest first, above an empty folder of the view. Changes go into the
+/// upper directory, with its work directory; without them, the mount is read-only.
 pub fn mount_layers(
     view: &View,
     at: &Path,

@@ -1,4 +1,4 @@
-//! Processes that are watched by descriptors, so that nobody else is meant by their numbers.
+//! Processes watched by descriptors, so that a reused number is never mistaken for them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};

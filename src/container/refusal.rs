@@ -137,7 +137,7 @@ pub fn of_devices() -> Option<Refusal> {
     })
 }
 
-/// Explains that there is no `/proc` of this process's pid namespace, if there is none.
+/// Explains that `/proc` of this process's pid namespace is missing, if so.
 pub fn of_proc() -> Option<Refusal> {
     let is_there = fs_err::symlink_metadata("/proc/self/exe").is_ok();
     (!is_there).then(|| {

@@ -1,8 +1,8 @@
 //! Limits that every command starts with, whoever starts mkpanda.
 //!
-//! Tests and linkers depend on the soft limits of open files and stacks. Inherited, they would make two
-//! users' builds of one package differ. Hard limits cannot be raised without privileges: one that is
-//! lower than the command's own is kept, and named ([`lowered`]).
+//! Tests and linkers depend on the soft limits of open files and stacks. Inherited limits would
+//! make two users' builds of one package differ. Hard limits cannot be raised without privileges: a
+//! hard limit below the command's own limit is kept, and named ([`lowered`]).
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use rustix::io::Errno;

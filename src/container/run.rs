@@ -1,13 +1,14 @@
 //! Execution of a [`Sandbox`] with libcontainer, from start to end.
 //!
 //! libcontainer's `ContainerBuilder` is for containers that outlive their creator: it saves a state and a
-//! specification, makes a cgroup, and starts three processes, one of which waits on a socket for `start`
-//! (0.8 ms of a trivial build). One public function makes the container, `container_init_process`:
-//! namespaces, mounts, `pivot_root`, masks, ids, capabilities. So this module forks into a pid namespace and
-//! calls that function there, with the word to start in the socket already. libcontainer checks the path of
-//! each mount with about 80 system calls; `container::binds` and `container::system_mounts` make the mounts that
-//! need no namespace of the container before it, with 5 each. The first process of a trivial build makes 557
-//! system calls, after 1,487 with all mounts by libcontainer (`strace -f`).
+//! specification, makes a cgroup, and starts three processes, of which the last waits on a socket
+//! for `start` (0.8 ms of a trivial build). A single public function makes the container,
+//! `container_init_process`: namespaces, mounts, `pivot_root`, masks, ids, capabilities. So this
+//! module forks into a pid namespace and calls that function there, with the start message already
+//! in the socket. libcontainer checks the path of each mount with about 80 system calls;
+//! `container::binds` and `container::system_mounts` make the mounts that need no namespace of the
+//! container beforehand, with 5 each. The first process of a trivial build makes 557 system calls,
+//! after 1,487 with all mounts by libcontainer (`strace -f`).
 //!
 //! libcontainer changes the working directory and duplicates descriptors process-wide, so a process
 //! runs a single container and has a single thread (eight containers in one process hung in one
@@ -128,7 +129,8 @@ pub struct RunOptions<'a> {
 pub struct Recording<'a> {
     /// The recorder.
     pub recorder: &'a Recorder,
-    /// The filter that asks. Where nobody may be asked, the container gets the other one.
+    /// Filter with notifications. Where notifications are unavailable, the container gets the other
+    /// filter.
     pub filter: Vec<libc::sock_filter>,
 }
 

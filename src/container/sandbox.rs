@@ -40,7 +40,7 @@ pub struct Sandbox {
     pub sysfs: Sysfs,
     /// Filesystems that the kernel refuses on this machine, and that are left out.
     pub left_out: Vec<Special>,
-    /// True if the host's name is set, so that it is the same everywhere.
+    /// True if the host's name is set to a fixed one.
     pub own_host_name: bool,
     /// True if programs with set-id bits and file capabilities get nothing by them.
     pub no_new_privileges: bool,

@@ -5,9 +5,9 @@
 //! machine's 1000 ── container's 0 ── command's 1234
 //! ```
 //!
-//! Mounts and all else were made by the container's root, and stay its own: the command has no
-//! capability over them. It is entered last, by the container's first process, before Landlock and the
-//! seccomp filter, which refuses such namespaces from then on.
+//! Mounts and other resources were made by the container's root, and stay root's: the command has
+//! no capability over them. The namespace is entered last, by the container's first process, before
+//! Landlock and the seccomp filter, which refuses such namespaces from then on.
 
 use std::io;
 

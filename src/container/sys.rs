@@ -136,7 +136,7 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     pidfd(pid, PidfdFlags::empty())
 }
 
-/// Opens a descriptor of a thread; before Linux 6.9 only of one that is a process's first.
+/// Opens a descriptor of a thread; before Linux 6.9 only of the first thread of a process.
 pub fn thread_pidfd_open(thread: Pid) -> nix::Result<OwnedFd> {
     const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
     match pidfd(thread, PIDFD_THREAD) {
@@ -284,7 +284,7 @@ pub fn take_question(questions: BorrowedFd<'_>) -> nix::Result<Asked> {
     })
 }
 
-/// True if whoever asked still waits, so that the thread's number is that thread's.
+/// True if the calling thread still waits, so that its number has not been reused.
 pub fn is_still_asked(questions: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads one number, which lives until the call returns.
     let valid = unsafe {
@@ -399,9 +399,9 @@ pub fn send_signal(process: Pid, number: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::kill(process.as_raw(), number) }).map(drop)
 }
 
-/// Waits for the end of a child, or of any with `None`, where it has to be there already; returns it with
-/// its exit code, which is 128 and the signal's number if a signal ended it. Nothing if none has ended.
-/// `nix` gives an error for a child that a realtime signal ended.
+/// Waits for the end of a child, or returns any ended child for `None`; returns the child with its
+/// exit code, which is 128 plus the signal's number after a signal. `None` if no child has ended.
+/// (`nix` fails for a child ended by a realtime signal.)
 pub fn reap(child: Option<Pid>) -> nix::Result<Option<(Pid, i32)>> {
     let (wanted, flags) = child.map_or((-1, libc::WNOHANG), |child| (child.as_raw(), 0));
     let mut status = 0;

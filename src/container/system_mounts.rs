@@ -1,9 +1,9 @@
 //! Table of the kernel's filesystems in a container: [`super::sandbox`] describes containers by it, and
 //! [`super::machine`] tries its entries.
 //!
-//! `/dev` and the first two filesystems in it are mounted here, before the container's first process exists:
-//! for each mount point that it has to make, libcontainer needs about 90 system calls. The others show a
-//! namespace that is not there yet.
+//! `/dev` and its first two filesystems are mounted here, before the container's first process
+//! exists: for each missing mount point, libcontainer needs about 90 system calls. The other
+//! filesystems belong to a namespace that does not exist yet.
 
 use std::io;
 use std::path::{Path, PathBuf};

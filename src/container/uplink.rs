@@ -124,7 +124,8 @@ impl Uplink {
         }
     }
 
-    /// The command, which has the namespace as its stdin: newer versions of pasta close all else.
+    /// Command with the namespace as its stdin: newer versions of pasta close all other
+    /// descriptors.
     fn command(&self, ready: RawFd) -> Command {
         const NAMESPACE: &str = "/proc/self/fd/0";
         match self {

@@ -11,11 +11,12 @@
 //! <view>/start      the socket on which a container's first process hears that it may start
 //! ```
 //!
-//! It vanishes with the mount namespace, even after SIGKILL. The caller's folders are bound while
-//! the process still has the caller's ids, since the container's root may not be able to reach them
-//! by path (`/root`, say, for a build as real root); then the whole view moves to a folder that
-//! everybody can reach, which it covers in this mount namespace alone. A root without any of the usual
-//! folders has another one covered; nothing of it is needed, as inputs are bound already.
+//! The view vanishes with the mount namespace, even after SIGKILL. The caller's folders are bound
+//! while the process still has the caller's ids, since the container's root may not be able to
+//! reach them by path (`/root`, for a build as real root); then the whole view moves to a folder
+//! that everybody can reach, and covers the folder in this mount namespace alone. In a root without
+//! any of the usual folders, another folder is covered; its contents are not needed, as inputs are
+//! bound already.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -30,7 +31,7 @@ use super::{namespace, sys};
 /// Folders that machines have and everybody can reach, in the order of trials.
 const PLACES: [&str; 5] = ["mnt", "srv", "media", "opt", "tmp"];
 
-/// Folders of a root that containers or helpers use after the view has covered one.
+/// Folders of a root that containers or helpers use after a folder has been covered.
 const USED: [&str; 13] = [
     "bin", "dev", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "proc", "sbin", "sys",
     "usr",
@@ -74,7 +75,7 @@ impl ViewError {
     }
 }
 
-/// A folder of a root that everybody can reach and that nothing is needed of.
+/// Finds a folder of a root that everybody can reach and whose contents are not needed.
 fn coverable(root: &Path) -> Option<PathBuf> {
     let is_reachable = |path: &PathBuf| {
         fs_err::metadata(path)

@@ -1,8 +1,8 @@
 //! Paths below a container's root, as a process in the container would follow them.
 //!
-//! The helper walks them by itself, component by component, and never lets the kernel follow a symlink:
-//! what it gives back has none in it, and lies below the root. That is sound as long as nobody else
-//! writes there meanwhile, so it is used while no container runs in the root.
+//! The helper resolves paths by itself, component by component, and never lets the kernel follow a
+//! symlink: a result has no symlinks, and lies below the root. The result is sound as long as no
+//! other process writes there meanwhile, so paths are resolved while no container runs in the root.
 
 use std::ffi::OsString;
 use std::io;

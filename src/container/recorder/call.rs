@@ -52,7 +52,7 @@ pub(super) enum From {
     Descriptor(i32),
 }
 
-/// Reads a call; nothing if it is none of the recorded ones, which `rows` are.
+/// Decodes a call; `None` for calls outside of `rows`, the recorded ones.
 pub(super) fn decode(rows: &[Row], asked: &Asked) -> Option<Call> {
     let is_native = asked.architecture == NATIVE;
     let number = |row: &Row| if is_native { row.native } else { row.compat };

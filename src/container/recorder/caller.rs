@@ -1,10 +1,10 @@
 //! Looking a file up as a process in a container would, from outside.
 //!
-//! The caller is known by the number of its thread in the helper's pid namespace; a pidfd says which
-//! number that is in the `/proc` that the helper sees, which may be that of any namespace above. What
-//! the caller has (root, working directory, descriptors, memory) is opened through there, and the path
-//! resolved below the caller's own root by the kernel, so that no symlink leads out of it and no link of
-//! the container's `/proc` is followed: those would mean the helper.
+//! The caller is identified by the number of its thread in the helper's pid namespace; a pidfd
+//! translates the number for the `/proc` visible to the helper, which may belong to any namespace
+//! above. The caller's resources (root, working directory, descriptors, memory) are opened through
+//! that `/proc`, and the kernel resolves the path below the caller's own root, so that no symlink
+//! leads out and no link of the container's `/proc` is followed: such links would mean the helper.
 
 use std::ffi::OsString;
 use std::io;

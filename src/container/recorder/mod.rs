@@ -1,4 +1,4 @@
-//! Writing down whom a container's programs give files to, where there is one id only.
+//! Recording of file owners set by a container's programs, in the single-id tier.
 //!
 //! The seccomp filter of such a container notifies this process of each call that changes owners
 //! (see [`super::seccomp::table::recorded`]). The process makes the call itself with the
@@ -6,7 +6,7 @@
 //! and clears set-id bits and capabilities; then the intended owner is recorded:
 //!
 //! - by the attribute of a file or folder (see [`crate::archive::OwnerNote`]);
-//! - of symlinks and the like in a list, by what they are in the upper directory.
+//! - in a list for symlinks and similar files, by their identity in the upper directory.
 //!
 //! Only what lies on the container's root is noted: mounts are in no layer. What can't be found out is
 //! answered with success, and said in the end ([`Recorder::finish`]): then owners may be lost.
@@ -71,7 +71,7 @@ struct State {
 }
 
 impl Recorder {
-    /// For a container whose command is a user's, and whose root has an upper directory.
+    /// Creates a recorder for a container with a user's command, and an upper directory.
     pub fn new(upper: &Path, user: User) -> Self {
         let calls = table::recorded();
         Self { upper: upper.to_owned(), user, calls, state: RefCell::default() }

@@ -1,4 +1,4 @@
-//! The tables as `docs/ISOLATION.md` shows them, and the test that holds document and code together.
+//! The tables in `docs/ISOLATION.md`, and a test that compares document and code.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ fn condition(when: When) -> String {
     }
 }
 
-/// A line for each reason, answer and condition, with all calls that have them.
+/// Makes a line for each reason, answer and condition, with all of its calls.
 fn calls(rows: &[Row]) -> String {
     let mut places = BTreeMap::new();
     let mut lines: Vec<(Vec<String>, &Row)> = Vec::new();

@@ -5,7 +5,7 @@
 pub enum Answer {
     /// Not permitted.
     Refuse,
-    /// There is no such call, so that programs fall back to an older one.
+    /// ENOSYS, so that programs fall back to an older call.
     Unknown,
     /// Done (and nothing happens).
     Pretend,
@@ -53,7 +53,7 @@ pub struct Row {
     pub reason: &'static str,
 }
 
-/// A call by name: its number on this machine's architecture and for 32-bit programs (i386).
+/// Call by name: its number on this machine's architecture and for 32-bit programs (i386).
 type Call = (&'static str, Option<libc::c_long>, Option<u32>);
 
 /// Calls that are answered alike, whatever their arguments.
