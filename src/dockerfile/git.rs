@@ -1,4 +1,4 @@
-//! Files of a git repository: of one that ADD names, or of a build context.
+//! Files of a git repository, for ADD or for a build context.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! `.dockerignore`, and the patterns of `--exclude`: what is left out.
 //!
-//! A file is left out if the last pattern that matches it, or one of the folders that it lies in,
-//! has no `!`. The rules are those of Docker's pattern matcher: a pattern is matched against the
-//! whole path below the root, spaces around it, a leading `/` and a trailing `/` mean nothing, and
-//! `**` is any number of folders.
+//! A file is left out if the last pattern that matches the file, or one of its parent folders, has
+//! no `!`. The rules are those of Docker's pattern matcher: a pattern is matched against the whole
+//! path below the root; outer spaces, a leading `/` and a trailing `/` mean nothing, and `**` is
+//! any number of folders.
 
 use super::glob::Glob;
 use crate::package::Problem;

@@ -21,8 +21,9 @@ pub struct BuildOptions {
     /// the digest and its base images, and gets the names only if the base images have theirs in
     /// the store, as every tree finds them, and if no command used a cache private to the scope.
     pub shared_as: Option<Sha256Sum>,
-    /// Place whose images have caches of commands (`--mount=type=cache`) of their own: what lies in one is in
-    /// no image of another place. `None` shares caches with all builds of the user's that have none.
+    /// Place whose images have private caches of commands (`--mount=type=cache`): the content of a
+    /// cache never gets into an image of another place. `None` shares caches with all builds of the
+    /// user's without a scope.
     pub cache_scope: Option<PathBuf>,
     /// Build arguments of `--build-arg`, including those taken from the environment.
     pub arguments: BTreeMap<String, String>,
@@ -48,7 +49,8 @@ pub struct BuildOptions {
 }
 
 impl BuildOptions {
-    /// Builds the `Dockerfile` of a folder, whose files are the context, for this machine.
+    /// Options for building the `Dockerfile` of a folder, with the folder as context, for this
+    /// machine.
     pub fn of_folder(folder: &Path) -> Self {
         Self {
             context: ContextPlace::Folder(folder.to_owned()),
@@ -147,7 +149,7 @@ pub struct Surroundings {
     pub target: Option<String>,
     /// Contexts by their names.
     pub contexts: BTreeMap<String, NamedContext>,
-    /// The time that the image says it was made at, in seconds of the epoch.
+    /// Creation time of the image, in seconds since the epoch.
     pub source_date_epoch: u64,
 }
 

@@ -212,7 +212,7 @@ impl Scope {
     }
 }
 
-/// Refuses an ARG whose name comes to nothing that a variable can be called.
+/// Refuses an ARG whose expanded name is not a valid name.
 pub(super) fn check_name(name: &str, argument: &Argument, place: &Place) -> Result<(), Problem> {
     if name.is_empty() || name.contains(['=', '\0']) {
         let message = format!("the name of ARG {} comes to {name:?}", argument.name);
@@ -247,7 +247,7 @@ pub fn parse_platform(text: &str) -> Option<Platform> {
     })
 }
 
-/// The arguments that FROM may use, and stages may declare, without anybody having given them.
+/// Arguments predefined for FROM and for declarations in stages.
 fn predefined(around: &Surroundings, target: String) -> BTreeMap<String, String> {
     let mut values = BTreeMap::from([("TARGETSTAGE".to_owned(), target)]);
     for (prefix, platform) in

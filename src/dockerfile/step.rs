@@ -65,7 +65,7 @@ pub enum RunNetwork {
 /// A mount for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunMount {
-    /// Files of the context, a stage or an image. What is written to it is lost.
+    /// Files of the context, a stage or an image. Writes are lost.
     Bind {
         /// Origin of the files.
         from: Origin,

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! A step's key is the digest of its canonical JSON, the diff ids of the layers below and the digests of
-//! what it copies or mounts. Times of files, networks, proxies and secrets are no part of it. Layers
-//! never change, so the digest of files in them can be kept by their diff ids: a build that finds all of
-//! its steps starts no helper.
+//! copied or mounted files. Times of files, networks, proxies and secrets are not part of the key.
+//! Layers never change, so the digest of files in layers can be kept by their diff ids: a build
+//! that finds all of its steps starts no helper.
 //!
 //! An entry refers to a blob of the image store, and keeps the blob alive: a removal of blobs
 //! consults [`BuildCache::entries`]. The file's time is the time of its last use. A build that

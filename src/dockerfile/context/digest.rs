@@ -15,7 +15,7 @@ use crate::base::digest::{Sha256, Sha256Sum};
 pub struct Sum {
     hasher: Sha256,
     owners: bool,
-    /// Files with several names, in the order in which the first of them came.
+    /// Files with several names, in the order of their first names.
     linked: HashMap<(u64, u64), u64>,
 }
 

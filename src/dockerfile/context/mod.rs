@@ -1,9 +1,9 @@
 //! The files that COPY and ADD mean: of a build context, less what its `.dockerignore` leaves out,
 //! or of the tree of a stage or an image.
 //!
-//! A source is a path or a pattern below the root. Symlinks in it are followed as if the root were
-//! `/`, so that none leads out; below a folder that was found they are files like others, and are
-//! not followed. What is found comes in the order of names, one entry at a time.
+//! A source is a path or a pattern below the root. Symlinks on the way are followed as if the root
+//! were `/`, so that none leads out; symlinks below a found folder are copied as files, and are not
+//! followed. Results come in the order of names, one entry at a time.
 
 mod attributes;
 mod digest;
@@ -82,7 +82,7 @@ pub enum ContextError {
     Missing {
         /// The source as the instruction has it.
         source_path: String,
-        /// The context that it was looked for in; none for a stage or an image.
+        /// Searched context; none for a stage or an image.
         root: Option<PathBuf>,
     },
     /// A source is there, but left out.

@@ -43,7 +43,7 @@ impl Entry {
     }
 }
 
-/// The entries of something selected, in the order of names, each folder before what it holds.
+/// Entries of a selection, in the order of names, each folder before its contents.
 #[derive(Debug)]
 pub struct Entries<'f> {
     files: &'f Files,

@@ -2,9 +2,9 @@
 //! instructions make of it. Docker's extensions of the OCI format are kept: Healthcheck, `OnBuild`
 //! and Shell.
 //!
-//! What other tools keep there beside that (the id of a container, its host's name) is left out, so
-//! that the same instructions give the same bytes. Keys are in the order of the OCI specification,
-//! and maps in that of their keys.
+//! Additional keys of other tools (the id of a container, its host's name) are left out, so that
+//! the same instructions give the same bytes. Keys are in the order of the OCI specification, and
+//! maps in the order of their keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -43,7 +43,8 @@ impl StageState {
         self.document.config.labels.extend(labels.iter().cloned());
     }
 
-    /// All are expanded with what was before: variables of one ENV don't see each other.
+    /// Expands all pairs with the variables before the instruction: variables of one ENV are
+    /// invisible to each other.
     fn expanded_pairs(
         &self,
         keyword: &str,
@@ -136,7 +137,8 @@ impl StageState {
         Applied::nothing(shown)
     }
 
-    /// A new entrypoint has no use for the command that the base had for its own.
+    /// Sets the entrypoint. A new entrypoint discards the base's CMD, which belongs to the base's
+    /// entrypoint.
     pub(super) fn set_entrypoint(&mut self, command: &Command) -> Applied {
         let words = self.command_words(command);
         let shown = format!("ENTRYPOINT {words:?}");

@@ -3,10 +3,10 @@
 //!
 //! # Variables
 //!
-//! A word of an instruction is expanded with what stood before the instruction: ENV of the stage
-//! and of its base first, then ARGs that were declared in the stage or in one that it starts from.
-//! A declared ARG has the value that was given, else its default, else the value from before the
-//! first FROM, else none. Proxies are there for RUN without having been declared, and only there.
+//! A word of an instruction is expanded with the variables before the instruction: ENV of the stage
+//! and of its base first, then ARGs declared in the stage or in a base stage. A declared ARG has
+//! the given value, else its default, else the value from before the first FROM, else none. Proxies
+//! are available to RUN without a declaration, and only there.
 
 mod config;
 mod healthcheck;
@@ -53,7 +53,7 @@ impl Finished {
         Self { document, arguments: BTreeMap::new() }
     }
 
-    /// `scratch`, or a context that a stage starts from. Other builders give it a PATH, too.
+    /// Result of `scratch`, or of a named context as a base. Other builders set PATH, too.
     pub fn scratch(platform: &Platform) -> Self {
         let mut document = ConfigDocument::scratch(platform);
         document.set_variable("PATH", DEFAULT_PATH);
@@ -151,7 +151,7 @@ impl StageState {
         self.document.rootfs.diff_ids.extend(layer);
     }
 
-    /// Has the image say that it is for a platform, whatever the stage's base is for.
+    /// Sets the platform of the image, whatever the platform of its base.
     pub fn set_platform(&mut self, platform: &Platform) {
         self.document.os.clone_from(&platform.os);
         self.document.architecture.clone_from(&platform.architecture);

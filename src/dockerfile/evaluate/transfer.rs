@@ -148,7 +148,7 @@ fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// A path below its root; with `--parents`, what is before the pivot stays apart.
+/// Path below its root; with `--parents`, the part before the pivot stays separate.
 fn path_source(text: &str, parents: bool) -> String {
     match text.split_once(PIVOT).filter(|_| parents) {
         Some((before, after)) => format!("{}{PIVOT}{}", paths::below(before), paths::below(after)),

@@ -1,8 +1,8 @@
 //! The caller's ssh agent for a command: `RUN --mount=type=ssh`.
 //!
-//! An agent answers nobody but its own user, and the processes of a container may be others on the
-//! machine. So they get a socket that the parent listens on, which speaks to the agent as the caller, for as long
-//! as the command runs.
+//! An agent accepts connections of its own user only, and the processes of a container may be other
+//! users on the machine. So the container gets a socket whose listener in the parent forwards to
+//! the agent as the caller, for as long as the command runs.
 
 use std::io::{self, PipeWriter};
 use std::net::Shutdown;

@@ -102,7 +102,7 @@ pub(super) fn put_text(text: &str, to: &Path, with: With) -> io::Result<()> {
     fs_err::set_permissions(to, std::fs::Permissions::from_mode(with.mode & 0o7777))
 }
 
-/// Opens a regular file: a FIFO that took its place would wait for a writer.
+/// Opens a regular file: a FIFO in its place would wait for a writer.
 fn open_file(path: &Path) -> io::Result<fs_err::File> {
     let file = OpenOptions::new()
         .read(true)
@@ -114,7 +114,7 @@ fn open_file(path: &Path) -> io::Result<fs_err::File> {
     Err(io::Error::other(format!("{} is no longer a regular file", path.display())))
 }
 
-/// Copies the attributes that layers keep. What can't be set here is left out.
+/// Copies the attributes that layers keep. Attributes that cannot be set are left out.
 fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
     for (name, value) in kept_attributes(from)? {
         match xattr::set(to, &name, &value) {

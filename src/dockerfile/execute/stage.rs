@@ -275,7 +275,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
     }
 }
 
-/// Lets the container's root read a file and the folder that it lies in.
+/// Gives the container's root access to a file and its folder.
 pub(super) fn let_in(folder: &Path, path: &Path) -> io::Result<()> {
     fs_err::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o644))

@@ -15,7 +15,7 @@ use std::str::Chars;
 pub use error::ExpandError;
 use pattern::Pattern;
 
-/// Braces within braces beyond this depth are refused: each is a call of its own.
+/// Upper limit of nested braces: each level is a recursive call.
 const DEEPEST: usize = 64;
 
 /// Settings for expanding texts.

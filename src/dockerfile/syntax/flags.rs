@@ -1,4 +1,4 @@
-//! The flags of instructions: which there are, and what each has for a value.
+//! Flags of instructions, with the kinds of their values.
 
 /// Unparsed flags of an instruction, taken one by one.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! Parser from a Dockerfile's text to its [model](super::model).
 //!
-//! The crate `parse-dockerfile` would be the reader of choice, but what it makes of here-documents
-//! (0.1.9) stands in the way: RUN may have only one, and only as its first word; the names of
-//! COPY's are lost, so the files' names are. Continuations and comments within a command's line are
-//! left in it. A reader of lines that keeps to Docker's rules is smaller than what would mend that.
+//! The crate `parse-dockerfile` would be the reader of choice, but its handling of here-documents
+//! (0.1.9) is insufficient: RUN may have only one, and only as its first word; the names of COPY's
+//! documents are lost, and thereby the files' names. Continuations and comments within a command's
+//! line are kept. A reader of lines by Docker's rules is smaller than a repair of the crate's
+//! output.
 //!
 //! ```text
 //! lines        directives, comments, continuations, here-documents' lines

@@ -53,7 +53,8 @@ fn unquoted_word(text: &str) -> (String, usize) {
     (word, text.len())
 }
 
-/// Words in which quotes and escapes hold spaces together; they are kept, for the expansion.
+/// Splits a text into words, in which quotes and escapes protect spaces; quotes and escapes are
+/// kept, for the expansion.
 pub(super) fn quoted_words(text: &str, escape: char) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

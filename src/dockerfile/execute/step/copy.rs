@@ -233,7 +233,7 @@ impl Copying<'_> {
             || fs_err::symlink_metadata(&self.destination).is_ok_and(|data| data.is_dir())
     }
 
-    /// Refuses several things for one name, of which only the last would be left.
+    /// Refuses several files for a single name, of which only the last would remain.
     fn check_count(&self, items: &[(&CopySource, Vec<Item>)]) -> Result<(), Failure> {
         let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
         let count: usize =
@@ -371,8 +371,8 @@ impl Copying<'_> {
         Ok(place)
     }
 
-    /// True if a folder of an archive leaves alone what is in its place: a folder that the archive
-    /// doesn't describe, or a symlink to a folder of the root, into which the archive is unpacked.
+    /// True if a folder of an archive leaves an existing entry alone: for a folder without an entry
+    /// in the archive, or a symlink to a folder of the root, which the archive is unpacked into.
     fn keeps_folder(&self, item: &Item, entry: &CopyEntry, to: &Path) -> Result<bool, Failure> {
         let Modes::Unpacked { implied } = &item.modes else { return Ok(false) };
         let Ok(there) = fs_err::symlink_metadata(to) else { return Ok(false) };

@@ -1,5 +1,5 @@
-//! Digest of the files of layers that a COPY takes: the key of the build cache has this digest instead of
-//! the layers', so that a stage that gives the same files again changes nothing.
+//! Digest of a COPY's files from layers: the key of the build cache contains this digest instead of
+//! the layers', so that a rebuilt stage with the same files changes nothing.
 
 use super::super::choose::{Owners, choice, choose_with_digest};
 use super::super::job::DigestJob;

@@ -108,7 +108,7 @@ struct LayerMaker<'a> {
     job: &'a LayerJob,
     workspace: Workspace<'a>,
     log: File,
-    /// In the single tier: owners of made files that cannot keep them in an attribute.
+    /// Owners of files that cannot have extended attributes, in the single-id tier.
     told: RefCell<Vec<(PathBuf, (u32, u32))>>,
     /// In the single tier: owners recorded while a command ran; true if the record may be incomplete.
     recorded: RefCell<(Making, bool)>,
