@@ -27,7 +27,7 @@ const LONGEST_LIST: u64 = 64 << 20;
 
 /// Result of one check of an archive.
 enum Found {
-    /// Digests of the archive and of the tar in it; all of it could be read.
+    /// Digests of the archive and of its tar; the archive was read completely.
     Sums(Result<PackageRecord, io::Error>),
     /// Reason why the contents are not those of the artifact.
     Contents(Option<String>),
@@ -219,7 +219,7 @@ fn compare_record(
     }
 }
 
-/// Text of the signature, if there is one that is to be looked at.
+/// Text of the signature, if present and to be checked.
 fn signature_text(look: Look<'_>, parts: Parts, findings: &mut Findings<'_>) -> Option<Vec<u8>> {
     if parts.signature.is_none() {
         if let Some(keys) = look.rules.required {

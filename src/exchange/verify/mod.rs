@@ -63,8 +63,9 @@ pub(super) struct Look<'l> {
     pub(super) rules: Rules<'l>,
 }
 
-/// Checks all artifacts of a store, so many at once. With `required`, each package and bootstrap needs a
-/// signature by one of these keys; signatures by keys that are trusted anyway are checked where they are.
+/// Checks all artifacts of a store, with limited parallelism. With `required`, each package and
+/// bootstrap needs a signature by one of these keys; existing signatures by trusted keys are
+/// checked in any case.
 pub fn verify(
     store: &Store,
     (required, trusted): (Option<&TrustedKeys>, &TrustedKeys),
@@ -102,7 +103,7 @@ pub fn verify(
     Ok(verified)
 }
 
-/// Observer of a verification: many small transfers are of no interest one by one.
+/// Observer of a verification: single transfers are small and of no interest.
 struct Quiet<'q>(&'q dyn Observer);
 
 impl Observer for Quiet<'_> {
