@@ -252,7 +252,7 @@ fn stripped(name: &[u8]) -> Option<Vec<u8>> {
     (!path.is_empty()).then_some(path)
 }
 
-/// Archives whose compression is mutated, too. The first letter says by what the name ends.
+/// Unpacks archives with mutated compression. The first letter selects the end of the name.
 pub(super) fn source_stream(data: &[u8]) -> bool {
     let Some((first, rest)) = data.split_first() else { return false };
     let name = match first {

@@ -38,7 +38,7 @@ pub(super) fn dockerfile(data: &[u8]) -> bool {
     }
 }
 
-/// No step leads out of the image or out of what it takes files from.
+/// Checks that no step leads out of the image or out of its origins.
 fn stays_inside(step: &Step) {
     match step {
         Step::Folder(step) => normal(&step.path),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::place::What;
 use super::recipe::{Entry, Recipe};
 
-/// Symlinks in one walk before it counts as a loop, as in the kernel.
+/// Upper limit of symlinks in a walk, as in the kernel.
 const MOST_LINKS: usize = 40;
 
 type Name = Vec<u8>;
@@ -179,7 +179,7 @@ impl Directory {
         Ok(real)
     }
 
-    /// Follows a path and all symlinks on it, as if this were the root of everything.
+    /// Resolves a path with all symlinks, with this folder as the root.
     fn walk(&self, path: &[Name]) -> Result<Real, Stop> {
         let mut real = Real::new();
         let mut left: Vec<Name> = path.iter().rev().cloned().collect();

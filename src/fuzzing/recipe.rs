@@ -9,9 +9,10 @@
 //!             tar, z it is compressed by gzip, Z by zstd
 //! ```
 //!
-//! In all fields `\n` `\t` `\0` `\\` are what they look like, `\+` repeats the byte before it 90 times,
-//! `\d3` is the SHA-256 of the content of entry 3 (from 0) as stored, `\D3` as it was before compression,
-//! `\s3` its stored size (in NAME and LINK also the own ones), and `\O` the folder outside that nothing may write to.
+//! In all fields `\n` `\t` `\0` `\\` have their usual meaning, `\+` repeats the previous byte 90
+//! times, `\d3` is the SHA-256 of the content of entry 3 (from 0) as stored, `\D3` as before
+//! compression, `\s3` its stored size (in NAME and LINK also the entry's own ones), and `\O` the
+//! folder outside, which must stay unchanged.
 //!
 //! A first line `#raw` is followed by an archive's bytes, of which the headers' sums are made right, and
 //! `#as-is` by bytes that are taken as they are.
