@@ -49,7 +49,7 @@ impl ActiveError {
 }
 
 impl Host {
-    /// True if an activation was cut off, which the next command that changes something finishes.
+    /// True if an activation was interrupted; the next command with changes completes it.
     pub fn is_cut_off(&self) -> bool {
         self.root().join("install_progress").symlink_metadata().is_ok()
     }

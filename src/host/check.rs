@@ -1,4 +1,4 @@
-//! The programs in packages' `check/`, by which a machine looks whether its packages work.
+//! Programs in packages' `check/`, which check that the packages work on this machine.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -5,10 +5,11 @@
 //! <folder>/.pkgpanda.lock  what decides between two of this version; there while it is held
 //! ```
 //!
-//! Every user can open the folder, and so can hold the lock on it (flock(2)). A lock of another user's is
-//! not waited for; it is taken as soon as that user gives it up, to keep an older pkgpanda out from then
-//! on. But an older pkgpanda that waits behind such a lock would go on at any time, so it is let through first.
-//! The file belongs to whoever changes the folder, and nobody else can open it.
+//! Every user can open the folder, and so can hold its lock (flock(2)). The lock of another user is
+//! not waited for; our lock is taken as soon as that user unlocks the folder, to keep an older
+//! pkgpanda out from then on. But an older pkgpanda that waits behind such a lock could continue at
+//! any time, so the older program goes first. The lock file belongs to the user who changes the
+//! folder, and no other user can open the file.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;

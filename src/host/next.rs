@@ -5,7 +5,8 @@
 //! Removing and making files is slow: ext4 with `discard` waits for the disk at each removed
 //! folder, and without a journal it is slow to find a free inode after many recent removals.
 //!
-//! `active.old` goes first: what is found without it is no set any more (`prepare::remove_new`).
+//! `active.old` goes first: the other parts without `active.old` are not a set any more
+//! (`prepare::remove_new`).
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
@@ -182,7 +183,7 @@ impl Way<'_> {
         }
     }
 
-    /// Opens the folder at the place, which is made unless it is there already.
+    /// Opens the folder at this place, or makes a missing one.
     fn open_next(&self) -> io::Result<OwnedFd> {
         let (above, name) = (self.next.current(), self.place.file_name().unwrap_or_default());
         let there = match open_folder(above, name) {

@@ -1,4 +1,4 @@
-//! Writing the set that is to become active, as `<path>.new`, and removing what is not to.
+//! Writing of the next set, as `<path>.new`, and removal of unneeded files.
 //!
 //! Nothing waits for the disk but the few files that are written, at the end.
 
@@ -31,7 +31,7 @@ pub(super) const OLD_UNIT: &str = ".unit.old";
 /// Name of the previous set during its removal.
 const DISCARDED: &str = "discarded.new";
 
-/// So many files are synced one by one; of more, all of the disk is.
+/// Number of files that are synced one by one; for more, the whole filesystem is synced.
 const FEW: usize = 8;
 
 /// Writes the prepared set by changing the previous one, and the needed copies of units. File
@@ -126,7 +126,7 @@ pub(super) fn remove_old_units(host: &Host) -> Result<(), PrepareError> {
     old.iter().try_for_each(|path| remove_all(path)).map_err(PrepareError::Remove)
 }
 
-/// Copies of units whose names end so; older versions prepared some whose names aren't units'.
+/// Copies of units with that suffix; older versions also prepared files whose names are not units'.
 fn units_ending(host: &Host, end: &str) -> io::Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(host.units()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

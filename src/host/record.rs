@@ -231,7 +231,8 @@ pub(super) fn sweep(repository: &Path) -> Unswept {
     unswept
 }
 
-/// Nobody else's business: the sum of a file tells what a short secret in it is.
+/// Makes the folder of records, private to the owner: the digest of a file may reveal a short
+/// secret inside.
 fn make_folder(repository: &Path) -> io::Result<()> {
     fs_err::create_dir_all(repository)?;
     let folder = repository.join(FOLDER);

@@ -1,9 +1,10 @@
 //! Moving a file or folder to another name, also where the kernel cannot rename it.
 //!
-//! A folder of a lower layer of an overlay cannot be renamed (EXDEV; `redirect_dir` is off by default): that is
-//! what a root in an image has. Such a folder is copied under a name that nobody takes for a set, put in place
-//! by a renaming, and then removed where it was. A mark beside it says that it is being removed: cut off in
-//! between, either the new name is not there yet, or both are whole, or the mark tells which one is not.
+//! A folder of a lower layer of an overlay cannot be renamed (EXDEV; `redirect_dir` is off by
+//! default): the case of a root in an image. Such a folder is copied under a temporary name, put in
+//! place by a rename, and then removed at the old path. A mark beside the folder records the
+//! removal: after an interruption, either the new name is missing, or both folders are whole, or
+//! the mark shows which of the two is not.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};

@@ -1,8 +1,8 @@
 //! Packages on the machine, each unpacked in a folder named by its id.
 //!
-//! A package appears whole or not at all: it is unpacked into a folder whose name begins with
-//! `.tmp-`, synced, and renamed; it goes the same way back. Whoever changes anything here holds the
-//! lock, so what is found under such a name with the lock held was left by somebody who died.
+//! A package appears whole or not at all: it is unpacked into a folder with the prefix `.tmp-`,
+//! synced, and renamed; a removal does the same in reverse. Every change is made under the lock, so
+//! such a folder found under the lock is a leftover of a dead process.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -49,7 +49,7 @@ pub enum Add {
     There,
 }
 
-/// Something is wrong with the packages on the machine, or with one that should be added.
+/// Problem with the packages on the machine, or with a package to add.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
     /// There is no such package.

@@ -8,11 +8,11 @@
 //! <config>/setup-flags/late-config.yaml       values for a package that is rendered here
 //! ```
 //!
-//! Where signatures are required, one has to be there for everything that is fetched: packages, the list
-//! of further packages, and what a late package is rendered from. What was unpacked from the bootstrap
-//! is there already, and is as trustworthy as the bootstrap.
+//! Where signatures are required, every fetched file needs one: packages, the list of further
+//! packages, and the inputs of a late package. Packages unpacked from the bootstrap are present
+//! already, and are as trustworthy as the bootstrap.
 //!
-//! All of it can be done again: what is there isn't fetched, and `bootstrap` goes last.
+//! A setup can be repeated: existing files are not fetched, and `bootstrap` is removed last.
 
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};

@@ -8,10 +8,11 @@
 //! install_progress is removed
 //! ```
 //!
-//! Before the first line, all of `.new` is there and `.old` is gone; the record is synced, and what
-//! was done in a folder before comes to the disk before it or with it. From there on every step is a
-//! renaming, and which of them were done can be seen: [`finish`] does the rest, from any point. If a
-//! step fails, what was renamed is renamed back, in reverse, which may be cut off at any point too.
+//! Before the first rename, `.new` is complete and `.old` is gone; the record is synced, and
+//! earlier changes in a folder reach the disk before the record or together with it. From there on
+//! every step is a rename, and the state shows which renames are done: [`finish`] does the rest,
+//! from any point. If a step fails, the renames are undone in reverse order, which may be
+//! interrupted at any point, too.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -86,7 +86,7 @@ impl Systemd {
         self != Self::Off
     }
 
-    /// Finds out whether there is a systemd that can be asked, before anything depends on it.
+    /// Checks that systemd is present and answers, before anything depends on it.
     pub(super) fn check(self) -> Result<(), SystemdError> {
         if self.is_on() { run(&["--version"]).map(drop) } else { Ok(()) }
     }
@@ -257,8 +257,8 @@ fn failed(arguments: &[&str], status: ExitStatus) -> SystemdError {
     SystemdError::Failed { arguments: arguments.join(" "), how }
 }
 
-/// The names of the units in a folder of links to them, sorted; none if there is no such folder. Of what
-/// has no unit's name, only devices are among them, which can be wanted without being files.
+/// Returns the names of the units with links in a folder, sorted; empty if the folder is missing.
+/// Of other names, only devices are included, which can be wanted without being files.
 pub(super) fn units_in(folder: &Path) -> Result<Vec<String>, SystemdError> {
     let entries = match fs_err::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
