@@ -118,7 +118,7 @@ fn listing(installer: &InstallerFile) -> Result<String, CommandError> {
     Ok(text)
 }
 
-/// Runs the script that hosts install with on this machine, from the served folder.
+/// Runs the hosts' install script on this machine, from the served folder.
 fn script(arguments: &[OsString]) -> Result<u8, CommandError> {
     let serve = std::env::current_dir().map_err(CommandError::Current)?.join("genconf/serve");
     let script = serve.join(INSTALL_SCRIPT);

@@ -25,7 +25,7 @@ pub(super) fn catch(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 
-/// The signals that are ignored, a bit each; none if that can't be told.
+/// Bit mask of the ignored signals; 0 if unknown.
 fn ignored() -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
