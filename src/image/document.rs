@@ -1,8 +1,8 @@
 //! Manifests and indexes, checked: what is read here came from outside.
 //!
-//! Docker's second schema has the same shapes as OCI's under other media types; both are read as programs
-//! in Go read them ([`go_json`]). What a manifest leads to is named by SHA-256 only. One entry of an
-//! index that cannot be understood does not make the others unusable.
+//! Docker's second schema has the same structures as OCI's under other media types; both are parsed
+//! as Go programs do ([`go_json`]). Descriptors must use SHA-256. An unintelligible entry of an
+//! index does not make the others unusable.
 
 use std::collections::BTreeMap;
 

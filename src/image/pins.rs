@@ -1,8 +1,9 @@
 //! Images that a lock pins: a name stands for one manifest, whatever the store or a registry holds
 //! under the name.
 //!
-//! What a lock wants is the id, the digest of the configuration with the digests of all layers: an image with
-//! that id is taken from wherever it is. The manifest's digest is what a registry or a mirror is asked for.
+//! A lock requires an id, the digest of the configuration with the digests of all layers: an image
+//! with that id is accepted from any origin. The manifest's digest is used in requests to
+//! registries and mirrors.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The error of the image store. Loading, which lies below the store, passes it on.
+//! Error of the image store, also used for loading, which lies below the store.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Digests and decompression in threads of their own, beside the one that reads or writes files.
+//! Digests and decompression in separate threads, beside the thread that reads or writes files.
 //!
 //! What goes between two threads are chunks of 256 KiB, a few at the most, so that memory doesn't
 //! grow with what goes through. Where no thread can be had, the caller's does the work.

@@ -145,7 +145,7 @@ pub enum HostError {
     /// The system has no os-release file.
     #[error("the builder `host` can't tell which system this is: there is no os-release file")]
     NoRelease,
-    /// Nothing says which packages there are, so that builds could not be told apart.
+    /// No package database exists, so that the builds of different states could not be told apart.
     #[error(
         "the builder `host` can't tell which programs this machine has: it has no package \
          database of dpkg, rpm, apk or pacman"

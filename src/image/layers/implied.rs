@@ -38,9 +38,9 @@ pub(super) fn write(layer: &Path, folders: &[EntryPath]) -> io::Result<()> {
     fs_err::write(file(layer), names.join(&0))
 }
 
-/// Gives the folders of a mounted root that its highest layer only implies the mode and owner that
-/// they have further below, and the root itself, which is the upper directory's, mode, owner and time
-/// of the image's. `layers` are the unpacked ones, the lowest first.
+/// Restores the attributes of implied folders on a mounted root: mode and owner from the layers
+/// further below, and for the root itself, which shows the upper directory's attributes, mode,
+/// owner and time of the image's. `layers` are the unpacked ones, lowest first.
 pub fn restore_implied_folders(root: &Path, layers: &[PathBuf]) -> Result<(), LayerError> {
     let fail = |source| LayerError::Folder { folder: root.to_owned(), source };
     let mut implied = BTreeMap::new();

@@ -1,8 +1,9 @@
 //! Lookup of a path in an unpacked layer, without leaving the layer.
 //!
-//! A symlink of a layer means a path of the container. Followed here, it would lead into this machine's
-//! own folders; so none is followed, on the way or at the end. Overlayfs does not follow them either: to
-//! a folder of a higher layer, a symlink of a lower one is something that the folder replaces.
+//! A symlink of a layer means a path in the container. Followed here, the link would lead into this
+//! machine's own folders; so no symlink is followed, on the way or at the end. Overlayfs does not
+//! follow symlinks of layers either: a folder of a higher layer replaces a symlink of a lower
+//! layer.
 
 use std::fs::Metadata;
 use std::io;

@@ -37,9 +37,9 @@ pub struct MadeLayer {
     pub packed: PackedLayer,
 }
 
-/// Packs an upper directory as a layer into a file, which becomes a gzip blob of the same bytes
-/// everywhere. With `owners`, the upper directory's own owners say nothing, since there is one id
-/// only; then the owners are kept beside it as [`super::ensure_unpacked`] keeps them.
+/// Packs an upper directory as a layer into a file, which becomes a gzip blob with reproducible
+/// bytes. With `owners`, owners on disk are ignored, since only a single id exists; then the owners
+/// are recorded beside the layer in the format of [`super::ensure_unpacked`].
 pub fn write_layer(
     upper: &Path,
     blob: std::fs::File,
@@ -75,9 +75,9 @@ pub fn write_layer(
     Ok(MadeLayer { layer, packed })
 }
 
-/// Makes a packed upper directory the unpacked layer, with what lies beside it. Where that can't be
-/// done, as the folders are on two filesystems or the step has closed its root, the layer is unpacked
-/// when it is needed. `false` then.
+/// Makes a packed upper directory the unpacked layer, with the files beside it. Returns `false` if
+/// the folders are on two filesystems or the step has closed its root; then the layer is unpacked
+/// when needed.
 pub fn adopt(folder: &Path, upper: &Path, diff_id: &DiffId) -> Result<bool, LayerError> {
     let fail = |source| LayerError::Folder { folder: folder.to_owned(), source };
     let place = folder.join(diff_id.hex());

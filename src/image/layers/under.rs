@@ -1,8 +1,9 @@
 //! Whiteouts of nothing.
 //!
-//! Overlayfs hides a whiteout where it merges a folder. A folder that one layer alone has is shown as it
-//! is, and so are the whiteouts in it: as names that cannot be opened. So the folders with whiteouts are
-//! noted beside a layer, and where no layer below has such a folder, an empty one is put right below.
+//! Overlayfs hides a whiteout only where folders are merged. A folder of a single layer is shown
+//! unmerged, including its whiteouts: as names that cannot be opened. So the folders with whiteouts
+//! are noted beside a layer, and where no layer below has such a folder, an empty folder is put
+//! right below.
 
 use std::ffi::OsString;
 use std::io;

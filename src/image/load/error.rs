@@ -207,7 +207,7 @@ impl From<ReadError> for LoadProblem {
 }
 
 impl LoadProblem {
-    /// True if something is no image for the platform, which others beside it may be.
+    /// True if the entry is for another platform, so that other entries may match.
     pub(in crate::image) fn is_of_another_kind(&self) -> bool {
         matches!(
             self,

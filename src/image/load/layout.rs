@@ -25,7 +25,7 @@ struct Unit {
     entries: Vec<Target>,
 }
 
-/// A unit and the manifests that may be meant, the most suitable first; at least one.
+/// A unit with its candidate manifests, best first; at least one.
 struct Choice {
     unit: Unit,
     candidates: Vec<Target>,
@@ -225,7 +225,7 @@ fn read_image(
     })
 }
 
-/// An entry's name, if it is a full one: many tools write just a tag there.
+/// Full name of an entry, if any: many tools write just a tag.
 fn names(entry: &Target) -> Vec<ImageRef> {
     let full = |text: &&String| text.contains(['/', ':', '@']);
     let parse = |text: &String| text.parse().ok();

@@ -9,7 +9,7 @@ pub(super) fn exceeded(error: &io::Error) -> Option<LimitExceeded> {
     error.get_ref()?.downcast_ref().copied()
 }
 
-/// A reader that fails where it would give more than is left of a limit.
+/// Reader that fails when its output exceeds the rest of a limit.
 pub(super) struct Limited<R> {
     inner: R,
     limit: u64,

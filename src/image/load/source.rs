@@ -100,7 +100,7 @@ impl Source<'_> {
 }
 
 impl Archive {
-    /// Reads an uncompressed archive to its end; all its files go into the staging folder.
+    /// Reads an uncompressed archive to its end; all its files are staged.
     pub(super) fn read(
         input: impl Read,
         limits: Limits,
@@ -173,8 +173,8 @@ fn check_size(what: &str, expected: u64, found: u64) -> Result<(), LoadProblem> 
     Err(LoadProblem::Size { what: what.to_owned(), expected, found })
 }
 
-/// A name as it is compared with others: without `.` and with `..` resolved by text; `None` for
-/// one that is absolute or leaves the archive. `from` is the folder that a link stands in.
+/// Normalizes a name for comparisons: without `.` and with `..` resolved by text; `None` for an
+/// absolute name or a name outside of the archive. `from` is the folder of the link.
 fn normalize(from: &str, name: &str) -> Option<String> {
     if name.starts_with('/') {
         return None;

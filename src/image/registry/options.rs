@@ -35,7 +35,7 @@ pub struct UnpackFailure {
     pub hint: Option<String>,
 }
 
-/// Unpacks layers while they come: something of another process, as unpacking needs its namespace.
+/// Unpacks layers during the download, in another process, as unpacking needs its namespace.
 pub trait Unpacker: Sync {
     /// True if that layer is unpacked already.
     fn has(&self, layer: &DiffId) -> bool;

@@ -1,6 +1,6 @@
-//! Pushing: an image of the store to a registry. What the registry has isn't sent; what another of
-//! its repositories may have, by the names that the store knows, is mounted from there; the manifest
-//! comes last, so that nobody ever finds half an image.
+//! Push of a store's image to a registry. Blobs in the registry are not sent; blobs that may be in
+//! its other repositories, by the names in the store, are mounted from there; the manifest comes
+//! last, so that an incomplete image is never visible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};

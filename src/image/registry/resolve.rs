@@ -52,7 +52,8 @@ impl Candidate {
     }
 }
 
-/// Asks which document a name means; `None` if the registry doesn't tell in one request.
+/// Asks for the digest of a name's document; `None` if the registry does not answer in a single
+/// request.
 pub(super) fn current(
     wire: &Wire<'_>,
     reference: &ImageRef,

@@ -1,4 +1,4 @@
-//! An OCI layout's folder, in which other images may be already: those of other names stay.
+//! Folder of an OCI layout, possibly with other images: those of other names stay.
 //!
 //! A writer of the index holds a lock on the file `oci-layout`, so that of images that are saved at the same
 //! time none is lost.

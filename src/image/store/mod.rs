@@ -13,11 +13,11 @@
 //!   locks/images             taken while the index changes or blobs are moved or removed
 //! ```
 //!
-//! Invariants: a blob's content has the digest that its name says, and is never written to again;
-//! what an index entry leads to is there before the entry is. Reading takes no lock: the index is
-//! replaced as a whole. An image stays while an entry leads to it; blobs to which none leads go
-//! with the next removal, unless who removes says that they are needed (`build::gc`: the build cache and
-//! builds that run), and folders of dead processes with the next load or collection.
+//! Invariants: a blob's content has the digest in its name, and is never written to again; the
+//! target of an index entry is present before the entry. Reading takes no lock: the index is
+//! replaced as a whole. An image stays while an entry leads to it; unreferenced blobs are removed
+//! with the next removal, unless the caller keeps them (`build::gc`: the build cache and running
+//! builds), and folders of dead processes with the next load or collection.
 
 mod built;
 mod commit;
