@@ -163,7 +163,7 @@ pub(super) fn check_unit_name(id: &PackageId, unit: &[u8]) -> Result<(), Install
     }
 }
 
-/// True if a package's folder is one that is put together, perhaps for some role only.
+/// True if a package's folder is merged into the root, perhaps for some role only.
 fn is_put_together(name: &[u8]) -> bool {
     WELL_KNOWN.iter().chain([&WANTS]).any(|known| {
         let rest = name.strip_prefix(known.as_bytes());

@@ -83,7 +83,7 @@ impl Listing {
         self.0.iter()
     }
 
-    /// All that lies below a folder, by path from that folder, in byte order.
+    /// All entries below a folder, by relative path, in byte order.
     pub(super) fn below(&self, folder: &EntryPath) -> Vec<(EntryPath, &Kind)> {
         let prefix = [folder.as_bytes(), b"/"].concat();
         let after = self.0.range(folder.clone()..);

@@ -1,4 +1,4 @@
-//! Putting packages together: what an install root consists of, before any of it is written.
+//! Merging of packages: the contents of an install root, before any write.
 
 use std::collections::BTreeMap;
 
