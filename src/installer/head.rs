@@ -1,8 +1,8 @@
 //! The shell script at the beginning of an installer.
 //!
 //! The line `check='<sha256> <bytes>'` has the sum of the whole file without that line, and the file's
-//! size. The script is one function that is called in the last line, so that nothing of a truncated one
-//! is run; until then, the end of the script is an error.
+//! size. The script is one function that is called in the last line, so that a truncated script
+//! runs nothing: its end is a syntax error.
 
 use crate::base::digest::Sha256Sum;
 

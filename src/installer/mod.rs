@@ -1,4 +1,5 @@
-//! The on-premises installer: one executable file with all that hosts need (docs/installer.md).
+//! The on-premises installer: a single executable file with everything hosts need
+//! (docs/installer.md).
 //!
 //! ```text
 //! #!/bin/sh …                                  `head`: checks the file, starts the pkgpanda in it
