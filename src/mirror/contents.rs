@@ -116,7 +116,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Adds a package of a cache, with a file of its sum beside it.
+    /// Adds a package of a cache, with its digest file.
     pub fn add_package(
         &mut self,
         id: &PackageId,

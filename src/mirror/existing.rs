@@ -176,7 +176,7 @@ impl Existing {
         &self.place
     }
 
-    /// Notes the states of the files, so that the next run does not read them.
+    /// Records the states of the files, so that the next run does not read them.
     pub(super) fn note(&self, states: &States) -> io::Result<()> {
         let text = serde_json::to_vec(states).map_err(io::Error::other)?;
         atomic::write_if_changed(&self.noted, &text)
