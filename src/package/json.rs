@@ -1,8 +1,8 @@
 //! JSON values with their positions, for errors that show the place.
 //!
-//! `serde_json` does the parsing: a borrowed [`RawValue`] is a slice of the text, so its address
-//! tells its offset. Numbers keep their text, since integers of any length have a hash (docs/format.md,
-//! "The hash H"). Of a key that is given twice the last one counts, as in the original;
+//! `serde_json` parses the text: a borrowed [`RawValue`] is a slice of the text, so its address
+//! gives its offset. Numbers keep their text, since integers of any length have a hash
+//! (docs/format.md, "The hash H"). For a repeated key the last value counts, as in the original;
 //! [`Object::repeated`] has the others.
 
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Object {
     entries: Vec<Entry>,
-    /// Keys that were given more than once, with the offset of the later one.
+    /// Repeated keys, with the offset of the later occurrence.
     pub repeated: Vec<(String, usize)>,
 }
 

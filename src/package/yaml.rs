@@ -1,8 +1,8 @@
 //! YAML as far as people and machines write settings in it: mappings, lists and scalars, which stay text.
 //!
-//! A scalar is what was written: `0644` is not a number here, `yes` and `1.10` are what they look like.
-//! Anchors, which could make much of little, are refused. Mappings keep the order of the text, and every
-//! value remembers where it stands.
+//! A scalar is its text: `0644` is not a number here, `yes` and `1.10` stay as written. Anchors,
+//! which could expand a short text to a huge value, are refused. Mappings keep the order of the
+//! text, and every value has its position.
 
 use std::collections::BTreeSet;
 
