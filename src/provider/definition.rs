@@ -269,7 +269,7 @@ fn output(node: &YamlNode) -> Result<OutputTemplate, Problem> {
     })
 }
 
-/// A value of `with`, whose scalars are numbers and booleans where they look so.
+/// Converts a value of `with`, in which scalars in the form of numbers and booleans are such.
 fn typed(node: &YamlNode) -> Value {
     match &node.value {
         Yaml::Text(text) => match text.as_str() {

@@ -1,8 +1,8 @@
 //! Renders a provider's templates with minijinja.
 //!
-//! Undefined names are errors, and there is no filter that switches escaping off. A template may
-//! include and import others of its provider, and gets another one's text as a value by
-//! `file("NAME", name=value…)`, which is rendered and checked as the kind that NAME's ending stands for.
+//! Undefined names are errors, and no filter switches escaping off. A template may include and
+//! import others of its provider, and gets the text of another template as a value by `file("NAME",
+//! name=value…)`, rendered and checked as the kind of NAME's extension.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ impl Engine {
         })
     }
 
-    /// Checks a template without rendering, and gives the names that have to be defined for it.
+    /// Checks a template without rendering, and returns the names that must be defined.
     pub(super) fn undeclared(&self, template: &str) -> Result<Vec<String>, Box<Report>> {
         let (environment, _) = self.environment(Kind::Text);
         let template = environment
@@ -238,7 +238,7 @@ impl Engine {
     }
 }
 
-/// Writes a value, or the token that stands for it until the text is checked.
+/// Writes a value, or its token until the text is checked.
 fn emit(
     kind: Kind,
     out: &mut Output<'_>,

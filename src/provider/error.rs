@@ -1,4 +1,4 @@
-//! Faults of providers, of their templates, and of the values that they are rendered with.
+//! Faults of providers, of their templates, and of the values for rendering.
 
 use std::fmt;
 use std::io;

@@ -144,7 +144,7 @@ fn whole_token(scalar: &str) -> Option<usize> {
     scalar.strip_prefix(MARK)?.strip_suffix(MARK)?.parse().ok()
 }
 
-/// Faults of a scalar that has to be a token or to have none in it.
+/// Checks a scalar that must be a token, or must contain none.
 fn check_scalar(scalar: &str, is_key: bool, values: &[Value]) -> Result<(), String> {
     if !scalar.contains(MARK) {
         return Ok(());

@@ -5,9 +5,9 @@
 //! <folder>/<any other>       templates, and files that templates include
 //! ```
 //!
-//! A provider is data: [`Provider::read`] reads one from a folder, [`Provider::built_in`] gives one that
-//! comes with the program, and both are checked as a whole. [`Provider::render`] is a pure function of
-//! values: no time, no place and no machine has a part in its files.
+//! A provider is data: [`Provider::read`] reads a provider from a folder, [`Provider::built_in`]
+//! returns a built-in one, and both are checked as a whole. [`Provider::render`] is a pure function
+//! of values: its files depend on no time, path or machine.
 
 mod archive;
 mod argument;

@@ -29,7 +29,7 @@ impl Values {
         self
     }
 
-    /// Adds a value that a person gives: an argument of this name has to exist.
+    /// Adds a value of the user: an argument of this name must exist.
     #[must_use]
     pub fn given(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.given.insert(name.to_owned(), value.into());
@@ -68,7 +68,7 @@ impl Provider {
         Err(ProviderError::Arguments { provider: self.name.clone(), faults })
     }
 
-    /// The text of one argument's value, as it is rendered; nothing if there is none.
+    /// Text of an argument's rendered value; `None` if missing.
     pub fn checked(&self, values: &Values, name: &str) -> Option<String> {
         let argument = self.arguments.iter().find(|argument| argument.name == name)?;
         value_of(argument, values).ok()?.as_str().map(str::to_owned)
