@@ -144,9 +144,9 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Reads the providers: those of clouds that come with the program in the order of the original, then
-    /// those in folders by their names. For installers, a folder `onprem` comes before the folder `gen_extra`
-    /// of the checkout, if that is a provider, and before the one that comes with the program.
+    /// Reads the providers: the built-in ones of clouds in the order of the original, then those in
+    /// folders by their names. For installers, a folder `onprem` has priority over the folder
+    /// `gen_extra` of the checkout, if that folder is a provider, and over the built-in provider.
     pub fn read(folders: &[PathBuf], checkout: &Path) -> Result<Self, ReleaseError> {
         let mut names: Vec<&str> =
             Provider::built_in_names().filter(|name| *name != ON_PREMISES).collect();

@@ -1,11 +1,11 @@
 //! Carries a plan out.
 //!
-//! All of stage 1 is in all storages before anything of stage 2 is, and within a stage `metadata.json` comes
-//! last. So a reader who goes by the `metadata.json` of a channel, and takes the files that it names from
-//! its `reproducible_artifact_path`, has one whole release at any time: those files are complete before the
-//! channel's `metadata.json` names them, and do not change after.
+//! Stage 1 is complete in all storages before stage 2 begins, and within a stage `metadata.json`
+//! comes last. So a reader who uses the `metadata.json` of a channel, and takes the named files
+//! from its `reproducible_artifact_path`, has a consistent release at any time: those files are
+//! complete before the channel's `metadata.json` names them, and do not change afterwards.
 //!
-//! A run that ended anywhere is repeated: what is there is not stored again.
+//! A run that ended at any point can be repeated: existing objects are not stored again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

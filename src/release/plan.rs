@@ -1,4 +1,4 @@
-//! Plan of a release: every object that is stored, in order. Nothing is stored for it.
+//! Plan of a release: every object to store, in order. Planning stores nothing.
 //!
 //! Stage 1 stores reproducible artifacts, and artifacts of the channel under the commit. Stage 2 copies the
 //! latter to the channel, within each storage. `metadata.json` is the last of each stage.

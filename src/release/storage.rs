@@ -12,7 +12,7 @@ pub struct Storage {
     pub url: String,
     /// The kind, as the configuration writes it.
     pub kind: &'static str,
-    /// The reason for which nothing is stored in the storage, if there is one.
+    /// Reason why nothing is stored in the storage, if any.
     pub unwritten: Option<&'static str>,
     /// The store.
     pub store: Store,

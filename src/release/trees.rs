@@ -100,7 +100,7 @@ pub fn copied(
     artifacts.into_iter().map(copy).collect()
 }
 
-/// The folder of a checkout: that of the packages folder, or the one above.
+/// Folder of a checkout: the parent of the packages folder, or the packages folder itself.
 pub fn checkout(packages: &Path) -> &Path {
     packages.parent().unwrap_or(packages)
 }

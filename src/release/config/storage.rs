@@ -102,7 +102,7 @@ impl StorageConfig {
         Ok(Self { name: entry.key.clone(), kind, url, is_read_only })
     }
 
-    /// The reason for which nothing is stored in the storage, if there is one.
+    /// Reason why nothing is stored in the storage, if any.
     pub fn unwritten(&self) -> Option<&'static str> {
         match self.kind {
             StorageKind::Http => Some("storages of the kind http_read can only be read"),
