@@ -50,7 +50,7 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Shows what has come. What can't be read is in the log all the same.
+    /// Shows new lines. Unreadable parts are still in the log.
     fn more(&mut self) {
         let mut buffer = [0; 1 << 13];
         while let Ok(count) = self.file.read(&mut buffer) {

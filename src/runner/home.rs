@@ -161,7 +161,7 @@ impl Home {
         &self.root
     }
 
-    /// Folder of scratch space, made if it is missing. Nobody else may enter it.
+    /// Scratch folder, made if missing, without access for other users.
     pub fn scratch(&self) -> io::Result<&Path> {
         self.make_closed_folders()?;
         Ok(&self.scratch)
@@ -290,7 +290,7 @@ impl Home {
         Ok(Some(held))
     }
 
-    /// Scratch folders of runs that died. The locks keep others from sweeping them too.
+    /// Scratch folders of dead runs. The locks keep other processes from sweeping them, too.
     pub fn orphans(&self) -> io::Result<Vec<Orphan>> {
         let mut orphans = Vec::new();
         if self.is_elsewhere && !own_folder::is_closed(&self.scratch) {

@@ -167,7 +167,7 @@ fn accept(
     Ok(machine)
 }
 
-/// Conditions that a person who reads a build's outcome has to know, each after a semicolon.
+/// Conditions for the reader of a build's outcome, each after a semicolon.
 fn conditions_in_words(machine: &Machine) -> String {
     let has = |condition| machine.has(&condition);
     let shown = match (has(Condition::NestedProc), has(Condition::OuterSys)) {
@@ -247,7 +247,7 @@ fn try_map(
     Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, place)))
 }
 
-/// Every id map that there may be here, the one with more ids first.
+/// All possible id maps, the one with more ids first.
 fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
     let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
     find_ranges(wanted).ok().into_iter().chain([own])
@@ -337,8 +337,8 @@ pub fn measure(wanted: &Wanted, home: &Home, path: &Path) -> Result<u64, Isolati
     in_some_map(wanted, home, folder, &names, MeasureJob)
 }
 
-/// Removes what the caller can; returns the name by which a helper has to go on. A folder has another
-/// name first, so that a kill leaves nothing half-removed under a name that counts.
+/// Removes everything the caller can; returns the name for a helper that must continue. A folder is
+/// renamed first, so that a kill leaves no half-removed folder under a valid name.
 fn remove_plainly(path: &Path) -> Option<String> {
     let data = path.symlink_metadata().ok()?;
     let name = path.file_name()?.to_string_lossy().into_owned();
@@ -353,7 +353,7 @@ fn remove_plainly(path: &Path) -> Option<String> {
     removal::remove_all(&doomed).err().map(|_error| hidden)
 }
 
-/// Runs a job in the first of the id maps in which it can be done.
+/// Runs a job in the first id map in which it succeeds.
 fn in_some_map<J: Job>(
     wanted: &Wanted,
     home: &Home,

@@ -1,8 +1,8 @@
 //! Jobs of the helper process: each kind is a type with an answer of its own.
 //!
-//! A job is data: it names everything that it needs, with paths of the caller. The parent sends it to
-//! a helper ([`run_job`]) as one line of JSON, `{"kind": …, "job": …}`. The helper looks the kind up in
-//! a table of [`Handler`]s and answers with lines of JSON: any number of [`Message::Phase`], then one
+//! A job is data: all inputs are named, with paths of the caller. The parent sends it to a helper
+//! ([`run_job`]) as one line of JSON, `{"kind": …, "job": …}`. The helper looks the kind up in a
+//! table of [`Handler`]s and answers with lines of JSON: any number of [`Message::Phase`], then one
 //! [`Message::Done`] or [`Message::Failed`]. The table is filled by `cli`, above all kinds of jobs.
 
 use std::cell::Cell;
@@ -139,7 +139,7 @@ pub fn run_job_once<J: Job>(
     Ok(result)
 }
 
-/// Row of the helper's table: a kind of job and the function that does it.
+/// Row of the helper's table: a kind of job and its function.
 #[derive(Debug, Clone, Copy)]
 pub struct Handler {
     kind: &'static str,

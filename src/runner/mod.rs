@@ -4,8 +4,8 @@
 //! ([`isolation`]), a scratch folder made ([`scratch`]) in the builder's own folder ([`home`]), and what
 //! the run uses is registered ([`uses`]). Work inside namespaces is done by a helper process
 //! ([`helper`]), which receives typed jobs ([`job`]). A job enters its namespaces through a
-//! [`workspace`], and runs a command over layers with [`command`]: the command is data, and this is the
-//! only place where one is run.
+//! [`workspace`], and runs a command over layers with [`command`]: the command is data, and no
+//! other code runs commands.
 //!
 //! ```text
 //! caller ── Session ── Job ──► helper ── Workspace ── Command ──► container

@@ -1,10 +1,9 @@
 //! Inputs that the container's root couldn't read.
 //!
-//! The container's root of a build as real root is another id of the machine, to which root's files
-//! are a stranger's: what only their owner may read, it can't. So the parent, which is real root,
-//! copies such inputs into the build's scratch folder, before anything else is in there, and gives
-//! them to the container's root. For every other user the container's root is the user, and nothing
-//! is copied.
+//! The container's root of a build as real root is another id of the machine, a stranger to root's
+//! files: private files are unreadable. So the parent, which is real root, copies such inputs into
+//! the build's scratch folder, before anything else is in there, and gives them to the container's
+//! root. For every other user the container's root is the user, and nothing is copied.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown};

@@ -76,7 +76,7 @@ impl Drop for InputsFolder {
 /// Name of the folder of downloads and copies in a scratch folder.
 pub(super) const INPUTS: &str = "inputs";
 
-/// Scratch folder of one job, removed when it is dropped, by a helper if need be.
+/// Scratch folder of a job, removed on drop, by a helper if necessary.
 #[derive(Debug)]
 pub struct ScratchDir {
     map: IdMap,

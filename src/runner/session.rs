@@ -74,7 +74,7 @@ pub struct RunLimits {
     pub memory: Option<u64>,
     /// Number of processes and threads.
     pub processes: Option<u64>,
-    /// Largest log in bytes; the middle of what is said beyond it is left out.
+    /// Size limit of the log in bytes; the middle of a longer output is left out.
     pub log: u64,
 }
 

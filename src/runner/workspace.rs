@@ -28,7 +28,8 @@ pub struct JobPlace {
     pub machine: Machine,
     /// Empty scratch folder of the job.
     pub scratch: PathBuf,
-    /// Empty folder for the helper's view. Helpers may share it: each mounts its own view there.
+    /// Empty folder for the helper's view. Helpers may share the folder: each mounts its own view
+    /// there.
     pub view: PathBuf,
     /// Folder of unpacked layers of this id map.
     pub layers: PathBuf,
@@ -186,7 +187,7 @@ impl<'a> Workspace<'a> {
         Failure { message, hint, ..failure }
     }
 
-    /// Removes the entries of the scratch folder, but for those that the parent takes.
+    /// Removes the entries of the scratch folder, except those that the parent takes.
     pub fn clear_up(&self, is_kept: impl Fn(&OsStr) -> bool) -> io::Result<()> {
         // An overlay's folders are busy while it is mounted. There may be no root yet.
         _ = nix::mount::umount2(&self.view.root(), nix::mount::MntFlags::MNT_DETACH);

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Mount points (`/proc`, `/etc/resolv.conf`, the caller's mounts) that the image lacks are folders and
-//! files of the lowest layer of all, the skeleton, which lies in memory. They never reach the upper
-//! directory: a layer made of it has none of them, and no mount point costs a write to the disk (1.3 ms
-//! each on a disk that discards at once).
+//! files of the lowest layer of all, the skeleton, which is in memory. The upper directory never
+//! contains mount points: a layer made of the upper directory has none, and no mount point costs a
+//! write to the disk (1.3 ms each on a disk that discards at once).
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -118,7 +118,7 @@ pub fn make_root(
     Ok(Some(upper))
 }
 
-/// Failure of a job that needs the changes of a root whose machine has no overlay.
+/// Failure of a job that needs a root's changes on a machine without overlay.
 pub fn no_overlay() -> Failure {
     Failure::new("the kernel has no overlay here, and without one the changes of a step are unknown").with_hint(
         "use --scratch DIR on a filesystem that can carry an overlay, such as a volume of the outer container",
@@ -159,7 +159,7 @@ fn lay_out(skeleton: &Path, host: &HostRoot) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes a mount point below a folder that may have symbolic links in it.
+/// Makes a mount point below a folder that may contain symbolic links.
 fn make(root: &Path, point: &Point) -> std::io::Result<()> {
     let place = locate(root, &point.path, false)?;
     if fs_err::symlink_metadata(&place).is_ok() {

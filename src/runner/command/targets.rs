@@ -32,9 +32,9 @@ pub(super) fn check_system(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a working directory that would be found in the container's own `/proc`, and not in its root: a
-/// descriptor there may be of a folder of the machine, which the container's maker has open (CVE-2024-21626).
-/// `place` has no symbolic link of the image in it.
+/// Refuses a working directory in the container's own `/proc`: a descriptor there may be of a
+/// folder of the machine, opened by the container's maker (CVE-2024-21626). `place` has no symbolic
+/// link of the image.
 pub(super) fn check_working_directory(place: &Path) -> Result<(), Failure> {
     let is_process = place.starts_with("/proc") && place != Path::new("/proc");
     if is_process || place.starts_with("/dev/fd") {
