@@ -1,4 +1,4 @@
-//! Bundles: a commit of a git repository in one file, as a mirror keeps it.
+//! Bundles: a commit of a git repository in a file, for mirrors.
 //!
 //! ```text
 //! <mirror>/bundles/<commit>.bundle

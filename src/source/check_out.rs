@@ -49,9 +49,9 @@ pub enum CheckOutError {
     },
 }
 
-/// Makes a copy of the source in `dest`, which doesn't exist or is an empty folder. Nothing of it
-/// is shared with the cache but blocks that the filesystem copies when they are written to. What a
-/// failure has left in `dest` is the caller's to remove. The caller's umask should be 022.
+/// Makes a copy of the source in `dest`, which must be missing or an empty folder. The copy shares
+/// nothing with the cache except copy-on-write blocks. After a failure, the caller must remove
+/// `dest`. The caller's umask should be 022.
 pub fn check_out(fetched: &Fetched, dest: &Path, limits: &Limits) -> Result<(), CheckOutError> {
     match fetched {
         Fetched::File { path, file_name } => {

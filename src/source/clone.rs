@@ -1,9 +1,9 @@
 //! A clone for one build, and a bare copy for the cache: made from another repository's files.
 //!
 //! A clone has copies of all objects, branches as `refs/remotes/origin/*`, tags, HEAD detached at
-//! the commit, a work tree whose files and folders have the commit's time, and an index that knows
-//! them. Files are what the commit has, but for those that git converts, which the caller gives:
-//! [`super::git_convert`]. No configuration has a say here: neither templates nor hooks nor filters.
+//! the commit, a work tree whose files and folders have the commit's time, and a matching index.
+//! Files have the commit's contents, except those that git converts, which the caller provides:
+//! [`super::git_convert`]. No configuration has an effect: neither templates nor hooks nor filters.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -44,7 +44,7 @@ pub fn clone_url(
     Ok(commit)
 }
 
-/// Gives all files, those of submodules too, the time of the commit that was checked out.
+/// Sets the time of all files, including those of submodules, to the time of the commit.
 fn give_commit_time(folder: &Path) -> Result<(), SourceProblem> {
     let failed = |error: git2::Error| unusable(folder, &error);
     let repository = Repository::open(folder).map_err(failed)?;

@@ -44,7 +44,7 @@ struct WrongSum {
 }
 
 impl WrongSum {
-    /// Compares a declared value, or one of the lock, with that of the file.
+    /// Compares the declared or locked digest of a file with the real one.
     fn of<T: ToString + PartialEq>(
         kind: &'static str,
         expected: &T,

@@ -1,9 +1,10 @@
 //! `git`: a repository that contains the commit, and a name that must lead to the commit.
 //!
-//! A path of this machine is read as it is. Else what is here is looked at first: a mirror in the tree's
-//! cache, then ours of the URL ([`super::git_mirror`]). Then the mirrors of the options are asked, then the URL. The commit and the
-//! name may be in different ones of them. What comes from a mirror is copied into the tree's cache, so
-//! that it stays a matter of this tree: refs that a tree's own mirror gives reach no other tree.
+//! A local path is read directly. Otherwise existing mirrors are searched first: one in the tree's
+//! cache, then ours of the URL ([`super::git_mirror`]). Then the mirrors of the options are asked,
+//! then the URL. The commit and the name may be in different ones of them. Objects from a mirror
+//! are copied into the tree's cache, so that they stay within this tree: refs from a tree's own
+//! mirror reach no other tree.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -259,7 +259,7 @@ impl Conversion<'_> {
         }
     }
 
-    /// Has git write files into a folder that is kept, unless it is there.
+    /// Has git write files into a folder that is kept, unless present.
     fn write(&self, wanted: &[Vec<u8>]) -> Result<PathBuf, SourceProblem> {
         let io = SourceProblem::io("keep files of a commit");
         let (head, _) = self.state.git(&["rev-parse", "HEAD"].map(OsStr::new))?;

@@ -1,9 +1,9 @@
-//! Repositories that somebody else made: in a tree's cache, in a mirror's folder, or where a source names a
-//! path. Their objects and
-//! refs are read as files, and nothing of them is run: git is not started in one, and libgit2 opens
-//! none, since a `config`, `commondir` or `hooks` could name commands and other repositories. One that has
-//! symlinks or borrows objects is not used: either could lead to a private repository of the caller's. Nor is
-//! one that has anything but files and folders, such as a FIFO.
+//! Repositories made by others: in a tree's cache, in a mirror's folder, or at a path named by a
+//! source. Their objects and refs are read as files, and nothing inside is run: git is not started
+//! in such a repository, and libgit2 does not open it, since a `config`, `commondir` or `hooks`
+//! could name commands and other repositories. A repository with symlinks or borrowed objects is
+//! not used: either could lead to a private repository of the caller's. Nor is a repository with
+//! other types than files and folders, such as a FIFO.
 
 use std::io;
 use std::path::Path;

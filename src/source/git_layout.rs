@@ -1,11 +1,11 @@
 //! The files of a git repository, read and copied without opening it.
 //!
-//! A helper in a user namespace can't open a repository of another user's, since libgit2 refuses it
-//! and reads its configuration; and copying packs is far quicker than making new ones (measured, 90,000
-//! objects in 63 MB: 27 s by libgit2's pack builder, 0.1 s by copying). So a clone is made of the
-//! source's object files, packed and loose, and of its refs. Only plain files are copied, and never
-//! as links: what a build does to its clone stays there. No symlink within a repository is followed: it
-//! could lead to any file of the caller's.
+//! A helper in a user namespace cannot open a repository of another user, since libgit2 refuses
+//! such repositories and reads their configuration; and copying packs is far quicker than making
+//! new ones (measured, 90,000 objects in 63 MB: 27 s by libgit2's pack builder, 0.1 s by copying).
+//! So a clone is made of the source's object files, packed and loose, and of its refs. Only plain
+//! files are copied, and never as links: a build's changes to its clone stay there. No symlink
+//! within a repository is followed: the target could be any file of the caller's.
 
 use std::collections::BTreeMap;
 use std::io;

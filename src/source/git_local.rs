@@ -1,8 +1,8 @@
-//! `git_local`: a repository of the user's, of which a build gets what HEAD has.
+//! `git_local`: a repository of the user, of which a build gets the contents of HEAD.
 //!
-//! The repository is only read. It may be a worktree, shallow, bare, sparse, or borrow objects. Changes of its
-//! work tree are found by the host's git with a [`GitState`], which has the repository's index and objects, and
-//! of its configuration only what says how files are compared.
+//! The repository is only read. It may be a worktree, shallow, bare, sparse, or borrow objects. The
+//! host's git finds changes of the work tree with a [`GitState`], which has the repository's index
+//! and objects, and of its configuration only the settings for comparing files.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -91,7 +91,7 @@ impl GitRun<'_> {
         result
     }
 
-    /// Runs git without a login in surroundings of our own; returns the remarks that it made.
+    /// Runs git without a login in surroundings of our own; returns its messages on stderr.
     pub(super) fn run_in(
         &self,
         folder: &Path,

@@ -94,7 +94,8 @@ fn is_allowed(path: &Path, git: &GitOptions) -> bool {
     has_directory(values, path)
 }
 
-/// True if values of `safe.directory` have a path (git-config(1)): an empty one forgets those before.
+/// True if values of `safe.directory` include a path (git-config(1)): an empty value resets the
+/// list.
 fn has_directory(values: impl Iterator<Item = OsString>, path: &Path) -> bool {
     let mut allowed = false;
     let mut values = values.peekable();

@@ -1,9 +1,9 @@
 //! A repository of our own in which the host's git works with the objects of another one.
 //!
-//! Git is asked about all that its rules decide: attributes, filters, cleanliness, every form of the index. The
-//! configuration of the repository in question is not read for that. Its `config` and hooks could name
-//! commands. The state has a configuration that is written here, borrows the objects, and lies in the
-//! folder of our mirrors:
+//! Git decides about attributes, filters, cleanliness, and every form of the index. The
+//! configuration of the repository in question is not read. Its `config` and hooks could name
+//! commands. The state has a configuration written here, borrows the objects, and is in the folder
+//! of our mirrors:
 //!
 //! ```text
 //! $MKPANDA_HOME/git/<sum of the objects' folder>/
@@ -47,7 +47,7 @@ const SETTINGS: [&str; 8] = [
     "core.bare=false",
 ];
 
-/// Settings of Git LFS where the user has it and has not set it up.
+/// Settings of Git LFS for users who have installed it without setting it up.
 const LFS_SETTINGS: [&str; 3] = [
     "filter.lfs.smudge=git-lfs smudge -- %f",
     "filter.lfs.clean=git-lfs clean -- %f",

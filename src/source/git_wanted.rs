@@ -12,7 +12,7 @@ pub(super) struct Wanted<'a> {
 /// Results in a repository.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The commit, if it is there; that of the tag, where `ref` is a tag's number.
+    /// Commit, if found; the tag's commit, if `ref` is the id of a tag object.
     pub(super) commit: Option<String>,
     /// The commit that the name leads to.
     pub(super) origin: Option<String>,

@@ -1,6 +1,6 @@
-//! Places that `git_local` sources of a tree may lie in: the tree's own git repository or, where there
-//! is none, the folder that has the packages folder. What HEAD has anywhere else would be packaged
-//! without the tree's author knowing anything of it.
+//! Places for `git_local` sources of a tree: the tree's own git repository or, without one, the
+//! parent of the packages folder. The contents of any other HEAD would be packaged without the
+//! knowledge of the tree's author.
 //!
 //! A repository is the tree's own if its worktree contains the packages folder and its index
 //! contains files of the folder. A repository with a `.git` file counts if the repository named in

@@ -7,7 +7,7 @@ use crate::base::http::redact;
 use crate::package::{FileSource, PackageName, SourceName, SourceSpec};
 use crate::store::Transfer;
 
-/// A source that is neither in the cache nor in a mirror that may be asked.
+/// Source that is missing in the cache and in all mirrors that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingSource {
     /// Package of the source.
@@ -20,9 +20,9 @@ pub struct MissingSource {
     pub id: String,
 }
 
-/// The sources that [`super::fetch`] would not find without sources' own URLs: those that are neither in
-/// the cache, with the right sums, nor in a mirror that may be asked, nor on this machine. Reads cached
-/// files to their end, as a sum in a `buildinfo.json` may have changed.
+/// Returns the sources for which [`super::fetch`] would need the sources' own URLs: those that are
+/// neither in the cache, with the right digests, nor in a usable mirror, nor on this machine. Reads
+/// cached files to their end, as a digest in a `buildinfo.json` may have changed.
 pub fn missing(requests: &[SourceRequest], options: &FetchOptions) -> Vec<MissingSource> {
     requests.iter().filter_map(|request| missing_source(request, options)).collect()
 }

@@ -123,7 +123,7 @@ impl SourceRequest {
     }
 }
 
-/// Part of a package's id that comes from one source (docs/format.md, "Package id").
+/// Source's part of a package's id (docs/format.md, "Package id").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceId {
     /// A commit, of `git` and `git_local`.
@@ -249,9 +249,9 @@ pub fn identify(
     }
 }
 
-/// Brings the source into the cache unless it is there, and checks it. `id` is what [`identify`]
-/// gave: a `git_local` repository may have moved on since. A failure leaves nothing behind but
-/// `<file name>.corrupt`. Waits for another process that fetches into the same folder.
+/// Brings the source into the cache, unless present, and checks the content. `id` is the result of
+/// [`identify`]: a `git_local` repository may have changed since. A failure leaves nothing behind
+/// but `<file name>.corrupt`. Waits for other processes that fetch into the same folder.
 pub fn fetch(
     request: &SourceRequest,
     id: &SourceId,

@@ -1,4 +1,4 @@
-//! Files that a tree's lock pins: SHA-256 and size beside the SHA-1 that a package declares.
+//! Files pinned by a tree's lock: SHA-256 and size beside the SHA-1 in a package's declaration.
 
 use std::collections::BTreeMap;
 
