@@ -112,9 +112,9 @@ pub(super) fn copy_through<B: Backend + ?Sized>(
 /// A place that holds objects under keys.
 ///
 /// Content is streamed in both directions: memory does not grow with an object's size. A backend makes
-/// the attempts that its kind of place deserves; a failure that comes out is final. Objects appear whole
-/// or not at all, and never change once they are there, but for [`Backend::replace`] and
-/// [`Backend::copy`]: a backend that finds otherwise may fail.
+/// the attempts appropriate for its kind of place; a returned failure is final. Objects appear
+/// whole or not at all, and never change afterwards, except by [`Backend::replace`] and
+/// [`Backend::copy`]: a backend that finds a change may fail.
 pub trait Backend: Debug + Send + Sync {
     /// Name for messages, the same for the life of the store: a path, or a URL without credentials.
     fn name(&self) -> String;
@@ -129,7 +129,7 @@ pub trait Backend: Debug + Send + Sync {
         self.local_folder().is_some()
     }
 
-    /// URL below which plain HTTP finds the objects, with credentials if it has some.
+    /// Base URL of the objects for plain HTTP, with credentials, if any.
     fn base_url(&self) -> Option<&str> {
         None
     }

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! An object is written under another name, synced and renamed, which fails if the name is taken, unless
-//! the object is to be replaced. Nothing of a description is kept. The
-//! folder is its user's: symlinks in it lead anywhere, as the user has put them there. Puts and removals
-//! act on the name itself. The folder may lie on a network filesystem that several machines write to;
-//! no lock is taken.
+//! the object is to be replaced. Descriptions are not kept. The folder belongs to its user:
+//! symlinks inside may lead anywhere, as the user has made them. Puts and removals act on the name
+//! itself. The folder may be on a network filesystem with several writing machines; no lock is
+//! taken.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -38,7 +38,7 @@ pub struct FolderBackend {
 }
 
 impl FolderBackend {
-    /// Creates a store in a folder, which the first put makes if it is missing.
+    /// Creates a store in a folder, which the first put makes if missing.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }

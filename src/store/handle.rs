@@ -216,7 +216,7 @@ impl Store {
         self.backend.local_folder()
     }
 
-    /// URL below which plain HTTP finds the objects, with credentials if it has some.
+    /// Base URL of the objects for plain HTTP, with credentials, if any.
     pub fn base_url(&self) -> Option<&str> {
         self.backend.base_url()
     }
@@ -230,9 +230,9 @@ impl Store {
     /// cannot give it, or is skipped.
     ///
     /// `requests` makes all requests for the item, so that an item counts once. `kind` classifies their
-    /// error; an error without a kind, or of this machine, is returned. Any other is a warning, in which
-    /// `role` names the store. After three items in a row, or a refused connection, the warning says
-    /// that the store is skipped, and no further request is made in this run.
+    /// error; an error without a kind, or of this machine, is returned. Other errors are warnings,
+    /// in which `role` names the store. After three failed items in a row, or a refused connection,
+    /// the warning says that the store is skipped, and no further request is made in this run.
     pub fn item<T, E: Error + 'static>(
         &self,
         role: &str,

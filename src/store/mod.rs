@@ -20,7 +20,7 @@
 //! A place with an alternative is asked through [`Store::item`]: a mirror before a source's own URL, a
 //! repository before a build. Its faults are warnings and never end a run whose other places work, and
 //! a place that is down is skipped. A place without an alternative is asked through
-//! [`Store::backend`]: it gets all its attempts, and fails at once only where connections are refused.
+//! [`Store::backend`]: all attempts are made, and only refused connections fail at once.
 //!
 //! `tests/conformance.rs` holds for every backend, including new ones.
 

@@ -1,9 +1,8 @@
 //! Reachability of a place in this run, so that an unreachable place costs its attempts a few times
 //! and not once per item.
 //!
-//! A failure that counts comes after all attempts that the place deserves. An answer of any kind, also
-//! that an object is missing, resets the counter. A place that was skipped once stays so for the rest of
-//! the run.
+//! A failure counts after all attempts appropriate for the place. A response of any kind, even for
+//! a missing object, resets the counter. A skipped place stays skipped for the rest of the run.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,12 +1,13 @@
 //! A tar archive as a read-only store: a mirror in a single file.
 //!
-//! The headers are read once, when the first object is asked for, and give an index; contents are read where
-//! they lie. So nothing is unpacked, a mirror of many gigabytes needs its own room alone, and opening one costs
-//! a read for each member. A replaced file does not disturb a run that has opened the old one.
+//! The headers are read once, for the first object, and give an index; contents are read in place.
+//! So nothing is unpacked, a mirror of many gigabytes needs no more than its own room, and opening
+//! a mirror costs a read for each member. A replaced file does not disturb a run that has opened
+//! the old one.
 //!
-//! Members are plain files and folders, uncompressed, with or without a leading `./`. An archive with anything
-//! else in it (a link, a device, a name that leads out, a name twice, a member that is cut short) is not used
-//! at all, as its other members are not to be trusted either.
+//! Members are plain files and folders, uncompressed, with or without a leading `./`. An archive
+//! with any other member (a link, a device, a name that leads out, a duplicate name, a truncated
+//! member) is not used at all, as its other members are not to be trusted either.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,7 +27,7 @@ use crate::base::regular::open_regular;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: usize = 256 << 10;
-/// Upper limit of a member that only says more about the next one, in bytes.
+/// Upper limit of a member with an extension of the next one, in bytes.
 const LONGEST_EXTENSION: u64 = 64 << 10;
 /// Upper limit of the number of members.
 const MOST_MEMBERS: usize = 4_000_000;

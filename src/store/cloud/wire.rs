@@ -1,8 +1,8 @@
 //! Connections to stores in clouds: sends the requests that `object_store` makes and signs.
 //!
-//! Redirects are not followed: a signature is for one server. Plain HTTP goes to the endpoint that the
-//! user's own settings name so, and to the servers of credentials on this machine or its host, but
-//! nowhere else.
+//! Redirects are not followed: a signature is for a single server. Plain HTTP is used for endpoints
+//! named so in the user's own settings, and for the servers of credentials on this machine or its
+//! host, but nowhere else.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,9 +1,9 @@
 //! Lists objects: the tags of the repository, and the manifests of those that lie below the folder.
 //!
-//! The tags alone have the keys, but not the sizes, and do not show if an artifact is one of ours. The
-//! manifests are fetched a few at a time; those of other folders are not, as far as the tags tell. The
-//! registry's list of referrers would have all annotations in one answer, but many registries lack it,
-//! and what stands in for it there is a tag that writers overwrite for each other.
+//! The tags have the keys, but not the sizes, and do not identify our artifacts. The manifests are
+//! fetched a few at a time; manifests of other folders are skipped, as far as tags tell. The
+//! registry's list of referrers would have all annotations in one response, but many registries
+//! lack the list, and its substitute there is a tag that writers overwrite for each other.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

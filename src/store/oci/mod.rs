@@ -12,27 +12,29 @@
 //!
 //! Each object is an OCI artifact: an image manifest with an `artifactType`, the empty configuration, and
 //! one layer whose blob is the object itself, so that the blob's digest is the SHA-256 of the object.
-//! Annotations have the key, and what is known of a package. `docs/format.md` has the formats. Manifest
-//! and blob are checked: the artifact has to have the key of the object that is asked for, and the blob
-//! its size and digest. Anything else under a tag is an error; it is neither used nor replaced.
+//! Annotations have the key, and the description of a package. `docs/format.md` has the formats.
+//! Manifest and blob are checked: the artifact must have the key of the requested object, and the
+//! blob its size and digest. Any other content under a tag is an error, and is neither used nor
+//! replaced.
 //!
 //! # Why one repository
 //!
-//! All objects are tags of one repository, also where a repository for each package would be more
-//! readable. A token is for the repositories that it names, so an upload of many packages would need as
-//! many tokens; many registries make no repository by themselves, and Docker Hub has names of two
-//! parts only; and the repositories below a path cannot be listed where the catalogue is hidden, which
-//! is nearly everywhere.
+//! All objects are tags of one repository, although a repository for each package would be more
+//! readable. A token is valid for the named repositories only, so an upload of many packages would
+//! need as many tokens; many registries make no repository by themselves, and Docker Hub has names
+//! of two parts only; and the repositories below a path cannot be listed where the catalogue is
+//! hidden, which is nearly everywhere.
 //!
 //! # Why not `ocipkg`
 //!
-//! The crate `ocipkg` (0.4.0) was to make the manifests. It takes a blob as a slice of bytes, and makes a
-//! manifest only together with all blobs in a layout, an archive or a registry; its own client for the
-//! last is another one beside ours, with no limits. What is left is a map of annotations. Without its
-//! client it would add 24 crates to those of `Cargo.lock`, 18 s of processor time in a debug build, among
-//! them second versions of `toml`, `sha2`, `base64` and of `oci-spec` (0.8), whose types are not those of
-//! the other documents, and a reader of object files (`goblin`). The manifest is written by hand in
-//! `artifact`, and read by the `oci-spec` that is here.
+//! The crate `ocipkg` (0.4.0) was considered for the manifests. The crate takes a blob as a slice
+//! of bytes, and makes a manifest only together with all blobs in a layout, an archive or a
+//! registry; its own client for registries would be a second one beside ours, without limits. What
+//! remains is a map of annotations. Without the client, the crate would add 24 crates to those of
+//! `Cargo.lock`, 18 s of processor time in a debug build, among them second versions of `toml`,
+//! `sha2`, `base64` and of `oci-spec` (0.8), whose types differ from those of the other documents,
+//! and a reader of object files (`goblin`). The manifest is written by hand in `artifact`, and read
+//! by our version of `oci-spec`.
 
 mod artifact;
 mod error;
@@ -156,7 +158,7 @@ impl OciBackend {
     }
 }
 
-/// Looks for an object; the result is the digest of its manifest, and its blob.
+/// Looks up an object; returns the digest of its manifest, and its blob.
 fn find_manifest(
     wire: &Wire<'_>,
     key: &Key,

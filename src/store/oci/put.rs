@@ -1,13 +1,13 @@
 //! Puts an object: its blob, the empty configuration, and then the manifest with the tag.
 //!
-//! The protocol has no request that writes a tag only if it is absent. The tag is asked for before the
-//! upload, directly before the manifest is put, and afterwards; within a process one thread at a time
-//! does so for a tag. A small object is uploaded so fast that the first two questions are one, and its
-//! blob is not asked for before. Between two processes a gap of one request remains, in which the later manifest
-//! replaces the earlier one. Both lead to whole blobs by their digests, so a reader gets one of the two
-//! objects and never a mixture; of equal content with an equal description even the manifests are equal.
-//! A registry that keeps tags from being changed closes the gap: its refusal counts as an object that
-//! was there.
+//! The protocol has no conditional write of a tag. The tag is requested before the upload, directly
+//! before the manifest is put, and afterwards; within a process one thread at a time does so for a
+//! tag. A small object is uploaded so fast that the first two requests are one, and the existence
+//! of its blob is not checked before. Between two processes a gap of one request remains, in which
+//! the later manifest replaces the earlier one. Both lead to whole blobs by their digests, so a
+//! reader gets one of the two objects and never a mixture; with equal content and an equal
+//! description even the manifests are equal. A registry with immutable tags closes the gap: its
+//! refusal means that the object exists.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -156,7 +156,7 @@ impl OciBackend {
         Ok(())
     }
 
-    /// Puts the manifest; again where another process may be writing one of its blobs.
+    /// Puts the manifest, with retries where another process may be writing its blobs.
     fn put_document(
         wire: &Wire<'_>,
         tag: &str,

@@ -12,9 +12,9 @@
 //! longer than 128 letters      the first 93, _-s, and 32 digits of the key's SHA-256
 //! ```
 //!
-//! `packages/curl/curl--01.tar.xz` has the tag `packages_curl_curl--01.tar.xz`. Two keys have one tag
-//! only if half of their SHA-256 is equal. Nothing depends on that: each artifact has its whole key as
-//! an annotation, which is compared.
+//! `packages/curl/curl--01.tar.xz` has the tag `packages_curl_curl--01.tar.xz`. Two keys share a
+//! tag only if half of their SHA-256 is equal. Correctness does not depend on uniqueness: each
+//! artifact has its whole key as an annotation, which is compared.
 
 use crate::base::digest::Sha256Sum;
 use crate::store::key::Key;

@@ -18,7 +18,7 @@ use crate::base::event::Event;
 use crate::base::http::answer::Answer;
 use crate::base::http::retry::{content_range, number};
 
-/// An attempt that brought the blob at least this much further did not fail for nothing.
+/// Minimum progress in bytes for an attempt not to count as failed.
 const PROGRESS: u64 = 1 << 20;
 /// The least time between two progress events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(100);

@@ -78,7 +78,7 @@ impl RegistryBlobs {
         Ok((wire.map_err(|error| self.failed("reach", key, error))?, sum.into()))
     }
 
-    /// Streams a part of a blob, or all of it; returns the number of its bytes.
+    /// Streams a part of a blob, or the whole; returns the number of bytes.
     fn stream(
         &self,
         key: &Key,

@@ -119,8 +119,8 @@ impl Connections {
     /// Returns the options and the HTTP client for requests to a registry or mirror; an error if it is
     /// not asked any more.
     ///
-    /// A mirror is skipped after three items that failed in a row, or a refused connection. A registry
-    /// itself is asked for each item, but gets one attempt, and no long one, as long as the last item
+    /// A mirror is skipped after three failed items in a row, or a refused connection. A registry
+    /// itself is asked for each item, but gets a single short attempt as long as the last item
     /// failed: many packages may name its images.
     pub(super) fn prepare(
         &self,

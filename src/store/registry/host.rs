@@ -115,7 +115,7 @@ impl fmt::Display for RegistryHost {
     }
 }
 
-/// A repository at one address: that of the registry itself, or of a mirror.
+/// Repository at an address: the registry's own, or a mirror's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// Host, by which credentials and configuration know the registry.

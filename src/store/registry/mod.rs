@@ -26,14 +26,14 @@
 //!
 //! - it asks `/v2/` before the first request, where a single request suffices for an existing
 //!   image;
-//! - of an answer that is an error the headers are lost, and with them `Retry-After`;
+//! - for an error response the headers are lost, including `Retry-After`;
 //! - manifests, tokens and errors are read into memory without a limit;
 //! - a failure to get a token is passed over in silence, and the next request fails for another
 //!   reason;
 //! - mirrors have no path, a request can't be interrupted, and credentials go to any token server that
 //!   is named, over plain HTTP too.
 //!
-//! Left of it would be the names of URLs, and an asynchronous runtime around them.
+//! Only the names of URLs would remain, with an asynchronous runtime around them.
 
 mod blob;
 mod blobs;

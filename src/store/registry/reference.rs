@@ -1,8 +1,8 @@
 //! Names of images, as `docker` and registries read them: `[host[:port]/]path[:tag][@digest]`.
 //!
 //! The grammar is the distribution specification's. A reference is kept in its full form:
-//! `ubuntu:14.04.4` is `docker.io/library/ubuntu:14.04.4`, and one with neither tag nor digest gets
-//! the tag `latest`. The full form is also what the store writes into its index, where other tools
+//! `ubuntu:14.04.4` is `docker.io/library/ubuntu:14.04.4`, and a reference with neither tag nor
+//! digest gets the tag `latest`. The full form is also used in the store's index, where other tools
 //! can address it.
 
 use std::fmt;
@@ -18,7 +18,7 @@ const DEFAULT_TAG: &str = "latest";
 const LONGEST_NAME: usize = 255;
 const LONGEST_TAG: usize = 128;
 
-/// An image's name in its full form. Two spellings of one name are equal.
+/// Name of an image in its full form. Two spellings of a name are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageRef {
     registry: String,

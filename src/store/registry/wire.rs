@@ -399,7 +399,7 @@ fn missing_scopes(asked: &[Challenge], had: &[String]) -> Vec<String> {
     words.filter(|scope| !had.contains(scope)).take(MOST_SCOPES).collect()
 }
 
-/// Upper limit of scopes that a registry may add to those of a request.
+/// Upper limit of a registry's scopes beyond those of a request.
 const MOST_SCOPES: usize = 16;
 
 /// Slowest rate of an upload that is waited for, in bytes per second.

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! The trusted comment is a [`Statement`]: the id for which the artifact was made, and its SHA-256. A
-//! signature counts for that id alone, so that a package cannot be replayed under another name. The id
-//! is a package's id, or the path of any other file in its repository ([`crate::artifact::signed_id`]).
+//! signature is valid for that id only, so that a package cannot be replayed under another name.
+//! The id is a package's id, or the path of any other file in its repository
+//! ([`crate::artifact::signed_id`]).
 //!
 //! A signature counts if a key of the caller's [`TrustedKeys`] made it. Nothing of a signature is shown
 //! or used before that was checked, apart from the id of its key.
