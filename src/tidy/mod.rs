@@ -1,14 +1,15 @@
-//! A tree's cache without what no current id of any variant needs: what `mkpanda clean` does.
+//! Removal of unneeded files from a tree's cache, by the current ids of all variants: `mkpanda
+//! clean`.
 //!
 //! ```text
 //! search     what is not needed, as data
 //! remove     its removal
 //! ```
 //!
-//! These stay: archives of current ids, with their signatures; archives of packages whose ids are not known,
-//! as their builder images are not built; sources that a package names; `latest` files of packages of the tree;
-//! everything whose name is not one that mkpanda gives, and `src` and `result` of kept builds. While a run
-//! builds in the tree, nothing is removed.
+//! These stay: archives of current ids, with their signatures; archives of packages with unknown
+//! ids, because their builder images are not built; sources named by packages; `latest` files of
+//! packages of the tree; all files with names that mkpanda does not use, and `src` and `result` of
+//! kept builds. While a run builds in the tree, nothing is removed.
 
 mod remove;
 mod search;
@@ -65,6 +66,6 @@ pub struct Cleaned {
     pub items: Vec<Item>,
     /// Items that stay because another process uses them.
     pub in_use: Vec<Item>,
-    /// Number of packages whose ids are not known, so that all their archives stay.
+    /// Number of packages with unknown ids, whose archives all stay.
     pub unknown: usize,
 }

@@ -90,7 +90,7 @@ pub(super) struct Search<'s> {
     pub(super) meter: Meter,
 }
 
-/// An entry of a folder, which is not followed if it is a symlink.
+/// Entry of a folder; symlinks are not followed.
 struct Entry {
     path: PathBuf,
     name: String,
