@@ -9,10 +9,9 @@
 //! <packages>/cache/, <packages>/.*                no packages
 //! ```
 //!
-//! Everything is read once. What is wrong with one package is kept beside its name and becomes an
-//! error only when something needs that package, so a broken package never stops another one's
-//! build; all that is wrong with what is needed is then shown together. Errors point at the place
-//! in the file that has to be changed.
+//! Everything is read once. Problems of a package are kept beside its name and become errors only
+//! when the package is needed, so a broken package never stops another one's build; all problems of
+//! needed packages are then shown together. Errors point at the place in the file to change.
 
 mod docker;
 mod error;
@@ -162,7 +161,7 @@ impl PackageTree {
         self.folders.keys()
     }
 
-    /// A tree of default variants that lie in no folder, each with its `buildinfo.json`.
+    /// Tree of default variants in memory, each with its `buildinfo.json`.
     #[cfg(test)]
     pub(crate) fn in_memory(packages: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut folders = BTreeMap::new();

@@ -323,7 +323,7 @@ fn files_of_kind(folder: &Path, suffix: &str) -> std::io::Result<Vec<NamedFile>>
     Ok(files)
 }
 
-/// Refuses what is reached by a symlink that leads out of the folder `base`.
+/// Refuses a path through a symlink that leads out of the folder `base`.
 fn stays_in(base: &Path, path: &Path) -> Result<(), Report> {
     match within::locate_below(base, path.strip_prefix(base).unwrap_or(path)) {
         Err(error) if within::leads_out(&error) => Err(leads_out(base, path)),

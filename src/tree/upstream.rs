@@ -15,7 +15,7 @@ use crate::package::{Problem, Source, SourceSpec};
 pub struct Upstream {
     /// The file.
     pub path: PathBuf,
-    /// The source; paths in it are relative to the packages directory that has the file.
+    /// Source; relative paths start at the packages directory of the file.
     pub source: Source,
 }
 

@@ -1,4 +1,4 @@
-//! The walk over what packages require, with all that is wrong on the way.
+//! Walk over packages' requirements, with all problems.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,7 +28,7 @@ impl<'a> Walk<'a> {
         Self { tree, file, reached, queue, problems: Vec::new() }
     }
 
-    /// Starts from a package of the tree, which the list under `key` names, if one does.
+    /// Starts from a package of the tree, named by the list under `key`, if any.
     pub(super) fn seed(&mut self, name: &PackageName, list: Option<&str>) {
         let Some(file) = self.file else { return };
         let wanted = PackageKey { name: name.clone(), variant: file.info.variant_of(name) };
@@ -156,7 +156,7 @@ impl<'a> Walk<'a> {
         arrows(&chain)
     }
 
-    /// The packages that `bootstrap_package_list` names; what is not part of the tree is a problem.
+    /// Packages in `bootstrap_package_list`; a name outside of the tree is a problem.
     pub(super) fn bootstrap_seeds(&mut self, file: &TreeFile) -> Option<Vec<PackageKey>> {
         const LIST: &str = "bootstrap_package_list";
         let names = file.info.bootstrap_package_list.as_ref()?;
