@@ -1,9 +1,9 @@
 //! mkpanda: a rootless, daemonless builder of package trees.
 //!
 //! A tree is a folder of packages, each with a `buildinfo.json` and a `build` script, in the format
-//! of DC/OS's pkgpanda. mkpanda works out what depends on what, fetches the declared sources, runs
-//! each build script in an OCI container of its own, and gives XZ packages whose ids are the hash of
-//! all that went in, and bootstrap tarballs made of them.
+//! of DC/OS's pkgpanda. mkpanda resolves dependencies, fetches the declared sources, runs each
+//! build script in an OCI container of its own, and makes XZ packages whose ids are the hash of all
+//! inputs, and bootstrap tarballs of those packages.
 //!
 //! # How data flows
 //!
@@ -23,8 +23,8 @@
 //! The plan is data: `--dry-run` prints it, and nothing before [`build::execute`] acts. The parent
 //! process never enters a namespace; a helper is the same executable started again, has one thread,
 //! keeps a user namespace (`container::keeper`), gets jobs as JSON lines, does each in a process of
-//! its own and answers with JSON lines (`build::job`). Killing the parent kills the helpers, and with
-//! each all that its containers started.
+//! its own and answers with JSON lines (`build::job`). Killing the parent kills the helpers, and
+//! all processes in their containers.
 //!
 //! # Where things are
 //!
