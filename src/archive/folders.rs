@@ -167,7 +167,7 @@ impl Folders {
     fn step(&self, from: &OwnedFd, prefix: &[u8], part: &OsStr) -> nix::Result<OwnedFd> {
         let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(from, part, how, Mode::empty()) {
-            // What a symlink means depends on the root.
+            // The target of a symlink depends on the root.
             Err(Errno::ENOTDIR | Errno::ELOOP) if self.rules == Rules::Layer => {
                 self.walk(prefix, OFlag::O_PATH, true)
             }
@@ -197,15 +197,15 @@ impl Folders {
         self.last = None;
         match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {
             Err(Errno::EISDIR) => {}
-            other => return other.map_err(fail(path, "replacing what is there")),
+            other => return other.map_err(fail(path, "replacing the existing entry")),
         }
-        // A folder with all that the layer has put into it: so other engines do.
+        // A folder goes with all that the layer has put inside, as in other engines.
         self.made.retain(|made, _| {
             let below = made.as_bytes().strip_prefix(path.as_bytes());
             !below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
         });
         remove_at(&above, name).map_err(|source| {
-            let action = "replacing what is there";
+            let action = "replacing the existing entry";
             UnpackError::Write { path: path.clone(), action, source }
         })
     }

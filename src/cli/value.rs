@@ -20,7 +20,7 @@ impl Text {
 
     /// A number.
     pub(crate) fn number<T: std::str::FromStr>(&self) -> Result<T, SettingsError> {
-        self.value.parse().map_err(|_reason| self.wrong("number that can be meant here"))
+        self.value.parse().map_err(|_reason| self.wrong("number in the valid range"))
     }
 
     /// A time above zero, such as `90s`.

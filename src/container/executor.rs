@@ -42,7 +42,7 @@ pub(super) struct BuildExecutor {
     pub(super) inherited: Arc<[OwnedFd]>,
     /// User and group of the command where there is one id.
     pub(super) sole_user: Option<(u32, u32)>,
-    /// Filter that asks, if there is somebody to ask.
+    /// Filter with notifications, if a recorder answers.
     pub(super) asking: Option<Asking>,
 }
 
@@ -59,7 +59,7 @@ impl BuildExecutor {
         if let Some(Asking { filter, channel }) = &self.asking {
             match sys::install_asking_seccomp(filter) {
                 Ok(questions) => return passing::pass(channel, &questions),
-                Err(errno) => tracing::debug!(%errno, "nobody may be asked"),
+                Err(errno) => tracing::debug!(%errno, "notifications are not available"),
             }
         }
         sys::install_seccomp(&self.filter)
@@ -114,7 +114,7 @@ impl Executor for BuildExecutor {
             sys::exit_now(0);
         }
         init::prepare().map_err(|errno| fail("can't block signals", errno))?;
-        // What failed is in the log then.
+        // The reason is in the log then.
         let execute = || if self.execute(&arguments).is_ok() { 0 } else { 255 };
         let command = sys::spawn(execute)
             .map_err(|errno| fail("can't start the command's process", errno))?;

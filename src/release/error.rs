@@ -266,7 +266,7 @@ impl ReleaseError {
             Self::Read { source, .. } => return source.hint(),
             Self::Fetch { source, .. } => return source.hint(),
             Self::Stage { source, .. } => {
-                let again = "run the same command again: it goes on where it ended";
+                let again = "run the same command again: it continues where it stopped";
                 return Some(match source.hint() {
                     None => again.to_owned(),
                     Some(hint) => format!("{hint}\n{again}"),

@@ -26,8 +26,8 @@ use super::scratch::{give_to_container_root, remove_as_container};
 /// No container can be run here.
 #[derive(Debug, thiserror::Error)]
 pub enum IsolationError {
-    /// The tier that was demanded can't be had.
-    #[error("the isolation tier {tier} can't be had: {reason}")]
+    /// The required tier is not available.
+    #[error("the isolation tier {tier} is not available: {reason}")]
     Demanded {
         /// The tier.
         tier: Tier,
@@ -265,8 +265,8 @@ pub fn may_have_ranges(wanted: &Wanted) -> bool {
     wanted.tier != Some(Tier::Single) && find_ranges(wanted).is_ok()
 }
 
-/// Removes the scratch folders that dead runs left, in whatever tier they ran. What can't be
-/// removed now is told, and stays for a later run.
+/// Removes the scratch folders of dead runs, of whatever tier. Failures are reported, and the
+/// folders stay for a later run.
 pub fn sweep_orphans(
     wanted: &Wanted,
     home: &Home,
@@ -323,7 +323,7 @@ pub fn remove_all(wanted: &Wanted, home: &Home, paths: &[PathBuf]) -> Result<(),
     }
     let mut removed = Ok(());
     for (folder, names) in left {
-        // One that cannot be removed keeps no other from going; the first is the caller's to report.
+        // A failure does not stop the other removals; the first error is returned.
         let attempt = in_some_map(wanted, home, &folder, &names, RemoveJob);
         removed = removed.and(attempt);
     }

@@ -126,7 +126,7 @@ fn a_tier_that_is_demanded_is_had_or_refused_with_the_remedy() {
     if tier() == "ranges" {
         ranges.ok().says("isolation: ranges");
     } else {
-        let ranges = ranges.fails(1).says("the isolation tier ranges can't be had: ");
+        let ranges = ranges.fails(1).says("the isolation tier ranges is not available: ");
         assert!(ranges.stderr.contains("hint: "), "{}", ranges.stderr);
         assert!(!place.packages.join("cache/packages/app").exists());
         // Taken unasked, the lesser tier is said, with its cause and its remedy.
@@ -139,7 +139,7 @@ fn a_tier_that_is_demanded_is_had_or_refused_with_the_remedy() {
     if Uid::current().is_root() {
         single
             .fails(1)
-            .says("the isolation tier single can't be had: one id would make the container's root")
+            .says("the isolation tier single is not available: one id would make the container's root")
             .says("hint: run mkpanda as an ordinary user");
         assert!(!place.packages.join("cache/packages/app").exists());
     } else {

@@ -131,7 +131,7 @@ impl Measured {
         size: u64,
         compression: Compression,
     ) -> Self {
-        let unpacked = Err("nobody has looked at what it unpacks to".to_owned());
+        let unpacked = Err("its uncompressed content was not read".to_owned());
         Self { digest, size, compression, unpacked, unpacked_bytes: 0 }
     }
 
@@ -174,7 +174,7 @@ pub(in crate::image) fn measure(
             }
         }
     };
-    // What a decoder left, and all of a blob that isn't compressed.
+    // The unread rest behind a decoder, or the whole of an uncompressed blob.
     io::copy(&mut recorder, &mut io::sink()).map_err(|error| recorder.problem(error))?;
     let size = recorder.bytes;
     let digest = BlobDigest::from(recorder.sum.finish());

@@ -138,8 +138,8 @@ impl RegistryError {
                 format!("log in: `podman login {host}`, `docker login {host}` or `skopeo login {host}`")
             }
             ExchangeError::Denied { .. } => match self.verb {
-                Verb::Push => format!("log in to {host} as somebody who may push {name}"),
-                Verb::Pull => format!("log in to {host} as somebody who may read {name}"),
+                Verb::Push => format!("log in to {host} as a user who may push {name}"),
+                Verb::Pull => format!("log in to {host} as a user who may read {name}"),
             },
             ExchangeError::TooMany { .. } => format!(
                 "try again then, log in to {host}, or name a mirror: [registries.\"{}\"] mirrors = [\"HOST\"]",
@@ -175,7 +175,7 @@ fn content(verb: Verb, problem: &LoadProblem) -> Option<String> {
             damaged(verb)
         }
         LoadProblem::Config(_) | LoadProblem::LayerCount { .. } => {
-            "the image is broken in the registry: whoever made it has to push it anew".to_owned()
+            "the image is broken in the registry: its author must push it again".to_owned()
         }
         LoadProblem::Document { problem: DocumentError::MediaType { .. }, .. } => {
             "it may be no image, or one of before 2016, which `skopeo copy` can convert".to_owned()
@@ -198,17 +198,17 @@ fn certificate(host: &str, reason: &str) -> Option<String> {
 }
 
 fn gave_up(verb: Verb, host: &str, reason: &str) -> String {
-    // What comes of a TLS handshake with a server that speaks none.
+    // Results of a TLS handshake with a server that speaks plain HTTP.
     if ["InvalidContentType", "corrupt message", "handshake"].iter().any(|it| reason.contains(it)) {
         return format!(
             "if {host} speaks plain HTTP, say so: [registries.\"{host}\"] insecure = true"
         );
     }
     let again = match verb {
-        Verb::Pull => "what has come is kept",
-        Verb::Push => "what is there is not sent again",
+        Verb::Pull => "the downloaded part is kept",
+        Verb::Push => "the uploaded part is not sent again",
     };
     format!(
-        "{again}: run it again to go on; check the network and the proxy (HTTPS_PROXY, NO_PROXY)"
+        "{again}: run the command again to continue; check the network and the proxy (HTTPS_PROXY, NO_PROXY)"
     )
 }

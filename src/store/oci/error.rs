@@ -47,7 +47,7 @@ pub enum OciError {
         limit: u64,
     },
     /// The registry does not remove anything.
-    #[error("the registry does not permit anybody to remove artifacts")]
+    #[error("the registry does not permit the removal of artifacts")]
     NoDeletion,
 }
 
@@ -101,7 +101,7 @@ fn hint_of_exchange(error: &ExchangeError, url: &OciUrl) -> Option<String> {
             format!("log in: `podman login {host}`, `docker login {host}` or `skopeo login {host}`")
         }
         ExchangeError::Denied { .. } => format!(
-            "log in as somebody who may use the repository {repository}: `podman login {host}`, `docker login {host}` or `skopeo login {host}`"
+            "log in as a user with access to the repository {repository}: `podman login {host}`, `docker login {host}` or `skopeo login {host}`"
         ),
         ExchangeError::Credentials(error) => return error.hint(),
         ExchangeError::Refused { reason, .. } if reason.contains("certificate") => format!(

@@ -89,7 +89,8 @@ pub enum SignatureError {
 }
 
 impl SignatureError {
-    /// True if nobody trusted vouches for the artifact; false if a signature claims to, and is wrong.
+    /// True if the artifact has no trusted signature; false for an invalid signature in a trusted
+    /// key's name.
     pub fn is_untrusted(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::UnknownKey { .. } | Self::Revoked { .. })
     }
@@ -98,15 +99,15 @@ impl SignatureError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownKey { .. } => Some(
-                "if you trust whoever has that key, name its public key: --require-signature=KEY"
+                "if you trust the owner of that key, name its public key: --require-signature=KEY"
                     .to_owned(),
             ),
             Self::Legacy { .. } => {
                 Some("have it signed again, by minisign 0.10 or later without -l".to_owned())
             }
-            Self::Revoked { .. } | Self::Invalid { .. } | Self::OtherArtifact { .. } => Some(
-                "do not use it; ask whoever keeps the repository where it comes from".to_owned(),
-            ),
+            Self::Revoked { .. } | Self::Invalid { .. } | Self::OtherArtifact { .. } => {
+                Some("do not use it; ask the maintainers of its repository".to_owned())
+            }
             _ => None,
         }
     }

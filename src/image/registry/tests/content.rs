@@ -241,7 +241,7 @@ fn what_is_no_image_is_refused() {
         });
         let server = serve(&contents, |_, _| None);
         let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
-        assert!(error.contains(message) && error.contains("push it anew"), "{error}");
+        assert!(error.contains(message) && error.contains("push it again"), "{error}");
     }
     let mut contents = Contents::default();
     contents.image(&[b"one"], host_architecture(), Some("1"), |text| {
