@@ -167,7 +167,7 @@ fn next_bzip2<R: BufRead>(stream: BzDecoder<Peeked<R>>) -> io::Result<State<BzDe
     let mut input = stream.into_inner();
     let mut start = Vec::with_capacity(BZIP2_MAGIC);
     input.by_ref().take(BZIP2_MAGIC as u64).read_to_end(&mut start)?;
-    // A stream is longer than what was peeked of it.
+    // The stream is longer than the peeked start.
     let (_, mut input) = input.into_inner();
     if matches!(start.as_slice(), [b'B', b'Z', b'h', b'1'..=b'9']) {
         return Ok(State::Within(BzDecoder::new(Cursor::new(start).chain(input))));

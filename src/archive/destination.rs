@@ -1,7 +1,7 @@
 //! The only code that writes the contents of archives: below an open folder, never outside.
 //!
-//! An entry is always created, never opened: what is at its place already is an error, or is
-//! removed first. Nobody else writes to the destination meanwhile. The umask has no say.
+//! An entry is always created, never opened: an existing entry is an error, or is removed first. No
+//! other process writes to the destination meanwhile. The umask has no effect.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -120,7 +120,7 @@ impl Destination {
         let was_whiteout = is_whiteout(above, name, &there).map_err(fail(path, "looking at it"))?;
         self.folders.clear(path, above)?;
         make(above, name).map_err(fail(path, "making the folder"))?;
-        // A layer that first deletes what was there, and then makes a folder in its place.
+        // A layer may delete a folder first, and then make one in its place.
         if was_whiteout { self.opaque(path, with) } else { Ok(()) }
     }
 

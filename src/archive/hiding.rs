@@ -38,7 +38,7 @@ impl Hiding {
         let kind_error = || ReadError::Kind { path: path.clone(), kind: "a whiteout" };
         let (above, name) = place.ok_or_else(kind_error)?;
         match stat(&above, name) {
-            // What the layer itself has there stays; of a folder, only the content below is hidden.
+            // The layer's own entry stays; of a folder, only the content below is hidden.
             Ok(there) if kind(&there) == SFlag::S_IFDIR => self.opaque(folders, path, like),
             Ok(_) => Ok(()),
             Err(Errno::ENOENT) => {
@@ -51,7 +51,7 @@ impl Hiding {
         }
     }
 
-    /// Hides all that layers below have in a folder.
+    /// Hides the entries of a folder in the layers below.
     pub(super) fn opaque(
         &mut self,
         folders: &mut Folders,

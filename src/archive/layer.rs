@@ -57,7 +57,7 @@ pub struct LayerOptions<'a> {
 pub enum Owners<'a> {
     /// Owners as in the layer. An id that is missing in the user namespace is an error.
     Mapped,
-    /// The caller: whom the layer says is forgotten.
+    /// The caller; owners in the layer are ignored.
     Caller,
     /// The caller, in a user namespace with a single id. For each entry with an owner other than
     /// 0:0, a record `UID GID MODE PATH` is written, the mode as octal digits, with a NUL at its
@@ -221,7 +221,7 @@ impl Unpacking<'_> {
                 }
                 self.devices.remove(path);
                 self.destination.hard_link(path, &target, &with)?;
-                // What is linked to has its owner already, unless its name goes.
+                // The link's target has its owner already, unless the target's name is removed.
                 if !is_of_linked(&target) {
                     return Ok(());
                 }
@@ -244,7 +244,7 @@ impl Unpacking<'_> {
         if self.is_plain { Ok(()) } else { self.destination.hide(path, with) }
     }
 
-    /// Records an owner who can't be given; also root where somebody else was recorded before.
+    /// Records an owner that cannot be set; also root, if another owner was recorded before.
     fn record(&mut self, path: &EntryPath, mode: u32, ids: (u64, u64)) -> Result<(), UnpackError> {
         let Owners::Single(record) = &mut self.owners else { return Ok(()) };
         if ids == (0, 0) && !self.recorded.contains(path) {

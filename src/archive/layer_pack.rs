@@ -7,8 +7,8 @@
 //! - All times have an upper limit, and the folder's files get the times of their entries: the
 //!   folder looks the same as the unpacked layer.
 //! - Sockets and devices are left out, as other tools do.
-//! - With one id, files can't belong to anybody else on disk: then owners are told by the caller, who
-//!   hears what the file says itself (see `layer_owners`).
+//! - With a single id, all files belong to the caller on disk: then the caller supplies the owners,
+//!   given the owner in a file's attribute (see `layer_owners`).
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -53,7 +53,7 @@ pub enum Times {
 pub enum LayerOwners<'a> {
     /// Owners on disk.
     Disk,
-    /// Whoever is told.
+    /// Owners from a function.
     Told {
         /// Function that returns the owner.
         owner: &'a dyn Fn(&Ownable<'_>) -> (u32, u32),
@@ -81,8 +81,8 @@ pub struct PackedLayer {
     pub file_bytes: u64,
 }
 
-/// Writes a folder in overlay form as a layer's tar. Nobody else writes to the folder meanwhile. A folder
-/// beyond the limits is refused: nobody could unpack the layer.
+/// Writes a folder in overlay form as a layer's tar. No other process may write to the folder
+/// meanwhile. A folder beyond the limits is refused: its layer could not be unpacked.
 pub fn pack_layer<W: Write>(
     folder: &Path,
     out: W,

@@ -23,7 +23,7 @@ use xattr::FileExt as _;
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
 /// The attribute of files.
 pub(super) const WHITEOUT: &str = "user.overlay.whiteout";
-/// The folder hides all that is below.
+/// The folder hides all entries below.
 pub(super) const HIDES_ALL: &[u8] = b"y";
 /// The folder may have whiteouts that are files.
 const HAS_WHITEOUTS: &[u8] = b"x";

@@ -100,7 +100,7 @@ impl Pax {
             b"mtime" => keep(&mut self.mtime, given, seconds)?,
             key => {
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                    // An empty map is one of an empty file; anything else that is empty is taken back.
+                    // An empty map belongs to an empty file; any other empty value removes the key.
                     if given.is_some() || key == b"map" {
                         self.sparse.get_or_insert_default().take(key, value)?;
                     }

@@ -43,7 +43,7 @@ pub fn is_tar(path: &Path) -> io::Result<bool> {
     let content = Compression::of(&beginning).reader(resumed(beginning, file));
     let Ok(mut content) = content else { return Ok(false) };
     let mut start = [0; BLOCK];
-    // What doesn't decompress is a file like any other.
+    // Data that cannot be decompressed is a plain file.
     Ok(content.read_exact(&mut start).is_ok() && is_header(&start))
 }
 

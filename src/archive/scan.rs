@@ -33,8 +33,8 @@ pub(super) enum FoundKind {
 /// Device and inode number of a file.
 pub(super) type Inode = (u64, u64);
 
-/// Everything in a folder, the folder first, in byte order of the paths; and how many bytes an
-/// archive of it has. A folder with more entries than `limits` allow is not read to its end.
+/// All entries of a folder, the folder first, in byte order of the paths; and the size of an
+/// archive of them in bytes. A folder with more entries than `limits` allow is not read to its end.
 pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<(Vec<Found>, u64), PackError> {
     let mut count = EntryCount::default();
     let mut found = Vec::new();
@@ -98,8 +98,8 @@ pub(super) fn scan(folder: &Path, limits: &Limits) -> Result<(Vec<Found>, u64), 
     Ok((found, bytes))
 }
 
-/// Error of something in a folder that cannot be read. A message with a path of thousands of bytes is
-/// not read by anybody.
+/// Makes the error of an unreadable entry in a folder. A path of thousands of bytes is shortened in
+/// the message.
 pub(super) fn unread(above: &EntryPath, error: io::Error) -> PackError {
     const SHOWN: usize = 200;
     if error.kind() != io::ErrorKind::InvalidFilename {

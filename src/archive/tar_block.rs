@@ -1,4 +1,4 @@
-//! The block, tar's unit, and the sum by which a header is known.
+//! Tar's blocks, and the checksum that identifies a header.
 
 use tar::Header;
 

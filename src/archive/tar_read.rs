@@ -282,7 +282,7 @@ impl<R: Read> TarReader<R> {
             self.start_content(header, size, pax.sparse)?;
             member.size = self.content.size();
         } else if header.entry_type().as_byte() == DUMP_FOLDER {
-            // What the folder had when it was dumped: a list of names, which nobody needs.
+            // The folder's list of names at the time of the dump, which is not needed.
             let size = pax.size.or_else(|| header.entry_size().ok());
             let size = size.ok_or_else(|| self.damaged(NO_NUMBER))?;
             self.start_content(header, size, None)?;

@@ -43,7 +43,7 @@ pub(super) fn unpack_zip(
     Ok(())
 }
 
-/// True if the end of a file is that of a zip archive, whatever its beginning is.
+/// True if a file ends like a zip archive, whatever its beginning.
 pub(super) fn ends_as_zip(file: &File) -> bool {
     file.try_clone().is_ok_and(|file| ZipArchive::new(BufReader::new(file)).is_ok())
 }

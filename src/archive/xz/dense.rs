@@ -14,7 +14,7 @@ const GRAIN: usize = 256 << 10;
 /// The shortest stretch in the middle of other data that is stored.
 const SHORTEST_RUN: usize = 4 << 20;
 
-/// The reciprocal of what unequal frequencies may be worth, by the square of their deviation:
+/// The reciprocal of the possible gain from unequal frequencies, by the square of their deviation:
 /// 1/24 of it is about 0.4 % of the data.
 const UNEVENNESS: u64 = 24;
 
@@ -45,7 +45,7 @@ fn parts_by(data: &[u8], shortest: usize) -> Vec<(Range<usize>, Method)> {
     let mut seen = Seen(Vec::new());
     let grains: Vec<Grain> = data.chunks(GRAIN).map(|grain| seen.classify(grain)).collect();
     if grains.contains(&Grain::Repeated) {
-        // What it repeats must be in the same block.
+        // A repetition must be in the same block.
         return whole(Method::Compressed);
     }
     if grains.iter().all(|grain| *grain == Grain::Dense) {
