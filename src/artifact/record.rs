@@ -15,8 +15,9 @@ pub const VERSION: u32 = 1;
 /// Upper limit of a record's length in bytes.
 pub const LONGEST: u64 = 16 << 20;
 
-/// Digests and origin of a package. A record comes from whoever wrote into the store, and decides nothing
-/// about what is used: archives are compared by it, and people and other programs read it.
+/// Digests and origin of a package. A record is as trustworthy as the store's writers, and is never
+/// the reason to use an archive: records serve to compare archives, and as information for people
+/// and other programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageRecord {
     /// Version of the form.

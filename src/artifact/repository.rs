@@ -15,8 +15,8 @@
 //! contains the hashed input, the hash must match the version.
 //!
 //! Where signatures are required ([`Repository::requiring`]), a file is used if a trusted key signed it.
-//! For a build, a file that nobody trusted signed is not there, with a warning; a signature that claims
-//! to be of a trusted key and is not right ends the build of the package.
+//! For a build, a file without a trusted signature counts as missing, with a warning; a signature
+//! that claims to be of a trusted key and is not right ends the build of the package.
 
 use std::io::{self, Read, Seek};
 use std::path::Path;

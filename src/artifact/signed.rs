@@ -55,8 +55,8 @@ pub fn signed_id(path: &str) -> &str {
     }
 }
 
-/// Gets the signature of a file, and checks all of it that needs no content, so that nothing is
-/// downloaded in vain; returns the text, too. If the file is not there either, the error is the store's.
+/// Fetches the signature of a file, and checks everything that needs no content, so that a useless
+/// download is avoided; returns the text, too. If the file is missing, the error is the store's.
 pub(super) fn claim<'k>(
     backend: &dyn Backend,
     what: &str,

@@ -74,7 +74,7 @@ impl Work<'_> {
                 ours: ours.tar_sha256.clone(),
             });
         }
-        // Described by somebody: what is said of the archive is theirs.
+        // The other writer has described the archive already.
         if sum.is_some() { Ok(()) } else { self.describe(&theirs, false) }
     }
 
