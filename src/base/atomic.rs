@@ -48,14 +48,14 @@ impl AtomicFile {
             fs_err::create_dir_all(folder)?;
             let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder);
             let file = match made {
-                // Whoever failed removes the folders that it made, if they are empty.
+                // A writer that failed removes its new folders, if they are empty.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
                     continue;
                 }
                 other => other?,
             };
-            // A filesystem without locks has nothing swept either. The lock is waited for: who has
-            // it took the file for one that was left, and removes it.
+            // A filesystem without locks is not swept either. The lock is waited for: its holder
+            // took the file for a leftover, and removes the file.
             drop(file.as_file().lock());
             if file.as_file().metadata()?.nlink() > 0 {
                 return Ok(Self { file, target: target.to_owned() });
@@ -161,7 +161,7 @@ pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(target)?;
     file.write_all(content)?;
     file.commit()?;
-    // What can't be removed now harms nobody.
+    // A failed removal is harmless.
     target.parent().map(sweep_temporaries).unwrap_or_default().log();
     Ok(())
 }
@@ -266,7 +266,7 @@ impl TemporaryFolder {
 
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
-        // What stays is swept.
+        // Leftovers are swept later.
         drop(remove_all_closed(&self.0));
     }
 }
@@ -287,7 +287,7 @@ pub fn sweep_older(folder: &Path, age: Duration) -> Unswept {
         if !data.is_file() || (!age.is_zero() && is_young()) {
             return Ok(());
         }
-        // What can't be opened is another user's, who sweeps it.
+        // An unreadable file belongs to another user, who sweeps it.
         let Ok(file) = File::open(path) else { return Ok(()) };
         if file.file().try_lock().is_ok() { remove_all(path) } else { Ok(()) }
     })

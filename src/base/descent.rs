@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, fstat};
 /// Number of folders on the way that stay open, so that most trees need no `..`.
 pub(crate) const KEPT_OPEN: usize = 8;
 
-/// Flags by which a folder is opened for reading, and nothing but a folder.
+/// Flags for opening a folder for reading; other types fail.
 pub(crate) const FOLDER: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 

@@ -15,7 +15,7 @@ use sha1::Digest as _;
 use crate::base::regular::open_regular;
 use crate::base::text::written_as_text;
 
-/// The text is no digest of the kind that was asked for.
+/// The text is not a digest of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {kind}: expected {digits} lower-case hex digits")]
 pub struct ParseDigestError {
@@ -36,7 +36,7 @@ macro_rules! digest_type {
                 Self(hex(<$hasher>::digest(bytes).as_ref()))
             }
 
-            /// The digest of all that a reader gives.
+            /// Computes the digest of a reader's content.
             pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
                 let mut hasher = <$hasher>::new();
                 // On the stack: most files are small, and there may be ten thousand of them.

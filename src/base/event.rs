@@ -222,8 +222,7 @@ pub trait Observer: Send + Sync {
     /// Receives an event.
     fn event(&self, event: Event);
 
-    /// True if the run is over: then whoever waits for something outside (a server, git, another
-    /// process) gives up.
+    /// True if the run is over: then all waits for servers, git and other processes end.
     fn is_interrupted(&self) -> bool {
         false
     }

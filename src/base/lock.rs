@@ -28,7 +28,7 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Waits until nobody else holds the lock. `waiting` is called once if it has to wait.
+    /// Waits for the lock. `waiting` is called once if another holder exists.
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
         let file = open_unless_foreign(path)?;
         match file.try_lock() {
@@ -40,7 +40,7 @@ impl FileLock {
         Ok(Self { file })
     }
 
-    /// Waits until nobody else holds the lock, or until it shall `give_up`; then there is none.
+    /// Waits for the lock until `give_up` returns true; then returns `None`.
     pub fn acquire_unless(
         path: &Path,
         waiting: impl FnOnce(),
@@ -87,7 +87,7 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock if nobody else holds it.
+    /// Takes the lock, unless another holder exists.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         Self::try_on(open(path)?.0)
     }

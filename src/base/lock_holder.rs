@@ -26,8 +26,8 @@ pub(crate) fn has_trusted_holder(file: &std::fs::File) -> bool {
     !tells
 }
 
-/// True if another process that is trusted waits for an `flock` lock on the file: it goes on as soon as it
-/// can, whoever holds the lock now.
+/// True if a trusted other process waits for an `flock` lock on the file: that process will
+/// continue as soon as possible, whoever holds the lock now.
 pub(crate) fn has_trusted_waiter(file: &std::fs::File) -> bool {
     let Ok(there) = file.metadata() else { return true };
     let trusted = [0, nix::unistd::geteuid().as_raw(), there.uid()];

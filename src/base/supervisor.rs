@@ -66,8 +66,8 @@ pub fn run() -> u8 {
     std::thread::spawn(|| {
         // Nothing is ever said there: it ends when the caller does, or wants it to.
         drop(std::io::stdin().read_to_end(&mut Vec::new()));
-        // Those that made themselves groups of their own, as an ssh that keeps its connection for
-        // later, are not ours to end. This process is one of the group.
+        // Processes with a group of their own, such as an ssh with a persistent connection, stay.
+        // This process is part of the group.
         _ = killpg(getpgrp(), Signal::SIGKILL);
     });
     let Ok(status) = child.wait() else { return u8::MAX };

@@ -35,7 +35,7 @@ pub fn open_below(folder: &Path, path: &Path) -> io::Result<File> {
 }
 
 /// Opens a regular file below an open folder, for reading. No symlink is followed, neither on the way nor
-/// at the end: whoever may write there could have put one in the place of what was listed.
+/// at the end: another user with write access could have replaced a listed file by a symlink.
 pub fn open_listed(folder: impl AsFd, path: &Path) -> io::Result<File> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
@@ -78,9 +78,9 @@ pub fn without_links(folder: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads a regular file below a folder, found as by [`open_below`]. Anything else there, and text that
-/// is not UTF-8, is an error of the kind `InvalidData`; one that is longer than `longest` bytes of
-/// the kind `FileTooLarge`.
+/// Reads a regular file below a folder, found as by [`open_below`]. Other types, and text that is
+/// not UTF-8, are errors of the kind `InvalidData`; a file longer than `longest` bytes is an error
+/// of the kind `FileTooLarge`.
 pub fn read_text(folder: &Path, path: &Path, longest: u64) -> io::Result<String> {
     let file = open_below(folder, path)?;
     let metadata = file.metadata()?;

@@ -162,7 +162,7 @@ pub enum HttpError {
         /// Reason of the last failure.
         reason: String,
     },
-    /// Nobody listens at the server's address.
+    /// The server refuses connections.
     #[error("{url}: {reason}")]
     ConnectionRefused {
         /// The URL.

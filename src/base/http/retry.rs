@@ -17,7 +17,7 @@ pub(crate) const LONGEST_REQUESTED_WAIT: Duration = Duration::from_secs(60);
 pub(crate) enum NotSent {
     /// Another attempt may succeed.
     Passing(String),
-    /// Nobody listens at the address: neither the server's nor, behind one, the proxy's.
+    /// The connection was refused, by the server or by the proxy in front.
     Refused(String),
     /// Another attempt would fail, too.
     Lasting(String),

@@ -107,7 +107,7 @@ fn serve(
     }
 }
 
-/// An address where nobody listens, kept for this as long as the socket is open.
+/// Address without a listener, reserved as long as the socket is open.
 pub(crate) struct ClosedAddress {
     address: SocketAddr,
     _socket: OwnedFd,

@@ -80,7 +80,7 @@ pub fn redact_text(text: &str) -> String {
             .map_or(rest.len(), |length| colon + length);
         shown.push_str(&rest[..start]);
         let url = &rest[start..end];
-        // What encloses it.
+        // The quote around the URL.
         let quoted = rest[..start].ends_with('\'') && url.ends_with(['\'', ':']);
         let kept = if quoted { url.rfind('\'').unwrap_or(url.len()) } else { url.len() };
         shown.push_str(&redact(&url[..kept]));
