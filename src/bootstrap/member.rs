@@ -150,7 +150,7 @@ impl Member<'_> {
             EntryKind::Fifo => tar.fifo(&path, with),
         }
         .map_err(|error| match error {
-            // What is read is the package.
+            // The input is the package.
             PackError::Input(source) => self.damaged(ReadError::Stream(source)),
             error => BootstrapError::Write(error),
         })
@@ -162,7 +162,7 @@ impl Member<'_> {
     ) -> Result<PackageReader<'static>, BootstrapError> {
         let unopened = |source| BootstrapError::Open { package: self.id.clone(), source };
         let file = fs_err::File::open(self.path).map_err(unopened)?;
-        // What comes of it is kept under the sum.
+        // The result is kept under the digest.
         if Stamp::of(&file).map_err(unopened)? != self.stamp {
             return Err(BootstrapError::Replaced(self.id.clone()));
         }

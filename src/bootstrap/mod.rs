@@ -75,7 +75,7 @@ pub fn write_bootstrap(
     options: &BootstrapOptions<'_>,
 ) -> Result<BootstrapSummary, BootstrapError> {
     let mut packages: Vec<&(PackageId, PathBuf)> = packages.iter().collect();
-    // No id begins with another one, so the order of ids is that of all that lies below them.
+    // No id is a prefix of another, so the order of ids is the order of all paths below.
     packages.sort_by_cached_key(|(id, _)| id.to_string());
     let parts = PartStore(options.parts);
     let (members, contents): (Vec<_>, Vec<_>) =

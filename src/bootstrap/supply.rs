@@ -231,7 +231,7 @@ fn write(
 }
 
 fn interrupted() -> io::Error {
-    // Not the kind of that name: what has it is tried again.
+    // Not `ErrorKind::Interrupted`, which is retried.
     io::Error::other("interrupted")
 }
 
