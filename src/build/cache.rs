@@ -85,7 +85,7 @@ impl Cache {
         let folders = names.map(|name| self.package_folder(name));
         let above = [self.root.join("packages"), self.root.clone()];
         for folder in folders.chain(above) {
-            // Those that have something in them can't be removed, and needn't.
+            // Non-empty folders cannot be removed, and need not be.
             drop(fs_err::remove_dir(folder));
         }
     }

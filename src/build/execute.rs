@@ -121,14 +121,14 @@ fn work(
     changed: &Condvar,
     observer: &dyn Observer,
 ) {
-    // What the last build left, which clears itself up while the next one runs.
+    // Leftovers of the last build, removed while the next one runs.
     let mut leftovers = None;
     let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if builder.interrupt.is_raised() {
             guard.schedule.stop();
         }
-        // One that got all cores is alone until it ends, whatever becomes ready meanwhile.
+        // A build with all cores runs alone, whatever becomes ready meanwhile.
         let next = if guard.cores.are_free() { guard.schedule.start() } else { None };
         let Some(package) = next else {
             if guard.schedule.is_over() {
@@ -180,7 +180,7 @@ fn demand(builder: &PackageBuilder, request: &PackageRequest) -> Demand {
         return Demand::Fixed;
     }
     let script = request.package.folder.join(&request.package.build_script);
-    // One that can't be read fails its build, which says so.
+    // An unreadable script fails its build, with an error.
     let text = fs_err::read(script).unwrap_or_default();
     let name = b"NUM_CORES";
     if text.windows(name.len()).any(|word| word == name) { Demand::Fixed } else { Demand::Shared }

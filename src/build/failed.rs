@@ -15,7 +15,7 @@ pub enum BuildError {
     /// The build itself failed.
     #[error("{} failed ({}): {}", .0.id, .0.phase.as_str(), .0.failure.message)]
     Failed(Box<FailedBuild>),
-    /// A source can't be had.
+    /// A source cannot be fetched.
     #[error("{id}")]
     Source {
         /// The package.

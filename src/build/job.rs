@@ -87,8 +87,8 @@ pub struct BuildJob {
     pub command: Command,
     /// Fetched sources.
     pub sources: Vec<(SourceName, Fetched)>,
-    /// Number of cores that the build is told of; without a jobserver also the number of threads that
-    /// compress.
+    /// Number of cores announced to the build; without a jobserver, also the number of compressing
+    /// threads.
     pub threads: u32,
     /// Jobserver of the run.
     pub jobserver: Option<Access>,

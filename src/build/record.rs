@@ -74,7 +74,7 @@ enum EndingKind {
     Failed(IgnoredAny),
 }
 
-/// No build takes longer, whatever its record says.
+/// Upper limit of a build's duration in a record.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Times {

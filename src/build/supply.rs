@@ -41,7 +41,7 @@ pub struct PackageBuilder {
     /// Repository of prebuilt packages.
     pub repository: Option<Repository>,
     /// Jobserver of the run; without one, builds have fixed shares of the cores.
-    // Before the session, whose scratch folder has its fifo.
+    // Declared before the session, whose scratch folder contains the fifo.
     pub jobserver: Option<Jobserver>,
     /// Containers of the run.
     pub session: Session,
@@ -73,7 +73,7 @@ pub struct PackageRequest {
 /// A build's share of the machine's cores.
 #[derive(Debug, Clone)]
 pub struct CoreShare {
-    /// Number of cores that the build is told of.
+    /// Number of cores announced to the build.
     pub told: u32,
     /// Access to the jobserver.
     pub jobserver: Option<Access>,
@@ -362,7 +362,7 @@ fn write_record(
     let written = fs_err::write(&temporary, text)
         .and_then(|()| fs_err::rename(&temporary, kept.join("record.json")));
     if written.is_err() {
-        // On a full disk, it would only be in the way.
+        // On a full disk, the rest would only be in the way.
         drop(fs_err::remove_file(temporary));
     }
     written

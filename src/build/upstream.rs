@@ -200,7 +200,7 @@ fn check_out(
     let place = fresh.path().join("checkout");
     source::check_out(&fetched, &place, limits)
         .map_err(|source| UpstreamError::CheckOut { path: path(), source: Box::new(source) })?;
-    // Until what it is of is written down, nobody knows what lies there.
+    // Until its origin is recorded, a checkout is unknown.
     match fs_err::remove_file(&known) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(error)),
         _ => {}

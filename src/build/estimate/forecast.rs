@@ -160,7 +160,7 @@ impl Forecast {
             return Duration::ZERO;
         };
         rest.known += 1;
-        // One that takes longer than it should isn't done this very moment.
+        // An overdue build is not expected to end at this very moment.
         expected.mul_f64(pace).max(passed + passed / 10).saturating_sub(passed)
     }
 }
@@ -218,7 +218,7 @@ mod tests {
             Forecast::new(&packages(&[(Some(5), &[]), (Some(7), &[0]), (Some(3), &[])]), 1);
         forecast.failed(0);
         assert_eq!(seconds(&forecast, now), (3, 0));
-        // What is not of this run is nobody's affair.
+        // Packages of other runs are ignored.
         forecast.started(9, now);
         forecast.finished(9, None);
         forecast.failed(9);

@@ -17,7 +17,7 @@ struct Held {
 }
 
 impl Blobs {
-    /// Those of a store; nobody needs any yet.
+    /// Reads the blobs of a store, without users so far.
     pub(super) fn of(store: &ImageStore) -> Result<Self, StoreError> {
         let held = |(digest, bytes)| (digest, Held { bytes, by: 0 });
         Ok(Self { all: store.blobs()?.into_iter().map(held).collect() })

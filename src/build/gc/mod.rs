@@ -1,4 +1,4 @@
-//! Giving back the space that nobody needs any more.
+//! Collection of unneeded files.
 //!
 //! Rules of retention:
 //!

@@ -85,7 +85,7 @@ fn remove_empty_folders(home: &Home) -> io::Result<()> {
             other => other?,
         };
         for entry in entries {
-            // One that isn't empty stays, which is no failure.
+            // A non-empty folder stays, which is not a failure.
             drop(fs_err::remove_dir(entry?.path()));
         }
     }

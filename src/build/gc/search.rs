@@ -46,7 +46,7 @@ pub(super) fn search(
     search.bootstrap_records()?;
     search.caches()?;
     search.logs()?;
-    // By its own measure: what has several names would be missing from the whole.
+    // With a meter of its own: files with several names would be missing from the total.
     search.meter = Meter::default();
     let total = search.measure(home.root())?;
     Ok(search.choose(total))

@@ -52,7 +52,7 @@ pub struct PackageIdentity {
     pub inputs: Inputs,
     /// All direct and indirect requirements: indices in [`Identities`], in the order of their ids.
     dependencies: Vec<usize>,
-    /// The id as text, by which lists of ids are sorted.
+    /// Id as text, the sort key of lists of ids.
     text: String,
     /// Hash of the text, which enters the ids of all dependent packages.
     hash_of_text: Sha1Sum,
@@ -185,7 +185,7 @@ impl Identities {
         self.all.get(*self.places.get(key)?)
     }
 
-    /// All that a package requires, directly or not, in the order of their ids.
+    /// All direct and indirect requirements of a package, in the order of their ids.
     pub fn dependencies<'a>(
         &'a self,
         package: &'a PackageIdentity,

@@ -133,7 +133,7 @@ impl ImageFinder<'_> {
         if !self.is_still_of(name, &pulled, folder)? {
             return Ok(None);
         }
-        // One that a tree's own mirror gives has no name, and gets none here.
+        // An image from a tree's own mirror has no name, and gets none here.
         let named = self.stored(name, shared)?;
         if named.is_some_and(|named| named.manifest == pulled.manifest) {
             let failed = |source| ImageError::Store {
@@ -156,7 +156,7 @@ impl ImageFinder<'_> {
         is_still_of(self.store, image, folder, self.building.pins).map_err(failed)
     }
 
-    /// A registry that can't be asked keeps nobody from building.
+    /// Reports an unusable registry, which does not stop a build.
     fn not_given(
         &mut self,
         error: &RegistryError,

@@ -213,7 +213,7 @@ impl<'a> ImageFinder<'a> {
         Err(failed(Box::new(error)))
     }
 
-    /// Builds an image from a folder with a Dockerfile, unless all of it is in the cache.
+    /// Builds an image from a folder with a Dockerfile, unless the cache has all of its steps.
     fn built(
         &self,
         name: &ImageName,
@@ -234,7 +234,7 @@ impl<'a> ImageFinder<'a> {
         // Looking for an image is no reason to give it a name.
         let names = if self.building.may_build { names } else { Vec::new() };
         let options = BuildOptions {
-            // A folder's commands are its tree's, and so is what they keep.
+            // A folder's commands belong to its tree, and so do their caches.
             cache_scope: Some(folder.canonicalize().unwrap_or_else(|_error| folder.to_owned())),
             names,
             shared_as,

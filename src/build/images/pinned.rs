@@ -73,7 +73,7 @@ impl ImageFinder<'_> {
         Ok(image)
     }
 
-    /// Name by which mirrors are asked for an image.
+    /// Name of an image in requests to mirrors.
     pub(super) fn pinned_name(
         &self,
         name: &ImageName,

@@ -195,8 +195,8 @@ impl Book {
 /// The fifo with its accounting.
 #[derive(Debug)]
 struct Pool {
-    /// Open for reading and writing as long as the run lasts: what is in a fifo vanishes when nobody
-    /// has it open.
+    /// Open for reading and writing during the whole run: a fifo loses its content when the last
+    /// descriptor is closed.
     pipe: File,
     book: Mutex<Book>,
     changed: Condvar,

@@ -380,7 +380,8 @@ mod tests {
         };
         let found = needs(&[&bottom, &middle, &top]);
         assert_eq!(found, [vec![], vec![0], vec![0, 1]].map(BTreeSet::from_iter));
-        // What is waited for anyway is left out; what lies behind something that is there isn't.
+        // Needs that are waited for anyway are left out; needs behind a package that is present are
+        // not.
         assert_eq!(needs(&[&middle, &top])[1], BTreeSet::from([0]));
         assert_eq!(needs(&[&bottom, &top])[1], BTreeSet::from([0]));
     }

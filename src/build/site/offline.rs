@@ -14,8 +14,8 @@ use crate::source::{self, MissingSource};
 use crate::tree::{PackageKey, PackageTree};
 
 impl Site {
-    /// Without a network, lists everything that is missing for packages at once: images, their bases and
-    /// sources. `order` has each package after all that it requires. Nothing is built.
+    /// Lists everything that packages lack without a network: images, their bases and sources.
+    /// `order` is a dependency order. Nothing is built.
     pub fn check_offline(
         &self,
         order: &[PackageKey],
@@ -29,7 +29,8 @@ impl Site {
         let mut finder = self.finder(&store, false);
         let mut items = Vec::new();
         let present = self.missing_images(&mut finder, order, &mut items, observer)?;
-        // A package whose image is not here, or which requires such a one, has no id, and is not in a cache.
+        // A package whose image is missing, or which requires such a package, has no id, and is not
+        // in a cache.
         let mut with = Vec::new();
         let mut without = BTreeSet::new();
         for key in order {
@@ -82,7 +83,7 @@ impl Site {
                     items.push(Missing::Image { name, packages, origin });
                 }
                 Err(error) if error.is_interruption() => return Err(SiteError::Interrupted),
-                // What else is wrong is said with the package's id.
+                // Other problems are reported with the package's id.
                 Ok(Presence::Here) | Err(_) => present.extend(keys),
             }
         }

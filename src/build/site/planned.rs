@@ -22,7 +22,7 @@ impl Site {
                 Action::Build(Why::ArchiveMissing) => Some(&step.id),
                 Action::Build(Why::NeverBuilt) | Action::Cached => None,
             };
-            // Those that it needs by way of others are reached by way of them.
+            // Indirect needs are reached through the direct ones.
             let requires = self.tree.requires(&step.key);
             PlannedPackage {
                 id: step.id.to_string(),

@@ -107,7 +107,7 @@ impl Site {
         }
         failures.extend(self.relock_images(&mut lock, &foreign, options, observer)?);
         if options.update.is_empty() && !options.is_partial {
-            // Other platforms stay: what they need is the same.
+            // Pins for other platforms stay: their sources are the same.
             let name = |is_base| {
                 let images =
                     whole.images.iter().filter(move |image| image.image.is_base == is_base);
@@ -255,7 +255,7 @@ impl Site {
                     let (name, message) = (image.key.name.familiar(), source.to_string());
                     faults.push(LockFault::Image { name, message, users: users.clone() });
                 }
-                // What is not here cannot be compared.
+                // Missing images cannot be compared.
                 _ => {}
             }
         }

@@ -1,5 +1,5 @@
-//! Everything that builds of a site take from elsewhere: sources, upstreams and images, and fetching all of it
-//! without building anything.
+//! All external inputs of a site's builds: sources, upstreams and images, and fetching them without
+//! building anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -89,8 +89,8 @@ impl Site {
         &self.options.fetch
     }
 
-    /// Fetches sources and the images of packages, so many at once. Failures end nothing: all that can be
-    /// fetched is.
+    /// Fetches sources and the images of packages, with limited parallelism. A failure does not
+    /// stop the others.
     pub fn fetch_all(
         &self,
         requests: Vec<SourceRequest>,

@@ -12,7 +12,7 @@ use crate::package::PackageId;
 use crate::runner::home::Home;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, TrustedKeys};
 
-/// Records and keys by which archives are believed.
+/// Records and keys that make archives trusted.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'e> {
     /// Home with the records of builds.
@@ -38,7 +38,7 @@ pub enum Ground {
 /// An archive must not leave the tree's cache.
 #[derive(Debug, thiserror::Error)]
 pub enum UnprovenError {
-    /// Nobody vouches for the archive.
+    /// The archive is not trusted.
     #[error(
         "not sent: this machine has no record of making an archive with the SHA-256 {sha256}, and no trusted key signed it"
     )]
@@ -126,7 +126,7 @@ impl Evidence<'_> {
     }
 }
 
-/// Returns the error of an archive for which nobody vouches.
+/// Returns the error of an untrusted archive.
 pub fn unknown(archive: &Path, sha256: &Sha256Sum) -> UnprovenError {
     UnprovenError::Unknown { archive: archive.to_owned(), sha256: sha256.clone() }
 }

@@ -139,7 +139,7 @@ impl<'a> Build<'a> {
             let place = sources.join(name.as_str());
             match &fetched {
                 Fetched::File { .. } => set_times(&place, epoch),
-                // What is in an archive has times of its own.
+                // Files of an archive have times of their own.
                 Fetched::Archive { .. } => set_time(&place, epoch),
                 // A commit's time is that of its files and folders.
                 Fetched::GitMirror { .. } | Fetched::GitLocal { .. } => Ok(()),
@@ -239,7 +239,8 @@ impl<'a> Build<'a> {
 fn close(workspace: &Workspace<'_>) {
     for name in ["src", "result"] {
         let folder = workspace.scratch(name);
-        // One that cannot be closed stays in the scratch folder, where nobody else comes.
+        // A folder that cannot be closed stays in the scratch folder, which no other user can
+        // enter.
         if lchown(&folder, Some(0), Some(0)).is_ok() {
             drop(fs_err::set_permissions(&folder, PermissionsExt::from_mode(0o700)));
         }

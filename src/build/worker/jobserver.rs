@@ -38,7 +38,7 @@ const MAKEFLAGS: &str = "MAKEFLAGS";
 /// Below are the numbers that scripts use for themselves: configure ends at 7, shells begin at 10.
 const LOWEST_DESCRIPTOR: i32 = 60;
 
-/// The most that is looked at of a make, in bytes.
+/// Upper limit of a make program's bytes to read.
 const LARGEST_MAKE: u64 = 16 << 20;
 
 /// Makes a build a member of the run's jobserver, if there is one.
@@ -94,12 +94,12 @@ pub(super) fn join(
     Ok(Membership { descriptors: Vec::new(), note: Some("jobserver: fifo".to_owned()) })
 }
 
-/// Mounts a file on itself, read-only: whoever has it open from there can write to a fifo, but not
-/// take the right to open it from others.
+/// Mounts a file on itself, read-only: a process that opens a fifo through this mount can write,
+/// but cannot change its mode for others.
 fn close_to_changes(file: &Path) -> Result<(), Failure> {
     let none: Option<&str> = None;
     mount(Some(file), file, none, MsFlags::MS_BIND, none).map_err(Failure::of)?;
-    // What a mount from outside has been denied, it must go on being denied.
+    // Flags that an outer mount denies must stay denied.
     let denied = statvfs(file).map_err(Failure::of)?.flags();
     let kept = [
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
@@ -121,7 +121,8 @@ fn out_of_the_way(descriptor: OwnedFd) -> Result<OwnedFd, Failure> {
         match copies.pop() {
             Some(last) if last.as_raw_fd() >= LOWEST_DESCRIPTOR => return Ok(last),
             Some(last) => {
-                // The lowest free number is given, and so each one that is too low is used up.
+                // The kernel returns the lowest free number, so numbers that are too low get used
+                // up.
                 let next = last.try_clone().map_err(Failure::of)?;
                 copies.extend([last, next]);
             }
@@ -159,7 +160,7 @@ fn find_make(
 /// Detects the supported announcement from the option names in a make program.
 fn understood_by(make: &[u8]) -> Option<Style> {
     let mut understood = None;
-    // Texts in programs end with a zero, and one that is another's end isn't there twice.
+    // Texts in programs end with NUL, and the linker merges a text with another one's end.
     for text in make.split(|byte| *byte == 0) {
         if text.ends_with(b"jobserver-style") {
             return Some(Style::Fifo);

@@ -68,7 +68,7 @@ enum Kind {
 
 fn list(from: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    // The package's folder itself may be a link; the view has what it leads to.
+    // The package's folder itself may be a link; the view contains its target.
     for entry in WalkDir::new(from).min_depth(1) {
         let entry = entry?;
         let path = entry.path().strip_prefix(from).map_err(io::Error::other)?.to_owned();

@@ -72,13 +72,13 @@ fn unpacked(
     }
     sweep_under_lock(packages).log();
     let fresh = packages.join(format!("{TEMPORARY_PREFIX}{}", dependency.folder()));
-    // What the sweep could not remove must not become part of this package.
+    // Leftovers of the sweep must not become part of this package.
     remove_all_closed(&fresh).map_err(|error| wrong(&error))?;
     let archive = fs_err::File::open(workspace.in_view(&dependency.archive))
         .map_err(|error| wrong(&error))?;
     let mut archive = Summing::new(archive);
     let unpacked = unpack_package(&mut archive, &fresh, &workspace.place().limits);
-    // What is unpacked must be what its name says, and that is the sum of all bytes.
+    // The unpacked archive must match the digest in its name, which is over all bytes.
     let checked = unpacked.map_err(|error| wrong(&error)).and_then(|_| match archive.finish() {
         Ok(found) if found == *sum => Ok(()),
         Ok(_) => Err(wrong(&std::io::Error::other("the archive was replaced meanwhile"))),
