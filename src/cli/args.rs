@@ -74,7 +74,7 @@ pub enum Command {
     Cache(CacheCommand),
     /// Remove from a tree's cache what no current id needs.
     Clean(CleanArgs),
-    /// Give back the space that nobody needs any more.
+    /// Remove files that are not needed any more.
     Gc(GcArgs),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
@@ -198,9 +198,9 @@ pub enum IsolationArg {
 pub enum JobserverArg {
     /// By a jobserver, announced in the way that the image's make supports.
     Auto,
-    /// By a jobserver, of which builds are told by a fifo's path (make 4.4).
+    /// By a jobserver, announced by a fifo's path (make 4.4).
     Fifo,
-    /// By a jobserver, of which builds are told by two descriptors (make 4.2).
+    /// By a jobserver, announced by two descriptors (make 4.2).
     Descriptors,
     /// By fixed shares.
     Off,

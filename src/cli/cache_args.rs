@@ -63,7 +63,8 @@ pub struct ExchangeArgs {
     /// The cache and the way of using it.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// A package, with all that it requires; may be given several times; by default the packages of the tree.
+    /// A package, with all its requirements; may be given several times; by default the packages of
+    /// the tree.
     #[arg(short, long, value_name = "NAME")]
     pub package: Vec<PackageName>,
     /// The variant of the tree, or of the packages; all of them by default.

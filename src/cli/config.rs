@@ -355,7 +355,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError
         let problem = Problem { offset, message: error.message().to_owned(), hint: None };
         SettingsError::Parse(problem.in_file(path, text))
     })?;
-    // A line that somebody appended belongs to the last table.
+    // A line appended at the end belongs to the last table.
     if let Some(key) = file.images.keys().find(|name| SETTINGS.contains(&name.as_str())) {
         let below = text.find("[images]").unwrap_or(0);
         let offset = text[below..].find(&format!("\n{key}")).map(|found| below + found + 1);

@@ -67,7 +67,7 @@ pub enum CliError {
     /// Building an image failed.
     #[error(transparent)]
     Dockerfile(Box<DockerfileError>),
-    /// A build context can't be had.
+    /// A build context cannot be fetched.
     #[error(transparent)]
     BuildContext(Box<BringError>),
     /// An option of building an image makes no sense.

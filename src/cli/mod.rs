@@ -56,8 +56,8 @@ pub fn run() -> u8 {
         }
     };
     if nix::unistd::Uid::current().is_root() {
-        // Root's containers have ids of their own, which have to read what is cached; who is to be
-        // kept out of that is kept out by a folder above it.
+        // Root's containers have ids of their own, and must be able to read cached files; other
+        // users are kept out by a folder above.
         umask(Mode::from_bits_truncate(0o022));
     }
     let environment = Environment::from_process();
@@ -77,7 +77,7 @@ pub fn run() -> u8 {
         |progress| (progress == ProgressArg::Json).then(|| "json".to_owned()),
     );
     if progress.as_deref() == Some("json") {
-        // Before the settings are worked out, so that what is wrong with them is said so, too.
+        // Before the settings are computed, so that their errors are in the right format.
         ui::speak_json(cli.global.quiet);
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());

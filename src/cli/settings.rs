@@ -39,7 +39,7 @@ pub struct Settings {
     pub isolation: Option<IsolationArg>,
     /// The network of builds.
     pub network: NetworkArg,
-    /// Downloads of all that is neither an image's nor git's.
+    /// Options of downloads, except those of images and git.
     pub http: HttpClient,
     /// Mirrors of sources and images.
     pub mirrors: Mirrors,
@@ -262,7 +262,7 @@ impl Settings {
     }
 }
 
-/// Folder of the builder's own, unless somebody else's files are in it.
+/// Returns the builder's own folder, unless files of other programs are inside.
 fn own_home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     let path = home(environment)?;
     let read = |source| SettingsError::Read { source };

@@ -127,7 +127,7 @@ pub(super) fn asked(file: &ConfigFile, base: &Path, packages: &Path) -> Vec<(Gra
     }
     let outside = |place: &String| match place.parse() {
         Ok(ImageLocation::Dockerfile(folder)) => {
-            // What is not there yet, or lies in the cache, could become a link that leads anywhere.
+            // A missing path, or a path in the cache, could become a link that leads anywhere.
             let Ok(folder) = fs_err::canonicalize(base.join(folder)) else { return true };
             let cache = fs_err::canonicalize(packages.join("cache"));
             let is_cached = cache.is_ok_and(|cache| folder.starts_with(cache));

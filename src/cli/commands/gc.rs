@@ -1,4 +1,4 @@
-//! `mkpanda gc`: gives back the space that nobody needs any more.
+//! `mkpanda gc`: removes files that are not needed any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -68,7 +68,7 @@ fn packages(
     let site = super::open(context, &settings, folder, &std::sync::Arc::default(), observer)?;
     let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
     let order = site.tree.order(&keys).map_err(SiteError::Tree)?;
-    // A package whose image isn't there isn't unpacked here under the id that it would have.
+    // A package whose image is missing is not unpacked here under its future id.
     let (known, _pending) = site.identify_without_building(&order, observer)?;
     let ids: Vec<PackageId> = known.identities.iter().map(|identity| identity.id.clone()).collect();
     let there = ids.iter().filter(|id| site.cache.has(id));

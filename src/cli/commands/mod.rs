@@ -189,8 +189,8 @@ fn site_options(
     }
 }
 
-/// Prints the plan as data, with what else is made `beside` packages, with `-v` also the containers of its packages. Nothing is built for it, no
-/// image either.
+/// Prints the plan as data, with artifacts made `beside` packages; with `-v` also the containers of
+/// its packages. Neither packages nor images are built.
 fn show_plan(
     context: &Context<'_>,
     site: &Site,

@@ -86,7 +86,7 @@ fn seconds(time: Duration) -> Value {
 }
 
 impl Said {
-    /// The event's name and fields, if it is told.
+    /// Name and fields of an event, if reported.
     fn tell(&mut self, event: &Event, now: Instant) -> Option<(&'static str, Value)> {
         if let Event::TransferEnded { subject } = event {
             self.downloads.remove(subject);

@@ -37,7 +37,7 @@ use crate::base::event::{Event, Observer};
 use crate::base::text::clean_lines;
 use span::Line;
 
-/// True if all that is said is said in JSON.
+/// True for output in JSON.
 static IN_JSON: AtomicBool = AtomicBool::new(false);
 
 /// First failure to write data to stdout.

@@ -23,7 +23,7 @@ const WORTH_EXPECTING: Duration = Duration::from_secs(30);
 /// Number of running builds to name.
 const NAMED: usize = 4;
 
-/// Writes a line per thing that happened.
+/// Output with a line per event.
 #[derive(Debug)]
 pub struct Plain {
     printer: Printer,

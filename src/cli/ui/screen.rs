@@ -71,7 +71,7 @@ pub(super) fn prepare(rewraps: bool) {
     let mut screen = lock();
     screen.rewraps = rewraps;
     let continued = Arc::new(AtomicBool::new(false));
-    // Where it can't be heard, a frame may be drawn over a shell's line: no more than that.
+    // Without the signal, a frame may be drawn over a shell's line, a harmless effect.
     if signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued)).is_ok() {
         screen.continued = Some(continued);
     }
@@ -84,7 +84,7 @@ pub(super) fn write(text: &str) {
     let mut frame = screen.erase(columns, rows);
     frame.push_str(text);
     frame.push_str(&paint(&screen.drawn));
-    // Where it has become too narrow for them, they were cut off.
+    // A narrower terminal has truncated the lines.
     screen.widths.iter_mut().for_each(|width| *width = columns.min(*width));
     emit(&frame);
 }
@@ -116,7 +116,8 @@ pub(super) fn clear() {
     draw("", &[], false);
 }
 
-/// Takes the live lines away, unless somebody is writing: for a panic, in which nothing can wait.
+/// Erases the live lines, unless another thread is writing: for a panic, in which waiting is
+/// impossible.
 fn clear_if_free() {
     let mut screen = match SCREEN.try_lock() {
         Ok(screen) => screen,
@@ -137,7 +138,7 @@ impl Screen {
     /// Returns the control sequence that erases the live lines.
     fn erase(&self, columns: usize, rows: usize) -> String {
         let continued = self.continued.as_ref().is_some_and(|it| it.swap(false, Ordering::Relaxed));
-        // What stood there before a stop has a shell's lines below it by now.
+        // After a stop, the old lines are above a shell's lines.
         let widths = if continued { &[][..] } else { &self.widths };
         let taken = rows_of(widths, columns, rows, self.rewraps);
         erase_rows(taken)
@@ -174,7 +175,7 @@ fn paint(lines: &[String]) -> String {
 fn is_in_foreground() -> bool {
     match nix::unistd::tcgetpgrp(std::io::stderr()) {
         Ok(group) => group == nix::unistd::getpgrp(),
-        // It is not the terminal that controls us, so nobody else does either.
+        // The terminal does not control this process, so neither does a job-control shell.
         Err(_) => true,
     }
 }
@@ -182,7 +183,7 @@ fn is_in_foreground() -> bool {
 fn emit(frame: &str) {
     if !frame.is_empty() {
         let mut stderr = std::io::stderr().lock();
-        // Whoever reads may have gone; that is not worth an error.
+        // A missing reader is not worth an error.
         drop(stderr.write_all(frame.as_bytes()).and_then(|()| stderr.flush()));
     }
 }

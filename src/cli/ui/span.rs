@@ -81,7 +81,7 @@ pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
-/// The beginning of a text, with an ellipsis if that isn't all of it, in at most so many columns.
+/// Beginning of a text, with an ellipsis if truncated, in at most so many columns.
 pub(super) fn clip(text: &str, room: usize) -> String {
     if width(text) <= room {
         return text.to_owned();

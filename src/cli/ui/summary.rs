@@ -12,7 +12,7 @@ const WORTH_NAMING: Duration = Duration::from_secs(5);
 /// Result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All that was asked for is there.
+    /// All requested artifacts are present.
     Done,
     /// Something failed.
     Failed,

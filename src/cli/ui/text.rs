@@ -12,7 +12,7 @@ use crate::base::event::{Event, Outcome, Phase};
 pub(super) enum Names {
     /// By their whole ids.
     Whole,
-    /// By as much of their ids as a person tells apart; and what runs is seen elsewhere.
+    /// Shortened to a distinguishable part; running builds are shown elsewhere.
     Short,
 }
 
@@ -89,7 +89,7 @@ pub(super) fn name_of(id: &str) -> &str {
     id.split_once("--").map_or(id, |(name, _)| name)
 }
 
-/// A package's id with as much of its version as is told apart.
+/// Id of a package with a distinguishable part of its version.
 pub(super) fn short(id: &str) -> String {
     const ENOUGH: usize = 7;
     match id.split_once("--") {

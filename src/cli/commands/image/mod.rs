@@ -53,7 +53,7 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
     }
 }
 
-/// Lists the images: id, disk space, the part of it that is not shared, last use, names.
+/// Lists the images: id, disk space, unshared disk space, last use, names.
 fn list(context: &Context<'_>, settings: &Settings, store: &ImageStore) -> Result<(), CliError> {
     let listing = store.list()?;
     let runner = super::runner_settings(context, settings, &Arc::default());

@@ -52,7 +52,7 @@ pub(super) fn line(
     let mut chosen = vec![0; parts.len()];
     for (part, form) in WISHES {
         let before = chosen[part];
-        // A form that isn't there is the last one that is.
+        // A missing form falls back to the last one.
         chosen[part] = form.min(parts[part].forms.len() - 1);
         if joined(&parts, &chosen) > columns {
             chosen[part] = before;
