@@ -18,8 +18,8 @@
 //! `flock` on the lock file of the run's scratch folder, which the kernel unlocks however the run
 //! dies. A run that ends regularly has removed the lock file: then the cleaner has nothing to do.
 //!
-//! Where whoever kills the run also kills the cleaner (a pid namespace, a cgroup), the next run with the
-//! same scratch folder sweeps by the same lock.
+//! If the cleaner is killed together with the run (a pid namespace, a cgroup), the next run with
+//! the same scratch folder sweeps by the same lock.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ pub fn run() -> u8 {
 type Remove = fn(&Path) -> io::Result<()>;
 
 fn outlive_and_clean(cleaning: &Cleaning, remove: Remove) -> ! {
-    // Whoever reads from a pipe of the run's would wait for the cleaner, too.
+    // A reader of the run's pipes would wait for the cleaner, too.
     let is_apart = nix::unistd::setsid().is_ok()
         && nix::unistd::chdir("/").is_ok()
         && sys::leave_descriptors().is_ok();
@@ -117,7 +117,7 @@ fn clean(cleaning: &Cleaning, remove: Remove) {
         drop(fs_err::remove_file(&cleaning.lock));
     }
     for folder in &cleaning.half_made {
-        // Whoever makes entries has made the lock file before: without it they are somebody else's.
+        // Entries are made after the lock file: without a lock file they belong to another run.
         attempt(until, || !has_half_made(folder) || sweep(folder, remove).unwrap_or(true));
     }
 }

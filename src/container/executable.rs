@@ -60,7 +60,7 @@ pub(super) fn unchangeable(map: &IdMap) -> io::Result<Executable> {
     sealed().map(Executable::Copy)
 }
 
-/// True if neither owner nor group of a file is among the ids, and nobody but the owner may write to it.
+/// True if neither owner nor group of a file is among the ids, and only the owner may write.
 fn is_out_of_reach(uid: u32, gid: u32, mode: u32, map: &IdMap) -> bool {
     let has = |ranges: &[IdRange], id: u32| {
         ranges.iter().any(|range| id.checked_sub(range.outside).is_some_and(|n| n < range.count))
@@ -89,7 +89,7 @@ fn sealed() -> io::Result<Arc<OwnedFd>> {
     Ok(file)
 }
 
-/// Time of the last change of a file's mode and the like, which nobody can set.
+/// Time of the last change of a file's attributes (ctime), which cannot be set.
 fn last_change(file: &OwnedFd) -> io::Result<(i64, i64)> {
     let found = nix::sys::stat::fstat(file)?;
     Ok((found.st_ctime, found.st_ctime_nsec))

@@ -249,13 +249,13 @@ impl HelperPlace {
         }
         match talked {
             Ok(Some(heard)) => {
-                // One that could not start a process is no good for the next job either.
+                // A helper that could not start a process is useless for the next job, too.
                 self.helper = Some(helper).filter(|_| heard.1.has_process());
                 Ok(heard)
             }
             Ok(None) => Err(helper.end()),
             Err(error) => {
-                // It would wait for ever for an answer to be read.
+                // The helper would wait forever for a reader of its answer.
                 drop(helper.child.kill());
                 let ended = helper.end();
                 Err(if matches!(ended, HelperError::Interrupted) { ended } else { error })

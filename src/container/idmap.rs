@@ -173,7 +173,7 @@ pub enum NoRanges {
         file: &'static str,
         /// The user.
         user: String,
-        /// First of 65,536 ids that neither file gives to anybody, if there are so many.
+        /// First of 65,536 ids unassigned in both files, if there are so many.
         free: Option<u32>,
     },
     /// The programs that write maps aren't there.

@@ -171,7 +171,7 @@ fn say(text: &[u8]) -> bool {
     stdout.write_all(text).and_then(|()| stdout.flush()).is_ok()
 }
 
-/// Looks whether a job has ended, and says what ended it if nobody else can have said so.
+/// Checks for the end of a job, and reports the cause if the job cannot have done so.
 fn has_ended(job: Pid, flag: WaitPidFlag) -> bool {
     loop {
         match waitpid(job, Some(flag)) {
@@ -184,7 +184,7 @@ fn has_ended(job: Pid, flag: WaitPidFlag) -> bool {
     }
 }
 
-/// For the parent's error; if nobody reads it, there is nobody to be told.
+/// Writes a message for the parent's error; a missing reader is ignored.
 fn complain(message: &str) {
     drop(writeln!(io::stderr(), "{message}"));
 }

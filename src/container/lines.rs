@@ -69,7 +69,7 @@ impl Lines {
                     if !sys::wait_readable(&ends, until)? {
                         return Ok(Said::NotInTime);
                     }
-                    // What it said before it ended is looked for once more.
+                    // The last output before the end is read once more.
                     has_ended = match writer {
                         Some(writer) => {
                             sys::wait_readable(&[writer.as_fd()], Some(Instant::now()))?

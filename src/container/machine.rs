@@ -29,7 +29,7 @@ pub enum Condition {
     /// A fresh procfs is refused, as inside other containers: the outer procfs is bound, and
     /// Landlock keeps builds away from the visible processes.
     NestedProc,
-    /// A fresh sysfs is refused, as where only parts of it are seen: the outer one is shown.
+    /// A fresh sysfs is refused, as where only parts of it are visible: the outer sysfs is bound.
     OuterSys,
     /// A fresh sysfs is refused and there is none to be shown: builds have none.
     NoSys,
@@ -113,7 +113,7 @@ impl Probed {
 /// Tries what a build will need. Called inside the namespaces, as the container's root, with a
 /// private tmpfs and a folder on the scratch filesystem to try things on.
 pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
-    // What a container's namespaces decide is tried in such namespaces.
+    // Features of a container's namespaces are tried in such namespaces.
     let own = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     let has_own = nix::sched::unshare(own);
     let place = fresh(tmpfs, "special")?;

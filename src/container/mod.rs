@@ -7,8 +7,8 @@
 //! 2. binds what the job needs into a private [`view`] and becomes the container's root,
 //! 3. makes the container's root ([`overlay`], or a copy),
 //! 4. describes the container as a [`sandbox`] and has libcontainer [`run`] it, with the
-//!    [`capabilities`] and the [`seccomp`] filter of the policy; with one id, a [`recorder`] may write
-//!    down whom files are given to.
+//!    [`capabilities`] and the [`seccomp`] filter of the policy; with a single id, a [`recorder`]
+//!    may record file owners.
 //!
 //! A [`cleaner`] outlives a killed run, and removes files that need its user namespace.
 //!

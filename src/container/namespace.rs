@@ -266,7 +266,7 @@ fn write_maps_when_ready(map: &IdMap, number: &str, ready: &OwnedFd, answer: &Ow
     let code = match result {
         Ok(()) => 0,
         Err(reason) => {
-            // If nobody reads it, the exit code says enough.
+            // Without a reader, the exit code suffices.
             _ = nix::unistd::write(answer, reason.as_bytes());
             1
         }

@@ -79,7 +79,7 @@ impl Portions {
 }
 
 impl Output {
-    /// Makes the pipe. Whoever the container's user is may open it again.
+    /// Makes the pipe. The container's user may reopen the pipe.
     pub(super) fn new(limit: u64) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;

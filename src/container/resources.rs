@@ -1,4 +1,4 @@
-//! Limits that every command starts with, whoever starts mkpanda.
+//! Resource limits of every command, independent of the caller's own limits.
 //!
 //! Tests and linkers depend on the soft limits of open files and stacks. Inherited limits would
 //! make two users' builds of one package differ. Hard limits cannot be raised without privileges: a
@@ -40,7 +40,7 @@ pub(super) fn set_own() -> nix::Result<()> {
         let share = (hard / SHARE_OF_PROCESSES).max(1);
         setrlimit(Resource::RLIMIT_NPROC, share, share)?;
     }
-    // An ordinary user may not get back what was given up.
+    // An ordinary user may not raise a lowered priority again.
     match rustix::process::setpriority_process(None, 0) {
         Err(Errno::ACCESS | Errno::PERM) | Ok(()) => Ok(()),
         Err(errno) => Err(nix::errno::Errno::from_raw(errno.raw_os_error())),

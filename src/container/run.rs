@@ -118,7 +118,8 @@ pub struct RunOptions<'a> {
     pub landlock: bool,
     /// Descriptors inherited by the command besides its standard streams, under the same numbers.
     pub inherited: Arc<[OwnedFd]>,
-    /// With one id: whom the container's command takes itself to be, user and group, if not root.
+    /// User and group as which the container's command sees itself in the single-id tier, if not
+    /// root.
     pub sole_user: Option<(u32, u32)>,
     /// Recording of file owners, if needed.
     pub recording: Option<Recording<'a>>,
@@ -178,7 +179,7 @@ fn run_logged(
     }
     // The first process of a pid namespace takes all others with it.
     let code = namespace::wait_exit_code(init);
-    // Nobody writes any more, and a pipe holds no more than a portion.
+    // No writer is left, and a pipe holds no more than a portion.
     let finished = output.finish(options.log).map_err(log);
     let ended = ended?;
     finished?;
@@ -204,7 +205,7 @@ fn start(
     let said = |error: &dyn std::error::Error| RunError::Container { reason: with_causes(error) };
     let socket = view.start_socket();
     let notify_listener = NotifyListener::new(&socket).map_err(|error| said(&error))?;
-    // The word to start waits in the socket already, so nobody waits for it.
+    // The start message is already in the socket, so the send never blocks.
     NotifySocket::new(socket).notify_container_start().map_err(|error| said(&error))?;
     let input: OwnedFd = fs_err::File::open("/dev/null").map_err(prepare)?.into_parts().0.into();
     let (stdout, stderr) = (output.writer().map_err(prepare)?, output.writer().map_err(prepare)?);
@@ -245,7 +246,7 @@ fn start(
     };
     let (mut to_us, mut from_init) = channel::main_channel().map_err(|error| said(&error))?;
     let (to_init, mut from_us) = channel::init_channel().map_err(|error| said(&error))?;
-    // What libcontainer does as well, against processes that could look into this one.
+    // As in libcontainer, against processes that could inspect this one.
     nix::sys::prctl::set_dumpable(false).map_err(step("hiding the helper's memory"))?;
     mount_devices(&sandbox.root, !sandbox.left_out.contains(&Special::Terminals))
         .map_err(|error| said(&error))?;
@@ -282,7 +283,8 @@ fn become_container(
             Err(error) => with_causes(&error),
         },
     };
-    // If it could have started already, nobody hears this, and libcontainer has logged the reason.
+    // If the container has started already, this message has no reader, and libcontainer has logged
+    // the reason.
     drop(to_parent.exec_failed(reason));
     sys::exit_now(255)
 }

@@ -111,7 +111,7 @@ const READ_ONLY: [&str; 7] = [
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
-    // Who writes there makes the kernel watch the machine's load.
+    // Writes there make the kernel watch the machine's load.
     "/proc/pressure",
     "/proc/sys",
     "/proc/sysrq-trigger",
@@ -136,7 +136,7 @@ impl Sandbox {
             .process(self.process()?)
             .linux(linux)
             .build()?;
-        // Left out, it would be the builder's own idea of one.
+        // Without a value, the specification's builder would set its own default.
         spec.set_hostname(self.own_host_name.then(|| HOST_NAME.to_owned()));
         Ok(spec)
     }

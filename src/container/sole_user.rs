@@ -18,7 +18,8 @@ use super::idmap::{IdRange, map_text};
 
 /// Has this process be a user and a group, and no longer the container's root.
 pub(super) fn enter((uid, gid): (u32, u32)) -> io::Result<()> {
-    // Who may not be looked into doesn't own its own maps. There is nobody here yet to look.
+    // A process that is not dumpable does not own its maps. No other process could inspect this one
+    // yet.
     nix::sys::prctl::set_dumpable(true)?;
     nix::sched::unshare(CloneFlags::CLONE_NEWUSER)?;
     let one = |inside| map_text(&[IdRange { inside, outside: 0, count: 1 }]);

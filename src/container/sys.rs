@@ -17,7 +17,7 @@ pub fn fork() -> nix::Result<Option<Pid>> {
     if thread_count() > 1 {
         return Err(Errno::EDEADLK);
     }
-    // SAFETY: there is no other thread, so the child has all that the parent had.
+    // SAFETY: this process has a single thread, so the child's state is complete.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Some(child)),
         ForkResult::Child => Ok(None),
@@ -31,8 +31,8 @@ pub fn fork_into(namespaces: nix::sched::CloneFlags) -> nix::Result<Option<Pid>>
         return Err(Errno::EDEADLK);
     }
     let flags = libc::c_long::from(namespaces.bits() | libc::SIGCHLD);
-    // SAFETY: without a stack and without shared memory, clone is fork: the child goes on in a copy
-    // of all that the parent had. `clone3` would say it more clearly, but outer containers refuse it.
+    // SAFETY: without a stack and without shared memory, clone is fork: the child continues in a
+    // copy of the parent's memory. `clone3` would be clearer, but outer containers refuse it.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0_u64, 0_u64, 0_u64, 0_u64) };
     let pid = i32::try_from(Errno::result(pid)?).map_err(|_overflow| Errno::EBADF)?;
     Ok((pid != 0).then(|| Pid::from_raw(pid)))
@@ -48,8 +48,8 @@ pub fn spawn(mut execute: impl FnMut() -> i32) -> nix::Result<Pid> {
     let mut stack = vec![0_u8; 256 << 10];
     let child = Box::new(|| execute() as isize);
     let flags = nix::sched::CloneFlags::CLONE_VM | nix::sched::CloneFlags::CLONE_VFORK;
-    // SAFETY: the one thread of this process is suspended until the child executes a program or ends, so
-    // nobody else uses the memory meanwhile, and the stack lives until then.
+    // SAFETY: the only thread of this process is suspended until the child executes a program or
+    // ends, so no other code uses the memory meanwhile, and the stack lives until then.
     unsafe { nix::sched::clone(child, &mut stack, flags, Some(libc::SIGCHLD)) }
 }
 
@@ -155,7 +155,7 @@ fn pidfd(pid: Pid, flags: PidfdFlags) -> nix::Result<OwnedFd> {
 pub fn own_descriptor(number: std::os::fd::RawFd) -> std::io::Result<OwnedFd> {
     // SAFETY: dup takes an integer, and fails if that is no descriptor.
     let copy = Errno::result(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
-    // SAFETY: the call gave a new descriptor, which nobody else owns.
+    // SAFETY: the call returned a new descriptor without another owner.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
@@ -164,8 +164,7 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> nix::
     Ok(wait_any(fds, deadline)?.is_some())
 }
 
-/// Waits until a descriptor is readable, and says of each what it is; nothing if the deadline came
-/// first.
+/// Waits until a descriptor is readable, and returns the state of each; `None` at the deadline.
 pub fn wait_any(
     fds: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
@@ -206,8 +205,8 @@ pub fn raise_loopback() -> nix::Result<()> {
         *slot = libc::c_char::from_ne_bytes([*byte]);
     }
     let fd = socket.as_raw_fd();
-    // SAFETY: both ioctls read and write one ifreq, which lives until they return; the field of
-    // the union that is read is the one that SIOCGIFFLAGS wrote.
+    // SAFETY: both ioctls read and write an ifreq that lives until they return; SIOCGIFFLAGS has
+    // written the union's field that is read.
     unsafe {
         Errno::result(libc::ioctl(fd, libc::SIOCGIFFLAGS, &raw mut request))?;
         request.ifr_ifru.ifru_flags |= libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
@@ -247,7 +246,7 @@ pub fn install_asking_seccomp(program: &[libc::sock_filter]) -> nix::Result<Owne
         installed => installed,
     }?;
     let fd = i32::try_from(fd).map_err(|_overflow| Errno::EBADF)?;
-    // SAFETY: the call gave a new descriptor, which nobody else owns.
+    // SAFETY: the call returned a new descriptor without another owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -266,7 +265,7 @@ pub struct Asked {
     pub arguments: [u64; 6],
 }
 
-/// Takes a question; it has to be there. ENOENT if whoever asked is gone.
+/// Receives a pending notification. Fails with ENOENT if the caller is gone.
 pub fn take_question(questions: BorrowedFd<'_>) -> nix::Result<Asked> {
     // SAFETY: a seccomp_notif of zeroes is a valid one, and what the kernel wants it to be.
     let mut question: libc::seccomp_notif = unsafe { std::mem::zeroed() };
@@ -306,7 +305,8 @@ pub fn answer(questions: BorrowedFd<'_>, id: u64, done: nix::Result<()>) -> nix:
     Errno::result(sent).map(drop)
 }
 
-/// Has whoever asks wait on the same processor, which takes half of the time. Linux 6.6 and newer.
+/// Makes the notifying process wait on the same processor, which halves the time. Linux 6.6 and
+/// newer.
 pub fn answer_on_the_same_processor(questions: BorrowedFd<'_>) -> nix::Result<()> {
     const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: libc::c_ulong = 1;
     // SAFETY: the argument is a flag word.
@@ -360,7 +360,7 @@ pub fn enter_landlock_scope() -> nix::Result<()> {
         )
     };
     let ruleset = i32::try_from(Errno::result(ruleset)?).map_err(|_overflow| Errno::EBADF)?;
-    // SAFETY: the call gave a new descriptor, which nobody else owns.
+    // SAFETY: the call returned a new descriptor without another owner.
     let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
     // SAFETY: landlock_restrict_self takes a descriptor and a flag word.
     let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };

@@ -132,7 +132,8 @@ impl Uplink {
             Self::Pasta(program) => {
                 let mut command = Command::new(program);
                 command.args(["--config-net", "--foreground", "--quiet", "--no-map-gw"]);
-                // Else it would have the machine's own address, at which that could not be reached.
+                // Otherwise the container would have the machine's own address, which would then be
+                // unreachable.
                 command.args(["--address", "10.0.2.100", "--netmask", "24"]);
                 command.args(["--gateway", "10.0.2.2"]);
                 command.args(["--dns-forward", "169.254.1.1"]);
@@ -163,7 +164,7 @@ impl Uplink {
             drop((channel, ready, said));
             let (ready, mut said): (OwnedFd, _) = (ready_write.into(), said_write);
             let error = self.execute(map, &theirs, &ready, &said);
-            // Whoever waits sees the pipes close.
+            // The waiting parent sees the pipes close.
             drop(write!(said, "it was not executed: {error}"));
             sys::exit_now(1);
         };
@@ -238,7 +239,7 @@ impl Waiting {
     }
 
     fn gave_up(self, mut said: Vec<u8>) -> UplinkError {
-        // It is of no use any more; and what it says last may not have been read.
+        // The program is useless now; its last output may still be unread.
         let is_over = kill(self.process, Signal::SIGTERM).is_ok();
         if is_over {
             let rest = std::fs::File::from(self.said).take(MOST_SAID as u64).read_to_end(&mut said);

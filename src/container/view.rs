@@ -208,7 +208,7 @@ mod tests {
         let cases: [(&[&str], Option<&str>); 6] = [
             (&["bin", "mnt", "srv", "tmp"], Some("mnt")),
             (&["bin", "tmp"], Some("tmp")),
-            // Nobody but the owner reaches the first.
+            // Only the owner can reach the first.
             (&["-mnt", "tmp"], Some("tmp")),
             (&["bin", "dev", "proc", "usr", "work", "vol"], Some("vol")),
             (&["bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr", "-vol"], None),

@@ -77,7 +77,7 @@ pub fn read_text(root: &Path, path: &str) -> io::Result<Option<String>> {
 pub struct Ownership {
     /// User and group.
     pub ids: (u32, u32),
-    /// True if the namespace has one id only: then the owner is told.
+    /// True if the namespace has a single id: then the owner is an extended attribute.
     pub single: bool,
 }
 

@@ -7,7 +7,7 @@ use crate::container::sys::Asked;
 /// A recorded call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
-    /// Somebody is to get a file.
+    /// A file gets a new owner.
     Chown {
         /// The file.
         file: Named,
@@ -113,7 +113,7 @@ fn at(asked: &Asked) -> Named {
     }
 }
 
-/// The lower half of an argument: all that the kernel looks at.
+/// Lower half of an argument, the only part that the kernel uses.
 fn low(argument: u64) -> u32 {
     u32::try_from(argument & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     fn find(named: Named) -> Result<PathBuf, Missing> {
-        // One of the test's threads, not its first.
+        // A thread of the test that is not the process's first.
         let caller = Caller::of(nix::unistd::gettid()).unwrap();
         caller.find(named).map(|found| place(&found).unwrap())
     }

@@ -51,7 +51,7 @@ pub struct Recorded {
     pub is_incomplete: bool,
 }
 
-/// Writes down whom files are given to.
+/// Recorder of file owners.
 #[derive(Debug)]
 pub struct Recorder {
     upper: PathBuf,
@@ -80,7 +80,7 @@ impl Recorder {
     /// Returns the recorded owners.
     pub fn finish(self) -> Recorded {
         let State { mut recorded, has_begun, .. } = self.state.into_inner();
-        // Whoever isn't root gives nothing away, and is told so by the kernel if not by this.
+        // Users other than root cannot change owners: the kernel refuses, if this filter does not.
         recorded.is_incomplete |= !has_begun && self.user.uid == 0;
         recorded
     }
@@ -106,7 +106,7 @@ impl Recorder {
     /// Answers a pending notification.
     pub(super) fn answer(&self, questions: BorrowedFd<'_>) -> nix::Result<()> {
         let asked = match sys::take_question(questions) {
-            // Whoever asked is gone.
+            // The caller is gone.
             Err(Errno::ENOENT | Errno::EINTR) => return Ok(()),
             taken => taken?,
         };
@@ -152,7 +152,7 @@ impl Recorder {
         self.state.borrow_mut().recorded.is_incomplete = true;
     }
 
-    /// Gives a file to somebody.
+    /// Changes the owner of a file.
     fn give(
         &self,
         file: &OwnedFd,
@@ -166,7 +166,8 @@ impl Recorder {
         if self.user.uid != 0 {
             self.may_give(is_ours.then_some(&mut known), user, group)?;
         }
-        // Of what is copied up by what follows it can't be told any more that it wasn't there.
+        // After the copy-up by the following call, a new file can no longer be told from a copied
+        // one.
         if is_ours && !known.says_itself() {
             known.is_copied_up();
         }

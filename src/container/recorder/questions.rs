@@ -61,7 +61,7 @@ impl Questions<'_> {
                 recorder.answer(questions.as_fd())?;
                 false
             }
-            // Nobody is left who could ask.
+            // No notifying process is left.
             Self::Coming { .. } => true,
         };
         if is_over {

@@ -80,8 +80,8 @@ mod old {
 /// From 424 on, calls have one number on all architectures.
 const OPEN_TREE_ATTR: libc::c_long = 467;
 
-/// Number of the first call that nobody has looked at yet: from there on calls are unknown to builds, as
-/// to an older kernel, until they are judged here.
+/// Number of the first unreviewed call: from there on calls are unknown to builds, as to an older
+/// kernel, until they are reviewed here.
 pub const FIRST_UNKNOWN: u32 = 471;
 
 /// Calls from 424 on that builds may make: variants of older calls, on the caller's own memory,
