@@ -19,7 +19,7 @@ pub struct Change {
     operator: Operator,
     /// `r`, `w`, `x`, `s` and `t` of all classes.
     bits: u32,
-    /// `X`: as `x`, but only for folders and what somebody may execute.
+    /// `X`: as `x`, but only for folders and executable files.
     execute_some: bool,
     /// Class whose bits are copied, as in `g=u`.
     copied: Option<u32>,

@@ -63,7 +63,7 @@ pub struct BroughtContext {
     run: RunScratch,
 }
 
-/// A context can't be had.
+/// A context cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum BringError {
     /// The scratch folder cannot be made.
@@ -101,7 +101,7 @@ pub enum BringError {
     /// The download failed.
     #[error(transparent)]
     Download(HttpError),
-    /// The repository can't be had.
+    /// The repository cannot be fetched.
     #[error("{}", with_causes(.0))]
     Git(GitFilesError),
     /// The network is to be left alone.
@@ -250,7 +250,7 @@ impl Drop for BroughtContext {
     fn drop(&mut self) {
         for name in ["context", "download"] {
             let path = self.run.folder().join(name);
-            // What can't be removed is swept by a later run.
+            // Leftovers are swept by a later run.
             drop(remove_all_closed(&path));
         }
     }

@@ -9,7 +9,7 @@ use crate::container::within_root::locate;
 use crate::package::CommitId;
 use crate::source::{FetchOptions, GitPlace, SourceProblem, clone_url};
 
-/// Files of a git repository can't be had.
+/// Files of a git repository cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum GitFilesError {
     /// The repository can't be fetched or checked out.

@@ -97,7 +97,7 @@ impl Scope {
             .flatten()
             .map(|argument| argument.name.as_str())
             .collect();
-        // Which name a variable comes to is known only in its stage.
+        // The expanded name is known only in its stage.
         let has_variable = declared.iter().any(|name| name.contains('$'));
         let is_known = |name: &str| {
             has_variable

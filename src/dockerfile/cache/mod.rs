@@ -173,7 +173,7 @@ impl BuildCache {
             } else if name.starts_with("content-") {
                 read::<Sha256Sum>(&path).map(|_digest| None)
             } else {
-                // One that is being written, or somebody else's.
+                // A file under construction, or of another program.
                 continue;
             };
             entries.push(Entry { is_usable: content.is_some(), layer: content.flatten(), path });
@@ -208,7 +208,7 @@ fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
     let text = serde_json::to_vec(&Versioned { version: VERSION, value })?;
     let mut file = atomic::AtomicFile::create(path)?;
     file.write_all(&text)?;
-    // One that a power cut damages is none.
+    // An entry damaged by a power cut counts as missing.
     file.commit_unsynced()
 }
 

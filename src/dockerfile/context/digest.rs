@@ -87,7 +87,7 @@ impl Sum {
         Ok(())
     }
 
-    /// The digest of all that was added.
+    /// Digest of all added data.
     pub fn finish(self) -> Sha256Sum {
         Sha256Sum::from_hasher(self.hasher)
     }

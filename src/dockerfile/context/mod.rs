@@ -50,7 +50,7 @@ pub struct Choice {
     pub parents: bool,
 }
 
-/// Files can't be had.
+/// Files cannot be found or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
     /// A file that is needed can't be read.

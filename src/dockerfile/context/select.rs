@@ -42,7 +42,7 @@ pub(super) fn select(
     for path in paths {
         let kept = if before.is_empty() { path.clone() } else { below(&path, before) };
         match one(files, &path, &kept, choice) {
-            // A pattern means what is there and not left out.
+            // A pattern matches existing files that are not left out.
             Err(ContextError::LeftOut { .. } | ContextError::Missing { .. }) if !literal => {}
             other => selected.extend(other?),
         }
@@ -83,7 +83,7 @@ fn one(
     let folder = fs_err::symlink_metadata(&full).map_err(look)?.is_dir();
     let mut is_left_out = false;
     for name in [path, &found] {
-        // What a name that is no text is called in a pattern makes no difference to most.
+        // The replacement for invalid UTF-8 in a name matters for few patterns.
         let name = name.to_string_lossy();
         if !name.is_empty() && files.ignore.leaves_out(&name) {
             is_left_out = true;

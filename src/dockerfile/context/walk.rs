@@ -83,7 +83,7 @@ impl<'f> Entries<'f> {
             self.held.pop_back();
         }
         let above = self.matched.last().cloned().unwrap_or_default();
-        // What a name that is no text is called in a pattern makes no difference to most.
+        // The replacement for invalid UTF-8 in a name matters for few patterns.
         let name = path.to_string_lossy();
         let (ignored, ignoring) = if depth == 0 {
             above_of(&self.files.ignore, &name)

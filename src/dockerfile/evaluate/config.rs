@@ -1,6 +1,6 @@
-//! An image's configuration as a document to be changed: what a base image says, and what the
-//! instructions make of it. Docker's extensions of the OCI format are kept: Healthcheck, `OnBuild`
-//! and Shell.
+//! An image's configuration as a document to be changed: the base image's configuration, modified
+//! by instructions. Docker's extensions of the OCI format are kept: Healthcheck, `OnBuild` and
+//! Shell.
 //!
 //! Additional keys of other tools (the id of a container, its host's name) are left out, so that
 //! the same instructions give the same bytes. Keys are in the order of the OCI specification, and

@@ -1,5 +1,5 @@
-//! A stage's instructions, one by one, into [`Step`]s and the image's configuration. Pure: nothing
-//! is run and no file is looked at.
+//! Evaluation of a stage's instructions, one by one, to [`Step`]s and the image's configuration.
+//! Pure: no process is run and no file is read.
 //!
 //! # Variables
 //!

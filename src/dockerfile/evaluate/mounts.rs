@@ -52,7 +52,7 @@ impl StageState {
             MountKind::Cache => {
                 let target = needed()?;
                 let part = (origin.is_none() && !source.is_empty()).then(|| source.clone());
-                // Where a folder lies in a cache is found while nobody else changes the cache.
+                // The folder in a cache is looked up while the cache is locked.
                 let sharing = match mount.sharing {
                     Some(Sharing::Private) => Sharing::Private,
                     _ if part.is_some() => Sharing::Locked,

@@ -40,7 +40,7 @@ pub(super) enum Owners<'a> {
     None,
     /// Owners on disk.
     Disk,
-    /// Whoever is told, where there is one id.
+    /// Recorded owners, in the single-id tier.
     Told(&'a KnownOwners),
 }
 

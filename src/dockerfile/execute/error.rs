@@ -45,7 +45,7 @@ pub enum DockerfileError {
         /// Cause.
         problem: Box<StepError>,
     },
-    /// An image that a stage starts from can't be had.
+    /// A base image cannot be pulled.
     #[error("{place}: {source}")]
     Image {
         /// `path:line`.
@@ -104,7 +104,7 @@ pub enum StepError {
     /// The store failed.
     #[error("{}", crate::base::causes::with_causes(.0.as_ref()))]
     Store(Box<StoreError>),
-    /// Files to be copied can't be had.
+    /// Files to be copied cannot be found or read.
     #[error("{}", crate::base::causes::with_causes(.0))]
     Files(ContextError),
     /// There is no context.
@@ -132,7 +132,7 @@ pub enum StepError {
     /// A download failed.
     #[error("{0}")]
     Download(String),
-    /// A git repository can't be had.
+    /// A git repository cannot be fetched.
     #[error("{}", crate::base::causes::with_causes(.0))]
     Git(GitFilesError),
     /// The download does not match its checksum.

@@ -61,7 +61,7 @@ impl Build<'_> {
         let done = self.done_image(name, &image)?;
         let mut shared = self.shared();
         shared.images.insert(key, done.clone());
-        // One that is named by its id is the same for everybody.
+        // An image given by id is the same for everybody.
         if name.parse::<ImageId>().is_err() {
             shared.bases.insert(name.to_owned(), image.id.to_string());
         }
@@ -175,7 +175,7 @@ impl Build<'_> {
         let found = pin.stored(store, &key.name).map_err(pin_error)?;
         let gone = || store_error(name, StoreError::NotFound(name.to_owned()));
         let manifest = found.ok_or_else(gone)?.manifest;
-        // What is built from an image without a plain name gets no name either.
+        // An image built on one without a plain name gets no name either.
         let named = store.find(&key.name).map_err(|error| store_error(name, error))?;
         if named.is_none_or(|named| named.manifest != manifest) {
             self.shared().has_nameless_base = true;

@@ -63,7 +63,7 @@ fn copy_all(folder: &Path, matches: &[Match], owner: (u32, u32), to: &Path) -> i
         if entry.path.as_os_str().is_empty() {
             continue;
         }
-        // Whose context it is could put a link in the place of a folder meanwhile.
+        // The owner of the context could replace a folder by a link meanwhile.
         let parent = open_parent_of_listed(&top, &entry.path)?;
         let name = entry.path.file_name().unwrap_or_default();
         let (from, target) = (Path::new(&fd_path(&parent)).join(name), to.join(&entry.path));

@@ -115,7 +115,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
             let claim = |layer: &BuiltLayer| self.use_layer(layer, observer);
             self.build.cache.step(&key, builder.store, claim)?
         };
-        // Where owners can be had, a layer without them won't do.
+        // Where owners can be set, a layer without owners is not accepted.
         let known =
             known.filter(|made| !made.flattened || !may_have_ranges(&builder.runner.isolation));
         self.build.count(known.is_some());
@@ -186,7 +186,7 @@ impl<'b, 'a> StageBuilder<'b, 'a> {
         let (answer, left) = self.run(&job, scratch.0, &log, observer)?;
         let StepLayer { layer, upper, flattened } = answer;
         if let Some(layer) = &layer {
-            // Before the store has it: else somebody might find that nobody needs it.
+            // Before the store has the layer: otherwise a collection might find it unneeded.
             self.use_layer(layer, observer)?;
             let turn = self.build.take_turn();
             room.keep_layer(&output, layer, observer).map_err(stored)?;

@@ -36,7 +36,7 @@ impl Pattern {
 
     /// Length of the shortest or longest matching prefix, in characters.
     fn matched(&self, text: impl Iterator<Item = char>, most: bool) -> Option<usize> {
-        // Which parts may come next, as in any matcher of regular expressions.
+        // Set of the possible next parts, as in any matcher of regular expressions.
         let mut open = vec![false; self.0.len() + 1];
         open[0] = true;
         self.skip_many(&mut open);

@@ -70,7 +70,7 @@ impl LayerMaker<'_> {
         let upper = self.make_root(below)?;
         let root = self.workspace.view().root();
         let place = locate(&root, Path::new(&step.path), false).map_err(Failure::of)?;
-        // There is nobody to give anything to.
+        // No owner needs to be set.
         if fs_err::symlink_metadata(&place).is_ok_and(|data| data.is_dir()) {
             return Ok(upper);
         }
@@ -126,8 +126,8 @@ impl LayerMaker<'_> {
         })
     }
 
-    /// The ids of the user whose a folder of WORKDIR is: root's where the image does not know the user,
-    /// whom only RUN has to find.
+    /// Ids of the owner of WORKDIR's folder: root's for a user that the image lacks, which only RUN
+    /// has to find.
     fn maker_of(&self, user: &str) -> Result<Ownership, Failure> {
         let single = self.workspace.is_single();
         match self.owner_of(&with_group(user))? {
@@ -365,7 +365,7 @@ impl Copying<'_> {
         let path = whole.strip_prefix(&self.root).unwrap_or(&whole);
         let place = locate(&self.root, path, true).map_err(Failure::of)?;
         if let Some(above) = place.parent() {
-            // Its own folder may be one that was left out.
+            // The entry's own folder may have been left out.
             self.make_folders(above)?;
         }
         Ok(place)
@@ -403,7 +403,7 @@ impl Copying<'_> {
         };
         let mode = if unpacked { mode } else { self.mode(mode, data.is_dir()) };
         let with = With { owner, mode, replaces: unpacked };
-        // A link to a file whose place is taken now would have other content.
+        // A hard link to a replaced file would have other content.
         self.linked.borrow_mut().retain(|_, place| place != to);
         if data.is_file() && data.nlink() > 1 {
             let file = (data.dev(), data.ino(), owner.ids, mode);

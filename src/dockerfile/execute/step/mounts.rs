@@ -139,7 +139,7 @@ impl LayerMaker<'_> {
                 owner.give(&place).map(drop).map_err(Failure::of)?;
                 mounts.add(place, target, true);
             }
-            // What isn't required isn't there.
+            // An optional secret is missing.
             (RunMount::Secret { .. }, MountInput::Secret(None))
             | (RunMount::Ssh { .. }, MountInput::Socket(None)) => {}
             _ => {
@@ -149,7 +149,7 @@ impl LayerMaker<'_> {
         Ok(())
     }
 
-    /// A folder in a cache, made if it is missing. Nobody else has the cache meanwhile.
+    /// Returns a folder in a cache, made if missing. The caller holds the cache's lock.
     fn folder_of_cache(
         &self,
         cache: &Path,
@@ -226,7 +226,7 @@ impl LayerMaker<'_> {
     ) -> Result<PathBuf, Failure> {
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (root, meant) = match input {
-            // Copied, so that it is without what is ignored, and belongs to root.
+            // Copied, without ignored files, and with root as the owner.
             CopyInput::Listed { folder, matches } => {
                 let copy = self.workspace.scratch(&format!("mount-{name}"));
                 fs_err::create_dir(&copy).map_err(Failure::of)?;
@@ -271,7 +271,7 @@ impl LayerMaker<'_> {
     }
 }
 
-/// The path of the only thing that a source means, where symlinks lead that are not copied.
+/// Path of a source's only match, the target of symlinks that are not copied.
 fn only(matches: &[Match]) -> Option<PathBuf> {
     match matches {
         [one] => one.entries.first().map(|entry| entry.path.clone()),

@@ -22,7 +22,7 @@ impl LayerMaker<'_> {
             StepNetwork::Host => names_files(Names::Machine),
         };
         if self.workspace.is_single() {
-            // It would go on as a user whom there isn't.
+            // The command would continue as a user who does not exist.
             files.push(TextFile {
                 path: "/etc/apt/apt.conf.d/00mkpanda".into(),
                 text: "APT::Sandbox::User \"root\";\n".to_owned(),
