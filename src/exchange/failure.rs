@@ -11,10 +11,10 @@ use crate::store::{FailureKind, KeyError, StoreError};
 /// An artifact cannot be exchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// Nobody vouches for a package's archive.
+    /// The archive of a package is not trusted.
     #[error(transparent)]
     Unproven(#[from] UnprovenError),
-    /// Nobody vouches for a bootstrap's archive.
+    /// The archive of a bootstrap is not trusted.
     #[error(transparent)]
     UnprovenBootstrap(#[from] UnprovenBootstrap),
     /// The store did not take a package or a bootstrap.

@@ -9,7 +9,7 @@ use crate::artifact::repository::package_path;
 use crate::package::{PackageId, PackageName};
 
 const FRAME: &str = include_str!("page.html");
-/// Number of digits by which a bootstrap is shown in a table.
+/// Number of digits of a bootstrap's id in a table.
 const SHORT: usize = 12;
 /// Number of items of a list that are shown at once.
 const OPEN: usize = 6;
@@ -57,7 +57,7 @@ pub(super) fn page(index: &Index) -> String {
         }
         bootstraps.push_str("</tbody>\n</table>\n</section>\n");
     }
-    // The names of the frame are replaced once, from its end: what was put in is not looked at.
+    // The placeholders of the frame are replaced once, from its end: inserted text is not searched.
     let mut text = String::with_capacity(FRAME.len() + names.len() + packages.len());
     let mut rest = FRAME;
     for (name, value) in [
@@ -240,7 +240,7 @@ mod tests {
         let page = page(&index);
         assert!(!page.contains("<script") && !page.contains('\u{7}'), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;"));
-        // What looks like a name of the frame stays.
+        // Text that looks like a placeholder of the frame stays.
         assert!(page.contains("{names}{bootstraps}"));
         assert!(page.contains("2 packages in 2 versions, 2.5 MB; 0 bootstraps; 0 sources"));
         assert!(page.contains("<a href=\"#package-b\" title=\"b--2\">b</a>"));

@@ -55,7 +55,7 @@ enum Artifact<'a> {
     Image(&'a Listed),
 }
 
-/// An object of a store that is looked at.
+/// Object of a store to be checked.
 #[derive(Clone, Copy)]
 pub(super) struct Look<'l> {
     pub(super) backend: &'l dyn Backend,
