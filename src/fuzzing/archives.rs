@@ -20,7 +20,7 @@ pub(super) fn layer(data: &[u8]) -> bool {
     let place = Place::new();
     let recipe = Recipe::of(data, &place.outside());
     let mut record = Vec::new();
-    // Where devices can't be made, whiteouts are files.
+    // Without devices, whiteouts are files.
     let whiteouts =
         if data.len().is_multiple_of(2) { Whiteouts::Devices } else { Whiteouts::Attributes };
     let owners = Owners::Single(&mut record);
@@ -161,7 +161,7 @@ fn packed_again(index: &PackageIndex, place: &Place) {
     let mut package = Vec::new();
     let options = PackOptions { source_date_epoch: 1 << 31, threads: 1, limits: Limits::NONE };
     match pack_package(&place.folder(), &mut package, &options) {
-        // An ordinary user may not be able to read what has no permissions.
+        // An ordinary user may be unable to read files without permissions.
         Err(PackError::Input(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             assert!(!nix::unistd::geteuid().is_root(), "{error}");
             return;
@@ -301,9 +301,9 @@ fn refused(error: &UnpackError) {
     if let UnpackError::Write { action, source, .. } = error {
         let allowed = match source.raw_os_error() {
             Some(libc::ENAMETOOLONG) => true,
-            // A folder that has two names through a symlink may have got its mode under one of them
-            // before the other is opened. Layers are unpacked by a namespace's root, whom that
-            // doesn't stop.
+            // A folder with two names through a symlink may have got its mode under one of them
+            // before the other is opened. Layers are unpacked by a namespace's root, who is not
+            // affected.
             Some(libc::EACCES) => !nix::unistd::geteuid().is_root(),
             _ => action.contains("attribute"),
         };

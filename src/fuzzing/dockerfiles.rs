@@ -102,7 +102,7 @@ pub(super) fn dockerignore(data: &[u8]) -> bool {
         Ok(patterns) => patterns,
         Err(problem) => return shown(problem, text),
     };
-    // Asked of each folder anew, deep paths take the square of what they do in a walk.
+    // With a lookup per folder, deep paths take the square of a walk's time.
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).take(24).collect();
     let out = patterns.leaves_out(&parts.join("/"));
     for count in 1..parts.len() {

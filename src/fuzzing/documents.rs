@@ -120,7 +120,7 @@ pub(super) fn hash(data: &[u8]) -> bool {
     let mut backwards = String::new();
     let booleans = write_backwards(&placed, &mut backwards);
     let backwards = Node::parse(&backwards).expect("what was written is JSON").to_value();
-    // Of `true` and `1`, which are equal in Python, the one that comes first stays first.
+    // `true` and `1` are equal in Python, so the first of them stays first.
     if !booleans {
         assert_eq!(hash_value(&backwards), Ok(hash.clone()), "{text}");
     }

@@ -1,4 +1,4 @@
-//! The texts by which a machine is set up: values for a late package, the package itself, lists.
+//! Texts for setting up a machine: values for a late package, the package itself, lists.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -108,7 +108,7 @@ fn listing(folder: &Path) -> Listing {
         let mode = metadata.mode() & 0o7777;
         let kind = metadata.mode() & libc::S_IFMT;
         let needed = if kind == libc::S_IFDIR { 0o500 } else { 0o400 };
-        // An ordinary user can't look into what has no permissions.
+        // An ordinary user cannot look into files without permissions.
         if [libc::S_IFDIR, libc::S_IFREG].contains(&kind) && mode & needed != needed {
             fs_err::set_permissions(&path, PermissionsExt::from_mode(mode | needed))
                 .expect("the owner can change a mode");

@@ -21,7 +21,7 @@ pub(super) fn answers(data: &[u8]) -> bool {
             true
         }
         Ok(found) => found.is_some(),
-        // What is said of a file that is wrong quotes nothing of it.
+        // The error of a faulty file quotes nothing of its content.
         Err(problem) => {
             assert!(problem.len() < 200 && problem.is_ascii(), "{problem}");
             false
