@@ -215,7 +215,7 @@ impl Actor<'_> {
             pending::note(host).map_err(ActivateError::Pending)?;
         }
         let started = self.systemd.start(&swap::gone_units(host), self.observer);
-        // The set is whole: a service that doesn't start is nothing that finishing it would change.
+        // The set is whole: completing the swap again would not help a service that fails to start.
         swap::clear(host)?;
         self.forget_previous();
         match started {
@@ -254,7 +254,7 @@ impl Actor<'_> {
 
     fn record_archive(&self) -> Result<(), ActivateError> {
         let root = self.host.root();
-        // What is active is nothing to go back to: it may have been activated twice.
+        // A rollback to the active set itself makes no sense: it may have been activated twice.
         let active = linked(&root.join("active"))?;
         if let Some(ids) =
             linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))

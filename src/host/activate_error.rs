@@ -53,7 +53,7 @@ pub enum ActivateError {
         /// The machine's.
         found: MachineUnit,
     },
-    /// A user can't be had.
+    /// A user cannot be made or found.
     #[error(transparent)]
     User(Box<UserError>),
     /// systemd has failed.
@@ -62,7 +62,7 @@ pub enum ActivateError {
     /// The next set can't be prepared.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
-    /// A state directory can't be had.
+    /// A state directory cannot be made.
     #[error(transparent)]
     State(#[from] StateError),
     /// The swap failed.

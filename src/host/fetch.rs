@@ -81,7 +81,7 @@ impl PackageRepository<'_> {
             Ok(())
         });
         if fetched.is_err() {
-            // Whoever failed has removed what it had begun, if it could.
+            // A failed fetch has removed its partial files, if possible.
             self.sweep();
         }
         fetched

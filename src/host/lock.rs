@@ -38,8 +38,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Number of attempts between two looks at who holds the lock.
 const LOOK_EVERY: u32 = 25;
 
-/// Number of looks that find nobody trusted, neither with the lock nor waiting for it, before the lock counts as another user's: one look may
-/// fall between two holders.
+/// Number of checks without a trusted holder or waiter before the lock counts as another user's: a
+/// single check may fall between two holders.
 const LOOKS: u32 = 2;
 
 /// Permissions of others than the owner.
@@ -135,7 +135,8 @@ impl FolderLock {
             let file = match lock_file(&folder, waiting, give_up) {
                 Ok(Some(file)) => Some(file),
                 Ok(None) => return Ok(None),
-                // A disk that is full or read-only. With the folder's own lock nobody else gets this far.
+                // The disk is full or read-only. The folder's own lock already excludes other
+                // processes here.
                 Err(error) if matches!(on_folder, OnFolder::Held { .. }) => {
                     tracing::debug!(%error, path = %path.display(), "no lock file can be made");
                     None
@@ -177,7 +178,7 @@ impl Drop for FolderLock {
         {
             HELD.with_borrow_mut(|held| held.retain(|id| *id != (there.st_dev, there.st_ino)));
         }
-        // Who waits for it finds that it isn't there any more, and makes another one.
+        // A waiting process finds the file missing, and makes another one.
         drop(self.remove_file());
     }
 }
@@ -320,7 +321,8 @@ mod tests {
             assert!(there.is_file() && there.mode() & 0o7777 == 0o600);
             drop(held);
         }
-        // A folder can only be removed by a person, and keeps nobody out.
+        // A folder in place of the lock file can only be removed by a person, and excludes no
+        // process.
         fs_err::create_dir(&place).unwrap();
         assert!(acquire(folder.path()).unwrap().is_some());
         assert!(place.exists() && other.exists());

@@ -110,7 +110,7 @@ impl MachineUnits {
         let template = || template_of(unit).and_then(|template| file(&template));
         let found = file(unit).or_else(template).or_else(|| self.started(unit));
         found.map(MachineUnit::File).or_else(|| {
-            // One that is ours is in use because of us.
+            // One of our own units is in use because of us.
             let path = self.in_use.find(unit).filter(|_| !is_own(unit))?;
             let is_swap = unit.strip_suffix(".swap").is_some();
             Some(if is_swap { MachineUnit::Swap(path) } else { MachineUnit::Mount(path) })
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn no_unit_of_the_machines_is_shadowed() {
-        // What the machine has, the unit that is brought, and what is found.
+        // Files of the machine, the new unit, and the expected result.
         let table = [
             ("etc/a.service", "a.service", Some("etc/a.service")),
             ("lib/a.service", "a.service", Some("lib/a.service")),
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(proc.to_string(), "/proc is mounted");
         assert_eq!(machine.shadowed("proc.mount", &[]), Some(proc));
         assert_eq!(machine.shadowed("proc.mount", &["proc.mount".to_owned()]), None);
-        // What is put together for another machine.
+        // A set that is assembled for another machine.
         assert_eq!(MachineUnits::of(&host(None)).shadowed("proc.mount", &[]), None);
     }
 

@@ -67,7 +67,7 @@ impl Actor<'_> {
     pub fn archived(&self) -> Result<Vec<PackageId>, ActivateError> {
         let root = self.host.root();
         let old = linked(&root.join("active.old"))?;
-        // The same set may have been activated again, which nobody wants to go back to.
+        // The same set may have been activated again; a rollback to the same set makes no sense.
         let is_same = old.is_some() && old == linked(&root.join("active"))?;
         if let Some(ids) = old.as_ref().filter(|_| !is_same) {
             return Ok(ids.clone());

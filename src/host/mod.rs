@@ -16,12 +16,13 @@
 //! <config>/roles, setup-flags        what kind of machine it is, and how it is set up
 //! ```
 //!
-//! An activation reads and checks everything, prepares, and only then swaps, by renaming. While it
-//! swaps, `install_progress` says so; whoever finds that file finishes the swap before anything else.
-//! A prepared set without it was never meant to become active, and is removed.
+//! An activation reads and checks everything, prepares, and only then swaps, by renaming. During
+//! the swap, `install_progress` exists; the next command that finds the file completes the swap
+//! before anything else. A prepared set without it was never meant to become active, and is
+//! removed.
 //!
-//! Whoever changes the active set holds a lock on the root, whoever changes the repository one on that;
-//! whoever needs both takes the root's first. Neither leaves a file (`lock`).
+//! A change of the active set needs a lock on the root, a change of the repository a lock on the
+//! repository; a command that needs both takes the root's first. Neither leaves a file (`lock`).
 
 mod activate;
 mod activate_error;

@@ -209,7 +209,7 @@ impl Way<'_> {
             && open.has_model
             && model.leave().is_err()
         {
-            // What is active is only looked at to have fewer inodes.
+            // The active set is only read to save inodes.
             self.model = None;
         }
         let moved = |_moved| PrepareError::Write {

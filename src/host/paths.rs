@@ -56,7 +56,7 @@ pub enum PathError {
 }
 
 impl Host {
-    /// Works out where things are; nothing is looked at.
+    /// Determines the paths, without access to the filesystem.
     pub fn new(options: &HostOptions) -> Result<Self, PathError> {
         let root = text(&options.root)?;
         Ok(Self {
@@ -114,7 +114,7 @@ impl Host {
         }
     }
 
-    /// All that is swapped when a set becomes active.
+    /// Paths that are swapped when a set becomes active.
     pub(super) fn swapped(&self) -> Vec<PathBuf> {
         let folders = WELL_KNOWN.iter().map(|name| self.root().join(name));
         let files = FILES.iter().map(|name| self.root().join(name));

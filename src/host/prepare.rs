@@ -66,7 +66,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
     if !there.is_file() {
         return Err(io::Error::other(format!("{} is not a file", from.display())));
     }
-    // A unit may have secrets in it. Nobody but its owner may write to the copy.
+    // A unit may contain secrets. Only the owner may write to the copy.
     let mode = there.mode() & 0o755;
     let mut target = fs_err::OpenOptions::new()
         .write(true)
@@ -96,7 +96,7 @@ pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
         remove_all(&path).map_err(PrepareError::Remove)?;
     }
     remove_old_units(host)?;
-    // Without the list of its packages it is what is left of one that was being removed.
+    // A previous set without its list of packages is the rest of an unfinished removal.
     if !host.root().join("active.old").exists() {
         remove_old(host)?;
     }

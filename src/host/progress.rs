@@ -85,7 +85,7 @@ pub(super) fn record(host: &Host, stage: Stage) -> Result<(), ProgressError> {
 
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
-    // Under the original's name, which whoever cleans up knows.
+    // Under the original's name, which clean-up scripts know.
     let new = super::paths::with_suffix(path, NEW);
     let mut file = fs_err::File::create(&new)?;
     file.write_all(text)?;

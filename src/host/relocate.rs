@@ -49,7 +49,8 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     finish_removal(from)
 }
 
-/// Copies a file, a link or a folder with all that is in it. Sets have folders, links and small files alone.
+/// Copies a file, a link or a folder with all its contents. Sets have only folders, links and small
+/// files.
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     let mut open = vec![(from.to_owned(), to.to_owned())];
     let mut folders = Vec::new();
@@ -98,7 +99,7 @@ mod tests {
         fs_err::set_permissions(path("bin/deep/file"), PermissionsExt::from_mode(0o600)).unwrap();
         fs_err::set_permissions(path("bin/deep"), PermissionsExt::from_mode(0o711)).unwrap();
         std::os::unix::fs::symlink("/nowhere", path("bin/link")).unwrap();
-        // What was cut off before is no harm.
+        // Leftovers of an earlier interruption are harmless.
         fs_err::create_dir(path("bin.old.moving.new")).unwrap();
         copy_and_remove(&path("bin"), &path("bin.old")).unwrap();
         assert!(!path("bin").exists() && !path("bin.old.moving.new").exists());

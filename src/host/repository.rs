@@ -213,7 +213,7 @@ impl<'a> PackageRepository<'a> {
         Ok(lock)
     }
 
-    /// Removes what nobody works at any more; the caller holds the lock.
+    /// Removes leftovers of dead processes; the caller holds the lock.
     pub(super) fn sweep(&self) {
         let mut unswept = sweep_under_lock(self.folder);
         unswept.add(record::sweep(self.folder));
@@ -248,8 +248,8 @@ impl<'a> PackageRepository<'a> {
         added
     }
 
-    /// Copies an archive into the repository's folder, where nobody else can change it once its signature
-    /// was verified; the caller holds the lock.
+    /// Copies an archive into the repository's folder, where no other user can change the file
+    /// after the check of its signature; the caller holds the lock.
     fn signed(
         &self,
         id: &PackageId,
@@ -305,7 +305,7 @@ impl<'a> PackageRepository<'a> {
             return Ok(Add::There);
         }
         let folder = self.temporary(id);
-        // What the sweep could not remove must not become part of the package.
+        // Leftovers of the sweep must not become part of the package.
         remove_all_closed(&folder).map_err(|source| RepositoryError::Change {
             action: "add",
             id: id.clone(),

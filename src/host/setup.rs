@@ -40,7 +40,7 @@ pub enum SetupError {
     /// The active set can't be changed.
     #[error(transparent)]
     Activate(#[from] ActivateError),
-    /// A package can't be had.
+    /// A package cannot be fetched.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
     /// The late package can't be rendered.
@@ -77,7 +77,7 @@ pub enum SetupError {
         /// The file that would say where from.
         flag: PathBuf,
     },
-    /// A list or a late package can't be had.
+    /// A list or a late package cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] remote::RepositoryError),
     /// The repository lacks the item.
@@ -143,7 +143,7 @@ impl Actor<'_> {
         let lock = repository.lock()?;
         let ids = flags.wanted(&repository)?;
         self.note(format!("activating {} packages", ids.len()));
-        // Whoever unpacked the bootstrap need not have waited for the disk.
+        // The tool that unpacked the bootstrap may not have synced the disk.
         prepare::sync([self.host.repository()]).map_err(ActivateError::from)?;
         self.activate_locked(&ids)?;
         drop(lock);

@@ -26,8 +26,8 @@ impl UntrustedFile {
     }
 }
 
-/// Copies a package's archive to a file that nobody else can change, and verifies the copy's signature;
-/// gives the copy, ready to be read.
+/// Copies a package's archive to a file that no other user can change, and verifies the copy's
+/// signature; returns the copy, open for reading.
 pub(super) fn verified_copy(
     path: &Path,
     id: &PackageId,

@@ -31,7 +31,7 @@ const LONGEST_SHOWN: usize = 400;
 /// Number of attempts to give away what is moved meanwhile.
 const ATTEMPTS: u32 = 4;
 
-/// A state directory can't be had.
+/// A state directory cannot be made, or cannot be given to its user.
 #[derive(Debug, thiserror::Error)]
 #[error("can't set up the state directory {}", path.display())]
 pub struct StateError {
@@ -192,7 +192,7 @@ impl Giving<'_> {
         };
         let there = fstat(&entry)?;
         if SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
-            // What was looked at, whatever has its name by now.
+            // The examined folder, whatever has its name by now.
             let folder = openat(&entry, c".", FOLDER, Mode::empty())?;
             return self.enter(name, folder);
         }
@@ -236,7 +236,8 @@ mod tests {
         fs_err::symlink_metadata(path).unwrap().uid()
     }
 
-    /// Only root gives anything away; for anybody else nothing has to be given.
+    /// Returns a user to give files to: another user if the test runs as root, else the same user,
+    /// as only root can change owners.
     fn user() -> Uid {
         let own = Uid::effective();
         if own.is_root() { Uid::from_raw(TO) } else { own }

@@ -83,7 +83,7 @@ pub(super) fn swap(
     let undo = |error: SwapError| {
         drop(remove_new(host));
         drop(progress::clear(host));
-        // Some of what was running may have been stopped.
+        // Some running services may have been stopped.
         let restart = if systemd.is_on() { Systemd::NoBlock } else { Systemd::Off };
         drop(restart.start(&[], observer));
         error
@@ -179,8 +179,8 @@ fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
         }
         if there(name) {
             if there(&old) {
-                // What is left of one that had to be copied, or nobody's but whoever has put it there since:
-                // a set is archived whole.
+                // The rest of a copied folder, or an entry made by another program since: a set is
+                // archived whole.
                 remove_all(name)?;
             } else {
                 relocate(name, &old)?;

@@ -173,7 +173,7 @@ impl Systemd {
         let mut look = Duration::from_millis(1);
         loop {
             if let Some(status) = child.try_wait().map_err(SystemdError::NoProgram)? {
-                // Whoever stops a service sends all of its processes the signal.
+                // Stopping a service sends the signal to all of its processes.
                 if status.signal().is_some() && observer.is_interrupted() {
                     return Err(SystemdError::Interrupted);
                 }
@@ -242,7 +242,7 @@ fn run(arguments: &[&str]) -> Result<ExitStatus, SystemdError> {
 
 fn systemctl(arguments: &[&str]) -> Command {
     let mut command = Command::new("systemctl");
-    // What it says is for a person; stdout is data. A terminal's Ctrl-C reaches only this process,
+    // The output is for people; stdout is data. A terminal's Ctrl-C reaches only this process,
     // which then decides.
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     command

@@ -55,7 +55,7 @@ impl Actor<'_> {
         let is_root = ["active", "bootstrap", "active.new", "active.old"]
             .iter()
             .any(|name| root.join(name).symlink_metadata().is_ok());
-        // What a run leaves that was cut off at its very end.
+        // Leftovers of a run interrupted at its very end.
         let is_left = |entry: io::Result<fs_err::DirEntry>| {
             entry.is_ok_and(|entry| entry.file_name() == LOCK_FILE || is_mount_point(&entry.path()))
         };

@@ -49,7 +49,7 @@ pub(super) fn own(host: &Host, wants: &Path, active: &Path) -> Result<Vec<String
     let is_copy = |unit: &String| {
         fs_err::read_link(wants.join(unit)).is_ok_and(|target| target == host.units().join(unit))
     };
-    // Where the packages can't be read any more, the links are all that tells.
+    // If the packages are unreadable, the links are the only source.
     let brought = brought(host, active);
     let is_brought = |unit: &String| brought.as_ref().is_none_or(|units| units.contains(unit));
     Ok(links.into_iter().filter(|unit| is_copy(unit) && is_brought(unit)).collect())
@@ -97,7 +97,7 @@ pub(super) fn add_record(host: &Host, plan: &mut InstallPlan) -> Result<(), Syst
     let wants = host.wants();
     let own = own(host, &wants, &host.root().join("active"))?;
     for unit in units_in(&wants)?.into_iter().filter(|unit| !own.contains(unit)) {
-        // What is no link does nothing there.
+        // An entry other than a link has no effect there.
         if let Ok(target) = fs_err::read_link(wants.join(&unit)) {
             let link = Node::Symlink(target.as_os_str().as_bytes().to_vec());
             plan.nodes.entry(place(&unit)).or_insert(link);

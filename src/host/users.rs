@@ -1,4 +1,4 @@
-//! The users and groups as whom services run.
+//! Users and groups of services.
 //!
 //! `/etc/passwd` and `/etc/group` are read directly, and other users are looked up by `getent`,
 //! which uses the machine's other directories: a statically linked program cannot load the C
@@ -25,7 +25,7 @@ pub struct Accounts {
     pub group: PathBuf,
 }
 
-/// A user can't be had.
+/// A user cannot be made or found.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
     /// The lists can't be read.
@@ -190,7 +190,7 @@ impl Accounts {
                 }
             }
         }
-        // A package that names a group comes before one that leaves it open.
+        // A package with a group comes before one without.
         needed.missing.sort_by(|one, other| {
             let key = |user: &NewUser| (user.name.clone(), user.group.is_none());
             key(one).cmp(&key(other))

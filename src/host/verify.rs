@@ -29,7 +29,7 @@ pub enum VerifyError {
         #[source]
         source: io::Error,
     },
-    /// The repository's package can't be had.
+    /// The package cannot be fetched from the repository.
     #[error(transparent)]
     Fetch(Box<remote::RepositoryError>),
     /// The repository's package is damaged.
@@ -106,7 +106,7 @@ impl PackageRepository<'_> {
         from: &Repository,
         observer: &dyn Observer,
     ) -> Result<Manifest, VerifyError> {
-        // What is downloaded lies where whoever takes the lock cleans up.
+        // Downloads are in a folder that the holder of the lock sweeps.
         let _lock = self.lock()?;
         let target = self.folder.join(format!("{id}.tar.xz"));
         let file = from
