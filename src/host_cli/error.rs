@@ -35,7 +35,7 @@ pub enum CommandError {
     /// The active set can't be changed.
     #[error(transparent)]
     Activate(#[from] ActivateError),
-    /// A package can't be had.
+    /// A package cannot be fetched.
     #[error(transparent)]
     Repository(Box<RepositoryError>),
     /// A package can't be removed.

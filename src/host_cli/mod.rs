@@ -39,10 +39,10 @@ pub fn run() -> u8 {
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
-    // What is installed is for all users, whoever installs it.
+    // Installed files are for all users, whatever the umask of the caller.
     umask(Mode::from_bits_truncate(0o022));
     let interrupted = Arc::default();
-    // What changes nothing leaves nothing either.
+    // A read-only command leaves no partial changes.
     let caught = if cli.command.changes() { interrupt::catch(&interrupted) } else { Ok(()) };
     let output = Output::new(cli.global.silent, interrupted);
     let done = caught.map_err(CommandError::Signals).and_then(|()| commands::run(&cli, &output));

@@ -42,7 +42,7 @@ impl Output {
         // Programs get the bytes; a terminal would obey them.
         let text = if stdout.is_terminal() { &clean_lines(text) } else { text };
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        // Whoever reads may have gone; that is not worth an error.
+        // A missing reader is not worth an error.
         if let Err(error) = written
             && error.kind() != io::ErrorKind::BrokenPipe
             && let Ok(mut unwritten) = self.unwritten.lock()
