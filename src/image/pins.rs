@@ -113,7 +113,7 @@ impl PinError {
         matches!(self, Self::Pull { source, .. } if source.is_interruption())
     }
 
-    /// True if nobody could be asked for the image.
+    /// True if no registry could be asked for the image.
     pub fn is_away(&self) -> bool {
         let Self::Pull { source, .. } = self else { return false };
         matches!(source.problem.as_ref(), RegistryProblem::Exchange(_))
@@ -180,7 +180,7 @@ impl ImagePin {
         Err(PinError::Other { name: Box::new(name.clone()), wanted, found })
     }
 
-    /// The pinned image in the store, whatever it is called there.
+    /// Returns the pinned image in the store, under whatever name.
     pub fn stored(&self, store: &ImageStore, name: &ImageRef) -> Result<Option<Image>, PinError> {
         let is_it = |image: &Image| image.id == self.id;
         if let Some(image) = store.find(name)?.filter(is_it) {

@@ -102,8 +102,9 @@ impl Full {
     }
 }
 
-/// Gives a blob's uncompressed content, whatever it is compressed by, to `consume`, while a thread reads ahead. Returns what
-/// `consume` returned, and the digest of the content, which is whole only if all was read.
+/// Passes a blob's uncompressed content, of whatever compression, to `consume`, while a thread
+/// reads ahead. Returns the result of `consume`, and the digest of the content, which is whole only
+/// if all was read.
 pub(super) fn with_content<T>(
     blob: File,
     consume: impl FnOnce(&mut dyn Read) -> T,
@@ -122,7 +123,7 @@ pub(super) fn with_content<T>(
     })
 }
 
-/// Reads content until nobody wants more of it.
+/// Reads content until the consumer stops.
 fn read_ahead(
     blob: File,
     full: &SyncSender<io::Result<Vec<u8>>>,
@@ -135,7 +136,7 @@ fn read_ahead(
             chunk.reserve(CHUNK);
             let read = Read::by_ref(&mut content).take(CHUNK as u64).read_to_end(&mut chunk);
             let last = chunk.len() < CHUNK;
-            // What came before an error is of no use without the rest.
+            // The part before an error is useless without the rest.
             if full.send(read.map(|_| chunk)).is_err() || last {
                 return;
             }

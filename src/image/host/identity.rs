@@ -81,7 +81,7 @@ fn packages(root: &Path) -> io::Result<Vec<String>> {
             lines.push(format!("pacman {}", name.display()));
         }
     }
-    // On newer systems one of the two folders is a link to the other.
+    // On newer systems, one of the two folders is a link to the other.
     if let Some(folder) = RPM.iter().map(|name| root.join(name)).find(|folder| folder.is_dir()) {
         for name in RPM_FILES {
             digest("rpm", &folder.join(name), &mut lines)?;

@@ -223,7 +223,7 @@ fn add(root: &Path, path: &Path, host: &mut HostRoot) -> io::Result<()> {
             return Ok(());
         }
     }
-    // What dangles, or leads to what the caller may not read, is left out.
+    // A dangling link, or a link to an unreadable file, is left out.
     if let Ok(source) = fs_err::canonicalize(&place) {
         host.binds.push(Bind { source, target });
     }

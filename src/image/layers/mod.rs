@@ -131,11 +131,11 @@ fn unpack_missing(
     let missing = layers.iter().filter(|layer| !folder.join(layer.diff_id.hex()).is_dir());
     let missing: Vec<_> = missing.collect();
     for layer in &missing {
-        // What the sweep could not remove must not become part of this layer.
+        // Leftovers of the sweep must not become part of this layer.
         remove_all_closed(&temporary(folder, &layer.diff_id)).map_err(fail)?;
     }
     if let Err(error) = unpack_all(folder, &missing, options, whiteouts) {
-        // What can't be removed now is swept, or written again, by the next one.
+        // Leftovers are swept, or overwritten, by the next unpacking.
         sweep_under_lock(folder).log();
         for layer in missing {
             drop(remove_beside(&folder.join(layer.diff_id.hex())));

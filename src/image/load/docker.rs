@@ -107,7 +107,7 @@ fn read_image(
     })
 }
 
-/// The digest by which older and newer dockers call a configuration's file.
+/// Digest in a configuration's file name, which older and newer dockers write differently.
 fn digest_in_name(name: &str) -> Option<BlobDigest> {
     let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
     let hex = file.strip_suffix(".json").unwrap_or(file);
@@ -116,7 +116,7 @@ fn digest_in_name(name: &str) -> Option<BlobDigest> {
 
 fn names(tags: &[String]) -> Result<Vec<ImageRef>, LoadProblem> {
     tags.iter()
-        // What docker writes for an image that has lost its name.
+        // Docker's tag for an image that has lost its name.
         .filter(|tag| *tag != "<none>:<none>")
         .map(|tag| tag.parse().map_err(|_error| LoadProblem::Name { text: tag.clone() }))
         .collect()

@@ -11,7 +11,7 @@ use crate::image::location::Form;
 use crate::image::platform::Platform;
 use crate::image::store::StoreError;
 
-/// An image can't be loaded; nothing of it is left in the store.
+/// An image cannot be loaded; the store is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("can't load an image from {input}")]
 pub struct LoadError {
@@ -151,7 +151,7 @@ pub enum LoadProblem {
         /// Upper limit of entries.
         limit: u64,
     },
-    /// More documents than anybody's images have, or the same ones over and over.
+    /// The input has more documents than any real image, or repeats the same ones.
     #[error("its manifests, indexes and configurations have more than {limit} bytes together")]
     Documents {
         /// Upper limit of all documents' bytes.

@@ -1,5 +1,5 @@
-//! The blobs of an image: several at once, each from the store, from where an earlier run broke off,
-//! or from the registry, checked while it comes, and given to whoever unpacks it while it comes.
+//! Download of an image's blobs: several at once, each from the store, from a partial download, or
+//! from the registry, verified during the download, and passed to the unpacker at the same time.
 //!
 //! Two digests of each layer are checked. The digest of the blob is computed here. The digest of
 //! the uncompressed content is computed by the unpacker, or else here; never twice, as
@@ -116,7 +116,7 @@ impl<'p> Layers<'p> {
         for ((item, fetched), followed) in self.items.iter().zip(fetched).zip(followed) {
             blobs.push(match fetched {
                 Fetched::Measured(blob) => blob,
-                // It was read to its end, and found to be what it should be.
+                // The unpacker has read the layer to its end, and found the right digest.
                 Fetched::Stored(measured) if followed || item.is_known => {
                     measured.known(item.diff_id.clone()).at(item.staged.clone())
                 }
@@ -208,7 +208,7 @@ impl<'p> Layers<'p> {
         for outcome in outcomes {
             match outcome {
                 Ok(done) => fetched.extend(done),
-                // Of those that were told to stop, nobody wants to hear.
+                // Errors of cancelled downloads are ignored.
                 Err(RegistryProblem::Exchange(ExchangeError::Interrupted)) => {
                     stopped = stopped.or(Some(ExchangeError::Interrupted.into()));
                 }
@@ -298,7 +298,7 @@ fn whole(
     let mut partial = open(partials, wanted, wire.observer())?;
     loop {
         let resumed = partial.had > 0;
-        // What was there before has still to be found right.
+        // The partial file is still unverified.
         let unseen = Progress::default();
         let seen = if resumed { &unseen } else { progress };
         let mut download =
@@ -317,7 +317,7 @@ fn whole(
             return Ok(measured);
         }
         let found = measured.digest().clone();
-        // Nobody can go on with it.
+        // The partial file is useless for other runs, too.
         fs_err::remove_file(&partial.path).map_err(RegistryProblem::Keep)?;
         if !resumed {
             let (what, expected) = (wanted.what.clone(), wanted.digest.clone());

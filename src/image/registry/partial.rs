@@ -7,8 +7,8 @@
 //! A process that waits for another one's download takes the blob from the store, if the store has
 //! the blob meanwhile.
 //!
-//! A file of the blob's size is never written to: it may be the store's too, by another name. What
-//! nobody has touched for a week goes with the next pull.
+//! A file of the blob's size is never written to: the file may be the store's, too, by another
+//! name. Files unused for a week are removed with the next pull.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -53,7 +53,7 @@ impl Partials {
         self.folder.join(digest.hex())
     }
 
-    /// Opens a blob's file, as soon as nobody else adds to it; `None` if the run is over.
+    /// Opens a blob's file, as soon as no other process adds to it; `None` if the run is over.
     pub(super) fn open(
         &self,
         digest: &BlobDigest,
@@ -67,7 +67,7 @@ impl Partials {
             let Some(lock) = FileLock::acquire_unless(&path, &waiting, give_up)? else {
                 return Ok(None);
             };
-            // Whoever had the lock may have removed the file.
+            // The previous holder of the lock may have removed the file.
             if !lock.is_at(&path) {
                 continue;
             }
@@ -95,7 +95,7 @@ impl Partials {
             return Ok(false);
         }
         let beside = self.folder.join(format!("{TEMPORARY_PREFIX}{}", digest.hex()));
-        // One that a process left which died just here.
+        // Leftover of a process that died at this point.
         drop(fs_err::remove_file(&beside));
         if fs_err::hard_link(&blob, &beside).is_err() {
             // It may be gone again.

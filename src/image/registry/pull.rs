@@ -45,7 +45,7 @@ impl Client {
         if let Some((image, _)) = &known
             && reference.digest().is_some()
         {
-            // What a digest means never changes.
+            // The content of a digest never changes.
             return Ok(pull.there(image));
         }
         if let Some(pulled) = self.pull_mirrored(store, reference, options, observer)? {
@@ -114,7 +114,7 @@ impl Pull<'_> {
             other => other?,
         };
         let wanted = &self.options.platform;
-        // A configuration seldom says which variant it is for, so one that is asked for is asked for.
+        // A configuration seldom names its variant, so a wanted variant leads to a request.
         let same = |found: &Platform| wanted.variant.is_none() || wanted.variant == found.variant;
         Ok(known.filter(|(image, _)| wanted.accepts(&image.platform) && same(&image.platform)))
     }

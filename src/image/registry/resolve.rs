@@ -110,7 +110,7 @@ fn fetch(wire: &Wire<'_>, target: &Target, subject: &str) -> Result<Document, Re
         let (what, expected) = ("the manifest".to_owned(), target.size);
         return Err(LoadProblem::Size { what, expected, found }.into());
     }
-    // The index knows; a registry's header is only what somebody has told it.
+    // The index is reliable; a registry's header depends on the pusher.
     Ok(Document { media_type: target.media_type.clone(), ..document })
 }
 

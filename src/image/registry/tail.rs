@@ -24,14 +24,14 @@ pub(super) struct Progress {
 struct State {
     bytes: u64,
     end: Option<End>,
-    /// Nobody reads the FIFO any more, nor will.
+    /// The FIFO has no reader any more.
     unread: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Whole,
-    /// There will be no more of it.
+    /// No more bytes will follow.
     Failed,
 }
 
@@ -51,7 +51,7 @@ impl Progress {
         self.change(|state| state.end = Some(End::Failed));
     }
 
-    /// Whoever read the FIFO is done.
+    /// The reader of the FIFO has finished.
     pub(super) fn unread(&self) {
         self.change(|state| state.unread = true);
     }
@@ -82,8 +82,8 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
     fs_err::set_permissions(path, PermissionsExt::from_mode(0o644))
 }
 
-/// Gives a blob's bytes to whoever reads the FIFO, as they come; says whether all were given. The
-/// file is there as soon as the first byte is.
+/// Passes a blob's bytes to the reader of the FIFO during the download; returns true if all were
+/// passed. The file exists as soon as the first byte does.
 pub(super) fn follow(fifo: &Path, blob: &Path, progress: &Progress) -> bool {
     let Some(mut fifo) = open(fifo, progress) else { return false };
     let mut at = 0;
@@ -112,8 +112,8 @@ pub(super) fn follow(fifo: &Path, blob: &Path, progress: &Progress) -> bool {
     }
 }
 
-/// Opens the FIFO as soon as somebody reads it. (Opening it while nobody does would wait for ever
-/// where nobody ever will.)
+/// Opens the FIFO as soon as a reader exists. (A blocking open would wait forever without a
+/// reader.)
 fn open(path: &Path, progress: &Progress) -> Option<File> {
     loop {
         match nix::fcntl::open(
@@ -125,7 +125,7 @@ fn open(path: &Path, progress: &Progress) -> Option<File> {
                 nix::fcntl::fcntl(&opened, FcntlArg::F_SETFL(OFlag::empty())).ok()?;
                 return Some(opened.into());
             }
-            // Even of a blob that failed whoever will read it has to hear: it waits for us.
+            // A reader of a failed blob must be told, too, as it waits for the end.
             Err(_nobody) if progress.now().unread => return None,
             Err(_nobody) => std::thread::sleep(POLL),
         }

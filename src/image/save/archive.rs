@@ -55,7 +55,7 @@ pub(super) fn write_docker(saving: &Saving<'_>, to: &mut dyn Write) -> Result<()
         BTreeMap::from([(config.clone(), Member::Bytes(saving.config.clone()))]);
     let mut layers = Vec::new();
     for layer in &saving.image.layers {
-        // By what it unpacks to, as other tools name them.
+        // By the diff id, as in other tools' archives.
         let name = format!("{}.tar", layer.diff_id.hex());
         if !members.contains_key(&name) {
             let member = if layer.compression == Compression::Zstd {

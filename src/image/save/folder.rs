@@ -108,7 +108,7 @@ fn lock(folder: &Path) -> Result<FileLock, SaveError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(SaveError::Write(error)),
             Ok(0) => {}
-            // Somebody may have made it a layout just now.
+            // Another process may have made the folder a layout just now.
             Ok(_) if path.exists() => {}
             Ok(_) => return Err(SaveError::NotEmpty(folder.to_owned())),
         }
@@ -116,7 +116,7 @@ fn lock(folder: &Path) -> Result<FileLock, SaveError> {
     }
     let mut options = fs_err::OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
-    // A file that nobody may write to can be locked all the same.
+    // A read-only file can be locked, too.
     let file = opened.or_else(|_error| fs_err::File::open(&path)).map_err(SaveError::Write)?;
     let again = file.try_clone().map_err(SaveError::Write)?.into_parts().0;
     let lock = FileLock::acquire_opened_unless(again, || (), || false).map_err(SaveError::Write)?;

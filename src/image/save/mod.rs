@@ -73,7 +73,7 @@ pub fn save(
         return folder::write(&saving, &place.path);
     }
     let path = std::path::absolute(&place.path).map_err(SaveError::Write)?;
-    // What isn't a file, such as a pipe, can't be replaced by one.
+    // A special file, such as a pipe, cannot be replaced by a regular one.
     let special = fs_err::metadata(&path).is_ok_and(|found| !found.is_file());
     if special {
         let mut file =

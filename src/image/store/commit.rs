@@ -17,7 +17,7 @@ use crate::image::document::INDEX_DIGEST;
 use crate::image::load::{self, Blob, Found, LoadError, LoadInput, LoadOptions, Staging};
 use crate::image::reference::ImageRef;
 
-/// The lock in a staging folder, held by whoever fills it.
+/// Lock in a staging folder, held by the writer.
 const STAGING_LOCK: &str = "lock";
 
 /// Loaded image; an image with several names is listed once per name.
@@ -115,7 +115,7 @@ impl ImageStore {
                 continue;
             }
             match FileLock::try_acquire_made(&path.join(STAGING_LOCK)) {
-                // Whoever made it is just removing it, or died between making the two.
+                // Its maker is just removing it, or died between making the folder and the lock.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => dead.push((path, None)),
                 Ok(taken) => dead.extend(taken.map(|mine| (path, Some(mine)))),
                 // A folder with such a name that no load made.

@@ -85,7 +85,7 @@ impl Index {
         self.entries.iter().filter_map(|entry| Target::of(entry).ok()).collect()
     }
 
-    /// An entry of an image, whatever its name.
+    /// Entry of an image, under whatever name.
     pub(super) fn entry(&self, manifest: &BlobDigest) -> Option<Value> {
         let found = self.entries.iter().find(|entry| digest(entry) == Some(&manifest.to_string()));
         found.cloned()
@@ -114,7 +114,7 @@ impl Index {
             }
             let mut old = entries.remove(position);
             before = digest(&old).and_then(|digest| digest.parse().ok());
-            // The image that had the name stays, without one, until somebody removes it.
+            // The previous image of that name stays, nameless, until removed.
             if !entries.iter().any(|entry| digest(entry) == digest(&old)) {
                 set_name(&mut old, None);
                 entries.push(old);

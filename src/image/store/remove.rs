@@ -94,7 +94,7 @@ impl ImageStore {
             let entry = entry.map_err(StoreError::Io)?;
             let name = entry.file_name();
             let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
-            // What isn't a blob is somebody else's.
+            // Files other than blobs belong to other tools.
             let Some(digest) = digest else { continue };
             blobs.insert(digest, entry.metadata().map_err(StoreError::Io)?.blocks() * 512);
         }
@@ -155,7 +155,7 @@ impl ImageStore {
             Kind::Other => return Ok(()),
             Kind::Manifest => {
                 let bytes = self.document(&target.digest, what, &called)?;
-                // Also of what is no image, all that it leads to stays.
+                // Documents other than images keep all their targets, too.
                 let manifest: Value = go_json::parse(&bytes, &MANIFEST)
                     .map_err(|error| damaged(&called, what, error))?;
                 let layers = manifest.get("layers").and_then(Value::as_array);
@@ -169,7 +169,7 @@ impl ImageStore {
             }
         };
         for target in &inner {
-            // Layouts may leave out what is for other machines.
+            // Layouts may omit the parts for other platforms.
             if self.blob_path(&target.digest).exists() {
                 self.mark(target, needed)?;
             }
