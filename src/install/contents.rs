@@ -172,7 +172,7 @@ fn is_put_together(name: &[u8]) -> bool {
 }
 
 fn read_document(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // What isn't a file is no document; a link could lead anywhere.
+    // Only regular files are documents; a link could lead anywhere.
     match fs_err::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.len() <= LONGEST_DESCRIPTION => {
             let mut content = Vec::new();

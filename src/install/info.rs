@@ -63,8 +63,8 @@ impl PackageInfo {
     }
 }
 
-/// Checks the names of variables in a `pkginfo.json`, and the characters of their values; what else is wrong with it is found by
-/// [`PackageInfo::parse`], when the package is required or activated.
+/// Checks the names of variables in a `pkginfo.json`, and the characters of their values; other
+/// problems are found by [`PackageInfo::parse`], when the package is required or activated.
 pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
     let Ok(node) = Node::parse(text) else { return Ok(()) };
     let Kind::Object(object) = &node.kind else { return Ok(()) };

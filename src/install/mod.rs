@@ -10,9 +10,9 @@
 //! packages/<id>/                   the packages, which are put there by somebody else
 //! ```
 //!
-//! [`PackageContents`] says what counts of one package, [`plan_install`] puts some together and
-//! finds all that doesn't fit, and [`InstallPlan::write`] writes the outcome. Packages are hostile:
-//! of their links none is followed out of the package.
+//! [`PackageContents`] has the relevant contents of a package, [`plan_install`] merges packages and
+//! finds all conflicts, and [`InstallPlan::write`] writes the result. Packages are hostile: of
+//! their links none is followed out of the package.
 
 mod contents;
 mod environment;

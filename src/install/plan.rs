@@ -287,7 +287,8 @@ impl Farm<'_> {
             let copies = match self.options.units {
                 Units::None => continue,
                 Units::Elsewhere(folder) => {
-                    // What somebody else copies into the root must not replace anything of the root's.
+                    // Files that the caller copies into the root must not replace the root's own
+                    // files.
                     if folder == self.options.root {
                         self.check_free(&name, &owner)?;
                     }
