@@ -32,7 +32,7 @@ pub const INSTALL_SCRIPT: &str = "dcos_install.sh";
 /// Name of the output that upgrades a host.
 pub const UPGRADE_SCRIPT: &str = "dcos_node_upgrade.sh";
 
-/// File by which a served folder is known as written by an installer.
+/// Name of the file that marks a served folder as written by an installer.
 pub const MARK: &str = ".dcos-installer";
 
 /// Contents of a served folder.
