@@ -43,7 +43,7 @@ pub(super) struct Item {
     /// Content; `None` if the mirror has to have the file already.
     pub(super) content: Option<Content>,
     pub(super) origin: Option<String>,
-    /// Names by which sources find the commit of a bundle.
+    /// Names in sources (`ref_origin`) for the commit of a bundle.
     pub(super) ref_origins: BTreeSet<String>,
 }
 
@@ -54,7 +54,7 @@ pub struct Contents {
     pub(super) images: BTreeMap<String, Value>,
 }
 
-/// URL of a source without credentials, and the name by which a commit is found.
+/// URL of a source without credentials, and the name of a commit.
 fn described(request: &SourceRequest) -> (Option<String>, Option<String>) {
     match &request.source.spec {
         SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => (Some(redact(&file.url)), None),

@@ -150,7 +150,7 @@ impl Existing {
         Ok(())
     }
 
-    /// True if the mirror has a source under all the names by which it is to be found.
+    /// True if the mirror has a source under all required names.
     pub fn has_source(&self, request: &SourceRequest) -> bool {
         let locked = request.mirror_key().and_then(|key| self.lock.files.get(&key));
         let Some(locked) = locked else { return false };

@@ -163,7 +163,7 @@ impl<'w> Work<'w> {
 fn is_same(item: &Item, locked: &LockedFile) -> bool {
     match &item.content {
         Some(Content::Bytes(bytes)) => crate::base::digest::Sha256Sum::of(bytes) == locked.sha256,
-        // Sources and blobs are named by their content, packages by what they were made of.
+        // Names of sources and blobs depend on their content, names of packages on their inputs.
         Some(Content::File(_)) | None => true,
         // There is one name more.
         Some(Content::Bundle(_)) => false,

@@ -60,7 +60,7 @@ impl Work<'_> {
                 .map(|(name, state)| (name.clone(), *state))
                 .collect(),
         );
-        // The index of images after what it leads to.
+        // The index of images follows its targets.
         let (documents, blobs): (Vec<_>, Vec<_>) =
             self.new.iter().partition(|(key, _)| is_document(key));
         for (key, item) in blobs.into_iter().chain(documents) {
