@@ -102,7 +102,7 @@ const SHOWN_COLUMNS: usize = 120;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What is quoted from the file must not steer a terminal.
+        // Text quoted from the file must not control a terminal.
         let message: String = self.message.chars().map(visible).collect();
         let Some(Place { line, column, content, shown_column }) = &self.place else {
             return write!(f, "{}: {message}", self.path.display());
