@@ -21,7 +21,7 @@ pub(super) struct Definition {
     pub(super) packages: Vec<PackageTemplate>,
 }
 
-/// An output, or a file of a package: a template and the kind of text that comes of it.
+/// Output, or file of a package: a template and the kind of the resulting text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OutputTemplate {
     /// The name, a template itself.

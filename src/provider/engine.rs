@@ -142,7 +142,7 @@ impl Engine {
     }
 
     fn report(&self, template: &str, error: &Error) -> Report {
-        // What is innermost is nearest to the fault: errors within included files are sources.
+        // The innermost error is nearest to the fault: errors within included files are sources.
         let mut innermost = error;
         while let Some(source) = std::error::Error::source(innermost)
             && let Some(source) = source.downcast_ref::<Error>()

@@ -131,7 +131,7 @@ pub enum ArgumentFault {
         /// Known arguments.
         known: Vec<String>,
     },
-    /// The release gives the value, and nobody else can.
+    /// Only the release may set the value.
     FromRelease(String),
     /// The value breaks the rule of the argument's type.
     Wrong {

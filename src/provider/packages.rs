@@ -1,4 +1,4 @@
-//! Configuration packages: what hosts of a cluster are told, as packages (docs/providers.md).
+//! Configuration packages: the configuration of a cluster's hosts, as packages (docs/providers.md).
 //!
 //! ```text
 //! packages/<name>/<name>--setup_<config id>.tar.xz                    files whose values are known
