@@ -88,7 +88,7 @@ fn path(what: &'static str, text: &str, reserved: &[&str]) -> Result<Key, Layout
     }
 }
 
-/// Place of a release: a repository, and a channel of it or none.
+/// Place of a release: a repository, and optionally a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleasePlace {
     repository: Key,
