@@ -124,8 +124,8 @@ impl Home {
         Ok(None)
     }
 
-    /// Id of a user who could replace what lies in the folder: an owner who is neither the caller nor root.
-    /// Root may work in a folder of somebody else's, but not where everybody may write.
+    /// Id of a user who could replace the folder's contents: an owner other than the caller and
+    /// root. Root may work in another user's folder, but not in a folder that is writable for all.
     pub fn other_owner(root: &Path) -> io::Result<Option<u32>> {
         let data = match fs_err::metadata(root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -274,7 +274,8 @@ impl Home {
             Ok(Some(held)) => held,
             Ok(None) => return Ok(None),
             Err(error) => {
-                // The last one of other runs may have removed the folder, or somebody else have made it.
+                // The last of other runs may have removed the folder, or another user may have made
+                // it.
                 self.make_closed_folders()?;
                 return if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) };
             }
@@ -306,8 +307,8 @@ impl Home {
                 continue;
             }
             let taken = FileLock::try_acquire_made(&lock).unwrap_or_else(|error| {
-                // One run's lock that cannot be opened keeps no other run from being swept. One that is gone
-                // is that of a run that has ended.
+                // A lock that cannot be opened does not keep other runs from being swept. A missing
+                // lock belongs to an ended run.
                 if error.kind() != io::ErrorKind::NotFound {
                     tracing::warn!(%error, "the lock of a scratch folder cannot be taken");
                 }

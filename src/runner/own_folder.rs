@@ -33,9 +33,9 @@ pub(super) fn make(folder: &Path) -> io::Result<()> {
         }
         let found = match open(folder) {
             Ok(found) => found,
-            // The last one of other runs has removed it.
+            // The last of other runs has removed the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            // A link, a file, or closed by somebody else.
+            // A link, a file, or a folder closed by another user.
             Err(_) => return Err(foreign(folder)),
         };
         if !is_callers(&found.metadata()?) {
@@ -50,8 +50,8 @@ pub(super) fn is_closed(folder: &Path) -> bool {
     open(folder).is_ok_and(|found| is_closed_folder(&found))
 }
 
-/// True if the folder is the caller's and closed, and a lock that the caller holds is the file of this name
-/// in it: then nobody removes the folder.
+/// True if the folder belongs to the caller and is closed, and if a lock held by the caller is the
+/// file of this name inside: then no other process removes the folder.
 pub(super) fn has_lock(folder: &Path, name: &str, lock: &FileLock) -> bool {
     open(folder).is_ok_and(|found| {
         is_closed_folder(&found)

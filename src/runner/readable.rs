@@ -52,7 +52,7 @@ impl<'a> InputCopies<'a> {
 
     fn copy_tree(&self, from: &Path, to: &Path) -> io::Result<()> {
         let top = fs_err::File::open(from)?.into_parts().0;
-        // What is asked for may be a link, as a package's folder may be.
+        // The input itself may be a link, such as a package's folder.
         self.make_folder(to)?;
         for entry in WalkDir::new(from).min_depth(1) {
             let entry = entry?;
@@ -88,7 +88,7 @@ impl<'a> InputCopies<'a> {
         let mut copy = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?;
         io::copy(&mut from, copy.file_mut())?;
         copy.set_modified(metadata.modified()?)?;
-        // Whoever may execute it still may, and the set-id bits mean nothing for a copy.
+        // Execute permission is kept, and set-id bits mean nothing for a copy.
         let executable = if metadata.mode() & 0o100 == 0 { 0 } else { 0o111 };
         self.give(copy.file(), 0o644 | executable)
     }
@@ -100,9 +100,9 @@ impl<'a> InputCopies<'a> {
     }
 }
 
-/// True if the container's root can read a file, or a folder with all that is in it.
+/// True if the container's root can read a file, or a folder with all its contents.
 fn is_readable(map: &IdMap, path: &Path) -> io::Result<bool> {
-    // What is bound into the view is the folder in which a file lies.
+    // The view binds the folder of a file.
     if !path.is_dir() {
         let folder = fs_err::metadata(path.parent().unwrap_or(path))?;
         return Ok(allows(map, &folder, 0o1) && allows(map, &fs_err::metadata(path)?, 0o4));

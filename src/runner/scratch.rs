@@ -169,7 +169,7 @@ fn closed_mode() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o700)
 }
 
-/// True if nobody but its owner can enter a folder.
+/// True if only the owner can enter a folder.
 fn is_closed(folder: &Path) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
     Ok(fs_err::symlink_metadata(folder)?.permissions().mode().trailing_zeros() >= 6)

@@ -327,7 +327,7 @@ impl Drop for Session {
 pub fn sweep(settings: &RunnerSettings, observer: &dyn Observer) {
     let RunnerSettings { home, isolation, interrupt, .. } = settings;
     match isolation::sweep_orphans(isolation, home, interrupt) {
-        // What is left of a removal that was broken off is no news.
+        // The rest of an interrupted removal is expected.
         Ok(_) if interrupt.is_raised() => {}
         Ok(unswept) => unswept.report(observer),
         Err(error) => tracing::warn!(%error, "scratch folders of dead runs cannot be swept"),

@@ -85,7 +85,7 @@ mod tests {
             note(&home, tree).unwrap();
         }
         note(&home, &one).unwrap();
-        // What has another form is not ours.
+        // A file in another format is not ours.
         fs_err::write(home.trees().join("x.json"), "{}").unwrap();
         fs_err::write(home.trees().join("y.json"), "{\"packages\": \"/etc\"}").unwrap();
         let paths = |forgets| -> Vec<PathBuf> {

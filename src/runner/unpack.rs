@@ -1,7 +1,7 @@
 //! Unpacking of an image's layers during the pull, by a helper inside the namespace.
 //!
-//! What containers can have here is found out when the first layer is about to come; where there
-//! can be none, images are pulled all the same, and whoever can unpacks them.
+//! The tier is detected when the first layer is about to arrive; without a usable tier, images are
+//! pulled all the same, and are unpacked by a later run.
 
 use std::cell::Cell;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -26,7 +26,7 @@ pub struct LayerUnpacker {
 
 #[derive(Debug)]
 struct Ready {
-    // Before the session, in whose scratch folder it has its view.
+    // Declared before the session, whose scratch folder contains its view.
     helper: Mutex<Option<HelperPlace>>,
     session: Session,
 }
@@ -53,7 +53,7 @@ impl LayerUnpacker {
 
 impl Unpacker for LayerUnpacker {
     fn has(&self, layer: &DiffId) -> bool {
-        // Where nothing can be unpacked, nothing has to be.
+        // Without a tier for unpacking, nothing is unpacked.
         self.ready().is_none_or(|ready| ready.session.layers().join(layer.hex()).is_dir())
     }
 

@@ -181,8 +181,8 @@ impl Registration {
     }
 }
 
-/// Nothing may be removed, and no run may register, as long as this lives. `waiting` is called if
-/// somebody else has it.
+/// Lock against removals and registrations of other runs, for the lifetime of the value. `waiting`
+/// is called if another holder exists.
 pub fn lock(home: &Home, waiting: impl FnOnce()) -> io::Result<FileLock> {
     FileLock::acquire(&home.locks().join("gc"), waiting)
 }
@@ -256,7 +256,7 @@ fn fold(folder: &Path) -> io::Result<Uses> {
 fn gather(folder: &Path) -> io::Result<(Uses, Vec<(PathBuf, FileLock)>)> {
     let mut uses = Uses::default();
     if let Ok(text) = fs_err::read(folder.join(LAST)) {
-        // What can't be read is forgotten: then things count as used when they were made.
+        // Unreadable records are dropped: then items count as used at their creation.
         uses.last = serde_json::from_slice(&text).unwrap_or_default();
     }
     let mut over: Vec<(PathBuf, FileLock)> = Vec::new();
@@ -334,7 +334,7 @@ mod tests {
         let mut both = one;
         both.extend(other);
         assert_eq!(look(&home).unwrap().now, both);
-        // Half a line, as of one that is killed meanwhile.
+        // Half a line, as from a process that is killed during a write.
         running.said.lock().unwrap().file.write_all(b"{\"images\": [").unwrap();
         assert_eq!(read(&home).unwrap().now, both);
     }

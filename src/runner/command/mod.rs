@@ -85,7 +85,7 @@ pub enum MountSource {
     Caller(PathBuf),
     /// Entry of the job's scratch folder.
     Scratch(String),
-    /// Entry of the copy of a package's folder; whoever makes the copy says where it is.
+    /// Entry of the copy of a package's folder, whose path the maker of the copy sets.
     Package(String),
     /// Path below the job's private view, which is in memory.
     View(PathBuf),

@@ -1,4 +1,5 @@
-//! A command as text: a command line of bubblewrap, and in comments what bubblewrap has no option for.
+//! A command as text: a command line of bubblewrap, with comments for features that bubblewrap
+//! lacks.
 
 use std::borrow::Cow;
 use std::fmt;

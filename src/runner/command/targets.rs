@@ -1,8 +1,8 @@
 //! Mount points of a command: paths in its root without symbolic links.
 //!
-//! Whoever makes a container would otherwise follow the links of an image: over the machine's folders,
-//! or over `/proc`, which is written to before the command begins (the classes of CVE-2019-19921,
-//! CVE-2021-30465 and CVE-2025-52881).
+//! The maker of a container would otherwise follow the links of an image: over the machine's
+//! folders, or over `/proc`, which is written to before the command begins (the classes of
+//! CVE-2019-19921, CVE-2021-30465 and CVE-2025-52881).
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -63,7 +63,7 @@ pub(super) fn settle(root: &Path, binds: &mut [Bind], first: usize) -> Result<()
             }
             None => settled(root, target).map_err(|error| refused(error.to_string()))?,
         };
-        // The one that is seen there; links of the image may lead into one, too.
+        // The visible mount; links of the image may lead into a mount, too.
         let above = binds[..index].iter().rposition(|above| place.starts_with(&above.target));
         if let Some(above) = above {
             let below = place.strip_prefix(&binds[above].target).unwrap_or(&place);
