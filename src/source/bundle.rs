@@ -170,7 +170,7 @@ pub struct BundleRequest<'b> {
     pub repository: &'b Path,
     /// The commit.
     pub commit: &'b CommitId,
-    /// Names by which sources find the commit.
+    /// Names in sources (`ref_origin`) for the commit.
     pub ref_origins: &'b BTreeSet<String>,
 }
 

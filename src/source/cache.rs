@@ -1,5 +1,5 @@
-//! A source's folder in the cache: locked while something is fetched into it, swept before, and
-//! gone again if nothing came of it.
+//! Folder of a source in the cache: locked during a fetch, swept before, and removed if empty
+//! afterwards.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub(super) fn with_folder<T>(
     let result = ready.map_err(SourceProblem::io("prepare the cache")).and_then(|()| work());
     if result.is_err() {
         for folder in made {
-            // Whoever put something into it meanwhile keeps it.
+            // A folder with new files of another process stays.
             if fs_err::remove_dir(folder).is_err() {
                 break;
             }

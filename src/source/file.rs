@@ -133,8 +133,8 @@ pub(super) fn fetch(
     } else {
         let subject = request.subject();
         let done = options.http.download(&file.url, &subject, new.file(), observer)?;
-        // Two answers that don't belong together, and one that was cut off where nobody could see it, are the
-        // server's fault, not the file's.
+        // Mismatched parts of two responses, and an undetected truncation, are the server's fault,
+        // not the file's.
         if (done.resumed || done.may_be_short) && wrong(&new, file, pin)?.is_some() {
             options.http.download(&file.url, &subject, new.file(), observer)?;
         }
@@ -142,7 +142,7 @@ pub(super) fn fetch(
     match wrong(&new, file, pin)? {
         None => new.commit().map_err(SourceProblem::io("write the cache"))?,
         Some(wrong) if !wrong.is_declared => return Err(wrong.of_lock(request, shown)),
-        // It can be looked at where it is, and may be for nobody else to read.
+        // A local file can be inspected in place, and may be private.
         Some(WrongSum { kind, expected, actual, .. }) if origin == Origin::Local => {
             return Err(SourceProblem::LocalSum { kind, url: shown, expected, actual });
         }
@@ -171,7 +171,8 @@ fn wrong(
     wrong_sum(new.temporary_path(), file, pin).map_err(SourceProblem::io("read what was fetched"))
 }
 
-/// True if what came is an HTML page: of a login, mostly, or of a server that knows no better answer.
+/// True if the download is an HTML page: usually a login page, or a server's substitute for an
+/// error.
 fn begins_as_page(path: &Path) -> bool {
     const START: u64 = 4096;
     let mut start = Vec::new();

@@ -292,7 +292,7 @@ impl Search<'_> {
         let cached = cached_path(self.request);
         let folder = TemporaryFolder::create(&self.request.cache_dir).map_err(made)?;
         let new = folder.path().join("new");
-        // What was there may be another version's.
+        // The existing mirror may be another version's.
         let is_usable = git_foreign::look(&cached, self.wanted).is_ok();
         let folders = [Some(path), is_usable.then_some(cached.as_path())].into_iter().flatten();
         let objects: Vec<PathBuf> = folders.map(|folder| folder.join("objects")).collect();

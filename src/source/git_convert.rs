@@ -209,7 +209,8 @@ impl Conversion<'_> {
         self.write(&wanted).map(Some)
     }
 
-    /// Says that a filter is not run. A pointer of Git LFS is an error: nobody wants to build it.
+    /// Reports a filter that is not run. A pointer of Git LFS is an error, as pointers are useless
+    /// in a build.
     fn without_filter(
         &self,
         filter: &str,

@@ -83,7 +83,7 @@ fn check(path: &Path) -> Result<(), SourceProblem> {
         return Err(refuse("it borrows objects from another repository".to_owned()));
     }
     for entry in WalkDir::new(path).min_depth(1) {
-        // One that cannot be listed here could be listed by a helper.
+        // A folder that is unreadable here could be readable for a helper.
         let entry =
             entry.map_err(|error| refuse(format!("it cannot be looked through: {error}")))?;
         let name = || entry.path().strip_prefix(path).unwrap_or(path).display();
@@ -91,7 +91,7 @@ fn check(path: &Path) -> Result<(), SourceProblem> {
             let link = name();
             return Err(refuse(format!("{link} in it is a symbolic link, which is not followed")));
         }
-        // Whoever reads a FIFO waits for ever.
+        // Reading a FIFO would block forever.
         if !entry.file_type().is_file() && !entry.file_type().is_dir() {
             return Err(refuse(format!("{} in it is neither a file nor a folder", name())));
         }

@@ -52,7 +52,8 @@ pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// True if a folder of objects has the commit. As no repository is opened, it may be anybody's.
+/// True if a folder of objects has the commit. As no repository is opened, the folder may belong to
+/// any user.
 pub(super) fn has_object(objects: &Path, commit: &CommitId) -> Result<bool, git2::Error> {
     let database = Odb::new()?;
     let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;

@@ -174,7 +174,7 @@ impl Comparison<'_> {
             "-z",
             "--untracked-files=no",
             "--no-renames",
-            // What lies in a submodule is not part of the source; which commit it stands at is.
+            // Files in a submodule are not part of the source; the submodule's commit is.
             "--ignore-submodules=dirty",
         ];
         let (output, _) = state.git(&status.map(OsStr::new))?;

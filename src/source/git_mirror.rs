@@ -70,7 +70,7 @@ impl<'a> GitMirror<'a> {
         if folder.is_dir() {
             atomic::sweep_under_lock(folder).report(observer);
             sweep(&path).map_err(SourceProblem::io("tidy up a git mirror"))?;
-            // A collection of what nobody needs goes by this. That it can't be written is no harm.
+            // A collection uses this time. A failed write is harmless.
             drop(fs_err::File::open(folder).map(|it| it.file().set_modified(SystemTime::now())));
         }
         let login = Login::of(place);
@@ -212,7 +212,7 @@ pub(super) fn failure_of_mirror(problem: &SourceProblem) -> Option<FailureKind> 
     }
 }
 
-/// Makes the folder of all mirrors, which may be private, for nobody else to enter.
+/// Makes the folder of all mirrors, which may be private, without access for other users.
 pub(super) fn make_closed(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs_err::create_dir_all(folder)?;

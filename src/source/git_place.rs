@@ -24,7 +24,7 @@ pub struct GitPlace {
     pub url: String,
     /// The branch, tag, other ref or commit.
     pub reference: Option<String>,
-    /// The folder of it, relative and without `..`.
+    /// Folder in the repository, relative and without `..`.
     pub subfolder: Option<String>,
     /// True if `.git` stays.
     pub keep_git: bool,
@@ -149,7 +149,7 @@ impl GitPlace {
             "commit" | "checksum" => set(&mut self.checksum, "commit", value),
             "keep-git-dir" => switch(key, value).map(|keep| self.keep_git |= keep),
             "submodules" => switch(key, value).map(|wanted| self.submodules = wanted),
-            // What is fetched is no other thing.
+            // The way of fetching does not change the content.
             "fetch-by-commit" => switch(key, value).map(drop),
             "mtime" => {
                 self.commit_time = match value {

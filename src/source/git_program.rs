@@ -181,7 +181,7 @@ impl GitRun<'_> {
             .current_dir(folder)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // What git says is read by a person, and by us when we look for what may pass.
+            // Git's output is read by people, and parsed here for transient failures.
             .env("LC_ALL", "C")
             .env_remove("LANGUAGE")
             .env("GIT_TERMINAL_PROMPT", "0")
@@ -328,8 +328,8 @@ pub(super) fn may_pass(output: &str) -> bool {
     SIGNS.iter().any(|sign| output.contains(sign))
 }
 
-/// True if a message of git says that nobody listens at the server's address. With curl that follows
-/// from the time only: a lack of an answer takes minutes.
+/// True if a message of git means that the server refuses connections. With curl the only sign is
+/// the time: a lack of an answer takes minutes.
 pub(super) fn is_refused(output: &str) -> bool {
     const SOON: u64 = 1000;
     let after = |line: &str| -> Option<u64> {

@@ -101,7 +101,7 @@ fn has_directory(values: impl Iterator<Item = OsString>, path: &Path) -> bool {
     let mut values = values.peekable();
     while let Some(value) = values.next() {
         let bytes = value.as_bytes();
-        // What follows the last separator is no value.
+        // The text behind the last separator is not a value.
         if bytes.is_empty() && values.peek().is_none() {
             break;
         }

@@ -118,7 +118,7 @@ impl<'a> GitState<'a> {
         make_closed(&options.git_mirrors).map_err(made)?;
         fs_err::create_dir_all(&folder).map_err(made)?;
         atomic::sweep_under_lock(&folder).report(*observer);
-        // A collection of what nobody needs goes by this. That it can't be written is no harm.
+        // A collection uses this time. A failed write is harmless.
         drop(fs_err::File::open(&folder).map(|it| it.file().set_modified(SystemTime::now())));
         let temporary = TemporaryFolder::create(&folder).map_err(made)?;
         let git_dir = temporary.path().join("git");

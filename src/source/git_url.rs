@@ -28,14 +28,14 @@ impl GitLocation {
             };
         }
         if let Some(path) = path_of_file_url(url) {
-            // As git does, which takes a URL's escapes for what they stand for.
+            // As in git, which decodes a URL's escapes.
             let absolute = path.starts_with('/').then(|| url::Url::parse(url).ok()).flatten();
             let absolute = absolute.and_then(|url| url.to_file_path().ok());
             return Ok(Self::Local(absolute.unwrap_or_else(|| package_dir.join(path))));
         }
         let before_slash = url.split('/').next().unwrap_or_default();
         if let Some((scheme, rest)) = url.split_once("://") {
-            // git has a program for each scheme, whose name is in small letters.
+            // git has a program for each scheme, with a lower-case name.
             return Ok(Self::Network(format!("{}://{rest}", scheme.to_ascii_lowercase())));
         }
         if before_slash.contains(':') {

@@ -125,7 +125,7 @@ impl LocalScope {
                     Ok(entry) if entry.path_is_symlink() && !is_in(entry.path()) => {
                         return Err(bounds.out(entry.path()));
                     }
-                    // What cannot be listed here could be listed by a helper.
+                    // A folder that is unreadable here could be readable for a helper.
                     Err(error) if fs_err::symlink_metadata(&refs).is_ok() => {
                         return Err(bounds.out(error.path().unwrap_or(&refs)));
                     }

@@ -32,7 +32,7 @@ fn missing_source(request: &SourceRequest, options: &FetchOptions) -> Option<Mis
         SourceSpec::GitLocal { .. } => return None,
         SourceSpec::Git { url, commit, .. } => {
             let location = GitLocation::parse(url, &request.package_dir);
-            // A URL that is refused is not missing: the fetch says what is wrong with it.
+            // A refused URL is not missing: the fetch reports the reason.
             let location = location.ok()?;
             if matches!(&location, GitLocation::Local(path) if path.exists())
                 || git::has_commit(request, &location, url, commit, options)
