@@ -5,11 +5,11 @@
 pub enum FailureKind {
     /// The store answers, and lacks the object.
     NotFound,
-    /// No store of the kind can do that.
+    /// Stores of this kind lack the operation.
     Unsupported,
     /// The store did not answer properly in any attempt.
     Unreachable,
-    /// Nobody listens at the store's address.
+    /// The store refuses connections.
     Refused,
     /// The store answers, but with something else than the object.
     Denied,

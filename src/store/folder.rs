@@ -82,7 +82,7 @@ impl FolderBackend {
         let mut file = AtomicFile::create(&path).map_err(failed)?;
         write_content(&mut file, key, content, transfer, &failed)?;
         let written = commit(file).map_err(failed)?;
-        // The leftovers of others harm nobody.
+        // Leftovers of others are harmless.
         drop(path.parent().map(|folder| sweep_older(folder, ABANDONED)));
         Ok(written)
     }

@@ -206,7 +206,7 @@ impl Extension {
                     let extension = extension?;
                     match extension.key_bytes() {
                         b"path" => self.name = Some(extension.value_bytes().to_vec()),
-                        // Where the real size is elsewhere, the content is not what it seems.
+                        // With the real size elsewhere, the content has another meaning.
                         b"size" => {
                             let size = extension.value().ok().and_then(|text| text.parse().ok());
                             self.size = Some(size.unwrap_or(u64::MAX));

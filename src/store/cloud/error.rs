@@ -25,10 +25,10 @@ pub(super) enum CloudError {
     /// All attempts failed.
     #[error("{reason} (attempt {attempts}, the last)")]
     GaveUp { attempts: u32, reason: String },
-    /// Nobody listens at the store's address.
+    /// The store refuses connections.
     #[error("{server}: {reason}")]
     Refused { server: String, reason: String },
-    /// The answer does not have the form of an answer of the kind.
+    /// The response does not have the expected form.
     #[error("the answer is not an object store's: {reason}")]
     Protocol { reason: String },
     /// The object is larger than the limit.

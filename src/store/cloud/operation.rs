@@ -26,7 +26,7 @@ const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) enum Failure {
     /// Another attempt may succeed.
     Passing { reason: String, wait: Option<Duration> },
-    /// Nobody listens at the address.
+    /// The connection was refused.
     Refused { server: String, reason: String },
     /// The store has an object of the name already.
     Taken,

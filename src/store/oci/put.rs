@@ -236,7 +236,7 @@ impl OciBackend {
         }
     }
 
-    /// Returns the error of a put: an absent object is not one of them.
+    /// Returns the error of a put; a missing object is not a possible error.
     fn failed_put(&self, key: &Key, error: OciError) -> StoreError {
         match error {
             OciError::Exchange(error) => self.failed("put", key, self.without_repository(error)),

@@ -9,7 +9,7 @@ const LONGEST: usize = 8 * 1024;
 pub(crate) enum Challenge {
     /// A name and a password with each request.
     Basic,
-    /// A token of a token server, for a name and a password or for anybody.
+    /// A token of a token server, by name and password or anonymous.
     Bearer {
         /// The token server's URL, as written.
         realm: String,

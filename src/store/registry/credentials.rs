@@ -133,13 +133,13 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     };
     let mut text = String::new();
     file.take(LARGEST_FILE).read_to_string(&mut text)?;
-    // What `podman login` leaves in a file that it made and put nothing into.
+    // Content of a file that `podman login` has made without an entry.
     Ok(Some(text).filter(|text| !text.trim().is_empty()))
 }
 
 /// Finds the entry for a repository of a registry in a file's text.
 pub(crate) fn look_up(text: &str, host: &str, repository: &str) -> Result<Option<Entry>, String> {
-    // The parser's own words would quote what it didn't understand, which may be a password.
+    // The parser's own message would quote the faulty text, possibly a password.
     let file: RawFile = serde_json::from_str(text).map_err(|error| {
         format!("it is not JSON of that shape (line {}, column {})", error.line(), error.column())
     })?;

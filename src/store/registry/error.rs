@@ -77,7 +77,7 @@ pub enum ExchangeError {
         /// The cause.
         reason: String,
     },
-    /// Nobody listens at the registry's address.
+    /// The registry refuses connections.
     #[error("{url}: {reason}")]
     ConnectionRefused {
         /// The URL.
@@ -124,7 +124,7 @@ pub enum ExchangeError {
     Digest {
         /// Role of the content.
         what: String,
-        /// Digest by which the content was asked for.
+        /// Requested digest.
         expected: BlobDigest,
         /// Digest of the received bytes.
         found: BlobDigest,

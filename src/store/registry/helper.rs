@@ -71,7 +71,7 @@ fn ask_for(
         .process_group(0)
         .spawn()
         .map_err(|error| format!("can't be started: {error}"))?;
-    // One that doesn't read what it is asked may know without.
+    // A helper that does not read its input may answer nevertheless.
     drop(child.stdin.take().map(|mut stdin| stdin.write_all(name.as_bytes())));
     let stdout = child.stdout.take();
     let reader = std::thread::spawn(move || {

@@ -118,7 +118,7 @@ impl fmt::Display for RegistryHost {
 /// Repository at an address: the registry's own, or a mirror's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// Host, by which credentials and configuration know the registry.
+    /// Host, the key for credentials and configuration of the registry.
     pub(crate) host: String,
     /// Path of the repository.
     pub(super) repository: String,

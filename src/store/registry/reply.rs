@@ -43,7 +43,7 @@ pub(super) fn message(answer: &Answer<'_>) -> String {
 /// The words of an error's body.
 fn words(bytes: &[u8]) -> String {
     let Ok(said) = serde_json::from_slice::<Value>(bytes) else {
-        // A sentence of a proxy's; nobody wants to read a page.
+        // A sentence of a proxy; a whole page is not shown.
         let text = String::from_utf8_lossy(bytes);
         let is_sentence =
             !text.contains('\u{fffd}') && !text.trim_start().starts_with(['<', '{', '[']);

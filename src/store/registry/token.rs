@@ -1,5 +1,5 @@
-//! Tokens of a registry's token server, given for a name and a password, for an identity token, or to
-//! anybody (distribution's "token authentication").
+//! Tokens of a registry's token server, by name and password, by an identity token, or anonymous
+//! (distribution's "token authentication").
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};

@@ -33,7 +33,7 @@ pub(crate) fn has(
     let url = wire.endpoint.url(&format!("blobs/{digest}"));
     match wire.ask(subject, &Ask::new(Method::HEAD, &url, Access::Push)) {
         Ok(_) => Ok(true),
-        // Whoever may not ask may still be allowed to send.
+        // A user without read access may still be allowed to send.
         Err(error) if error.is_refusal() => Ok(false),
         Err(error) => Err(error),
     }
@@ -76,7 +76,7 @@ pub(crate) fn send(wire: &Wire<'_>, upload: &Upload<'_>) -> Result<(), ExchangeE
         put.headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
         put.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
         match wire.once(&put) {
-            // Registries answer with any success; one that has not taken the blob refuses the manifest.
+            // Registries answer with any success; a registry without the blob refuses the manifest.
             Ok(_) => Ok(()),
             // Another server behind the same name may not know of the upload (BLOB_UPLOAD_UNKNOWN).
             Err(Failure::Lasting(error @ ExchangeError::NotFound { .. })) => {

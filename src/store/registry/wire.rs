@@ -92,7 +92,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// The observer of all that happens on the connection.
+    /// Observer of all events on the connection.
     pub(crate) fn observer(&self) -> &'a dyn Observer {
         self.transport.observer
     }

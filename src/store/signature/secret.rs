@@ -247,7 +247,7 @@ impl Signer {
         write_new(path, &text, 0o600)?;
         let text = public.to_box().map_err(failed)?.into_string();
         if let Err(error) = write_new(&public_path(path), &text, 0o644) {
-            // Nobody has its public key, so nobody misses it.
+            // The public key was never published, so the secret key can go.
             drop(fs_err::remove_file(path));
             return Err(error);
         }
