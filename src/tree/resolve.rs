@@ -129,7 +129,7 @@ impl PackageTree {
         self.package(key).map(|package| package.info.requires.clone()).unwrap_or_default()
     }
 
-    /// All that a package requires, directly or not, sorted.
+    /// All direct and indirect requirements of a package, sorted.
     pub fn dependencies(&self, key: &PackageKey) -> BTreeSet<PackageKey> {
         graph::closure(self.requires(key), |key| self.requires(key))
     }
@@ -171,7 +171,7 @@ impl PackageTree {
         let mut tainted = BTreeSet::new();
         for key in packages {
             let Some(package) = self.package(key) else { continue };
-            // What is wrong with a dependency is said there.
+            // Problems of a dependency are reported with the dependency.
             if package.info.requires.iter().any(|required| tainted.contains(required)) {
                 tainted.insert(key.clone());
                 continue;

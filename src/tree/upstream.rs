@@ -1,7 +1,7 @@
 //! `upstream.json`: a source whose `packages/` adds packages that the tree itself does not define.
 //!
-//! Getting the source is not done here: whoever does reads the file, checks it out, and asks the
-//! checkout's `packages/` for its own upstream in turn, until there is none.
+//! Getting the source is not done here: the caller reads the file, checks the source out, and reads
+//! the checkout's `packages/` for its own upstream in turn, to the end of the chain.
 
 use std::path::{Path, PathBuf};
 

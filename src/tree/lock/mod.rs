@@ -1,4 +1,4 @@
-//! `mkpanda.lock`: what everything was that builds of a tree took from elsewhere (docs/format.md,
+//! `mkpanda.lock`: the state of all external inputs of a tree's builds (docs/format.md,
 //! "mkpanda.lock").
 //!
 //! ```text
