@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// All that can be reached from the roots, roots included.
+/// Returns all nodes reachable from the roots, including the roots.
 pub fn closure<N: Ord + Clone>(
     roots: impl IntoIterator<Item = N>,
     mut neighbours: impl FnMut(&N) -> Vec<N>,
