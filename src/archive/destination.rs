@@ -265,7 +265,7 @@ impl Destination {
         finish_by_name(path, &place, with, Some(permissions(with.mode)))
     }
 
-    /// Another name for what an earlier entry made.
+    /// Makes a hard link to an earlier entry.
     pub(super) fn hard_link(
         &mut self,
         path: &EntryPath,
@@ -331,7 +331,7 @@ impl Destination {
         self.hiding.opaque(&mut self.folders, path, &with.for_folder())
     }
 
-    /// Hides what layers below have at a path in the place of an entry that cannot be made.
+    /// Hides the path in the layers below, for an entry that cannot be made.
     #[cfg(feature = "builder")]
     pub(super) fn hide(&mut self, path: &EntryPath, with: &Finish<'_>) -> Result<(), UnpackError> {
         let (above, name) = self.place(path, with, "a device")?;

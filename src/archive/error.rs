@@ -71,7 +71,7 @@ pub enum ReadError {
     /// The stream ends too early, fails its checksums, or can't be read.
     #[error("the archive can't be read to its end; it is cut off or damaged")]
     Stream(#[source] io::Error),
-    /// The tar structure is damaged, or uses what isn't supported.
+    /// The tar structure is damaged, or has unsupported features.
     #[error("the archive is damaged at byte {offset} (after decompression): {problem}")]
     Damaged {
         /// Position in bytes of the decompressed stream.

@@ -35,7 +35,7 @@ pub(super) type Owner = (u32, u32);
 pub(super) enum Rules {
     /// Both are errors; a folder may come again.
     Strict,
-    /// A symlink is resolved below the root; what is in place is replaced.
+    /// A symlink is resolved below the root; an existing entry is replaced.
     Layer,
 }
 
@@ -175,7 +175,7 @@ impl Folders {
         }
     }
 
-    /// Notes what a folder gets at the end.
+    /// Sets the attributes that a folder gets at the end.
     pub(super) fn describe(&mut self, path: &EntryPath, folder: Folder) {
         self.made.insert(path.clone(), folder);
     }

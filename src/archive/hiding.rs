@@ -27,7 +27,7 @@ pub(super) struct Hiding {
 }
 
 impl Hiding {
-    /// Hides what layers below have at a path.
+    /// Hides a path in the layers below.
     pub(super) fn whiteout(
         &mut self,
         folders: &mut Folders,

@@ -8,8 +8,8 @@
 //!   contents.
 //! - Symlinks made by the layer itself are resolved below its root. Symlinks of the layers below
 //!   are invisible: each layer is unpacked on its own.
-//! - Devices aren't made, as no user namespace lets them be; containers get a `/dev` of their own. What
-//!   a device replaces is hidden, and a hard link to one is left out as well.
+//! - Devices are not made, since no user namespace permits them; containers get a `/dev` of their
+//!   own. An entry replaced by a device is hidden, and a hard link to a device is left out as well.
 //! - Attributes of overlayfs's own, which rootless builders left in layers for years, are left out.
 
 use std::collections::HashSet;
@@ -293,8 +293,8 @@ fn mapped(path: &EntryPath, uid: u64, gid: u64) -> Result<Owner, UnpackError> {
     Ok((id(uid).ok_or_else(missing)?, id(gid).ok_or_else(missing)?))
 }
 
-/// A name below the layer's root; what would be absolute is meant from there. An empty one is the root's,
-/// as for GNU tar.
+/// Parses a name below the layer's root; absolute names start at the root. An empty name is the
+/// root's, as for GNU tar.
 fn cleaned(name: &[u8]) -> Result<EntryPath, ReadError> {
     let start = name.iter().position(|byte| *byte != b'/').unwrap_or(name.len());
     let below = if start == name.len() { b"." } else { &name[start..] };

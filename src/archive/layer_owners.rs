@@ -76,7 +76,7 @@ impl OwnerNote {
         Self { user: Noted::Is(user), group: Noted::Is(group) }
     }
 
-    /// Reads a note; what is none says nothing.
+    /// Reads a note; an invalid one counts as missing.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (user, group) = std::str::from_utf8(value).ok()?.split_once(':')?;
         Some(Self { user: Noted::parse(user)?, group: Noted::parse(group)? })

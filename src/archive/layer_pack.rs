@@ -1,7 +1,8 @@
 //! Packs a folder in overlay form, an overlay's upper directory, as an image layer: the inverse of
 //! `layer`.
 //!
-//! - What hides `NAME` becomes the whiteout `.wh.NAME`; an opaque folder gets `.wh..wh..opq`. All other attributes of overlayfs stay behind.
+//! - A whiteout of `NAME` becomes the entry `.wh.NAME`; an opaque folder gets `.wh..wh..opq`. All
+//!   other attributes of overlayfs are left out.
 //! - Entries come in byte order of their paths, without `./` and without names of owners. The folder
 //!   itself is an entry only if it isn't 0755 of 0:0, as other tools have it.
 //! - All times have an upper limit, and the folder's files get the times of their entries: the

@@ -72,8 +72,8 @@ impl<'r> PackageReader<'r> {
         Ok(Self { tar: Some(tar), names: Names::new(limits) })
     }
 
-    /// The next entry; what wasn't read of the one before is skipped. Nothing when all was read,
-    /// to the end of the stream.
+    /// Returns the next entry, after skipping the unread rest of the previous one; `None` at the
+    /// end of the stream.
     pub fn next_entry(&mut self) -> Result<Option<PackageEntry>, ReadError> {
         let Some(tar) = &mut self.tar else { return Ok(None) };
         if let Some(member) = tar.next_member()? {

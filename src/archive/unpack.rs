@@ -23,9 +23,9 @@ pub struct UnpackSummary {
     pub attributes_lost: u64,
 }
 
-/// Unpacks a package's `tar.xz` into a folder, which is made if it is missing and must else be
-/// empty. Everything belongs to uid and gid 0 if the caller may give files away, else to the caller.
-/// On an error the folder holds a part of the package, and is the caller's to remove.
+/// Unpacks a package's `tar.xz` into a folder, which is made if missing and must otherwise be
+/// empty. Everything belongs to uid and gid 0 if the caller may change owners, else to the caller.
+/// After an error the folder has a part of the package, which the caller must remove.
 pub fn unpack_package(
     package: impl Read,
     folder: &Path,

@@ -53,8 +53,8 @@ fn names(zip: &ZipArchive<BufReader<File>>) -> Result<Vec<Vec<u8>>, ZipError> {
     (0..zip.len()).map(|index| name(&zip.by_index_data(index)?)).collect()
 }
 
-/// The name of an entry. What is not UTF-8 is in code page 437 (APPNOTE 4.4.4 and appendix D), but for writers
-/// on Unix, who take a name's bytes as they are.
+/// Name of an entry. Names that are not UTF-8 are in code page 437 (APPNOTE 4.4.4 and appendix D),
+/// except those of writers on Unix, whose bytes are taken unchanged.
 fn name(entry: &ZipFileEntry<'_>) -> Result<Vec<u8>, ZipError> {
     let system = entry.system();
     let is_unix = matches!(system, System::Unix | System::OsDarwin | System::BeOS);

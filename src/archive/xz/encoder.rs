@@ -87,7 +87,7 @@ impl<S: BlockSink> BlockEncoder<S> {
         self.hand_on()
     }
 
-    /// Encodes what is left and gives back the sink.
+    /// Encodes the remaining data and returns the sink.
     pub fn finish(mut self) -> io::Result<S> {
         if self.blocks == 0 && (1..=SMALL).contains(&self.data.len()) {
             self.encode_here()?;

@@ -1,4 +1,5 @@
-//! XZ: an encoder of our own around liblzma's LZMA2, and a decoder that takes what `xz` takes.
+//! XZ: an encoder of our own around liblzma's LZMA2, and a decoder that accepts the same streams as
+//! `xz`.
 //!
 //! ```text
 //! encoder    cuts data into blocks, in order     dense    finds what is compressed already
