@@ -118,8 +118,8 @@ impl RepositoryError {
         matches!(self, Self::Signature { source, .. } if source.is_untrusted())
     }
 
-    /// Classifies an error that a build can do without. A refusal is none of them, since it most often
-    /// comes from the user's own settings, unless the store is a cache.
+    /// Classifies an error that a build can do without. A refusal is not such an error, since its
+    /// usual cause is a wrong setting of the user, unless the store is a cache.
     pub(super) fn dispensable(&self, need: Need) -> Option<FailureKind> {
         let Self::Store { source, .. } = self else { return None };
         Some(source.kind()).filter(|kind| match need {

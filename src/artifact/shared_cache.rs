@@ -120,7 +120,7 @@ impl SharedCache {
 }
 
 impl SharedCaches {
-    /// Creates a list of caches; packages are signed by `signer` when they are put there.
+    /// Creates a list of caches; `signer` signs uploaded packages.
     pub fn new(caches: Vec<SharedCache>, signer: Option<Signer>) -> Self {
         Self { caches, signer: signer.map(Arc::new) }
     }

@@ -79,7 +79,8 @@ pub(super) fn claim<'k>(
     }
 }
 
-/// True unless the store answers, and may have the file: some servers refuse to describe what they have.
+/// True unless the store answers, and may have the file: some servers refuse to describe existing
+/// files.
 fn is_final(error: &StoreError) -> bool {
     !matches!(error.kind(), FailureKind::Denied | FailureKind::Unsupported)
 }

@@ -78,7 +78,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Reads a small object; `None` if there is none.
+    /// Reads a small object; `None` if missing.
     pub(super) fn small(&self, name: &str, longest: u64) -> Result<Option<Vec<u8>>, PublishError> {
         let mut text = Vec::new();
         match self.backend.get_range(&name.parse()?, 0..longest, &mut text, &self.transfer) {
