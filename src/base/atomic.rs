@@ -155,8 +155,8 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes a whole file: synced, renamed into place, never seen half-written. What processes that
-/// died writing files there have left is removed.
+/// Writes a whole file: synced, and renamed into place. Leftovers of dead writers in the folder are
+/// removed.
 pub fn write(target: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(target)?;
     file.write_all(content)?;
@@ -219,7 +219,7 @@ impl Unswept {
         self.0.extend(attempt.err());
     }
 
-    /// Adds what another sweep could not remove.
+    /// Adds the failures of another sweep.
     pub fn add(&mut self, other: Self) {
         self.0.extend(other.0);
     }

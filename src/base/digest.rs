@@ -168,7 +168,7 @@ impl<T> Tee<T> {
         Self { inner, sha1: sha1::Sha1::new(), sha256: Sha256::new(), bytes: 0 }
     }
 
-    /// Gives back what was wrapped, with the sums.
+    /// Returns the inner value, with the digests.
     pub fn finish(self) -> (T, Sums) {
         let sums = Sums {
             sha1: Sha1Sum::from_hasher(self.sha1),

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Something that a person or a log may want to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Something is not as it should be, but work goes on.
+    /// A warning: work goes on.
     Warning {
         /// Package or source concerned; empty if the message names the subject itself.
         subject: String,
@@ -40,7 +40,7 @@ pub enum Event {
         /// Task in words; each of a run is named differently.
         task: String,
     },
-    /// A source of a package is there.
+    /// A source of a package is present.
     Source {
         /// Source: `<package>/<source>`.
         subject: String,
@@ -99,7 +99,7 @@ pub enum Event {
         /// The phase.
         phase: Phase,
     },
-    /// A package is there.
+    /// A package is present.
     Finished {
         /// The package's id.
         package: String,
@@ -228,14 +228,14 @@ pub trait Observer: Send + Sync {
     }
 }
 
-/// An observer that also knows whether the run is over.
+/// Observer with the state of the run.
 pub struct Interruptible<'a, F> {
     observer: &'a dyn Observer,
     is_over: F,
 }
 
 impl<'a, F: Fn() -> bool + Send + Sync> Interruptible<'a, F> {
-    /// Passes events on to an observer; `is_over` says whether the run is.
+    /// Creates an observer that forwards events; `is_over` returns true at the end of the run.
     pub fn new(observer: &'a dyn Observer, is_over: F) -> Self {
         Self { observer, is_over }
     }

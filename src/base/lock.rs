@@ -140,7 +140,7 @@ fn open(path: &Path) -> io::Result<(std::fs::File, bool)> {
     open_in_folder(path)
 }
 
-/// Like [`open`], in a folder that is there.
+/// Like [`open`], in an existing folder.
 fn open_in_folder(path: &Path) -> io::Result<(std::fs::File, bool)> {
     let mut options = fs_err::OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(LOCK_MODE);

@@ -7,7 +7,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// `MFD_NOEXEC_SEAL` (Linux 6.3), without which `vm.memfd_noexec=2` refuses such files.
+/// `MFD_NOEXEC_SEAL` (Linux 6.3); `vm.memfd_noexec=2` refuses files in memory without this flag.
 const NOT_EXECUTABLE: MFdFlags = MFdFlags::from_bits_retain(0x8);
 
 /// Makes an empty file in memory, gone with its last descriptor.

@@ -1,4 +1,4 @@
-//! Opening of files that others may have put there: a FIFO would wait for a writer for ever.
+//! Opening of files that other users may have made: a FIFO would wait for a writer forever.
 
 use std::io;
 use std::path::Path;

@@ -49,7 +49,7 @@ pub fn end(supervisor: &mut Child) {
     }
 }
 
-/// Does a supervisor's work; gives the process's exit code.
+/// Runs a supervisor; returns the exit code.
 pub fn run() -> u8 {
     let mut arguments = std::env::args_os().skip(2);
     let Some(program) = arguments.next() else { return 2 };

@@ -1,6 +1,6 @@
 //! Types that are text in documents, with the same format for parsing and display.
 
-/// Implements `Deserialize` by `FromStr`: what is no value of the type is the document's error.
+/// Implements `Deserialize` by `FromStr`: an invalid value is an error of the document.
 macro_rules! read_as_text {
     ($name:ty) => {
         impl<'de> serde::Deserialize<'de> for $name {

@@ -1,4 +1,4 @@
-//! Fixed times of files: what a build sees does not depend on when it was fetched or written.
+//! Fixed times of files: a build's inputs do not depend on the time of a fetch or a write.
 
 use std::fs::Metadata;
 use std::io;

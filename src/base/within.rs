@@ -1,4 +1,4 @@
-//! Opening what lies below a folder, whatever symlinks say.
+//! Opening of files below a folder, whatever symlinks are on the way.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -47,7 +47,8 @@ pub fn open_listed(folder: impl AsFd, path: &Path) -> io::Result<File> {
     Err(io::Error::other(format!("{} is not a file any more", path.display())))
 }
 
-/// Opens the folder of what was listed at a path below an open folder, through no symlink, for its path.
+/// Opens the folder of a listed path below an open folder with `O_PATH`, without following
+/// symlinks.
 pub fn open_parent_of_listed(folder: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let how = OpenHow::new()
@@ -56,8 +57,8 @@ pub fn open_parent_of_listed(folder: impl AsFd, path: &Path) -> io::Result<Owned
     Ok(open_within(folder, parent.unwrap_or(Path::new(".")), how)?)
 }
 
-/// Path of what lies at a path below a folder, without any symlink behind the folder's own path.
-/// Symlinks are followed as in [`open_below`].
+/// Resolves a path below a folder to a path without symlinks behind the folder's own path. Symlinks
+/// are followed as in [`open_below`].
 pub fn locate_below(folder: &Path, path: &Path) -> io::Result<PathBuf> {
     let flags = OFlag::O_PATH;
     let found = open_resolved(folder, path, flags, ResolveFlag::RESOLVE_BENEATH)?;
@@ -69,8 +70,8 @@ pub fn locate_below(folder: &Path, path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Fails if one of the folders on the way to a path below a folder, or what lies there, is a symlink.
-/// Missing parts are no failure.
+/// Fails if the target of a path below a folder, or one of the folders on the way, is a symlink.
+/// Missing parts are not failures.
 pub fn without_links(folder: &Path, path: &Path) -> io::Result<()> {
     match open_resolved(folder, path, OFlag::O_PATH, ResolveFlag::RESOLVE_NO_SYMLINKS) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -128,7 +128,7 @@ pub struct Downloaded {
 /// A file could not be downloaded. URLs in it have no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The URL is none, or is not one for HTTP.
+    /// The URL is not valid, or not for HTTP.
     #[error("{url:?} is not an http or https URL: {reason}")]
     Url {
         /// The text.
@@ -196,7 +196,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// True if the server says that there is no such file.
+    /// True if the server reports a missing file.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status, .. }
             if [StatusCode::NOT_FOUND, StatusCode::GONE].contains(status))

@@ -10,7 +10,7 @@ pub(super) struct Netrc {
 }
 
 impl Netrc {
-    /// Reads the text. As with other programs, what is not understood is passed over.
+    /// Parses the text. As in other programs, unknown parts are skipped.
     pub(super) fn parse(text: &str) -> Self {
         let mut machines: Vec<(Option<String>, Login)> = Vec::new();
         let mut words = Words { rest: text };

@@ -14,7 +14,7 @@ use super::url::redact;
 
 /// Number of redirects that are followed, as the original's client does.
 pub(super) const MOST_REDIRECTS: usize = 30;
-/// Upper limits of what servers can have kept: the number of cookies, and the bytes of one.
+/// Upper limits of a chain's cookies: their number, and the bytes of each.
 const MOST_COOKIES: usize = 100;
 const LONGEST_COOKIE: usize = 4096;
 
@@ -94,7 +94,7 @@ impl Cookies {
 }
 
 impl Cookie {
-    /// Reads `Set-Cookie` (RFC 6265 5.2 and 5.3); says also whether the cookie is removed by it.
+    /// Parses `Set-Cookie` (RFC 6265 5.2 and 5.3); also returns true if the cookie is deleted.
     fn parse(url: &Url, text: &str) -> Option<(Self, bool)> {
         if text.len() > LONGEST_COOKIE {
             return None;

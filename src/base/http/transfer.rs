@@ -85,7 +85,7 @@ impl<'a> Transfer<'a> {
         self.body(&answer)
     }
 
-    /// Prepares for the whole file: what is there goes.
+    /// Prepares for the whole file: partial content is dropped.
     fn begin(&mut self, headers: &HeaderMap) -> Result<(), Failure> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(|e| self.not_stored(e))?;
         self.have = 0;
