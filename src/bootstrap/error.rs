@@ -10,7 +10,7 @@ use crate::package::PackageId;
 /// Reason why a bootstrap cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// A package's archive isn't there.
+    /// The archive of a package is missing.
     #[error("can't open package {package}")]
     Open {
         /// The package.

@@ -58,8 +58,7 @@ impl PartKey {
     }
 }
 
-/// The folder of parts, or none, where nothing is kept. What can't be kept isn't: no bootstrap
-/// fails because of that.
+/// Folder of parts, if any. Failures to keep parts are ignored: no bootstrap fails because of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PartStore<'a>(pub(super) Option<&'a Path>);
 

@@ -10,8 +10,8 @@ use crate::archive::{Attributes, EntryKind, EntryPath, PackageEntry, PackageInde
 pub(super) struct Summary {
     /// Names and descriptions of the package; in a kept summary, without sizes and attributes.
     pub(super) index: PackageIndex,
-    /// True if its entries are in byte order of their paths, as ours are. Then the first of hard
-    /// links is the file, too, because links come after what they link to.
+    /// True if its entries are in byte order of their paths, as ours are. Then the first of several
+    /// hard links is the file, too, because links come after their targets.
     pub(super) in_order: bool,
     /// Size of the tar entries in bytes, without long names.
     pub(super) tar_bytes: u64,

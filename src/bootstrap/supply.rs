@@ -235,7 +235,7 @@ fn interrupted() -> io::Error {
     io::Error::other("interrupted")
 }
 
-/// A file that can't be written any more when the run is over, and the sum of what was written.
+/// Writer into a file that fails at the end of the run, with the digest of the written bytes.
 struct WhileRunning<'a> {
     file: &'a mut File,
     sum: Sha256,

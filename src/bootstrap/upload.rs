@@ -83,7 +83,7 @@ impl BootstrapUpload {
         self.size
     }
 
-    /// Calls a function with what is to be published.
+    /// Calls a function with the files to publish.
     pub fn publish<T>(&self, put: impl FnOnce(&BootstrapPublication<'_>) -> T) -> T {
         put(&BootstrapPublication {
             id: &self.id,
