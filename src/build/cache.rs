@@ -45,8 +45,8 @@ impl Cache {
         self.package_folder(id.name()).join(format!("{id}.tar.xz"))
     }
 
-    /// True if a package is there. Archives get their name when they are whole. A symlink is none of
-    /// ours: it may lead to any file of the user's.
+    /// True if a package is present. Archives get their name when complete. A symlink does not
+    /// count: the target may be any file of the user's.
     pub fn has(&self, id: &PackageId) -> bool {
         is_file(&self.archive(id))
     }
@@ -134,7 +134,7 @@ impl Cache {
     }
 }
 
-/// True if a regular file is there, and no symlink to one.
+/// True if the path is a regular file, not a symlink.
 pub fn is_file(path: &Path) -> bool {
     fs_err::symlink_metadata(path).is_ok_and(|data| data.is_file())
 }

@@ -18,7 +18,7 @@ pub struct Pace {
     pub jobs: usize,
     /// Number of cores shared by the builds.
     pub cores: usize,
-    /// True to build what can be built although something failed.
+    /// True to continue with other builds after a failure.
     pub keep_going: bool,
 }
 

@@ -13,7 +13,7 @@ use crate::tree::{PackageKey, PackageTree};
 /// State of a package in the cache.
 #[derive(Debug, Clone, Default)]
 pub struct CacheState {
-    /// True if the archive with exactly this id is there.
+    /// True if the archive with exactly this id is present.
     pub archive: bool,
     /// The id of the last build, from the `latest` file: for the reason only, never to decide.
     pub latest: Option<PackageId>,

@@ -49,7 +49,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
-    /// The package is there.
+    /// The package was built.
     Built(Built),
     /// The build failed.
     Failed {

@@ -27,7 +27,7 @@ use crate::runner::home::Home;
 /// An upstream can't be expanded.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// The declaration of the upstream is wrong.
+    /// The declaration of the upstream is not valid.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// The lock has another one, or none.
@@ -62,8 +62,8 @@ pub enum UpstreamError {
     },
 }
 
-/// Expands the upstream of a packages directory, and its upstream, and so on; gives their packages
-/// directories, the nearest first.
+/// Expands the upstream of a packages directory, and its upstream, and so on; returns their
+/// packages directories, nearest first.
 pub fn expand(
     packages: &Path,
     home: &Home,
@@ -214,7 +214,7 @@ fn check_out(
     Ok(checkout)
 }
 
-/// Digest of what the file system says of all files of a folder.
+/// Digest of the metadata of all files in a folder.
 fn state(folder: &Path) -> io::Result<Sha256Sum> {
     use std::os::unix::fs::MetadataExt;
     let mut digest = Sha256::new();

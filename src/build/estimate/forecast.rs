@@ -76,7 +76,7 @@ impl Forecast {
         }
     }
 
-    /// A package is there; `took` is how long its build took, `None` if it was not built.
+    /// Records that a package is present; `took` is the duration of its build, `None` if not built.
     pub fn finished(&mut self, package: usize, took: Option<Duration>) {
         self.end(package, true);
         if let (Some(Some(expected)), Some(took)) = (self.expected.get(package), took) {

@@ -77,7 +77,7 @@ pub enum IdentityError<E: Error + 'static> {
         #[source]
         source: FolderError,
     },
-    /// An image or a repository that isn't there.
+    /// An image or a repository is missing.
     #[error("package {package}: can't make its id")]
     Outside {
         /// The package.

@@ -1,4 +1,4 @@
-//! Builder images in shared caches, by what they were built from (docs/format.md, "Builder images in caches").
+//! Builder images in shared caches, by their inputs (docs/format.md, "Builder images in caches").
 //!
 //! ```text
 //! <cache>/images/<folder>-<platform>.json           the image of a docker/ folder: an index with one manifest

@@ -17,7 +17,7 @@ use crate::package::ImageName;
 /// An image can't be found or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The name is none.
+    /// The name is not valid.
     #[error("{name:?} is not an image's name")]
     Name {
         /// The name.

@@ -27,9 +27,9 @@ use crate::tree::{DOCKER_FOLDER_IMAGES, DockerFolderTag, PackageTree};
 /// Registry for images of `docker/` folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SharedBuilders {
-    /// The registry, with what comes before the names there; by default where the names say.
+    /// Registry, with the prefix of names there; by default the registry in the names.
     pub registry: Option<RegistryMirror>,
-    /// True if what is built is pushed there.
+    /// True if built images are pushed.
     pub push: bool,
 }
 

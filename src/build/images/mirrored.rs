@@ -1,4 +1,5 @@
-//! Builder images and mirrors: images that a mirror gives, and what a mirror has to hold for a name.
+//! Builder images and mirrors: images from a mirror, and the required contents of a mirror for a
+//! name.
 
 use std::path::{Path, PathBuf};
 
@@ -122,7 +123,7 @@ impl ImageFinder<'_> {
         Ok(Some(image))
     }
 
-    /// Finds out if the image of a name is here, or what it would need. Nothing is built.
+    /// Checks if the image of a name is present, or lists its missing inputs. Nothing is built.
     pub fn presence(
         &mut self,
         name: &ImageName,

@@ -77,7 +77,7 @@ pub struct Building<'a> {
     pub fetch: &'a FetchOptions,
     /// Images pinned to names.
     pub pins: &'a ImagePins,
-    /// The latest time of files in layers, and what images say of their time.
+    /// Latest time of files in layers, and the creation time of images.
     pub source_date_epoch: u64,
     /// Registry for images of `docker/` folders.
     pub shared: &'a SharedBuilders,

@@ -87,8 +87,8 @@ impl ImageFinder<'_> {
         PullOptions { platform, limits: self.building.runner.archives }
     }
 
-    /// Images that a name takes from elsewhere: itself, or the bases of the Dockerfile from which it is
-    /// built. The machine itself is none. Nothing is fetched.
+    /// External images behind a name: the image itself, or the bases of its Dockerfile. The machine
+    /// itself is not an image. Nothing is fetched.
     pub fn foreign(
         &self,
         name: &ImageName,

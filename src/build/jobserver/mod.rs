@@ -16,7 +16,7 @@
 //! all tokens in the fifo are taken out and counted, and the right number is put back:
 //!
 //! - Surplus tokens were written by a build that never took them, and are dropped.
-//! - When nothing runs, what is missing is lost (a killed build had it), and is put back.
+//! - When no build runs, missing tokens are lost (a killed build had them), and are put back.
 //! - When a build fails while others run, its share of the missing tokens is put back. An excess is
 //!   corrected by the first rule.
 //! - A starting build takes its own cores from the pool; cores held by other builds at that moment
@@ -111,7 +111,8 @@ impl Jobserver {
         Ok(Self { fifo, style, pool, collector: Some(collector) })
     }
 
-    /// A build begins that has `own` cores without a token; `is_told` is whether it may take tokens.
+    /// Records the start of a build with `own` cores without a token; `is_told` is true if it may
+    /// take tokens.
     pub fn begin(&self, own: usize, is_told: bool) -> Access {
         let mut book = self.pool.lock();
         book.reserved += own;
@@ -125,8 +126,8 @@ impl Jobserver {
         }
     }
 
-    /// A build with `own` cores has come to its end while `others` run; `failed` is whether it may
-    /// have been killed, and so kept tokens.
+    /// Records the end of a build with `own` cores while `others` run; `failed` is true if the
+    /// build may have been killed, and so kept tokens.
     pub fn end(&self, own: usize, others: usize, failed: bool) {
         let mut book = self.pool.lock();
         book.reserved = book.reserved.saturating_sub(own);
@@ -145,7 +146,7 @@ impl Drop for Jobserver {
     }
 }
 
-/// Removes the fifo and its folder; what can't be removed is swept with the run's scratch folder.
+/// Removes the fifo and its folder; leftovers are swept with the run's scratch folder.
 fn remove(fifo: &Path) {
     drop(fs_err::remove_file(fifo));
     drop(fifo.parent().map(fs_err::remove_dir));
@@ -177,8 +178,8 @@ impl Book {
         self.cores.saturating_sub(self.reserved)
     }
 
-    /// Balances the book after `found` tokens have been taken out of the fifo; gives how many are to
-    /// be put back. `lost` says how many of those that are missing will never come.
+    /// Balances the accounts after `found` tokens have been taken out of the fifo; returns the
+    /// number to put back. `lost` computes the number of missing tokens that will never come back.
     fn balance(&mut self, found: usize, lost: impl FnOnce(usize) -> usize) -> usize {
         let missing = self.out.saturating_sub(found);
         let held = missing - lost(missing).min(missing);

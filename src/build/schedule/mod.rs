@@ -104,7 +104,7 @@ impl Schedule {
         }
     }
 
-    /// Starts nothing any more: what hasn't begun is left.
+    /// Starts no more packages: the others are left.
     pub fn stop(&mut self) {
         self.stopped = true;
         self.ready.clear();

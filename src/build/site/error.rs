@@ -35,7 +35,7 @@ impl From<IdentityError<OutsideError>> for SiteError {
 /// A site can't be opened, or its packages not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    /// The tree is wrong.
+    /// The tree is not valid.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// The upstream cannot be fetched.

@@ -1,8 +1,8 @@
 //! A packages directory with all inputs for building: its tree, its cache, its images.
 //!
-//! [`Site::open`] reads, [`Site::identify`] gives ids, [`Site::plan`] says what is to be done;
-//! [`Site::build`] does it. Only the last one starts a process or enters a namespace, and only if
-//! something has to be built.
+//! [`Site::open`] reads, [`Site::identify`] computes ids, [`Site::plan`] plans; [`Site::build`]
+//! executes the plan. Only the last one starts a process or enters a namespace, and only if a
+//! package has to be built.
 
 mod error;
 mod identify;
@@ -179,7 +179,7 @@ impl Site {
         if self.options.fetch.offline { caches.local() } else { caches.clone() }
     }
 
-    /// Says what is odd about packages and trees.
+    /// Reports the warnings of packages and trees.
     pub fn warn(&self, warnings: &[Report], observer: &dyn Observer) {
         for report in warnings {
             let mut message = report.to_string();

@@ -18,7 +18,7 @@ use crate::tree::lock::{LockFault, LockFaults, SourceKey, Sources, TreeLock};
 /// Options of writing a lock.
 #[derive(Debug, Clone, Default)]
 pub struct LockOptions {
-    /// Names of what is pinned anew; nothing else changes then.
+    /// Names to be pinned anew; if any, other pins do not change.
     pub update: Vec<String>,
     /// True if only some packages were asked for, so that nothing is dropped.
     pub is_partial: bool,

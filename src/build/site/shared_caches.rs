@@ -21,8 +21,8 @@ use crate::tree::PackageKey;
 const AT_ONCE: usize = 32;
 
 impl Site {
-    /// Fetches from caches what a plan would build, and returns the ids of all packages that are there
-    /// then. Faults of a cache are warnings.
+    /// Fetches the packages that a plan would build from caches, and returns the ids of all
+    /// packages that are present then. Faults of a cache are warnings.
     pub(super) fn fetch_cached(
         &self,
         plan: &Plan,
@@ -57,7 +57,7 @@ impl Site {
         Ok(brought.is_some())
     }
 
-    /// Makes a package be in the tree's cache, unless it is there, by a function that fetches the archive.
+    /// Brings a missing package into the tree's cache, by a function that fetches the archive.
     /// Returns `None` if the function finds none, or the run is over.
     pub fn bring(
         &self,

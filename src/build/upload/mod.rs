@@ -1,4 +1,4 @@
-//! Uploads of what a run builds and fetches, while other packages build.
+//! Uploads of built and fetched artifacts, while other packages build.
 //!
 //! Each writable cache has a thread and a queue. A failed upload is a warning: the build has its
 //! inputs. The run ends when the queues are empty, or at once on an interruption.
@@ -86,7 +86,7 @@ impl PackageUpload {
         &self.record
     }
 
-    /// Calls a function with what is to be published.
+    /// Calls a function with the files to publish.
     pub fn publish<T>(&self, put: impl FnOnce(&Publication<'_>) -> T) -> T {
         let requires = self.record.requires();
         let about = About {
