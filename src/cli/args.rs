@@ -69,10 +69,10 @@ pub enum Command {
     /// Look after builder images.
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Look after shared caches: what is built goes there, and comes from there, without a build.
+    /// Look after shared caches: built packages go there, and later builds take them from there.
     #[command(subcommand)]
     Cache(CacheCommand),
-    /// Remove from a tree's cache what no current id needs.
+    /// Remove files that no current id needs from a tree's cache.
     Clean(CleanArgs),
     /// Remove files that are not needed any more.
     Gc(GcArgs),
@@ -120,7 +120,7 @@ pub struct GlobalArgs {
     /// Work in this folder instead of the current one.
     #[arg(short = 'C', value_name = "DIR", global = true)]
     pub directory: Option<PathBuf>,
-    /// Take packages and bootstraps from here if they are there: an http, https or file URL.
+    /// Take existing packages and bootstraps from here: an http, https or file URL.
     #[arg(long, value_name = "URL", global = true)]
     pub repository_url: Option<String>,
     /// Use nothing of a repository that this key did not sign: a public key of minisign, or a `.pub` file with one;
@@ -223,13 +223,14 @@ pub enum ProgressArg {
 /// Options of building.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// Show what would be built, and why, and build nothing; with -v also the container of each package.
+    /// Show which packages would be built, and why, and build nothing; with -v also the container
+    /// of each package.
     #[arg(long)]
     pub dry_run: bool,
     /// Number of packages that are built at once; the number of cores by default.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// Build what can be built although something failed.
+    /// Continue with other packages after a failure.
     #[arg(long)]
     pub keep_going: bool,
     /// Leave `src` and `result` in the package's folder of the cache.
@@ -292,8 +293,8 @@ pub struct LockArgs {
     /// all its sources, a URL, or the name of an image.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub update: Vec<String>,
-    /// Write nothing; list what differs, and fail if something does. Uses no network, but for an upstream that is
-    /// not here.
+    /// Write nothing; list the differences, and fail if there are any. Uses no network, except for
+    /// a missing upstream.
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
     /// Number of sources that are fetched at once; 8 or more by default.
@@ -344,10 +345,10 @@ pub struct GcArgs {
     /// Keep items used in the last N days; 0 keeps only needed items.
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub keep_days: u32,
-    /// If more than this is left, such as 20G, remove what was used longest ago as well.
+    /// If more than this is left, such as 20G, remove the least recently used items as well.
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<String>,
-    /// Show what would go, and remove nothing.
+    /// Show the files to be removed, and remove nothing.
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -394,7 +395,7 @@ pub enum ImageCommand {
     Build(Box<ImageBuildArgs>),
     /// List the images in the store.
     List,
-    /// Show what an image is, as JSON.
+    /// Show an image's manifest and configuration, as JSON.
     Inspect {
         /// The image: its reference, or the beginning of its id.
         image: String,
@@ -431,7 +432,7 @@ pub struct ImageBuildArgs {
     /// Target platform: `linux/arm64`; this machine by default.
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
-    /// Carry out every instruction, although its result is there.
+    /// Carry out every instruction, without the build cache.
     #[arg(long)]
     pub no_cache: bool,
     /// A secret for `RUN --mount=type=secret`: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`.

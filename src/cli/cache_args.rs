@@ -13,7 +13,7 @@ pub struct CleanArgs {
     /// The packages folder; the current folder by default.
     #[arg(value_name = "TREE")]
     pub tree: Option<PathBuf>,
-    /// Show what would go, and remove nothing.
+    /// Show the files to be removed, and remove nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// Form of the result.
@@ -26,7 +26,8 @@ pub struct CleanArgs {
 pub enum CacheCommand {
     /// Put built packages, bootstraps and fetched sources of a tree's cache into caches that are written to.
     Push(ExchangeArgs),
-    /// Fetch what the tree's current ids name, and caches have, into the tree's cache; nothing is built.
+    /// Fetch artifacts of the tree's current ids from caches into the tree's cache; nothing is
+    /// built.
     Pull(ExchangeArgs),
     /// Show how much caches hold.
     Stat(StoreArgs),

@@ -121,7 +121,7 @@ pub struct CacheFile {
     /// True if packages and sources are looked up there.
     #[serde(default = "is_true")]
     pub read: bool,
-    /// True if packages and sources are put there.
+    /// True if packages and sources are uploaded.
     #[serde(default = "is_true")]
     pub write: bool,
 }
@@ -155,7 +155,7 @@ pub struct BuildersFile {
     /// Registry to pull from and to push to: `host[:port][/prefix]`; by default the one in the
     /// images' names.
     pub registry: Option<RegistryMirror>,
-    /// True if what is built is pushed there.
+    /// True if built images are pushed.
     pub push: Option<bool>,
 }
 
@@ -200,7 +200,7 @@ pub enum SettingsError {
         /// Description of valid values.
         expected: &'static str,
     },
-    /// A tree's file sets what only the user may set.
+    /// A tree's file sets keys that only the user may set.
     #[error("{} sets what only you may set: {}", path.display(), asked.join(", "))]
     Untrusted {
         /// The file.

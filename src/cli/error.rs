@@ -159,7 +159,7 @@ pub enum CliError {
         "{0} artifacts were not found, and not looked for in a cache that had failed for others before"
     )]
     NotFetched(usize),
-    /// Artifacts of a cache are not as they should be.
+    /// Artifacts of a cache are faulty.
     #[error("{store} has artifacts that are not as they should be ({count} findings)")]
     CacheFaults {
         /// Name of the store.
@@ -260,7 +260,7 @@ impl CliError {
         }
     }
 
-    /// Shows the error and what to do.
+    /// Shows the error with its remedies.
     pub fn show(&self, printer: Printer) {
         if let Self::Site(error) = self
             && let SiteError::Failed(failures) = &**error

@@ -121,7 +121,8 @@ impl<'a> Given<'a> {
         Ok(Self { environment, files, trust, refused: Vec::new() })
     }
 
-    /// Notes the keys of a tree's file that only the user may set, unless the user's word is there.
+    /// Records the keys of a tree's file that only the user may set, unless the user has granted
+    /// them.
     pub(super) fn ask(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
         let Some(tree) = self.files.iter().find(|file| file.is_trees) else { return };
         let asked = trust::asked(&tree.says, tree.base(), packages.unwrap_or(tree.base()));
@@ -213,7 +214,8 @@ impl<'a> Given<'a> {
         Ok(of(true).map(|trees| trees.min(most)).or_else(|| of(false)))
     }
 
-    /// True if the environment says so, else if any file does: a tree cannot have what the user forbids.
+    /// Returns the environment's value, else true if any file has true: a tree cannot enable a
+    /// feature that the user forbids.
     pub(super) fn offline(&self) -> Result<bool, SettingsError> {
         let any = self.files.iter().any(|file| file.says.offline == Some(true));
         self.boolean("OFFLINE", |_file| Some(any))

@@ -1,4 +1,4 @@
-//! The helper process, with every kind of job that there is.
+//! The helper process, with all kinds of jobs.
 
 use crate::build::job::BuildJob;
 use crate::dockerfile::execute::job::{DigestJob, LayerJob};

@@ -1,5 +1,5 @@
-//! The command line: what was typed, the environment and the configuration in, text and an exit
-//! code out. Only this layer prints, reads the environment and knows exit codes.
+//! The command line: arguments, environment and configuration in, text and an exit code out. Only
+//! this layer prints, reads the environment and knows exit codes.
 
 pub mod args;
 mod cache_args;
@@ -39,7 +39,8 @@ const USAGE: u8 = 2;
 /// The command failed.
 const FAILED: u8 = 1;
 
-/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
+/// Runs the command line; returns the exit code of the process: 0 done, 1 failed, 2 usage, 130
+/// interrupted.
 pub fn run() -> u8 {
     let parent = Parent::find();
     let cli = match Cli::try_parse().and_then(Cli::checked) {

@@ -1,4 +1,4 @@
-//! `mkpanda clean`: removes from a tree's cache what no current id needs.
+//! `mkpanda clean`: removes files that no current id needs from a tree's cache.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -78,7 +78,7 @@ pub struct Complaint {
 }
 
 impl Printer {
-    /// A printer; `no_colour` is whether `NO_COLOR` is set.
+    /// Creates a printer; `no_colour` is true if `NO_COLOR` is set.
     pub fn new(quiet: bool, no_colour: bool) -> Self {
         screen::since_start();
         let terminal = std::io::stderr().is_terminal();
@@ -249,7 +249,8 @@ impl Progress {
         }
     }
 
-    /// Says what came of the run; `cached` is how many of the packages asked for were there before.
+    /// Reports the result of the run; `cached` is the number of requested packages found in the
+    /// cache.
     pub fn finish(&self, ending: Ending, cached: usize) {
         match self {
             Self::Terminal(terminal) => terminal.finish(ending, cached),

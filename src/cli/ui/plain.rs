@@ -1,5 +1,5 @@
-//! Progress as plain lines: for logs, pipes and CI. What runs for long says so now and then, since
-//! a CI ends jobs that are silent.
+//! Progress as plain lines: for logs, pipes and CI. Long tasks are reported at intervals, since CI
+//! systems end silent jobs.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

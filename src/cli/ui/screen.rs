@@ -58,7 +58,8 @@ fn lock() -> MutexGuard<'static, Screen> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gets ready to draw; `rewraps` is whether the terminal wraps lines anew when it becomes narrower.
+/// Prepares the drawing; `rewraps` is true if the terminal wraps lines anew when it becomes
+/// narrower.
 pub(super) fn prepare(rewraps: bool) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

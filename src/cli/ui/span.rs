@@ -35,7 +35,7 @@ impl Style {
 pub(super) struct Line(Vec<(Style, String)>);
 
 impl Line {
-    /// The line with a span more; what a terminal would obey is made visible.
+    /// Appends a span; control characters are made visible.
     pub(super) fn with(mut self, style: Style, text: &str) -> Self {
         self.0.push((style, clean(text)));
         self

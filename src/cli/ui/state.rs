@@ -66,7 +66,7 @@ impl Tally {
 /// A package or a task that runs.
 #[derive(Debug, Clone)]
 pub(super) struct Running {
-    /// A package's id, or what the task is.
+    /// Id of the package, or description of the task.
     pub(super) name: String,
     /// A package's phase; none for a task.
     pub(super) phase: Option<Phase>,
@@ -252,7 +252,7 @@ impl Download {
         }
     }
 
-    /// Takes how far it is; gives how many bytes came since.
+    /// Records the progress; returns the number of new bytes.
     fn goes_on(&mut self, url: &str, done: u64, total: Option<u64>, now: Instant) -> u64 {
         if url != self.url || done < self.done {
             // It began anew, perhaps elsewhere.

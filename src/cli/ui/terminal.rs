@@ -31,8 +31,8 @@ struct Shared {
 }
 
 impl Terminal {
-    /// Writes through a printer; `rewraps` is whether the terminal wraps lines anew when it becomes
-    /// narrower.
+    /// Creates a display that writes through a printer; `rewraps` is true if the terminal wraps
+    /// lines anew when it becomes narrower.
     pub fn new(printer: Printer, rewraps: bool) -> Self {
         screen::prepare(rewraps);
         let shared = Shared { state: State::new(Instant::now()), said: String::new() };
@@ -42,7 +42,7 @@ impl Terminal {
         Self { shared, ticker: Mutex::new(Some(ticker)), printer }
     }
 
-    /// Ends the drawing and says what came of the run.
+    /// Ends the drawing and reports the result of the run.
     pub fn finish(&self, ending: Ending, cached: usize) {
         self.stop();
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);

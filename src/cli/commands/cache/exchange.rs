@@ -18,7 +18,7 @@ use crate::build::upload::Evidence;
 use crate::container::helper::Interrupt;
 use crate::exchange::{self, Failure, Pulled, Pushed, Selection, Wanted};
 
-/// Puts what a tree's cache has into caches.
+/// Uploads the artifacts of a tree's cache to caches.
 pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), CliError> {
     let packages = context.folder()?;
     let settings = context.settings(args.store.jobs, Some(&packages))?;
@@ -59,7 +59,7 @@ pub(super) fn push(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), Cli
     if skipped > 0 { Err(CliError::NotSent(skipped)) } else { Ok(()) }
 }
 
-/// Fetches what a tree's current ids name from caches.
+/// Fetches the artifacts of a tree's current ids from caches.
 pub(super) fn pull(context: &Context<'_>, args: &ExchangeArgs) -> Result<(), CliError> {
     let packages = context.folder()?;
     let settings = context.settings(args.store.jobs, Some(&packages))?;

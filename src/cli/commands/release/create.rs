@@ -178,7 +178,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Builds what is missing of tree variants and their bootstraps.
+    /// Builds missing packages of tree variants, and their bootstraps.
     fn build(
         &mut self,
         context: &Context<'_>,
@@ -210,7 +210,7 @@ impl Work<'_> {
         Ok(completes(&built)?)
     }
 
-    /// Fetches what the cache lacks of a release.
+    /// Fetches the missing parts of a release into the cache.
     fn fetch(&self, desk: &Desk, release: &Metadata) -> Result<Cache, CliError> {
         let cache = Cache::of(&desk.packages);
         if let Some(link) = cache.linked() {

@@ -1,5 +1,5 @@
-//! The live lines, as a pure function of what a run is doing, the time and the room there is: a line
-//! per running package, task and download, and below them the total.
+//! Live lines, as a pure function of the run's state, the time and the available room: a line per
+//! running package, task and download, and below them the total.
 //!
 //! Everything is aligned to the left, so that related texts stay together in a wide window, and
 //! little is wrapped when a window becomes narrower. Parts without room are left out, the least
