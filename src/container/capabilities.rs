@@ -2,8 +2,8 @@
 
 use caps::Capability;
 
-/// A capability and why a build has it. What isn't listed is dropped from every set, the bounding
-/// set included.
+/// Capability, with the reason for builds. Others are dropped from every set, including the
+/// bounding set.
 pub const GRANTED: [(Capability, &str); 11] = [
     (Capability::CAP_CHOWN, "installing files for other users"),
     (Capability::CAP_DAC_OVERRIDE, "root reads and writes whatever its namespace owns"),
@@ -39,8 +39,8 @@ pub fn granted() -> Vec<Capability> {
     GRANTED.iter().map(|(capability, _)| *capability).collect()
 }
 
-/// Capabilities that root needs to give containers a range of ids: to write the maps, and to give
-/// folders to the range and take back what is in them.
+/// Capabilities that root needs for giving containers a range of ids: for writing the maps, for
+/// giving folders to the range, and for taking back their contents.
 const OVER_RANGES: [Capability; 5] = [
     Capability::CAP_CHOWN,
     Capability::CAP_DAC_OVERRIDE,

@@ -39,7 +39,7 @@ pub const CLEANER_ARGUMENT: &str = "internal-cleaner";
 /// Upper limit of the time in which the processes of a killed run end; until then they still write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Interval between two attempts to remove what is still written to.
+/// Interval between two attempts to remove files that are still written to.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Name of the lock file of a folder with half-made entries.

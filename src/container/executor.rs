@@ -65,7 +65,7 @@ impl BuildExecutor {
         sys::install_seccomp(&self.filter)
     }
 
-    /// Gives up what the command may not have.
+    /// Drops the rights that the command may not have.
     fn restrict(&self) -> Result<(), ExecutorError> {
         if let Some(user) = self.sole_user {
             sole_user::enter(user).map_err(|error| {

@@ -93,7 +93,7 @@ pub enum HelperError {
         #[source]
         source: io::Error,
     },
-    /// Something is missing without which no helper can be started.
+    /// A prerequisite of helpers is missing.
     #[error("can't start a helper process: {}", .0.cause)]
     Refused(Refusal),
     /// The helper could not be added to its cgroup.
@@ -208,8 +208,8 @@ impl HelperPlace {
         self
     }
 
-    /// Says whether the jobs to come are like one another, all with a network namespace: then the
-    /// process for the next one is made while one is done.
+    /// Sets if the coming jobs are alike, all with a network namespace: then the process for the
+    /// next job is made during the current one.
     #[must_use]
     pub fn look_ahead(mut self, looks_ahead: bool) -> Self {
         self.looks_ahead = looks_ahead;

@@ -34,7 +34,7 @@ use super::{refusal, sys};
 
 /// Work of a job's process, and its messages of refusal.
 pub trait Worker {
-    /// Says that there is no user namespace.
+    /// Reports that the user namespace is missing.
     fn refuse(&self, error: NamespaceError);
 
     /// Does the job that the text says, and gives the process's exit code.

@@ -31,7 +31,7 @@ pub enum Condition {
     NestedProc,
     /// A fresh sysfs is refused, as where only parts of it are visible: the outer sysfs is bound.
     OuterSys,
-    /// A fresh sysfs is refused and there is none to be shown: builds have none.
+    /// A fresh sysfs is refused and an outer one is missing: builds have none.
     NoSys,
     /// devpts is refused: builds have no pseudo-terminals.
     NoTerminals,
@@ -110,8 +110,8 @@ impl Probed {
     }
 }
 
-/// Tries what a build will need. Called inside the namespaces, as the container's root, with a
-/// private tmpfs and a folder on the scratch filesystem to try things on.
+/// Tries the features that builds need. Called inside the namespaces, as the container's root, with
+/// a private tmpfs and a folder on the scratch filesystem for the trials.
 pub fn probe(tmpfs: &Path, scratch: &Path) -> std::io::Result<Probed> {
     // Features of a container's namespaces are tried in such namespaces.
     let own = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;

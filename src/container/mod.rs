@@ -4,7 +4,7 @@
 //! maps of its tier ([`idmap`]) and starts a process for each container, which
 //!
 //! 1. enters the other namespaces ([`namespace`]),
-//! 2. binds what the job needs into a private [`view`] and becomes the container's root,
+//! 2. binds the job's inputs into a private [`view`] and becomes the container's root,
 //! 3. makes the container's root ([`overlay`], or a copy),
 //! 4. describes the container as a [`sandbox`] and has libcontainer [`run`] it, with the
 //!    [`capabilities`] and the [`seccomp`] filter of the policy; with a single id, a [`recorder`]
@@ -12,7 +12,7 @@
 //!
 //! A [`cleaner`] outlives a killed run, and removes files that need its user namespace.
 //!
-//! What the machine gives is found out beforehand ([`machine`]); limits are set from outside
+//! The machine's features are detected beforehand ([`machine`]); limits are set from outside
 //! ([`cgroup`]). All `unsafe` is in [`sys`].
 
 mod binds;

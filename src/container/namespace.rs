@@ -135,7 +135,7 @@ pub fn die_with_parent(parent: u32) -> nix::Result<()> {
     Ok(())
 }
 
-/// Becomes the container's root. What only the caller may reach has to be bound before.
+/// Becomes the container's root. Files that only the caller can reach must be bound before.
 pub fn become_root(map: &IdMap) -> Result<(), NamespaceError> {
     use nix::unistd::{setgroups, setresgid, setresuid};
     if map.tier == Tier::Ranges {
@@ -213,8 +213,8 @@ pub fn enter_user_namespace(map: &IdMap) -> Result<(), NamespaceError> {
 /// Divisor of the caller's limit of inotify instances and watches for each user namespace.
 const SHARE: u64 = 4;
 
-/// Leaves the caller's own programs what containers could use up: the kernel counts it per user, and has
-/// a limit of its own for each user namespace.
+/// Limits the share of a container in kernel resources that are counted per user, so that the
+/// caller's own programs keep the rest: the kernel has a separate limit for each user namespace.
 pub fn share_with_the_caller() {
     for (limit, all) in [
         ("max_inotify_instances", "max_user_instances"),
@@ -242,7 +242,7 @@ fn write_own_map(map: &IdMap) -> io::Result<()> {
     fs_err::write("/proc/self/gid_map", map_text(&map.gids))
 }
 
-/// The child's part: waits for the word, writes the maps, says what went wrong, exits.
+/// Child's part: waits for the message, writes the maps, reports a failure, exits.
 fn write_maps_when_ready(map: &IdMap, number: &str, ready: &OwnedFd, answer: &OwnedFd) -> ! {
     let mut byte = [0];
     if !matches!(nix::unistd::read(ready, &mut byte), Ok(1)) {

@@ -29,7 +29,7 @@ pub(super) struct Output {
     portions: Portions,
 }
 
-/// Distribution of an output over the log and what is kept of the rest.
+/// Distribution of an output over the log and the kept end.
 #[derive(Debug)]
 struct Portions {
     /// Largest log.

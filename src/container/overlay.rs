@@ -5,9 +5,9 @@
 //! the kernel's own limit.
 //!
 //! The mount is `volatile` (Linux 5.10, older than `userxattr`): without it, its end writes all of the
-//! upper directory's filesystem to the disk, and a build's `fsync` waits for the disk. Nothing here
-//! outlives the machine: what a build gives is read from the mount, packed, and the archive is written
-//! through to the disk.
+//! upper directory's filesystem to the disk, and a build's `fsync` waits for the disk. No file here
+//! needs to survive a crash: a build's result is read from the mount and packed, and the archive is
+//! synced to the disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -86,8 +86,8 @@ pub fn mount_layers(
     mounted.map_err(|errno| RootError::Overlay { layers: layers.len(), errno })
 }
 
-/// True if an overlay of layers in a folder knows whiteouts that are files: tried with such a layer
-/// there, since what the filesystem makes of attributes matters as much as the kernel.
+/// True if an overlay of layers in a folder supports whiteouts as files: tried with such a layer
+/// there, since the filesystem's support for attributes matters as much as the kernel.
 pub fn knows_attribute_whiteouts(view: &View, folder: &Path) -> bool {
     let attempt = || -> io::Result<bool> {
         let layer = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(folder)?;

@@ -58,7 +58,7 @@ pub enum Sysfs {
     None,
 }
 
-/// Filesystem without which a container can do.
+/// Filesystem that is optional in containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Special {
     /// Pseudo-terminals, at `/dev/pts`.

@@ -117,7 +117,7 @@ pub fn restrict_mounts(mount: BorrowedFd<'_>, read_only: bool) -> nix::Result<()
 }
 
 /// Closes every descriptor, and opens `/dev/null` as the standard streams: for forked children and
-/// processes that use nothing of what they were started with, and keep no pipe open thereby.
+/// processes that use none of their inherited descriptors, so that no pipe stays open.
 pub fn leave_descriptors() -> nix::Result<()> {
     let (first, last, flags) = (0_u32, u32::MAX, 0_u32);
     // SAFETY: close_range takes three integers. Whatever owns a descriptor in this process is not

@@ -87,8 +87,8 @@ impl SystemMount {
     }
 }
 
-/// Mounts `/dev` below a container's root, with what does not depend on the container's namespaces; without
-/// pseudo-terminals if `terminals` is false.
+/// Mounts `/dev` below a container's root, with the parts that do not depend on the container's
+/// namespaces; without pseudo-terminals if `terminals` is false.
 pub(super) fn mount_devices(root: &Path, terminals: bool) -> io::Result<()> {
     DEV.mount_below(root)?;
     if terminals {

@@ -8,7 +8,7 @@
 //!  └─ passes it on as a descriptor ───┘ ── waits until the interface is up
 //! ```
 //!
-//! The program has to stay in the network that the job leaves, so its process is there before.
+//! The program must stay in the network that the job leaves, so its process is started before.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -105,8 +105,8 @@ pub struct Waiting {
 pub struct Connected(#[expect(dead_code, reason = "it is kept open")] Waiting);
 
 impl Uplink {
-    /// The program that the machine has, looked for in a search path, and then in the usual places: pasta, which
-    /// knows IPv6 too, unless the machine has no default route, without which pasta may end.
+    /// Finds the program in a search path, and then in the usual places: pasta, which supports IPv6
+    /// too, unless the machine lacks a default route, as pasta may end in that case.
     pub fn find(search_path: &str) -> Option<Self> {
         let is_outside = has_route();
         [search_path, USUAL_PATH].into_iter().find_map(|path| {

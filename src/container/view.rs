@@ -178,7 +178,7 @@ impl View {
         self.path.join("skeleton")
     }
 
-    /// The install root of what a build requires.
+    /// Install root with a build's requirements.
     pub fn install(&self) -> PathBuf {
         self.path.join("install")
     }

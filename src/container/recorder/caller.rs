@@ -58,7 +58,7 @@ pub(super) struct Caller {
     _thread: OwnedFd,
 }
 
-/// A field of what the kernel says of a descriptor.
+/// Reads a field of a descriptor's `fdinfo`.
 pub(super) fn field(of: BorrowedFd<'_>, name: &str) -> Option<u64> {
     use std::io::Read;
     let file = fs_err::File::open(format!("/proc/self/fdinfo/{}", of.as_raw_fd())).ok()?;
@@ -190,7 +190,7 @@ pub(super) fn place(file: &OwnedFd) -> Option<PathBuf> {
     place.is_absolute().then_some(place)
 }
 
-/// Follows a link of `/proc`, without opening what is there.
+/// Follows a link of `/proc` with `O_PATH`.
 fn reach(link: &Path) -> nix::Result<OwnedFd> {
     open(link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }

@@ -8,8 +8,9 @@
 //! - by the attribute of a file or folder (see [`crate::archive::OwnerNote`]);
 //! - in a list for symlinks and similar files, by their identity in the upper directory.
 //!
-//! Only what lies on the container's root is noted: mounts are in no layer. What can't be found out is
-//! answered with success, and said in the end ([`Recorder::finish`]): then owners may be lost.
+//! Only files on the container's root are recorded: mounts are in no layer. Calls whose files
+//! cannot be determined succeed, and are reported in the end ([`Recorder::finish`]): then owners
+//! may be lost.
 //!
 //! No program in a container can block this process: files are opened with `O_PATH` only, and a
 //! notification is read only when present.

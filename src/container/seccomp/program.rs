@@ -31,7 +31,7 @@ const IF_AT_LEAST: u16 = opcode(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K);
 const IF_ANY_BIT: u16 = opcode(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K);
 const RETURN: u16 = opcode(libc::BPF_RET | libc::BPF_K);
 
-/// Builds the filter for rows, in their order; what no row names is allowed.
+/// Builds the filter for rows, in their order; all other calls are allowed.
 pub fn build(rows: &[Row]) -> Vec<sock_filter> {
     let native = section(rows, |row| row.native);
     let mut program = vec![load(offset_of!(seccomp_data, arch))];
@@ -93,7 +93,7 @@ fn answer(answer: Answer) -> sock_filter {
     instruction(RETURN, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
 }
 
-/// Loads the lower half of an argument: what all calls of the table look at.
+/// Loads the lower half of an argument, the only half that the calls of the table use.
 fn load_argument(index: u8) -> sock_filter {
     let half = if cfg!(target_endian = "little") { 0 } else { 4 };
     load(offset_of!(seccomp_data, args) + usize::from(index) * 8 + half)
