@@ -38,8 +38,7 @@ impl GitFilesError {
     }
 }
 
-/// Checks a repository out into a folder, which is made; gives the folder that is meant, and the
-/// commit.
+/// Checks a repository out into a new folder; returns the selected folder inside, and the commit.
 pub fn check_out_git(
     place: &GitPlace,
     folder: &Path,

@@ -10,7 +10,7 @@ pub(super) struct Glob {
     tokens: Vec<Token>,
 }
 
-/// The pattern's syntax is wrong.
+/// The pattern's syntax is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadGlob;
 
@@ -126,7 +126,7 @@ impl Glob {
         open[end]
     }
 
-    /// Opens what may come next where something may match nothing.
+    /// Adds the following states where a part may match nothing.
     fn skip(&self, open: &mut [bool]) {
         for (at, token) in self.tokens.iter().enumerate() {
             open[at + 1] |=

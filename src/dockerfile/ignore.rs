@@ -1,4 +1,4 @@
-//! `.dockerignore`, and the patterns of `--exclude`: what is left out.
+//! `.dockerignore`, and the patterns of `--exclude`: files to leave out.
 //!
 //! A file is left out if the last pattern that matches the file, or one of its parent folders, has
 //! no `!`. The rules are those of Docker's pattern matcher: a pattern is matched against the whole
@@ -113,7 +113,7 @@ impl Patterns {
         (out, Matched(matched))
     }
 
-    /// True if something in a folder that is left out may stay all the same.
+    /// True if an exception may match below a folder that is left out.
     pub fn may_keep_below(&self, folder: &str) -> bool {
         let inside = format!("{folder}/");
         self.patterns.iter().filter(|pattern| pattern.exception).any(|pattern| {
@@ -130,7 +130,7 @@ impl Pattern {
     }
 }
 
-/// A pattern without what means nothing: `./`, `//`, `x/../`, and a slash at either end.
+/// Normalizes a pattern: without `./`, `//`, `x/../`, and a slash at either end.
 fn cleaned(text: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in text.split('/') {

@@ -10,7 +10,7 @@ use super::step::Origin;
 use crate::image::platform::Platform;
 use crate::package::Problem;
 
-/// Arguments that are there without having been declared, for RUN alone.
+/// Arguments that RUN gets without a declaration.
 pub(super) const PROXIES: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",
@@ -55,7 +55,7 @@ pub enum Base {
 }
 
 impl Scope {
-    /// Works out what holds for all stages of a Dockerfile.
+    /// Makes the scope of a Dockerfile.
     pub fn of(dockerfile: &Dockerfile, around: &Surroundings) -> Result<Self, Problem> {
         let label = dockerfile.stages.last().map(Stage::label).unwrap_or_default();
         let target = around.target.clone().unwrap_or(label);

@@ -118,7 +118,7 @@ pub fn content_key(
 }
 
 impl BuildCache {
-    /// The cache in a folder, which is made when something is written.
+    /// Creates the cache in a folder, which is made with the first entry.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }

@@ -1,5 +1,5 @@
-//! The files that COPY and ADD mean: of a build context, less what its `.dockerignore` leaves out,
-//! or of the tree of a stage or an image.
+//! Files for COPY and ADD: of a build context, without ignored files, or of the tree of a stage or
+//! an image.
 //!
 //! A source is a path or a pattern below the root. Symlinks on the way are followed as if the root
 //! were `/`, so that none leads out; symlinks below a found folder are copied as files, and are not
@@ -68,16 +68,16 @@ pub enum ContextError {
         /// Path of the file.
         path: PathBuf,
     },
-    /// A symlink leads to a file that is none of the build context's.
+    /// A symlink leads to a file outside of the build context.
     #[error("{} is a symlink that leads out of the build context", path.display())]
     LeadsOut {
         /// The link.
         path: PathBuf,
     },
-    /// The ignore file is wrong.
+    /// The ignore file is not valid.
     #[error(transparent)]
     Ignore(Box<Report>),
-    /// A source isn't there.
+    /// A source is missing.
     #[error("there is no {source_path:?} in {}", looked_in(root.as_deref()))]
     Missing {
         /// The source as the instruction has it.
@@ -85,7 +85,7 @@ pub enum ContextError {
         /// Searched context; none for a stage or an image.
         root: Option<PathBuf>,
     },
-    /// A source is there, but left out.
+    /// A source exists, but is left out.
     #[error("{source_path:?} is left out of the build context by its .dockerignore")]
     LeftOut {
         /// The source as the instruction has it.
@@ -123,8 +123,8 @@ impl ContextError {
 }
 
 impl Files {
-    /// A build context. What is left out is said by `<dockerfile>.dockerignore` beside the
-    /// Dockerfile, else by `.dockerignore` at the context's top.
+    /// Opens a build context. Ignore patterns are in `<dockerfile>.dockerignore` beside the
+    /// Dockerfile, else in `.dockerignore` at the context's top.
     pub fn of_context(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
         let beside = dockerfile.map(|path| {
             let mut name = path.as_os_str().to_owned();

@@ -249,8 +249,8 @@ impl Applied {
     }
 }
 
-/// Evaluates all stages of a Dockerfile as if every image were empty: what can be wrong without
-/// knowing any image or file. Each step is shown to `see`.
+/// Evaluates all stages of a Dockerfile as if every image were empty, to find all problems that do
+/// not depend on images or files. Each step is passed to `see`.
 pub fn check(
     text: &str,
     around: &Surroundings,

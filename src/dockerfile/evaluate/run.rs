@@ -52,7 +52,7 @@ impl StageState {
         Ok(Applied { step: Some(Step::Run(step)), created_by })
     }
 
-    /// Refuses to run a command by what a base image has and no process can be given.
+    /// Refuses to run a command with values of a base image that no process can be given.
     fn check_base(&self, place: &Place) -> Result<(), Problem> {
         let config = &self.document.config;
         let is_variable =

@@ -83,7 +83,7 @@ impl Drop for AgentSocket {
     }
 }
 
-/// Passes on what each of two says to the other, until both have ended.
+/// Copies data in both directions, until both sides have ended.
 fn speak(client: UnixStream, agent: UnixStream, spoken_to: &Arc<()>) {
     let (Ok(to_client), Ok(to_agent)) = (client.try_clone(), agent.try_clone()) else { return };
     for (mut from, mut to) in [(client, to_agent), (agent, to_client)] {

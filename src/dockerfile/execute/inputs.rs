@@ -267,7 +267,7 @@ impl StageBuilder<'_, '_> {
         Ok((CopyInput::Download { file: path, name }, digest))
     }
 
-    /// Fetches what has to be there and isn't.
+    /// Fetches missing inputs that are required.
     pub(super) fn fetch_missing(
         &mut self,
         step: &CopyStep,

@@ -136,9 +136,9 @@ pub enum MountInput {
     },
     /// Memory.
     Tmpfs,
-    /// A secret's content; nothing if there is none.
+    /// Content of a secret; `None` if missing.
     Secret(Option<SecretBytes>),
-    /// An agent's socket; nothing if there is none.
+    /// Socket of an agent; `None` if missing.
     Socket(Option<PathBuf>),
 }
 

@@ -1,5 +1,5 @@
-//! Putting one file or folder into a step's root: always made anew, never written through what is
-//! there.
+//! Writing of a file or folder into a step's root: always made anew, never written through an
+//! existing entry.
 
 use std::fs::Metadata;
 use std::io;
@@ -78,7 +78,7 @@ pub(super) fn put(from: &Path, data: &Metadata, to: &Path, with: With) -> io::Re
     Ok(is_given)
 }
 
-/// Gives a file another name, in the place of what has that name; a folder has to go before.
+/// Makes a hard link, in place of an existing file; a folder has to be removed before.
 pub(super) fn link(file: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     match fs_err::symlink_metadata(to) {
         Ok(there) if there.is_dir() && replaces => remove_all(to)?,

@@ -75,7 +75,7 @@ pub(super) struct Done {
     pub(super) flattened: bool,
 }
 
-/// A source in the build context: pattern, exclusions, whether folders are kept.
+/// Source in the build context: pattern, exclusions, and true if parent folders are kept.
 pub(super) type Chosen = (String, Vec<String>, bool);
 
 #[derive(Debug, Default)]
@@ -155,7 +155,7 @@ impl<'a> Build<'a> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registration of what the build uses, made with the first use.
+    /// Registration of the build, made with the first use.
     pub(super) fn registration(&self) -> MutexGuard<'_, Option<Registration>> {
         self.registration.lock().unwrap_or_else(PoisonError::into_inner)
     }

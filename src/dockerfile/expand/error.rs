@@ -1,4 +1,4 @@
-//! The error of an expansion, and the limit on what a text may grow to.
+//! Error of an expansion, and the size limit of expanded texts.
 
 /// Upper limit of an expanded text, in bytes.
 const LONGEST: usize = 1 << 20;

@@ -108,7 +108,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The lines of a here-document; `None` if its end isn't there.
+    /// Lines of a here-document; `None` if its end is missing.
     pub(super) fn document(&mut self, name: &str, strip_tabs: bool) -> Option<&'t str> {
         let start = self.position;
         loop {

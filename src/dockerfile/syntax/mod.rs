@@ -30,7 +30,7 @@ use instruction::{LineError, Parsed};
 use lines::{Logical, Reader};
 
 impl Dockerfile {
-    /// Reads a Dockerfile's text. A problem has the offset of what is wrong.
+    /// Parses a Dockerfile's text. A problem has the offset of the wrong part.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let (mut reader, directives) = Reader::new(text)?;
         let mut arguments = Vec::new();
@@ -144,7 +144,7 @@ fn read_documents(reader: &mut Reader<'_>, line: &str) -> Result<Vec<HereDocumen
     Ok(documents)
 }
 
-/// Points at what an error is about, if it can be found in the file, else at the instruction.
+/// Finds the position of an error's subject in the file, else uses the instruction's.
 fn problem(text: &str, line: &Logical, error: LineError) -> Problem {
     let about = error.about.and_then(|about| text[line.offset..].find(&about));
     let offset = line.offset + about.unwrap_or(0);

@@ -18,7 +18,7 @@ pub struct MountOptions {
     pub read_only: Option<bool>,
     /// `sharing` of a cache.
     pub sharing: Option<Sharing>,
-    /// `required`: whether a secret or an agent must be there.
+    /// `required`: true if a secret or an agent must be present.
     pub required: bool,
     /// `size` of a tmpfs, in bytes.
     pub size: Option<u64>,
@@ -95,8 +95,8 @@ fn canonical(key: &str) -> &str {
 }
 
 impl MountOptions {
-    /// Reads what a mount says. `value` expands a value; where it gives none, the option isn't
-    /// looked at.
+    /// Parses the options of a mount. `value` expands a value; without a result, the option is not
+    /// checked.
     pub fn parse(
         written: &str,
         value: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
