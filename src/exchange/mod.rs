@@ -1,4 +1,4 @@
-//! Exchange with shared caches outside of builds: what `mkpanda cache` does.
+//! Exchange with shared caches outside of builds: `mkpanda cache`.
 //!
 //! ```text
 //! wanted     what the current ids of a tree name: packages, bootstraps, sources
@@ -8,8 +8,8 @@
 //! index      a description of a store for people and programs: JSON and one HTML page
 //! ```
 //!
-//! Nothing is built. Every transfer is complete or absent, so that an interrupted run is made again: what is
-//! there already is not transferred a second time.
+//! Nothing is built. Every transfer is complete or absent, so that an interrupted run can be
+//! repeated: transferred artifacts are not transferred a second time.
 
 mod contents;
 mod failure;

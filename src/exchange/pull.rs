@@ -52,7 +52,7 @@ struct Work<'w> {
     observer: &'w dyn Observer,
 }
 
-/// Fetches what `wanted` names, and caches have, into the tree's cache, so many artifacts at once.
+/// Fetches the artifacts of `wanted` from caches into the tree's cache, with limited parallelism.
 pub fn pull(
     site: &Site,
     wanted: &Wanted,

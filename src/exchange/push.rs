@@ -68,8 +68,9 @@ struct Work<'w> {
     observer: &'w dyn Observer,
 }
 
-/// Puts what a tree's cache has of `wanted` into all caches that are written to, so many artifacts at once;
-/// returns what was done at each, in their order. `scratch` is a folder for temporary files.
+/// Uploads the artifacts of `wanted` in a tree's cache to all writable caches, with limited
+/// parallelism; returns the result for each, in their order. `scratch` is a folder for temporary
+/// files.
 pub fn push(
     site: &Site,
     wanted: &Wanted,

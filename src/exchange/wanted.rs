@@ -15,7 +15,7 @@ use crate::tree::{PackageKey, TreeError, TreeSet};
 pub struct Selection {
     /// Packages, with all their requirements; if empty, the packages of tree variants.
     pub packages: Vec<PackageName>,
-    /// Variant of the packages, or of the tree; all of them if there is none.
+    /// Variant of the packages, or of the tree; `None` for all.
     pub variant: Option<Variant>,
 }
 
