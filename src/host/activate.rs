@@ -73,7 +73,7 @@ impl Actor<'_> {
         self.activate_locked(&ids)
     }
 
-    /// Takes the lock on the root, and finishes what was cut off.
+    /// Takes the lock on the root, and completes an interrupted activation.
     pub(super) fn begin(&self) -> Result<FolderLock, ActivateError> {
         let lock = self.lock()?;
         for odd in odd_entries(&self.host.root().join("active"))? {
@@ -114,12 +114,12 @@ impl Actor<'_> {
         lock.map_err(ActivateError::Lock)?.ok_or(ActivateError::Interrupted)
     }
 
-    /// Fails if the run is over: what was prepared is removed then, and services never stopped.
+    /// Fails if the run is over: the prepared set is removed then, and services were never stopped.
     pub(super) fn go_on(&self) -> Result<(), ActivateError> {
         if self.observer.is_interrupted() { Err(ActivateError::Interrupted) } else { Ok(()) }
     }
 
-    /// Finishes a swap that was cut off; `false` if there is none.
+    /// Completes an interrupted swap; returns `false` if none is recorded.
     pub(super) fn finish_swap(&self) -> Result<bool, ActivateError> {
         if !swap::finish(self.host, self.systemd, self.observer)? {
             return Ok(false);

@@ -14,7 +14,7 @@ const SLICES: [&str; 5] = ["", "system", "user", "machine", "capsule"];
 /// Lists of mounts: systemd's, if readable, and this process's.
 const MOUNTS: [&str; 2] = ["/proc/1/mountinfo", "/proc/self/mountinfo"];
 
-/// True if systemd has a unit whether there is a file or not.
+/// True if systemd has a unit even without a file.
 pub(super) fn is_built_in(unit: &str) -> bool {
     let slice = unit.strip_suffix(".slice");
     let top = slice.and_then(|stem| stem.split('-').next());

@@ -28,7 +28,7 @@ pub(crate) const END: &str = "_LATE_BIND_PLACEHOLDER_END";
 /// A late package can't be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum LateError {
-    /// A file is wrong.
+    /// A file is not valid.
     #[error("{0}")]
     File(Box<Report>),
     /// The package's version isn't `setup`.

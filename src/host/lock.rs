@@ -58,7 +58,7 @@ thread_local! {
 pub(super) struct FolderLock {
     path: PathBuf,
     folder: OwnedFd,
-    /// True once the lock file is removed: what is there then is another's.
+    /// True once the lock file is removed: an existing one is another process's then.
     is_removed: Cell<bool>,
     // In the order in which they are given up.
     _file: Option<FileLock>,
@@ -81,7 +81,7 @@ enum OnFolder {
 }
 
 impl FolderLock {
-    /// Waits until no other pkgpanda holds the lock, or until it shall `give_up`; then there is none.
+    /// Waits for the lock until `give_up` returns true; then returns `None`.
     pub(super) fn acquire_unless(
         path: &Path,
         mut waiting: impl FnMut(),

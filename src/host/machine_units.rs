@@ -148,7 +148,7 @@ fn starts_in(folder: &Path) -> Vec<(PathBuf, String)> {
     folders.flat_map(|(folder, _)| named(&folder)).collect()
 }
 
-/// Other names for units: links to a name in a folder of units, whether that is there or not.
+/// Aliases of units: links to a name in a folder of units, even to a missing one.
 fn aliases_in(folder: &Path, folders: &[(PathBuf, bool)]) -> Vec<(PathBuf, String)> {
     let aliased = named(folder).into_iter().filter_map(|(link, _)| {
         let target = target_of(&link)?;

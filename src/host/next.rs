@@ -37,7 +37,8 @@ const FILE: Mode = Mode::from_bits_truncate(0o644);
 /// Wanted entries of a folder by name, in byte order.
 type Wanted<'a> = Vec<(&'a [u8], &'a Node)>;
 
-/// Writes what of the next set is below the install root; gives the files that aren't on disk yet.
+/// Writes the parts of the next set below the install root; returns the files that are not on disk
+/// yet.
 pub(super) fn write(host: &Host, plan: &InstallPlan) -> Result<Vec<File>, PrepareError> {
     let mut folders: HashMap<&[u8], Wanted<'_>> = HashMap::new();
     for (path, node) in &plan.nodes {

@@ -21,7 +21,7 @@ pub struct HostOptions {
     pub config: PathBuf,
     /// Folder for services' state.
     pub state: PathBuf,
-    /// The folder of units; the install root itself if there is none.
+    /// Folder of units; the install root itself if `None`.
     pub systemd: Option<PathBuf>,
 }
 

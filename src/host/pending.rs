@@ -1,7 +1,7 @@
 //! `<root>/.pkgpanda.pending`: a set is active, and its services are still to be started.
 //!
-//! Once a set is in place there is no way back. What systemd refuses then, since it is busy or the disk is full,
-//! the next command does.
+//! After the swap, the set stays active. Actions that systemd refuses then, because it is busy or
+//! the disk is full, are done by the next command.
 
 use std::io;
 use std::path::PathBuf;

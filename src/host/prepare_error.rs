@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// The next set can't be prepared, or what is left can't be removed.
+/// The next set cannot be prepared, or leftovers cannot be removed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// Something can't be written.

@@ -45,7 +45,7 @@ pub struct Preview {
 }
 
 impl Actor<'_> {
-    /// Works out what making packages the active set would change.
+    /// Determines the changes of an activation of packages.
     pub fn preview(&self, ids: &[PackageId]) -> Result<Preview, ActivateError> {
         let host = self.host;
         if !host.root().is_dir() {

@@ -60,7 +60,7 @@ fn place(host: &Host) -> PathBuf {
     host.root().join("install_progress")
 }
 
-/// Tells whether a swap is under way.
+/// Returns the state of a swap under way, if any.
 pub(super) fn read(host: &Host) -> Result<Option<Progress>, ProgressError> {
     let path = place(host);
     let text = match fs_err::read(&path) {

@@ -24,7 +24,7 @@ use crate::base::digest::{Sha256, Sha256Sum};
 use crate::base::removal::remove_all;
 use crate::package::PackageId;
 
-/// The folder of what is recorded, in a repository.
+/// Folder of records in a repository.
 const FOLDER: &str = ".pkgpanda";
 
 /// Number of digits of a root's sum in a name.
@@ -62,7 +62,7 @@ pub(super) enum Item {
     Other {},
 }
 
-/// A line of a record: the path, escaped, and what is there.
+/// Line of a record: the escaped path, and the entry.
 type Line = (String, Item);
 
 impl Manifest {
@@ -251,7 +251,7 @@ fn late(repository: &Path, id: &PackageId) -> PathBuf {
     repository.join(FOLDER).join(LATE).join(id.to_string())
 }
 
-/// Records what a late package is about to be rendered with; the caller holds the lock.
+/// Records the values of a late package before it is rendered; the caller holds the lock.
 pub(super) fn write_late(repository: &Path, id: &PackageId, sum: &Sha256Sum) -> io::Result<()> {
     make_folder(repository)?;
     let mut file = AtomicFile::create(&late(repository, id))?;
@@ -267,7 +267,7 @@ pub(super) fn read_late(repository: &Path, id: &PackageId) -> io::Result<Option<
     }
 }
 
-/// Bytes as text: what is neither printable nor ASCII as `%` and two digits, and so is `%`.
+/// Escapes bytes as text: unprintable and non-ASCII bytes, and `%`, as `%` and two digits.
 fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {

@@ -171,7 +171,7 @@ impl<'a> PackageRepository<'a> {
         Ok(ids)
     }
 
-    /// True if a package is there.
+    /// True if a package is present.
     pub fn has(&self, id: &PackageId) -> bool {
         self.place(id).is_dir()
     }
@@ -269,7 +269,7 @@ impl<'a> PackageRepository<'a> {
         }
     }
 
-    /// Fetches a package, unless it is there; the caller holds the lock.
+    /// Fetches a missing package; the caller holds the lock.
     pub fn fetch(
         &self,
         id: &PackageId,
@@ -358,7 +358,7 @@ impl<'a> PackageRepository<'a> {
         sync_folder(self.folder)
     }
 
-    /// Adds a package made of files; the caller holds the lock, and removes what is left at
+    /// Adds a package made of files; the caller holds the lock, and removes leftovers at
     /// [`PackageRepository::temporary`] after an error.
     pub(super) fn add_files(&self, id: &PackageId, files: &[LateFile]) -> io::Result<()> {
         let folder = self.temporary(id);

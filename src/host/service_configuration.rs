@@ -48,8 +48,8 @@ pub enum ServiceConfigurationError {
 }
 
 impl Host {
-    /// Makes the settings of the kernel that packages want for a service, and returns their names. A service
-    /// without any is none that needs something.
+    /// Applies the kernel settings that packages want for a service, and returns their names. A
+    /// service without settings needs nothing.
     pub fn apply_service_configuration(
         &self,
         service: &str,

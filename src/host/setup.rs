@@ -60,7 +60,7 @@ pub enum SetupError {
     /// A way of setting up that was given up.
     #[error("{}: packages of that kind are no longer supported, late binding has taken their place", .0.display())]
     SetupPackages(PathBuf),
-    /// The repository's URL is none.
+    /// The repository's URL is not valid.
     #[error("{}", path.display())]
     Url {
         /// Path of the flag file.
@@ -172,7 +172,7 @@ impl Flags<'_> {
         }
     }
 
-    /// Puts together the set, fetching what isn't there.
+    /// Assembles the set, and fetches missing packages.
     fn wanted(&self, packages: &PackageRepository<'_>) -> Result<Vec<PackageId>, SetupError> {
         let mut ids = Vec::new();
         let late = self.place("late-config.yaml");

@@ -1,4 +1,4 @@
-//! State directories: what services keep, whichever version of their package is active.
+//! State directories: files of services, kept for all versions of their packages.
 //!
 //! Their content belongs to a service, which may nest folders, move them, and put links there while
 //! the owner is being changed. So the walk uses descriptors, follows no symlink, and skips files
@@ -28,7 +28,7 @@ const SHOWN: usize = 3;
 /// Upper limit of a path's bytes in a message.
 const LONGEST_SHOWN: usize = 400;
 
-/// Number of attempts to give away what is moved meanwhile.
+/// Upper limit of attempts for a folder that is moved meanwhile.
 const ATTEMPTS: u32 = 4;
 
 /// A state directory cannot be made, or cannot be given to its user.

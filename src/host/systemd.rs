@@ -23,7 +23,7 @@ pub(super) const TARGET_CONTENT: &str = "[Install]\nWantedBy=multi-user.target\n
 /// Exit code of `systemctl` for a unit that is not loaded.
 const NOT_LOADED: i32 = 5;
 
-/// The longest wait between two looks whether `systemctl` has come to its end.
+/// Upper limit of the poll interval for the end of `systemctl`.
 const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
 /// Way of stopping and starting services.
@@ -161,7 +161,7 @@ impl Systemd {
         }
     }
 
-    /// Asks systemd for what may take as long as services do.
+    /// Runs a command of systemd that may take as long as services do.
     fn wait(self, arguments: &[&str], observer: &dyn Observer) -> Result<ExitStatus, SystemdError> {
         if self == Self::NoBlock {
             return run(arguments);

@@ -16,7 +16,7 @@ pub(super) fn is_unit_name(name: &str) -> bool {
     is_plain(name) && name.len() <= LONGEST && name.rsplit_once('.').is_some_and(is_kind)
 }
 
-/// True if a name has only what units' names have, and is neither an option nor hidden.
+/// True if a name has only valid characters, and is neither an option nor hidden.
 pub(super) fn is_plain(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     name.bytes().all(allowed) && !name.starts_with(['-', '.']) && !name.is_empty()

@@ -220,7 +220,7 @@ impl Accounts {
         }
     }
 
-    /// Makes a user; gives the id.
+    /// Makes a user; returns the id.
     pub(super) fn make(&self, user: &NewUser) -> Result<u32, UserError> {
         let failed = |reason: String| UserError::Make { user: user.name.clone(), reason };
         let run = |program: &&str| {

@@ -1,4 +1,5 @@
-//! Comparing a package's files with what the package had when it came, or has in a repository.
+//! Comparison of a package's files with the original contents of the package, or with a
+//! repository's.
 
 use std::collections::BTreeMap;
 use std::io::{self, Seek};
@@ -14,7 +15,7 @@ use crate::package::PackageId;
 /// A package can't be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// It isn't there, or the repository can't be locked.
+    /// The package is missing, or the repository cannot be locked.
     #[error(transparent)]
     Repository(Box<RepositoryError>),
     /// The package has no record.
@@ -69,7 +70,7 @@ impl From<RepositoryError> for VerifyError {
 pub enum Difference {
     /// The file is missing.
     Missing,
-    /// It is there, but should not be.
+    /// An extra file exists.
     Extra,
     /// The file has changed; in words.
     Changed(String),
