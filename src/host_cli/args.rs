@@ -43,7 +43,7 @@ pub struct GlobalArgs {
     /// Put units into the install root instead of /etc/systemd/system.
     #[arg(long, global = true)]
     pub rooted_systemd: bool,
-    /// Say nothing on stderr unless something is wrong.
+    /// Say nothing on stderr except warnings and errors.
     #[arg(long, global = true)]
     pub silent: bool,
 }
@@ -95,7 +95,7 @@ pub enum Command {
         /// Their ids.
         #[arg(value_name = "ID", required = true)]
         ids: Vec<String>,
-        /// Show what would change, and change nothing.
+        /// Show the changes without making them.
         #[arg(long)]
         dry_run: bool,
         /// Format of the listing.
@@ -160,7 +160,7 @@ pub enum Command {
         #[command(flatten)]
         format: FormatArgs,
     },
-    /// Do what an installer is asked for; started by the script at an installer's beginning.
+    /// Carry out an installer's task; started by the script at an installer's beginning.
     #[command(hide = true)]
     Installer {
         /// The installer.

@@ -99,7 +99,7 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
     }
 }
 
-/// Says what is odd about the active set.
+/// Reports the warnings of the active set.
 fn warn_of_active(host: &Host, output: &Output) {
     if host.is_cut_off() {
         output.line("warning: an activation was cut off; pkgpanda setup finishes it");

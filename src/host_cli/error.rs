@@ -20,7 +20,7 @@ pub enum CommandError {
     /// An argument is not a URL.
     #[error(transparent)]
     Url(#[from] StoreUrlError),
-    /// The demanded key is none.
+    /// The required key is not valid.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// There is no current folder.

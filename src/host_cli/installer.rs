@@ -56,7 +56,7 @@ enum Task {
     },
 }
 
-/// Runs an installer. Gives the exit code for what ended otherwise than well or with an error.
+/// Runs an installer. Returns the exit code of a task that failed without an error of its own.
 pub(super) fn run(
     file: &Path,
     offset: u64,

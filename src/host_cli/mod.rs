@@ -1,4 +1,4 @@
-//! The command line of `pkgpanda`: what was typed in, text and an exit code out.
+//! The command line of `pkgpanda`: arguments in, text and an exit code out.
 //!
 //! `list` and `active` are called by scripts, often: on their way nothing is opened but the folders
 //! that they list.
@@ -26,10 +26,11 @@ use output::Output;
 /// Usage was wrong.
 const USAGE: u8 = 2;
 
-/// The run was interrupted: what a shell gives for SIGINT.
+/// Exit code of an interrupted run: the shell's code for SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
+/// Runs the command line; returns the exit code of the process: 0 done, 1 failed, 2 usage, 130
+/// interrupted.
 pub fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -1,5 +1,5 @@
-//! Listings as text and as JSON; scripts parse the former, so it is what the original wrote, but for control
-//! characters in names of files, which a terminal would obey.
+//! Listings as text and as JSON; scripts parse the text, so it equals the original's, except for
+//! control characters in names of files, which would control a terminal.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
