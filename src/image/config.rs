@@ -166,7 +166,7 @@ impl ImageConfig {
 }
 
 impl RunConfig {
-    /// The words that run `command`, or the image's own command where there is none.
+    /// Words of the process for `command`, or for the image's own command by default.
     pub fn words(&self, command: &[String]) -> Vec<String> {
         let command = if command.is_empty() { &self.cmd } else { command };
         self.entrypoint.iter().chain(command).cloned().collect()
@@ -244,7 +244,7 @@ pub fn not_a_variable(item: &str) -> String {
     format!("the image's environment has {item:?}, which is not NAME=VALUE")
 }
 
-/// The fault of a working directory that is none.
+/// Problem with an invalid working directory.
 pub fn not_a_working_directory(text: &str) -> String {
     format!("the image's working directory {text:?} is not an absolute path without ..")
 }

@@ -1,4 +1,4 @@
-//! Manifests and indexes, checked: what is read here came from outside.
+//! Manifests and indexes from untrusted sources, checked.
 //!
 //! Docker's second schema has the same structures as OCI's under other media types; both are parsed
 //! as Go programs do ([`go_json`]). Descriptors must use SHA-256. An unintelligible entry of an

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::reference::{ImageRef, ReferenceError};
 use crate::base::text::written_as_text;
 
-/// The forms that there are, for messages.
+/// Valid forms, for messages.
 pub const FORMS: &str = "host, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], docker://REF, dockerfile:DIR";
 
 /// Prefix of images in a registry.

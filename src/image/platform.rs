@@ -33,8 +33,8 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
-    /// Adds what is missing where an operating system or a processor stands alone, as containerd does:
-    /// `amd64` is `linux/amd64`.
+    /// Completes a lone operating system or architecture, as containerd does: `amd64` is
+    /// `linux/amd64`.
     pub fn completed(text: &str) -> Cow<'_, str> {
         const SYSTEMS: [&str; 14] = [
             "aix",

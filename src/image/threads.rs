@@ -1,7 +1,7 @@
 //! Digests and decompression in separate threads, beside the thread that reads or writes files.
 //!
-//! What goes between two threads are chunks of 256 KiB, a few at the most, so that memory doesn't
-//! grow with what goes through. Where no thread can be had, the caller's does the work.
+//! Data passes between two threads in chunks of 256 KiB, a few at the most, so that memory does not
+//! grow with the data. Where a thread cannot be started, the caller's thread does the work.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

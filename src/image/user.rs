@@ -30,10 +30,10 @@ pub struct UserSpec {
 /// An image's user cannot be found in the image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
-    /// The name isn't there.
+    /// The name is missing.
     #[error("the image's /etc/passwd has no user {0:?}")]
     NoUser(String),
-    /// The group isn't there.
+    /// The group is missing.
     #[error("the image's /etc/group has no group {0:?}")]
     NoGroup(String),
     /// An id is too large.

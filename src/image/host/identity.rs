@@ -11,7 +11,8 @@ use super::{HostError, entries};
 use crate::base::digest::{Sha256, Sha256Sum};
 use crate::image::digest::ImageId;
 
-/// Changes when the meaning of the digest does, or what of the machine the builder has.
+/// Version of the digest, changed together with its meaning, or with the builder's view of the
+/// machine.
 const VERSION: &str = "mkpanda host 2";
 
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
@@ -114,7 +115,7 @@ struct Stanza {
     package: String,
     version: String,
     architecture: String,
-    /// Databases in parts have no status: what is there is installed.
+    /// Databases in parts have no status: all listed packages are installed.
     removed: bool,
 }
 

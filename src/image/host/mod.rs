@@ -82,7 +82,7 @@ const FOLDERS: [(&str, u32); 7] = [
 /// The machine as an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostImage {
-    /// The digest of what the system says of itself; stands where an image's id would.
+    /// Digest of the system's identity, in place of an image's id.
     pub id: ImageId,
     /// Name of the system, for people.
     pub system: String,
@@ -136,7 +136,7 @@ pub struct Symlink {
 /// The machine can't be a builder.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// A program that the entrypoint needs isn't there.
+    /// A program of the entry point is missing.
     #[error("the builder `host` needs {0}, which this machine doesn't have")]
     Program(&'static str),
     /// There is no `/usr`.
@@ -211,7 +211,7 @@ fn host_root(root: &Path) -> io::Result<HostRoot> {
     Ok(host)
 }
 
-/// Adds a path, if it is there: a link into `/usr` as that link, all else as a mount.
+/// Adds an existing path: a link into `/usr` as that link, all else as a mount.
 fn add(root: &Path, path: &Path, host: &mut HostRoot) -> io::Result<()> {
     let place = root.join(path);
     let Ok(data) = fs_err::symlink_metadata(&place) else { return Ok(()) };

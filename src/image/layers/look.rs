@@ -16,8 +16,8 @@ pub(super) struct Look {
     /// Entry at the path, with its location; `None` also where the layer only removes an entry of
     /// the layers below.
     pub(super) found: Option<(PathBuf, Metadata)>,
-    /// True if the layer hides what lower ones have there: by a whiteout, by an opaque folder, or by
-    /// something that is not a folder, at the path or above it.
+    /// True if the layer hides the path in lower layers: by a whiteout, by an opaque folder, or by
+    /// an entry other than a folder, at the path or above.
     pub(super) hides: bool,
 }
 

@@ -15,7 +15,7 @@ use crate::image::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[error("can't load an image from {input}")]
 pub struct LoadError {
-    /// The file, the folder, or what the caller called the stream.
+    /// The file, the folder, or the caller's name of the stream.
     pub input: String,
     /// Reason.
     #[source]
@@ -60,7 +60,7 @@ pub enum LoadProblem {
         /// True if the input looks like an archive from docker before 1.10.
         old_docker: bool,
     },
-    /// Something that a document leads to isn't there.
+    /// The target of a descriptor is missing.
     #[error("{what} is missing: {name} isn't there")]
     Missing {
         /// Role of the missing part.
@@ -73,7 +73,7 @@ pub enum LoadProblem {
         "{what} is damaged or was changed: it should have the digest {expected}, but has {found}"
     )]
     Digest {
-        /// The role or the name of what is wrong.
+        /// Role or name of the damaged part.
         what: String,
         /// Digest in the reference.
         expected: BlobDigest,
@@ -189,7 +189,7 @@ pub enum LoadProblem {
     /// The input is valid and has no images.
     #[error("it has no image in it")]
     Empty,
-    /// An image's name in the input is none.
+    /// The name of an image in the input is not valid.
     #[error("it names an image {text:?}, which is not an image reference")]
     Name {
         /// The name.

@@ -1,9 +1,9 @@
 //! Taking images in: an OCI layout as a folder or an archive, or a docker archive, which may come
 //! through a pipe. An archive may be compressed by gzip, zstd, xz or bzip2.
 //!
-//! Nothing of the input is believed: names are only compared, never used as paths; documents have
-//! a largest size; the digests of manifests, configurations and layers are taken again, and those
-//! of the layers' uncompressed content too (diff ids). Only what was checked goes into the store.
+//! The input is untrusted: names are only compared, never used as paths; documents have a size
+//! limit; the digests of manifests, configurations and layers are verified, and those of the
+//! layers' uncompressed content too (diff ids). Only checked content enters the store.
 
 mod docker;
 mod error;

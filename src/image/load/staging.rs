@@ -47,7 +47,7 @@ pub(in crate::image) struct Blob {
     pub(in crate::image) size: u64,
     /// Compression, detected by the first bytes.
     pub(in crate::image) compression: Compression,
-    /// The digest of its uncompressed content, or why there is none.
+    /// Digest of the uncompressed content, or the reason of a failure.
     pub(in crate::image) unpacked: Result<DiffId, String>,
 }
 

@@ -105,7 +105,7 @@ impl RegistryError {
         matches!(*self.problem, RegistryProblem::Exchange(ExchangeError::Interrupted))
     }
 
-    /// True if the registry says that there is no such image.
+    /// True if the registry reports a missing image.
     pub fn is_not_found(&self) -> bool {
         matches!(*self.problem, RegistryProblem::Exchange(ExchangeError::NotFound { .. }))
     }

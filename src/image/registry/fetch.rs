@@ -109,7 +109,7 @@ impl<'p> Layers<'p> {
         Ok(Self { pull, partials, items, order })
     }
 
-    /// Fetches them all; gives the image's layers, the lowest first.
+    /// Fetches all items; returns the image's layers, lowest first.
     pub(super) fn fetch(self, wire: &Wire<'_>) -> Result<Vec<Blob>, RegistryProblem> {
         let (fetched, followed) = std::thread::scope(|scope| self.run(scope, wire))?;
         let mut blobs = Vec::with_capacity(self.items.len());

@@ -68,7 +68,7 @@ impl Client {
         }
     }
 
-    /// Asks for the manifest of an image, and for nothing else; that there is none is an error.
+    /// Requests the manifest of an image, and nothing else; a missing one is an error.
     pub fn look(&self, reference: &ImageRef, observer: &dyn Observer) -> Result<(), RegistryError> {
         let ask = |wire: &Wire<'_>| Ok(resolve::look(wire, reference)?);
         self.ask_places(reference, Told::Faults, observer, ask)

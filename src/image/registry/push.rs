@@ -101,7 +101,7 @@ fn sendings(store: &ImageStore, image: &Image, to: &ImageRef) -> Result<Vec<Send
     Ok(layers.filter(|(_, layer)| seen.insert(layer.digest.clone())).map(sending).collect())
 }
 
-/// Sends blobs, several at once; gives how many bytes were sent.
+/// Sends blobs, several at once; returns the number of sent bytes.
 fn send_all(
     wire: &Wire<'_>,
     store: &ImageStore,
@@ -128,7 +128,7 @@ fn send_all(
     })
 }
 
-/// Has the registry have a blob; gives how many bytes had to be sent.
+/// Ensures that the registry has a blob; returns the number of sent bytes.
 fn send(wire: &Wire<'_>, store: &ImageStore, blob: &Sending) -> Result<u64, RegistryProblem> {
     let subject = blob.subject.as_deref().unwrap_or("the configuration");
     if upload::has(wire, &blob.digest, subject)? {

@@ -100,7 +100,7 @@ pub(super) fn resolve(
     Ok(Resolved { top, candidates })
 }
 
-/// Fetches what an entry of an index leads to.
+/// Fetches the target of an index entry.
 fn fetch(wire: &Wire<'_>, target: &Target, subject: &str) -> Result<Document, RegistryProblem> {
     let name = target.digest.to_string();
     let next = request(&name, subject);
@@ -188,7 +188,7 @@ impl Search<'_> {
         fitting
     }
 
-    /// The most suitable first; an error if there is none.
+    /// Sorts candidates, best first; fails if none is left.
     fn sorted(&mut self, mut fitting: Vec<Target>) -> Result<Vec<Target>, RegistryProblem> {
         fitting.sort_by_key(Target::rank);
         if !fitting.is_empty() {

@@ -22,7 +22,7 @@ use crate::base::atomic::AtomicFile;
 /// Destination of a saved image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination<'d> {
-    /// The form, the path, and what the image is called there.
+    /// Form, path, and name of the image at the destination.
     pub place: &'d StoredImage,
     /// Name of the image, where the location has none.
     pub name: Option<&'d ImageRef>,

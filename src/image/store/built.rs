@@ -58,7 +58,7 @@ impl ImageStore {
         Ok(BlobRoom { store: self.clone(), staged: self.staging_folder(observer)? })
     }
 
-    /// True if a layer's blob is there, as long as it should be.
+    /// True if a layer's blob is present with the right size.
     pub fn has_layer(&self, layer: &BuiltLayer) -> bool {
         let found = fs_err::metadata(self.blob_path(&layer.digest));
         found.is_ok_and(|found| found.is_file() && found.len() == layer.size)

@@ -95,7 +95,7 @@ impl ImageStore {
         Ok(StagingFolder { folder, _lock: lock })
     }
 
-    /// Removes what dead processes left; the store's lock is held.
+    /// Removes leftovers of dead processes; the caller holds the store's lock.
     pub(super) fn sweep_staging(&self) -> Unswept {
         let mut unswept = Unswept::default();
         match self.dead_staging() {
@@ -131,7 +131,7 @@ impl ImageStore {
         Ok(dead.into_iter().filter(|(_, lock)| lock.is_some()).map(|(path, _)| path).collect())
     }
 
-    /// Moves what was checked into the store.
+    /// Moves checked blobs into the store.
     pub(in crate::image) fn commit(
         &self,
         found: &[Found],

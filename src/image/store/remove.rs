@@ -83,7 +83,7 @@ impl ImageStore {
         self.sweep(&index, &layers, &gone, kept, observer)
     }
 
-    /// All blobs, with what the disk gives back for each, in bytes.
+    /// All blobs, with the disk space of each, in bytes.
     pub fn blobs(&self) -> Result<BTreeMap<BlobDigest, u64>, StoreError> {
         let entries = match fs_err::read_dir(self.folder.join("blobs/sha256")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
