@@ -66,9 +66,8 @@ impl PackageContents {
         })
     }
 
-    /// Checks what can be checked when the package is built, whose script may have written everything in
-    /// the folder: units, and the names and characters of variables
-    /// (docs/format.md, "Units").
+    /// Checks a built package, whose script may have written any file in the folder: units, and the
+    /// names and characters of variables (docs/format.md, "Units").
     pub fn check_built(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
         Self::check_units(id, folder)?;
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };

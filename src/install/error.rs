@@ -8,7 +8,7 @@ use crate::package::{PackageId, Report, Requirement};
 /// Reason why packages cannot be installed together, or a single one cannot be installed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A file that describes a package is wrong.
+    /// A description of a package is not valid.
     #[error("package {package} is broken\n{report}")]
     Description {
         /// The package.
@@ -62,7 +62,7 @@ pub enum InstallError {
         /// Owner of the file.
         file: Owner,
     },
-    /// A folder that is put together and is none in a package.
+    /// A merged folder has another type in a package.
     #[error("package {package}: {path} is not a folder of the package")]
     NoFolder {
         /// The package.

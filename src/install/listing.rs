@@ -21,7 +21,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// Paths in a package, in byte order, with what is there.
+/// Entries of a package by path, in byte order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Listing(BTreeMap<EntryPath, Kind>);
 
