@@ -58,7 +58,7 @@ pub enum InstallerError {
     /// There is no folder with a configuration.
     #[error("there is no file {}", .0.display())]
     NoConfiguration(PathBuf),
-    /// The configuration is wrong; all faults at once.
+    /// The configuration is not valid; all faults at once.
     #[error("{}{}", faults.first().map_or("", String::as_str), following(faults))]
     Configuration {
         /// Faults, each a line.

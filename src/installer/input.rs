@@ -104,7 +104,7 @@ impl Input {
         }
     }
 
-    /// Adds what comes from the release, the package of `check_bins` among the packages.
+    /// Adds the parts of the release, including the package of `check_bins`.
     fn release(&mut self, provider: &Provider, manifest: &Manifest) {
         let mut packages = manifest.packages.clone();
         packages.extend(self.check_bins.as_ref().map(|(id, _)| id.clone()));
@@ -144,7 +144,7 @@ fn configuration(path: &Path, text: &str) -> Result<BTreeMap<String, Value>, Ins
     }
 }
 
-/// Reads a text file, if it is there; the error is a sentence.
+/// Reads an optional text file; the error is a sentence.
 fn read_text(path: &Path) -> Result<Option<String>, String> {
     let read = open_regular(path).and_then(|file| {
         let mut text = String::new();

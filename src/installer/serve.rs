@@ -62,7 +62,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> InstallerError {
     move |source| InstallerError::Serve { path: path.clone(), source }
 }
 
-/// Writes the folder `serve` in `genconf`; gives its path.
+/// Writes the folder `serve` in `genconf`; returns its path.
 pub(super) fn write(served: &Served<'_>, genconf: &Path) -> Result<PathBuf, InstallerError> {
     let target = genconf.join("serve");
     let _lock = FileLock::acquire(&genconf.join(".lock"), || ()).map_err(failed(genconf))?;
@@ -99,7 +99,7 @@ pub(super) fn write(served: &Served<'_>, genconf: &Path) -> Result<PathBuf, Inst
 }
 
 impl Served<'_> {
-    /// Copies what the installer carries for hosts.
+    /// Copies the files for hosts out of the installer.
     fn write_members(&self, folder: &Path) -> Result<(), InstallerError> {
         let names = self.installer.list().filter_map(|(name, _)| {
             let below = if name == PROGRAM { Some(PROGRAM) } else { name.strip_prefix(SERVE) };
@@ -122,7 +122,7 @@ impl Served<'_> {
         Ok(())
     }
 
-    /// Writes the lists of the cluster's packages; gives the one by name.
+    /// Writes the lists of the cluster's packages; returns the list by name.
     fn write_lists(&self, folder: &Path) -> Result<String, InstallerError> {
         let list = self.files.iter().find_map(|file| {
             let id =
