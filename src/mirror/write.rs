@@ -102,7 +102,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Removes what killed runs left; the mirror's lock is held.
+    /// Removes leftovers of killed runs; the caller holds the mirror's lock.
     fn sweep(&self) {
         let place = &self.existing.place;
         let mut folders = vec![place.clone()];
