@@ -71,7 +71,7 @@ impl Place {
     }
 }
 
-/// A problem in a file, as a person reads it: path, line, column, the line itself, what is wrong.
+/// Problem in a file in readable form: path, line, column, the line itself, and the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     path: PathBuf,

@@ -143,7 +143,7 @@ pub enum UrlError {
     /// There is no `scheme://`.
     #[error("{0:?} has no scheme: a URL begins with http://, https:// or file://")]
     NoScheme(String),
-    /// The scheme is none that files are fetched with.
+    /// The scheme is not supported.
     #[error("{0:?}: files are fetched by http, https and file only")]
     Scheme(String),
     /// The end of the URL is not a file name.
@@ -197,7 +197,7 @@ fn is_file_name(name: &str) -> bool {
     is_one && !name.contains('/') && !name.chars().any(char::is_control)
 }
 
-/// Length of the longest name of a file, with room for the ending of one whose sum is wrong.
+/// Upper limit of a file name's length, with room for the suffix of a file with a wrong digest.
 const LONGEST_NAME: usize = 255 - ".corrupt".len();
 
 fn check_url(text: &str) -> Result<String, UrlError> {

@@ -13,8 +13,8 @@ pub struct TreeInfo {
     /// Packages of the tree, without their requirements; `None`, also for an empty list: all
     /// packages that are not excluded.
     pub core_package_list: Option<Vec<PackageName>>,
-    /// The packages of the bootstrap, besides what they require; `None`, also for an empty list: all of the
-    /// tree.
+    /// Packages of the bootstrap, without their requirements; `None`, also for an empty list: all
+    /// of the tree.
     pub bootstrap_package_list: Option<Vec<PackageName>>,
     /// Variants of packages that are part of the tree in another variant than the default one.
     pub variants: BTreeMap<PackageName, Variant>,
