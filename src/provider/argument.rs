@@ -15,7 +15,7 @@ pub struct Argument {
     pub description: String,
     /// The value in the absence of any other, checked.
     pub default: Option<Value>,
-    /// Text that stands in for a value that the deployer, or the machine, gives only after rendering: an
+    /// Placeholder for a value that the deployer, or the machine, provides after rendering: an
     /// expression of the template's own language.
     pub written_as: Option<String>,
     /// True if the value has a part in configuration packages, and so in their ids.
@@ -77,9 +77,9 @@ impl ArgumentType {
         }
     }
 
-    /// Checks a value and brings it into the type's form. Text is taken for every type: `"3"` for an
-    /// integer, `"true"` for a boolean, a JSON document for a list or a map. The error says what a value
-    /// has to be.
+    /// Checks a value and converts it to the type's form. Text is accepted for every type: `"3"`
+    /// for an integer, `"true"` for a boolean, a JSON document for a list or a map. The error
+    /// describes valid values.
     pub fn check(&self, value: &Value) -> Result<Value, String> {
         let text = value.as_str();
         let parsed = || text.and_then(|text| serde_json::from_str::<Value>(text).ok());

@@ -29,7 +29,7 @@ pub enum ProviderError {
         /// Known names.
         known: Vec<&'static str>,
     },
-    /// A file is wrong at a place.
+    /// A file has a fault at a place.
     #[error("{0}")]
     File(Box<Report>),
     /// A template cannot be rendered.
