@@ -39,7 +39,7 @@ pub enum Existing {
     HasToBeEqual,
 }
 
-/// An artifact. At least one of the paths is there.
+/// Artifact of a release. At least one of the paths is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// Path below the repository, for content that is the same in all channels.
@@ -50,7 +50,7 @@ pub struct Artifact {
     pub content_type: Option<String>,
     /// Content.
     pub source: Source,
-    /// Meaning of an object that is there already under the reproducible path.
+    /// Meaning of an existing object under the reproducible path.
     pub existing: Existing,
 }
 

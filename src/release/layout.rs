@@ -119,7 +119,7 @@ impl ReleasePlace {
         &self.commit
     }
 
-    /// Path of the channel, the repository's where there is none.
+    /// Path of the channel; of the repository without a channel.
     pub fn channel_path(&self) -> String {
         match &self.channel {
             None => self.repository.to_string(),

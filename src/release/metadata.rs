@@ -58,7 +58,7 @@ pub struct Metadata {
     pub azure_download_url: String,
 }
 
-/// Text in place of the URL of a storage `azure`, where there is none.
+/// Text in place of a missing URL of a storage `azure`.
 pub(super) const NO_AZURE: &str = "https://AZURE NOT CONFIGURED, ADD A storage.azure section to dcos-release.config.yaml to use the Azure templates";
 
 /// True if a tree variant is for machines, and not for an installer or tools.

@@ -16,8 +16,8 @@
 //! view, diff  releases for people
 //! ```
 //!
-//! Everything before `execute` reads alone. What comes from a storage is checked: any of them may be
-//! written to by others.
+//! Everything before `execute` only reads. Content of a storage is checked: others may write to a
+//! storage.
 
 pub mod artifact;
 pub mod channel;

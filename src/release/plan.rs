@@ -33,12 +33,12 @@ pub struct Operation {
     pub source: Source,
     /// Content type, if stated.
     pub content_type: Option<String>,
-    /// Meaning of an object that is there already.
+    /// Meaning of an existing object.
     pub existing: Existing,
 }
 
 impl Operation {
-    /// True if an object that is there is left.
+    /// True if an existing object is left alone.
     pub fn is_reproducible(&self) -> bool {
         self.target == Target::Repository
     }

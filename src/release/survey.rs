@@ -1,5 +1,5 @@
-//! Survey of a release's storages: objects that are there already, and permission to store the rest. Nothing
-//! is written.
+//! Survey of a release's storages: existing objects, and permission to store the rest. Nothing is
+//! written.
 //!
 //! A channel belongs to the commit in its `metadata.json`. A release with its own `metadata.json`
 //! is complete and public: its objects do not change.
@@ -144,7 +144,7 @@ fn look(
     }
 }
 
-/// Reads a small object; `None` if there is none.
+/// Reads a small object; `None` if missing.
 pub(super) fn read(
     storage: &Storage,
     key: &Key,
