@@ -139,8 +139,8 @@ impl Home {
         Ok(is_other.then(|| data.uid()))
     }
 
-    /// Marks the folder as the builder's own. Everybody may write to what a caller with umask 0 has made:
-    /// what is the caller's own is closed to others.
+    /// Marks the folder as the builder's own. Folders made by a caller with umask 0 are writable
+    /// for all: private ones are closed to others.
     pub fn mark(&self) -> io::Result<()> {
         fs_err::create_dir_all(&self.root)?;
         let data = fs_err::metadata(&self.root)?;

@@ -193,7 +193,7 @@ pub fn enter_phase(phase: Phase) {
     send(&Message::<()>::Phase(phase));
 }
 
-/// Tells the parent that there is no user namespace for any job.
+/// Reports to the parent that the user namespace is missing.
 pub(super) fn refuse(failure: Failure) {
     send(&Message::<()>::Failed(failure));
 }

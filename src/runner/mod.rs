@@ -1,8 +1,8 @@
 //! Runs commands in containers, for packages and for Dockerfiles alike.
 //!
 //! A run of the program that needs containers opens a [`session`]: the isolation tier is detected
-//! ([`isolation`]), a scratch folder made ([`scratch`]) in the builder's own folder ([`home`]), and what
-//! the run uses is registered ([`uses`]). Work inside namespaces is done by a helper process
+//! ([`isolation`]), a scratch folder made ([`scratch`]) in the builder's own folder ([`home`]), and
+//! the run's inputs are registered ([`uses`]). Work inside namespaces is done by a helper process
 //! ([`helper`]), which receives typed jobs ([`job`]). A job enters its namespaces through a
 //! [`workspace`], and runs a command over layers with [`command`]: the command is data, and no
 //! other code runs commands.

@@ -117,8 +117,8 @@ fn is_readable(map: &IdMap, path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// True if the container's root has a right, three bits, to what has this owner and mode: to the
-/// container's own as its root, to everything else as a stranger.
+/// True if the container's root has a right, three bits, to a file with this owner and mode: as
+/// root to the container's own files, as a stranger to all others.
 fn allows(map: &IdMap, metadata: &std::fs::Metadata, right: u32) -> bool {
     let has = |ranges: &[IdRange], id: u32| {
         ranges.iter().any(|range| (range.outside..=range.outside + (range.count - 1)).contains(&id))

@@ -62,7 +62,7 @@ impl Observer for Once<'_> {
     }
 }
 
-/// Limit of a log where none is given, in bytes: what a person looks through, and no disk is filled by.
+/// Default size limit of a log in bytes: readable for a person, and harmless for a disk.
 pub const LOG_LIMIT: u64 = 64 << 20;
 
 /// Limits of a command.
@@ -323,7 +323,7 @@ impl Drop for Session {
     }
 }
 
-/// Removes the scratch folders of dead runs. What cannot be removed harms no other run, and is reported.
+/// Removes the scratch folders of dead runs. Failures are reported, and harm no other run.
 pub fn sweep(settings: &RunnerSettings, observer: &dyn Observer) {
     let RunnerSettings { home, isolation, interrupt, .. } = settings;
     match isolation::sweep_orphans(isolation, home, interrupt) {

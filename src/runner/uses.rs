@@ -169,7 +169,8 @@ impl Said {
 }
 
 impl Registration {
-    /// Registers more. What was there before may be gone now: the caller looks again.
+    /// Registers more items. An item that existed before may have been removed: the caller must
+    /// check again.
     pub fn add(&self, used: &Used, waiting: impl FnOnce()) -> io::Result<()> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let new = used.without(&said.used);
@@ -193,7 +194,7 @@ pub fn say_waiting(observer: &dyn Observer) {
     observer.event(Event::Note { message });
 }
 
-/// Registers what a run is about to use.
+/// Registers the inputs of a run.
 pub fn register(home: &Home, used: &Used, waiting: impl FnOnce()) -> io::Result<Registration> {
     let folder = home.locks().join("uses");
     let _gc = lock(home, waiting)?;

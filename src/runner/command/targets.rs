@@ -92,7 +92,8 @@ fn below_mount(mount: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { mount.to_owned() } else { mount.join(below) }
 }
 
-/// A target in the root without symbolic links. What is at `/dev` is not the image's.
+/// Resolves a target in the root to a path without symbolic links. `/dev` does not belong to the
+/// image.
 fn settled(root: &Path, target: &Path) -> io::Result<PathBuf> {
     if target.starts_with("/dev") && !target.components().any(|part| part == Component::ParentDir) {
         return Ok(target.to_owned());
