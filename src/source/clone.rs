@@ -27,7 +27,7 @@ pub enum CloneError {
     /// A file can't be read or written; the source names it.
     #[error("cannot copy the repository")]
     Files(#[from] io::Error),
-    /// The commit, or something in it, isn't there or can't be checked out.
+    /// The commit, or an object inside, is missing or cannot be checked out.
     #[error("cannot check out the commit")]
     Git(#[from] git2::Error),
 }

@@ -1,5 +1,5 @@
-//! The files of a commit of a repository on the network, without a mirror: what `ADD` of a Dockerfile
-//! takes. Only the commit itself is fetched where the server gives it, and so are its submodules.
+//! Files of a commit of a network repository, without a mirror: for `ADD` of a Dockerfile. Only the
+//! commit itself is fetched where the server permits that, and the same holds for its submodules.
 
 use std::path::Path;
 

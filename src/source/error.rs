@@ -117,7 +117,7 @@ pub enum SourceProblem {
         /// Resolved path.
         path: PathBuf,
     },
-    /// `rel_path` leads out of what belongs to the tree.
+    /// `rel_path` leads out of the tree's scope.
     #[error("the rel_path {rel_path:?} leads out of {root}, the tree's own folder: to {path}", path = .out.path.display(), root = .out.root.display())]
     OutOfScope {
         /// As declared.
@@ -184,7 +184,7 @@ pub enum SourceProblem {
         /// Output of git.
         output: String,
     },
-    /// The git program failed with what is here.
+    /// The git program failed with local objects.
     #[error("git failed on {url}:\n{output}")]
     GitState {
         /// The repository.

@@ -24,7 +24,7 @@ pub(super) fn local_path(request: &SourceRequest, url: &str) -> Option<PathBuf> 
     path_of_file_url(url).map(|path| request.package_dir.join(path))
 }
 
-/// True if the file is there with the right sums.
+/// True if the file is present with the right digests.
 pub(super) fn is_right(path: &Path, file: &FileSource, pin: Option<&FilePin>) -> io::Result<bool> {
     match fs_err::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(wrong_sum(path, file, pin)?.is_none()),
@@ -97,7 +97,7 @@ fn warn_of_query(request: &SourceRequest, file: &FileSource, observer: &dyn Obse
     }
 }
 
-/// Brings the file into the cache; gives its path.
+/// Brings the file into the cache; returns its path.
 pub(super) fn fetch(
     request: &SourceRequest,
     file: &FileSource,

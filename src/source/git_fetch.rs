@@ -19,7 +19,7 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    /// Checks a commit, branch, tag or other ref out into a folder, which is made; gives the commit.
+    /// Checks a commit, branch, tag or other ref out into a new folder; returns the commit.
     pub(super) fn check_out(
         &self,
         folder: &Path,

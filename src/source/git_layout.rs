@@ -16,7 +16,7 @@ use walkdir::WalkDir;
 
 use crate::package::CommitId;
 
-/// The full name of a ref, as bytes, and the hex digits of what it points to.
+/// Full name of a ref, as bytes, and the hex digits of its target.
 pub(super) type Refs = BTreeMap<Vec<u8>, String>;
 
 /// Upper limit of repositories in a chain of alternates.
@@ -61,7 +61,7 @@ pub(super) fn has_object(objects: &Path, commit: &CommitId) -> Result<bool, git2
     Ok(database.exists(Oid::from_str(commit.as_str())?))
 }
 
-/// Copies all objects from one folder of objects to another. Files that are there are the same.
+/// Copies all objects from one folder of objects to another. Existing files are the same.
 pub(super) fn copy_objects(from: &Path, to: &Path) -> io::Result<()> {
     // A `git gc` at the same time takes files away, after it has put others there.
     let mut attempts = 0;

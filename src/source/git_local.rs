@@ -195,7 +195,7 @@ impl Comparison<'_> {
         })
     }
 
-    /// Gives the state the repository's index and what says how files are compared.
+    /// Gives the state the repository's index and its settings for comparing files.
     fn prepare(&self, state: &mut GitState<'_>) -> Result<(), SourceProblem> {
         let io = SourceProblem::io("prepare a git repository");
         let Self { repository, work_tree } = self;

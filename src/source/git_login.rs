@@ -53,7 +53,7 @@ const PASSWORD: &str = "MKPANDA_GIT_PASSWORD";
 const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$MKPANDA_GIT_NAME" "$MKPANDA_GIT_PASSWORD"; }; f"#;
 
 impl Login {
-    /// Takes the credentials out of what git would be given: a URL, a path or an address for ssh.
+    /// Removes the credentials from an argument for git: a URL, a path or an address for ssh.
     pub(super) fn of(argument: OsString) -> Self {
         let parts = argument.to_str().and_then(parts);
         parts.unwrap_or(Self { url: argument, credentials: None })

@@ -103,7 +103,7 @@ impl<'a> GitMirror<'a> {
         Ok(git_foreign::look(&self.path, self.wanted).ok())
     }
 
-    /// Has git clone, or fetch into what is there; `shown` is the place for people.
+    /// Has git clone, or fetch into an existing mirror; `shown` is the place for people.
     pub(super) fn bring_up_to_date(&self, shown: &str) -> Result<Found, SourceProblem> {
         if self.look_if_whole()?.is_some() {
             configure(&self.path, shown)?;

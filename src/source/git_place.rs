@@ -45,7 +45,7 @@ pub enum GitPlaceError {
     /// The reference could be taken for an option or for several.
     #[error("{0:?} can't be a branch, tag or commit")]
     Reference(String),
-    /// The checksum is none.
+    /// The checksum is not valid.
     #[error("{0:?} is not a commit: 7 to 64 hex digits are expected")]
     Checksum(String),
     /// Something is said twice, and differently.

@@ -263,7 +263,7 @@ struct Said {
 }
 
 impl Said {
-    /// Takes output; gives how many bytes have been received, where it says so.
+    /// Parses output; returns the number of received bytes, where reported.
     fn add(&mut self, bytes: &[u8]) -> Vec<u64> {
         let mut received = Vec::new();
         for byte in bytes {
@@ -306,7 +306,7 @@ fn received_bytes(line: &str) -> Option<u64> {
     Some((number.parse::<f64>().ok()? * unit) as u64)
 }
 
-/// True if what git said may pass by itself.
+/// True if a failure in git's output may be transient.
 pub(super) fn may_pass(output: &str) -> bool {
     const SIGNS: [&str; 15] = [
         "Could not resolve host",

@@ -65,7 +65,7 @@ pub(super) struct Attribute {
     pub(super) value: String,
 }
 
-/// Place of a state, and what calls of git need.
+/// Place of a state, and parameters for running git.
 pub(super) struct StateRequest<'a> {
     /// Folders with the objects, the repository's own first.
     pub(super) objects: &'a [PathBuf],

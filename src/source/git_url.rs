@@ -16,7 +16,7 @@ pub(super) enum GitLocation {
 }
 
 impl GitLocation {
-    /// Reads a URL, an address as ssh writes it (`host:path`), or a path. Paths, and what follows
+    /// Parses a URL, an address in ssh's form (`host:path`), or a path. Paths, also behind
     /// `file://`, are relative to the package's folder.
     pub(super) fn parse(url: &str, package_dir: &Path) -> Result<Self, SourceProblem> {
         if let Some((transport, _)) = url.split_once("::")

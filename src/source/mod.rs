@@ -22,8 +22,8 @@
 //! no repository except its own copy, which shares no file with the cache.
 //!
 //! The network side of git is the host's `git`, with whatever credentials, proxies and `insteadOf`
-//! its configuration has. So is what git's rules decide (`git_state`): changes of a work tree, and the
-//! files that attributes convert, with the user's filters. All else is done here.
+//! its configuration has. The same git decides by its rules (`git_state`): changes of a work tree,
+//! and the files that attributes convert, with the user's filters. All else is done here.
 
 mod bundle;
 mod cache;
@@ -222,7 +222,7 @@ impl Fetched {
     }
 }
 
-/// The file of a `url` or `url_extract` source in the cache, if it is there with the declared sums.
+/// File of a `url` or `url_extract` source in the cache, if present with the declared digests.
 pub fn cached_file(request: &SourceRequest) -> Option<PathBuf> {
     let (SourceSpec::Url(file) | SourceSpec::UrlExtract(file)) = &request.source.spec else {
         return None;

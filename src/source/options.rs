@@ -17,7 +17,7 @@ pub struct FetchOptions {
     pub mirrors: Vec<Store>,
     /// True if sources' own URLs are not asked, nor mirrors with URLs.
     pub offline: bool,
-    /// True if mirrors with URLs are asked all the same.
+    /// True if even mirrors with URLs are used offline.
     pub only_mirrors: bool,
     /// Downloads, with their retries, time limits and size limit.
     pub http: HttpClient,

@@ -145,7 +145,7 @@ fn parse(text: &[u8]) -> Result<Vec<Declared>, SubmoduleProblem> {
     Ok(declared.into_values().collect())
 }
 
-/// The folder of a submodule, which is there, empty, and reached through no symlink.
+/// Folder of a submodule, which must exist, be empty, and be reachable without symlinks.
 fn place(folder: &Path, path: &str) -> Result<PathBuf, SubmoduleProblem> {
     let mut place = folder.to_owned();
     let mut is_empty = true;
