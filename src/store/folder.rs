@@ -307,7 +307,7 @@ fn write_content(
     Ok(())
 }
 
-/// True if an error says that there is no such file.
+/// True if an error means a missing file.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

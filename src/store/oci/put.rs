@@ -115,8 +115,8 @@ impl OciBackend {
         self.move_tag(&wire, to, &blob, about, transfer).map_err(|error| self.failed_put(to, error))
     }
 
-    /// Puts the manifest of an object whose blob is there, unless the tag has that manifest. Anything else
-    /// than an artifact of the key under the tag is an error, and stays.
+    /// Puts the manifest of an object whose blob is present, unless the tag has that manifest.
+    /// Content other than an artifact of the key under the tag is an error, and stays.
     fn move_tag(
         &self,
         wire: &Wire<'_>,

@@ -194,7 +194,7 @@ impl<'a, 'w> BlobStream<'a, 'w> {
         Ok(Some(bytes))
     }
 
-    /// Asks for what is missing: by a range, and where the registry refuses that, for the whole blob.
+    /// Requests the missing part: by a range, or, if the registry refuses that, the whole blob.
     fn ask(&mut self) -> Result<Answer<'a>, Failure> {
         let range = match self.end < self.request.size {
             true => Some(format!("bytes={}-{}", self.at, self.end - 1)),

@@ -139,7 +139,7 @@ pub enum ExchangeError {
         /// Size of the content.
         found: u64,
     },
-    /// A document beyond the limit of what is read into memory.
+    /// A document exceeds the size limit for memory.
     #[error("{what} has {bytes} bytes; documents may have {limit}")]
     LongDocument {
         /// Role of the document.

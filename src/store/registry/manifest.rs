@@ -35,8 +35,8 @@ pub(crate) struct DocumentRequest<'r> {
     pub(crate) subject: &'r str,
 }
 
-/// Asks for the digest of a document; `None` if the registry does not tell, or refuses HEAD: what GET
-/// would give is not known then.
+/// Requests the digest of a document; `None` if the registry does not report it, or refuses HEAD:
+/// then only GET can tell.
 pub(crate) fn head(
     wire: &Wire<'_>,
     request: &DocumentRequest<'_>,

@@ -1,4 +1,4 @@
-//! Small answers and URLs as text: read up to a limit, shown without what may be secret.
+//! Small responses and URLs as text: read up to a limit, and shown without possible secrets.
 
 use serde_json::Value;
 

@@ -61,7 +61,7 @@ pub enum SecretKeyError {
         #[source]
         source: io::Error,
     },
-    /// The file is there.
+    /// The file exists.
     #[error("{} is there already; a key is never overwritten", .0.display())]
     Exists(PathBuf),
     /// The file is not a secret key.
@@ -254,7 +254,7 @@ impl Signer {
         Ok(Self { secret, public, key })
     }
 
-    /// Fails if the file of a new secret key, or that of its public key, is there.
+    /// Fails if the file of a new secret key, or of its public key, exists.
     pub fn refuse_to_replace(path: &Path) -> Result<(), SecretKeyError> {
         let files = [path.to_owned(), public_path(path)];
         let found = files.into_iter().find(|file| fs_err::symlink_metadata(file).is_ok());
