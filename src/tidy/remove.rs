@@ -1,4 +1,4 @@
-//! Removing from a tree's cache what is not needed.
+//! Removal of unneeded files from a tree's cache.
 
 use std::io;
 use std::path::Path;

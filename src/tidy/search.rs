@@ -37,7 +37,7 @@ pub(super) struct Needs {
 const REPOSITORY: &str = "cache.git";
 
 impl Needs {
-    /// Finds out what is needed; returns the number of packages without a known id, too.
+    /// Determines the needs; also returns the number of packages without a known id.
     pub(super) fn of(
         site: &Site,
         observer: &dyn crate::base::event::Observer,
