@@ -22,7 +22,7 @@ const CACHE: &str = "cache";
 /// Folders of builders, beside a packages directory.
 const BUILDERS: [&str; 2] = ["rootfs", "pkgpanda/docker"];
 
-/// No description of a package or a tree is that long; something else must have been put there.
+/// Size limit of a description of a package or a tree; a larger file must be something else.
 const LONGEST_FILE: u64 = 16 << 20;
 
 impl PackageTree {
@@ -337,8 +337,8 @@ fn leads_out(base: &Path, path: &Path) -> Report {
     Problem::whole(message).hint("put what it leads to into the tree").in_file(path, "")
 }
 
-/// Reads a description, which no symlink may lead to out of the folder `base`; what is wrong with the
-/// file as such becomes a report.
+/// Reads a description, except through a symlink that leads out of the folder `base`; a problem of
+/// the file as such becomes a report.
 pub(super) fn read_text(base: &Path, path: &Path) -> Result<String, Report> {
     let whole = |message: &str| Problem::whole(message).in_file(path, "");
     let file = within::open_below(base, path.strip_prefix(base).unwrap_or(path));

@@ -1,4 +1,4 @@
-//! Differences between a lock and what a tree needs.
+//! Differences between a lock and the needs of a tree.
 
 use std::collections::BTreeSet;
 use std::fmt;
