@@ -1,7 +1,7 @@
 //! Directed graphs, by a function that gives a node's neighbours: order, closure, shortest cycle.
 //!
-//! Nothing here knows what a node is. Neighbours of a node are what it needs; all functions are
-//! iterative, so a chain of any length is fine, and all give the same answer for the same input.
+//! Functions are generic over the type of nodes. The neighbours of a node are its dependencies; all
+//! functions are iterative, so a chain of any length is fine, and deterministic.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! The `pkgpanda` executable: the command line of what is installed on a machine.
+//! The `pkgpanda` executable: the command line for packages on a machine.
 
 use std::process::ExitCode;
 
