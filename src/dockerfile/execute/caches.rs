@@ -40,14 +40,16 @@ impl StageBuilder<'_, '_> {
         })
     }
 
-    /// The folders of a step's caches, by the indices of its mounts.
+    /// The folders of a step's caches, by the indices of its mounts. `contents` has the sums of what caches
+    /// begin with.
     pub(super) fn cache_folders(
         &mut self,
-        step: &RunStep,
+        mounts: &[RunMount],
+        contents: &[Option<&Sha256Sum>],
         observer: &dyn Observer,
     ) -> Result<Vec<Option<PathBuf>>, StepError> {
-        let mut folders = vec![None; step.mounts.len()];
-        for (id, sharing, indices) in in_order(&step.mounts) {
+        let mut folders = vec![None; mounts.len()];
+        for (id, sharing, indices) in in_order(&with_contents(mounts, contents)) {
             let folder = self.cache_folder(id, sharing, observer)?;
             for index in indices {
                 folders[index] = Some(folder.clone());
@@ -128,6 +130,20 @@ fn target_of(mount: &RunMount) -> Option<&str> {
     }
 }
 
+/// The mounts, with a cache's id completed by the sum of what the cache begins with: one that begins with
+/// something else is another cache, as in BuildKit.
+fn with_contents(mounts: &[RunMount], contents: &[Option<&Sha256Sum>]) -> Vec<RunMount> {
+    let complete = |(mount, content): (&RunMount, &Option<&Sha256Sum>)| {
+        let mut mount = mount.clone();
+        if let (RunMount::Cache { id, .. }, Some(content)) = (&mut mount, content) {
+            // No id of a Dockerfile has a line end.
+            *id = format!("{id}\n{content}");
+        }
+        mount
+    };
+    mounts.iter().zip(contents).map(complete).collect()
+}
+
 /// Caches in the order in which they are locked, with the indices of their mounts. Builds that wait for
 /// one another do so in one order, and none for itself: mounts of one cache have one lock, and private
 /// ones, which never wait, come last.
@@ -191,6 +207,17 @@ mod tests {
             ("b", Private, vec![5]),
         ];
         assert_eq!(in_order(&mounts), expected);
+    }
+
+    #[test]
+    fn a_cache_that_begins_with_something_else_is_another_one() {
+        let mounts = [(); 4].map(|()| cache("c", Sharing::Shared));
+        let (one, two) = (Sha256Sum::of(b"1"), Sha256Sum::of(b"2"));
+        let contents = [None, Some(&one), Some(&two), Some(&one)];
+        let complete = with_contents(&mounts, &contents);
+        let indices: Vec<_> = in_order(&complete).into_iter().map(|(_, _, found)| found).collect();
+        assert_eq!(indices.len(), 3);
+        assert!(indices.contains(&vec![0]) && indices.contains(&vec![1, 3]));
     }
 
     #[test]
