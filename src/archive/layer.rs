@@ -177,6 +177,10 @@ impl Unpacking<'_> {
             | Meaning::Linked(path) => path,
             Meaning::Ignored => return Ok(()),
         };
+        // Some programs write an empty file without a name first. Docker leaves it out too.
+        if path.is_root() && member.kind == MemberKind::File && member.size == 0 {
+            return Ok(());
+        }
         let is_linked = matches!(meaning, Meaning::Linked(_));
         if is_linked && !matches!(member.kind, MemberKind::File | MemberKind::Directory) {
             return Ok(());

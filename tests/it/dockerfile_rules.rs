@@ -194,10 +194,17 @@ fn mounts_have_what_they_name() {
         "RUN --mount=type=cache,id=c,target=/c mkdir -p /c/sub && echo below > /c/sub/f\n\
          RUN --mount=type=cache,id=c,source=sub,target=/s [ \"$(cat /s/f)\" = below ]\n\
          RUN --mount=type=cache,id=c,source=/new/deep,target=/s [ -d /s ]",
+        // Two caches of one name that begin with different content are two.
+        "RUN --mount=type=cache,from=one,target=/c [ \"$(cat /c/f)\" = 1 ]\n\
+         RUN --mount=type=cache,from=two,target=/c [ \"$(cat /c/f)\" = 2 ] && echo 3 > /c/f\n\
+         RUN --mount=type=cache,from=one,target=/c [ \"$(cat /c/f)\" = 1 ]\n\
+         RUN --mount=type=cache,from=two,target=/c [ \"$(cat /c/f)\" = 3 ]",
         "RUN --mount=type=cache,id=l,target=/c ln -s /etc /c/out\n\
          RUN --mount=type=cache,id=l,source=out,target=/s [ ! -e /s/passwd ]",
     ] {
-        check(&place, &folder, &format!("FROM tiny\n{run}\n"), &To(&[]));
+        let stages = "FROM tiny AS one\nRUN echo 1 > /f\nFROM tiny AS two\nRUN echo 2 > /f\n";
+        let stages = if run.contains("from=one") { stages } else { "" };
+        check(&place, &folder, &format!("{stages}FROM tiny\n{run}\n"), &To(&[]));
     }
     check(&place, &folder, "FROM tiny\nRUN --mount=source=d true\n", &Refused("in the place of /"));
     place.assert_clean();

@@ -388,6 +388,9 @@ fn the_root_is_described_by_its_entry_alone() {
     let (summary, _) =
         unpack(&Raw::default().file("f", "").tar(), &scratch.path().join("n")).unwrap();
     assert!(summary.implied_folders[0].is_root());
+    let nameless = Raw::default().file("", "").file("f", "").tar();
+    let (summary, _) = unpack(&nameless, &scratch.path().join("nameless")).unwrap();
+    assert!(summary.implied_folders[0].is_root() && summary.entries == 2);
     let file = Raw::default().file("", "no folder").tar();
     unpack(&file, &scratch.path().join("file")).unwrap_err();
 }

@@ -180,7 +180,11 @@ impl StageState {
                 shown.push('=');
                 shown.push_str(value);
             }
-            self.arguments.insert(name, value);
+            // Declared again without a value, an argument keeps the value that it has.
+            match value {
+                Some(value) => _ = self.arguments.insert(name, Some(value)),
+                None => _ = self.arguments.entry(name).or_insert(None),
+            }
         }
         Ok(Applied::nothing(shown))
     }

@@ -64,6 +64,10 @@ fn arguments_have_scopes() {
         ("FROM x\nENV A=env\nARG A=arg\nRUN x", &[], &["A=env"]),
         ("FROM x\nARG A=arg\nENV B=${A}2\nRUN x", &[], &["B=arg2", "A=arg"]),
         ("FROM x AS a\nARG A=1\nFROM a\nRUN x", &[], &["A=1"]),
+        ("FROM x AS a\nARG A=1\nFROM a\nARG A\nRUN x", &[], &["A=1"]),
+        ("FROM x\nARG A=1\nARG A\nRUN x", &[], &["A=1"]),
+        ("ARG A=global\nFROM x\nARG A=1\nARG A\nRUN x", &[], &["A=global"]),
+        ("FROM x\nARG A=1\nARG A=${A}2\nRUN x", &[], &["A=12"]),
         ("FROM x AS a\nARG A=1\nFROM x\nRUN --mount=from=a,target=/a x", &[], &[]),
         (
             "FROM x\nARG TARGETPLATFORM\nARG TARGETARCH\nARG TARGETVARIANT\nRUN x",

@@ -41,14 +41,16 @@ impl StageBuilder<'_, '_> {
         })
     }
 
-    /// The folders of a step's caches, by the indices of its mounts.
+    /// The folders of a step's caches, by the indices of its mounts. `contents` has the sums of what caches
+    /// begin with.
     pub(super) fn cache_folders(
         &mut self,
-        step: &RunStep,
+        mounts: &[RunMount],
+        contents: &[Option<&Sha256Sum>],
         observer: &dyn Observer,
     ) -> Result<Vec<Option<PathBuf>>, StepError> {
-        let mut folders = vec![None; step.mounts.len()];
-        for (id, sharing, indices) in in_order(&step.mounts) {
+        let mut folders = vec![None; mounts.len()];
+        for (id, sharing, indices) in in_order(&with_contents(mounts, contents)) {
             let folder = self.cache_folder(id, sharing, observer)?;
             for index in indices {
                 folders[index] = Some(folder.clone());
@@ -192,6 +194,17 @@ mod tests {
             ("b", Private, vec![5]),
         ];
         assert_eq!(in_order(&mounts), expected);
+    }
+
+    #[test]
+    fn a_cache_that_begins_with_something_else_is_another_one() {
+        let mounts = [(); 4].map(|()| cache("c", Sharing::Shared));
+        let (one, two) = (Sha256Sum::of(b"1"), Sha256Sum::of(b"2"));
+        let contents = [None, Some(&one), Some(&two), Some(&one)];
+        let complete = with_contents(&mounts, &contents);
+        let indices: Vec<_> = in_order(&complete).into_iter().map(|(_, _, found)| found).collect();
+        assert_eq!(indices.len(), 3);
+        assert!(indices.contains(&vec![0]) && indices.contains(&vec![1, 3]));
     }
 
     #[test]

@@ -170,23 +170,28 @@ impl StageBuilder<'_, '_> {
         observer: &dyn Observer,
     ) -> Result<Vec<MountInput>, StepError> {
         let mut inputs = Vec::new();
-        let caches = self.cache_folders(step, observer)?;
-        for (mount, cache) in step.mounts.iter().zip(caches) {
+        let mut begins = Vec::new();
+        for mount in &step.mounts {
+            // Only the container's root may look whether a cache has begun.
+            begins.push(match mount {
+                RunMount::Cache { from: Some((from, source)), .. } => {
+                    Some(self.paths(from, source, &[], false, observer)?)
+                }
+                _ => None,
+            });
+        }
+        let contents: Vec<_> =
+            begins.iter().map(|begins| begins.as_ref().map(|(_, digest)| digest)).collect();
+        let caches = self.cache_folders(&step.mounts, &contents, observer)?;
+        for ((mount, cache), begins_as) in step.mounts.iter().zip(caches).zip(begins) {
             inputs.push(match mount {
                 RunMount::Bind { from, source, .. } => {
                     MountInput::Tree(self.paths(from, source, &[], false, observer)?.0)
                 }
-                RunMount::Cache { from, .. } => {
-                    let folder = cache.ok_or(StepError::Needed)?;
-                    let begins_as = match from {
-                        // Only the container's root may look whether it has begun.
-                        Some((from, source)) => {
-                            Some(self.paths(from, source, &[], false, observer)?.0)
-                        }
-                        None => None,
-                    };
-                    MountInput::Cache { folder, begins_as }
-                }
+                RunMount::Cache { .. } => MountInput::Cache {
+                    folder: cache.ok_or(StepError::Needed)?,
+                    begins_as: begins_as.map(|(input, _)| input),
+                },
                 RunMount::Tmpfs { .. } => MountInput::Tmpfs,
                 RunMount::Secret { id, required, .. } => {
                     let secret = self.secret(id)?;
