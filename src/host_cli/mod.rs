@@ -6,6 +6,8 @@
 pub mod args;
 mod commands;
 pub mod error;
+mod help;
+mod ids;
 mod installer;
 mod interrupt;
 pub mod output;
@@ -28,6 +30,11 @@ const USAGE: u8 = 2;
 
 /// The run was interrupted: what a shell gives for SIGINT.
 const INTERRUPTED: u8 = 130;
+
+/// The command line, as clap has it.
+pub fn command_line() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
 
 /// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
 pub fn run() -> u8 {
