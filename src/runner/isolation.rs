@@ -143,10 +143,7 @@ fn accept(
     lacking: Option<(String, Option<String>)>,
     observer: &dyn Observer,
 ) -> Result<Machine, IsolationError> {
-    if machine.has(&Condition::NestedProc)
-        && machine.has(&Condition::NoLandlockScope)
-        && machine.map.writer != MapWriter::Privileged
-    {
+    if is_exposed(&machine) {
         return Err(IsolationError::ExposedProc);
     }
     let mut message = format!("isolation: {}", machine.tier());
@@ -166,6 +163,13 @@ fn accept(
     }
     observer.event(Event::Note { message });
     Ok(machine)
+}
+
+/// True if builds would see processes of their user outside.
+pub(super) fn is_exposed(machine: &Machine) -> bool {
+    machine.has(&Condition::NestedProc)
+        && machine.has(&Condition::NoLandlockScope)
+        && machine.map.writer != MapWriter::Privileged
 }
 
 /// Conditions that a person who reads a build's outcome has to know, each after a semicolon.
@@ -190,13 +194,14 @@ fn conditions_in_words(machine: &Machine) -> String {
 }
 
 /// True if a user id is the machine's root, and not that of an outer container.
-fn is_machines_root(uid: u32) -> bool {
+pub(super) fn is_machines_root(uid: u32) -> bool {
     let map = fs_err::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let mut words = map.split_whitespace();
     uid == 0 && words.next() == Some("0") && words.next() == Some("0")
 }
 
-fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
+/// Works out the map with ranges, from the files and programs of the machine.
+pub(super) fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
     let uid = Uid::current();
     let lacks = capabilities::lacking_for_ranges();
     let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
@@ -219,7 +224,8 @@ fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
     })
 }
 
-fn try_map(
+/// Tries an id map: what containers have with it, or why there are none; and the helper that found it out.
+pub(super) fn try_map(
     map: IdMap,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
@@ -249,7 +255,7 @@ fn try_map(
 }
 
 /// Every id map that there may be here, the one with more ids first.
-fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
+pub(super) fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
     let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
     find_ranges(wanted).ok().into_iter().chain([own])
 }
