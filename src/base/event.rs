@@ -137,6 +137,8 @@ pub struct Planned {
     pub cached: usize,
     /// How many are built at once.
     pub jobs: usize,
+    /// True if packages are begun after one has failed.
+    pub keeps_going: bool,
     /// The others, each after all that it needs.
     pub packages: Vec<PlannedPackage>,
 }
