@@ -14,6 +14,9 @@ use crate::container::machine::RootKind;
 use crate::container::namespace::Network;
 use crate::package::PackageId;
 
+/// The largest record that is read; `buildinfo.full.json` is in it.
+pub(super) const LARGEST_RECORD: u64 = 4 << 20;
+
 /// A build, as its record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {

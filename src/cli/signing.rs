@@ -158,7 +158,7 @@ fn given_password(environment: &Environment) -> Result<Option<String>, SigningEr
 }
 
 /// Asks at the terminal, without showing what is typed; `None` without a terminal.
-fn ask(prompt: &str) -> Result<Option<String>, SigningError> {
+pub(super) fn ask(prompt: &str) -> Result<Option<String>, SigningError> {
     // At Ctrl-C, rpassword 7.5 raises SIGINT before it gives the terminal its settings back.
     let interrupt = SigSet::from(Signal::SIGINT);
     let before = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK);

@@ -15,14 +15,12 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::record::Times;
+use super::record::{LARGEST_RECORD, Times};
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
 
 pub use forecast::{Forecast, Remaining};
 
-/// The largest record that is read; `buildinfo.full.json` is in it.
-const LARGEST_RECORD: u64 = 4 << 20;
 /// How many records of one name are looked into.
 const LOOKED_INTO: usize = 4;
 
