@@ -96,7 +96,7 @@ The registry is asked first. The credentials go, with the mode 0600, to the file
 and mkpanda finds them: REGISTRY_AUTH_FILE; else the first that is there of $XDG_RUNTIME_DIR/containers/auth.json,
 ~/.config/containers/auth.json and ~/.docker/config.json. Exit codes: 0 kept, 1 refused, 2 usage.")]
 pub struct LoginArgs {
-    /// The registry: host[:port]; docker.io by default.
+    /// The registry, `host[:port]`; docker.io by default.
     #[arg(value_name = "REGISTRY")]
     pub registry: Option<String>,
     /// Name of the user.
@@ -110,7 +110,7 @@ pub struct LoginArgs {
 /// Options of signing out.
 #[derive(Debug, Args)]
 pub struct LogoutArgs {
-    /// The registry: host[:port]; docker.io by default.
+    /// The registry, `host[:port]`; docker.io by default.
     #[arg(value_name = "REGISTRY")]
     pub registry: Option<String>,
 }
