@@ -137,7 +137,9 @@ pub struct Planned {
     pub cached: usize,
     /// Number of parallel builds.
     pub jobs: usize,
-    /// Packages to build, in dependency order.
+    /// True if packages are begun after one has failed.
+    pub keeps_going: bool,
+    /// The others, each after all that it needs.
     pub packages: Vec<PlannedPackage>,
 }
 

@@ -2,6 +2,8 @@
 //! the events through which the library reports progress.
 
 pub mod atomic;
+#[cfg(feature = "builder")]
+pub mod calendar;
 pub mod causes;
 pub(crate) mod descent;
 pub mod digest;

@@ -13,6 +13,7 @@ pub mod estimate;
 pub mod execute;
 mod failed;
 pub mod gc;
+pub mod history;
 pub mod id;
 pub mod images;
 pub mod job;

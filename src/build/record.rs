@@ -14,7 +14,10 @@ use crate::container::machine::RootKind;
 use crate::container::namespace::Network;
 use crate::package::PackageId;
 
-/// Contents of a build's record.
+/// The largest record that is read; `buildinfo.full.json` is in it.
+pub(super) const LARGEST_RECORD: u64 = 4 << 20;
+
+/// A build, as its record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Version of the format.

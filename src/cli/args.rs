@@ -5,8 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
+use super::candidates;
 pub use super::format_arg::FormatArg;
+use super::help;
 use super::release_args::ReleaseArgs;
+use super::tool_args::{
+    CompletionsArgs, ConfigArgs, DoctorArgs, LogArgs, LoginArgs, LogoutArgs, ManArgs, SchemaArgs,
+};
 use crate::image::platform::Platform;
 
 /// Builds packages and package trees in containers of their own, without a daemon and without root.
@@ -16,7 +21,8 @@ use crate::image::platform::Platform;
     version,
     about,
     infer_long_args = true,
-    after_help = "Without a command, mkpanda builds the package in this folder, and what it requires."
+    after_help = "Without a command, mkpanda builds the package in this folder, and what it requires. --help says more.",
+    after_long_help = help::AFTER
 )]
 pub struct Cli {
     /// Options of all commands.
@@ -74,13 +80,29 @@ pub enum Command {
     Cache(CacheCommand),
     /// Remove files that no current id needs from a tree's cache.
     Clean(CleanArgs),
-    /// Remove files that are not needed any more.
+    /// Print the script by which a shell completes the command line.
+    Completions(CompletionsArgs),
+    /// Show the settings, each with its origin: option, variable, line of a file, or default.
+    Config(ConfigArgs),
+    /// Try all that builds need of this machine: what works, what does not, and the command that mends it.
+    Doctor(DoctorArgs),
+    /// Give back the space that nobody needs any more.
     Gc(GcArgs),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Store built trees where people get them, with the files that set machines up.
+    /// Show the log of a package's last build, or list past builds.
+    Log(LogArgs),
+    /// Sign in to a registry.
+    Login(LoginArgs),
+    /// Sign out of a registry.
+    Logout(LogoutArgs),
+    /// Print mkpanda's manual page, or write all pages to a folder.
+    Man(ManArgs),
+    /// Store built trees where people get them, with what sets machines up.
     Release(Box<ReleaseArgs>),
+    /// Print the JSON Schema of a file or an output, or list all.
+    Schema(SchemaArgs),
 }
 
 /// The commands for keys.
@@ -241,8 +263,8 @@ pub struct BuildArgs {
 /// Options of building the package in this folder.
 #[derive(Debug, Args)]
 pub struct PackageArgs {
-    /// Build this variant; all variants by default.
-    #[arg(long, value_name = "VARIANT")]
+    /// Build this variant; all of them by default.
+    #[arg(long, value_name = "VARIANT", add = candidates::variants())]
     pub variant: Option<String>,
     /// Build the required packages too, which is always done.
     #[arg(long)]
@@ -255,14 +277,14 @@ pub struct PackageArgs {
 /// Options of building trees.
 #[derive(Debug, Args)]
 pub struct TreeArgs {
-    /// Tree variants, `default` being the default one; all by default.
-    #[arg(value_name = "VARIANT")]
+    /// The tree variants, `default` being the default one; all of them by default.
+    #[arg(value_name = "VARIANT", add = candidates::variants())]
     pub variants: Vec<String>,
     /// Make the bootstrap tarballs too.
     #[arg(long)]
     pub mkbootstrap: bool,
     /// Build this tree variant.
-    #[arg(long, value_name = "VARIANT")]
+    #[arg(long, value_name = "VARIANT", add = candidates::variants())]
     pub variant: Option<String>,
     /// Options of builds.
     #[command(flatten)]
@@ -272,11 +294,11 @@ pub struct TreeArgs {
 /// Options of fetching.
 #[derive(Debug, Args)]
 pub struct FetchArgs {
-    /// Tree variants, `default` being the default one; all by default.
-    #[arg(value_name = "VARIANT")]
+    /// The tree variants, `default` being the default one; all of them by default.
+    #[arg(value_name = "VARIANT", add = candidates::variants())]
     pub variants: Vec<String>,
     /// Fetch for this tree variant.
-    #[arg(long, value_name = "VARIANT")]
+    #[arg(long, value_name = "VARIANT", add = candidates::variants())]
     pub variant: Option<String>,
     /// Number of sources that are fetched at once; 8 or more by default.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -287,7 +309,7 @@ pub struct FetchArgs {
 #[derive(Debug, Args)]
 pub struct LockArgs {
     /// The tree variants, `default` being the default one; by default all of them and all packages.
-    #[arg(value_name = "VARIANT")]
+    #[arg(value_name = "VARIANT", add = candidates::variants())]
     pub variants: Vec<String>,
     /// Pin the current state of these, and change nothing else: `PACKAGE/SOURCE`, a package with
     /// all its sources, a URL, or the name of an image.
@@ -368,6 +390,7 @@ pub enum ImageCommand {
     /// Push an image to a registry.
     Push {
         /// The image: its reference, or the beginning of its id.
+        #[arg(add = candidates::images())]
         image: String,
         /// Destination: another reference, or skopeo's spelling of another location; the image's
         /// own name by default.
@@ -376,6 +399,7 @@ pub enum ImageCommand {
     /// Save an image to a file or a folder.
     Save {
         /// The image: its reference, or the beginning of its id.
+        #[arg(add = candidates::images())]
         image: String,
         /// Destination: a FILE (a docker archive), `-` for stdout, or `oci:DIR[:REF]`,
         /// `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`.
@@ -394,17 +418,42 @@ pub enum ImageCommand {
     /// Build an image from a Dockerfile.
     Build(Box<ImageBuildArgs>),
     /// List the images in the store.
-    List,
-    /// Show an image's manifest and configuration, as JSON.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Form of the list.
+        #[arg(long, value_name = "HOW", default_value = "text")]
+        format: FormatArg,
+    },
+    /// Sign in to a registry.
+    Login(LoginArgs),
+    /// Sign out of a registry.
+    Logout(LogoutArgs),
+    /// Show what an image is, as JSON.
     Inspect {
-        /// The image: its reference, or the beginning of its id.
+        /// Its reference, or the beginning of its id.
+        #[arg(add = candidates::images())]
         image: String,
     },
-    /// Remove images, and blobs that only they need.
+    /// Remove images without a name that nothing needs, and what only they need.
+    Prune {
+        /// Show what would go, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove images, and what only they need.
     Rm {
         /// Their references, or the beginnings of their ids.
-        #[arg(required = true)]
+        #[arg(required = true, add = candidates::images())]
         images: Vec<String>,
+    },
+    /// Give an image further names.
+    Tag {
+        /// The image: its reference, or the beginning of its id.
+        #[arg(add = candidates::images())]
+        image: String,
+        /// The names.
+        #[arg(value_name = "REFERENCE", required = true)]
+        names: Vec<String>,
     },
 }
 
@@ -447,6 +496,15 @@ pub struct ImageBuildArgs {
     /// A label of the image.
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
+    /// Ask the registry for each base image, although one of that name is here.
+    #[arg(long)]
+    pub pull: bool,
+    /// Push the image to the registry under each of its names.
+    #[arg(long)]
+    pub push: bool,
+    /// Write the image's id to this file.
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
     /// Save the image, too: a place as `image save` has it, or `docker://REFERENCE` to push it.
     #[arg(short, long, value_name = "PLACE")]
     pub output: Option<String>,

@@ -323,29 +323,43 @@ fn shell_quoted(path: &Path) -> String {
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// Reads a tree's configuration file, if present: never through a symlink that leads out of its
-/// folder, as messages quote the content.
-pub(super) fn read_tree_file(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    let text = match within::read_text(folder, Path::new(name), u64::MAX) {
-        Ok(text) => text,
-        Err(error) if within::leads_out(&error) => {
-            return Err(SettingsError::LeadsOut(path.to_owned()));
-        }
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
-                return Ok(None);
-            }
-            _ => return Err(SettingsError::Read { source: error }),
-        },
-    };
-    parse(path, &text).map(Some)
+/// Path of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ConfigPath {
+    pub(super) path: PathBuf,
+    /// True for a tree's file, false for the user's.
+    pub(super) is_trees: bool,
 }
 
-/// Reads a configuration file. Unknown keys are errors, as they are mistyped.
+/// Reads the text of a configuration file, if there is one. A tree's is never read through a symlink that leads out
+/// of its folder, as messages quote what stands in it.
+pub(super) fn read_text(file: &ConfigPath) -> Result<Option<String>, SettingsError> {
+    let ConfigPath { path, is_trees } = file;
+    if !is_trees {
+        let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
+        return Ok(Some(text));
+    }
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    match within::read_text(folder, Path::new(name), u64::MAX) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if within::leads_out(&error) => Err(SettingsError::LeadsOut(path.clone())),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Ok(None),
+            _ => Err(SettingsError::Read { source: error }),
+        },
+    }
+}
+
+/// Reads a tree's configuration file, if there is one.
+pub(super) fn read_tree_file(path: &Path) -> Result<Option<ConfigFile>, SettingsError> {
+    let text = read_text(&ConfigPath { path: path.to_owned(), is_trees: true })?;
+    text.map(|text| parse(path, &text)).transpose()
+}
+
+/// Reads the user's configuration file. Keys that aren't known are errors: they are mistyped.
 pub(super) fn read_file(path: &Path) -> Result<ConfigFile, SettingsError> {
-    let text = fs_err::read_to_string(path).map_err(|source| SettingsError::Read { source })?;
-    parse(path, &text)
+    let text = read_text(&ConfigPath { path: path.to_owned(), is_trees: false })?;
+    parse(path, &text.unwrap_or_default())
 }
 
 /// Reads the text of a configuration file; the path is for messages.

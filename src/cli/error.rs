@@ -28,6 +28,7 @@ use crate::tree::TreeError;
 
 use super::config::SettingsError;
 use super::signing::SigningError;
+use super::tool_error::ToolError;
 use super::ui::{Complaint, Printer, Weight};
 
 /// A command failed.
@@ -191,6 +192,9 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// A command that only looks has found a fault, or nothing to show.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -348,6 +352,7 @@ impl CliError {
             Self::Cache(error) => error.hint(),
             Self::Index(error) => error.hint(),
             Self::Tidy(error) => error.hint(),
+            Self::Tool(error) => error.hint(),
             Self::NothingToUpdate(_) => Some(
                 "names are PACKAGE/SOURCE, a package, a URL as mkpanda.lock has it, or an image"
                     .to_owned(),
@@ -415,6 +420,10 @@ fn build_complaint(error: &BuildError) -> Complaint {
         BuildError::Failed(failed) => {
             complaint.tail.clone_from(&failed.tail);
             complaint.hints.extend(failed.failure.hint.clone());
+            if failed.log.is_some() {
+                let name = failed.id.name();
+                complaint.hints.push(format!("the whole log: mkpanda log {name}"));
+            }
         }
         BuildError::Source { source, .. } => complaint.hints.extend(source.problem.hint()),
         BuildError::Repository { source, .. } => {

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use super::args::GlobalArgs;
-use super::config::{CacheFile, ConfigFile, SettingsError, read_file, read_tree_file};
+use super::config::{CacheFile, ConfigFile, ConfigPath, SettingsError, read_file, read_tree_file};
 use super::environment::Environment;
 use super::grant::Grant;
 use super::places::user_file;
@@ -121,8 +121,14 @@ impl<'a> Given<'a> {
         Ok(Self { environment, files, trust, refused: Vec::new() })
     }
 
-    /// Records the keys of a tree's file that only the user may set, unless the user has granted
-    /// them.
+    /// Paths of the files that count, the nearest one first.
+    pub(super) fn paths(&self) -> Vec<ConfigPath> {
+        let path =
+            |file: &GivenFile| ConfigPath { path: file.path.clone(), is_trees: file.is_trees };
+        self.files.iter().map(path).collect()
+    }
+
+    /// Notes the keys of a tree's file that only the user may set, unless the user's word is there.
     pub(super) fn ask(&mut self, args: &GlobalArgs, packages: Option<&Path>) {
         let Some(tree) = self.files.iter().find(|file| file.is_trees) else { return };
         let asked = trust::asked(&tree.says, tree.base(), packages.unwrap_or(tree.base()));

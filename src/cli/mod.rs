@@ -4,6 +4,7 @@
 pub mod args;
 mod cache_args;
 mod caches;
+mod candidates;
 mod clouds;
 pub mod commands;
 pub mod config;
@@ -12,15 +13,22 @@ pub mod error;
 mod format_arg;
 mod given;
 pub mod grant;
+mod help;
 pub mod helper;
+mod home_folder;
+pub mod origins;
 mod parent;
 mod places;
 pub mod release_args;
+pub mod schemas;
 pub mod settings;
 mod signing;
+pub mod tool_args;
+pub mod tool_error;
 pub mod trust;
 pub mod ui;
 pub(crate) mod value;
+mod version;
 
 use std::io::Write as _;
 
@@ -39,9 +47,17 @@ const USAGE: u8 = 2;
 /// The command failed.
 const FAILED: u8 = 1;
 
-/// Runs the command line; returns the exit code of the process: 0 done, 1 failed, 2 usage, 130
-/// interrupted.
-pub fn run() -> u8 {
+/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
+/// `pkgpanda` gives the command line of the other program, for its manual pages.
+pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
+    match commands::completions::answer() {
+        Ok(false) => {}
+        Ok(true) => return 0,
+        Err(error) => {
+            drop(error.print());
+            return USAGE;
+        }
+    }
     let parent = Parent::find();
     let cli = match Cli::try_parse().and_then(Cli::checked) {
         Ok(mut cli) => {
@@ -51,6 +67,12 @@ pub fn run() -> u8 {
             cli
         }
         Err(error) => {
+            if error.kind() == clap::error::ErrorKind::DisplayVersion
+                && version::is_long_wanted(std::env::args_os())
+            {
+                Printer::new(false, true).data(&version::long());
+                return u8::from(ui::stdout_failure().is_some());
+            }
             // Help and version are data, everything else is a complaint; clap knows which.
             drop(error.print().and_then(|()| std::io::stdout().flush()));
             return if error.use_stderr() { USAGE } else { 0 };
@@ -82,7 +104,8 @@ pub fn run() -> u8 {
         ui::speak_json(cli.global.quiet);
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
-    let context = Context { global: &cli.global, environment: &environment, printer, parent };
+    let global = &cli.global;
+    let context = Context { global, environment: &environment, printer, parent, pkgpanda };
     let result = match &cli.command {
         None => commands::package::run(&context, &cli.package),
         Some(Command::Tree(args)) => commands::tree::run(&context, args),
@@ -91,9 +114,17 @@ pub fn run() -> u8 {
         Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
         Some(Command::Cache(command)) => commands::cache::run(&context, command),
         Some(Command::Clean(args)) => commands::clean::run(&context, args),
+        Some(Command::Completions(args)) => commands::completions::run(&context, args),
+        Some(Command::Config(args)) => commands::config::run(&context, args),
+        Some(Command::Doctor(args)) => commands::doctor::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
+        Some(Command::Log(args)) => commands::log::run(&context, args),
+        Some(Command::Login(args)) => commands::login::login(&context, args),
+        Some(Command::Logout(args)) => commands::login::logout(&context, args),
+        Some(Command::Man(args)) => commands::man::run(&context, args),
         Some(Command::Release(args)) => commands::release::run(&context, args),
+        Some(Command::Schema(args)) => commands::schema::run(&context, args),
         Some(Command::Image(command)) => commands::image::run(&context, command),
     };
     match result {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::SettingsError;
 use super::environment::Environment;
+use super::home_folder::{HomeError, home_folder};
 use crate::store::registry::CredentialSources;
 
 /// Credential files of `podman login` and `docker login`: the file in the variable, or else the
@@ -36,22 +37,11 @@ pub(super) fn user_file(environment: &Environment) -> Option<PathBuf> {
 }
 
 pub(super) fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
-    // Another folder in its place would have other images and mirrors, and be filled without a word.
-    let text = |name| {
-        if environment.is_unreadable(name) {
-            Err(SettingsError::NotText(name))
-        } else {
-            Ok(environment.get(name))
-        }
-    };
-    if let Some(home) = text("MKPANDA_HOME")? {
-        return std::path::absolute(home).map_err(|source| SettingsError::Read { source });
-    }
-    let data = match text("XDG_DATA_HOME")? {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(text("HOME")?.ok_or(SettingsError::NoHome)?).join(".local/share"),
-    };
-    Ok(data.join("mkpanda"))
+    home_folder(environment).map_err(|error| match error {
+        HomeError::NotText(name) => SettingsError::NotText(name),
+        HomeError::NotSet => SettingsError::NoHome,
+        HomeError::Relative(source) => SettingsError::Read { source },
+    })
 }
 
 #[cfg(test)]

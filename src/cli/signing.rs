@@ -157,8 +157,8 @@ fn given_password(environment: &Environment) -> Result<Option<String>, SigningEr
     Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// Asks at the terminal, without echo; `None` without a terminal.
-fn ask(prompt: &str) -> Result<Option<String>, SigningError> {
+/// Asks at the terminal, without showing what is typed; `None` without a terminal.
+pub(super) fn ask(prompt: &str) -> Result<Option<String>, SigningError> {
     // At Ctrl-C, rpassword 7.5 raises SIGINT before it gives the terminal its settings back.
     let interrupt = SigSet::from(Signal::SIGINT);
     let before = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK);

@@ -67,6 +67,14 @@ pub enum CgroupError {
 }
 
 impl CgroupError {
+    /// Reason, without the limits that would need it.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::NotDelegated { reason } => reason.clone(),
+            Self::SetUp { source } => source.to_string(),
+        }
+    }
+
     /// Remedy.
     pub fn remedy(&self) -> &'static str {
         "start mkpanda with `systemd-run --user --scope -p Delegate=yes mkpanda …`, or take limits.memory and limits.processes out of the configuration"
@@ -128,7 +136,33 @@ pub struct Cgroup {
     folders: Vec<PathBuf>,
 }
 
+impl std::fmt::Display for Delegation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::V1 { .. } => f.write_str("version 1"),
+            Self::V2(folder) => write!(f, "version 2, below {}", folder.display()),
+        }
+    }
+}
+
 impl Delegation {
+    /// Makes a cgroup and removes it, with limits where those need no process to move: in version 2, the processes
+    /// of the caller's own cgroup would have to leave it.
+    pub fn rehearse(&self) -> Result<(), CgroupError> {
+        let set_up = |source| CgroupError::SetUp { source };
+        match self {
+            Self::V1 { .. } => {
+                let limits = Limits { memory: Some(1 << 30), processes: Some(1000) };
+                self.create("rehearsal", limits).map(drop)
+            }
+            Self::V2(parent) => {
+                let folder = parent.join(format!("{PREFIX}{}-rehearsal", std::process::id()));
+                fs_err::create_dir(&folder).map_err(set_up)?;
+                fs_err::remove_dir(&folder).map_err(set_up)
+            }
+        }
+    }
+
     /// Makes a limited cgroup. Names are unique within this process.
     pub fn create(&self, name: &str, limits: Limits) -> Result<Cgroup, CgroupError> {
         self.sweep();

@@ -113,9 +113,12 @@ pub fn subordinate_ranges(text: &str, user: &str, uid: u32) -> Vec<(u32, u32)> {
 /// Number of ids that a user gets.
 const RANGE: u32 = 65_536;
 
-/// Returns the start of an unassigned range behind all assigned ranges of these files, the place
-/// where useradd searches as well.
-fn free_range(files: &[&str]) -> Option<u32> {
+/// Least number of ids of a range that is worth proposing.
+const FEWEST: u32 = 1000;
+
+/// First id and count of a range that no line of these files gives to anybody, behind all that are given, where
+/// useradd looks as well. In a container that has few ids of its own (`own_uid_map`), the free ones of those.
+fn free_range(files: &[&str], own_uid_map: &str, uid: u32) -> Option<(u32, u32)> {
     let end = |line: &str| {
         let mut numbers = line.trim().split(':').skip(1).map_while(|part| part.parse::<u64>().ok());
         Some(numbers.next()? + numbers.next()?)
@@ -123,7 +126,23 @@ fn free_range(files: &[&str]) -> Option<u32> {
     // Those of systemd-nspawn and the like lie far above, and are no reason to go there.
     let ordinary = |end: &u64| *end < u64::from(ROOT_RANGE.0);
     let taken = files.iter().flat_map(|text| text.lines()).filter_map(end).filter(ordinary).max();
-    u32::try_from(taken.unwrap_or(0).max(100_000)).ok()
+    let taken = u32::try_from(taken.unwrap_or(0)).ok()?;
+    let usual = (taken.max(100_000), RANGE);
+    if exists(own_uid_map, usual) {
+        return Some(usual);
+    }
+    let (first, total) = own_ranges(own_uid_map).into_iter().max_by_key(|(_, count)| *count)?;
+    let start = taken.max(uid.saturating_add(1)).max(first);
+    let count = first.saturating_add(total).saturating_sub(start).min(RANGE);
+    (count >= FEWEST).then_some((start, count))
+}
+
+/// True if all ids of a range, given by its first id and its count, exist in the namespace of `own_uid_map`.
+pub fn exists(own_uid_map: &str, (start, count): (u32, u32)) -> bool {
+    own_ranges(own_uid_map).iter().any(|(first, total)| {
+        start >= *first
+            && u64::from(start) + u64::from(count) <= u64::from(*first) + u64::from(*total)
+    })
 }
 
 /// Default range of root without an entry in `/etc/subuid`: far above the ranges of systems, below
@@ -173,8 +192,8 @@ pub enum NoRanges {
         file: &'static str,
         /// The user.
         user: String,
-        /// First of 65,536 ids unassigned in both files, if there are so many.
-        free: Option<u32>,
+        /// First id and count of a range that neither file gives to anybody, if there is one.
+        free: Option<(u32, u32)>,
     },
     /// The programs that write maps aren't there.
     #[error("newuidmap and newgidmap are not installed")]
@@ -191,14 +210,24 @@ pub enum NoRanges {
 }
 
 impl NoRanges {
+    /// Command of root's that mends it, where one does.
+    pub fn command(&self) -> Option<String> {
+        let Self::NoEntry { user, free: Some((first, count)), .. } = self else { return None };
+        if user.bytes().all(|letter| letter.is_ascii_digit()) {
+            // usermod knows users of /etc/passwd alone.
+            return Some(format!(
+                "sh -c 'echo {user}:{first}:{count} | tee -a /etc/subuid >> /etc/subgid'"
+            ));
+        }
+        let last = first + (count - 1);
+        Some(format!("usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}"))
+    }
+
     /// Remedy.
     pub fn remedy(&self) -> String {
         match self {
-            Self::NoEntry { user, free: Some(first), .. } => {
-                let last = first + (RANGE - 1);
-                format!(
-                    "run as root: usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}"
-                )
+            Self::NoEntry { free: Some(_), .. } => {
+                format!("run as root: {}", self.command().unwrap_or_default())
             }
             Self::NoEntry { file, free: None, .. } => format!("free a range of ids in {file}"),
             Self::NoPrograms => "install the package uidmap".to_owned(),
@@ -227,7 +256,7 @@ pub fn ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
     let no_entry = |file| NoRanges::NoEntry {
         file,
         user: identity.name.to_owned(),
-        free: free_range(&[identity.subuid, identity.subgid]),
+        free: free_range(&[identity.subuid, identity.subgid], identity.own_uid_map, identity.uid),
     };
     let collect = |own: u32, text: &str, file: &'static str| {
         let mut ranges = vec![IdRange { inside: 0, outside: own, count: 1 }];
@@ -252,12 +281,7 @@ pub fn ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
 /// belong to its user id.
 fn privileged_ranges(identity: &Identity<'_>) -> Result<IdMap, NoRanges> {
     let available = own_ranges(identity.own_uid_map);
-    let fits = |(start, count): (u32, u32)| {
-        available.iter().any(|(first, total)| {
-            start >= *first
-                && u64::from(start) + u64::from(count) <= u64::from(*first) + u64::from(*total)
-        })
-    };
+    let fits = |range: (u32, u32)| exists(identity.own_uid_map, range);
     let entry = |text: &str| {
         let ranges = subordinate_ranges(text, identity.name, identity.uid);
         ranges.into_iter().find(|range| range.0 > 0 && range.1 >= 65_536)
@@ -315,77 +339,4 @@ pub fn find_on_path(name: &str, search_path: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn identity<'a>() -> Identity<'a> {
-        Identity {
-            uid: 1000,
-            gid: 100,
-            name: "ann",
-            own_uid_map: "         0          0 4294967295\n",
-            subuid: "bob:1:1\nann:100000:65536\n1000:300000:10\nann:x:y\n",
-            subgid: "ann:200000:65536\n",
-            privileged: false,
-            lacks: Vec::new(),
-            programs: Some(("/usr/bin/newuidmap".into(), "/usr/bin/newgidmap".into())),
-            root_range: None,
-        }
-    }
-
-    #[test]
-    fn a_user_is_root_and_owns_its_ranges() {
-        let map = ranges(&identity()).unwrap();
-        assert_eq!(map_text(&map.uids), "0 1000 1\n1 100000 65536\n65537 300000 10\n");
-        assert_eq!(map_text(&map.gids), "0 100 1\n1 200000 65536\n");
-        assert_eq!(map.root(), (1000, 100));
-    }
-
-    #[test]
-    fn what_is_missing_is_named_with_its_remedy() {
-        let error = ranges(&Identity { subgid: "", ..identity() }).unwrap_err();
-        assert_eq!(error.to_string(), "/etc/subgid has no entry for ann");
-        assert_eq!(
-            error.remedy(),
-            "run as root: usermod --add-subuids 300010-365545 --add-subgids 300010-365545 ann"
-        );
-        for (files, free) in [
-            (["", ""], 100_000),
-            (["a:100000:65536\nb:x:y\n", ""], 165_536),
-            (["", "a:100000:65536\nc:400000:65536"], 465_536),
-            (["a:10:20", ""], 100_000),
-            (["a:1500000000:65536\nb:100000:1000", ""], 101_000),
-        ] {
-            assert_eq!(free_range(&files), Some(free), "{files:?}");
-        }
-        assert_eq!(
-            ranges(&Identity { programs: None, ..identity() }).unwrap_err(),
-            NoRanges::NoPrograms
-        );
-    }
-
-    #[test]
-    fn the_machines_root_is_never_the_containers() {
-        let root = Identity { uid: 0, gid: 0, name: "root", privileged: true, ..identity() };
-        let own = |identity: &Identity<'_>| map_text(&ranges(identity).unwrap().uids);
-        assert_eq!(own(&root), "0 1500000000 65536\n");
-        let lacks = vec!["CAP_SETUID".to_owned()];
-        let weak = Identity { privileged: false, lacks: lacks.clone(), ..root.clone() };
-        assert_eq!(ranges(&weak).unwrap_err(), NoRanges::RootLacks { lacks });
-        // Capabilities alone would not help.
-        let alone = Identity { own_uid_map: "0 0 1\n", ..weak };
-        assert_eq!(ranges(&alone).unwrap_err(), NoRanges::TooFewIds);
-        let entry =
-            Identity { subuid: "root:100000:65536", subgid: "root:100000:65536", ..root.clone() };
-        assert_eq!(own(&entry), "0 100000 65536\n");
-        assert_eq!(
-            own(&Identity { root_range: Some((7, 70_000)), ..entry.clone() }),
-            "0 7 65536\n"
-        );
-        assert_eq!(own(&Identity { root_range: Some((0, 70_000)), ..entry }), "0 100000 65536\n");
-        let nested = Identity { own_uid_map: "0 1000 1\n1 100000 65536\n", ..root.clone() };
-        assert_eq!(own(&nested), "0 1 65536\n");
-        let alone = Identity { own_uid_map: "0 1000 1\n", ..root };
-        assert_eq!(ranges(&alone).unwrap_err(), NoRanges::TooFewIds);
-    }
-}
+mod tests;

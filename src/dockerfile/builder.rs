@@ -23,6 +23,8 @@ pub struct ImageBuilder<'a> {
     pub pins: &'a ImagePins,
     /// Options of fetching sources.
     pub fetch: &'a FetchOptions,
+    /// True if registries are asked for images although some of these names are in the store.
+    pub pulls: bool,
     /// True if the output of commands is shown while they run.
     pub shows_output: bool,
     /// True if the build fails at the first step that is not in the cache.

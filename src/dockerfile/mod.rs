@@ -40,7 +40,6 @@ pub mod options;
 pub mod scope;
 pub mod step;
 pub mod syntax;
-mod time;
 
 pub use evaluate::{Applied, ConfigDocument, StageState};
 pub use model::Dockerfile;

@@ -63,7 +63,7 @@ impl Scope {
             given: around.arguments.clone(),
             globals: predefined(around, target),
             escape: dockerfile.directives.escape,
-            created: super::time::rfc3339(around.source_date_epoch),
+            created: crate::base::calendar::rfc3339(around.source_date_epoch),
             stages: dockerfile.stages.iter().map(|stage| stage.name.clone()).collect(),
             contexts: around.contexts.clone(),
             target: around.target_platform.clone(),

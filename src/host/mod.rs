@@ -70,7 +70,7 @@ pub use preview::{Changes, Preview};
 pub use progress::{Progress, ProgressError, Stage};
 pub use repository::{Add, PackageRepository, RepositoryError};
 pub use service_configuration::ServiceConfigurationError;
-pub use setup::SetupError;
+pub use setup::{SetupError, flagged_repository};
 pub use signed::UntrustedFile;
 pub use state::StateError;
 pub use swap::SwapError;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::activate::{ActivateError, Actor};
 use super::late::{LateConfig, LateError};
+use super::paths::Host;
 use super::prepare;
 use super::record;
 use super::repository::{PackageRepository, RepositoryError};
@@ -153,6 +154,41 @@ impl Actor<'_> {
     }
 }
 
+/// Flag with the URL of the repository.
+const REPOSITORY_URL: &str = "repository-url";
+
+/// Path of a flag.
+fn flag(host: &Host, name: &str) -> PathBuf {
+    host.config().join("setup-flags").join(name)
+}
+
+/// Text of a flag, if it is there.
+fn read_flag(host: &Host, name: &str) -> Result<Option<String>, SetupError> {
+    match fs_err::read_to_string(flag(host, name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).map_err(SetupError::Flag),
+    }
+}
+
+/// Opens the repository that a machine's flags name, if they name one. Relative URLs count from `current`. With `keys`,
+/// one of them has to have signed everything that comes from there.
+pub fn flagged_repository(
+    host: &Host,
+    http: &HttpClient,
+    current: &Path,
+    keys: Option<&TrustedKeys>,
+) -> Result<Option<Repository>, SetupError> {
+    let url = read_flag(host, REPOSITORY_URL)?.map(|url| url.trim().to_owned());
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(None) };
+    let store = Store::repository(&url, Some(current), http)
+        .map_err(|source| SetupError::Url { path: flag(host, REPOSITORY_URL), source })?;
+    let repository = Repository::new(store);
+    Ok(Some(match keys {
+        Some(keys) => repository.requiring(keys.clone()),
+        None => repository,
+    }))
+}
+
 struct Flags<'a> {
     actor: &'a Actor<'a>,
     http: &'a HttpClient,
@@ -162,14 +198,11 @@ struct Flags<'a> {
 
 impl Flags<'_> {
     fn place(&self, name: &str) -> PathBuf {
-        self.actor.host.config().join("setup-flags").join(name)
+        flag(self.actor.host, name)
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, SetupError> {
-        match fs_err::read_to_string(self.place(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some).map_err(SetupError::Flag),
-        }
+        read_flag(self.actor.host, name)
     }
 
     /// Assembles the set, and fetches missing packages.
@@ -230,18 +263,11 @@ impl Flags<'_> {
     }
 
     fn repository(&self, what: &str) -> Result<Repository, SetupError> {
-        const FLAG: &str = "repository-url";
-        let flag = self.place(FLAG);
-        let url = self.read(FLAG)?.map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
-        let Some(url) = url else {
-            return Err(SetupError::NoRepository { what: what.to_owned(), flag });
-        };
-        let store = Store::repository(&url, Some(self.current), self.http)
-            .map_err(|source| SetupError::Url { path: flag, source })?;
-        let repository = Repository::new(store);
-        Ok(match self.keys {
-            Some(keys) => repository.requiring(keys.clone()),
-            None => repository,
+        let host = self.actor.host;
+        let named = flagged_repository(host, self.http, self.current, self.keys)?;
+        named.ok_or_else(|| SetupError::NoRepository {
+            what: what.to_owned(),
+            flag: flag(host, REPOSITORY_URL),
         })
     }
 

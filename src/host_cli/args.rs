@@ -3,11 +3,18 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::help;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Installs packages on this machine, and changes the set of active packages.
 #[derive(Debug, Parser)]
-#[command(name = "pkgpanda", version, disable_help_subcommand = true)]
+#[command(
+    name = "pkgpanda",
+    version,
+    disable_help_subcommand = true,
+    after_help = "--help says more.",
+    after_long_help = help::AFTER
+)]
 pub struct Cli {
     /// Options of all commands.
     #[command(flatten)]
@@ -81,7 +88,6 @@ impl Command {
         match self {
             Self::Active(_) | Self::List(_) | Self::Check { .. } => false,
             Self::Activate { dry_run, .. } => !dry_run,
-            Self::Verify { repository_url, .. } => repository_url.is_some(),
             _ => true,
         }
     }
@@ -92,7 +98,7 @@ impl Command {
 pub enum Command {
     /// Make these packages the active set.
     Activate {
-        /// Their ids.
+        /// Their ids; names and beginnings of ids that mean one package here will do.
         #[arg(value_name = "ID", required = true)]
         ids: Vec<String>,
         /// Show the changes without making them.
@@ -104,7 +110,7 @@ pub enum Command {
     },
     /// Activate a package in place of the active one of the same name.
     Swap {
-        /// Id of the package.
+        /// Its id; a name or the beginning of an id that means one package here will do.
         #[arg(value_name = "ID")]
         id: String,
     },
@@ -137,7 +143,7 @@ pub enum Command {
     List(FormatArgs),
     /// Remove packages that are not active.
     Remove {
-        /// Their ids.
+        /// Their ids; names and beginnings of ids that mean one package here will do.
         #[arg(value_name = "ID", required = true)]
         ids: Vec<String>,
     },
@@ -175,10 +181,11 @@ pub enum Command {
     },
     /// Compare packages' files with the original contents of the packages.
     Verify {
-        /// Their ids; all active packages by default.
+        /// Their ids, names, or beginnings of ids; all active packages by default.
         #[arg(value_name = "ID")]
         ids: Vec<String>,
-        /// Compare with the packages of this repository instead.
+        /// Compare with the packages of this repository instead; packages that came in a bootstrap with those of the
+        /// repository that `setup-flags/repository-url` names.
         #[arg(long, value_name = "URL")]
         repository_url: Option<String>,
         /// Demand for signatures.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, Command, Format, FormatArgs, GlobalArgs, SignatureArgs};
 use super::error::CommandError;
+use super::ids;
 use super::installer;
 use super::output::Output;
 use super::texts;
@@ -13,6 +14,7 @@ use crate::artifact::repository::Repository;
 use crate::base::http::{HttpClient, HttpOptions, Proxies};
 use crate::host::{
     Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
+    VerifyError, flagged_repository,
 };
 use crate::package::{NameError, PackageId};
 use crate::store::Store;
@@ -36,15 +38,18 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
     let packages = PackageRepository::new(&host, output);
     match &cli.command {
         Command::Activate { ids, dry_run: true, format } => {
-            let preview = actor.preview(&parse(ids)?)?;
+            let preview = actor.preview(&ids::find(ids, &packages, &[])?)?;
             match format.format {
                 Format::Json => output.json(&json!(preview)),
                 Format::Text => output.data(&texts::preview(&preview)),
             }
             Ok(())
         }
-        Command::Activate { ids, .. } => Ok(actor.activate(&parse(ids)?)?),
-        Command::Swap { id } => Ok(actor.swap(&id.parse()?)?),
+        Command::Activate { ids, .. } => Ok(actor.activate(&ids::find(ids, &packages, &[])?)?),
+        Command::Swap { id } => {
+            let found = ids::find(std::slice::from_ref(id), &packages, &[])?;
+            found.iter().try_for_each(|id| actor.swap(id).map_err(CommandError::from))
+        }
         Command::Rollback => {
             let ids = actor.rollback()?;
             output.note(&format!("back to {}", joined(&ids)));
@@ -68,9 +73,11 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
             list(&packages.list()?, *format, output);
             Ok(())
         }
-        Command::Remove { ids } => Ok(actor.remove(&parse(ids)?, &mut |id| {
-            output.data(&format!("\rRemoving: {id}\rRemoved: {id}\n"));
-        })?),
+        Command::Remove { ids } => {
+            Ok(actor.remove(&ids::find(ids, &packages, &[])?, &mut |id| {
+                output.data(&format!("\rRemoving: {id}\rRemoved: {id}\n"));
+            })?)
+        }
         Command::Setup(signatures) => {
             let keys = keys(signatures)?;
             Ok(actor.setup(&http_client(), &current()?, keys.as_ref())?)
@@ -92,9 +99,18 @@ pub(super) fn run(cli: &Cli, output: &Output) -> Done {
             }
         }
         Command::Verify { ids, repository_url, signatures, format } => {
-            let ids = if ids.is_empty() { host.active()? } else { parse(ids)? };
-            let from = repository_url.as_deref().map(|url| remote(url, signatures)).transpose()?;
-            verify(&packages, &ids, from.as_ref(), *format, output)
+            let ids = if ids.is_empty() {
+                host.active()?
+            } else {
+                // Whole ids do not depend on what is active.
+                ids::find(ids, &packages, &host.active().unwrap_or_default())?
+            };
+            let typed = repository_url.as_deref().map(|url| remote(url, signatures)).transpose()?;
+            let flagged = || -> Result<_, CommandError> {
+                let keys = keys(signatures)?;
+                Ok(flagged_repository(&host, &http_client(), &current()?, keys.as_ref())?)
+            };
+            verify(&packages, &ids, typed.as_ref(), flagged, *format, output)
         }
     }
 }
@@ -251,13 +267,25 @@ fn check(checks: &Checks, list: bool, format: FormatArgs, output: &Output) -> Do
 fn verify(
     packages: &PackageRepository<'_>,
     ids: &[PackageId],
-    from: Option<&Repository>,
+    typed: Option<&Repository>,
+    flagged: impl Fn() -> Result<Option<Repository>, CommandError>,
     format: FormatArgs,
     output: &Output,
 ) -> Done {
     let mut found = Vec::new();
+    let mut fallback = None;
     for id in ids {
-        found.push((id, packages.verify(id, from, output)?));
+        let differences = match packages.verify(id, typed, output) {
+            // Of what came in a bootstrap, the repository knows that the machine was set up from.
+            Err(VerifyError::NotRecorded(_)) => {
+                if fallback.is_none() {
+                    fallback = flagged()?;
+                }
+                packages.verify(id, fallback.as_ref(), output)?
+            }
+            verified => verified?,
+        };
+        found.push((id, differences));
     }
     let differ = found.iter().filter(|(_, differences)| !differences.is_empty()).count();
     if format.format == Format::Json {

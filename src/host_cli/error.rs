@@ -17,7 +17,20 @@ pub enum CommandError {
     /// An argument is not an id.
     #[error(transparent)]
     Id(#[from] NameError),
-    /// An argument is not a URL.
+    /// No package here has such a name or id.
+    #[error("no package on this machine is called {0}, and no id begins so")]
+    Unknown(String),
+    /// Several packages here have the name, or begin so.
+    #[error("{text} is not one package: {}{}", candidates.join(", "), if *more == 0 { String::new() } else { format!(", and {more} more") })]
+    Ambiguous {
+        /// Text.
+        text: String,
+        /// Ids that it may mean.
+        candidates: Vec<String>,
+        /// Number of ids beyond these.
+        more: usize,
+    },
+    /// What was typed as a URL is none.
     #[error(transparent)]
     Url(#[from] StoreUrlError),
     /// The required key is not valid.
@@ -103,6 +116,8 @@ impl CommandError {
             Self::Installer(error) => error.hint(),
             Self::Uninstall(error) => error.hint(),
             Self::Verify(error) => error.hint(),
+            Self::Unknown(_) => Some("pkgpanda list shows what is here".to_owned()),
+            Self::Ambiguous { .. } => Some("type one of these, or more of it".to_owned()),
             _ => None,
         }
     }

@@ -6,6 +6,8 @@
 pub mod args;
 mod commands;
 pub mod error;
+mod help;
+mod ids;
 mod installer;
 mod interrupt;
 pub mod output;
@@ -29,8 +31,12 @@ const USAGE: u8 = 2;
 /// Exit code of an interrupted run: the shell's code for SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Runs the command line; returns the exit code of the process: 0 done, 1 failed, 2 usage, 130
-/// interrupted.
+/// The command line, as clap has it.
+pub fn command_line() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+/// Runs the command line; gives the process's exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
 pub fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -10,6 +10,7 @@ pub mod contents;
 pub mod hash;
 mod id;
 pub mod json;
+pub mod matching;
 mod name;
 pub mod problem;
 mod requirement;

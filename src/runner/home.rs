@@ -207,9 +207,14 @@ impl Home {
         self.root.join("git")
     }
 
-    /// Folder of the last build of each id of a name.
+    /// What is kept of the last builds of all packages.
+    pub fn all_builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
+    /// What is kept of the last build of each id of a name.
     pub fn builds(&self, name: &PackageName) -> PathBuf {
-        self.root.join("builds").join(name.as_str())
+        self.all_builds().join(name.as_str())
     }
 
     /// Folder of a package's last build.

@@ -142,10 +142,7 @@ fn accept(
     lacking: Option<(String, Option<String>)>,
     observer: &dyn Observer,
 ) -> Result<Machine, IsolationError> {
-    if machine.has(&Condition::NestedProc)
-        && machine.has(&Condition::NoLandlockScope)
-        && machine.map.writer != MapWriter::Privileged
-    {
+    if is_exposed(&machine) {
         return Err(IsolationError::ExposedProc);
     }
     let mut message = format!("isolation: {}", machine.tier());
@@ -167,7 +164,14 @@ fn accept(
     Ok(machine)
 }
 
-/// Conditions for the reader of a build's outcome, each after a semicolon.
+/// True if builds would see processes of their user outside.
+pub(super) fn is_exposed(machine: &Machine) -> bool {
+    machine.has(&Condition::NestedProc)
+        && machine.has(&Condition::NoLandlockScope)
+        && machine.map.writer != MapWriter::Privileged
+}
+
+/// Conditions that a person who reads a build's outcome has to know, each after a semicolon.
 fn conditions_in_words(machine: &Machine) -> String {
     let has = |condition| machine.has(&condition);
     let shown = match (has(Condition::NestedProc), has(Condition::OuterSys)) {
@@ -189,13 +193,14 @@ fn conditions_in_words(machine: &Machine) -> String {
 }
 
 /// True if a user id is the machine's root, and not that of an outer container.
-fn is_machines_root(uid: u32) -> bool {
+pub(super) fn is_machines_root(uid: u32) -> bool {
     let map = fs_err::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let mut words = map.split_whitespace();
     uid == 0 && words.next() == Some("0") && words.next() == Some("0")
 }
 
-fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
+/// Works out the map with ranges, from the files and programs of the machine.
+pub(super) fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
     let uid = Uid::current();
     let lacks = capabilities::lacking_for_ranges();
     let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
@@ -218,7 +223,8 @@ fn find_ranges(wanted: &Wanted) -> Result<IdMap, idmap::NoRanges> {
     })
 }
 
-fn try_map(
+/// Tries an id map: what containers have with it, or why there are none; and the helper that found it out.
+pub(super) fn try_map(
     map: IdMap,
     scratch: &RunScratch,
     interrupt: &Arc<Interrupt>,
@@ -247,8 +253,8 @@ fn try_map(
     Ok(found.map(|found| (Machine { map, conditions: found.conditions, root: found.root }, place)))
 }
 
-/// All possible id maps, the one with more ids first.
-fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
+/// Every id map that there may be here, the one with more ids first.
+pub(super) fn all_maps(wanted: &Wanted) -> impl Iterator<Item = IdMap> {
     let own = IdMap::single(Uid::current().as_raw(), Gid::current().as_raw());
     find_ranges(wanted).ok().into_iter().chain([own])
 }

@@ -28,6 +28,7 @@ pub mod readable;
 pub mod scratch;
 pub mod session;
 pub mod trees;
+pub mod trial;
 pub mod unpack;
 pub mod uses;
 pub mod workspace;

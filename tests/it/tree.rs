@@ -100,7 +100,8 @@ fn what_does_not_need_a_failed_package_is_built_if_one_keeps_going() {
 not built: needs--<sha1>, which needs bad--<sha1>
 not built: needs_needs--<sha1>, which needs bad--<sha1>
 error: bad--<sha1> failed (build): the build script exited with code 7
-  log: <place>/home/builds/bad/bad--<sha1>/log"
+  log: <place>/home/builds/bad/bad--<sha1>/log
+  hint: the whole log: mkpanda log bad"
     );
     let left = ["packages/other/latest", "packages/other/other--<sha1>.tar.xz"];
     assert_eq!(cache_of(&place), left);

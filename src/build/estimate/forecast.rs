@@ -19,9 +19,10 @@ pub struct Forecast {
     /// Length of the longest path from each package to the end, used as priority.
     ways: Vec<Duration>,
     progress: Vec<Progress>,
-    /// Sum of the expected times of all finished builds, in seconds, to be compared with the real
-    /// times: a slower machine than the records' machine is slower for the remaining builds as
-    /// well.
+    /// True if no package begins any more.
+    is_stopped: bool,
+    /// What was expected of those that are built, and what it was, in seconds: a slower machine
+    /// than that of the records is slower for the rest as well.
     expected_until_now: f64,
     taken_until_now: f64,
     all_expected: f64,
@@ -64,6 +65,7 @@ impl Forecast {
             needs: packages.iter().map(|package| package.needs.clone()).collect(),
             needed_by,
             progress: vec![Progress::Waiting; packages.len()],
+            is_stopped: false,
             expected_until_now: 0.0,
             taken_until_now: 0.0,
         }
@@ -90,6 +92,11 @@ impl Forecast {
         self.end(package, false);
     }
 
+    /// No package begins any more: what runs is all that is left.
+    pub fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
     fn end(&mut self, package: usize, well: bool) {
         if let Some(progress) = self.progress.get_mut(package) {
             *progress = Progress::Over { well };
@@ -114,6 +121,7 @@ impl Forecast {
         for (package, progress) in self.progress.iter().enumerate() {
             match progress {
                 Progress::Over { .. } => {}
+                Progress::Waiting if self.is_stopped => {}
                 Progress::Running(began) => {
                     let passed = now.saturating_duration_since(*began);
                     running
@@ -140,7 +148,8 @@ impl Forecast {
             rest.time = ends;
             for &user in &self.needed_by[package] {
                 waits_for[user] = waits_for[user].saturating_sub(1);
-                if waits_for[user] == 0 && self.progress[user] == Progress::Waiting {
+                let begins = !self.is_stopped && self.progress[user] == Progress::Waiting;
+                if waits_for[user] == 0 && begins {
                     ready.insert((Reverse(self.ways[user]), user));
                 }
             }
@@ -222,6 +231,20 @@ mod tests {
         forecast.started(9, now);
         forecast.finished(9, None);
         forecast.failed(9);
+    }
+
+    #[test]
+    fn after_a_stop_what_runs_is_all_that_is_left() {
+        let now = Instant::now();
+        let mut forecast = Forecast::new(
+            &packages(&[(Some(5), &[]), (Some(7), &[0]), (Some(30), &[]), (None, &[])]),
+            2,
+        );
+        forecast.started(0, now);
+        forecast.stop();
+        assert_eq!(seconds(&forecast, now), (5, 0));
+        forecast.finished(0, Some(Duration::from_secs(5)));
+        assert_eq!(seconds(&forecast, now), (0, 0));
     }
 
     #[test]

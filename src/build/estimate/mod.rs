@@ -15,15 +15,13 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::record::Times;
+use super::record::{LARGEST_RECORD, Times};
 use crate::package::{PackageId, PackageName};
 use crate::runner::home::Home;
 
 pub use forecast::{Forecast, Remaining};
 
-/// Size limit for a record in bytes; a record includes `buildinfo.full.json`.
-const LARGEST_RECORD: u64 = 4 << 20;
-/// Number of records to read per name.
+/// How many records of one name are looked into.
 const LOOKED_INTO: usize = 4;
 
 /// About how long a package's build takes; `last` is the id of the last build of the same variant.

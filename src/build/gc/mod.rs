@@ -60,6 +60,8 @@ pub struct GcOptions {
     pub max_size: Option<u64>,
     /// True if nothing is removed.
     pub dry_run: bool,
+    /// Kinds that go; all of them without any.
+    pub only: Option<BTreeSet<Kind>>,
     /// The packages of known trees.
     pub packages: BTreeSet<PackageId>,
     /// Sums of their archives.
@@ -188,7 +190,10 @@ pub fn collect(
     }
     let store = ImageStore::open(home.root()).map_err(GcError::Store)?;
     let uses = uses::read(home).map_err(GcError::Io)?;
-    let garbage = search::search(home, isolation, &store, &uses, options)?;
+    let mut garbage = search::search(home, isolation, &store, &uses, options)?;
+    if let Some(only) = &options.only {
+        garbage.items.retain(|item| only.contains(&item.kind));
+    }
     if !options.dry_run {
         remove::remove(home, isolation, &store, &uses, &garbage, observer)?;
     }

@@ -223,6 +223,7 @@ impl<'a> ImageFinder<'a> {
     ) -> Result<Image, ImageError> {
         let text = || name.as_str().to_owned();
         let builder = ImageBuilder {
+            pulls: false,
             runner: self.building.runner,
             store: self.store,
             registry: self.registry,

@@ -309,7 +309,7 @@ impl Site {
         let places: BTreeMap<&PackageKey, usize> =
             keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
         let needs = needs(&keys, &places, |key| self.tree.requires(key));
-        let planned = self.planned(plan, &places, options.pace.jobs);
+        let planned = self.planned(plan, &places, &options.pace);
         let took: Vec<_> = planned.packages.iter().map(|package| package.expected).collect();
         observer.event(Event::Planned(Arc::new(planned)));
         let helpers = Helpers { look_ahead: options.network == Network::None, first: helper };

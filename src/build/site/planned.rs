@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Site;
 use crate::base::event::{Planned, PlannedPackage};
 use crate::build::estimate::estimate;
+use crate::build::execute::Pace;
 use crate::build::plan::{Action, Plan, Step, Why};
 use crate::tree::PackageKey;
 
@@ -14,7 +15,7 @@ impl Site {
         &self,
         plan: &Plan,
         places: &BTreeMap<&PackageKey, usize>,
-        jobs: usize,
+        pace: &Pace,
     ) -> Planned {
         let describe = |step: &Step| {
             let last = match &step.action {
@@ -32,7 +33,8 @@ impl Site {
         };
         Planned {
             cached: plan.steps.len() - places.len(),
-            jobs,
+            jobs: pace.jobs,
+            keeps_going: pace.keep_going,
             packages: plan.to_build().map(describe).collect(),
         }
     }

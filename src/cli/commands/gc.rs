@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Gives space back.
 pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
-    let settings = context.settings(None, Some(&context.folder()?))?;
+    let settings = context.settings(None, Some(&context.tree_folder()?))?;
     let progress = context.progress(&settings);
     let most = args
         .max_size
@@ -36,6 +36,7 @@ pub fn run(context: &Context<'_>, args: &GcArgs) -> Result<(), CliError> {
             .flatten(),
         max_size: most,
         dry_run: args.dry_run,
+        only: None,
         packages: BTreeSet::new(),
         archives: BTreeSet::new(),
     };

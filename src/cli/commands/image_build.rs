@@ -38,6 +38,7 @@ pub(super) fn run(
         registry: &registry,
         pins: &ImagePins::default(),
         fetch: &fetch,
+        pulls: args.pull,
         shows_output: context.global.verbose > 0,
         only_cached: false,
     };

@@ -2,6 +2,9 @@
 
 pub mod cache;
 pub mod clean;
+pub mod completions;
+pub mod config;
+pub mod doctor;
 pub mod fetch;
 pub mod gc;
 pub mod image;
@@ -9,9 +12,13 @@ pub mod image_build;
 mod image_context;
 pub mod key;
 pub mod lock;
+pub mod log;
+pub mod login;
+pub mod man;
 pub mod mirror;
 pub mod package;
 pub mod release;
+pub mod schema;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
@@ -53,6 +60,8 @@ pub struct Context<'a> {
     pub printer: Printer,
     /// Parent process.
     pub parent: Parent,
+    /// Command line of the other program.
+    pub pkgpanda: fn() -> clap::Command,
 }
 
 impl Context<'_> {
@@ -60,6 +69,15 @@ impl Context<'_> {
     pub fn folder(&self) -> Result<PathBuf, CliError> {
         let path = self.global.directory.clone().unwrap_or_else(|| ".".into());
         fs_err::canonicalize(&path).map_err(|source| CliError::Folder { path, source })
+    }
+
+    /// The packages folder whose settings hold in the working directory: in a package's folder the one above.
+    pub fn tree_folder(&self) -> Result<PathBuf, CliError> {
+        let folder = self.folder()?;
+        match folder.parent() {
+            Some(above) if folder.join("buildinfo.json").exists() => Ok(above.to_owned()),
+            _ => Ok(folder),
+        }
     }
 
     /// The settings for a packages directory, or for none. From here on, the process ends with its

@@ -187,7 +187,8 @@ mod tests {
             expected: Some(Duration::from_secs(300)),
         };
         let packages = vec![package("a--1"), package("b--2")];
-        let planned = Event::Planned(Arc::new(Planned { cached: 0, jobs: 2, packages }));
+        let planned =
+            Event::Planned(Arc::new(Planned { cached: 0, jobs: 2, keeps_going: true, packages }));
         assert_eq!(said.line(&planned, at(0)).unwrap().1, "expected about 5 min");
         let phase = |package: &str, phase| Event::Phase { package: package.to_owned(), phase };
         said.line(&phase("a--1", Phase::Prepare), at(0));

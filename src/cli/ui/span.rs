@@ -95,13 +95,26 @@ pub(super) fn clip(text: &str, room: usize) -> String {
         }
         clipped.push(letter);
     }
+    if let Some(end) = end_of_words(text, &clipped) {
+        clipped.truncate(end);
+    }
     if room > 0 {
         clipped.push('…');
     }
     clipped
 }
 
-/// Text on a single line, with control characters made visible.
+/// End of the last whole word of the beginning of a text, if that ends within a word, and not much is lost.
+fn end_of_words(text: &str, beginning: &str) -> Option<usize> {
+    let rest = &text[beginning.len()..];
+    let is_whole = beginning.ends_with(' ') || rest.starts_with(' ');
+    let end = if is_whole { beginning.len() } else { beginning.rfind(' ')? };
+    let words = beginning[..end].trim_end_matches(' ');
+    // A long word says more by its beginning than a short one before it.
+    (2 * width(words) >= width(beginning)).then_some(words.len())
+}
+
+/// A text as one line, with everything made visible that a terminal would obey.
 fn clean(text: &str) -> String {
     text.chars().map(visible).collect()
 }
@@ -123,6 +136,19 @@ mod tests {
         assert_eq!(clip("日本語", 4), "日…");
         assert_eq!(clip("abc", 1), "…");
         assert_eq!(clip("abc", 0), "");
+        for (room, cut) in [
+            (22, "bootstrap of a variant"),
+            (21, "bootstrap of a…"),
+            (16, "bootstrap of a…"),
+            (15, "bootstrap of a…"),
+            (13, "bootstrap of…"),
+            (11, "bootstrap…"),
+            (6, "boots…"),
+        ] {
+            assert_eq!(clip("bootstrap of a variant", room), cut, "{room}");
+        }
+        // A name keeps its beginning, where the words before it are short.
+        assert_eq!(clip("a gcc-with-a-long-name", 12), "a gcc-with-…");
         for room in 0..12 {
             assert!(width(&clip("a日b本c語d", room)) <= room);
         }

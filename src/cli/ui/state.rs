@@ -31,6 +31,8 @@ pub(super) struct State {
     places: HashMap<String, usize>,
     expected: Vec<Option<Duration>>,
     forecast: Option<Forecast>,
+    /// True if packages are begun after one has failed.
+    keeps_going: bool,
     remaining: Option<(Instant, Remaining)>,
 }
 
@@ -104,6 +106,7 @@ impl State {
             places: HashMap::new(),
             expected: Vec::new(),
             forecast: None,
+            keeps_going: false,
             remaining: None,
         }
     }
@@ -124,10 +127,14 @@ impl State {
                 self.tally.failed += 1;
                 self.took(package, *took);
                 self.end(package, Forecast::failed);
+                if !self.keeps_going {
+                    self.begin_nothing_more();
+                }
             }
             Event::Interrupted { package, .. } => {
                 self.tally.interrupted += 1;
                 self.end(package, Forecast::failed);
+                self.begin_nothing_more();
             }
             Event::Source { origin, .. } => {
                 self.tally.sources[place_of(*origin)] += 1;
@@ -165,6 +172,15 @@ impl State {
         self.places = ids.map(|(place, package)| (package.id.clone(), place)).collect();
         self.expected = planned.packages.iter().map(|package| package.expected).collect();
         self.forecast = Some(Forecast::new(&planned.packages, planned.jobs));
+        self.keeps_going = planned.keeps_going;
+        self.remaining = None;
+    }
+
+    /// The estimate goes on with what runs alone.
+    fn begin_nothing_more(&mut self) {
+        if let Some(forecast) = &mut self.forecast {
+            forecast.stop();
+        }
         self.remaining = None;
     }
 

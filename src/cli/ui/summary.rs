@@ -108,7 +108,7 @@ mod tests {
         let package =
             |id: &&str| PlannedPackage { id: (*id).to_owned(), needs: Vec::new(), expected: None };
         let packages = ids.iter().map(package).collect();
-        Event::Planned(Arc::new(Planned { cached: 65, jobs: 2, packages }))
+        Event::Planned(Arc::new(Planned { cached: 65, jobs: 2, keeps_going: true, packages }))
     }
 
     #[test]

@@ -137,7 +137,9 @@ impl Build<'_> {
             return self.pinned(name, &key, pin, observer);
         }
         let find = |store: &ImageStore| store.find(&reference);
-        if let Some(image) = self.stored(find, name, observer)? {
+        if !self.builder.pulls
+            && let Some(image) = self.stored(find, name, observer)?
+        {
             return Ok(Some(image));
         }
         self.may_begin()?;

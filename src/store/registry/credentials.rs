@@ -1,8 +1,8 @@
 //! Credentials of the user, in the files of `docker login` and `podman login`.
 //!
-//! The files have a common format (containers-auth.json(5)): `auths` by registry, or by a path
-//! below, the longest match first; `credHelpers` and `credsStore` name helper programs. The first
-//! file with a match is used. Credentials are never displayed or written.
+//! The files have one shape (containers-auth.json(5)): `auths` by registry, or by a path in it, the
+//! longest that fits counting; `credHelpers` and `credsStore` name programs that know instead. The
+//! first file that knows something counts. Nothing of it is ever shown.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -124,7 +124,7 @@ impl CredentialSources {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<String>> {
+pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
     use io::Read;
     let file = match fs_err::File::open(path) {
         Ok(file) => file,
@@ -184,7 +184,7 @@ fn checked_helper(name: &str) -> Result<Entry, String> {
 }
 
 /// True if a key stands for the whole registry: `docker login` writes some as URLs.
-fn same_registry(key: &str, host: &str) -> bool {
+pub(super) fn same_registry(key: &str, host: &str) -> bool {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let name = match bare {
         Some(bare) => bare.split('/').next().unwrap_or_default(),

@@ -109,6 +109,15 @@ impl RegistryMirror {
 
 read_as_text!(RegistryMirror);
 
+impl fmt::Display for RegistryMirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix.as_str() {
+            "" => write!(f, "{}", self.host),
+            prefix => write!(f, "{}/{prefix}", self.host),
+        }
+    }
+}
+
 impl fmt::Display for RegistryHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -6,6 +6,7 @@
 //! host         addresses of a registry and its mirrors, and their configuration
 //! credentials  files of docker and podman; helper: programs that know passwords; secret: the result
 //! challenge    the header of a 401; token: the answer of a token server
+//! login        credentials tried, written and removed
 //! transport    one exchange, and the classification of its failure
 //! reply        small answers and URLs as text
 //! connections  state that all exchanges share
@@ -44,6 +45,7 @@ pub mod digest;
 mod error;
 mod helper;
 mod host;
+pub mod login;
 pub(crate) mod manifest;
 pub mod reference;
 mod reply;

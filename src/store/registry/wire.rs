@@ -75,8 +75,12 @@ impl<'a> Wire<'a> {
         Ok(Self { connections, endpoint, client, transport, credential: OnceLock::new() })
     }
 
-    /// True if the place is named by a tree, whose configuration must not give an image the plain
-    /// name.
+    /// Returns the connection with credentials in the place of those in files.
+    pub(super) fn with_credential(self, credential: Credential) -> Self {
+        Self { credential: OnceLock::from(Some(credential)), ..self }
+    }
+
+    /// True if the place is one that a tree names: its word must not give an image the plain name.
     pub(crate) fn is_of_tree(&self) -> bool {
         self.endpoint.of_tree
     }
@@ -233,6 +237,10 @@ impl<'a> Wire<'a> {
             Access::Push => "pull,push",
             Access::Delete => "pull,push,delete",
         };
+        if self.endpoint.repository.is_empty() {
+            // Signing in needs no permission.
+            return Vec::new();
+        }
         let own = format!("repository:{}:{actions}", self.endpoint.repository);
         let also = ask.also.map(|other| format!("repository:{other}:pull"));
         [own].into_iter().chain(also).collect()

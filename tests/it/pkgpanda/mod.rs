@@ -6,6 +6,7 @@ mod check;
 mod disks;
 mod fetch;
 mod hostile;
+mod ids;
 mod interrupt;
 mod odd_machines;
 mod recovery;

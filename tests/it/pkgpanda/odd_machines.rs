@@ -207,35 +207,6 @@ fn what_is_there_without_an_active_set_is_told() {
     assert_eq!(machine.says(&["active"]), "a--1\n");
 }
 
-/// Fails where a value is not of a schema, of which these documents use a few words.
-fn check_schema(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
-    match schema["type"].as_str().unwrap() {
-        "string" => {
-            let text = value.as_str().unwrap_or_else(|| panic!("{at}: {value} is not a string"));
-            let known = schema["enum"].as_array();
-            assert!(known.is_none_or(|known| known.iter().any(|it| it == text)), "{at}: {text}");
-        }
-        "boolean" => assert!(value.is_boolean(), "{at}: {value}"),
-        "array" => {
-            for item in value.as_array().unwrap_or_else(|| panic!("{at}: {value} is not a list")) {
-                check_schema(&schema["items"], item, at);
-            }
-        }
-        "object" => {
-            let object = value.as_object().unwrap_or_else(|| panic!("{at}: {value}"));
-            let known = schema["properties"].as_object().unwrap();
-            for (key, value) in object {
-                let inner = known.get(key).unwrap_or_else(|| panic!("{at}: {key} is not known"));
-                check_schema(inner, value, &format!("{at}.{key}"));
-            }
-            for key in schema["required"].as_array().unwrap() {
-                assert!(object.contains_key(key.as_str().unwrap()), "{at}: {key} is missing");
-            }
-        }
-        other => panic!("{at}: {other}"),
-    }
-}
-
 #[test]
 fn listings_have_the_form_of_their_schemas() {
     let machine = Machine::with_two_sets();
@@ -263,7 +234,8 @@ fn listings_have_the_form_of_their_schemas() {
         let arguments = [command, &["--format", "json"]].concat();
         let shown = machine.run(&arguments).stdout;
         let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
-        check_schema(&serde_json::from_str(schema).unwrap(), &value, &command.join(" "));
+        let schema = serde_json::from_str(schema).unwrap();
+        crate::schemas::check(&schema, &value, &command.join(" ")).unwrap();
         let found = value.as_array().map_or_else(|| value.as_object().unwrap().len(), Vec::len);
         assert_eq!(found, lines, "{command:?}: {shown}");
     }

@@ -80,3 +80,25 @@ fn names_do_not_steer_a_terminal() {
     assert_eq!(json(&["check", "--list"])[0]["checks"][0], "c\u{1b}]0;x\u{7}\u{9b}1m");
     assert_eq!(json(&["verify"])[0]["differences"][1]["path"], "n\new\rline");
 }
+
+#[test]
+fn what_came_in_a_bootstrap_is_compared_with_the_repository_of_the_setup() {
+    let machine = Machine::new();
+    for id in ["a--1", "b--1"] {
+        machine.offer(id, "{}", &[&format!("bin/{}", &id[..1])]);
+    }
+    // One was unpacked with the bootstrap, the other one fetched.
+    machine.package("a--1", "{}", &["bin/a"]);
+    machine.run(&["fetch", "--repository-url=file://remote", "b--1"]).ok();
+    machine.run(&["activate", "a--1", "b--1"]).ok();
+    machine.run(&["verify"]).fails(1).says("a--1").says("--repository-url=URL");
+    machine.write("conf/setup-flags/repository-url", "file://remote\n");
+    assert_eq!(machine.says(&["verify"]), "");
+    machine.write("repo/a--1/bin/a", "a--1 bin/A\n");
+    let differs = "changed a--1/bin/a: its content is another\n";
+    assert_eq!(machine.run(&["verify"]).fails(1).stdout, differs);
+    // What has a record needs no repository.
+    std::fs::remove_dir_all(machine.path("remote")).unwrap();
+    assert_eq!(machine.says(&["verify", "b--1"]), "");
+    machine.run(&["verify", "a--1"]).fails(1);
+}

@@ -1,5 +1,6 @@
 //! `mkpanda image`: the store of builder images.
 
+mod list;
 mod transfer;
 
 use std::sync::Arc;
@@ -7,11 +8,12 @@ use std::sync::Arc;
 use super::super::args::ImageCommand;
 use super::super::error::CliError;
 use super::super::settings::Settings;
+use super::super::tool_error::ToolError;
 use super::super::ui::{self, Weight};
 use super::Context;
-use crate::base::causes::with_causes;
+use crate::base::atomic;
 use crate::base::event::{Interruptible, Observer};
-use crate::build::gc::{self, ImageSpace, Spared};
+use crate::build::gc::{self, GcOptions, Kind, Spared};
 use crate::container::helper::Interrupt;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
@@ -20,7 +22,12 @@ use transfer::Transfer;
 
 /// Runs a subcommand.
 pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError> {
-    let settings = context.settings(None, Some(&context.folder()?))?;
+    match command {
+        ImageCommand::Login(args) => return super::login::login(context, args),
+        ImageCommand::Logout(args) => return super::login::logout(context, args),
+        _ => {}
+    }
+    let settings = context.settings(None, Some(&context.tree_folder()?))?;
     let progress = context.progress(&settings);
     let store = ImageStore::open(&settings.home)?;
     let interrupt = Arc::new(Interrupt::default());
@@ -42,49 +49,65 @@ pub fn run(context: &Context<'_>, command: &ImageCommand) -> Result<(), CliError
         ImageCommand::Save { image, output } => transfer.save(image, output),
         ImageCommand::Load { input, name } => transfer.load(input, name.as_deref()),
         ImageCommand::Build(args) => {
+            if args.push && args.tag.is_empty() {
+                return Err(ToolError::PushWithoutName.into());
+            }
             let built = super::image_build::run(context, &settings, &store, args, &progress)?;
+            if let Some(file) = &args.iidfile {
+                let path = context.folder()?.join(file);
+                // Without an end of line, as docker and podman write it.
+                atomic::write(&path, built.as_bytes()).map_err(ToolError::IdFile)?;
+            }
+            if args.push {
+                for name in &args.tag {
+                    transfer.push(name, None)?;
+                }
+            }
             let Some(output) = &args.output else { return Ok(()) };
             // Under its name, if it has one.
             transfer.save(args.tag.first().unwrap_or(&built), output)
         }
-        ImageCommand::List => list(context, &settings, &store),
+        ImageCommand::List { format } => list::list(context, &settings, &store, *format),
+        // Done before the store is opened.
+        ImageCommand::Login(_) | ImageCommand::Logout(_) => Ok(()),
+        ImageCommand::Prune { dry_run } => prune(context, &settings, *dry_run, &progress),
+        ImageCommand::Tag { image, names } => tag(&store, image, names, &progress),
         ImageCommand::Inspect { image } => inspect(context, &store, image),
         ImageCommand::Rm { images } => remove(context, &settings, &store, images, &progress),
     }
 }
 
-/// Lists the images: id, disk space, unshared disk space, last use, names.
-fn list(context: &Context<'_>, settings: &Settings, store: &ImageStore) -> Result<(), CliError> {
-    let listing = store.list()?;
-    let runner = super::runner_settings(context, settings, &Arc::default());
-    let spaces = gc::image_spaces(&runner.home, &runner.isolation, store, &listing.images)?;
-    for (image, space) in listing.images.iter().zip(spaces) {
-        let names: Vec<String> = image.references.iter().map(ImageRef::familiar).collect();
-        let name = if names.is_empty() { "<none>".to_owned() } else { names.join(" ") };
-        let (size, own) = (ui::size(space.bytes), ui::size(space.own));
-        let used = last_use(&space);
-        let line = format!("{}  {size:>10}  {own:>10} its own  {used:<17}  {name}\n", image.id);
-        context.printer.data(&line);
-    }
-    for (name, error) in &listing.broken {
-        let message = format!("{name}: {}", with_causes(error));
-        context.printer.line(Weight::Warning, &message);
-    }
-    Ok(())
+/// Gives an image further names.
+fn tag(
+    store: &ImageStore,
+    image: &str,
+    names: &[String],
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let names = names.iter().map(|name| name.parse()).collect::<Result<Vec<ImageRef>, _>>()?;
+    let found = store.find_any(image)?;
+    Ok(store.name(&found, &names, observer)?)
 }
 
-fn last_use(space: &ImageSpace) -> String {
-    const UNITS: [(u64, &str); 3] = [(24 * 3600, "days"), (3600, "hours"), (60, "minutes")];
-    if space.in_use {
-        return "in use".to_owned();
+/// Removes images without a name, with all that came of their making and that nothing else needs.
+fn prune(
+    context: &Context<'_>,
+    settings: &Settings,
+    dry_run: bool,
+    observer: &dyn Observer,
+) -> Result<(), CliError> {
+    let runner = super::runner_settings(context, settings, &Arc::default());
+    let only = [Kind::Staging, Kind::Image, Kind::Blob].into();
+    let options = GcOptions { dry_run, only: Some(only), ..GcOptions::default() };
+    let garbage = gc::collect(&runner.home, &runner.isolation, &options, observer)?;
+    let verb = if dry_run { "would remove" } else { "removed" };
+    for item in &garbage.items {
+        let line = format!("{verb} {:>10}  {:8} {}\n", ui::size(item.bytes), item.kind, item.name);
+        context.printer.data(&line);
     }
-    let Some(last) = space.last_use else { return "not used yet".to_owned() };
-    let seconds = last.elapsed().map_or(0, |since| since.as_secs());
-    let unit = UNITS.iter().find(|(length, _)| seconds >= 2 * length);
-    unit.map_or_else(
-        || "used just now".to_owned(),
-        |(length, name)| format!("used {} {name} ago", seconds / length),
-    )
+    let line = format!("{verb} {} in all\n", ui::size(garbage.bytes()));
+    context.printer.data(&line);
+    Ok(())
 }
 
 fn inspect(context: &Context<'_>, store: &ImageStore, image: &str) -> Result<(), CliError> {

@@ -26,7 +26,7 @@ fn busy(began: Instant) -> State {
         package("new", &[], None),
     ];
     let mut apply = |seconds, event| state.apply(&event, at(began, seconds));
-    let planned = Planned { cached: 3, jobs: 3, packages };
+    let planned = Planned { cached: 3, jobs: 3, keeps_going: true, packages };
     apply(0, Event::Planned(Arc::new(planned)));
     let id = |name: &str| format!("{name}--{HASH}");
     let phase = |name: &str, phase| Event::Phase { package: id(name), phase };

@@ -1,7 +1,7 @@
-//! Timestamps of image configurations.
+//! Times as text.
 
 /// Seconds of the epoch as RFC 3339 has them, in UTC.
-pub(super) fn rfc3339(seconds: u64) -> String {
+pub fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
     let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);

@@ -1,0 +1,191 @@
+//! Past builds, and those that run: what `builds/<name>/<id>/` has of the last build of each id.
+//!
+//! A build begins by emptying its log, and ends by writing its record. So a log that is newer than the record is
+//! that of a build that runs, as the lock of its package tells, or that was interrupted.
+
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::record::{Ending, LARGEST_RECORD, Record};
+use crate::base::event::Phase;
+use crate::base::lock::FileLock;
+use crate::package::{PackageId, PackageName};
+use crate::runner::home::Home;
+
+/// Outcome of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub enum Outcome {
+    /// The package was made.
+    Built,
+    /// The build failed.
+    Failed {
+        /// Phase in which it failed.
+        phase: Phase,
+        /// Reason.
+        message: String,
+    },
+    /// The run ended before the build did.
+    Interrupted,
+    /// The build runs.
+    Running,
+}
+
+impl Outcome {
+    /// The outcome as a word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Failed { .. } => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Running => "running",
+        }
+    }
+}
+
+/// The last build of an id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PastBuild {
+    /// Id of the package.
+    pub id: PackageId,
+    /// Time of the beginning, in seconds of the epoch; for builds without a record that of the last output.
+    pub began: u64,
+    /// Duration in milliseconds, where a record has it.
+    pub milliseconds: Option<u64>,
+    /// Outcome.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Path of the log.
+    pub log: PathBuf,
+    /// Time of the last output.
+    #[serde(skip)]
+    written: SystemTime,
+}
+
+/// Names of packages that were built.
+pub fn names(home: &Home) -> io::Result<Vec<PackageName>> {
+    let mut names: Vec<PackageName> =
+        entries(&home.all_builds())?.iter().filter_map(|name| name.parse().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Builds of a name, the last one first.
+pub fn of_name(home: &Home, name: &PackageName) -> io::Result<Vec<PastBuild>> {
+    let ids = entries(&home.builds(name))?;
+    let ids = ids.iter().filter_map(|id| id.parse::<PackageId>().ok());
+    let mut builds: Vec<PastBuild> = ids.filter_map(|id| of_id(home, id)).collect();
+    builds.sort_by(|one, other| (other.written, &one.id).cmp(&(one.written, &other.id)));
+    Ok(builds)
+}
+
+/// Builds of all names, the last one first.
+pub fn all(home: &Home) -> io::Result<Vec<PastBuild>> {
+    let mut builds = Vec::new();
+    for name in names(home)? {
+        builds.extend(of_name(home, &name)?);
+    }
+    builds.sort_by(|one, other| (other.written, &one.id).cmp(&(one.written, &other.id)));
+    Ok(builds)
+}
+
+/// Names of a folder's entries; none where there is no folder.
+fn entries(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    Ok(names)
+}
+
+/// The last build of an id, if its log is there.
+fn of_id(home: &Home, id: PackageId) -> Option<PastBuild> {
+    let folder = home.build(&id);
+    let log = folder.join("log");
+    let written = fs_err::metadata(&log).ok()?.modified().ok()?;
+    let path = folder.join("record.json");
+    let recorded = fs_err::metadata(&path).and_then(|data| data.modified());
+    let is_over = recorded.is_ok_and(|recorded| recorded >= written);
+    let record = is_over.then(|| read_record(&path)).flatten();
+    Some(match record {
+        Some(record) => PastBuild {
+            began: record.began,
+            milliseconds: Some(record.phases.values().sum()),
+            outcome: match record.ending {
+                Ending::Built(_) => Outcome::Built,
+                Ending::Failed { phase, message } => Outcome::Failed { phase, message },
+            },
+            id,
+            log,
+            written,
+        },
+        None => PastBuild {
+            began: written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            milliseconds: None,
+            outcome: if is_running(home, &id) { Outcome::Running } else { Outcome::Interrupted },
+            id,
+            log,
+            written,
+        },
+    })
+}
+
+/// Reads a record; one that is cut off or of another form says nothing.
+fn read_record(path: &Path) -> Option<Record> {
+    let mut text = Vec::new();
+    let file = fs_err::File::open(path).ok()?;
+    file.take(LARGEST_RECORD + 1).read_to_end(&mut text).ok()?;
+    (text.len() as u64 <= LARGEST_RECORD).then(|| serde_json::from_slice(&text).ok())?
+}
+
+/// True if a process holds the lock of a package, into whichever cache it builds.
+pub fn is_running(home: &Home, id: &PackageId) -> bool {
+    let end = format!("-{id}.lock");
+    let locks = entries(&home.locks()).unwrap_or_default();
+    let of_id = locks.iter().filter(|name| {
+        // `build-<twelve digits of the cache>-<id>.lock`: another package's id may end like this one's.
+        let cache = name.strip_prefix("build-").and_then(|rest| rest.strip_suffix(&end));
+        cache.is_some_and(|cache| cache.len() == 12)
+    });
+    of_id
+        .into_iter()
+        .any(|name| matches!(FileLock::try_acquire_made(&home.locks().join(name)), Ok(None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_without_its_record_is_that_of_a_build_that_runs_or_was_interrupted() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().to_owned(), None);
+        let id =
+            |letter: &str| -> PackageId { format!("p--{}", letter.repeat(40)).parse().unwrap() };
+        for letter in ["a", "b"] {
+            fs_err::create_dir_all(home.build(&id(letter))).unwrap();
+            fs_err::write(home.build(&id(letter)).join("log"), "").unwrap();
+        }
+        fs_err::write(home.build(&id("b")).join("record.json"), "cut o").unwrap();
+        let held = FileLock::acquire(&home.package_lock(Path::new("/c"), &id("a")), || ()).unwrap();
+        let outcomes = |held: &Option<FileLock>| {
+            let builds = of_name(&home, &"p".parse().unwrap()).unwrap();
+            let running = builds.iter().filter(|build| build.outcome == Outcome::Running).count();
+            assert_eq!(builds.len(), 2, "{held:?}");
+            running
+        };
+        let held = Some(held);
+        assert_eq!(outcomes(&held), 1);
+        drop(held);
+        assert_eq!(outcomes(&None), 0);
+        assert_eq!(names(&home).unwrap().len(), 1);
+        assert!(of_name(&home, &"q".parse().unwrap()).unwrap().is_empty());
+    }
+}

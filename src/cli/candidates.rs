@@ -1,0 +1,77 @@
+//! Names that a shell completes: packages, variants and images that are there.
+
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+
+use super::environment::Environment;
+use super::home_folder::home_folder;
+use super::schemas::SCHEMAS;
+use crate::build::history;
+use crate::image::reference::ImageRef;
+use crate::image::store::ImageStore;
+use crate::package::{PackageName, variant_of_file};
+use crate::runner::home::Home;
+
+/// Names of the tree's packages, and of all that were built.
+pub(super) fn packages() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let mut names = entries_with_buildinfo();
+        names.extend(own_home().and_then(|home| history::names(&home).ok()).unwrap_or_default());
+        names.sort();
+        names.dedup();
+        names.iter().map(|name| CompletionCandidate::new(name.as_str())).collect()
+    })
+}
+
+/// Variants that files of the working directory describe, `default` for the default one.
+pub(super) fn variants() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let mut names: Vec<String> = Vec::new();
+        for file in files_here() {
+            for kind in ["treeinfo.json", "buildinfo.json"] {
+                if let Some(Ok(variant)) = variant_of_file(&file, kind) {
+                    let name = variant.to_string();
+                    names.push(if name == "<default>" { "default".to_owned() } else { name });
+                }
+            }
+        }
+        names.sort();
+        names.dedup();
+        names.into_iter().map(CompletionCandidate::new).collect()
+    })
+}
+
+/// Names of the images of the store.
+pub(super) fn images() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let store = own_home().and_then(|home| ImageStore::open(home.root()).ok());
+        let listing = store.and_then(|store| store.list().ok());
+        let images = listing.map(|listing| listing.images).unwrap_or_default();
+        let names = images.iter().flat_map(|image| image.references.iter().map(ImageRef::familiar));
+        names.map(CompletionCandidate::new).collect()
+    })
+}
+
+/// Names of schemas.
+pub(super) fn schemas() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        SCHEMAS.iter().map(|(name, _)| CompletionCandidate::new(*name)).collect()
+    })
+}
+
+fn own_home() -> Option<Home> {
+    let root = home_folder(&Environment::from_process()).ok()?;
+    Some(Home::new(root, None))
+}
+
+/// Names of the files in the working directory.
+fn files_here() -> Vec<String> {
+    let entries = fs_err::read_dir(".").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Names of packages whose folders lie in the working directory.
+fn entries_with_buildinfo() -> Vec<PackageName> {
+    let entries = fs_err::read_dir(".").into_iter().flatten().flatten();
+    let packages = entries.filter(|entry| entry.path().join("buildinfo.json").exists());
+    packages.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

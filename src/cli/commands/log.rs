@@ -1,0 +1,206 @@
+//! `mkpanda log`: the logs of builds.
+
+use std::fmt::Write as _;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::error::CliError;
+use super::super::format_arg::FormatArg;
+use super::super::tool_args::LogArgs;
+use super::super::tool_error::ToolError;
+use super::Context;
+use crate::base::calendar::rfc3339;
+use crate::base::suggestion::nearest;
+use crate::build::history::{self, Outcome, PastBuild};
+use crate::package::matching::{matching, matching_version};
+use crate::package::{PackageId, PackageName};
+use crate::runner::home::Home;
+
+/// Interval between looks for more output.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Number of candidates that an error lists.
+const MOST_CANDIDATES: usize = 10;
+
+/// Shows a log, or lists past builds.
+pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<(), CliError> {
+    let settings = context.settings(None, Some(&context.tree_folder()?))?;
+    let home = Home::new(settings.home.clone(), settings.scratch.clone());
+    let here = package_here(context)?;
+    let package = args.package.clone().or(here);
+    if args.list {
+        let builds = match &package {
+            Some(package) => of_package(&home, package)?,
+            None => history::all(&home).map_err(ToolError::History)?,
+        };
+        context.printer.data(&match args.format {
+            FormatArg::Text => list_text(&builds),
+            FormatArg::Json => format!("{:#}\n", json!({ "builds": builds })),
+        });
+        return Ok(());
+    }
+    let Some(package) = package else { return Err(ToolError::NoPackageNamed.into()) };
+    let builds = of_package(&home, &package)?;
+    let build = match &args.id {
+        None => builds.into_iter().next(),
+        Some(id) => Some(of_id(&package, id, builds)?),
+    };
+    let Some(build) = build else { return Err(ToolError::NoBuild(package).into()) };
+    show(context, &home, &build, args.follow)
+}
+
+/// Name of the package whose folder is the working directory.
+fn package_here(context: &Context<'_>) -> Result<Option<String>, CliError> {
+    let folder = context.folder()?;
+    let has_buildinfo = folder.join("buildinfo.json").exists();
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(name.filter(|_| has_buildinfo))
+}
+
+/// Builds of what was typed, the last one first: a name, an id, or the beginning of one.
+fn of_package(home: &Home, text: &str) -> Result<Vec<PastBuild>, CliError> {
+    let known = history::names(home).map_err(ToolError::History)?;
+    let of = |name: &PackageName| history::of_name(home, name).map_err(ToolError::History);
+    let typed = text.split_once("--").map_or(text, |(name, _)| name);
+    if let Ok(name) = typed.parse::<PackageName>()
+        && known.contains(&name)
+    {
+        let builds = of(&name)?;
+        if typed == text {
+            return Ok(builds);
+        }
+        let ids: Vec<PackageId> = builds.iter().map(|build| build.id.clone()).collect();
+        let found: Vec<PackageId> = matching(text, &ids).into_iter().cloned().collect();
+        let builds: Vec<_> = builds.into_iter().filter(|build| found.contains(&build.id)).collect();
+        if !builds.is_empty() {
+            return Ok(builds);
+        }
+    }
+    let near = nearest(typed, known.iter().map(PackageName::as_str)).map(str::to_owned);
+    Err(ToolError::NeverBuilt { text: text.to_owned(), near }.into())
+}
+
+/// The build of an id, or of the beginning of one that no other has.
+fn of_id(package: &str, id: &str, builds: Vec<PastBuild>) -> Result<PastBuild, CliError> {
+    let ids: Vec<PackageId> = builds.iter().map(|build| build.id.clone()).collect();
+    let found = matching_version(id, &ids);
+    match found.as_slice() {
+        [] => {
+            let text = format!("{package} {id}");
+            Err(ToolError::NeverBuilt { text, near: None }.into())
+        }
+        [one] => {
+            let build = builds.into_iter().find(|build| build.id == **one);
+            build.ok_or_else(|| ToolError::NoBuild(package.to_owned()).into())
+        }
+        several => {
+            let candidates = several.iter().take(MOST_CANDIDATES).map(ToString::to_string);
+            Err(ToolError::Ambiguous { text: id.to_owned(), candidates: candidates.collect() }
+                .into())
+        }
+    }
+}
+
+/// Writes a log to stdout, and goes on with what is added as long as its build runs.
+fn show(
+    context: &Context<'_>,
+    home: &Home,
+    build: &PastBuild,
+    follows: bool,
+) -> Result<(), CliError> {
+    let failed = |source| ToolError::Log { path: build.log.clone(), source };
+    let mut shown = Shown::open(&build.log).map_err(failed)?;
+    loop {
+        // Looked up before the log is read: what the build wrote until its end is read then.
+        let goes_on = follows && history::is_running(home, &build.id);
+        let text = shown.more(!goes_on).map_err(failed)?;
+        if !text.is_empty() {
+            context.printer.data(&text);
+        }
+        if !goes_on || super::super::ui::stdout_failure().is_some() {
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// A log that may still be written.
+struct Shown {
+    file: fs_err::File,
+    /// Bytes of a line whose end has not come yet.
+    rest: Vec<u8>,
+}
+
+impl Shown {
+    fn open(log: &Path) -> std::io::Result<Self> {
+        Ok(Self { file: fs_err::File::open(log)?, rest: Vec::new() })
+    }
+
+    /// The whole lines that have come; with `is_last` also a line without end.
+    fn more(&mut self, is_last: bool) -> std::io::Result<String> {
+        // Another build of the same id has emptied it.
+        if self.file.stream_position()? > self.file.metadata()?.len() {
+            self.file.seek(SeekFrom::Start(0))?;
+            self.rest.clear();
+        }
+        self.file.read_to_end(&mut self.rest)?;
+        let whole = match self.rest.iter().rposition(|byte| *byte == b'\n') {
+            _ if is_last => self.rest.len(),
+            Some(end) => end + 1,
+            None => 0,
+        };
+        let text = String::from_utf8_lossy(&self.rest[..whole]).into_owned();
+        self.rest.drain(..whole);
+        Ok(text)
+    }
+}
+
+/// A line for each build, below a header.
+fn list_text(builds: &[PastBuild]) -> String {
+    let mut text = String::new();
+    if builds.is_empty() {
+        return text;
+    }
+    let _ = writeln!(text, "{:20}  {:11}  {:>9}  {:40}  LOG", "BEGAN", "OUTCOME", "SECONDS", "ID");
+    for build in builds {
+        let seconds = build.milliseconds.map_or_else(
+            || "-".to_owned(),
+            |count| format!("{}.{}", count / 1000, count % 1000 / 100),
+        );
+        let outcome = match &build.outcome {
+            Outcome::Failed { phase, .. } => {
+                format!("{} ({})", build.outcome.as_str(), phase.as_str())
+            }
+            outcome => outcome.as_str().to_owned(),
+        };
+        let (began, log) = (rfc3339(build.began), build.log.display());
+        let _ = writeln!(
+            text,
+            "{began}  {outcome:11}  {seconds:>9}  {:40}  {log}",
+            build.id.to_string()
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_shown_whole_and_a_new_build_from_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        fs_err::write(&log, "one\ntw\u{f6}").unwrap();
+        let mut shown = Shown::open(&log).unwrap();
+        assert_eq!(shown.more(false).unwrap(), "one\n");
+        assert_eq!(shown.more(false).unwrap(), "");
+        fs_err::write(&log, "new\n").unwrap();
+        assert_eq!(shown.more(false).unwrap(), "new\n");
+        fs_err::write(&log, "new\nno end").unwrap();
+        assert_eq!(shown.more(true).unwrap(), "no end");
+    }
+}

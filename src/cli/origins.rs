@@ -1,0 +1,397 @@
+//! Settings with their origins: the option, the variable, or the line of a file that says so, or the default.
+//!
+//! The value of a setting is that of [`Settings`], by which commands go. Its origin is the nearest place that says
+//! the same: which place counts depends on the setting (a tree may lower limits, but not raise them), and only
+//! [`Settings`] knows.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::{Value, json};
+use toml::de::{DeTable, DeValue};
+
+use super::args::GlobalArgs;
+use super::config::{ConfigPath, SettingsError, read_text};
+use super::environment::Environment;
+use super::given::Given;
+use super::settings::Settings;
+use super::value::Text;
+use crate::base::http::redact_text;
+use crate::base::text::toml_string;
+
+/// Place that a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum Origin {
+    /// An option.
+    Option {
+        /// Option.
+        name: &'static str,
+    },
+    /// A variable of the environment.
+    Variable {
+        /// Variable.
+        name: String,
+    },
+    /// The user's own file.
+    User {
+        /// File.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+    },
+    /// The tree's file.
+    Tree {
+        /// File.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+    },
+    /// No place says anything.
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Option { name } => f.write_str(name),
+            Self::Variable { name } => f.write_str(name),
+            Self::User { path, line } | Self::Tree { path, line } => {
+                write!(f, "{}:{line}", path.display())
+            }
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A setting with its origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Key, as in configuration files.
+    pub key: String,
+    /// Value; null where there is none.
+    pub value: Value,
+    /// Origin.
+    pub origin: Origin,
+}
+
+/// A line of a file, or another place, that says something on a setting.
+struct Said {
+    key: String,
+    value: Value,
+    origin: Origin,
+    /// Folder from which relative paths start.
+    base: PathBuf,
+}
+
+/// Form of a setting, by which values are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Flag,
+    Size,
+    Duration,
+    Path,
+}
+
+/// A setting that an option, a variable and each file can say.
+struct Known {
+    key: &'static str,
+    form: Form,
+    option: Option<(&'static str, Value)>,
+    /// Value by which commands go.
+    value: Value,
+    /// Value to show where no place says anything.
+    default: Value,
+}
+
+/// Settings of a run, with their origins.
+pub fn settings(
+    args: &GlobalArgs,
+    environment: &Environment,
+    tree: &Path,
+    settings: &Settings,
+) -> Result<Vec<Setting>, SettingsError> {
+    let mut said = Vec::new();
+    for path in Given::read(environment, Some(tree))?.paths() {
+        if let Some(text) = read_text(&path)? {
+            said.extend(lines(&path, &text));
+        }
+    }
+    let known = known(args, settings);
+    let mut shown = vec![home(environment, settings)];
+    shown.extend(known.iter().map(|known| resolve(known, &said, environment)));
+    shown.push(by_presence(
+        "mirrors",
+        ("--mirror", &args.mirror),
+        Some("MIRROR"),
+        &said,
+        environment,
+    ));
+    let repository: Vec<String> = args.repository_url.iter().cloned().collect();
+    let typed_url = ("--repository-url", repository.as_slice());
+    let variable = Some("REPOSITORY_URL");
+    shown.push(by_presence("repository_url", typed_url, variable, &said, environment));
+    shown.extend(typed("cache", "--cache", &args.cache));
+    shown.extend(typed("require_signature", "--require-signature", &args.require_signature));
+    let alone: BTreeSet<&str> = shown.iter().map(|setting| setting.key.as_str()).collect();
+    // Keys of tables, the nearest place first.
+    let mut tables: Vec<Setting> = Vec::new();
+    for line in &said {
+        let is_said = tables.iter().any(|setting| setting.key == line.key);
+        if !is_said && !alone.contains(line.key.as_str()) {
+            tables.push(Setting {
+                key: line.key.clone(),
+                value: without_secrets(&line.key, &line.value),
+                origin: line.origin.clone(),
+            });
+        }
+    }
+    shown.extend(tables);
+    shown.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(shown)
+}
+
+/// Settings that have one value.
+fn known(args: &GlobalArgs, settings: &Settings) -> Vec<Known> {
+    fn name<T: ValueEnum>(choice: Option<T>) -> Value {
+        let name =
+            choice.and_then(|choice| Some(choice.to_possible_value()?.get_name().to_owned()));
+        name.map_or(Value::Null, Value::from)
+    }
+    let flag = |name: &'static str, is_typed: bool| is_typed.then(|| (name, Value::from(true)));
+    let choice = |key, name_of: &'static str, typed: Value, value: Value| Known {
+        key,
+        form: Form::Text,
+        option: (!typed.is_null()).then_some((name_of, typed)),
+        default: value.clone(),
+        value,
+    };
+    let plain =
+        |key, form, value: Value| Known { key, form, option: None, default: value.clone(), value };
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let scratch = settings.scratch.as_ref().map(|path| path.display().to_string());
+    let seconds = settings.time_limit.as_secs();
+    vec![
+        choice("isolation", "--isolation", name(args.isolation), name(settings.isolation)),
+        choice("network", "--network", name(args.network), name(Some(settings.network))),
+        choice("jobserver", "--jobserver", name(args.jobserver), name(Some(settings.jobserver))),
+        choice("progress", "--progress", name(args.progress), name(Some(settings.progress))),
+        plain("jobs", Form::Text, settings.jobs.map_or_else(|| json!(cores()), Value::from)),
+        Known {
+            option: flag("--offline", args.offline),
+            ..plain("offline", Form::Flag, (settings.offline && !settings.only_mirrors).into())
+        },
+        Known {
+            option: flag("--only-mirrors", args.only_mirrors),
+            ..plain("only_mirrors", Form::Flag, settings.only_mirrors.into())
+        },
+        Known {
+            option: flag("--die-with-parent", args.die_with_parent),
+            ..plain("die_with_parent", Form::Flag, settings.die_with_parent.into())
+        },
+        Known {
+            option: args
+                .scratch
+                .as_ref()
+                .map(|path| ("--scratch", json!(path.display().to_string()))),
+            default: json!(settings.home.join("scratch").display().to_string()),
+            ..plain("scratch", Form::Path, json!(scratch))
+        },
+        plain("source_date_epoch", Form::Text, settings.source_date_epoch.into()),
+        plain(
+            "root_range",
+            Form::Text,
+            json!(settings.root_range.map(|(first, count)| [first, count])),
+        ),
+        Known {
+            default: json!(format!("{}h", seconds / 3600)),
+            ..plain(
+                "limits.time",
+                Form::Duration,
+                json!(format!("{}ms", settings.time_limit.as_millis())),
+            )
+        },
+        plain("limits.memory", Form::Size, json!(settings.memory_limit)),
+        plain("limits.processes", Form::Text, json!(settings.process_limit)),
+        plain("limits.log", Form::Size, json!(settings.log_limit)),
+        plain("limits.unpacked", Form::Size, json!(settings.archive_limits().max_bytes)),
+        plain("limits.entries", Form::Text, json!(settings.archive_limits().max_entries)),
+        plain(
+            "builders.registry",
+            Form::Text,
+            json!(settings.builders.registry.as_ref().map(ToString::to_string)),
+        ),
+        plain("builders.push", Form::Flag, settings.builders.push.into()),
+    ]
+}
+
+/// The nearest place that says what commands go by.
+fn resolve(known: &Known, said: &[Said], environment: &Environment) -> Setting {
+    let name = format!("MKPANDA_{}", known.key.replace('.', "_").to_uppercase());
+    let here = PathBuf::new();
+    let option = known
+        .option
+        .iter()
+        .map(|(name, value)| (value.clone(), Origin::Option { name }, here.clone()));
+    let variable = environment
+        .get(&name)
+        .map(|text| (Value::from(text), Origin::Variable { name: name.clone() }, here.clone()));
+    let files = said.iter().filter(|line| line.key == known.key);
+    let files = files.map(|line| (line.value.clone(), line.origin.clone(), line.base.clone()));
+    let wanted = canonical(known.form, &known.value, &here);
+    let found = option
+        .chain(variable)
+        .chain(files)
+        .find(|(value, _, base)| canonical(known.form, value, base) == wanted);
+    let (value, origin) = match found {
+        Some((value, origin, _)) => (value, origin),
+        None => (known.default.clone(), Origin::Default),
+    };
+    let key = known.key.to_owned();
+    Setting { value: without_secrets(&key, &value), key, origin }
+}
+
+/// A value as it is compared.
+fn canonical(form: Form, value: &Value, base: &Path) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let as_text = || Text { origin: String::new(), value: text.clone() };
+    let read = match form {
+        Form::Text => Some(text.to_lowercase()),
+        Form::Flag => Some((text == "1" || text == "true").to_string()),
+        Form::Size => as_text().size().ok().map(|bytes| bytes.to_string()),
+        Form::Duration => as_text().duration().ok().map(|time| time.as_millis().to_string()),
+        Form::Path if value.is_null() => None,
+        Form::Path => {
+            let path = std::path::absolute(base.join(&text)).ok();
+            path.map(|path| path.display().to_string())
+        }
+    };
+    read.unwrap_or(text)
+}
+
+/// A setting whose first place counts, whatever others say.
+fn by_presence(
+    key: &str,
+    (option, typed): (&'static str, &[String]),
+    variable: Option<&str>,
+    said: &[Said],
+    environment: &Environment,
+) -> Setting {
+    let variable = variable.map(|name| format!("MKPANDA_{name}"));
+    let set = variable.and_then(|name| Some((environment.get(&name)?.to_owned(), name)));
+    let (value, origin) = if !typed.is_empty() {
+        (json!(typed), Origin::Option { name: option })
+    } else if let Some((text, name)) = set {
+        (json!(text), Origin::Variable { name })
+    } else if let Some(line) = said.iter().find(|line| line.key == key) {
+        (line.value.clone(), line.origin.clone())
+    } else {
+        (Value::Null, Origin::Default)
+    };
+    Setting { key: key.to_owned(), value: without_secrets(key, &value), origin }
+}
+
+/// Values of an option that adds to those of files.
+fn typed(key: &str, option: &'static str, values: &[String]) -> Option<Setting> {
+    let value = without_secrets(key, &json!(values));
+    let origin = Origin::Option { name: option };
+    (!values.is_empty()).then(|| Setting { key: key.to_owned(), value, origin })
+}
+
+/// The builder's own folder.
+fn home(environment: &Environment, settings: &Settings) -> Setting {
+    let variables = ["MKPANDA_HOME", "XDG_DATA_HOME", "HOME"];
+    let name = variables.into_iter().find(|name| environment.get(name).is_some());
+    let origin = name.map_or(Origin::Default, |name| Origin::Variable { name: name.to_owned() });
+    let value = json!(settings.home.display().to_string());
+    Setting { key: "home".to_owned(), value, origin }
+}
+
+/// Text in the place of a secret.
+const HIDDEN: &str = "(not shown)";
+
+/// A value without passwords: neither those of credentials nor those in URLs.
+fn without_secrets(key: &str, value: &Value) -> Value {
+    match value {
+        // The name of a variable is not a secret.
+        Value::String(text)
+            if key.starts_with("credentials.")
+                && key.ends_with(".password")
+                && !text.starts_with('$') =>
+        {
+            Value::from(HIDDEN)
+        }
+        Value::String(text) => Value::from(redact_text(text)),
+        Value::Array(values) => values.iter().map(|value| without_secrets(key, value)).collect(),
+        other => other.clone(),
+    }
+}
+
+/// All keys of a file, with their lines.
+fn lines(file: &ConfigPath, text: &str) -> Vec<Said> {
+    let mut found = Vec::new();
+    // The file is valid: the settings were read from it before.
+    if let Ok(table) = DeTable::parse(text) {
+        collect(file, text, "", table.get_ref(), &mut found);
+    }
+    found
+}
+
+fn collect(file: &ConfigPath, text: &str, above: &str, table: &DeTable<'_>, found: &mut Vec<Said>) {
+    for (name, value) in table {
+        let is_bare = |name: &str| {
+            !name.is_empty()
+                && name
+                    .chars()
+                    .all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter))
+        };
+        let part: &str = name.get_ref();
+        let part = if is_bare(part) { part.to_owned() } else { toml_string(part) };
+        let key = if above.is_empty() { part } else { format!("{above}.{part}") };
+        match value.get_ref() {
+            DeValue::Table(table) => collect(file, text, &key, table, found),
+            DeValue::Array(values) if values.iter().any(|value| value.get_ref().is_table()) => {
+                for (index, value) in values.iter().enumerate() {
+                    if let DeValue::Table(table) = value.get_ref() {
+                        collect(file, text, &format!("{key}.{}", index + 1), table, found);
+                    }
+                }
+            }
+            value => {
+                let line = text[..name.span().start].matches('\n').count() + 1;
+                let path = file.path.clone();
+                let origin = if file.is_trees {
+                    Origin::Tree { path, line }
+                } else {
+                    Origin::User { path, line }
+                };
+                let base = file.path.parent().unwrap_or(Path::new("/")).to_owned();
+                found.push(Said { key, value: json_of(value), origin, base });
+            }
+        }
+    }
+}
+
+fn json_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => json!(text),
+        DeValue::Integer(number) => {
+            let parsed = i64::from_str_radix(number.as_str(), number.radix());
+            parsed.map_or_else(|_| json!(number.as_str()), Value::from)
+        }
+        DeValue::Float(number) => json!(number.as_str()),
+        DeValue::Boolean(flag) => json!(flag),
+        DeValue::Datetime(time) => json!(time.to_string()),
+        DeValue::Array(values) => values.iter().map(|value| json_of(value.get_ref())).collect(),
+        DeValue::Table(_) => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+use super::*;
+
+#[test]
+fn keys_have_their_lines_and_passwords_are_hidden() {
+    let text = "jobs = 2\nmirrors = ['https://u:p@example.org/m', 'm']\n[limits]\n# longer\ntime = '2h'\n\
+                [images]\n\"a/b:c\" = 'host'\n[credentials.\"h.org\"]\nusername = 'u'\npassword = 'geheim'\n\
+                [[cache]]\nurl = 'c'\n[[cache]]\nurl = 'd'\nread = true\n";
+    let file = ConfigPath { path: "/c/config.toml".into(), is_trees: false };
+    let found: Vec<(String, String, String)> = lines(&file, text)
+        .iter()
+        .map(|said| {
+            let value = without_secrets(&said.key, &said.value);
+            (said.key.clone(), value.to_string(), said.origin.to_string())
+        })
+        .collect();
+    let has = |key: &str, value: &str, line: usize| {
+        let expected = (key.to_owned(), value.to_owned(), format!("/c/config.toml:{line}"));
+        assert!(found.contains(&expected), "{expected:?} in {found:#?}");
+    };
+    has("jobs", "2", 1);
+    has("limits.time", "\"2h\"", 5);
+    has("images.\"a/b:c\"", "\"host\"", 7);
+    has("credentials.\"h.org\".username", "\"u\"", 9);
+    has("credentials.\"h.org\".password", "\"(not shown)\"", 10);
+    has("cache.1.url", "\"c\"", 12);
+    has("cache.2.read", "true", 15);
+    assert!(!format!("{found:?}").contains("geheim") && !format!("{found:?}").contains("u:p"));
+    let variable = without_secrets("credentials.h.password", &json!("$TOKEN"));
+    assert_eq!(variable, json!("$TOKEN"));
+}
+
+#[test]
+fn values_are_compared_by_what_they_mean() {
+    let here = Path::new("/base");
+    let same = |form, one: Value, other: Value| {
+        assert_eq!(canonical(form, &one, here), canonical(form, &other, here), "{one} {other}");
+    };
+    same(Form::Duration, json!("60m"), json!("1h"));
+    same(Form::Size, json!("1K"), json!(1024));
+    same(Form::Flag, json!("1"), json!(true));
+    same(Form::Text, json!("4"), json!(4));
+    same(Form::Path, json!("s"), json!("/base/s"));
+}

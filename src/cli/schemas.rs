@@ -1,0 +1,85 @@
+//! JSON Schemas of all files that people write and of all JSON that the programs print: `docs/schemas`, embedded.
+
+/// A schema: its name, which is that of its file without `.json`, and its text.
+pub type Schema = (&'static str, &'static str);
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../docs/schemas/", $name, ".json")))),*]
+    };
+}
+
+/// All schemas, by name.
+pub const SCHEMAS: [Schema; 26] = embedded![
+    "buildinfo",
+    "cache-index",
+    "cache-pull",
+    "cache-push",
+    "cache-stat",
+    "cache-verify",
+    "config",
+    "config.toml",
+    "doctor",
+    "events",
+    "image-inspect",
+    "image-list",
+    "key-new",
+    "key-show",
+    "log",
+    "mkpanda.toml",
+    "pkgpanda-active",
+    "pkgpanda-check",
+    "pkgpanda-check-list",
+    "pkgpanda-list",
+    "pkgpanda-preview",
+    "pkgpanda-verify",
+    "release-list",
+    "release-show",
+    "treeinfo",
+    "upstream",
+];
+
+/// Finds a schema by its name, or by the name of the file that it is for.
+pub fn find(name: &str) -> Option<Schema> {
+    let bare = name.strip_suffix(".json").unwrap_or(name);
+    SCHEMAS.into_iter().find(|(known, _)| *known == bare)
+}
+
+/// Title of a schema.
+pub fn title(text: &str) -> String {
+    let document: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    document["title"].as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_embedded() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schemas");
+        let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = entries.filter_map(|name| name.into_string().ok()).collect();
+        names.sort();
+        let mut embedded: Vec<String> =
+            SCHEMAS.iter().map(|(name, _)| format!("{name}.json")).collect();
+        embedded.sort();
+        assert_eq!(embedded, names);
+        for (name, text) in SCHEMAS {
+            assert!(!title(text).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_schema_is_found_by_the_name_of_its_file() {
+        for (typed, name) in [
+            ("buildinfo.json", Some("buildinfo")),
+            ("treeinfo", Some("treeinfo")),
+            ("mkpanda.toml", Some("mkpanda.toml")),
+            ("config", Some("config")),
+            ("nothing", None),
+        ] {
+            assert_eq!(find(typed).map(|(name, _)| name), name, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Trials of programs of the machine.
+
+use std::process::{Command, Stdio};
+
+use super::system::{Package, System};
+use super::{Feature, Finding};
+use crate::base::causes::with_causes;
+use crate::container::machine::Machine;
+use crate::container::uplink::Uplink;
+use crate::runner::home::RunScratch;
+use crate::runner::job::run_job_once;
+use crate::runner::jobs::trial::UplinkJob;
+use crate::runner::session::RunnerSettings;
+
+/// Tries git and git-lfs.
+pub(super) fn try_git(search_path: &str, system: &System) -> [Finding; 2] {
+    let answer = |feature, package: &Package, arguments: &[&str]| match said(search_path, arguments)
+    {
+        Ok(version) => Finding::works(feature, version),
+        Err(reason) => Finding::missing(feature, reason, vec![system.install(package)]),
+    };
+    [
+        answer(Feature::Git, &Package::GIT, &["--version"]),
+        answer(Feature::GitLfs, &Package::GIT_LFS, &["lfs", "version"]),
+    ]
+}
+
+/// First line of what git says to arguments.
+fn said(search_path: &str, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new("git");
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", search_path)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("git cannot be run: {error}"))?;
+    let text = if output.status.success() { &output.stdout } else { &output.stderr };
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    if output.status.success() { Ok(line) } else { Err(line) }
+}
+
+/// Connects a network namespace to the outside, by the program that builds would take.
+pub(super) fn try_network(
+    settings: &RunnerSettings,
+    run: &RunScratch,
+    machine: &Machine,
+    system: &System,
+) -> Finding {
+    let feature = Feature::Network;
+    let alternative =
+        "give commands of Dockerfiles the machine's network: --network=host".to_owned();
+    let Some(uplink) = Uplink::find(&settings.isolation.search_path) else {
+        let detail = "neither pasta nor slirp4netns is installed";
+        return Finding::missing(
+            feature,
+            detail,
+            vec![system.install(&Package::SLIRP), alternative],
+        );
+    };
+    let (Uplink::Pasta(program) | Uplink::Slirp(program)) = &uplink;
+    let program = program.display().to_string();
+    let job =
+        UplinkJob { map: machine.map.clone(), view: run.view().to_owned(), uplink: uplink.clone() };
+    let reason = match run_job_once(&machine.map, &job, &settings.interrupt) {
+        Ok(Ok(())) => return Finding::works(feature, format!("by {program}")),
+        Ok(Err(failure)) => failure.message,
+        Err(error) => with_causes(&error),
+    };
+    let mut remedies = Vec::new();
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        remedies.push(match system.container {
+            Some(_) => "start the outer container with the device: docker run --device /dev/net/tun, podman run --device /dev/net/tun".to_owned(),
+            None => system.as_root("modprobe tun"),
+        });
+    } else if matches!(uplink, Uplink::Pasta(_)) {
+        remedies.push(system.install(&Package::SLIRP));
+    }
+    remedies.push(alternative);
+    Finding::missing(feature, reason, remedies)
+}
