@@ -131,6 +131,20 @@ fn target_of(mount: &RunMount) -> Option<&str> {
     }
 }
 
+/// The mounts, with a cache's id completed by the sum of what the cache begins with: one that begins with
+/// something else is another cache, as in BuildKit.
+fn with_contents(mounts: &[RunMount], contents: &[Option<&Sha256Sum>]) -> Vec<RunMount> {
+    let complete = |(mount, content): (&RunMount, &Option<&Sha256Sum>)| {
+        let mut mount = mount.clone();
+        if let (RunMount::Cache { id, .. }, Some(content)) = (&mut mount, content) {
+            // No id of a Dockerfile has a line end.
+            *id = format!("{id}\n{content}");
+        }
+        mount
+    };
+    mounts.iter().zip(contents).map(complete).collect()
+}
+
 /// Caches in lock order, with the indices of their mounts. A global order prevents deadlocks
 /// between builds, and within one build: mounts of one cache have one lock, and private mounts,
 /// which never wait, come last.
