@@ -71,8 +71,8 @@ pub const CONFIG: Shape = Shape::Structure(&[
             ("Env", Shape::Any),
             ("User", Shape::Any),
             ("WorkingDir", Shape::Any),
-            ("ExposedPorts", Shape::Map(&Shape::Any)),
-            ("Volumes", Shape::Map(&Shape::Any)),
+            ("ExposedPorts", Shape::Map(&Shape::Structure(&[]))),
+            ("Volumes", Shape::Map(&Shape::Structure(&[]))),
             ("Labels", Shape::Map(&Shape::Any)),
             ("StopSignal", Shape::Any),
             ("OnBuild", Shape::Any),
@@ -315,6 +315,14 @@ mod tests {
         assert!(error.contains("can't be read"), "{error}");
         let other = br#"{"rootfs": {"type": "tarballs"}}"#;
         assert!(ImageConfig::parse(other).is_err());
+    }
+
+    #[test]
+    fn a_second_object_is_merged_with_the_first() {
+        let text = br#"{"config": {"User": "1000"}, "config": {"Env": ["A=1"]},
+            "rootfs": {"type": "layers"}, "rootfs": {"diff_ids": []}}"#;
+        let run = ImageConfig::parse(text).unwrap().run;
+        assert_eq!((run.user.as_str(), run.env.len()), ("1000", 1));
     }
 
     #[test]
