@@ -148,7 +148,7 @@ struct RawManifest {
 }
 
 /// What a descriptor in an index leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Manifest,
     Index,

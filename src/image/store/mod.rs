@@ -24,6 +24,7 @@ mod commit;
 mod image;
 mod index;
 mod located;
+mod mark;
 mod remove;
 
 use std::collections::BTreeMap;
@@ -87,8 +88,9 @@ impl ImageStore {
     pub fn list(&self) -> Result<Listing, StoreError> {
         let mut targets: BTreeMap<BlobDigest, Target> = BTreeMap::new();
         let mut names: BTreeMap<BlobDigest, Vec<ImageRef>> = BTreeMap::new();
-        let mut broken = Vec::new();
-        for target in Index::read(&self.folder)?.targets() {
+        let index = Index::read(&self.folder)?;
+        let mut broken = index.odd();
+        for target in index.targets() {
             let reference = index::reference(&target);
             names.entry(target.digest.clone()).or_default().extend(reference);
             targets.insert(target.digest.clone(), target);

@@ -2,6 +2,7 @@
 
 mod compression;
 mod docker;
+mod foreign;
 mod golden;
 mod hostile;
 mod interop;
