@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::super::choose::{choice, choose, owner};
+use super::super::choose::{choice, choose, folders_above, model_of, owner};
 use super::super::job::{CopyEntry, CopyInput, Match};
 use super::super::place::{With, link, put, put_text};
 use super::{LayerMaker, from_context};
@@ -274,26 +274,16 @@ impl Copying<'_> {
     /// Makes the folders that an entry is in below the destination, if they are missing: like those that
     /// it is in where it is taken from.
     fn make_parents(&self, item: &Item, entry: &CopyEntry) -> Result<(), Failure> {
-        let places: Vec<&Path> = entry.place.ancestors().skip(1).collect();
-        let sources: Vec<&Path> = entry.path.ancestors().skip(1).collect();
-        for (number, place) in places.iter().enumerate().rev() {
-            if place.as_os_str().is_empty() {
-                continue;
-            }
+        for (place, source) in folders_above(&entry.path, &entry.place) {
             let whole = self.destination.join(place);
             let below = whole.strip_prefix(&self.root).unwrap_or(&whole);
             let to = locate(&self.root, below, false).map_err(Failure::of)?;
             if fs_err::symlink_metadata(&to).is_ok() {
                 continue;
             }
-            let source = sources.get(number).filter(|source| {
-                // Through a symlink it has another name.
-                source.file_name() == place.file_name()
-                    && fs_err::symlink_metadata(item.root.join(source)).is_ok_and(|it| it.is_dir())
-            });
-            match source {
-                Some(source) => {
-                    let (path, place) = ((*source).to_owned(), (*place).to_owned());
+            match model_of(&item.root, source) {
+                Some((source, _)) => {
+                    let (path, place) = (source.to_owned(), place.to_owned());
                     let shown = place.display().to_string();
                     self.one(item, &CopyEntry { path, place }, &to)
                         .map_err(|error| not_copied(&shown, &error))?;
