@@ -7,7 +7,7 @@ use super::expand::{Expander, expand};
 use super::model::{Argument, Dockerfile, Instruction, Place, Stage};
 use super::options::{NamedContext, Surroundings};
 use super::step::Origin;
-use crate::image::platform::Platform;
+use crate::image::platform::{Platform, PlatformError};
 use crate::package::Problem;
 
 /// Arguments that are there without having been declared, for RUN alone.
@@ -165,8 +165,8 @@ impl Scope {
         if text.is_empty() {
             return Ok(self.target.clone());
         }
-        parse_platform(&text).ok_or_else(|| {
-            let message = format!("{text:?} is no platform");
+        text.parse().map_err(|_error: PlatformError| {
+            let message = format!("{text:?} is not a platform");
             stage.place.problem(message).hint(
                 "a platform is os/architecture or os/architecture/variant, such as linux/arm64",
             )
@@ -225,34 +225,13 @@ fn is_called(known: Option<&String>, name: &str) -> bool {
     known.is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Reads `os/architecture/variant`, or one of the first two alone.
-pub fn parse_platform(text: &str) -> Option<Platform> {
-    let text = Platform::completed(text);
-    let mut parts = text.split('/');
-    let (os, architecture) = (parts.next()?, parts.next()?);
-    let variant = parts.next();
-    let word = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    let good = word(os) && word(architecture) && variant.is_none_or(word) && parts.next().is_none();
-    let architecture = match architecture {
-        "x86_64" | "x86-64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    good.then(|| Platform {
-        os: os.to_ascii_lowercase(),
-        architecture: architecture.to_ascii_lowercase(),
-        variant: variant.map(str::to_ascii_lowercase),
-    })
-}
-
 /// The arguments that FROM may use, and stages may declare, without anybody having given them.
 fn predefined(around: &Surroundings, target: String) -> BTreeMap<String, String> {
     let mut values = BTreeMap::from([("TARGETSTAGE".to_owned(), target)]);
     for (prefix, platform) in
         [("BUILD", &around.build_platform), ("TARGET", &around.target_platform)]
     {
+        let platform = platform.normalized();
         let mut put = |name: &str, value: String| values.insert(format!("{prefix}{name}"), value);
         put("PLATFORM", platform.to_string());
         put("OS", platform.os.clone());

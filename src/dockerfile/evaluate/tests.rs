@@ -12,7 +12,7 @@ fn evaluate_on(
     image: &ConfigDocument,
 ) -> (ConfigDocument, Vec<Step>) {
     let arguments = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let platform = parse_platform("linux/arm64/v8").unwrap();
+    let platform = "linux/arm/v6".parse().unwrap();
     let around = Surroundings { arguments, target_platform: platform, ..Surroundings::default() };
     let dockerfile = Dockerfile::parse(text).unwrap();
     let scope = Scope::of(&dockerfile, &around).unwrap();
@@ -68,7 +68,7 @@ fn arguments_have_scopes() {
         (
             "FROM x\nARG TARGETPLATFORM\nARG TARGETARCH\nARG TARGETVARIANT\nRUN x",
             &[],
-            &["TARGETARCH=arm64", "TARGETPLATFORM=linux/arm64/v8", "TARGETVARIANT=v8"],
+            &["TARGETARCH=arm", "TARGETPLATFORM=linux/arm/v6", "TARGETVARIANT=v6"],
         ),
         (
             "FROM x\nARG SOURCE_DATE_EPOCH\nRUN x",
@@ -217,7 +217,7 @@ fn bases_and_platforms_are_expanded_with_what_is_global() {
     let text = "ARG V=1\nFROM --platform=$BUILDPLATFORM img:$V-$TARGETARCH AS a\nFROM scratch\n";
     let dockerfile = Dockerfile::parse(text).unwrap();
     let around = Surroundings {
-        target_platform: parse_platform("linux/riscv64").unwrap(),
+        target_platform: "linux/riscv64".parse().unwrap(),
         ..Surroundings::default()
     };
     let scope = Scope::of(&dockerfile, &around).unwrap();
@@ -225,9 +225,6 @@ fn bases_and_platforms_are_expanded_with_what_is_global() {
     assert_eq!(scope.platform(&dockerfile.stages[0]).unwrap(), Platform::host());
     assert_eq!(scope.base(&dockerfile.stages[1]).unwrap(), Base::Scratch);
     assert_eq!(scope.platform(&dockerfile.stages[1]).unwrap(), around.target_platform);
-    assert_eq!(parse_platform("linux"), Some(Platform::host()));
-    assert_eq!(parse_platform("arm64").unwrap().to_string(), "linux/arm64");
-    assert!(parse_platform("vax").is_none() && parse_platform("a/b/c/d").is_none());
 }
 
 #[test]
