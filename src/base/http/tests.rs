@@ -325,7 +325,7 @@ fn credentials_of_a_netrc_go_to_their_server_alone() {
             "NO_PROXY" => "<-loopback>",
             _ => return None,
         };
-        Some(value.to_owned())
+        Some(value.into())
     });
     let options = HttpOptions { proxies: proxied, ..client.options().clone() };
     let client = HttpClient::new(HttpOptions {
@@ -391,7 +391,7 @@ fn credentials_are_not_shown() {
 fn get_by(variables: &[(&str, String)], url: &str) -> Result<Vec<u8>, HttpError> {
     let proxies = Proxies::from_variables(|name| {
         let same = |(known, _): &&(&str, String)| *known == name;
-        variables.iter().find(same).map(|(_, value)| value.clone())
+        variables.iter().find(same).map(|(_, value)| value.into())
     });
     HttpClient::new(HttpOptions { proxies, ..options() }).get(url, "p/s", 1 << 20, &Silent)
 }
