@@ -231,11 +231,6 @@ impl Target {
             None => (2, 0),
         }
     }
-
-    /// True if the index says all of the platform, so that nothing else has to be asked.
-    pub(super) fn tells_platform(&self) -> bool {
-        self.platform.as_ref().is_some_and(Platform::is_complete)
-    }
 }
 
 /// What a media type says that a document is.
@@ -465,8 +460,8 @@ mod tests {
             let content = parse_index(index.as_bytes(), None).unwrap();
             let count = (content.targets.len(), content.odd.len());
             assert_eq!(count, if understood { (2, 0) } else { (1, 1) }, "{odd}");
-            assert!(content.targets.last().unwrap().tells_platform());
-            assert!(!understood || !content.targets[0].tells_platform(), "{odd}");
+            assert_eq!(content.targets.last().unwrap().rank().0, 0);
+            assert!(!understood || content.targets[0].rank().0 > 0, "{odd}");
         }
     }
 }

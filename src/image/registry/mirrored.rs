@@ -12,8 +12,9 @@ use serde_json::json;
 use super::client::Client;
 use super::error::{RegistryError, RegistryProblem, Verb};
 use super::options::{ImageMirrors, Pull, PullOptions, Pulled};
+use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
-use crate::base::event::Observer;
+use crate::base::event::{Event, Observer};
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
     Content, DocumentError, Kind, LONGEST_DOCUMENT, Manifest, REF_NAME, Target, parse_index,
@@ -132,8 +133,7 @@ impl Client {
                 let platform = target.platform.as_ref();
                 platform.is_none_or(|found| options.platform.accepts(found))
             };
-            let found = layout.select(name, index, is_it)?;
-            found.map_or(Ok(None), |target| layout.take_target(&pull, &target, true))
+            layout.take_first(&pull, &layout.select(name, index, is_it)?, true)
         });
         let failed = |problem: MirrorProblem| RegistryError {
             verb: Verb::Pull,
@@ -155,7 +155,7 @@ impl Client {
         let transfer = Transfer { subject: &subject, observer };
         self.mirrors.stores.iter().any(|mirror| {
             let layout = Layout { place: mirror.backend(), transfer: &transfer };
-            layout.find(reference, platform).is_ok_and(|found| found.is_some())
+            layout.find(reference, platform).is_ok_and(|found| !found.is_empty())
         })
     }
 }
@@ -203,7 +203,7 @@ impl Layout<'_> {
         &self,
         reference: &ImageRef,
         platform: &Platform,
-    ) -> Result<Option<Target>, MirrorProblem> {
+    ) -> Result<Vec<Target>, MirrorProblem> {
         let name = format!("{IMAGES}/index.json");
         let bytes = self.document(&name)?;
         self.select(&name, &bytes, |target| {
@@ -218,23 +218,66 @@ impl Layout<'_> {
         })
     }
 
-    /// The first manifest of an index that is wanted.
+    /// The manifests of an index that are wanted, the most suitable first.
     fn select(
         &self,
         name: &str,
         bytes: &[u8],
         is_it: impl Fn(&Target) -> bool,
-    ) -> Result<Option<Target>, MirrorProblem> {
-        let targets = parse_index(bytes, None)
+    ) -> Result<Vec<Target>, MirrorProblem> {
+        let mut targets = parse_index(bytes, None)
             .map_err(|problem| self.damaged(name, document("the index", problem)))?
             .targets;
-        Ok(targets.into_iter().find(|target| target.kind == Kind::Manifest && is_it(target)))
+        targets.retain(|target| target.kind == Kind::Manifest && is_it(target));
+        targets.sort_by_key(Target::rank);
+        Ok(targets)
     }
 
     /// Takes an image into the store.
     fn take(&self, pull: &Pull<'_>, of_tree: bool) -> Result<Option<Pulled>, MirrorProblem> {
-        let found = self.find(pull.reference, &pull.options.platform)?;
-        found.map_or(Ok(None), |target| self.take_target(pull, &target, of_tree))
+        self.take_first(pull, &self.find(pull.reference, &pull.options.platform)?, of_tree)
+    }
+
+    /// Takes the first image that can be used into the store; `None` if there is none at all.
+    fn take_first(
+        &self,
+        pull: &Pull<'_>,
+        targets: &[Target],
+        of_tree: bool,
+    ) -> Result<Option<Pulled>, MirrorProblem> {
+        let mut problems = Vec::new();
+        for target in targets {
+            match self.take_target(pull, target, of_tree) {
+                Err(MirrorProblem::Damaged { name, problem, .. }) if problem.is_of_entry() => {
+                    problems.push((name, *problem));
+                }
+                taken => {
+                    self.warn_of(&problems);
+                    return taken;
+                }
+            }
+        }
+        match problems.as_slice() {
+            [] => Ok(None),
+            [(name, _)] => {
+                let name = name.clone();
+                Err(self.damaged(&name, LoadProblem::of_entries(problems)))
+            }
+            _ => {
+                let name = format!("the image {}", pull.reference.familiar());
+                Err(self.damaged(&name, LoadProblem::of_entries(problems)))
+            }
+        }
+    }
+
+    /// Warns of damaged entries beside an image; those of other platforms are nothing to speak of.
+    fn warn_of(&self, problems: &[(String, LoadProblem)]) {
+        for (name, problem) in problems.iter().filter(|(_, it)| !it.is_of_another_kind()) {
+            let place = self.place.name();
+            let message = format!("{name} in {place} was passed over: {}", with_causes(problem));
+            let subject = self.transfer.subject.to_owned();
+            self.transfer.observer.event(Event::Warning { subject, message });
+        }
     }
 
     fn take_target(

@@ -8,7 +8,8 @@ use super::fetch::{Layers, blob_of_store, fetch_document};
 use super::options::{Pull, PullOptions, Pulled, Unpacker};
 use super::partial::Partials;
 use super::resolve::{self, Resolved};
-use crate::base::event::Observer;
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer};
 use crate::image::config::ImageConfig;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{Manifest, parse_manifest};
@@ -86,23 +87,38 @@ impl Pull<'_> {
         {
             return Ok(self.there(image));
         }
-        let Resolved { top, candidates } =
+        let Resolved { top, candidates, mut problems } =
             resolve::resolve(wire, self.reference, &self.options.platform)?;
         let names = if wire.is_of_tree() { Vec::new() } else { vec![self.reference.clone()] };
-        let mut unfit = None;
         for candidate in &candidates {
-            let manifest = candidate.fetch(wire, self.reference)?;
-            match self.take(wire, &top, &manifest, names.clone()) {
+            let taken = candidate
+                .fetch(wire, self.reference)
+                .and_then(|manifest| self.take(wire, &top, &manifest, names.clone()));
+            match taken {
                 // An index need not say for which platform an entry is; the configuration does.
-                Err(RegistryProblem::Content(problem))
-                    if candidate.is_guess() && problem.is_of_another_kind() =>
-                {
-                    unfit.get_or_insert(problem);
+                Err(problem) if problem.is_of_entry() => {
+                    problems.push((candidate.digest().to_string(), problem));
                 }
-                taken => return taken,
+                Err(problem) => return Err(problem),
+                Ok(pulled) => {
+                    self.warn_of(&problems);
+                    return Ok(pulled);
+                }
             }
         }
-        Err(unfit.unwrap_or(LoadProblem::Empty).into())
+        Err(RegistryProblem::of_entries(problems))
+    }
+
+    /// Warns of damaged entries beside an image; those of other platforms are nothing to speak of.
+    fn warn_of(&self, problems: &[(String, RegistryProblem)]) {
+        for (entry, problem) in problems {
+            if matches!(problem, RegistryProblem::Content(it) if it.is_of_another_kind()) {
+                continue;
+            }
+            let subject = self.reference.familiar();
+            let message = format!("{entry} of its index was passed over: {}", with_causes(problem));
+            self.observer.event(Event::Warning { subject, message });
+        }
     }
 
     /// The image that the store has under the name, if it is for the platform. One that is damaged is

@@ -159,6 +159,54 @@ fn entries_that_are_no_image_leave_the_others() {
 }
 
 #[test]
+fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
+    let index = |entries: &[serde_json::Value]| {
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+        index.to_string().into_bytes()
+    };
+    let mut layout = Layout::default();
+    let id = layout.add(None, &Platform::host(), b"1");
+    let image = layout.entries.pop().unwrap();
+    let missing = |kind: &str| {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        serde_json::json!({"mediaType": kind, "size": 9, "digest": digest})
+    };
+    let shapeless = layout.blob(INDEX, br#"{"manifests": 7}"#.to_vec());
+    let mut long = layout.blob(INDEX, index(&[]));
+    long["size"] = serde_json::json!(9);
+    let no_config = layout.blob(MANIFEST, br#"{"layers": []}"#.to_vec());
+    let odd = [missing(INDEX), shapeless, long, missing(MANIFEST), no_config];
+    for (number, entry) in odd.iter().enumerate() {
+        for is_inner in [false, true] {
+            let entries = [entry.clone(), image.clone()];
+            let mut layout = Layout { blobs: layout.blobs.clone(), entries: Vec::new() };
+            if is_inner {
+                let outer = layout.blob(INDEX, index(&entries));
+                layout.enter(outer, Some("x:1"));
+            } else {
+                for entry in entries {
+                    layout.enter(entry, None);
+                }
+            }
+            let (home, told) = (Home::new(), Told::default());
+            let bytes = layout.archive();
+            let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
+            let loaded = home.store.load(input, &LoadOptions::default(), &told).unwrap();
+            assert_eq!(loaded[0].id.sum(), id.sum(), "{number} {is_inner}");
+            let told = told.0.lock().unwrap();
+            let is_warning = |event: &Event| matches!(event, Event::Warning { .. });
+            assert!(told.iter().any(is_warning), "{number} {is_inner}: {told:?}");
+        }
+    }
+    let outer = layout.blob(INDEX, index(&odd));
+    layout.enter(outer, Some("x:1"));
+    let error = Home::new().load_bytes(&layout.archive()).unwrap_err();
+    for reason in ["isn't there", "invalid type", "should have 9", "no config"] {
+        assert!(error.contains(reason), "{reason}: {error}");
+    }
+}
+
+#[test]
 fn what_is_left_out_is_said() {
     let mut layout = Layout::default();
     layout.add(Some("other:1"), &other_platform(), b"other");
