@@ -12,14 +12,14 @@ const ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 /// A store with the image `a:1`, into which another tool writes.
 struct Shared {
     home: Home,
-    told: Told,
+    told: Events,
 }
 
 impl Shared {
     fn new() -> Self {
         let home = Home::new();
         home.load_bytes(&docker_archive(&["a:1"], &[tar(&[("f", b"a")])])).unwrap();
-        Self { home, told: Told::default() }
+        Self { home, told: Events::default() }
     }
 
     fn index(&self) -> std::path::PathBuf {
@@ -53,12 +53,7 @@ impl Shared {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let events = self.told.0.lock().unwrap();
-        let warnings = events.iter().filter_map(|event| match event {
-            Event::Warning { message, .. } => Some(message.clone()),
-            _ => None,
-        });
-        warnings.collect()
+        self.told.warnings()
     }
 }
 

@@ -188,7 +188,7 @@ fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
                     layout.enter(entry, None);
                 }
             }
-            let (home, told) = (Home::new(), Told::default());
+            let (home, told) = (Home::new(), Events::default());
             let bytes = layout.archive();
             let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
             let loaded = home.store.load(input, &LoadOptions::default(), &told).unwrap();
@@ -211,7 +211,7 @@ fn what_is_left_out_is_said() {
     let mut layout = Layout::default();
     layout.add(Some("other:1"), &other_platform(), b"other");
     layout.add(Some("x:1"), &Platform::host(), b"1");
-    let (home, told) = (Home::new(), Told::default());
+    let (home, told) = (Home::new(), Events::default());
     let bytes = layout.archive();
     let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
     home.store.load(input, &LoadOptions::default(), &told).unwrap();
