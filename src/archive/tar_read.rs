@@ -251,10 +251,11 @@ impl<R: Read> TarReader<R> {
         let old = header.as_old();
         let [mode, uid, gid, mtime] = [
             optional(&old.mode, header.mode().map(u64::from)),
-            pax.uid.or(self.global.uid).or_else(|| optional(&old.uid, header.uid())),
-            pax.gid.or(self.global.gid).or_else(|| optional(&old.gid, header.gid())),
+            pax.uid.over(self.global.uid).value().or_else(|| optional(&old.uid, header.uid())),
+            pax.gid.over(self.global.gid).value().or_else(|| optional(&old.gid, header.gid())),
             pax.mtime
-                .or(self.global.mtime)
+                .over(self.global.mtime)
+                .value()
                 .map(i64::cast_unsigned)
                 .or_else(|| optional(&old.mtime, header.mtime())),
         ]
