@@ -24,6 +24,8 @@ mod folders;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
 mod hiding;
 #[cfg(feature = "builder")]
+mod kept_attributes;
+#[cfg(feature = "builder")]
 mod layer;
 #[cfg(feature = "builder")]
 mod layer_owners;
@@ -69,6 +71,8 @@ pub(crate) mod tests;
 pub use attributes::Attributes;
 pub use compression::Compression;
 pub use error::{PackError, ReadError, UnpackError};
+#[cfg(feature = "builder")]
+pub use kept_attributes::is_kept_attribute;
 #[cfg(feature = "builder")]
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
 #[cfg(feature = "builder")]

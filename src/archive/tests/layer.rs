@@ -404,6 +404,24 @@ fn an_owner_that_changes_is_recorded_again() {
 }
 
 #[test]
+fn other_names_of_what_cannot_say_its_owner_are_recorded() {
+    let scratch = scratch();
+    let of = |kind: u8, name: &'static str, to: &'static str| {
+        move |raw: Raw| {
+            raw.with(kind, name.as_bytes(), to.as_bytes(), b"", |header| header.set_uid(8))
+        }
+    };
+    let tar = of(b'2', "link", "x")(Raw::default()).link("link-again", "link");
+    let tar = of(b'6', "fifo", "")(tar).link("fifo-again", "fifo");
+    let tar = of(b'0', "file", "")(tar).link("file-again", "file");
+    let tar = of(b'0', "changed", "")(tar.file("root", "")).link("changed", "root").tar();
+    let (_, owners) = unpack(&tar, &scratch.path().join("layer")).unwrap();
+    let expected = "8 0 0644 link\n8 0 0644 link-again\n8 0 0644 fifo\n8 0 0644 fifo-again\n\
+                    8 0 0644 file\n8 0 0644 changed\n0 0 0644 changed\n";
+    assert_eq!(owners, expected);
+}
+
+#[test]
 fn capabilities_of_another_namespace_are_left_out() {
     let scratch = scratch();
     let mut value = vec![0; 24];
