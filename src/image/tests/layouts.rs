@@ -305,6 +305,53 @@ fn images_saved_at_once_into_one_layout_are_all_there() {
 }
 
 #[test]
+fn an_image_is_not_saved_through_symlinks() {
+    use crate::image::location::StoredImage;
+    use crate::image::save::{Destination, save};
+    let home = Home::new();
+    let mut layout = Layout::default();
+    layout.add(Some("x:1"), &Platform::host(), b"1");
+    home.load_bytes(&layout.archive()).unwrap();
+    let image = home.store.find_any("x:1").unwrap();
+    for (name, is_folder) in
+        [("oci-layout", false), ("index.json", false), ("blobs", true), ("blobs/sha256", true)]
+    {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, elsewhere) = (place.path().join("layout"), place.path().join("elsewhere"));
+        fs_err::create_dir_all(folder.join("blobs")).unwrap();
+        fs_err::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        if is_folder {
+            fs_err::create_dir(&elsewhere).unwrap();
+        }
+        let link = folder.join(name);
+        if name != "blobs/sha256" && link.exists() {
+            crate::base::removal::remove_all(&link).unwrap();
+        }
+        fs_err::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        let stored = StoredImage { form: Form::Oci, path: folder, reference: None };
+        let destination = Destination { place: &stored, name: None };
+        let error = save(&home.store, &image, &destination).unwrap_err().to_string();
+        assert!(error.contains("symlink"), "{name}: {error}");
+        assert!(!elsewhere.is_file(), "{name}");
+        let left = if is_folder { names(&elsewhere) } else { Vec::new() };
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
+    // A blob that is a symlink is replaced.
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("layout");
+    let stored = StoredImage { form: Form::Oci, path: folder.clone(), reference: None };
+    let destination = Destination { place: &stored, name: None };
+    save(&home.store, &image, &destination).unwrap();
+    let blob = folder.join("blobs/sha256").join(image.layers[0].digest.hex());
+    let size = usize::try_from(fs_err::metadata(&blob).unwrap().len()).unwrap();
+    fs_err::remove_file(&blob).unwrap();
+    fs_err::write(place.path().join("other"), vec![0; size]).unwrap();
+    fs_err::os::unix::fs::symlink(place.path().join("other"), &blob).unwrap();
+    save(&home.store, &image, &destination).unwrap();
+    assert!(fs_err::symlink_metadata(&blob).unwrap().is_file());
+}
+
+#[test]
 fn bare_tags_select_but_do_not_name() {
     let mut layout = Layout::default();
     let one = layout.add(Some("latest"), &Platform::host(), b"1");
