@@ -241,7 +241,14 @@ fn what_no_command_can_be_given_is_refused_where_one_is_run() {
     };
     let relative = br#"{"config": {"WorkingDir": "app"}, "rootfs": {"type": "layers"}}"#;
     let word = br#"{"config": {"env": ["WORD"]}, "rootfs": {"type": "layers"}}"#;
-    for (config, name) in [(&relative[..], "\"app\""), (word, "\"WORD\"")] {
+    let above = br#"{"config": {"WorkingDir": "/a/../b"}, "rootfs": {"type": "layers"}}"#;
+    let nul = br#"{"config": {"Env": ["A=\u0000"]}, "rootfs": {"type": "layers"}}"#;
+    for (config, name) in [
+        (&relative[..], "\"app\""),
+        (word, "\"WORD\""),
+        (above, "\"/a/../b\""),
+        (nul, "environment has a NUL byte"),
+    ] {
         let document = ConfigDocument::parse(config).unwrap();
         assert_eq!(problem("FROM x\nCOPY a /a\nENV A=1\nCMD x\n", &document), None);
         let refused = problem("FROM x\nRUN x\n", &document).unwrap();
