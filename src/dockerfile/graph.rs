@@ -204,6 +204,7 @@ mod tests {
         };
         let parsed = Dockerfile::parse(text).map_err(|problem| problem.message)?;
         let scope = Scope::of(&parsed, &around).map_err(|problem| problem.message)?;
+        let parsed = scope.with_contexts(parsed);
         let triggers =
             Triggers::from([("trigger".to_owned(), vec!["COPY --from=b / /".to_owned()])]);
         let plan = plan(&parsed, &scope, target, &triggers).map_err(|problem| problem.message)?;
@@ -245,6 +246,15 @@ mod tests {
         assert_eq!(image, ["1 Image(\"image:1\")"]);
         assert_eq!(planned("FROM ctx\n", None).unwrap(), ["0 Named(\"ctx\")"]);
         assert_eq!(planned("FROM other\n", None).unwrap(), ["0 Image(\"image:1\")"]);
+        // Also of the target, of which nothing is carried out.
+        let target = "FROM y AS b\nFROM x AS ctx\nCOPY --from=b / /\nFROM z\n";
+        assert_eq!(planned(target, Some("ctx")).unwrap(), ["ctx Named(\"ctx\")"]);
+        // An image is one by all of its names.
+        for from in ["ctx:latest", "docker.io/library/ctx", "index.docker.io/library/ctx:latest"] {
+            let text = format!("FROM {from}\nCOPY --from={from} / /\n");
+            assert_eq!(planned(&text, None).unwrap(), ["0 Named(\"ctx\")"], "{from}");
+        }
+        assert_eq!(planned("FROM ctx:1\n", None).unwrap(), ["0 Image(\"ctx:1\")"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::model::{Argument, Dockerfile, Instruction, Place, Stage};
 use super::options::{NamedContext, Surroundings};
 use super::step::Origin;
 use crate::image::platform::{Platform, PlatformError};
+use crate::image::reference::ImageRef;
 use crate::package::Problem;
 
 /// Arguments that are there without having been declared, for RUN alone.
@@ -52,6 +53,15 @@ pub enum Base {
     Image(String),
     /// A folder that was named on the command line.
     Named(String),
+}
+
+impl Base {
+    fn of_context((name, context): (&String, &NamedContext)) -> Self {
+        match context {
+            NamedContext::Folder(_) | NamedContext::Brought(_) => Self::Named(name.clone()),
+            NamedContext::Image(image) => Self::Image(image.clone()),
+        }
+    }
 }
 
 impl Scope {
@@ -137,11 +147,8 @@ impl Scope {
                 stage.base
             )));
         }
-        if let Some((name, context)) = self.context(&name) {
-            return Ok(match context {
-                NamedContext::Folder(_) | NamedContext::Brought(_) => Base::Named(name.clone()),
-                NamedContext::Image(image) => Base::Image(image.clone()),
-            });
+        if let Some(context) = self.context(&name) {
+            return Ok(Base::of_context(context));
         }
         // Only stages above: below its own FROM a name means this stage, or none yet.
         let earlier = &self.stages[..stage.number];
@@ -153,9 +160,29 @@ impl Scope {
         })
     }
 
-    /// The context that was given for a name. It takes the place of a stage that is called so.
+    /// The context that was given for a name. It takes the place of a stage that is called so, and of an
+    /// image, be it named in another way: `alpine` is `docker.io/library/alpine:latest`, as in BuildKit.
     fn context(&self, name: &str) -> Option<(&String, &NamedContext)> {
-        self.contexts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+        let same = |known: &String| known.eq_ignore_ascii_case(name);
+        let found = self.contexts.iter().find(|(known, _)| same(known));
+        let image: Option<ImageRef> = name.parse().ok();
+        found.or_else(|| {
+            let image = image?;
+            self.contexts.iter().find(|(known, _)| known.parse().as_ref() == Ok(&image))
+        })
+    }
+
+    /// Puts the contexts that were given in the place of stages that are called so, as BuildKit does: nothing
+    /// of such a stage is carried out, be it the target.
+    #[must_use]
+    pub fn with_contexts(&self, mut dockerfile: Dockerfile) -> Dockerfile {
+        for stage in &mut dockerfile.stages {
+            if let Some(name) = stage.name.as_ref().filter(|name| self.context(name).is_some()) {
+                stage.base.clone_from(name);
+                stage.statements.clear();
+            }
+        }
+        dockerfile
     }
 
     /// The platform that a stage is for.
