@@ -82,10 +82,18 @@ impl Pull<'_> {
         wire: &Wire<'_>,
         known: Option<&(Image, BlobDigest)>,
     ) -> Result<Pulled, RegistryProblem> {
-        if let Some((image, top)) = known
-            && resolve::current(wire, self.reference)?.as_ref() == Some(top)
-        {
-            return Ok(self.there(image));
+        if let Some((image, top)) = known {
+            match resolve::current(wire, self.reference)? {
+                Some(current) if current == *top => return Ok(self.there(image)),
+                Some(_) => {}
+                None => self.observer.event(Event::Note {
+                    message: format!(
+                        "{} does not answer a HEAD request with a digest, so the manifest of {} is fetched anew",
+                        self.reference.registry(),
+                        self.reference.familiar()
+                    ),
+                }),
+            }
         }
         let Resolved { top, candidates, mut problems } =
             resolve::resolve(wire, self.reference, &self.options.platform)?;
