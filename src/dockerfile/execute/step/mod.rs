@@ -9,6 +9,8 @@
 //! ```
 
 mod copy;
+mod copy_source;
+mod copying;
 mod digest;
 mod inputs;
 mod mounts;
