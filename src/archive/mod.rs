@@ -19,6 +19,8 @@
 mod attributes;
 pub mod compression;
 mod destination;
+#[cfg(feature = "builder")]
+mod destination_again;
 mod error;
 mod folders;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
@@ -57,6 +59,7 @@ mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
+mod tar_sparse;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and folders need it"))]
 mod tar_write;
 mod unpack;
