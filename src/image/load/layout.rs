@@ -13,8 +13,8 @@ use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::document::{
     Content, DocumentError, IndexContent, Kind, Target, check_layout_version, parse_index,
-    parse_manifest,
 };
+use crate::image::manifest::parse_manifest;
 use crate::image::reference::ImageRef;
 
 /// How deep indexes may lie within each other.

@@ -12,10 +12,10 @@ use crate::base::causes::with_causes;
 use crate::base::event::{Event, Observer};
 use crate::image::config::ImageConfig;
 use crate::image::digest::BlobDigest;
-use crate::image::document::{Manifest, parse_manifest};
 use crate::image::load::{
     Blob, Found, LoadProblem, Staging, check_count_of_layers, check_layers, check_platform,
 };
+use crate::image::manifest::{Manifest, parse_manifest};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore};

@@ -127,7 +127,7 @@ pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
         return false;
     };
     match kind_of(&media_type) {
-        Kind::Manifest => crate::image::document::parse_manifest(bytes, &media_type).is_ok(),
+        Kind::Manifest => crate::image::manifest::parse_manifest(bytes, &media_type).is_ok(),
         Kind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|index| {
             let mut search = Search::new(wanted, index.odd);
             let fitting = search.fitting(index.targets);

@@ -43,7 +43,8 @@ use index::Index;
 use super::compression::Compression;
 use super::config::ImageConfig;
 use super::digest::BlobDigest;
-use super::document::{Kind, LONGEST_DOCUMENT, Target, parse_manifest};
+use super::document::{Kind, LONGEST_DOCUMENT, Target};
+use super::manifest::parse_manifest;
 use super::reference::ImageRef;
 use crate::base::digest::Sha256Sum;
 
