@@ -44,17 +44,17 @@ pub struct PlannedStage {
 }
 
 impl Plan {
-    /// The images that stages start from or take files from, each with the platform that it is
-    /// needed for.
-    pub fn images(&self) -> BTreeSet<(String, String)> {
+    /// The images that stages start from or take files from, each with the platform that it is needed for: a
+    /// base with that of its stage, others with that of the build, as in BuildKit.
+    pub fn images(&self, target: &Platform) -> BTreeSet<(String, String)> {
         let mut found = BTreeSet::new();
         for stage in &self.stages {
             let base = match &stage.base {
                 Base::Image(name) => Some(name),
                 _ => None,
             };
-            let names = base.into_iter().chain(&stage.images);
-            found.extend(names.map(|name| (name.clone(), stage.platform.to_string())));
+            found.extend(base.map(|name| (name.clone(), stage.platform.to_string())));
+            found.extend(stage.images.iter().map(|name| (name.clone(), target.to_string())));
         }
         found
     }
@@ -255,6 +255,18 @@ mod tests {
             assert_eq!(planned(&text, None).unwrap(), ["0 Named(\"ctx\")"], "{from}");
         }
         assert_eq!(planned("FROM ctx:1\n", None).unwrap(), ["0 Image(\"ctx:1\")"]);
+    }
+
+    #[test]
+    fn images_have_the_platform_of_what_needs_them() {
+        let text = "FROM --platform=linux/s390x x\nCOPY --from=img / /\n";
+        let dockerfile = Dockerfile::parse(text).unwrap();
+        let around = Surroundings::default();
+        let scope = Scope::of(&dockerfile, &around).unwrap();
+        let plan = plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
+        let images = [("x", "linux/s390x"), ("img", "linux/riscv64")];
+        let expected = images.map(|(name, platform)| (name.to_owned(), platform.to_owned()));
+        assert_eq!(plan.images(&"linux/riscv64".parse().unwrap()), expected.into());
     }
 
     #[test]
