@@ -1,7 +1,7 @@
 //! Files of COPY and ADD on their way to the destination.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use super::super::choose::{choose, folders_above, model_of};
 use super::super::job::CopyEntry;
 use super::super::place::{With, link, put, put_text};
 use super::copy_source::{Item, Modes};
+use super::linked::Linked;
 use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
 use crate::base::removal::remove_all;
@@ -31,12 +32,9 @@ pub(super) struct Copying<'a> {
     /// Without symlinks.
     pub(super) destination: PathBuf,
     pub(super) unpacked: u32,
-    /// Copies of files with several names, by device, inode number, owner and mode.
-    pub(super) linked: RefCell<HashMap<LinkedFile, PathBuf>>,
+    /// Copies of files with several names.
+    pub(super) linked: RefCell<Linked>,
 }
-
-/// A file with several names, as it is copied.
-pub(super) type LinkedFile = (u64, u64, (u32, u32), u32);
 
 impl Copying<'_> {
     /// True if files go into the destination, and not to its name.
@@ -207,10 +205,10 @@ impl Copying<'_> {
         let mode = if unpacked { mode } else { self.mode(mode, data.is_dir()) };
         let with = With { owner, mode, replaces: unpacked };
         // A link to a file whose place is taken now would have other content.
-        self.linked.borrow_mut().retain(|_, place| place != to);
+        self.linked.borrow_mut().forget(to);
         if data.is_file() && data.nlink() > 1 {
             let file = (data.dev(), data.ino(), owner.ids, mode);
-            let first = self.linked.borrow().get(&file).cloned();
+            let first = self.linked.borrow().place(&file).cloned();
             // A folder or a link may have taken its place.
             if let Some(first) = first
                 && fs_err::symlink_metadata(&first).is_ok_and(|there| there.is_file())
@@ -246,7 +244,7 @@ impl Copying<'_> {
             self.item(&Item { root, found, owners, modes, may_unpack: false })?;
         }
         // The numbers of its files may be those of others soon.
-        self.linked.borrow_mut().clear();
+        *self.linked.borrow_mut() = Linked::default();
         remove_all(&folder).map_err(Failure::of)
     }
 }

@@ -13,6 +13,7 @@ mod copy_source;
 mod copying;
 mod digest;
 mod inputs;
+mod linked;
 mod mounts;
 mod run;
 
