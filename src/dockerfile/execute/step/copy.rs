@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use super::LayerMaker;
+use super::copy_source::find;
 use super::copying::Copying;
 use crate::container::within_root::{Ownership, locate, make_folders, read_text};
 use crate::dockerfile::step::{CopySource, CopyStep, FolderStep};
@@ -42,7 +43,7 @@ impl LayerMaker<'_> {
         };
         let mut items = Vec::new();
         for (index, (source, input)) in step.sources.iter().zip(&self.job.inputs).enumerate() {
-            items.push((source, copying.find(input, index)?));
+            items.push((source, find(self, step, input, index)?));
         }
         let is_text = |source: &CopySource| matches!(source, CopySource::Document(_));
         if items.iter().all(|(source, found)| found.is_empty() && !is_text(source)) {

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::super::choose::{choice, choose, owner};
 use super::super::job::{CopyEntry, CopyInput, Match};
-use super::copying::Copying;
-use super::from_context;
+use super::{LayerMaker, from_context};
 use crate::dockerfile::context::{Choice, Files};
-use crate::dockerfile::step::Unpack;
+use crate::dockerfile::step::{CopyStep, Unpack};
 use crate::image::layers::KnownOwners;
 use crate::runner::job::Failure;
 
@@ -29,12 +29,13 @@ pub(super) struct Item {
 }
 
 /// Whom copied files belong to, if nothing else is said.
+#[derive(Clone)]
 pub(super) enum Owners {
     Root,
     /// Their own owners.
     Kept,
     /// Whom they belonged to where there is one id only.
-    Told(KnownOwners),
+    Told(Rc<KnownOwners>),
 }
 
 /// Which modes copied files have, if nothing else is said.
@@ -52,59 +53,59 @@ pub(super) enum Modes {
     All(u32),
 }
 
-impl Copying<'_> {
-    /// What a source means.
-    pub(super) fn find(&self, input: &CopyInput, index: usize) -> Result<Vec<Item>, Failure> {
-        let may_unpack = self.step.unpack != Unpack::Nothing;
-        let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
-        match input {
-            CopyInput::Document => Ok(Vec::new()),
-            CopyInput::Listed { folder, matches } => {
-                let folder = self.maker.workspace.in_view(folder);
-                let one =
-                    |found: &Match| item(folder.clone(), found.clone(), Owners::Root, Modes::Plain);
-                Ok(matches.iter().map(one).collect())
-            }
-            CopyInput::Pattern { layers, pattern, exclude, parents } => {
-                let folders = self.maker.workspace.unpacked(layers)?;
-                let tree = self.maker.workspace.mount_tree(&folders, &format!("source-{index}"))?;
-                let choice = choice(exclude, *parents).map_err(from_context)?;
-                let matches =
-                    choose(&Files::of_tree(&tree), pattern, &choice).map_err(from_context)?;
-                let mut items = Vec::new();
-                for found in matches {
-                    let owners = self.owners(&folders)?;
-                    items.push(item(tree.clone(), found, owners, Modes::Kept));
-                }
-                Ok(items)
-            }
-            CopyInput::Download { file, name } => {
-                let place = self.maker.workspace.in_view(file);
-                let path = place.file_name().unwrap_or_default().into();
-                let entries = vec![CopyEntry { path, place: name.into() }];
-                let found = Match { is_folder: false, entries };
-                let root = place.parent().unwrap_or(&place).to_owned();
-                let may_unpack = self.step.unpack == Unpack::All;
-                let item = item(root, found, Owners::Root, Modes::All(DOWNLOADED));
-                Ok(vec![Item { may_unpack, ..item }])
-            }
-            CopyInput::CheckOut { folder } => {
-                let root = self.maker.workspace.in_view(folder);
-                let matches =
-                    choose(&Files::of_tree(&root), "", &Choice::default()).map_err(from_context)?;
-                let one = |found| item(root.clone(), found, Owners::Root, Modes::Kept);
-                Ok(matches.into_iter().map(one).collect())
-            }
+/// What a source means.
+pub(super) fn find(
+    maker: &LayerMaker<'_>,
+    step: &CopyStep,
+    input: &CopyInput,
+    index: usize,
+) -> Result<Vec<Item>, Failure> {
+    let may_unpack = step.unpack != Unpack::Nothing;
+    let item = |root, found, owners, modes| Item { root, found, owners, modes, may_unpack };
+    match input {
+        CopyInput::Document => Ok(Vec::new()),
+        CopyInput::Listed { folder, matches } => {
+            let folder = maker.workspace.in_view(folder);
+            let one =
+                |found: &Match| item(folder.clone(), found.clone(), Owners::Root, Modes::Plain);
+            Ok(matches.iter().map(one).collect())
+        }
+        CopyInput::Pattern { layers, pattern, exclude, parents } => {
+            let folders = maker.workspace.unpacked(layers)?;
+            let tree = maker.workspace.mount_tree(&folders, &format!("source-{index}"))?;
+            let choice = choice(exclude, *parents).map_err(from_context)?;
+            let matches = choose(&Files::of_tree(&tree), pattern, &choice).map_err(from_context)?;
+            // Once for all: there may be ten thousand matches.
+            let owners = owners(maker, &folders)?;
+            let one = |found| item(tree.clone(), found, owners.clone(), Modes::Kept);
+            Ok(matches.into_iter().map(one).collect())
+        }
+        CopyInput::Download { file, name } => {
+            let place = maker.workspace.in_view(file);
+            let path = place.file_name().unwrap_or_default().into();
+            let entries = vec![CopyEntry { path, place: name.into() }];
+            let found = Match { is_folder: false, entries };
+            let root = place.parent().unwrap_or(&place).to_owned();
+            let may_unpack = step.unpack == Unpack::All;
+            let item = item(root, found, Owners::Root, Modes::All(DOWNLOADED));
+            Ok(vec![Item { may_unpack, ..item }])
+        }
+        CopyInput::CheckOut { folder } => {
+            let root = maker.workspace.in_view(folder);
+            let matches =
+                choose(&Files::of_tree(&root), "", &Choice::default()).map_err(from_context)?;
+            let one = |found| item(root.clone(), found, Owners::Root, Modes::Kept);
+            Ok(matches.into_iter().map(one).collect())
         }
     }
+}
 
-    /// Whose files of unpacked layers, or of an unpacked archive, are.
-    pub(super) fn owners(&self, folders: &[PathBuf]) -> Result<Owners, Failure> {
-        if !self.maker.workspace.is_single() {
-            return Ok(Owners::Kept);
-        }
-        KnownOwners::read(folders).map(Owners::Told).map_err(Failure::of)
+/// Whose files of unpacked layers, or of an unpacked archive, are.
+pub(super) fn owners(maker: &LayerMaker<'_>, folders: &[PathBuf]) -> Result<Owners, Failure> {
+    if !maker.workspace.is_single() {
+        return Ok(Owners::Kept);
     }
+    KnownOwners::read(folders).map(|known| Owners::Told(Rc::new(known))).map_err(Failure::of)
 }
 
 impl Owners {

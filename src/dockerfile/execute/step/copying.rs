@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::super::choose::{choose, folders_above, model_of};
 use super::super::job::CopyEntry;
 use super::super::place::{With, link, put, put_text};
-use super::copy_source::{Item, Modes};
+use super::copy_source::{Item, Modes, owners};
 use super::linked::Linked;
 use super::{LayerMaker, from_context};
 use crate::archive::{is_tar, unpack_tar};
@@ -239,7 +239,7 @@ impl Copying<'_> {
         let matches =
             choose(&Files::of_tree(&folder), "", &Choice::default()).map_err(from_context)?;
         for found in matches {
-            let owners = self.owners(std::slice::from_ref(&folder))?;
+            let owners = owners(self.maker, std::slice::from_ref(&folder))?;
             let (root, modes) = (folder.clone(), Modes::Unpacked { implied: implied.clone() });
             self.item(&Item { root, found, owners, modes, may_unpack: false })?;
         }
