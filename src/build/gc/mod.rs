@@ -163,7 +163,7 @@ pub enum GcError {
     #[error("can't remove what containers made")]
     Isolation(#[source] IsolationError),
     /// An image is broken, so that what it needs can't be told.
-    #[error("{name} is broken, so that what it needs can't be told; `mkpanda image rm` it")]
+    #[error("{name} is broken, so that what it needs can't be told{}", remedy(source))]
     Broken {
         /// Its name.
         name: String,
@@ -171,6 +171,10 @@ pub enum GcError {
         #[source]
         source: StoreError,
     },
+}
+
+fn remedy(source: &StoreError) -> String {
+    source.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
 /// Finds what nobody needs, and removes it.
