@@ -12,7 +12,7 @@
 //!   own. An entry replaced by a device is hidden, and a hard link to a device is left out as well.
 //! - Attributes of overlayfs's own, which rootless builders left in layers for years, are left out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -20,6 +20,7 @@ use std::path::Path;
 use super::destination::{Destination, Finish};
 use super::error::{ReadError, UnpackError};
 use super::folders::{Folder, Owner, Rules};
+use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, OwnerNote};
 use super::limits::Limits;
 use super::overlay_form::Whiteouts;
@@ -34,8 +35,6 @@ const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// The folder in which AUFS has the files with several names.
 const LINKED: &str = ".wh..wh.plnk";
-/// Prefix of overlayfs's own attributes.
-const OVERLAY: &[u8] = b"user.overlay.";
 
 /// Number of left out devices to be named.
 const NAMED_DEVICES: usize = 64;
@@ -113,7 +112,7 @@ pub fn unpack_layer(
     let mut destination = Destination::open(folder, Rules::Layer, &limits)?;
     destination.hiding.whiteouts = whiteouts;
     let summary = LayerSummary::default();
-    let (devices, recorded) = (HashSet::new(), HashSet::new());
+    let (devices, recorded) = (HashSet::new(), HashMap::new());
     let mut unpacking =
         Unpacking { is_plain, destination, owners, summary, devices, recorded, has_linked: false };
     let owner = matches!(unpacking.owners, Owners::Mapped).then_some((0, 0));
@@ -146,13 +145,22 @@ struct Unpacking<'a> {
     summary: LayerSummary,
     /// Left out devices, and hard links to them.
     devices: HashSet<EntryPath>,
-    /// Paths with a record of their owner.
-    recorded: HashSet<EntryPath>,
+    /// What the last record of a path says.
+    recorded: HashMap<EntryPath, Recorded>,
     /// True if there are files of AUFS's that go in the end.
     has_linked: bool,
 }
 
-/// Meaning of an entry's name.
+/// A record of an owner.
+#[derive(Debug, Clone, Copy)]
+struct Recorded {
+    mode: u32,
+    ids: (u64, u64),
+    /// True if the entry can say itself whom it belongs to: symlinks and FIFOs have no attributes.
+    can_say: bool,
+}
+
+/// What the name of an entry means.
 enum Meaning {
     Entry(EntryPath),
     Whiteout(EntryPath),
@@ -227,7 +235,7 @@ impl Unpacking<'_> {
                 self.destination.hard_link(path, &target, &with)?;
                 // The link's target has its owner already, unless the target's name is removed.
                 if !is_of_linked(&target) {
-                    return Ok(());
+                    return self.record_again(path, &target);
                 }
             }
             MemberKind::CharacterDevice | MemberKind::BlockDevice => {
@@ -235,7 +243,9 @@ impl Unpacking<'_> {
             }
         }
         self.devices.remove(path);
-        if is_linked { Ok(()) } else { self.record(path, mode, (member.uid, member.gid)) }
+        let can_say = !matches!(member.kind, MemberKind::Symlink | MemberKind::Fifo);
+        let recorded = Recorded { mode, ids: (member.uid, member.gid), can_say };
+        if is_linked { Ok(()) } else { self.record(path, recorded) }
     }
 
     /// Leaves out a device, or a hard link to a device; the replaced file is removed nevertheless.
@@ -248,20 +258,32 @@ impl Unpacking<'_> {
         if self.is_plain { Ok(()) } else { self.destination.hide(path, with) }
     }
 
-    /// Records an owner that cannot be set; also root, if another owner was recorded before.
-    fn record(&mut self, path: &EntryPath, mode: u32, ids: (u64, u64)) -> Result<(), UnpackError> {
+    /// Records an owner who can't be given; also root where somebody else was recorded before.
+    fn record(&mut self, path: &EntryPath, recorded: Recorded) -> Result<(), UnpackError> {
         let Owners::Single(record) = &mut self.owners else { return Ok(()) };
-        if ids == (0, 0) && !self.recorded.contains(path) {
+        let Recorded { mode, ids, .. } = recorded;
+        if ids == (0, 0) && !self.recorded.contains_key(path) {
             return Ok(());
         }
-        self.recorded.insert(path.clone());
+        self.recorded.insert(path.clone(), recorded);
         write!(record, "{} {} {mode:04o} ", ids.0, ids.1)
             .and_then(|()| record.write_all(path.as_bytes()))
             .and_then(|()| record.write_all(b"\0"))
             .map_err(UnpackError::Record)
     }
 
-    /// Owner attribute for a file or folder whose owner cannot be set.
+    /// Records the owner of another name of something. A file says itself whom it belongs to, so its other
+    /// names need a record only in the place of an earlier one.
+    fn record_again(&mut self, path: &EntryPath, target: &EntryPath) -> Result<(), UnpackError> {
+        let of_root = Recorded { mode: 0o644, ids: (0, 0), can_say: true };
+        let recorded = self.recorded.get(target).copied().unwrap_or(of_root);
+        if recorded.can_say && !self.recorded.contains_key(path) {
+            return Ok(());
+        }
+        self.record(path, recorded)
+    }
+
+    /// What a file or folder is to say of its owner, who can't be given it.
     fn note(&self, kind: MemberKind, uid: u64, gid: u64) -> Option<Attribute> {
         let may_say = matches!(kind, MemberKind::File | MemberKind::Directory);
         let is_told = matches!(self.owners, Owners::Single(_)) && (uid, gid) != (0, 0);
@@ -270,18 +292,18 @@ impl Unpacking<'_> {
         (may_say && is_told).then(|| (name, OwnerNote::of(ids).to_string().into_bytes()))
     }
 
-    /// The attributes that are kept: a user's own, and capabilities.
+    /// The attributes that are kept, of files and folders; capabilities of files alone.
     fn kept(&mut self, kind: MemberKind, attributes: Vec<Attribute>) -> Vec<Attribute> {
         let count = attributes.len();
         let mut kept = Vec::new();
         for (name, value) in attributes {
             let fits = match kind {
                 MemberKind::File if name == CAPABILITY => can_be_capability(&value),
-                MemberKind::File | MemberKind::Directory => name.starts_with(b"user."),
+                MemberKind::File => true,
+                MemberKind::Directory => name != CAPABILITY,
                 _ => false,
             };
-            let is_ours = name == OWNER_ATTRIBUTE.as_bytes() || name.starts_with(OVERLAY);
-            if fits && !is_ours && !name.contains(&0) {
+            if fits && is_kept_attribute(&name) {
                 kept.push((name, value));
             }
         }

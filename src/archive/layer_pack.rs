@@ -21,6 +21,7 @@ use nix::sys::time::TimeSpec;
 use tar::{EntryType, Header};
 
 use super::error::PackError;
+use super::kept_attributes::is_kept_attribute;
 use super::layer_owners::{OWNER_ATTRIBUTE, Ownable, OwnerNote, settle};
 use super::layer_scan::{Found, Kind, scan};
 use super::limits::Limits;
@@ -30,9 +31,7 @@ use super::scan::Inode;
 use super::tar_block::BLOCK;
 use super::tar_write::bare_header;
 
-/// Prefix of overlayfs's own attributes.
-const OVERLAY: &[u8] = b"user.overlay.";
-/// Attribute that overlayfs sets on files and folders copied up from a layer below.
+/// What overlayfs gives files and folders that it copied up from a layer below.
 const ORIGIN: &[u8] = b"user.overlay.origin";
 
 /// Mode bit that makes new files in a folder belong to the folder's group.
@@ -208,10 +207,7 @@ impl<W: Write> LayerTar<W> {
         if link.len() >= LONG {
             self.extension(EntryType::GNULongLink, b"././@LongLink", &[link, b"\0"].concat())?;
         }
-        let kept = entry
-            .attributes
-            .iter()
-            .filter(|(name, _)| !name.starts_with(OVERLAY) && name != OWNER_ATTRIBUTE.as_bytes());
+        let kept = entry.attributes.iter().filter(|(name, _)| is_kept_attribute(name));
         let records: Vec<u8> = match entry.kind {
             // The file itself has them.
             Kind::HardLink(_) => Vec::new(),

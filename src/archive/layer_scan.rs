@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::error::PackError;
+use super::kept_attributes::is_read_attribute;
 use super::limits::{EntryCount, Limits};
 use super::overlay_form::{OPAQUE, WHITEOUT};
 use super::path::EntryPath;
@@ -150,7 +151,7 @@ fn attributes(path: &Path) -> Result<Vec<Attribute>, PackError> {
     let mut found = Vec::new();
     for name in names {
         let bytes = name.as_bytes();
-        if bytes != CAPABILITY && !bytes.starts_with(b"user.") {
+        if !is_read_attribute(bytes) {
             continue;
         }
         let Some(value) = xattr::get(path, &name).map_err(failed)? else { continue };

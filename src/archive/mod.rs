@@ -19,10 +19,14 @@
 mod attributes;
 pub mod compression;
 mod destination;
+#[cfg(feature = "builder")]
+mod destination_again;
 mod error;
 mod folders;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers need it"))]
 mod hiding;
+#[cfg(feature = "builder")]
+mod kept_attributes;
 #[cfg(feature = "builder")]
 mod layer;
 #[cfg(feature = "builder")]
@@ -55,6 +59,7 @@ mod tar_block;
 mod tar_content;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and sources need it"))]
 mod tar_read;
+mod tar_sparse;
 #[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "layers and folders need it"))]
 mod tar_write;
 mod unpack;
@@ -69,6 +74,8 @@ pub(crate) mod tests;
 pub use attributes::Attributes;
 pub use compression::Compression;
 pub use error::{PackError, ReadError, UnpackError};
+#[cfg(feature = "builder")]
+pub use kept_attributes::is_kept_attribute;
 #[cfg(feature = "builder")]
 pub use layer::{LayerOptions, LayerSummary, Owners, unpack_layer};
 #[cfg(feature = "builder")]

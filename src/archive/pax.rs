@@ -23,13 +23,44 @@ pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
-    pub(super) uid: Option<u64>,
-    pub(super) gid: Option<u64>,
-    pub(super) mtime: Option<i64>,
-    /// Attributes in order: of two with the same name, the later one counts.
+    pub(super) uid: Field<u64>,
+    pub(super) gid: Field<u64>,
+    pub(super) mtime: Field<i64>,
+    /// In the order given: of two with one name, the later one counts.
     pub(super) attributes: Vec<Attribute>,
     /// Map of a sparse file in one of GNU tar's POSIX forms.
     pub(super) sparse: Option<Sparse>,
+}
+
+/// A value that an extended header gives or takes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Field<T> {
+    /// The header says nothing.
+    #[default]
+    Unsaid,
+    /// The key stands there with an empty value, which takes back what headers before it say: the field
+    /// of the entry's own header counts (POSIX pax, "pax Extended Header").
+    TakenBack,
+    Is(T),
+}
+
+impl<T: Copy> Field<T> {
+    fn read(given: Option<&[u8]>, read: impl Fn(&[u8]) -> Option<T>) -> Option<Self> {
+        given.map_or(Some(Self::TakenBack), |value| read(value).map(Self::Is))
+    }
+
+    /// What both say, this one first.
+    pub(super) fn over(self, earlier: Self) -> Self {
+        if matches!(self, Self::Unsaid) { earlier } else { self }
+    }
+
+    /// The value, if one is given.
+    pub(super) fn value(self) -> Option<T> {
+        match self {
+            Self::Is(value) => Some(value),
+            Self::Unsaid | Self::TakenBack => None,
+        }
+    }
 }
 
 /// Records of a sparse file in POSIX form (GNU tar's manual, "Storing Sparse Files").
@@ -94,10 +125,15 @@ impl Pax {
         match key {
             b"path" => self.path = given.map(<[u8]>::to_vec),
             b"linkpath" => self.link = given.map(<[u8]>::to_vec),
-            b"size" => keep(&mut self.size, given, number)?,
-            b"uid" => keep(&mut self.uid, given, number)?,
-            b"gid" => keep(&mut self.gid, given, number)?,
-            b"mtime" => keep(&mut self.mtime, given, seconds)?,
+            b"size" => {
+                self.size = match given {
+                    None => None,
+                    Some(value) => Some(number(value)?),
+                }
+            }
+            b"uid" => self.uid = Field::read(given, number)?,
+            b"gid" => self.gid = Field::read(given, number)?,
+            b"mtime" => self.mtime = Field::read(given, seconds)?,
             key => {
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     // An empty map belongs to an empty file; any other empty value removes the key.
@@ -114,28 +150,15 @@ impl Pax {
 
     /// Overrides values by those of a later header.
     pub(super) fn override_with(&mut self, later: &Self) {
-        self.uid = later.uid.or(self.uid);
-        self.gid = later.gid.or(self.gid);
-        self.mtime = later.mtime.or(self.mtime);
+        self.uid = later.uid.over(self.uid);
+        self.gid = later.gid.over(self.gid);
+        self.mtime = later.mtime.over(self.mtime);
     }
 
     /// True if a value makes sense for a single entry only.
     pub(super) fn is_for_one_entry(&self) -> bool {
         self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
     }
-}
-
-/// Keeps a value, or none where the key is taken back; nothing is returned if it makes no sense.
-fn keep<T>(
-    place: &mut Option<T>,
-    given: Option<&[u8]>,
-    read: impl Fn(&[u8]) -> Option<T>,
-) -> Option<()> {
-    *place = match given {
-        None => None,
-        Some(value) => Some(read(value)?),
-    };
-    Some(())
 }
 
 fn number<N: std::str::FromStr>(text: &[u8]) -> Option<N> {
@@ -190,7 +213,7 @@ mod tests {
             let both = [record.as_slice(), b"10 uid=12\n"].concat();
             let pax = Pax::parse(&both).unwrap();
             assert_eq!(pax.attributes, [(CAPABILITY.to_vec(), value)]);
-            assert_eq!(pax.uid, Some(12));
+            assert_eq!(pax.uid, Field::Is(12));
         }
     }
 
@@ -205,7 +228,15 @@ mod tests {
 
     #[test]
     fn empty_values_take_keys_back() {
-        for key in ["path", "linkpath", "size", "uid", "gid", "mtime"] {
+        for key in ["uid", "gid", "mtime"] {
+            let mut global = Pax::parse(&record(key, "7")).unwrap();
+            let own = Pax::parse(&record(key, "")).unwrap();
+            assert_ne!(own, Pax::default(), "{key}");
+            global.override_with(&own);
+            let left = [global.uid.value(), global.gid.value()];
+            assert_eq!((left, global.mtime.value()), ([None; 2], None), "{key}");
+        }
+        for key in ["path", "linkpath", "size"] {
             let both = [record(key, "7"), record(key, "")].concat();
             assert_eq!(Pax::parse(&both), Some(Pax::default()), "{key}");
             assert_ne!(Pax::parse(&record(key, "7")), Some(Pax::default()), "{key}");

@@ -10,13 +10,12 @@
 use std::borrow::Cow;
 use std::io::{self, BufReader, Read};
 
-use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+use tar::{EntryType, Header};
 
 use super::error::ReadError;
-use super::limits::{EntryCount, LimitExceeded, Limits, Metered};
+use super::limits::{EntryCount, Limits, Metered};
 use super::path::NameProblem;
-use super::pax::{Attribute, Pax, Sparse, terminated};
-use super::sparse_map::{MOST_PIECES, MapNumbers};
+use super::pax::{Attribute, Pax, terminated};
 use super::tar_block::{BLOCK, is_header};
 use super::tar_content::Content;
 
@@ -87,11 +86,11 @@ pub(crate) struct End {
 #[derive(Debug)]
 pub(crate) struct TarReader<R> {
     input: BufReader<Metered<R>>,
-    limits: Limits,
+    pub(super) limits: Limits,
     offset: u64,
     count: EntryCount,
-    hole_bytes: u64,
-    content: Content,
+    pub(super) hole_bytes: u64,
+    pub(super) content: Content,
     marked: bool,
     /// Attributes of global headers.
     global: Pax,
@@ -180,7 +179,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Fills the buffer; `false` if the stream ends right before it.
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, ReadError> {
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, ReadError> {
         let mut filled = 0;
         while filled < buffer.len() {
             match self.input.read(&mut buffer[filled..]) {
@@ -252,10 +251,11 @@ impl<R: Read> TarReader<R> {
         let old = header.as_old();
         let [mode, uid, gid, mtime] = [
             optional(&old.mode, header.mode().map(u64::from)),
-            pax.uid.or(self.global.uid).or_else(|| optional(&old.uid, header.uid())),
-            pax.gid.or(self.global.gid).or_else(|| optional(&old.gid, header.gid())),
+            pax.uid.over(self.global.uid).value().or_else(|| optional(&old.uid, header.uid())),
+            pax.gid.over(self.global.gid).value().or_else(|| optional(&old.gid, header.gid())),
             pax.mtime
-                .or(self.global.mtime)
+                .over(self.global.mtime)
+                .value()
                 .map(i64::cast_unsigned)
                 .or_else(|| optional(&old.mtime, header.mtime())),
         ]
@@ -326,89 +326,6 @@ impl<R: Read> TarReader<R> {
             kind if kind.as_byte() == DUMP_FOLDER => MemberKind::Directory,
             _ => return Err(self.damaged("an entry of a kind that isn't known")),
         })
-    }
-
-    fn start_content(
-        &mut self,
-        header: &Header,
-        stored: u64,
-        sparse: Option<Sparse>,
-    ) -> Result<(), ReadError> {
-        if stored > i64::MAX.unsigned_abs() {
-            return Err(self.damaged("a size that no file can have"));
-        }
-        let broken = "a sparse file whose pieces don't fit together";
-        self.content = if header.entry_type() == EntryType::GNUSparse {
-            if sparse.is_some() {
-                return Err(self.damaged("a sparse file in two forms"));
-            }
-            self.sparse_content(header, stored)?.ok_or_else(|| self.damaged(broken))?
-        } else if let Some(sparse) = sparse {
-            self.posix_sparse_content(sparse, stored)?.ok_or_else(|| self.damaged(broken))?
-        } else {
-            Content::whole(stored)
-        };
-        self.hole_bytes = self.hole_bytes.saturating_add(self.content.holes());
-        if self.hole_bytes > self.limits.max_bytes {
-            return Err(ReadError::Limit(LimitExceeded::Bytes(self.limits.max_bytes)));
-        }
-        Ok(())
-    }
-
-    fn sparse_content(
-        &mut self,
-        header: &Header,
-        stored: u64,
-    ) -> Result<Option<Content>, ReadError> {
-        let Some(gnu) = header.as_gnu() else { return Ok(None) };
-        let mut pieces = Vec::new();
-        let mut add = |block: &GnuSparseHeader| -> Option<()> {
-            if !block.is_empty() {
-                pieces.push((block.offset().ok()?, block.length().ok()?));
-            }
-            (pieces.len() <= MOST_PIECES).then_some(())
-        };
-        let mut fine = gnu.sparse.iter().try_for_each(&mut add);
-        let mut more = gnu.is_extended();
-        while more && fine.is_some() {
-            let mut extension = GnuExtSparseHeader::new();
-            if !self.fill(extension.as_mut_bytes())? {
-                return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
-            }
-            fine = extension.sparse().iter().try_for_each(&mut add);
-            more = extension.is_extended();
-        }
-        let size = fine.and_then(|()| gnu.real_size().ok());
-        Ok(size.and_then(|size| Content::sparse(size, stored, pieces)))
-    }
-
-    /// Content of a sparse file in one of the POSIX forms. In form 1.0 the map stands before the data, as
-    /// decimal numbers with line feeds, and is filled up to a whole block.
-    fn posix_sparse_content(
-        &mut self,
-        sparse: Sparse,
-        mut stored: u64,
-    ) -> Result<Option<Content>, ReadError> {
-        let Some(size) = sparse.size else { return Ok(None) };
-        if size > i64::MAX.unsigned_abs() {
-            return Ok(None);
-        }
-        if !sparse.is_in_content {
-            return Ok(Content::sparse(size, stored, sparse.pieces));
-        }
-        let mut numbers = MapNumbers::default();
-        while !numbers.is_complete() {
-            let mut block = [0; BLOCK];
-            let Some(left) = stored.checked_sub(BLOCK as u64) else { return Ok(None) };
-            stored = left;
-            if !self.fill(&mut block)? {
-                return Err(ReadError::Stream(io::ErrorKind::UnexpectedEof.into()));
-            }
-            if numbers.add(&block).is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(Content::sparse(size, stored, numbers.pieces()))
     }
 
     fn skip_content(&mut self) -> Result<(), ReadError> {

@@ -4,8 +4,8 @@ use std::io::Read;
 
 use super::repository::{Repository, RepositoryError};
 use crate::archive::Limits;
+use crate::base::events::{Events, impatient_client};
 use crate::base::http::test_server::{TestServer, answer, ok};
-use crate::base::warnings::{Warnings, impatient_client};
 use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
 use crate::store::{FailureKind, Store};
@@ -14,7 +14,7 @@ fn repository(url: &str) -> Repository {
     Repository::new(Store::repository(url, None, &impatient_client()).unwrap())
 }
 
-fn fetch(repository: &Repository, id: &str, seen: &Warnings) -> Result<bool, RepositoryError> {
+fn fetch(repository: &Repository, id: &str, seen: &Events) -> Result<bool, RepositoryError> {
     let folder = tempfile::tempdir().unwrap();
     let id: PackageId = id.parse().unwrap();
     let fetched = repository.fetch_package(
@@ -31,12 +31,12 @@ fn fetch(repository: &Repository, id: &str, seen: &Warnings) -> Result<bool, Rep
 #[test]
 fn a_repository_that_is_down_is_skipped_and_packages_are_built() {
     let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
-    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    let (repository, seen) = (repository(&server.url("")), Events::default());
     for number in 0..6 {
         assert!(!fetch(&repository.clone(), &format!("p--{number}"), &seen).unwrap());
     }
     assert_eq!(server.requests().len(), 3 * 2);
-    let warnings = seen.take();
+    let warnings = seen.take_warnings();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings[2].contains("not asked again in this run"), "{warnings:?}");
 }
@@ -44,7 +44,7 @@ fn a_repository_that_is_down_is_skipped_and_packages_are_built() {
 #[test]
 fn a_bootstrap_counts_as_one_item_with_the_packages() {
     let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
-    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    let (repository, seen) = (repository(&server.url("")), Events::default());
     let folder = tempfile::tempdir().unwrap();
     for number in 0..4 {
         fetch(&repository, &format!("p--{number}"), &seen).unwrap();
@@ -65,25 +65,25 @@ fn sums_that_cannot_be_fetched_make_an_item_fail_and_count() {
             ok(b"an archive")
         }
     });
-    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    let (repository, seen) = (repository(&server.url("")), Events::default());
     for number in 0..5 {
         assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
     }
     assert_eq!(server.requests().len(), 3 * 3, "a file, and two attempts for its sum");
-    assert_eq!(seen.take().len(), 3);
+    assert_eq!(seen.take_warnings().len(), 3);
 }
 
 #[test]
 fn a_repository_that_refuses_is_an_error_and_never_taken_for_an_empty_one() {
     let server = TestServer::start(|_, _| answer("403 x\r\nContent-Length: 0", b""));
-    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    let (repository, seen) = (repository(&server.url("")), Events::default());
     for _ in 0..4 {
         let error = fetch(&repository, "p--1", &seen).unwrap_err();
         let RepositoryError::Store { source, .. } = &error else { panic!("{error}") };
         assert_eq!(source.kind(), FailureKind::Denied);
         assert!(error.hint().unwrap().contains("credentials"));
     }
-    assert!(seen.take().is_empty());
+    assert!(seen.take_warnings().is_empty());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn the_only_origin_of_a_package_keeps_its_attempts() {
         9 => ok(b"content"),
         _ => answer("404 x\r\nContent-Length: 0", b""),
     });
-    let (repository, seen) = (repository(&server.url("")), Warnings::default());
+    let (repository, seen) = (repository(&server.url("")), Events::default());
     let folder = tempfile::tempdir().unwrap();
     let fetch = || repository.fetch("packages/p", &folder.path().join("p"), &seen);
     for _ in 0..4 {
@@ -106,9 +106,9 @@ fn the_only_origin_of_a_package_keeps_its_attempts() {
     file.file().read_to_string(&mut text).unwrap();
     assert_eq!(text, "content");
     assert!(fetch().unwrap().is_none(), "absent");
-    assert!(seen.take().is_empty());
+    assert!(seen.take_warnings().is_empty());
     assert!(matches!(
-        repository.fetch("../x", &folder.path().join("p"), &Warnings::default()),
+        repository.fetch("../x", &folder.path().join("p"), &Events::default()),
         Err(RepositoryError::Name(_))
     ));
 }
@@ -133,11 +133,11 @@ fn a_missing_signature_is_a_warning_only_where_there_is_a_package() {
         ("405 x\r\nContent-Length: 0", 5),
         ("404 x\r\nContent-Length: 0", 0),
     ] {
-        let ((server, repository), seen) = (unsigned(status), Warnings::default());
+        let ((server, repository), seen) = (unsigned(status), Events::default());
         for number in 0..5 {
             assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
         }
-        let said = seen.take();
+        let said = seen.take_warnings();
         assert_eq!(said.len(), warnings, "{said:?}");
         let is_told = |text: &String| text.contains("required: E6E5C5F498B3E4F3");
         assert!(said.iter().all(is_told), "{said:?}");
@@ -159,9 +159,9 @@ fn signatures_that_cannot_be_fetched_make_an_item_fail_and_count() {
         }
     });
     let repository = repository(&server.url("")).requiring(TrustedKeys::default());
-    let seen = Warnings::default();
+    let seen = Events::default();
     for number in 0..5 {
         assert!(!fetch(&repository, &format!("p--{number}"), &seen).unwrap());
     }
-    assert_eq!((server.requests().len(), seen.take().len()), (3 * 2, 3));
+    assert_eq!((server.requests().len(), seen.take_warnings().len()), (3 * 2, 3));
 }

@@ -8,6 +8,9 @@ pub mod causes;
 pub(crate) mod descent;
 pub mod digest;
 pub mod event;
+#[cfg(test)]
+#[path = "tests/events.rs"]
+pub(crate) mod events;
 #[cfg(feature = "builder")]
 pub mod go_json;
 pub mod http;
@@ -30,7 +33,4 @@ pub mod supervisor;
 pub(crate) mod text;
 #[cfg(feature = "builder")]
 pub mod times;
-#[cfg(test)]
-#[path = "tests/warnings.rs"]
-pub(crate) mod warnings;
 pub mod within;

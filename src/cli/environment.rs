@@ -1,14 +1,14 @@
 //! The process's environment: read once, here, and passed down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 /// The environment's variables.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
-    /// Names of variables whose values are not UTF-8.
-    unreadable: BTreeSet<String>,
+    /// Variables whose values are not UTF-8.
+    unreadable: BTreeMap<String, OsString>,
 }
 
 impl Environment {
@@ -24,7 +24,7 @@ impl Environment {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => drop(environment.variables.insert(name, value)),
-                Err(_) => drop(environment.unreadable.insert(name)),
+                Err(value) => drop(environment.unreadable.insert(name, value)),
             }
         }
         environment
@@ -32,13 +32,19 @@ impl Environment {
 
     /// True if a variable is set to something that is not UTF-8.
     pub fn is_unreadable(&self, name: &str) -> bool {
-        self.unreadable.contains(name)
+        self.unreadable.contains_key(name)
     }
 
     /// An environment of given variables.
     #[cfg(test)]
     pub(super) fn of(variables: BTreeMap<String, String>) -> Self {
-        Self { variables, unreadable: BTreeSet::new() }
+        Self { variables, unreadable: BTreeMap::new() }
+    }
+
+    /// A variable that is set, be it to something that is not UTF-8.
+    pub fn raw(&self, name: &str) -> Option<OsString> {
+        let text = self.variables.get(name).map(OsString::from);
+        text.or_else(|| self.unreadable.get(name).cloned())
     }
 
     /// A variable that is set and not empty.

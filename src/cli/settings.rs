@@ -104,7 +104,7 @@ fn http_client(given: &Given<'_>, environment: &Environment) -> Result<HttpClien
     Ok(HttpClient::new(HttpOptions {
         logins: given.logins(environment)?,
         netrc: netrc(environment),
-        proxies: Proxies::from_variables(|name| environment.get(name).map(str::to_owned)),
+        proxies: Proxies::from_variables(|name| environment.raw(name)),
         ..HttpOptions::default()
     }))
 }

@@ -29,6 +29,7 @@ pub mod inputs;
 pub mod keeper;
 mod lines;
 pub mod machine;
+mod messages;
 pub mod namespace;
 pub mod network;
 mod output;

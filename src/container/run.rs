@@ -37,6 +37,7 @@ use oci_spec::runtime::Spec;
 
 use super::binds::mount_binds;
 use super::executor::{Asking, BuildExecutor};
+use super::messages::{Messages, with_messages};
 use super::output::Output;
 use super::recorder::{Questions, Recorder};
 use super::sandbox::{Sandbox, Special};
@@ -137,15 +138,14 @@ pub struct Recording<'a> {
 
 /// Runs a container and waits for its end; no process of the container is left then.
 pub fn run(sandbox: &Sandbox, view: &View, options: &RunOptions<'_>) -> Result<Ending, RunError> {
-    // libcontainer reports its details to `tracing` alone, and they belong into the log.
-    let details = options.log.try_clone().map_err(|source| RunError::Log { source })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::ERROR)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(std::sync::Mutex::new(details))
-        .finish();
-    tracing::subscriber::with_default(subscriber, || run_logged(sandbox, view, options))
+    let log = |source| RunError::Log { source };
+    let messages = Messages::new(options.log).map_err(log)?;
+    let places = messages.try_clone().map_err(log)?;
+    let ending = with_messages(places, || run_logged(sandbox, view, options));
+    if matches!(ending, Err(RunError::Container { .. })) {
+        messages.tell_details().map_err(log)?;
+    }
+    ending
 }
 
 fn run_logged(
@@ -283,8 +283,8 @@ fn become_container(
             Err(error) => with_causes(&error),
         },
     };
-    // If the container has started already, this message has no reader, and libcontainer has logged
-    // the reason.
+    // If it could have started already, nobody hears this but who reads the log.
+    tracing::error!("the command could not be started: {reason}");
     drop(to_parent.exec_failed(reason));
     sys::exit_now(255)
 }

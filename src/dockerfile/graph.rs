@@ -44,16 +44,17 @@ pub struct PlannedStage {
 }
 
 impl Plan {
-    /// Images that stages start from or take files from, each with its platform.
-    pub fn images(&self) -> BTreeSet<(String, String)> {
+    /// The images that stages start from or take files from, each with the platform that it is needed for: a
+    /// base with that of its stage, others with that of the build, as in BuildKit.
+    pub fn images(&self, target: &Platform) -> BTreeSet<(String, String)> {
         let mut found = BTreeSet::new();
         for stage in &self.stages {
             let base = match &stage.base {
                 Base::Image(name) => Some(name),
                 _ => None,
             };
-            let names = base.into_iter().chain(&stage.images);
-            found.extend(names.map(|name| (name.clone(), stage.platform.to_string())));
+            found.extend(base.map(|name| (name.clone(), stage.platform.to_string())));
+            found.extend(stage.images.iter().map(|name| (name.clone(), target.to_string())));
         }
         found
     }
@@ -203,6 +204,7 @@ mod tests {
         };
         let parsed = Dockerfile::parse(text).map_err(|problem| problem.message)?;
         let scope = Scope::of(&parsed, &around).map_err(|problem| problem.message)?;
+        let parsed = scope.with_contexts(parsed);
         let triggers =
             Triggers::from([("trigger".to_owned(), vec!["COPY --from=b / /".to_owned()])]);
         let plan = plan(&parsed, &scope, target, &triggers).map_err(|problem| problem.message)?;
@@ -244,6 +246,27 @@ mod tests {
         assert_eq!(image, ["1 Image(\"image:1\")"]);
         assert_eq!(planned("FROM ctx\n", None).unwrap(), ["0 Named(\"ctx\")"]);
         assert_eq!(planned("FROM other\n", None).unwrap(), ["0 Image(\"image:1\")"]);
+        // Also of the target, of which nothing is carried out.
+        let target = "FROM y AS b\nFROM x AS ctx\nCOPY --from=b / /\nFROM z\n";
+        assert_eq!(planned(target, Some("ctx")).unwrap(), ["ctx Named(\"ctx\")"]);
+        // An image is one by all of its names.
+        for from in ["ctx:latest", "docker.io/library/ctx", "index.docker.io/library/ctx:latest"] {
+            let text = format!("FROM {from}\nCOPY --from={from} / /\n");
+            assert_eq!(planned(&text, None).unwrap(), ["0 Named(\"ctx\")"], "{from}");
+        }
+        assert_eq!(planned("FROM ctx:1\n", None).unwrap(), ["0 Image(\"ctx:1\")"]);
+    }
+
+    #[test]
+    fn images_have_the_platform_of_what_needs_them() {
+        let text = "FROM --platform=linux/s390x x\nCOPY --from=img / /\n";
+        let dockerfile = Dockerfile::parse(text).unwrap();
+        let around = Surroundings::default();
+        let scope = Scope::of(&dockerfile, &around).unwrap();
+        let plan = plan(&dockerfile, &scope, None, &Triggers::new()).unwrap();
+        let images = [("x", "linux/s390x"), ("img", "linux/riscv64")];
+        let expected = images.map(|(name, platform)| (name.to_owned(), platform.to_owned()));
+        assert_eq!(plan.images(&"linux/riscv64".parse().unwrap()), expected.into());
     }
 
     #[test]

@@ -7,7 +7,8 @@ use super::expand::{Expander, expand};
 use super::model::{Argument, Dockerfile, Instruction, Place, Stage};
 use super::options::{NamedContext, Surroundings};
 use super::step::Origin;
-use crate::image::platform::Platform;
+use crate::image::platform::{Platform, PlatformError};
+use crate::image::reference::ImageRef;
 use crate::package::Problem;
 
 /// Arguments that RUN gets without a declaration.
@@ -52,6 +53,15 @@ pub enum Base {
     Image(String),
     /// A folder that was named on the command line.
     Named(String),
+}
+
+impl Base {
+    fn of_context((name, context): (&String, &NamedContext)) -> Self {
+        match context {
+            NamedContext::Folder(_) | NamedContext::Brought(_) => Self::Named(name.clone()),
+            NamedContext::Image(image) => Self::Image(image.clone()),
+        }
+    }
 }
 
 impl Scope {
@@ -137,11 +147,8 @@ impl Scope {
                 stage.base
             )));
         }
-        if let Some((name, context)) = self.context(&name) {
-            return Ok(match context {
-                NamedContext::Folder(_) | NamedContext::Brought(_) => Base::Named(name.clone()),
-                NamedContext::Image(image) => Base::Image(image.clone()),
-            });
+        if let Some(context) = self.context(&name) {
+            return Ok(Base::of_context(context));
         }
         // Only stages above: below its own FROM a name means this stage, or none yet.
         let earlier = &self.stages[..stage.number];
@@ -153,9 +160,29 @@ impl Scope {
         })
     }
 
-    /// Context of the caller for a name. A context overrides a stage of the same name.
+    /// The context that was given for a name. It takes the place of a stage that is called so, and of an
+    /// image, be it named in another way: `alpine` is `docker.io/library/alpine:latest`, as in BuildKit.
     fn context(&self, name: &str) -> Option<(&String, &NamedContext)> {
-        self.contexts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+        let same = |known: &String| known.eq_ignore_ascii_case(name);
+        let found = self.contexts.iter().find(|(known, _)| same(known));
+        let image: Option<ImageRef> = name.parse().ok();
+        found.or_else(|| {
+            let image = image?;
+            self.contexts.iter().find(|(known, _)| known.parse().as_ref() == Ok(&image))
+        })
+    }
+
+    /// Puts the contexts that were given in the place of stages that are called so, as BuildKit does: nothing
+    /// of such a stage is carried out, be it the target.
+    #[must_use]
+    pub fn with_contexts(&self, mut dockerfile: Dockerfile) -> Dockerfile {
+        for stage in &mut dockerfile.stages {
+            if let Some(name) = stage.name.as_ref().filter(|name| self.context(name).is_some()) {
+                stage.base.clone_from(name);
+                stage.statements.clear();
+            }
+        }
+        dockerfile
     }
 
     /// The platform that a stage is for.
@@ -165,7 +192,7 @@ impl Scope {
         if text.is_empty() {
             return Ok(self.target.clone());
         }
-        parse_platform(&text).ok_or_else(|| {
+        text.parse().map_err(|_error: PlatformError| {
             let message = format!("{text:?} is not a platform");
             stage.place.problem(message).hint(
                 "a platform is os/architecture or os/architecture/variant, such as linux/arm64",
@@ -225,34 +252,13 @@ fn is_called(known: Option<&String>, name: &str) -> bool {
     known.is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Reads `os/architecture/variant`, or one of the first two alone.
-pub fn parse_platform(text: &str) -> Option<Platform> {
-    let text = Platform::completed(text);
-    let mut parts = text.split('/');
-    let (os, architecture) = (parts.next()?, parts.next()?);
-    let variant = parts.next();
-    let word = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    let good = word(os) && word(architecture) && variant.is_none_or(word) && parts.next().is_none();
-    let architecture = match architecture {
-        "x86_64" | "x86-64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    good.then(|| Platform {
-        os: os.to_ascii_lowercase(),
-        architecture: architecture.to_ascii_lowercase(),
-        variant: variant.map(str::to_ascii_lowercase),
-    })
-}
-
-/// Arguments predefined for FROM and for declarations in stages.
+/// The arguments that FROM may use, and stages may declare, without anybody having given them.
 fn predefined(around: &Surroundings, target: String) -> BTreeMap<String, String> {
     let mut values = BTreeMap::from([("TARGETSTAGE".to_owned(), target)]);
     for (prefix, platform) in
         [("BUILD", &around.build_platform), ("TARGET", &around.target_platform)]
     {
+        let platform = platform.normalized();
         let mut put = |name: &str, value: String| values.insert(format!("{prefix}{name}"), value);
         put("PLATFORM", platform.to_string());
         put("OS", platform.os.clone());

@@ -7,9 +7,10 @@ use super::place::Place;
 use super::recipe::Recipe;
 use crate::base::event::Silent;
 use crate::image::config::ImageConfig;
-use crate::image::document::{parse_index, parse_manifest};
+use crate::image::document::parse_index;
 use crate::image::load::{LoadError, LoadInput, LoadOptions};
 use crate::image::location::Form;
+use crate::image::manifest::parse_manifest;
 use crate::image::store::{ImageStore, LoadedImage};
 
 const TYPES: [&str; 4] = [

@@ -151,10 +151,7 @@ fn current() -> Result<PathBuf, CommandError> {
 
 /// The client of downloads, by the proxies of the environment.
 fn http_client() -> HttpClient {
-    let variable = |name: &str| {
-        let (_, value) = std::env::vars_os().find(|(known, _)| known == name)?;
-        value.into_string().ok()
-    };
+    let variable = |name: &str| Some(std::env::vars_os().find(|(known, _)| known == name)?.1);
     let proxies = Proxies::from_variables(variable);
     HttpClient::new(HttpOptions { proxies, ..HttpOptions::default() })
 }

@@ -72,8 +72,8 @@ pub const CONFIG: Shape = Shape::Structure(&[
             ("Env", Shape::Any),
             ("User", Shape::Any),
             ("WorkingDir", Shape::Any),
-            ("ExposedPorts", Shape::Map(&Shape::Any)),
-            ("Volumes", Shape::Map(&Shape::Any)),
+            ("ExposedPorts", Shape::Map(&Shape::Structure(&[]))),
+            ("Volumes", Shape::Map(&Shape::Structure(&[]))),
             ("Labels", Shape::Map(&Shape::Any)),
             ("StopSignal", Shape::Any),
             ("OnBuild", Shape::Any),
@@ -174,92 +174,81 @@ impl RunConfig {
 }
 
 fn run_config(raw: RawRun) -> RunConfig {
-    let mut faults = Faults(None);
-    let user = raw.user.unwrap_or_default();
-    faults.no_nul("user", &user);
-    let config = RunConfig {
-        entrypoint: words("entrypoint", raw.entrypoint, &mut faults),
-        cmd: words("command", raw.cmd, &mut faults),
-        env: environment(raw.env.unwrap_or_default(), &mut faults),
+    let (env, user) = (raw.env.unwrap_or_default(), raw.user.unwrap_or_default());
+    let (entrypoint, cmd) = (words(raw.entrypoint), words(raw.cmd));
+    let working_dir = raw.working_dir.unwrap_or_default();
+    let unusable = first_nul("user", [&user])
+        .or_else(|| first_nul("entrypoint", &entrypoint))
+        .or_else(|| first_nul("command", &cmd))
+        .or_else(|| fault_of_environment(&env))
+        .or_else(|| fault_of_working_dir(&working_dir));
+    RunConfig {
+        working_dir: match fault_of_working_dir(&working_dir) {
+            None if !working_dir.is_empty() => Path::new(&working_dir).components().collect(),
+            _ => PathBuf::from("/"),
+        },
+        env: environment(&env),
+        entrypoint,
+        cmd,
         user,
-        working_dir: working_dir(&raw.working_dir.unwrap_or_default(), &mut faults),
-        unusable: None,
-    };
-    RunConfig { unusable: faults.0, ..config }
-}
-
-/// The first fault that keeps a process from being run.
-struct Faults(Option<String>);
-
-impl Faults {
-    fn note(&mut self, fault: String) {
-        self.0.get_or_insert(fault);
-    }
-
-    fn no_nul(&mut self, field: &str, text: &str) {
-        if text.contains('\0') {
-            self.note(format!("the image's {field} has a NUL byte inside"));
-        }
+        unusable,
     }
 }
 
-fn words(field: &str, words: Option<Words>, faults: &mut Faults) -> Vec<String> {
-    let words = match words {
+fn words(words: Option<Words>) -> Vec<String> {
+    match words {
         None => Vec::new(),
         Some(Words::List(list)) => list,
         Some(Words::One(word)) if word.is_empty() => Vec::new(),
         Some(Words::One(word)) => vec![word],
-    };
-    for word in &words {
-        faults.no_nul(field, word);
     }
-    words
 }
 
-fn environment(items: Vec<String>, faults: &mut Faults) -> Vec<(String, String)> {
+fn environment(items: &[String]) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::with_capacity(items.len());
-    let mut known: HashMap<String, usize> = HashMap::new();
-    for item in items {
-        faults.no_nul("environment", &item);
-        let (name, value) = match item.split_once('=') {
-            Some((name, value)) if !name.is_empty() => (name.to_owned(), value.to_owned()),
-            _ => {
-                faults.note(not_a_variable(&item));
-                continue;
-            }
-        };
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for (name, value) in items.iter().filter_map(|item| variable(item)) {
         match known.entry(name) {
-            Entry::Occupied(known) => env[*known.get()].1 = value,
+            Entry::Occupied(known) => value.clone_into(&mut env[*known.get()].1),
             Entry::Vacant(new) => {
-                env.push((new.key().clone(), value));
-                new.insert(env.len() - 1);
+                new.insert(env.len());
+                env.push((name.to_owned(), value.to_owned()));
             }
         }
     }
     env
 }
 
-/// The fault of an item of an image's environment without a name or a value.
-pub fn not_a_variable(item: &str) -> String {
-    format!("the image's environment has {item:?}, which is not NAME=VALUE")
+/// The name and the value of an item of an environment.
+fn variable(item: &str) -> Option<(&str, &str)> {
+    item.split_once('=').filter(|(name, _)| !name.is_empty())
 }
 
-/// Problem with an invalid working directory.
-pub fn not_a_working_directory(text: &str) -> String {
-    format!("the image's working directory {text:?} is not an absolute path without ..")
+/// The fault of an image's environment that keeps every process from being run with it.
+pub fn fault_of_environment(items: &[String]) -> Option<String> {
+    let odd = items.iter().find(|item| variable(item).is_none());
+    first_nul("environment", items).or_else(|| {
+        odd.map(|item| format!("the image's environment has {item:?}, which is not NAME=VALUE"))
+    })
 }
 
-fn working_dir(text: &str, faults: &mut Faults) -> PathBuf {
-    faults.no_nul("working directory", text);
+/// The fault of an image's working directory that keeps every process from being run there.
+pub fn fault_of_working_dir(text: &str) -> Option<String> {
     let path = Path::new(text);
-    if text.is_empty() {
-        return PathBuf::from("/");
-    }
-    if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) {
-        return path.components().collect();
-    }
-    faults.note(not_a_working_directory(text));
-    PathBuf::from("/")
+    let is_usable = path.is_absolute() && !path.components().any(|it| it == Component::ParentDir);
+    first_nul("working directory", [text]).or_else(|| {
+        let fault =
+            || format!("the image's working directory {text:?} is not an absolute path without ..");
+        (!text.is_empty() && !is_usable).then(fault)
+    })
+}
+
+fn first_nul<'t>(
+    field: &str,
+    texts: impl IntoIterator<Item = &'t (impl AsRef<str> + 't + ?Sized)>,
+) -> Option<String> {
+    let has_nul = texts.into_iter().any(|text| text.as_ref().contains('\0'));
+    has_nul.then(|| format!("the image's {field} has a NUL byte inside"))
 }
 
 #[cfg(test)]
@@ -316,6 +305,14 @@ mod tests {
         assert!(error.contains("can't be read"), "{error}");
         let other = br#"{"rootfs": {"type": "tarballs"}}"#;
         assert!(ImageConfig::parse(other).is_err());
+    }
+
+    #[test]
+    fn a_second_object_is_merged_with_the_first() {
+        let text = br#"{"config": {"User": "1000"}, "config": {"Env": ["A=1"]},
+            "rootfs": {"type": "layers"}, "rootfs": {"diff_ids": []}}"#;
+        let run = ImageConfig::parse(text).unwrap().run;
+        assert_eq!((run.user.as_str(), run.env.len()), ("1000", 1));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Manifests and indexes from untrusted sources, checked.
+//! Indexes and descriptors, checked, as are [`manifest`](super::manifest)s: what is read here came from
+//! outside.
 //!
 //! Docker's second schema has the same structures as OCI's under other media types; both are parsed
 //! as Go programs do ([`go_json`]). Descriptors must use SHA-256. An unintelligible entry of an
@@ -24,7 +25,7 @@ pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Annotation in our store with the digest of the registry's index that led to an image.
 pub(super) const INDEX_DIGEST: &str = "mkpanda.pulled.index";
 
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// The media types of manifests and indexes, those of today first.
 pub(super) const MANIFEST_TYPES: [&str; 4] = [
@@ -33,17 +34,7 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
     DOCKER_INDEX,
     DOCKER_MANIFEST,
 ];
-const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-const OCTETS: &str = "application/octet-stream";
-/// Prefixes of the media types of layers, before the compression.
-const LAYER_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.layer.v1.tar",
-    "application/vnd.oci.image.layer.nondistributable.v1.tar",
-    "application/vnd.docker.image.rootfs.diff.tar",
-    "application/vnd.docker.image.rootfs.foreign.diff.tar",
-];
-
-/// Problem with a document.
+/// Why a document can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// It isn't JSON, or not of the document's shape.
@@ -116,8 +107,8 @@ const LAYOUT: Shape = Shape::Structure(&[("imageLayoutVersion", Shape::Any)]);
 /// Descriptor in its written form; missing keys are empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RawDescriptor {
-    media_type: String,
+pub(super) struct RawDescriptor {
+    pub(super) media_type: String,
     digest: String,
     size: Option<u64>,
     annotations: BTreeMap<String, String>,
@@ -139,16 +130,8 @@ struct RawIndex {
     manifests: Vec<Value>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RawManifest {
-    media_type: String,
-    config: Option<RawDescriptor>,
-    layers: Vec<RawDescriptor>,
-}
-
-/// Kind of document behind a descriptor in an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a descriptor in an index leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Manifest,
     Index,
@@ -170,25 +153,11 @@ pub(crate) struct Target {
     pub(super) index: Option<BlobDigest>,
 }
 
-/// A checked manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    pub(super) config: Content,
-    pub(super) layers: Vec<LayerContent>,
-}
-
 /// A blob that a document leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(super) digest: BlobDigest,
     pub(super) size: u64,
-}
-
-/// A layer's blob. Its content decides on its compression, not the media type: both are of many tools.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LayerContent {
-    pub(super) content: Content,
-    pub(super) media_type: String,
 }
 
 /// A checked index.
@@ -231,11 +200,6 @@ impl Target {
             None => (2, 0),
         }
     }
-
-    /// True if the index says all of the platform, so that nothing else has to be asked.
-    pub(super) fn tells_platform(&self) -> bool {
-        self.platform.as_ref().is_some_and(Platform::is_complete)
-    }
 }
 
 /// Returns the kind of document for a media type.
@@ -250,7 +214,7 @@ pub(super) fn kind_of(media_type: &str) -> Kind {
 }
 
 impl Content {
-    fn of(raw: &RawDescriptor, what: &str) -> Result<Self, DocumentError> {
+    pub(super) fn of(raw: &RawDescriptor, what: &str) -> Result<Self, DocumentError> {
         let missing = |key| DocumentError::Missing { what: what.to_owned(), key };
         if raw.digest.is_empty() {
             return Err(missing("digest"));
@@ -310,48 +274,8 @@ fn said_of(problem: &DocumentError) -> String {
     format!("is not usable ({problem})")
 }
 
-/// Reads a manifest and checks all its descriptors.
-pub(crate) fn parse_manifest(bytes: &[u8], expected: &str) -> Result<Manifest, DocumentError> {
-    let manifest: RawManifest = go_json::parse(bytes, &MANIFEST).map_err(DocumentError::Shape)?;
-    check_type(expected, &manifest.media_type)?;
-    let what = "its configuration";
-    let config = manifest
-        .config
-        .ok_or_else(|| DocumentError::Missing { what: "it".to_owned(), key: "config" })?;
-    let known = match MediaType::from(config.media_type.as_str()) {
-        MediaType::ImageConfig => true,
-        // The second one is of docker 1.10.
-        MediaType::Other(name) => [DOCKER_CONFIG, OCTETS, ""].contains(&name.as_str()),
-        _ => false,
-    };
-    if !known {
-        let (what, media_type) = (what.to_owned(), config.media_type);
-        return Err(DocumentError::MediaType { what, media_type });
-    }
-    let layers = manifest
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(index, layer)| parse_layer(index + 1, layer))
-        .collect::<Result<_, _>>()?;
-    Ok(Manifest { config: Content::of(&config, what)?, layers })
-}
-
-/// Reads the descriptor of a layer. Layers that may be fetched from elsewhere (`urls`,
-/// "nondistributable") are asked for like all others.
-fn parse_layer(number: usize, layer: &RawDescriptor) -> Result<LayerContent, DocumentError> {
-    let (what, media_type) = (format!("layer {number}"), layer.media_type.clone());
-    let is_tar = LAYER_TYPES.iter().any(|start| {
-        media_type.strip_prefix(start).is_some_and(|rest| !rest.contains("encrypted"))
-    });
-    if !is_tar && !media_type.is_empty() {
-        return Err(DocumentError::MediaType { what, media_type });
-    }
-    Ok(LayerContent { content: Content::of(layer, &what)?, media_type })
-}
-
 /// A document that says another type than its descriptor could be read as two things at once.
-fn check_type(expected: &str, found: &str) -> Result<(), DocumentError> {
+pub(super) fn check_type(expected: &str, found: &str) -> Result<(), DocumentError> {
     if found.is_empty() || found == expected {
         return Ok(());
     }
@@ -365,79 +289,8 @@ mod tests {
 
     const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
-    fn manifest(config_type: &str, layer: &str) -> String {
-        let digest = BlobDigest::from(crate::base::digest::Sha256Sum::of(b"x"));
-        format!(
-            r#"{{"schemaVersion": 2,
-            "config": {{"mediaType": "{config_type}", "digest": "{digest}", "size": 1}},
-            "layers": [{{"digest": "{digest}", "size": 1, {layer}}}]}}"#
-        )
-    }
-
-    fn parse(config_type: &str, layer: &str) -> Result<Manifest, String> {
-        parse_manifest(manifest(config_type, layer).as_bytes(), OCI)
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_known_media_types_are_read() {
-        for media_type in [
-            "application/vnd.oci.image.layer.v1.tar",
-            "application/vnd.oci.image.layer.v1.tar+gzip",
-            "application/vnd.oci.image.layer.v1.tar+zstd",
-            "application/vnd.docker.image.rootfs.diff.tar.gzip",
-            "application/vnd.docker.image.rootfs.diff.tar",
-            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-            "",
-        ] {
-            let layer = format!(r#""mediaType": "{media_type}", "urls": ["https://e/x"]"#);
-            for config in [DOCKER_CONFIG, OCTETS, ""] {
-                assert_eq!(parse(config, &layer).unwrap().layers[0].media_type, media_type);
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_refused_by_name() {
-        let config = "application/vnd.oci.image.config.v1+json";
-        let tar = r#""mediaType": "application/vnd.oci.image.layer.v1.tar""#;
-        for (config, layer, message) in [
-            ("application/vnd.cncf.helm.config.v1+json", tar, "helm"),
-            ("application/vnd.oci.empty.v1+json", tar, "empty"),
-            (config, r#""mediaType": "application/vnd.in-toto+json""#, "in-toto"),
-            (
-                config,
-                r#""mediaType": "application/vnd.oci.image.layer.v1.tar+gzip+encrypted""#,
-                "encrypted",
-            ),
-        ] {
-            let error = parse(config, layer).unwrap_err();
-            assert!(error.contains(message), "{error}");
-        }
-        let text = manifest(config, tar).replace(
-            "\"schemaVersion\"",
-            &format!("\"mediaType\": \"{DOCKER_MANIFEST}\", \"schemaVersion\""),
-        );
-        let error = parse_manifest(text.as_bytes(), OCI).unwrap_err().to_string();
-        assert!(error.contains("calls itself"), "{error}");
-        for (from, to) in
-            [("sha256:", "sha512:"), ("\"config\"", "\"other\""), ("\"size\": 1", "\"x\": 1")]
-        {
-            let text = manifest(config, tar).replace(from, to);
-            assert!(parse_manifest(text.as_bytes(), OCI).is_err(), "{to}");
-        }
-    }
-
     #[test]
     fn documents_of_programs_in_go_are_read() {
-        let digest = BlobDigest::from(crate::base::digest::Sha256Sum::of(b"x"));
-        let text = format!(
-            r#"{{"MediaType": "", "Config": {{"MEDIATYPE": null, "Digest": "{digest}", "SIZE": 1}},
-                "layers": null, "annotations": null, "subject": null}}"#
-        );
-        let parsed = parse_manifest(text.as_bytes(), OCI).unwrap();
-        assert_eq!((parsed.config.size, parsed.layers.len()), (1, 0));
         assert_eq!(parse_index(br#"{"manifests": null}"#, None).unwrap(), IndexContent::default());
         assert_eq!(layout_version(br#"{"ImageLayoutVersion": "1.0.0"}"#).unwrap(), "1.0.0");
     }
@@ -466,8 +319,8 @@ mod tests {
             let content = parse_index(index.as_bytes(), None).unwrap();
             let count = (content.targets.len(), content.odd.len());
             assert_eq!(count, if understood { (2, 0) } else { (1, 1) }, "{odd}");
-            assert!(content.targets.last().unwrap().tells_platform());
-            assert!(!understood || !content.targets[0].tells_platform(), "{odd}");
+            assert_eq!(content.targets.last().unwrap().rank().0, 0);
+            assert!(!understood || content.targets[0].rank().0 > 0, "{odd}");
         }
     }
 }

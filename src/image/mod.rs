@@ -25,6 +25,7 @@ pub mod host;
 pub mod layers;
 pub mod load;
 pub mod location;
+pub(crate) mod manifest;
 pub mod pins;
 pub mod platform;
 pub mod registry;

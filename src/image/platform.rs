@@ -1,6 +1,9 @@
 //! Operating systems and processors, as images name them.
+//!
+//! Names are those of Go. Others are read too, and mean the same as to containerd and BuildKit
+//! (`containerd/platforms`): capitals, `x86_64`, `x86-64`, `aarch64`, `i386`, `armhf`, `armel`, `macos`, and
+//! variants that every processor of its kind has, as `arm64/v8`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,47 +36,43 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
-    /// Completes a lone operating system or architecture, as containerd does: `amd64` is
-    /// `linux/amd64`.
-    pub fn completed(text: &str) -> Cow<'_, str> {
-        const SYSTEMS: [&str; 14] = [
-            "aix",
-            "android",
-            "darwin",
-            "dragonfly",
-            "freebsd",
-            "illumos",
-            "ios",
-            "js",
-            "linux",
-            "netbsd",
-            "openbsd",
-            "plan9",
-            "solaris",
-            "windows",
-        ];
-        const PROCESSORS: [&str; 20] = [
-            "386", "amd64", "arm", "arm64", "armv5", "armv6", "armv7", "loong64", "mips", "mips64",
-            "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm", "x86_64",
-            "x86-64", "aarch64",
-        ];
-        let word = text.to_ascii_lowercase();
-        if SYSTEMS.contains(&word.as_str()) {
-            format!("{text}/{}", Self::host().architecture).into()
-        } else if let Some(version) = word.strip_prefix("armv").filter(|it| it.len() == 1) {
-            format!("linux/arm/v{version}").into()
-        } else if PROCESSORS.contains(&word.as_str()) {
-            format!("linux/{text}").into()
-        } else {
-            text.into()
-        }
+    /// The same platform under Go's names, with the variant that containerd takes for `arm` alone.
+    #[must_use]
+    pub fn normalized(&self) -> Self {
+        let os = match self.os.to_ascii_lowercase() {
+            os if os == "macos" => "darwin".to_owned(),
+            os => os,
+        };
+        let architecture = self.architecture.to_ascii_lowercase();
+        let variant = self.variant.as_ref().map(|variant| variant.to_ascii_lowercase());
+        let (architecture, variant) = match (architecture.as_str(), variant.as_deref()) {
+            ("i386", _) => ("386", None),
+            ("x86_64" | "x86-64" | "amd64", Some("v1") | None) => ("amd64", None),
+            ("x86_64" | "x86-64", variant) => ("amd64", variant),
+            ("aarch64" | "arm64", Some("8" | "v8") | None) => ("arm64", None),
+            ("aarch64", variant) => ("arm64", variant),
+            ("armhf", _) | ("arm", Some("7") | None) => ("arm", Some("v7")),
+            ("armel", _) | ("arm", Some("6")) => ("arm", Some("v6")),
+            ("arm", Some("5")) => ("arm", Some("v5")),
+            ("arm", Some("8")) => ("arm", Some("v8")),
+            (architecture, variant) => (architecture, variant),
+        };
+        let (architecture, variant) = (architecture.to_owned(), variant.map(str::to_owned));
+        Self { os, architecture, variant }
     }
 
     /// True if an image with the platform `other` can be used on this platform. Old images leave
     /// fields empty, and empty fields match.
     pub fn accepts(&self, other: &Self) -> bool {
+        let (own, other) = (self.normalized(), other.normalized());
         let fits = |mine: &str, theirs: &str| theirs.is_empty() || mine == theirs;
-        fits(&self.os, &other.os) && fits(&self.architecture, &other.architecture)
+        fits(&own.os, &other.os) && fits(&own.architecture, &other.architecture)
+    }
+
+    /// True if an image for the variant of `other` runs here; a variant that is asked for has to be had.
+    pub(super) fn accepts_variant(&self, other: &Self) -> bool {
+        let unsaid = self.variant.is_none() || other.variant.is_none();
+        unsaid || self.normalized().variant == other.normalized().variant
     }
 
     /// True if both operating system and architecture are set.
@@ -93,35 +92,101 @@ impl Platform {
     }
 }
 
-/// The text is no platform.
+/// The text is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a platform: it is OS/ARCHITECTURE[/VARIANT], such as linux/arm64")]
 pub struct PlatformError(String);
 
+/// Operating systems that may stand alone.
+const SYSTEMS: [&str; 17] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "nacl",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+    "zos",
+];
+
+/// Processors that may stand alone.
+const PROCESSORS: [&str; 24] = [
+    "386",
+    "amd64",
+    "amd64p32",
+    "arm",
+    "arm64",
+    "arm64be",
+    "armbe",
+    "loong64",
+    "mips",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "mipsle",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
+];
+
 impl FromStr for Platform {
     type Err = PlatformError;
 
-    /// Takes Go's names of processors, and the kernel's for the most common ones.
+    /// Reads `os/architecture/variant`, or one of the first two alone: `amd64` is `linux/amd64`.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         let error = || PlatformError(text.to_owned());
-        let text = Self::completed(text);
-        let word =
-            |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_word = |word: &str| {
+            let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            !word.is_empty() && word.bytes().all(is_letter)
+        };
         let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(|part| word(part)) {
+        if !parts.iter().all(|part| is_word(part)) {
             return Err(error());
         }
-        let (os, architecture, variant) = match parts.as_slice() {
-            [os, architecture] => (*os, *architecture, None),
-            [os, architecture, variant] => (*os, *architecture, Some((*variant).to_owned())),
-            _ => return Err(error()),
+        let of = |os: &str, architecture: &str, variant: Option<&str>| {
+            let (os, architecture) = (os.to_owned(), architecture.to_owned());
+            let read = Self { os, architecture, variant: variant.map(str::to_owned) }.normalized();
+            // The usual variant is said only where it was written.
+            match (variant, read.architecture.as_str(), read.variant.as_deref()) {
+                (None, "arm", Some("v7")) => Self { variant: None, ..read },
+                _ => read,
+            }
         };
-        let architecture = match architecture {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
+        match parts.as_slice() {
+            [word] => {
+                let system = of(word, "", None);
+                if SYSTEMS.contains(&system.os.as_str()) {
+                    return Ok(Self { architecture: Self::host().architecture, ..system });
+                }
+                let word = word.to_ascii_lowercase();
+                let found = match word.strip_prefix("armv").filter(|version| version.len() == 1) {
+                    Some(version) => of("linux", "arm", Some(version)),
+                    None => of("linux", &word, None),
+                };
+                let is_known = PROCESSORS.contains(&found.architecture.as_str());
+                Some(found).filter(|_| is_known).ok_or_else(error)
+            }
+            [os, architecture] => Ok(of(os, architecture, None)),
+            [os, architecture, variant] => Ok(of(os, architecture, Some(variant))),
+            _ => Err(error()),
+        }
     }
 }
 
@@ -146,11 +211,35 @@ mod tests {
             ("s390x", "linux/s390x"),
             ("aarch64", "linux/arm64"),
             ("armv7", "linux/arm/v7"),
+            ("x86_64", "linux/amd64"),
+            ("X86-64", "linux/amd64"),
+            ("linux/x86-64", "linux/amd64"),
+            ("Linux/AArch64", "linux/arm64"),
+            ("linux/arm64/V8", "linux/arm64"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("linux/x86_64/v3", "linux/amd64/v3"),
+            ("i386", "linux/386"),
+            ("arm", "linux/arm"),
+            ("linux/armhf", "linux/arm"),
+            ("armel", "linux/arm/v6"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("macos/arm64", "darwin/arm64"),
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), full);
         }
         let host = Platform::host();
         assert_eq!("linux".parse::<Platform>().unwrap(), host);
+        let other = |text: &str| {
+            let (os, architecture) = text.split_once('/').unwrap();
+            Platform { os: os.to_owned(), architecture: architecture.to_owned(), variant: None }
+        };
+        let wanted: Platform = "linux/amd64".parse().unwrap();
+        for (found, fits) in
+            [("Linux/x86_64", true), ("linux/", true), ("/", true), ("linux/arm64", false)]
+        {
+            assert_eq!(wanted.accepts(&other(found)), fits, "{found}");
+        }
+        assert_eq!(other("linux/arm").normalized().to_string(), "linux/arm/v7");
         for bad in ["", "linux/", "vax", "linux/arm/v7/x", "linux/a b", "/"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }

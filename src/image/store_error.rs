@@ -30,7 +30,19 @@ pub enum StoreError {
         /// Fault.
         problem: String,
     },
-    /// A configuration that was valid when it was loaded is not valid any more.
+    /// An entry of the index cannot be understood.
+    #[error("entry {number} of {} cannot be understood: {problem}", path.display())]
+    OddEntry {
+        /// Path of the index.
+        path: PathBuf,
+        /// Number of the entry, from 1.
+        number: usize,
+        /// True if the entry has a name or a digest by which it can be removed.
+        is_named: bool,
+        /// Reason.
+        problem: Box<DocumentError>,
+    },
+    /// A configuration that was good when it was loaded isn't.
     #[error("{image} can't be used")]
     Config {
         /// The image's name, or its manifest's digest.
@@ -64,6 +76,10 @@ impl StoreError {
             Self::Damaged { .. } | Self::Config { .. } => {
                 Some("`mkpanda image rm` it and load it again")
             }
+            Self::OddEntry { is_named: true, .. } => {
+                Some("`mkpanda image rm` it by its name or digest, or mend the file")
+            }
+            Self::OddEntry { is_named: false, .. } => Some("take the entry out of the file"),
             Self::NotFound(_) => Some("`mkpanda image list` shows what there is"),
             Self::Ambiguous { .. } => Some("give more digits of the id"),
             Self::Io(_) | Self::NoStore { .. } => None,

@@ -5,9 +5,14 @@
 //! a mirror costs a read for each member. A replaced file does not disturb a run that has opened
 //! the old one.
 //!
-//! Members are plain files and folders, uncompressed, with or without a leading `./`. An archive
-//! with any other member (a link, a device, a name that leads out, a duplicate name, a truncated
-//! member) is not used at all, as its other members are not to be trusted either.
+//! Members are plain files and folders, uncompressed, with or without a leading `./`. An archive with anything
+//! else in it (a link, a device, a name that leads out, a name twice, a member that is cut short) is not used
+//! at all, as its other members are not to be trusted either.
+//!
+//! The reader of the module `archive` is not used: it reads a stream from its start to its end and gives
+//! contents, where this one needs the places of the members and seeks over what lies between them. Headers
+//! that the reader there refuses are refused here too: a name or a size for all members together, two names
+//! for one member, and a header without its member.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -130,11 +135,11 @@ impl Index {
         let mut archive = Archive::new(&file);
         let mut members = BTreeMap::new();
         let mut next = Extension::default();
+        let refuse = |what: &str, problem: &str| Fault {
+            kind: io::ErrorKind::InvalidData,
+            message: format!("the archive is not used: {what} {problem}"),
+        };
         for (number, entry) in archive.entries_with_seek()?.raw(true).enumerate() {
-            let refuse = |what: &str, problem: &str| Fault {
-                kind: io::ErrorKind::InvalidData,
-                message: format!("the archive is not used: {what} {problem}"),
-            };
             if number >= MOST_MEMBERS {
                 return Err(refuse("it", "has too many members"));
             }
@@ -150,7 +155,9 @@ impl Index {
                 if size > LONGEST_EXTENSION || bytes.len() as u64 != size {
                     return Err(refuse("a header of it", "is too long or cut short"));
                 }
-                next.take(kind, &bytes)?;
+                if let Some(problem) = next.take(kind, &bytes)? {
+                    return Err(refuse("a header of it", problem));
+                }
                 continue;
             }
             let said = std::mem::take(&mut next);
@@ -183,6 +190,9 @@ impl Index {
                 _ => return Err(refuse(&shown, "is neither a file nor a folder")),
             }
         }
+        if next.is_there {
+            return Err(refuse("a header of it", "belongs to no member"));
+        }
         Ok(Self { file, members })
     }
 }
@@ -192,33 +202,49 @@ impl Index {
 struct Extension {
     name: Option<Vec<u8>>,
     size: Option<u64>,
+    /// True if there is a header.
+    is_there: bool,
 }
 
 impl Extension {
-    fn take(&mut self, kind: EntryType, bytes: &[u8]) -> io::Result<()> {
-        match kind {
-            EntryType::GNULongName => {
-                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-                self.name = Some(bytes[..end].to_vec());
+    /// Takes what a header says; returns why it is refused, if it is.
+    fn take(&mut self, kind: EntryType, bytes: &[u8]) -> io::Result<Option<&'static str>> {
+        if kind == EntryType::GNULongName {
+            self.is_there = true;
+            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            return Ok(self.name(&bytes[..end]));
+        }
+        let is_for_all = kind == EntryType::XGlobalHeader;
+        self.is_there |= !is_for_all;
+        for extension in PaxExtensions::new(bytes) {
+            let extension = extension?;
+            let key = extension.key_bytes();
+            let is_sparse = key.starts_with(b"GNU.sparse.");
+            if is_for_all && (is_sparse || matches!(key, b"path" | b"linkpath" | b"size")) {
+                return Ok(Some("has a name or a size for all members"));
             }
-            EntryType::XHeader => {
-                for extension in PaxExtensions::new(bytes) {
-                    let extension = extension?;
-                    match extension.key_bytes() {
-                        b"path" => self.name = Some(extension.value_bytes().to_vec()),
-                        // With the real size elsewhere, the content has another meaning.
-                        b"size" => {
-                            let size = extension.value().ok().and_then(|text| text.parse().ok());
-                            self.size = Some(size.unwrap_or(u64::MAX));
-                        }
-                        key if key.starts_with(b"GNU.sparse.") => self.size = Some(u64::MAX),
-                        _ => {}
+            match key {
+                b"path" => {
+                    if let Some(problem) = self.name(extension.value_bytes()) {
+                        return Ok(Some(problem));
                     }
                 }
+                // Where the real size is elsewhere, the content is not what it seems.
+                b"size" => {
+                    let size = extension.value().ok().and_then(|text| text.parse().ok());
+                    self.size = Some(size.unwrap_or(u64::MAX));
+                }
+                _ if is_sparse => self.size = Some(u64::MAX),
+                _ => {}
             }
-            _ => {}
         }
-        Ok(())
+        Ok(None)
+    }
+
+    fn name(&mut self, name: &[u8]) -> Option<&'static str> {
+        let before = self.name.replace(name.to_vec());
+        let is_other = before.is_some_and(|before| before != name);
+        is_other.then_some("gives its member two names")
     }
 }
 

@@ -301,7 +301,7 @@ fn what_is_no_place_is_told_what_would_be_one() {
         .fails(1)
         .says("podman save NAME | mkpanda image load -");
     place.run(".", &["image", "load", "docker://x/y:1"]).fails(1).says("image pull");
-    place.run(".", &["image", "pull", "--platform", "vax", "x"]).fails(2).says("is not a platform");
+    place.run(".", &["image", "pull", "--platform", "vax", "x"]).fails(2).says("not a platform");
     place.run(".", &["image", "pull", "ubuntu", "--offline"]).fails(1).says("--offline");
     place.configure("[registries.\"docker.io\"]\nmirrors = [\"https://x\"]\n");
     user_config(&place);

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{Cursor, Seek, Write};
 
-use flate2::write::GzEncoder;
 use rstest::rstest;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::raw::{Raw, listing, xz};
-use crate::archive::{Limits, ReadError, UnpackError, unpack_source_archive};
+use super::variants::compressed;
+use crate::archive::{Compression, Limits, ReadError, UnpackError, unpack_source_archive};
 
 pub(super) type Found = Vec<(String, String)>;
 
@@ -36,19 +36,15 @@ fn simple() -> Vec<u8> {
 }
 
 fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut writer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    writer.write_all(data).unwrap();
-    writer.finish().unwrap()
+    compressed(Compression::Gzip, data)
 }
 
 fn bzip2(data: &[u8]) -> Vec<u8> {
-    let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    writer.write_all(data).unwrap();
-    writer.finish().unwrap()
+    compressed(Compression::Bzip2, data)
 }
 
 fn zstd(data: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(data, 1).unwrap()
+    compressed(Compression::Zstd, data)
 }
 
 #[rstest]
@@ -162,10 +158,12 @@ fn global_headers_give_times_to_entries_without_their_own() {
     };
     let tar =
         global("mtime=1500")(Raw::default()).file("t/a", "").pax("mtime", b"12.5").file("t/b", "");
-    let tar = global("mtime=99999")(tar).file("t/c", "").tar();
+    let tar = global("mtime=99999")(tar).file("t/c", "");
+    // An empty value takes back what was said for all.
+    let tar = tar.pax("mtime", b"").file("t/d", "").tar();
     let found = unpack("a.tar", &tar).unwrap();
     let times: Vec<&str> = found.iter().map(|(_, what)| what.split(' ').nth(1).unwrap()).collect();
-    assert_eq!(times, ["1500", "1500", "12", "99999"]);
+    assert_eq!(times, ["1500", "1500", "12", "99999", "7"]);
 }
 
 #[test]

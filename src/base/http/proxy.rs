@@ -9,8 +9,10 @@
 //! - Loopback addresses and `localhost` are reached without a proxy, as Go has it; `<-loopback>` in
 //!   `NO_PROXY` asks for the proxy, as in Chromium.
 //!
-//! A variable that names no proxy is an error of all requests: none of them goes directly in silence.
+//! Of a variable's two spellings the first one counts that is not empty. A variable that names no proxy,
+//! or is not UTF-8, is an error of all requests: none of them goes directly in silence.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -61,18 +63,27 @@ impl fmt::Debug for Proxies {
 }
 
 impl Proxies {
-    /// Reads the variables; `variable` returns the value of a set variable.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// Reads the variables; `variable` returns the value of one that is set.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let mut proxies = Self::default();
+        let mut problem = None;
         // The spelling in capitals goes first, as in Go.
-        let get = |name: &str| {
-            [name.to_owned(), name.to_lowercase()]
-                .into_iter()
-                .find_map(|name| Some((variable(&name)?, name)))
-                .filter(|(value, _)| !value.trim().is_empty())
+        let mut get = |name: &str| {
+            let spellings = [name.to_owned(), name.to_lowercase()].into_iter();
+            let mut set = spellings.filter_map(|name| Some((variable(&name)?, name)));
+            let is_empty = |value: &OsString| value.to_str().is_some_and(|it| it.trim().is_empty());
+            let (value, name) = set.find(|(value, _)| !is_empty(value))?;
+            if let Ok(value) = value.into_string() {
+                return Some((value, name));
+            }
+            problem = Some(format!("the variable {name} is not UTF-8; set it anew, or unset it"));
+            None
         };
-        let mut read = |name: &str| {
-            let (value, name) = get(name).or_else(|| get("ALL_PROXY"))?;
+        let named = [get("HTTP_PROXY"), get("HTTPS_PROXY"), get("ALL_PROXY"), get("NO_PROXY")];
+        proxies.problem = problem;
+        let [http, https, all, exceptions] = named;
+        let mut read = |named: Option<(String, String)>| {
+            let (value, name) = named.or_else(|| all.clone())?;
             match address(value.trim()) {
                 Ok(url) => Some(url),
                 Err(reason) => {
@@ -83,9 +94,9 @@ impl Proxies {
                 }
             }
         };
-        let (http, https) = (read("HTTP_PROXY"), read("HTTPS_PROXY"));
+        let (http, https) = (read(http), read(https));
         (proxies.http, proxies.https) = (http, https);
-        let exceptions = get("NO_PROXY").map(|(value, _)| value).unwrap_or_default();
+        let exceptions = exceptions.map(|(value, _)| value).unwrap_or_default();
         for text in exceptions.split(|letter: char| letter == ',' || letter.is_whitespace()) {
             match text {
                 "" => {}
@@ -210,7 +221,7 @@ mod tests {
     fn proxies(variables: &[(&str, &str)]) -> Proxies {
         Proxies::from_variables(|name| {
             let same = |(known, _): &&(&str, &str)| *known == name;
-            variables.iter().find(same).map(|(_, value)| (*value).to_owned())
+            variables.iter().find(same).map(|(_, value)| (*value).into())
         })
     }
 
@@ -299,6 +310,10 @@ mod tests {
         assert_eq!(asks(&all, "https://h/").as_deref(), Some("socks5h://u:p@c"));
         let all = proxies(&[("HTTP_PROXY", ""), ("all_proxy", "https://d:1")]);
         assert_eq!(asks(&all, "http://h/").as_deref(), Some("https://d:1/"));
+        let all = proxies(&[("HTTP_PROXY", " "), ("http_proxy", "a:1"), ("ALL_PROXY", "b:1")]);
+        assert_eq!(asks(&all, "http://h/").as_deref(), Some("http://a:1/"));
+        let all = proxies(&[("ALL_PROXY", "b:1"), ("NO_PROXY", ""), ("no_proxy", "h")]);
+        assert_eq!(asks(&all, "http://h/"), None);
         assert_eq!(asks(&proxies(&[]), "http://h/"), None);
         assert!(
             !format!("{:?}", proxies(&[("HTTPS_PROXY", "http://u:geheim@c")])).contains("geheim")
@@ -318,5 +333,12 @@ mod tests {
             assert!(problem.contains(name) && !problem.contains("geheim"), "{problem}");
         }
         assert!(proxies(&[("NO_PROXY", "::,:::x,/,:")]).for_client().is_ok());
+        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "all_proxy", "NO_PROXY", "no_proxy"]
+        {
+            use std::os::unix::ffi::OsStringExt;
+            let value = |known: &str| (known == name).then(|| OsString::from_vec(vec![b'h', 0xff]));
+            let problem = Proxies::from_variables(value).for_client().unwrap_err();
+            assert!(problem.contains(&format!("{name} is not UTF-8")), "{problem}");
+        }
     }
 }

@@ -1,27 +1,7 @@
-use std::sync::Mutex;
-
 use super::test_server::{ClosedAddress, Request, Step, TestServer, answer, ok};
 use super::*;
 use crate::base::event::{Event, Silent};
-
-#[derive(Default)]
-struct Recorder(Mutex<Vec<Event>>);
-
-impl Observer for Recorder {
-    fn event(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-}
-
-impl Recorder {
-    fn retries(&self) -> Vec<String> {
-        let reason = |event: &Event| match event {
-            Event::Retry { reason, .. } => Some(reason.clone()),
-            _ => None,
-        };
-        self.0.lock().unwrap().iter().filter_map(reason).collect()
-    }
-}
+use crate::base::events::Events;
 
 fn options() -> HttpOptions {
     HttpOptions {
@@ -57,7 +37,7 @@ fn passing_failures_are_retried() {
         1 => answer("429 Slow\r\nContent-Length: 0\r\nRetry-After: 0", b""),
         _ => ok(BODY),
     });
-    let seen = Recorder::default();
+    let seen = Events::default();
     assert_eq!(get(&server.url("/f"), &seen).unwrap().0, BODY);
     assert_eq!(seen.retries().len(), 2);
     let events = seen.0.into_inner().unwrap();
@@ -77,7 +57,7 @@ fn a_short_body_is_taken_up_where_it_broke_off() {
         0 => half("\"a\""),
         _ => answer("206 P\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5", &BODY[5..]),
     });
-    let seen = Recorder::default();
+    let seen = Events::default();
     let (content, done) = get(&server.url("/f"), &seen).unwrap();
     assert_eq!((content.as_slice(), done.resumed), (BODY, true));
     let second = &server.requests()[1];
@@ -132,7 +112,7 @@ fn a_stall_is_noticed() {
         }
         ok(BODY)
     });
-    let seen = Recorder::default();
+    let seen = Events::default();
     assert_eq!(get(&server.url("/f"), &seen).unwrap().0, BODY);
     assert!(seen.retries()[0].contains("nothing came for 0.3 s"), "{:?}", seen.retries());
 }
@@ -146,7 +126,7 @@ fn a_slow_but_steady_server_is_no_stall() {
         }
         steps
     });
-    let seen = Recorder::default();
+    let seen = Events::default();
     assert_eq!(get(&server.url("/f"), &seen).unwrap().0, BODY);
     assert!(seen.retries().is_empty(), "{:?}", seen.retries());
 }
@@ -325,7 +305,7 @@ fn credentials_of_a_netrc_go_to_their_server_alone() {
             "NO_PROXY" => "<-loopback>",
             _ => return None,
         };
-        Some(value.to_owned())
+        Some(value.into())
     });
     let options = HttpOptions { proxies: proxied, ..client.options().clone() };
     let client = HttpClient::new(HttpOptions {
@@ -391,7 +371,7 @@ fn credentials_are_not_shown() {
 fn get_by(variables: &[(&str, String)], url: &str) -> Result<Vec<u8>, HttpError> {
     let proxies = Proxies::from_variables(|name| {
         let same = |(known, _): &&(&str, String)| *known == name;
-        variables.iter().find(same).map(|(_, value)| value.clone())
+        variables.iter().find(same).map(|(_, value)| value.into())
     });
     HttpClient::new(HttpOptions { proxies, ..options() }).get(url, "p/s", 1 << 20, &Silent)
 }
@@ -464,7 +444,7 @@ fn socks_proxies_are_spoken_to() {
 #[test]
 fn a_refused_connection_fails_at_once_unless_the_server_was_there() {
     let closed = ClosedAddress::new();
-    let seen = Recorder::default();
+    let seen = Events::default();
     let error = get(&closed.url("/f"), &seen).unwrap_err();
     assert!(matches!(error, HttpError::ConnectionRefused { .. }), "{error}");
     assert!(error.to_string().contains("refused") && error.hint().is_some(), "{error}");

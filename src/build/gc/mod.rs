@@ -166,8 +166,8 @@ pub enum GcError {
     /// Files that belong to a namespace's ids cannot be removed.
     #[error("can't remove what containers made")]
     Isolation(#[source] IsolationError),
-    /// An image is broken, so that its blobs are unknown.
-    #[error("{name} is broken, so that what it needs can't be told; `mkpanda image rm` it")]
+    /// An image is broken, so that what it needs can't be told.
+    #[error("{name} is broken, so that what it needs can't be told{}", remedy(source))]
     Broken {
         /// Name of the image.
         name: String,
@@ -177,7 +177,11 @@ pub enum GcError {
     },
 }
 
-/// Finds and removes unneeded items.
+fn remedy(source: &StoreError) -> String {
+    source.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
+}
+
+/// Finds what nobody needs, and removes it.
 pub fn collect(
     home: &Home,
     isolation: &Wanted,

@@ -13,9 +13,9 @@ use crate::base::event::{Interruptible, Observer};
 use crate::container::helper::Interrupt;
 use crate::dockerfile::BuildOptions;
 use crate::dockerfile::builder::{ImageBuilder, log_name};
-use crate::dockerfile::evaluate::parse_platform;
 use crate::dockerfile::options::{ContextPlace, Hidden, SecretPlace};
 use crate::image::pins::ImagePins;
+use crate::image::platform::PlatformError;
 use crate::image::store::ImageStore;
 
 /// Builds an image; returns its id, which is printed unless stdout receives the image itself.
@@ -68,7 +68,8 @@ fn options(
 ) -> Result<BuildOptions, CliError> {
     let base = context.folder()?;
     let platform = args.platform.as_deref().map(|text| {
-        parse_platform(text).ok_or_else(|| bad("--platform", text, "expected OS/ARCH[/VARIANT]"))
+        text.parse()
+            .map_err(|_error: PlatformError| bad("--platform", text, "expected OS/ARCH[/VARIANT]"))
     });
     Ok(BuildOptions {
         shared_as: None,

@@ -28,7 +28,7 @@ use crate::image::digest::DiffId;
 use crate::image::store::{BuiltLayer, ImageStore};
 
 /// Changes whenever the same step would make another layer than before.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The cache's folder.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use crate::archive::OWNER_ATTRIBUTE;
+use crate::archive::is_kept_attribute;
 
 /// Returns the attributes of a file or folder that layers keep, sorted by their names.
 pub fn kept_attributes(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
@@ -12,13 +12,7 @@ pub fn kept_attributes(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
         Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(Vec::new()),
         listed => listed?,
     };
-    let is_kept = |name: &OsString| {
-        let name = name.as_encoded_bytes();
-        name == b"security.capability"
-            || (name.starts_with(b"user.")
-                && !name.starts_with(b"user.overlay.")
-                && name != OWNER_ATTRIBUTE.as_bytes())
-    };
+    let is_kept = |name: &OsString| is_kept_attribute(name.as_encoded_bytes());
     let mut kept = Vec::new();
     for name in names.filter(is_kept) {
         if let Some(value) = xattr::get(path, &name)? {

@@ -15,7 +15,9 @@ use crate::base::digest::{Sha256, Sha256Sum};
 pub struct Sum {
     hasher: Sha256,
     owners: bool,
-    /// Files with several names, in the order of their first names.
+    /// Number of files that were added.
+    files: u64,
+    /// Files with several names, each with the number of the first of them.
     linked: HashMap<(u64, u64), u64>,
 }
 
@@ -35,7 +37,7 @@ pub fn digest(
 impl Sum {
     /// Starts with nothing; with `owners`, these count too.
     pub fn new(owners: bool) -> Self {
-        Self { hasher: Sha256::new(), owners, linked: HashMap::new() }
+        Self { hasher: Sha256::new(), owners, files: 0, linked: HashMap::new() }
     }
 
     /// Adds a label for the following data.
@@ -73,12 +75,15 @@ impl Sum {
             }
             Kind::File => {
                 self.hasher.update(&entry.mode().to_le_bytes());
+                let number = self.files;
+                self.files += 1;
+                let mut first = number;
                 if entry.metadata.nlink() > 1 {
-                    let next = self.linked.len() as u64;
                     let file = (entry.metadata.dev(), entry.metadata.ino());
-                    let number = *self.linked.entry(file).or_insert(next);
-                    self.hasher.update(&number.to_le_bytes());
+                    first = *self.linked.entry(file).or_insert(number);
                 }
+                // Another name is one of the copy only if it is copied too: 0 says that none is.
+                self.hasher.update(&(number - first).to_le_bytes());
                 self.attributes(files, entry)
                     .and_then(|()| self.content(files, entry))
                     .map_err(|source| ContextError::Look { source })?;

@@ -152,6 +152,7 @@ fn the_digest_counts_content_names_modes_and_links_alone() {
     let file = fs_err::File::options().write(true).open(same.path().join("a/x")).unwrap();
     file.file().set_modified(old).unwrap();
     let root = fs_err::metadata(one.path()).unwrap().permissions();
+    let root_mode = root.clone();
     fs_err::set_permissions(same.path(), root).unwrap();
     assert_eq!(same.sum(), sum);
     for changed in [
@@ -163,6 +164,15 @@ fn the_digest_counts_content_names_modes_and_links_alone() {
     ] {
         assert_ne!(Place::new(changed).sum(), sum, "{changed:?}");
     }
+    // Another name of a file counts where it is copied too, and nowhere else.
+    let elsewhere = tempfile::tempdir_in(same.path().parent().unwrap()).unwrap();
+    fs_err::hard_link(same.path().join("a/x"), elsewhere.path().join("x")).unwrap();
+    assert_eq!(same.sum(), sum);
+    let apart = Place::new(&["l=->a", "a/x=1", "b=1"]);
+    fs_err::set_permissions(apart.path(), root_mode.clone()).unwrap();
+    fs_err::hard_link(same.path().join("a/x"), same.path().join("b")).unwrap();
+    assert_ne!(same.sum(), apart.sum());
+    fs_err::remove_file(same.path().join("b")).unwrap();
     let executable = std::fs::Permissions::from_mode(0o755);
     fs_err::set_permissions(same.path().join("a/x"), executable).unwrap();
     assert_ne!(same.sum(), sum);

@@ -22,7 +22,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::scope::check_name;
-pub use super::scope::{Base, Scope, parse_platform};
+pub use super::scope::{Base, Scope};
 pub use config::{ConfigDocument, Execution, HealthDocument, History};
 
 use super::expand::{ExpandError, Expander, expand, expand_words};

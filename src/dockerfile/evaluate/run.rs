@@ -9,7 +9,7 @@ use crate::dockerfile::model::{Command, HereDocument, Place, Run};
 use crate::dockerfile::scope::PROXIES;
 use crate::dockerfile::step::{Document, RunStep, Step};
 use crate::dockerfile::syntax::is_document;
-use crate::image::config::{not_a_variable, not_a_working_directory};
+use crate::image::config::{fault_of_environment, fault_of_working_dir};
 use crate::package::Problem;
 
 /// Path of a script's file for its command.
@@ -55,17 +55,13 @@ impl StageState {
     /// Refuses to run a command with values of a base image that no process can be given.
     fn check_base(&self, place: &Place) -> Result<(), Problem> {
         let config = &self.document.config;
-        let is_variable =
-            |item: &&String| item.split_once('=').is_some_and(|(name, _)| !name.is_empty());
-        if let Some(item) = config.env.iter().find(|item| !is_variable(item)) {
-            return Err(place.problem(not_a_variable(item)));
+        if let Some(fault) = fault_of_environment(&config.env) {
+            return Err(place.problem(fault));
         }
-        let workdir = &config.working_dir;
-        if workdir.is_empty() || workdir.starts_with('/') {
-            return Ok(());
-        }
-        let hint = format!("say where commands run by an instruction before: WORKDIR /{workdir}");
-        Err(place.problem(not_a_working_directory(workdir)).hint(hint))
+        let Some(fault) = fault_of_working_dir(&config.working_dir) else { return Ok(()) };
+        let named = self.workdir();
+        let hint = format!("say where commands run by an instruction before: WORKDIR {named}");
+        Err(place.problem(fault).hint(hint))
     }
 
     /// Variables of ENV, and the arguments that ENV does not override.

@@ -12,7 +12,7 @@ fn evaluate_on(
     image: &ConfigDocument,
 ) -> (ConfigDocument, Vec<Step>) {
     let arguments = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let platform = parse_platform("linux/arm64/v8").unwrap();
+    let platform = "linux/arm/v6".parse().unwrap();
     let around = Surroundings { arguments, target_platform: platform, ..Surroundings::default() };
     let dockerfile = Dockerfile::parse(text).unwrap();
     let scope = Scope::of(&dockerfile, &around).unwrap();
@@ -72,7 +72,7 @@ fn arguments_have_scopes() {
         (
             "FROM x\nARG TARGETPLATFORM\nARG TARGETARCH\nARG TARGETVARIANT\nRUN x",
             &[],
-            &["TARGETARCH=arm64", "TARGETPLATFORM=linux/arm64/v8", "TARGETVARIANT=v8"],
+            &["TARGETARCH=arm", "TARGETPLATFORM=linux/arm/v6", "TARGETVARIANT=v6"],
         ),
         (
             "FROM x\nARG SOURCE_DATE_EPOCH\nRUN x",
@@ -221,7 +221,7 @@ fn bases_and_platforms_are_expanded_with_what_is_global() {
     let text = "ARG V=1\nFROM --platform=$BUILDPLATFORM img:$V-$TARGETARCH AS a\nFROM scratch\n";
     let dockerfile = Dockerfile::parse(text).unwrap();
     let around = Surroundings {
-        target_platform: parse_platform("linux/riscv64").unwrap(),
+        target_platform: "linux/riscv64".parse().unwrap(),
         ..Surroundings::default()
     };
     let scope = Scope::of(&dockerfile, &around).unwrap();
@@ -229,9 +229,6 @@ fn bases_and_platforms_are_expanded_with_what_is_global() {
     assert_eq!(scope.platform(&dockerfile.stages[0]).unwrap(), Platform::host());
     assert_eq!(scope.base(&dockerfile.stages[1]).unwrap(), Base::Scratch);
     assert_eq!(scope.platform(&dockerfile.stages[1]).unwrap(), around.target_platform);
-    assert_eq!(parse_platform("linux"), Some(Platform::host()));
-    assert_eq!(parse_platform("arm64").unwrap().to_string(), "linux/arm64");
-    assert!(parse_platform("vax").is_none() && parse_platform("a/b/c/d").is_none());
 }
 
 #[test]
@@ -248,7 +245,14 @@ fn what_no_command_can_be_given_is_refused_where_one_is_run() {
     };
     let relative = br#"{"config": {"WorkingDir": "app"}, "rootfs": {"type": "layers"}}"#;
     let word = br#"{"config": {"env": ["WORD"]}, "rootfs": {"type": "layers"}}"#;
-    for (config, name) in [(&relative[..], "\"app\""), (word, "\"WORD\"")] {
+    let above = br#"{"config": {"WorkingDir": "/a/../b"}, "rootfs": {"type": "layers"}}"#;
+    let nul = br#"{"config": {"Env": ["A=\u0000"]}, "rootfs": {"type": "layers"}}"#;
+    for (config, name) in [
+        (&relative[..], "\"app\""),
+        (word, "\"WORD\""),
+        (above, "\"/a/../b\""),
+        (nul, "environment has a NUL byte"),
+    ] {
         let document = ConfigDocument::parse(config).unwrap();
         assert_eq!(problem("FROM x\nCOPY a /a\nENV A=1\nCMD x\n", &document), None);
         let refused = problem("FROM x\nRUN x\n", &document).unwrap();

@@ -21,10 +21,15 @@ pub fn bases(options: &BuildOptions) -> Result<BTreeSet<(ImageRef, String)>, Doc
     let report =
         |problem: Problem| DockerfileError::Problem(Box::new(problem.in_file(&path, &text)));
     let dockerfile = Dockerfile::parse(&text).map_err(report)?;
-    let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
+    let around = options.surroundings();
+    let scope = Scope::of(&dockerfile, &around).map_err(report)?;
+    let dockerfile = scope.with_contexts(dockerfile);
     let target = options.target.as_deref();
     let plan = graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;
-    let named = plan.images().into_iter().filter(|(name, _)| name.parse::<ImageId>().is_err());
+    let named = plan
+        .images(&around.target_platform)
+        .into_iter()
+        .filter(|(name, _)| name.parse::<ImageId>().is_err());
     Ok(named.filter_map(|(name, platform)| Some((name.parse().ok()?, platform))).collect())
 }
 

@@ -48,6 +48,7 @@ impl ImageBuilder<'_> {
             |problem: Problem| DockerfileError::Problem(Box::new(problem.in_file(&path, &text)));
         let dockerfile = Dockerfile::parse(&text).map_err(report)?;
         let scope = Scope::of(&dockerfile, &options.surroundings()).map_err(report)?;
+        let dockerfile = scope.with_contexts(dockerfile);
         let target = options.target.as_deref();
         let first =
             graph::plan(&dockerfile, &scope, target, &Triggers::default()).map_err(report)?;

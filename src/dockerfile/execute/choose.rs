@@ -1,11 +1,13 @@
 //! Resolution of sources into lists for a helper, and the digests of those lists.
 
+use std::collections::HashSet;
+use std::fs::Metadata;
 use std::path::Path;
 
 use super::job::{CopyEntry, Match};
 use crate::archive::{EntryPath, Noted, OwnerNote};
 use crate::base::digest::Sha256Sum;
-use crate::dockerfile::context::{Choice, ContextError, Files, Sum};
+use crate::dockerfile::context::{Choice, ContextError, Entry, Files, Kind, Sum};
 use crate::dockerfile::ignore::Patterns;
 use crate::image::layers::KnownOwners;
 
@@ -53,16 +55,21 @@ pub(super) fn choose_with_digest(
 ) -> Result<(Vec<Match>, Sha256Sum), ContextError> {
     let mut sum = Sum::new(matches!(owners, Owners::Disk));
     let mut matches = Vec::new();
+    let mut added = HashSet::new();
     for selected in files.select(source, choice)? {
+        for (place, source) in folders_above(&selected.path, &selected.place) {
+            let Some((path, metadata)) = model_of(files.root(), source) else { continue };
+            if added.insert(place.to_owned()) {
+                let (path, place) = (path.to_owned(), place.to_owned());
+                sum.say("above");
+                add(&mut sum, files, &Entry { path, place, kind: Kind::Folder, metadata }, owners)?;
+            }
+        }
         sum.say(if selected.folder { "folder" } else { "file" });
         let mut entries = Vec::new();
         for entry in files.entries(&selected, choice) {
             let entry = entry?;
-            sum.add(files, &entry)?;
-            if let Owners::Told(known) = owners {
-                let (uid, gid) = owner(known, files.root(), &entry.path);
-                sum.say(&format!("{uid}:{gid}"));
-            }
+            add(&mut sum, files, &entry, owners)?;
             entries.push(CopyEntry { path: entry.path, place: entry.place });
         }
         matches.push(Match { is_folder: selected.folder, entries });
@@ -70,7 +77,44 @@ pub(super) fn choose_with_digest(
     Ok((matches, sum.finish()))
 }
 
-/// Owner of a tree's file with one id: from its extended attribute, or from the layers' records.
+fn add(
+    sum: &mut Sum,
+    files: &Files,
+    entry: &Entry,
+    owners: &Owners<'_>,
+) -> Result<(), ContextError> {
+    sum.add(files, entry)?;
+    if let Owners::Told(known) = owners {
+        let (uid, gid) = owner(known, files.root(), &entry.path);
+        sum.say(&format!("{uid}:{gid}"));
+    }
+    Ok(())
+}
+
+/// Folders that an entry is in below the destination, the highest first, each with the folder of that name
+/// that it is in where it is taken from: there is none where a symlink has another name.
+pub(super) fn folders_above<'e>(
+    path: &'e Path,
+    place: &'e Path,
+) -> impl Iterator<Item = (&'e Path, Option<&'e Path>)> {
+    let sources: Vec<&Path> = path.ancestors().skip(1).collect();
+    let places: Vec<&Path> = place.ancestors().skip(1).collect();
+    places.into_iter().enumerate().rev().filter(|(_, place)| !place.as_os_str().is_empty()).map(
+        move |(number, place)| {
+            let same = |source: &&Path| source.file_name() == place.file_name();
+            (place, sources.get(number).copied().filter(same))
+        },
+    )
+}
+
+/// The folder that a missing one above an entry is made like, with what the filesystem says of it.
+pub(super) fn model_of<'e>(root: &Path, source: Option<&'e Path>) -> Option<(&'e Path, Metadata)> {
+    let source = source?;
+    let data = fs_err::symlink_metadata(root.join(source)).ok()?;
+    data.is_dir().then_some((source, data))
+}
+
+/// Whose a file of a tree is, where there is one id: it says so itself, or it was told.
 pub(super) fn owner(known: &KnownOwners, root: &Path, path: &Path) -> (u32, u32) {
     told_owner(&root.join(path)).unwrap_or_else(|| {
         let name = path.as_os_str().as_encoded_bytes();
@@ -82,5 +126,39 @@ fn told_owner(path: &Path) -> Option<(u32, u32)> {
     match OwnerNote::read(path).ok()?? {
         OwnerNote { user: Noted::Is(user), group: Noted::Is(group) } => Some((user, group)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn folders_that_are_copied_with_a_source_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let above = folder.path().join("a/b");
+        fs_err::create_dir_all(&above).unwrap();
+        fs_err::write(above.join("file"), "x").unwrap();
+        let digest = |source: &str, parents: bool| {
+            let files = Files::of_tree(folder.path());
+            let choice = choice(&[], parents).unwrap();
+            choose_with_digest(&files, source, &choice, &Owners::Disk).unwrap().1
+        };
+        let mut cases = Vec::new();
+        for (source, parents, counts) in [
+            ("a/b/file", true, true),
+            ("a/./b/file", true, true),
+            ("**/file", true, true),
+            ("a/b/./file", true, false),
+            ("a/b/file", false, false),
+        ] {
+            cases.push((source, parents, counts, digest(source, parents)));
+        }
+        fs_err::set_permissions(&above, std::fs::Permissions::from_mode(0o700)).unwrap();
+        for (source, parents, counts, before) in cases {
+            assert_eq!(digest(source, parents) != before, counts, "{source} {parents}");
+        }
     }
 }

@@ -28,6 +28,7 @@ const MANIFEST: Shape = Shape::List(&Shape::Structure(&[
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
+    #[serde(default)]
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -57,16 +58,12 @@ pub(super) fn read(
     })?;
     let entries = by_name(entries, &options.selection)?;
     check_count(&entries, &options.selection)?;
-    let (mut wanted, mut unfit) = (Wanted::default(), None);
+    let (mut wanted, mut problems) = (Wanted::default(), Vec::new());
     for entry in entries {
         let called = entry.called();
-        let problem = wanted.take(&called, read_image(archive, entry, options, staging))?;
-        unfit = unfit.or(problem);
+        wanted.take(&called, read_image(archive, entry, options, staging), &mut problems)?;
     }
-    match unfit {
-        Some(problem) if wanted.found.is_empty() => Err(problem),
-        _ => Ok(wanted),
-    }
+    wanted.or_problems(problems)
 }
 
 fn read_image(

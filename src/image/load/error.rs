@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::archive::{LimitExceeded, ReadError};
+use crate::base::causes::with_causes;
 use crate::image::config::ConfigError;
 use crate::image::digest::{BlobDigest, DiffId};
 use crate::image::document::{DocumentError, LONGEST_DOCUMENT};
@@ -145,6 +146,14 @@ pub enum LoadProblem {
         /// Platforms in the input.
         found: Vec<String>,
     },
+    /// No entry of an index can be used.
+    #[error("none of its entries can be used: {}", reasons.join("; "))]
+    NoneUsable {
+        /// Reason of each entry.
+        reasons: Vec<String>,
+        /// True if all entries are no images for the platform.
+        of_another_kind: bool,
+    },
     /// Indexes within indexes.
     #[error("its indexes lead to more than {limit} others, or too deep into each other")]
     Index {
@@ -211,11 +220,62 @@ impl LoadProblem {
     pub(in crate::image) fn is_of_another_kind(&self) -> bool {
         matches!(
             self,
-            Self::Platform { .. } | Self::Document { problem: DocumentError::MediaType { .. }, .. }
+            Self::Platform { .. }
+                | Self::Document { problem: DocumentError::MediaType { .. }, .. }
+                | Self::NoneUsable { of_another_kind: true, .. }
         )
     }
 
-    /// Remedy, if one is known.
+    /// True if one entry cannot be used, whenever it is tried, which says nothing of others beside it.
+    pub(in crate::image) fn is_of_entry(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::NoFile { .. }
+                | Self::Digest { .. }
+                | Self::Size { .. }
+                | Self::DiffId { .. }
+                | Self::LayerContent { .. }
+                | Self::LayerCount { .. }
+                | Self::Document { .. }
+                | Self::LongDocument { .. }
+                | Self::Config(_)
+                | Self::Name { .. }
+                | Self::Platform { .. }
+                | Self::NoneUsable { .. }
+        )
+    }
+
+    /// Joins the problems of all entries, each with the entry's name.
+    pub(in crate::image) fn of_entries(mut problems: Vec<(String, Self)>) -> Self {
+        if problems.len() <= 1 {
+            return problems.pop().map_or(Self::Empty, |(_, problem)| problem);
+        }
+        let (mut all, mut platform) = (Vec::new(), None);
+        for (_, problem) in &problems {
+            if let Self::Platform { wanted, found } = problem {
+                platform = Some(wanted.clone());
+                all.extend(found.iter().cloned());
+            }
+        }
+        let is_platform = |(_, problem): &(_, Self)| matches!(problem, Self::Platform { .. });
+        match platform {
+            Some(wanted) if problems.iter().all(is_platform) => {
+                all.sort();
+                all.dedup();
+                Self::Platform { wanted, found: all }
+            }
+            _ => Self::NoneUsable {
+                of_another_kind: problems.iter().all(|(_, problem)| problem.is_of_another_kind()),
+                reasons: problems
+                    .iter()
+                    .map(|(called, problem)| format!("{called}: {}", with_causes(problem)))
+                    .collect(),
+            },
+        }
+    }
+
+    /// Remedy, unless it is plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoImage { .. } | Self::NoFolder => Some(

@@ -6,14 +6,15 @@ use super::select::{Called, by_name, check_count};
 use super::source::Source;
 use super::staging::Staging;
 use super::{
-    Found, LoadOptions, LoadProblem, Wanted, check_count_of_layers, check_layers, check_platform,
+    Found, LoadOptions, LoadProblem, PassedOver, Wanted, check_count_of_layers, check_layers,
+    check_platform,
 };
 use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::document::{
     Content, DocumentError, IndexContent, Kind, Target, check_layout_version, parse_index,
-    parse_manifest,
 };
+use crate::image::manifest::parse_manifest;
 use crate::image::reference::ImageRef;
 
 /// Upper limit of nested indexes.
@@ -43,56 +44,64 @@ pub(super) fn read(
     let IndexContent { targets, odd } =
         parse_index(&index, None).map_err(document("index.json"))?;
     let units = by_name(units(targets), &options.selection)?;
-    let mut search = Search { source, staging, options, looked_at: 0, others: odd };
+    let mut search =
+        Search { source, staging, options, looked_at: 0, others: odd, problems: Vec::new() };
     let mut choices = Vec::new();
     let mut wanted = Wanted::default();
     for unit in units {
+        let before = search.problems.len();
         let candidates = search.candidates(&unit.entries)?;
-        if candidates.is_empty() {
+        let called = unit.called().join(", ");
+        if !candidates.is_empty() {
+            choices.push(Choice { unit, candidates });
+        } else if unit.named && search.problems.len() == before {
             let found = unit.entries.iter().filter_map(|entry| entry.platform.as_ref());
             let found: Vec<String> = found.map(ToString::to_string).collect();
-            if unit.named {
-                let found =
-                    if found.is_empty() { "other kinds".to_owned() } else { found.join(", ") };
-                wanted.passed_over.push(format!("{} (for {found})", unit.called().join(", ")));
-            }
-        } else {
-            choices.push(Choice { unit, candidates });
+            let found = if found.is_empty() { "other kinds".to_owned() } else { found.join(", ") };
+            let message = format!("{called} (for {found})");
+            wanted.passed_over.push(PassedOver { message, is_damaged: false });
+        }
+        for (index, problem) in &search.problems[before..] {
+            let called = if called.is_empty() { index } else { &called };
+            wanted.passed_over.push(PassedOver::new(called, problem));
         }
     }
-    if choices.is_empty() && !search.others.is_empty() {
+    if choices.is_empty() && !(search.others.is_empty() && search.problems.is_empty()) {
         return Err(search.none());
     }
+    let mut problems = search.problems;
     check_count(&choices, &options.selection)?;
-    let mut unfit = None;
     for choice in &choices {
-        let image = read_first(source, choice, options, staging);
-        unfit = unfit.or(wanted.take(&choice.called(), image)?);
+        let image = read_first(source, choice, options, staging, &mut wanted.passed_over);
+        wanted.take(&choice.called(), image, &mut problems)?;
     }
-    match unfit {
-        Some(problem) if wanted.found.is_empty() => Err(problem),
-        _ => Ok(wanted),
-    }
+    wanted.or_problems(problems)
 }
 
-/// Reads the first of an image's candidates that is for the platform: where an index doesn't say for
-/// which one an entry is, the entry's configuration does.
+/// Reads the first of an image's candidates that can be used: where an index doesn't say for which
+/// platform an entry is, the entry's configuration does. Those before it are passed over.
 fn read_first(
     source: &Source<'_>,
     choice: &Choice,
     options: &LoadOptions,
     staging: &mut Staging<'_>,
+    passed_over: &mut Vec<PassedOver>,
 ) -> Result<Found, LoadProblem> {
-    let mut unfit = None;
+    let mut problems = Vec::new();
     for manifest in &choice.candidates {
         match read_image(source, &choice.unit, manifest, options, staging) {
-            Err(problem) if problem.is_of_another_kind() && !manifest.tells_platform() => {
-                unfit.get_or_insert(problem);
+            Err(problem) if problem.is_of_entry() => {
+                problems.push((manifest.digest.to_string(), problem));
             }
-            read => return read,
+            read => {
+                // Those of other platforms are nothing to speak of.
+                let damaged = problems.iter().filter(|(_, problem)| !problem.is_of_another_kind());
+                passed_over.extend(damaged.map(|(called, it)| PassedOver::new(called, it)));
+                return read;
+            }
         }
     }
-    Err(unfit.unwrap_or(LoadProblem::Empty))
+    Err(LoadProblem::of_entries(problems))
 }
 
 fn units(top: Vec<Target>) -> Vec<Unit> {
@@ -134,6 +143,8 @@ struct Search<'a, 's> {
     looked_at: u64,
     /// Unusable entries, for the message.
     others: Vec<String>,
+    /// Indexes that cannot be read, by digest.
+    problems: Vec<(String, LoadProblem)>,
 }
 
 impl Search<'_, '_> {
@@ -166,23 +177,37 @@ impl Search<'_, '_> {
                     self.others.push(platform.to_string());
                 }
                 (_, Kind::Manifest) => candidates.push(entry.clone()),
-                (_, Kind::Index) => {
-                    let blob =
-                        self.source.blob(self.staging, &entry.digest, entry.size, "an index")?;
-                    let bytes = self.staging.document(&blob, "an index")?;
-                    let inner = parse_index(&bytes, Some(&entry.media_type))
-                        .map_err(document("an index"))?;
-                    self.others.extend(inner.odd);
-                    self.collect(&inner.targets, depth + 1, candidates)?;
-                }
+                (_, Kind::Index) => match self.index(entry) {
+                    Ok(inner) => {
+                        self.others.extend(inner.odd);
+                        self.collect(&inner.targets, depth + 1, candidates)?;
+                    }
+                    // What lies beside it may be the wanted image.
+                    Err(problem) if problem.is_of_entry() => {
+                        self.problems.push((entry.digest.to_string(), problem));
+                    }
+                    Err(problem) => return Err(problem),
+                },
                 (_, Kind::Other) => self.others.push(entry.media_type.clone()),
             }
         }
         Ok(())
     }
 
+    fn index(&mut self, entry: &Target) -> Result<IndexContent, LoadProblem> {
+        let what = "an index";
+        let blob = self.source.blob(self.staging, &entry.digest, entry.size, what)?;
+        let bytes = self.staging.document(&blob, what)?;
+        parse_index(&bytes, Some(&entry.media_type)).map_err(document(what))
+    }
+
     fn none(self) -> LoadProblem {
-        let mut found = self.others;
+        if self.others.is_empty() {
+            return LoadProblem::of_entries(self.problems);
+        }
+        let problems = self.problems.iter();
+        let unread = problems.map(|(digest, problem)| format!("the index {digest} ({problem})"));
+        let mut found: Vec<String> = self.others.iter().cloned().chain(unread).collect();
         found.sort();
         found.dedup();
         LoadProblem::Platform { wanted: self.options.platform.clone(), found }

@@ -29,6 +29,7 @@ use super::platform::Platform;
 use super::reference::ImageRef;
 use crate::archive::compression::decompressed;
 use crate::archive::{Limits, ReadError};
+use crate::base::causes::with_causes;
 use crate::base::regular::open_regular;
 
 /// Upper limit of images and names in one input. The cost is quadratic: each name searches all
@@ -145,26 +146,52 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) found: Vec<Found>,
-    /// Other entries that were asked for and are not images for the platform, with the reasons.
-    pub(super) passed_over: Vec<String>,
+    /// Other entries that were asked for and cannot be used.
+    pub(super) passed_over: Vec<PassedOver>,
+}
+
+/// An entry of an input that is not loaded.
+#[derive(Debug)]
+pub(super) struct PassedOver {
+    /// Name and reason.
+    pub(super) message: String,
+    /// True if the entry is damaged; false if it is something else than an image for the platform.
+    pub(super) is_damaged: bool,
+}
+
+impl PassedOver {
+    fn new(called: &str, problem: &LoadProblem) -> Self {
+        let message = format!("{called} ({})", with_causes(problem));
+        Self { message, is_damaged: !problem.is_of_another_kind() }
+    }
 }
 
 impl Wanted {
-    /// Takes in an image, or the reason for which it is passed over; other problems are the input's.
+    /// Takes in an image, or adds the problem for which it is passed over; others are the input's.
     fn take(
         &mut self,
         called: &[String],
         image: Result<Found, LoadProblem>,
-    ) -> Result<Option<LoadProblem>, LoadProblem> {
+        problems: &mut Vec<(String, LoadProblem)>,
+    ) -> Result<(), LoadProblem> {
         match image {
             Ok(image) => self.found.push(image),
-            Err(problem) if problem.is_of_another_kind() => {
-                self.passed_over.push(format!("{} ({problem})", called.join(", ")));
-                return Ok(Some(problem));
+            Err(problem) if problem.is_of_entry() => {
+                let called = called.join(", ");
+                self.passed_over.push(PassedOver::new(&called, &problem));
+                problems.push((called, problem));
             }
             Err(problem) => return Err(problem),
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// The images, or the problems of all entries if there is none.
+    fn or_problems(self, problems: Vec<(String, LoadProblem)>) -> Result<Self, LoadProblem> {
+        if self.found.is_empty() && !problems.is_empty() {
+            return Err(LoadProblem::of_entries(problems));
+        }
+        Ok(self)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::base::causes::with_causes;
 use crate::image::digest::BlobDigest;
 use crate::image::document::DocumentError;
 use crate::image::load::LoadProblem;
@@ -96,6 +97,45 @@ impl RegistryProblem {
             | Self::Unpack { .. } => false,
             Self::Content(_) | Self::OtherDigest { .. } => true,
         }
+    }
+}
+
+impl RegistryProblem {
+    /// True if one entry of an index cannot be used, whenever it is tried. A fault that may go away is none:
+    /// with another entry, it would depend on the network to which image a name leads.
+    pub(super) fn is_of_entry(&self) -> bool {
+        match self {
+            Self::Exchange(error) => matches!(
+                error,
+                ExchangeError::NotFound { .. }
+                    | ExchangeError::Digest { .. }
+                    | ExchangeError::Size { .. }
+                    | ExchangeError::LongDocument { .. }
+            ),
+            Self::Content(problem) => problem.is_of_entry(),
+            Self::OtherDigest { .. } | Self::Keep(_) | Self::Unpack { .. } => false,
+        }
+    }
+
+    /// Joins the problems of all entries of an index, each with the entry's digest.
+    pub(super) fn of_entries(mut problems: Vec<(String, Self)>) -> Self {
+        if problems.len() == 1
+            && let Some((_, problem)) = problems.pop()
+        {
+            return problem;
+        }
+        let mut contents = Vec::new();
+        let mut reasons = Vec::new();
+        for (called, problem) in problems {
+            reasons.push(format!("{called}: {}", with_causes(&problem)));
+            if let Self::Content(problem) = problem {
+                contents.push((called, problem));
+            }
+        }
+        if contents.len() == reasons.len() {
+            return LoadProblem::of_entries(contents).into();
+        }
+        LoadProblem::NoneUsable { reasons, of_another_kind: false }.into()
     }
 }
 

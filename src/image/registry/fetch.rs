@@ -18,8 +18,8 @@ use crate::base::event::{Event, Observer};
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::DiffId;
-use crate::image::document::Manifest;
 use crate::image::load::{Blob, LoadProblem, Measured, measure, measure_stored};
+use crate::image::manifest::Manifest;
 use crate::image::store::{ImageStore, LayerBlob};
 use crate::store::registry::{BlobRequest, ExchangeError, Wire};
 

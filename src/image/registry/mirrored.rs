@@ -1,74 +1,18 @@
-//! Images of mirrors that are stores: an OCI layout below `images/`, in a folder, an archive or on a web
-//! server (docs/format.md, "Mirrors").
-//!
-//! The index gives the manifest of a name, as in any layout; all below is checked by digests, as of a layout
-//! that is loaded. A mirror is asked before a registry is; its faults are warnings.
+//! Images of mirrors that are stores (`mirror_layout`): a mirror is asked before a registry is; its faults are
+//! warnings.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::client::Client;
-use super::error::{RegistryError, RegistryProblem, Verb};
+use super::error::{RegistryError, Verb};
+use super::mirror_layout::{Layout, MirrorProblem};
 use super::options::{ImageMirrors, Pull, PullOptions, Pulled};
-use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
-use crate::image::digest::BlobDigest;
-use crate::image::document::{
-    Content, DocumentError, Kind, LONGEST_DOCUMENT, Manifest, REF_NAME, Target, parse_index,
-    parse_manifest,
-};
-use crate::image::load::{LoadError, LoadInput, LoadOptions, LoadProblem, Naming, Selection};
-use crate::image::location::Form;
+use crate::image::document::Target;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::ImageStore;
-use crate::store::{Backend, FailureKind, Key, Store, StoreError, Transfer};
-
-/// Folder of a mirror that is an OCI layout.
-pub const IMAGES: &str = "images";
-const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-
-/// A mirror does not give an image.
-#[derive(Debug, thiserror::Error)]
-enum MirrorProblem {
-    /// A document or blob cannot be fetched.
-    #[error(transparent)]
-    Fetch(#[from] StoreError),
-    /// Downloaded content does not match its digest or size.
-    #[error("{name} in {place} is damaged and was not used")]
-    Damaged {
-        name: String,
-        place: String,
-        #[source]
-        problem: Box<LoadProblem>,
-    },
-    /// The fault lies on this machine.
-    #[error(transparent)]
-    Local(LoadProblem),
-}
-
-impl MirrorProblem {
-    fn kind(&self) -> Option<FailureKind> {
-        match self {
-            Self::Fetch(error) => Some(error.kind()).filter(|kind| *kind != FailureKind::Local),
-            Self::Damaged { .. } => Some(FailureKind::Denied),
-            Self::Local(_) => None,
-        }
-    }
-
-    fn into_problem(self) -> RegistryProblem {
-        match self {
-            Self::Fetch(StoreError::Interrupted) => {
-                RegistryProblem::Exchange(crate::store::registry::ExchangeError::Interrupted)
-            }
-            Self::Fetch(error) => RegistryProblem::Keep(std::io::Error::other(error)),
-            Self::Damaged { problem, .. } => RegistryProblem::Content(*problem),
-            Self::Local(problem) => RegistryProblem::Content(problem),
-        }
-    }
-}
+use crate::store::{Store, Transfer};
 
 impl Client {
     /// Adds mirrors, which are asked before a registry.
@@ -132,8 +76,7 @@ impl Client {
                 let platform = target.platform.as_ref();
                 platform.is_none_or(|found| options.platform.accepts(found))
             };
-            let found = layout.select(name, index, is_it)?;
-            found.map_or(Ok(None), |target| layout.take_target(&pull, &target, true))
+            layout.take_first(&pull, &layout.select(name, index, is_it)?, true)
         });
         let failed = |problem: MirrorProblem| RegistryError {
             verb: Verb::Pull,
@@ -155,212 +98,7 @@ impl Client {
         let transfer = Transfer { subject: &subject, observer };
         self.mirrors.stores.iter().any(|mirror| {
             let layout = Layout { place: mirror.backend(), transfer: &transfer };
-            layout.find(reference, platform).is_ok_and(|found| found.is_some())
+            layout.find(reference, platform).is_ok_and(|found| !found.is_empty())
         })
     }
-}
-
-/// The layout of a mirror.
-struct Layout<'l> {
-    place: &'l dyn Backend,
-    transfer: &'l Transfer<'l>,
-}
-
-impl Layout<'_> {
-    fn damaged(&self, name: &str, problem: LoadProblem) -> MirrorProblem {
-        let (name, place) = (name.to_owned(), self.place.name());
-        MirrorProblem::Damaged { name, place, problem: Box::new(problem) }
-    }
-
-    /// Converts the problem of a referenced file: a missing file is damage.
-    fn needed(&self, name: &str, problem: MirrorProblem) -> MirrorProblem {
-        match problem {
-            MirrorProblem::Fetch(error) if error.is_not_found() => {
-                let (what, place) = ("the image".to_owned(), name.to_owned());
-                self.damaged(name, LoadProblem::Missing { what, name: place })
-            }
-            problem => problem,
-        }
-    }
-
-    /// Reads a short document.
-    fn document(&self, name: &str) -> Result<Vec<u8>, MirrorProblem> {
-        let mut bytes = Vec::new();
-        self.place.get_range(&key(name), 0..LONGEST_DOCUMENT + 1, &mut bytes, self.transfer)?;
-        if bytes.is_empty() {
-            // Of an empty range a server cannot say that the file is missing.
-            self.place.head(&key(name), self.transfer)?;
-        }
-        let length = bytes.len() as u64;
-        if length > LONGEST_DOCUMENT {
-            let what = name.to_owned();
-            return Err(self.damaged(name, LoadProblem::LongDocument { what, bytes: length }));
-        }
-        Ok(bytes)
-    }
-
-    fn find(
-        &self,
-        reference: &ImageRef,
-        platform: &Platform,
-    ) -> Result<Option<Target>, MirrorProblem> {
-        let name = format!("{IMAGES}/index.json");
-        let bytes = self.document(&name)?;
-        self.select(&name, &bytes, |target| {
-            let names = target.full_name.iter().chain(&target.ref_name);
-            if reference.digest() == Some(&target.digest) {
-                return true;
-            }
-            target.platform.as_ref().is_none_or(|found| platform.accepts(found))
-                && names
-                    .filter_map(|name| name.parse().ok())
-                    .any(|name: ImageRef| name == *reference)
-        })
-    }
-
-    /// The first manifest of an index that is wanted.
-    fn select(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        is_it: impl Fn(&Target) -> bool,
-    ) -> Result<Option<Target>, MirrorProblem> {
-        let targets = parse_index(bytes, None)
-            .map_err(|problem| self.damaged(name, document("the index", problem)))?
-            .targets;
-        Ok(targets.into_iter().find(|target| target.kind == Kind::Manifest && is_it(target)))
-    }
-
-    /// Takes an image into the store.
-    fn take(&self, pull: &Pull<'_>, of_tree: bool) -> Result<Option<Pulled>, MirrorProblem> {
-        let found = self.find(pull.reference, &pull.options.platform)?;
-        found.map_or(Ok(None), |target| self.take_target(pull, &target, of_tree))
-    }
-
-    fn take_target(
-        &self,
-        pull: &Pull<'_>,
-        target: &Target,
-        of_tree: bool,
-    ) -> Result<Option<Pulled>, MirrorProblem> {
-        let Pull { store, reference, options, observer, .. } = *pull;
-        let local = |error: crate::image::store::StoreError| MirrorProblem::Local(error.into());
-        let names = if of_tree { Vec::new() } else { vec![reference.clone()] };
-        let known = match store.find_manifest(&target.digest) {
-            Err(error) if error.is_damage() => None,
-            other => other.map_err(local)?,
-        };
-        if let Some(image) = known {
-            let was_there = names.iter().all(|name| image.references.contains(name));
-            if !was_there {
-                store.name(&image, &names, observer).map_err(local)?;
-            }
-            let (reference, manifest) = (reference.clone(), image.manifest);
-            return Ok(Some(Pulled { reference, id: image.id, manifest, was_there }));
-        }
-        let staged = store.staging_folder(observer).map_err(local)?;
-        let folder = staged.folder.path().join("layout");
-        self.gather(pull, target, &folder)?;
-        let load = LoadOptions {
-            form: Some(Form::Oci),
-            selection: Selection::All,
-            naming: if of_tree { Naming::Nameless } else { Naming::As(reference.clone()) },
-            platform: options.platform.clone(),
-            limits: options.limits,
-        };
-        let loaded = store.load(LoadInput::Path(&folder), &load, observer);
-        let loaded = loaded.map_err(|LoadError { problem, .. }| match problem {
-            problem @ (LoadProblem::Store(_) | LoadProblem::Write(_)) => {
-                MirrorProblem::Local(problem)
-            }
-            problem => self.damaged(&format!("the image {}", reference.familiar()), problem),
-        })?;
-        let Some(image) = loaded.into_iter().next() else { return Ok(None) };
-        let (reference, manifest) = (reference.clone(), image.manifest);
-        Ok(Some(Pulled { reference, id: image.id, manifest, was_there: false }))
-    }
-
-    /// Makes a layout with one image of the mirror, for loading.
-    fn gather(&self, pull: &Pull<'_>, target: &Target, folder: &Path) -> Result<(), MirrorProblem> {
-        let written = |error| MirrorProblem::Local(LoadProblem::Write(error));
-        fs_err::create_dir_all(folder.join("blobs/sha256")).map_err(written)?;
-        let name = blob_name(&target.digest);
-        let bytes = self.document(&name).map_err(|problem| self.needed(&name, problem))?;
-        let found = BlobDigest::from(Sha256Sum::of(&bytes));
-        if found != target.digest {
-            let (what, expected) = ("the manifest".to_owned(), target.digest.clone());
-            return Err(self.damaged(&name, LoadProblem::Digest { what, expected, found }));
-        }
-        let manifest = parse_manifest(&bytes, &target.media_type)
-            .map_err(|problem| self.damaged(&name, document("the manifest", problem)))?;
-        self.check_sizes(pull, &manifest, &name)?;
-        let path = |digest: &BlobDigest| folder.join("blobs/sha256").join(digest.hex());
-        fs_err::write(path(&target.digest), bytes).map_err(written)?;
-        let layers = manifest.layers.iter().map(|layer| &layer.content);
-        for content in std::iter::once(&manifest.config).chain(layers) {
-            let path = path(&content.digest);
-            if path.exists() {
-                continue;
-            }
-            let own = pull.store.blob_path(&content.digest);
-            let is_there = fs_err::metadata(&own).is_ok_and(|data| data.len() == content.size);
-            if is_there && fs_err::hard_link(&own, &path).is_ok() {
-                continue;
-            }
-            let name = blob_name(&content.digest);
-            self.fetch(content, &path).map_err(|problem| self.needed(&name, problem))?;
-        }
-        let entry = json!({
-            "mediaType": target.media_type, "digest": target.digest, "size": target.size,
-            "annotations": { REF_NAME: pull.reference.to_string() },
-        });
-        let index = json!({ "schemaVersion": 2, "manifests": [entry] }).to_string();
-        fs_err::write(folder.join("oci-layout"), LAYOUT_TEXT).map_err(written)?;
-        fs_err::write(folder.join("index.json"), index).map_err(written)
-    }
-
-    fn fetch(&self, content: &Content, path: &Path) -> Result<(), MirrorProblem> {
-        let name = blob_name(&content.digest);
-        let wrong = |found| {
-            let (what, expected) = (name.clone(), content.size);
-            self.damaged(&name, LoadProblem::Size { what, expected, found })
-        };
-        let head = self.place.head(&key(&name), self.transfer)?;
-        if let Some(found) = head.size.filter(|found| *found != content.size) {
-            return Err(wrong(found));
-        }
-        let file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(path);
-        let written = |error| MirrorProblem::Local(LoadProblem::Write(error));
-        let mut file = file.map_err(written)?.into_parts().0;
-        let got = self.place.get(&key(&name), &mut file, self.transfer)?;
-        if got.bytes == content.size { Ok(()) } else { Err(wrong(got.bytes)) }
-    }
-
-    /// Fails before the download if the sizes in the manifest exceed the limits.
-    fn check_sizes(
-        &self,
-        pull: &Pull<'_>,
-        manifest: &Manifest,
-        name: &str,
-    ) -> Result<(), MirrorProblem> {
-        let problem = pull.check_sizes(manifest).err();
-        problem.map_or(Ok(()), |problem| match problem {
-            RegistryProblem::Content(problem) => Err(self.damaged(name, problem)),
-            problem => {
-                Err(MirrorProblem::Local(LoadProblem::Write(std::io::Error::other(problem))))
-            }
-        })
-    }
-}
-
-fn key(name: &str) -> Key {
-    name.parse().unwrap_or_else(|_| unreachable!("names in a layout are valid in a store"))
-}
-
-fn blob_name(digest: &BlobDigest) -> String {
-    format!("{IMAGES}/blobs/sha256/{}", digest.hex())
-}
-
-fn document(what: &str, problem: DocumentError) -> LoadProblem {
-    LoadProblem::Document { what: what.to_owned(), problem }
 }

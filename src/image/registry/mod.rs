@@ -21,6 +21,7 @@ mod client;
 mod download;
 mod error;
 mod fetch;
+mod mirror_layout;
 mod mirrored;
 mod options;
 mod partial;
@@ -34,7 +35,7 @@ mod tests;
 
 pub use client::Client;
 pub use error::{RegistryError, RegistryProblem, Verb};
-pub use mirrored::IMAGES;
+pub use mirror_layout::IMAGES;
 pub use options::{ImageMirrors, PullOptions, Pulled, UnpackFailure, Unpacker};
 pub use push::Pushed;
 

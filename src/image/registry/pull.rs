@@ -8,13 +8,14 @@ use super::fetch::{Layers, blob_of_store, fetch_document};
 use super::options::{Pull, PullOptions, Pulled, Unpacker};
 use super::partial::Partials;
 use super::resolve::{self, Resolved};
-use crate::base::event::Observer;
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer};
 use crate::image::config::ImageConfig;
 use crate::image::digest::BlobDigest;
-use crate::image::document::{Manifest, parse_manifest};
 use crate::image::load::{
     Blob, Found, LoadProblem, Staging, check_count_of_layers, check_layers, check_platform,
 };
+use crate::image::manifest::{Manifest, parse_manifest};
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 use crate::image::store::{Image, ImageStore};
@@ -82,28 +83,51 @@ impl Pull<'_> {
         wire: &Wire<'_>,
         known: Option<&(Image, BlobDigest)>,
     ) -> Result<Pulled, RegistryProblem> {
-        if let Some((image, top)) = known
-            && resolve::current(wire, self.reference)?.as_ref() == Some(top)
-        {
-            return Ok(self.there(image));
-        }
-        let Resolved { top, candidates } =
-            resolve::resolve(wire, self.reference, &self.options.platform)?;
-        let names = if wire.is_of_tree() { Vec::new() } else { vec![self.reference.clone()] };
-        let mut unfit = None;
-        for candidate in &candidates {
-            let manifest = candidate.fetch(wire, self.reference)?;
-            match self.take(wire, &top, &manifest, names.clone()) {
-                // An index need not say for which platform an entry is; the configuration does.
-                Err(RegistryProblem::Content(problem))
-                    if candidate.is_guess() && problem.is_of_another_kind() =>
-                {
-                    unfit.get_or_insert(problem);
-                }
-                taken => return taken,
+        if let Some((image, top)) = known {
+            match resolve::current(wire, self.reference)? {
+                Some(current) if current == *top => return Ok(self.there(image)),
+                Some(_) => {}
+                None => self.observer.event(Event::Note {
+                    message: format!(
+                        "{} does not answer a HEAD request with a digest, so the manifest of {} is fetched anew",
+                        self.reference.registry(),
+                        self.reference.familiar()
+                    ),
+                }),
             }
         }
-        Err(unfit.unwrap_or(LoadProblem::Empty).into())
+        let Resolved { top, candidates, mut problems } =
+            resolve::resolve(wire, self.reference, &self.options.platform)?;
+        let names = if wire.is_of_tree() { Vec::new() } else { vec![self.reference.clone()] };
+        for candidate in &candidates {
+            let taken = candidate
+                .fetch(wire, self.reference)
+                .and_then(|manifest| self.take(wire, &top, &manifest, names.clone()));
+            match taken {
+                // An index need not say for which platform an entry is; the configuration does.
+                Err(problem) if problem.is_of_entry() => {
+                    problems.push((candidate.digest().to_string(), problem));
+                }
+                Err(problem) => return Err(problem),
+                Ok(pulled) => {
+                    self.warn_of(&problems);
+                    return Ok(pulled);
+                }
+            }
+        }
+        Err(RegistryProblem::of_entries(problems))
+    }
+
+    /// Warns of damaged entries beside an image; those of other platforms are nothing to speak of.
+    fn warn_of(&self, problems: &[(String, RegistryProblem)]) {
+        for (entry, problem) in problems {
+            if matches!(problem, RegistryProblem::Content(it) if it.is_of_another_kind()) {
+                continue;
+            }
+            let subject = self.reference.familiar();
+            let message = format!("{entry} of its index was passed over: {}", with_causes(problem));
+            self.observer.event(Event::Warning { subject, message });
+        }
     }
 
     /// Returns the store's image of that name, if the platform matches. A damaged image counts as

@@ -23,6 +23,8 @@ pub(super) struct Resolved {
     pub(super) top: BlobDigest,
     /// Manifests that match the reference, best first; at least one.
     pub(super) candidates: Vec<Candidate>,
+    /// Indexes below the top one that cannot be used, by digest.
+    pub(super) problems: Vec<(String, RegistryProblem)>,
 }
 
 /// Possible manifest.
@@ -34,9 +36,12 @@ pub(super) enum Candidate {
 }
 
 impl Candidate {
-    /// True if another candidate may be right in case this manifest is for another platform.
-    pub(super) fn is_guess(&self) -> bool {
-        matches!(self, Self::Entry(target) if !target.tells_platform())
+    /// The digest of the manifest.
+    pub(super) fn digest(&self) -> &BlobDigest {
+        match self {
+            Self::Document(document) => &document.digest,
+            Self::Entry(target) => &target.digest,
+        }
     }
 
     /// Fetches the manifest.
@@ -82,13 +87,16 @@ pub(super) fn resolve(
     let first = request(&name, &subject);
     let document = manifest::get(wire, &first, reference.digest(), LONGEST_DOCUMENT)?;
     let top = document.digest.clone();
+    let mut problems = Vec::new();
     let candidates = match kind_of(&document.media_type) {
         Kind::Manifest => vec![Candidate::Document(document)],
         Kind::Index => {
-            let mut search = Search { wanted: platform, others: Vec::new(), read: 0 };
+            let mut search = Search::new(platform, Vec::new());
             let mut fitting = Vec::new();
-            search.collect(wire, &document, &subject, 0, &mut fitting)?;
+            let index = search.read(&document, 0)?;
+            search.collect(wire, index, &subject, 0, &mut fitting)?;
             let fitting = search.sorted(fitting)?;
+            problems = search.problems;
             fitting.into_iter().take(MOST_DOCUMENTS).map(Candidate::Entry).collect()
         }
         Kind::Other => {
@@ -97,7 +105,7 @@ pub(super) fn resolve(
             return Err(wrong("what the registry has", problem));
         }
     };
-    Ok(Resolved { top, candidates })
+    Ok(Resolved { top, candidates, problems })
 }
 
 /// Fetches the target of an index entry.
@@ -121,9 +129,9 @@ pub(crate) fn read_served(bytes: &[u8], wanted: &Platform) -> bool {
         return false;
     };
     match kind_of(&media_type) {
-        Kind::Manifest => crate::image::document::parse_manifest(bytes, &media_type).is_ok(),
+        Kind::Manifest => crate::image::manifest::parse_manifest(bytes, &media_type).is_ok(),
         Kind::Index => parse_index(bytes, Some(&media_type)).is_ok_and(|index| {
-            let mut search = Search { wanted, others: index.odd, read: 0 };
+            let mut search = Search::new(wanted, index.odd);
             let fitting = search.fitting(index.targets);
             search.sorted(fitting).is_ok_and(|found| found.iter().all(|it| it.kind != Kind::Other))
         }),
@@ -136,33 +144,52 @@ struct Search<'s> {
     wanted: &'s Platform,
     /// Entries that cannot be used, for the message.
     others: Vec<String>,
-    /// Number of indexes read so far.
-    read: usize,
+    /// Indexes that cannot be used, by digest.
+    problems: Vec<(String, RegistryProblem)>,
+    /// Number of indexes that were read.
+    count: usize,
 }
 
-impl Search<'_> {
-    /// Adds the manifests to which an index leads, through others as well.
-    fn collect(
-        &mut self,
-        wire: &Wire<'_>,
-        document: &Document,
-        subject: &str,
-        depth: usize,
-        found: &mut Vec<Target>,
-    ) -> Result<(), RegistryProblem> {
-        self.read += 1;
-        if depth > DEEPEST_INDEX || self.read > MOST_DOCUMENTS {
+impl<'s> Search<'s> {
+    fn new(wanted: &'s Platform, others: Vec<String>) -> Self {
+        Self { wanted, others, problems: Vec::new(), count: 0 }
+    }
+
+    /// Reads an index.
+    fn read(&mut self, document: &Document, depth: usize) -> Result<Vec<Target>, RegistryProblem> {
+        self.count += 1;
+        if depth > DEEPEST_INDEX || self.count > MOST_DOCUMENTS {
             return Err(LoadProblem::Index { limit: MOST_DOCUMENTS as u64 }.into());
         }
         let index = parse_index(&document.bytes, Some(&document.media_type))
             .map_err(|problem| wrong("the index", problem))?;
         self.others.extend(index.odd);
-        for target in self.fitting(index.targets) {
-            if target.kind == Kind::Index {
-                let inner = fetch(wire, &target, subject)?;
-                self.collect(wire, &inner, subject, depth + 1, found)?;
-            } else {
+        Ok(index.targets)
+    }
+
+    /// Adds the manifests to which the entries of an index lead, through others as well. An index that
+    /// cannot be used leaves those beside it.
+    fn collect(
+        &mut self,
+        wire: &Wire<'_>,
+        index: Vec<Target>,
+        subject: &str,
+        depth: usize,
+        found: &mut Vec<Target>,
+    ) -> Result<(), RegistryProblem> {
+        for target in self.fitting(index) {
+            if target.kind != Kind::Index {
                 found.push(target);
+                continue;
+            }
+            let inner =
+                fetch(wire, &target, subject).and_then(|document| self.read(&document, depth + 1));
+            match inner {
+                Ok(inner) => self.collect(wire, inner, subject, depth + 1, found)?,
+                Err(problem) if problem.is_of_entry() => {
+                    self.problems.push((target.digest.to_string(), problem));
+                }
+                Err(problem) => return Err(problem),
             }
         }
         Ok(())
@@ -174,7 +201,7 @@ impl Search<'_> {
         for target in targets {
             match (&target.platform, target.kind) {
                 (Some(platform), _)
-                    if !self.wanted.accepts(platform) || !variant_fits(self.wanted, platform) =>
+                    if !self.wanted.accepts(platform) || !self.wanted.accepts_variant(platform) =>
                 {
                     // Attestations have no platform, which they say so.
                     if platform.os != "unknown" {
@@ -194,16 +221,16 @@ impl Search<'_> {
         if !fitting.is_empty() {
             return Ok(fitting);
         }
-        let mut found = std::mem::take(&mut self.others);
+        if self.others.is_empty() && !self.problems.is_empty() {
+            return Err(RegistryProblem::of_entries(std::mem::take(&mut self.problems)));
+        }
+        let problems = self.problems.iter();
+        let unread = problems.map(|(digest, problem)| format!("the index {digest} ({problem})"));
+        let mut found: Vec<String> = self.others.iter().cloned().chain(unread).collect();
         found.sort();
         found.dedup();
         Err(LoadProblem::Platform { wanted: self.wanted.clone(), found }.into())
     }
-}
-
-/// A variant that is asked for has to be had.
-fn variant_fits(wanted: &Platform, found: &Platform) -> bool {
-    wanted.variant.is_none() || found.variant.is_none() || wanted.variant == found.variant
 }
 
 fn request<'r>(name: &'r str, subject: &'r str) -> DocumentRequest<'r> {

@@ -26,6 +26,9 @@ pub enum SaveError {
         /// Fault.
         problem: DocumentError,
     },
+    /// A symlink lies where a file is written.
+    #[error("can't save the image into {}: there is a symlink on the way to it", .0.display())]
+    Link(PathBuf),
     /// The folder has something in it, and isn't a layout.
     #[error("can't save the image into {}: it is neither empty nor an OCI layout", .0.display())]
     NotEmpty(PathBuf),
@@ -36,7 +39,7 @@ impl SaveError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::NoLayout { .. } | Self::NotEmpty(_) => Some("name a new folder"),
+            Self::NoLayout { .. } | Self::NotEmpty(_) | Self::Link(_) => Some("name a new folder"),
             Self::Read(_) | Self::Write(_) => None,
         }
     }

@@ -6,12 +6,15 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use fs_err::os::unix::fs::OpenOptionsExt;
 use serde_json::{Map, Value, json};
 
 use super::{SaveError, Saving, open};
 use crate::base::atomic::{self, AtomicFile};
 use crate::base::go_json;
 use crate::base::lock::FileLock;
+use crate::base::regular::open_regular;
+use crate::base::within;
 use crate::image::digest::BlobDigest;
 use crate::image::document::{
     CONTAINERD_NAME, DocumentError, INDEX, LONGEST_DOCUMENT, REF_NAME, annotation,
@@ -23,6 +26,7 @@ pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Writes the image into a folder.
 pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError> {
+    refuse_links(folder)?;
     let _lock = lock(folder)?;
     let mut index = read_index(folder)?;
     let blobs = folder.join("blobs/sha256");
@@ -36,7 +40,13 @@ pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError>
     }
     let mut entries = match index.remove("manifests") {
         Some(Value::Array(entries)) => entries,
-        _ => Vec::new(),
+        None => Vec::new(),
+        // Written back as a list, the entries would be lost.
+        Some(_) => {
+            let problem = serde::de::Error::custom("`manifests` is not a list");
+            let (path, problem) = (folder.join("index.json"), DocumentError::Shape(problem));
+            return Err(SaveError::NoLayout { path, problem });
+        }
     };
     let entry = entry(saving);
     // One name means one image; one without a name is there once.
@@ -49,7 +59,20 @@ pub(super) fn write(saving: &Saving<'_>, folder: &Path) -> Result<(), SaveError>
         .map_err(SaveError::Write)
 }
 
-/// Index of a layout with this image only.
+/// Refuses a folder with symlinks where files are written: they could lead anywhere.
+fn refuse_links(folder: &Path) -> Result<(), SaveError> {
+    for name in ["oci-layout", "index.json", "blobs/sha256"] {
+        within::without_links(folder, Path::new(name)).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::ELOOP) => SaveError::Link(folder.join(name)),
+                _ => SaveError::Write(error),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The index of a layout that has this image alone.
 pub(super) fn index(saving: &Saving<'_>) -> Vec<u8> {
     document(Map::new(), vec![entry(saving)])
 }
@@ -87,7 +110,8 @@ fn put(
     content: &mut dyn Read,
 ) -> Result<(), SaveError> {
     let path = blobs.join(digest.hex());
-    if fs_err::metadata(&path).is_ok_and(|found| found.len() == size) {
+    let is_there = |found: std::fs::Metadata| found.is_file() && found.len() == size;
+    if fs_err::symlink_metadata(&path).is_ok_and(is_there) {
         return Ok(());
     }
     let mut file = AtomicFile::create(&path).map_err(SaveError::Write)?;
@@ -114,10 +138,17 @@ fn lock(folder: &Path) -> Result<FileLock, SaveError> {
         }
         fs_err::create_dir_all(folder).map_err(SaveError::Write)?;
     }
-    let mut options = fs_err::OpenOptions::new();
-    let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
-    // A read-only file can be locked, too.
-    let file = opened.or_else(|_error| fs_err::File::open(&path)).map_err(SaveError::Write)?;
+    let options = || {
+        let mut options = fs_err::OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        options
+    };
+    let opened = options().write(true).create(true).truncate(false).open(&path);
+    // A file that nobody may write to can be locked all the same.
+    let file = opened.or_else(|_error| options().open(&path)).map_err(SaveError::Write)?;
+    if !file.metadata().map_err(SaveError::Write)?.is_file() {
+        return Err(SaveError::NotEmpty(folder.to_owned()));
+    }
     let again = file.try_clone().map_err(SaveError::Write)?.into_parts().0;
     let lock = FileLock::acquire_opened_unless(again, || (), || false).map_err(SaveError::Write)?;
     let lock = lock.unwrap_or_else(|| unreachable!("the lock is waited for"));
@@ -140,7 +171,7 @@ fn read_index(folder: &Path) -> Result<Map<String, Value>, SaveError> {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, SaveError> {
-    let file = match fs_err::File::open(path) {
+    let file = match open_regular(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(SaveError::Write)?,
     };

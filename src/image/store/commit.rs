@@ -14,7 +14,9 @@ use crate::base::lock::FileLock;
 use crate::base::removal::remove_all_closed;
 use crate::image::digest::{BlobDigest, ImageId};
 use crate::image::document::INDEX_DIGEST;
-use crate::image::load::{self, Blob, Found, LoadError, LoadInput, LoadOptions, Staging};
+use crate::image::load::{
+    self, Blob, Found, LoadError, LoadInput, LoadOptions, PassedOver, Staging,
+};
 use crate::image::reference::ImageRef;
 
 /// Lock in a staging folder, held by the writer.
@@ -45,7 +47,8 @@ impl StagingFolder {
 }
 
 impl ImageStore {
-    /// Loads images. All of the wanted ones are checked before the first is in the store.
+    /// Loads images. All of the wanted ones are checked before the first is in the store; one that cannot be
+    /// used is left out with a warning, if another one can.
     pub fn load(
         &self,
         input: LoadInput<'_>,
@@ -58,8 +61,13 @@ impl ImageStore {
             let mut staging = Staging::new(staged.folder.path(), options.limits);
             let load::Wanted { found, passed_over } = load::read(input, options, &mut staging)?;
             self.commit(&found, observer)?;
-            for other in passed_over {
-                observer.event(Event::Note { message: format!("left out: {other}") });
+            for PassedOver { message, is_damaged } in passed_over {
+                let message = format!("left out: {message}");
+                observer.event(if is_damaged {
+                    Event::Warning { subject: name.clone(), message }
+                } else {
+                    Event::Note { message }
+                });
             }
             Ok(found)
         })();

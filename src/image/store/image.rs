@@ -8,7 +8,8 @@ use super::ImageStore;
 use crate::image::compression::Compression;
 use crate::image::config::{ImageConfig, RunConfig};
 use crate::image::digest::{BlobDigest, DiffId, ImageId};
-use crate::image::document::{Manifest, Target};
+use crate::image::document::Target;
+use crate::image::manifest::Manifest;
 use crate::image::platform::Platform;
 use crate::image::reference::ImageRef;
 

@@ -67,7 +67,12 @@ impl Index {
         };
         let entries = match document.remove("manifests") {
             Some(Value::Array(entries)) => entries,
-            _ => Vec::new(),
+            None => Vec::new(),
+            // Written back as a list, the entries would be lost, and all blobs with them.
+            Some(_) => {
+                let problem = serde::de::Error::custom("`manifests` is not a list");
+                return Err(StoreError::NoStore { path, problem: DocumentError::Shape(problem) });
+            }
         };
         Ok(Self { document, entries, path })
     }
@@ -80,12 +85,27 @@ impl Index {
         atomic::write_if_changed(&self.path, &bytes).map_err(StoreError::Io)
     }
 
-    /// The entries that can be understood; others are other tools' business.
+    /// The entries that can be understood; [`Self::odd`] has the others.
     pub(super) fn targets(&self) -> Vec<Target> {
         self.entries.iter().filter_map(|entry| Target::of(entry).ok()).collect()
     }
 
-    /// Entry of an image, under whatever name.
+    /// Entries that cannot be understood, by name, digest or number, and why.
+    pub(super) fn odd(&self) -> Vec<(String, StoreError)> {
+        let mut odd = Vec::new();
+        for (number, entry) in self.entries.iter().enumerate() {
+            let Err(problem) = Target::of(entry) else { continue };
+            let named = annotation(entry, REF_NAME).filter(|name| is_full(name));
+            let named = named.or_else(|| digest(entry).map(str::to_owned));
+            let (path, number, is_named) = (self.path.clone(), number + 1, named.is_some());
+            let called = named.unwrap_or_else(|| format!("entry {number}"));
+            let problem = Box::new(problem);
+            odd.push((called, StoreError::OddEntry { path, number, is_named, problem }));
+        }
+        odd
+    }
+
+    /// An entry of an image, whatever its name.
     pub(super) fn entry(&self, manifest: &BlobDigest) -> Option<Value> {
         let found = self.entries.iter().find(|entry| digest(entry) == Some(&manifest.to_string()));
         found.cloned()
@@ -134,8 +154,11 @@ impl Index {
 
 /// Name of an entry, if valid as a reference; other tools may write any text.
 pub(super) fn reference(target: &Target) -> Option<ImageRef> {
-    let full = |text: &&String| text.contains(['/', ':']);
-    target.ref_name.as_ref().filter(full)?.parse().ok()
+    target.ref_name.as_deref().filter(|name| is_full(name))?.parse().ok()
+}
+
+fn is_full(name: &str) -> bool {
+    name.contains(['/', ':'])
 }
 
 /// All names of the image that a target leads to.
@@ -143,9 +166,10 @@ pub(super) fn names(targets: &[Target], image: &Target) -> Vec<ImageRef> {
     targets.iter().filter(|target| target.digest == image.digest).filter_map(reference).collect()
 }
 
-/// True if an entry has that name.
+/// True if an entry has that name, even if nothing else of it can be understood.
 pub(super) fn is_called(entry: &Value, name: &ImageRef) -> bool {
-    Target::of(entry).is_ok_and(|target| reference(&target).as_ref() == Some(name))
+    let found = annotation(entry, REF_NAME).filter(|text| is_full(text));
+    found.is_some_and(|text| text.parse().as_ref() == Ok(name))
 }
 
 /// Digest of an entry.

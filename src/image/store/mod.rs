@@ -24,6 +24,7 @@ mod commit;
 mod image;
 mod index;
 mod located;
+mod mark;
 mod remove;
 
 use std::collections::BTreeMap;
@@ -42,7 +43,8 @@ use index::Index;
 use super::compression::Compression;
 use super::config::ImageConfig;
 use super::digest::BlobDigest;
-use super::document::{Kind, LONGEST_DOCUMENT, Target, parse_manifest};
+use super::document::{Kind, LONGEST_DOCUMENT, Target};
+use super::manifest::parse_manifest;
 use super::reference::ImageRef;
 use crate::base::digest::Sha256Sum;
 
@@ -87,8 +89,9 @@ impl ImageStore {
     pub fn list(&self) -> Result<Listing, StoreError> {
         let mut targets: BTreeMap<BlobDigest, Target> = BTreeMap::new();
         let mut names: BTreeMap<BlobDigest, Vec<ImageRef>> = BTreeMap::new();
-        let mut broken = Vec::new();
-        for target in Index::read(&self.folder)?.targets() {
+        let index = Index::read(&self.folder)?;
+        let mut broken = index.odd();
+        for target in index.targets() {
             let reference = index::reference(&target);
             names.entry(target.digest.clone()).or_default().extend(reference);
             targets.insert(target.digest.clone(), target);

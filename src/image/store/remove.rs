@@ -7,11 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::Value;
 
 use super::index::{Index, digest, is_called};
-use super::{ImageStore, StoreError, damaged, label};
+use super::{ImageStore, StoreError};
 use crate::base::event::{Event, Observer};
-use crate::base::go_json;
 use crate::image::digest::{BlobDigest, DiffId};
-use crate::image::document::{Kind, MANIFEST, REF_NAME, Target, annotation, parse_index};
+use crate::image::document::{REF_NAME, annotation};
 use crate::image::reference::ImageRef;
 
 /// Result of a removal.
@@ -106,8 +105,8 @@ impl ImageStore {
         Ok(layers.map(|layer| layer.diff_id).collect())
     }
 
-    /// Deletes unreferenced blobs. If a broken image hides its references, all blobs stay until
-    /// that image is removed.
+    /// Deletes the blobs to which nothing leads. If what an entry needs cannot be told, because it is
+    /// broken or odd, all blobs stay until it is removed.
     fn sweep(
         &self,
         index: &Index,
@@ -118,14 +117,16 @@ impl ImageStore {
     ) -> Result<Removed, StoreError> {
         let names = gone.iter().filter_map(|entry| annotation(entry, REF_NAME)?.parse().ok());
         let mut removed = Removed { names: names.collect(), ..Removed::default() };
-        let mut needed = BTreeSet::new();
-        let marked = index.targets().iter().try_for_each(|target| self.mark(target, &mut needed));
-        if let Err(error) = marked {
-            let subject = "image store".to_owned();
-            let message = format!("nothing was deleted yet: {error}; remove that image too");
-            observer.event(Event::Warning { subject, message });
-            return Ok(removed);
-        }
+        let needed = match self.needed(index) {
+            Ok(needed) => needed,
+            Err(error) => {
+                let subject = "image store".to_owned();
+                let remedy = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                let message = format!("no blob was deleted: {error}{remedy}");
+                observer.event(Event::Warning { subject, message });
+                return Ok(removed);
+            }
+        };
         for (digest, bytes) in self.blobs()? {
             if needed.contains(&digest) {
                 continue;
@@ -141,40 +142,6 @@ impl ImageStore {
         let left = self.diff_ids()?;
         removed.layers = layers.difference(&left).cloned().collect();
         Ok(removed)
-    }
-
-    /// Marks all blobs that a target needs, also through indexes, which other tools write.
-    fn mark(&self, target: &Target, needed: &mut BTreeSet<BlobDigest>) -> Result<(), StoreError> {
-        if !needed.insert(target.digest.clone()) {
-            return Ok(());
-        }
-        let called =
-            label(&super::index::reference(target).into_iter().collect::<Vec<_>>(), &target.digest);
-        let what = "the manifest";
-        let inner = match target.kind {
-            Kind::Other => return Ok(()),
-            Kind::Manifest => {
-                let bytes = self.document(&target.digest, what, &called)?;
-                // Documents other than images keep all their targets, too.
-                let manifest: Value = go_json::parse(&bytes, &MANIFEST)
-                    .map_err(|error| damaged(&called, what, error))?;
-                let layers = manifest.get("layers").and_then(Value::as_array);
-                let parts = layers.into_iter().flatten().chain(manifest.get("config"));
-                needed.extend(parts.filter_map(|part| digest(part)?.parse::<BlobDigest>().ok()));
-                return Ok(());
-            }
-            Kind::Index => {
-                let bytes = self.document(&target.digest, what, &called)?;
-                parse_index(&bytes, None).map_err(|error| damaged(&called, what, error))?.targets
-            }
-        };
-        for target in &inner {
-            // Layouts may omit the parts for other platforms.
-            if self.blob_path(&target.digest).exists() {
-                self.mark(target, needed)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -159,11 +159,59 @@ fn entries_that_are_no_image_leave_the_others() {
 }
 
 #[test]
+fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
+    let index = |entries: &[serde_json::Value]| {
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+        index.to_string().into_bytes()
+    };
+    let mut layout = Layout::default();
+    let id = layout.add(None, &Platform::host(), b"1");
+    let image = layout.entries.pop().unwrap();
+    let missing = |kind: &str| {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        serde_json::json!({"mediaType": kind, "size": 9, "digest": digest})
+    };
+    let shapeless = layout.blob(INDEX, br#"{"manifests": 7}"#.to_vec());
+    let mut long = layout.blob(INDEX, index(&[]));
+    long["size"] = serde_json::json!(9);
+    let no_config = layout.blob(MANIFEST, br#"{"layers": []}"#.to_vec());
+    let odd = [missing(INDEX), shapeless, long, missing(MANIFEST), no_config];
+    for (number, entry) in odd.iter().enumerate() {
+        for is_inner in [false, true] {
+            let entries = [entry.clone(), image.clone()];
+            let mut layout = Layout { blobs: layout.blobs.clone(), entries: Vec::new() };
+            if is_inner {
+                let outer = layout.blob(INDEX, index(&entries));
+                layout.enter(outer, Some("x:1"));
+            } else {
+                for entry in entries {
+                    layout.enter(entry, None);
+                }
+            }
+            let (home, told) = (Home::new(), Events::default());
+            let bytes = layout.archive();
+            let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
+            let loaded = home.store.load(input, &LoadOptions::default(), &told).unwrap();
+            assert_eq!(loaded[0].id.sum(), id.sum(), "{number} {is_inner}");
+            let told = told.0.lock().unwrap();
+            let is_warning = |event: &Event| matches!(event, Event::Warning { .. });
+            assert!(told.iter().any(is_warning), "{number} {is_inner}: {told:?}");
+        }
+    }
+    let outer = layout.blob(INDEX, index(&odd));
+    layout.enter(outer, Some("x:1"));
+    let error = Home::new().load_bytes(&layout.archive()).unwrap_err();
+    for reason in ["isn't there", "invalid type", "should have 9", "no config"] {
+        assert!(error.contains(reason), "{reason}: {error}");
+    }
+}
+
+#[test]
 fn what_is_left_out_is_said() {
     let mut layout = Layout::default();
     layout.add(Some("other:1"), &other_platform(), b"other");
     layout.add(Some("x:1"), &Platform::host(), b"1");
-    let (home, told) = (Home::new(), Told::default());
+    let (home, told) = (Home::new(), Events::default());
     let bytes = layout.archive();
     let input = LoadInput::Stream(&mut bytes.as_slice(), "-");
     home.store.load(input, &LoadOptions::default(), &told).unwrap();
@@ -254,6 +302,53 @@ fn images_saved_at_once_into_one_layout_are_all_there() {
     let image = home.store.find_any("x:1").unwrap();
     save(&home.store, &image, &Destination { place: &place, name: None }).unwrap_err();
     assert_eq!(names(other.path()), ["x"]);
+}
+
+#[test]
+fn an_image_is_not_saved_through_symlinks() {
+    use crate::image::location::StoredImage;
+    use crate::image::save::{Destination, save};
+    let home = Home::new();
+    let mut layout = Layout::default();
+    layout.add(Some("x:1"), &Platform::host(), b"1");
+    home.load_bytes(&layout.archive()).unwrap();
+    let image = home.store.find_any("x:1").unwrap();
+    for (name, is_folder) in
+        [("oci-layout", false), ("index.json", false), ("blobs", true), ("blobs/sha256", true)]
+    {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, elsewhere) = (place.path().join("layout"), place.path().join("elsewhere"));
+        fs_err::create_dir_all(folder.join("blobs")).unwrap();
+        fs_err::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        if is_folder {
+            fs_err::create_dir(&elsewhere).unwrap();
+        }
+        let link = folder.join(name);
+        if name != "blobs/sha256" && link.exists() {
+            crate::base::removal::remove_all(&link).unwrap();
+        }
+        fs_err::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        let stored = StoredImage { form: Form::Oci, path: folder, reference: None };
+        let destination = Destination { place: &stored, name: None };
+        let error = save(&home.store, &image, &destination).unwrap_err().to_string();
+        assert!(error.contains("symlink"), "{name}: {error}");
+        assert!(!elsewhere.is_file(), "{name}");
+        let left = if is_folder { names(&elsewhere) } else { Vec::new() };
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
+    // A blob that is a symlink is replaced.
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("layout");
+    let stored = StoredImage { form: Form::Oci, path: folder.clone(), reference: None };
+    let destination = Destination { place: &stored, name: None };
+    save(&home.store, &image, &destination).unwrap();
+    let blob = folder.join("blobs/sha256").join(image.layers[0].digest.hex());
+    let size = usize::try_from(fs_err::metadata(&blob).unwrap().len()).unwrap();
+    fs_err::remove_file(&blob).unwrap();
+    fs_err::write(place.path().join("other"), vec![0; size]).unwrap();
+    fs_err::os::unix::fs::symlink(place.path().join("other"), &blob).unwrap();
+    save(&home.store, &image, &destination).unwrap();
+    assert!(fs_err::symlink_metadata(&blob).unwrap().is_file());
 }
 
 #[test]

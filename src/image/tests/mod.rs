@@ -2,6 +2,7 @@
 
 mod compression;
 mod docker;
+mod foreign;
 mod golden;
 mod hostile;
 mod interop;
@@ -11,14 +12,14 @@ mod made;
 mod store;
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use super::digest::{BlobDigest, DiffId};
 use super::load::{LoadInput, LoadOptions};
 use super::platform::Platform;
 use super::store::{ImageStore, LoadedImage};
 use crate::base::digest::Sha256Sum;
-use crate::base::event::{Event, Observer, Silent};
+use crate::base::event::{Event, Silent};
+use crate::base::events::Events;
 
 /// A home with a store in it.
 struct Home {
@@ -90,16 +91,6 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// An observer that keeps what it is told.
-#[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
-
-impl Observer for Told {
-    fn event(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
 }
 
 /// A tar archive of files.

@@ -87,9 +87,9 @@ fn an_image_stays_while_it_has_a_name() {
 fn a_name_that_moves_leaves_the_old_image_nameless() {
     let home = Home::new();
     let old = home.load_bytes(&docker_archive(&["a"], &[tar(&[("f", b"1")])])).unwrap();
-    let told = Told::default();
+    let told = Events::default();
     let new = docker_archive(&["a"], &[tar(&[("f", b"2")])]);
-    let load = |told: &Told| {
+    let load = |told: &Events| {
         let input = LoadInput::Stream(&mut new.as_slice(), "-").name();
         assert_eq!(input, "-");
         home.store.load(LoadInput::Stream(&mut new.as_slice(), "-"), &LoadOptions::default(), told)
@@ -100,7 +100,7 @@ fn a_name_that_moves_leaves_the_old_image_nameless() {
     assert!(home.store.find_any(old[0].id.hex()).unwrap().references.is_empty());
     assert_eq!(home.store.list().unwrap().images.len(), 2);
     // The same again changes nothing and says nothing.
-    let told = Told::default();
+    let told = Events::default();
     load(&told).unwrap();
     assert!(told.0.lock().unwrap().is_empty());
     assert_eq!(home.store.list().unwrap().images.len(), 2);

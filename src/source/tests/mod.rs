@@ -9,7 +9,6 @@ mod git_rules;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,6 +16,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::event::Event;
+use crate::base::events::Events;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::package::json::Node;
 use crate::store::Store;
@@ -28,16 +28,7 @@ const SERVED: &str = "https://served.invalid/";
 struct World {
     folder: TempDir,
     options: FetchOptions,
-    seen: Recorder,
-}
-
-#[derive(Default)]
-struct Recorder(Mutex<Vec<Event>>);
-
-impl Observer for Recorder {
-    fn event(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
+    seen: Events,
 }
 
 impl World {
@@ -54,7 +45,7 @@ impl World {
             [("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_SYSTEM", "/dev/null")]
                 .map(|(name, value)| (name.into(), value.into()))
                 .into();
-        let world = Self { folder, options, seen: Recorder::default() };
+        let world = Self { folder, options, seen: Events::default() };
         let served = format!("[url \"{}/\"]\ninsteadOf = {SERVED}\n", world.path("").display());
         world.write("served", served.as_bytes());
         let mut world = world;
@@ -110,12 +101,7 @@ impl World {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let seen = self.seen.0.lock().unwrap();
-        let message = |event: &Event| match event {
-            Event::Warning { message, .. } => Some(message.clone()),
-            _ => None,
-        };
-        seen.iter().filter_map(message).collect()
+        self.seen.warnings()
     }
 
     /// A repository with two commits on `main`, a tag on the first, and a branch.

@@ -1,25 +1,13 @@
 //! Stores in clouds that refuse, lie, stall and break off; a server inside the test plays them.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use super::cloud::{azure_settings, gcs_settings, s3_settings};
 use super::*;
 use crate::base::causes::with_causes;
+use crate::base::events::Events;
 use crate::base::http::test_server::{ClosedAddress, Request, Step, TestServer, answer};
 use crate::base::http::{HttpClient, HttpOptions};
-
-/// Observer that keeps the reasons of retries.
-#[derive(Default)]
-struct Retries(Mutex<Vec<String>>);
-
-impl Observer for Retries {
-    fn event(&self, event: Event) {
-        if let Event::Retry { reason, .. } = event {
-            self.0.lock().unwrap().push(reason);
-        }
-    }
-}
 
 /// Opens stores of all kinds at a server, with three attempts and little patience.
 fn stores(server: &str) -> Vec<Store> {
@@ -68,7 +56,7 @@ fn get_from_all(
     for number in 0..3 {
         let server = TestServer::start(answers.clone());
         let store = &stores(&server.url(""))[number];
-        let retries = Retries::default();
+        let retries = Events::default();
         let transfer = Transfer { subject: "s", observer: &retries };
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let got = store.backend().get(&key("f"), file.as_file_mut(), &transfer);
@@ -77,7 +65,7 @@ fn get_from_all(
             assert_eq!(got.bytes, content.len() as u64);
             content
         });
-        check(store, got, retries.0.into_inner().unwrap(), server.requests().len());
+        check(store, got, retries.retries(), server.requests().len());
     }
 }
 

@@ -18,7 +18,7 @@ mod tar;
 
 use super::*;
 use crate::base::event::{Event, Observer, Silent};
-use crate::base::warnings::{Warnings, impatient_client};
+use crate::base::events::{Events, impatient_client};
 
 fn key(text: &str) -> Key {
     text.parse().unwrap()

@@ -283,11 +283,11 @@ fn what_is_not_an_object_is_neither_used_nor_replaced_nor_listed() {
         }
         assert_eq!(store.registry.manifest(name), before);
     }
-    let seen = Warnings::default();
+    let seen = Events::default();
     let transfer = Transfer { subject: "s", observer: &seen };
     let listed = store.backend.list(None, &transfer).unwrap();
     assert_eq!(listed, [Listed { key: key("a"), size: 6 }]);
-    let warnings = seen.take();
+    let warnings = seen.take_warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("the tag b") && warnings[0].contains("left out"), "{warnings:?}");
 }

@@ -236,10 +236,10 @@ fn lists_pass_over_what_is_wrong_and_fail_where_the_registry_does() {
             sized("200 OK", manifest().to_string().as_bytes())
         }
     });
-    let seen = Warnings::default();
+    let seen = Events::default();
     let listed = backend.list(None, &Transfer { subject: "s", observer: &seen }).unwrap();
     assert_eq!(listed, [Listed { key: key(KEY), size: 22 }]);
-    assert_eq!(seen.take().len(), 1, "the tag b");
+    assert_eq!(seen.take_warnings().len(), 1, "the tag b");
     for (head, body, kind) in [
         ("200 OK", HTML, FailureKind::Denied),
         (

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::base::http::test_server::{ClosedAddress, TestServer, answer, ok};
 
-fn ask(store: &Store, name: &str, seen: &Warnings) -> Result<Option<Got>, StoreError> {
+fn ask(store: &Store, name: &str, seen: &Events) -> Result<Option<Got>, StoreError> {
     let transfer = Transfer { subject: name, observer: seen };
     let mut file = tempfile::tempfile().unwrap();
     let (key, kind) = (key(name), |error: &StoreError| Some(error.kind()));
@@ -17,13 +17,13 @@ fn ask(store: &Store, name: &str, seen: &Warnings) -> Result<Option<Got>, StoreE
 fn a_store_that_fails_three_times_in_a_row_is_skipped_with_one_warning() {
     let server = TestServer::start(|_, _| answer("503 x\r\nContent-Length: 0", b""));
     let store = Store::mirror(&server.url(""), &impatient_client()).unwrap();
-    let (seen, copy) = (Warnings::default(), store.clone());
+    let (seen, copy) = (Events::default(), store.clone());
     for number in 0..6 {
         let from = if number % 2 == 0 { &store } else { &copy };
         assert_eq!(ask(from, "f", &seen).unwrap(), None);
     }
     assert_eq!(server.requests().len(), 3 * 2, "three items, with two attempts each");
-    let warnings = seen.take();
+    let warnings = seen.take_warnings();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     let skips: Vec<bool> = warnings.iter().map(|said| said.contains("not asked again")).collect();
     assert_eq!(skips, [false, false, true]);
@@ -37,24 +37,24 @@ fn an_answer_of_any_kind_resets_the_count() {
         _ => answer("503 x\r\nContent-Length: 0", b""),
     });
     let store = Store::mirror(&server.url(""), &impatient_client()).unwrap();
-    let seen = Warnings::default();
+    let seen = Events::default();
     for name in ["f", "f", "there", "f", "f", "absent", "f", "f", "there"] {
         assert_eq!(ask(&store, name, &seen).unwrap().is_some(), name == "there");
     }
-    assert!(seen.take().iter().all(|said| !said.contains("not asked again")));
+    assert!(seen.take_warnings().iter().all(|said| !said.contains("not asked again")));
 }
 
 #[test]
 fn a_refused_connection_skips_at_once_also_for_items_under_way() {
     let closed = ClosedAddress::new();
     let store = Store::mirror(&closed.url(""), &impatient_client()).unwrap();
-    let seen = Warnings::default();
+    let seen = Events::default();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| assert_eq!(ask(&store, "f", &seen).unwrap(), None));
         }
     });
-    let warnings = seen.take();
+    let warnings = seen.take_warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("refused") && warnings[0].contains("not asked again"));
 }
@@ -62,7 +62,7 @@ fn a_refused_connection_skips_at_once_also_for_items_under_way() {
 #[test]
 fn faults_of_this_machine_are_errors_and_count_for_nothing() {
     let failing = Arc::new(AtomicBool::new(false));
-    let seen = Warnings::default();
+    let seen = Events::default();
     let server = TestServer::start(|_, _| ok(b"x"));
     let store = Store::mirror(&server.url(""), &impatient_client()).unwrap();
     for _ in 0..4 {
@@ -75,7 +75,7 @@ fn faults_of_this_machine_are_errors_and_count_for_nothing() {
         });
         assert_eq!(asked.unwrap_err().kind(), FailureKind::Local);
     }
-    assert!(failing.load(Ordering::Relaxed) && seen.take().is_empty());
+    assert!(failing.load(Ordering::Relaxed) && seen.take_warnings().is_empty());
     assert!(ask(&store, "f", &seen).unwrap().is_some());
 }
 

@@ -91,10 +91,16 @@ fn an_archive_with_anything_odd_is_not_used_and_says_why() {
     use ::tar::EntryType;
     let good = entry("a/good", EntryType::Regular, 1, b"x");
     let long = "l".repeat(70_000);
-    let pax = |text: &str| {
-        let text = format!("{} {text}\n", text.len() + 4);
-        entry("pax", EntryType::XHeader, text.len() as u64, text.as_bytes())
+    let header = |kind: EntryType, text: &str| {
+        let mut length = text.len() + 3;
+        while length.to_string().len() + text.len() + 2 != length {
+            length += 1;
+        }
+        let text = format!("{length} {text}\n");
+        entry("pax", kind, text.len() as u64, text.as_bytes())
     };
+    let pax = |text: &str| header(EntryType::XHeader, text);
+    let for_all = |text: &str| header(EntryType::XGlobalHeader, text);
     for (odd, problem) in [
         (entry("../f", EntryType::Regular, 0, b""), "../f is not a name of a mirror"),
         (entry("/f", EntryType::Regular, 0, b""), "/f is not a name of a mirror"),
@@ -113,6 +119,13 @@ fn an_archive_with_anything_odd_is_not_used_and_says_why() {
             [pax("GNU.sparse.realsize=9"), entry("f", EntryType::Regular, 1, b"x")].concat(),
             "f has two sizes",
         ),
+        ([for_all("path=f"), entry("g", EntryType::Regular, 0, b"")].concat(), "for all members"),
+        ([for_all("size=9"), entry("g", EntryType::Regular, 0, b"")].concat(), "for all members"),
+        (
+            [pax("path=g"), pax("path=h"), entry("f", EntryType::Regular, 0, b"")].concat(),
+            "gives its member two names",
+        ),
+        (pax("path=g"), "belongs to no member"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("odd.tar");

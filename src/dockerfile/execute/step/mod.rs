@@ -9,8 +9,11 @@
 //! ```
 
 mod copy;
+mod copy_source;
+mod copying;
 mod digest;
 mod inputs;
+mod linked;
 mod mounts;
 mod run;
 

@@ -23,8 +23,93 @@ fn of_an_index_without_platforms_the_image_for_this_machine_is_taken() {
         let place = Place::new(&[&server]);
         place.pull(&format!("{}/r:1", server.host()));
         let error = place.fails(&format!("{}/r:others", server.host()));
-        assert!(error.contains("only for linux/vax"), "{error}");
+        assert!(error.contains("only for linux/pdp11, linux/vax"), "{error}");
     }
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_leaves_the_image_beside_it() {
+    let mut contents = Contents::default();
+    let image = contents.image(&[b"x"], host_architecture(), None, |text| text);
+    let index = |entries: &[&str]| {
+        let entries: Vec<String> = entries.iter().map(|entry| format!("{{{entry}}}")).collect();
+        format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries.join(","))
+    };
+    let missing = |kind: &str| {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        format!("\"mediaType\":\"{kind}\",\"size\":9,\"digest\":\"{digest}\"")
+    };
+    let shapeless = contents.document(INDEX, "{\"manifests\":7}", None);
+    let long = contents.document(INDEX, &index(&[]), None).replace("\"size\":", "\"size\":1");
+    let no_config = contents.document(MANIFEST, "{\"layers\":[]}", None);
+    let odd = [missing(INDEX), shapeless, long, missing(MANIFEST), no_config];
+    for (number, entry) in odd.iter().enumerate() {
+        contents.document(INDEX, &index(&[entry, &image]), Some(&format!("good{number}")));
+    }
+    let all: Vec<&str> = odd.iter().map(String::as_str).collect();
+    contents.document(INDEX, &index(&all), Some("bad"));
+    let server = serve(&contents, |_, _| None);
+    for number in 0..odd.len() {
+        let place = Place::new(&[&server]);
+        place.pull(&format!("{}/r:good{number}", server.host()));
+        assert!(place.said().contains("of its index was passed over"), "{number}");
+    }
+    let error = Place::new(&[&server]).fails(&format!("{}/r:bad", server.host()));
+    for reason in ["isn't there", "invalid type", "should have 1", "no config"] {
+        assert!(error.contains(reason), "{reason}: {error}");
+    }
+}
+
+#[test]
+fn a_fault_that_may_go_away_chooses_no_other_image() {
+    let mut contents = Contents::default();
+    let one = contents.image(&[b"1"], host_architecture(), None, |text| text);
+    let two = contents.image(&[b"2"], host_architecture(), None, |text| text);
+    let index = format!("{{\"schemaVersion\":2,\"manifests\":[{{{one}}},{{{two}}}]}}");
+    contents.document(INDEX, &index, Some("1"));
+    let digest = one.split('"').find(|part| part.starts_with("sha256:")).unwrap().to_owned();
+    let server = serve(&contents, move |request, _| {
+        let is_first = request.path.ends_with(&digest);
+        is_first.then(|| answer("500 x\r\nContent-Length: 0", b""))
+    });
+    let error = Place::new(&[&server]).fails(&format!("{}/r:1", server.host()));
+    assert!(error.contains("answers 500"), "{error}");
+}
+
+#[test]
+fn a_mirror_gives_the_entry_that_can_be_used() {
+    use crate::image::registry::ImageMirrors;
+    use crate::store::Store;
+    let mut contents = Contents::default();
+    let other = contents.image(&[b"x"], "vax", None, |text| text);
+    let image = contents.image(&[b"x"], host_architecture(), None, |text| text);
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = folder.path().join("images/blobs/sha256");
+    fs_err::create_dir_all(&blobs).unwrap();
+    let documents = contents.documents.iter().map(|(name, (_, bytes))| (name, bytes));
+    for (name, bytes) in documents.chain(&contents.blobs) {
+        fs_err::write(blobs.join(&name["sha256:".len()..]), bytes).unwrap();
+    }
+    let place = Place::new(&[]);
+    let name = "h.invalid/r:1".parse().unwrap();
+    let named = "\"annotations\":{\"org.opencontainers.image.ref.name\":\"h.invalid/r:1\"}";
+    let missing =
+        format!("\"mediaType\":\"{MANIFEST}\",\"size\":9,\"digest\":\"sha256:{}\"", "a".repeat(64));
+    let pull = |entries: &[&str]| {
+        let entries: Vec<String> =
+            entries.iter().map(|entry| format!("{{{entry},{named}}}")).collect();
+        let index = format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries.join(","));
+        fs_err::write(folder.path().join("images/index.json"), index).unwrap();
+        let stores = vec![Store::in_folder(folder.path())];
+        let client = Client::new(place.options.clone());
+        let client = client.with_mirrors(ImageMirrors { stores, of_tree: false });
+        client.pull_mirrored(&place.store, &name, &PullOptions::default(), &place.told).unwrap()
+    };
+    assert!(pull(&[&missing, &other]).is_none());
+    assert!(place.said().contains("only for linux/vax"), "{}", place.said());
+    assert!(place.said().contains("isn't there"), "{}", place.said());
+    assert!(pull(&[&missing, &other, &image]).is_some());
+    assert!(place.said().contains("was passed over"), "{}", place.said());
 }
 
 #[test]

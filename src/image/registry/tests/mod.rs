@@ -16,7 +16,8 @@ use std::time::Duration;
 use super::{Client, PullOptions, Pulled, RegistryError};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
-use crate::base::event::{Event, Observer};
+use crate::base::event::Event;
+use crate::base::events::Events;
 use crate::base::http::HttpOptions;
 use crate::base::http::test_server::{Request, Step, TestServer, answer};
 use crate::image::store::ImageStore;
@@ -146,16 +147,7 @@ struct Place {
     folder: tempfile::TempDir,
     store: ImageStore,
     options: RegistryOptions,
-    told: Told,
-}
-
-#[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
-
-impl Observer for Told {
-    fn event(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
+    told: Events,
 }
 
 impl Place {
@@ -174,7 +166,7 @@ impl Place {
             ..HttpOptions::default()
         };
         let options = RegistryOptions { registries, http, ..RegistryOptions::default() };
-        Self { folder, store, options, told: Told::default() }
+        Self { folder, store, options, told: Events::default() }
     }
 
     /// Writes a file with credentials, and has them used.
