@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::grant::TrustFile;
+use crate::base::text::shell_word;
 use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::StoreUrlError;
@@ -300,7 +301,7 @@ impl SettingsError {
             Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
             Self::ForeignHome { path, .. } => Some(format!(
                 "name a folder of its own: MKPANDA_HOME={}",
-                shell_quoted(&path.join("mkpanda"))
+                shell_word(&path.join("mkpanda").display().to_string())
             )),
             Self::OthersHome { .. } => Some(
                 "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),
@@ -313,13 +314,6 @@ impl SettingsError {
             _ => None,
         }
     }
-}
-
-/// A path as a word of a shell.
-fn shell_quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Reads a tree's configuration file, if there is one: never through a symlink that leads out of its

@@ -88,9 +88,9 @@ impl Context<'_> {
 }
 
 /// How a run ended, for the summary.
-fn ending(result: &Result<(), CliError>) -> Ending {
+fn ending<T>(result: &Result<T, CliError>) -> Ending {
     match result {
-        Ok(()) => Ending::Done,
+        Ok(_) => Ending::Done,
         Err(error) if error.is_interruption() => Ending::Interrupted,
         Err(_) => Ending::Failed,
     }
