@@ -93,7 +93,7 @@ fn bad_input_is_named_and_nothing_is_stored() {
     let config = releases.place.path().join("tree/dcos-release.config.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("[cloud-init]", "[nowhere]")).unwrap();
-    releases.run(create).fails(1).says("tree/nowhere").says("provider.yaml");
+    releases.run(create).fails(1).says("cannot read the provider's file").says("tree/nowhere");
     assert!(!releases.folder("main").exists());
     releases.configure(&releases.storages(), "");
     let template = releases.place.path().join("tree/cloud-init/user-data.json");

@@ -94,7 +94,7 @@ fn a_complete_release_does_not_change() {
 #[test]
 fn a_channel_that_is_half_moved_is_moved_back() {
     let releases = Releases::new();
-    let first = ["create", "master", "1.0", "default"];
+    let first = ["create", "--jobs=2", "master", "1.0", "default"];
     releases.run(&first).ok();
     let before = ["main", "mirror"].map(|storage| of_channel(&releases, storage));
     let releases = releases.at(SECOND);
