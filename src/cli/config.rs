@@ -274,9 +274,12 @@ pub enum SettingsError {
         /// Id of its owner.
         owner: u32,
     },
-    /// A variable that names a folder is not text.
-    #[error("{0} is not UTF-8, so its folder cannot be used")]
-    NotText(&'static str),
+    /// The value of a variable is not text.
+    #[error("the variable {0} is set to something that is not UTF-8")]
+    NotText(String),
+    /// A cache needs the network that may not be used.
+    #[error("the cache {0} needs a network, and --offline forbids any connection")]
+    RemoteCache(String),
     /// There is no folder for the builder's own files.
     #[error(
         "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
@@ -305,6 +308,10 @@ impl SettingsError {
             )),
             Self::OthersHome { .. } => Some(
                 "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),
+            ),
+            Self::NotText(name) => Some(format!("set {name} to UTF-8 text, or unset it")),
+            Self::RemoteCache(_) => Some(
+                "name a cache on this machine, or leave --cache or --offline out".to_owned(),
             ),
             Self::RemoteMirror(_) => Some(
                 "to ask the mirrors and nothing else, use --only-mirrors instead of --offline"
@@ -350,12 +357,55 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError
     })?;
     // A line that somebody appended belongs to the last table.
     if let Some(key) = file.images.keys().find(|name| SETTINGS.contains(&name.as_str())) {
-        let below = text.find("[images]").unwrap_or(0);
-        let offset = text[below..].find(&format!("\n{key}")).map(|found| below + found + 1);
+        let offset = offset_of_image(text, key);
         let message =
             format!("{key} is a setting, and stands below [images], where names of images stand");
         let hint = Some(format!("move the line with {key} above the first line in brackets"));
         return Err(SettingsError::Parse(Problem { offset, message, hint }.in_file(path, text)));
     }
     Ok(file)
+}
+
+/// Offset of the line that gives an image a place.
+fn offset_of_image(text: &str, name: &str) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Places {
+        images: BTreeMap<String, toml::Spanned<String>>,
+    }
+    let places: Places = toml::from_str(text).ok()?;
+    let value = places.images.get(name)?.span().start;
+    Some(text.get(..value)?.rfind('\n').map_or(0, |line| line + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those that serde expects, without the tables.
+    #[test]
+    fn settings_are_all_keys_that_are_not_tables() {
+        let error = toml::from_str::<ConfigFile>("unknown = 1").unwrap_err();
+        let (_, expected) = error.message().split_once("expected one of").unwrap();
+        let mut expected: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        let tables =
+            ["images", "registries", "builders", "cache", "limits", "credentials", "trust"];
+        expected.retain(|key| !tables.contains(key));
+        expected.sort_unstable();
+        assert_eq!(expected, SETTINGS);
+    }
+
+    #[test]
+    fn a_setting_below_the_images_is_told_by_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        for (text, line) in [
+            ("# jobs = 1\n[images]\na = 'host'\njobs = '2'\n", 4),
+            ("# [images]\njobs = 2\n\n[ images ]\n  \"jobs\" = 'host'\n", 5),
+            ("images = { a = 'host', jobs = 'host' }\n", 1),
+        ] {
+            fs_err::write(&path, text).unwrap();
+            let error = read_file(&path).unwrap_err().to_string();
+            assert!(error.contains(&format!("config.toml:{line}")), "{text}: {error}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::parent::Parent;
 use super::settings::Settings;
-use super::ui::{Ending, Printer, Progress};
+use super::ui::{Ending, Printer, Progress, Weight};
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
@@ -72,6 +72,9 @@ impl Context<'_> {
         let settings = Settings::work_out(self.global, jobs, self.environment, packages)?;
         if settings.die_with_parent {
             self.parent.die_with().map_err(|errno| CliError::Signals(errno.into()))?;
+        }
+        for message in &settings.passed_over {
+            self.printer.line(Weight::Warning, message);
         }
         Ok(settings)
     }
