@@ -53,6 +53,7 @@ mod sandboxes;
 mod server;
 mod shared_caches;
 mod signing;
+mod slow_stores;
 mod sources;
 mod space;
 mod support;
