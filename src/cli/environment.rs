@@ -116,9 +116,12 @@ mod tests {
                         !key.is_empty()
                             && key.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
                     };
-                    read.extend(key.filter(is_key).map(|key| match key.starts_with("MKPANDA_") {
-                        true => key.to_owned(),
-                        false => format!("MKPANDA_{key}"),
+                    read.extend(key.filter(is_key).map(|key| {
+                        if key.starts_with("MKPANDA_") {
+                            key.to_owned()
+                        } else {
+                            format!("MKPANDA_{key}")
+                        }
                     }));
                 }
             }

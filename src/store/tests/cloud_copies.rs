@@ -19,9 +19,10 @@ fn copied_on_azure(
         };
         let number = if is_copied { asked.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let (state, progress) = states[number.min(states.len() - 1)];
-        let state = match is_copied {
-            true => format!("\r\nx-ms-copy-status: {state}\r\nx-ms-copy-progress: {progress}"),
-            false => String::new(),
+        let state = if is_copied {
+            format!("\r\nx-ms-copy-status: {state}\r\nx-ms-copy-progress: {progress}")
+        } else {
+            String::new()
         };
         answer(&format!("{status} x\r\n{META}{state}\r\nContent-Length: 0"), b"")
     });

@@ -108,14 +108,26 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
         .fails(1)
         .says("is a release of commit 1111")
         .says("hint: check the release's tree out, and name its commit: DCOS_IMAGE_COMMIT=1111");
-    // Packages of the other release are not in the cache, and nobody has signed them.
+    releases.place.assert_clean();
+}
+
+#[test]
+fn packages_of_a_storage_are_checked_before_they_are_compared() {
+    let releases = Releases::new();
+    releases.run(&["create", "master", "1.0", "default"]).ok();
+    let source = releases.json("main", "testing/master/metadata.json");
+    releases.change_packages();
+    let releases = releases.at(SECOND);
+    releases.run(&["create", "next", "2.0", "default"]).ok();
+    // They are not in the cache, and nobody has signed them.
     std::fs::remove_dir_all(releases.place.packages.join("cache/packages")).unwrap();
     let key = Key::new(releases.place.path(), "k");
-    let diff = ["diff", "stable", "testing/next"];
+    let diff = ["diff", "testing/master", "testing/next"];
+    releases.run(&diff).ok();
     let unsigned = releases.command(&diff).arg(key.option()).output().unwrap();
     crate::support::ran(&unsigned).fails(1).says("signature");
     // A package that has the name of another one.
-    let storage = releases.folder("main").join("stable/packages");
+    let storage = releases.folder("main").join("testing/packages");
     let archive = |name: &str| {
         let id = source["all_completes"]["null"]["packages"].as_array().unwrap().iter();
         let id = id.filter_map(Value::as_str).find(|id| id.starts_with(&format!("{name}--")));
@@ -123,5 +135,4 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
     };
     std::fs::copy(archive("lib"), archive("app")).unwrap();
     releases.run(&diff).fails(1).says("packages/app/app--");
-    releases.place.assert_clean();
 }

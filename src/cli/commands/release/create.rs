@@ -69,7 +69,7 @@ pub(super) fn promote(
         if from.commit != *place.commit() {
             let (theirs, ours) = (from.commit, place.commit().clone());
             let path = source.to_owned();
-            let is_named = desk.names_commit(context);
+            let is_named = super::names_commit(context);
             return Err(ReleaseError::OtherCommit { path, theirs, ours, is_named }.into());
         }
         work.check_channel(args, &desk, &place)?;
@@ -304,7 +304,7 @@ impl Work<'_> {
         let url = |storage: &&Storage| format!("{}{}", storage.url, plan.place.channel_path());
         let urls: Vec<String> = storages.iter().map(url).collect();
         context.printer.data(&match format {
-            FormatArg::Text => urls.iter().map(|url| format!("{url}\n")).collect(),
+            FormatArg::Text => format!("{}\n", urls.join("\n")),
             FormatArg::Json => {
                 let result = json!({
                     "channel": plan.place.channel_path(),

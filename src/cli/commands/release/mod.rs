@@ -73,11 +73,6 @@ impl Desk {
         Ok(commit(self.checkout(), context.environment.get(COMMIT))?)
     }
 
-    /// True if the commit is that of the variable.
-    fn names_commit(&self, context: &Context<'_>) -> bool {
-        context.environment.get(COMMIT).is_some()
-    }
-
     /// The static pkgpanda: the one that is named, else the one beside this program.
     fn pkgpanda(
         &self,
@@ -125,6 +120,11 @@ impl Desk {
             ReleaseError::NoOption { path, key: "cloudformation_s3_url" }.into()
         })
     }
+}
+
+/// True if the caller has named the commit of releases.
+fn names_commit(context: &Context<'_>) -> bool {
+    context.environment.get(COMMIT).is_some()
 }
 
 /// Reads a configuration, of a limited length.
