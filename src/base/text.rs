@@ -67,6 +67,7 @@ pub(crate) fn toml_string(text: &str) -> String {
 }
 
 /// Writes a text as one word of a shell.
+#[cfg(feature = "builder")]
 pub(crate) fn shell_word(text: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
     if !text.is_empty() && text.chars().all(is_plain) {
