@@ -37,9 +37,9 @@ use crate::store::signature::{SUFFIX, TrustedKeys};
 use crate::store::{Backend, Key, Store, Transfer};
 
 /// Upper limit of a bootstrap's list of packages, in bytes.
-const LONGEST_LIST: u64 = 64 << 20;
+pub const LONGEST_LIST: u64 = 64 << 20;
 /// Upper limit of the bytes that are read of a file with a sum.
-pub(super) const LONGEST_SUM: u64 = 4096;
+pub const LONGEST_SUM: u64 = 4096;
 
 /// A store of packages and bootstraps.
 #[derive(Debug, Clone)]
@@ -154,16 +154,26 @@ impl Repository {
         let fetched =
             self.item(&what, observer, |backend| self.get(backend, &what, target, observer))?;
         let Some(Fetched { mut file, signature }) = fetched else { return Ok(false) };
-        let index = verify(&what, &mut file, limits)?;
-        match check(id, index.buildinfo.as_deref()) {
-            Ok(None) => {}
-            Ok(Some(why)) => {
-                observer.event(Event::Warning { subject: id.to_string(), message: why });
-            }
-            Err(reason) => return Err(RepositoryError::Other { what, reason }),
-        }
+        check_package(id, file.file(), limits, check, observer)?;
         Fetched { file, signature }.commit().map_err(in_file(&what))?;
         Ok(true)
+    }
+
+    /// Reads a package that is checked as by [`Repository::fetch_package`], and is not kept; `None` if the
+    /// repository lacks it. `folder` is for temporary files.
+    pub fn read_package(
+        &self,
+        id: &PackageId,
+        folder: &Path,
+        limits: &Limits,
+        check: &ContentCheck<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Option<archive::PackageIndex>, RepositoryError> {
+        let (what, target) = (package_path(id), folder.join(format!("{id}.tar.xz")));
+        let fetched =
+            self.item(&what, observer, |backend| self.get(backend, &what, &target, observer))?;
+        let Some(Fetched { mut file, .. }) = fetched else { return Ok(None) };
+        check_package(id, file.file(), limits, check, observer).map(Some)
     }
 
     /// Fetches a bootstrap and its `active.json`, which has to be equal to `active`; `false` if the
@@ -199,7 +209,7 @@ impl Repository {
             Ok((list_file, file))
         })?;
         let Some((list_file, mut fetched)) = fetched else { return Ok(false) };
-        verify(&archive, &mut fetched.file, limits)?;
+        verify(&archive, fetched.file.file(), limits)?;
         fetched.commit().map_err(in_file(&archive))?;
         list_file.commit().map_err(in_file(&list))?;
         Ok(true)
@@ -295,7 +305,7 @@ fn get(
     let mut expected = String::new();
     text.rewind().map_err(&broken)?;
     text.take(LONGEST_SUM).read_to_string(&mut expected).map_err(&broken)?;
-    let expected = expected.split_whitespace().next().unwrap_or_default().to_owned();
+    let expected = stated_sum(&expected).to_owned();
     let found = file.rewound().and_then(Sha256Sum::of_reader).map_err(&broken)?;
     if Sha256Sum::from_str(&expected).ok().as_ref() == Some(&found) {
         Ok(file)
@@ -335,6 +345,11 @@ fn check_list(what: &str, file: &mut AtomicFile, active: &str) -> Result<(), Rep
     Err(RepositoryError::Other { what: what.to_owned(), reason })
 }
 
+/// Sum in the text of a file beside an artifact, which may name the file, too.
+pub fn stated_sum(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
+}
+
 /// Returns the path of a package in a repository.
 pub fn package_path(id: &PackageId) -> String {
     format!("packages/{}/{id}.tar.xz", id.name())
@@ -343,12 +358,32 @@ pub fn package_path(id: &PackageId) -> String {
 /// Reads a whole archive and checks the names in it.
 fn verify(
     what: &str,
-    file: &mut AtomicFile,
+    file: &mut std::fs::File,
     limits: &Limits,
 ) -> Result<archive::PackageIndex, RepositoryError> {
-    file.file().rewind().map_err(in_file(what))?;
-    archive::verify_package(file.file(), limits)
+    file.rewind().map_err(in_file(what))?;
+    archive::verify_package(file, limits)
         .map_err(|source| RepositoryError::Archive { what: what.to_owned(), source })
+}
+
+/// Reads a package's whole archive, and checks that it is the one of the id.
+pub fn check_package(
+    id: &PackageId,
+    file: &mut std::fs::File,
+    limits: &Limits,
+    check: &ContentCheck<'_>,
+    observer: &dyn Observer,
+) -> Result<archive::PackageIndex, RepositoryError> {
+    let what = package_path(id);
+    let index = verify(&what, file, limits)?;
+    match check(id, index.buildinfo.as_deref()) {
+        Ok(None) => Ok(index),
+        Ok(Some(message)) => {
+            observer.event(Event::Warning { subject: id.to_string(), message });
+            Ok(index)
+        }
+        Err(reason) => Err(RepositoryError::Other { what, reason }),
+    }
 }
 
 fn in_file(what: &str) -> impl Fn(io::Error) -> RepositoryError + use<'_> {

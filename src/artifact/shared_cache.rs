@@ -46,6 +46,7 @@ pub struct SharedCache {
 pub struct SharedCaches {
     caches: Vec<SharedCache>,
     signer: Option<Arc<Signer>>,
+    commit: Option<String>,
 }
 
 impl SharedCache {
@@ -122,7 +123,19 @@ impl SharedCache {
 impl SharedCaches {
     /// Creates a list of caches; `signer` signs uploaded packages.
     pub fn new(caches: Vec<SharedCache>, signer: Option<Signer>) -> Self {
-        Self { caches, signer: signer.map(Arc::new) }
+        Self { caches, signer: signer.map(Arc::new), commit: None }
+    }
+
+    /// Returns the list for artifacts of a tree at a commit of its git repository, as descriptions of objects
+    /// tell people.
+    #[must_use]
+    pub fn at_commit(self, commit: Option<String>) -> Self {
+        Self { commit, ..self }
+    }
+
+    /// Commit of the tree.
+    pub fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
     }
 
     /// The caches that can be asked without a network.
@@ -132,6 +145,7 @@ impl SharedCaches {
         Self {
             caches: self.caches.iter().filter(is_local).cloned().collect(),
             signer: self.signer.clone(),
+            commit: self.commit.clone(),
         }
     }
 

@@ -259,7 +259,23 @@ impl<F: Fn() -> bool + Send + Sync> Observer for Interruptible<'_, F> {
     }
 }
 
-/// Observer that discards all events.
+/// An observer that does not pass downloads on: many small ones are of no interest one by one.
+#[expect(missing_debug_implementations, reason = "an observer is not shown")]
+pub struct WithoutDownloads<'a>(pub &'a dyn Observer);
+
+impl Observer for WithoutDownloads<'_> {
+    fn event(&self, event: Event) {
+        if !matches!(event, Event::Download { .. }) {
+            self.0.event(event);
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
+}
+
+/// An observer that looks away.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -1,6 +1,6 @@
 //! Several items at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::event::Observer;
@@ -13,13 +13,44 @@ pub fn each<T: Sync, R: Send>(
     observer: &dyn Observer,
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<Option<R>> {
+    until(items, threads, || observer.is_interrupted(), work)
+}
+
+/// Does the work of each item as [`each`] does. After the first error no further item is begun, and the
+/// error of the first item that has one is returned.
+pub fn try_each<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let has_failed = AtomicBool::new(false);
+    let results = until(
+        items,
+        threads,
+        || has_failed.load(Ordering::Relaxed),
+        |item| {
+            let result = work(item);
+            has_failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            result
+        },
+    );
+    results.into_iter().flatten().collect()
+}
+
+/// Does the work of each item that is begun before `is_over`.
+fn until<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    is_over: impl Fn() -> bool + Sync,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<Option<R>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(std::iter::repeat_with(|| None).take(items.len()).collect::<Vec<_>>());
     let run = || {
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(place) else { return };
-            if observer.is_interrupted() {
+            if is_over() {
                 return;
             }
             let result = work(item);
@@ -27,18 +58,19 @@ pub fn each<T: Sync, R: Send>(
             results[place] = Some(result);
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, items.len().max(1)) {
-            scope.spawn(run);
-        }
-    });
+    match threads.min(items.len()) {
+        0 | 1 => run(),
+        threads => std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(run);
+            }
+        }),
+    }
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
     use super::*;
     use crate::base::event::{Interruptible, Silent};
 
@@ -48,6 +80,25 @@ mod tests {
         let doubled = each(&items, 7, &Silent, |item| item * 2);
         assert_eq!(doubled, items.iter().map(|item| Some(item * 2)).collect::<Vec<_>>());
         assert!(each(&[] as &[u32], 7, &Silent, |item| *item).is_empty());
+    }
+
+    #[test]
+    fn an_error_ends_the_work() {
+        let items: Vec<usize> = (0..100).collect();
+        let doubled = try_each(&items, 8, |item| Ok::<_, ()>(item * 2)).unwrap();
+        assert!(doubled.iter().enumerate().all(|(number, found)| *found == number * 2));
+        let last = AtomicUsize::new(0);
+        let failed = try_each(&items, 8, |item| {
+            last.fetch_max(*item, Ordering::Relaxed);
+            if *item == 3 {
+                return Err(*item);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            Ok(())
+        });
+        assert_eq!(failed, Err(3));
+        assert!(last.into_inner() < 99, "not all are begun");
+        assert_eq!(try_each(&[] as &[u8], 8, |_| Ok::<(), ()>(())), Ok(Vec::new()));
     }
 
     #[test]

@@ -66,6 +66,16 @@ pub(crate) fn toml_string(text: &str) -> String {
     quoted
 }
 
+/// Writes a text as one word of a shell.
+#[cfg(feature = "builder")]
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,9 +10,9 @@ use super::record::BootstrapRecord;
 use crate::artifact::publish::{BootstrapPublication, Published, bootstrap_path};
 use crate::artifact::shared_cache::SharedCaches;
 use crate::base::digest::Sha256Sum;
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::build::cache::Cache;
-use crate::build::upload::{Evidence, UnprovenError, WithoutTransfers, unknown, warning_of};
+use crate::build::upload::{Evidence, UnprovenError, unknown, warning_of};
 use crate::package::PackageId;
 use crate::store::About;
 
@@ -83,8 +83,12 @@ impl BootstrapUpload {
         self.size
     }
 
-    /// Calls a function with the files to publish.
-    pub fn publish<T>(&self, put: impl FnOnce(&BootstrapPublication<'_>) -> T) -> T {
+    /// Calls a function with what is to be published, of a tree at a commit.
+    pub fn publish<T>(
+        &self,
+        commit: Option<&str>,
+        put: impl FnOnce(&BootstrapPublication<'_>) -> T,
+    ) -> T {
         put(&BootstrapPublication {
             id: &self.id,
             archive: &self.archive,
@@ -92,15 +96,15 @@ impl BootstrapUpload {
             sha256: &self.sha256,
             active: &self.active,
             signature: self.signature.as_deref(),
-            about: About { variant: self.variant.as_deref(), ..About::default() },
+            about: About { variant: self.variant.as_deref(), commit, ..About::default() },
         })
     }
 
     /// Puts the bootstrap into every cache that is written to; failures are warnings.
     pub(super) fn put(&self, caches: &SharedCaches, observer: &dyn Observer) {
-        let uploading = WithoutTransfers(observer);
+        let uploading = WithoutDownloads(observer);
         for cache in caches.iter().filter(|cache| cache.writes()) {
-            let result = self.publish(|bootstrap| {
+            let result = self.publish(caches.commit(), |bootstrap| {
                 cache.publish_bootstrap(bootstrap, caches.signer(), &uploading)
             });
             let subject = format!("bootstrap {}", self.id);

@@ -10,6 +10,7 @@ use super::signing;
 use super::value::Text;
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
+use crate::release::commit;
 use crate::store::signature::TrustedKeys;
 use crate::store::{Store, StoreAccess, StoreUrlError};
 
@@ -18,15 +19,39 @@ const OPTION: &str = "--cache";
 /// Name of the argument of commands for a single cache.
 const ARGUMENT: &str = "STORE";
 
-/// Opens the shared caches: the one given as an argument, else those of options first. A web server
-/// is read only.
+/// Reports caches that need a network which options or the configuration forbid: one that is typed is an
+/// error where no connection may be opened, any other is passed over; returns the sentences that say so.
+fn passed_over(
+    caches: &[(SharedCache, bool)],
+    (offline, only_mirrors): (bool, bool),
+) -> Result<Vec<String>, SettingsError> {
+    let option = match (offline, only_mirrors) {
+        (true, _) => "--offline",
+        (false, true) => "--only-mirrors",
+        (false, false) => return Ok(Vec::new()),
+    };
+    let mut passed = Vec::new();
+    for (cache, is_typed) in caches.iter().filter(|(cache, _)| cache.store().is_remote()) {
+        if *is_typed && offline {
+            return Err(SettingsError::RemoteCache(cache.name()));
+        }
+        passed
+            .push(format!("the cache {} is passed over: {option} forbids to ask it", cache.name()));
+    }
+    Ok(passed)
+}
+
+/// Opens the shared caches: the one that a command names, else those of options first. A web server is only
+/// read. Returns sentences about those that may not be asked, too.
 pub(super) fn shared_caches(
     args: &GlobalArgs,
     given: &Given<'_>,
     environment: &Environment,
     access: &StoreAccess,
     required: Option<&TrustedKeys>,
-) -> Result<SharedCaches, SettingsError> {
+    forbidden: (bool, bool),
+    tree: Option<&Path>,
+) -> Result<(SharedCaches, Vec<String>), SettingsError> {
     let only = args.only_cache.is_some();
     let (typed, option) =
         if only { (args.only_cache.as_slice(), ARGUMENT) } else { (args.cache.as_slice(), OPTION) };
@@ -57,9 +82,12 @@ pub(super) fn shared_caches(
             let value = Text { origin, value: url };
             return Err(value.wrong("cache that can be written to: web servers are only read"));
         }
-        Ok(SharedCache::new(store, read, write && !is_web, required))
+        let is_typed = [OPTION, ARGUMENT].contains(&origin.as_str());
+        Ok((SharedCache::new(store, read, write && !is_web, required), is_typed))
     };
-    let caches = typed.chain(configured).map(open).collect::<Result<Vec<_>, _>>()?;
+    let caches = typed.chain(configured).map(open).collect::<Result<Vec<_>, SettingsError>>()?;
+    let passed = passed_over(&caches, forbidden)?;
+    let caches: Vec<SharedCache> = caches.into_iter().map(|(cache, _)| cache).collect();
     let signer = match &args.sign {
         None => None,
         Some(_) if !caches.iter().any(SharedCache::writes) => {
@@ -76,5 +104,9 @@ pub(super) fn shared_caches(
             })?)
         }
     };
-    Ok(SharedCaches::new(caches, signer))
+    let is_written = caches.iter().any(SharedCache::writes);
+    // A tree that is not in git has no commit.
+    let commit = tree.filter(|_| is_written).and_then(|tree| commit(tree, None).ok());
+    let caches = SharedCaches::new(caches, signer);
+    Ok((caches.at_commit(commit.map(|commit| commit.to_string())), passed))
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::grant::TrustFile;
+use crate::base::text::shell_word;
 use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::StoreUrlError;
@@ -274,9 +275,12 @@ pub enum SettingsError {
         /// Owner's id.
         owner: u32,
     },
-    /// A variable that names a folder is not text.
-    #[error("{0} is not UTF-8, so its folder cannot be used")]
-    NotText(&'static str),
+    /// The value of a variable is not text.
+    #[error("the variable {0} is set to something that is not UTF-8")]
+    NotText(String),
+    /// A cache needs the network that may not be used.
+    #[error("the cache {0} needs a network, and --offline forbids any connection")]
+    RemoteCache(String),
     /// There is no folder for the builder's own files.
     #[error(
         "there is no folder for mkpanda's own files: neither MKPANDA_HOME, XDG_DATA_HOME nor HOME is set"
@@ -301,10 +305,14 @@ impl SettingsError {
             Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
             Self::ForeignHome { path, .. } => Some(format!(
                 "name a folder of its own: MKPANDA_HOME={}",
-                shell_quoted(&path.join("mkpanda"))
+                shell_word(&path.join("mkpanda").display().to_string())
             )),
             Self::OthersHome { .. } => Some(
                 "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),
+            ),
+            Self::NotText(name) => Some(format!("set {name} to UTF-8 text, or unset it")),
+            Self::RemoteCache(_) => Some(
+                "name a cache on this machine, or leave --cache or --offline out".to_owned(),
             ),
             Self::RemoteMirror(_) => Some(
                 "to ask the mirrors and nothing else, use --only-mirrors instead of --offline"
@@ -314,13 +322,6 @@ impl SettingsError {
             _ => None,
         }
     }
-}
-
-/// A path as a word of a shell.
-fn shell_quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:,".contains(letter);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Path of a configuration file.
@@ -371,8 +372,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError
     })?;
     // A line appended at the end belongs to the last table.
     if let Some(key) = file.images.keys().find(|name| SETTINGS.contains(&name.as_str())) {
-        let below = text.find("[images]").unwrap_or(0);
-        let offset = text[below..].find(&format!("\n{key}")).map(|found| below + found + 1);
+        let offset = offset_of_image(text, key);
         let message =
             format!("{key} is a setting, and stands below [images], where names of images stand");
         let hint = Some(format!("move the line with {key} above the first line in brackets"));
@@ -380,3 +380,17 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, SettingsError
     }
     Ok(file)
 }
+
+/// Offset of the line that gives an image a place.
+fn offset_of_image(text: &str, name: &str) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Places {
+        images: BTreeMap<String, toml::Spanned<String>>,
+    }
+    let places: Places = toml::from_str(text).ok()?;
+    let value = places.images.get(name)?.span().start;
+    Some(text.get(..value)?.rfind('\n').map_or(0, |line| line + 1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,40 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use crate::base::suggestion::nearest;
+
+/// Variables of mkpanda.
+const OWN: [&str; 20] = [
+    "MKPANDA_DIE_WITH_PARENT",
+    "MKPANDA_HOME",
+    "MKPANDA_ISOLATION",
+    "MKPANDA_JOBS",
+    "MKPANDA_JOBSERVER",
+    "MKPANDA_KEY_PASSWORD",
+    "MKPANDA_KEY_PASSWORD_FILE",
+    "MKPANDA_LIMITS_ENTRIES",
+    "MKPANDA_LIMITS_LOG",
+    "MKPANDA_LIMITS_MEMORY",
+    "MKPANDA_LIMITS_PROCESSES",
+    "MKPANDA_LIMITS_TIME",
+    "MKPANDA_LIMITS_UNPACKED",
+    "MKPANDA_MIRROR",
+    "MKPANDA_NETWORK",
+    "MKPANDA_OFFLINE",
+    "MKPANDA_ONLY_MIRRORS",
+    "MKPANDA_PROGRESS",
+    "MKPANDA_REPOSITORY_URL",
+    "MKPANDA_SCRATCH",
+];
+
+/// Beginnings of the names of variables that tests and scripts have for themselves.
+const OF_TESTS: [&str; 4] = ["MKPANDA_TEST_", "MKPANDA_BIN", "MKPANDA_SHARED", "MKPANDA_FUZZ"];
+
+/// True for names that mkpanda reads, or would.
+fn is_own(name: &str) -> bool {
+    name.starts_with("MKPANDA_") && !OF_TESTS.iter().any(|start| name.starts_with(start))
+}
+
 /// The environment's variables.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -30,6 +64,18 @@ impl Environment {
         environment
     }
 
+    /// Name of a variable of mkpanda's that is set to something that is not UTF-8. It would count as not set.
+    pub fn unreadable_own(&self) -> Option<&str> {
+        self.unreadable.iter().map(String::as_str).find(|name| is_own(name))
+    }
+
+    /// Names of variables that look like mkpanda's and are not, each with the one that is most like it.
+    pub fn unknown_own(&self) -> Vec<(&str, Option<&'static str>)> {
+        let names = self.variables.keys().map(String::as_str);
+        let unknown = names.filter(|name| is_own(name) && !OWN.contains(name));
+        unknown.map(|name| (name, nearest(name, OWN))).collect()
+    }
+
     /// True if a variable is set to something that is not UTF-8.
     pub fn is_unreadable(&self, name: &str) -> bool {
         self.unreadable.contains_key(name)
@@ -50,5 +96,62 @@ impl Environment {
     /// A variable that is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A variable that is read and not in the list would be called unknown.
+    #[test]
+    fn all_variables_that_are_read_are_known() {
+        let sources = [
+            include_str!("given.rs"),
+            include_str!("places.rs"),
+            include_str!("settings.rs"),
+            include_str!("signing.rs"),
+        ];
+        let mut read = BTreeSet::new();
+        for text in sources {
+            for call in ["variable(", "text(", "choice(", "number(", "boolean(", "limit("] {
+                for rest in text.split(call).skip(1) {
+                    let key =
+                        rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+                    let is_key = |key: &&str| {
+                        !key.is_empty()
+                            && key.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+                    };
+                    read.extend(key.filter(is_key).map(|key| {
+                        if key.starts_with("MKPANDA_") {
+                            key.to_owned()
+                        } else {
+                            format!("MKPANDA_{key}")
+                        }
+                    }));
+                }
+            }
+        }
+        for name in ["HOME", "XDG_DATA_HOME"] {
+            read.remove(&format!("MKPANDA_{name}"));
+        }
+        read.extend(
+            ["MKPANDA_HOME", "MKPANDA_KEY_PASSWORD", "MKPANDA_KEY_PASSWORD_FILE"]
+                .map(str::to_owned),
+        );
+        let own: BTreeSet<String> = OWN.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(read, own);
+    }
+
+    #[test]
+    fn unknown_variables_have_the_nearest_name() {
+        let variables =
+            ["MKPANDA_JOBS", "MKPANDA_JBOS", "MKPANDA_COLOR_OF_ALL", "MKPANDA_TEST_X", "PATH"];
+        let environment =
+            Environment::of(variables.map(|name| (name.to_owned(), "1".to_owned())).into());
+        assert_eq!(
+            environment.unknown_own(),
+            [("MKPANDA_COLOR_OF_ALL", None), ("MKPANDA_JBOS", Some("MKPANDA_JOBS"))]
+        );
     }
 }

@@ -71,7 +71,7 @@ impl<'a> Given<'a> {
         environment: &'a Environment,
         tree: Option<&Path>,
     ) -> Result<Self, SettingsError> {
-        let user_path = user_file(environment);
+        let user_path = user_file(environment)?;
         let user = match user_path.clone().filter(|path| path.is_file()) {
             Some(path) => Some(GivenFile { says: read_file(&path)?, path, is_trees: false }),
             None => None,

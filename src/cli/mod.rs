@@ -38,7 +38,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command, ProgressArg};
 use commands::Context;
+use config::SettingsError;
 use environment::Environment;
+use error::CliError;
 use parent::Parent;
 use ui::{Printer, Weight};
 
@@ -104,6 +106,17 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
         ui::speak_json(cli.global.quiet);
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
+    if let Some(name) = environment.unreadable_own() {
+        let error = CliError::from(SettingsError::NotText(name.to_owned()));
+        error.show(printer);
+        return error.exit_code();
+    }
+    for (name, like) in environment.unknown_own() {
+        let like = like.map(|like| format!("; did you mean {like}?")).unwrap_or_default();
+        let message =
+            format!("the variable {name} is not one of mkpanda's, and does nothing{like}");
+        printer.line(Weight::Warning, &message);
+    }
     let global = &cli.global;
     let context = Context { global, environment: &environment, printer, parent, pkgpanda };
     let result = match &cli.command {

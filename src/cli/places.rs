@@ -28,17 +28,27 @@ pub(super) fn credential_sources(environment: &Environment) -> CredentialSources
     }
 }
 
-pub(super) fn user_file(environment: &Environment) -> Option<PathBuf> {
-    let folder = match environment.get("XDG_CONFIG_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(environment.get("HOME")?).join(".config"),
+/// The user's configuration; `None` if no variable leads to one. Without it mirrors, keys and permissions
+/// would count as not set, so a variable that is not text is an error.
+pub(super) fn user_file(environment: &Environment) -> Result<Option<PathBuf>, SettingsError> {
+    let folder = match text(environment, "XDG_CONFIG_HOME")? {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => text(environment, "HOME")?.map(|home| Path::new(home).join(".config")),
     };
-    Some(folder.join("mkpanda/config.toml"))
+    Ok(folder.map(|folder| folder.join("mkpanda/config.toml")))
+}
+
+/// Value of a variable that names a folder.
+fn text<'e>(environment: &'e Environment, name: &str) -> Result<Option<&'e str>, SettingsError> {
+    if environment.is_unreadable(name) {
+        return Err(SettingsError::NotText(name.to_owned()));
+    }
+    Ok(environment.get(name))
 }
 
 pub(super) fn home(environment: &Environment) -> Result<PathBuf, SettingsError> {
     home_folder(environment).map_err(|error| match error {
-        HomeError::NotText(name) => SettingsError::NotText(name),
+        HomeError::NotText(name) => SettingsError::NotText(name.to_owned()),
         HomeError::NotSet => SettingsError::NoHome,
         HomeError::Relative(source) => SettingsError::Read { source },
     })
@@ -50,6 +60,25 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
+
+    #[test]
+    fn a_configuration_that_is_not_text_is_not_passed_over() {
+        let odd = || OsString::from_vec(b"/odd\xff".to_vec());
+        for (variables, refused) in [
+            (vec![("XDG_CONFIG_HOME", odd()), ("HOME", "/h".into())], Some("XDG_CONFIG_HOME")),
+            (vec![("HOME", odd())], Some("HOME")),
+            (vec![("HOME", odd()), ("XDG_CONFIG_HOME", "/c".into())], None),
+        ] {
+            let pairs = variables.iter().map(|(name, value)| ((*name).into(), value.clone()));
+            match (user_file(&Environment::of_pairs(pairs)), refused) {
+                (Ok(file), None) => {
+                    assert_eq!(file.as_deref(), Some(Path::new("/c/mkpanda/config.toml")));
+                }
+                (Err(SettingsError::NotText(name)), Some(refused)) => assert_eq!(name, refused),
+                (found, _) => panic!("{variables:?}: {found:?}"),
+            }
+        }
+    }
 
     #[test]
     fn a_folder_that_is_not_text_is_not_replaced_by_another() {

@@ -29,7 +29,8 @@ pub struct ReleaseArgs {
     #[arg(long, value_name = "HOW", default_value = "text", global = true)]
     pub format: ShownArg,
     /// Number of packages that are built at once; the number of cores by default.
-    #[arg(short, long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    // With a name of its own: a global argument would be that of the commands above, too.
+    #[arg(id = "release_jobs", short, long = "jobs", value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// The command.
     #[command(subcommand)]

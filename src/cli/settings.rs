@@ -53,8 +53,9 @@ pub struct Settings {
     pub repository: Option<Repository>,
     /// Shared caches.
     pub shared_caches: SharedCaches,
-    /// Keys for artifacts from a repository, of which one must have signed each; `None` if
-    /// signatures are not required.
+    /// Sentences about caches that may not be asked.
+    pub passed_over: Vec<String>,
+    /// Keys of which one has to have signed what comes from a repository, if that is demanded.
     pub required_keys: Option<TrustedKeys>,
     /// Trusted keys of the user's configuration.
     pub trusted_keys: TrustedKeys,
@@ -190,6 +191,10 @@ impl Settings {
             clouds: cloud_settings(environment),
             registries: registry.clone(),
         };
+        let forbidden = (offline && !only_mirrors, only_mirrors);
+        let keys_of_caches = required_keys.as_ref();
+        let (shared_caches, passed_over) =
+            shared_caches(args, &given, environment, &stores, keys_of_caches, forbidden, tree)?;
         Ok(Self {
             local_sources: given.local_sources(),
             images: given.images(),
@@ -208,13 +213,8 @@ impl Settings {
             }
             .unwrap_or(NetworkArg::None),
             mirrors,
-            shared_caches: shared_caches(
-                args,
-                &given,
-                environment,
-                &stores,
-                required_keys.as_ref(),
-            )?,
+            shared_caches,
+            passed_over,
             stores,
             http: http.clone(),
             offline,

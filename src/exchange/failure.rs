@@ -3,8 +3,10 @@
 use crate::artifact::publish::PublishError;
 use crate::artifact::repository::RepositoryError;
 use crate::bootstrap::{SupplyError, UnprovenBootstrap};
+use crate::build::images::ImageError;
 use crate::build::site::SiteError;
 use crate::build::upload::{UnprovenError, UploadError};
+use crate::package::ImageName;
 use crate::source::SourceError;
 use crate::store::{FailureKind, KeyError, StoreError};
 
@@ -17,6 +19,12 @@ pub enum ExchangeError {
     /// The archive of a bootstrap is not trusted.
     #[error(transparent)]
     UnprovenBootstrap(#[from] UnprovenBootstrap),
+    /// Nobody vouches for an image.
+    #[error("not sent: this machine has no record of building the image {0}")]
+    UnprovenImage(ImageName),
+    /// An image cannot be read.
+    #[error(transparent)]
+    Image(Box<ImageError>),
     /// The store did not take a package or a bootstrap.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -69,8 +77,18 @@ impl ExchangeError {
             Self::Fetch(error) => error.problem.hint(),
             Self::Store(error) => error.hint(),
             Self::Supply(error) => error.hint(),
+            Self::Image(error) => error.hint(),
+            Self::UnprovenImage(_) => {
+                Some("build the image here, without a cache and a mirror that has it".to_owned())
+            }
             Self::Key(_) | Self::Site(_) | Self::Unusable => None,
         }
+    }
+}
+
+impl From<ImageError> for ExchangeError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
     }
 }
 

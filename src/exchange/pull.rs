@@ -1,7 +1,7 @@
 //! From shared caches into a tree's cache.
 
 use super::failure::{ExchangeError, Failure};
-use super::wanted::{Wanted, WantedBootstrap};
+use super::wanted::{Item, Wanted, WantedBootstrap};
 use crate::artifact::repository::RepositoryError;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
@@ -28,12 +28,6 @@ pub struct Pulled {
     pub skipped: usize,
     /// Failed artifacts.
     pub failures: Vec<Failure>,
-}
-
-enum Item<'w> {
-    Package(&'w PackageKey, &'w PackageId),
-    Bootstrap(&'w WantedBootstrap),
-    Source(&'w SourceRequest),
 }
 
 enum Got {
@@ -64,13 +58,16 @@ pub fn pull(
     here.offline = true;
     here.only_mirrors = false;
     here.mirrors.clear();
+    site.note(observer);
     let places = caches.iter().filter(|cache| cache.reads());
     let places = places.map(|cache| (cache, Reach::default())).collect();
     let work = Work { site, places, here, observer };
     let packages = wanted.packages.iter().map(|(key, id)| Item::Package(key, id));
     let bootstraps = wanted.bootstraps.iter().map(Item::Bootstrap);
     let is_kept = |request: &&SourceRequest| request.mirror_key().is_some();
-    let sources = wanted.sources.iter().filter(is_kept).map(Item::Source);
+    let sources = wanted.sources.iter().filter(is_kept);
+    // Each package has its own copy.
+    let sources = sources.map(|request| Item::Source(vec![request]));
     let items: Vec<_> = packages.chain(bootstraps).chain(sources).collect();
     let results = parallel::each(&items, threads, observer, |item| work.fetch(item));
     let mut pulled = Pulled::default();
@@ -87,22 +84,14 @@ pub fn pull(
     pulled
 }
 
-impl Item<'_> {
-    fn name(&self) -> String {
-        match self {
-            Self::Package(_, id) => id.to_string(),
-            Self::Bootstrap(bootstrap) => format!("bootstrap {}", bootstrap.id),
-            Self::Source(request) => request.subject(),
-        }
-    }
-}
-
 impl Work<'_> {
     fn fetch(&self, item: &Item<'_>) -> Result<Got, ExchangeError> {
         let got = match item {
             Item::Package(key, id) => self.fetch_package(key, id),
             Item::Bootstrap(bootstrap) => self.fetch_bootstrap(bootstrap),
-            Item::Source(request) => self.fetch_source(request),
+            Item::Source(requests) => self.fetch_source(requests[0]),
+            // Taken with the ids, which they are part of.
+            Item::Builder(_) => Ok(Got::Present),
         }?;
         // A cache that is not asked any more may have had it.
         let is_any_skipped = || self.places.iter().any(|(_, reach)| reach.is_skipped());

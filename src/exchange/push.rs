@@ -8,20 +8,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::failure::{ExchangeError, Failure};
-use super::wanted::{Wanted, WantedBootstrap};
-use crate::artifact::publish::{Published, bootstrap_path, has, publish, publish_bootstrap};
+use super::wanted::{Item, Wanted, WantedBootstrap};
+use crate::artifact::publish::{
+    Published, bootstrap_path, has, has_image, publish, publish_bootstrap, publish_image,
+};
 use crate::artifact::repository::package_path;
 use crate::artifact::shared_cache::{SOURCES, SharedCache, SharedCaches};
 use crate::base::digest::Sha256Sum;
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::bootstrap::BootstrapUpload;
 use crate::build::cache::is_file;
 use crate::build::site::Site;
-use crate::build::upload::{
-    Evidence, PackageUpload, SourceUpload, UnprovenError, WithoutTransfers, unknown,
-};
-use crate::package::PackageId;
+use crate::build::upload::{Evidence, PackageUpload, SourceUpload, UnprovenError, unknown};
+use crate::package::{ImageName, PackageId};
 use crate::source::{self, FetchOptions, SourceRequest};
 use crate::store::{Key, Put, Reach, Transfer};
 
@@ -42,13 +42,7 @@ pub struct Pushed {
     pub failures: Vec<Failure>,
 }
 
-enum Item<'w> {
-    Package(&'w PackageId),
-    Bootstrap(&'w WantedBootstrap),
-    Source(Vec<&'w SourceRequest>),
-}
-
-/// Result of an artifact at a store.
+/// Result for one artifact at one store.
 enum Sent {
     Taken(u64),
     Present,
@@ -108,21 +102,11 @@ pub fn push(
     pushed
 }
 
-impl Item<'_> {
-    fn name(&self) -> String {
-        match self {
-            Self::Package(id) => id.to_string(),
-            Self::Bootstrap(bootstrap) => format!("bootstrap {}", bootstrap.id),
-            Self::Source(requests) => requests[0].subject(),
-        }
-    }
-}
-
 impl<'w> Work<'w> {
     /// Lists the artifacts of the tree's cache. Sources are found when their turn comes.
     fn items(&self, wanted: &'w Wanted) -> Vec<Item<'w>> {
         let cache = &self.site.cache;
-        let packages = wanted.packages.iter().map(|(_, id)| id).filter(|id| cache.has(id));
+        let packages = wanted.packages.iter().filter(|(_, id)| cache.has(id));
         let is_there = |bootstrap: &&WantedBootstrap| {
             is_file(&cache.bootstraps().join(bootstrap.id.archive_name()))
         };
@@ -135,18 +119,20 @@ impl<'w> Work<'w> {
             }
         }
         packages
-            .map(Item::Package)
+            .map(|(key, id)| Item::Package(key, id))
             .chain(bootstraps.map(Item::Bootstrap))
             .chain(sources.into_values().map(Item::Source))
+            .chain(wanted.images.iter().map(Item::Builder))
             .collect()
     }
 
     /// Sends an artifact to each store.
     fn send(&self, item: &Item<'_>) -> Vec<Sent> {
         match item {
-            Item::Package(id) => self.send_package(id),
+            Item::Package(_, id) => self.send_package(id),
             Item::Bootstrap(bootstrap) => self.send_bootstrap(bootstrap),
             Item::Source(requests) => self.send_source(requests),
+            Item::Builder(name) => self.send_builder(name),
         }
     }
 
@@ -189,13 +175,34 @@ impl<'w> Work<'w> {
         archive: &Path,
         reason: impl Fn() -> Option<ExchangeError>,
     ) -> Vec<Sent> {
-        let uploading = WithoutTransfers(self.observer);
+        let uploading = WithoutDownloads(self.observer);
         self.at_each(what, 0, |cache| {
             let sum = Sha256Sum::of_file(archive).map_err(UnprovenError::File)?;
             if has(cache.store().backend(), what, &sum, &uploading)? {
                 return Ok(None);
             }
             Err(reason().unwrap_or_else(|| unknown(archive, &sum).into()))
+        })
+    }
+
+    /// Sends the image of a `docker/` folder, if this machine has built it.
+    fn send_builder(&self, name: &ImageName) -> Vec<Sent> {
+        let upload = match self.site.builder_upload(name, self.observer) {
+            Ok(Some(upload)) => upload,
+            Ok(None) => return Vec::new(),
+            Err(error) => return vec![Sent::Failed(error.into())],
+        };
+        let observer = WithoutDownloads(self.observer);
+        let what = upload.publication.documents.last().cloned().unwrap_or_default();
+        self.at_each(&what, upload.size, |cache| {
+            let (backend, image) = (cache.store().backend(), &upload.publication);
+            if upload.is_own {
+                return Ok(Some(publish_image(backend, image, self.caches.signer(), &observer)?));
+            }
+            if has_image(backend, image, &observer)? {
+                return Ok(None);
+            }
+            Err(ExchangeError::UnprovenImage(name.clone()))
         })
     }
 
@@ -209,9 +216,9 @@ impl<'w> Work<'w> {
             return self.only_present(&what, &archive, reason);
         };
         let size = upload.record().size;
-        let uploading = WithoutTransfers(self.observer);
+        let uploading = WithoutDownloads(self.observer);
         self.at_each(&what, size, |cache| {
-            let published = upload.publish(|package| {
+            let published = upload.publish(self.caches.commit(), |package| {
                 publish(cache.store().backend(), package, self.caches.signer(), &uploading)
             });
             Ok(published.map(Some)?)
@@ -232,9 +239,9 @@ impl<'w> Work<'w> {
             let reason = || Some(prove().err()?.into());
             return self.only_present(&what, &archive, reason);
         };
-        let uploading = WithoutTransfers(self.observer);
+        let uploading = WithoutDownloads(self.observer);
         self.at_each(&what, upload.size(), |cache| {
-            let put = upload.publish(|bootstrap| {
+            let put = upload.publish(self.caches.commit(), |bootstrap| {
                 let backend = cache.store().backend();
                 publish_bootstrap(backend, bootstrap, self.caches.signer(), &uploading)
             });
@@ -245,7 +252,7 @@ impl<'w> Work<'w> {
     /// Sends a source from the first package with a local copy; sources without a local copy are
     /// skipped.
     fn send_source(&self, requests: &[&SourceRequest]) -> Vec<Sent> {
-        let uploading = WithoutTransfers(self.observer);
+        let uploading = WithoutDownloads(self.observer);
         let fetched = requests.iter().find_map(|request| {
             let id = source::identify(request, &self.here, &uploading).ok()?;
             Some((*request, source::fetch(request, &id, &self.here, &uploading).ok()?))

@@ -6,7 +6,7 @@ use crate::base::event::Observer;
 use crate::bootstrap::{BootstrapId, TreePackages, active_json};
 use crate::build::cache::Cache;
 use crate::build::site::{Site, SiteError};
-use crate::package::{PackageId, PackageName, Variant};
+use crate::package::{ImageName, PackageId, PackageName, Variant};
 use crate::source::SourceRequest;
 use crate::tree::{PackageKey, TreeError, TreeSet};
 
@@ -28,12 +28,36 @@ pub(super) struct WantedBootstrap {
     pub(super) active: String,
 }
 
+/// An artifact that is exchanged.
+pub(super) enum Item<'w> {
+    Package(&'w PackageKey, &'w PackageId),
+    Bootstrap(&'w WantedBootstrap),
+    /// A source, and all packages that name it.
+    Source(Vec<&'w SourceRequest>),
+    /// An image of a `docker/` folder.
+    Builder(&'w ImageName),
+}
+
+impl Item<'_> {
+    /// Name for people.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Package(_, id) => id.to_string(),
+            Self::Bootstrap(bootstrap) => format!("bootstrap {}", bootstrap.id),
+            Self::Source(requests) => requests[0].subject(),
+            Self::Builder(name) => format!("image {name}"),
+        }
+    }
+}
+
 /// Artifacts that the current ids of a tree name.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     pub(super) packages: Vec<(PackageKey, PackageId)>,
     pub(super) bootstraps: Vec<WantedBootstrap>,
     pub(super) sources: Vec<SourceRequest>,
+    /// Images that packages are built in.
+    pub(super) images: Vec<ImageName>,
     /// Packages whose ids are not known, since their builder images are not built.
     pub unknown: Vec<PackageKey>,
 }
@@ -80,6 +104,7 @@ impl Wanted {
             packages: packages.collect(),
             bootstraps: bootstraps.collect(),
             sources: site.source_requests(&order)?,
+            images: site.image_names(&order).into_iter().map(|(name, _)| name).collect(),
             unknown: pending.into_iter().map(|pending| pending.key).collect(),
         })
     }

@@ -8,7 +8,6 @@ use super::error::ReleaseError;
 use super::layout::LayoutError;
 use super::metadata::{Complete, Metadata};
 use super::pkgpanda::StaticPkgpanda;
-use super::storage::Storages;
 use super::trees::bootstrap_archive;
 use crate::base::digest::Sha256Sum;
 use crate::build::cache::Cache;
@@ -27,8 +26,6 @@ const GEN_EXTRA: &str = "gen_extra";
 pub struct ChannelParts<'p> {
     /// The release, without artifacts of the channel.
     pub metadata: &'p Metadata,
-    /// The storages.
-    pub storages: &'p Storages,
     /// Text of the object `version`.
     pub version: &'p str,
     /// The static pkgpanda.

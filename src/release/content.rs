@@ -24,6 +24,14 @@ impl<'c> Local<'c> {
         }
     }
 
+    /// The file, if the content is in one.
+    pub(super) fn path(self) -> Option<&'c Path> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
     fn length(self) -> io::Result<u64> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.len() as u64),

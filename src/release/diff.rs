@@ -2,19 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::error::ReleaseError;
+use super::fetch;
 use super::metadata::Metadata;
 use super::parallel::each;
 use super::storage::Storage;
-use crate::archive::{Limits, verify_package};
-use crate::artifact::repository::{Repository, package_path};
+use crate::archive::Limits;
+use crate::artifact::repository::{check_package, package_path};
 use crate::base::event::Observer;
 use crate::base::http::redact_text;
 use crate::build::cache::Cache;
-use crate::package::{PackageId, PackageName, Variant};
+use crate::package::{PackageId, PackageName, Variant, contents};
+use crate::store::signature::TrustedKeys;
 
 /// Number of digits that are shown of a commit or a sum.
 const SHOWN_DIGITS: usize = 12;
@@ -73,14 +76,25 @@ pub struct Side<'s> {
     pub storage: &'s Storage,
 }
 
+/// Means to read packages.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'m> {
+    /// Cache that is asked first.
+    pub cache: &'m Cache,
+    /// Folder for temporary files.
+    pub scratch: &'m Path,
+    /// Limits of archives.
+    pub limits: &'m Limits,
+    /// Keys of which one has to have signed each package that comes from a storage.
+    pub required: Option<&'m TrustedKeys>,
+}
+
 impl Diff {
-    /// Compares two releases. Packages that differ are read from the cache, else fetched to a folder for
-    /// temporary files.
+    /// Compares two releases. Packages that differ are read from the cache, else from the storage; what
+    /// comes from there is checked as by `promote`.
     pub fn new(
         [first, second]: [Side<'_>; 2],
-        cache: &Cache,
-        scratch: &std::path::Path,
-        limits: &Limits,
+        means: &Means<'_>,
         observer: &dyn Observer,
     ) -> Result<Self, ReleaseError> {
         let ids = [by_name(first.metadata), by_name(second.metadata)];
@@ -94,7 +108,7 @@ impl Diff {
             }
         }
         let read = |(side, id): &(usize, &PackageId)| {
-            let sources = sources(&sides[*side], id, cache, scratch, limits, observer)?;
+            let sources = sources(&sides[*side], id, means, observer)?;
             Ok::<_, ReleaseError>((*side, Build { id: (*id).clone(), sources }))
         };
         let builds: Vec<(usize, Build)> = each(&wanted, read)?;
@@ -198,40 +212,37 @@ impl Build {
 fn sources(
     side: &Side<'_>,
     id: &PackageId,
-    cache: &Cache,
-    scratch: &std::path::Path,
-    limits: &Limits,
+    means: &Means<'_>,
     observer: &dyn Observer,
 ) -> Result<Option<BTreeMap<String, String>>, ReleaseError> {
-    let storage = &side.storage.name;
-    let path = cache.archive(id);
-    let file = if cache.has(id) {
-        fs_err::File::open(&path)
+    let cache = means.cache;
+    let storage = side.storage.name.clone();
+    let check = &contents::check;
+    let read = if cache.has(id) {
+        let path = cache.archive(id);
+        let mut file = fs_err::File::open(&path)
             .map(fs_err::File::into_file)
-            .map_err(|source| ReleaseError::File { operation: "read", path, source })?
+            .map_err(|source| ReleaseError::File { operation: "read", path, source })?;
+        check_package(id, &mut file, means.limits, check, observer).map(Some)
     } else {
-        let repository = Repository::new(side.storage.store.folder(&side.metadata.repository_path));
-        let target = scratch.join(format!("{id}.tar.xz"));
-        let fetched = repository.fetch(&package_path(id), &target, observer).map_err(|source| {
-            ReleaseError::Fetch { storage: storage.clone(), source: Box::new(source) }
-        })?;
-        let mut fetched = fetched.ok_or_else(|| ReleaseError::Lost {
-            storage: storage.clone(),
-            what: package_path(id),
-            release: side.metadata.reproducible_artifact_path.clone(),
-        })?;
-        let failed =
-            |source| ReleaseError::File { operation: "read", path: target.clone(), source };
-        fetched.rewound().and_then(|file| file.try_clone()).map_err(failed)?
+        let folder = &side.metadata.repository_path;
+        fetch::repository(side.storage, folder, means.required).read_package(
+            id,
+            means.scratch,
+            means.limits,
+            check,
+            observer,
+        )
     };
-    let index = verify_package(file, limits).map_err(|source| ReleaseError::Fetch {
-        storage: storage.clone(),
-        source: Box::new(crate::artifact::repository::RepositoryError::Archive {
-            what: package_path(id),
-            source,
-        }),
-    })?;
-    Ok(index.buildinfo.as_deref().and_then(declared))
+    match read {
+        Ok(Some(index)) => Ok(index.buildinfo.as_deref().and_then(declared)),
+        Ok(None) => {
+            let (what, release) =
+                (package_path(id), side.metadata.reproducible_artifact_path.clone());
+            Err(ReleaseError::Lost { storage, what, release })
+        }
+        Err(source) => Err(ReleaseError::Fetch { storage, source: Box::new(source) }),
+    }
 }
 
 /// Sources in a `buildinfo.full.json`.

@@ -7,7 +7,7 @@ use super::config::ConfigError;
 use super::layout::{Commit, LayoutError};
 use super::plan::PlanError;
 use crate::artifact::repository::RepositoryError;
-use crate::base::causes::with_causes;
+use crate::base::text::shell_word;
 use crate::installer::InstallerError;
 use crate::package::{PackageId, Variant};
 use crate::provider::ProviderError;
@@ -132,6 +132,8 @@ pub enum ReleaseError {
         theirs: Commit,
         /// Commit of the tree.
         ours: Commit,
+        /// True if the caller has named the commit of the tree.
+        is_named: bool,
     },
     /// The channel has a release of another commit.
     #[error(
@@ -154,6 +156,16 @@ pub enum ReleaseError {
         storage: String,
         /// The object.
         key: Key,
+        /// The commit.
+        commit: Commit,
+    },
+    /// Another run has stored an object meanwhile.
+    #[error("storage {storage} got another {key} while this release was stored: from another run")]
+    Raced {
+        /// The storage.
+        storage: String,
+        /// The object.
+        key: Key,
     },
     /// An object whose sum templates state has other bytes in a storage.
     #[error(
@@ -164,6 +176,8 @@ pub enum ReleaseError {
         storage: String,
         /// The object.
         key: Key,
+        /// File of this machine without which the same command takes the object, if that helps.
+        file: Option<PathBuf>,
     },
     /// A release cannot be read from a storage.
     #[error("storage {storage}")]
@@ -253,15 +267,29 @@ impl ReleaseError {
                     .to_owned()
             }
             Self::NoRelease { .. } => "see what there is: mkpanda release list".to_owned(),
-            Self::OtherCommit { theirs, .. } => format!("git checkout {theirs}"),
+            Self::OtherCommit { theirs, is_named: false, .. } if theirs.is_of_git() => {
+                format!("git checkout {theirs}")
+            }
+            Self::OtherCommit { theirs, .. } => {
+                format!(
+                    "check the release's tree out, and name its commit: DCOS_IMAGE_COMMIT={theirs}"
+                )
+            }
             Self::Taken { .. } => {
                 "to move the channel to this release: mkpanda release --replace …".to_owned()
             }
-            Self::Released { .. } => {
-                "to store it again all the same: mkpanda release --replace …".to_owned()
+            Self::Released { commit, .. } => format!(
+                "people may be reading that release, so it stays; give this one another name: DCOS_IMAGE_COMMIT={commit}.2 mkpanda release --replace …"
+            ),
+            Self::Raced { .. } => {
+                "wait until the other run has ended, and run the same command again".to_owned()
             }
-            Self::Different { key, .. } => format!(
-                "remove this machine's file from packages/cache, so that the storage's is taken ({key})"
+            Self::Different { file: Some(file), .. } => format!(
+                "to take the storage's: rm {}, and run the same command again",
+                shell_word(&file.display().to_string())
+            ),
+            Self::Different { storage, key, .. } => format!(
+                "if no release needs it there, remove {key} from storage {storage}, and run the same command again"
             ),
             Self::Read { source, .. } => return source.hint(),
             Self::Fetch { source, .. } => return source.hint(),
@@ -279,15 +307,7 @@ impl ReleaseError {
 
     /// True if the run was interrupted.
     pub fn is_interruption(&self) -> bool {
-        match self {
-            Self::Interrupted => true,
-            Self::Installer(error) => matches!(**error, InstallerError::Interrupted),
-            Self::Read { source, .. } | Self::Stage { source, .. } => {
-                matches!(source, StoreError::Interrupted)
-            }
-            Self::Fetch { source, .. } => with_causes(source).ends_with("interrupted"),
-            _ => false,
-        }
+        matches!(self, Self::Interrupted)
     }
 
     /// Makes the error of reading from a storage.

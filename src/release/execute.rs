@@ -9,15 +9,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::artifact::{Existing, Source};
+use super::artifact::Source;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
 use super::parallel::each;
 use super::plan::{Operation, Plan, Target};
 use super::storage::Storage;
-use super::survey::Surveyed;
+use super::survey::{Surveyed, check_channel};
 use crate::base::event::Observer;
-use crate::store::{Put, StoreError, Transfer};
+use crate::store::{Key, Put, StoreError, Transfer};
 
 /// Number of objects that a run has stored, and left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,11 +47,9 @@ pub fn execute(
                 ReleaseError::Stage { storage, stage: number + 1, source }
             }
         };
-        let wanted = |(_, surveyed): &&(&Storage, Surveyed)| number == 0 || !surveyed.is_published;
-        let chosen: Vec<_> = storages.iter().filter(wanted).collect();
-        let work: Vec<_> = chosen
+        let work: Vec<_> = storages
             .iter()
-            .flat_map(|chosen| stage.artifacts.iter().map(move |operations| (chosen, operations)))
+            .flat_map(|storage| stage.artifacts.iter().map(move |operations| (storage, operations)))
             .collect();
         each(&work, |((storage, surveyed), operations)| {
             for operation in *operations {
@@ -61,7 +59,7 @@ pub fn execute(
             }
             Ok::<(), ReleaseError>(())
         })?;
-        for (storage, surveyed) in chosen {
+        for (storage, surveyed) in storages {
             let last = &stage.metadata;
             let is_written = if number == 1 && surveyed.is_free {
                 claim(storage, plan, last, observer)
@@ -86,7 +84,10 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Stores an object; returns `false` if the object exists.
+/// Stores one object; `false` if it was there.
+///
+/// Objects of the channel are replaced, and those of an incomplete release that differed when they were
+/// looked at. Any other object is put only if there is none: what appears meanwhile is another run's.
 fn store(
     storage: &Storage,
     surveyed: &Surveyed,
@@ -102,28 +103,37 @@ fn store(
     }
     let (backend, about) = (storage.backend(), operation.about());
     let transfer = Transfer { subject: key.as_str(), observer };
-    if let Source::Stored { from, .. } = source {
-        match backend.copy(from, key, &about, &transfer) {
-            // A storage that did not have the release which is promoted. Within a release, it is a fault.
-            Err(error) if error.is_not_found() && operation.target != Target::Channel => {}
-            copied => return Ok(copied.map(|()| true)?),
+    let replaces = operation.target == Target::Channel || surveyed.stale.contains(key);
+    let copied = match source {
+        Source::Stored { from, .. } if !surveyed.uncopied.contains(key) => {
+            let copied = if replaces {
+                backend.copy(from, key, &about, &transfer).map(|()| Put::Written)
+            } else {
+                backend.copy_new(from, key, &about, &transfer)
+            };
+            match copied {
+                // A storage that did not have the release which is promoted. Within a release, it is a
+                // fault.
+                Err(error) if error.is_not_found() && operation.target != Target::Channel => None,
+                copied => Some(copied?),
+            }
         }
-    }
+        _ => None,
+    };
     let local = Local::of(source);
-    let content = local.content(key)?;
-    if !operation.is_reproducible() {
-        backend.replace(key, content, &about, &transfer)?;
-        return Ok(true);
-    }
-    match backend.put_described(key, content, &about, &transfer)? {
-        Put::Written => Ok(true),
-        // Another run was first.
-        Put::WasThere if operation.existing == Existing::Serves => Ok(false),
-        Put::WasThere if is_equal(backend, key, local, &transfer)? == Some(true) => Ok(false),
-        Put::WasThere => {
-            let (storage, key) = (storage.name.clone(), key.clone());
-            Err(Failure::Release(Box::new(ReleaseError::Different { storage, key })))
+    let put = match copied {
+        Some(put) => put,
+        None if replaces => {
+            backend.replace(key, local.content(key)?, &about, &transfer)?;
+            Put::Written
         }
+        None => backend.put_described(key, local.content(key)?, &about, &transfer)?,
+    };
+    match put {
+        Put::Written => Ok(true),
+        Put::WasThere if operation.serves() => Ok(false),
+        Put::WasThere if is_equal(backend, key, local, &transfer)? == Some(true) => Ok(false),
+        Put::WasThere => Err(raced(storage, key)),
     }
 }
 
@@ -136,12 +146,22 @@ fn claim(
 ) -> Result<bool, Failure> {
     let key = &operation.key;
     let transfer = Transfer { subject: key.as_str(), observer };
-    let content = Local::Bytes(plan.metadata.as_bytes()).content(key)?;
+    let local = Local::Bytes(plan.metadata.as_bytes());
     let backend = storage.backend();
-    if backend.put_described(key, content, &operation.about(), &transfer)? == Put::Written {
+    let about = operation.about();
+    if backend.put_described(key, local.content(key)?, &about, &transfer)? == Put::Written {
         return Ok(true);
     }
-    super::survey::survey(storage, plan, false, observer)
-        .map(|_| false)
-        .map_err(|error| Failure::Release(Box::new(error)))
+    check_channel(storage, &plan.place, false, observer)
+        .map_err(|error| Failure::Release(Box::new(error)))?;
+    match is_equal(backend, key, local, &transfer)? {
+        Some(true) => Ok(false),
+        _ => Err(raced(storage, key)),
+    }
+}
+
+/// Makes the failure of an object that another run has stored meanwhile.
+fn raced(storage: &Storage, key: &Key) -> Failure {
+    let (storage, key) = (storage.name.clone(), key.clone());
+    Failure::Release(Box::new(ReleaseError::Raced { storage, key }))
 }

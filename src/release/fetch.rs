@@ -27,11 +27,7 @@ pub fn fetch_core(
     observer: &dyn Observer,
 ) -> Result<(), ReleaseError> {
     let folder: Key = metadata.repository_path.parse().map_err(LayoutError::from)?;
-    let repository = Repository::new(storage.store.folder(folder.as_str()));
-    let repository = match required {
-        Some(keys) => repository.requiring(keys.clone()),
-        None => repository,
-    };
+    let repository = repository(storage, folder.as_str(), required);
     let lost = |what: String| ReleaseError::Lost {
         storage: storage.name.clone(),
         what,
@@ -64,6 +60,19 @@ pub fn fetch_core(
         }
     })?;
     Ok(())
+}
+
+/// The repository of a release: there is no other place for what it lacks.
+pub(super) fn repository(
+    storage: &Storage,
+    folder: &str,
+    required: Option<&TrustedKeys>,
+) -> Repository {
+    let repository = Repository::new(storage.store.folder(folder)).sole();
+    match required {
+        Some(keys) => repository.requiring(keys.clone()),
+        None => repository,
+    }
 }
 
 /// Reads the list of a bootstrap's packages, which have to give the bootstrap's id.

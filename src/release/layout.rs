@@ -12,6 +12,8 @@ use std::str::FromStr;
 use crate::base::text::written_as_text;
 use crate::store::{Key, KeyError};
 
+/// The repository that `create` stores in.
+pub const TESTING: &str = "testing";
 /// Folder of releases below a channel.
 const COMMITS: &str = "commit";
 /// Folders of a repository that no channel may lie in.
@@ -48,6 +50,13 @@ impl Commit {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Commit {
+    /// True if the text is the name of a commit of git.
+    pub fn is_of_git(&self) -> bool {
+        self.0.len() == 40 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 }
 
@@ -114,6 +123,11 @@ impl ReleasePlace {
         &self.repository
     }
 
+    /// True if `create` stores in the repository.
+    pub fn is_testing(&self) -> bool {
+        self.repository.as_str() == TESTING
+    }
+
     /// The commit.
     pub fn commit(&self) -> &Commit {
         &self.commit
@@ -146,6 +160,15 @@ impl ReleasePlace {
     pub fn of_channel(&self, path: &Key) -> Result<Key, LayoutError> {
         Ok(format!("{}/{path}", self.channel_path()).parse()?)
     }
+}
+
+/// True if an object is that of a bootstrap, of the repository or of another one.
+pub(super) fn is_bootstrap(key: &Key) -> bool {
+    let mut parts = key.as_str().rsplit('/');
+    parts
+        .next()
+        .is_some_and(|name| name.ends_with(".bootstrap.tar.xz") || name.ends_with(".active.json"))
+        && parts.next() == Some(SHARED[0])
 }
 
 /// True if a path is that of a release, and not of a channel.

@@ -147,6 +147,9 @@ impl Metadata {
         let mut storage_urls = BTreeMap::new();
         for (name, url) in map("storage_urls")? {
             let url = url.as_str().ok_or_else(|| "storage_urls: a URL is not a text".to_owned())?;
+            if name.chars().chain(url.chars()).any(char::is_control) {
+                return Err("storage_urls has control characters".to_owned());
+            }
             storage_urls.insert(name, url.to_owned());
         }
         Ok(Self {
@@ -232,6 +235,8 @@ mod tests {
             ("/all_completes/null/bootstrap", json!("x")),
             ("/all_completes", json!({})),
             ("/storage_urls/aws", json!(1)),
+            ("/storage_urls/aws", json!("https://a/\u{1b}[1m")),
+            ("/storage_urls", json!({ "a\nb": "https://a/" })),
         ] {
             let mut value = value.clone();
             *value.pointer_mut(pointer).unwrap() = wrong;

@@ -46,14 +46,14 @@ mod tests;
 
 pub use commit::commit;
 pub use describe::describe;
-pub use diff::{Build, Change, Diff, Side};
+pub use diff::{Build, Change, Diff, Means, Side};
 pub use error::ReleaseError;
 pub use execute::{Stored, execute};
 pub use fetch::fetch_core;
-pub use layout::{Commit, LayoutError, ReleasePlace};
+pub use layout::{Commit, LayoutError, ReleasePlace, TESTING};
 pub use metadata::{Complete, METADATA, Metadata, is_deployed};
 pub use pkgpanda::StaticPkgpanda;
 pub use plan::{Operation, Plan, PlanError, Stage, Target};
 pub use shown::{plan_json, plan_text};
 pub use storage::{Storage, Storages};
-pub use survey::{Surveyed, check_channel, read_release, survey};
+pub use survey::{Survey, Surveyed, check_channel, read_release};

@@ -43,6 +43,11 @@ impl Operation {
         self.target == Target::Repository
     }
 
+    /// True if an object of the name serves, with any content.
+    pub fn serves(&self) -> bool {
+        self.is_reproducible() && self.existing == Existing::Serves
+    }
+
     /// Description for the store.
     pub fn about(&self) -> About<'_> {
         About {

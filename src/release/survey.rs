@@ -1,18 +1,20 @@
 //! Survey of a release's storages: existing objects, and permission to store the rest. Nothing is
 //! written.
 //!
-//! A channel belongs to the commit in its `metadata.json`. A release with its own `metadata.json`
-//! is complete and public: its objects do not change.
+//! A channel belongs to the commit in its `metadata.json`. A release whose own `metadata.json` is there is
+//! complete, and people read it: its objects never change. What a channel has is compared with the release,
+//! if the channel is the release's; otherwise all of it is stored.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::artifact::Existing;
+use super::artifact::Source;
 use super::content::{Local, is_equal};
 use super::error::ReleaseError;
 use super::layout::{LayoutError, ReleasePlace};
 use super::metadata::{LONGEST, METADATA, Metadata};
 use super::parallel::each;
-use super::plan::{Operation, Plan, Target};
+use super::plan::{Operation, Plan};
 use super::storage::Storage;
 use crate::base::event::Observer;
 use crate::store::{Key, Transfer};
@@ -20,73 +22,159 @@ use crate::store::{Key, Transfer};
 /// State of a storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surveyed {
-    /// Objects of stage 1 that need not be stored.
+    /// Objects that need not be stored.
     pub(super) present: BTreeSet<Key>,
+    /// Objects of an incomplete release with other content.
+    pub(super) stale: BTreeSet<Key>,
+    /// Objects that are not copied from the release that is promoted: it has other content than this
+    /// machine.
+    pub(super) uncopied: BTreeSet<Key>,
     /// True if the channel has no release.
     pub(super) is_free: bool,
-    /// True if the channel has this release, complete.
-    pub(super) is_published: bool,
 }
 
-/// Looks at a storage.
-///
-/// With `replaces`, a channel of another commit and a complete release with other content are no errors.
-pub fn survey(
-    storage: &Storage,
-    plan: &Plan,
-    replaces: bool,
-    observer: &dyn Observer,
-) -> Result<Surveyed, ReleaseError> {
-    let [first, second] = &plan.stages;
-    let channel = read(storage, &second.metadata.key, observer)?;
-    let is_ours = |text: &Option<Vec<u8>>| text.as_deref() == Some(plan.metadata.as_bytes());
-    if !replaces && let Some(text) = channel.as_deref().filter(|_| !is_ours(&channel)) {
-        check_owner(storage, &plan.place, text)?;
-    }
-    let release = read(storage, &first.metadata.key, observer)?;
-    let is_released = is_ours(&release);
-    if release.is_some() && !is_released && !replaces {
-        let (storage, key) = (storage.name.clone(), first.metadata.key.clone());
-        return Err(ReleaseError::Released { storage, key });
-    }
-    let operations: Vec<&Operation> = first.artifacts.iter().flatten().collect();
-    let look = |operation: &&Operation| look(storage, operation, observer);
-    let states = each(&operations, look)?;
-    let mut present = BTreeSet::new();
-    for (operation, state) in operations.iter().zip(states) {
-        let (storage, key) = (storage.name.clone(), operation.key.clone());
-        match state {
-            State::Serves => drop(present.insert(key)),
-            State::Differs if operation.is_reproducible() => {
-                return Err(ReleaseError::Different { storage, key });
+/// Survey of storages before a release is stored in them.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "an observer is not shown")]
+pub struct Survey<'s> {
+    /// Plan of the release.
+    pub plan: &'s Plan,
+    /// The preferred storage.
+    pub preferred: &'s Storage,
+    /// True if the channel may be that of another commit.
+    pub replaces: bool,
+    /// Observer of progress.
+    pub observer: &'s dyn Observer,
+}
+
+impl Survey<'_> {
+    /// Looks at a storage.
+    pub fn look(&self, storage: &Storage) -> Result<Surveyed, ReleaseError> {
+        let plan = self.plan;
+        let [first, second] = &plan.stages;
+        let channel = read(storage, &second.metadata.key, self.observer)?;
+        let is_ours = |text: &Option<Vec<u8>>| text.as_deref() == Some(plan.metadata.as_bytes());
+        if let Some(text) = channel.as_deref().filter(|_| !is_ours(&channel)) {
+            check_owner(storage, &plan.place, text, self.replaces)?;
+        }
+        let release = read(storage, &first.metadata.key, self.observer)?;
+        let is_released = is_ours(&release);
+        let released = |key: &Key| {
+            let (storage, key) = (storage.name.clone(), key.clone());
+            ReleaseError::Released { storage, key, commit: plan.place.commit().clone() }
+        };
+        if release.is_some() && !is_released {
+            return Err(released(&first.metadata.key));
+        }
+        let mut found = Surveyed { is_free: channel.is_none(), ..Surveyed::default() };
+        let operations: Vec<&Operation> = first.artifacts.iter().flatten().collect();
+        let states = each(&operations, |operation| self.state(storage, operation))?;
+        for (operation, state) in operations.iter().zip(states) {
+            let key = operation.key.clone();
+            match state {
+                State::Serves => drop(found.present.insert(key)),
+                State::Differs if operation.is_reproducible() => {
+                    return Err(self.different(storage, operation, &key));
+                }
+                State::Differs if is_released => return Err(released(&key)),
+                State::Differs => {
+                    self.check_copy(storage, operation, &mut found)?;
+                    found.stale.insert(key);
+                }
+                State::Absent => self.check_copy(storage, operation, &mut found)?,
             }
-            State::Differs if is_released && !replaces => {
-                return Err(ReleaseError::Released { storage, key });
+        }
+        if is_released {
+            found.present.insert(first.metadata.key.clone());
+        }
+        // A run for another commit may have ended within stage 2, and left some of its files here.
+        if is_ours(&channel) {
+            let operations: Vec<&Operation> = second.artifacts.iter().flatten().collect();
+            let states = each(&operations, |operation| self.state(storage, operation))?;
+            let present =
+                operations.iter().zip(states).filter(|(_, state)| *state == State::Serves);
+            found.present.extend(present.map(|(operation, _)| operation.key.clone()));
+            found.present.insert(second.metadata.key.clone());
+        }
+        Ok(found)
+    }
+
+    /// Compares the object that an operation would copy with the content of this machine, which is the one
+    /// that templates are made of.
+    fn check_copy(
+        &self,
+        storage: &Storage,
+        operation: &Operation,
+        found: &mut Surveyed,
+    ) -> Result<(), ReleaseError> {
+        let Source::Stored { from, .. } = &operation.source else { return Ok(()) };
+        if operation.serves() {
+            return Ok(());
+        }
+        let transfer = Transfer { subject: from.as_str(), observer: self.observer };
+        let equal = is_equal(storage.backend(), from, Local::of(&operation.source), &transfer);
+        match equal.map_err(ReleaseError::reading(&storage.name))? {
+            Some(false) if operation.is_reproducible() => {
+                Err(self.different(storage, operation, from))
             }
-            State::Differs | State::Absent => {}
+            Some(false) => {
+                found.uncopied.insert(operation.key.clone());
+                Ok(())
+            }
+            Some(true) | None => Ok(()),
         }
     }
-    let is_whole = present.len() == operations.len();
-    if is_released {
-        present.insert(first.metadata.key.clone());
+
+    /// Makes the error of an object that differs from the file of this machine. Without the file, the
+    /// command would take the preferred storage's object, if that is the one.
+    fn different(&self, storage: &Storage, operation: &Operation, key: &Key) -> ReleaseError {
+        let is_source = match &operation.source {
+            Source::Stored { from, .. } => from == key,
+            Source::Bytes(_) | Source::File(_) => self.plan.place.is_testing(),
+        };
+        let is_taken =
+            is_source && storage.name == self.preferred.name && super::layout::is_bootstrap(key);
+        let file = Local::of(&operation.source).path().filter(|_| is_taken);
+        let (storage, key) = (storage.name.clone(), key.clone());
+        ReleaseError::Different { storage, key, file: file.map(Path::to_owned) }
     }
-    Ok(Surveyed {
-        is_free: channel.is_none(),
-        is_published: is_ours(&channel) && is_released && is_whole,
-        present,
-    })
+
+    /// Looks for an object.
+    fn state(&self, storage: &Storage, operation: &Operation) -> Result<State, ReleaseError> {
+        if self.observer.is_interrupted() {
+            return Err(ReleaseError::Interrupted);
+        }
+        let (backend, key) = (storage.backend(), &operation.key);
+        let transfer = Transfer { subject: key.as_str(), observer: self.observer };
+        let found = if operation.serves() {
+            match backend.head(key, &transfer) {
+                Ok(_) => Ok(Some(true)),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) => Err(error),
+            }
+        } else {
+            is_equal(backend, key, Local::of(&operation.source), &transfer)
+        };
+        match found.map_err(ReleaseError::reading(&storage.name))? {
+            None => Ok(State::Absent),
+            Some(true) => Ok(State::Serves),
+            Some(false) => Ok(State::Differs),
+        }
+    }
 }
 
-/// Refuses a channel that may not be written to, before anything is built for a release.
+/// Refuses a channel that may not be written to, before anything is built for a release. With `replaces`,
+/// the channel may have the release of another commit.
 pub fn check_channel(
     storage: &Storage,
     place: &ReleasePlace,
+    replaces: bool,
     observer: &dyn Observer,
 ) -> Result<(), ReleaseError> {
     let key = metadata_key(place)?;
     match read(storage, &key, observer)? {
         None => Ok(()),
-        Some(text) => check_owner(storage, place, &text),
+        Some(text) => check_owner(storage, place, &text, replaces),
     }
 }
 
@@ -96,11 +184,16 @@ fn metadata_key(place: &ReleasePlace) -> Result<Key, ReleaseError> {
 }
 
 /// Refuses a channel of another commit, or of other files.
-fn check_owner(storage: &Storage, place: &ReleasePlace, text: &[u8]) -> Result<(), ReleaseError> {
+fn check_owner(
+    storage: &Storage,
+    place: &ReleasePlace,
+    text: &[u8],
+    replaces: bool,
+) -> Result<(), ReleaseError> {
     let storage = storage.name.clone();
     match Metadata::parse(text) {
         Err(reason) => Err(ReleaseError::Metadata { storage, key: metadata_key(place)?, reason }),
-        Ok(other) if other.commit != *place.commit() => Err(ReleaseError::Taken {
+        Ok(other) if other.commit != *place.commit() && !replaces => Err(ReleaseError::Taken {
             storage,
             channel: place.channel_path(),
             theirs: other.commit,
@@ -110,41 +203,15 @@ fn check_owner(storage: &Storage, place: &ReleasePlace, text: &[u8]) -> Result<(
     }
 }
 
+/// State of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Absent,
     Serves,
     Differs,
 }
 
-/// Looks for an object.
-fn look(
-    storage: &Storage,
-    operation: &Operation,
-    observer: &dyn Observer,
-) -> Result<State, ReleaseError> {
-    if observer.is_interrupted() {
-        return Err(ReleaseError::Interrupted);
-    }
-    let (backend, key) = (storage.backend(), &operation.key);
-    let transfer = Transfer { subject: key.as_str(), observer };
-    let found = if operation.target == Target::Repository && operation.existing == Existing::Serves
-    {
-        match backend.head(key, &transfer) {
-            Ok(_) => Ok(Some(true)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    } else {
-        is_equal(backend, key, Local::of(&operation.source), &transfer)
-    };
-    match found.map_err(ReleaseError::reading(&storage.name))? {
-        None => Ok(State::Absent),
-        Some(true) => Ok(State::Serves),
-        Some(false) => Ok(State::Differs),
-    }
-}
-
-/// Reads a small object; `None` if missing.
+/// Reads a small object; `None` if there is none.
 pub(super) fn read(
     storage: &Storage,
     key: &Key,

@@ -1,32 +1,53 @@
 //! Releases in the servers that stand in for clouds, and promotion between two of them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Mutex;
 
 use super::artifact::{Artifact, Existing, Source, content_type};
 use super::config::ReleaseConfig;
 use super::*;
-use crate::base::event::Silent;
+use crate::base::event::{Event, Observer, Silent};
 use crate::store::cloud::{CloudAddress, CloudBackend, CloudKind, CloudSettings};
 use crate::store::tests::cloud::{AZURE_KEY, Cloud, patient_client};
+use crate::store::tests::oci::Registry;
 use crate::store::{Key, StoreAccess};
 
-/// Opens storages: S3 is preferred, Azure the other one. Keys come from the environment.
-fn storages(s3: &Cloud, azure: &Cloud) -> Storages {
-    let text = "
+/// Opens storages of all kinds; S3 is preferred. Keys come from the environment.
+fn storages(s3: &Cloud, azure: &Cloud, gcs: &Cloud, registry: &Registry) -> Storages {
+    let host = &registry.host;
+    let text = format!("
 storage:
-  aws: {kind: aws_s3, bucket: releases, object_prefix: dcos, download_url: 'https://d/dcos/', access_key_id: $ID, secret_access_key: $KEY, region_name: us-east-1}
-  azure: {kind: azure_block_blob, account_name: devstoreaccount1, account_key: $AZURE, container: releases, download_url: 'https://a/releases/'}
-options: {preferred: aws, cloudformation_s3_url: 'https://s3/releases/dcos'}
-";
+  aws: {{kind: aws_s3, bucket: releases, object_prefix: dcos, download_url: 'https://d/dcos/', access_key_id: $ID, secret_access_key: $KEY, region_name: us-east-1}}
+  azure: {{kind: azure_block_blob, account_name: devstoreaccount1, account_key: $AZURE, container: releases, download_url: 'https://a/releases/'}}
+  google: {{kind: gcs, bucket: releases, object_prefix: null, download_url: 'https://g/'}}
+  registry: {{kind: oci, url: 'oci://{host}/team/releases'}}
+options: {{preferred: aws, cloudformation_s3_url: 'https://s3/releases/dcos'}}
+");
     let variable = |name: &str| match name {
         "AZURE" => Some(AZURE_KEY.to_owned()),
         "ID" | "KEY" => Some("secret".to_owned()),
         _ => None,
     };
-    let config = ReleaseConfig::parse(Path::new("c"), text, &variable).unwrap();
-    let clouds = CloudSettings { azure: azure.settings().azure.clone(), ..s3.settings().clone() };
-    let access = StoreAccess { clouds, ..StoreAccess::new(patient_client()) };
+    let config = ReleaseConfig::parse(Path::new("c"), &text, &variable).unwrap();
+    let clouds = CloudSettings {
+        azure: azure.settings().azure.clone(),
+        gcs: gcs.settings().gcs.clone(),
+        ..s3.settings().clone()
+    };
+    let registries = registry.options();
+    let access = StoreAccess { clouds, registries, ..StoreAccess::new(patient_client()) };
     Storages::open(&config, &access).unwrap()
+}
+
+/// Opens storages in folders; `main` is preferred.
+fn folders(below: &Path) -> Storages {
+    let below = below.display();
+    let text = format!(
+        "storage:\n  main: {{kind: local_path, path: {below}/main}}\n  other: {{kind: local_path, path: {below}/other}}\noptions: {{preferred: main}}\n"
+    );
+    let config = ReleaseConfig::parse(Path::new("c"), &text, &|_| None).unwrap();
+    Storages::open(&config, &StoreAccess::new(patient_client())).unwrap()
 }
 
 fn key(text: &str) -> Key {
@@ -63,21 +84,42 @@ fn plan(place: ReleasePlace, storages: &Storages, large: &Path, from: Option<&st
     Plan::new(place, &metadata, &artifacts).unwrap()
 }
 
+fn look<'s>(
+    plan: &Plan,
+    storages: &'s Storages,
+    replaces: bool,
+) -> Result<Vec<(&'s Storage, Surveyed)>, ReleaseError> {
+    let preferred = storages.preferred();
+    let survey = Survey { plan, preferred, replaces, observer: &Silent };
+    storages.written().into_iter().map(|storage| Ok((storage, survey.look(storage)?))).collect()
+}
+
 fn store(plan: &Plan, storages: &Storages, replaces: bool) -> Result<Stored, ReleaseError> {
-    let surveyed = storages
-        .written()
-        .into_iter()
-        .map(|storage| Ok((storage, survey(storage, plan, replaces, &Silent)?)))
-        .collect::<Result<Vec<_>, ReleaseError>>()?;
-    execute(plan, &surveyed, &Silent)
+    execute(plan, &look(plan, storages, replaces)?, &Silent)
+}
+
+/// Observer that keeps the names of all that this machine sends and gets.
+#[derive(Default)]
+struct Moved(Mutex<BTreeSet<String>>);
+
+impl Observer for Moved {
+    fn event(&self, event: Event) {
+        if let Event::Upload { subject, .. } | Event::Download { subject, .. } = event {
+            self.0.lock().unwrap().insert(subject);
+        }
+    }
 }
 
 #[test]
 fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
-    let (Some(s3), Some(azure)) = (Cloud::s3(), Cloud::azure()) else { return };
-    s3.make_bucket("releases");
-    azure.make_bucket("releases");
-    let storages = storages(&s3, &azure);
+    let (Some(s3), Some(azure), Some(gcs)) = (Cloud::s3(), Cloud::azure(), Cloud::gcs()) else {
+        return;
+    };
+    for cloud in [&s3, &azure, &gcs] {
+        cloud.make_bucket("releases");
+    }
+    let registry = Registry::new(true);
+    let storages = storages(&s3, &azure, &gcs, &registry);
     let large = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(large.path(), vec![7; 9 << 20]).unwrap();
     let commit: Commit = "c0ffee".parse().unwrap();
@@ -86,16 +128,24 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
     let first = plan(place, &storages, large.path(), None);
     let stored = store(&first, &storages, false).unwrap();
     let objects = first.stages.iter().flat_map(Stage::operations).count();
-    assert_eq!(stored, Stored { written: 2 * objects, left: 0 });
+    assert_eq!(stored, Stored { written: 4 * objects, left: 0 });
     let again = store(&first, &storages, false).unwrap();
     assert_eq!(again.written, 0, "{again:?}");
 
     let place = ReleasePlace::new("stable", None, commit).unwrap();
     let promoted = plan(place, &storages, large.path(), Some(&release));
-    store(&promoted, &storages, false).unwrap();
+    let (surveyed, moved) = (look(&promoted, &storages, false).unwrap(), Moved::default());
+    execute(&promoted, &surveyed, &moved).unwrap();
+    // Stage 2, and what is promoted, is copied by the store itself.
+    let made = ["version", "dcos_generate_config.sh", "metadata.json"]
+        .map(|name| format!("stable/commit/c0ffee/{name}"));
+    // The channel's is put, and not copied, unless there is one.
+    let made = BTreeSet::from(made).into_iter().chain(["stable/metadata.json".to_owned()]);
+    assert_eq!(moved.0.into_inner().unwrap(), made.collect());
     let backends = [
         (CloudKind::S3, "releases/dcos", s3.settings()),
         (CloudKind::Azure, "releases", azure.settings()),
+        (CloudKind::Gcs, "releases", gcs.settings()),
     ]
     .map(|(kind, place, settings)| {
         let address = CloudAddress::parse(kind, place).unwrap();
@@ -113,6 +163,8 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
             let is_uncached = operation.target != Target::Repository;
             assert_eq!(cached.as_deref(), is_uncached.then_some("no-cache"), "{key}");
         }
+    }
+    for storage in storages.written() {
         for place in ["testing/master", "stable"] {
             assert_eq!(read_release(storage, place, &Silent).unwrap().build_name, place);
         }
@@ -130,4 +182,85 @@ fn releases_in_clouds_are_whole_with_their_headers_and_promoted() {
         let release = read_release(storage, "testing/master", &Silent).unwrap();
         assert_eq!(release.commit.as_str(), "beef");
     }
+}
+
+/// Two runs that have both seen an empty channel: the second finds objects of the first, and stores nothing.
+#[test]
+fn of_two_runs_of_one_commit_with_other_files_one_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let storages = folders(folder.path());
+    let place = || ReleasePlace::new("testing", Some("master"), "c0ffee".parse().unwrap()).unwrap();
+    let file = |content: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), content).unwrap();
+        file
+    };
+    let (first, second) = (file("first"), file("second"));
+    let plans = [&first, &second].map(|file| plan(place(), &storages, file.path(), None));
+    let surveyed = plans.each_ref().map(|plan| look(plan, &storages, false).unwrap());
+    execute(&plans[0], &surveyed[0], &Silent).unwrap();
+    let before = all(folder.path());
+    let error = execute(&plans[1], &surveyed[1], &Silent).unwrap_err();
+    assert!(
+        matches!(&error, ReleaseError::Raced { key, .. } if key.as_str().ends_with("dcos_generate_config.sh")),
+        "{error:?}"
+    );
+    assert!(error.hint().unwrap().contains("wait until the other run has ended"));
+    assert_eq!(all(folder.path()), before);
+    // The same release of two runs is one.
+    assert_eq!(execute(&plans[0], &surveyed[0], &Silent).unwrap().written, 6, "the channel's");
+    assert_eq!(all(folder.path()), before);
+}
+
+/// All objects of the storages.
+fn all(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for storage in folders(folder).written() {
+        let transfer = crate::store::Transfer { subject: "s", observer: &Silent };
+        for listed in storage.backend().list(None, &transfer).unwrap() {
+            let content = fs_err::read(folder.join(&storage.name).join(listed.key.as_str()));
+            found.push((format!("{} {}", storage.name, listed.key), content.unwrap()));
+        }
+    }
+    found
+}
+
+/// A release has the sum of this machine's bootstrap in its templates, and would copy another one.
+#[test]
+fn a_bootstrap_that_differs_from_the_promoted_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let storages = folders(folder.path());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let commit = || "c0ffee".parse::<Commit>().unwrap();
+    let place = ReleasePlace::new("testing", Some("master"), commit()).unwrap();
+    let release = place.release_path();
+    let first = plan(place, &storages, file.path(), None);
+    store(&first, &storages, false).unwrap();
+    let place = || ReleasePlace::new("stable", None, commit()).unwrap();
+    let promoted = plan(place(), &storages, file.path(), Some(&release));
+    let object = |storage: &str, key: &str| folder.path().join(storage).join(key);
+    let bootstrap = object("other", "testing/bootstrap/b");
+    fs_err::write(&bootstrap, "other one").unwrap();
+    let error = store(&promoted, &storages, false).unwrap_err();
+    assert!(
+        matches!(&error, ReleaseError::Different { storage, key, file: None } if storage == "other" && key.as_str() == "testing/bootstrap/b"),
+        "{error:?}"
+    );
+    assert!(!object("main", "stable").exists());
+    fs_err::write(&bootstrap, "bootstrap").unwrap();
+    // A bootstrap that appears after the survey stays, too.
+    let surveyed = look(&promoted, &storages, false).unwrap();
+    fs_err::create_dir_all(object("main", "stable/bootstrap")).unwrap();
+    let theirs = object("main", "stable/bootstrap/b");
+    fs_err::write(&theirs, "theirs").unwrap();
+    let error = execute(&promoted, &surveyed, &Silent).unwrap_err();
+    assert!(matches!(&error, ReleaseError::Raced { .. }), "{error:?}");
+    assert_eq!(fs_err::read(&theirs).unwrap(), b"theirs");
+    fs_err::remove_file(&theirs).unwrap();
+    // Other files of the release are those that `metadata.json` leads to.
+    let latest = object("main", &format!("{release}/bootstrap.latest"));
+    fs_err::write(&latest, "other").unwrap();
+    store(&promoted, &storages, false).unwrap();
+    assert_eq!(fs_err::read(object("main", "stable/bootstrap.latest")).unwrap(), b"id");
+    assert_eq!(store(&promoted, &storages, false).unwrap().written, 0);
 }

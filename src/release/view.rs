@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::artifact::DescribedArtifact;
 use super::error::ReleaseError;
-use super::layout::{LayoutError, is_of_release};
+use super::layout::{Commit, LayoutError, is_of_release};
 use super::metadata::{METADATA, Metadata};
 use super::parallel::each;
 use super::storage::Storage;
@@ -20,8 +20,17 @@ use crate::store::{Key, Transfer};
 pub struct ListedRelease {
     /// Path of the channel.
     pub channel: String,
-    /// The release, or the reason why the release cannot be displayed.
-    pub release: Result<Metadata, String>,
+    /// The release; the reason for which it cannot be shown.
+    pub release: Result<ReleaseName, String>,
+}
+
+/// Name of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseName {
+    /// Commit of the tree.
+    pub commit: Commit,
+    /// Name that people gave to the release.
+    pub tag: String,
 }
 
 /// Lists the channels of a repository in a storage, or all.
@@ -42,7 +51,7 @@ pub fn list(
     let channels: Vec<String> = objects.iter().filter_map(|listed| channel(&listed.key)).collect();
     each(&channels, |channel| {
         let release = match read_release(storage, channel, observer) {
-            Ok(release) => Ok(release),
+            Ok(Metadata { commit, tag, .. }) => Ok(ReleaseName { commit, tag }),
             Err(ReleaseError::Metadata { reason, .. }) => Err(reason),
             Err(error) => return Err(error),
         };

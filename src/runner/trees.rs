@@ -1,7 +1,7 @@
-//! Packages folders with packages built in this home, so that their caches can be found.
+//! Packages folders of which this home has filled the caches, so that these can be found again.
 //!
 //! ```text
-//! $MKPANDA_HOME/trees/<SHA-1 of the path>.json    the path; the file's time is that of the last build
+//! $MKPANDA_HOME/trees/<SHA-1 of the path>.json    the path; the file's time is that of the last use
 //! ```
 
 use std::io;
@@ -19,8 +19,8 @@ use crate::base::digest::Sha1Sum;
 pub struct KnownTree {
     /// The folder.
     pub packages: PathBuf,
-    /// Time of the last build.
-    pub last_build: SystemTime,
+    /// Time of the last use.
+    pub last_use: SystemTime,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub fn name_of(packages: &Path) -> String {
     Sha1Sum::of(packages.as_os_str().as_encoded_bytes()).to_string()
 }
 
-/// Notes that packages of a folder are built. A path that is not UTF-8 is not noted.
+/// Notes that the cache of a folder is filled. A path that is not UTF-8 is not noted.
 pub fn note(home: &Home, packages: &Path) -> io::Result<()> {
     let Ok(text) = serde_json::to_vec(&Record { packages: packages.to_owned() }) else {
         return Ok(());
@@ -59,10 +59,7 @@ pub fn known(home: &Home, forgets: bool) -> io::Result<Vec<KnownTree>> {
         }
         if packages.is_dir() {
             let written = fs_err::metadata(&path).and_then(|data| data.modified());
-            found.push(KnownTree {
-                packages,
-                last_build: written.unwrap_or(SystemTime::UNIX_EPOCH),
-            });
+            found.push(KnownTree { packages, last_use: written.unwrap_or(SystemTime::UNIX_EPOCH) });
         } else if forgets {
             drop(fs_err::remove_file(&path));
         }

@@ -95,18 +95,17 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// Copies an object by way of a temporary file of this machine.
-pub(super) fn copy_through<B: Backend + ?Sized>(
+/// Gets an object into a temporary file of this machine, and has `put` store the file of so many bytes.
+pub(super) fn through_file<B: Backend + ?Sized, T>(
     backend: &B,
     from: &Key,
-    to: &Key,
-    about: &About<'_>,
     transfer: &Transfer<'_>,
-) -> Result<(), StoreError> {
+    put: impl FnOnce(&Path, u64) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let unkept = |error| StoreError::Destination { key: from.clone(), error };
     let mut file = tempfile::NamedTempFile::new().map_err(unkept)?;
     let got = backend.get(from, file.as_file_mut(), transfer)?;
-    backend.replace(to, Content::File(file.path(), got.bytes), about, transfer)
+    put(file.path(), got.bytes)
 }
 
 /// A place that holds objects under keys.
@@ -150,24 +149,24 @@ pub trait Backend: Debug + Send + Sync {
     /// Describes an object without downloading it.
     fn head(&self, key: &Key, transfer: &Transfer<'_>) -> Result<Head, StoreError>;
 
-    /// Puts an object, unless there is one of that name, also where several do so at once.
+    /// Puts an object with a description, unless there is one of that name, also where several do so at
+    /// once. Only a store that has a place for descriptions keeps it; an object that was there keeps its own.
+    fn put_described(
+        &self,
+        key: &Key,
+        content: Content<'_>,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError>;
+
+    /// Puts an object as [`Backend::put_described`] does, without a description.
     fn put(
         &self,
         key: &Key,
         content: Content<'_>,
         transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError>;
-
-    /// Puts an object as [`Backend::put`] does, together with a description. Only stores with a
-    /// place for descriptions keep it; an existing object keeps its own.
-    fn put_described(
-        &self,
-        key: &Key,
-        content: Content<'_>,
-        _: &About<'_>,
-        transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        self.put(key, content, transfer)
+        self.put_described(key, content, &About::default(), transfer)
     }
 
     /// Puts an object in place of an existing one of that name. Readers get the one or the other,
@@ -192,7 +191,24 @@ pub trait Backend: Debug + Send + Sync {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<(), StoreError> {
-        copy_through(self, from, to, about, transfer)
+        let copy =
+            |file: &Path, length| self.replace(to, Content::File(file, length), about, transfer);
+        through_file(self, from, transfer, copy)
+    }
+
+    /// Copies an object within the store as [`Backend::copy`] does, unless there is one of the new name,
+    /// also where several do so at once.
+    fn copy_new(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let copy = |file: &Path, length| {
+            self.put_described(to, Content::File(file, length), about, transfer)
+        };
+        through_file(self, from, transfer, copy)
     }
 
     /// Lists all objects, or those below a folder, in the order of their keys.

@@ -58,6 +58,13 @@ impl FolderBackend {
         }
     }
 
+    /// Opens an object whose file the kernel is to copy, and tells its length.
+    fn opened(&self, key: &Key) -> Result<(File, u64), StoreError> {
+        let file = self.open(key)?;
+        let length = file.metadata().map_err(|error| self.failed("read", key, error))?.len();
+        Ok((file, length))
+    }
+
     /// True if there is anything under a name that an object may have; a folder is an error.
     fn has_name(&self, key: &Key) -> Result<bool, StoreError> {
         match fs_err::symlink_metadata(self.path(key)) {
@@ -210,10 +217,11 @@ impl Backend for FolderBackend {
         }
     }
 
-    fn put(
+    fn put_described(
         &self,
         key: &Key,
         content: Content<'_>,
+        _: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
         if self.has_name(key)? {
@@ -241,11 +249,19 @@ impl Backend for FolderBackend {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<(), StoreError> {
-        // Two plain files: the kernel copies, or shares the blocks where it can.
-        let file = self.open(from)?;
-        let length = file.metadata().map_err(|error| self.failed("read", from, error))?.len();
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        self.replace(to, Content::File(Path::new(&path), length), about, transfer)
+        let (file, length) = self.opened(from)?;
+        self.replace(to, Content::File(&path_of(&file), length), about, transfer)
+    }
+
+    fn copy_new(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let (file, length) = self.opened(from)?;
+        self.put_described(to, Content::File(&path_of(&file), length), about, transfer)
     }
 
     fn list(
@@ -271,6 +287,11 @@ impl Backend for FolderBackend {
             Err(error) => Err(self.failed("remove", key, error)),
         }
     }
+}
+
+/// Path of an open file: between two plain files the kernel copies, or shares the blocks where it can.
+fn path_of(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 /// Copies content of exactly the announced length.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 
-use super::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::http::{HttpClient, HttpError, redact};
@@ -80,7 +80,13 @@ impl Backend for HttpBackend {
         size.map(|size| Head { size }).map_err(|error| self.error(key, error))
     }
 
-    fn put(&self, _: &Key, _: Content<'_>, _: &Transfer<'_>) -> Result<Put, StoreError> {
+    fn put_described(
+        &self,
+        _: &Key,
+        _: Content<'_>,
+        _: &About<'_>,
+        _: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
         Err(self.unsupported("take a file"))
     }
 

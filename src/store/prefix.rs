@@ -58,15 +58,6 @@ impl Backend for PrefixBackend {
         self.inner.head(&self.outer(key)?, transfer)
     }
 
-    fn put(
-        &self,
-        key: &Key,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        self.inner.put(&self.outer(key)?, content, transfer)
-    }
-
     fn put_described(
         &self,
         key: &Key,
@@ -95,6 +86,16 @@ impl Backend for PrefixBackend {
         transfer: &Transfer<'_>,
     ) -> Result<(), StoreError> {
         self.inner.copy(&self.outer(from)?, &self.outer(to)?, about, transfer)
+    }
+
+    fn copy_new(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.inner.copy_new(&self.outer(from)?, &self.outer(to)?, about, transfer)
     }
 
     fn list(

@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::naming_file;
@@ -287,7 +287,13 @@ impl Backend for TarBackend {
         self.member(key).map(|(_, member)| Head { size: Some(member.size) })
     }
 
-    fn put(&self, _: &Key, _: Content<'_>, _: &Transfer<'_>) -> Result<Put, StoreError> {
+    fn put_described(
+        &self,
+        _: &Key,
+        _: Content<'_>,
+        _: &About<'_>,
+        _: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
         Err(self.unsupported("take a file"))
     }
 

@@ -43,7 +43,8 @@ impl TidyError {
 
 /// Finds and removes unneeded files of a tree's cache; with `dry_run`, nothing is removed.
 pub fn clean(site: &Site, dry_run: bool, observer: &dyn Observer) -> Result<Cleaned, TidyError> {
-    let (needs, unknown) = Needs::of(site, observer)?;
+    // What takes time, such as fetching an image, does not keep builds from beginning.
+    Needs::of(site, observer)?;
     // No run begins meanwhile.
     let waiting = || {
         let message = "waiting for a collection, or for a build that begins".to_owned();
@@ -54,6 +55,9 @@ pub fn clean(site: &Site, dry_run: bool, observer: &dyn Observer) -> Result<Clea
     if !dry_run && now.trees.contains(&trees::name_of(site.tree.root())) {
         return Err(TidyError::InUse);
     }
+    // While the lock was waited for, a build may have ended, or the tree changed.
+    let site = &site.reread(observer)?;
+    let (needs, unknown) = Needs::of(site, observer)?;
     let mut search = Search { site, needs: &needs, found: Vec::new(), meter: Meter::default() };
     search.run().map_err(TidyError::Io)?;
     let mut cleaned = Cleaned { unknown, ..Cleaned::default() };

@@ -163,6 +163,58 @@ fn a_damaged_builder_is_built_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_push_sends_the_builders_that_were_built_here() {
+    let maker = machine();
+    maker.run("p", &[]).ok();
+    let store = maker.path().join("store");
+    let push = |place: &Place, store: &Path| {
+        place.run(".", &["cache", "push", "--package=p", store.to_str().unwrap()])
+    };
+    push(&maker, &store).ok();
+    assert!(!documents(&store).is_empty());
+    maker.run("", &["cache", "verify", store.to_str().unwrap()]).ok();
+    let before = files_below(&store).len();
+    push(&maker, &store).ok();
+    assert_eq!(files_below(&store).len(), before);
+    let taker = machine();
+    let ran = taker.run("p", &[&option(&store)]).ok();
+    assert!(ran.stderr.contains("comes from"), "{}", ran.stderr);
+    push(&taker, &store).ok();
+    // What comes from one cache is not vouched for in another one.
+    let second = taker.path().join("second");
+    push(&taker, &second).fails(1).says("this machine has no record of building the image");
+    assert!(!second.join("images").exists());
+}
+
+#[test]
+fn verify_looks_into_images() {
+    let place = machine();
+    let store = filled(&place, &[]);
+    let verify = || place.run("", &["cache", "verify", store.to_str().unwrap()]);
+    verify().ok();
+    let index = documents(&store).remove(0);
+    let name = index.strip_prefix(&store).unwrap().display().to_string();
+    let text = std::fs::read_to_string(&index).unwrap();
+    std::fs::write(&index, "{}").unwrap();
+    let ran = verify().fails(1);
+    assert!(
+        ran.stdout.contains(&format!("damaged: {name}: it leads to no manifest")),
+        "{}",
+        ran.stdout
+    );
+    std::fs::write(&index, &text).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap().replace(':', "/");
+    let manifest = std::fs::read(store.join("images/blobs").join(&digest)).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap().replace(':', "/");
+    std::fs::remove_file(store.join("images/blobs").join(&layer)).unwrap();
+    let ran = verify().fails(1);
+    let said = format!("missing: {name}: there is no images/blobs/{layer}, its layer");
+    assert!(ran.stdout.contains(&said), "{said} in {}", ran.stdout);
+}
+
+#[test]
 fn an_image_without_a_name_is_put_into_no_cache() {
     let place = machine();
     let text =

@@ -346,6 +346,16 @@ fn stat_counts_what_is_there() {
     assert_eq!((&stat["sources"]["bytes"], &stat["other"]["bytes"]), (&6.into(), &1.into()));
     let ran = here.run(".", &["cache", "stat", store.to_str().unwrap()]).ok();
     assert!(ran.stdout.contains("2  versions of 2 packages, 0 signed"), "{}", ran.stdout);
+    // A signature without its archive signs nothing.
+    let archive = archive_in(&store, "low");
+    std::fs::write(beside(&archive), "x").unwrap();
+    let signed = || {
+        let ran = here.run(".", &["cache", "stat", store.to_str().unwrap(), "--format=json"]).ok();
+        json(&ran)["stores"][0]["packages"]["signed"].clone()
+    };
+    assert_eq!(signed(), 1);
+    std::fs::remove_file(&archive).unwrap();
+    assert_eq!(signed(), 0);
     here.run(".", &["cache", "stat", "/nowhere/at/all"]).fails(1).says("is not a folder");
     let server = Server::files(&store);
     here.run(".", &["cache", "stat", &server.url("")]).fails(1).says("cannot list");

@@ -165,12 +165,36 @@ fn nothing_goes_while_a_run_builds() {
     assert!(!cleaned(&place, &[]).is_empty());
 }
 
+/// The tree changes while a cleaning waits for a collection, or for a build that begins.
 #[test]
-fn gc_names_the_trees_that_were_built() {
+fn what_is_needed_is_found_out_when_nobody_builds() {
+    use std::os::fd::AsRawFd;
+    let place = machine();
+    place.run(".", &["tree"]).ok();
+    let first = place.archive("p");
+    source(&place, "second");
+    place.run(".", &["tree"]).ok();
+    let second = place.archive("p");
+    source(&place, "first");
+    let lock = std::fs::File::create(place.home.join("locks/gc")).unwrap();
+    #[expect(deprecated, reason = "as mkpanda locks")]
+    nix::fcntl::flock(lock.as_raw_fd(), nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let mut child =
+        place.command(".", &["clean"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap().contains("waiting for a collection")), "it waits");
+    source(&place, "second");
+    drop(lock);
+    assert!(child.wait().unwrap().success());
+    assert!(second.is_file() && !first.is_file());
+}
+
+#[test]
+fn gc_names_the_trees_whose_caches_were_filled() {
     let place = machine();
     let ran = place.run(".", &["gc", "--dry-run"]).ok();
     assert!(!ran.stdout.contains("cache of the tree"), "{}", ran.stdout);
-    place.run(".", &["tree"]).ok();
+    place.run(".", &["fetch"]).ok();
     let ran = place.run(".", &["gc", "--dry-run"]).ok();
     let line = format!("cache of the tree {}", place.packages.display());
     assert!(ran.stdout.contains(&line), "{}", ran.stdout);

@@ -104,3 +104,24 @@ fn output_of_scripts_is_shown_while_they_run() {
     let json = place.run("app", &["-v", "--progress=json"]).ok();
     json.says(r#""event":"output""#).says(r#""line":"said-by-the-script""#);
 }
+
+#[test]
+fn variables_that_mean_nothing_are_named() {
+    use std::os::unix::ffi::OsStringExt;
+    let place = Place::bare();
+    let run = |name: &str, value: &[u8]| {
+        let value = std::ffi::OsString::from_vec(value.to_vec());
+        ran(&place.command(".", &["image", "list"]).env(name, value).output().unwrap())
+    };
+    run("MKPANDA_JBOS", b"2").ok().says(
+        "the variable MKPANDA_JBOS is not one of mkpanda's, and does nothing; did you mean MKPANDA_JOBS?",
+    );
+    run("MKPANDA_TEST_ANY", b"2").ok();
+    assert_eq!(run("MKPANDA_JOBS", b"2").ok().stderr, "");
+    for name in ["MKPANDA_JOBS", "MKPANDA_OFFLINE", "XDG_CONFIG_HOME"] {
+        run(name, b"/odd\xff")
+            .fails(1)
+            .says(&format!("the variable {name} is set to something that is not UTF-8"))
+            .says(&format!("hint: set {name} to UTF-8 text, or unset it"));
+    }
+}

@@ -60,6 +60,7 @@ mod settings;
 mod shared_caches;
 mod shells;
 mod signing;
+mod slow_stores;
 mod sources;
 mod space;
 mod support;

@@ -254,8 +254,25 @@ fn without_a_network_folders_alone_are_asked() {
     let server = Server::files(&cache);
     let place = machine();
     let web = format!("--cache={}", server.url(""));
-    let ran = place.run(".", &["tree", "--offline", &web, &option(&cache)]).ok();
+    let name = server.url("").trim_end_matches('/').to_owned();
+    // One that is named together with --offline is a contradiction.
+    place
+        .run(".", &["tree", "--offline", &web, &option(&cache)])
+        .fails(1)
+        .says(&format!("the cache {name} needs a network, and --offline forbids"))
+        .says("hint: name a cache on this machine");
+    place.run(".", &["cache", "stat", "--offline", &server.url("")]).fails(1).says("--offline");
+    let said =
+        |option: &str| format!("the cache {name} is passed over: {option} forbids to ask it");
+    let ran = place.run(".", &["tree", "--only-mirrors", &web, &option(&cache)]).ok();
     assert_eq!(fetched(&ran), 2, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches(&said("--only-mirrors")).count(), 1, "{}", ran.stderr);
+    // One of the configuration is for other runs, too.
+    place.user(&format!("[[cache]]\nurl = '{}'\n", server.url("")));
+    std::fs::remove_dir_all(place.packages.join("cache")).unwrap();
+    let ran = place.run(".", &["tree", "--offline", &option(&cache)]).ok();
+    assert_eq!(fetched(&ran), 2, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches(&said("--offline")).count(), 1, "{}", ran.stderr);
     assert!(server.requests().is_empty());
 }
 

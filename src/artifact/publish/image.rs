@@ -67,6 +67,21 @@ pub fn publish_image(
     Ok(result)
 }
 
+/// True if a store has an image under one of its names.
+pub fn has_image(
+    backend: &dyn Backend,
+    image: &ImagePublication,
+    observer: &dyn Observer,
+) -> Result<bool, PublishError> {
+    for document in &image.documents {
+        let found = place(backend, document, observer).small(document, LONGEST_INDEX)?;
+        if found.is_some_and(|found| found == image.index) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn place<'p>(backend: &'p dyn Backend, what: &'p str, observer: &'p dyn Observer) -> Place<'p> {
     Place { backend, what, transfer: Transfer { subject: what, observer } }
 }

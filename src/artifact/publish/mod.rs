@@ -20,6 +20,6 @@ mod place;
 
 pub use bootstrap::{BootstrapPublication, bootstrap_path, list_path, publish_bootstrap};
 pub use error::PublishError;
-pub use image::{ImagePublication, publish_image};
+pub use image::{ImagePublication, has_image, publish_image};
 pub use package::{Publication, publish, record_path};
 pub use place::{Published, has};

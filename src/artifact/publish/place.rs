@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use super::error::PublishError;
 use crate::artifact::record;
-use crate::artifact::repository::LONGEST_SUM;
+use crate::artifact::repository::{LONGEST_SUM, stated_sum};
 use crate::artifact::signed::signed_id;
 use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
@@ -91,8 +91,7 @@ impl Place<'_> {
     /// Sum of the archive as the file beside it states; `None` if there is no such file.
     pub(super) fn stated_sum(&self) -> Result<Option<String>, PublishError> {
         let text = self.small(&format!("{}.sha256", self.what), LONGEST_SUM)?;
-        let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
-        Ok(text.map(|text| text.split_whitespace().next().unwrap_or_default().to_owned()))
+        Ok(text.map(|text| stated_sum(&String::from_utf8_lossy(&text)).to_owned()))
     }
 
     /// Name and text of the file with the archive's sum.

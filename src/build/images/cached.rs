@@ -23,8 +23,9 @@ use crate::artifact::shared_cache::SharedCache;
 use crate::artifact::signed::{SignedError, get_signed};
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
-use crate::base::event::{Event, Observer};
-use crate::build::upload::{WithoutTransfers, warning_of};
+use crate::base::event::{Event, Observer, Silent, WithoutDownloads};
+use crate::build::id::{hash_folder, whole_sum};
+use crate::build::upload::warning_of;
 use crate::dockerfile::execute::is_flattened;
 use crate::image::digest::BlobDigest;
 use crate::image::platform::Platform;
@@ -34,6 +35,7 @@ use crate::image::store::{Image, StoreError};
 use crate::package::ImageName;
 use crate::package::json::canonical;
 use crate::store::Transfer;
+use crate::tree::{DOCKER_FOLDER_IMAGES, PackageTree};
 
 /// Name of a cache in warnings.
 const ROLE: &str = "the cache";
@@ -53,6 +55,17 @@ impl Keys {
         let keys = self.exact.iter().chain([&self.plain]);
         keys.map(|key| format!("{IMAGES}/{key}.json"))
     }
+}
+
+/// An image of a `docker/` folder, for caches.
+#[derive(Debug)]
+pub struct BuilderUpload {
+    /// Files of the image.
+    pub publication: ImagePublication,
+    /// Size of the image in bytes.
+    pub size: u64,
+    /// True if this machine has built the image.
+    pub is_own: bool,
 }
 
 impl ImageFinder<'_> {
@@ -136,7 +149,73 @@ impl ImageFinder<'_> {
         self.store.find_manifest(&pulled.manifest).map_err(|source| store_error(name, source))
     }
 
-    /// Uploads a built image to all writable caches; failures are warnings.
+    /// Files of an image for caches; `None`, with a note, for one that others must not get.
+    fn publication(
+        &self,
+        name: &ImageName,
+        image: &Image,
+        (folder, whole): (&Path, &Sha256Sum),
+        observer: &dyn Observer,
+    ) -> Result<Option<ImagePublication>, ImageError> {
+        let failed = |source| store_error(name, source);
+        if is_flattened(self.store, image).map_err(failed)? {
+            let message = "not put into caches: it was built with one id, so owners may be lost that its commands gave to files".to_owned();
+            observer.event(Event::Note { message: format!("{name}: {message}") });
+            return Ok(None);
+        }
+        let (entry, blobs) = self.store.for_layout(image).map_err(failed)?;
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [entry],
+        });
+        let blob = |(digest, path): (BlobDigest, _)| {
+            (format!("{IMAGES}/blobs/sha256/{}", digest.hex()), path)
+        };
+        Ok(Some(ImagePublication {
+            documents: self.keys(folder, whole)?.documents().collect(),
+            index: canonical(&index).into_bytes(),
+            blobs: blobs.into_iter().map(blob).collect(),
+        }))
+    }
+
+    /// The image of a `docker/` folder that is in the store, for caches; `None` if the name is that of another
+    /// image, or if the image is not here. Nothing is built or fetched.
+    pub fn builder_upload(
+        &self,
+        name: &ImageName,
+        tree: &PackageTree,
+        observer: &dyn Observer,
+    ) -> Result<Option<BuilderUpload>, ImageError> {
+        let Some(folder) = tree.docker_folder(name) else { return Ok(None) };
+        let text = || name.as_str().to_owned();
+        let sum = hash_folder(folder.path)
+            .map_err(|source| ImageError::Folder { name: text(), source: Box::new(source) })?;
+        let whole = whole_sum(folder.path)
+            .map_err(|source| ImageError::DockerFolder { name: text(), source })?;
+        let exact = format!("{DOCKER_FOLDER_IMAGES}{}_dockerdir-{sum}", folder.name);
+        let exact: ImageRef = exact
+            .parse()
+            .map_err(|source| ImageError::Name { name: exact.clone(), source: Box::new(source) })?;
+        let Some(image) = self.stored(name, &exact)? else { return Ok(None) };
+        if !self.is_still_of(name, &image, &whole)? {
+            return Ok(None);
+        }
+        let made_from = (folder.path, &whole);
+        let Some(publication) = self.publication(name, &image, made_from, observer)? else {
+            return Ok(None);
+        };
+        // What was built here is found by its steps alone.
+        let built = self.built(name, folder.path, (Vec::new(), Some(whole.clone())), &Silent);
+        let is_own = match built {
+            Ok(built) => built.manifest == image.manifest,
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(_) => false,
+        };
+        Ok(Some(BuilderUpload { publication, size: image.size, is_own }))
+    }
+
+    /// Puts an image that was built into all caches that are written to; failures are warnings.
     pub(super) fn upload_builder(
         &self,
         name: &ImageName,
@@ -150,27 +229,10 @@ impl ImageFinder<'_> {
         if !is_named || !caches.iter().any(SharedCache::writes) {
             return Ok(());
         }
-        let failed = |source| store_error(name, source);
-        if is_flattened(self.store, image).map_err(failed)? {
-            let message = "not put into caches: it was built with one id, so owners may be lost that its commands gave to files".to_owned();
-            observer.event(Event::Note { message: format!("{name}: {message}") });
+        let Some(publication) = self.publication(name, image, (folder, whole), observer)? else {
             return Ok(());
-        }
-        let (entry, blobs) = self.store.for_layout(image).map_err(failed)?;
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [entry],
-        });
-        let blob = |(digest, path): (BlobDigest, _)| {
-            (format!("{IMAGES}/blobs/sha256/{}", digest.hex()), path)
         };
-        let publication = ImagePublication {
-            documents: self.keys(folder, whole)?.documents().collect(),
-            index: canonical(&index).into_bytes(),
-            blobs: blobs.into_iter().map(blob).collect(),
-        };
-        let uploading = WithoutTransfers(observer);
+        let uploading = WithoutDownloads(observer);
         for cache in caches.iter().filter(|cache| cache.writes()) {
             let transfer = Transfer { subject: name.as_str(), observer: &uploading };
             let put = cache.store().item(ROLE, &transfer, PublishError::kind, |backend| {

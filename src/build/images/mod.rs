@@ -34,6 +34,7 @@ use crate::tree::PackageTree;
 use crate::runner::command::CommandRoot;
 use crate::runner::session::RunnerSettings;
 
+pub use cached::BuilderUpload;
 pub use error::ImageError;
 pub use folder::SharedBuilders;
 pub use mirrored::{MirrorImage, Presence};

@@ -154,6 +154,11 @@ impl Site {
         Ok(Self { tree, cache, options, pins, local: OnceLock::new() })
     }
 
+    /// Reads the packages folder again.
+    pub fn reread(&self, observer: &dyn Observer) -> Result<Self, SiteError> {
+        Self::open(self.options.clone(), observer)
+    }
+
     /// The builder's own folder.
     pub fn home(&self) -> &Home {
         &self.options.runner.home

@@ -1,7 +1,7 @@
 //! Registration of a run's inputs, so that no collection removes them meanwhile.
 
 use super::{Known, Site, SiteError};
-use crate::base::event::Observer;
+use crate::base::event::{Event, Observer};
 use crate::image::digest::BlobDigest;
 use crate::runner::command::CommandRoot;
 use crate::runner::trees;
@@ -9,6 +9,15 @@ use crate::runner::uses::{self, Registration, Used};
 use crate::tree::PackageKey;
 
 impl Site {
+    /// Notes the tree as one whose cache this home fills. That it cannot be noted is a warning.
+    pub fn note(&self, observer: &dyn Observer) {
+        let packages = &self.options.packages;
+        if let Err(error) = trees::note(&self.options.runner.home, packages) {
+            let message = format!("mkpanda gc will not name this tree: {error}");
+            observer.event(Event::Warning { subject: String::new(), message });
+        }
+    }
+
     /// Keeps a collection, and a removal of images, from the images that are about to be used. Unpacked
     /// packages follow with each build, when the sums of their archives are known.
     pub(super) fn register(

@@ -2,12 +2,11 @@
 //! building anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Site, SiteError};
 use crate::base::event::Observer;
-use crate::build::images::{Building, ImageError, ImageFinder, MirrorImage};
+use crate::base::parallel;
+use crate::build::images::{BuilderUpload, Building, ImageError, ImageFinder, MirrorImage};
 use crate::build::upstream;
 use crate::image::store::ImageStore;
 use crate::package::ImageName;
@@ -73,7 +72,7 @@ impl Site {
     }
 
     /// The images of packages, with the packages that are built in each.
-    pub(super) fn image_names(&self, keys: &[PackageKey]) -> Vec<(ImageName, Vec<PackageKey>)> {
+    pub fn image_names(&self, keys: &[PackageKey]) -> Vec<(ImageName, Vec<PackageKey>)> {
         let mut names: BTreeMap<String, (ImageName, Vec<PackageKey>)> = BTreeMap::new();
         for key in keys {
             let Some(package) = self.tree.package(key) else { continue };
@@ -82,6 +81,18 @@ impl Site {
             entry.or_insert_with(|| (image, Vec::new())).1.push(key.clone());
         }
         names.into_values().collect()
+    }
+
+    /// The image of a `docker/` folder that this home has, for caches; `None` for any other name.
+    pub fn builder_upload(
+        &self,
+        name: &ImageName,
+        observer: &dyn Observer,
+    ) -> Result<Option<BuilderUpload>, ImageError> {
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(|source| {
+            ImageError::Store { name: name.as_str().to_owned(), source: Box::new(source) }
+        })?;
+        self.finder(&store, false).builder_upload(name, &self.tree, observer)
     }
 
     /// Options of fetching sources.
@@ -99,39 +110,28 @@ impl Site {
         observer: &dyn Observer,
     ) -> Result<Supplies, SiteError> {
         let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
-        let next = AtomicUsize::new(0);
-        let fetched = Mutex::new(BTreeMap::new());
-        let work = || {
-            while let Some((place, request)) = {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                requests.get(place).map(|request| (place, request))
-            } {
-                if observer.is_interrupted() {
-                    return;
-                }
-                let result = source::identify(request, &self.options.fetch, observer)
-                    .and_then(|id| source::fetch(request, &id, &self.options.fetch, observer));
-                if let Ok(mut fetched) = fetched.lock() {
-                    fetched.insert(place, result);
-                }
-            }
-        };
-        let images = std::thread::scope(|scope| {
-            for _ in 0..jobs.clamp(1, requests.len().max(1)) {
-                scope.spawn(work);
-            }
-            self.fetch_images(&store, keys, observer)
+        self.note(observer);
+        let (fetched, images) = std::thread::scope(|scope| {
+            let fetched = scope.spawn(|| {
+                parallel::each(&requests, jobs, observer, |request| {
+                    source::identify(request, &self.options.fetch, observer)
+                        .and_then(|id| source::fetch(request, &id, &self.options.fetch, observer))
+                })
+            });
+            let images = self.fetch_images(&store, keys, observer);
+            let fetched = fetched.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (fetched, images)
         });
         if observer.is_interrupted() {
             return Err(SiteError::Interrupted);
         }
         let mut supplies = images?;
-        let fetched = fetched.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut failures = Vec::new();
-        for (request, (_, result)) in requests.into_iter().zip(fetched) {
+        for (request, result) in requests.into_iter().zip(fetched) {
             match result {
-                Ok(found) => supplies.sources.push((request, found)),
-                Err(error) => failures.push(SupplyFailure::Source(error)),
+                Some(Ok(found)) => supplies.sources.push((request, found)),
+                Some(Err(error)) => failures.push(SupplyFailure::Source(error)),
+                None => {}
             }
         }
         failures.append(&mut supplies.failures);

@@ -16,7 +16,7 @@ use crate::artifact::publish::{Publication, PublishError, Published};
 use crate::artifact::record::{self, PackageRecord};
 use crate::artifact::shared_cache::{SharedCache, SharedCaches};
 use crate::base::causes::with_causes;
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::container::helper::Interrupt;
 use crate::package::PackageId;
 use crate::source::{FetchOptions, Fetched, SourceRequest};
@@ -86,14 +86,15 @@ impl PackageUpload {
         &self.record
     }
 
-    /// Calls a function with the files to publish.
-    pub fn publish<T>(&self, put: impl FnOnce(&Publication<'_>) -> T) -> T {
+    /// Calls a function with what is to be published, of a tree at a commit.
+    pub fn publish<T>(&self, commit: Option<&str>, put: impl FnOnce(&Publication<'_>) -> T) -> T {
         let requires = self.record.requires();
         let about = About {
             name: Some(self.record.id.name().as_str()),
             version: Some(self.record.id.version().as_str()),
             variant: self.record.variant(),
             requires: &requires,
+            commit,
             ..About::default()
         };
         let (record, archive, signature) =
@@ -109,7 +110,7 @@ impl PackageUpload {
         observer: &dyn Observer,
     ) -> Option<Published> {
         let put = |package: &Publication<'_>| cache.publish(package, caches.signer(), observer);
-        let result = self.publish(put);
+        let result = self.publish(caches.commit(), put);
         warning_of(result, &self.record.id.to_string(), cache, observer)
     }
 }
@@ -241,7 +242,7 @@ impl Uploads {
 
     /// Uploads items of a queue until the queue is closed.
     pub fn work(&self, lane: &Lane, observer: &dyn Observer) {
-        let observer = &WithoutTransfers(observer);
+        let observer = &WithoutDownloads(observer);
         let (mut written, mut count) = (0_usize, 0_usize);
         while let Some(upload) = lane.next(&self.interrupt) {
             count += 1;
@@ -257,22 +258,6 @@ impl Uploads {
             written += usize::from(is_new);
         }
         tracing::info!(cache = lane.cache.name(), written, count, "uploads are done");
-    }
-}
-
-/// Observer of uploads: their events would be shown as downloads.
-#[expect(missing_debug_implementations, reason = "an observer is not shown")]
-pub struct WithoutTransfers<'a>(pub &'a dyn Observer);
-
-impl Observer for WithoutTransfers<'_> {
-    fn event(&self, event: Event) {
-        if !matches!(event, Event::Upload { .. } | Event::Download { .. }) {
-            self.0.event(event);
-        }
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.0.is_interrupted()
     }
 }
 

@@ -31,7 +31,7 @@ fn new(
 ) -> Result<(), CliError> {
     let path = match file {
         Some(file) => context.folder()?.join(file),
-        None => signing::default_place(user_file(context.environment))?,
+        None => signing::default_place(user_file(context.environment)?)?,
     };
     let public = public_path(&path);
     // Before a password is asked for.

@@ -28,7 +28,7 @@ use super::environment::Environment;
 use super::error::CliError;
 use super::parent::Parent;
 use super::settings::Settings;
-use super::ui::{Ending, Printer, Progress};
+use super::ui::{Ending, Printer, Progress, Weight};
 use crate::base::event::Observer;
 use crate::build::execute::Pace;
 use crate::build::jobserver::Style;
@@ -91,6 +91,9 @@ impl Context<'_> {
         if settings.die_with_parent {
             self.parent.die_with().map_err(|errno| CliError::Signals(errno.into()))?;
         }
+        for message in &settings.passed_over {
+            self.printer.line(Weight::Warning, message);
+        }
         Ok(settings)
     }
 
@@ -105,10 +108,10 @@ impl Context<'_> {
     }
 }
 
-/// Classifies a result for the summary.
-fn ending(result: &Result<(), CliError>) -> Ending {
+/// How a run ended, for the summary.
+fn ending<T>(result: &Result<T, CliError>) -> Ending {
     match result {
-        Ok(()) => Ending::Done,
+        Ok(_) => Ending::Done,
         Err(error) if error.is_interruption() => Ending::Interrupted,
         Err(_) => Ending::Failed,
     }

@@ -4,17 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::artifact::publish::{list_path, record_path};
 use crate::artifact::record::{self, PackageRecord};
+use crate::artifact::repository::LONGEST_LIST;
 use crate::base::digest::Sha256Sum;
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Event, Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::bootstrap::BootstrapId;
-use crate::build::upload::WithoutTransfers;
 use crate::exchange::contents::{Contents, SUBJECT};
 use crate::package::{PackageId, PackageName};
 use crate::store::{Backend, Key, Store, StoreError, Transfer};
-
-/// Upper limit of a bootstrap's list of packages in bytes.
-const LONGEST_LIST: u64 = 64 << 20;
 
 /// A store cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +89,7 @@ pub fn read_index(
     observer: &dyn Observer,
 ) -> Result<Index, IndexError> {
     // Many small transfers are of no interest one by one.
-    let observer: &dyn Observer = &WithoutTransfers(observer);
+    let observer: &dyn Observer = &WithoutDownloads(observer);
     let backend = store.backend();
     let contents = Contents::list(backend, observer)?;
     let listed: Vec<_> = contents.bootstraps.iter().collect();

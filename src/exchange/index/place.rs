@@ -9,8 +9,7 @@ use super::contents::{Index, IndexError};
 use super::document::document;
 use super::page::page;
 use crate::base::atomic;
-use crate::base::event::Observer;
-use crate::build::upload::WithoutTransfers;
+use crate::base::event::{Observer, WithoutDownloads};
 use crate::exchange::contents::SUBJECT;
 use crate::exchange::names::{INDEX_JSON, INDEX_PAGE};
 use crate::store::{About, Backend, Content, Key, Store, Transfer};
@@ -60,7 +59,7 @@ fn replace(
     observer: &dyn Observer,
 ) -> Result<bool, IndexError> {
     let key: Key = name.parse().unwrap_or_else(|_| unreachable!("a valid name"));
-    let quiet = WithoutTransfers(observer);
+    let quiet = WithoutDownloads(observer);
     let transfer = Transfer { subject: SUBJECT, observer: &quiet };
     let mut old = Vec::new();
     let longest = text.len() as u64 + 1;

@@ -9,7 +9,7 @@ use super::stream::{self, Check};
 use crate::archive::verify_package;
 use crate::artifact::publish::{bootstrap_path, list_path, record_path};
 use crate::artifact::record::{self, PackageRecord};
-use crate::artifact::repository::package_path;
+use crate::artifact::repository::{LONGEST_LIST, LONGEST_SUM, package_path, stated_sum};
 use crate::artifact::signed_id;
 use crate::base::causes::with_causes;
 use crate::base::digest::Sha256Sum;
@@ -19,11 +19,6 @@ use crate::package::PackageId;
 use crate::package::contents;
 use crate::store::signature::{Claim, LONGEST, SUFFIX, SignatureError, TrustedKeys};
 use crate::store::{Key, StoreError};
-
-/// Upper limit of the bytes that are read of a file with a sum.
-const LONGEST_SUM: u64 = 4096;
-/// Upper limit of a bootstrap's list of packages in bytes.
-const LONGEST_LIST: u64 = 64 << 20;
 
 /// Result of one check of an archive.
 enum Found {
@@ -155,7 +150,7 @@ fn archive<'l>(
     (bytes, sums)
 }
 
-fn small(look: Look<'_>, name: &str, longest: u64) -> Result<Vec<u8>, StoreError> {
+pub(super) fn small(look: Look<'_>, name: &str, longest: u64) -> Result<Vec<u8>, StoreError> {
     let mut text = Vec::new();
     if let Ok(key) = name.parse::<Key>() {
         look.backend.get_range(&key, 0..longest, &mut text, &look.transfer)?;
@@ -179,7 +174,7 @@ fn compare_sum(
         Err(error) => return findings.add(FaultKind::Damaged, with_causes(&error)),
     };
     let text = String::from_utf8_lossy(&text).into_owned();
-    let stated = text.split_whitespace().next().and_then(|sum| Sha256Sum::from_str(sum).ok());
+    let stated = Sha256Sum::from_str(stated_sum(&text)).ok();
     match (stated, sums) {
         (None, _) => findings.add(FaultKind::Damaged, format!("{name} has no SHA-256")),
         (Some(stated), Some(found)) if stated != found.sha256 => {

@@ -3,7 +3,7 @@
 //! ```text
 //! fault      findings
 //! stream     an object read by several checks at once
-//! archive    packages and bootstraps; single: sources and images
+//! archive    packages and bootstraps; single: sources; image: files of builder images
 //! ```
 //!
 //! An object is streamed once, and read by all its checks. A file beside an archive that is missing is a
@@ -11,6 +11,7 @@
 
 mod archive;
 mod fault;
+mod image;
 mod single;
 mod stream;
 
@@ -18,7 +19,7 @@ pub use fault::{Fault, FaultKind};
 
 use super::contents::{Contents, SUBJECT};
 use crate::archive::Limits;
-use crate::base::event::{Event, Observer};
+use crate::base::event::{Observer, WithoutDownloads};
 use crate::base::parallel;
 use crate::package::PackageId;
 use crate::store::signature::TrustedKeys;
@@ -81,7 +82,7 @@ pub fn verify(
         .chain(contents.sources.iter().map(Artifact::Source))
         .chain(contents.images.iter().map(Artifact::Image))
         .collect();
-    let quiet = Quiet(observer);
+    let quiet = WithoutDownloads(observer);
     let transfer = Transfer { subject: SUBJECT, observer: &quiet };
     let rules = Rules { required, trusted, limits };
     let look = Look { backend: store.backend(), transfer, rules };
@@ -89,7 +90,7 @@ pub fn verify(
         Artifact::Package(id, parts) => archive::package(look, id, *parts),
         Artifact::Bootstrap(id, parts) => archive::bootstrap(look, id, *parts),
         Artifact::Source(listed) => single::source(look, listed),
-        Artifact::Image(listed) => single::image(look, listed),
+        Artifact::Image(listed) => image::check(look, listed, &contents.images),
     });
     if observer.is_interrupted() {
         return Err(StoreError::Interrupted);
@@ -101,19 +102,4 @@ pub fn verify(
     }
     verified.strays = contents.strays;
     Ok(verified)
-}
-
-/// Observer of a verification: single transfers are small and of no interest.
-struct Quiet<'q>(&'q dyn Observer);
-
-impl Observer for Quiet<'_> {
-    fn event(&self, event: Event) {
-        if !matches!(event, Event::Download { .. } | Event::TransferEnded { .. }) {
-            self.0.event(event);
-        }
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.0.is_interrupted()
-    }
 }

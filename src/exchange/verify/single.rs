@@ -1,4 +1,4 @@
-//! Sources and files of images, whose names contain their digests.
+//! Objects whose names are their sums or commits.
 
 use std::io;
 
@@ -24,8 +24,8 @@ fn read(look: Look<'_>, listed: &Listed, check: Check<'_, Option<String>>) -> (u
     }
 }
 
-/// Compares the digest of an object with the one in its name.
-fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Vec<Fault>) {
+/// Compares the sum of an object with the one in its name.
+pub(super) fn by_sum(look: Look<'_>, listed: &Listed, is_sha1: bool) -> (u64, Vec<Fault>) {
     let named = listed.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
     let check = move |from: &mut dyn io::Read| {
         let mut tee = Tee::new(from);
@@ -53,12 +53,4 @@ pub(super) fn source(look: Look<'_>, listed: &Listed) -> (u64, Vec<Fault>) {
         check_bundle(from, &commit).err().map(|error| with_causes(&error))
     };
     read(look, listed, Box::new(check))
-}
-
-/// Checks a file of images: blobs have their digests as names.
-pub(super) fn image(look: Look<'_>, listed: &Listed) -> (u64, Vec<Fault>) {
-    if listed.key.as_str().contains("/blobs/sha256/") {
-        return by_sum(look, listed, false);
-    }
-    (0, Vec::new())
 }

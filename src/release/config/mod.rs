@@ -115,11 +115,6 @@ impl ReleaseConfig {
     pub fn preferred(&self) -> &StorageConfig {
         &self.storages[self.preferred]
     }
-
-    /// Returns a storage by its name.
-    pub fn storage(&self, name: &str) -> Option<&StorageConfig> {
-        self.storages.iter().find(|storage| storage.name == name)
-    }
 }
 
 fn storages(reader: &Reader<'_>, section: &YamlEntry) -> Result<Vec<StorageConfig>, ConfigError> {

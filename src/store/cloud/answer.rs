@@ -87,6 +87,11 @@ impl StoreAnswer {
                 && ["BlobAlreadyExists", "ObjectAlreadyExists", ""].contains(&self.code()))
     }
 
+    /// True if the store does not know the kind of request.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.status == StatusCode::NOT_IMPLEMENTED || self.code() == "NotImplemented"
+    }
+
     /// True if the bucket is missing, and not an object in it.
     pub(super) fn is_without_bucket(&self) -> bool {
         let codes = ["NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"];

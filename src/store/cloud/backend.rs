@@ -4,22 +4,24 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use futures_util::StreamExt;
-use object_store::{CopyOptions, GetOptions, ObjectStoreExt};
+use object_store::{CopyMode, GetOptions, ObjectStoreExt};
 
 use super::address::{CloudAddress, CloudKind};
 use super::connected::Connected;
+use super::copy::{self, Copied, LARGEST_COPY};
 use super::download::{Destination, Download, check};
 use super::error::CloudError;
-use super::operation::{Failure, Operation, PUT, REPLACE};
+use super::operation::{COPY, Failure, Operation, PUT, REPLACE};
 use super::settings::CloudSettings;
 use super::{azure, gcs, s3, upload};
 use crate::base::atomic::naming_file;
 use crate::base::http::{HttpClient, HttpOptions};
 use crate::store::backend::{
-    About, Backend, Content, Got, Head, Listed, Put, Transfer, copy_through,
+    About, Backend, Content, Got, Head, Listed, Put, Transfer, through_file,
 };
 use crate::store::error::StoreError;
 use crate::store::key::Key;
@@ -27,9 +29,6 @@ use upload::Upload;
 
 /// Upper limit of the number of objects in a list, against lists without an end.
 const MOST_LISTED: usize = 10_000_000;
-
-/// Largest object that S3 copies in one request: 5 GiB. Others, too, copy that much at once.
-const LARGEST_COPY: u64 = 5 << 30;
 
 /// Store in a bucket. Files of settings are read, and connections made, by the first request.
 #[derive(Debug)]
@@ -127,6 +126,23 @@ impl CloudBackend {
         upload::put(&operation, store, upload)
     }
 
+    /// Copies an object, unless it is too large for the store to do so.
+    fn copy_within(
+        &self,
+        [from, to]: [&Key; 2],
+        mode: CopyMode,
+        transfer: &Transfer<'_>,
+    ) -> Result<Copied, StoreError> {
+        let operation = self.operation(COPY, Some(from), transfer);
+        let failed = |failure| operation.failed(failure);
+        let store = self.connected().map_err(failed)?;
+        if self.size(&operation, from).map_err(failed)? > LARGEST_COPY {
+            return Ok(Copied::Unsupported);
+        }
+        let paths = [from, to].map(|key| self.address.path(key));
+        copy::copy(&operation, store, paths.each_ref(), mode).map_err(failed)
+    }
+
     /// Content type and cache control that the store has for an object.
     #[cfg(test)]
     pub(crate) fn headers(&self, key: &Key) -> (Option<String>, Option<String>) {
@@ -195,15 +211,6 @@ impl Backend for CloudBackend {
         Ok(Head { size: Some(size) })
     }
 
-    fn put(
-        &self,
-        key: &Key,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        self.put_described(key, content, &About::default(), transfer)
-    }
-
     fn put_described(
         &self,
         key: &Key,
@@ -235,16 +242,35 @@ impl Backend for CloudBackend {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<(), StoreError> {
-        let operation = self.operation("copy", Some(from), transfer);
-        let failed = |failure| operation.failed(failure);
-        let store = self.connected().map_err(failed)?;
-        if self.size(&operation, from).map_err(failed)? > LARGEST_COPY {
-            return copy_through(self, from, to, about, transfer);
+        let put =
+            |file: &Path, length| self.replace(to, Content::File(file, length), about, transfer);
+        match self.copy_within([from, to], CopyMode::Overwrite, transfer)? {
+            Copied::Done => Ok(()),
+            Copied::Taken | Copied::Unsupported => through_file(self, from, transfer, put),
         }
-        let paths = (self.address.path(from), self.address.path(to));
-        let copy =
-            async || store.objects.copy_opts(&paths.0, &paths.1, CopyOptions::default()).await;
-        operation.run(operation.ask(copy)).map_err(failed)
+    }
+
+    fn copy_new(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let put = |file: &Path, length| {
+            self.put_described(to, Content::File(file, length), about, transfer)
+        };
+        // Stores that do not know the condition of a copy keep what they have, too.
+        match self.head(to, transfer) {
+            Ok(_) => return Ok(Put::WasThere),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        match self.copy_within([from, to], CopyMode::Create, transfer)? {
+            Copied::Done => Ok(Put::Written),
+            Copied::Taken => Ok(Put::WasThere),
+            Copied::Unsupported => through_file(self, from, transfer, put),
+        }
     }
 
     fn list(

@@ -31,6 +31,9 @@ pub(super) enum CloudError {
     /// The response does not have the expected form.
     #[error("the answer is not an object store's: {reason}")]
     Protocol { reason: String },
+    /// The store could not copy the object, and may have left an empty one.
+    #[error("{server} could not copy the object: {reason}")]
+    NotCopied { server: String, reason: String },
     /// The object is larger than the limit.
     #[error("it has {size} bytes, and an object may have {limit}")]
     TooLarge { size: u64, limit: u64 },
@@ -70,6 +73,7 @@ impl CloudError {
                 "check {}, and that no proxy or login page answers in its place",
                 endpoint_variable(kind)
             )),
+            Self::NotCopied { .. } => Some("run the same command again: it copies the object again".to_owned()),
             Self::NotSent { .. } | Self::TooLarge { .. } => None,
         }
     }

@@ -26,6 +26,10 @@ pub(super) enum Fault {
     Forbidden(String),
     /// The answer is not a success.
     Answer(StoreAnswer),
+    /// The object is that of a copy that has not ended; the text is its progress.
+    Copying(String),
+    /// The object is what a failed copy has left.
+    NotCopied(String),
     /// The answer is not an object store's.
     Foreign(&'static str),
     /// The content to send cannot be read.

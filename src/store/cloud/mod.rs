@@ -25,6 +25,7 @@ mod azure;
 mod backend;
 mod body;
 mod connected;
+mod copy;
 mod download;
 mod error;
 mod exchange;

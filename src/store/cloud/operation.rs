@@ -32,6 +32,8 @@ pub(super) enum Failure {
     Taken,
     /// The store has no object of the name.
     NotFound,
+    /// The store has not ended the copy that the operation began; the text is its progress.
+    Copying(String),
     /// The range lies behind the object's end.
     OutOfRange,
     /// Another attempt would fail, too.
@@ -48,6 +50,8 @@ pub(super) fn passing(reason: impl Into<String>) -> Failure {
 /// Verbs of the operations that upload.
 pub(super) const PUT: &str = "put";
 pub(super) const REPLACE: &str = "replace";
+/// Verb of the operation that copies.
+pub(super) const COPY: &str = "copy";
 
 /// Operation on a store.
 pub(super) struct Operation<'s> {
@@ -166,6 +170,9 @@ impl<'s> Operation<'s> {
                 Failure::Lasting(CloudError::NoCredentials { server, reason })
             }
             Fault::Broken(reason) => passing(reason),
+            Fault::Copying(progress) if self.verb == COPY => Failure::Copying(progress),
+            Fault::Copying(_) => passing("the store has not ended the copy of the object"),
+            Fault::NotCopied(reason) => Failure::Lasting(CloudError::NotCopied { server, reason }),
             Fault::Forbidden(reason) => Failure::Lasting(CloudError::NotSent { server, reason }),
             Fault::NotSent(error) => match not_sent(error, self.options) {
                 NotSent::Passing(reason) | NotSent::Refused(reason) | NotSent::Lasting(reason)
@@ -198,6 +205,10 @@ impl<'s> Operation<'s> {
                 self.error(CloudError::Refused { server, reason })
             }
             (Failure::Passing { reason, .. }, _) => {
+                self.error(CloudError::GaveUp { attempts: 1, reason })
+            }
+            (Failure::Copying(_), _) => {
+                let reason = "the store has not ended the copy".to_owned();
                 self.error(CloudError::GaveUp { attempts: 1, reason })
             }
             (failure @ (Failure::NotFound | Failure::Taken | Failure::OutOfRange), _) => {

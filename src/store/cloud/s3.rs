@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3CopyIfNotExists};
 use reqwest::Url;
 use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 
@@ -36,6 +36,11 @@ pub(super) fn connect(
         .with_endpoint(url.as_str().trim_end_matches('/'))
         .with_virtual_hosted_style_request(is_virtual)
         .with_disable_bulk_delete(true)
+        // S3 knows the header in copies since October 2025.
+        .with_copy_if_not_exists(S3CopyIfNotExists::Header(
+            IF_NONE_MATCH.as_str().to_owned(),
+            "*".to_owned(),
+        ))
         .with_retry(no_retries())
         .with_http_connector(wire);
     let builder = with_credentials(builder, given, &profile)?;

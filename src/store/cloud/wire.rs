@@ -14,14 +14,14 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
 use super::answer::StoreAnswer;
 use super::body::{Incoming, Outgoing, Sent, collect};
 use super::exchange::{Exchange, Fault, Noted};
 use crate::base::causes::with_causes;
-use crate::base::http::HttpOptions;
+use crate::base::http::{HttpOptions, redact_text};
 
 /// A request cannot be answered; the details are with the attempt.
 #[derive(Debug, thiserror::Error)]
@@ -164,8 +164,8 @@ impl HttpService for Wire {
             note(sent.take_error().map_or(Fault::NotSent(error), Fault::Content))
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
-        if headers.get("x-ms-copy-status").is_some_and(|status| status != "success") {
-            return Err(note(Fault::Broken("the store has not ended the copy".to_owned())));
+        if let Some(fault) = copy_fault(&headers) {
+            return Err(note(fault));
         }
         let incoming = Incoming::new(response, Arc::clone(&exchange));
         let is_streamed = exchange.is_streamed && !is_of_credentials && method == Method::GET;
@@ -194,6 +194,21 @@ impl HttpService for Wire {
 impl HttpConnector for Wire {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
+    }
+}
+
+/// The fault of an object whose copy, on Azure, has not succeeded.
+fn copy_fault(headers: &HeaderMap) -> Option<Fault> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match text("x-ms-copy-status")? {
+        "success" => None,
+        "pending" => {
+            Some(Fault::Copying(text("x-ms-copy-progress").unwrap_or_default().to_owned()))
+        }
+        status => {
+            let description = text("x-ms-copy-status-description").unwrap_or(status);
+            Some(Fault::NotCopied(redact_text(description)))
+        }
     }
 }
 

@@ -239,15 +239,6 @@ impl Backend for OciBackend {
         Ok(Head { size: Some(request.size) })
     }
 
-    fn put(
-        &self,
-        key: &Key,
-        content: Content<'_>,
-        transfer: &Transfer<'_>,
-    ) -> Result<Put, StoreError> {
-        self.put_artifact(key, content, &About::default(), transfer)
-    }
-
     fn put_described(
         &self,
         key: &Key,
@@ -276,6 +267,16 @@ impl Backend for OciBackend {
         transfer: &Transfer<'_>,
     ) -> Result<(), StoreError> {
         self.copy_artifact(from, to, about, transfer)
+    }
+
+    fn copy_new(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        self.copy_new_artifact(from, to, about, transfer)
     }
 
     fn list(

@@ -54,11 +54,7 @@ impl OciBackend {
         }
         let blob =
             ObjectBlob { digest: digest(key, content, transfer)?.into(), size: content.length() };
-        let bytes = artifact::manifest(key, &blob, about);
-        if bytes.len() as u64 > artifact::LONGEST {
-            let (bytes, limit) = (bytes.len() as u64, artifact::LONGEST);
-            return Err(failed(OciError::LongManifest { bytes, limit }));
-        }
+        let bytes = limited(artifact::manifest(key, &blob, about)).map_err(failed)?;
         if is_small
             || !upload::has(&wire, &blob.digest, transfer.subject).map_err(failed_exchange)?
         {
@@ -115,8 +111,30 @@ impl OciBackend {
         self.move_tag(&wire, to, &blob, about, transfer).map_err(|error| self.failed_put(to, error))
     }
 
-    /// Puts the manifest of an object whose blob is present, unless the tag has that manifest.
-    /// Content other than an artifact of the key under the tag is an error, and stays.
+    /// Puts the blob of an object under another key, too, unless there is an object of that key.
+    pub(super) fn copy_new_artifact(
+        &self,
+        from: &Key,
+        to: &Key,
+        about: &About<'_>,
+        transfer: &Transfer<'_>,
+    ) -> Result<Put, StoreError> {
+        let wire = self.wire(transfer).map_err(|error| self.failed_put(to, error.into()))?;
+        let failed = |error| self.failed("copy", from, error);
+        let failed_put = |error| self.failed_put(to, error);
+        let blob = find(&wire, from, transfer).map_err(failed)?;
+        let blob = blob.ok_or_else(|| self.not_found(from))?;
+        let bytes = limited(artifact::manifest(to, &blob, about)).map_err(failed_put)?;
+        self.send_config(&wire, transfer).map_err(failed_put)?;
+        let _turn = self.turn(&tag::of(to));
+        if find(&wire, to, transfer).map_err(failed_put)?.is_some() {
+            return Ok(Put::WasThere);
+        }
+        self.put_manifest(&wire, to, &bytes, transfer).map_err(failed_put)
+    }
+
+    /// Puts the manifest of an object whose blob is there, unless the tag has that manifest. Anything else
+    /// than an artifact of the key under the tag is an error, and stays.
     fn move_tag(
         &self,
         wire: &Wire<'_>,
@@ -125,11 +143,7 @@ impl OciBackend {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<(), OciError> {
-        let bytes = artifact::manifest(key, blob, about);
-        if bytes.len() as u64 > artifact::LONGEST {
-            let (bytes, limit) = (bytes.len() as u64, artifact::LONGEST);
-            return Err(OciError::LongManifest { bytes, limit });
-        }
+        let bytes = limited(artifact::manifest(key, blob, about))?;
         self.send_config(wire, transfer)?;
         let tag = tag::of(key);
         let _turn = self.turn(&tag);
@@ -243,6 +257,12 @@ impl OciBackend {
             error => self.failed("put", key, error),
         }
     }
+}
+
+/// Refuses a manifest that readers would not take.
+fn limited(manifest: Vec<u8>) -> Result<Vec<u8>, OciError> {
+    let (bytes, limit) = (manifest.len() as u64, artifact::LONGEST);
+    if bytes > limit { Err(OciError::LongManifest { bytes, limit }) } else { Ok(manifest) }
 }
 
 /// Computes the digest of content of exactly the announced length.

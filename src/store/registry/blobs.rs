@@ -23,7 +23,7 @@ use super::wire::Wire;
 use crate::base::atomic::naming_file;
 use crate::base::digest::{Sha256Sum, Tee};
 use crate::base::event::Observer;
-use crate::store::backend::{Backend, Content, Got, Head, Listed, Put, Transfer};
+use crate::store::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 use crate::store::error::StoreError;
 use crate::store::key::Key;
 
@@ -147,10 +147,11 @@ impl Backend for RegistryBlobs {
         Ok(Head { size: Some(size) })
     }
 
-    fn put(
+    fn put_described(
         &self,
         key: &Key,
         content: Content<'_>,
+        _: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
         let failed = |error| self.failed("put", key, error);

@@ -85,7 +85,7 @@ impl Cloud {
     }
 
     /// The stand-in of Google's runs on moto, with its interpreter.
-    fn gcs() -> Option<Self> {
+    pub(crate) fn gcs() -> Option<Self> {
         let moto = executable("MKPANDA_TEST_MOTO")?;
         let python = std::path::Path::new(&moto).with_file_name("python");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/servers/gcs.py");

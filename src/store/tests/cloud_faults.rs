@@ -10,7 +10,7 @@ use crate::base::http::test_server::{ClosedAddress, Request, Step, TestServer, a
 use crate::base::http::{HttpClient, HttpOptions};
 
 /// Opens stores of all kinds at a server, with three attempts and little patience.
-fn stores(server: &str) -> Vec<Store> {
+pub(super) fn stores(server: &str) -> Vec<Store> {
     let http = HttpClient::new(HttpOptions {
         attempts: 3,
         first_wait: Duration::from_millis(1),
@@ -29,7 +29,7 @@ fn stores(server: &str) -> Vec<Store> {
 }
 
 const CONTENT: &[u8] = b"0123456789";
-const META: &str = "ETag: \"e1\"\r\nLast-Modified: Fri, 31 Dec 1999 23:59:59 GMT";
+pub(super) const META: &str = "ETag: \"e1\"\r\nLast-Modified: Fri, 31 Dec 1999 23:59:59 GMT";
 
 /// The content, or the rest of it that is asked for.
 fn serve(request: &Request) -> Vec<Step> {

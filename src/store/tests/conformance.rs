@@ -71,6 +71,7 @@ macro_rules! write_conformance {
                 deletes_say_what_was_there,
                 replaced_objects_are_one_or_the_other,
                 copies_have_the_content_and_take_the_place_of_others,
+                new_copies_leave_what_is_there,
             ]
         }
     };
@@ -352,6 +353,22 @@ pub(super) mod write {
         assert_eq!(error.kind(), FailureKind::NotFound, "{error:?}");
         assert!(error.to_string().contains("none"), "{error}");
         assert_eq!(bytes(backend, "old").unwrap(), b"content");
+    }
+
+    pub(in super::super) fn new_copies_leave_what_is_there(subject: &dyn Subject) {
+        let backend = subject.backend();
+        let copy = |from: &str, to: &str| {
+            backend.copy_new(&key(from), &key(to), &About::default(), &quiet())
+        };
+        put(backend, "a/b+c:1", b"content");
+        put(backend, "old", b"old");
+        assert_eq!(copy("a/b+c:1", "new/d").unwrap(), Put::Written);
+        assert_eq!(copy("a/b+c:1", "old").unwrap(), Put::WasThere);
+        assert_eq!(bytes(backend, "new/d").unwrap(), b"content");
+        assert_eq!(bytes(backend, "old").unwrap(), b"old");
+        let error = copy("none", "free").unwrap_err();
+        assert_eq!(error.kind(), FailureKind::NotFound, "{error:?}");
+        assert!(backend.head(&key("free"), &quiet()).unwrap_err().is_not_found());
     }
 
     /// Puts a large object; to be run in a process of its own.

@@ -3,12 +3,14 @@
 #[cfg(feature = "builder")]
 pub(crate) mod cloud;
 #[cfg(feature = "builder")]
+mod cloud_copies;
+#[cfg(feature = "builder")]
 mod cloud_faults;
 mod conformance;
 mod folder;
 mod http;
 #[cfg(feature = "builder")]
-mod oci;
+pub(crate) mod oci;
 #[cfg(feature = "builder")]
 mod oci_faults;
 mod reach;

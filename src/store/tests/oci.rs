@@ -35,14 +35,14 @@ pub(super) fn plain_store(host: &str, repository: &str, stall_timeout: Duration)
 }
 
 /// A registry that runs until the test ends.
-struct Registry {
+pub(crate) struct Registry {
     child: Child,
-    host: String,
+    pub(crate) host: String,
     _folder: tempfile::TempDir,
 }
 
 impl Registry {
-    fn new(deletes: bool) -> Self {
+    pub(crate) fn new(deletes: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -71,6 +71,15 @@ impl Registry {
             std::thread::sleep(Duration::from_millis(10));
         }
         registry
+    }
+
+    /// Options with which the registry is spoken to over plain HTTP.
+    pub(crate) fn options(&self) -> RegistryOptions {
+        let insecure = RegistryConfig { insecure: true, ..RegistryConfig::default() };
+        RegistryOptions {
+            registries: Registries::from([(self.host.parse().unwrap(), insecure)]),
+            ..RegistryOptions::default()
+        }
     }
 
     fn url(&self, path: &str) -> String {

@@ -29,7 +29,7 @@ fn bad_input_is_named_and_nothing_is_stored() {
         (only("kind: local_paths, path: /x"), "", create, "it is not one of aws_s3"),
         (only(&format!("{local}, read_only: true")), "", create, "no storage is written to"),
         (releases.storages(), "  color: red\n", create, "options: the key color is not known here"),
-        (releases.storages(), "  providers: [nowhere]\n", create, "given twice"),
+        (releases.storages(), "  preferred: main\n", create, "given twice"),
         (
             releases.storages(),
             "",
@@ -76,12 +76,16 @@ fn bad_input_is_named_and_nothing_is_stored() {
         assert!(ran.stdout.is_empty(), "{arguments:?}");
         assert!(!releases.folder("main").exists(), "{said}");
     }
+    let config = releases.place.path().join("tree/dcos-release.config.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[cloud-init]", "[nowhere]")).unwrap();
+    releases.run(create).fails(1).says("cannot read the provider's file").says("tree/nowhere");
+    assert!(!releases.folder("main").exists());
     releases.configure(&releases.storages(), "");
     let template = releases.place.path().join("tree/cloud-init/user-data.json");
     std::fs::write(&template, "{\"a\":\n {{ nothing }}}").unwrap();
     releases.run(create).fails(1).says("user-data.json:2").says("nothing");
     assert!(!releases.folder("main").exists());
-    let config = releases.place.path().join("tree/dcos-release.config.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(
         &config,
@@ -90,6 +94,24 @@ fn bad_input_is_named_and_nothing_is_stored() {
     .unwrap();
     releases.run(create).fails(1).says("the key cloudformation_s3_url is missing");
     assert!(!releases.folder("main").exists());
+}
+
+#[test]
+fn options_that_a_command_has_no_use_for_are_refused() {
+    let releases = Releases::new();
+    for (arguments, said) in [
+        (&["--noop", "list"][..], "--noop is of no use for mkpanda release list"),
+        (&["--local", "show", "testing/master"], "--local is of no use for mkpanda release show"),
+        (&["--replace", "list"], "--replace is of no use for mkpanda release list"),
+        (&["--replace", "create-installer", "x"], "--replace is of no use"),
+        (&["--replace", "--noop", "create", "master", "1.0", "default"], "stores nothing (--noop)"),
+        (&["--pkgpanda", "x", "diff", "a", "b"], "--pkgpanda is of no use"),
+        (&["promote", "--jobs=2", "testing/master", "stable"], "--jobs is of no use"),
+        (&["--format", "json", "create-installer", "x"], "--format json is of no use"),
+        (&["--format", "html", "--local", "create", "m", "1", "default"], "--format html is of no"),
+    ] {
+        releases.run(arguments).fails(1).says(said);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{FIRST, Releases, SECOND};
+use crate::signing::Key;
 
 #[test]
 fn a_release_is_repeated_shown_promoted_and_compared() {
@@ -17,7 +18,10 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
     );
     let before = releases.objects("main");
     assert_eq!(before["testing/master/version"], b"1.14-dev");
-    releases.run(&create).ok().says(": 0 objects stored");
+    let again = releases.run(&[&["--format", "json"], &create[..]].concat());
+    let again: Value = serde_json::from_str(&again.ok().says(": 0 objects stored").stdout).unwrap();
+    assert_eq!((&again["stored"], &again["commit"]), (&json!(0), &json!(FIRST)));
+    assert_eq!(again["urls"][1], format!("file://{path}/mirror/testing/master"));
     assert_eq!(releases.objects("main"), before);
 
     // Only one of the two storages has what is promoted; the packages are not in the cache any more.
@@ -103,6 +107,32 @@ fn a_release_is_repeated_shown_promoted_and_compared() {
         .run(&["promote", "testing/master", "stable"])
         .fails(1)
         .says("is a release of commit 1111")
-        .says("hint: git checkout 1111");
+        .says("hint: check the release's tree out, and name its commit: DCOS_IMAGE_COMMIT=1111");
     releases.place.assert_clean();
+}
+
+#[test]
+fn packages_of_a_storage_are_checked_before_they_are_compared() {
+    let releases = Releases::new();
+    releases.run(&["create", "master", "1.0", "default"]).ok();
+    let source = releases.json("main", "testing/master/metadata.json");
+    releases.change_packages();
+    let releases = releases.at(SECOND);
+    releases.run(&["create", "next", "2.0", "default"]).ok();
+    // They are not in the cache, and nobody has signed them.
+    std::fs::remove_dir_all(releases.place.packages.join("cache/packages")).unwrap();
+    let key = Key::new(releases.place.path(), "k");
+    let diff = ["diff", "testing/master", "testing/next"];
+    releases.run(&diff).ok();
+    let unsigned = releases.command(&diff).arg(key.option()).output().unwrap();
+    crate::support::ran(&unsigned).fails(1).says("signature");
+    // A package that has the name of another one.
+    let storage = releases.folder("main").join("testing/packages");
+    let archive = |name: &str| {
+        let id = source["all_completes"]["null"]["packages"].as_array().unwrap().iter();
+        let id = id.filter_map(Value::as_str).find(|id| id.starts_with(&format!("{name}--")));
+        storage.join(name).join(format!("{}.tar.xz", id.unwrap()))
+    };
+    std::fs::copy(archive("lib"), archive("app")).unwrap();
+    releases.run(&diff).fails(1).says("packages/app/app--");
 }

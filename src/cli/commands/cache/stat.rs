@@ -63,11 +63,11 @@ impl Stat {
             count: objects.len(),
             bytes: objects.iter().map(|object| object.size).sum(),
         };
-        let there = contents.packages.iter().filter(|(_, parts)| parts.archive.is_some());
+        let there = || contents.packages.iter().filter(|(_, parts)| parts.archive.is_some());
         Self {
-            packages: there.map(|(id, _)| id.name()).collect::<BTreeSet<_>>().len(),
+            packages: there().map(|(id, _)| id.name()).collect::<BTreeSet<_>>().len(),
             versions: of_parts(contents.packages.values().collect()),
-            signed: contents.packages.values().filter(|parts| parts.signature.is_some()).count(),
+            signed: there().filter(|(_, parts)| parts.signature.is_some()).count(),
             bootstraps: of_parts(contents.bootstraps.values().collect()),
             sources: of_objects(&contents.sources),
             images: of_objects(&contents.images),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::super::super::args::BuildArgs;
 use super::super::super::error::CliError;
 use super::super::super::format_arg::FormatArg;
@@ -19,12 +21,9 @@ use crate::release::channel::{ChannelParts, Providers};
 use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{Completes, completes, copied, core_artifacts};
 use crate::release::{
-    Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, check_channel, describe,
-    execute, fetch_core, plan_json, plan_text, read_release, survey,
+    Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, Survey, TESTING,
+    check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release,
 };
-
-/// Name of the repository that `create` stores in.
-const TESTING: &str = "testing";
 
 /// Builds trees, and stores them as the release of a channel.
 pub(super) fn create(
@@ -70,7 +69,8 @@ pub(super) fn promote(
         if from.commit != *place.commit() {
             let (theirs, ours) = (from.commit, place.commit().clone());
             let path = source.to_owned();
-            return Err(ReleaseError::OtherCommit { path, theirs, ours }.into());
+            let is_named = super::names_commit(context);
+            return Err(ReleaseError::OtherCommit { path, theirs, ours, is_named }.into());
         }
         work.check_channel(args, &desk, &place)?;
         let cache = work.fetch(&desk, &from)?;
@@ -169,11 +169,8 @@ impl Work<'_> {
             return Ok(());
         }
         desk.check_written(self.observer)?;
-        if args.replace {
-            return Ok(());
-        }
         for storage in desk.storages.written() {
-            check_channel(storage, place, self.observer)?;
+            check_channel(storage, place, args.replace, self.observer)?;
         }
         Ok(())
     }
@@ -237,7 +234,6 @@ impl Work<'_> {
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
         let mut channel = ChannelParts {
             metadata: &metadata,
-            storages: &desk.storages,
             version: &version,
             pkgpanda: &parts.pkgpanda,
             providers: &parts.providers.clouds,
@@ -262,7 +258,7 @@ impl Work<'_> {
             });
             return Ok(());
         }
-        self.store(context, args, desk, &plan)
+        self.store(context, args, desk, &plan, format)
     }
 
     /// Makes the installers of all variants with an installer, in the cache.
@@ -283,16 +279,16 @@ impl Work<'_> {
         args: &ReleaseArgs,
         desk: &Desk,
         plan: &Plan,
+        format: FormatArg,
     ) -> Result<(), CliError> {
         let task = format!("release {}", plan.place.channel_path());
         self.observer.event(Event::TaskBegan { task: task.clone() });
         let storages = desk.storages.written();
+        let (preferred, replaces) = (desk.storages.preferred(), args.replace);
+        let survey = Survey { plan, preferred, replaces, observer: self.observer };
         let stored = storages
             .iter()
-            .map(|storage| {
-                let surveyed = survey(storage, plan, args.replace, self.observer)?;
-                Ok((*storage, surveyed))
-            })
+            .map(|storage| Ok((*storage, survey.look(storage)?)))
             .collect::<Result<Vec<_>, ReleaseError>>()
             .and_then(|surveyed| execute(plan, &surveyed, self.observer));
         self.observer.event(Event::TaskEnded { task });
@@ -305,8 +301,21 @@ impl Work<'_> {
             stored.left
         );
         context.printer.line(Weight::Progress, &text);
-        let url = |storage: &&Storage| format!("{}{}\n", storage.url, plan.place.channel_path());
-        context.printer.data(&storages.iter().map(url).collect::<String>());
+        let url = |storage: &&Storage| format!("{}{}", storage.url, plan.place.channel_path());
+        let urls: Vec<String> = storages.iter().map(url).collect();
+        context.printer.data(&match format {
+            FormatArg::Text => format!("{}\n", urls.join("\n")),
+            FormatArg::Json => {
+                let result = json!({
+                    "channel": plan.place.channel_path(),
+                    "commit": plan.place.commit(),
+                    "urls": urls,
+                    "stored": stored.written,
+                    "left": stored.left,
+                });
+                format!("{result:#}\n")
+            }
+        });
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::CliError;
 use super::super::format_arg::FormatArg;
-use super::super::release_args::{ReleaseArgs, ReleaseCommand};
+use super::super::release_args::{ReleaseArgs, ReleaseCommand, ShownArg};
 use super::super::settings::Settings;
 use super::Context;
 use crate::base::event::{Event, Observer};
@@ -19,6 +19,7 @@ const COMMIT: &str = "DCOS_IMAGE_COMMIT";
 
 /// Runs a subcommand.
 pub fn run(context: &Context<'_>, args: &ReleaseArgs) -> Result<(), CliError> {
+    args.check()?;
     match &args.command {
         ReleaseCommand::Create { channel, tag, variants } => {
             create::create(context, args, channel, tag, variants)
@@ -121,6 +122,11 @@ impl Desk {
     }
 }
 
+/// True if the caller has named the commit of releases.
+fn names_commit(context: &Context<'_>) -> bool {
+    context.environment.get(COMMIT).is_some()
+}
+
 /// Reads a configuration, of a limited length.
 fn read_text(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
@@ -140,6 +146,46 @@ impl From<ReleaseError> for CliError {
 }
 
 impl ReleaseArgs {
+    /// Refuses options that the command has no use for.
+    fn check(&self) -> Result<(), CliError> {
+        let (name, stores, reads) = match self.command {
+            ReleaseCommand::Create { .. } => ("create", true, false),
+            ReleaseCommand::Promote { .. } => ("promote", true, false),
+            ReleaseCommand::CreateInstaller { .. } => ("create-installer", false, false),
+            ReleaseCommand::List { .. } => ("list", false, true),
+            ReleaseCommand::Show { .. } => ("show", false, true),
+            ReleaseCommand::Diff { .. } => ("diff", false, true),
+        };
+        let builds = matches!(self.command, ReleaseCommand::Create { .. });
+        let useless = [
+            ("--noop", self.noop && reads),
+            ("--local", self.local && reads),
+            ("--replace", self.replace && !stores),
+            ("--pkgpanda", self.pkgpanda.is_some() && reads),
+            ("--jobs", self.jobs.is_some() && !builds),
+        ];
+        let refused = |option, place| Err(CliError::Useless { option, place });
+        if let Some((option, _)) = useless.into_iter().find(|(_, is_useless)| *is_useless) {
+            return refused(option, format!("mkpanda release {name}"));
+        }
+        for (option, is_given) in [("--noop", self.noop), ("--local", self.local)] {
+            if is_given && self.replace {
+                return refused("--replace", format!("a run that stores nothing ({option})"));
+            }
+        }
+        // Installers are shown by their paths alone.
+        let shows_paths = !stores && !reads || self.local && !self.noop;
+        match self.format {
+            ShownArg::Json if shows_paths => {
+                refused("--format json", "the paths of installers".to_owned())
+            }
+            ShownArg::Html if shows_paths => {
+                refused("--format html", "the paths of installers".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Form of a result that has no page; `place` names the result in the error.
     fn format_without_page(&self, place: &str) -> Result<FormatArg, CliError> {
         self.format

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use super::super::super::error::CliError;
 use super::super::super::format_arg::FormatArg;
 use super::super::super::release_args::{ReleaseArgs, ShownArg};
-use super::super::super::ui::Ending;
-use super::super::Context;
+use super::super::{Context, ending};
 use super::Desk;
 use crate::base::event::{Interruptible, Observer};
 use crate::build::cache::Cache;
 use crate::build::site::SiteError;
 use crate::container::helper::Interrupt;
 use crate::release::view::{self, show_json, show_page, show_text};
-use crate::release::{Diff, ReleaseError, Side, read_release};
+use crate::release::{Diff, Means, ReleaseError, Side, read_release};
 use crate::runner::home::Home;
 
 /// Lists the channels of the preferred storage.
@@ -65,7 +64,13 @@ pub(super) fn diff(
         home.mark().map_err(SiteError::Home)?;
         let scratch = home.scratch().map_err(SiteError::Home)?;
         let limits = desk.settings.archive_limits();
-        let diff = Diff::new(sides, &Cache::of(&desk.packages), scratch, &limits, observer)?;
+        let means = Means {
+            cache: &Cache::of(&desk.packages),
+            scratch,
+            limits: &limits,
+            required: desk.settings.required_keys.as_ref(),
+        };
+        let diff = Diff::new(sides, &means, observer)?;
         Ok(match format {
             FormatArg::Text => diff.text(),
             FormatArg::Json => format!("{:#}\n", diff.to_json()),
@@ -90,7 +95,7 @@ fn reading(
         text => text,
     };
     if text.is_err() {
-        progress.finish(Ending::Failed, 0);
+        progress.finish(ending(&text), 0);
     }
     context.printer.data(&text?);
     Ok(())

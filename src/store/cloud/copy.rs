@@ -1,0 +1,85 @@
+//! Copies within a bucket, which the store makes.
+//!
+//! Azure may answer that a copy is under way. The object has its name then, but not its content, and a
+//! copy that fails leaves an empty object. So the object is asked for until `x-ms-copy-status` says that
+//! the copy has ended, and no reader takes an object whose copy has not succeeded (`wire`).
+
+use std::time::{Duration, Instant};
+
+use object_store::path::Path;
+use object_store::{CopyMode, CopyOptions, GetOptions};
+
+use super::connected::Connected;
+use super::error::CloudError;
+use super::operation::{Failure, Operation};
+
+/// Largest object that S3 copies in one request: 5 GiB. Others, too, copy that much at once.
+pub(super) const LARGEST_COPY: u64 = 5 << 30;
+/// Interval between two questions for the state of a copy.
+const POLL: Duration = Duration::from_millis(500);
+/// The least time without progress after which a copy is given up.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// Result of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// The store has the copy.
+    Done,
+    /// The store had an object of the new name.
+    Taken,
+    /// The store cannot copy an object of the size, or under the condition.
+    Unsupported,
+}
+
+/// Copies an object.
+pub(super) fn copy(
+    operation: &Operation<'_>,
+    store: &Connected,
+    [from, to]: [&Path; 2],
+    mode: CopyMode,
+) -> Result<Copied, Failure> {
+    let options = CopyOptions { mode, ..CopyOptions::default() };
+    let copy = async || store.objects.copy_opts(from, to, options.clone()).await;
+    match operation.run(operation.ask(copy)) {
+        Ok(()) => Ok(Copied::Done),
+        Err(Failure::Copying(progress)) => wait(operation, store, to, progress),
+        Err(Failure::Taken) if mode == CopyMode::Create => Ok(Copied::Taken),
+        Err(Failure::Lasting(CloudError::Answer { answer, .. }))
+            if mode == CopyMode::Create && answer.is_unknown() =>
+        {
+            Ok(Copied::Unsupported)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Waits for the end of a copy.
+fn wait(
+    operation: &Operation<'_>,
+    store: &Connected,
+    to: &Path,
+    mut progress: String,
+) -> Result<Copied, Failure> {
+    let most = operation.options.stall_timeout.max(STALLED);
+    let mut changed = Instant::now();
+    loop {
+        let head = async || {
+            tokio::time::sleep(POLL).await;
+            let options = GetOptions { head: true, ..GetOptions::default() };
+            store.objects.get_opts(to, options).await
+        };
+        match operation.run(operation.ask(head)) {
+            Ok(_) => return Ok(Copied::Done),
+            Err(Failure::Copying(now)) if now != progress => {
+                (progress, changed) = (now, Instant::now());
+            }
+            Err(Failure::Copying(_)) if changed.elapsed() < most => {}
+            Err(Failure::Copying(_)) => {
+                let seconds = most.as_secs();
+                let reason = format!("the store made no progress with the copy for {seconds} s");
+                return Err(Failure::Lasting(CloudError::GaveUp { attempts: 1, reason }));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
