@@ -5,6 +5,8 @@ pub mod atomic;
 pub mod causes;
 pub(crate) mod descent;
 pub mod digest;
+pub(crate) mod elf;
+pub(crate) mod escape;
 pub mod event;
 #[cfg(feature = "builder")]
 pub mod go_json;
@@ -22,7 +24,6 @@ pub(crate) mod remedy;
 pub mod removal;
 #[cfg(feature = "builder")]
 pub mod secret;
-#[cfg(feature = "builder")]
 pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod text;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::inside::left_out;
 use crate::providers::{check, checker};
 use crate::server::Server;
-use crate::support::{Place, Ran, SCRIPT, data, files_below, output_of_written, ran, sha256};
+use crate::support::{Place, Ran, SCRIPT, data, files_below, output_of_written, ran};
 
 const UNIT: &str = "[Unit]\nDescription=agent\n[Service]\nEnvironmentFile=/opt/mesosphere/etc/cluster-role.env\nExecStart=/opt/mesosphere/bin/agent\n";
 
@@ -89,8 +89,7 @@ impl Release {
             packages: self.packages.clone(),
         };
         let target = self.deploy(&file_name(variant));
-        let sum = write(&parts, &target, &Silent).unwrap();
-        assert_eq!(sum.as_str(), sha256(&std::fs::read(&target).unwrap()));
+        write(&parts, &target, &Silent).unwrap();
         target
     }
 
