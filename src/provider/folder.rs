@@ -113,6 +113,7 @@ impl Provider {
             templates: Arc::new(files),
         };
         provider.check_templates(&text)?;
+        provider.check_lists()?;
         Ok(provider)
     }
 
@@ -216,7 +217,7 @@ fn merged(below: &Provider, upper: Definition) -> Definition {
     Definition { base: None, description, arguments, outputs, packages }
 }
 
-fn file_error(problem: Problem, file: &TemplateFile) -> ProviderError {
+pub(super) fn file_error(problem: Problem, file: &TemplateFile) -> ProviderError {
     ProviderError::File(Box::new(problem.in_file(&file.path, &file.text)))
 }
 

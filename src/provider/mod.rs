@@ -14,13 +14,16 @@ mod argument;
 mod built_in;
 mod definition;
 mod engine;
+mod env;
 mod error;
 mod folder;
 mod kind;
+mod lists;
 mod model;
 mod names;
 mod packages;
 mod render;
+mod shell;
 mod values;
 
 #[cfg(test)]

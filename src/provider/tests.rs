@@ -1,5 +1,7 @@
 //! Providers from folders: values, escaping, and messages.
 
+mod properties;
+
 use std::path::Path;
 
 use serde_json::json;

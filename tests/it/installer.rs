@@ -343,7 +343,7 @@ fn a_host_installs_over_http_on_an_empty_root_and_is_upgraded() {
 
     let etc = "opt/mesosphere/etc";
     let role = release.installed(&format!("{etc}/cluster-role.env"));
-    assert_eq!(role, "CLUSTER_ROLE=master\nGREETING='Hello'\n");
+    assert_eq!(role, "CLUSTER_ROLE=master\nGREETING=\"Hello\"\n");
     let cluster: Value =
         serde_json::from_str(&release.installed(&format!("{etc}/cluster.json"))).unwrap();
     let name = "it's a \"cluster\"";
@@ -372,7 +372,7 @@ fn a_host_installs_over_http_on_an_empty_root_and_is_upgraded() {
     for _ in 0..2 {
         release.run(&script(&upgrade), &["--root", root]).ok();
         let role = release.installed(&format!("{etc}/cluster-role.env"));
-        assert_eq!(role, "CLUSTER_ROLE=master\nGREETING='Good day, it'\\''s $HOME'\n");
+        assert_eq!(role, "CLUSTER_ROLE=master\nGREETING=\"Good day, it's \\$HOME\"\n");
         let version = release.installed(&format!("{etc}/dcos-version.json"));
         assert!(version.contains("\"version\": \"2.0\""), "{version}");
     }
@@ -389,7 +389,7 @@ fn the_installer_installs_on_its_own_machine_without_any_network() {
     let root = machine.to_str().unwrap();
     release.run(&installer, &["install", "--root", root, "worker"]).ok();
     let role = release.installed("opt/mesosphere/etc/cluster-role.env");
-    assert_eq!(role, "CLUSTER_ROLE=worker\nGREETING='Hello'\n");
+    assert_eq!(role, "CLUSTER_ROLE=worker\nGREETING=\"Hello\"\n");
     let flag = release.installed("etc/mesosphere/setup-flags/repository-url");
     assert_eq!(flag, "http://192.0.2.1:1\n");
 
