@@ -134,6 +134,8 @@ pub enum ArgumentFault {
     },
     /// The release gives the value, and nobody else can.
     FromRelease(String),
+    /// The release has to give the value, and does not.
+    NotInRelease(String),
     /// The value breaks the rule of the argument's type.
     Wrong {
         /// The argument.
@@ -152,6 +154,7 @@ impl ArgumentFault {
             Self::Missing { name, .. }
             | Self::Unknown { name, .. }
             | Self::FromRelease(name)
+            | Self::NotInRelease(name)
             | Self::Wrong { name, .. } => name,
         }
     }
@@ -174,6 +177,12 @@ impl fmt::Display for ArgumentFault {
             }
             Self::FromRelease(name) => {
                 write!(f, "{name} comes from the release, and cannot be set")
+            }
+            Self::NotInRelease(name) => {
+                write!(
+                    f,
+                    "{name} comes from the release, which does not have it here; only another provider.yaml helps"
+                )
             }
             Self::Wrong { name, value, rule } => write!(f, "{name} {rule}, not {value}"),
         }

@@ -195,16 +195,18 @@ fn all_wrong_values_are_named_at_once() {
         Values::new().given("bb", "x").given("cc", "1").given("tag", "y").release("surplus", 1);
     let message = provider.render(&values).unwrap_err().to_string();
     for part in [
-        "5 values are wrong",
+        "4 values are wrong",
         "a must be set (name: the a)",
         "bb must be an integer, not \"x\"",
         "cc is not known (did you mean c?)",
-        "tag comes from the release",
-        "tag must be set (text)",
+        "tag comes from the release, which does not have it here",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    assert!(!message.contains("cannot be set") && !message.contains("tag must"), "{message}");
     let values = Values::new().given("a", "n").given("bb", 3).release("tag", "t");
+    let twice = provider.render(&values.clone().given("tag", "y")).unwrap_err().to_string();
+    assert!(twice.contains("tag comes from the release, and cannot be set"), "{twice}");
     assert_eq!(provider.render(&values).unwrap()[0].bytes, b"n 3 true t");
 }
 
