@@ -63,7 +63,6 @@ const HOSTILE: &[&str] = &[
     "\u{feff}",
     "\u{f8ff}0\u{f8ff}",
     "\u{e4}\u{1f600}",
-    "LATE_BIND_PLACEHOLDER_START_",
     "%s",
     "\u{fffe}",
 ];
@@ -235,6 +234,31 @@ fn what_is_wrong_in_a_definition_has_its_place() {
     let empty = tempfile::tempdir().unwrap();
     assert!(matches!(Provider::read(empty.path()), Err(ProviderError::NotProvider(_))));
     assert!(Provider::built_in("azur").unwrap_err().hint().unwrap().contains("onprem"));
+}
+
+#[test]
+fn a_value_cannot_stand_for_a_late_one() {
+    let error = rendered("t.txt", "{{ v }}", "LATE_BIND_PLACEHOLDER_START_x").unwrap_err();
+    assert!(error.contains("v must not have the text LATE_BIND"), "{error}");
+}
+
+#[test]
+fn a_package_that_is_given_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "packages:\n- {name: a, files: []}\n- {name: a, files: []}\n";
+    fs_err::write(folder.path().join("provider.yaml"), yaml).unwrap();
+    let error = Provider::read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("provider.yaml:3:") && error.contains("two packages a"), "{error}");
+}
+
+#[test]
+fn the_base_has_a_part_in_ids() {
+    let provider = Provider::built_in("aws").unwrap();
+    let mut other = provider.clone();
+    other.bases[0].1.push_str("# another one\n");
+    let ids = |provider: &Provider| provider.config_id(&serde_json::Map::new());
+    assert_ne!(ids(&provider), ids(&other));
+    assert_eq!(provider.bases[0].0, "cloud");
 }
 
 #[test]

@@ -89,6 +89,14 @@ fn value_of(argument: &Argument, values: &Values) -> Result<Value, ArgumentFault
         Origin::Deployer | Origin::Late => values.given.get(name),
     };
     if let Some(value) = given {
+        // It would be taken for a value that the machine gives.
+        if value.to_string().contains(LATE_BEGIN) {
+            return Err(ArgumentFault::Wrong {
+                name: name.clone(),
+                value: shown(value),
+                rule: format!("must not have the text {LATE_BEGIN}"),
+            });
+        }
         return argument.kind.check(value).map_err(|rule| ArgumentFault::Wrong {
             name: name.clone(),
             value: shown(value),
