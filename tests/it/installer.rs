@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::inside::left_out;
 use crate::providers::{check, checker};
 use crate::server::Server;
-use crate::support::{Place, Ran, SCRIPT, data, files_below, output_of_written, ran};
+use crate::support::{Place, Ran, SCRIPT, data, files_below, output_of_written, ran, sha256};
 
 const UNIT: &str = "[Unit]\nDescription=agent\n[Service]\nEnvironmentFile=/opt/mesosphere/etc/cluster-role.env\nExecStart=/opt/mesosphere/bin/agent\n";
 
@@ -28,19 +28,15 @@ pub struct Release {
     packages: Vec<(PackageId, PathBuf)>,
 }
 
-/// The static program, if there is one: `MKPANDA_TEST_STATIC_PKGPANDA`, or what `scripts/static` built.
-fn program() -> Option<PathBuf> {
-    let built = || {
-        let target = Path::new(env!("CARGO_BIN_EXE_pkgpanda")).parent()?.parent()?;
-        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        Some(target.join("static").join(triple).join("debug/pkgpanda"))
-    };
-    let named = std::env::var_os("MKPANDA_TEST_STATIC_PKGPANDA").map(PathBuf::from);
-    let found = named.or_else(built).filter(|path| path.exists());
-    if found.is_none() {
-        left_out("installers (no static pkgpanda: scripts/static OUT pkgpanda-debug)", "it-root");
+/// The static program: the one that is named. One that lies around could be of other sources.
+pub fn program() -> Option<PathBuf> {
+    const VARIABLE: &str = "MKPANDA_TEST_STATIC_PKGPANDA";
+    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
+    if named.is_none() {
+        let how = format!("scripts/static OUT pkgpanda-debug, then {VARIABLE}=OUT");
+        left_out(&format!("installers (no static pkgpanda: {how})"), "it-root");
     }
-    found
+    named.inspect(|path| assert!(path.exists(), "{VARIABLE}={}", path.display()))
 }
 
 impl Release {
@@ -91,6 +87,14 @@ impl Release {
         let target = self.deploy(&file_name(variant));
         write(&parts, &target, &Silent).unwrap();
         target
+    }
+
+    /// Takes another program for installers that are written from now on, with the same instructions.
+    pub fn change_program(&mut self) {
+        let mut content = std::fs::read(&self.program).unwrap();
+        content.push(0);
+        self.program = self.place.path().join("other-pkgpanda");
+        std::fs::write(&self.program, content).unwrap();
     }
 
     pub fn deploy(&self, below: &str) -> PathBuf {
@@ -290,6 +294,7 @@ fn genconf_writes_the_served_folder_and_replaces_only_its_own() {
         "dcos_install.sh".to_owned(),
         format!("package_lists/{list}.package_list.json"),
         "pkgpanda".to_owned(),
+        format!("programs/{}/pkgpanda", sha256(&std::fs::read(serve.join("pkgpanda")).unwrap())),
         late,
     ];
     for package in info.as_object().unwrap().values() {

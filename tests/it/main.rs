@@ -46,6 +46,7 @@ mod providers;
 mod registry;
 mod registry_trust;
 mod release;
+mod repeated;
 mod repositories;
 mod repository;
 mod runner;
