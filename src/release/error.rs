@@ -157,7 +157,7 @@ pub enum ReleaseError {
     },
     /// An object whose sum templates state has other bytes in a storage.
     #[error(
-        "storage {storage} has another {key} than the one on this machine, and templates state its sum"
+        "storage {storage} has another {key} than this release, which templates or a signature vouch for"
     )]
     Different {
         /// The storage.
@@ -259,6 +259,10 @@ impl ReleaseError {
             }
             Self::Released { .. } => {
                 "to store it again all the same: mkpanda release --replace …".to_owned()
+            }
+            Self::Different { key, .. } if key.as_str().ends_with(".minisig") => {
+                "sign by the key that signed the storage's artifacts, or release into another repository"
+                    .to_owned()
             }
             Self::Different { key, .. } => format!(
                 "remove this machine's file from packages/cache, so that the storage's is taken ({key})"

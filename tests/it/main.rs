@@ -46,6 +46,7 @@ mod providers;
 mod registry;
 mod registry_trust;
 mod release;
+mod released;
 mod repeated;
 mod repositories;
 mod repository;

@@ -20,7 +20,7 @@ use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{Completes, completes, copied, core_artifacts};
 use crate::release::{
     Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, check_channel, describe,
-    execute, fetch_core, plan_json, plan_text, read_release, survey,
+    execute, fetch_core, plan_json, plan_text, read_release, sign, survey,
 };
 
 /// The repository that `create` stores in.
@@ -235,11 +235,13 @@ impl Work<'_> {
     ) -> Result<(), CliError> {
         let Release { place, mut metadata, core, cache } = release;
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
+        let signer = desk.settings.shared_caches.signer();
         let mut channel = ChannelParts {
             metadata: &metadata,
             storages: &desk.storages,
             version: &version,
             pkgpanda: &parts.pkgpanda,
+            signing_key: signer.map(|signer| signer.key().line()),
             providers: &parts.providers.clouds,
             cache: &cache,
         }
@@ -253,7 +255,10 @@ impl Work<'_> {
         }
         channel.extend(installers.into_iter().map(|installer| installer.artifact));
         metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
-        let artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+        let mut artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+        if let Some(signer) = signer {
+            artifacts = sign(artifacts, signer)?;
+        }
         let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {
