@@ -8,8 +8,8 @@ use mkpanda::package::Variant;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
+use crate::deploy::Release;
 use crate::inside::left_out;
-use crate::installer::Release;
 use crate::systemd::{Machine, make_root};
 
 const URL: &str = "http://127.0.0.1:8080";

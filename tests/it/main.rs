@@ -14,6 +14,7 @@ mod cleaning;
 mod cli;
 mod command_line;
 mod contexts;
+mod deploy;
 mod dockerfile;
 mod dockerfile_rules;
 mod dockerfiles;

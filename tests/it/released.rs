@@ -1,11 +1,11 @@
 //! A release from its trees to machines: user data and the installer are taken from the storage, and run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use mkpanda::package::yaml::YamlNode;
 
-use crate::installer::program;
+use crate::deploy::program;
 use crate::release::Releases;
 use crate::server::Server;
 use crate::signing::Key;
@@ -36,8 +36,9 @@ fn set_up(user_data: &str, root: &Path) -> Ran {
     run(Path::new("/bin/sh"), root, &arguments)
 }
 
-fn text(path: PathBuf) -> String {
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn text(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]

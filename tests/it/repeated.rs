@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mkpanda::package::Variant;
 
-use crate::installer::Release;
+use crate::deploy::Release;
 use crate::server::Server;
 use crate::support::files_below;
 

@@ -62,7 +62,7 @@ impl Scanner<'_> {
     /// Passes bytes within which no command begins.
     fn pass(&mut self, bytes: usize) {
         let end = self.text.len().min(self.at + bytes);
-        let lines = self.text[self.at..end].iter().filter(|byte| **byte == b'\n').count();
+        let lines = count(&self.text[self.at..end], b'\n');
         self.lines.extend(std::iter::repeat_n(false, lines));
         self.at = end;
     }
@@ -128,9 +128,8 @@ impl Scanner<'_> {
             end += if self.text[end] == b'\\' { 2 } else { 1 };
         }
         let inner = self.text.get(start..end).ok_or(Ambiguous)?;
-        let count = |wanted: u8| inner.iter().filter(|byte| **byte == wanted).count();
-        if !count(b'\'').is_multiple_of(2)
-            || !count(b'"').is_multiple_of(2)
+        if !count(inner, b'\'').is_multiple_of(2)
+            || !count(inner, b'"').is_multiple_of(2)
             || inner.windows(2).any(|pair| pair == b"<<")
         {
             return Err(Ambiguous);
@@ -293,11 +292,12 @@ impl Scanner<'_> {
                     return Err(Ambiguous);
                 }
                 if !is_end && !document.is_quoted {
-                    let count = |wanted: u8| line.iter().filter(|byte| **byte == wanted).count();
                     // An expansion that goes on in the next line, and may have the last line in it.
-                    if !count(b'`').is_multiple_of(2)
-                        || line.windows(2).any(|pair| pair == b"$(") && count(b'(') != count(b')')
-                        || line.windows(2).any(|pair| pair == b"${") && count(b'{') != count(b'}')
+                    if !count(line, b'`').is_multiple_of(2)
+                        || line.windows(2).any(|pair| pair == b"$(")
+                            && count(line, b'(') != count(line, b')')
+                        || line.windows(2).any(|pair| pair == b"${")
+                            && count(line, b'{') != count(line, b'}')
                     {
                         return Err(Ambiguous);
                     }
@@ -315,4 +315,8 @@ impl Scanner<'_> {
         }
         Ok(())
     }
+}
+
+fn count(bytes: &[u8], wanted: u8) -> usize {
+    bytes.split(|byte| *byte == wanted).count() - 1
 }

@@ -79,7 +79,7 @@ fn run(script: &str) -> Vec<u8> {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{script}\n{said}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{script}");
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0, "{script}");
     output.stdout
 }
 
@@ -120,7 +120,7 @@ fn read_by_systemd(text: &str) -> Vec<(String, String)> {
             match letter {
                 '\n' => break,
                 '\'' if begins => {
-                    value.extend(letters.by_ref().take_while(|letter| *letter != '\''))
+                    value.extend(letters.by_ref().take_while(|letter| *letter != '\''));
                 }
                 '"' if begins => {
                     while let Some(letter) = letters.next().filter(|letter| *letter != '"') {
@@ -165,7 +165,7 @@ proptest! {
         let script = rendered(&provider, &value, &list).remove(0);
         let mut expected = vec![value.clone(), format!("{value}x"), "it's \"".to_owned(), list.len().to_string()];
         expected.extend(list);
-        let expected: String = expected.iter().map(|part| format!("{part}\0")).collect();
+        let expected = expected.join("\0") + "\0";
         prop_assert_eq!(String::from_utf8(run(&script)).unwrap(), expected);
     }
 
@@ -207,7 +207,7 @@ proptest! {
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         prop_assert_eq!(read_by_systemd(&text), pairs.to_vec());
         let read = run(&format!("{text}printf '%s\\0' \"$A\" \"$B\" \"$C\" \"$D\""));
-        let expected: String = pairs.iter().map(|(_, value)| format!("{value}\0")).collect();
+        let expected = pairs.map(|(_, value)| value).join("\0") + "\0";
         prop_assert_eq!(String::from_utf8(read).unwrap(), expected);
     }
 }
@@ -260,5 +260,16 @@ fn a_list_is_not_assigned_with_file_line_and_variable() {
     }
     for text in ["A={{ l | join(',') }}\n", "A={{ m | tojson }}\nset -- {{ l }}\n"] {
         read("t.sh", text).unwrap();
+    }
+}
+
+#[test]
+fn a_string_of_azure_is_escaped_where_it_would_be_an_expression() {
+    let yaml = format!("{DEFINITION}- {{name: o, template: t.json, kind: arm}}\n");
+    let provider = provider(&[("provider.yaml", &yaml), ("t.json", "{{ v }}")]);
+    for (value, expected) in
+        [("[a]", "[[a]"), ("[[a]", "[[[a]"), ("[a] b", "[a] b"), ("a]", "a]"), ("[", "[")]
+    {
+        assert_eq!(rendered(&provider, value, &[]), [json!(expected).to_string()]);
     }
 }
