@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::kind::{MARK, OutputFault, whole_token};
+use super::token::{MARK, OutputFault, whole_token};
 
 /// Checks that each line is one that both read alike.
 pub(super) fn check(text: &str, values: &[Value]) -> Result<(), OutputFault> {

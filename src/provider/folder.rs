@@ -11,9 +11,9 @@ use super::built_in::BUILT_IN;
 use super::definition::{Definition, OutputTemplate, PackageTemplate};
 use super::engine::{Engine, TemplateFile, Templates};
 use super::error::ProviderError;
-use super::kind::MARK;
 use super::model::Provider;
 use super::names::RESERVED_NAMES;
+use super::token::MARK;
 use crate::base::within::read_text;
 use crate::package::{Problem, Report};
 

@@ -6,16 +6,13 @@
 //! place of tokens. So the structure of the text comes from the template alone.
 
 use std::fmt::Write as _;
-use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::Value;
 
+use super::token::{MARK, OutputFault, next_token, whole_token};
 use super::{env, shell};
 use crate::base::escape::{html, shell_word};
-
-/// Character around the number of a token: from the private use area, and refused in templates.
-pub(super) const MARK: char = '\u{f8ff}';
 
 /// Longest key of YAML that a value may give, in bytes of JSON.
 const LONGEST_KEY: usize = 1000;
@@ -38,15 +35,6 @@ pub enum Kind {
     Html,
     /// Any other text: values are put in as they are.
     Text,
-}
-
-/// A fault of a rendered text.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct OutputFault {
-    /// Offset in the text with tokens.
-    pub(super) offset: usize,
-    /// Fault.
-    pub(super) reason: String,
 }
 
 impl Kind {
@@ -134,26 +122,6 @@ impl Kind {
         bound.push_str(rest);
         bound
     }
-}
-
-/// The token of a value.
-pub(super) fn token(quote: char, index: usize) -> String {
-    format!("{quote}{MARK}{index}{MARK}{quote}")
-}
-
-/// The first token of a text, quotes included, and the number in it.
-fn next_token(text: &str, quote: char) -> Option<(Range<usize>, usize)> {
-    let mark = text.find(MARK)?;
-    let number = &text[mark + MARK.len_utf8()..];
-    let digits = number.find(MARK)?;
-    let index = number[..digits].parse().ok()?;
-    let end = mark + 2 * MARK.len_utf8() + digits + quote.len_utf8();
-    Some((mark - quote.len_utf8()..end, index))
-}
-
-/// The number of a token that is the whole of a scalar.
-pub(super) fn whole_token(scalar: &str) -> Option<usize> {
-    scalar.strip_prefix(MARK)?.strip_suffix(MARK)?.parse().ok()
 }
 
 /// Faults of a scalar that has to be a token or to have none in it.

@@ -24,6 +24,7 @@ mod names;
 mod packages;
 mod render;
 mod shell;
+mod token;
 mod values;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod scan;
 use serde_json::Value;
 
 use self::scan::command_lines;
-use super::kind::{MARK, OutputFault, whole_token};
+use super::token::{MARK, OutputFault, whole_token};
 
 /// Checks that values stand only where they are data.
 pub(super) fn check(text: &str, values: &[Value]) -> Result<(), OutputFault> {

@@ -4,7 +4,7 @@ use super::*;
 
 /// Checks a script in which `@@` stands for a value.
 fn is_taken(script: &str) -> bool {
-    let text = script.replace("@@", &crate::provider::kind::token('\'', 0));
+    let text = script.replace("@@", &crate::provider::token::token('\'', 0));
     check(&text, &[Value::from("v")]).is_ok()
 }
 
