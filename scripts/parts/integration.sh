@@ -19,7 +19,29 @@ for line in sys.stdin:
 print(found["it", True], found["mkpanda", False], found["pkgpanda", False])' > "$WORK/built"
 }
 
-# $WORK/stage/{it,mkpanda,pkgpanda,tiny.oci.tar,tests/,examples/,rootfs/,scripts/}
+# Variables that name programs which check files, and the folders of those that the part servers installs.
+checker_variables=(MKPANDA_TEST_CFN_LINT=cfn-lint MKPANDA_TEST_CLOUD_INIT=cloud-init MKPANDA_TEST_SHELLCHECK=)
+
+# Copies what checks files to where every user can read it; one that is missing is told at the end of the run.
+stage_checkers() {
+  local stage=$1 folder pair variable name
+  folder=$(servers_folder)
+  mkdir -p "$stage/checkers"
+  for pair in "${checker_variables[@]}"; do
+    variable=${pair%%=*} name=${pair#*=}
+    if [[ -n ${!variable:-} && ${!variable} != "$folder"/* ]]; then
+      if [[ ${!variable} == skip ]]; then result "$PART" skipped 1 "the checks that $variable is for, as it is set to skip"; fi
+    elif [[ -n $name && -x $folder/$name/run ]]; then
+      cp -a "$folder/$name" "$stage/checkers/"
+    elif [[ -n $name ]]; then
+      result "$PART" skipped 1 "the checks with $name, which is missing: scripts/test servers"
+    elif ! command -v shellcheck > /dev/null; then
+      result "$PART" skipped 1 "the checks with shellcheck, which is missing: scripts/test prepare"
+    fi
+  done
+}
+
+# $WORK/stage/{it,mkpanda,pkgpanda,tiny.oci.tar,tests/,examples/,rootfs/,scripts/,checkers/}
 part_build() {
   local stage="$WORK/stage" it mkpanda pkgpanda
   check "mkpanda and its integration tests compile" compile
@@ -30,6 +52,7 @@ part_build() {
   install -m 755 "$pkgpanda" "$stage/pkgpanda"
   check "pkgpanda for installers is static" "$repo/scripts/static" "$stage/pkgpanda-static" pkgpanda-debug
   tar --create --exclude=cache tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
+  check "what checks templates and scripts is staged" stage_checkers "$stage"
   chmod -R u+rwX,go+rX "$stage"
   check "the small image is made" "$repo/scripts/make-image" tiny "$stage/tiny.oci.tar"
   touch "$stage/done"
@@ -51,6 +74,15 @@ test_environment() {
   echo "MKPANDA_TEST_STATIC_PKGPANDA=$stage/pkgpanda-static"
   echo "MKPANDA_TEST_DATA=$stage/tests/data"
   echo "MKPANDA_TEST_AS=$kind"
+  local pair variable name
+  for pair in "${checker_variables[@]}"; do
+    variable=${pair%%=*} name=${pair#*=}
+    if [[ -n $name && -x $WORK/stage/checkers/$name/run ]]; then
+      echo "$variable=$stage/checkers/$name/run"
+    elif [[ -n ${!variable:-} ]]; then
+      echo "$variable=${!variable}"
+    fi
+  done
   # Snapshots are compared with the staged ones, and never written.
   echo "INSTA_WORKSPACE_ROOT=$stage"
   echo "INSTA_UPDATE=no"

@@ -90,8 +90,11 @@ tun_is_open() {
 servers_folder() { echo "${MKPANDA_TEST_SERVERS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mkpanda-test-servers}"; }
 
 # S3 and Google's interface: moto. Azure: azurite. Checks of CloudFormation templates: cfn-lint. All in the
-# versions that they were tried in.
+# versions that they were tried in. Checks of user data: Debian's cloud-init, which is unpacked alone, as the package
+# enables services, and modules that it needs.
 servers_wanted=(moto[server,s3]==5.2.5 azurite@3.37.0 cfn-lint==1.58.0)
+cloud_init_modules=(configobj jinja2 jsonpatch jsonschema oauthlib pyyaml requests)
+checkers=(cfn-lint cloud-init)
 
 # It may have come with a Node.js from elsewhere, which the distribution's package of npm excludes.
 npm_present() {
@@ -101,19 +104,54 @@ npm_present() {
   return 1
 }
 
-install_servers() {
+# The machine's own Python, which every user can run.
+own_python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3; fi; }
+
+# write_checker FOLDER ARGUMENT…: $FOLDER/run, a Python program which works for every user and from any copy of the folder.
+write_checker() {
   local folder=$1
-  if [[ $(cat "$folder/installed" 2> /dev/null) == "${servers_wanted[*]}" ]]; then return 0; fi
-  echo "Installing, for the tests alone, in $folder: ${servers_wanted[*]}"
+  shift
+  {
+    printf '#!/bin/sh\nhere=$(dirname "$0")\nPYTHONPATH="$here/modules" exec'
+    printf ' %q' "$(own_python)" -B "$@"
+    printf ' "$@"\n'
+  } > "$folder/run"
+  chmod 755 "$folder/run"
+}
+
+install_cfn_lint() {
+  local folder=$1/cfn-lint
+  "$1/python/bin/pip" install --quiet --disable-pip-version-check --target "$folder/modules" "${servers_wanted[2]}" &&
+    write_checker "$folder" -c 'import sys; from cfnlint.runner import main; sys.exit(main())'
+}
+
+install_cloud_init() {
+  local folder=$1/cloud-init
+  if ! command -v apt-get > /dev/null; then
+    echo "This is no Debian: user data is checked if MKPANDA_TEST_CLOUD_INIT names a cloud-init."
+    return 0
+  fi
+  mkdir -p "$folder/package" &&
+    (cd "$folder/package" && apt-get -qq --option APT::Sandbox::User=root download cloud-init && dpkg-deb --extract cloud-init_*.deb .) &&
+    "$1/python/bin/pip" install --quiet --disable-pip-version-check --target "$folder/modules" "${cloud_init_modules[@]}" &&
+    cp -r "$folder/package/usr/lib/python3/dist-packages/cloudinit" "$folder/modules/" &&
+    rm -rf "$folder/package" &&
+    write_checker "$folder" -m cloudinit.cmd.main
+}
+
+install_servers() {
+  local folder=$1 wanted="${servers_wanted[*]} ${checkers[*]}"
+  if [[ $(cat "$folder/installed" 2> /dev/null) == "$wanted" ]]; then return 0; fi
+  echo "Installing, for the tests alone, in $folder: $wanted"
   rm -rf "$folder"
   npm_present &&
     mkdir -p "$folder/npm" &&
-    python3 -m venv "$folder/python" &&
+    "$(own_python)" -m venv "$folder/python" &&
     "$folder/python/bin/pip" install --quiet --disable-pip-version-check "${servers_wanted[0]}" &&
-    python3 -m venv "$folder/cfn-lint" &&
-    "$folder/cfn-lint/bin/pip" install --quiet --disable-pip-version-check "${servers_wanted[2]}" &&
+    install_cfn_lint "$folder" &&
+    install_cloud_init "$folder" &&
     npm install --silent --no-fund --no-audit --prefix "$folder/npm" "${servers_wanted[1]}" &&
-    echo "${servers_wanted[*]}" > "$folder/installed"
+    echo "$wanted" > "$folder/installed"
 }
 
 # Sets the variables that name the servers. One that is set stays as it is: MKPANDA_TEST_MOTO=skip.
@@ -122,9 +160,8 @@ name_servers() {
   folder=$(servers_folder)
   export MKPANDA_TEST_MOTO="${MKPANDA_TEST_MOTO:-$folder/python/bin/moto_server}"
   export MKPANDA_TEST_AZURITE="${MKPANDA_TEST_AZURITE:-$folder/npm/node_modules/.bin/azurite-blob}"
-  if [[ -z ${MKPANDA_TEST_CFN_LINT:-} && -x $folder/cfn-lint/bin/cfn-lint ]]; then
-    export MKPANDA_TEST_CFN_LINT="$folder/cfn-lint/bin/cfn-lint"
-  fi
+  export MKPANDA_TEST_CFN_LINT="${MKPANDA_TEST_CFN_LINT:-$folder/cfn-lint/run}"
+  export MKPANDA_TEST_CLOUD_INIT="${MKPANDA_TEST_CLOUD_INIT:-$folder/cloud-init/run}"
 }
 
 servers_present() {
@@ -136,6 +173,7 @@ servers_present() {
     echo "export MKPANDA_TEST_MOTO='$MKPANDA_TEST_MOTO'"
     echo "export MKPANDA_TEST_AZURITE='$MKPANDA_TEST_AZURITE'"
     echo "export MKPANDA_TEST_CFN_LINT='$MKPANDA_TEST_CFN_LINT'"
+    echo "export MKPANDA_TEST_CLOUD_INIT='$MKPANDA_TEST_CLOUD_INIT'"
   } > "$folder/environment"
   echo "To run single tests that need them: source $folder/environment"
 }

@@ -38,6 +38,7 @@ const ATTEMPTS: u32 = 100;
 pub struct AtomicFile {
     file: tempfile::NamedTempFile,
     target: PathBuf,
+    mode: u32,
 }
 
 impl AtomicFile {
@@ -58,7 +59,7 @@ impl AtomicFile {
             // took the file for a leftover, and removes the file.
             drop(file.as_file().lock());
             if file.as_file().metadata()?.nlink() > 0 {
-                return Ok(Self { file, target: target.to_owned() });
+                return Ok(Self { file, target: target.to_owned(), mode: 0o644 });
             }
         }
         unreachable!("attempts are counted without end")
@@ -85,7 +86,13 @@ impl AtomicFile {
         Ok(self.file.as_file_mut())
     }
 
-    /// Syncs the file and renames it to its final name, replacing any existing file; mode 0644.
+    /// Sets the mode that the file has as soon as it has its name; 0644 otherwise.
+    #[must_use]
+    pub fn with_mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Syncs the file and gives it its final name, replacing what was there.
     pub fn commit(self) -> io::Result<()> {
         self.prepare()?.put_in_place()
     }
@@ -106,7 +113,7 @@ impl AtomicFile {
         use std::os::unix::fs::PermissionsExt;
         self.file
             .as_file()
-            .set_permissions(PermissionsExt::from_mode(0o644))
+            .set_permissions(PermissionsExt::from_mode(self.mode))
             .map_err(|error| naming(&self.target, &error))?;
         Ok(PreparedFile { file: self.file, target: self.target })
     }

@@ -7,6 +7,8 @@ pub mod calendar;
 pub mod causes;
 pub(crate) mod descent;
 pub mod digest;
+pub(crate) mod elf;
+pub(crate) mod escape;
 pub mod event;
 #[cfg(test)]
 #[path = "tests/events.rs"]
@@ -27,7 +29,6 @@ pub(crate) mod remedy;
 pub mod removal;
 #[cfg(feature = "builder")]
 pub mod secret;
-#[cfg(feature = "builder")]
 pub(crate) mod suggestion;
 pub mod supervisor;
 pub(crate) mod text;

@@ -156,9 +156,12 @@ pub struct GlobalArgs {
     /// Store that a command names, in place of all caches.
     #[arg(skip)]
     pub only_cache: Option<String>,
-    /// Sign artifacts for caches by this secret key of minisign.
+    /// Sign what is put into caches, and what hosts fetch of a release, by this secret key of minisign.
     #[arg(long, value_name = "KEY", global = true)]
     pub sign: Option<PathBuf>,
+    /// True if the command signs something else than what is put into caches.
+    #[arg(skip)]
+    pub signs_release: bool,
     /// Look here first for sources and images: a folder, a tar archive or a URL; may be given several times.
     #[arg(long, value_name = "PLACE", global = true)]
     pub mirror: Vec<String>,

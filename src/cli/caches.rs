@@ -90,7 +90,7 @@ pub(super) fn shared_caches(
     let caches: Vec<SharedCache> = caches.into_iter().map(|(cache, _)| cache).collect();
     let signer = match &args.sign {
         None => None,
-        Some(_) if !caches.iter().any(SharedCache::writes) => {
+        Some(_) if !args.signs_release && !caches.iter().any(SharedCache::writes) => {
             return Err(SettingsError::Signing {
                 reason: "nothing is put into a cache".to_owned(),
                 hint: Some("name one that can be written to: --cache=PLACE".to_owned()),

@@ -66,6 +66,9 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
             if let Some(Command::Cache(command)) = &cli.command {
                 cli.global.only_cache = command.store().cloned();
             }
+            if let Some(Command::Release(args)) = &cli.command {
+                cli.global.signs_release = args.command.stores();
+            }
             cli
         }
         Err(error) => {

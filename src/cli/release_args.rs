@@ -59,6 +59,13 @@ impl ShownArg {
     }
 }
 
+impl ReleaseCommand {
+    /// True for commands that make a release, which can be signed.
+    pub fn stores(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Promote { .. })
+    }
+}
+
 /// The commands for releases.
 #[derive(Debug, Subcommand)]
 pub enum ReleaseCommand {

@@ -53,7 +53,7 @@ fn quoted(value: &str) -> Cow<'_, str> {
         '#', '~', '{', '!', '^',
     ];
     if value.contains(SPECIAL) {
-        Cow::Owned(format!("'{}'", value.replace('\'', "'\\''")))
+        Cow::Owned(crate::base::escape::shell_word(value))
     } else {
         Cow::Borrowed(value)
     }

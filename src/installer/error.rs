@@ -19,7 +19,7 @@ pub enum InstallerError {
         source: io::Error,
     },
     /// The program that runs on hosts is not a static executable.
-    #[error("{} is not a static executable of Linux: {reason}", path.display())]
+    #[error("{} cannot run on hosts: {reason}", path.display())]
     Program {
         /// The file.
         path: PathBuf,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::error::InstallerError;
 use super::file::InstallerFile;
 use super::input::{self, Input};
-use super::serve::{Served as ServedFolder, ServedFile, UPGRADE_SCRIPT, write};
+use super::keep::UPGRADE_SCRIPT;
+use super::serve::{Served as ServedFolder, ServedFile, write};
 use crate::base::digest::Sha1Sum;
 use crate::base::event::{Event, Observer};
 use crate::provider::{ProviderError, ProviderFile};
@@ -81,7 +82,12 @@ impl<'a> Genconf<'a> {
             bytes,
             is_program: false,
         }));
-        let served = ServedFolder { installer: self.installer, files, observer: self.observer };
+        let served = ServedFolder {
+            installer: self.installer,
+            files,
+            upgrade: upgrade.as_deref(),
+            observer: self.observer,
+        };
         let folder = write(&served, self.folder)?;
         let url = provider.checked(&values, "bootstrap_url");
         Ok(Served { folder, upgrade, url })

@@ -5,6 +5,7 @@
 //! runs nothing: its end is a syntax error.
 
 use crate::base::digest::Sha256Sum;
+use crate::base::escape::shell_word;
 
 const TEMPLATE: &str = include_str!("head.sh");
 
@@ -33,9 +34,9 @@ impl Head<'_> {
                 .replace("@HEAD_BYTES@", &format!("{bytes:08}"))
                 .replace("@PROGRAM_OFFSET@", &format!("{:08}", bytes + PROGRAM_OFFSET))
                 .replace("@PROGRAM_BYTES@", &self.program_bytes.to_string())
-                .replace("@MACHINE@", &quoted(self.machine))
-                .replace("@VARIANT@", &quoted(self.variant))
-                .replace("@VERSION@", &quoted(self.version))
+                .replace("@MACHINE@", &shell_word(self.machine))
+                .replace("@VARIANT@", &shell_word(self.variant))
+                .replace("@VERSION@", &shell_word(self.version))
         };
         text(text(0).len())
     }
@@ -45,9 +46,4 @@ impl Head<'_> {
         let text = self.text(None);
         text.split_inclusive('\n').filter(|line| !line.starts_with("check=")).collect()
     }
-}
-
-/// A text as one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

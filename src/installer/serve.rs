@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! serve/dcos_install.sh, other outputs of the provider      what hosts run
-//! serve/pkgpanda                                            the static program
+//! serve/pkgpanda, programs/<sha256>/pkgpanda                the static program
 //! serve/bootstrap/<id>.bootstrap.tar.xz, <id>.active.json
 //! serve/packages/…, package_lists/…                         all packages of the cluster
 //! serve/bootstrap.latest, cluster-package-list.latest       ids
 //! serve/cluster-package-info.json                           package -> id, filename
-//! serve/upgrade/<uuid>/dcos_node_upgrade.sh                 those of former runs stay
+//! serve/upgrade/<uuid>/dcos_node_upgrade.sh, files.json     those of former runs stay, with the files that
+//!                                                           they fetch
 //! ```
 
 use std::io;
@@ -19,8 +20,10 @@ use serde_json::{Map, Value, json};
 
 use super::error::InstallerError;
 use super::file::InstallerFile;
+use super::keep::{UPGRADE_FILES, UPGRADE_SCRIPT, failed, keep_upgrades, link_or_copy};
 use super::manifest::{PROGRAM, SERVE};
 use crate::base::atomic::{self, TemporaryFolder, sweep_under_lock};
+use crate::base::digest::Sha256Sum;
 use crate::base::event::Observer;
 use crate::base::lock::FileLock;
 use crate::package::PackageId;
@@ -29,8 +32,8 @@ use crate::provider::ProviderFile;
 /// Name of the script that hosts install with.
 pub const INSTALL_SCRIPT: &str = "dcos_install.sh";
 
-/// Name of the output that upgrades a host.
-pub const UPGRADE_SCRIPT: &str = "dcos_node_upgrade.sh";
+/// Ending of packages with late values.
+const LATE_ENDING: &str = ".dcos_config";
 
 /// Name of the file that marks a served folder as written by an installer.
 pub const MARK: &str = ".dcos-installer";
@@ -39,6 +42,8 @@ pub const MARK: &str = ".dcos-installer";
 pub(super) struct Served<'a> {
     pub(super) installer: &'a InstallerFile,
     pub(super) files: Vec<ServedFile>,
+    /// Path of the upgrade script among the files.
+    pub(super) upgrade: Option<&'a str>,
     pub(super) observer: &'a dyn Observer,
 }
 
@@ -57,12 +62,7 @@ impl From<ProviderFile> for ServedFile {
     }
 }
 
-fn failed(path: &Path) -> impl Fn(io::Error) -> InstallerError {
-    let path = path.to_owned();
-    move |source| InstallerError::Serve { path: path.clone(), source }
-}
-
-/// Writes the folder `serve` in `genconf`; returns its path.
+/// Writes the folder `serve` in `genconf`; gives its path.
 pub(super) fn write(served: &Served<'_>, genconf: &Path) -> Result<PathBuf, InstallerError> {
     let target = genconf.join("serve");
     let _lock = FileLock::acquire(&genconf.join(".lock"), || ()).map_err(failed(genconf))?;
@@ -88,7 +88,7 @@ pub(super) fn write(served: &Served<'_>, genconf: &Path) -> Result<PathBuf, Inst
     }
     let packages = served.write_lists(folder)?;
     if is_there {
-        keep_upgrades(&target, folder)?;
+        keep_upgrades(&target, folder, served.observer)?;
     }
     sync(folder).map_err(failed(folder))?;
     put_in_place(folder, &target, is_there).map_err(failed(&target))?;
@@ -117,6 +117,8 @@ impl Served<'_> {
             if name == PROGRAM {
                 fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755))
                     .map_err(failed(&path))?;
+                let by_sum = folder.join(program_path(&self.installer.manifest().pkgpanda_sha256));
+                link_or_copy(&path, &by_sum).map_err(failed(&by_sum))?;
             }
         }
         Ok(())
@@ -137,6 +139,11 @@ impl Served<'_> {
                 (id.name().to_string(), json!({ "filename": filename, "id": id }))
             })
             .collect();
+        if let Some(script) = self.upgrade {
+            let name = script.replace(UPGRADE_SCRIPT, UPGRADE_FILES);
+            let text = json!(self.fetched(list_id, &ids)).to_string().into_bytes();
+            write_file(folder, &ServedFile { name, bytes: text, is_program: false })?;
+        }
         let packages = format!("{:#}\n", Value::Object(packages));
         let bootstrap = &self.installer.manifest().bootstrap_id;
         for (name, text) in [
@@ -154,6 +161,21 @@ impl Served<'_> {
         }
         Ok(packages)
     }
+
+    /// Files that the upgrade script, or `pkgpanda setup` for it, fetches.
+    fn fetched(&self, list_id: &str, ids: &[PackageId]) -> Vec<String> {
+        let late = self.files.iter().filter(|file| file.name.ends_with(LATE_ENDING));
+        let mut paths: Vec<String> = late.map(|file| file.name.clone()).collect();
+        paths.push(program_path(&self.installer.manifest().pkgpanda_sha256));
+        paths.push(format!("package_lists/{list_id}.package_list.json"));
+        paths.extend(ids.iter().map(|id| format!("packages/{}/{id}.tar.xz", id.name())));
+        paths
+    }
+}
+
+/// Path of a program, which scripts of later versions do not replace.
+fn program_path(sum: &Sha256Sum) -> String {
+    format!("programs/{sum}/{PROGRAM}")
 }
 
 fn write_file(folder: &Path, file: &ServedFile) -> Result<(), InstallerError> {
@@ -167,28 +189,6 @@ fn write_file(folder: &Path, file: &ServedFile) -> Result<(), InstallerError> {
     written.map_err(failed(&path))?;
     if file.is_program {
         fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755)).map_err(failed(&path))?;
-    }
-    Ok(())
-}
-
-/// Takes upgrade scripts of the folder before along: hosts may have their URLs still.
-fn keep_upgrades(old: &Path, new: &Path) -> Result<(), InstallerError> {
-    let folder = old.join("upgrade");
-    let entries = match fs_err::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(&folder)(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed(&folder))?;
-        let from = entry.path().join(UPGRADE_SCRIPT);
-        let target = new.join("upgrade").join(entry.file_name());
-        let is_file = fs_err::symlink_metadata(&from).is_ok_and(|data| data.is_file());
-        if is_file && !target.exists() {
-            fs_err::create_dir_all(&target)
-                .and_then(|()| fs_err::copy(&from, target.join(UPGRADE_SCRIPT)))
-                .map_err(failed(&target))?;
-        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Puts an installer together.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::InstallerError;
@@ -9,6 +9,7 @@ use super::manifest::{FORMAT, MANIFEST, Manifest, OWN_TREE, PROGRAM, PROVIDER, S
 use crate::archive::{Attributes, EntryPath, PackError, TarWriter};
 use crate::base::atomic::AtomicFile;
 use crate::base::digest::{Sha256, Sha256Sum};
+use crate::base::elf::{ElfError, static_machine};
 use crate::base::event::Observer;
 use crate::base::regular::open_regular;
 use crate::package::{PackageId, Variant};
@@ -61,13 +62,13 @@ pub fn file_name(variant: &Variant) -> String {
     }
 }
 
-/// Writes an installer, which atomically replaces the file at `target`. The same parts give the
-/// same bytes. Returns the digest of the file.
+/// Writes an installer, which replaces what is at `target` when it is whole. The same parts give the same
+/// bytes.
 pub fn write(
     parts: &InstallerParts<'_>,
     target: &Path,
     observer: &dyn Observer,
-) -> Result<Sha256Sum, InstallerError> {
+) -> Result<(), InstallerError> {
     let failed = |source| InstallerError::Write { path: target.to_owned(), source };
     let program = part("pkgpanda", parts.pkgpanda)?;
     let machine = machine_of(parts.pkgpanda)?;
@@ -94,11 +95,7 @@ pub fn write(
     let checked = head.text(Some((&sum, size)));
     debug_assert_eq!(checked.len(), text.len());
     file.rewound().and_then(|file| file.write_all(checked.as_bytes())).map_err(failed)?;
-    let whole = file.rewound().and_then(Sha256Sum::of_reader).map_err(failed)?;
-    file.commit().map_err(failed)?;
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs_err::set_permissions(target, executable).map_err(failed)?;
-    Ok(whole)
+    file.with_mode(0o755).commit().map_err(failed)
 }
 
 /// Opens a part and tells its size.
@@ -112,36 +109,10 @@ fn part(what: &str, path: &Path) -> Result<(fs_err::File, u64), InstallerError> 
 
 /// The machine type of a static executable, as `uname -m` has it.
 fn machine_of(path: &Path) -> Result<&'static str, InstallerError> {
-    let wrong =
-        |reason: &str| InstallerError::Program { path: path.to_owned(), reason: reason.to_owned() };
-    let (file, size) = part("pkgpanda", path)?;
-    let mut start = Vec::new();
-    file.take(size.min(64 << 10))
-        .read_to_end(&mut start)
-        .map_err(|source| InstallerError::Part { what: "pkgpanda".to_owned(), source })?;
-    let number = |at: usize, length: usize| -> Option<u64> {
-        let bytes = start.get(at..at.checked_add(length)?)?;
-        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    };
-    // ELF, 64 bits, little endian (System V ABI, chapter 4).
-    if !start.starts_with(b"\x7fELF\x02\x01") {
-        return Err(wrong("it is not an ELF file of 64 bits"));
-    }
-    let machine = match number(18, 2) {
-        Some(62) => "x86_64",
-        Some(183) => "aarch64",
-        _ => return Err(wrong("it is for another type of machine than x86_64 and aarch64")),
-    };
-    // PT_INTERP, which a program that needs a dynamic linker has.
-    let (table, count) = (number(32, 8), number(56, 2));
-    let has_interpreter = (0..count.unwrap_or(0)).any(|index| {
-        let at = table.and_then(|table| usize::try_from(table + index * 56).ok());
-        at.and_then(|at| number(at, 4)) == Some(3)
-    });
-    if has_interpreter {
-        return Err(wrong("it needs a dynamic linker"));
-    }
-    Ok(machine)
+    static_machine(part("pkgpanda", path)?.0).map_err(|error| match error {
+        ElfError::Read(source) => InstallerError::Part { what: "pkgpanda".to_owned(), source },
+        error => InstallerError::Program { path: path.to_owned(), reason: error.to_string() },
+    })
 }
 
 struct Members<'a> {

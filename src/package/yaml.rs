@@ -48,7 +48,7 @@ pub struct YamlEntry {
 }
 
 impl YamlNode {
-    /// Reads the first document of a text; an empty one is nothing.
+    /// Reads a text of one document; an empty one is nothing.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let parser = Parser::new_from_str(text);
         let mut reader = Reader { parser, text, index: 0, offset: 0 };
@@ -58,7 +58,10 @@ impl YamlNode {
                 None | Some((Event::StreamEnd | Event::DocumentEnd, _)) => {
                     return Ok(Self { offset: 0, value: Yaml::Nothing });
                 }
-                Some(event) => return reader.value(event, 0),
+                Some(event) => {
+                    let node = reader.value(event, 0)?;
+                    return reader.end().map(|()| node);
+                }
             }
         }
     }
@@ -114,6 +117,20 @@ impl<'a> Reader<'a> {
                 Err(Problem::at(self.offset_of(error.marker().index()), message))
             }
         }
+    }
+
+    /// Refuses further documents, which nobody would read.
+    fn end(&mut self) -> Result<(), Problem> {
+        while let Some((event, offset)) = self.next()? {
+            if matches!(event, Event::DocumentStart(_)) {
+                return Err(Problem::at(
+                    offset,
+                    "a second document begins here, of which nothing counts",
+                )
+                .hint("leave one document in the file".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn value(
@@ -215,5 +232,8 @@ mod tests {
         let twice = YamlNode::parse("a: 1\na: 2\n").unwrap_err();
         assert!(twice.message.contains("twice") && twice.offset == Some(5));
         assert!(YamlNode::parse(&"[".repeat(100_000)).is_err());
+        let second = YamlNode::parse("---\na: 1\n---\nb: 2\n").unwrap_err();
+        assert!(second.message.contains("second document") && second.offset == Some(9));
+        assert!(YamlNode::parse("---\na: 1\n...\n").is_ok());
     }
 }

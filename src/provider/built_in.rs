@@ -1,4 +1,6 @@
 //! The providers that come with the program, as tables of their files.
+//!
+//! `cloud` is a base alone: arguments and templates of user data, without outputs.
 
 /// Files of a provider: name and text.
 type Files = &'static [(&'static str, &'static str)];
@@ -9,20 +11,22 @@ macro_rules! files {
     };
 }
 
-/// Files of all providers for clouds.
-const CLOUD: Files = files!("cloud":
-    "cluster.json", "dcos-version.json", "install.sh", "late-config.yaml", "user-data.yaml",
-);
-
 /// Built-in providers by name.
-pub(super) const BUILT_IN: &[(&str, &[Files])] = &[
-    ("aws", &[files!("aws": "provider.yaml", "cloudformation.json"), CLOUD]),
-    ("azure", &[files!("azure": "provider.yaml", "azuredeploy.json", "parameters.json"), CLOUD]),
+pub(super) const BUILT_IN: &[(&str, Files)] = &[
+    ("aws", files!("aws": "provider.yaml", "cloudformation.json")),
+    ("azure", files!("azure": "provider.yaml", "azuredeploy.json", "parameters.json")),
+    (
+        "cloud",
+        files!("cloud":
+            "provider.yaml", "cluster.json", "dcos-version.json", "install.sh", "late-config.yaml",
+            "user-data.yaml",
+        ),
+    ),
     (
         "onprem",
-        &[files!("onprem":
+        files!("onprem":
             "provider.yaml", "cluster.env", "cluster.json", "common.sh", "dcos-version.json",
             "dcos_install.sh", "dcos_node_upgrade.sh", "detect_fault_domain", "detect_ip",
-        )],
+        ),
     ),
 ];

@@ -125,7 +125,13 @@ impl Definition {
         let fields = Fields::of(&node, "a provider", &known)?;
         let arguments = fields.map("arguments")?.iter().map(argument).collect::<Result<_, _>>()?;
         let outputs = fields.list("outputs")?.iter().map(output).collect::<Result<_, _>>()?;
-        let packages = fields.list("packages")?.iter().map(package).collect::<Result<_, _>>()?;
+        let nodes = fields.list("packages")?;
+        let packages: Vec<PackageTemplate> = nodes.iter().map(package).collect::<Result<_, _>>()?;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = packages.iter().position(|package| !names.insert(&package.name)) {
+            let message = format!("there are two packages {}", packages[twice].name);
+            return Err(Problem::at(nodes[twice].offset, message));
+        }
         let base = fields.text("base")?.map(|(name, offset)| (name.to_owned(), offset));
         let description = fields.text("description")?.map_or("", |(text, _)| text).to_owned();
         Ok(Self { base, description, arguments, outputs, packages })

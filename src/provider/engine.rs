@@ -18,7 +18,8 @@ use minijinja::{
 use serde_json::{Map, Value};
 
 use super::error::ProviderError;
-use super::kind::{Kind, OutputFault, token};
+use super::kind::Kind;
+use super::token::{OutputFault, token};
 use crate::package::{Problem, Report};
 
 /// Largest number of steps of one template.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::base::suggestion::nearest;
 use crate::package::{NameError, PackageId, Report};
 
 /// A provider cannot be read or rendered.
@@ -133,6 +134,8 @@ pub enum ArgumentFault {
     },
     /// Only the release may set the value.
     FromRelease(String),
+    /// The release has to give the value, and does not.
+    NotInRelease(String),
     /// The value breaks the rule of the argument's type.
     Wrong {
         /// The argument.
@@ -151,6 +154,7 @@ impl ArgumentFault {
             Self::Missing { name, .. }
             | Self::Unknown { name, .. }
             | Self::FromRelease(name)
+            | Self::NotInRelease(name)
             | Self::Wrong { name, .. } => name,
         }
     }
@@ -165,38 +169,24 @@ impl fmt::Display for ArgumentFault {
             Self::Missing { name, kind, description } => {
                 write!(f, "{name} must be set ({kind}: {description})")
             }
-            Self::Unknown { name, known } => match nearest(name, known) {
-                Some(other) => write!(f, "{name} is not known (did you mean {other}?)"),
-                None => write!(f, "{name} is not known"),
-            },
+            Self::Unknown { name, known } => {
+                match nearest(name, known.iter().map(String::as_str)) {
+                    Some(other) => write!(f, "{name} is not known (did you mean {other}?)"),
+                    None => write!(f, "{name} is not known"),
+                }
+            }
             Self::FromRelease(name) => {
                 write!(f, "{name} comes from the release, and cannot be set")
+            }
+            Self::NotInRelease(name) => {
+                write!(
+                    f,
+                    "{name} comes from the release, which does not have it here; only another provider.yaml helps"
+                )
             }
             Self::Wrong { name, value, rule } => write!(f, "{name} {rule}, not {value}"),
         }
     }
-}
-
-/// The known name that differs least, if by two letters at most.
-fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k str> {
-    let close = known.iter().map(|other| (distance(name, other), other.as_str()));
-    close.filter(|(distance, _)| *distance <= 2).min().map(|(_, other)| other)
-}
-
-/// Number of letters to insert, remove or replace (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, second) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *second);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 fn listed(faults: &[ArgumentFault]) -> String {

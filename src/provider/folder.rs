@@ -11,9 +11,9 @@ use super::built_in::BUILT_IN;
 use super::definition::{Definition, OutputTemplate, PackageTemplate};
 use super::engine::{Engine, TemplateFile, Templates};
 use super::error::ProviderError;
-use super::kind::MARK;
 use super::model::Provider;
 use super::names::RESERVED_NAMES;
+use super::token::MARK;
 use crate::base::within::read_text;
 use crate::package::{Problem, Report};
 
@@ -42,22 +42,22 @@ impl Provider {
 
     /// The built-in provider of a name.
     pub fn built_in(name: &str) -> Result<Self, ProviderError> {
-        let Some((name, tables)) = BUILT_IN.iter().find(|(other, _)| *other == name) else {
+        let Some((name, table)) = BUILT_IN.iter().find(|(other, _)| *other == name) else {
             return Err(ProviderError::Unknown {
                 name: name.to_owned(),
-                known: Self::built_in_names().collect(),
+                known: BUILT_IN.iter().map(|(name, _)| *name).collect(),
             });
         };
-        let files = tables.iter().copied().flatten().map(|(file, text)| {
+        let files = table.iter().map(|(file, text)| {
             let path = Path::new(name).join(file);
             ((*file).to_owned(), TemplateFile { path, text: (*text).to_owned() })
         });
         Self::from_files(name, files.collect())
     }
 
-    /// Names of the built-in providers.
+    /// Names of the built-in providers that have outputs.
     pub fn built_in_names() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().map(|(name, _)| *name)
+        BUILT_IN.iter().map(|(name, _)| *name).filter(|name| *name != "cloud")
     }
 
     /// A provider from texts: `provider.yaml` and templates, as [`Provider::files`] gives them.
@@ -89,16 +89,19 @@ impl Provider {
         };
         let mut definition =
             Definition::parse(&text.text).map_err(|problem| file_error(problem, &text))?;
+        let mut bases = Vec::new();
         if let Some((base, offset)) = definition.base.take() {
             let below = Self::built_in(&base).map_err(|error| match error {
                 ProviderError::Unknown { .. } => {
-                    let known: Vec<&str> = Self::built_in_names().collect();
+                    let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
                     let message = format!("base must be one of: {}", known.join(", "));
                     file_error(Problem::at(offset, message), &text)
                 }
                 error => error,
             })?;
             definition = merged(&below, definition);
+            bases.extend(below.templates.get(DEFINITION).map(|file| (base, file.text.clone())));
+            bases.extend(below.bases.iter().cloned());
             for (name, file) in below.templates.iter().filter(|(name, _)| *name != DEFINITION) {
                 files.entry(name.clone()).or_insert_with(|| file.clone());
             }
@@ -111,8 +114,10 @@ impl Provider {
             outputs,
             packages,
             templates: Arc::new(files),
+            bases,
         };
         provider.check_templates(&text)?;
+        provider.check_lists()?;
         Ok(provider)
     }
 
@@ -215,7 +220,7 @@ fn merged(below: &Provider, upper: Definition) -> Definition {
     Definition { base: None, description, arguments, outputs, packages }
 }
 
-fn file_error(problem: Problem, file: &TemplateFile) -> ProviderError {
+pub(super) fn file_error(problem: Problem, file: &TemplateFile) -> ProviderError {
     ProviderError::File(Box::new(problem.in_file(&file.path, &file.text)))
 }
 

@@ -2,17 +2,20 @@
 //!
 //! In JSON, YAML and shell text a value first stands as a token, a quoted text that no template can have
 //! ([`MARK`]). The text with tokens is parsed: a token that is not a whole scalar (JSON, YAML) or a whole
-//! word of an assignment (shell) is an error, whatever its value is. Only then values take the place of
-//! tokens. So the structure of the text comes from the template alone.
+//! word of an assignment (shell, variables) is an error, whatever its value is. Only then values take the
+//! place of tokens. So the structure of the text comes from the template alone.
 
 use std::fmt::Write as _;
-use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::Value;
 
-/// Character around the number of a token: from the private use area, and refused in templates.
-pub(super) const MARK: char = '\u{f8ff}';
+use super::token::{MARK, OutputFault, next_token, whole_token};
+use super::{env, shell};
+use crate::base::escape::{html, shell_word};
+
+/// Longest key of YAML that a value may give, in bytes of JSON.
+const LONGEST_KEY: usize = 1000;
 
 /// Kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,28 +29,22 @@ pub enum Kind {
     Yaml,
     /// POSIX shell: values are single-quoted, and only in assignments and after `set --`.
     Shell,
+    /// Variables that a shell and systemd read alike: values are double-quoted, and only in assignments.
+    Env,
     /// HTML: values are escaped as text and attributes.
     Html,
     /// Any other text: values are put in as they are.
     Text,
 }
 
-/// A fault of a rendered text.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct OutputFault {
-    /// Offset in the text with tokens.
-    pub(super) offset: usize,
-    /// Fault.
-    pub(super) reason: String,
-}
-
 impl Kind {
     /// All kinds by name.
-    pub(super) const ALL: [(&'static str, Self); 6] = [
+    pub(super) const ALL: [(&'static str, Self); 7] = [
         ("json", Self::Json),
         ("arm", Self::Arm),
         ("yaml", Self::Yaml),
         ("shell", Self::Shell),
+        ("env", Self::Env),
         ("html", Self::Html),
         ("text", Self::Text),
     ];
@@ -67,7 +64,8 @@ impl Kind {
         match name.rsplit_once('.').map(|(_, ending)| ending) {
             Some("json") => Self::Json,
             Some("yaml" | "yml") => Self::Yaml,
-            Some("sh" | "env") => Self::Shell,
+            Some("sh") => Self::Shell,
+            Some("env") => Self::Env,
             Some("html") => Self::Html,
             _ => Self::Text,
         }
@@ -80,10 +78,11 @@ impl Kind {
             Self::Arm => json(&without_expressions(value)),
             Self::Shell => match value {
                 Value::Array(items) => {
-                    items.iter().map(|item| quoted(&plain(item))).collect::<Vec<_>>().join(" ")
+                    items.iter().map(|item| shell_word(&plain(item))).collect::<Vec<_>>().join(" ")
                 }
-                _ => quoted(&plain(value)),
+                _ => shell_word(&plain(value)),
             },
+            Self::Env => env::quoted(&plain(value)),
             Self::Html => html(&plain(value)),
             Self::Text => plain(value),
         }
@@ -93,7 +92,7 @@ impl Kind {
     pub(super) fn token_quote(self) -> Option<char> {
         match self {
             Self::Json | Self::Arm | Self::Yaml => Some('"'),
-            Self::Shell => Some('\''),
+            Self::Shell | Self::Env => Some('\''),
             Self::Html | Self::Text => None,
         }
     }
@@ -103,7 +102,8 @@ impl Kind {
         match self {
             Self::Json | Self::Arm => check_json(text, values),
             Self::Yaml => check_yaml(text, values),
-            Self::Shell => check_shell(text),
+            Self::Shell => shell::check(text, values),
+            Self::Env => env::check(text, values),
             Self::Html | Self::Text => Ok(()),
         }
     }
@@ -124,27 +124,7 @@ impl Kind {
     }
 }
 
-/// The token of a value.
-pub(super) fn token(quote: char, index: usize) -> String {
-    format!("{quote}{MARK}{index}{MARK}{quote}")
-}
-
-/// The first token of a text, quotes included, and the number in it.
-fn next_token(text: &str, quote: char) -> Option<(Range<usize>, usize)> {
-    let mark = text.find(MARK)?;
-    let number = &text[mark + MARK.len_utf8()..];
-    let digits = number.find(MARK)?;
-    let index = number[..digits].parse().ok()?;
-    let end = mark + 2 * MARK.len_utf8() + digits + quote.len_utf8();
-    Some((mark - quote.len_utf8()..end, index))
-}
-
-/// The number of a token that is the whole of a scalar.
-fn whole_token(scalar: &str) -> Option<usize> {
-    scalar.strip_prefix(MARK)?.strip_suffix(MARK)?.parse().ok()
-}
-
-/// Checks a scalar that must be a token, or must contain none.
+/// Faults of a scalar that has to be a token or to have none in it.
 fn check_scalar(scalar: &str, is_key: bool, values: &[Value]) -> Result<(), String> {
     if !scalar.contains(MARK) {
         return Ok(());
@@ -157,6 +137,18 @@ fn check_scalar(scalar: &str, is_key: bool, values: &[Value]) -> Result<(), Stri
         return Err("a key must be text".to_owned());
     }
     Ok(())
+}
+
+/// True if a key is longer than YAML takes it, also within a mapping on one line (YAML 1.2.2, 7.4.2).
+fn has_long_key(value: &Value, is_key: bool) -> bool {
+    let is_long = |key: &Value| json(key).len() > LONGEST_KEY;
+    match value {
+        Value::Array(items) => items.iter().any(|item| has_long_key(item, false)),
+        Value::Object(entries) => entries
+            .iter()
+            .any(|(key, value)| is_long(&key.as_str().into()) || has_long_key(value, false)),
+        value => is_key && is_long(value),
+    }
 }
 
 fn check_json(text: &str, values: &[Value]) -> Result<(), OutputFault> {
@@ -224,6 +216,10 @@ fn check_yaml(text: &str, values: &[Value]) -> Result<(), OutputFault> {
                     ));
                 }
                 check_scalar(&scalar, is_key, values).map_err(fault)?;
+                let value = whole_token(&scalar).and_then(|index| values.get(index));
+                if value.is_some_and(|value| has_long_key(value, is_key)) {
+                    return Err(fault(format!("a key has more than {LONGEST_KEY} bytes")));
+                }
             }
             Event::Alias(_) => node(),
             Event::SequenceStart(..) => {
@@ -239,40 +235,6 @@ fn check_yaml(text: &str, values: &[Value]) -> Result<(), OutputFault> {
         }
     }
     Ok(())
-}
-
-/// Checks that tokens stand in lines `NAME=TOKEN` (with `export` or `readonly` before) and `set -- …` alone.
-fn check_shell(text: &str) -> Result<(), OutputFault> {
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        if let Some(mark) = line.find(MARK)
-            && !is_assignment(line.trim())
-        {
-            return Err(OutputFault {
-                offset: start + mark,
-                reason:
-                    "a value must be the whole right side of an assignment, NAME={{ name }}, or \
-                         stand in a line: set -- {{ name }}"
-                        .to_owned(),
-            });
-        }
-        start += line.len();
-    }
-    Ok(())
-}
-
-fn is_assignment(line: &str) -> bool {
-    let is_token = |word: &str| {
-        let scalar = word.strip_prefix('\'').and_then(|word| word.strip_suffix('\''));
-        scalar.is_some_and(|scalar| whole_token(scalar).is_some())
-    };
-    if let Some(words) = line.strip_prefix("set -- ") {
-        return words.split(' ').all(|word| is_token(word) || word == "\"$@\"");
-    }
-    let line =
-        ["export ", "readonly "].iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line);
-    line.split_once('=')
-        .is_some_and(|(name, value)| crate::package::is_variable_name(name) && is_token(value))
 }
 
 fn offset_of_line(text: &str, line: usize, column: usize) -> usize {
@@ -308,7 +270,10 @@ fn json(value: &Value) -> String {
 /// A value in which no string begins like an expression of Azure's resource manager.
 fn without_expressions(value: &Value) -> Value {
     match value {
-        Value::String(text) if text.starts_with('[') => Value::String(format!("[{text}")),
+        // Of a string without the closing one, the manager takes an opening bracket for what it is.
+        Value::String(text) if text.starts_with('[') && text.ends_with(']') => {
+            Value::String(format!("[{text}"))
+        }
         Value::Array(items) => items.iter().map(without_expressions).collect(),
         Value::Object(entries) => {
             entries.iter().map(|(key, value)| (key.clone(), without_expressions(value))).collect()
@@ -324,24 +289,4 @@ fn plain(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// A text as one word of a POSIX shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-fn html(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
 }

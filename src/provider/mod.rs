@@ -14,13 +14,17 @@ mod argument;
 mod built_in;
 mod definition;
 mod engine;
+mod env;
 mod error;
 mod folder;
 mod kind;
+mod lists;
 mod model;
 mod names;
 mod packages;
 mod render;
+mod shell;
+mod token;
 mod values;
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub struct Provider {
     pub(super) outputs: Vec<OutputTemplate>,
     pub(super) packages: Vec<PackageTemplate>,
     pub(super) templates: Arc<Templates>,
+    /// Names of the providers below, and their `provider.yaml`, which have a part in ids.
+    pub(super) bases: Vec<(String, String)>,
 }
 
 /// A rendered file.

@@ -17,6 +17,7 @@ use super::archive::{PackedFile, pack_files};
 use super::argument::Origin;
 use super::engine::Engine;
 use super::error::ProviderError;
+use super::folder::DEFINITION;
 use super::kind::Kind;
 use super::model::{Provider, ProviderFile};
 use crate::archive::EntryPath;
@@ -99,15 +100,17 @@ impl Provider {
         .collect()
     }
 
-    /// Hash of all inputs of a configuration. The original's hash omitted templates, so that a
-    /// changed template of the same commit kept its id.
-    fn config_id(&self, variables: &Map<String, Value>) -> String {
+    /// Hash of all that a configuration depends on. The original had no sums of templates in it, so that
+    /// a changed template of the same commit kept its id.
+    pub(super) fn config_id(&self, variables: &Map<String, Value>) -> String {
         let text = |value: &Value| Value::String(value.to_string());
         let arguments: Map<_, _> =
             variables.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-        let sums = self.files().map(|(name, text)| {
+        let bases = self.bases.iter().map(|(name, text)| (format!("{name}:{DEFINITION}"), &**text));
+        let files = self.files().map(|(name, text)| (name.to_owned(), text));
+        let sums = files.chain(bases).map(|(name, text)| {
             let sum = crate::base::digest::Sha1Sum::of(text.as_bytes());
-            (name.to_owned(), Value::String(sum.to_string()))
+            (name, Value::String(sum.to_string()))
         });
         let sums: Map<_, _> = sums.collect();
         let value = json!({

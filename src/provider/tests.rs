@@ -1,5 +1,7 @@
 //! Providers from folders: values, escaping, and messages.
 
+mod properties;
+
 use std::path::Path;
 
 use serde_json::json;
@@ -61,7 +63,6 @@ const HOSTILE: &[&str] = &[
     "\u{feff}",
     "\u{f8ff}0\u{f8ff}",
     "\u{e4}\u{1f600}",
-    "LATE_BIND_PLACEHOLDER_START_",
     "%s",
     "\u{fffe}",
 ];
@@ -193,16 +194,18 @@ fn all_wrong_values_are_named_at_once() {
         Values::new().given("bb", "x").given("cc", "1").given("tag", "y").release("surplus", 1);
     let message = provider.render(&values).unwrap_err().to_string();
     for part in [
-        "5 values are wrong",
+        "4 values are wrong",
         "a must be set (name: the a)",
         "bb must be an integer, not \"x\"",
         "cc is not known (did you mean c?)",
-        "tag comes from the release",
-        "tag must be set (text)",
+        "tag comes from the release, which does not have it here",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    assert!(!message.contains("cannot be set") && !message.contains("tag must"), "{message}");
     let values = Values::new().given("a", "n").given("bb", 3).release("tag", "t");
+    let twice = provider.render(&values.clone().given("tag", "y")).unwrap_err().to_string();
+    assert!(twice.contains("tag comes from the release, and cannot be set"), "{twice}");
     assert_eq!(provider.render(&values).unwrap()[0].bytes, b"n 3 true t");
 }
 
@@ -231,6 +234,31 @@ fn what_is_wrong_in_a_definition_has_its_place() {
     let empty = tempfile::tempdir().unwrap();
     assert!(matches!(Provider::read(empty.path()), Err(ProviderError::NotProvider(_))));
     assert!(Provider::built_in("azur").unwrap_err().hint().unwrap().contains("onprem"));
+}
+
+#[test]
+fn a_value_cannot_stand_for_a_late_one() {
+    let error = rendered("t.txt", "{{ v }}", "LATE_BIND_PLACEHOLDER_START_x").unwrap_err();
+    assert!(error.contains("v must not have the text LATE_BIND"), "{error}");
+}
+
+#[test]
+fn a_package_that_is_given_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "packages:\n- {name: a, files: []}\n- {name: a, files: []}\n";
+    fs_err::write(folder.path().join("provider.yaml"), yaml).unwrap();
+    let error = Provider::read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("provider.yaml:3:") && error.contains("two packages a"), "{error}");
+}
+
+#[test]
+fn the_base_has_a_part_in_ids() {
+    let provider = Provider::built_in("aws").unwrap();
+    let mut other = provider.clone();
+    other.bases[0].1.push_str("# another one\n");
+    let ids = |provider: &Provider| provider.config_id(&serde_json::Map::new());
+    assert_ne!(ids(&provider), ids(&other));
+    assert_eq!(provider.bases[0].0, "cloud");
 }
 
 #[test]

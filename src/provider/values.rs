@@ -54,6 +54,8 @@ impl Provider {
         for name in values.given.keys() {
             match self.arguments.iter().find(|argument| argument.name == *name) {
                 Some(argument) if argument.origin != Origin::Release => {}
+                // That the release lacks the value is said already, and nobody can add it.
+                Some(_) if faults.iter().any(|fault| fault.name() == name) => {}
                 Some(_) => faults.push(ArgumentFault::FromRelease(name.clone())),
                 None => faults.push(ArgumentFault::Unknown {
                     name: name.clone(),
@@ -87,6 +89,14 @@ fn value_of(argument: &Argument, values: &Values) -> Result<Value, ArgumentFault
         Origin::Deployer | Origin::Late => values.given.get(name),
     };
     if let Some(value) = given {
+        // It would be taken for a value that the machine gives.
+        if value.to_string().contains(LATE_BEGIN) {
+            return Err(ArgumentFault::Wrong {
+                name: name.clone(),
+                value: shown(value),
+                rule: format!("must not have the text {LATE_BEGIN}"),
+            });
+        }
         return argument.kind.check(value).map_err(|rule| ArgumentFault::Wrong {
             name: name.clone(),
             value: shown(value),
@@ -97,6 +107,7 @@ fn value_of(argument: &Argument, values: &Values) -> Result<Value, ArgumentFault
         (Origin::Late, ..) => Ok(Value::String(placeholder(name))),
         (_, _, Some(text)) => Ok(Value::String(text.clone())),
         (_, Some(value), None) => Ok(value.clone()),
+        (Origin::Release, None, None) => Err(ArgumentFault::NotInRelease(name.clone())),
         (_, None, None) => Err(ArgumentFault::Missing {
             name: name.clone(),
             kind: argument.kind.as_str(),

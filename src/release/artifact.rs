@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::store::Key;
+use crate::store::signature::TrustedKey;
 
 /// Content types of artifacts.
 pub mod content_type {
@@ -28,6 +29,22 @@ pub enum Source {
         /// The same content in a local file.
         otherwise: Box<Self>,
     },
+    /// The signature of another artifact.
+    Signature(Box<SignatureSource>),
+}
+
+/// Signature of an artifact. Each time it has other bytes, so that one that a storage has serves if it is by
+/// the same key, of the same content, for the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureSource {
+    /// Text of the file.
+    pub text: Vec<u8>,
+    /// The key that signed.
+    pub key: TrustedKey,
+    /// The id that the artifact was signed for.
+    pub id: String,
+    /// Content of the artifact.
+    pub of: Source,
 }
 
 /// Meaning of an object of the same name that a store has already.

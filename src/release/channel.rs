@@ -30,6 +30,8 @@ pub struct ChannelParts<'p> {
     pub version: &'p str,
     /// The static pkgpanda.
     pub pkgpanda: &'p StaticPkgpanda,
+    /// Public key of the one that signs the release; none signs if there is none.
+    pub signing_key: Option<&'p str>,
     /// Providers in the order of their files.
     pub providers: &'p [Provider],
     /// Cache with the bootstraps.
@@ -108,7 +110,7 @@ impl ChannelParts<'_> {
             .release("provider", provider)
             .release("reproducible_artifact_path", metadata.reproducible_artifact_path.as_str())
             .release("repository_url", metadata.repository_url.as_str())
-            .release("signing_key", "")
+            .release("signing_key", self.signing_key.unwrap_or_default())
             .release("tag", metadata.tag.as_str())
             .release("variant", variant.hashed())
             .release("version", self.version)

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::artifact::Source;
+use super::artifact::{SignatureSource, Source};
+use crate::store::signature::{LONGEST, TrustedKeys, verify};
 use crate::store::{Backend, Content, Key, StoreError, Transfer};
 
 /// Local content.
@@ -12,6 +13,7 @@ use crate::store::{Backend, Content, Key, StoreError, Transfer};
 pub(super) enum Local<'c> {
     Bytes(&'c [u8]),
     File(&'c Path),
+    Signature(&'c SignatureSource),
 }
 
 impl<'c> Local<'c> {
@@ -21,6 +23,7 @@ impl<'c> Local<'c> {
             Source::Bytes(bytes) => Self::Bytes(bytes),
             Source::File(path) => Self::File(path),
             Source::Stored { otherwise, .. } => Self::of(otherwise),
+            Source::Signature(signature) => Self::Signature(signature),
         }
     }
 
@@ -36,6 +39,7 @@ impl<'c> Local<'c> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.len() as u64),
             Self::File(path) => Ok(fs_err::metadata(path)?.len()),
+            Self::Signature(signature) => Ok(signature.text.len() as u64),
         }
     }
 
@@ -46,6 +50,7 @@ impl<'c> Local<'c> {
         Ok(match self {
             Self::Bytes(bytes) => Content::Bytes(bytes),
             Self::File(path) => Content::File(path, length),
+            Self::Signature(signature) => Content::Bytes(&signature.text),
         })
     }
 }
@@ -58,6 +63,9 @@ pub(super) fn is_equal(
     local: Local<'_>,
     transfer: &Transfer<'_>,
 ) -> Result<Option<bool>, StoreError> {
+    if let Local::Signature(signature) = local {
+        return signature.counts(backend, key, transfer);
+    }
     let head = match backend.head(key, transfer) {
         Err(error) if error.is_not_found() => return Ok(None),
         head => head?,
@@ -78,17 +86,47 @@ pub(super) fn is_equal(
     }
 }
 
-enum Reader<'c> {
+impl SignatureSource {
+    /// True for a signature by the same key, of the same content, for the same id.
+    fn counts(
+        &self,
+        backend: &dyn Backend,
+        key: &Key,
+        transfer: &Transfer<'_>,
+    ) -> Result<Option<bool>, StoreError> {
+        let mut text = Vec::new();
+        match backend.get_range(key, 0..LONGEST + 1, &mut text, transfer) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            got => drop(got?),
+        }
+        let unreadable = |error| StoreError::Content { key: key.clone(), error };
+        let content = Reader::open(Local::of(&self.of)).map_err(unreadable)?;
+        let keys = TrustedKeys::new([self.key.clone()], Vec::new());
+        Ok(Some(verify(content, &text, &self.id, &keys).is_ok()))
+    }
+}
+
+pub(super) enum Reader<'c> {
     Bytes(&'c [u8]),
     File(File),
 }
 
 impl<'c> Reader<'c> {
-    fn open(local: Local<'c>) -> io::Result<Self> {
+    pub(super) fn open(local: Local<'c>) -> io::Result<Self> {
         Ok(match local {
             Local::Bytes(bytes) => Self::Bytes(bytes),
             Local::File(path) => Self::File(fs_err::File::open(path)?.into_file()),
+            Local::Signature(signature) => Self::Bytes(&signature.text),
         })
+    }
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Bytes(bytes) => bytes.read(buffer),
+            Self::File(file) => file.read(buffer),
+        }
     }
 }
 
@@ -103,11 +141,7 @@ impl Write for Compared<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut same = vec![0; bytes.len()];
         let is_same = bytes.len() as u64 <= self.left
-            && match &mut self.local {
-                Reader::Bytes(all) => all.read_exact(&mut same),
-                Reader::File(file) => file.read_exact(&mut same),
-            }
-            .is_ok()
+            && self.local.read_exact(&mut same).is_ok()
             && same == bytes;
         if !is_same {
             self.differs = true;

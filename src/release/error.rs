@@ -169,7 +169,7 @@ pub enum ReleaseError {
     },
     /// An object whose sum templates state has other bytes in a storage.
     #[error(
-        "storage {storage} has another {key} than the one on this machine, and templates state its sum"
+        "storage {storage} has another {key} than this release, which templates or a signature vouch for"
     )]
     Different {
         /// The storage.
@@ -283,6 +283,10 @@ impl ReleaseError {
             ),
             Self::Raced { .. } => {
                 "wait until the other run has ended, and run the same command again".to_owned()
+            }
+            Self::Different { key, .. } if key.as_str().ends_with(".minisig") => {
+                "sign by the key that signed the storage's artifacts, or release into another repository"
+                    .to_owned()
             }
             Self::Different { file: Some(file), .. } => format!(
                 "to take the storage's: rm {}, and run the same command again",

@@ -9,6 +9,7 @@
 //! channel     artifacts of a channel, which providers render
 //! installers  installers of variants, for machines without a cloud
 //! metadata    metadata.json; describe: that of a release in the making
+//! signed      signatures of what hosts fetch
 //! plan        every object of the two stages, in order; shown: as text and JSON
 //! survey      what the storages have, and whether a release may be stored there
 //! execute     carries a plan out
@@ -36,6 +37,7 @@ mod parallel;
 mod pkgpanda;
 mod plan;
 mod shown;
+mod signed;
 mod storage;
 mod survey;
 pub mod trees;
@@ -55,5 +57,6 @@ pub use metadata::{Complete, METADATA, Metadata, is_deployed};
 pub use pkgpanda::StaticPkgpanda;
 pub use plan::{Operation, Plan, PlanError, Stage, Target};
 pub use shown::{plan_json, plan_text};
+pub use signed::sign;
 pub use storage::{Storage, Storages};
 pub use survey::{Survey, Surveyed, check_channel, read_release};

@@ -32,6 +32,7 @@ fn line(operation: &Operation) -> String {
         Source::Stored { from, .. } => format!("copy {key} from {from}"),
         Source::File(path) => format!("put  {key} from {}", path.display()),
         Source::Bytes(bytes) => format!("put  {key} ({} bytes)", bytes.len()),
+        Source::Signature(signature) => format!("put  {key} ({} bytes)", signature.text.len()),
     };
     let kind = content_type.as_ref().map(|kind| format!(", {kind}")).unwrap_or_default();
     let kept = if operation.is_reproducible() { ", unless it is there" } else { ", no-cache" };
@@ -69,6 +70,7 @@ fn object(operation: &Operation) -> Value {
         Source::Stored { from, .. } => (Some(from), None, None),
         Source::File(path) => (None, Some(path), None),
         Source::Bytes(bytes) => (None, None, Some(bytes.len())),
+        Source::Signature(signature) => (None, None, Some(signature.text.len())),
     };
     json!({
         "key": operation.key,

@@ -11,6 +11,7 @@ use super::metadata::{METADATA, Metadata};
 use super::parallel::each;
 use super::storage::Storage;
 use super::survey::read_release;
+use crate::base::escape::html;
 use crate::base::event::Observer;
 use crate::package::Variant;
 use crate::store::{Key, Transfer};
@@ -171,9 +172,9 @@ pub fn show_page(metadata: &Metadata) -> String {
     let title = format!("{} {}", metadata.build_name, metadata.tag);
     let mut body = format!(
         "<header><p class=\"channel\">{}</p><h1>{}</h1><p>Commit <code>{}</code></p></header>\n",
-        escaped(&metadata.build_name),
-        escaped(&metadata.tag),
-        escaped(metadata.commit.as_str())
+        html(&metadata.build_name),
+        html(&metadata.tag),
+        html(metadata.commit.as_str())
     );
     files_section(metadata, &mut body);
     trees_section(metadata, &mut body);
@@ -182,14 +183,14 @@ pub fn show_page(metadata: &Metadata) -> String {
         _ = writeln!(
             body,
             "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
-            escaped(name),
+            html(name),
             link(url, url)
         );
     }
     body.push_str("</tbody></table></section>\n");
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        escaped(&title)
+        html(&title)
     )
 }
 
@@ -214,7 +215,7 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
         _ = writeln!(
             body,
             "<details><summary>{} <span class=\"count\">{} packages</span></summary>\n<p>Bootstrap {}</p>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Package</th><th scope=\"col\">Version</th></tr></thead><tbody>",
-            escaped(name),
+            html(name),
             complete.packages.len(),
             link(&bootstrap, complete.bootstrap.as_str())
         );
@@ -227,7 +228,7 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
             _ = writeln!(
                 body,
                 "<tr><td>{}</td><td>{}</td></tr>",
-                escaped(package.name().as_str()),
+                html(package.name().as_str()),
                 link(&url, package.version().as_str())
             );
         }
@@ -238,27 +239,12 @@ fn trees_section(metadata: &Metadata, body: &mut String) {
 
 /// Makes a link, if browsers open the URL.
 fn link(url: &str, text: &str) -> String {
-    let text = escaped(text);
+    let text = html(text);
     if ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme)) {
-        format!("<a href=\"{}\">{text}</a>", escaped(url))
+        format!("<a href=\"{}\">{text}</a>", html(url))
     } else {
         format!("<code>{text}</code>")
     }
-}
-
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            letter => safe.push(letter),
-        }
-    }
-    safe
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use mkpanda::package::Variant;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
+use crate::deploy::Release;
 use crate::inside::left_out;
-use crate::installer::Release;
 use crate::systemd::{Machine, make_root};
 
 const URL: &str = "http://127.0.0.1:8080";
@@ -72,11 +72,12 @@ fn a_bare_machine_is_installed_over_its_loopback_and_upgraded() {
     machine.run(&["systemctl", "start", "dcos-setup.service"]).ok();
     machine.run(&["sh", "/root/install", "master"]).fails(1).says("is installed");
 
-    let installer = configure("2.0", "greeting: Good day\n");
+    let installer = configure("2.0", "greeting: \"it's a \\\"day\\\", \\\\ $HOME `x`\"\n");
     let url = release.run(&installer, &["--generate-node-upgrade-script", "1.0"]).ok().stdout;
     machine.run(&["curl", "-fsS", "-o", "/root/upgrade", url.trim()]).ok();
     machine.run(&["sh", "/root/upgrade"]).ok();
-    wait(&machine, &["grep", "-x", "master says Good day", "/run/agent-said"]);
+    let said = "master says it's a \"day\", \\ $HOME `x`";
+    wait(&machine, &["grep", "-Fx", said, "/run/agent-said"]);
     machine.run(&["systemctl", "is-active", "agent.service"]).ok();
     let version = machine.run(&["cat", "/opt/mesosphere/etc/dcos-version.json"]).ok().stdout;
     assert!(version.contains("\"2.0\""), "{version}");

@@ -1,131 +1,16 @@
 //! The on-premises installer: made of a tree that is built here, run as a person runs it.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use mkpanda::base::event::Silent;
-use mkpanda::installer::{BootstrapPart, InstallerParts, MARK, file_name, write};
-use mkpanda::package::{PackageId, Variant};
-use mkpanda::provider::Provider;
+use mkpanda::installer::MARK;
+use mkpanda::package::Variant;
 use serde_json::{Value, json};
 
-use crate::inside::left_out;
+use crate::deploy::Release;
 use crate::providers::{check, checker};
 use crate::server::Server;
-use crate::support::{Place, Ran, SCRIPT, data, files_below, output_of_written, ran, sha256};
-
-const UNIT: &str = "[Unit]\nDescription=agent\n[Service]\nEnvironmentFile=/opt/mesosphere/etc/cluster-role.env\nExecStart=/opt/mesosphere/bin/agent\n";
-
-const AGENT: &str =
-    "#!/bin/sh\necho \"$CLUSTER_ROLE says $GREETING\" > /run/agent-said\nexec sleep 1000000\n";
-
-/// A tree that is built, and a folder to deploy from.
-pub struct Release {
-    pub place: Place,
-    program: PathBuf,
-    bootstrap: PathBuf,
-    packages: Vec<(PackageId, PathBuf)>,
-}
-
-/// The static program, if there is one: `MKPANDA_TEST_STATIC_PKGPANDA`, or what `scripts/static` built.
-fn program() -> Option<PathBuf> {
-    let built = || {
-        let target = Path::new(env!("CARGO_BIN_EXE_pkgpanda")).parent()?.parent()?;
-        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        Some(target.join("static").join(triple).join("debug/pkgpanda"))
-    };
-    let named = std::env::var_os("MKPANDA_TEST_STATIC_PKGPANDA").map(PathBuf::from);
-    let found = named.or_else(built).filter(|path| path.exists());
-    if found.is_none() {
-        left_out("installers (no static pkgpanda: scripts/static OUT pkgpanda-debug)", "it-root");
-    }
-    found
-}
-
-impl Release {
-    /// Builds the tree; nothing without a static program.
-    pub fn build() -> Option<Self> {
-        let program = program()?;
-        let place = Place::new();
-        place.package(
-            "agent",
-            "{}",
-            &format!(
-                "{SCRIPT}mkdir -p \"$PKG_PATH/bin\" \"$PKG_PATH/dcos.target.wants\"\n\
-                 cp /pkg/build/agent.sh \"$PKG_PATH/bin/agent\"\nchmod 755 \"$PKG_PATH/bin/agent\"\n\
-                 cp /pkg/build/agent.service \"$PKG_PATH/dcos.target.wants/agent.service\"\n"
-            ),
-        );
-        place.write("treeinfo.json", "{}");
-        place.write("agent/agent.service", UNIT);
-        place.write("agent/agent.sh", AGENT);
-        let built = place.run("", &["tree", "--mkbootstrap"]).ok();
-        let bootstrap = PathBuf::from(built.stdout.trim());
-        let latest = place.packages.join("cache/packages/agent/latest");
-        let id = std::fs::read_to_string(latest).unwrap().trim().to_owned();
-        let archive = place.packages.join(format!("cache/packages/agent/{id}.tar.xz"));
-        let packages = vec![(id.parse().unwrap(), archive)];
-        std::fs::create_dir_all(place.path().join("deploy/genconf")).unwrap();
-        Some(Self { place, program, bootstrap, packages })
-    }
-
-    /// Writes the installer of a version.
-    pub fn write(&self, version: &str, variant: &Variant) -> PathBuf {
-        let name = self.bootstrap.file_name().unwrap().to_str().unwrap();
-        let id = name.strip_suffix(".bootstrap.tar.xz").unwrap().to_owned();
-        let active = self.bootstrap.with_file_name(format!("{id}.active.json"));
-        let bootstrap = BootstrapPart { id, archive: self.bootstrap.clone(), active };
-        let provider = Provider::read(&data().join("../../examples/providers/cluster")).unwrap();
-        let parts = InstallerParts {
-            variant,
-            version,
-            commit: "0123456789abcdef",
-            tag: "a tag",
-            provider: &provider,
-            pkgpanda: &self.program,
-            bootstrap: bootstrap.clone(),
-            installer_bootstrap: Some(bootstrap),
-            packages: self.packages.clone(),
-        };
-        let target = self.deploy(&file_name(variant));
-        let sum = write(&parts, &target, &Silent).unwrap();
-        assert_eq!(sum.as_str(), sha256(&std::fs::read(&target).unwrap()));
-        target
-    }
-
-    pub fn deploy(&self, below: &str) -> PathBuf {
-        self.place.path().join("deploy").join(below)
-    }
-
-    /// Writes the folder `genconf`.
-    pub fn configure(&self, config: &str) {
-        std::fs::write(self.deploy("genconf/config.yaml"), config).unwrap();
-        std::fs::write(self.deploy("genconf/ip-detect"), "#!/bin/sh\necho 10.0.0.2\n").unwrap();
-    }
-
-    fn run_with_path(&self, program: &Path, arguments: &[&str], path: &str) -> Ran {
-        let temporary = self.place.path().join("temporary");
-        std::fs::create_dir_all(&temporary).unwrap();
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(self.deploy("")).env_clear();
-        command.env("PATH", path).env("TMPDIR", &temporary);
-        let output = output_of_written(&mut command);
-        let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().collect();
-        assert!(left.is_empty(), "{left:?}");
-        ran(&output)
-    }
-
-    /// Runs a program in the folder to deploy from; nothing may be left of what it unpacks.
-    pub fn run(&self, program: &Path, arguments: &[&str]) -> Ran {
-        self.run_with_path(program, arguments, "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
-    }
-
-    fn installed(&self, below: &str) -> String {
-        let path = self.place.path().join("machine").join(below);
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
-}
+use crate::support::{files_below, sha256};
 
 const CONFIG: &str =
     "cluster_name: \"it's a \\\"cluster\\\"\"\nmaster_list: [10.0.0.1, 10.0.0.2]\n";
@@ -291,6 +176,7 @@ fn genconf_writes_the_served_folder_and_replaces_only_its_own() {
         "dcos_install.sh".to_owned(),
         format!("package_lists/{list}.package_list.json"),
         "pkgpanda".to_owned(),
+        format!("programs/{}/pkgpanda", sha256(&std::fs::read(serve.join("pkgpanda")).unwrap())),
         late,
     ];
     for package in info.as_object().unwrap().values() {
@@ -344,7 +230,7 @@ fn a_host_installs_over_http_on_an_empty_root_and_is_upgraded() {
 
     let etc = "opt/mesosphere/etc";
     let role = release.installed(&format!("{etc}/cluster-role.env"));
-    assert_eq!(role, "CLUSTER_ROLE=master\nGREETING='Hello'\n");
+    assert_eq!(role, "CLUSTER_ROLE=master\nGREETING=\"Hello\"\n");
     let cluster: Value =
         serde_json::from_str(&release.installed(&format!("{etc}/cluster.json"))).unwrap();
     let name = "it's a \"cluster\"";
@@ -373,7 +259,7 @@ fn a_host_installs_over_http_on_an_empty_root_and_is_upgraded() {
     for _ in 0..2 {
         release.run(&script(&upgrade), &["--root", root]).ok();
         let role = release.installed(&format!("{etc}/cluster-role.env"));
-        assert_eq!(role, "CLUSTER_ROLE=master\nGREETING='Good day, it'\\''s $HOME'\n");
+        assert_eq!(role, "CLUSTER_ROLE=master\nGREETING=\"Good day, it's \\$HOME\"\n");
         let version = release.installed(&format!("{etc}/dcos-version.json"));
         assert!(version.contains("\"version\": \"2.0\""), "{version}");
     }
@@ -390,7 +276,7 @@ fn the_installer_installs_on_its_own_machine_without_any_network() {
     let root = machine.to_str().unwrap();
     release.run(&installer, &["install", "--root", root, "worker"]).ok();
     let role = release.installed("opt/mesosphere/etc/cluster-role.env");
-    assert_eq!(role, "CLUSTER_ROLE=worker\nGREETING='Hello'\n");
+    assert_eq!(role, "CLUSTER_ROLE=worker\nGREETING=\"Hello\"\n");
     let flag = release.installed("etc/mesosphere/setup-flags/repository-url");
     assert_eq!(flag, "http://192.0.2.1:1\n");
 

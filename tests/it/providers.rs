@@ -59,13 +59,7 @@ pub fn checker(variable: &str, program: &str) -> Option<PathBuf> {
             .find(|path| path.exists()),
     };
     if path.is_none() {
-        // The package enables services, so that no part of the tests installs it.
-        let part = if program == "cloud-init" {
-            "it-root where the package cloud-init is installed"
-        } else {
-            "prepare servers"
-        };
-        left_out(&format!("checks with {program}"), part);
+        left_out(&format!("checks with {program}"), "prepare servers");
     }
     path
 }

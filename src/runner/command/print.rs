@@ -141,7 +141,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
     if !word.is_empty() && rest.unwrap_or(word).chars().all(is_plain) {
         return Cow::Borrowed(word);
     }
-    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    Cow::Owned(crate::base::escape::shell_word(word))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod channels;
 mod kills;
 mod objects;
 mod promotion;
+mod signed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -22,7 +22,7 @@ use crate::release::installers::{InstallerSource, MadeInstaller};
 use crate::release::trees::{Completes, completes, copied, core_artifacts};
 use crate::release::{
     Metadata, Plan, ReleaseError, ReleasePlace, StaticPkgpanda, Storage, Survey, TESTING,
-    check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release,
+    check_channel, describe, execute, fetch_core, plan_json, plan_text, read_release, sign,
 };
 
 /// Builds trees, and stores them as the release of a channel.
@@ -232,10 +232,12 @@ impl Work<'_> {
     ) -> Result<(), CliError> {
         let Release { place, mut metadata, core, cache } = release;
         let version = desk.config.version.clone().unwrap_or_else(|| metadata.tag.clone());
+        let signer = desk.settings.shared_caches.signer();
         let mut channel = ChannelParts {
             metadata: &metadata,
             version: &version,
             pkgpanda: &parts.pkgpanda,
+            signing_key: signer.map(|signer| signer.key().line()),
             providers: &parts.providers.clouds,
             cache: &cache,
         }
@@ -249,7 +251,10 @@ impl Work<'_> {
         }
         channel.extend(installers.into_iter().map(|installer| installer.artifact));
         metadata.channel_artifacts = channel.iter().map(Artifact::described).collect();
-        let artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+        let mut artifacts: Vec<Artifact> = core.into_iter().chain(channel).collect();
+        if let Some(signer) = signer {
+            artifacts = sign(artifacts, signer)?;
+        }
         let plan = Plan::new(place, &metadata, &artifacts).map_err(ReleaseError::from)?;
         if args.noop {
             context.printer.data(&match format {

@@ -27,7 +27,7 @@ check_sum() {
 # fetch_pkgpanda: the program that installs packages, beside the install root.
 fetch_pkgpanda() {
   mkdir -p "${pkgpanda%/*}"
-  fetch pkgpanda "$pkgpanda.new"
+  fetch "programs/$pkgpanda_sha256/pkgpanda" "$pkgpanda.new"
   check_sum "$pkgpanda.new" "$pkgpanda_sha256"
   chmod 755 "$pkgpanda.new"
   mv -f "$pkgpanda.new" "$pkgpanda"
@@ -39,10 +39,10 @@ write_flag() {
   mv -f "$flags/$1.new" "$flags/$1"
 }
 
-# bind_late_value NAME COMMAND: adds the command's output, indented as a YAML block.
+# bind_late_value NAME COMMAND: adds the command's output as a YAML block, whose first line may begin with spaces.
 bind_late_value() {
   value=$(sh -c "$2") || die "cannot find out $1: $2"
-  printf '  "%s": |-\n' "$1"
+  printf '  "%s": |2-\n' "$1"
   printf '%s\n' "$value" | sed 's/^/    /'
 }
 

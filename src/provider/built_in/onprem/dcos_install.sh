@@ -60,7 +60,7 @@ is_taken() {
 }
 
 preflight() {
-  need cat chmod cp grep id mkdir mktemp mv rmdir sed sha256sum tar tr xz
+  need cat chmod cp grep id mkdir mktemp mv rm rmdir sed sha256sum tar tr xz
   case $repository_url in file://*) ;; *) need curl ;; esac
   if [ -z "$root" ]; then need systemctl useradd; fi
   for tool in $(required_commands); do need "$tool"; done
@@ -70,14 +70,21 @@ preflight() {
       if is_taken "$port"; then fault "port $port is taken"; fi
     done
   fi
-  if [ -e "$root/opt/mesosphere/active" ] || [ -e "$root/opt/mesosphere/bootstrap" ]; then
+  if [ ! -e "$mark" ] && is_installed; then
     fault "something is installed in $root/opt/mesosphere already"
   fi
   if [ -z "$root" ] && [ "$(id -u)" != 0 ]; then fault "this must be run as root"; fi
   [ "$faults" = 0 ] || die "the preflight found $faults faults; nothing was installed"
 }
 
+is_installed() {
+  [ -e "$root/opt/mesosphere/active" ] || [ -e "$root/opt/mesosphere/bootstrap" ]
+}
+
 check_role() {
+  case $1 in
+    '' | . | .. | *[!A-Za-z0-9._-]*) die "$1 cannot be the name of a role" ;;
+  esac
   known_roles | grep -F -x -q -e "$1" || die "$1 is not a role; roles: $(known_roles | tr '\n' ' ')"
 }
 
@@ -94,6 +101,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart=/opt/mesosphere-pkgpanda/pkgpanda setup --no-block-systemd
+ExecStartPost=/bin/rm -f /opt/mesosphere-pkgpanda/unfinished
 
 [Install]
 WantedBy=multi-user.target
@@ -103,6 +111,7 @@ END
 }
 
 unpack_bootstrap() {
+  rm -rf "$root/opt/.mesosphere".*
   staging=$(mktemp -d "$root/opt/.mesosphere.XXXXXX")
   trap 'rm -rf "$staging"' EXIT
   fetch "bootstrap/$bootstrap_id.bootstrap.tar.xz" "$staging/bootstrap.tar.xz"
@@ -111,7 +120,7 @@ unpack_bootstrap() {
   tar -xJf "$staging/bootstrap.tar.xz" -C "$staging/root"
   # An empty folder may be there; anything else is not to be lost.
   if [ -d "$root/opt/mesosphere" ]; then
-    rmdir "$root/opt/mesosphere" || die "$root/opt/mesosphere is not empty"
+    rmdir "$root/opt/mesosphere" || die "$root/opt/mesosphere is not empty, and no installation left it; move it away"
   fi
   mv "$staging/root" "$root/opt/mesosphere"
   rm -rf "$staging"
@@ -156,6 +165,8 @@ main() {
   done
   pkgpanda=$root/opt/mesosphere-pkgpanda/pkgpanda
   flags=$root/etc/mesosphere/setup-flags
+  # A mark of installations that have begun and not ended.
+  mark=$root/opt/mesosphere-pkgpanda/unfinished
   if [ -n "$do_install" ] && [ -z "$roles" ]; then
     usage >&2
     exit 2
@@ -165,12 +176,25 @@ main() {
     echo "The preflight found no fault."
     exit 0
   fi
+  if is_installed; then
+    [ -e "$mark" ] || die "something is installed in $root/opt/mesosphere already"
+  else
+    mkdir -p "${mark%/*}"
+    : > "$mark"
+  fi
+  if [ -e "$mark" ]; then rm -rf "$root/etc/mesosphere/roles"; fi
   mkdir -p "$root/opt" "$root/var/lib/dcos" "$root/etc/mesosphere/roles"
   for role in $roles; do : > "$root/etc/mesosphere/roles/$role"; done
   write_flags
   fetch_pkgpanda
-  unpack_bootstrap
+  if [ -e "$mark" ] && is_installed; then
+    # Of an installation that failed, the bootstrap is there; the set is taken from the flags once more.
+    : > "$root/opt/mesosphere/bootstrap"
+  else
+    unpack_bootstrap
+  fi
   setup
+  rm -f "$mark"
   # What comes later comes from where the cluster has its files.
   write_flag repository-url "$configured_url"
 }

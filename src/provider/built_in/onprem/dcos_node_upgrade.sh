@@ -3,7 +3,8 @@
 set -eu
 umask 022
 
-repository_url={{ bootstrap_url }}
+configured_url={{ bootstrap_url }}
+repository_url=$configured_url
 pkgpanda_sha256={{ pkgpanda_sha256 }}
 cluster_package_list={{ cluster_package_list }}
 late_package={{ late_package }}
@@ -53,6 +54,10 @@ main() {
   elif [ "$found" != "$installed_version" ]; then
     die "$found is installed, and this script upgrades $installed_version"
   fi
+  # What comes later comes from where the cluster has its files, however this ends.
+  trap 'write_flag repository-url "$configured_url"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
   write_flags
   write_flag active.json "$active"
   fetch_pkgpanda

@@ -1,0 +1,54 @@
+//! Signatures of what hosts fetch, `<object>.minisig` beside `<object>` (docs/signatures.md).
+
+use std::collections::BTreeSet;
+
+use super::artifact::{Artifact, Existing, SignatureSource, Source};
+use super::content::{Local, Reader};
+use super::error::ReleaseError;
+use super::layout::LayoutError;
+use super::parallel::each;
+use crate::artifact::signed_id;
+use crate::base::digest::Sha256Sum;
+use crate::store::Key;
+use crate::store::signature::{SUFFIX, Signer};
+
+/// Signs all artifacts that hosts fetch from the repository, and adds the signatures. A signature is of the
+/// bytes on this machine, so that a storage has to have the same ones.
+pub fn sign(artifacts: Vec<Artifact>, signer: &Signer) -> Result<Vec<Artifact>, ReleaseError> {
+    let mut seen = BTreeSet::new();
+    let wanted: Vec<(Key, Source)> = artifacts
+        .iter()
+        .filter_map(|artifact| Some((artifact.reproducible_path.clone()?, artifact.source.clone())))
+        // The list of a bootstrap's packages decides nothing.
+        .filter(|(path, _)| !path.as_str().ends_with(".active.json"))
+        .filter(|(path, _)| seen.insert(path.clone()))
+        .collect();
+    let signatures = each(&wanted, |(path, source)| signature(path, source, signer))?;
+    let signed = artifacts.into_iter().map(|artifact| match &artifact.reproducible_path {
+        Some(path) if seen.contains(path) => {
+            Artifact { existing: Existing::HasToBeEqual, ..artifact }
+        }
+        _ => artifact,
+    });
+    Ok(signed.chain(signatures).collect())
+}
+
+fn signature(path: &Key, source: &Source, signer: &Signer) -> Result<Artifact, ReleaseError> {
+    let unread =
+        |source| ReleaseError::File { operation: "sign", path: path.as_str().into(), source };
+    let local = Local::of(source);
+    let sum = Reader::open(local).and_then(Sha256Sum::of_reader).map_err(unread)?;
+    let id = signed_id(path.as_str());
+    let content = Reader::open(local).map_err(unread)?;
+    let text = signer
+        .sign(content, id, &sum)
+        .map_err(|error| unread(std::io::Error::other(crate::base::causes::with_causes(&error))))?;
+    let key = format!("{path}{SUFFIX}").parse().map_err(LayoutError::from)?;
+    let source = SignatureSource {
+        text: text.into_bytes(),
+        key: signer.key().clone(),
+        id: id.to_owned(),
+        of: source.clone(),
+    };
+    Ok(Artifact::reproducible(key, Source::Signature(Box::new(source)), Existing::HasToBeEqual))
+}
