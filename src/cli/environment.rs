@@ -1,6 +1,8 @@
 //! The process's environment: read once, here, and passed down.
 
 use std::collections::BTreeMap;
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::base::suggestion::nearest;
@@ -66,7 +68,7 @@ impl Environment {
 
     /// Name of a variable of mkpanda's that is set to something that is not UTF-8. It would count as not set.
     pub fn unreadable_own(&self) -> Option<&str> {
-        self.unreadable.iter().map(String::as_str).find(|name| is_own(name))
+        self.unreadable.keys().map(String::as_str).find(|name| is_own(name))
     }
 
     /// Names of variables that look like mkpanda's and are not, each with the one that is most like it.

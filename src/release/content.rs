@@ -30,7 +30,7 @@ impl<'c> Local<'c> {
     /// The file, if the content is in one.
     pub(super) fn path(self) -> Option<&'c Path> {
         match self {
-            Self::Bytes(_) => None,
+            Self::Bytes(_) | Self::Signature(_) => None,
             Self::File(path) => Some(path),
         }
     }

@@ -131,6 +131,7 @@ impl Survey<'_> {
         let is_source = match &operation.source {
             Source::Stored { from, .. } => from == key,
             Source::Bytes(_) | Source::File(_) => self.plan.place.is_testing(),
+            Source::Signature(_) => false,
         };
         let is_taken =
             is_source && storage.name == self.preferred.name && super::layout::is_bootstrap(key);

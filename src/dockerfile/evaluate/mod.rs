@@ -182,8 +182,8 @@ impl StageState {
             }
             // Declared again without a value, an argument keeps the value that it has.
             match value {
-                Some(value) => _ = self.arguments.insert(name, Some(value)),
-                None => _ = self.arguments.entry(name).or_insert(None),
+                Some(value) => drop(self.arguments.insert(name, Some(value))),
+                None => drop(self.arguments.entry(name).or_insert(None)),
             }
         }
         Ok(Applied::nothing(shown))
