@@ -259,22 +259,23 @@ impl Actor<'_> {
         if let Some(ids) =
             linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))
         {
-            // Needed only if what follows is cut off, and no reason not to begin.
+            // Needed only if what follows fails or is cut off, and no reason not to begin.
             if let Err(error) = record::write_previous(self.host, &ids) {
-                let message = format!(
-                    "the set to go back to cannot be recorded, so a rollback is impossible if this is interrupted: {error}"
-                );
-                self.observer.event(Event::Warning { subject: String::new(), message });
+                self.warn(format!(
+                    "the set before the active one cannot be recorded, so a rollback to it is impossible if this activation fails or is interrupted: {error}"
+                ));
             }
         }
         Ok(())
     }
 
     /// Forgets what was recorded of the set before, once `active.old` has another one than what is active.
+    /// After a failure there is no `active.old`, and the record is all that says it.
     fn forget_previous(&self) {
         let root = self.host.root();
         let ids = |name: &str| linked(&root.join(name)).ok().flatten();
-        if ids("active.old") != ids("active") {
+        let old = ids("active.old");
+        if old.is_some() && old != ids("active") {
             drop(record::forget_previous(self.host));
         }
     }

@@ -72,6 +72,23 @@ fn services_that_do_not_stop_keep_the_set_as_it_is() {
 }
 
 #[test]
+fn the_set_before_stays_to_go_back_to_when_services_do_not_stop() {
+    let machine = machine();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["activate", "a--2"]).ok();
+    recorded(&machine, "[ \"$1\" != stop ] || exit 1");
+    for _ in 0..2 {
+        machine.run(&["activate", "s--1"]).fails(1).says("failed: exit code 1");
+        assert_eq!(machine.says(&["active"]), "a--2\n");
+    }
+    recorded(&machine, "");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--2\n");
+}
+
+#[test]
 fn services_that_do_not_start_are_told_of() {
     let machine = machine();
     recorded(&machine, "[ \"$1\" != start ] || exit 1");
