@@ -346,6 +346,9 @@ impl<'a> PackageRepository<'a> {
         if let Err(reason) = contents::check(id, text.as_deref()) {
             is_other(reason)?;
         }
+        // What activation would refuse whatever else is active.
+        PackageContents::from_directory(id, folder)?;
+        PackageContents::check_built(id, folder)?;
         self.put_in_place(id, &manifest).map_err(change)
     }
 
