@@ -136,6 +136,9 @@ impl ActivateError {
             Self::UnitName { .. } => Some(format!(
                 "the package must be built without that file in {WANTS}, or with a name such as x.service"
             )),
+            Self::ForeignUnit { found: MachineUnit::Named(_) | MachineUnit::Special, .. } => {
+                Some("the package must be built with another name for that unit".to_owned())
+            }
             Self::ForeignUnit { found: MachineUnit::File(path), .. } => {
                 Some(format!("if it is a leftover, remove {}", path.display()))
             }

@@ -2,7 +2,8 @@
 //!
 //! A unit shadows one of the machine's if systemd finds that under the same name, in whatever folder, or
 //! finds by that name the machine's template; if the machine starts something by that name already, or an
-//! instance of that template; and if systemd has it without a file (`fileless`).
+//! instance of that template; if a unit that came with the machine names it (`unit_text`); and if systemd has it
+//! without a file (`fileless`).
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::fileless::{InUse, is_built_in};
 use super::paths::Host;
 use super::unit_name::template_of;
+use super::unit_text::{is_special, named_in_bus, named_in_units};
 use crate::install::WANTS;
 
 /// Folders in which systemd looks for units (systemd.unit(5), table 1), generators' among them.
@@ -37,6 +39,10 @@ pub enum MachineUnit {
     File(PathBuf),
     /// One that systemd has built in.
     BuiltIn,
+    /// One whose name systemd or D-Bus look for.
+    Special,
+    /// One that a file of the machine's names.
+    Named(PathBuf),
     /// What is mounted.
     Mount(PathBuf),
     /// What is used as swap space.
@@ -48,6 +54,8 @@ impl fmt::Display for MachineUnit {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::BuiltIn => f.write_str("systemd makes it itself"),
+            Self::Special => f.write_str("by that name the machine starts one, whatever it is"),
+            Self::Named(path) => write!(f, "{} names it", path.display()),
             Self::Mount(path) => write!(f, "{} is mounted", path.display()),
             Self::Swap(path) => write!(f, "{} is swap space", path.display()),
         }
@@ -61,6 +69,8 @@ pub(super) struct MachineUnits {
     folders: Vec<(PathBuf, bool)>,
     /// Links by which the machine may start a unit, and that unit's name.
     links: Vec<(PathBuf, String)>,
+    /// Files of the machine's own packages that name a unit, and that unit's name.
+    texts: Vec<(PathBuf, String)>,
     in_use: InUse,
 }
 
@@ -69,10 +79,13 @@ impl MachineUnits {
     pub(super) fn of(host: &Host) -> Self {
         if host.is_rooted() {
             let folders = vec![(host.units().to_owned(), true)];
-            return Self { folders, links: Vec::new(), in_use: InUse::default() };
+            let in_use = InUse::default();
+            return Self { folders, links: Vec::new(), texts: Vec::new(), in_use };
         }
-        let in_use = InUse::read();
-        Self { in_use, ..Self::in_folders(host.units(), UNIT_PATHS.map(Path::new)) }
+        let mut all = Self::in_folders(host.units(), UNIT_PATHS.map(Path::new));
+        all.in_use = InUse::read();
+        all.texts.extend(named_in_bus());
+        all
     }
 
     fn in_folders<'a>(units: &Path, paths: impl IntoIterator<Item = &'a Path>) -> Self {
@@ -91,13 +104,19 @@ impl MachineUnits {
             links.extend(starts_in(folder));
             links.extend(aliases_in(folder, &folders));
         }
-        Self { folders, links, in_use: InUse::default() }
+        let vendors =
+            folders.iter().filter(|(path, is_units)| !is_units && !path.starts_with("/etc"));
+        let texts = named_in_units(vendors.map(|(path, _)| path.as_path()));
+        Self { folders, links, texts, in_use: InUse::default() }
     }
 
     /// What a unit would shadow; copies of the units of `own` are ours.
     pub(super) fn shadowed(&self, unit: &str, own: &[String]) -> Option<MachineUnit> {
         if is_built_in(unit) {
             return Some(MachineUnit::BuiltIn);
+        }
+        if is_special(unit) {
+            return Some(MachineUnit::Special);
         }
         let is_own = |name: &str| own.iter().any(|own| own == name);
         let file = |name: &str| {
@@ -108,7 +127,8 @@ impl MachineUnits {
         };
         let template = || template_of(unit).and_then(|template| file(&template));
         let found = file(unit).or_else(template).or_else(|| self.started(unit));
-        found.map(MachineUnit::File).or_else(|| {
+        let named = || self.named(unit).map(MachineUnit::Named);
+        found.map(MachineUnit::File).or_else(named).or_else(|| {
             // One that is ours is in use because of us.
             let path = self.in_use.find(unit).filter(|_| !is_own(unit))?;
             let is_swap = unit.strip_suffix(".swap").is_some();
@@ -120,15 +140,23 @@ impl MachineUnits {
     /// doesn't lead to our copy: that one an administrator has made for ours.
     fn started(&self, unit: &str) -> Option<PathBuf> {
         let (units, _) = self.folders.first()?;
-        let has_own = |instance: &str| {
-            self.folders.iter().any(|(folder, _)| fs_err::metadata(folder.join(instance)).is_ok())
-        };
-        let mut links = self.links.iter().filter(|(_, name)| {
-            name == unit || (template_of(name).is_some_and(|it| it == unit) && !has_own(name))
-        });
+        let mut links = self.links.iter().filter(|(_, name)| self.is_by(name, unit));
         let is_ours =
             |link: &Path| target_of(link).is_some_and(|it| it == plain(&units.join(unit)));
         links.find(|(link, _)| !is_ours(link)).map(|(link, _)| link.clone())
+    }
+
+    /// A file of the machine's that names a unit, or an instance of that template.
+    fn named(&self, unit: &str) -> Option<PathBuf> {
+        let mut texts = self.texts.iter();
+        texts.find(|(_, name)| self.is_by(name, unit)).map(|(path, _)| path.clone())
+    }
+
+    /// True if a name leads to a unit: it is that one's, or that of an instance of it without a file of its own.
+    fn is_by(&self, name: &str, unit: &str) -> bool {
+        let has_own =
+            || self.folders.iter().any(|(folder, _)| fs_err::metadata(folder.join(name)).is_ok());
+        name == unit || (template_of(name).is_some_and(|it| it == unit) && !has_own())
     }
 }
 
@@ -337,6 +365,43 @@ mod tests {
         // As `systemctl enable` makes it of an `Alias=` of ours.
         symlink(place("etc/ours.service"), place("etc/my.service")).unwrap();
         assert_eq!(found("ours.service"), None);
+    }
+
+    #[test]
+    fn what_a_text_of_the_machines_names_is_the_machines() {
+        let home = machine();
+        let write = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        };
+        write("lib/gdm.service", "[Install]\nAlias=greeter.service\nAlso=other.socket\n");
+        write("lib/graphical.target", "[Unit]\nWants=wanted.service t@x.service\n");
+        write("run/x.target.d/10.conf", "[Unit]\nRequires=required.service\n");
+        write("lib/job.timer", "[Timer]\nOnCalendar=daily\n");
+        // An administrator ties a unit to one of a package.
+        write("etc/mine.service", "[Unit]\nRequires=ours.service\n");
+        let found = |unit: &str| shadows(home.path(), unit, false);
+        let named = |unit: &str| found(unit).is_some_and(|text| text.ends_with(" names it"));
+        for unit in [
+            "greeter.service",
+            "other.socket",
+            "wanted.service",
+            "t@.service",
+            "required.service",
+            "job.service",
+        ] {
+            assert!(named(unit), "{unit}: {:?}", found(unit));
+        }
+        for unit in ["ours.service", "greeter.socket", "t@y.service", "x.service"] {
+            assert_eq!(found(unit), None, "{unit}");
+        }
+        for unit in ["display-manager.service", "dbus-org.freedesktop.login1.service"] {
+            assert!(found(unit).unwrap().contains("the machine starts one"), "{unit}");
+        }
+        // An instance with a file of its own is no affair of the template's.
+        write("lib/t@x.service", "");
+        assert_eq!(found("t@.service"), None);
     }
 
     #[test]

@@ -52,6 +52,7 @@ mod swap;
 mod systemd;
 mod uninstall;
 mod unit_name;
+mod unit_text;
 mod units;
 mod users;
 mod verify;
