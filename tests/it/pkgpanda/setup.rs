@@ -164,6 +164,11 @@ fn uninstall_leaves_nothing_but_state_and_packages_elsewhere() {
     assert!(!machine.path("root").exists());
     assert!(machine.path("state/st").exists() && machine.path("repo/a--1").exists());
     machine.run(&["uninstall"]).ok().says("nothing is installed");
+    // A link to a mount is only a link.
+    machine.write("root/bootstrap", "");
+    link("/proc", &machine.path("root/link"));
+    machine.run(&["uninstall"]).ok();
+    assert!(!machine.path("root").exists());
     // Somebody's folder that never was an install root.
     machine.write("root/precious", "");
     machine.run(&["uninstall"]).fails(1).says("is no install root");
