@@ -27,6 +27,9 @@ use crate::package::PackageId;
 
 pub use super::activate_error::ActivateError;
 
+/// Remark on an entry of `active/` that counts for nothing.
+pub(crate) const PASSED_OVER: &str = "is not a link to a package of its name, and is passed over";
+
 /// What it takes to change a machine.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {

@@ -74,7 +74,7 @@ impl Host {
 }
 
 /// The packages to which the links in a folder lead; nothing if there is no such folder. Entries that are not
-/// links to packages, such as an editor's backup, are passed over, as in the original.
+/// links to packages of their names, such as an editor's backup or `a.bak`, are passed over.
 pub(super) fn linked(folder: &Path) -> Result<Option<Vec<PackageId>>, ActiveError> {
     Ok(look(folder)?.map(|(ids, _)| ids))
 }
@@ -109,7 +109,8 @@ fn look(folder: &Path) -> Result<Option<Entries>, ActiveError> {
         // bootstrap's links lead to where it will be.
         let target = readlinkat(&file, name).ok();
         let id = target.as_ref().and_then(|target| Path::new(target).file_name()?.to_str());
-        match id.and_then(|id| id.parse::<PackageId>().ok()) {
+        let id = id.and_then(|id| id.parse::<PackageId>().ok());
+        match id.filter(|id| id.name().as_str().as_bytes() == name.to_bytes()) {
             Some(id) => ids.push(id),
             None => odd.push(folder.join(OsStr::from_bytes(name.to_bytes()))),
         }

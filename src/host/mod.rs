@@ -79,6 +79,7 @@ pub use uninstall::UninstallError;
 pub use users::{Accounts, NeededUsers, NewUser, UserError};
 pub use verify::{Difference, VerifyError};
 
+pub(crate) use activate::PASSED_OVER;
 pub(crate) use late::{BEGIN as LATE_BEGIN, END as LATE_END};
 #[cfg(all(any(test, fuzzing), feature = "builder"))]
 pub(crate) use {late::LateConfig, setup::list as package_list};

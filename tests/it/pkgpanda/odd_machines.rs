@@ -41,9 +41,10 @@ fn stray_entries_of_active_block_nothing() {
     machine.write("root/active/README", "notes");
     std::fs::create_dir(machine.path("root/active/folder")).unwrap();
     symlink("/nowhere/at all", machine.path("root/active/odd")).unwrap();
+    symlink(machine.path("repo/a--1"), machine.path("root/active/a.bak")).unwrap();
     let listed = machine.run(&["active"]).ok();
     assert_eq!(listed.stdout, "a--1\n");
-    for name in ["README", "folder", "odd"] {
+    for name in ["README", "folder", "odd", "a.bak"] {
         assert!(listed.stderr.contains(&format!("active/{name} is not a link to a package")));
     }
     machine.run(&["remove", "s--1"]).ok();
