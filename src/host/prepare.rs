@@ -17,8 +17,9 @@ use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD};
-use super::relocate::{GONE, MOVING, relocate};
+use super::relocate::{MOVING, finish_removal, relocate};
 use super::unit_name::is_plain;
+use super::units::own_of;
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
 
@@ -81,21 +82,24 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
 
 /// Removes what is prepared, or what is left of a set that was.
 pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
-    let ends: Vec<String> = ["", NEW, OLD]
-        .into_iter()
-        .flat_map(|end| [MOVING, GONE].map(|left| [end, left].concat()))
-        .chain([NEW.to_owned()])
-        .collect();
-    let paths = host.swapped();
-    let names = paths.iter().flat_map(|path| ends.iter().map(|end| with_suffix(path, end)));
-    let rest = [host.root().join("install_progress.new"), host.root().join(DISCARDED)];
-    for path in names.chain(rest) {
-        remove_all(&path).map_err(PrepareError::Remove)?;
+    // First, as the prepared set has the names of its units.
+    for end in [NEW_UNIT, OLD_UNIT] {
+        remove_units(host, end)?;
     }
-    for path in units_ending(host, NEW_UNIT).map_err(PrepareError::Remove)? {
-        remove_all(&path).map_err(PrepareError::Remove)?;
-    }
-    remove_old_units(host)?;
+    let remove = || {
+        for path in host.swapped() {
+            for end in ["", NEW, OLD] {
+                let path = with_suffix(&path, end);
+                finish_removal(&path)?;
+                remove_all(&with_suffix(&path, MOVING))?;
+            }
+            remove_all(&with_suffix(&path, NEW))?;
+        }
+        finish_removal(&host.root().join(DISCARDED))?;
+        remove_all(&host.root().join("install_progress.new"))?;
+        remove_all(&host.root().join(DISCARDED))
+    };
+    remove().map_err(PrepareError::Remove)?;
     // Without the list of its packages it is what is left of one that was being removed.
     if !host.root().join("active.old").exists() {
         remove_old(host)?;
@@ -122,12 +126,32 @@ pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
 
 /// Removes copies of units that have made room for others.
 pub(super) fn remove_old_units(host: &Host) -> Result<(), PrepareError> {
-    let old = units_ending(host, OLD_UNIT).map_err(PrepareError::Remove)?;
-    old.iter().try_for_each(|path| remove_all(path)).map_err(PrepareError::Remove)
+    remove_units(host, OLD_UNIT)
+}
+
+/// Removes copies of our units whose names end so. All others in systemd's folder are an administrator's,
+/// whatever their names are.
+fn remove_units(host: &Host, end: &str) -> Result<(), PrepareError> {
+    let found = units_ending(host, end).map_err(PrepareError::Remove)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let mut own = BTreeSet::new();
+    for set in ["", NEW, OLD] {
+        let units =
+            own_of(host, set).map_err(|error| PrepareError::Remove(io::Error::other(error)))?;
+        own.extend(units);
+    }
+    for (unit, path) in found {
+        if host.is_rooted() || own.contains(&unit) {
+            remove_all(&path).map_err(PrepareError::Remove)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies of units whose names end so; older versions prepared some whose names aren't units'.
-fn units_ending(host: &Host, end: &str) -> io::Result<Vec<PathBuf>> {
+fn units_ending(host: &Host, end: &str) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match fs_err::read_dir(host.units()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -137,8 +161,10 @@ fn units_ending(host: &Host, end: &str) -> io::Result<Vec<PathBuf>> {
         let entry = entry?;
         let name = entry.file_name();
         let unit = name.to_str().and_then(|name| name.strip_suffix(end));
-        if unit.is_some_and(is_plain) && !entry.file_type()?.is_dir() {
-            staged.push(entry.path());
+        if let Some(unit) = unit.filter(|unit| is_plain(unit))
+            && !entry.file_type()?.is_dir()
+        {
+            staged.push((unit.to_owned(), entry.path()));
         }
     }
     Ok(staged)
