@@ -78,32 +78,43 @@ impl Actor<'_> {
 
     /// Takes the lock on the root, and finishes what was cut off.
     pub(super) fn begin(&self) -> Result<FolderLock, ActivateError> {
-        let lock = self.lock()?;
-        for odd in odd_entries(&self.host.root().join("active"))? {
-            self.warn(format!("{} is not a link to a package, and is passed over", odd.display()));
-        }
-        if !self.finish_swap()? {
-            prepare::remove_new(self.host)?;
-            self.start_pending();
+        let (lock, started) = self.begin_and_start()?;
+        if let Err(error) = started {
+            self.warn_of_pending(&error);
         }
         Ok(lock)
     }
 
+    /// The same; tells whether services that an earlier activation could not start are started now.
+    pub(super) fn begin_and_start(
+        &self,
+    ) -> Result<(FolderLock, Result<(), SystemdError>), ActivateError> {
+        let lock = self.lock()?;
+        for odd in odd_entries(&self.host.root().join("active"))? {
+            self.warn(format!("{} {PASSED_OVER}", odd.display()));
+        }
+        let mut started = Ok(());
+        if !self.finish_swap()? {
+            prepare::remove_new(self.host)?;
+            started = self.start_pending();
+        }
+        Ok((lock, started))
+    }
+
     /// Starts the services that an earlier activation could not start.
-    fn start_pending(&self) {
+    fn start_pending(&self) -> Result<(), SystemdError> {
         if !self.systemd.is_on() || !pending::is_pending(self.host) {
-            return;
+            return Ok(());
         }
         self.note("starting services that an earlier activation left".to_owned());
-        match self.systemd.start(&[], self.observer) {
-            Ok(()) => drop(pending::clear(self.host)),
-            Err(error) => {
-                self.warn(format!(
-                    "services of the active set still can't be started: {}",
-                    with_causes(&error)
-                ));
-            }
-        }
+        self.systemd.start(&[], self.observer)?;
+        drop(pending::clear(self.host));
+        Ok(())
+    }
+
+    pub(super) fn warn_of_pending(&self, error: &SystemdError) {
+        let cause = with_causes(error);
+        self.warn(format!("services of the active set still can't be started: {cause}"));
     }
 
     fn warn(&self, message: String) {
@@ -188,7 +199,9 @@ impl Actor<'_> {
         });
         if let Err(error) = swapped {
             if !matches!(error, ActivateError::Swap(SwapError::Stuck(_))) {
-                drop(prepare::remove_new(self.host));
+                if let Err(error) = prepare::remove_new(self.host) {
+                    self.warn(with_causes(&error));
+                }
                 self.forget_previous();
                 for folder in made {
                     drop(fs_err::remove_dir(folder));
@@ -214,12 +227,16 @@ impl Actor<'_> {
         let uid_of = |user: &str| users.present.get(user).copied();
         let given = state::give(self.host, packages, uid_of, self.observer);
         let host = self.host;
-        if self.systemd.is_on() {
-            pending::note(host).map_err(ActivateError::Pending)?;
+        let noted = if self.systemd.is_on() { pending::note(host) } else { Ok(()) };
+        if let Err(error) = &noted {
+            self.warn(format!("that services are to be started cannot be noted: {error}"));
         }
         let started = self.systemd.start(&swap::gone_units(host), self.observer);
-        // The set is whole: a service that doesn't start is nothing that finishing it would change.
-        swap::clear(host)?;
+        // The set is whole: a service that doesn't start is nothing that finishing it would change. But where
+        // that can't be noted, the swap's own record has the next command start services.
+        if noted.is_ok() || matches!(started, Ok(()) | Err(SystemdError::Interrupted)) {
+            swap::clear(host)?;
+        }
         self.forget_previous();
         match started {
             Ok(()) => drop(pending::clear(host)),

@@ -121,7 +121,7 @@ impl Actor<'_> {
         current: &Path,
         keys: Option<&TrustedKeys>,
     ) -> Result<(), SetupError> {
-        let _root = self.begin()?;
+        let (_root, started) = self.begin_and_start()?;
         let repository = PackageRepository::new(self.host, self.observer);
         let mark = self.host.root().join("bootstrap");
         if !mark.exists() {
@@ -129,7 +129,10 @@ impl Actor<'_> {
                 // For what an interrupted fetch has left.
                 drop(repository.lock()?);
             }
-            return Ok(());
+            return Ok(started.map_err(ActivateError::Start)?);
+        }
+        if let Err(error) = started {
+            self.warn_of_pending(&error);
         }
         let flags = Flags { actor: self, http, current, keys };
         let obsolete = self.host.config().join("setup-packages");
