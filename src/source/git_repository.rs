@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
+use super::git_guard::{self, Refusal};
 use super::local_repository::LocalRepository;
 use super::{GitOptions, SourceProblem, git_format};
 use crate::base::regular::open_regular;
@@ -19,14 +20,12 @@ const LONGEST: u64 = 1 << 16;
 impl LocalRepository {
     /// Finds a repository at a path, which is without symlinks.
     pub(super) fn open(path: &Path, git: &GitOptions) -> Result<Self, SourceProblem> {
-        let found = find(path);
+        let refused =
+            |reason| SourceProblem::NoRepository { path: path.to_owned(), reason, foreign: false };
+        let found = find(path).map_err(refused)?;
         if let Some(reason) = found.as_ref().and_then(|it| git_format::unsupported(&it.common_dir))
         {
-            return Err(SourceProblem::NoRepository {
-                path: path.to_owned(),
-                reason,
-                foreign: false,
-            });
+            return Err(refused(reason));
         }
         match Repository::open(path) {
             Ok(repository) => Ok(Self {
@@ -52,8 +51,18 @@ pub(super) fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
     }
 }
 
-/// Folders of a repository as git finds them, without its configuration.
-fn find(path: &Path) -> Option<LocalRepository> {
+/// Folders of a repository as git finds them, without its configuration. After this, what is there can be
+/// opened by libgit2 and git, and is read with an end.
+pub(super) fn find(path: &Path) -> Result<Option<LocalRepository>, Refusal> {
+    let found = folders(path);
+    match &found {
+        Some(repository) => git_guard::check(repository)?,
+        None => git_guard::check_unknown(path)?,
+    }
+    Ok(found)
+}
+
+fn folders(path: &Path) -> Option<LocalRepository> {
     let dot_git = path.join(".git");
     let (git_dir, work_tree) = match fs_err::metadata(&dot_git) {
         Ok(data) if data.is_dir() => (dot_git, Some(path.to_owned())),
@@ -161,13 +170,13 @@ mod tests {
         Repository::init_bare(root.join("bare.git")).unwrap();
         for path in ["plain", "bare.git", "plain/.git"] {
             let path = root.join(path);
-            let found = find(&path).unwrap();
+            let found = find(&path).unwrap().unwrap();
             let other = LocalRepository::open(&path, &git).unwrap();
             let real = |path: &Path| fs_err::canonicalize(path).unwrap();
             assert_eq!(real(&found.git_dir), real(&other.git_dir));
             assert_eq!(real(&found.common_dir), real(&other.common_dir));
             assert_eq!(found.work_tree.as_deref().map(real), other.work_tree.as_deref().map(real));
         }
-        assert_eq!(find(&root), None);
+        assert_eq!(find(&root), Ok(None));
     }
 }

@@ -5,6 +5,7 @@ mod file;
 mod git;
 mod git_local;
 mod git_login;
+mod git_odd;
 mod git_rules;
 
 use std::path::{Path, PathBuf};

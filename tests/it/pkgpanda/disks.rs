@@ -161,9 +161,8 @@ fn roots_and_repositories_may_be_mounts_and_links() {
             R uninstall 2> /dev/null; ls -A {root}; ls {root}/packages"
         );
         let Some(said) = in_namespace(&machine, &script) else { return };
-        let expected = format!(
-            "a--1\ns--1\na--2 bin/a2\na:\n  1\n  2\nb--1\n{left}a--1\na--2\nb--1\n"
-        );
+        let expected =
+            format!("a--1\ns--1\na--2 bin/a2\na:\n  1\n  2\nb--1\n{left}a--1\na--2\nb--1\n");
         assert_eq!(said, expected, "{name}");
     }
 }
