@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err::File;
+use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::event::{Event, Observer};
 use super::removal::{remove_all, remove_all_closed};
@@ -286,7 +287,10 @@ pub fn sweep_older(folder: &Path, age: Duration) -> Unswept {
             return Ok(());
         }
         // What can't be opened is another user's, who sweeps it.
-        let Ok(file) = File::open(path) else { return Ok(()) };
+        let mut options = fs_err::OpenOptions::new();
+        let opened =
+            options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+        let Ok(file) = opened else { return Ok(()) };
         if file.file().try_lock().is_ok() { remove_all(path) } else { Ok(()) }
     })
 }

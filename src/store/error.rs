@@ -154,6 +154,17 @@ impl StoreError {
 
 /// True if an error comes from a network filesystem whose server does not answer.
 fn is_absent_server(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let kinds = [
+        Kind::StaleNetworkFileHandle,
+        Kind::TimedOut,
+        Kind::NotConnected,
+        Kind::HostUnreachable,
+        Kind::NetworkUnreachable,
+    ];
+    if kinds.contains(&error.kind()) {
+        return true;
+    }
     const SIGNS: [i32; 8] = [
         libc::ESTALE,
         libc::ETIMEDOUT,
