@@ -11,7 +11,7 @@ use nix::dir::Dir;
 use nix::fcntl::readlinkat;
 
 use super::paths::{Host, with_suffix};
-use super::progress::OLD;
+use super::progress::{self, OLD};
 use crate::package::PackageId;
 
 /// The active set can't be told.
@@ -51,7 +51,7 @@ impl ActiveError {
 impl Host {
     /// True if an activation was cut off, which the next command that changes something finishes.
     pub fn is_cut_off(&self) -> bool {
-        self.root().join("install_progress").symlink_metadata().is_ok()
+        progress::place(self).symlink_metadata().is_ok()
     }
 
     /// Entries of `active/` that are not links to packages.

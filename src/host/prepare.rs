@@ -16,7 +16,7 @@ use nix::unistd::syncfs;
 use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
-use super::progress::{NEW, OLD};
+use super::progress::{NEW, OLD, place_of_next};
 use super::relocate::{MOVING, finish_removal, relocate};
 use super::unit_name::is_plain;
 use super::units::own_of;
@@ -96,7 +96,7 @@ pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
             remove_all(&with_suffix(&path, NEW))?;
         }
         finish_removal(&host.root().join(DISCARDED))?;
-        remove_all(&host.root().join("install_progress.new"))?;
+        remove_all(&place_of_next(host))?;
         remove_all(&host.root().join(DISCARDED))
     };
     remove().map_err(PrepareError::Remove)?;

@@ -61,8 +61,9 @@ impl SwapError {
             Self::Stop(error) | Self::Units(error) => error.hint(),
             Self::Stuck(_) => Some("see to the cause, then: pkgpanda setup".to_owned()),
             Self::Lost(path) => Some(format!(
-                "what was active is at {}.old and beside it; move it back, and remove install_progress",
-                path.with_extension("").display()
+                "what was active is at {}.old and beside it; move it back, and remove {}",
+                path.with_extension("").display(),
+                progress::RECORD
             )),
             _ => None,
         }
