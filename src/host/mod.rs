@@ -44,6 +44,7 @@ mod progress;
 mod record;
 mod relocate;
 mod repository;
+mod repository_error;
 mod service_configuration;
 mod setup;
 mod signed;

@@ -13,26 +13,27 @@
 //! could lead to a private file of the caller's, or have the caller write into a folder of its own; and an object
 //! is a regular file of limited size, since anything else might have no end. The folder itself may be a symlink.
 
+mod below;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use self::below::{find, is_absent, is_link, kind, name_of, object, parent};
 use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
 use crate::base::event::Event;
-use crate::base::within::open_within;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: u64 = 64 << 20;
@@ -56,34 +57,9 @@ impl FolderBackend {
         Self { folder }
     }
 
-    /// Opens the folder itself, for what is below.
-    fn root(&self) -> io::Result<OwnedFd> {
-        let mut options = fs_err::OpenOptions::new();
-        let file = options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_PATH);
-        Ok(OwnedFd::from(file.open(&self.folder)?.into_parts().0))
-    }
-
-    /// Finds what is at a path below the folder, without opening it.
-    fn find(&self, path: &str) -> io::Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        Ok(open_within(self.root()?, Path::new(path), how)?)
-    }
-
-    /// Finds an object, which has a size then.
-    fn object(&self, key: &Key) -> io::Result<(OwnedFd, u64)> {
-        let found = self.find(key.as_str())?;
-        let data = fstat(&found)?;
-        if kind(data.st_mode) != SFlag::S_IFREG {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        Ok((found, u64::try_from(data.st_size).unwrap_or(0)))
-    }
-
     /// Opens an object.
     fn open(&self, key: &Key, transfer: &Transfer<'_>) -> Result<File, StoreError> {
-        let (found, size) = match self.object(key) {
+        let (found, size) = match object(&self.folder, key) {
             Err(error) if is_link(&error) => {
                 let (subject, name) = (transfer.subject.to_owned(), self.name());
                 let message = format!(
@@ -109,43 +85,10 @@ impl FolderBackend {
         })
     }
 
-    /// Opens the folder of an object that is to be written or removed, through no symlink.
-    fn parent(&self, key: &Key, make: bool) -> io::Result<OwnedFd> {
-        if make {
-            fs_err::create_dir_all(&self.folder)?;
-        }
-        let mut folder = self.root()?;
-        let mut place = self.folder.clone();
-        let above = key.as_str().rsplit_once('/').map_or("", |(above, _)| above);
-        for part in above.split('/').filter(|part| !part.is_empty()) {
-            place.push(part);
-            let named = |error: Errno| {
-                let error = io::Error::from(error);
-                io::Error::new(error.kind(), format!("`{}`: {error}", place.display()))
-            };
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let mut opened = openat(&folder, part, flags, Mode::empty());
-            if make && matches!(opened, Err(Errno::ENOENT)) {
-                match mkdirat(&folder, part, Mode::from_bits_truncate(0o777)) {
-                    Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(error) => return Err(named(error)),
-                }
-                opened = openat(&folder, part, flags, Mode::empty());
-            }
-            if matches!(opened, Err(Errno::ENOTDIR)) && is_symlink(&folder, part) {
-                let message =
-                    format!("`{}` is a symbolic link, and is not followed", place.display());
-                return Err(io::Error::other(message));
-            }
-            folder = opened.map_err(named)?;
-        }
-        Ok(folder)
-    }
-
     /// True if there is anything under a name that an object may have; a folder is an error.
     fn has_name(&self, key: &Key) -> Result<bool, StoreError> {
         let failed = |error| self.failed("write", key, error);
-        let parent = match self.parent(key, false) {
+        let parent = match parent(&self.folder, key, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(failed)?,
         };
@@ -167,7 +110,8 @@ impl FolderBackend {
         transfer: &Transfer<'_>,
         commit: impl FnOnce(AtomicFile) -> io::Result<T>,
     ) -> Result<T, StoreError> {
-        let parent = self.parent(key, true).map_err(|error| self.failed("write", key, error))?;
+        let parent =
+            parent(&self.folder, key, true).map_err(|error| self.failed("write", key, error))?;
         let folder = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
         let shown = self.folder.join(key.as_str());
         let failed = |error: io::Error| {
@@ -208,7 +152,7 @@ impl FolderBackend {
         let failed = |error| self.failed("list", &prefix.trim_end_matches('/'), error);
         let path = if prefix.is_empty() { "." } else { prefix.trim_end_matches('/') };
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let opened = self.find(path).and_then(|folder| {
+        let opened = find(&self.folder, path).and_then(|folder| {
             let entries = Dir::openat(&folder, c".", flags, Mode::empty())?;
             Ok((folder, entries))
         });
@@ -309,7 +253,7 @@ impl Backend for FolderBackend {
     }
 
     fn head(&self, key: &Key, _: &Transfer<'_>) -> Result<Head, StoreError> {
-        match self.object(key) {
+        match object(&self.folder, key) {
             Ok((_, size)) => Ok(Head { size: Some(size) }),
             Err(error) if is_absent(&error) || is_link(&error) => Err(self.not_found(key)),
             Err(error) => Err(self.failed("look for", key, error)),
@@ -371,7 +315,7 @@ impl Backend for FolderBackend {
 
     fn delete(&self, key: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
         let failed = |error| self.failed("remove", key, error);
-        let parent = match self.parent(key, false) {
+        let parent = match parent(&self.folder, key, false) {
             Err(error) if is_absent(&error) => return Ok(false),
             other => other.map_err(failed)?,
         };
@@ -425,30 +369,6 @@ fn write_content(
         }
     }
     Ok(())
-}
-
-/// Last part of an object's name.
-fn name_of(key: &Key) -> &str {
-    key.as_str().rsplit_once('/').map_or(key.as_str(), |(_, name)| name)
-}
-
-fn kind(mode: libc::mode_t) -> SFlag {
-    SFlag::from_bits_truncate(mode) & SFlag::S_IFMT
-}
-
-fn is_symlink(folder: &OwnedFd, name: &str) -> bool {
-    fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .is_ok_and(|data| kind(data.st_mode) == SFlag::S_IFLNK)
-}
-
-/// True if an error says that a symlink is not followed.
-fn is_link(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ELOOP)
-}
-
-/// True if an error says that there is no such file.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// True if an error of a copy can only come from the file that is written.

@@ -7,6 +7,7 @@ mod git_local;
 mod git_login;
 mod git_odd;
 mod git_rules;
+mod git_waits;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
