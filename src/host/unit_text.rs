@@ -72,7 +72,7 @@ pub(super) fn named_in_units<'a>(
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if is_unit_name(name) {
                 add(&path, Some(name), &mut named);
-            } else if name.ends_with(".d") {
+            } else if path.extension().is_some_and(|end| end == "d") {
                 for path in files_in(&path) {
                     if path.extension().is_some_and(|end| end == "conf") {
                         add(&path, None, &mut named);

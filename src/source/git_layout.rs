@@ -393,8 +393,8 @@ mod tests {
     fn many_borrowed_folders_are_refused() {
         let place = tempfile::tempdir().unwrap();
         fs_err::create_dir_all(place.path().join("objects/info")).unwrap();
-        let lines: String = (0..1000).map(|number| format!("/x{number}\n")).collect();
-        fs_err::write(place.path().join("objects/info/alternates"), lines).unwrap();
+        let lines: Vec<String> = (0..1000).map(|number| format!("/x{number}")).collect();
+        fs_err::write(place.path().join("objects/info/alternates"), lines.join("\n")).unwrap();
         assert!(object_folders(place.path()).unwrap_err().to_string().contains("too many"));
     }
 }

@@ -154,17 +154,6 @@ impl StoreError {
 
 /// True if an error comes from a network filesystem whose server does not answer.
 fn is_absent_server(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    let kinds = [
-        Kind::StaleNetworkFileHandle,
-        Kind::TimedOut,
-        Kind::NotConnected,
-        Kind::HostUnreachable,
-        Kind::NetworkUnreachable,
-    ];
-    if kinds.contains(&error.kind()) {
-        return true;
-    }
     const SIGNS: [i32; 8] = [
         libc::ESTALE,
         libc::ETIMEDOUT,
@@ -175,6 +164,16 @@ fn is_absent_server(error: &io::Error) -> bool {
         libc::ENETUNREACH,
         libc::EREMOTEIO,
     ];
+    const KINDS: [io::ErrorKind; 5] = [
+        io::ErrorKind::StaleNetworkFileHandle,
+        io::ErrorKind::TimedOut,
+        io::ErrorKind::NotConnected,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkUnreachable,
+    ];
+    if KINDS.contains(&error.kind()) {
+        return true;
+    }
     let causes =
         std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| {
             cause.source()

@@ -119,9 +119,10 @@ impl FolderBackend {
             let shown = shown.parent().unwrap_or(&shown);
             let [from, to] = [&folder, shown].map(|folder| format!("{}/", folder.display()));
             let text = error.to_string();
-            let error = match text.contains(&from) {
-                true => io::Error::new(error.kind(), text.replace(&from, &to)),
-                false => error,
+            let error = if text.contains(&from) {
+                io::Error::new(error.kind(), text.replace(&from, &to))
+            } else {
+                error
             };
             self.failed("write", key, error)
         };
