@@ -50,6 +50,7 @@ mod setup;
 mod signed;
 mod state;
 mod swap;
+mod sync;
 mod systemd;
 mod uninstall;
 mod unit_name;

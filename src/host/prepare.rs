@@ -5,19 +5,18 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::unistd::syncfs;
 
 use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
 use super::progress::{NEW, OLD, place_of_next};
 use super::relocate::{MOVING, finish_removal, relocate};
+use super::sync::sync;
 use super::unit_name::is_plain;
 use super::units::own_of;
 use crate::base::removal::remove_all;
@@ -168,20 +167,4 @@ fn units_ending(host: &Host, end: &str) -> io::Result<Vec<(String, PathBuf)>> {
         }
     }
     Ok(staged)
-}
-
-/// Sees to it that all that was written is on disk.
-pub(super) fn sync<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Result<(), PrepareError> {
-    let mut synced = BTreeSet::new();
-    for folder in folders {
-        let failed = |source| PrepareError::Sync { path: folder.to_owned(), source };
-        let file = match fs_err::File::open(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.map_err(failed)?,
-        };
-        if synced.insert(file.metadata().map_err(failed)?.dev()) {
-            syncfs(file.file().as_fd()).map_err(|error| failed(error.into()))?;
-        }
-    }
-    Ok(())
 }

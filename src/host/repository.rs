@@ -257,7 +257,7 @@ impl<'a> PackageRepository<'a> {
     fn put_in_place(&self, id: &PackageId, manifest: &Manifest) -> io::Result<()> {
         let folder = self.temporary(id);
         manifest.write(self.folder, id)?;
-        super::prepare::sync([folder.as_path()]).map_err(io::Error::other)?;
+        super::sync::sync([folder.as_path()]).map_err(io::Error::other)?;
         fs_err::rename(folder, self.place(id))?;
         sync_folder(self.folder)
     }

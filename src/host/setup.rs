@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 
 use super::activate::{ActivateError, Actor};
 use super::late::{LateConfig, LateError};
-use super::prepare;
 use super::record;
 use super::repository::{PackageRepository, RepositoryError};
+use super::sync;
 use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
 use crate::artifact::repository::{self as remote, Repository};
 use crate::base::atomic;
@@ -147,7 +147,7 @@ impl Actor<'_> {
         let ids = flags.wanted(&repository)?;
         self.note(format!("activating {} packages", ids.len()));
         // Whoever unpacked the bootstrap need not have waited for the disk.
-        prepare::sync([self.host.repository()]).map_err(ActivateError::from)?;
+        sync::sync([self.host.repository()]).map_err(ActivateError::from)?;
         self.activate_locked(&ids)?;
         drop(lock);
         fs_err::remove_file(&mark)

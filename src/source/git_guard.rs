@@ -2,6 +2,7 @@
 //! of a file, in a file of any size, through a link to such a one, or by a setting that includes one. libgit2 and git open whatever has the name of one of their files.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
@@ -11,6 +12,7 @@ use walkdir::WalkDir;
 
 use super::git_layout;
 use super::local_repository::LocalRepository;
+use crate::base::regular::open_regular;
 
 /// Upper limit of entries of a repository's folders.
 const MOST: usize = 4_000_000;
@@ -45,8 +47,48 @@ const FOLDERS: [&str; 5] = ["objects", "refs", "info", "modules", "worktrees"];
 /// Reason for which a repository is not read.
 pub(super) type Refusal = String;
 
+/// Folders of a repository as git finds them, without its configuration. After this, what is there can be
+/// opened by libgit2 and git, and is read with an end.
+pub(super) fn find(path: &Path) -> Result<Option<LocalRepository>, Refusal> {
+    let found = folders(path);
+    match &found {
+        Some(repository) => check(repository)?,
+        None => check_unknown(path)?,
+    }
+    Ok(found)
+}
+
+fn folders(path: &Path) -> Option<LocalRepository> {
+    let dot_git = path.join(".git");
+    let (git_dir, work_tree) = match fs_err::metadata(&dot_git) {
+        Ok(data) if data.is_dir() => (dot_git, Some(path.to_owned())),
+        Ok(_) => {
+            let text = read(&dot_git)?;
+            let folder = text.strip_prefix(b"gitdir: ")?;
+            (path.join(OsStr::from_bytes(folder)), Some(path.to_owned()))
+        }
+        Err(_) if path.file_name() == Some(OsStr::new(".git")) => {
+            (path.to_owned(), path.parent().map(Path::to_owned))
+        }
+        Err(_) => (path.to_owned(), None),
+    };
+    let common_dir = match read(&git_dir.join("commondir")) {
+        Some(text) => git_dir.join(OsStr::from_bytes(&text)),
+        None => git_dir.clone(),
+    };
+    (git_dir.join("HEAD").is_file() && common_dir.join("objects").is_dir())
+        .then_some(LocalRepository { git_dir, common_dir, work_tree })
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let file = open_regular(path).ok()?;
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, git_layout::LONGEST_REF), &mut text).ok()?;
+    Some(text.trim_ascii_end().to_vec())
+}
+
 /// Refuses a repository that cannot be read with an end.
-pub(super) fn check(repository: &LocalRepository) -> Result<(), Refusal> {
+fn check(repository: &LocalRepository) -> Result<(), Refusal> {
     let mut walk = Walk { left: VecDeque::new(), seen: Vec::new(), entries: 0 };
     walk.add(&repository.git_dir);
     walk.add(&repository.common_dir);
@@ -66,7 +108,7 @@ pub(super) fn check(repository: &LocalRepository) -> Result<(), Refusal> {
 
 /// Refuses a folder whose file `.git` or files of git cannot be read with an end, before anybody looks for a
 /// repository in it.
-pub(super) fn check_unknown(path: &Path) -> Result<(), Refusal> {
+fn check_unknown(path: &Path) -> Result<(), Refusal> {
     let mut names = vec![path.join(".git")];
     for folder in [path.to_owned(), path.join(".git")] {
         names.extend(LIMITS.iter().map(|(name, _)| folder.join(name)));

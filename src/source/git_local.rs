@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use git2::{Config, ErrorCode, Reference, Repository};
 
-use super::git_guard::{LONGEST_INDEX, is_odd};
+use super::git_guard::{LONGEST_INDEX, find, is_odd};
 use super::git_layout::{Target, open_objects};
-use super::git_repository::{find, unusable};
+use super::git_repository::unusable;
 use super::git_state::{GitState, StateRequest, filter_of_key};
 use super::local_repository::LocalRepository;
 use super::{FetchOptions, Fetched, OutOfScope, SourceProblem, SourceRequest, git_layout};

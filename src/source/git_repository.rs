@@ -9,13 +9,9 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
-use super::git_guard::{self, Refusal};
+use super::git_guard::find;
 use super::local_repository::LocalRepository;
 use super::{GitOptions, SourceProblem, git_format};
-use crate::base::regular::open_regular;
-
-/// Upper limit of files that name a folder, in bytes.
-const LONGEST: u64 = 1 << 16;
 
 impl LocalRepository {
     /// Finds a repository at a path, which is without symlinks.
@@ -49,46 +45,6 @@ pub(super) fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
         reason: error.message().to_owned(),
         foreign: error.code() == ErrorCode::Owner,
     }
-}
-
-/// Folders of a repository as git finds them, without its configuration. After this, what is there can be
-/// opened by libgit2 and git, and is read with an end.
-pub(super) fn find(path: &Path) -> Result<Option<LocalRepository>, Refusal> {
-    let found = folders(path);
-    match &found {
-        Some(repository) => git_guard::check(repository)?,
-        None => git_guard::check_unknown(path)?,
-    }
-    Ok(found)
-}
-
-fn folders(path: &Path) -> Option<LocalRepository> {
-    let dot_git = path.join(".git");
-    let (git_dir, work_tree) = match fs_err::metadata(&dot_git) {
-        Ok(data) if data.is_dir() => (dot_git, Some(path.to_owned())),
-        Ok(_) => {
-            let text = read(&dot_git)?;
-            let folder = text.strip_prefix(b"gitdir: ")?;
-            (path.join(OsStr::from_bytes(folder)), Some(path.to_owned()))
-        }
-        Err(_) if path.file_name() == Some(OsStr::new(".git")) => {
-            (path.to_owned(), path.parent().map(Path::to_owned))
-        }
-        Err(_) => (path.to_owned(), None),
-    };
-    let common_dir = match read(&git_dir.join("commondir")) {
-        Some(text) => git_dir.join(OsStr::from_bytes(&text)),
-        None => git_dir.clone(),
-    };
-    (git_dir.join("HEAD").is_file() && common_dir.join("objects").is_dir())
-        .then_some(LocalRepository { git_dir, common_dir, work_tree })
-}
-
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let file = open_regular(path).ok()?;
-    let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, LONGEST), &mut text).ok()?;
-    Some(text.trim_ascii_end().to_vec())
 }
 
 /// True if the user's or the system's `safe.directory` has a repository.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use git2::Repository;
 
+use super::git_guard::find;
 use super::git_layout;
-use super::git_repository::find;
 use super::local_repository::LocalRepository;
 use crate::base::within;
 
