@@ -2,7 +2,7 @@
 
 # what it is for: package…
 needed=(
-  "building: gcc git python3"
+  "building: gcc git git-lfs python3"
   "unpacking and packing: tar bzip2 xz-utils zstd zip unzip"
   "id ranges, capabilities, attributes: uidmap libcap2-bin attr util-linux"
   "a small image: busybox-static bash-static"

@@ -108,7 +108,8 @@ impl Repository {
     /// True if a folder of this machine has a package.
     pub fn has_locally(&self, id: &PackageId) -> bool {
         let folder = self.store.local_folder();
-        folder.is_some_and(|folder| folder.join(package_path(id)).is_file())
+        let place = folder.map(|folder| folder.join(package_path(id)));
+        place.and_then(|place| fs_err::symlink_metadata(place).ok()).is_some_and(|it| it.is_file())
     }
 
     /// Fetches a package into its place in the cache; `false` if the repository lacks it or cannot be

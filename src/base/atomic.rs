@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err::File;
+use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::event::{Event, Observer};
 use super::removal::{remove_all, remove_all_closed};
@@ -294,8 +295,11 @@ pub fn sweep_older(folder: &Path, age: Duration) -> Unswept {
         if !data.is_file() || (!age.is_zero() && is_young()) {
             return Ok(());
         }
-        // An unreadable file belongs to another user, who sweeps it.
-        let Ok(file) = File::open(path) else { return Ok(()) };
+        // What can't be opened is another user's, who sweeps it.
+        let mut options = fs_err::OpenOptions::new();
+        let opened =
+            options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+        let Ok(file) = opened else { return Ok(()) };
         if file.file().try_lock().is_ok() { remove_all(path) } else { Ok(()) }
     })
 }

@@ -27,7 +27,10 @@ use crate::package::PackageId;
 
 pub use super::activate_error::ActivateError;
 
-/// Context for changing a machine.
+/// Remark on an entry of `active/` that counts for nothing.
+pub(crate) const PASSED_OVER: &str = "is not a link to a package of its name, and is passed over";
+
+/// What it takes to change a machine.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {
     /// Paths of the machine.
@@ -75,32 +78,43 @@ impl Actor<'_> {
 
     /// Takes the lock on the root, and completes an interrupted activation.
     pub(super) fn begin(&self) -> Result<FolderLock, ActivateError> {
-        let lock = self.lock()?;
-        for odd in odd_entries(&self.host.root().join("active"))? {
-            self.warn(format!("{} is not a link to a package, and is passed over", odd.display()));
-        }
-        if !self.finish_swap()? {
-            prepare::remove_new(self.host)?;
-            self.start_pending();
+        let (lock, started) = self.begin_and_start()?;
+        if let Err(error) = started {
+            self.warn_of_pending(&error);
         }
         Ok(lock)
     }
 
+    /// The same; tells whether services that an earlier activation could not start are started now.
+    pub(super) fn begin_and_start(
+        &self,
+    ) -> Result<(FolderLock, Result<(), SystemdError>), ActivateError> {
+        let lock = self.lock()?;
+        for odd in odd_entries(&self.host.root().join("active"))? {
+            self.warn(format!("{} {PASSED_OVER}", odd.display()));
+        }
+        let mut started = Ok(());
+        if !self.finish_swap()? {
+            prepare::remove_new(self.host)?;
+            started = self.start_pending();
+        }
+        Ok((lock, started))
+    }
+
     /// Starts the services that an earlier activation could not start.
-    fn start_pending(&self) {
+    fn start_pending(&self) -> Result<(), SystemdError> {
         if !self.systemd.is_on() || !pending::is_pending(self.host) {
-            return;
+            return Ok(());
         }
         self.note("starting services that an earlier activation left".to_owned());
-        match self.systemd.start(&[], self.observer) {
-            Ok(()) => drop(pending::clear(self.host)),
-            Err(error) => {
-                self.warn(format!(
-                    "services of the active set still can't be started: {}",
-                    with_causes(&error)
-                ));
-            }
-        }
+        self.systemd.start(&[], self.observer)?;
+        drop(pending::clear(self.host));
+        Ok(())
+    }
+
+    pub(super) fn warn_of_pending(&self, error: &SystemdError) {
+        let cause = with_causes(error);
+        self.warn(format!("services of the active set still can't be started: {cause}"));
     }
 
     fn warn(&self, message: String) {
@@ -185,7 +199,9 @@ impl Actor<'_> {
         });
         if let Err(error) = swapped {
             if !matches!(error, ActivateError::Swap(SwapError::Stuck(_))) {
-                drop(prepare::remove_new(self.host));
+                if let Err(error) = prepare::remove_new(self.host) {
+                    self.warn(with_causes(&error));
+                }
                 self.forget_previous();
                 for folder in made {
                     drop(fs_err::remove_dir(folder));
@@ -211,12 +227,16 @@ impl Actor<'_> {
         let uid_of = |user: &str| users.present.get(user).copied();
         let given = state::give(self.host, packages, uid_of, self.observer);
         let host = self.host;
-        if self.systemd.is_on() {
-            pending::note(host).map_err(ActivateError::Pending)?;
+        let noted = if self.systemd.is_on() { pending::note(host) } else { Ok(()) };
+        if let Err(error) = &noted {
+            self.warn(format!("that services are to be started cannot be noted: {error}"));
         }
         let started = self.systemd.start(&swap::gone_units(host), self.observer);
-        // The set is whole: completing the swap again would not help a service that fails to start.
-        swap::clear(host)?;
+        // The set is whole: a service that doesn't start is nothing that finishing it would change. But where
+        // that can't be noted, the swap's own record has the next command start services.
+        if noted.is_ok() || matches!(started, Ok(()) | Err(SystemdError::Interrupted)) {
+            swap::clear(host)?;
+        }
         self.forget_previous();
         match started {
             Ok(()) => drop(pending::clear(host)),
@@ -259,23 +279,23 @@ impl Actor<'_> {
         if let Some(ids) =
             linked(&root.join("active.old"))?.filter(|ids| active.as_ref() != Some(ids))
         {
-            // Needed only if what follows is cut off, and no reason not to begin.
+            // Needed only if what follows fails or is cut off, and no reason not to begin.
             if let Err(error) = record::write_previous(self.host, &ids) {
-                let message = format!(
-                    "the set to go back to cannot be recorded, so a rollback is impossible if this is interrupted: {error}"
-                );
-                self.observer.event(Event::Warning { subject: String::new(), message });
+                self.warn(format!(
+                    "the set before the active one cannot be recorded, so a rollback to it is impossible if this activation fails or is interrupted: {error}"
+                ));
             }
         }
         Ok(())
     }
 
-    /// Removes the records of the previous set, once `active.old` holds another set than the
-    /// recorded one.
+    /// Forgets what was recorded of the set before, once `active.old` has another one than what is active.
+    /// After a failure there is no `active.old`, and the record is all that says it.
     fn forget_previous(&self) {
         let root = self.host.root();
         let ids = |name: &str| linked(&root.join(name)).ok().flatten();
-        if ids("active.old") != ids("active") {
+        let old = ids("active.old");
+        if old.is_some() && old != ids("active") {
             drop(record::forget_previous(self.host));
         }
     }

@@ -77,9 +77,6 @@ pub enum ActivateError {
     /// The set is active, but a state directory is not its user's.
     #[error("the packages are active, but a state directory can't be given to its user")]
     Given(#[source] StateError),
-    /// The services to be started can't be noted.
-    #[error("can't note that services are to be started")]
-    Pending(#[source] io::Error),
     /// The run was interrupted before the swap.
     #[error("interrupted: the active set stays as it is")]
     Interrupted,
@@ -138,6 +135,9 @@ impl ActivateError {
             )),
             Self::ForeignUnit { found: MachineUnit::File(path), .. } => {
                 Some(format!("if it is a leftover, remove {}", path.display()))
+            }
+            Self::ForeignUnit { found: MachineUnit::Named(_) | MachineUnit::Special, .. } => {
+                Some("the package must be built with another name for that unit".to_owned())
             }
             _ => None,
         }

@@ -11,7 +11,7 @@ use nix::dir::Dir;
 use nix::fcntl::readlinkat;
 
 use super::paths::{Host, with_suffix};
-use super::progress::OLD;
+use super::progress::{self, OLD};
 use crate::package::PackageId;
 
 /// The active set can't be told.
@@ -51,7 +51,7 @@ impl ActiveError {
 impl Host {
     /// True if an activation was interrupted; the next command with changes completes it.
     pub fn is_cut_off(&self) -> bool {
-        self.root().join("install_progress").symlink_metadata().is_ok()
+        progress::place(self).symlink_metadata().is_ok()
     }
 
     /// Entries of `active/` that are not links to packages.
@@ -74,7 +74,7 @@ impl Host {
 }
 
 /// The packages to which the links in a folder lead; nothing if there is no such folder. Entries that are not
-/// links to packages, such as an editor's backup, are passed over, as in the original.
+/// links to packages of their names, such as an editor's backup or `a.bak`, are passed over.
 pub(super) fn linked(folder: &Path) -> Result<Option<Vec<PackageId>>, ActiveError> {
     Ok(look(folder)?.map(|(ids, _)| ids))
 }
@@ -109,7 +109,8 @@ fn look(folder: &Path) -> Result<Option<Entries>, ActiveError> {
         // bootstrap's links lead to where it will be.
         let target = readlinkat(&file, name).ok();
         let id = target.as_ref().and_then(|target| Path::new(target).file_name()?.to_str());
-        match id.and_then(|id| id.parse::<PackageId>().ok()) {
+        let id = id.and_then(|id| id.parse::<PackageId>().ok());
+        match id.filter(|id| id.name().as_str().as_bytes() == name.to_bytes()) {
             Some(id) => ids.push(id),
             None => odd.push(folder.join(OsStr::from_bytes(name.to_bytes()))),
         }

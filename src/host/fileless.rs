@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// templates, users, machines and capsules; `-.slice` is above all.
 const SLICES: [&str; 5] = ["", "system", "user", "machine", "capsule"];
 
-/// Lists of mounts: systemd's, if readable, and this process's.
-const MOUNTS: [&str; 2] = ["/proc/1/mountinfo", "/proc/self/mountinfo"];
+/// Lists of what is mounted: systemd's, as far as it may be read, and this process's.
+const MOUNTS: [&str; 2] = ["/proc/1/mountinfo", OWN_MOUNTS];
+const OWN_MOUNTS: &str = "/proc/self/mountinfo";
 
 /// True if systemd has a unit even without a file.
 pub(super) fn is_built_in(unit: &str) -> bool {
@@ -39,6 +40,21 @@ impl InUse {
         }
         all.add_swaps(&fs_err::read("/proc/swaps").unwrap_or_default());
         all
+    }
+
+    /// Reads what this process finds mounted.
+    pub(super) fn mounts() -> Self {
+        let mut all = Self::default();
+        all.add_mounts(&fs_err::read(OWN_MOUNTS).unwrap_or_default());
+        all
+    }
+
+    /// True if something is mounted at a path; a symlink is not what it leads to.
+    pub(super) fn is_mount_point(&self, path: &Path) -> bool {
+        let above = path.parent().and_then(|above| fs_err::canonicalize(above).ok());
+        let (Some(above), Some(name)) = (above, path.file_name()) else { return false };
+        let place = above.join(name);
+        self.mounts.values().any(|point| *point == place)
     }
 
     /// Adds the mount points of a `mountinfo` (`proc_pid_mountinfo(5)`).

@@ -45,14 +45,17 @@ mod progress;
 mod record;
 mod relocate;
 mod repository;
+mod repository_error;
 mod service_configuration;
 mod setup;
 mod signed;
 mod state;
 mod swap;
+mod sync;
 mod systemd;
 mod uninstall;
 mod unit_name;
+mod unit_text;
 mod units;
 mod users;
 mod verify;
@@ -79,6 +82,7 @@ pub use uninstall::UninstallError;
 pub use users::{Accounts, NeededUsers, NewUser, UserError};
 pub use verify::{Difference, VerifyError};
 
+pub(crate) use activate::PASSED_OVER;
 pub(crate) use late::{BEGIN as LATE_BEGIN, END as LATE_END};
 #[cfg(all(any(test, fuzzing), feature = "builder"))]
 pub(crate) use {late::LateConfig, setup::list as package_list};

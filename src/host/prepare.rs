@@ -5,20 +5,20 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::unistd::syncfs;
 
 use super::next;
 use super::paths::{Host, with_suffix};
 use super::prepare_error::PrepareError;
-use super::progress::{NEW, OLD};
-use super::relocate::{GONE, MOVING, relocate};
+use super::progress::{NEW, OLD, place_of_next};
+use super::relocate::{MOVING, finish_removal, relocate};
+use super::sync::sync;
 use super::unit_name::is_plain;
+use super::units::own_of;
 use crate::base::removal::remove_all;
 use crate::install::InstallPlan;
 
@@ -81,22 +81,25 @@ fn copy(from: &Path, to: &Path) -> io::Result<File> {
 
 /// Removes the prepared set, or its rest.
 pub(super) fn remove_new(host: &Host) -> Result<(), PrepareError> {
-    let ends: Vec<String> = ["", NEW, OLD]
-        .into_iter()
-        .flat_map(|end| [MOVING, GONE].map(|left| [end, left].concat()))
-        .chain([NEW.to_owned()])
-        .collect();
-    let paths = host.swapped();
-    let names = paths.iter().flat_map(|path| ends.iter().map(|end| with_suffix(path, end)));
-    let rest = [host.root().join("install_progress.new"), host.root().join(DISCARDED)];
-    for path in names.chain(rest) {
-        remove_all(&path).map_err(PrepareError::Remove)?;
+    // First, as the prepared set has the names of its units.
+    for end in [NEW_UNIT, OLD_UNIT] {
+        remove_units(host, end)?;
     }
-    for path in units_ending(host, NEW_UNIT).map_err(PrepareError::Remove)? {
-        remove_all(&path).map_err(PrepareError::Remove)?;
-    }
-    remove_old_units(host)?;
-    // A previous set without its list of packages is the rest of an unfinished removal.
+    let remove = || {
+        for path in host.swapped() {
+            for end in ["", NEW, OLD] {
+                let path = with_suffix(&path, end);
+                finish_removal(&path)?;
+                remove_all(&with_suffix(&path, MOVING))?;
+            }
+            remove_all(&with_suffix(&path, NEW))?;
+        }
+        finish_removal(&host.root().join(DISCARDED))?;
+        remove_all(&place_of_next(host))?;
+        remove_all(&host.root().join(DISCARDED))
+    };
+    remove().map_err(PrepareError::Remove)?;
+    // Without the list of its packages it is what is left of one that was being removed.
     if !host.root().join("active.old").exists() {
         remove_old(host)?;
     }
@@ -122,12 +125,32 @@ pub(super) fn remove_old(host: &Host) -> Result<(), PrepareError> {
 
 /// Removes copies of units that have made room for others.
 pub(super) fn remove_old_units(host: &Host) -> Result<(), PrepareError> {
-    let old = units_ending(host, OLD_UNIT).map_err(PrepareError::Remove)?;
-    old.iter().try_for_each(|path| remove_all(path)).map_err(PrepareError::Remove)
+    remove_units(host, OLD_UNIT)
 }
 
-/// Copies of units with that suffix; older versions also prepared files whose names are not units'.
-fn units_ending(host: &Host, end: &str) -> io::Result<Vec<PathBuf>> {
+/// Removes copies of our units whose names end so. All others in systemd's folder are an administrator's,
+/// whatever their names are.
+fn remove_units(host: &Host, end: &str) -> Result<(), PrepareError> {
+    let found = units_ending(host, end).map_err(PrepareError::Remove)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let mut own = BTreeSet::new();
+    for set in ["", NEW, OLD] {
+        let units =
+            own_of(host, set).map_err(|error| PrepareError::Remove(io::Error::other(error)))?;
+        own.extend(units);
+    }
+    for (unit, path) in found {
+        if host.is_rooted() || own.contains(&unit) {
+            remove_all(&path).map_err(PrepareError::Remove)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies of units whose names end so; older versions prepared some whose names aren't units'.
+fn units_ending(host: &Host, end: &str) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match fs_err::read_dir(host.units()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -137,25 +160,11 @@ fn units_ending(host: &Host, end: &str) -> io::Result<Vec<PathBuf>> {
         let entry = entry?;
         let name = entry.file_name();
         let unit = name.to_str().and_then(|name| name.strip_suffix(end));
-        if unit.is_some_and(is_plain) && !entry.file_type()?.is_dir() {
-            staged.push(entry.path());
+        if let Some(unit) = unit.filter(|unit| is_plain(unit))
+            && !entry.file_type()?.is_dir()
+        {
+            staged.push((unit.to_owned(), entry.path()));
         }
     }
     Ok(staged)
-}
-
-/// Syncs all written files to disk.
-pub(super) fn sync<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Result<(), PrepareError> {
-    let mut synced = BTreeSet::new();
-    for folder in folders {
-        let failed = |source| PrepareError::Sync { path: folder.to_owned(), source };
-        let file = match fs_err::File::open(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.map_err(failed)?,
-        };
-        if synced.insert(file.metadata().map_err(failed)?.dev()) {
-            syncfs(file.file().as_fd()).map_err(|error| failed(error.into()))?;
-        }
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::paths::Host;
+use super::paths::{Host, with_suffix};
 use crate::base::atomic;
 use crate::base::removal::remove_all;
 
@@ -56,8 +56,17 @@ pub enum ProgressError {
     Write(#[source] io::Error),
 }
 
-fn place(host: &Host) -> PathBuf {
-    host.root().join("install_progress")
+/// Name of the record below the install root.
+pub(super) const RECORD: &str = "install_progress";
+
+/// Place of the record.
+pub(super) fn place(host: &Host) -> PathBuf {
+    host.root().join(RECORD)
+}
+
+/// Place of the record while it is written.
+pub(super) fn place_of_next(host: &Host) -> PathBuf {
+    with_suffix(&place(host), NEW)
 }
 
 /// Returns the state of a swap under way, if any.
@@ -80,25 +89,24 @@ pub(super) fn read(host: &Host) -> Result<Option<Progress>, ProgressError> {
 pub(super) fn record(host: &Host, stage: Stage) -> Result<(), ProgressError> {
     let progress = Progress { stage, extension: NEW.to_owned() };
     let text = serde_json::to_vec(&progress).map_err(|error| ProgressError::Write(error.into()))?;
-    write(&place(host), &text).map_err(ProgressError::Write)
+    write(&place(host), &place_of_next(host), &text).map_err(ProgressError::Write)
 }
 
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+fn write(path: &Path, new: &Path, text: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
-    // Under the original's name, which clean-up scripts know.
-    let new = super::paths::with_suffix(path, NEW);
-    let mut file = fs_err::File::create(&new)?;
+    // Under the original's name, which whoever cleans up knows.
+    let mut file = fs_err::File::create(new)?;
     file.write_all(text)?;
     file.sync_data()?;
     drop(file);
-    fs_err::rename(&new, path)?;
+    fs_err::rename(new, path)?;
     path.parent().map_or(Ok(()), atomic::sync_folder)
 }
 
 /// Says that none is under way any more.
 pub(super) fn clear(host: &Host) -> Result<(), ProgressError> {
     // Of a record that was cut off.
-    remove_all(&super::paths::with_suffix(&place(host), NEW)).map_err(ProgressError::Write)?;
+    remove_all(&place_of_next(host)).map_err(ProgressError::Write)?;
     match fs_err::remove_file(place(host)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProgressError::Write(error)),
         _ => atomic::sync_folder(host.root()).map_err(ProgressError::Write),

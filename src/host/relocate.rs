@@ -20,16 +20,15 @@ use crate::base::removal::remove_all;
 pub(super) const MOVING: &str = ".moving.new";
 
 /// End of the name of the mark beside something that has moved, and is being removed.
-pub(super) const GONE: &str = ".gone.new";
+const GONE: &str = ".gone.new";
 
 /// Removes the rest of a moved folder.
 pub(super) fn finish_removal(path: &Path) -> io::Result<()> {
-    let mark = with_suffix(path, GONE);
-    if mark.symlink_metadata().is_err() {
+    if !has_moved(path) {
         return Ok(());
     }
     remove_all(path)?;
-    fs_err::remove_file(mark)
+    fs_err::remove_file(with_suffix(path, GONE))
 }
 
 /// Renames, or copies and removes.
@@ -45,12 +44,22 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     remove_all(&copy)?;
     copy_all(from, &copy).inspect_err(|_| drop(remove_all(&copy)))?;
     fs_err::rename(&copy, to)?;
-    fs_err::File::create(with_suffix(from, GONE))?.sync_all()?;
+    let mark = with_suffix(from, GONE);
+    let marked = fs_err::File::create(&mark).and_then(|mark| mark.sync_all());
+    marked.inspect_err(|_| {
+        // What is moved is whole still, and so it has not moved.
+        drop(remove_all(&mark));
+        drop(remove_all(to));
+    })?;
     finish_removal(from)
 }
 
-/// Copies a file, a link or a folder with all its contents. Sets have only folders, links and small
-/// files.
+/// True if something has moved, and what is left of it where it was is still to be removed.
+pub(super) fn has_moved(path: &Path) -> bool {
+    with_suffix(path, GONE).symlink_metadata().is_ok()
+}
+
+/// Copies a file, a link or a folder with all that is in it. Sets have folders, links and small files alone.
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     let mut open = vec![(from.to_owned(), to.to_owned())];
     let mut folders = Vec::new();

@@ -16,16 +16,18 @@ use super::late::LateFile;
 use super::lock::FolderLock;
 use super::paths::Host;
 use super::record::{self, Manifest};
-use super::signed::{UntrustedFile, verified_copy};
-use crate::archive::{EntryPath, Limits, UnpackError, unpack_package_watched};
-use crate::artifact::repository::{self as remote, Repository, package_path};
+use super::signed::verified_copy;
+use crate::archive::{EntryPath, Limits, unpack_package_watched};
+use crate::artifact::repository::{Repository, package_path};
 use crate::base::atomic::{AtomicFile, TEMPORARY_PREFIX, sweep_under_lock, sync_folder};
 use crate::base::event::{Event, Observer};
 use crate::base::regular::open_regular;
 use crate::base::removal::remove_all_closed;
-use crate::install::{InstallError, PackageContents};
+use crate::install::PackageContents;
 use crate::package::{PackageId, contents};
 use crate::store::signature::TrustedKeys;
+
+pub use super::repository_error::RepositoryError;
 
 /// The packages on the machine.
 #[derive(Clone, Copy)]
@@ -47,107 +49,6 @@ pub enum Add {
     Added,
     /// The package was present.
     There,
-}
-
-/// Problem with the packages on the machine, or with a package to add.
-#[derive(Debug, thiserror::Error)]
-pub enum RepositoryError {
-    /// There is no such package.
-    #[error("package {id} is not in {}", folder.display())]
-    NotThere {
-        /// The package.
-        id: PackageId,
-        /// The repository.
-        folder: PathBuf,
-    },
-    /// The repository can't be read.
-    #[error("can't read the packages on this machine")]
-    Unreadable(#[source] io::Error),
-    /// The repository can't be locked.
-    #[error("can't lock the packages on this machine")]
-    Lock(#[source] io::Error),
-    /// The package is broken.
-    #[error(transparent)]
-    Broken(Box<InstallError>),
-    /// The file's name isn't a package's.
-    #[error("{} is not a package: it must be called <name>--<version>.tar.xz", .0.display())]
-    FileName(PathBuf),
-    /// The package's archive can't be read.
-    #[error("can't read package {id}")]
-    Archive {
-        /// The package.
-        id: PackageId,
-        /// Reason.
-        #[source]
-        source: io::Error,
-    },
-    /// The package's archive can't be unpacked.
-    #[error("can't unpack package {id}")]
-    Unpack {
-        /// The package.
-        id: PackageId,
-        /// Reason.
-        #[source]
-        source: Box<UnpackError>,
-    },
-    /// The package can't be put in place or removed.
-    #[error("can't {action} package {id}")]
-    Change {
-        /// Intended step.
-        action: &'static str,
-        /// The package.
-        id: PackageId,
-        /// Reason.
-        #[source]
-        source: io::Error,
-    },
-    /// The run was interrupted.
-    #[error("interrupted: package {0} was not added")]
-    Interrupted(PackageId),
-    /// The package has another identity than its name says.
-    #[error("package {id} is another package: {reason}")]
-    Other {
-        /// The package.
-        id: PackageId,
-        /// Mismatch.
-        reason: String,
-    },
-    /// The remote repository lacks the package.
-    #[error("the repository has no package {0}: there is no {path}", path = package_path(.0))]
-    NotOffered(PackageId),
-    /// A signature is required, and does not count.
-    #[error(transparent)]
-    Untrusted(Box<UntrustedFile>),
-    /// The package cannot be fetched.
-    #[error(transparent)]
-    Fetch(Box<remote::RepositoryError>),
-}
-
-impl RepositoryError {
-    /// Remedy, if one is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotThere { id, .. } => Some(format!(
-                "pkgpanda fetch --repository-url=URL {id}, or pkgpanda add {id}.tar.xz"
-            )),
-            Self::Broken(error) => error.hint(),
-            Self::Untrusted(error) => error.hint(),
-            Self::Fetch(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
-impl From<InstallError> for RepositoryError {
-    fn from(error: InstallError) -> Self {
-        Self::Broken(Box::new(error))
-    }
-}
-
-impl From<remote::RepositoryError> for RepositoryError {
-    fn from(error: remote::RepositoryError) -> Self {
-        Self::Fetch(Box::new(error))
-    }
 }
 
 impl<'a> PackageRepository<'a> {
@@ -346,6 +247,9 @@ impl<'a> PackageRepository<'a> {
         if let Err(reason) = contents::check(id, text.as_deref()) {
             is_other(reason)?;
         }
+        // What activation would refuse whatever else is active.
+        PackageContents::from_directory(id, folder)?;
+        PackageContents::check_built(id, folder)?;
         self.put_in_place(id, &manifest).map_err(change)
     }
 
@@ -353,7 +257,7 @@ impl<'a> PackageRepository<'a> {
     fn put_in_place(&self, id: &PackageId, manifest: &Manifest) -> io::Result<()> {
         let folder = self.temporary(id);
         manifest.write(self.folder, id)?;
-        super::prepare::sync([folder.as_path()]).map_err(io::Error::other)?;
+        super::sync::sync([folder.as_path()]).map_err(io::Error::other)?;
         fs_err::rename(folder, self.place(id))?;
         sync_folder(self.folder)
     }

@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use super::activate::{ActivateError, Actor};
 use super::late::{LateConfig, LateError};
 use super::paths::Host;
-use super::prepare;
 use super::record;
 use super::repository::{PackageRepository, RepositoryError};
+use super::sync;
 use super::systemd::{SystemdError, TARGET_CONTENT, target_file};
 use crate::artifact::repository::{self as remote, Repository};
 use crate::base::atomic;
@@ -122,7 +122,7 @@ impl Actor<'_> {
         current: &Path,
         keys: Option<&TrustedKeys>,
     ) -> Result<(), SetupError> {
-        let _root = self.begin()?;
+        let (_root, started) = self.begin_and_start()?;
         let repository = PackageRepository::new(self.host, self.observer);
         let mark = self.host.root().join("bootstrap");
         if !mark.exists() {
@@ -130,7 +130,10 @@ impl Actor<'_> {
                 // For what an interrupted fetch has left.
                 drop(repository.lock()?);
             }
-            return Ok(());
+            return Ok(started.map_err(ActivateError::Start)?);
+        }
+        if let Err(error) = started {
+            self.warn_of_pending(&error);
         }
         let flags = Flags { actor: self, http, current, keys };
         let obsolete = self.host.config().join("setup-packages");
@@ -144,8 +147,8 @@ impl Actor<'_> {
         let lock = repository.lock()?;
         let ids = flags.wanted(&repository)?;
         self.note(format!("activating {} packages", ids.len()));
-        // The tool that unpacked the bootstrap may not have synced the disk.
-        prepare::sync([self.host.repository()]).map_err(ActivateError::from)?;
+        // Whoever unpacked the bootstrap need not have waited for the disk.
+        sync::sync([self.host.repository()]).map_err(ActivateError::from)?;
         self.activate_locked(&ids)?;
         drop(lock);
         fs_err::remove_file(&mark)

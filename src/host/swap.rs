@@ -18,14 +18,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::paths::{Host, with_suffix};
+use super::pending;
 use super::prepare::{NEW_UNIT, OLD_UNIT, remove_new, remove_old_units};
-use super::prepare_error::PrepareError;
 use super::progress::{self, NEW, OLD, ProgressError, Stage};
-use super::relocate::{finish_removal, relocate};
+use super::relocate::{finish_removal, has_moved, relocate};
 use super::systemd::{Systemd, SystemdError};
-use super::units;
+use super::units::{self, own_of};
 use crate::base::atomic::sync_folder;
-use crate::base::event::Observer;
+use crate::base::causes::with_causes;
+use crate::base::event::{Event, Observer};
 use crate::base::removal::remove_all;
 
 /// A swap can't be done.
@@ -52,9 +53,6 @@ pub enum SwapError {
     /// Part of the prepared set is missing.
     #[error("an activation was cut off, and what it had prepared is gone: there is no {}", .0.display())]
     Lost(PathBuf),
-    /// Unneeded files cannot be removed.
-    #[error(transparent)]
-    Remove(#[from] PrepareError),
 }
 
 impl SwapError {
@@ -64,8 +62,9 @@ impl SwapError {
             Self::Stop(error) | Self::Units(error) => error.hint(),
             Self::Stuck(_) => Some("see to the cause, then: pkgpanda setup".to_owned()),
             Self::Lost(path) => Some(format!(
-                "what was active is at {}.old and beside it; move it back, and remove install_progress",
-                path.with_extension("").display()
+                "what was active is at {}.old and beside it; move it back, and remove {}",
+                path.with_extension("").display(),
+                progress::RECORD
             )),
             _ => None,
         }
@@ -81,19 +80,18 @@ pub(super) fn swap(
 ) -> Result<(), SwapError> {
     progress::record(host, Stage::Archive).inspect_err(|_| drop(progress::clear(host)))?;
     let undo = |error: SwapError| {
-        drop(remove_new(host));
-        drop(progress::clear(host));
-        // Some running services may have been stopped.
-        let restart = if systemd.is_on() { Systemd::NoBlock } else { Systemd::Off };
-        drop(restart.start(&[], observer));
+        take_back(host, systemd, observer);
         error
     };
-    let units = own_units(host, "").map_err(|error| undo(SwapError::Units(error)))?;
+    let units = own_of(host, "").map_err(|error| undo(SwapError::Units(error)))?;
     let stopped = units::stopped(&host.wants(), &units);
     systemd.stop(&stopped, observer).map_err(|error| undo(not_stopped(error)))?;
     let mut renames = Renames::default();
     match rename_all(host, &mut renames, &units) {
-        Ok(()) => Ok(remove_old_units(host)?),
+        Ok(()) => {
+            forget_old_units(host, observer);
+            Ok(())
+        }
         Err(Step::Progress(error)) => match renames.undo() {
             Ok(()) => Err(undo(error.into())),
             Err(error) => Err(SwapError::Stuck(error)),
@@ -105,8 +103,49 @@ pub(super) fn swap(
     }
 }
 
-/// Completes an interrupted swap; returns `false` if none is recorded. The caller then does the
-/// same as after [`swap`].
+/// Removes what was prepared, and has what was stopped run again: whatever of that fails is told, and services
+/// that do not start are left to the next command.
+fn take_back(host: &Host, systemd: Systemd, observer: &dyn Observer) {
+    // The caller removes the rest, and tells of it.
+    drop(remove_new(host));
+    if let Err(error) = progress::clear(host) {
+        warn(observer, with_causes(&error));
+    }
+    if !systemd.is_on() {
+        return;
+    }
+    let noted = pending::note(host);
+    match Systemd::NoBlock.start(&[], observer) {
+        Ok(()) => drop(pending::clear(host)),
+        Err(error) => {
+            let hint = "once the cause is gone: pkgpanda setup starts them";
+            let hint = noted.map_or_else(
+                |error| {
+                    format!("that cannot be noted either ({error}): systemctl start dcos.target")
+                },
+                |()| hint.to_owned(),
+            );
+            let cause = with_causes(&error);
+            let message =
+                format!("services that were stopped can't be started again: {cause}; {hint}");
+            warn(observer, message);
+        }
+    }
+}
+
+/// Removes copies of units that have made room. The set is whole then, so nothing else waits for that.
+fn forget_old_units(host: &Host, observer: &dyn Observer) {
+    if let Err(error) = remove_old_units(host) {
+        warn(observer, format!("copies of units of the set before stay: {}", with_causes(&error)));
+    }
+}
+
+fn warn(observer: &dyn Observer, message: String) {
+    observer.event(Event::Warning { subject: String::new(), message });
+}
+
+/// Finishes a swap that was cut off; `false` if there is none. What is left to do is what
+/// [`swap`] leaves.
 pub(super) fn finish(
     host: &Host,
     systemd: Systemd,
@@ -120,13 +159,14 @@ pub(super) fn finish(
     }
     let mut stopped = Vec::new();
     for end in ["", OLD] {
-        let units = own_units(host, end).map_err(SwapError::Units)?;
+        let units = own_of(host, end).map_err(SwapError::Units)?;
         stopped.extend(units::stopped(&with_suffix(&host.wants(), end), &units));
     }
     if progress.stage == Stage::Archive {
         systemd.stop(&stopped, observer).map_err(not_stopped)?;
     }
     finish_renames(host, &names).map_err(SwapError::Stuck)?;
+    forget_old_units(host, observer);
     Ok(true)
 }
 
@@ -172,8 +212,9 @@ fn rename_all(host: &Host, renames: &mut Renames, old_units: &[String]) -> Resul
 fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
     for name in names {
         let (new, old) = (with_suffix(name, NEW), with_suffix(name, OLD));
-        finish_removal(name)?;
-        finish_removal(&new)?;
+        for path in [name, &new, &old] {
+            finish_removal(path)?;
+        }
         if !there(&new) {
             continue;
         }
@@ -188,15 +229,14 @@ fn finish_renames(host: &Host, names: &[PathBuf]) -> io::Result<()> {
         }
         relocate(&new, name)?;
     }
-    let old = own_units(host, OLD).map_err(io::Error::other)?;
-    place_units(host, &old, &mut Renames::default())?;
-    remove_old_units(host).map_err(io::Error::other)
+    let old = own_of(host, OLD).map_err(io::Error::other)?;
+    place_units(host, &old, &mut Renames::default())
 }
 
 /// Units of the previous set that the active one lacks.
 pub(super) fn gone_units(host: &Host) -> Vec<String> {
-    let now = own_units(host, "").unwrap_or_default();
-    let before = own_units(host, OLD).unwrap_or_default();
+    let now = own_of(host, "").unwrap_or_default();
+    let before = own_of(host, OLD).unwrap_or_default();
     let wants = with_suffix(&host.wants(), OLD);
     let gone: Vec<String> = before.into_iter().filter(|unit| !now.contains(unit)).collect();
     units::stopped(&wants, &gone)
@@ -204,19 +244,13 @@ pub(super) fn gone_units(host: &Host) -> Vec<String> {
 
 /// Units of the active set that systemd can start by their names.
 pub(super) fn active_units(host: &Host) -> Vec<String> {
-    units::stopped(&host.wants(), &own_units(host, "").unwrap_or_default())
-}
-
-/// The units that are ours of the set whose names end so. Half of a set may be in place already.
-fn own_units(host: &Host, end: &str) -> Result<Vec<String>, SystemdError> {
-    let [wants, active] = [host.wants(), host.root().join("active")];
-    units::own(host, &with_suffix(&wants, end), &with_suffix(&active, end))
+    units::stopped(&host.wants(), &own_of(host, "").unwrap_or_default())
 }
 
 /// Moves the prepared copies of units to their places, and the previous and the unneeded copies
 /// aside.
 fn place_units(host: &Host, old: &[String], renames: &mut Renames) -> io::Result<()> {
-    let wanted = own_units(host, "").map_err(io::Error::other)?;
+    let wanted = own_of(host, "").map_err(io::Error::other)?;
     for unit in &wanted {
         let place = host.units().join(unit);
         let staged = with_suffix(&place, NEW_UNIT);
@@ -246,12 +280,18 @@ struct Renames(Vec<(PathBuf, PathBuf)>);
 
 impl Renames {
     fn rename(&mut self, from: PathBuf, to: PathBuf) -> io::Result<()> {
-        relocate(&from, &to)?;
-        self.0.push((from, to));
-        Ok(())
+        let moved = relocate(&from, &to);
+        // It may have moved although what is left of it cannot be removed.
+        if moved.is_ok() || has_moved(&from) {
+            self.0.push((from, to));
+        }
+        moved
     }
 
     fn undo(self) -> io::Result<()> {
-        self.0.into_iter().rev().try_for_each(|(from, to)| relocate(&to, &from))
+        self.0.into_iter().rev().try_for_each(|(from, to)| {
+            finish_removal(&from)?;
+            relocate(&to, &from)
+        })
     }
 }

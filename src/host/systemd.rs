@@ -23,7 +23,10 @@ pub(super) const TARGET_CONTENT: &str = "[Install]\nWantedBy=multi-user.target\n
 /// Exit code of `systemctl` for a unit that is not loaded.
 const NOT_LOADED: i32 = 5;
 
-/// Upper limit of the poll interval for the end of `systemctl`.
+/// States of units that have not stopped.
+const RUNNING: [&str; 4] = ["active", "reloading", "activating", "deactivating"];
+
+/// The longest wait between two looks whether `systemctl` has come to its end.
 const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
 /// Way of stopping and starting services.
@@ -108,8 +111,15 @@ impl Systemd {
         if status.success() {
             return Ok(());
         }
+        if self == Self::NoBlock && status.code() == Some(NOT_LOADED) {
+            // Those that it knows have been asked to stop, unless one of them refuses: they may still run.
+            let loaded = units_that_are(units, &RUNNING).unwrap_or_default();
+            let mut arguments = vec!["stop", "--no-block"];
+            arguments.extend(loaded.iter().map(String::as_str));
+            return if loaded.is_empty() { Ok(()) } else { told(&arguments, run(&arguments)?) };
+        }
         // Of several units, the first one's fault is what systemctl tells.
-        let running = units_that_are(units, &["active", "reloading", "activating", "deactivating"]);
+        let running = units_that_are(units, &RUNNING);
         match running {
             Some(running) if !running.is_empty() => Err(SystemdError::StillRunning(running)),
             _ if status.code() == Some(NOT_LOADED) => Ok(()),

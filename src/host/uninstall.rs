@@ -1,9 +1,10 @@
 //! Removal of all installed files. Users and services' state stay.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::activate::{ActivateError, Actor};
+use super::fileless::InUse;
 use super::lock::LOCK_FILE;
 use super::paths::with_suffix;
 use super::progress::{NEW, OLD};
@@ -38,15 +39,6 @@ impl UninstallError {
     }
 }
 
-/// True if something is mounted at a path.
-fn is_mount_point(path: &Path) -> bool {
-    let Ok(path) = fs_err::canonicalize(path) else { return false };
-    let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    let escaped = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
-    points.any(|point| point == escaped)
-}
-
 impl Actor<'_> {
     /// Stops all services and removes units and the install root. Cut off, it can be done again.
     pub fn uninstall(&self) -> Result<(), UninstallError> {
@@ -55,9 +47,12 @@ impl Actor<'_> {
         let is_root = ["active", "bootstrap", "active.new", "active.old"]
             .iter()
             .any(|name| root.join(name).symlink_metadata().is_ok());
-        // Leftovers of a run interrupted at its very end.
+        let mounts = InUse::mounts();
+        // What a run leaves that was cut off at its very end.
         let is_left = |entry: io::Result<fs_err::DirEntry>| {
-            entry.is_ok_and(|entry| entry.file_name() == LOCK_FILE || is_mount_point(&entry.path()))
+            entry.is_ok_and(|entry| {
+                entry.file_name() == LOCK_FILE || mounts.is_mount_point(&entry.path())
+            })
         };
         let is_empty = || fs_err::read_dir(root).is_ok_and(|mut entries| entries.all(is_left));
         if root.parent().is_none() || (root.exists() && !is_root && !is_empty()) {
@@ -90,7 +85,7 @@ impl Actor<'_> {
             // The mark by which a root is known goes last, so that a second run takes up the work.
             for entry in fs_err::read_dir(root)? {
                 let path = entry?.path();
-                if is_mount_point(&path) {
+                if mounts.is_mount_point(&path) {
                     self.note(format!("{} is a mount, and stays as it is", path.display()));
                 } else if !path.ends_with("active") && !path.ends_with(LOCK_FILE) {
                     remove_all(&path)?;

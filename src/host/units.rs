@@ -21,7 +21,7 @@ use std::path::Path;
 
 use super::active::linked;
 use super::fileless::is_built_in;
-use super::paths::Host;
+use super::paths::{Host, with_suffix};
 use super::repository::PackageRepository;
 use super::systemd::{SystemdError, TARGET, units_in};
 use super::unit_name::{instance_of, is_template, is_unit_name};
@@ -53,6 +53,12 @@ pub(super) fn own(host: &Host, wants: &Path, active: &Path) -> Result<Vec<String
     let brought = brought(host, active);
     let is_brought = |unit: &String| brought.as_ref().is_none_or(|units| units.contains(unit));
     Ok(links.into_iter().filter(|unit| is_copy(unit) && is_brought(unit)).collect())
+}
+
+/// Names of the units that are ours of the set whose names end so. Half of a set may be in place already.
+pub(super) fn own_of(host: &Host, end: &str) -> Result<Vec<String>, SystemdError> {
+    let [wants, active] = [host.wants(), host.root().join("active")];
+    own(host, &with_suffix(&wants, end), &with_suffix(&active, end))
 }
 
 fn recorded(wants: &Path) -> io::Result<Option<Vec<String>>> {

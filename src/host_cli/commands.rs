@@ -13,8 +13,8 @@ use super::texts;
 use crate::artifact::repository::Repository;
 use crate::base::http::{HttpClient, HttpOptions, Proxies};
 use crate::host::{
-    Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PackageRepository, Systemd,
-    VerifyError, flagged_repository,
+    Accounts, Actor, Add, Check, Checks, FetchStep, Host, HostOptions, PASSED_OVER,
+    PackageRepository, Systemd, VerifyError, flagged_repository,
 };
 use crate::package::{NameError, PackageId};
 use crate::store::Store;
@@ -121,8 +121,7 @@ fn warn_of_active(host: &Host, output: &Output) {
         output.line("warning: an activation was cut off; pkgpanda setup finishes it");
     }
     for odd in host.odd_active_entries() {
-        let message = "is not a link to a package, and is passed over";
-        output.line(&format!("warning: {} {message}", odd.display()));
+        output.line(&format!("warning: {} {PASSED_OVER}", odd.display()));
     }
 }
 

@@ -66,16 +66,18 @@ impl PackageContents {
         })
     }
 
-    /// Checks a built package, whose script may have written any file in the folder: units, and the
-    /// names and characters of variables (docs/format.md, "Units").
+    /// Checks what can be checked when the package is built, whose script may have written everything in
+    /// the folder: units, that the documents are there and can be read, and the names and characters of variables
+    /// (docs/format.md, "Units").
     pub fn check_built(id: &PackageId, folder: &Path) -> Result<(), InstallError> {
         Self::check_units(id, folder)?;
         let unreadable = |source| InstallError::Unreadable { package: id.clone(), source };
-        let Some(content) = read_document(&folder.join("pkginfo.json")).map_err(unreadable)? else {
-            return Ok(());
-        };
-        let Ok(text) = str::from_utf8(&content) else { return Ok(()) };
+        let document = |name: &str| read_document(&folder.join(name)).map_err(unreadable);
         let shown = PathBuf::from(id.to_string());
+        parse_buildinfo(id, &shown, document("buildinfo.full.json")?.as_deref())?;
+        let content = document("pkginfo.json")?;
+        let content = content.ok_or_else(|| InstallError::NoDescription(id.clone()))?;
+        let text = utf8(id, &shown, "pkginfo.json", &content)?;
         check_variables(text).map_err(|problem| broken(id, &shown, "pkginfo.json", problem, text))
     }
 

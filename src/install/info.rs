@@ -63,11 +63,11 @@ impl PackageInfo {
     }
 }
 
-/// Checks the names of variables in a `pkginfo.json`, and the characters of their values; other
-/// problems are found by [`PackageInfo::parse`], when the package is required or activated.
+/// Checks that a `pkginfo.json` is an object, and the names of variables in it and the characters of their values;
+/// what else is wrong with it is found by [`PackageInfo::parse`], when the package is required or activated.
 pub(super) fn check_variables(text: &str) -> Result<(), Problem> {
-    let Ok(node) = Node::parse(text) else { return Ok(()) };
-    let Kind::Object(object) = &node.kind else { return Ok(()) };
+    let node = Node::parse(text)?;
+    let object = node.object("a pkginfo.json")?;
     let Some(Kind::Object(variables)) = object.get("environment").map(|node| &node.kind) else {
         return Ok(());
     };

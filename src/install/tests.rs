@@ -330,12 +330,14 @@ fn what_a_build_left_is_checked_for_what_no_host_takes() {
         PackageContents::check_built(&id, &repository.0.path().join("q--1"))
             .map_err(|e| e.to_string())
     };
-    let check = |paths: &[&str]| check_with("what is wrong elsewhere is found elsewhere", paths);
+    let check = |paths: &[&str]| check_with(r#"{"requires": "found elsewhere"}"#, paths);
     assert_eq!(check(&["other/dcos.target", "dcos.target.wants/x/dcos.target", "bin/x"]), Ok(()));
     // As a build script may write it.
-    for info in ["[]", "{}", r#"{"environment": []}"#, r#"{"environment": {"_A1": [], "PATH": 1}}"#]
-    {
+    for info in ["{}", r#"{"environment": []}"#, r#"{"environment": {"_A1": [], "PATH": 1}}"#] {
         assert_eq!(check_with(info, &[]), Ok(()), "{info}");
+    }
+    for info in ["", "[]", "{", "text"] {
+        assert!(check_with(info, &[]).unwrap_err().contains("pkginfo.json"), "{info}");
     }
     for name in ["A B", "A.B", "", "-n", "$A", "A\\n"] {
         let said =

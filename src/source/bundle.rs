@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use git2::{Indexer, ObjectType, Odb, Oid, Reference, Repository};
+use git2::{Indexer, ObjectType, Oid, Reference};
 use sha1::Digest as _;
 
 use super::clone::write_mirror_config;
@@ -191,14 +191,9 @@ impl BundleRequest<'_> {
         let objects = std::path::absolute(self.repository.join("objects")).map_err(made)?;
         let head = git_layout::head_branch(self.repository).map_err(made)?;
         let (refs, head) = self.refs(&objects, head.as_ref()).map_err(unusable)?;
-        for part in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
-            fs_err::create_dir_all(folder.join(part)).map_err(made)?;
-        }
-        let line = [objects.as_os_str().as_encoded_bytes(), b"\n"].concat();
-        fs_err::write(folder.join("objects/info/alternates"), line).map_err(made)?;
-        git_layout::write_refs(&folder, &refs).map_err(made)?;
         let head = [b"ref: ", head.as_slice(), b"\n"].concat();
-        fs_err::write(folder.join("HEAD"), head).map_err(made)?;
+        git_layout::write_borrowing(&folder, &[objects], &head).map_err(made)?;
+        git_layout::write_refs(&folder, &refs).map_err(made)?;
         write_mirror_config(&folder, self.url).map_err(|error| error.into_problem(&folder))?;
         let login = Login::of(self.url.into());
         let (subject, url) = (self.subject, self.url);
@@ -214,11 +209,7 @@ impl BundleRequest<'_> {
 
     /// Returns the refs of the bundle, and the branch of its HEAD.
     fn refs(&self, objects: &Path, head: Option<&Vec<u8>>) -> Result<(Refs, Vec<u8>), git2::Error> {
-        let database = Odb::new()?;
-        let path =
-            objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
-        database.add_disk_alternate(path)?;
-        let repository = Repository::from_odb(database)?;
+        let repository = git_layout::open_objects(&[objects.to_owned()])?;
         let commit = Oid::from_str(self.commit.as_str())?;
         let mut walk = repository.revwalk()?;
         walk.push(commit)?;

@@ -9,8 +9,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use git2::{ObjectType, Odb, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use git2::{ObjectType, Oid, Tree, TreeWalkMode, TreeWalkResult};
 
+use super::error::listed;
+use super::git_layout::open_objects;
 use super::git_state::{Attribute, GitState, LFS, StateRequest};
 use super::{FetchOptions, Fetched, SourceProblem, SourceRequest, git_layout};
 use crate::base::atomic;
@@ -29,8 +31,6 @@ const SUBMODULE: i32 = 0o160_000;
 const POINTERS: [&[u8]; 2] =
     [b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/"];
 const LONGEST_POINTER: usize = 1024;
-/// Number of files that a message lists.
-const LISTED: usize = 3;
 
 /// Adds to a fetched repository the files that git converts.
 pub(super) fn add_converted(
@@ -79,17 +79,6 @@ struct TreeFiles {
     has_attributes: bool,
     /// Paths of plain files.
     paths: Vec<Vec<u8>>,
-}
-
-/// Opens folders of objects as one repository, without any configuration.
-pub(super) fn open_objects(objects: &[PathBuf]) -> Result<Repository, git2::Error> {
-    let database = Odb::new()?;
-    for folder in objects {
-        let path = folder.to_str();
-        let path = path.ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
-        database.add_disk_alternate(path)?;
-    }
-    Repository::from_odb(database)
 }
 
 /// The files of a commit, where its `.gitattributes` may ask for a conversion.
@@ -236,12 +225,10 @@ impl Conversion<'_> {
             }
             return Err(SourceProblem::LfsPointers { url: self.shown.clone(), files: pointers });
         }
-        let listed: Vec<String> = files.iter().take(LISTED).map(|path| shown_path(path)).collect();
-        let more = files.len().saturating_sub(LISTED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let shown: Vec<String> = files.iter().map(|path| shown_path(path)).collect();
         (self.warn)(format!(
-            "the filter {filter:?} is not in your git configuration, so the build gets what is committed of {}{more}",
-            listed.join(", ")
+            "the filter {filter:?} is not in your git configuration, so the build gets what is committed of {}",
+            listed(&shown)
         ));
         Ok(())
     }

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::Path;
 
-use git2::{ObjectType, Odb, Oid, Repository};
+use git2::{ObjectType, Oid};
 use walkdir::WalkDir;
 
 use super::SourceProblem;
@@ -37,10 +37,7 @@ fn find(
     refs: &Refs,
     head: Option<Vec<u8>>,
 ) -> Result<Found, git2::Error> {
-    let database = Odb::new()?;
-    let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
-    database.add_disk_alternate(path)?;
-    let repository = Repository::from_odb(database)?;
+    let repository = git_layout::open_objects(&[objects.to_owned()])?;
     let peeled = |id: &str| {
         let object = repository.find_object(Oid::from_str(id).ok()?, None).ok()?;
         Some(object.peel(ObjectType::Commit).ok()?.id().to_string())

@@ -8,12 +8,15 @@
 //! within a repository is followed: the target could be any file of the caller's.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use git2::{Odb, Oid};
+use git2::{Odb, Oid, Repository};
 use walkdir::WalkDir;
 
+use crate::base::regular::open_regular;
 use crate::package::CommitId;
 
 /// Full name of a ref, as bytes, and the hex digits of its target.
@@ -22,18 +25,112 @@ pub(super) type Refs = BTreeMap<Vec<u8>, String>;
 /// Upper limit of repositories in a chain of alternates.
 const LONGEST_CHAIN: usize = 5;
 
-/// Repositories from which a repository borrows objects.
+/// How many folders of objects there may be.
+const MOST_FOLDERS: usize = 256;
+
+/// Upper limit of a file with one ref or the path of one folder, in bytes.
+pub(super) const LONGEST_REF: u64 = 64 << 10;
+
+/// Upper limit of a file with a list, in bytes.
+pub(super) const LONGEST_LIST: u64 = 256 << 20;
+
+/// Where a repository borrows objects from, if it does.
 pub(super) fn alternates(objects: &Path) -> io::Result<Vec<PathBuf>> {
-    let Some(text) = read_if_there(&objects.join("info/alternates"))? else {
+    let Some(text) = read_if_there(&objects.join("info/alternates"), LONGEST_REF)? else {
         return Ok(Vec::new());
     };
     // libgit2 takes either for a line's end.
     let lines = text.split(|byte| b"\r\n".contains(byte)).filter(|line| !line.is_empty());
-    let path = |line: &[u8]| {
-        use std::os::unix::ffi::OsStrExt;
-        objects.join(std::ffi::OsStr::from_bytes(line))
-    };
-    Ok(lines.filter(|line| line[0] != b'#').map(path).collect())
+    let path = |line: Vec<u8>| objects.join(OsString::from_vec(line));
+    let lines = lines.filter(|line| line[0] != b'#');
+    let mut folders = Vec::new();
+    for line in lines {
+        // git reads a quoted line as what it stands for, and libgit2 as it is written.
+        folders.extend(unquoted(line).map(path));
+        folders.push(path(line.to_vec()));
+    }
+    Ok(folders)
+}
+
+/// Writes where a repository borrows objects from.
+pub(super) fn write_alternates(objects: &Path, from: &[PathBuf]) -> io::Result<()> {
+    let mut text = Vec::new();
+    for folder in from {
+        let path = std::path::absolute(folder)?;
+        text.extend_from_slice(&quoted(path.as_os_str().as_bytes()));
+        text.push(b'\n');
+    }
+    fs_err::create_dir_all(objects.join("info"))?;
+    fs_err::write(objects.join("info/alternates"), text)
+}
+
+/// Writes a repository that has nothing but the objects of others.
+pub(super) fn write_borrowing(git_dir: &Path, objects: &[PathBuf], head: &[u8]) -> io::Result<()> {
+    for folder in ["objects/pack", "refs/heads", "refs/tags", "info"] {
+        fs_err::create_dir_all(git_dir.join(folder))?;
+    }
+    write_alternates(&git_dir.join("objects"), objects)?;
+    fs_err::write(git_dir.join("HEAD"), head)
+}
+
+/// A line as git quotes it (`quote_c_style`), where a path has what would end the line.
+fn quoted(path: &[u8]) -> Vec<u8> {
+    if !path.contains(&b'\n') && !path.starts_with(b"\"") {
+        return path.to_vec();
+    }
+    let mut line = vec![b'"'];
+    for byte in path {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'"' | b'\\' => line.extend([b'\\', *byte]),
+            _ => line.push(*byte),
+        }
+    }
+    line.push(b'"');
+    line
+}
+
+/// Bytes for which a quoted line stands (git's `unquote_c_style`), if it is one.
+fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = line.strip_prefix(b"\"")?.iter();
+    let mut path = Vec::new();
+    loop {
+        match rest.next()? {
+            b'"' => return Some(path),
+            b'\\' => path.push(match rest.next()? {
+                b'a' => 7,
+                b'b' => 8,
+                b't' => b'\t',
+                b'n' => b'\n',
+                b'v' => 11,
+                b'f' => 12,
+                b'r' => b'\r',
+                byte @ (b'"' | b'\\') => *byte,
+                first @ b'0'..=b'3' => {
+                    let digits = [*first, *rest.next()?, *rest.next()?];
+                    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()?
+                }
+                _ => return None,
+            }),
+            byte => path.push(*byte),
+        }
+    }
+}
+
+/// Opens folders of objects as one database, without any configuration.
+pub(super) fn open_database(objects: &[PathBuf]) -> Result<Odb<'static>, git2::Error> {
+    let database = Odb::new()?;
+    for folder in objects {
+        let path = folder.to_str();
+        let path = path.ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
+        database.add_disk_alternate(path)?;
+    }
+    Ok(database)
+}
+
+/// Opens folders of objects as one repository, without any configuration.
+pub(super) fn open_objects(objects: &[PathBuf]) -> Result<Repository, git2::Error> {
+    Repository::from_odb(open_database(objects)?)
 }
 
 /// Folders with a repository's objects: its own, and the borrowed ones.
@@ -46,6 +143,12 @@ pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
             next.extend(alternates(objects)?);
         }
         next.retain(|objects| !all.contains(objects));
+        next.sort_unstable();
+        next.dedup();
+        if all.len() + next.len() > MOST_FOLDERS {
+            let message = format!("{} borrows objects from too many places", git_dir.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         all.extend_from_slice(&next);
         last = next;
     }
@@ -55,9 +158,7 @@ pub(super) fn object_folders(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// True if a folder of objects has the commit. As no repository is opened, the folder may belong to
 /// any user.
 pub(super) fn has_object(objects: &Path, commit: &CommitId) -> Result<bool, git2::Error> {
-    let database = Odb::new()?;
-    let path = objects.to_str().ok_or_else(|| git2::Error::from_str("its path is not UTF-8"))?;
-    database.add_disk_alternate(path)?;
+    let database = open_database(&[objects.to_owned()])?;
     Ok(database.exists(Oid::from_str(commit.as_str())?))
 }
 
@@ -136,7 +237,7 @@ pub(super) fn full_names(name: &str) -> Vec<Vec<u8>> {
 /// All refs of a repository, loose ones before packed ones; symbolic ones are left out.
 pub(super) fn read_refs(git_dir: &Path) -> io::Result<Refs> {
     let mut refs = Refs::new();
-    let packed = read_if_there(&git_dir.join("packed-refs"))?.unwrap_or_default();
+    let packed = read_if_there(&git_dir.join("packed-refs"), LONGEST_LIST)?.unwrap_or_default();
     for line in packed.split(|byte| *byte == b'\n') {
         if line.len() > 41
             && line[40] == b' '
@@ -157,7 +258,7 @@ pub(super) fn read_refs(git_dir: &Path) -> io::Result<Refs> {
         };
         let Ok(name) = entry.path().strip_prefix(git_dir) else { continue };
         if entry.file_type().is_file()
-            && let Some(content) = read_if_there(entry.path())?
+            && let Some(content) = read_if_there(entry.path(), LONGEST_REF)?
             && let Some(id) = object_id(content.trim_ascii_end())
         {
             refs.insert(name.as_os_str().as_encoded_bytes().to_vec(), id);
@@ -173,8 +274,27 @@ fn object_id(digits: &[u8]) -> Option<String> {
 
 /// The branch that a repository's HEAD names.
 pub(super) fn head_branch(git_dir: &Path) -> io::Result<Option<Vec<u8>>> {
-    let head = read_if_there(&git_dir.join("HEAD"))?.unwrap_or_default();
-    Ok(head.trim_ascii_end().strip_prefix(b"ref: ").map(<[u8]>::to_vec))
+    Ok(match read_ref(git_dir, "HEAD")? {
+        Some(Target::Ref(name)) => Some(name),
+        _ => None,
+    })
+}
+
+/// Content of a ref.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Number of an object.
+    Object(String),
+    /// Full name of another ref.
+    Ref(Vec<u8>),
+}
+
+/// Reads a ref of a name that is known to be valid; `None` if it is not there, or is not one.
+pub(super) fn read_ref(git_dir: &Path, name: &str) -> io::Result<Option<Target>> {
+    let text = read_if_there(&git_dir.join(name), LONGEST_REF)?.unwrap_or_default();
+    let text = text.trim_ascii_end();
+    let branch = text.strip_prefix(b"ref:").map(|name| Target::Ref(name.trim_ascii().to_vec()));
+    Ok(branch.or_else(|| object_id(text).map(Target::Object)))
 }
 
 /// Writes refs in git's packed format.
@@ -191,29 +311,91 @@ pub(super) fn write_refs(git_dir: &Path, refs: &Refs) -> io::Result<()> {
 
 /// Copies the list of commits at which a shallow repository ends.
 pub(super) fn copy_shallow(from: &Path, to: &Path) -> io::Result<()> {
-    let text = read_if_there(&from.join("shallow"))?.unwrap_or_default();
+    let text = read_if_there(&from.join("shallow"), LONGEST_LIST)?.unwrap_or_default();
     let commits = text.split(|byte| *byte == b'\n').filter_map(object_id);
     let commits: String = commits.map(|commit| commit + "\n").collect();
     if commits.is_empty() { Ok(()) } else { fs_err::write(to.join("shallow"), commits) }
 }
 
-fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+/// Copies a file that is a plain one, with its time, if it is there.
+pub(super) fn copy_plain(from: &Path, to: &Path, longest: u64) -> io::Result<()> {
+    let Some(file) = open_plain(from)? else { return Ok(()) };
+    let data = file.metadata()?;
+    if data.len() > longest {
+        return Err(too_long(from, longest));
+    }
+    let mut copy = fs_err::File::create(to)?;
+    io::copy(&mut io::Read::take(file, longest), &mut copy)?;
+    // git compares times of files with that of the index.
+    copy.file().set_modified(data.modified()?)
+}
+
+/// Reads a regular file, links followed.
+pub(super) fn read_followed(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    read_whole(path, open_regular(path)?, longest)
+}
+
+fn read_if_there(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
+    open_plain(path)?.map(|file| read_whole(path, file, longest)).transpose()
+}
+
+fn read_whole(path: &Path, file: fs_err::File, longest: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, longest + 1), &mut content)?;
+    if content.len() as u64 > longest { Err(too_long(path, longest)) } else { Ok(content) }
+}
+
+fn open_plain(path: &Path) -> io::Result<Option<fs_err::File>> {
     use fs_err::os::unix::fs::OpenOptionsExt;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     match fs_err::OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(mut file) if file.metadata()?.is_file() => {
-            let mut content = Vec::new();
-            io::Read::read_to_end(&mut file, &mut content)?;
-            Ok(Some(content))
-        }
+        Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
         Ok(_) => Err(not_followed(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+fn too_long(path: &Path, longest: u64) -> io::Error {
+    let problem = format!("{} is longer than {longest} bytes, and is not read", path.display());
+    io::Error::new(io::ErrorKind::FileTooLarge, problem)
+}
+
 fn not_followed(path: &Path) -> io::Error {
     let problem =
         format!("{} is a symbolic link or no plain file, which is not read", path.display());
     io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn borrowed_folders_are_those_that_git_and_libgit2_read() {
+        let place = tempfile::tempdir().unwrap();
+        let objects = place.path();
+        fs_err::create_dir(objects.join("info")).unwrap();
+        let read = |text: &[u8]| {
+            fs_err::write(objects.join("info/alternates"), text).unwrap();
+            alternates(objects).unwrap()
+        };
+        assert_eq!(read(b"/a\n#/b\n\n../c\n"), [PathBuf::from("/a"), objects.join("../c")]);
+        let odd = read(b"\"/a\\tb\\\"\\141\"\n");
+        assert_eq!(odd[0], Path::new("/a\tb\"a"));
+        assert_eq!(read(b"\"/a\n"), [objects.join("\"/a")]);
+        for path in ["/a b", "/a\nb", "/a\n\"\\b"] {
+            write_alternates(objects, &[path.into()]).unwrap();
+            assert_eq!(alternates(objects).unwrap()[0], Path::new(path));
+        }
+    }
+
+    #[test]
+    fn many_borrowed_folders_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(place.path().join("objects/info")).unwrap();
+        let lines: Vec<String> = (0..1000).map(|number| format!("/x{number}")).collect();
+        fs_err::write(place.path().join("objects/info/alternates"), lines.join("\n")).unwrap();
+        assert!(object_folders(place.path()).unwrap_err().to_string().contains("too many"));
+    }
 }

@@ -9,15 +9,15 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use git2::{Config, ErrorCode, Repository};
+use git2::{Config, ErrorCode, Reference, Repository};
 
-use super::git_convert::open_objects;
+use super::git_guard::{LONGEST_INDEX, find, is_odd};
+use super::git_layout::{Target, open_objects};
 use super::git_repository::unusable;
 use super::git_state::{GitState, StateRequest, filter_of_key};
 use super::local_repository::LocalRepository;
 use super::{FetchOptions, Fetched, OutOfScope, SourceProblem, SourceRequest, git_layout};
 use crate::base::event::{Event, Observer};
-use crate::base::regular::open_regular;
 use crate::package::CommitId;
 
 /// Settings of a repository that say how its files are compared with the index: names, and their values.
@@ -135,16 +135,21 @@ fn head_commit(path: &Path, repository: &LocalRepository) -> Result<CommitId, So
 /// Id at the end of HEAD's chain.
 fn followed(repository: &LocalRepository) -> std::io::Result<Option<String>> {
     let refs = git_layout::read_refs(&repository.common_dir)?;
-    let mut at = repository.git_dir.join("HEAD");
+    let mut target = git_layout::read_ref(&repository.git_dir, "HEAD")?;
     for _ in 0..LONGEST_CHAIN {
-        let Ok(text) = fs_err::read_to_string(&at) else { return Ok(None) };
-        let Some(name) = text.trim_end().strip_prefix("ref: ") else {
-            return Ok(Some(text.trim_end().to_owned()));
+        let name = match target {
+            Some(Target::Ref(name)) => name,
+            Some(Target::Object(id)) => return Ok(Some(id)),
+            None => return Ok(None),
         };
-        if let Some(id) = refs.get(name.as_bytes()) {
+        if let Some(id) = refs.get(&name) {
             return Ok(Some(id.clone()));
         }
-        at = repository.common_dir.join(name);
+        // A name could lead out of the repository.
+        let name = std::str::from_utf8(&name).ok();
+        let is_ref = |name: &&str| name.starts_with("refs/") && Reference::is_valid_name(name);
+        let Some(name) = name.filter(is_ref) else { return Ok(None) };
+        target = git_layout::read_ref(&repository.common_dir, name)?;
     }
     Ok(None)
 }
@@ -167,6 +172,7 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn changes(&self, mut state: GitState<'_>) -> Result<Changes, SourceProblem> {
         self.prepare(&mut state)?;
+        self.check_work_tree(&state)?;
         let known = state.filters()?;
         let status = [
             "status",
@@ -200,24 +206,20 @@ impl Comparison<'_> {
         let io = SourceProblem::io("prepare a git repository");
         let Self { repository, work_tree } = self;
         state.set("GIT_WORK_TREE", work_tree);
-        state.set("GIT_INDEX_FILE", &repository.git_dir.join("index"));
-        // Beside a split index, git looks for the other part in its own folder.
+        let own = state.git_dir();
+        let copy = |from: PathBuf, name: &OsStr, longest: u64| {
+            git_layout::copy_plain(&from, &own.join(name), longest).map_err(io)
+        };
+        copy(repository.git_dir.join("index"), OsStr::new("index"), LONGEST_INDEX)?;
+        // Of a split index, the other part.
         for entry in fs_err::read_dir(&repository.git_dir).map_err(io)? {
-            let entry = entry.map_err(io)?;
-            if entry.file_name().as_bytes().starts_with(b"sharedindex.")
-                && let Ok(mut part) = open_regular(&entry.path())
-            {
-                let mut copy =
-                    fs_err::File::create(state.git_dir().join(entry.file_name())).map_err(io)?;
-                std::io::copy(&mut part, &mut copy).map_err(io)?;
+            let name = entry.map_err(io)?.file_name();
+            if name.as_bytes().starts_with(b"sharedindex.") {
+                copy(repository.git_dir.join(&name), &name, LONGEST_INDEX)?;
             }
         }
-        if let Ok(attributes) = open_regular(&repository.common_dir.join("info/attributes")) {
-            let mut copy =
-                fs_err::File::create(state.git_dir().join("info/attributes")).map_err(io)?;
-            let mut attributes = std::io::Read::take(attributes, LONGEST_ATTRIBUTES);
-            std::io::copy(&mut attributes, &mut copy).map_err(io)?;
-        }
+        let attributes = OsStr::new("info/attributes");
+        copy(repository.common_dir.join(attributes), attributes, LONGEST_ATTRIBUTES)?;
         for config in self.configurations() {
             for (name, values) in COMPARISON {
                 let Ok(value) = config.get_string(name) else { continue };
@@ -228,6 +230,34 @@ impl Comparison<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses what git would read of a work tree without an end: attributes and submodules.
+    fn check_work_tree(&self, state: &GitState<'_>) -> Result<(), SourceProblem> {
+        let refused = |path: &Path, reason| SourceProblem::NoRepository {
+            path: path.to_owned(),
+            reason,
+            foreign: false,
+        };
+        let check = |path: PathBuf| match fs_err::metadata(&path) {
+            Ok(data) if is_odd(data.file_type()) => {
+                Err(refused(&path, "this is a FIFO or a device".to_owned()))
+            }
+            _ => Ok(()),
+        };
+        let (output, _) = state.git(&["ls-files", "-s", "-z"].map(OsStr::new))?;
+        let mut folders = BTreeSet::from([Path::new("")]);
+        for line in output.split(|byte| *byte == 0) {
+            let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
+            let path = Path::new(OsStr::from_bytes(&line[tab + 1..]));
+            if line.starts_with(b"160000 ") {
+                let place = self.work_tree.join(path);
+                find(&place).map_err(|reason| refused(&place, reason))?;
+            }
+            folders.extend(path.ancestors().skip(1));
+        }
+        check(self.work_tree.join(".gitmodules"))?;
+        folders.iter().try_for_each(|it| check(self.work_tree.join(it).join(".gitattributes")))
     }
 
     /// The repository's own files of configuration.

@@ -10,24 +10,19 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
+use super::git_guard::find;
 use super::local_repository::LocalRepository;
 use super::{GitOptions, SourceProblem, git_format};
-use crate::base::regular::open_regular;
-
-/// Upper limit of files that name a folder, in bytes.
-const LONGEST: u64 = 1 << 16;
 
 impl LocalRepository {
     /// Finds a repository at a path, which is without symlinks.
     pub(super) fn open(path: &Path, git: &GitOptions) -> Result<Self, SourceProblem> {
-        let found = find(path);
+        let refused =
+            |reason| SourceProblem::NoRepository { path: path.to_owned(), reason, foreign: false };
+        let found = find(path).map_err(refused)?;
         if let Some(reason) = found.as_ref().and_then(|it| git_format::unsupported(&it.common_dir))
         {
-            return Err(SourceProblem::NoRepository {
-                path: path.to_owned(),
-                reason,
-                foreign: false,
-            });
+            return Err(refused(reason));
         }
         match Repository::open(path) {
             Ok(repository) => Ok(Self {
@@ -51,36 +46,6 @@ pub(super) fn unusable(path: &Path, error: &git2::Error) -> SourceProblem {
         reason: error.message().to_owned(),
         foreign: error.code() == ErrorCode::Owner,
     }
-}
-
-/// Finds the folders of a repository as git does, without its configuration.
-fn find(path: &Path) -> Option<LocalRepository> {
-    let dot_git = path.join(".git");
-    let (git_dir, work_tree) = match fs_err::metadata(&dot_git) {
-        Ok(data) if data.is_dir() => (dot_git, Some(path.to_owned())),
-        Ok(_) => {
-            let text = read(&dot_git)?;
-            let folder = text.strip_prefix(b"gitdir: ")?;
-            (path.join(OsStr::from_bytes(folder)), Some(path.to_owned()))
-        }
-        Err(_) if path.file_name() == Some(OsStr::new(".git")) => {
-            (path.to_owned(), path.parent().map(Path::to_owned))
-        }
-        Err(_) => (path.to_owned(), None),
-    };
-    let common_dir = match read(&git_dir.join("commondir")) {
-        Some(text) => git_dir.join(OsStr::from_bytes(&text)),
-        None => git_dir.clone(),
-    };
-    (git_dir.join("HEAD").is_file() && common_dir.join("objects").is_dir())
-        .then_some(LocalRepository { git_dir, common_dir, work_tree })
-}
-
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let file = open_regular(path).ok()?;
-    let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, LONGEST), &mut text).ok()?;
-    Some(text.trim_ascii_end().to_vec())
 }
 
 /// True if the user's or the system's `safe.directory` has a repository.
@@ -163,13 +128,13 @@ mod tests {
         Repository::init_bare(root.join("bare.git")).unwrap();
         for path in ["plain", "bare.git", "plain/.git"] {
             let path = root.join(path);
-            let found = find(&path).unwrap();
+            let found = find(&path).unwrap().unwrap();
             let other = LocalRepository::open(&path, &git).unwrap();
             let real = |path: &Path| fs_err::canonicalize(path).unwrap();
             assert_eq!(real(&found.git_dir), real(&other.git_dir));
             assert_eq!(real(&found.common_dir), real(&other.common_dir));
             assert_eq!(found.work_tree.as_deref().map(real), other.work_tree.as_deref().map(real));
         }
-        assert_eq!(find(&root), None);
+        assert_eq!(find(&root), Ok(None));
     }
 }

@@ -1,14 +1,14 @@
 //! A repository of our own in which the host's git works with the objects of another one.
 //!
-//! Git decides about attributes, filters, cleanliness, and every form of the index. The
-//! configuration of the repository in question is not read. Its `config` and hooks could name
-//! commands. The state has a configuration written here, borrows the objects, and is in the folder
-//! of our mirrors:
+//! Git is asked about all that its rules decide: attributes, filters, cleanliness, every form of the index. The
+//! configuration of the repository in question is not read for that. Its `config` and hooks could name
+//! commands. The state has a configuration that is written here, borrows the objects, has copies of the index
+//! and of `info/attributes` where a work tree is compared, and lies in the folder of our mirrors:
 //!
 //! ```text
 //! $MKPANDA_HOME/git/<sum of the objects' folder>/
 //!   files-<sum>/            files of a commit as git converts them: git_convert
-//!   .tmp-…/git/             GIT_DIR: config, HEAD, index, objects/info/alternates
+//!   .tmp-…/git/             GIT_DIR: config, HEAD, index, sharedindex.*, info/attributes, objects/info/alternates
 //!   .tmp-…/tree/            an empty work tree
 //! ```
 //!
@@ -272,22 +272,7 @@ pub(super) fn filter_of_key(key: &str) -> Option<&str> {
 
 /// Writes the state's repository.
 fn write_state(git_dir: &Path, objects: &[PathBuf], commit: &CommitId) -> io::Result<()> {
-    for folder in ["objects/info", "objects/pack", "refs", "info"] {
-        fs_err::create_dir_all(git_dir.join(folder))?;
-    }
-    let mut alternates = Vec::new();
-    for folder in objects {
-        let path = std::path::absolute(folder)?;
-        let bytes = path.as_os_str().as_bytes();
-        // git reads a line that begins with a quote as an escaped one.
-        if bytes.contains(&b'\n') || bytes.starts_with(b"\"") {
-            return Err(io::Error::other(format!("{} cannot be named to git", path.display())));
-        }
-        alternates.extend_from_slice(bytes);
-        alternates.push(b'\n');
-    }
-    fs_err::write(git_dir.join("objects/info/alternates"), alternates)?;
-    fs_err::write(git_dir.join("HEAD"), format!("{commit}\n"))?;
+    git_layout::write_borrowing(git_dir, objects, format!("{commit}\n").as_bytes())?;
     fs_err::write(git_dir.join("config"), "[core]\n\trepositoryformatversion = 0\n")?;
     if let Some(objects) = objects.first().and_then(|objects| objects.parent()) {
         git_layout::copy_shallow(objects, git_dir)?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use git2::Repository;
 
+use super::git_guard::find;
 use super::git_layout;
 use super::local_repository::LocalRepository;
 use crate::base::within;
@@ -114,8 +115,22 @@ impl LocalScope {
                 || bounds.refs.as_ref().is_some_and(|refs| real.starts_with(refs))
         };
         for folder in [&repository.git_dir, &repository.common_dir] {
-            let names = ["", "HEAD", "packed-refs", "refs", "commondir", "shallow", "objects"]
-                .map(|name| folder.join(name));
+            let names = [
+                "",
+                "HEAD",
+                "packed-refs",
+                "refs",
+                "commondir",
+                "gitdir",
+                "shallow",
+                "objects",
+                "index",
+                "config",
+                "config.worktree",
+                "info",
+                "info/attributes",
+            ];
+            let names = names.map(|name| folder.join(name));
             if let Some(name) = names.iter().find(|name| !is_in(name)) {
                 return Err(bounds.out(name));
             }
@@ -161,6 +176,8 @@ fn own_repository(folder: &Path, packages: &Path) -> Option<(PathBuf, Option<Pat
     if !kind.is_dir() && !kind.is_file() {
         return None;
     }
+    // What cannot be read with an end is not opened.
+    find(folder).ok()?;
     let repository = Repository::open(folder).ok()?;
     let below = packages.strip_prefix(folder).ok()?;
     let has_packages = below.as_os_str().is_empty() || has_files(&repository, below.to_str()?);

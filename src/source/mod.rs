@@ -37,6 +37,7 @@ mod git_convert;
 mod git_fetch;
 mod git_foreign;
 mod git_format;
+mod git_guard;
 mod git_layout;
 mod git_local;
 mod git_login;

@@ -164,6 +164,16 @@ fn is_absent_server(error: &io::Error) -> bool {
         libc::ENETUNREACH,
         libc::EREMOTEIO,
     ];
+    const KINDS: [io::ErrorKind; 5] = [
+        io::ErrorKind::StaleNetworkFileHandle,
+        io::ErrorKind::TimedOut,
+        io::ErrorKind::NotConnected,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkUnreachable,
+    ];
+    if KINDS.contains(&error.kind()) {
+        return true;
+    }
     let causes =
         std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| {
             cause.source()

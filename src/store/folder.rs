@@ -1,33 +1,47 @@
 //! A folder as a store.
 //!
 //! ```text
-//! <folder>/<key>          an object; a symlink to a file, or in place of a folder, is followed
+//! <folder>/<key>          an object
 //! <folder>/…/.tmp-…       an object under construction; swept by a later put after a day
 //! ```
 //!
 //! An object is written under another name, synced and renamed, which fails if the name is taken, unless
-//! the object is to be replaced. Descriptions are not kept. The folder belongs to its user:
-//! symlinks inside may lead anywhere, as the user has made them. Puts and removals act on the name
-//! itself. The folder may be on a network filesystem with several writing machines; no lock is
-//! taken.
+//! the object is to be replaced. Nothing of a description is kept. The folder may lie on a network filesystem
+//! that several machines write to; no lock is taken.
+//!
+//! Others may write to the folder. So everything below it is reached by descriptors and through no symlink, which
+//! could lead to a private file of the caller's, or have the caller write into a folder of its own; and an object
+//! is a regular file of limited size, since anything else might have no end. The folder itself may be a symlink.
+
+mod below;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use self::below::{find, is_absent, is_link, kind, name_of, object, parent};
 use super::backend::{About, Backend, Content, Got, Head, Listed, Put, Transfer};
 use super::error::StoreError;
 use super::key::Key;
 use crate::base::atomic::{AtomicFile, naming_file, sweep_older};
-use crate::base::regular::open_regular;
+use crate::base::event::Event;
 
 /// Number of bytes copied between two checks for an interruption.
 const COPIED_AT_ONCE: u64 = 64 << 20;
 const BUFFER: usize = 256 << 10;
+/// Upper limit of an object's size in bytes: that of a download.
+const LONGEST: u64 = 64 << 30;
+/// Upper limit of the number of entries that are listed.
+const MOST_LISTED: usize = 20_000_000;
 /// Age of a file under construction that no process works at any more.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,36 +57,55 @@ impl FolderBackend {
         Self { folder }
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
-        self.folder.join(key.as_str())
-    }
-
-    /// Opens an object: a regular file, since anything else might have no end.
-    fn open(&self, key: &Key) -> Result<File, StoreError> {
-        let path = self.path(key);
-        match open_regular(&path) {
-            Ok(file) => Ok(file.into_file()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(self.not_found(key)),
-            Err(error) if is_absent(&error) => Err(self.not_found(key)),
-            Err(error) => Err(self.failed("read", key, error)),
+    /// Opens an object.
+    fn open(&self, key: &Key, transfer: &Transfer<'_>) -> Result<File, StoreError> {
+        let (found, size) = match object(&self.folder, key) {
+            Err(error) if is_link(&error) => {
+                let (subject, name) = (transfer.subject.to_owned(), self.name());
+                let message = format!(
+                    "{name}/{key} is a symbolic link, or in the folder of one, and is not followed: put the file itself there"
+                );
+                transfer.observer.event(Event::Warning { subject, message });
+                return Err(self.not_found(key));
+            }
+            Err(error) if is_absent(&error) => return Err(self.not_found(key)),
+            other => other.map_err(|error| self.failed("read", key, error))?,
+        };
+        if size > LONGEST {
+            let message = format!("it is longer than {LONGEST} bytes");
+            return Err(self.failed("read", key, io::Error::other(message)));
         }
+        // What was looked at, whatever has its name by now.
+        let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let opened = std::fs::OpenOptions::new().read(true).open(path);
+        opened.map_err(|error| {
+            let place = self.folder.join(key.as_str());
+            let message = format!("failed to open file `{}`: {error}", place.display());
+            self.failed("read", key, io::Error::new(error.kind(), message))
+        })
     }
 
     /// Opens an object whose file the kernel is to copy, and tells its length.
-    fn opened(&self, key: &Key) -> Result<(File, u64), StoreError> {
-        let file = self.open(key)?;
+    fn opened(&self, key: &Key, transfer: &Transfer<'_>) -> Result<(File, u64), StoreError> {
+        let file = self.open(key, transfer)?;
         let length = file.metadata().map_err(|error| self.failed("read", key, error))?.len();
         Ok((file, length))
     }
 
     /// True if there is anything under a name that an object may have; a folder is an error.
     fn has_name(&self, key: &Key) -> Result<bool, StoreError> {
-        match fs_err::symlink_metadata(self.path(key)) {
-            Ok(data) if data.is_dir() => {
-                let error = io::Error::other("there is a folder of that name");
-                Err(self.failed("write", key, error))
+        let failed = |error| self.failed("write", key, error);
+        let parent = match parent(&self.folder, key, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(failed)?,
+        };
+        match fstatat(&parent, name_of(key), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(data) if kind(data.st_mode) == SFlag::S_IFDIR => {
+                Err(failed(io::Error::other("there is a folder of that name")))
             }
-            found => Ok(found.is_ok()),
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(failed(error.into())),
         }
     }
 
@@ -84,13 +117,27 @@ impl FolderBackend {
         transfer: &Transfer<'_>,
         commit: impl FnOnce(AtomicFile) -> io::Result<T>,
     ) -> Result<T, StoreError> {
-        let path = self.path(key);
-        let failed = |error| self.failed("write", key, error);
-        let mut file = AtomicFile::create(&path).map_err(failed)?;
+        let parent =
+            parent(&self.folder, key, true).map_err(|error| self.failed("write", key, error))?;
+        let folder = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
+        let shown = self.folder.join(key.as_str());
+        let failed = |error: io::Error| {
+            // By the name that a person knows.
+            let shown = shown.parent().unwrap_or(&shown);
+            let [from, to] = [&folder, shown].map(|folder| format!("{}/", folder.display()));
+            let text = error.to_string();
+            let error = if text.contains(&from) {
+                io::Error::new(error.kind(), text.replace(&from, &to))
+            } else {
+                error
+            };
+            self.failed("write", key, error)
+        };
+        let mut file = AtomicFile::create(&folder.join(name_of(key))).map_err(failed)?;
         write_content(&mut file, key, content, transfer, &failed)?;
         let written = commit(file).map_err(failed)?;
-        // Leftovers of others are harmless.
-        drop(path.parent().map(|folder| sweep_older(folder, ABANDONED)));
+        // The leftovers of others harm nobody.
+        drop(sweep_older(&folder, ABANDONED));
         Ok(written)
     }
 
@@ -103,48 +150,53 @@ impl FolderBackend {
         StoreError::File { operation, key, store, error }
     }
 
-    /// Lists the objects in one folder and below.
-    fn walk(
+    /// Lists the objects of one folder; returns the folders in it.
+    fn list_folder(
         &self,
         prefix: &str,
-        above: &mut Vec<(u64, u64)>,
         found: &mut Vec<Listed>,
         transfer: &Transfer<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let failed = |error| self.failed("list", &prefix.trim_end_matches('/'), error);
-        let folder = self.folder.join(prefix);
-        let entries = fs_err::metadata(&folder)
-            .and_then(|data| Ok((data.dev(), data.ino(), fs_err::read_dir(&folder)?)));
-        let (device, inode, entries) = match entries {
-            Err(error) if is_absent(&error) => return Ok(()),
+        let path = if prefix.is_empty() { "." } else { prefix.trim_end_matches('/') };
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = find(&self.folder, path).and_then(|folder| {
+            let entries = Dir::openat(&folder, c".", flags, Mode::empty())?;
+            Ok((folder, entries))
+        });
+        let (folder, mut entries) = match opened {
+            Err(error) if is_absent(&error) || is_link(&error) => return Ok(Vec::new()),
             other => other.map_err(failed)?,
         };
-        if above.contains(&(device, inode)) {
-            // A symlink to a folder above: the same objects again, without an end.
-            return Ok(());
-        }
-        above.push((device, inode));
-        for entry in entries {
+        let mut folders = Vec::new();
+        for entry in entries.iter() {
             if transfer.observer.is_interrupted() {
                 return Err(StoreError::Interrupted);
             }
-            let entry = entry.map_err(failed)?;
+            let entry = entry.map_err(|error| failed(error.into()))?;
             let name = entry.file_name();
-            let key = name.to_str().and_then(|name| format!("{prefix}{name}").parse::<Key>().ok());
+            let text = name.to_str().ok().filter(|name| !matches!(*name, "." | ".."));
+            let key = text.and_then(|name| format!("{prefix}{name}").parse::<Key>().ok());
             let Some(key) = key else { continue };
-            match fs_err::metadata(entry.path()) {
-                Ok(data) if data.is_dir() => {
-                    self.walk(&format!("{key}/"), above, found, transfer)?;
+            let data = match fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                // Removed meanwhile.
+                Err(Errno::ENOENT) => continue,
+                other => other.map_err(|error| failed(error.into()))?,
+            };
+            match kind(data.st_mode) {
+                SFlag::S_IFDIR => folders.push(format!("{key}/")),
+                SFlag::S_IFREG => {
+                    let size = u64::try_from(data.st_size).unwrap_or(0);
+                    found.push(Listed { key, size });
                 }
-                Ok(data) if data.is_file() => found.push(Listed { key, size: data.len() }),
-                Ok(_) => {}
-                // Removed meanwhile, or a symlink to nothing.
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(failed(error)),
+                _ => {}
+            }
+            if found.len() + folders.len() > MOST_LISTED {
+                let message = format!("there are more than {MOST_LISTED} objects");
+                return Err(failed(io::Error::other(message)));
             }
         }
-        above.pop();
-        Ok(())
+        Ok(folders)
     }
 }
 
@@ -158,7 +210,7 @@ impl Backend for FolderBackend {
     }
 
     fn get(&self, key: &Key, to: &mut File, transfer: &Transfer<'_>) -> Result<Got, StoreError> {
-        let from = self.open(key)?;
+        let from = self.open(key, transfer)?;
         let kept = |to: &File, error| StoreError::Destination {
             key: key.clone(),
             error: naming_file(to, error),
@@ -189,7 +241,7 @@ impl Backend for FolderBackend {
         if range.is_empty() {
             return Ok(0);
         }
-        let mut from = self.open(key)?;
+        let mut from = self.open(key, transfer)?;
         let failed = |from: &File, error| self.failed("read", key, naming_file(from, error));
         from.seek(SeekFrom::Start(range.start)).map_err(|error| failed(&from, error))?;
         let (mut left, mut buffer) = (range.end - range.start, vec![0; BUFFER]);
@@ -209,10 +261,9 @@ impl Backend for FolderBackend {
     }
 
     fn head(&self, key: &Key, _: &Transfer<'_>) -> Result<Head, StoreError> {
-        match fs_err::metadata(self.path(key)) {
-            Ok(data) if data.is_file() => Ok(Head { size: Some(data.len()) }),
-            Ok(_) => Err(self.not_found(key)),
-            Err(error) if is_absent(&error) => Err(self.not_found(key)),
+        match object(&self.folder, key) {
+            Ok((_, size)) => Ok(Head { size: Some(size) }),
+            Err(error) if is_absent(&error) || is_link(&error) => Err(self.not_found(key)),
             Err(error) => Err(self.failed("look for", key, error)),
         }
     }
@@ -249,7 +300,7 @@ impl Backend for FolderBackend {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<(), StoreError> {
-        let (file, length) = self.opened(from)?;
+        let (file, length) = self.opened(from, transfer)?;
         self.replace(to, Content::File(&path_of(&file), length), about, transfer)
     }
 
@@ -260,7 +311,7 @@ impl Backend for FolderBackend {
         about: &About<'_>,
         transfer: &Transfer<'_>,
     ) -> Result<Put, StoreError> {
-        let (file, length) = self.opened(from)?;
+        let (file, length) = self.opened(from, transfer)?;
         self.put_described(to, Content::File(&path_of(&file), length), about, transfer)
     }
 
@@ -271,20 +322,34 @@ impl Backend for FolderBackend {
     ) -> Result<Vec<Listed>, StoreError> {
         let prefix = below.map_or_else(String::new, |key| format!("{key}/"));
         let mut found = Vec::new();
-        self.walk(&prefix, &mut Vec::new(), &mut found, transfer)?;
+        let mut left = vec![prefix];
+        while let Some(prefix) = left.pop() {
+            left.extend(self.list_folder(&prefix, &mut found, transfer)?);
+        }
         found.sort_unstable();
         Ok(found)
     }
 
     fn delete(&self, key: &Key, _: &Transfer<'_>) -> Result<bool, StoreError> {
-        let path = self.path(key);
-        if fs_err::symlink_metadata(&path).is_ok_and(|data| data.is_dir()) {
+        let failed = |error| self.failed("remove", key, error);
+        let parent = match parent(&self.folder, key, false) {
+            Err(error) if is_absent(&error) => return Ok(false),
+            other => other.map_err(failed)?,
+        };
+        let name = name_of(key);
+        let is_folder = fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .is_ok_and(|data| kind(data.st_mode) == SFlag::S_IFDIR);
+        if is_folder {
             return Ok(false);
         }
-        match fs_err::remove_file(path) {
+        match unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
-            Err(error) if is_absent(&error) => Ok(false),
-            Err(error) => Err(self.failed("remove", key, error)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => {
+                let (error, place) = (io::Error::from(error), self.folder.join(key.as_str()));
+                let message = format!("failed to remove file `{}`: {error}", place.display());
+                Err(failed(io::Error::new(error.kind(), message)))
+            }
         }
     }
 }
@@ -326,11 +391,6 @@ fn write_content(
         }
     }
     Ok(())
-}
-
-/// True if an error means a missing file.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// True if an error of a copy can only come from the file that is written.

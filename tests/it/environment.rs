@@ -265,6 +265,28 @@ fn the_images_user_owns_what_it_writes_to() {
 }
 
 #[test]
+fn documents_that_nothing_could_be_installed_from_fail_the_build() {
+    let place = Place::new();
+    for (number, (script, part)) in [
+        ("rm $PKG_PATH/pkginfo.json", "it has no file pkginfo.json"),
+        (
+            "mv $PKG_PATH/pkginfo.json /pkg/x; ln -s /pkg/x $PKG_PATH/pkginfo.json",
+            "no file pkginfo.json",
+        ),
+        ("echo '{' > $PKG_PATH/pkginfo.json", "pkginfo.json"),
+        ("echo '[]' > $PKG_PATH/pkginfo.json", "pkginfo.json"),
+        ("echo mine > $PKG_PATH/buildinfo.full.json", "buildinfo.full.json"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("p{number}");
+        place.package(&name, "{}", script);
+        place.run(&name, &[]).fails(1).says(part);
+    }
+}
+
+#[test]
 fn the_documents_are_there_and_packaged_as_the_script_leaves_them() {
     let place = Place::new();
     let info = r#"{"environment": {"A": "b"}, "state_directory": true}"#;

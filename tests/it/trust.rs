@@ -142,13 +142,21 @@ fn files_of_a_trees_own_repository_lead_to_no_other() {
     };
     let (place, private, tree) = made();
     let borrowed = format!("{}\n", private.join(".git/objects").display());
-    for text in [borrowed.clone(), format!("#\r{borrowed}")] {
+    let quoted = format!("\"{}\"\n", private.join(".git/objects").display());
+    for text in [borrowed.clone(), format!("#\r{borrowed}"), quoted] {
         std::fs::write(tree.join(".git/objects/info/alternates"), text).unwrap();
         refused(&place);
     }
     let (place, private, tree) = made();
     std::os::unix::fs::symlink(private.join("secret"), tree.join(".git/shallow")).unwrap();
     refused(&place);
+    for name in ["index", "config", "info"] {
+        let (place, private, tree) = made();
+        let own = tree.join(".git").join(name);
+        drop(std::fs::remove_dir_all(&own).or_else(|_| std::fs::remove_file(&own)));
+        std::os::unix::fs::symlink(private.join(".git").join(name), own).unwrap();
+        refused(&place);
+    }
     let (place, private, tree) = made();
     let pack = tree.join(".git/objects/pack");
     std::fs::remove_dir_all(&pack).unwrap();

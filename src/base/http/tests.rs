@@ -79,7 +79,11 @@ fn another_file_or_range_makes_it_start_over() {
         answer("206 P\r\nETag: \"b\"\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5", b"xxxxx")
     };
     let refused = |_: &Request| answer("416 No\r\nContent-Length: 0", b"");
-    for second in [whole, other_range, other_length, other_etag, refused] {
+    let bad = |_: &Request| answer("400 No\r\nContent-Length: 0", b"");
+    let forbidden = |_: &Request| answer("403 No\r\nContent-Length: 0", b"");
+    let unknown = |_: &Request| answer("501 No\r\nContent-Length: 0", b"");
+    let seconds = [whole, other_range, other_length, other_etag, refused, bad, forbidden, unknown];
+    for second in seconds {
         let server = TestServer::start(move |number, request| match number {
             0 => half("\"a\""),
             1 => second(request),
@@ -91,6 +95,28 @@ fn another_file_or_range_makes_it_start_over() {
         let (content, done) = get(&server.url("/f"), &Silent).unwrap();
         assert_eq!((content.as_slice(), done.resumed), (BODY, false));
     }
+}
+
+#[test]
+fn ranges_that_only_cause_errors_are_given_up() {
+    let server = TestServer::start(move |number, request| match number {
+        0 => half("\"a\""),
+        _ if request.header("range").is_some() => answer("500 No\r\nContent-Length: 0", b""),
+        _ => ok(BODY),
+    });
+    let options =
+        HttpOptions { attempts: 4, first_wait: Duration::from_millis(1), ..HttpOptions::default() };
+    let mut file = tempfile::tempfile().unwrap();
+    let client = HttpClient::new(options);
+    let done = client.download(&server.url("/f"), "p/s", &mut file, &Silent).unwrap();
+    assert_eq!((done.bytes, done.resumed), (10, false));
+    // A file that has gone meanwhile is gone.
+    let server = TestServer::start(|number, _| match number {
+        0 => half("\"a\""),
+        _ => answer("404 No\r\nContent-Length: 0", b""),
+    });
+    let error = get(&server.url("/f"), &Silent).unwrap_err();
+    assert!(error.to_string().contains("404"), "{error}");
 }
 
 #[test]

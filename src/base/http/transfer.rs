@@ -15,6 +15,9 @@ use super::retry::{content_range, number};
 use super::{Downloaded, HttpError};
 use crate::base::atomic::naming_file;
 
+/// Number of errors that may pass after which ranges are taken for their cause.
+const MOST_REFUSALS: u32 = 2;
+
 pub(super) struct Transfer<'a> {
     exchange: &'a Exchange<'a>,
     file: &'a mut File,
@@ -23,6 +26,8 @@ pub(super) struct Transfer<'a> {
     validator: Option<HeaderValue>,
     resumed: bool,
     may_be_short: bool,
+    /// Number of answers in a row to requests for the rest that were errors.
+    refusals: u32,
 }
 
 impl<'a> Transfer<'a> {
@@ -35,6 +40,7 @@ impl<'a> Transfer<'a> {
             validator: None,
             resumed: false,
             may_be_short: false,
+            refusals: 0,
         }
     }
 
@@ -76,16 +82,24 @@ impl<'a> Transfer<'a> {
                 self.begin(&head.headers)?;
             }
             StatusCode::PARTIAL_CONTENT if ranged => self.go_on(&head.headers)?,
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if ranged => {
-                self.validator = None;
-                return Err(passing("the server can't go on where it stopped"));
-            }
+            // A server may refuse a range, and does so by any status (RFC 9110, 14.2).
+            _ if ranged => return Err(self.not_gone_on(self.exchange.unsuccessful(&head))),
             _ => return Err(self.exchange.unsuccessful(&head)),
         }
         self.body(&answer)
     }
 
-    /// Prepares for the whole file: partial content is dropped.
+    /// Has the next attempt begin at the start, unless the server only was not ready for a range this once.
+    fn not_gone_on(&mut self, failure: Failure) -> Failure {
+        self.refusals += 1;
+        let is_lasting = matches!(failure, Failure::Lasting(_));
+        if is_lasting || self.refusals >= MOST_REFUSALS {
+            self.validator = None;
+        }
+        if is_lasting { passing("the server can't go on where it stopped") } else { failure }
+    }
+
+    /// Prepares for the whole file: what is there goes.
     fn begin(&mut self, headers: &HeaderMap) -> Result<(), Failure> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(|e| self.not_stored(e))?;
         self.have = 0;
@@ -116,6 +130,7 @@ impl<'a> Transfer<'a> {
             return Err(passing("the server went on with something else"));
         }
         self.resumed = true;
+        self.refusals = 0;
         Ok(())
     }
 

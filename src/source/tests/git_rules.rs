@@ -1,5 +1,6 @@
 //! Matters of git's own rules: converted files, filters, every form of the index, formats of repositories.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
@@ -215,6 +216,63 @@ fn pointers_of_lfs_reach_no_build() {
     user_config(&mut world, &lfs.replace('%', "false"));
     let error = world.fetch(source).unwrap_err();
     assert!(matches!(error, SourceProblem::GitState { .. }), "{error}");
+}
+
+/// With the real Git LFS, which `scripts/test prepare` installs: a store of objects in a folder.
+#[test]
+fn files_of_lfs_are_whole_in_a_build() {
+    if Command::new("git-lfs").arg("version").output().is_err() {
+        let wish = std::env::vars().find(|(name, _)| name == "MKPANDA_TEST_LFS");
+        assert!(
+            wish.is_some_and(|(_, wish)| wish == "skip"),
+            "git-lfs is missing: scripts/test prepare installs it, and MKPANDA_TEST_LFS=skip leaves this out"
+        );
+        // Past the capture of the test's output, so that it is seen.
+        writeln!(std::io::stderr().lock(), "LEFT OUT: files of Git LFS").unwrap();
+        return;
+    }
+    let world = World::new();
+    world.repository("r");
+    let repository = world.path("r");
+    git(&repository, &["lfs", "install", "--local", "--skip-repo"]);
+    world.write("r/.gitattributes", b"*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    let commit = world.commit("r", "dir/x.bin", b"whole content\n");
+    let committed = git(&repository, &["show", "HEAD:dir/x.bin"]);
+    assert!(committed.starts_with("version https://git-lfs.github.com/spec/v1\n"), "{committed}");
+    let source =
+        |url: &str| json!({"kind": "git", "git": url, "ref": commit, "ref_origin": "main"});
+    // Of a repository of this machine; of one behind a URL; and as HEAD of one that is the tree's own.
+    for url in ["../../r", "https://served.invalid/r"] {
+        let fetched = world.fetch(source(url)).unwrap_or_else(|error| panic!("{url}: {error}"));
+        check_out_anew(&world, &fetched);
+        assert_eq!(world.read("out/s/dir/x.bin"), b"whole content\n", "{url}");
+    }
+    let fetched = world.fetch(local("../../r")).unwrap();
+    check_out_anew(&world, &fetched);
+    assert_eq!(world.read("out/s/dir/x.bin"), b"whole content\n");
+    world.write("r/dir/x.bin", b"another content\n");
+    let error = world.fetch(local("../../r")).unwrap_err();
+    assert!(error.to_string().ends_with("/r: dir/x.bin"), "{error}");
+    // Nothing is left of the content.
+    remove_all(&world.path("r/.git/lfs")).unwrap();
+    remove_all(&world.path("git")).unwrap();
+    world.fetch(source("../../r")).unwrap_err();
+}
+
+#[test]
+fn submodules_count_by_their_commit_alone() {
+    let world = World::new();
+    world.repository("packages/.r");
+    let (first, second) = world.repository("packages/.r/sub");
+    let repository = world.path("packages/.r");
+    let link = format!("160000,{second},sub");
+    git(&repository, &["update-index", "--add", "--cacheinfo", &link]);
+    git(&repository, &["commit", "-q", "-m", "sub"]);
+    world.write("packages/.r/sub/file", b"changed\n");
+    world.fetch(local("../.r")).unwrap();
+    git(&world.path("packages/.r/sub"), &["checkout", "-q", "-f", &first]);
+    let error = world.fetch(local("../.r")).unwrap_err();
+    assert!(error.to_string().ends_with("/.r: sub"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod file;
 mod git;
 mod git_local;
 mod git_login;
+mod git_odd;
 mod git_rules;
+mod git_waits;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

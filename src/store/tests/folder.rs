@@ -54,28 +54,96 @@ fn large_objects_need_no_memory() {
     });
 }
 
+/// Others may write to a store: what they put there leads nowhere, and has an end.
 #[test]
-fn symlinks_of_the_user_are_followed_and_never_written_through() {
+fn nothing_but_regular_files_of_the_store_is_an_object() {
+    use std::os::unix::net::UnixListener;
     let store = Folder::new();
-    let other = store.folder.path().join("other");
+    let other = store.folder.path().join("private");
     fs_err::create_dir_all(&other).unwrap();
-    fs_err::write(other.join("f"), "elsewhere").unwrap();
-    store.place("a", b"");
+    fs_err::write(other.join("f"), "secret").unwrap();
+    store.place("a", b"x");
+    store.place("deep/b", b"y");
     symlink(&other, store.path("folder")).unwrap();
     symlink(other.join("f"), store.path("file")).unwrap();
+    symlink("a", store.path("inside")).unwrap();
     symlink("/nowhere/at/all", store.path("dangling")).unwrap();
-    symlink("..", other.join("loop")).unwrap();
-    assert_eq!(bytes(&store.backend, "folder/f").unwrap(), b"elsewhere");
-    assert_eq!(bytes(&store.backend, "file").unwrap(), b"elsewhere");
-    assert!(bytes(&store.backend, "dangling").unwrap_err().is_not_found());
-    let put = |name| store.backend.put(&key(name), Content::Bytes(b"new"), &quiet()).unwrap();
-    assert_eq!((put("file"), put("dangling")), (Put::WasThere, Put::WasThere));
-    assert_eq!(fs_err::read(other.join("f")).unwrap(), b"elsewhere");
-    let listed = store.backend.list(None, &quiet()).unwrap();
+    symlink("/dev/zero", store.path("device")).unwrap();
+    symlink("..", store.path("deep/loop")).unwrap();
+    symlink("self", store.path("self")).unwrap();
+    nix::unistd::mkfifo(&store.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = UnixListener::bind(store.path("socket")).unwrap();
+    let backend = &store.backend;
+    let odd = [
+        "folder/f",
+        "file",
+        "inside",
+        "dangling",
+        "device",
+        "deep/loop/a",
+        "self",
+        "fifo",
+        "socket",
+    ];
+    for name in odd {
+        assert!(bytes(backend, name).unwrap_err().is_not_found(), "{name}");
+        assert!(backend.head(&key(name), &quiet()).unwrap_err().is_not_found(), "{name}");
+        let part = backend.get_range(&key(name), 0..1, &mut Vec::new(), &quiet());
+        assert!(part.unwrap_err().is_not_found(), "{name}");
+        let copied = backend.copy(&key(name), &key("copy"), &About::default(), &quiet());
+        assert!(copied.unwrap_err().is_not_found(), "{name}");
+    }
+    let listed = backend.list(None, &quiet()).unwrap();
     let listed: Vec<String> = listed.iter().map(|listed| listed.key.to_string()).collect();
-    assert_eq!(listed, ["a", "file", "folder/f"], "a loop adds nothing");
-    assert!(store.backend.delete(&key("file"), &quiet()).unwrap());
-    assert_eq!(fs_err::read(other.join("f")).unwrap(), b"elsewhere", "only the name goes");
+    assert_eq!(listed, ["a", "deep/b"]);
+    for folder in ["folder", "file", "deep/loop"] {
+        assert!(backend.list(Some(&key(folder)), &quiet()).unwrap().is_empty(), "{folder}");
+    }
+    // A name that is taken is taken, by whatever it is.
+    for name in ["file", "inside", "dangling", "device", "self", "fifo", "socket"] {
+        let put = backend.put(&key(name), Content::Bytes(b"new"), &quiet()).unwrap();
+        assert_eq!(put, Put::WasThere, "{name}");
+    }
+    // Nothing is written or removed behind a link.
+    for name in ["folder/f", "folder/new", "deep/loop/a"] {
+        let put = backend.put(&key(name), Content::Bytes(b"new"), &quiet()).unwrap_err();
+        let cause = std::error::Error::source(&put).unwrap().to_string();
+        assert!(cause.contains("is a symbolic link, and is not followed"), "{name}: {cause}");
+        let content = Content::Bytes(b"new");
+        backend.replace(&key(name), content, &About::default(), &quiet()).unwrap_err();
+        backend.delete(&key(name), &quiet()).unwrap_err();
+    }
+    assert_eq!(fs_err::read(other.join("f")).unwrap(), b"secret");
+    assert_eq!(fs_err::read_dir(&other).unwrap().count(), 1);
+    // What replaces a link, a FIFO or a socket is a file, and what goes is the name alone.
+    for name in ["file", "inside", "device", "fifo", "socket"] {
+        let content = Content::Bytes(b"new");
+        backend.replace(&key(name), content, &About::default(), &quiet()).unwrap();
+        assert_eq!(bytes(backend, name).unwrap(), b"new", "{name}");
+    }
+    assert!(backend.delete(&key("dangling"), &quiet()).unwrap());
+    assert!(backend.delete(&key("self"), &quiet()).unwrap());
+    assert_eq!(fs_err::read(other.join("f")).unwrap(), b"secret");
+    assert_eq!(bytes(backend, "a").unwrap(), b"x");
+    // A file without an end.
+    store.place("huge", b"");
+    let huge = fs_err::OpenOptions::new().write(true).open(store.path("huge")).unwrap();
+    huge.set_len(1 << 42).unwrap();
+    let error = bytes(backend, "huge").unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("longer than"));
+}
+
+#[test]
+fn the_folder_itself_may_be_a_link() {
+    let store = Folder::new();
+    let linked = store.folder.path().join("linked");
+    fs_err::create_dir(store.path("")).unwrap();
+    symlink(store.path(""), &linked).unwrap();
+    let backend = FolderBackend::new(linked);
+    backend.put(&key("a/b"), Content::Bytes(b"x"), &quiet()).unwrap();
+    assert_eq!(bytes(&backend, "a/b").unwrap(), b"x");
+    assert_eq!(bytes(&store.backend, "a/b").unwrap(), b"x");
+    assert_eq!(backend.list(None, &quiet()).unwrap().len(), 1);
 }
 
 #[test]

@@ -79,6 +79,32 @@ fn what_is_no_package_is_named_and_leaves_nothing() {
 }
 
 #[test]
+fn what_no_activation_would_take_is_not_added() {
+    let machine = Machine::new();
+    let units: &[&str] = &["dcos.target.wants/dcos.target"];
+    for (number, (info, files, part)) in [
+        (r#"{"environment": {"PATH": "/x"}}"#, &[][..], "no package may set this variable"),
+        (r#"{"environment": {"A": null}}"#, &[], "the value of A"),
+        (r#"{"username": "root"}"#, &[], "root"),
+        (r#"{"sysctl": []}"#, &[], "sysctl"),
+        ("{", &[], "pkginfo.json"),
+        ("{}", units, "dcos.target"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("x{number}--1");
+        let archive = machine.offer(&id, info, files);
+        let url = format!("--repository-url={}", machine.url());
+        machine.run(&["add", archive.to_str().unwrap()]).fails(1).says(part);
+        machine.run(&["fetch", &url, &id]).fails(1).says(part);
+    }
+    assert_eq!(machine.says(&["list"]), "");
+    let left = super::listing(&machine.path("repo"));
+    assert!(!left.iter().any(|line| line.contains("x0")), "{left:?}");
+}
+
+#[test]
 fn an_archive_does_not_climb_out() {
     let machine = Machine::new();
     std::fs::create_dir_all(machine.path("evil")).unwrap();

@@ -340,6 +340,51 @@ fn units_of_the_machine_stay_the_machines() {
 }
 
 #[test]
+fn files_of_an_administrators_beside_units_stay() {
+    let machine = Machine::with_two_sets();
+    let script = "
+        for name in m.service.unit.old m.service.unit.new notes.unit.old notes.unit.new; do
+            echo m > $U/$name
+        done
+        S activate a--1 s--1; S activate a--2; S rollback; S remove a--2 > said; S setup
+        # What was cut off at its very end.
+        echo old > $U/a.service.unit.old; echo new > $U/s.service.unit.new
+        S activate a--1
+        ls $U/*.unit.*; S uninstall; ls $U; cat $U/*.unit.*";
+    let Some(said) = with_units(&machine, script) else { return };
+    let names = ["m.service.unit.new", "m.service.unit.old", "notes.unit.new", "notes.unit.old"];
+    let expected: Vec<String> = names
+        .iter()
+        .map(|name| format!("/etc/systemd/system/{name}"))
+        .chain(names.map(str::to_owned))
+        .chain(std::iter::repeat_n("m".to_owned(), names.len()))
+        .collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn units_that_the_machine_only_names_are_the_machines() {
+    let machine = Machine::new();
+    let units = ["greeter", "display-manager", "dbus-org.freedesktop.x", "plain"];
+    for (number, unit) in units.iter().enumerate() {
+        machine.package(
+            &format!("p{number}--1"),
+            "{}",
+            &[&format!("dcos.target.wants/{unit}.service")],
+        );
+    }
+    let script = "
+        printf '[Install]\nAlias=greeter.service\n' > /usr/lib/systemd/system/gdm.service
+        printf '[Unit]\nRequires=plain.service\n' > $U/mine.service
+        WHERE='systemd/system/gdm.service names it' refused p0--1
+        WHERE='the machine starts one' refused p1--1
+        WHERE='the machine starts one' refused p2--1
+        S activate p3--1; S active";
+    let Some(said) = with_units(&machine, script) else { return };
+    assert_eq!(said, "p3--1\n");
+}
+
+#[test]
 fn units_of_a_set_that_an_older_version_made_active_are_ours() {
     let machine = Machine::with_two_sets();
     machine.package("o--1", "{}", &["dcos.target.wants/o.service"]);

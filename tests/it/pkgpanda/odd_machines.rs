@@ -41,9 +41,10 @@ fn stray_entries_of_active_block_nothing() {
     machine.write("root/active/README", "notes");
     std::fs::create_dir(machine.path("root/active/folder")).unwrap();
     symlink("/nowhere/at all", machine.path("root/active/odd")).unwrap();
+    symlink(machine.path("repo/a--1"), machine.path("root/active/a.bak")).unwrap();
     let listed = machine.run(&["active"]).ok();
     assert_eq!(listed.stdout, "a--1\n");
-    for name in ["README", "folder", "odd"] {
+    for name in ["README", "folder", "odd", "a.bak"] {
         assert!(listed.stderr.contains(&format!("active/{name} is not a link to a package")));
     }
     machine.run(&["remove", "s--1"]).ok();
@@ -104,8 +105,10 @@ fn services_that_could_not_be_started_are_by_the_next_command() {
         machine.run(&["activate", "a--1"]).fails(1).says("pkgpanda setup starts them");
         assert_eq!(machine.says(&["active"]), "a--1\n");
         // It still can't.
-        let again = machine.run(&["setup"]).ok();
-        assert!(again.stderr.contains("still can't be started"), "{refused}: {}", again.stderr);
+        let again = machine.run(&["setup"]).fails(1);
+        again.says("their services can't be started").says("pkgpanda setup starts them");
+        let others = machine.run(&["remove", "b--1"]).ok();
+        assert!(others.stderr.contains("still can't be started"), "{refused}: {}", others.stderr);
         systemctl(&machine, "");
         machine.run(&["remove", "b--1"]).ok();
         assert!(machine.read("log").contains("start dcos.target"), "{refused}");
@@ -113,6 +116,30 @@ fn services_that_could_not_be_started_are_by_the_next_command() {
         machine.run(&["setup"]).ok();
         assert!(!machine.path("log").exists(), "{refused}: nothing is left to do");
     }
+}
+
+#[test]
+fn services_start_also_where_that_cannot_be_noted() {
+    let machine = with_systemctl("");
+    machine.run(&["activate", "a--1"]).ok();
+    // As on a full disk: there is no place for the note.
+    machine.write("root/.pkgpanda.pending/file", "");
+    systemctl(&machine, "");
+    machine.run(&["activate", "a--2"]).ok().says("cannot be noted");
+    let log = machine.read("log");
+    let (_, after) = log.split_once("stop a.service").unwrap();
+    assert!(after.contains("start dcos.target"), "{log}");
+    systemctl(&machine, "[ \"$1\" != start ] || exit 1");
+    machine.run(&["activate", "a--1"]).fails(1).says("pkgpanda setup starts them");
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    // The next command knows of it nevertheless.
+    std::fs::remove_dir_all(machine.path("root/.pkgpanda.pending")).unwrap();
+    systemctl(&machine, "");
+    machine.run(&["setup"]).ok();
+    assert!(machine.read("log").contains("start dcos.target"));
+    systemctl(&machine, "");
+    machine.run(&["setup"]).ok();
+    assert!(!machine.path("log").exists(), "nothing is left to do");
 }
 
 #[test]

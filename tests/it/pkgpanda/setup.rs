@@ -143,6 +143,17 @@ fn flags_that_do_not_fit_are_named_and_change_nothing() {
 }
 
 #[test]
+fn the_units_program_is_not_in_a_folder_that_is_swapped() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pkgpanda.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let program = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    assert!(program.starts_with('/') && !program.starts_with("/opt/mesosphere/"), "{program}");
+    let (program, _) = program.split_once(' ').unwrap();
+    let install = text.lines().find(|line| line.starts_with("install ")).unwrap();
+    assert!(install.ends_with(program), "{install}");
+}
+
+#[test]
 fn uninstall_leaves_nothing_but_state_and_packages_elsewhere() {
     let machine = machine();
     machine.package("st--1", r#"{"state_directory": true}"#, &[]);
@@ -153,6 +164,11 @@ fn uninstall_leaves_nothing_but_state_and_packages_elsewhere() {
     assert!(!machine.path("root").exists());
     assert!(machine.path("state/st").exists() && machine.path("repo/a--1").exists());
     machine.run(&["uninstall"]).ok().says("nothing is installed");
+    // A link to a mount is only a link.
+    machine.write("root/bootstrap", "");
+    link("/proc", &machine.path("root/link"));
+    machine.run(&["uninstall"]).ok();
+    assert!(!machine.path("root").exists());
     // Somebody's folder that never was an install root.
     machine.write("root/precious", "");
     machine.run(&["uninstall"]).fails(1).says("is not an install root");

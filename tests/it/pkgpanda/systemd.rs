@@ -59,6 +59,46 @@ fn units_that_systemd_does_not_know_are_stopped() {
 }
 
 #[test]
+fn units_that_are_not_loaded_do_not_keep_others_from_being_asked_to_stop() {
+    let mut machine = machine();
+    machine.options.push("--no-block-systemd".to_owned());
+    machine.run(&["activate", "a--1", "s--1"]).ok();
+    asked(&machine);
+    // One is not loaded, and the other one stops at its leisure.
+    let script = |second: &str| {
+        format!(
+            "case $1 in stop) [ \"$3$4\" = s.service ] && {second}; exit 5 ;; \
+             is-active) echo unknown; echo deactivating; exit 3 ;; esac"
+        )
+    };
+    recorded(&machine, &script("exit 1"));
+    let refused = machine.run(&["activate", "a--2"]).fails(1);
+    refused.says("`systemctl stop --no-block s.service` failed: exit code 1");
+    asked(&machine);
+    recorded(&machine, &script("exit 0"));
+    machine.run(&["activate", "a--2"]).ok();
+    let expected = ["stop --no-block a.service s.service", "stop --no-block s.service"];
+    assert_eq!(asked(&machine)[..2], expected);
+    assert_eq!(machine.says(&["active"]), "a--2\n");
+}
+
+#[test]
+fn services_that_cannot_be_started_again_are_told_of_and_left_to_the_next_command() {
+    let machine = machine();
+    machine.run(&["activate", "a--1"]).ok();
+    recorded(&machine, "case $1 in stop | daemon-reload) exit 1 ;; esac");
+    let refused = machine.run(&["swap", "a--2"]).fails(1);
+    refused.says("can't be started again").says("`systemctl daemon-reload` failed");
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    recorded(&machine, "");
+    asked(&machine);
+    machine.run(&["setup"]).ok();
+    assert_eq!(asked(&machine), START);
+    machine.run(&["setup"]).ok();
+    assert_eq!(asked(&machine), Vec::<String>::new());
+}
+
+#[test]
 fn services_that_do_not_stop_keep_the_set_as_it_is() {
     let machine = machine();
     machine.run(&["activate", "a--1"]).ok();
@@ -69,6 +109,23 @@ fn services_that_do_not_stop_keep_the_set_as_it_is() {
     machine.write("bin/systemctl", "");
     machine.run(&["swap", "a--2"]).fails(1).says("--no-systemd");
     assert_eq!(machine.root(), before);
+}
+
+#[test]
+fn the_set_before_stays_to_go_back_to_when_services_do_not_stop() {
+    let machine = machine();
+    machine.run(&["activate", "a--1"]).ok();
+    machine.run(&["activate", "a--2"]).ok();
+    recorded(&machine, "[ \"$1\" != stop ] || exit 1");
+    for _ in 0..2 {
+        machine.run(&["activate", "s--1"]).fails(1).says("failed: exit code 1");
+        assert_eq!(machine.says(&["active"]), "a--2\n");
+    }
+    recorded(&machine, "");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--1\n");
+    machine.run(&["rollback"]).ok();
+    assert_eq!(machine.says(&["active"]), "a--2\n");
 }
 
 #[test]

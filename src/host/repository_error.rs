@@ -1,0 +1,111 @@
+//! Errors of the packages on a machine, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::signed::UntrustedFile;
+use crate::archive::UnpackError;
+use crate::artifact::repository::{self as remote, package_path};
+use crate::install::InstallError;
+use crate::package::PackageId;
+
+/// Something is wrong with the packages on the machine, or with one that should be added.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// There is no such package.
+    #[error("package {id} is not in {}", folder.display())]
+    NotThere {
+        /// The package.
+        id: PackageId,
+        /// The repository.
+        folder: PathBuf,
+    },
+    /// The repository can't be read.
+    #[error("can't read the packages on this machine")]
+    Unreadable(#[source] io::Error),
+    /// The repository can't be locked.
+    #[error("can't lock the packages on this machine")]
+    Lock(#[source] io::Error),
+    /// The package is broken.
+    #[error(transparent)]
+    Broken(Box<InstallError>),
+    /// The file's name isn't a package's.
+    #[error("{} is not a package: it must be called <name>--<version>.tar.xz", .0.display())]
+    FileName(PathBuf),
+    /// The package's archive can't be read.
+    #[error("can't read package {id}")]
+    Archive {
+        /// The package.
+        id: PackageId,
+        /// Reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The package's archive can't be unpacked.
+    #[error("can't unpack package {id}")]
+    Unpack {
+        /// The package.
+        id: PackageId,
+        /// Reason.
+        #[source]
+        source: Box<UnpackError>,
+    },
+    /// The package can't be put in place or removed.
+    #[error("can't {action} package {id}")]
+    Change {
+        /// Intended step.
+        action: &'static str,
+        /// The package.
+        id: PackageId,
+        /// Reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The run was interrupted.
+    #[error("interrupted: package {0} was not added")]
+    Interrupted(PackageId),
+    /// It is another package than its name says.
+    #[error("package {id} is another package: {reason}")]
+    Other {
+        /// The package.
+        id: PackageId,
+        /// What doesn't fit.
+        reason: String,
+    },
+    /// The repository that it should be fetched from doesn't have it.
+    #[error("the repository has no package {0}: there is no {path}", path = package_path(.0))]
+    NotOffered(PackageId),
+    /// A signature is required, and does not count.
+    #[error(transparent)]
+    Untrusted(Box<UntrustedFile>),
+    /// It can't be fetched.
+    #[error(transparent)]
+    Fetch(Box<remote::RepositoryError>),
+}
+
+impl RepositoryError {
+    /// Remedy, unless it is plain.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotThere { id, .. } => Some(format!(
+                "pkgpanda fetch --repository-url=URL {id}, or pkgpanda add {id}.tar.xz"
+            )),
+            Self::Broken(error) => error.hint(),
+            Self::Untrusted(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl From<InstallError> for RepositoryError {
+    fn from(error: InstallError) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+impl From<remote::RepositoryError> for RepositoryError {
+    fn from(error: remote::RepositoryError) -> Self {
+        Self::Fetch(Box::new(error))
+    }
+}
