@@ -6,7 +6,9 @@ use super::json::{Kind, Node};
 use super::{PackageName, Problem, Variant};
 
 /// A package that another one needs, in one of its variants.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Requirement {
     /// The package.
     pub name: PackageName,

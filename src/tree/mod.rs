@@ -14,6 +14,7 @@
 //! build; all that is wrong with what is needed is then shown together. Errors point at the place
 //! in the file that has to be changed.
 
+mod check;
 mod docker;
 mod error;
 pub mod lock;
@@ -102,7 +103,7 @@ struct Folder {
     path: PathBuf,
     /// What is wrong with the folder itself, so with all variants.
     problems: Vec<Report>,
-    variants: BTreeMap<Variant, Result<Package, Report>>,
+    variants: BTreeMap<Variant, Result<Package, Vec<Report>>>,
 }
 
 /// A `treeinfo.json` that was read.
@@ -147,6 +148,11 @@ impl PackageTree {
             Lookup::Found(package) => Some(package),
             Lookup::Broken(_) | Lookup::NoVariant(_) | Lookup::Absent => None,
         }
+    }
+
+    /// True if a package is there, be it broken or not.
+    pub fn has(&self, key: &PackageKey) -> bool {
+        !matches!(self.lookup(key), Lookup::Absent | Lookup::NoVariant(_))
     }
 
     /// The packages that aren't broken, each variant for itself.
@@ -195,7 +201,7 @@ impl PackageTree {
         }
         match folder.variants.get(&key.variant) {
             None => Lookup::NoVariant(folder.variants.keys().collect()),
-            Some(Err(report)) => Lookup::Broken(vec![report]),
+            Some(Err(reports)) => Lookup::Broken(reports.iter().collect()),
             Some(Ok(package)) => Lookup::Found(package),
         }
     }
