@@ -66,9 +66,29 @@ pub(crate) fn toml_string(text: &str) -> String {
     quoted
 }
 
+/// Writes a path as a word of a shell, in quotes where that needs some.
+#[cfg(feature = "builder")]
+pub(crate) fn shell_word(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "builder")]
+    #[test]
+    fn words_of_a_shell_are_quoted_where_they_need_it() {
+        for (path, word) in [("/a/b-1.2", "/a/b-1.2"), ("/a b/c'd", r"'/a b/c'\''d'"), ("", "''")] {
+            assert_eq!(shell_word(std::path::Path::new(path)), word);
+        }
+    }
 
     #[test]
     fn characters_that_steer_a_terminal_are_shown() {

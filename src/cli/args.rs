@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
 pub use super::format_arg::FormatArg;
+pub use super::inspect_args::{CheckArgs, GraphArgs, GraphFormat, ListArgs};
 use super::release_args::ReleaseArgs;
 use crate::image::platform::Platform;
 
@@ -72,13 +73,19 @@ pub enum Command {
     /// Look after shared caches: what is built goes there, and comes from there, without a build.
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Check a tree for everything that is wrong or odd, without building.
+    Check(CheckArgs),
     /// Remove from a tree's cache what no current id needs.
     Clean(CleanArgs),
     /// Give back the space that nobody needs any more.
     Gc(GcArgs),
+    /// Show what requires what.
+    Graph(GraphArgs),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// List packages with their ids, and whether they are built.
+    List(ListArgs),
     /// Store built trees where people get them, with what sets machines up.
     Release(Box<ReleaseArgs>),
 }

@@ -27,6 +27,7 @@ use crate::tidy::TidyError;
 use crate::tree::TreeError;
 
 use super::config::SettingsError;
+use super::inspect_error::InspectError;
 use super::signing::SigningError;
 use super::ui::{Complaint, Printer, Weight};
 
@@ -191,6 +192,9 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// A tree cannot be looked at, or has faults, or nothing new can be made.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -355,6 +359,7 @@ impl CliError {
             Self::Flattened(_) => Some(
                 "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),
             ),
+            Self::Inspect(error) => error.hint(),
             Self::NoPackage(_) => {
                 Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
             }

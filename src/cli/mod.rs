@@ -13,6 +13,8 @@ mod format_arg;
 mod given;
 pub mod grant;
 pub mod helper;
+mod inspect_args;
+pub mod inspect_error;
 mod parent;
 mod places;
 pub mod release_args;
@@ -89,9 +91,12 @@ pub fn run() -> u8 {
         Some(Command::Lock(args)) => commands::lock::run(&context, args),
         Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
         Some(Command::Cache(command)) => commands::cache::run(&context, command),
+        Some(Command::Check(args)) => commands::check::run(&context, args),
         Some(Command::Clean(args)) => commands::clean::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
+        Some(Command::Graph(args)) => commands::graph::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
+        Some(Command::List(args)) => commands::list::run(&context, args),
         Some(Command::Release(args)) => commands::release::run(&context, args),
         Some(Command::Image(command)) => commands::image::run(&context, command),
     };

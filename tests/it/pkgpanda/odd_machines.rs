@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use super::Machine;
+use crate::schema_check::check_schema;
 
 /// A machine whose `systemctl` does what a text says; `$1` is its command.
 fn with_systemctl(then: &str) -> Machine {
@@ -205,35 +206,6 @@ fn what_is_there_without_an_active_set_is_told() {
     machine.run(&["active"]).fails(1).says("pkgpanda rollback");
     machine.run(&["rollback"]).ok();
     assert_eq!(machine.says(&["active"]), "a--1\n");
-}
-
-/// Fails where a value is not of a schema, of which these documents use a few words.
-fn check_schema(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
-    match schema["type"].as_str().unwrap() {
-        "string" => {
-            let text = value.as_str().unwrap_or_else(|| panic!("{at}: {value} is not a string"));
-            let known = schema["enum"].as_array();
-            assert!(known.is_none_or(|known| known.iter().any(|it| it == text)), "{at}: {text}");
-        }
-        "boolean" => assert!(value.is_boolean(), "{at}: {value}"),
-        "array" => {
-            for item in value.as_array().unwrap_or_else(|| panic!("{at}: {value} is not a list")) {
-                check_schema(&schema["items"], item, at);
-            }
-        }
-        "object" => {
-            let object = value.as_object().unwrap_or_else(|| panic!("{at}: {value}"));
-            let known = schema["properties"].as_object().unwrap();
-            for (key, value) in object {
-                let inner = known.get(key).unwrap_or_else(|| panic!("{at}: {key} is not known"));
-                check_schema(inner, value, &format!("{at}.{key}"));
-            }
-            for key in schema["required"].as_array().unwrap() {
-                assert!(object.contains_key(key.as_str().unwrap()), "{at}: {key} is missing");
-            }
-        }
-        other => panic!("{at}: {other}"),
-    }
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! Looks at a tree without a build and without a network.
+//!
+//! ```text
+//! listing      packages with ids and places where they are built: `mkpanda list`
+//! relations    what requires what, and chains of requirements: `mkpanda graph`
+//! check        faults and oddities of a whole tree: `mkpanda check`
+//! ```
+//!
+//! Results are plain data with a JSON form; `cli` makes text of the same data.
+
+pub mod check;
+pub mod listing;
+pub mod relations;
