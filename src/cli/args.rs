@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
 pub use super::format_arg::FormatArg;
-pub use super::inspect_args::{CheckArgs, GraphArgs, GraphFormat, ListArgs};
+pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, ListArgs};
 use super::release_args::ReleaseArgs;
 use crate::image::platform::Platform;
 
@@ -77,6 +77,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Remove from a tree's cache what no current id needs.
     Clean(CleanArgs),
+    /// Show all inputs of a package's id, and what changed since another build.
+    Explain(ExplainArgs),
     /// Give back the space that nobody needs any more.
     Gc(GcArgs),
     /// Show what requires what.

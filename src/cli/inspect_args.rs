@@ -27,6 +27,28 @@ pub struct CheckArgs {
     pub format: FormatArg,
 }
 
+/// Options of explaining an id.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mkpanda explain app                        # inputs, and what changed since the last build
+  mkpanda explain app --against app--1f0c    # another build, by its id
+  mkpanda explain app --against /srv/cache   # the newest build in a cache
+
+What is known of other builds: records in $MKPANDA_HOME/builds and in caches in folders, and archives in the tree's
+cache. docs/inspecting.md shows a whole session.")]
+pub struct ExplainArgs {
+    /// The package, in a package's folder that one by default; `NAME:VARIANT` for one of its variants.
+    #[arg(value_name = "PKG")]
+    pub package: Option<String>,
+    /// The build to compare with, the last one by default: an id or its beginning, the path of a record, or a folder
+    /// with records, such as a cache.
+    #[arg(long, value_name = "ID|RECORD|STORE")]
+    pub against: Option<String>,
+    /// Form of the result.
+    #[arg(long, value_name = "HOW", default_value = "text")]
+    pub format: FormatArg,
+}
+
 /// Form of a graph on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
 pub enum GraphFormat {

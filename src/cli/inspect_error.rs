@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ui::counted;
+use crate::inspect::explain::RecordsError;
 use crate::package::Variant;
 
 /// A tree cannot be looked at, or has faults, or nothing new can be made.
@@ -34,6 +35,20 @@ pub enum InspectError {
         /// The tree variant.
         variant: Variant,
     },
+    /// A package's id cannot be told.
+    #[error("{package} has no id that can be told here: {why}")]
+    NoId {
+        /// The package.
+        package: String,
+        /// Reason.
+        why: String,
+    },
+    /// Records would have to be fetched.
+    #[error("--against {0}: records are read on this machine alone")]
+    RemoteRecords(String),
+    /// Another build is not known.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
 }
 
 impl InspectError {
@@ -46,6 +61,13 @@ impl InspectError {
             Self::NotInTree { .. } => {
                 Some("name another tree by --variant, or none for all packages".to_owned())
             }
+            Self::NoId { .. } => Some(
+                "fetch what is missing (mkpanda fetch), or build the package's image: mkpanda tree".to_owned(),
+            ),
+            Self::RemoteRecords(_) => Some(
+                "copy its records: records/NAME/ID.json of the cache, and give that file".to_owned(),
+            ),
+            Self::Records(error) => error.hint(),
         }
     }
 }

@@ -93,6 +93,7 @@ pub fn run() -> u8 {
         Some(Command::Cache(command)) => commands::cache::run(&context, command),
         Some(Command::Check(args)) => commands::check::run(&context, args),
         Some(Command::Clean(args)) => commands::clean::run(&context, args),
+        Some(Command::Explain(args)) => commands::explain::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Graph(args)) => commands::graph::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),

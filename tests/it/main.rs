@@ -19,6 +19,7 @@ mod dockerfile_rules;
 mod dockerfiles;
 mod environment;
 mod escape;
+mod explaining;
 mod faults;
 mod gc;
 mod images;

@@ -4,6 +4,7 @@ mod at_hand;
 pub mod cache;
 pub mod check;
 pub mod clean;
+pub mod explain;
 pub mod fetch;
 pub mod gc;
 pub mod graph;
