@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
 pub use super::format_arg::FormatArg;
-pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, ListArgs};
+pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};
 use super::release_args::ReleaseArgs;
 use crate::image::platform::Platform;
 
@@ -83,6 +83,8 @@ pub enum Command {
     Gc(GcArgs),
     /// Show what requires what.
     Graph(GraphArgs),
+    /// Make a new tree, or a new package in a tree.
+    Init(InitArgs),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),

@@ -86,6 +86,29 @@ pub struct GraphArgs {
     pub format: GraphFormat,
 }
 
+/// Options of making something new.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mkpanda init demo                  # a new tree in the folder demo, with a package
+  mkpanda -C demo init zlib --from https://example.org/zlib-1.3.tar.gz
+  mkpanda -C demo tree               # builds both
+
+Files that are there stay as they are: then nothing is written at all.")]
+pub struct InitArgs {
+    /// The folder of a new tree, this one by default; in a tree, the name of a new package.
+    #[arg(value_name = "DIR|PKG")]
+    pub target: Option<PathBuf>,
+    /// Declare this file or archive as the new package's source, and fetch it for its sums.
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    /// SHA-1 of the source, with which nothing is fetched.
+    #[arg(long, value_name = "SUM", requires = "from")]
+    pub sha1: Option<String>,
+    /// Form of the result.
+    #[arg(long, value_name = "HOW", default_value = "text")]
+    pub format: FormatArg,
+}
+
 /// Options of listing packages.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

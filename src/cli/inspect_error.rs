@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::ui::counted;
 use crate::inspect::explain::RecordsError;
 use crate::package::Variant;
+use crate::scaffold::{ScaffoldError, SourceError};
 
 /// A tree cannot be looked at, or has faults, or nothing new can be made.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,21 @@ pub enum InspectError {
     /// Another build is not known.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// A tree or a package cannot be made.
+    #[error(transparent)]
+    Scaffold(#[from] ScaffoldError),
+    /// A source for a tree, which has none.
+    #[error("--from declares the source of a package, and a tree would be made here")]
+    SourceWithoutPackage,
+    /// A sum that would have to be fetched.
+    #[error("--from {0}: without a network, its sum is not known")]
+    SumOffline(String),
+}
+
+impl From<SourceError> for InspectError {
+    fn from(error: SourceError) -> Self {
+        Self::Scaffold(error.into())
+    }
 }
 
 impl InspectError {
@@ -68,6 +84,14 @@ impl InspectError {
                 "copy its records: records/NAME/ID.json of the cache, and give that file".to_owned(),
             ),
             Self::Records(error) => error.hint(),
+            Self::Scaffold(error) => error.hint(),
+            Self::SourceWithoutPackage => Some(
+                "make a tree first (mkpanda init DIR), and in it a package: mkpanda -C DIR init NAME --from URL"
+                    .to_owned(),
+            ),
+            Self::SumOffline(_) => {
+                Some("give the sum, --sha1 SUM, or leave --offline out".to_owned())
+            }
         }
     }
 }

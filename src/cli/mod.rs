@@ -96,6 +96,7 @@ pub fn run() -> u8 {
         Some(Command::Explain(args)) => commands::explain::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
         Some(Command::Graph(args)) => commands::graph::run(&context, args),
+        Some(Command::Init(args)) => commands::init::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
         Some(Command::List(args)) => commands::list::run(&context, args),
         Some(Command::Release(args)) => commands::release::run(&context, args),

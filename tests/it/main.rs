@@ -38,6 +38,7 @@ mod locks;
 mod looking;
 mod memory;
 mod mirrors;
+mod new_trees;
 mod oci_store;
 mod outcome;
 mod output;

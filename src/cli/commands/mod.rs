@@ -11,6 +11,7 @@ pub mod graph;
 pub mod image;
 pub mod image_build;
 mod image_context;
+pub mod init;
 pub mod key;
 pub mod list;
 pub mod lock;
