@@ -111,6 +111,120 @@ fn shortest_path_back<N: Ord + Clone>(
     None
 }
 
+/// The groups of several nodes that all reach one another, and single nodes that need themselves: each group that
+/// has a cycle, once. Tarjan's algorithm, without recursion.
+pub fn cyclic_groups<N: Ord + Clone>(
+    nodes: &BTreeSet<N>,
+    mut neighbours: impl FnMut(&N) -> Vec<N>,
+) -> Vec<BTreeSet<N>> {
+    let places: BTreeMap<&N, usize> =
+        nodes.iter().enumerate().map(|(at, node)| (node, at)).collect();
+    let names: Vec<&N> = nodes.iter().collect();
+    let needs: Vec<Vec<usize>> = names
+        .iter()
+        .map(|node| {
+            neighbours(node).iter().filter_map(|other| places.get(other).copied()).collect()
+        })
+        .collect();
+    let unseen = usize::MAX;
+    let (mut index, mut low) = (vec![unseen; names.len()], vec![0; names.len()]);
+    let (mut stack, mut on_stack) = (Vec::new(), vec![false; names.len()]);
+    let (mut next, mut groups) = (0, Vec::new());
+    for start in 0..names.len() {
+        let mut work = vec![(start, 0)];
+        while let Some((node, edge)) = work.pop() {
+            if edge == 0 {
+                if index[node] != unseen {
+                    continue;
+                }
+                (index[node], low[node]) = (next, next);
+                next += 1;
+                stack.push(node);
+                on_stack[node] = true;
+            } else if let Some(&child) = needs[node].get(edge - 1) {
+                low[node] = low[node].min(low[child]);
+            }
+            // The next neighbour that is not yet done with.
+            let open = (edge..needs[node].len()).find(|&edge| {
+                let other = needs[node][edge];
+                if index[other] != unseen && on_stack[other] {
+                    low[node] = low[node].min(index[other]);
+                }
+                index[other] == unseen
+            });
+            if let Some(edge) = open {
+                work.push((node, edge + 1));
+                work.push((needs[node][edge], 0));
+                continue;
+            }
+            if low[node] == index[node] {
+                let mut group = BTreeSet::new();
+                while let Some(member) = stack.pop() {
+                    on_stack[member] = false;
+                    group.insert(names[member].clone());
+                    if member == node {
+                        break;
+                    }
+                }
+                if group.len() > 1 || needs[node].contains(&node) {
+                    groups.push(group);
+                }
+            }
+        }
+    }
+    groups
+}
+
+/// Chains from one node to another, the shortest first, at most so many: `[from, …, to]`. No chain has a node
+/// twice.
+pub fn chains<N: Ord + Clone>(
+    from: &N,
+    to: &N,
+    most: usize,
+    mut neighbours: impl FnMut(&N) -> Vec<N>,
+) -> Vec<Vec<N>> {
+    let reached = closure([from.clone()], &mut neighbours);
+    let mut users: BTreeMap<N, Vec<N>> = BTreeMap::new();
+    for node in &reached {
+        for next in neighbours(node) {
+            users.entry(next).or_default().push(node.clone());
+        }
+    }
+    // Edges from each node to the end, for the order in which chains are found.
+    let mut distances: BTreeMap<N, usize> = BTreeMap::from([(to.clone(), 0)]);
+    let mut queue = VecDeque::from([to.clone()]);
+    while let Some(node) = queue.pop_front() {
+        let distance = distances[&node] + 1;
+        for user in users.get(&node).into_iter().flatten() {
+            if !distances.contains_key(user) {
+                distances.insert(user.clone(), distance);
+                queue.push_back(user.clone());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let Some(distance) = distances.get(from) else { return found };
+    let mut open = BTreeSet::from([(*distance, vec![from.clone()])]);
+    while let Some((length, chain)) = open.pop_first() {
+        let Some(last) = chain.last() else { continue };
+        if last == to {
+            found.push(chain);
+            if found.len() == most {
+                break;
+            }
+            continue;
+        }
+        for next in neighbours(last) {
+            let Some(distance) = distances.get(&next).filter(|_| !chain.contains(&next)) else {
+                continue;
+            };
+            let length = length + 1 + distance - distances[last];
+            open.insert((length, [chain.as_slice(), &[next]].concat()));
+        }
+    }
+    found
+}
+
 /// A shortest chain from one node to another: `[from, …, to]`.
 pub fn shortest_chain<N: Ord + Clone>(
     from: &N,
@@ -171,6 +285,49 @@ mod tests {
         assert_eq!(topological_order(&all(edges), needs(edges)), Err(vec!["c", "d"]));
         let own: Edges<'_> = &[("p", &["p"])];
         assert_eq!(topological_order(&all(own), needs(own)), Err(vec!["p"]));
+    }
+
+    #[test]
+    fn each_group_with_a_cycle_is_found_once() {
+        let edges: Edges<'_> = &[
+            ("a", &["b"]),
+            ("b", &["c", "x"]),
+            ("c", &["a"]),
+            ("d", &["a", "e"]),
+            ("e", &["d", "e"]),
+            ("p", &["p"]),
+            ("x", &["y"]),
+            ("y", &[]),
+        ];
+        let mut groups = cyclic_groups(&all(edges), needs(edges));
+        groups.sort();
+        let wanted = [&["a", "b", "c"][..], &["d", "e"], &["p"]];
+        assert_eq!(groups, wanted.map(|group| group.iter().copied().collect::<BTreeSet<_>>()));
+        let long: BTreeSet<u32> = (0..100_000).collect();
+        let groups = cyclic_groups(&long, |node| vec![(node + 1) % 100_000]);
+        assert_eq!((groups.len(), groups[0].len()), (1, 100_000));
+    }
+
+    #[test]
+    fn chains_are_found_shortest_first() {
+        let edges: Edges<'_> = &[
+            ("a", &["b", "c", "z"]),
+            ("b", &["d"]),
+            ("c", &["b", "d"]),
+            ("d", &["a"]),
+            ("z", &[]),
+        ];
+        let found = chains(&"a", &"d", 10, needs(edges));
+        assert_eq!(found, [vec!["a", "b", "d"], vec!["a", "c", "d"], vec!["a", "c", "b", "d"]]);
+        assert_eq!(chains(&"a", &"d", 1, needs(edges)).len(), 1);
+        assert!(chains(&"z", &"a", 10, needs(edges)).is_empty());
+        // Every pair of layers multiplies the number of chains.
+        let many = chains(&0_u32, &60, 5, |node| match node {
+            60.. => Vec::new(),
+            node if node % 3 == 0 => vec![node + 1, node + 2],
+            node => vec![node / 3 * 3 + 3],
+        });
+        assert_eq!(many.len(), 5);
     }
 
     #[test]

@@ -52,6 +52,8 @@
 //! | 6 | [`installer`] | the on-premises installer: its file, and what runs from it |
 //! | 6 | [`bootstrap`] | the set, the archive, the files beside it |
 //! | 6 | [`mirror`] | everything that builds take from elsewhere, in one folder or file |
+//! | 7 | [`inspect`] | looks at a tree without building: list, graph, check, explain |
+//! | 7 | [`scaffold`] | new trees and packages from templates |
 //! | 7 | [`exchange`] | shared caches outside of builds: push, pull, verify, an index |
 //! | 7 | [`tidy`] | a tree's cache without what no current id needs |
 //! | 7 | [`release`] | trees as files that people install, in stores: plan, stages, promotion |
@@ -98,6 +100,8 @@ pub mod host;
 pub mod host_cli;
 #[cfg(feature = "builder")]
 pub mod image;
+#[cfg(feature = "builder")]
+pub mod inspect;
 pub mod install;
 pub mod installer;
 #[cfg(feature = "builder")]
@@ -108,6 +112,8 @@ pub mod provider;
 pub mod release;
 #[cfg(feature = "builder")]
 pub mod runner;
+#[cfg(feature = "builder")]
+pub mod scaffold;
 #[cfg(feature = "builder")]
 pub mod source;
 pub mod store;

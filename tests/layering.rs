@@ -28,7 +28,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (4, &["dockerfile", "host"]),
     (5, &["build", "provider"]),
     (6, &["bootstrap", "installer", "mirror"]),
-    (7, &["exchange", "release", "tidy"]),
+    (7, &["exchange", "inspect", "release", "scaffold", "tidy"]),
     (8, &["remote"]),
     (9, &["cli", "host_cli"]),
     (10, &["fuzzing"]),

@@ -176,23 +176,24 @@ impl fmt::Display for Plan {
     }
 }
 
+impl Pending {
+    /// Reason, in words.
+    pub fn reason(&self) -> String {
+        match &self.why {
+            WhyPending::Image { name, folder } => format!(
+                "its image {name} would be pulled, or built from {}, first",
+                folder.display()
+            ),
+            WhyPending::Pull(name) => format!("its image {name} would be pulled first"),
+            WhyPending::Requires(required) => format!("it requires {required}"),
+        }
+    }
+}
+
 impl fmt::Display for Pending {
     /// A line: `later  <name> (<why>)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, why } = self;
-        match why {
-            WhyPending::Image { name, folder } => writeln!(
-                f,
-                "later  {key} (no id yet: its image {name} would be pulled, or built from {}, first)",
-                folder.display()
-            ),
-            WhyPending::Pull(name) => {
-                writeln!(f, "later  {key} (no id yet: its image {name} would be pulled first)")
-            }
-            WhyPending::Requires(required) => {
-                writeln!(f, "later  {key} (no id yet: it requires {required})")
-            }
-        }
+        writeln!(f, "later  {} (no id yet: {})", self.key, self.reason())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::container::idmap::Tier;
 use crate::container::machine::Condition;
 use crate::container::machine::RootKind;
 use crate::container::namespace::Network;
-use crate::package::PackageId;
+use crate::package::{ImageName, PackageId, Requirement};
 
 /// The largest record that is read; `buildinfo.full.json` is in it.
 pub(super) const LARGEST_RECORD: u64 = 4 << 20;
@@ -36,6 +36,12 @@ pub struct Record {
     pub network: Network,
     /// Packages installed for the build.
     pub dependencies: Vec<PackageId>,
+    /// The packages that it required itself; absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Vec<Requirement>>,
+    /// The name of its builder image; absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The latest time in the package.
     pub source_date_epoch: u64,
     /// Number of cores in `NUM_CORES`.
@@ -48,7 +54,16 @@ pub struct Record {
     pub ending: Ending,
 }
 
-/// Result of a build.
+/// Declarations of a package that its id has in another form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// Direct requirements.
+    pub requires: Vec<Requirement>,
+    /// Name of its builder image.
+    pub image: ImageName,
+}
+
+/// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
@@ -124,7 +139,7 @@ impl Stopwatch {
     }
 
     /// The record of a build that ends now.
-    pub fn record(mut self, job: &BuildJob, ending: Ending) -> Record {
+    pub fn record(mut self, declared: &Declared, job: &BuildJob, ending: Ending) -> Record {
         self.end_phase();
         Record {
             version: 1,
@@ -135,6 +150,8 @@ impl Stopwatch {
             root: job.place.machine.root.clone(),
             network: job.command.network,
             dependencies: job.package.dependencies.iter().map(|needed| needed.id.clone()).collect(),
+            requires: Some(declared.requires.clone()),
+            image: Some(declared.image.to_string()),
             source_date_epoch: job.package.source_date_epoch,
             cores: job.threads,
             began: self.began.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs(),

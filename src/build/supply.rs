@@ -24,7 +24,7 @@ use super::archive_sums::ArchiveSums;
 use super::cache::Cache;
 use super::job::{BuildJob, Dependency, PackageBuild};
 use super::jobserver::{Access, Jobserver};
-use super::record::{Ending, Stopwatch};
+use super::record::{Declared, Ending, Stopwatch};
 use super::upload::{PackageUpload, Uploads};
 
 pub use super::failed::{BuildError, FailedBuild};
@@ -64,6 +64,8 @@ pub struct PackageRequest {
     pub key: crate::package::Requirement,
     /// Inputs of the build.
     pub package: PackageBuild,
+    /// Declarations for the record.
+    pub declared: Declared,
     /// Declared sources.
     pub sources: Vec<(SourceName, Source, SourceId)>,
     /// Folders in which `git_local` sources may lie.
@@ -316,7 +318,9 @@ impl PackageBuilder {
             Ok(built) => Ending::Built(built.clone()),
             Err(failure) => Ending::Failed { phase, message: failure.message.clone() },
         };
-        write_record(&kept, job, phases.watch.clone(), ending).map_err(file("write the record"))?;
+        let watch = phases.watch.clone();
+        write_record(&kept, &request.declared, job, watch, ending)
+            .map_err(file("write the record"))?;
         match ran.result {
             Ok(built) => {
                 tracing::info!(package = %id, notes = ?built.notes, "a helper is done");
@@ -352,11 +356,12 @@ fn interrupted(id: &PackageId) -> BuildError {
 
 fn write_record(
     kept: &Path,
+    declared: &Declared,
     job: &BuildJob,
     watch: Stopwatch,
     ending: Ending,
 ) -> std::io::Result<()> {
-    let text = serde_json::to_string_pretty(&watch.record(job, ending))?;
+    let text = serde_json::to_string_pretty(&watch.record(declared, job, ending))?;
     // Not synced: a record that is lost with the power is no loss.
     let temporary = kept.join(format!("{}record.json", atomic::TEMPORARY_PREFIX));
     let written = fs_err::write(&temporary, text)

@@ -96,8 +96,65 @@ pub fn expand(
     Ok(found)
 }
 
-/// Returns the sources of all known upstreams: the upstream of a packages directory, the upstream
-/// of its checkout, and so on up to the first upstream without a checkout.
+/// Packages directories of the upstreams that are expanded and current, the nearest first, and the `upstream.json`
+/// of the first one that is not. Nothing is fetched or written.
+pub fn expanded(
+    packages: &Path,
+    home: &Home,
+    fetch: &FetchOptions,
+    local: &LocalPermission,
+) -> Result<(Vec<PathBuf>, Option<PathBuf>), UpstreamError> {
+    let mut chain = UpstreamChain::default();
+    let mut found = Vec::new();
+    let mut at = packages.to_owned();
+    while let Some(upstream) = tree::read_upstream(&at)? {
+        chain.push(&at, &upstream)?;
+        let scope = match at.parent() {
+            Some(checkout) if at != packages => LocalScope::checkout(local, checkout),
+            _ => LocalScope::under(local, &at),
+        };
+        let id = source::identify(&request(&at, &upstream, scope), fetch, &Silent);
+        let checkout = Cache::of(&at).upstream_checkout();
+        let is_current = id.is_ok_and(|id| Known::of(&checkout, home).is_of(&upstream, &id));
+        let stays = within::locate_below(&checkout, Path::new("packages")).is_ok();
+        at = checkout.join("packages");
+        if !is_current || !stays || !at.is_dir() {
+            return Ok((found, Some(upstream.path)));
+        }
+        found.push(at.clone());
+    }
+    Ok((found, None))
+}
+
+/// A checkout, and the file of the builder's own folder that says what it is of.
+struct Known<'a> {
+    checkout: &'a Path,
+    path: PathBuf,
+}
+
+impl<'a> Known<'a> {
+    fn of(checkout: &'a Path, home: &Home) -> Self {
+        let name = Sha1Sum::of(checkout.as_os_str().as_encoded_bytes());
+        Self { checkout, path: home.root().join("upstreams").join(format!("{name}.json")) }
+    }
+
+    /// Text of the file for a checkout in a state.
+    fn text(upstream: &Upstream, id: &SourceId, state: &Sha256Sum) -> String {
+        let source = &upstream.source.shown();
+        serde_json::json!({ "id": id.to_value(), "source": source, "state": state.as_str() })
+            .to_string()
+    }
+
+    /// True if the checkout is of an upstream, and no file of it has changed.
+    fn is_of(&self, upstream: &Upstream, id: &SourceId) -> bool {
+        fs_err::read_to_string(&self.path).is_ok_and(|text| {
+            state(self.checkout).is_ok_and(|state| Self::text(upstream, id, &state) == text)
+        })
+    }
+}
+
+/// The sources of the upstreams that are known: that of a packages directory, that of its checkout, and so on
+/// upwards to the first one that is not expanded.
 pub fn requests(
     packages: &Path,
     local: &LocalPermission,
@@ -181,17 +238,11 @@ fn check_out(
     let _lock = FileLock::acquire(&lock, || ()).map_err(file)?;
     let request = request(packages, upstream, local);
     let id = source::identify(&request, fetch, observer).map_err(failed)?;
-    let known = home.root().join("upstreams").join(format!("{name}.json"));
-    let says = |state: &Sha256Sum| {
-        let source = &upstream.source.shown();
-        serde_json::json!({ "id": id.to_value(), "source": source, "state": state.as_str() })
-            .to_string()
-    };
-    if let Ok(text) = fs_err::read_to_string(&known)
-        && state(&checkout).is_ok_and(|state| says(&state) == text)
-    {
+    let known = Known::of(&checkout, home);
+    if known.is_of(upstream, &id) {
         return Ok(checkout);
     }
+    let known = known.path;
     let fetched = source::fetch(&request, &id, fetch, observer).map_err(failed)?;
     let parent = checkout.parent().unwrap_or(packages);
     fs_err::create_dir_all(parent).map_err(file)?;
@@ -210,7 +261,8 @@ fn check_out(
     }
     fs_err::rename(&place, &checkout).map_err(file)?;
     let state = state(&checkout).map_err(file)?;
-    atomic::write(&known, says(&state).as_bytes()).map_err(file)?;
+    let text = Known::text(upstream, &id, &state);
+    atomic::write(&known, text.as_bytes()).map_err(file)?;
     Ok(checkout)
 }
 

@@ -8,6 +8,7 @@ pub use super::cache_args::{CacheCommand, CleanArgs, ExchangeArgs, StoreArgs};
 use super::candidates;
 pub use super::format_arg::FormatArg;
 use super::help;
+pub use super::inspect_args::{CheckArgs, ExplainArgs, GraphArgs, GraphFormat, InitArgs, ListArgs};
 use super::release_args::ReleaseArgs;
 use super::tool_args::{
     CompletionsArgs, ConfigArgs, DoctorArgs, LogArgs, LoginArgs, LogoutArgs, ManArgs, SchemaArgs,
@@ -78,7 +79,9 @@ pub enum Command {
     /// Look after shared caches: built packages go there, and later builds take them from there.
     #[command(subcommand)]
     Cache(CacheCommand),
-    /// Remove files that no current id needs from a tree's cache.
+    /// Check a tree for everything that is wrong or odd, without building.
+    Check(CheckArgs),
+    /// Remove from a tree's cache what no current id needs.
     Clean(CleanArgs),
     /// Print the script by which a shell completes the command line.
     Completions(CompletionsArgs),
@@ -86,11 +89,19 @@ pub enum Command {
     Config(ConfigArgs),
     /// Try all that builds need of this machine: what works, what does not, and the command that mends it.
     Doctor(DoctorArgs),
+    /// Show all inputs of a package's id, and what changed since another build.
+    Explain(ExplainArgs),
     /// Give back the space that nobody needs any more.
     Gc(GcArgs),
+    /// Show what requires what.
+    Graph(GraphArgs),
+    /// Make a new tree, or a new package in a tree.
+    Init(InitArgs),
     /// Make and show keys that sign artifacts.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// List packages with their ids, and whether they are built.
+    List(ListArgs),
     /// Show the log of a package's last build, or list past builds.
     Log(LogArgs),
     /// Sign in to a registry.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::grant::TrustFile;
-use crate::base::text::shell_word;
+use crate::base::text::shell_argument;
 use crate::base::within;
 use crate::package::{Problem, Report};
 use crate::store::StoreUrlError;
@@ -305,7 +305,7 @@ impl SettingsError {
             Self::UsersAlone(..) => Some("take it out of this file".to_owned()),
             Self::ForeignHome { path, .. } => Some(format!(
                 "name a folder of its own: MKPANDA_HOME={}",
-                shell_word(&path.join("mkpanda").display().to_string())
+                shell_argument(&path.join("mkpanda").display().to_string())
             )),
             Self::OthersHome { .. } => Some(
                 "name a folder of your own, such as MKPANDA_HOME=\"$HOME/.local/share/mkpanda\"".to_owned(),

@@ -27,6 +27,7 @@ use crate::tidy::TidyError;
 use crate::tree::TreeError;
 
 use super::config::SettingsError;
+use super::inspect_error::InspectError;
 use super::signing::SigningError;
 use super::tool_error::ToolError;
 use super::ui::{Complaint, Printer, Weight};
@@ -195,6 +196,9 @@ pub enum CliError {
     /// A command that only looks has found a fault, or nothing to show.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// A tree cannot be looked at, or has faults, or nothing new can be made.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// Signals can't be caught.
     #[error("can't catch signals: {0}")]
     Signals(std::io::Error),
@@ -360,6 +364,7 @@ impl CliError {
             Self::Flattened(_) => Some(
                 "build it where the isolation tier is `ranges` (`newuidmap`, /etc/subuid, /etc/subgid) and push that; for yourself, `mkpanda image save` it".to_owned(),
             ),
+            Self::Inspect(error) => error.hint(),
             Self::NoPackage(_) => {
                 Some("go to a package's folder, or build a tree: mkpanda tree".to_owned())
             }

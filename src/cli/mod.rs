@@ -17,6 +17,8 @@ mod help;
 pub mod helper;
 mod home_folder;
 pub mod origins;
+mod inspect_args;
+pub mod inspect_error;
 mod parent;
 mod places;
 pub mod release_args;
@@ -129,12 +131,17 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
         Some(Command::Lock(args)) => commands::lock::run(&context, args),
         Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
         Some(Command::Cache(command)) => commands::cache::run(&context, command),
+        Some(Command::Check(args)) => commands::check::run(&context, args),
         Some(Command::Clean(args)) => commands::clean::run(&context, args),
         Some(Command::Completions(args)) => commands::completions::run(&context, args),
         Some(Command::Config(args)) => commands::config::run(&context, args),
         Some(Command::Doctor(args)) => commands::doctor::run(&context, args),
+        Some(Command::Explain(args)) => commands::explain::run(&context, args),
         Some(Command::Gc(args)) => commands::gc::run(&context, args),
+        Some(Command::Graph(args)) => commands::graph::run(&context, args),
+        Some(Command::Init(args)) => commands::init::run(&context, args),
         Some(Command::Key(command)) => commands::key::run(&context, command),
+        Some(Command::List(args)) => commands::list::run(&context, args),
         Some(Command::Log(args)) => commands::log::run(&context, args),
         Some(Command::Login(args)) => commands::login::login(&context, args),
         Some(Command::Logout(args)) => commands::login::logout(&context, args),

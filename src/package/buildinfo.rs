@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::json::{Kind, Node, Object};
+use super::json::{Entry, Kind, Node, Object};
 use super::{
     GroupName, ImageName, PackageName, Problem, Requirement, Source, SourceName, UserName, Variant,
     is_variable_name, noncharacter_in,
@@ -71,20 +71,27 @@ impl StateDirectory {
 }
 
 impl BuildInfo {
-    /// Reads the `buildinfo.json` of one variant of a package. An empty file is `{}`.
+    /// Reads the `buildinfo.json` of one variant of a package; fails with the first fault. An empty file is `{}`.
     pub fn parse(text: &str, package: &PackageName, variant: &Variant) -> Result<Self, Problem> {
+        Self::parse_all(text, package, variant).map_err(|mut faults| faults.swap_remove(0))
+    }
+
+    /// Reads the `buildinfo.json` of one variant of a package; fails with all faults, of which there is at least
+    /// one, in the order of the text.
+    pub fn parse_all(
+        text: &str,
+        package: &PackageName,
+        variant: &Variant,
+    ) -> Result<Self, Vec<Problem>> {
         let text = if text.trim().is_empty() { "{}" } else { text };
-        let node = Node::parse(text)?;
-        let object = node.object("a buildinfo.json")?;
-        if let Some(entry) =
-            object.entries().iter().find(|entry| !KEYS.contains(&entry.key.as_str()))
-        {
-            return Err(Problem::at(
-                entry.key_offset,
-                format!("a buildinfo.json has no key {:?}", entry.key),
-            )
-            .hint(format!("its keys are {}", KEYS.join(", "))));
-        }
+        let node = Node::parse(text).map_err(|problem| vec![problem])?;
+        let object = node.object("a buildinfo.json").map_err(|problem| vec![problem])?;
+        let mut faults = Faults::default();
+        let unknown = object.entries().iter().filter(|entry| !KEYS.contains(&entry.key.as_str()));
+        faults.0.extend(unknown.map(|entry| {
+            let message = format!("a buildinfo.json has no key {:?}", entry.key);
+            Problem::at(entry.key_offset, message).hint_of_keys(&entry.key, &KEYS)
+        }));
         let mut warnings: Vec<Problem> = object
             .repeated
             .iter()
@@ -92,28 +99,42 @@ impl BuildInfo {
                 Problem::at(*offset, format!("{key:?} is given twice; the last one counts"))
             })
             .collect();
-        let (requires, requires_as_written) = requires(object)?;
-        let environment = environment(object, &mut warnings)?;
-        let username = name(object, "username")?;
-        let group: Option<GroupName> = name(object, "group")?;
-        if let (Some(node), None, Some(_)) = (object.get("group"), &username, &group) {
+        let (requires, requires_as_written) = requires(object, &mut faults);
+        let environment = environment(object, &mut warnings, &mut faults);
+        let username = faults.note(name(object, "username")).flatten();
+        let group: Option<GroupName> = faults.note(name(object, "group")).flatten();
+        if let (Some(node), false, Some(_)) =
+            (object.get("group"), object.get("username").is_some(), &group)
+        {
             warnings.push(
                 Problem::at(node.offset, "a group without a username: the package builds, but can't be activated or required")
                     .hint("add a username, or take the group out"),
             );
         }
+        let sources = sources(object, package, &mut faults);
+        let docker = faults.note(docker(object)).flatten();
+        let build_script = faults.note(build_script(object, variant));
+        let state_directory = faults.note(state_directory(object));
+        let sysctl = faults.note(sysctl(object)).flatten();
+        let version_extra = faults.note(version_extra(object)).flatten();
+        let (Some(build_script), Some(state_directory), true) =
+            (build_script, state_directory, faults.0.is_empty())
+        else {
+            faults.0.sort_by_key(|problem| problem.offset);
+            return Err(faults.0);
+        };
         Ok(Self {
             requires,
             requires_as_written,
-            sources: sources(object, package)?,
-            docker: docker(object)?,
-            build_script: build_script(object, variant)?,
+            sources,
+            docker,
+            build_script,
             environment,
-            state_directory: state_directory(object)?,
+            state_directory,
             username,
             group,
-            sysctl: sysctl(object)?,
-            version_extra: version_extra(object)?,
+            sysctl,
+            version_extra,
             warnings,
         })
     }
@@ -124,41 +145,55 @@ impl BuildInfo {
     }
 }
 
-fn requires(object: &Object) -> Result<(Vec<Requirement>, Value), Problem> {
-    let Some(node) = object.get("requires") else {
-        return Ok((Vec::new(), Value::Array(Vec::new())));
-    };
-    let items = node.list("requires", "packages")?;
-    let requires = items.iter().map(Requirement::from_json).collect::<Result<_, _>>()?;
-    Ok((requires, node.to_value()))
+/// Faults of a description, all of which are shown.
+#[derive(Default)]
+struct Faults(Vec<Problem>);
+
+impl Faults {
+    /// Keeps the fault, if it is one.
+    fn note<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.0.push(problem)).ok()
+    }
 }
 
-fn sources(object: &Object, package: &PackageName) -> Result<Vec<(SourceName, Source)>, Problem> {
-    match (object.get("sources"), object.get("single_source")) {
-        (Some(_), Some(single)) => {
-            Err(Problem::at(single.offset, "a package has sources or a single_source, not both")
-                .hint("move the single_source into sources, under a name of its own"))
-        }
-        (None, None) => Ok(Vec::new()),
-        (None, Some(single)) => {
-            let name = package
-                .as_str()
-                .parse()
-                .map_err(|error: super::NameError| Problem::at(single.offset, error.to_string()))?;
-            Ok(vec![(name, Source::from_json(single)?)])
-        }
-        (Some(node), None) => {
-            let entries = node.object("sources")?.entries().iter().map(|entry| {
-                let name = entry.key.parse().map_err(|error: super::NameError| {
-                    Problem::at(entry.key_offset, error.to_string())
-                })?;
-                Ok((name, Source::from_json(&entry.value)?))
-            });
-            let mut sources: Vec<(SourceName, Source)> = entries.collect::<Result<_, _>>()?;
-            sources.sort_by(|(a, _), (b, _)| a.cmp(b));
-            Ok(sources)
-        }
+fn requires(object: &Object, faults: &mut Faults) -> (Vec<Requirement>, Value) {
+    let Some(node) = object.get("requires") else {
+        return (Vec::new(), Value::Array(Vec::new()));
+    };
+    let items = faults.note(node.list("requires", "packages")).into_iter().flatten();
+    let requires = items.filter_map(|item| faults.note(Requirement::from_json(item))).collect();
+    (requires, node.to_value())
+}
+
+fn sources(
+    object: &Object,
+    package: &PackageName,
+    faults: &mut Faults,
+) -> Vec<(SourceName, Source)> {
+    if let (Some(_), Some(single)) = (object.get("sources"), object.get("single_source")) {
+        faults.0.push(
+            Problem::at(single.offset, "a package has sources or a single_source, not both")
+                .hint("move the single_source into sources, under a name of its own"),
+        );
     }
+    let named = |name: &str, offset: usize| {
+        name.parse::<SourceName>()
+            .map_err(|error: super::NameError| Problem::at(offset, error.to_string()))
+    };
+    let mut sources = Vec::new();
+    if let Some(single) = object.get("single_source") {
+        let name = faults.note(named(package.as_str(), single.offset));
+        sources.extend(name.zip(faults.note(Source::from_json(single))));
+    }
+    if let Some(node) = object.get("sources") {
+        let entries = faults.note(node.object("sources")).map(Object::entries);
+        for entry in entries.into_iter().flatten() {
+            let name = faults.note(named(&entry.key, entry.key_offset));
+            sources.extend(name.zip(faults.note(Source::from_json(&entry.value))));
+        }
+        sources.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    sources
 }
 
 fn docker(object: &Object) -> Result<Option<ImageName>, Problem> {
@@ -190,42 +225,46 @@ fn build_script(object: &Object, variant: &Variant) -> Result<String, Problem> {
 fn environment(
     object: &Object,
     warnings: &mut Vec<Problem>,
-) -> Result<Map<String, Value>, Problem> {
-    let Some(node) = object.get("environment") else { return Ok(Map::new()) };
-    let environment = node.object("environment")?;
+    faults: &mut Faults,
+) -> Map<String, Value> {
+    let Some(node) = object.get("environment") else { return Map::new() };
+    let Some(environment) = faults.note(node.object("environment")) else { return Map::new() };
     for entry in environment.entries() {
-        if !is_variable_name(&entry.key) {
-            return Err(wrong_variable(&entry.key, entry.key_offset));
-        }
-        let what = format!("the value of {}", entry.key);
-        let expected = "a string, an integer or a boolean";
-        match &entry.value.kind {
-            Kind::String(text) => check_variable_value(&entry.key, text, entry.value.offset)?,
-            Kind::Bool(_) => {}
-            Kind::Number(number) if is_integer(&number.to_string()) => {}
-            Kind::Number(_) => {
-                return Err(Problem::at(
-                    entry.value.offset,
-                    format!("{what} must be {expected}: fractions have no hash"),
-                )
-                .hint("write it as a string"));
-            }
-            // The original hashed lists, so a package that has one keeps its id and builds; nothing
-            // that it could be written into has a form for it, so staging refuses it (see
-            // `install::environment`).
-            Kind::List(items) if items.iter().all(is_plain) => warnings.push(
-                Problem::at(
-                    entry.value.offset,
-                    format!(
-                        "{what} is a list: the package builds, but can't be activated or required"
-                    ),
-                )
-                .hint("write it as a string"),
-            ),
-            _ => return Err(entry.value.wrong(&what, expected)),
-        }
+        faults.note(check_variable(entry, warnings));
     }
-    Ok(environment.to_map())
+    environment.to_map()
+}
+
+fn check_variable(entry: &Entry, warnings: &mut Vec<Problem>) -> Result<(), Problem> {
+    if !is_variable_name(&entry.key) {
+        return Err(wrong_variable(&entry.key, entry.key_offset));
+    }
+    let what = format!("the value of {}", entry.key);
+    let expected = "a string, an integer or a boolean";
+    match &entry.value.kind {
+        Kind::String(text) => check_variable_value(&entry.key, text, entry.value.offset)?,
+        Kind::Bool(_) => {}
+        Kind::Number(number) if is_integer(&number.to_string()) => {}
+        Kind::Number(_) => {
+            return Err(Problem::at(
+                entry.value.offset,
+                format!("{what} must be {expected}: fractions have no hash"),
+            )
+            .hint("write it as a string"));
+        }
+        // The original hashed lists, so a package that has one keeps its id and builds; nothing
+        // that it could be written into has a form for it, so staging refuses it (see
+        // `install::environment`).
+        Kind::List(items) if items.iter().all(is_plain) => warnings.push(
+            Problem::at(
+                entry.value.offset,
+                format!("{what} is a list: the package builds, but can't be activated or required"),
+            )
+            .hint("write it as a string"),
+        ),
+        _ => return Err(entry.value.wrong(&what, expected)),
+    }
+    Ok(())
 }
 
 /// The problem of a variable that no shell could set.
@@ -304,95 +343,4 @@ fn version_extra(object: &Object) -> Result<Option<String>, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::package::DEFAULT_IMAGE;
-
-    fn parse(text: &str) -> Result<BuildInfo, Problem> {
-        BuildInfo::parse(text, &"p".parse().unwrap(), &Variant::DEFAULT)
-    }
-
-    #[test]
-    fn defaults_are_the_documented_ones() {
-        for text in ["", "\n", "{}"] {
-            let info = parse(text).unwrap();
-            assert_eq!(info.build_script, "build");
-            assert_eq!(info.image().as_str(), DEFAULT_IMAGE);
-            assert_eq!(info.state_directory, StateDirectory::Bool(false));
-            assert!(
-                info.requires.is_empty() && info.sources.is_empty() && info.environment.is_empty()
-            );
-        }
-        let variant = "two.three".parse().unwrap();
-        let info = BuildInfo::parse("{}", &"p".parse().unwrap(), &variant).unwrap();
-        assert_eq!(info.build_script, "two.three.build");
-    }
-
-    #[test]
-    fn a_build_script_may_be_below_the_folder_it_is_in() {
-        for (written, path) in [("./build", "build"), (".//././a/b", "a/b"), ("a/b", "a/b")] {
-            let info = parse(&format!(r#"{{"build_script": "{written}"}}"#)).unwrap();
-            assert_eq!(info.build_script, path, "{written}");
-        }
-        for bad in ["./", "./../build", ".//etc/../x", "a/./b"] {
-            assert!(parse(&format!(r#"{{"build_script": "{bad}"}}"#)).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn state_directory_keeps_its_type() {
-        for (text, value) in [("true", Value::from(true)), ("1", 1.into()), ("0", 0.into())] {
-            let info = parse(&format!(r#"{{"state_directory": {text}}}"#)).unwrap();
-            assert_eq!(info.state_directory.to_value(), value);
-        }
-        for bad in ["2", "\"yes\"", "null", "1.0", "[]"] {
-            assert!(parse(&format!(r#"{{"state_directory": {bad}}}"#)).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn what_the_original_refused_or_crashed_on_is_refused_by_name() {
-        for (text, needle) in [
-            ("[]", "must be an object"),
-            ("null", "must be an object"),
-            (r#"{"bogus": 1}"#, "no key \"bogus\""),
-            (r#"{"docker": null}"#, "docker must be a string"),
-            (r#"{"environment": {"A": 1.5}}"#, "fractions"),
-            (r#"{"environment": {"A-B": "1"}}"#, "can't be the name of a variable"),
-            (r#"{"environment": {"A": "x\ufdd0"}}"#, "the value of A has U+FDD0, which is not"),
-            (
-                r#"{"environment": {"A": "\ud83f\udfff"}}"#,
-                "the value of A has U+1FFFF, which is not",
-            ),
-            (r#"{"environment": {"A": null}}"#, "value of A"),
-            (r#"{"environment": {"A": {}}}"#, "value of A"),
-            (r#"{"requires": "q"}"#, "requires must be a list"),
-            (r#"{"requires": [5]}"#, "a requirement must be"),
-            (r#"{"requires": ["q--123"]}"#, "exact package id"),
-            (r#"{"requires": [{"name": "q"}]}"#, "exactly the keys"),
-            (r#"{"requires": [{"name": "q", "variant": ""}]}"#, "variant"),
-            (r#"{"username": "foo"}"#, "dcos_"),
-            (r#"{"username": "dcos_a", "group": "9x"}"#, "group name"),
-            (r#"{"sources": {}, "single_source": {}}"#, "not both"),
-            (r#"{"single_source": {}}"#, "no kind"),
-            (r#"{"build_script": "../q/build"}"#, "leaves"),
-            (r#"{"build_script": "/bin/sh"}"#, "leaves"),
-            (r#"{"version_extra": "1-2"}"#, "version_extra"),
-            (r#"{"sysctl": {"s": 1}}"#, "sysctl of s"),
-        ] {
-            let problem = parse(text).unwrap_err();
-            assert!(problem.message.contains(needle), "{text}: {}", problem.message);
-        }
-    }
-
-    #[test]
-    fn odd_but_accepted_things_are_warned_of() {
-        for text in [
-            r#"{"group": "nogroup"}"#,
-            r#"{"environment": {"A": ["y", "x"]}}"#,
-            r#"{"docker": "a", "docker": "b"}"#,
-        ] {
-            assert_eq!(parse(text).unwrap().warnings.len(), 1, "{text}");
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::base::http::redact_text;
+#[cfg(feature = "builder")]
+use crate::base::suggestion::nearest;
 use crate::base::text::steers_terminal;
 
 /// Problem in a text, at a byte offset.
@@ -33,6 +35,16 @@ impl Problem {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Adds the keys that there are to the problem of an unknown key, and first the one that is most like it.
+    #[must_use]
+    pub(super) fn hint_of_keys(self, typed: &str, keys: &[&str]) -> Self {
+        let all = keys.join(", ");
+        match nearest(typed, keys.iter().copied()) {
+            Some(near) => self.hint(format!("did you mean {near}? The keys are {all}")),
+            None => self.hint(format!("its keys are {all}")),
+        }
     }
 
     /// Ties the problem to its file: the text is needed for line, column and the line itself.
@@ -86,7 +98,12 @@ impl Report {
         &self.path
     }
 
-    /// Message without the place.
+    /// Line and column, counted from 1, if the problem is at a place.
+    pub fn line_and_column(&self) -> Option<(usize, usize)> {
+        self.place.as_ref().map(|place| (place.line, place.column))
+    }
+
+    /// What is wrong, without the place.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -119,6 +136,12 @@ impl fmt::Display for Report {
             self.path.display(),
         )
     }
+}
+
+/// Suggests nothing: the program for hosts lacks the library for it.
+#[cfg(not(feature = "builder"))]
+fn nearest<'k>(_typed: &str, _known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    None
 }
 
 fn visible(letter: char) -> char {

@@ -5,8 +5,10 @@ use std::fmt;
 use super::json::{Kind, Node};
 use super::{PackageName, Problem, Variant};
 
-/// Required package, in one of its variants.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+/// A package that another one needs, in one of its variants.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Requirement {
     /// The package.
     pub name: PackageName,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::Problem;
-use super::json::{Node, Object};
+use super::json::{Kind, Node, Object};
 use crate::base::digest::{ParseDigestError, Sha1Sum, Sha256Sum};
 use crate::base::http::redact;
 use crate::base::text::written_as_text;
@@ -310,7 +310,12 @@ fn file(node: &Node, object: &Object, kind: &str) -> Result<FileSource, Problem>
         .get("sha1")
         .ok_or_else(|| missing(node, kind, "sha1", "the file's sum, as sha1sum prints it"))?;
     let problem = |node: &Node, key: &str, error: ParseDigestError| {
-        Problem::at(node.offset, format!("{key}: {error}"))
+        let problem = Problem::at(node.offset, format!("{key}: {error}"));
+        let hint = match &node.kind {
+            Kind::String(text) => hint_of_sum(key, text),
+            _ => None,
+        };
+        Problem { hint, ..problem }
     };
     let sha256 = match object.get("sha256") {
         None => None,
@@ -344,6 +349,22 @@ fn file(node: &Node, object: &Object, kind: &str) -> Result<FileSource, Problem>
     })
 }
 
+/// Remedy of a sum of another kind, or in another form.
+fn hint_of_sum(key: &str, text: &str) -> Option<String> {
+    let is_hex = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (right, digits) = if key == "sha1" { ("sha1", 40) } else { ("sha256", 64) };
+    let other = [("an MD5", 32), ("a SHA-1", 40), ("a SHA-256", 64), ("a SHA-512", 128)];
+    let other = other.iter().find(|(_, length)| *length == text.len() && *length != digits);
+    match other {
+        _ if !is_hex => None,
+        Some((name, _)) => {
+            Some(format!("that has the length of {name}; {right}sum FILE prints the right one"))
+        }
+        None if text.len() == digits => Some("write it in lower case".to_owned()),
+        None => Some(format!("it has {} digits; {right}sum FILE prints the whole sum", text.len())),
+    }
+}
+
 fn missing(node: &Node, kind: &str, key: &str, what: &str) -> Problem {
     Problem::at(node.offset, format!("the {kind} source has no {key}: {what}"))
         .hint(format!("add \"{key}\" to the source"))
@@ -356,7 +377,7 @@ fn only(object: &Object, kind: &str, keys: &[&str]) -> Result<(), Problem> {
             entry.key_offset,
             format!("a {kind} source has no key {:?}", entry.key),
         )
-        .hint(format!("its keys are {}", keys.join(", ")))),
+        .hint_of_keys(&entry.key, keys)),
     }
 }
 

@@ -37,7 +37,7 @@ impl TreeInfo {
                 entry.key_offset,
                 format!("a treeinfo.json has no key {:?}", entry.key),
             )
-            .hint(format!("its keys are {}", KEYS.join(", "))));
+            .hint_of_keys(&entry.key, &KEYS));
         }
         let list = |key: &str| -> Result<Option<Vec<(PackageName, usize)>>, Problem> {
             let Some(node) = object.get(key) else { return Ok(None) };

@@ -7,7 +7,7 @@ use super::config::ConfigError;
 use super::layout::{Commit, LayoutError};
 use super::plan::PlanError;
 use crate::artifact::repository::RepositoryError;
-use crate::base::text::shell_word;
+use crate::base::text::shell_argument;
 use crate::installer::InstallerError;
 use crate::package::{PackageId, Variant};
 use crate::provider::ProviderError;
@@ -290,7 +290,7 @@ impl ReleaseError {
             }
             Self::Different { file: Some(file), .. } => format!(
                 "to take the storage's: rm {}, and run the same command again",
-                shell_word(&file.display().to_string())
+                shell_argument(&file.display().to_string())
             ),
             Self::Different { storage, key, .. } => format!(
                 "if no release needs it there, remove {key} from storage {storage}, and run the same command again"

@@ -13,6 +13,7 @@
 //! when the package is needed, so a broken package never stops another one's build; all problems of
 //! needed packages are then shown together. Errors point at the place in the file to change.
 
+mod check;
 mod docker;
 mod error;
 pub mod lock;
@@ -102,7 +103,7 @@ struct Folder {
     path: PathBuf,
     /// Problems of the folder itself, and thereby of all variants.
     problems: Vec<Report>,
-    variants: BTreeMap<Variant, Result<Package, Report>>,
+    variants: BTreeMap<Variant, Result<Package, Vec<Report>>>,
 }
 
 /// Parsed `treeinfo.json`.
@@ -147,6 +148,11 @@ impl PackageTree {
             Lookup::Found(package) => Some(package),
             Lookup::Broken(_) | Lookup::NoVariant(_) | Lookup::Absent => None,
         }
+    }
+
+    /// True if a package is there, be it broken or not.
+    pub fn has(&self, key: &PackageKey) -> bool {
+        !matches!(self.lookup(key), Lookup::Absent | Lookup::NoVariant(_))
     }
 
     /// The packages that aren't broken, each variant for itself.
@@ -195,7 +201,7 @@ impl PackageTree {
         }
         match folder.variants.get(&key.variant) {
             None => Lookup::NoVariant(folder.variants.keys().collect()),
-            Some(Err(report)) => Lookup::Broken(vec![report]),
+            Some(Err(reports)) => Lookup::Broken(reports.iter().collect()),
             Some(Ok(package)) => Lookup::Found(package),
         }
     }

@@ -36,6 +36,27 @@ pub(super) fn requirement(text: &str, wanted: &Requirement) -> Option<usize> {
     item.map(|item| item.offset)
 }
 
+/// Offset of the value that keys lead to, each in the object of the one before, or of the last one that is there.
+pub(super) fn value_at(text: &str, keys: &[&str]) -> Option<usize> {
+    let mut node = Node::parse(text).ok()?;
+    let mut offset = None;
+    for key in keys {
+        let Kind::Object(object) = &node.kind else { break };
+        let Some(value) = object.get(key) else { break };
+        offset = Some(value.offset);
+        node = value.clone();
+    }
+    offset
+}
+
+/// Offset of the last of several equal entries of `requires`.
+pub(super) fn last_requirement(text: &str, wanted: &Requirement) -> Option<usize> {
+    let object = object(text)?;
+    let Kind::List(items) = &object.get("requires")?.kind else { return None };
+    let is_it = |item: &&Node| Requirement::from_json(item).as_ref() == Ok(wanted);
+    items.iter().rev().find(is_it).map(|item| item.offset)
+}
+
 fn object(text: &str) -> Option<Object> {
     match Node::parse(text).ok()?.kind {
         Kind::Object(object) => Some(object),

@@ -208,10 +208,11 @@ impl Package {
         folder: &Path,
         has_docker: bool,
         file: &Path,
-    ) -> Result<Self, Report> {
-        let text = read_text(base, file)?;
+    ) -> Result<Self, Vec<Report>> {
+        let text = read_text(base, file).map_err(|report| vec![report])?;
         let report = |problem: Problem| problem.in_file(file, &text);
-        let mut info = BuildInfo::parse(&text, &key.name, &key.variant).map_err(report)?;
+        let mut info = BuildInfo::parse_all(&text, &key.name, &key.variant)
+            .map_err(|faults| faults.into_iter().map(report).collect::<Vec<_>>())?;
         // A variant without a script of its own is built by the package's, as the user documents of the
         // original say, and as that did until 2018-03.
         let is_there = |name: &str| fs_err::symlink_metadata(folder.join(name)).is_ok();
@@ -222,14 +223,15 @@ impl Package {
         {
             BUILD_SCRIPT.clone_into(&mut info.build_script);
         }
-        check_build_script(folder, &info, &text).map_err(report)?;
+        check_build_script(folder, &info, &text).map_err(|problem| vec![report(problem)])?;
         let extra = folder.join("extra");
         let has_extra = match fs_err::symlink_metadata(&extra) {
             Ok(found) if found.is_symlink() => {
                 if !extra.exists() {
-                    return Err(report(Problem::whole("extra is a link that leads nowhere")));
+                    let problem = Problem::whole("extra is a link that leads nowhere");
+                    return Err(vec![report(problem)]);
                 }
-                stays_in(base, &extra)?;
+                stays_in(base, &extra).map_err(|report| vec![report])?;
                 true
             }
             found => found.is_ok(),

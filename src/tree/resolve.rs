@@ -1,9 +1,9 @@
 //! From a tree's description, or a package's name, to the packages that are needed, in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::walk::{Walk, absent_package, arrows};
-use super::{Package, PackageKey, PackageTree, TreeError, TreeFile, place};
+use super::walk::{Walk, absent_package};
+use super::{PackageKey, PackageTree, TreeError, TreeFile, place};
 use crate::graph;
 use crate::package::{PackageName, Problem, Report, Variant};
 
@@ -114,7 +114,10 @@ impl PackageTree {
         walk.run();
         let (packages, mut warnings) = walk.finish()?;
         warnings.extend(self.warnings.iter().cloned());
-        self.check_variants(&packages)?;
+        let clashes = self.variant_clashes(&packages);
+        if !clashes.is_empty() {
+            return Err(TreeError::Problems(clashes));
+        }
         Ok(BuildSet { wanted: wanted.to_vec(), packages, warnings })
     }
 
@@ -134,7 +137,7 @@ impl PackageTree {
         graph::closure(self.requires(key), |key| self.requires(key))
     }
 
-    fn odd_tree(&self, file: &TreeFile, packages: &[PackageKey]) -> Vec<Report> {
+    pub(super) fn odd_tree(&self, file: &TreeFile, packages: &[PackageKey]) -> Vec<Report> {
         let unknown = file.info.variants.keys().filter(|name| !self.folders.contains_key(name));
         let mut warnings: Vec<Report> = unknown
             .map(|name| {
@@ -153,61 +156,5 @@ impl PackageTree {
             warnings.push(problem.in_file(&file.path, &file.text));
         }
         warnings
-    }
-
-    /// Fails if a package's dependencies contain another package in two variants.
-    fn check_variants(&self, packages: &[PackageKey]) -> Result<(), TreeError> {
-        let several = |keys: &[PackageKey]| -> Option<(PackageKey, PackageKey)> {
-            let mut seen: BTreeMap<&PackageName, &PackageKey> = BTreeMap::new();
-            keys.iter().find_map(|key| {
-                let before = seen.insert(&key.name, key)?;
-                Some((before.clone(), key.clone()))
-            })
-        };
-        if several(packages).is_none() {
-            return Ok(());
-        }
-        let mut reports = Vec::new();
-        let mut tainted = BTreeSet::new();
-        for key in packages {
-            let Some(package) = self.package(key) else { continue };
-            // Problems of a dependency are reported with the dependency.
-            if package.info.requires.iter().any(|required| tainted.contains(required)) {
-                tainted.insert(key.clone());
-                continue;
-            }
-            let needed: Vec<PackageKey> = self.dependencies(key).into_iter().collect();
-            if let Some((one, other)) = several(&needed) {
-                tainted.insert(key.clone());
-                reports.push(self.two_variants(package, &one, &other));
-            }
-        }
-        if reports.is_empty() { Ok(()) } else { Err(TreeError::Problems(reports)) }
-    }
-
-    fn two_variants(&self, package: &Package, one: &PackageKey, other: &PackageKey) -> Report {
-        let chain = |to| graph::shortest_chain(&package.key, to, |key| self.requires(key));
-        let (one, other) = (chain(one).unwrap_or_default(), chain(other).unwrap_or_default());
-        let offset = other.get(1).and_then(|key| place::requirement(&package.text, key));
-        let message = format!(
-            "{} needs two variants of one package: {} and {}",
-            package.key,
-            arrows(&one),
-            arrows(&other)
-        );
-        let hint = "make the requires agree: dependencies are installed into one folder";
-        place::problem(offset, message, hint.to_owned())
-            .in_file(&package.info_path(), &package.text)
-    }
-
-    fn cycle(&self, mut cycle: Vec<PackageKey>) -> Report {
-        cycle.extend(cycle.first().cloned());
-        let message = format!("packages that require one another: {}", arrows(&cycle));
-        let hint = "take one of these requires out".to_owned();
-        let Some(package) = cycle.first().and_then(|key| self.package(key)) else {
-            return Problem::whole(message).hint(hint).in_file(&self.root, "");
-        };
-        let offset = cycle.get(1).and_then(|key| place::requirement(&package.text, key));
-        place::problem(offset, message, hint).in_file(&package.info_path(), &package.text)
     }
 }

@@ -181,7 +181,12 @@ impl<'a> Walk<'a> {
         Some(seeds)
     }
 
-    /// Returns the packages in order, with warnings.
+    /// Returns the packages that were reached, and all problems.
+    pub(super) fn into_parts(self) -> (BTreeSet<PackageKey>, Vec<Report>) {
+        (self.reached.into_keys().collect(), self.problems)
+    }
+
+    /// The packages in order, with what is odd about them.
     pub(super) fn finish(self) -> Result<(Vec<PackageKey>, Vec<Report>), TreeError> {
         if !self.problems.is_empty() {
             return Err(TreeError::Problems(self.problems));

@@ -4,6 +4,7 @@
 //! executes the plan. Only the last one starts a process or enters a namespace, and only if a
 //! package has to be built.
 
+mod at_hand;
 mod error;
 mod identify;
 mod lock;
@@ -49,6 +50,7 @@ use crate::store::signature::TrustedKeys;
 use crate::tree::lock::TreeLock;
 use crate::tree::{Package, PackageKey, PackageTree};
 
+pub use at_hand::{AtHand, WithoutId};
 pub use error::{OutsideError, SiteError};
 pub use relock::{LockOptions, Relocked};
 pub use supplies::{Supplies, SupplyFailure};
@@ -144,7 +146,16 @@ impl Site {
             lock.as_deref(),
             observer,
         )?;
-        let tree = PackageTree::read(&options.packages, &upstreams)?;
+        Self::read(options, cache, pins, &upstreams)
+    }
+
+    fn read(
+        options: SiteOptions,
+        cache: Cache,
+        pins: ImagePins,
+        upstreams: &[PathBuf],
+    ) -> Result<Self, SiteError> {
+        let tree = PackageTree::read(&options.packages, upstreams)?;
         for key in tree.keys() {
             let sources = tree.package(&key).into_iter().flat_map(|package| &package.info.sources);
             if let Some(link) = cache.linked_folder(&key.name, sources.map(|(name, _)| name)) {
@@ -261,7 +272,8 @@ impl Site {
         })
     }
 
-    fn last_build(&self, key: &PackageKey) -> Option<crate::package::PackageId> {
+    /// Id of the last build of a package, as the tree's cache has it.
+    pub fn last_build(&self, key: &PackageKey) -> Option<crate::package::PackageId> {
         let path = self.cache.package_folder(&key.name).join(key.variant.file("latest"));
         fs_err::read_to_string(path).ok()?.trim().parse().ok()
     }

@@ -4,6 +4,7 @@ use super::{BuildOptions, Known, Site};
 use crate::build::id::PackageIdentity;
 use crate::build::job::{Dependency, PackageBuild};
 use crate::build::plan::{Plan, Step};
+use crate::build::record::Declared;
 use crate::build::supply::PackageRequest;
 use crate::package::{SourceName, SourceSpec};
 use crate::runner::command::Described;
@@ -53,7 +54,10 @@ impl Site {
             (name.clone(), declared.clone(), id)
         });
         let local = self.local_scope(package);
-        PackageRequest { key: key.clone(), package: build, sources: sources.collect(), local }
+        let declared =
+            Declared { requires: package.info.requires.clone(), image: package.info.image() };
+        let (key, sources) = (key.clone(), sources.collect());
+        PackageRequest { key, package: build, declared, sources, local }
     }
 }
 

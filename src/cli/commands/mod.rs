@@ -1,16 +1,22 @@
 //! The commands, one per file: arguments in, exit code out.
 
+mod at_hand;
 pub mod cache;
+pub mod check;
 pub mod clean;
 pub mod completions;
 pub mod config;
 pub mod doctor;
+pub mod explain;
 pub mod fetch;
 pub mod gc;
+pub mod graph;
 pub mod image;
 pub mod image_build;
 mod image_context;
+pub mod init;
 pub mod key;
+pub mod list;
 pub mod lock;
 pub mod log;
 pub mod login;
@@ -100,6 +106,12 @@ impl Context<'_> {
     /// Writes the path of something that was asked for to stdout.
     pub fn print_path(&self, path: &Path) {
         self.printer.data(&format!("{}\n", path.display()));
+    }
+
+    /// Writes a result as JSON to stdout.
+    fn print_json(&self, value: &impl serde::Serialize) {
+        let text = serde_json::to_string_pretty(value).unwrap_or_default();
+        self.printer.data(&format!("{text}\n"));
     }
 
     /// The progress that the settings ask for.

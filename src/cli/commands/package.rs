@@ -88,7 +88,8 @@ fn build(
     Ok(())
 }
 
-fn has_buildinfo(folder: &std::path::Path) -> bool {
+/// True if a folder has the description of a package.
+pub(super) fn has_buildinfo(folder: &std::path::Path) -> bool {
     let Ok(entries) = fs_err::read_dir(folder) else { return false };
     entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().ends_with(b"buildinfo.json"))
 }

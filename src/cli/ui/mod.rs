@@ -8,6 +8,7 @@
 //! not be a function of the run's state and the window's size, and it erases the rows that it
 //! wrote, not those after a rewrap by a narrower window.
 
+pub mod columns;
 mod json;
 mod layout;
 mod plain;
@@ -23,13 +24,15 @@ use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use json::Json;
 pub use plain::Plain;
 pub use summary::Ending;
 pub use terminal::Terminal;
 pub use text::bytes as size;
+pub use text::counted;
+pub use text::short as short_id;
 
 use super::args::ProgressArg;
 use super::environment::Environment;
@@ -75,6 +78,21 @@ pub struct Complaint {
     pub log: Option<String>,
     /// Remedy.
     pub hints: Vec<String>,
+}
+
+/// A finding in a file, at its place.
+#[derive(Debug, Clone)]
+pub struct Finding<'a> {
+    /// Place, line and text, for people.
+    pub text: &'a str,
+    /// Text alone.
+    pub message: &'a str,
+    /// Path, line and column, from 1.
+    pub place: (&'a str, Option<usize>, Option<usize>),
+    /// Name of the rule.
+    pub rule: Value,
+    /// Remedy.
+    pub hint: Option<&'a str>,
 }
 
 impl Printer {
@@ -152,7 +170,24 @@ impl Printer {
         self.line(Weight::Error, &text);
     }
 
-    /// Reports a package that was not built because a required package, or any other, failed.
+    /// Writes a finding to stderr.
+    pub fn finding(self, weight: Weight, finding: &Finding<'_>) {
+        let Finding { text, message, place: (path, line, column), rule, hint } = finding;
+        if IN_JSON.load(Ordering::Relaxed) {
+            let hints: Vec<&str> = hint.iter().copied().collect();
+            let fields = json!({
+                "message": message, "path": path, "line": line, "column": column, "rule": rule,
+                "hints": hints,
+            });
+            json::emit(if weight == Weight::Error { "error" } else { "warning" }, &fields);
+            return;
+        }
+        let hint = hint.iter().flat_map(|hint| hint.lines());
+        let hint = hint.map(|line| format!("\n  hint: {line}"));
+        self.line(weight, &[(*text).to_owned()].into_iter().chain(hint).collect::<String>());
+    }
+
+    /// Says that a package was not built because another one failed: one that it needs, or any.
     pub fn skipped(self, package: &str, because: Option<&str>) {
         if !IN_JSON.load(Ordering::Relaxed) {
             let name = |id: &str| if self.terminal { text::short(id) } else { id.to_owned() };

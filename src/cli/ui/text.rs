@@ -89,8 +89,8 @@ pub(super) fn name_of(id: &str) -> &str {
     id.split_once("--").map_or(id, |(name, _)| name)
 }
 
-/// Id of a package with a distinguishable part of its version.
-pub(super) fn short(id: &str) -> String {
+/// A package's id with as much of its version as is told apart.
+pub fn short(id: &str) -> String {
     const ENOUGH: usize = 7;
     match id.split_once("--") {
         // A version that is more than a hash is worth reading.
@@ -131,6 +131,11 @@ pub(super) fn about(time: Duration) -> String {
         90..7200 => format!("about {} min", whole.div_ceil(60)),
         _ => format!("about {} h {} min", whole / 3600, whole / 600 % 6 * 10),
     }
+}
+
+/// A number of things, in words: `1 error`, `2 errors`.
+pub fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 /// A size as a person says it.

@@ -77,3 +77,24 @@ fn a_source_name_is_one_path_component() {
         assert!(bad.parse::<SourceName>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn sums_of_other_lengths_have_a_hint() {
+    for (key, text, hint) in [
+        ("sha1", "A".repeat(40), Some("write it in lower case")),
+        (
+            "sha1",
+            "a".repeat(64),
+            Some("that has the length of a SHA-256; sha1sum FILE prints the right one"),
+        ),
+        (
+            "sha256",
+            "a".repeat(40),
+            Some("that has the length of a SHA-1; sha256sum FILE prints the right one"),
+        ),
+        ("sha1", "a".repeat(39), Some("it has 39 digits; sha1sum FILE prints the whole sum")),
+        ("sha1", "xyz".to_owned(), None),
+    ] {
+        assert_eq!(hint_of_sum(key, &text).as_deref(), hint, "{text}");
+    }
+}

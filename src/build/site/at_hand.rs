@@ -1,0 +1,161 @@
+//! Ids of all packages of which they can be told without a network and without a build. The fault of one package
+//! leaves the others theirs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Site, SiteError, SiteOptions};
+use crate::base::causes::with_causes;
+use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::base::event::Observer;
+use crate::build::cache::Cache;
+use crate::build::id::{Identities, IdentityError, Inputs, hash_folder, identify_with};
+use crate::build::images::{Building, ImageError, ImageFinder};
+use crate::build::plan::{Pending, WhyPending};
+use crate::build::upstream;
+use crate::graph;
+use crate::image::store::ImageStore;
+use crate::package::SourceSpec;
+use crate::tree::{Package, PackageKey};
+
+/// Ids that can be told, and the packages without one.
+#[derive(Debug, Default)]
+pub struct AtHand {
+    /// The ids.
+    pub identities: Identities,
+    /// Reasons of the packages without one.
+    pub without: BTreeMap<PackageKey, WithoutId>,
+}
+
+/// Reason for which a package has no id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithoutId(pub String);
+
+impl Site {
+    /// Reads the tree with those of its upstreams that are expanded, and fetches and writes nothing. Gives the
+    /// `upstream.json` of the first upstream that is not expanded, too.
+    pub fn open_at_hand(mut options: SiteOptions) -> Result<(Self, Option<PathBuf>), SiteError> {
+        let lock = options.lock.clone();
+        options.fetch.pins =
+            Arc::new(lock.as_ref().map(|lock| lock.file_pins()).unwrap_or_default());
+        let pins = lock.as_ref().map(|lock| lock.image_pins(true)).unwrap_or_default();
+        let cache = Cache::of(&options.packages);
+        cache.linked().map_or(Ok(()), |link| Err(SiteError::CacheLink(link)))?;
+        let (packages, home) = (&options.packages, &options.runner.home);
+        let (upstreams, missing) =
+            upstream::expanded(packages, home, &options.fetch, &options.local_sources)?;
+        Ok((Self::read(options, cache, pins, &upstreams)?, missing))
+    }
+
+    /// Gives ids to all packages of which they can be told. Nothing is fetched, pulled or built; an image in a file
+    /// that the configuration names is loaded.
+    pub fn identify_at_hand(
+        &self,
+        keys: &BTreeSet<PackageKey>,
+        observer: &dyn Observer,
+    ) -> Result<AtHand, SiteError> {
+        let store = ImageStore::open(self.options.runner.home.root()).map_err(SiteError::Store)?;
+        let building = Building { is_preview: true, ..self.building(false) };
+        let mut finder =
+            ImageFinder::new(&self.options.places, &store, &self.options.registry, building);
+        let mut without: BTreeMap<PackageKey, WithoutId> = BTreeMap::new();
+        let mut allowed = keys.clone();
+        for group in graph::cyclic_groups(keys, |key| self.tree.requires(key)) {
+            for key in group {
+                let why = "it requires itself, directly or not".to_owned();
+                allowed.remove(&key);
+                without.insert(key, WithoutId(why));
+            }
+        }
+        let order = self.tree.order(&allowed)?;
+        let mut inputs = BTreeMap::new();
+        // Each image is looked for once, also one that is not found.
+        let mut images = BTreeMap::new();
+        for key in &order {
+            let Some(package) = self.tree.package(key) else {
+                without.insert(key.clone(), WithoutId("its description is wrong".to_owned()));
+                continue;
+            };
+            let name = package.info.image();
+            let image = images
+                .entry(name.as_str().to_owned())
+                .or_insert_with(|| self.image_at_hand(package, &mut finder, observer))
+                .clone();
+            match image.and_then(|image| self.inputs_at_hand(package, image, observer)) {
+                Ok(found) => drop(inputs.insert(key.clone(), found)),
+                Err(why) => drop(without.insert(key.clone(), WithoutId(why))),
+            }
+        }
+        loop {
+            let mut with = Vec::new();
+            for key in order.iter().filter(|key| !without.contains_key(*key)).collect::<Vec<_>>() {
+                let requires = self.tree.requires(key);
+                let is_without =
+                    |needed: &&PackageKey| without.contains_key(*needed) || !keys.contains(*needed);
+                match requires.iter().find(is_without) {
+                    Some(needed) => {
+                        let why = format!("it requires {needed}, which has none");
+                        without.insert(key.clone(), WithoutId(why));
+                    }
+                    None => with.push(key.clone()),
+                }
+            }
+            let identified = identify_with(&self.tree, &with, |package| {
+                let missing = || IdentityError::<Infallible>::Order(package.key.clone());
+                inputs.get(&package.key).cloned().ok_or_else(missing)
+            });
+            match identified {
+                Ok(identities) => return Ok(AtHand { identities, without }),
+                // A value without a hash: once more, without it and what requires it.
+                Err(error) => {
+                    let (IdentityError::Files { package, .. }
+                    | IdentityError::Outside { package, .. }
+                    | IdentityError::Hash { package, .. }
+                    | IdentityError::Version { package, .. }
+                    | IdentityError::Order(package)) = &error;
+                    without.insert(package.clone(), WithoutId(with_causes(&error)));
+                }
+            }
+        }
+    }
+
+    fn image_at_hand(
+        &self,
+        package: &Package,
+        finder: &mut ImageFinder<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Sha256Sum, String> {
+        match finder.find(&package.info.image(), &self.tree, observer) {
+            Ok(found) => Ok(found.id),
+            Err(ImageError::NotBuilt { name, folder }) => {
+                let why = WhyPending::Image { name, folder };
+                Err(Pending { key: package.key.clone(), why }.reason())
+            }
+            Err(ImageError::NotPulled { name } | ImageError::NotFound { name, .. }) => {
+                Err(format!("its image {name} is not on this machine"))
+            }
+            Err(error) => Err(with_causes(&error)),
+        }
+    }
+
+    fn inputs_at_hand(
+        &self,
+        package: &Package,
+        image: Sha256Sum,
+        observer: &dyn Observer,
+    ) -> Result<Inputs, String> {
+        let mut heads = BTreeMap::new();
+        for (name, source) in &package.info.sources {
+            if matches!(source.spec, SourceSpec::GitLocal { .. }) {
+                let head = self.head(package, name, observer);
+                heads.insert(name.clone(), head.map_err(|error| with_causes(&error))?);
+            }
+        }
+        let build = Sha1Sum::of_file(&package.build_script()).map_err(|error| error.to_string())?;
+        let extra = package.extra().map(|path| hash_folder(&path)).transpose();
+        let extra = extra.map_err(|error| with_causes(&error))?;
+        Ok(Inputs { image, build, extra, heads })
+    }
+}

@@ -1,0 +1,109 @@
+//! Shared parts of the commands that look at a tree without a network.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::error::CliError;
+use super::super::inspect_error::InspectError;
+use super::super::settings::Settings;
+use super::super::ui::{Progress, Weight};
+use super::Context;
+use crate::base::suggestion::nearest;
+use crate::build::site::{Site, SiteError, SiteOptions};
+use crate::container::helper::Interrupt;
+use crate::package::{PackageName, Variant};
+use crate::tree::lock::TreeLock;
+use crate::tree::{PackageKey, PackageTree, TreeError, typed_variant};
+
+/// Opened tree.
+pub(super) struct Looked {
+    pub(super) site: Site,
+    pub(super) settings: Settings,
+    pub(super) progress: Progress,
+    /// The `upstream.json` of an upstream that is not expanded.
+    pub(super) missing_upstream: Option<PathBuf>,
+}
+
+/// A packages folder: the given one, this one or, in a package's folder, the one above it.
+pub(super) fn packages(context: &Context<'_>, tree: Option<&Path>) -> Result<PathBuf, CliError> {
+    let folder = context.folder()?;
+    let path = match tree {
+        None => folder,
+        Some(tree) => {
+            let path = folder.join(tree);
+            let real = fs_err::canonicalize(&path);
+            let is_folder = |path: &PathBuf| fs_err::read_dir(path).map(drop);
+            real.and_then(|real| is_folder(&real).map(|()| real))
+                .map_err(|source| CliError::Folder { path, source })?
+        }
+    };
+    Ok(match path.parent() {
+        Some(above) if super::package::has_buildinfo(&path) => above.to_owned(),
+        _ => path,
+    })
+}
+
+/// The settings without a network.
+pub(super) fn offline(mut settings: Settings) -> Settings {
+    settings.offline = true;
+    settings.only_mirrors = false;
+    settings.registry.offline = true;
+    settings.mirrors.stores.retain(|mirror| !mirror.is_remote());
+    settings.shared_caches = settings.shared_caches.local();
+    settings
+}
+
+/// Options of opening a packages folder without a network.
+pub(super) fn options(
+    context: &Context<'_>,
+    settings: &Settings,
+    packages: PathBuf,
+) -> SiteOptions {
+    super::site_options(context, settings, packages, &Arc::<Interrupt>::default())
+}
+
+/// Opens a tree without a network.
+pub(super) fn open(context: &Context<'_>, packages: PathBuf) -> Result<Looked, CliError> {
+    let settings = offline(context.settings(None, Some(&packages))?);
+    let mut options = options(context, &settings, packages);
+    let lock = TreeLock::read(&options.packages);
+    let lock = lock.map_err(|report| SiteError::Tree(TreeError::Problems(vec![report])))?;
+    options.lock = lock.map(Arc::new);
+    let (site, missing_upstream) = Site::open_at_hand(options)?;
+    if let Some(path) = &missing_upstream {
+        let message = format!(
+            "{}: the upstream is not expanded, so its packages are not shown\n  hint: expand it: mkpanda fetch",
+            path.display()
+        );
+        context.printer.line(Weight::Warning, &message);
+    }
+    let progress = context.progress(&settings);
+    Ok(Looked { site, settings, progress, missing_upstream })
+}
+
+/// The variants of a package that is typed as `NAME` or `NAME:VARIANT`.
+pub(super) fn typed_package(tree: &PackageTree, text: &str) -> Result<Vec<PackageKey>, CliError> {
+    let (name, variant) = match text.split_once(':') {
+        None => (text, None),
+        Some((name, variant)) => (name, Some(typed_variant(variant)?)),
+    };
+    let name = typed_name(tree, name)?;
+    let keys = tree.wanted_or_broken(&name).map_err(SiteError::Tree)?;
+    let Some(wanted) = variant else { return Ok(keys) };
+    let known: Vec<Variant> = keys.iter().map(|key| key.variant.clone()).collect();
+    if known.contains(&wanted) {
+        return Ok(vec![PackageKey { name, variant: wanted }]);
+    }
+    Err(SiteError::Tree(TreeError::NoSuchVariant { name, wanted, known }).into())
+}
+
+/// A package of a tree by its name.
+pub(super) fn typed_name(tree: &PackageTree, text: &str) -> Result<PackageName, CliError> {
+    let absent = || InspectError::NoSuchPackage {
+        name: text.to_owned(),
+        root: tree.root().to_owned(),
+        near: nearest(text, tree.names().map(PackageName::as_str)).map(str::to_owned),
+    };
+    let name: PackageName = text.parse().map_err(|_error| absent())?;
+    if tree.names().any(|known| *known == name) { Ok(name) } else { Err(absent().into()) }
+}

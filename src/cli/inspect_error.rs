@@ -1,0 +1,102 @@
+//! Errors of the commands that look at a tree or make a new one.
+
+use std::path::PathBuf;
+
+use super::ui::counted;
+use crate::inspect::explain::RecordsError;
+use crate::package::Variant;
+use crate::scaffold::{ScaffoldError, SourceError};
+
+/// A tree cannot be looked at, or has faults, or nothing new can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// A tree has errors or, with `--strict`, warnings.
+    #[error("{}", found(*errors, *warnings))]
+    Check {
+        /// Number of errors.
+        errors: usize,
+        /// Number of warnings.
+        warnings: usize,
+    },
+    /// A package that the tree does not have.
+    #[error("{} has no package {name}", root.display())]
+    NoSuchPackage {
+        /// Name as it was typed.
+        name: String,
+        /// The packages folder.
+        root: PathBuf,
+        /// Package with a similar name.
+        near: Option<String>,
+    },
+    /// A package that is not part of a tree variant.
+    #[error("{name} is not part of the tree {variant}")]
+    NotInTree {
+        /// The package.
+        name: String,
+        /// The tree variant.
+        variant: Variant,
+    },
+    /// A package's id cannot be told.
+    #[error("{package} has no id that can be told here: {why}")]
+    NoId {
+        /// The package.
+        package: String,
+        /// Reason.
+        why: String,
+    },
+    /// Records would have to be fetched.
+    #[error("--against {0}: records are read on this machine alone")]
+    RemoteRecords(String),
+    /// Another build is not known.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// A tree or a package cannot be made.
+    #[error(transparent)]
+    Scaffold(#[from] ScaffoldError),
+    /// A source for a tree, which has none.
+    #[error("--from declares the source of a package, and a tree would be made here")]
+    SourceWithoutPackage,
+    /// A sum that would have to be fetched.
+    #[error("--from {0}: without a network, its sum is not known")]
+    SumOffline(String),
+}
+
+impl From<SourceError> for InspectError {
+    fn from(error: SourceError) -> Self {
+        Self::Scaffold(error.into())
+    }
+}
+
+impl InspectError {
+    /// Remedy.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Check { .. } => None,
+            Self::NoSuchPackage { near: Some(near), .. } => Some(format!("did you mean {near}?")),
+            Self::NoSuchPackage { .. } => Some("mkpanda list shows all packages".to_owned()),
+            Self::NotInTree { .. } => {
+                Some("name another tree by --variant, or none for all packages".to_owned())
+            }
+            Self::NoId { .. } => Some(
+                "fetch what is missing (mkpanda fetch), or build the package's image: mkpanda tree".to_owned(),
+            ),
+            Self::RemoteRecords(_) => Some(
+                "copy its records: records/NAME/ID.json of the cache, and give that file".to_owned(),
+            ),
+            Self::Records(error) => error.hint(),
+            Self::Scaffold(error) => error.hint(),
+            Self::SourceWithoutPackage => Some(
+                "make a tree first (mkpanda init DIR), and in it a package: mkpanda -C DIR init NAME --from URL"
+                    .to_owned(),
+            ),
+            Self::SumOffline(_) => {
+                Some("give the sum, --sha1 SUM, or leave --offline out".to_owned())
+            }
+        }
+    }
+}
+
+fn found(errors: usize, warnings: usize) -> String {
+    let errors = counted(errors, "error");
+    if warnings == 0 { errors } else { format!("{errors}, {}", counted(warnings, "warning")) }
+}

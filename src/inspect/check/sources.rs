@@ -1,0 +1,193 @@
+//! Oddities of declared sources.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use super::finding::{Findings, Rule};
+use super::scripts::text_of;
+use crate::base::digest::{Sha1Sum, Sha256Sum};
+use crate::package::{FileSource, SourceName, SourceSpec, path_of_file_url};
+use crate::tree::Package;
+
+/// Upper limit of a local file for the check of sums, in bytes.
+const LARGEST_SUMMED: u64 = 64 << 20;
+/// Upper limits of other files for mentions of a source: bytes, number.
+const LARGEST_READ: u64 = 64 << 10;
+const MOST_READ: usize = 200;
+
+/// Looks at a package's sources.
+pub(super) fn check(package: &Package, findings: &mut Findings) {
+    if package.info.sources.is_empty() {
+        return;
+    }
+    let script = text_of(package);
+    for (name, source) in &package.info.sources {
+        let keys = keys_of(package, name);
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        if let Some(script) = &script
+            && !mentions(script, name.as_str())
+            && !is_mentioned_beside(package, name.as_str())
+        {
+            let message = format!("the build script does not mention the source {name}");
+            let hint = format!(
+                "it lies at /pkg/src/{name} in the build; if that is not needed, take it out"
+            );
+            findings.warning(Rule::UnusedSource, package.problem_at(&keys, message, &hint));
+        }
+        match &source.spec {
+            SourceSpec::Git { url, .. } if is_plain(url, &["http", "git"]) => {
+                let key = if source.as_written.contains_key("git") { "git" } else { "url" };
+                plain(package, &[keys.as_slice(), &[key]].concat(), name, findings);
+            }
+            SourceSpec::Git { .. } => {}
+            SourceSpec::GitLocal { rel_path } => {
+                let path = package.folder.join(rel_path);
+                if !path.exists() {
+                    let keys = [keys.as_slice(), &["rel_path"]].concat();
+                    missing(package, &keys, name, &path, "correct rel_path", findings);
+                }
+            }
+            SourceSpec::Url(file) | SourceSpec::UrlExtract(file) => {
+                if is_plain(&file.url, &["http"]) {
+                    plain(package, &[keys.as_slice(), &["url"]].concat(), name, findings);
+                }
+                check_file(package, &keys, name, file, findings);
+            }
+        }
+    }
+}
+
+/// Keys that lead to a source in the description.
+fn keys_of(package: &Package, name: &SourceName) -> Vec<String> {
+    let is_single = package.is_single_source();
+    if is_single {
+        vec!["single_source".to_owned()]
+    } else {
+        vec!["sources".to_owned(), name.to_string()]
+    }
+}
+
+fn is_plain(url: &str, schemes: &[&str]) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
+    let is_here = host == "localhost" || host.starts_with("127.") || rest.starts_with("[::1]");
+    !is_here && schemes.iter().any(|plain| scheme.eq_ignore_ascii_case(plain))
+}
+
+fn plain(package: &Package, keys: &[&str], name: &SourceName, findings: &mut Findings) {
+    let message = format!("the source {name} is fetched without encryption");
+    let hint = "use https://, if the server has it; what comes is checked against its sum or commit either way";
+    findings.warning(Rule::PlainTransport, package.problem_at(keys, message, hint));
+}
+
+fn missing(
+    package: &Package,
+    keys: &[&str],
+    name: &SourceName,
+    path: &std::path::Path,
+    hint: &str,
+    findings: &mut Findings,
+) {
+    let message = format!("the source {name} is not there: {}", path.display());
+    findings.warning(Rule::MissingFile, package.problem_at(keys, message, hint));
+}
+
+/// Looks at the file of a source on this machine.
+fn check_file(
+    package: &Package,
+    keys: &[&str],
+    name: &SourceName,
+    file: &FileSource,
+    findings: &mut Findings,
+) {
+    let Some(path) = path_of_file_url(&file.url) else { return };
+    let path: PathBuf = package.folder.join(path);
+    let Ok(data) = fs_err::metadata(&path) else {
+        let hint = "put the file there, or have it in a mirror or a cache";
+        missing(package, &[keys, &["url"]].concat(), name, &path, hint, findings);
+        return;
+    };
+    if !data.is_file() || data.len() > LARGEST_SUMMED {
+        return;
+    }
+    let Ok(sha1) = Sha1Sum::of_file(&path) else { return };
+    let sha256 = file.sha256.as_ref().and_then(|wanted| {
+        let mut bytes = Vec::new();
+        fs_err::File::open(&path).ok()?.take(LARGEST_SUMMED).read_to_end(&mut bytes).ok()?;
+        Some((wanted, Sha256Sum::of(&bytes)))
+    });
+    let mut wrong = |key: &str, is: &str| {
+        let message = format!("{} has the {key} {is}, and not this one", path.display());
+        let hint = format!("write \"{key}\": \"{is}\", if the file is the right one");
+        let report = package.problem_at(&[keys, &[key]].concat(), message, &hint);
+        findings.warning(Rule::WrongSum, report);
+    };
+    if sha1 != file.sha1 {
+        wrong("sha1", sha1.as_str());
+    }
+    if let Some((wanted, is)) = sha256.filter(|(wanted, is)| *wanted != is) {
+        let _: &Sha256Sum = wanted;
+        wrong("sha256", is.as_str());
+    }
+}
+
+/// True if a script names a source, or takes all of `/pkg/src`.
+fn mentions(script: &str, name: &str) -> bool {
+    const SOURCES: &str = "/pkg/src";
+    let takes_all = |at: usize| {
+        let rest = &script[at + SOURCES.len()..];
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        !rest.starts_with(|letter: char| letter.is_alphanumeric() || "._-+@/".contains(letter))
+    };
+    script.contains(name) || script.match_indices(SOURCES).any(|(at, _)| takes_all(at))
+}
+
+/// True if another file of the package names a source.
+fn is_mentioned_beside(package: &Package, name: &str) -> bool {
+    let files = walkdir::WalkDir::new(&package.folder).max_depth(4).into_iter().flatten();
+    let files = files.filter(|entry| entry.file_type().is_file());
+    let is_description = |entry: &walkdir::DirEntry| {
+        entry.file_name().as_encoded_bytes().ends_with(b"buildinfo.json")
+    };
+    files
+        .filter(|entry| !is_description(entry))
+        .filter(|entry| entry.metadata().is_ok_and(|data| data.len() <= LARGEST_READ))
+        .take(MOST_READ)
+        .filter_map(|entry| fs_err::read(entry.path()).ok())
+        .any(|bytes| mentions(&String::from_utf8_lossy(&bytes), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_of_sources_are_recognised() {
+        for (script, is_used) in [
+            ("cd /pkg/src/zlib", true),
+            ("cd /pkg/src\ncd zlib", true),
+            ("cp -r /pkg/src/* .", true),
+            ("for one in /pkg/src/\"$name\"; do", true),
+            ("ls /pkg/src", true),
+            ("cd /pkg/src/openssl", false),
+            ("true", false),
+        ] {
+            assert_eq!(mentions(script, "zlib"), is_used, "{script}");
+        }
+    }
+
+    #[test]
+    fn plain_transports_are_recognised() {
+        for (url, is_one) in [
+            ("http://example.org/x", true),
+            ("HTTP://example.org:80/x", true),
+            ("https://example.org/x", false),
+            ("http://localhost:8000/x", false),
+            ("http://127.0.0.1/x", false),
+            ("git://example.org/x", false),
+            ("file://x", false),
+        ] {
+            assert_eq!(is_plain(url, &["http"]), is_one, "{url}");
+        }
+    }
+}

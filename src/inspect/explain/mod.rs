@@ -1,0 +1,85 @@
+//! Inputs of a package's id, and the cause of its difference from another build.
+//!
+//! ```text
+//! inputs      what is hashed for an id, flat, with what is known of each input
+//! records     what is kept of earlier builds, here and in caches
+//! compare     the first input that differs, followed down through dependencies
+//! ```
+
+pub mod compare;
+pub mod inputs;
+pub mod records;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::base::event::Observer;
+use crate::build::site::{AtHand, Site, SiteError};
+use crate::graph;
+use crate::package::{PackageId, PackageName, Variant};
+use crate::tree::PackageKey;
+
+pub use compare::{Comparison, compare};
+pub use inputs::Input;
+pub use records::{Against, KnownBuild, Records, RecordsError};
+
+/// Inputs of a package's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Name.
+    pub name: PackageName,
+    /// Variant; null for the default one.
+    pub variant: Variant,
+    /// Id.
+    pub id: PackageId,
+    /// True if the tree's cache has the package.
+    pub built: bool,
+    /// Inputs, without the packages that are required.
+    pub inputs: Vec<Input>,
+    /// Ids of all direct and indirect requirements.
+    pub dependencies: Vec<Dependency>,
+    /// Difference from another build, if one is known.
+    pub comparison: Option<Comparison>,
+}
+
+/// Required package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dependency {
+    /// Id.
+    pub id: PackageId,
+    /// Variant; null for the default one.
+    pub variant: Variant,
+    /// True for a direct requirement.
+    pub direct: bool,
+}
+
+/// Finds the ids of a package and of all requirements.
+pub fn identify(
+    site: &Site,
+    key: &PackageKey,
+    observer: &dyn Observer,
+) -> Result<AtHand, SiteError> {
+    let keys: BTreeSet<PackageKey> = graph::closure([key.clone()], |key| site.tree.requires(key));
+    site.identify_at_hand(&keys, observer)
+}
+
+/// Lists the inputs of a package's id; `None` without an id.
+pub fn explain(site: &Site, known: &AtHand, key: &PackageKey) -> Option<Explanation> {
+    let package = site.tree.package(key)?;
+    let identity = known.identities.get(key)?;
+    let dependencies = known.identities.dependencies(identity).map(|needed| Dependency {
+        id: needed.id.clone(),
+        variant: needed.key.variant.clone(),
+        direct: package.info.requires.contains(&needed.key),
+    });
+    Some(Explanation {
+        name: key.name.clone(),
+        variant: key.variant.clone(),
+        id: identity.id.clone(),
+        built: site.cache.has(&identity.id),
+        inputs: inputs::of_package(package, &known.identities.build_ids(package, identity)),
+        dependencies: dependencies.collect(),
+        comparison: None,
+    })
+}

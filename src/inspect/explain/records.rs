@@ -1,0 +1,295 @@
+//! Inputs of earlier builds: records in the builder's own folder, records in caches on this machine, and the
+//! descriptions in archives of the tree's cache.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::archive::compression::decompressed;
+use crate::build::cache::{Cache, is_file};
+use crate::package::{PackageId, PackageName, Requirement, Variant};
+use crate::runner::home::Home;
+use crate::tree::PackageKey;
+
+/// Upper limit of a record and of a description, in bytes.
+const LONGEST: u64 = 16 << 20;
+/// The description in packages.
+const DESCRIPTION: &str = "buildinfo.full.json";
+
+/// Build with known inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownBuild {
+    /// Id.
+    pub id: PackageId,
+    /// File with the inputs.
+    pub origin: String,
+    /// Hashed inputs.
+    pub build_ids: Value,
+    /// Direct and indirect requirements.
+    pub dependencies: Vec<PackageId>,
+    /// Direct requirements, if the record has them.
+    pub requires: Option<Vec<Requirement>>,
+}
+
+/// Choice of another build for a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Against {
+    /// The last build.
+    Last,
+    /// An id, or the beginning of one.
+    Id(String),
+    /// A file: a build's record, a cache's record, or a `buildinfo.full.json`.
+    File(PathBuf),
+    /// A folder with records: a cache, or the builder's own.
+    Store(PathBuf),
+}
+
+/// Another build cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// Nothing is known of a build.
+    #[error("nothing is known of a build {0}")]
+    Unknown(String),
+    /// Several builds have ids that begin so.
+    #[error("{typed} is the beginning of several ids: {}", .found.join(", "))]
+    Ambiguous {
+        /// The beginning.
+        typed: String,
+        /// The ids.
+        found: Vec<String>,
+    },
+    /// A file is not a record.
+    #[error("{} is not the record of a build, nor a {DESCRIPTION}", .0.display())]
+    NotARecord(PathBuf),
+    /// A record is that of another package.
+    #[error("{} is of {id}, and not of a build of {wanted}", path.display())]
+    OtherPackage {
+        /// The record.
+        path: PathBuf,
+        /// Its package.
+        id: PackageId,
+        /// The package that is explained.
+        wanted: PackageKey,
+    },
+    /// A folder has no record of a package.
+    #[error("{} has no record of a build of {wanted}", path.display())]
+    NoneInStore {
+        /// The folder.
+        path: PathBuf,
+        /// The package that is explained.
+        wanted: PackageKey,
+    },
+}
+
+impl RecordsError {
+    /// Remedy.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown(_) => Some(
+                "give a whole id, the path of a record, or a cache's folder; `mkpanda list` shows current ids"
+                    .to_owned(),
+            ),
+            Self::Ambiguous { .. } => Some("give more of the id".to_owned()),
+            Self::NotARecord(_) => Some(
+                "records lie in $MKPANDA_HOME/builds/NAME/ID/record.json, and in records/NAME/ID.json of a cache"
+                    .to_owned(),
+            ),
+            Self::OtherPackage { .. } => None,
+            Self::NoneInStore { .. } => Some(
+                "records lie in builds/NAME/ID/record.json of $MKPANDA_HOME, and in records/NAME/ID.json of a cache"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// Places with records.
+#[derive(Debug, Clone)]
+pub struct Records {
+    /// Folders with `builds/` or `records/`, in the order in which they are asked.
+    folders: Vec<PathBuf>,
+    cache: Cache,
+}
+
+/// A file with the inputs of a build: a build's record, a cache's, or a `buildinfo.full.json`.
+#[derive(Deserialize)]
+struct RecordFile {
+    id: Option<PackageId>,
+    buildinfo: Option<Value>,
+    requires: Option<Vec<Requirement>>,
+    build_ids: Option<Value>,
+    name: Option<PackageName>,
+    package_version: Option<crate::package::Version>,
+}
+
+impl Records {
+    /// Records of a tree's builds; `stores` are folders with others, which are asked first.
+    pub fn new(home: &Home, cache: &Cache, stores: Vec<PathBuf>, caches: Vec<PathBuf>) -> Self {
+        let own = home.root().to_owned();
+        let folders = stores.into_iter().chain([own]).chain(caches).collect();
+        Self { folders, cache: cache.clone() }
+    }
+
+    /// Finds the inputs of a build.
+    pub fn find(&self, id: &PackageId) -> Option<KnownBuild> {
+        let kept =
+            self.folders.iter().flat_map(|folder| places(folder, id)).find_map(|path| read(&path));
+        kept.filter(|build| build.id == *id).or_else(|| self.of_archive(id))
+    }
+
+    /// Finds the build for a comparison; `None` if the package was never built.
+    pub fn against(
+        &self,
+        key: &PackageKey,
+        last: Option<&PackageId>,
+        against: &Against,
+    ) -> Result<Option<KnownBuild>, RecordsError> {
+        match against {
+            Against::Last => Ok(last.map(|id| {
+                // The id alone tells whether anything changed.
+                self.find(id).unwrap_or_else(|| KnownBuild {
+                    id: id.clone(),
+                    origin: self.cache.package_folder(id.name()).display().to_string(),
+                    build_ids: Value::Null,
+                    dependencies: Vec::new(),
+                    requires: None,
+                })
+            })),
+            Against::Id(text) => self.by_id(key, text).map(Some),
+            Against::File(path) => {
+                let build = read(path).ok_or_else(|| RecordsError::NotARecord(path.clone()))?;
+                if *build.id.name() == key.name {
+                    return Ok(Some(build));
+                }
+                let (id, wanted) = (build.id, key.clone());
+                Err(RecordsError::OtherPackage { path: path.clone(), id, wanted })
+            }
+            Against::Store(folder) => {
+                let found = newest(folder, key);
+                let none =
+                    || RecordsError::NoneInStore { path: folder.clone(), wanted: key.clone() };
+                found.ok_or_else(none).map(Some)
+            }
+        }
+    }
+
+    fn by_id(&self, key: &PackageKey, text: &str) -> Result<KnownBuild, RecordsError> {
+        let typed =
+            if text.contains("--") { text.to_owned() } else { format!("{}--{text}", key.name) };
+        let unknown = || RecordsError::Unknown(typed.clone());
+        let archives = self.cache.package_folder(&key.name);
+        let folders = self.folders.iter().flat_map(|folder| {
+            [
+                folder.join("builds").join(key.name.as_str()),
+                folder.join("records").join(key.name.as_str()),
+            ]
+        });
+        let mut ids: Vec<PackageId> =
+            folders.chain([archives]).flat_map(|folder| ids_in(&folder)).collect();
+        ids.retain(|id| id.to_string().starts_with(&typed));
+        ids.sort();
+        ids.dedup();
+        let exact = ids.iter().find(|id| id.to_string() == typed);
+        match (exact, ids.as_slice()) {
+            (Some(id), _) | (None, [id]) => self.find(id).ok_or_else(unknown),
+            (None, []) => Err(unknown()),
+            (None, several) => {
+                let found = several.iter().map(ToString::to_string).collect();
+                Err(RecordsError::Ambiguous { typed, found })
+            }
+        }
+    }
+
+    /// Reads the description in an archive of the tree's cache.
+    fn of_archive(&self, id: &PackageId) -> Option<KnownBuild> {
+        let path = self.cache.archive(id);
+        if !is_file(&path) {
+            return None;
+        }
+        let mut tar = tar::Archive::new(decompressed(fs_err::File::open(&path).ok()?).ok()?);
+        for entry in tar.entries().ok()? {
+            let entry = entry.ok()?;
+            let is_it = {
+                let name = entry.path_bytes();
+                let name = name.strip_prefix(b"./").unwrap_or(&name);
+                name == DESCRIPTION.as_bytes()
+            };
+            if is_it {
+                let mut text = Vec::new();
+                entry.take(LONGEST).read_to_end(&mut text).ok()?;
+                let build = parse(&text, &path)?;
+                return Some(build).filter(|build| build.id == *id);
+            }
+        }
+        None
+    }
+}
+
+/// Files that a folder of records may have for a build.
+fn places(folder: &Path, id: &PackageId) -> [PathBuf; 2] {
+    let name = id.name().as_str();
+    [
+        folder.join("builds").join(name).join(id.to_string()).join("record.json"),
+        folder.join("records").join(name).join(format!("{id}.json")),
+    ]
+}
+
+/// Ids in the names of a folder's entries.
+fn ids_in(folder: &Path) -> Vec<PackageId> {
+    let Ok(entries) = fs_err::read_dir(folder) else { return Vec::new() };
+    let id = |entry: fs_err::DirEntry| -> Option<PackageId> {
+        let name = entry.file_name().into_string().ok()?;
+        let name =
+            name.strip_suffix(".tar.xz").or_else(|| name.strip_suffix(".json")).unwrap_or(&name);
+        name.parse().ok()
+    };
+    entries.flatten().filter_map(id).collect()
+}
+
+/// The newest record of a package in a folder of records.
+fn newest(folder: &Path, key: &PackageKey) -> Option<KnownBuild> {
+    let name = key.name.as_str();
+    let own = [folder.join("builds").join(name), folder.join("records").join(name)];
+    let mut files: Vec<_> = own
+        .iter()
+        .flat_map(|folder| ids_in(folder))
+        .flat_map(|id| places(folder, &id))
+        .filter_map(|path| Some((fs_err::metadata(&path).ok()?.modified().ok()?, path)))
+        .collect();
+    files.sort();
+    let builds = files.iter().rev().filter_map(|(_, path)| read(path));
+    builds.into_iter().find(|build| build.variant() == key.variant)
+}
+
+fn read(path: &Path) -> Option<KnownBuild> {
+    let mut text = Vec::new();
+    fs_err::File::open(path).ok()?.take(LONGEST).read_to_end(&mut text).ok()?;
+    parse(&text, path)
+}
+
+fn parse(text: &[u8], path: &Path) -> Option<KnownBuild> {
+    let file: RecordFile = serde_json::from_slice(text).ok()?;
+    let id = match (file.id, file.name, file.package_version) {
+        (Some(id), _, _) => id,
+        (None, Some(name), Some(version)) => PackageId::new(name, version),
+        _ => return None,
+    };
+    let nested = file.buildinfo.as_ref().and_then(|info| info.get("build_ids")).cloned();
+    let build_ids = file.build_ids.or(nested)?;
+    let required = build_ids.get("requires").and_then(Value::as_array);
+    let dependencies = required.into_iter().flatten().filter_map(|id| id.as_str()?.parse().ok());
+    let dependencies = dependencies.collect();
+    let origin = path.display().to_string();
+    // In a description, the key is that of another file's.
+    Some(KnownBuild { id, origin, dependencies, requires: file.requires, build_ids })
+}
+
+impl KnownBuild {
+    /// Built variant.
+    pub fn variant(&self) -> Variant {
+        let name = self.build_ids.get("variant").and_then(Value::as_str).unwrap_or_default();
+        name.parse().unwrap_or_default()
+    }
+}

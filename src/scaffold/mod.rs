@@ -1,0 +1,208 @@
+//! New trees and packages from templates. New files pass `mkpanda check` and build; existing files stay.
+//!
+//! ```text
+//! <tree>/treeinfo.json      {}: all packages
+//! <tree>/mkpanda.toml       the builder image, and what else may be set
+//! <tree>/.gitignore         the cache
+//! <tree>/hello/             an example
+//! <tree>/<package>/buildinfo.json, build
+//! ```
+
+mod source;
+mod templates;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::base::text::shell_argument;
+use crate::package::{PackageName, variant_of_file};
+
+pub use source::{NewSource, SourceError, local_file};
+
+/// Kind of a new folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A tree.
+    Tree,
+    /// A package in a tree.
+    Package,
+}
+
+/// New tree or package, with the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Created {
+    /// Kind.
+    pub kind: Kind,
+    /// Folder.
+    pub path: PathBuf,
+    /// Files in the order of writing.
+    pub files: Vec<PathBuf>,
+}
+
+/// A tree or a package cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ScaffoldError {
+    /// A file exists already.
+    #[error("{} is there already, so nothing was written", .0.display())]
+    Exists(PathBuf),
+    /// The folder is a tree already.
+    #[error("{} is a tree already, so nothing was written", .0.display())]
+    IsTree(PathBuf),
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The source cannot be declared.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl ScaffoldError {
+    /// Remedy.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists(_) => Some("give another name, or remove it first".to_owned()),
+            Self::IsTree(path) => {
+                Some(format!("a new package in it: mkpanda -C {} init NAME", shell_argument(&path.display().to_string())))
+            }
+            Self::Write { .. } => None,
+            Self::Source(error) => error.hint(),
+        }
+    }
+}
+
+/// New file.
+struct NewFile {
+    name: String,
+    text: String,
+    mode: u32,
+}
+
+impl NewFile {
+    fn plain(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), mode: 0o644 }
+    }
+
+    fn script(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), mode: 0o755 }
+    }
+}
+
+/// True if a folder is a packages folder: it has the description of a tree, or a package.
+pub fn is_tree(folder: &Path) -> bool {
+    let Ok(entries) = fs_err::read_dir(folder) else { return false };
+    let is_description =
+        |name: &str, suffix| variant_of_file(name, suffix).is_some_and(|it| it.is_ok());
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let is_own = name.to_str().is_some_and(|name| is_description(name, "treeinfo.json"));
+        is_own || entry.path().join("buildinfo.json").is_file() && !is_hidden(&entry.path())
+    })
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Makes a tree with an example in a folder, which may have other files.
+pub fn tree(folder: &Path) -> Result<Created, ScaffoldError> {
+    if is_tree(folder) {
+        return Err(ScaffoldError::IsTree(folder.to_owned()));
+    }
+    let files = [
+        NewFile::plain("treeinfo.json", "{}\n"),
+        NewFile::plain("mkpanda.toml", templates::CONFIGURATION),
+        NewFile::plain(".gitignore", "/cache/\n"),
+        NewFile::plain("hello/buildinfo.json", templates::buildinfo(None)),
+        NewFile::script("hello/build", templates::EXAMPLE),
+    ];
+    write(Kind::Tree, folder, folder, &files)
+}
+
+/// Fails if a tree has a package of that name, or anything else in its place.
+pub fn refuse_to_replace(tree: &Path, name: &PackageName) -> Result<(), ScaffoldError> {
+    let folder = tree.join(name.as_str());
+    let taken = ["buildinfo.json", "build"].map(|file| folder.join(file));
+    let is_there = |path: &&PathBuf| fs_err::symlink_metadata(path).is_ok();
+    match taken.iter().find(is_there) {
+        Some(path) => Err(ScaffoldError::Exists(path.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Makes a package in a tree.
+pub fn package(
+    tree: &Path,
+    name: &PackageName,
+    source: Option<&NewSource>,
+) -> Result<Created, ScaffoldError> {
+    let folder = tree.join(name.as_str());
+    let script = match source {
+        None => templates::PACKAGE.to_owned(),
+        Some(_) => templates::with_source(name),
+    };
+    let declared = source.map(|source| (name, source));
+    let files = [
+        NewFile::plain("buildinfo.json", templates::buildinfo(declared)),
+        NewFile::script("build", script),
+    ];
+    write(Kind::Package, &folder, &folder, &files)
+}
+
+/// Writes new files; fails if one of the files exists.
+fn write(
+    kind: Kind,
+    path: &Path,
+    folder: &Path,
+    files: &[NewFile],
+) -> Result<Created, ScaffoldError> {
+    let places: Vec<PathBuf> = files.iter().map(|file| folder.join(&file.name)).collect();
+    if let Some(taken) = places.iter().find(|place| fs_err::symlink_metadata(place).is_ok()) {
+        return Err(ScaffoldError::Exists(taken.clone()));
+    }
+    for (file, place) in files.iter().zip(&places) {
+        let failed = |source| ScaffoldError::Write { path: place.clone(), source };
+        if let Some(above) = place.parent() {
+            fs_err::create_dir_all(above).map_err(failed)?;
+        }
+        // Even if it came to be there just now.
+        let mut options = fs_err::OpenOptions::new();
+        options.write(true).create_new(true);
+        fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, file.mode);
+        let mut opened = options.open(place).map_err(failed)?;
+        opened.write_all(file.text.as_bytes()).map_err(failed)?;
+    }
+    Ok(Created { kind, path: path.to_owned(), files: places })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_replaced_and_nothing_is_half_written() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("tree");
+        fs_err::create_dir_all(folder.join("hello")).unwrap();
+        fs_err::write(folder.join("hello/build"), "mine").unwrap();
+        assert!(
+            matches!(tree(&folder), Err(ScaffoldError::Exists(path)) if path.ends_with("hello/build"))
+        );
+        assert_eq!(fs_err::read_dir(&folder).unwrap().count(), 1);
+        fs_err::remove_file(folder.join("hello/build")).unwrap();
+        assert_eq!(tree(&folder).unwrap().files.len(), 5);
+        assert!(matches!(tree(&folder), Err(ScaffoldError::IsTree(_))));
+        let name = "hello".parse().unwrap();
+        assert!(matches!(package(&folder, &name, None), Err(ScaffoldError::Exists(_))));
+        assert_eq!(package(&folder, &"zlib".parse().unwrap(), None).unwrap().files.len(), 2);
+        assert!(is_tree(&folder) && !is_tree(place.path()) && !is_tree(&folder.join("zlib")));
+    }
+}

@@ -1,0 +1,121 @@
+//! `mkpanda init`: new trees and packages that pass `check` and build at once.
+
+use serde_json::Value;
+
+use crate::schema_check::check_schema;
+use crate::support::*;
+
+const SCHEMA: &str = include_str!("../../docs/schemas/mkpanda-init.json");
+
+/// Runs mkpanda in the folder above the packages folder, in which there is no tree.
+fn run(place: &Place, arguments: &[&str]) -> Ran {
+    place.run("..", arguments)
+}
+
+#[test]
+fn a_new_tree_passes_its_check_and_builds() {
+    let place = Place::bare();
+    let made = run(&place, &["init", "demo", "--format=json"]).ok().stdout;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    check_schema(&serde_json::from_str(SCHEMA).unwrap(), &made, "value");
+    assert_eq!((&made["kind"], made["files"].as_array().unwrap().len()), (&"tree".into(), 5));
+    run(&place, &["-C", "demo", "init", "zlib"]).ok();
+    // What comes from a URL is summed.
+    let file = place.path().join("data.txt");
+    std::fs::write(&file, "data").unwrap();
+    let url = format!("file://{}", file.display());
+    run(&place, &["-C", "demo", "init", "data", "--from", &url]).ok();
+    run(&place, &["-C", "demo", "check", "--strict"])
+        .ok()
+        .says("3 packages checked, nothing found");
+    run(&place, &["-C", "demo", "tree"]).ok();
+    let listed = run(&place, &["-C", "demo", "list", "--format=json"]).ok().stdout;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert!(
+        listed["packages"].as_array().unwrap().iter().all(|one| one["built"] == true),
+        "{listed:#}"
+    );
+    let info = std::fs::read_to_string(place.path().join("tree/demo/data/buildinfo.json")).unwrap();
+    let info: Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["sources"]["data"]["sha1"], sha1(b"data"));
+    assert_eq!(info["sources"]["data"]["sha256"], sha256(b"data"));
+}
+
+#[test]
+fn nothing_is_replaced() {
+    let place = Place::bare();
+    let folder = place.path().join("tree/demo");
+    std::fs::create_dir_all(folder.join("hello")).unwrap();
+    std::fs::write(folder.join("hello/build"), "mine").unwrap();
+    run(&place, &["init", "demo"])
+        .fails(1)
+        .says("hello/build is there already, so nothing was written");
+    assert_eq!(files_below(&folder).len(), 1);
+    std::fs::remove_file(folder.join("hello/build")).unwrap();
+    run(&place, &["-C", "demo", "init"]).ok();
+    run(&place, &["init", "demo"]).fails(1).says("is a tree already").says("demo init NAME");
+    run(&place, &["-C", "demo", "init", "hello"]).fails(1).says("is there already");
+    run(&place, &["-C", "demo", "init", "-a"]).fails(2);
+    run(&place, &["-C", "demo", "init", "a b"]).fails(1).says("package name");
+}
+
+#[test]
+fn sources_are_fetched_where_that_is_asked_for_and_allowed() {
+    let place = Place::bare();
+    run(&place, &["init", "demo"]).ok();
+    let url = "https://registry.invalid/x.tar.gz";
+    let init =
+        |more: &[&str]| run(&place, &[&["-C", "demo", "init", "x", "--from", url], more].concat());
+    init(&["--offline"])
+        .fails(1)
+        .says("without a network, its sum is not known")
+        .says("--sha1 SUM");
+    init(&["--sha1", "12"]).fails(1).says("--sha1: ");
+    init(&["--offline", "--sha1", &sha1(b"x")]).ok();
+    let info = std::fs::read_to_string(place.path().join("tree/demo/x/buildinfo.json")).unwrap();
+    assert!(info.contains("url_extract") && info.contains(&sha1(b"x")), "{info}");
+    run(&place, &["init", "other", "--from", url]).fails(1).says("mkpanda init DIR");
+    let git = "https://registry.invalid/x.git";
+    run(&place, &["-C", "demo", "init", "y", "--from", git]).fails(1).says("git ls-remote");
+    assert!(!place.path().join("tree/demo/y").exists());
+}
+
+#[test]
+fn a_source_from_a_server_is_summed() {
+    let place = Place::bare();
+    run(&place, &["init", "demo"]).ok();
+    let files = place.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(files.join("x-1.tar"), "content").unwrap();
+    let server = crate::server::Server::files(&files);
+    let url = format!("http://127.0.0.1:{}/x-1.tar", server.port());
+    run(&place, &["-C", "demo", "init", "x", "--from", &url]).ok();
+    let info = std::fs::read_to_string(place.path().join("tree/demo/x/buildinfo.json")).unwrap();
+    assert!(info.contains(&sha1(b"content")), "{info}");
+}
+
+#[test]
+fn every_command_of_the_page_works() {
+    let place = Place::bare();
+    let page = include_str!("../../docs/inspecting.md");
+    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert!(commands.len() > 20, "{commands:?}");
+    let bin = place.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(binary(), bin.join("mkpanda")).unwrap();
+    let mut shell = std::process::Command::new("bash");
+    shell
+        .args(["-euxo", "pipefail", "-c", &commands.join("\n")])
+        .current_dir(place.packages.parent().unwrap())
+        .env_clear()
+        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", bin.display()))
+        .env("HOME", place.path())
+        .env("MKPANDA_HOME", &place.home);
+    let ran = ran(&shell.output().unwrap()).ok();
+    for text in ["hello\n└── zlib\n", "hello -> zlib\n", "because zlib changed because the sum of"]
+    {
+        assert!(ran.stdout.contains(text), "no {text:?} in\n{}", ran.stdout);
+    }
+    let causes = ran.stdout.matches("hello changed because zlib changed").count();
+    assert_eq!(causes, 2, "{}", ran.stdout);
+}
