@@ -141,11 +141,11 @@ fn names_of_tests(document: &str) -> Vec<&str> {
 
 #[test]
 fn the_tests_that_hold_lines_of_security_exist() {
-    let document = fs::read_to_string(repository().join("docs/SECURITY.md")).unwrap();
+    let document = fs::read_to_string(repository().join("docs/security.md")).unwrap();
     let names = names_of_tests(&document);
     assert!(names.len() > 40, "{names:?}");
     let code: Vec<String> = texts(&["src", "tests"]).into_values().collect();
     let exists = |name: &str| code.iter().any(|text| text.contains(&format!("fn {name}(")));
     let missing: Vec<_> = names.into_iter().filter(|name| !exists(name)).collect();
-    assert!(missing.is_empty(), "docs/SECURITY.md names tests that are not there: {missing:?}");
+    assert!(missing.is_empty(), "docs/security.md names tests that are not there: {missing:?}");
 }
