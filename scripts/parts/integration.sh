@@ -19,7 +19,7 @@ for line in sys.stdin:
 print(found["it", True], found["mkpanda", False], found["pkgpanda", False])' > "$WORK/built"
 }
 
-# $WORK/stage/{it,mkpanda,pkgpanda,tiny.oci.tar,tests/,examples/,rootfs/,scripts/}
+# $WORK/stage/{it,mkpanda,pkgpanda,tiny.oci.tar,tests/,docs/,examples/,rootfs/,scripts/}
 part_build() {
   local stage="$WORK/stage" it mkpanda pkgpanda
   check "mkpanda and its integration tests compile" compile
@@ -29,7 +29,7 @@ part_build() {
   install -m 755 "$mkpanda" "$stage/mkpanda"
   install -m 755 "$pkgpanda" "$stage/pkgpanda"
   check "pkgpanda for installers is static" "$repo/scripts/static" "$stage/pkgpanda-static" pkgpanda-debug
-  tar --create --exclude=cache tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
+  tar --create --exclude=cache README.md docs tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
   chmod -R u+rwX,go+rX "$stage"
   check "the small image is made" "$repo/scripts/make-image" tiny "$stage/tiny.oci.tar"
   touch "$stage/done"

@@ -17,6 +17,7 @@ mod contexts;
 mod dockerfile;
 mod dockerfile_rules;
 mod dockerfiles;
+mod documentation;
 mod environment;
 mod escape;
 mod faults;

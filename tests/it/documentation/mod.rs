@@ -1,0 +1,125 @@
+//! The documents, held against the programs: commands that pages show are run, pages that are made from the programs'
+//! help are compared with it, and examples of configuration are read.
+//!
+//! Every block of a page is fenced and has a language. Blocks of the languages `sh` and `console` are commands. Those of
+//! one page run one after another in one shell, in a folder of their own with an own home, the programs under test on
+//! `PATH`, copies of `examples/`, `rootfs/` and `scripts/`, and nothing that needs a network. A `console` block has a `$ ` before each command (`> ` before its further
+//! lines) and its output after it, where `…` stands for any text, and alone on a line for any lines. A word after the language changes that:
+//! `sh not-run` is not run, and a sentence in the same section says why (`Not run: …`); `console fails` has a last command
+//! that fails.
+
+mod generated;
+mod page;
+mod session;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use page::{Block, Page};
+
+/// Folder with `docs/` and `README.md`.
+fn repository() -> PathBuf {
+    crate::support::data().parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+/// Paths of all pages, relative to the repository.
+fn pages() -> Vec<Page> {
+    let mut open: Vec<PathBuf> =
+        ["README.md", "docs", "examples", "rootfs"].map(PathBuf::from).into();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        let full = repository().join(&path);
+        if full.is_dir() {
+            let entries = std::fs::read_dir(&full).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name());
+            open.extend(names.filter(|name| name != "cache").map(|name| path.join(name)));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(Page::read(&path, &std::fs::read_to_string(&full).unwrap()));
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    assert!(found.len() > 20, "only {} pages were found", found.len());
+    found
+}
+
+/// Text between the pages' name and what is wrong with them, a page a paragraph.
+#[track_caller]
+fn assert_nothing(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn commands_of_pages_do_what_the_pages_show() {
+    let only = std::env::var("MKPANDA_TEST_PAGE").ok();
+    let chosen = |page: &Page| only.as_ref().is_none_or(|only| page.path.ends_with(only));
+    let has_commands = |page: &Page| page.blocks.iter().any(Block::is_run);
+    let pages: Vec<Page> =
+        pages().into_iter().filter(|page| chosen(page) && has_commands(page)).collect();
+    assert!(!pages.is_empty());
+    let (open, wrong) = (Mutex::new(pages.iter()), Mutex::new(Vec::new()));
+    let next = || open.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(page) = next() {
+                    if let Err(message) = session::run(page, &repository()) {
+                        wrong.lock().unwrap().push(format!("{}: {message}", page.path.display()));
+                    }
+                }
+            });
+        }
+    });
+    assert_nothing(&wrong.into_inner().unwrap());
+}
+
+#[test]
+fn blocks_have_a_language_and_those_that_are_not_run_say_why() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let place = |line: usize| format!("{}:{line}", page.path.display());
+        for line in &page.indented {
+            wrong.push(format!(
+                "{}: an indented block; put it between fences with a language",
+                place(*line)
+            ));
+        }
+        for block in &page.blocks {
+            let place = place(block.line);
+            match (block.language.as_str(), block.word.as_deref()) {
+                ("sh" | "console", Some("not-run")) => {
+                    if !block.has_reason {
+                        wrong.push(format!("{place}: not run, and no sentence \"Not run: …\" in its section says why"));
+                    }
+                }
+                ("console", None | Some("fails")) | ("sh", None) => {}
+                ("json" | "toml" | "yaml" | "ini" | "python" | "text" | "dockerfile", None) => {}
+                (language, word) => {
+                    wrong.push(format!("{place}: no such language: {language:?} {word:?}"))
+                }
+            }
+        }
+    }
+    assert_nothing(&wrong);
+}
+
+#[test]
+fn examples_of_json_and_toml_can_be_read() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for block in &page.blocks {
+            let fault = match block.language.as_str() {
+                "json" => serde_json::from_str::<serde_json::Value>(&block.text)
+                    .err()
+                    .map(|error| error.to_string()),
+                "toml" => {
+                    toml::from_str::<toml::Table>(&block.text).err().map(|error| error.to_string())
+                }
+                _ => None,
+            };
+            wrong.extend(
+                fault.map(|fault| format!("{}:{}: {fault}", page.path.display(), block.line)),
+            );
+        }
+    }
+    assert_nothing(&wrong);
+}
