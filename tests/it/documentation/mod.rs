@@ -1,12 +1,15 @@
 //! The documents, held against the programs: commands that pages show are run, pages that are made from the programs'
 //! help are compared with it, and examples of configuration are read.
 //!
-//! Every block of a page is fenced and has a language. Blocks of the languages `sh` and `console` are commands. Those of
-//! one page run one after another in one shell, in a folder of their own with an own home, the programs under test on
-//! `PATH`, copies of `examples/`, `rootfs/` and `scripts/`, and nothing that needs a network. A `console` block has a `$ ` before each command (`> ` before its further
-//! lines) and its output after it, where `…` stands for any text, and alone on a line for any lines. A word after the language changes that:
-//! `sh not-run` is not run, and a sentence in the same section says why (`Not run: …`); `console fails` has a last command
-//! that fails.
+//! Every block of a page is fenced and has a language. Blocks of the languages `sh` and `console` are commands:
+//!
+//! - Those of one page run one after another in one shell, in a folder of their own with an own home, with the programs
+//!   under test on `PATH` and copies of `examples/`, `rootfs/` and `scripts/`. They have no network.
+//! - No command names a path of the machine, so that none changes it.
+//! - A `console` block has a `$ ` before each command (`> ` before its further lines), and its output below. `…` stands
+//!   for any text of a line, and alone on a line for any lines.
+//! - `sh not-run` is not run, and a sentence in the same section says why (`Not run: …`).
+//! - The last command of `console fails` fails, and no other one does.
 
 mod generated;
 mod page;

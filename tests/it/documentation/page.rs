@@ -99,6 +99,39 @@ impl Block {
         self.word.as_deref() == Some("fails")
     }
 
+    /// Line of a command that names a path of the machine, or becomes root: such a command could change the machine
+    /// that runs the tests.
+    pub fn reaches_out(&self) -> Option<String> {
+        let commands = match self.language.as_str() {
+            "console" => self.typed().into_iter().map(|typed| typed.command).collect(),
+            _ => self.text.clone(),
+        };
+        let mut end: Option<String> = None;
+        for line in commands.lines() {
+            if let Some(word) = &end {
+                if line == word {
+                    end = None;
+                }
+                continue;
+            }
+            end = line
+                .split_once("<< '")
+                .and_then(|(_, word)| Some(word.split_once('\'')?.0.to_owned()));
+            // What single quotes hold is data.
+            let open: String = line.split('\'').step_by(2).collect();
+            let mut before = ' ';
+            let names_path = open.char_indices().any(|(at, letter)| {
+                let begins = letter == '/' && " \t\"=<>(".contains(before);
+                before = letter;
+                begins && !open[at..].starts_with("/dev/null")
+            });
+            if names_path || open.split_whitespace().any(|word| word == "sudo") {
+                return Some(line.to_owned());
+            }
+        }
+        None
+    }
+
     /// Commands of a `console` block.
     pub fn typed(&self) -> Vec<Typed> {
         let mut found: Vec<Typed> = Vec::new();
@@ -166,6 +199,23 @@ fn blocks_are_found_with_their_sections_reasons() {
     assert_eq!((second.line, second.fails(), second.has_reason), (9, true, false));
     assert_eq!(second.typed(), [Typed { command: "a\nb\n".to_owned(), output: "c\n".to_owned() }]);
     assert_eq!(page.indented, [16]);
+}
+
+#[test]
+fn commands_that_reach_out_are_found() {
+    for (text, expected) in [
+        ("cp a /usr/bin/b", true),
+        ("x=$(readlink /opt/a)", true),
+        ("echo a >/etc/b", true),
+        ("sudo ls", true),
+        ("cat > build << 'END'\ncp a /usr/b\nEND\nls ~/a ../b c/d 2> /dev/null", false),
+        ("cat > build << 'END'\nEND\nls /", true),
+        ("printf '#!/bin/sh\\ncp /etc/a b\\n' > build", false),
+        ("panda --root=\"$machine/opt/mesosphere\"", false),
+    ] {
+        let page = Page::read(Path::new("a.md"), &format!("```sh\n{text}\n```\n"));
+        assert_eq!(page.blocks[0].reaches_out().is_some(), expected, "{text}");
+    }
 }
 
 #[test]

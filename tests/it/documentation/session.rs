@@ -64,6 +64,12 @@ fn script(parts: &[Part], folder: &Path) -> String {
 
 /// Runs the commands of a page; the error says what differs from the page, with the line.
 pub fn run(page: &Page, repository: &Path) -> Result<(), String> {
+    for block in page.blocks.iter().filter(|block| block.is_run()) {
+        if let Some(line) = block.reaches_out() {
+            let rule = "names a path of the machine, and so has to be in a block that is not run";
+            return Err(format!("the block at line {}: this {rule}: {line}", block.line));
+        }
+    }
     let folder = tempfile::Builder::new().prefix("mkpanda-page-").tempdir().unwrap();
     let path = |below: &str| folder.path().join(below);
     // Real root's containers have other ids, which must get in here.
