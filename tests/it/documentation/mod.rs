@@ -18,6 +18,7 @@ mod session;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use mkpanda::cli::config::ConfigFile;
 use page::{Block, Page};
 
 /// Folder with `docs/` and `README.md`.
@@ -105,23 +106,29 @@ fn blocks_have_a_language_and_those_that_are_not_run_say_why() {
     assert_nothing(&wrong);
 }
 
+/// True for an example of `mkpanda.lock`; all other ones in TOML are configuration.
+fn is_lock(block: &Block) -> bool {
+    block.text.lines().any(|line| line == "version = 1")
+}
+
+/// Fault of an example in JSON or TOML.
+fn fault(block: &Block) -> Option<String> {
+    let text = &block.text;
+    match block.language.as_str() {
+        "json" => Some(serde_json::from_str::<serde_json::Value>(text).err()?.to_string()),
+        "toml" if is_lock(block) => Some(toml::from_str::<toml::Table>(text).err()?.to_string()),
+        "toml" => Some(toml::from_str::<ConfigFile>(text).err()?.to_string()),
+        _ => None,
+    }
+}
+
 #[test]
-fn examples_of_json_and_toml_can_be_read() {
+fn examples_of_json_and_configuration_can_be_read() {
     let mut wrong = Vec::new();
     for page in pages() {
         for block in &page.blocks {
-            let fault = match block.language.as_str() {
-                "json" => serde_json::from_str::<serde_json::Value>(&block.text)
-                    .err()
-                    .map(|error| error.to_string()),
-                "toml" => {
-                    toml::from_str::<toml::Table>(&block.text).err().map(|error| error.to_string())
-                }
-                _ => None,
-            };
-            wrong.extend(
-                fault.map(|fault| format!("{}:{}: {fault}", page.path.display(), block.line)),
-            );
+            let place = format!("{}:{}", page.path.display(), block.line);
+            wrong.extend(fault(block).map(|fault| format!("{place}: {fault}")));
         }
     }
     assert_nothing(&wrong);
