@@ -138,8 +138,8 @@ fn every_page_is_in_the_index() {
     let index = fs::read_to_string(repository().join("docs/README.md")).unwrap();
     let targets: Vec<&str> = links(&index).into_iter().map(|(file, _)| file).collect();
     let pages = texts(&["docs"]).into_keys().filter_map(|path| {
-        let name = path.strip_prefix("docs").unwrap().to_str().unwrap().to_owned();
-        name.ends_with(".md").then_some(name)
+        let is_page = path.extension().is_some_and(|extension| extension == "md");
+        is_page.then(|| path.strip_prefix("docs").unwrap().to_str().unwrap().to_owned())
     });
     let missing: Vec<String> =
         pages.filter(|name| name != "README.md" && !targets.contains(&name.as_str())).collect();

@@ -94,7 +94,7 @@ fn the_page_of_commands_is_what_the_programs_print() {
     );
 }
 
-/// Keys that a table of the configuration has, as the error about an unknown one lists them.
+/// Keys of a table of the configuration, as listed by the error about an unknown key.
 fn keys(text: &str) -> BTreeSet<String> {
     let error = toml::from_str::<mkpanda::cli::config::ConfigFile>(text).unwrap_err().to_string();
     let listed = error.split_once("expected").unwrap().1;

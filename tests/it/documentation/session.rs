@@ -13,7 +13,7 @@ struct Part {
     /// Line of the block in the page.
     line: usize,
     command: String,
-    /// Output that the page shows, where it shows output.
+    /// Output in the page, if there is any.
     shown: Option<String>,
     fails: bool,
 }
