@@ -41,7 +41,7 @@ stage_checkers() {
   done
 }
 
-# $WORK/stage/{it,mkpanda,pkgpanda,tiny.oci.tar,tests/,examples/,rootfs/,scripts/,checkers/}
+# $WORK/stage/{it,mkpanda,pkgpanda,tiny.oci.tar,tests/,docs/,examples/,rootfs/,scripts/,checkers/}
 part_build() {
   local stage="$WORK/stage" it mkpanda pkgpanda
   check "mkpanda and its integration tests compile" compile
@@ -51,7 +51,7 @@ part_build() {
   install -m 755 "$mkpanda" "$stage/mkpanda"
   install -m 755 "$pkgpanda" "$stage/pkgpanda"
   check "pkgpanda for installers is static" "$repo/scripts/static" "$stage/pkgpanda-static" pkgpanda-debug
-  tar --create --exclude=cache tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
+  tar --create --exclude=cache README.md docs tests examples rootfs scripts | tar --extract --directory "$stage" --no-same-owner
   check "what checks templates and scripts is staged" stage_checkers "$stage"
   chmod -R u+rwX,go+rX "$stage"
   check "the small image is made" "$repo/scripts/make-image" tiny "$stage/tiny.oci.tar"

@@ -1,7 +1,7 @@
 //! Keys of a tree's `mkpanda.toml` that only the user may set, and the permission that lets a tree
 //! set them: `[trust."/absolute/tree"]` `allow = […]` in the user's `config.toml`.
 //!
-//! The table of all keys stands in `docs/SECURITY.md`.
+//! The table of all keys stands in `docs/security.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Mounts, variables, user and working directory of a build script (docs/format.md, "The build's
+//! Mounts, variables, user and working directory of a build script (docs/build-environment.md, "The build's
 //! environment").
 
 use std::collections::BTreeMap;

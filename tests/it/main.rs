@@ -19,7 +19,7 @@ mod dockerfile;
 mod dockerfile_rules;
 mod dockerfiles;
 mod doctor;
-mod documented;
+mod documentation;
 mod environment;
 mod escape;
 mod explaining;

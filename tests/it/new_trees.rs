@@ -98,7 +98,8 @@ fn a_source_from_a_server_is_summed() {
 fn every_command_of_the_page_works() {
     let place = Place::bare();
     let page = include_str!("../../docs/inspecting.md");
-    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let blocks = page.split("\n```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+    let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
     assert!(commands.len() > 20, "{commands:?}");
     let bin = place.path().join("bin");
     std::fs::create_dir(&bin).unwrap();

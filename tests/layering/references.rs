@@ -53,10 +53,12 @@ fn references(prose: &str) -> Vec<(&str, &str)> {
     parts.collect()
 }
 
-/// Documents and anchors that a document links to.
+/// Files and anchors that a document links to; an empty anchor is the whole file. Examples have no links.
 fn links(document: &str) -> Vec<(&str, &str)> {
-    let targets = document.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-    targets.filter_map(|(target, _)| target.split_once('#')).collect()
+    let outside = document.split("\n```").step_by(2);
+    let targets = outside.flat_map(|text| text.split("](").skip(1));
+    let targets = targets.filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.split_once('#').unwrap_or((target, ""))).collect()
 }
 
 /// Headings of a document, outside of its examples.
@@ -105,21 +107,43 @@ fn comments_refer_to_sections_that_exist() {
 }
 
 #[test]
-fn links_in_documents_lead_to_sections_that_exist() {
+fn links_in_documents_lead_to_files_and_sections_that_exist() {
     let mut wrong = Vec::new();
-    for (path, text) in texts(&["docs", "README.md"]) {
+    let mut seen = 0;
+    for (path, text) in texts(&["docs", "README.md", "examples", "rootfs"]) {
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
         for (document, section) in links(&text).into_iter().filter(|link| !link.0.contains("://")) {
+            seen += 1;
             let target = match document {
                 "" => path.clone(),
                 _ => path.parent().unwrap().join(document),
             };
-            let text = fs::read_to_string(repository().join(&target)).unwrap_or_default();
-            if !headings(&text).iter().any(|heading| anchor(heading) == section) {
+            let target = repository().join(target);
+            let text = fs::read_to_string(&target).unwrap_or_default();
+            let has_section = section.is_empty()
+                || headings(&text).iter().any(|heading| anchor(heading) == section);
+            if !target.exists() || !has_section {
                 wrong.push(format!("{}: {document}#{section}", path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen > 100, "only {seen} links were found");
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let index = fs::read_to_string(repository().join("docs/README.md")).unwrap();
+    let targets: Vec<&str> = links(&index).into_iter().map(|(file, _)| file).collect();
+    let pages = texts(&["docs"]).into_keys().filter_map(|path| {
+        let is_page = path.extension().is_some_and(|extension| extension == "md");
+        is_page.then(|| path.strip_prefix("docs").unwrap().to_str().unwrap().to_owned())
+    });
+    let missing: Vec<String> =
+        pages.filter(|name| name != "README.md" && !targets.contains(&name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/README.md does not list {missing:?}");
 }
 
 #[test]
@@ -127,7 +151,10 @@ fn references_are_found_across_lines() {
     let text = "//! Ids (docs/format.md,\n//! \"Package id\").\nfn f() {} // no comment line\n";
     assert_eq!(references(&prose(Path::new("a.rs"), text)), [("docs/format.md", "Package id")]);
     assert_eq!(references("See `docs/a.md`, \"B\"."), []);
-    assert_eq!(links("[a](b.md#c-d), [e](f.md), [g](#h)"), [("b.md", "c-d"), ("", "h")]);
+    assert_eq!(
+        links("[a](b.md#c-d), [e](f.md)\n```sh\n[i](j)\n```\n[g](#h)"),
+        [("b.md", "c-d"), ("f.md", ""), ("", "h")]
+    );
     assert_eq!(headings("# A\n```\n# no\n```\n### B c\n#no"), ["A", "B c"]);
     assert_eq!(anchor("Keys of buildinfo.json"), "keys-of-buildinfojson");
 }
@@ -141,11 +168,11 @@ fn names_of_tests(document: &str) -> Vec<&str> {
 
 #[test]
 fn the_tests_that_hold_lines_of_security_exist() {
-    let document = fs::read_to_string(repository().join("docs/SECURITY.md")).unwrap();
+    let document = fs::read_to_string(repository().join("docs/security.md")).unwrap();
     let names = names_of_tests(&document);
     assert!(names.len() > 40, "{names:?}");
     let code: Vec<String> = texts(&["src", "tests"]).into_values().collect();
     let exists = |name: &str| code.iter().any(|text| text.contains(&format!("fn {name}(")));
     let missing: Vec<_> = names.into_iter().filter(|name| !exists(name)).collect();
-    assert!(missing.is_empty(), "docs/SECURITY.md names tests that are not there: {missing:?}");
+    assert!(missing.is_empty(), "docs/security.md names tests that are not there: {missing:?}");
 }

@@ -91,7 +91,7 @@ fn source_id(identity: &PackageIdentity, name: &SourceName, spec: &SourceSpec) -
     }
 }
 
-/// Variables of the build script beside `PKG_PATH` and `NUM_CORES` (docs/format.md, "Variables of the
+/// Variables of the build script beside `PKG_PATH` and `NUM_CORES` (docs/build-environment.md, "Variables of the
 /// build script").
 fn variables(identity: &PackageIdentity, source_date_epoch: u64) -> Vec<(String, String)> {
     let pairs = [

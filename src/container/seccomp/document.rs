@@ -1,4 +1,4 @@
-//! The tables in `docs/ISOLATION.md`, and a test that compares document and code.
+//! The tables as `docs/isolation.md` shows them, and the test that holds document and code together.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -58,7 +58,7 @@ fn calls(rows: &[Row]) -> String {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn the_document_shows_the_tables() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ISOLATION.md");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/isolation.md");
     let document = fs_err::read_to_string(&path).unwrap();
     let mut expected = document.clone();
     for (name, table) in [

@@ -1,4 +1,4 @@
-//! The policy as a table. `docs/ISOLATION.md` shows it to people; a test holds the two together.
+//! The policy as a table. `docs/isolation.md` shows it to people; a test holds the two together.
 
 /// Answer of the kernel instead of carrying the call out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

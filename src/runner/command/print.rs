@@ -42,7 +42,7 @@ impl fmt::Display for Described<'_> {
         )?;
         writeln!(
             f,
-            "  # seccomp filter, Landlock scope and capabilities of docs/ISOLATION.md; $SCRATCH is the"
+            "  # seccomp filter, Landlock scope and capabilities of docs/isolation.md; $SCRATCH is the"
         )?;
         writeln!(f, "  # build's scratch folder, $VIEW a folder in memory")?;
         write!(f, "  bwrap --unshare-all --new-session --die-with-parent --hostname mkpanda")?;
