@@ -70,9 +70,10 @@ impl ScaffoldError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Exists(_) => Some("give another name, or remove it first".to_owned()),
-            Self::IsTree(path) => {
-                Some(format!("a new package in it: mkpanda -C {} init NAME", shell_argument(&path.display().to_string())))
-            }
+            Self::IsTree(path) => Some(format!(
+                "a new package in it: mkpanda -C {} init NAME",
+                shell_argument(&path.display().to_string())
+            )),
             Self::Write { .. } => None,
             Self::Source(error) => error.hint(),
         }

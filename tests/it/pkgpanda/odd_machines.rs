@@ -4,7 +4,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use super::Machine;
-use crate::schema_check::check_schema;
 
 /// A machine whose `systemctl` does what a text says; `$1` is its command.
 fn with_systemctl(then: &str) -> Machine {
