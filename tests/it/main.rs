@@ -13,6 +13,7 @@ mod caches;
 mod cleaning;
 mod cli;
 mod command_line;
+mod conformance;
 mod contexts;
 mod deploy;
 mod dockerfile;

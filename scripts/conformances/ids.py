@@ -1,0 +1,93 @@
+"""Ids of all packages at all tags of dcos/dcos, against those that the original's Python code of that tag computes."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from .result import FAILED, LEFT_OUT, PASSED, Suite
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+DEFAULT_IMAGE = "dcos/dcos-builder:dcos-builder_dockerdir-latest"
+# Another user's name and date would make other commits of git_local sources.
+COMMITTER = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@localhost", "GIT_COMMITTER_NAME": "a",
+             "GIT_COMMITTER_EMAIL": "a@localhost", "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+
+def git(place, *arguments, **more):
+    return subprocess.run(["git", "-c", "safe.directory=*", "-C", place, *arguments], check=True, capture_output=True,
+                          env={**os.environ, **COMMITTER}, **more).stdout
+
+
+def check_out(checkout, tag, place):
+    """Writes a tag's tree as a repository of its own, in which git_local sources find a commit."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    archive = git(checkout, "archive", f"refs/tags/{tag}", "packages", "pkgpanda")
+    subprocess.run(["tar", "-x", "-C", place], input=archive, check=True)
+    git(place, "init", "--quiet")
+    git(place, "add", "--all", "--force")
+    git(place, "commit", "--quiet", "--message", tag)
+
+
+def images_of(place):
+    """Names of the builder images of a tree."""
+    names = {DEFAULT_IMAGE}
+    for path in place.glob("packages/*/*buildinfo.json"):
+        if path.stat().st_size:
+            found = json.loads(path.read_text()).get("docker")
+            names |= {found} if isinstance(found, str) else set()
+    return sorted(names)
+
+
+def ours(mkpanda, place, home, archive):
+    """Ids by `mkpanda tree --dry-run`."""
+    configuration = home / "config/mkpanda"
+    configuration.mkdir(parents=True, exist_ok=True)
+    lines = ["[images]", *[f"{json.dumps(name)} = {json.dumps(f'oci-archive:{archive}')}" for name in images_of(place)]]
+    (configuration / "config.toml").write_text("\n".join(lines) + "\n")
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(home / "config"), "MKPANDA_HOME": str(home / "home")}
+    ids, errors = set(), []
+    # A variant that cannot be built, as those for Windows, leaves the others.
+    for path in sorted((place / "packages").glob("*treeinfo.json")):
+        variant = path.name.removesuffix("treeinfo.json").rstrip(".") or "default"
+        done = subprocess.run([mkpanda, "tree", "--dry-run", variant], cwd=place / "packages", env=environment,
+                              check=False, capture_output=True, text=True)
+        ids |= set(re.findall(r"^\S+\s+(\S+--[0-9a-f]{40})\b", done.stdout, re.M))
+        if done.returncode and done.stderr.strip():
+            errors.append(f"{variant}: {done.stderr.strip().splitlines()[-1]}")
+    return ids, "; ".join(errors)
+
+
+def dcos(mkpanda, place, checkout, commit, _wanted):
+    suite = Suite("dcos/dcos, ids at all tags", commit)
+    archive = place / "common.tar"
+    image = subprocess.run([REPO / "scripts/make-image", "common", archive], check=True, capture_output=True,
+                           text=True).stdout.strip()
+    seen = set()
+    for tag in git(checkout, "tag").decode().split():
+        tree = place / "tree"
+        try:
+            check_out(checkout, tag, tree)
+        except subprocess.CalledProcessError:
+            suite.add(tag, LEFT_OUT, "the tag has no packages/ and pkgpanda/")
+            continue
+        found, error = ours(mkpanda, tree, place, archive)
+        program = REPO / "scripts/conformances/original_ids.py"
+        done = subprocess.run([sys.executable, "-B", program, tree, image], check=False, capture_output=True, text=True)
+        if done.returncode:
+            suite.add(tag, LEFT_OUT, f"the original does not run: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        original = json.loads(done.stdout)
+        for label, package in sorted(original["ids"].items()):
+            if package not in seen and package in found:
+                suite.add(package, PASSED)
+            elif package not in seen:
+                suite.add(f"{tag}: {label}", FAILED, f"{package} is missing {error}")
+            seen.add(package)
+        for label, message in original["errors"].items():
+            suite.add(f"{tag}: {label}", LEFT_OUT, f"the original refuses it: {message}"[:150])
+    return suite

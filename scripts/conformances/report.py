@@ -1,0 +1,60 @@
+"""The table of docs/conformance.md."""
+
+import dataclasses
+import json
+
+from .result import DIFFERENT, FAILED, LEFT_OUT, PASSED, Result, Suite
+
+
+def failures(suite):
+    return suite.count(FAILED)
+
+
+def table(suites):
+    lines = ["| suite | commit | cases | apply | passed | deliberate differences | failed |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]
+    for suite in suites:
+        every = len(suite.results)
+        lines.append(f"| {suite.name} | `{suite.commit[:12]}` | {every} | {every - suite.count(LEFT_OUT)} "
+                     f"| {suite.count(PASSED)} | {suite.count(DIFFERENT)} | {suite.count(FAILED)} |")
+    for outcome, title in ((FAILED, "Failed"), (DIFFERENT, "Deliberate differences")):
+        rows = [(suite.name, result) for suite in suites for result in suite.results if result.outcome == outcome]
+        if rows:
+            lines += ["", f"## {title}", "", "| suite | case | reason |", "| --- | --- | --- |"]
+            lines += [f"| {name} | {result.case} | {escaped(result.reason)} |" for name, result in rows]
+    lines += left_out(suites)
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text):
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def write(suites, path):
+    path.write_text(json.dumps([[suite.name, suite.commit, [dataclasses.astuple(result) for result in suite.results]]
+                                for suite in suites]))
+
+
+def read(path):
+    suites = []
+    for name, commit, results in json.loads(path.read_text()):
+        suite = Suite(name, commit)
+        suite.results = [Result(*result) for result in results]
+        suites.append(suite)
+    return suites
+
+
+def left_out(suites):
+    """The cases that do not apply, a row for each reason."""
+    reasons = {}
+    for suite in suites:
+        for result in suite.results:
+            if result.outcome == LEFT_OUT:
+                reasons.setdefault((suite.name, result.reason), []).append(result.case)
+    if not reasons:
+        return []
+    lines = ["", "## Left out", "", "| suite | cases | reason |", "| --- | --- | --- |"]
+    for (name, reason), names in reasons.items():
+        shown = ", ".join(names) if len(names) < 4 else f"{len(names)} cases"
+        lines.append(f"| {name} | {shown} | {escaped(reason)} |")
+    return lines
