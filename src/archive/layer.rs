@@ -186,7 +186,10 @@ impl Unpacking<'_> {
             Meaning::Ignored => return Ok(()),
         };
         // Some programs write an empty file without a name first. Docker leaves it out too.
-        if path.is_root() && member.kind == MemberKind::File && member.size == 0 {
+        if matches!(&meaning, Meaning::Entry(path) if path.is_root())
+            && member.kind == MemberKind::File
+            && member.size == 0
+        {
             return Ok(());
         }
         let is_linked = matches!(meaning, Meaning::Linked(_));

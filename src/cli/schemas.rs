@@ -10,21 +10,27 @@ macro_rules! embedded {
 }
 
 /// All schemas, by name.
-pub const SCHEMAS: [Schema; 26] = embedded![
+pub const SCHEMAS: [Schema; 32] = embedded![
     "buildinfo",
     "cache-index",
     "cache-pull",
     "cache-push",
     "cache-stat",
     "cache-verify",
+    "check",
     "config",
     "config.toml",
     "doctor",
     "events",
+    "explain",
+    "graph",
+    "graph-why",
     "image-inspect",
     "image-list",
+    "init",
     "key-new",
     "key-show",
+    "list",
     "log",
     "mkpanda.toml",
     "pkgpanda-active",

@@ -321,9 +321,9 @@ fn a_script_that_fails_shows_its_last_words() {
         .says("| about to fail")
         .says("| ·[2Jred")
         .says("builds/app/")
-        .says_nothing_of("hint");
+        .says("hint: the whole log: mkpanda log app\n");
     place.assert_clean();
     let place = Place::host();
     place.package("app", "{}", "exit 3");
-    place.run("app", &[]).fails(1).says("exited with code 3").says_nothing_of("hint");
+    place.run("app", &[]).fails(1).says("exited with code 3").says("mkpanda log app\n");
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::schema_check::check_schema;
 use crate::support::*;
 
-const SCHEMA: &str = include_str!("../../docs/schemas/mkpanda-explain.json");
+const SCHEMA: &str = include_str!("../../docs/schemas/explain.json");
 
 /// An app, a library that it requires, and what that requires.
 fn place() -> Place {
@@ -86,7 +86,7 @@ fn inputs_are_those_of_the_id() {
         place.run("lib", &["explain"]).ok().stdout,
         place.run(".", &["explain", "lib"]).ok().stdout
     );
-    place.run(".", &["explain"]).fails(1).says("is no package's folder");
+    place.run(".", &["explain"]).fails(1).says("is not the folder of a package");
     place.run(".", &["explain", "lbi"]).fails(1).says("did you mean lib?");
     let text = place.run(".", &["explain", "lib"]).ok().stdout;
     assert!(text.contains("nothing changed since the last build, lib--"), "{text}");

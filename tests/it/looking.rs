@@ -34,10 +34,10 @@ fn json(place: &Place, schema: &str, arguments: &[&str]) -> Value {
     value
 }
 
-const LIST: &str = include_str!("../../docs/schemas/mkpanda-list.json");
-const GRAPH: &str = include_str!("../../docs/schemas/mkpanda-graph.json");
-const WHY: &str = include_str!("../../docs/schemas/mkpanda-graph-why.json");
-const CHECK: &str = include_str!("../../docs/schemas/mkpanda-check.json");
+const LIST: &str = include_str!("../../docs/schemas/list.json");
+const GRAPH: &str = include_str!("../../docs/schemas/graph.json");
+const WHY: &str = include_str!("../../docs/schemas/graph-why.json");
+const CHECK: &str = include_str!("../../docs/schemas/check.json");
 
 #[test]
 fn packages_are_listed_with_ids_and_where_they_are_built() {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::schema_check::check_schema;
 use crate::support::*;
 
-const SCHEMA: &str = include_str!("../../docs/schemas/mkpanda-init.json");
+const SCHEMA: &str = include_str!("../../docs/schemas/init.json");
 
 /// Runs mkpanda in the folder above the packages folder, in which there is no tree.
 fn run(place: &Place, arguments: &[&str]) -> Ran {

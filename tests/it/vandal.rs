@@ -83,6 +83,7 @@ fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
         r#"[[ -e /pkg/build/go ]] || exit 1
         shopt -s dotglob globstar
         all=$(find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -print)
+        pkginfo=$(< "$PKG_PATH/pkginfo.json") buildinfo=$(< "$PKG_PATH/buildinfo.full.json")
         chmod -R 777 /pkg /opt /root /var 2>/dev/null || true
         echo "$all" | wc -l
         count=0
@@ -92,6 +93,8 @@ fn a_build_that_overwrites_all_it_can_reach_changes_nothing_but_itself() {
         done <<< "$all"
         for fd in /proc/*/fd/*; do { echo ruined >> "$fd"; } 2>/dev/null || true; done
         echo "ruined $count"
+        # A package without these fails.
+        echo "$pkginfo" > "$PKG_PATH/pkginfo.json"; echo "$buildinfo" > "$PKG_PATH/buildinfo.full.json"
         for path in /pkg/src/*/* /opt/mesosphere/*/*; do
           if [[ -f $path && $path != */.git/* ]]; then echo "$path: $(< "$path")"; fi
         done > "$PKG_PATH/seen""#,

@@ -72,7 +72,7 @@ type Unpack<'a> = &'a dyn Fn(&[u8], &Path) -> Result<(), UnpackError>;
 #[case::link_to_itself(Raw::default().link("./t/l", "./t/l"))]
 #[case::link_to_folder(Raw::default().folder("./t/d/").link("./t/l", "./t/d"))]
 #[case::below_a_file(Raw::default().file("./t/f", "").file("./t/f/g", ""))]
-#[case::empty_name(Raw::default().file("", ""))]
+#[case::empty_name(Raw::default().file("", "content"))]
 #[case::nul(Raw::default().pax("path", b"./t/a\0b").file("./t/x", ""))]
 #[case::nul_in_target(Raw::default().pax("linkpath", b"a\0b").symlink("./t/x", ""))]
 #[case::empty_target(Raw::default().symlink("./t/x", ""))]

@@ -100,7 +100,7 @@ fn what_does_not_fit_changes_nothing_and_is_named() {
         (["a--1", "y--1"], vec!["y--1/pkginfo.json:1:1", "must be an object"]),
         (["a--1", "z--1"], vec!["z--1/pkginfo.json:1", "not valid JSON"]),
         (["a--1", "gone--1"], vec!["gone--1 is not in", "pkgpanda fetch"]),
-        (["a--1", "../a--1"], vec!["../a", "no valid package name"]),
+        (["a--1", "../a--1"], vec!["../a", "not a valid package name"]),
         (["a--1", "plain"], vec!["no package on this machine is called plain"]),
     ] {
         let ran = machine.run(&["activate", ids[0], ids[1]]).fails(1);

@@ -1,6 +1,6 @@
 //! Releases whose objects are signed, and whose user data demands the key.
 
-use super::Releases;
+use super::{Releases, SECOND};
 use crate::signing::Key;
 
 /// Objects that hosts fetch, without their signatures.
@@ -65,24 +65,23 @@ fn all_that_hosts_fetch_is_signed_and_user_data_demands_the_key() {
 
     // Another key would leave the user data with a key that did not sign what is there.
     let other = Key::new(releases.place.path(), "other");
-    releases
-        .run(&[
-            "--replace",
-            "create",
-            "master",
-            "1.0",
-            "default",
-            "--sign",
-            other.secret.to_str().unwrap(),
-        ])
-        .fails(1)
-        .says(".minisig than this release")
-        .says("by the key that signed");
+    let by_other = ["--replace", "create", "master", "1.0", "default", "--sign"];
+    let by_other = [&by_other[..], &[other.secret.to_str().unwrap()]].concat();
+    releases.run(&by_other).fails(1).says("has a complete release of this commit");
     assert_eq!(releases.objects("main"), objects);
     // Nor does a package with other bytes serve.
     let package = wanted.iter().find(|key| key.contains("/packages/app/")).unwrap();
     std::fs::write(releases.folder("mirror").join(package), "other").unwrap();
     create(&sign).fails(1).says("storage mirror has another").says("/packages/app/");
+    std::fs::write(releases.folder("mirror").join(package), &objects[package]).unwrap();
+    // Another release shares the packages, and so their signatures.
+    let releases = releases.at(SECOND);
+    releases
+        .run(&by_other)
+        .fails(1)
+        .says(".minisig than this release")
+        .says("by the key that signed");
+    assert_eq!(releases.objects("main"), objects);
 }
 
 #[test]
