@@ -63,27 +63,9 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
         }
     }
     let parent = Parent::find();
-    let cli = match Cli::try_parse().and_then(Cli::checked) {
-        Ok(mut cli) => {
-            if let Some(Command::Cache(command)) = &cli.command {
-                cli.global.only_cache = command.store().cloned();
-            }
-            if let Some(Command::Release(args)) = &cli.command {
-                cli.global.signs_release = args.command.stores();
-            }
-            cli
-        }
-        Err(error) => {
-            if error.kind() == clap::error::ErrorKind::DisplayVersion
-                && version::is_long_wanted(std::env::args_os())
-            {
-                Printer::new(false, true).data(&version::long());
-                return u8::from(ui::stdout_failure().is_some());
-            }
-            // Help and version are data, everything else is a complaint; clap knows which.
-            drop(error.print().and_then(|()| std::io::stdout().flush()));
-            return if error.use_stderr() { USAGE } else { 0 };
-        }
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
     };
     if nix::unistd::Uid::current().is_root() {
         // Root's containers have ids of their own, and must be able to read cached files; other
@@ -111,46 +93,13 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
         ui::speak_json(cli.global.quiet);
     }
     let printer = Printer::new(cli.global.quiet, environment.get("NO_COLOR").is_some());
-    if let Some(name) = environment.unreadable_own() {
-        let error = CliError::from(SettingsError::NotText(name.to_owned()));
+    if let Err(error) = check_variables(&environment, printer) {
         error.show(printer);
         return error.exit_code();
     }
-    for (name, like) in environment.unknown_own() {
-        let like = like.map(|like| format!("; did you mean {like}?")).unwrap_or_default();
-        let message =
-            format!("the variable {name} is not one of mkpanda's, and does nothing{like}");
-        printer.line(Weight::Warning, &message);
-    }
     let global = &cli.global;
     let context = Context { global, environment: &environment, printer, parent, pkgpanda };
-    let result = match &cli.command {
-        None => commands::package::run(&context, &cli.package),
-        Some(Command::Tree(args)) => commands::tree::run(&context, args),
-        Some(Command::Fetch(args)) => commands::fetch::run(&context, args),
-        Some(Command::Lock(args)) => commands::lock::run(&context, args),
-        Some(Command::Mirror(command)) => commands::mirror::run(&context, command),
-        Some(Command::Cache(command)) => commands::cache::run(&context, command),
-        Some(Command::Check(args)) => commands::check::run(&context, args),
-        Some(Command::Clean(args)) => commands::clean::run(&context, args),
-        Some(Command::Completions(args)) => commands::completions::run(&context, args),
-        Some(Command::Config(args)) => commands::config::run(&context, args),
-        Some(Command::Doctor(args)) => commands::doctor::run(&context, args),
-        Some(Command::Explain(args)) => commands::explain::run(&context, args),
-        Some(Command::Gc(args)) => commands::gc::run(&context, args),
-        Some(Command::Graph(args)) => commands::graph::run(&context, args),
-        Some(Command::Init(args)) => commands::init::run(&context, args),
-        Some(Command::Key(command)) => commands::key::run(&context, command),
-        Some(Command::List(args)) => commands::list::run(&context, args),
-        Some(Command::Log(args)) => commands::log::run(&context, args),
-        Some(Command::Login(args)) => commands::login::login(&context, args),
-        Some(Command::Logout(args)) => commands::login::logout(&context, args),
-        Some(Command::Man(args)) => commands::man::run(&context, args),
-        Some(Command::Release(args)) => commands::release::run(&context, args),
-        Some(Command::Schema(args)) => commands::schema::run(&context, args),
-        Some(Command::Image(command)) => commands::image::run(&context, command),
-    };
-    match result {
+    match run_command(&context, &cli) {
         Ok(()) => match ui::stdout_failure() {
             None => 0,
             Some(error) => {
@@ -162,5 +111,74 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
             error.show(printer);
             error.exit_code()
         }
+    }
+}
+
+/// Parses the arguments. Returns the exit code where nothing is left to do: after help, the version, or wrong usage.
+fn parse() -> Result<Cli, u8> {
+    match Cli::try_parse().and_then(Cli::checked) {
+        Ok(mut cli) => {
+            if let Some(Command::Cache(command)) = &cli.command {
+                cli.global.only_cache = command.store().cloned();
+            }
+            if let Some(Command::Release(args)) = &cli.command {
+                cli.global.signs_release = args.command.stores();
+            }
+            Ok(cli)
+        }
+        Err(error) => {
+            if error.kind() == clap::error::ErrorKind::DisplayVersion
+                && version::is_long_wanted(std::env::args_os())
+            {
+                Printer::new(false, true).data(&version::long());
+                return Err(u8::from(ui::stdout_failure().is_some()));
+            }
+            // Help and version are data, everything else is a complaint; clap knows which.
+            drop(error.print().and_then(|()| std::io::stdout().flush()));
+            Err(if error.use_stderr() { USAGE } else { 0 })
+        }
+    }
+}
+
+/// Refuses variables of mkpanda that cannot be read, and warns of unknown ones.
+fn check_variables(environment: &Environment, printer: Printer) -> Result<(), CliError> {
+    if let Some(name) = environment.unreadable_own() {
+        return Err(SettingsError::NotText(name.to_owned()).into());
+    }
+    for (name, like) in environment.unknown_own() {
+        let like = like.map(|like| format!("; did you mean {like}?")).unwrap_or_default();
+        let message =
+            format!("the variable {name} is not one of mkpanda's, and does nothing{like}");
+        printer.line(Weight::Warning, &message);
+    }
+    Ok(())
+}
+
+fn run_command(context: &Context<'_>, cli: &Cli) -> Result<(), CliError> {
+    match &cli.command {
+        None => commands::package::run(context, &cli.package),
+        Some(Command::Tree(args)) => commands::tree::run(context, args),
+        Some(Command::Fetch(args)) => commands::fetch::run(context, args),
+        Some(Command::Lock(args)) => commands::lock::run(context, args),
+        Some(Command::Mirror(command)) => commands::mirror::run(context, command),
+        Some(Command::Cache(command)) => commands::cache::run(context, command),
+        Some(Command::Check(args)) => commands::check::run(context, args),
+        Some(Command::Clean(args)) => commands::clean::run(context, args),
+        Some(Command::Completions(args)) => commands::completions::run(context, args),
+        Some(Command::Config(args)) => commands::config::run(context, args),
+        Some(Command::Doctor(args)) => commands::doctor::run(context, args),
+        Some(Command::Explain(args)) => commands::explain::run(context, args),
+        Some(Command::Gc(args)) => commands::gc::run(context, args),
+        Some(Command::Graph(args)) => commands::graph::run(context, args),
+        Some(Command::Init(args)) => commands::init::run(context, args),
+        Some(Command::Key(command)) => commands::key::run(context, command),
+        Some(Command::List(args)) => commands::list::run(context, args),
+        Some(Command::Log(args)) => commands::log::run(context, args),
+        Some(Command::Login(args)) => commands::login::login(context, args),
+        Some(Command::Logout(args)) => commands::login::logout(context, args),
+        Some(Command::Man(args)) => commands::man::run(context, args),
+        Some(Command::Release(args)) => commands::release::run(context, args),
+        Some(Command::Schema(args)) => commands::schema::run(context, args),
+        Some(Command::Image(command)) => commands::image::run(context, command),
     }
 }

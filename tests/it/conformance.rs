@@ -14,7 +14,8 @@ fn folder(variable: &str) -> PathBuf {
     folder.unwrap_or_else(|| panic!("{variable} is not set; run scripts/conformance")).into()
 }
 
-fn report(case: &str, failed: Option<String>) {
+#[expect(clippy::print_stdout, reason = "the script reads the results")]
+fn report(case: &str, failed: Option<&str>) {
     println!("{}", json!({ "case": case, "failed": failed }));
 }
 
@@ -41,7 +42,10 @@ fn words_of_buildkit() {
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
         let [platform @ ("A" | "U"), source, expected] = parts.as_slice() else { continue };
         let found = expand(source, &Expander::new('\\', &lookup)).map_err(|e| e.to_string());
-        report(&format!("envVarTest:{} {platform} {source}", at + 1), difference(expected, found));
+        report(
+            &format!("envVarTest:{} {platform} {source}", at + 1),
+            difference(expected, found).as_deref(),
+        );
     }
     let mut known: Vec<(String, String)> = Vec::new();
     for (at, line) in std::fs::read_to_string(folder.join("wordsTest")).unwrap().lines().enumerate()
@@ -64,7 +68,10 @@ fn words_of_buildkit() {
         let found = expand_words(source.trim(), &expander).map(|words| words.join(","));
         let expected = expected.trim_start();
         let found = found.map_err(|error| error.to_string());
-        report(&format!("wordsTest:{} {}", at + 1, source.trim()), difference(expected, found));
+        report(
+            &format!("wordsTest:{} {}", at + 1, source.trim()),
+            difference(expected, found).as_deref(),
+        );
     }
 }
 
@@ -81,7 +88,10 @@ fn dockerfiles_of_buildkit() {
                 Ok(_) => (!is_good).then(|| "parsed, although it has to be refused".to_owned()),
                 Err(problem) => is_good.then(|| problem.message.clone()),
             };
-            report(&format!("{name}/{}", file.file_name().unwrap().to_str().unwrap()), failed);
+            report(
+                &format!("{name}/{}", file.file_name().unwrap().to_str().unwrap()),
+                failed.as_deref(),
+            );
         }
     }
 }
@@ -103,18 +113,15 @@ fn archives_are_unpacked() {
         } else {
             unpack_plain(&start, open(), &target, &limits)
         };
-        report(name, failed.err().map(|error| described(&error)));
+        report(name, failed.err().map(|error| described(&error)).as_deref());
     }
 }
 
 fn described(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
+    match error.source() {
+        None => error.to_string(),
+        Some(cause) => format!("{error}: {}", described(cause)),
     }
-    text
 }
 
 fn sorted(folder: &Path) -> Vec<PathBuf> {

@@ -134,7 +134,7 @@ fn target_of(mount: &RunMount) -> Option<&str> {
 /// The mounts, with a cache's id completed by the sum of what the cache begins with: one that begins with
 /// something else is another cache, as in BuildKit.
 fn with_contents(mounts: &[RunMount], contents: &[Option<&Sha256Sum>]) -> Vec<RunMount> {
-    let complete = |(mount, content): (&RunMount, &Option<&Sha256Sum>)| {
+    let complete = |(mount, content): (&RunMount, Option<&Sha256Sum>)| {
         let mut mount = mount.clone();
         if let (RunMount::Cache { id, .. }, Some(content)) = (&mut mount, content) {
             // No id of a Dockerfile has a line end.
@@ -142,7 +142,7 @@ fn with_contents(mounts: &[RunMount], contents: &[Option<&Sha256Sum>]) -> Vec<Ru
         }
         mount
     };
-    mounts.iter().zip(contents).map(complete).collect()
+    mounts.iter().zip(contents.iter().copied()).map(complete).collect()
 }
 
 /// Caches in lock order, with the indices of their mounts. A global order prevents deadlocks
