@@ -352,3 +352,8 @@ pub fn write_program(path: &Path, text: &str) {
     std::io::Write::write_all(&mut shell.stdin.take().unwrap(), text.as_bytes()).unwrap();
     assert!(shell.wait().unwrap().success());
 }
+
+/// Copies a program that is run then, through a child ([`output_of_written`] says why).
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    assert!(Command::new("cp").arg(from.as_ref()).arg(to).status().unwrap().success());
+}

@@ -227,7 +227,7 @@ fn processes_of_a_build(executable: &Path) -> (Vec<PathBuf>, Option<u32>) {
 fn no_process_of_a_container_runs_a_file_that_its_root_owns() {
     let place = tempfile::tempdir().unwrap();
     let copy = place.path().join("mkpanda");
-    std::fs::copy(binary(), &copy).unwrap();
+    crate::support::copy_program(binary(), &copy);
     let (_, root) = processes_of_a_build(&copy);
     // With one id, or ranges of the caller's own, the file is its root's already.
     std::os::unix::fs::chown(&copy, root, None).unwrap();
