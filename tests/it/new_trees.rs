@@ -55,6 +55,9 @@ fn nothing_is_replaced() {
     run(&place, &["-C", "demo", "init"]).ok();
     run(&place, &["init", "demo"]).fails(1).says("is a tree already").says("demo init NAME");
     run(&place, &["-C", "demo", "init", "hello"]).fails(1).says("is there already");
+    // The tree's own folder, in which no package is found.
+    run(&place, &["-C", "demo", "init", "cache"]).fails(1).says("is the cache of the tree");
+    assert!(!folder.join("cache").exists());
     run(&place, &["-C", "demo", "init", "-a"]).fails(2);
     run(&place, &["-C", "demo", "init", "a b"]).fails(1).says("package name");
 }
