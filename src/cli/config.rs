@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::args::{IsolationArg, JobserverArg, NetworkArg, ProgressArg};
 use super::grant::TrustFile;
+use crate::base::http::redact;
 use crate::base::text::shell_argument;
 use crate::base::within;
 use crate::package::{Problem, Report};
@@ -192,7 +193,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Parse(#[from] Report),
     /// A value can't be understood.
-    #[error("{origin}: {value:?} is not a {expected}")]
+    #[error("{origin}: {:?} is not a {expected}", redact(value))]
     Value {
         /// Origin of the value.
         origin: String,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::causes::with_causes;
+use crate::base::http::redact_text;
 use crate::bootstrap::SupplyError;
 use crate::build::gc::GcError;
 use crate::build::id::IdentityError;
@@ -73,7 +74,7 @@ pub enum CliError {
     #[error(transparent)]
     BuildContext(Box<BringError>),
     /// An option of building an image makes no sense.
-    #[error("{option} {text:?}: {problem}")]
+    #[error("{option} {:?}: {problem}", redact_text(text))]
     ImageOption {
         /// The option.
         option: &'static str,

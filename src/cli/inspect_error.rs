@@ -28,6 +28,9 @@ pub enum InspectError {
         /// Package with a similar name.
         near: Option<String>,
     },
+    /// No package is named, and the folder is not that of one.
+    #[error("no package is named, and this is not a package's folder")]
+    NoPackageNamed,
     /// A package that is not part of a tree variant.
     #[error("{name} is not part of the tree {variant}")]
     NotInTree {
@@ -74,6 +77,9 @@ impl InspectError {
             Self::Check { .. } => None,
             Self::NoSuchPackage { near: Some(near), .. } => Some(format!("did you mean {near}?")),
             Self::NoSuchPackage { .. } => Some("mkpanda list shows all packages".to_owned()),
+            Self::NoPackageNamed => Some(
+                "name one: mkpanda explain PACKAGE; mkpanda list shows all packages".to_owned(),
+            ),
             Self::NotInTree { .. } => {
                 Some("name another tree by --variant, or none for all packages".to_owned())
             }

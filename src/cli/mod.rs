@@ -102,16 +102,19 @@ pub fn run(pkgpanda: fn() -> clap::Command) -> u8 {
     match run_command(&context, &cli) {
         Ok(()) => match ui::stdout_failure() {
             None => 0,
-            Some(error) => {
-                printer.line(Weight::Error, &format!("cannot write to stdout: {error}"));
-                FAILED
-            }
+            Some(error) => unwritten(printer, error),
         },
         Err(error) => {
             error.show(printer);
             error.exit_code()
         }
     }
+}
+
+/// Shows that data could not be written; gives the exit code.
+fn unwritten(printer: Printer, error: &std::io::Error) -> u8 {
+    printer.line(Weight::Error, &format!("cannot write to stdout: {error}"));
+    FAILED
 }
 
 /// Parses the arguments. Returns the exit code where nothing is left to do: after help, the version, or wrong usage.
@@ -131,11 +134,19 @@ fn parse() -> Result<Cli, u8> {
                 && version::is_long_wanted(std::env::args_os())
             {
                 Printer::new(false, true).data(&version::long());
-                return Err(u8::from(ui::stdout_failure().is_some()));
+                return Err(ui::stdout_failure()
+                    .map_or(0, |error| unwritten(Printer::new(false, true), error)));
             }
             // Help and version are data, everything else is a complaint; clap knows which.
-            drop(error.print().and_then(|()| std::io::stdout().flush()));
-            Err(if error.use_stderr() { USAGE } else { 0 })
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            Err(match printed {
+                _ if error.use_stderr() => USAGE,
+                // A reader that has gone wants no more.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    unwritten(Printer::new(false, true), &error)
+                }
+                Ok(()) | Err(_) => 0,
+            })
         }
     }
 }

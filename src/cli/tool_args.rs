@@ -61,7 +61,7 @@ pub struct LogArgs {
     #[arg(long, conflicts_with_all = ["follow", "id"])]
     pub list: bool,
     /// Form of the list.
-    #[arg(long, value_name = "HOW", default_value = "text")]
+    #[arg(long, value_name = "HOW", default_value = "text", requires = "list")]
     pub format: FormatArg,
 }
 

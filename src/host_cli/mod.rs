@@ -42,8 +42,17 @@ pub fn run() -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data, everything else is a complaint; clap knows which.
-            drop(error.print().and_then(|()| std::io::stdout().flush()));
-            return if error.use_stderr() { USAGE } else { 0 };
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return match printed {
+                _ if error.use_stderr() => USAGE,
+                // A reader that has gone wants no more.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    let output = Output::new(false, Arc::default());
+                    output.error(&with_causes(&CommandError::Output(error)), None);
+                    1
+                }
+                Ok(()) | Err(_) => 0,
+            };
         }
     };
     // Installed files are for all users, whatever the umask of the caller.

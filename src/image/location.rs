@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::reference::{ImageRef, ReferenceError};
+use crate::base::http::redact_place;
 use crate::base::text::written_as_text;
 
 /// Valid forms, for messages.
@@ -72,7 +73,10 @@ impl Form {
 
 /// The text says nowhere where an image could lie.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not the location of an image: {problem}; the forms are {FORMS}")]
+#[error(
+    "{:?} is not the location of an image: {problem}; the forms are {FORMS}",
+    redact_place(text)
+)]
 pub struct LocationError {
     text: String,
     problem: &'static str,

@@ -37,6 +37,9 @@ pub enum ReleaseError {
     /// Two providers have the same name.
     #[error("two providers have the name {0}")]
     SameProvider(String),
+    /// The configuration is not there.
+    #[error("{} is not there, so no storage of releases is known", .0.display())]
+    NoConfiguration(PathBuf),
     /// A file of this machine cannot be read or written.
     #[error("cannot {operation} {}", path.display())]
     File {
@@ -258,6 +261,9 @@ impl ReleaseError {
                 format!(
                     "add to the configuration:\noptions:\n  {key}: https://s3.amazonaws.com/BUCKET/PREFIX"
                 )
+            }
+            Self::NoConfiguration(_) => {
+                "run mkpanda in the checkout, which is the folder with packages/ and this file, or name the file: -c FILE".to_owned()
             }
             Self::NothingWritten { .. } => {
                 "see the plan alone: mkpanda release --noop …".to_owned()

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::base::text::shell_argument;
 use crate::package::{PackageName, variant_of_file};
+use crate::tree::CACHE;
 
 pub use source::{NewSource, SourceError, local_file};
 
@@ -51,6 +52,9 @@ pub enum ScaffoldError {
     /// The folder is a tree already.
     #[error("{} is a tree already, so nothing was written", .0.display())]
     IsTree(PathBuf),
+    /// The name is that of the tree's cache.
+    #[error("{} is the cache of the tree, so no package can be there, and nothing was written", .0.display())]
+    IsCache(PathBuf),
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -69,6 +73,7 @@ impl ScaffoldError {
     /// Remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::IsCache(_) => Some("give the package another name".to_owned()),
             Self::Exists(_) => Some("give another name, or remove it first".to_owned()),
             Self::IsTree(path) => Some(format!(
                 "a new package in it: mkpanda -C {} init NAME",
@@ -128,9 +133,12 @@ pub fn tree(folder: &Path) -> Result<Created, ScaffoldError> {
     write(Kind::Tree, folder, folder, &files)
 }
 
-/// Fails if a tree has a package of that name, or anything else in its place.
+/// Fails if a tree can have no package of that name, or has one, or anything else in its place.
 pub fn refuse_to_replace(tree: &Path, name: &PackageName) -> Result<(), ScaffoldError> {
     let folder = tree.join(name.as_str());
+    if name.as_str() == CACHE {
+        return Err(ScaffoldError::IsCache(folder));
+    }
     let taken = ["buildinfo.json", "build"].map(|file| folder.join(file));
     let is_there = |path: &&PathBuf| fs_err::symlink_metadata(path).is_ok();
     match taken.iter().find(is_there) {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! These stay: archives of current ids, with their signatures; archives of packages with unknown
-//! ids, because their builder images are not built; sources named by packages; `latest` files of
+//! ids, because their builder images are not built, or because their descriptions, or those of their
+//! requirements, are faulty; all downloads of packages with faulty descriptions; sources named by packages; `latest` files of
 //! packages of the tree; all files with names that mkpanda does not use, and `src` and `result` of
 //! kept builds. While a run builds in the tree, nothing is removed.
 
@@ -66,6 +67,15 @@ pub struct Cleaned {
     pub items: Vec<Item>,
     /// Items that stay because another process uses them.
     pub in_use: Vec<Item>,
-    /// Number of packages with unknown ids, whose archives all stay.
-    pub unknown: usize,
+    /// Numbers of packages with unknown ids, whose archives all stay.
+    pub unknown: Unknown,
+}
+
+/// Numbers of packages with unknown ids, by the reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Packages with a builder image that is not here.
+    pub pending: usize,
+    /// Packages with a faulty description, and those that require one.
+    pub not_valid: usize,
 }

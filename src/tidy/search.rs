@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Item, Kind};
+use super::{Item, Kind, Unknown};
 use crate::base::atomic::TEMPORARY_PREFIX;
 use crate::base::digest::Sha1Sum;
 use crate::bootstrap::BootstrapId;
@@ -22,6 +22,8 @@ pub(super) struct Needs {
     ids: BTreeSet<PackageId>,
     /// Packages of which an id is not known.
     unknown: BTreeSet<PackageName>,
+    /// Packages with a faulty description, whose sources are not known either.
+    faulty: BTreeSet<PackageName>,
     /// Packages of the tree.
     names: BTreeSet<PackageName>,
     /// Bootstrap ids; `None` if at least one is unknown.
@@ -37,14 +39,26 @@ pub(super) struct Needs {
 const REPOSITORY: &str = "cache.git";
 
 impl Needs {
-    /// Determines the needs; also returns the number of packages without a known id.
+    /// Determines the needs; also returns the number of packages without an id.
     pub(super) fn of(
         site: &Site,
         observer: &dyn crate::base::event::Observer,
-    ) -> Result<(Self, usize), SiteError> {
+    ) -> Result<(Self, Unknown), SiteError> {
         let keys: BTreeSet<PackageKey> = site.tree.keys().collect();
         let order = site.tree.order(&keys)?;
-        let (known, pending) = site.identify_without_building(&order, observer)?;
+        let faulty = site.tree.faulty_names();
+        let mut without: BTreeSet<PackageKey> = BTreeSet::new();
+        let mut identifiable: Vec<PackageKey> = Vec::new();
+        for key in &order {
+            let has_no_id =
+                |key: &PackageKey| site.tree.package(key).is_none() || without.contains(key);
+            if site.tree.requires(key).iter().any(has_no_id) {
+                without.insert(key.clone());
+            } else {
+                identifiable.push(key.clone());
+            }
+        }
+        let (known, pending) = site.identify_without_building(&identifiable, observer)?;
         let id_of = |key: &PackageKey| Some(known.identities.get(key)?.id.clone());
         let variants = site.tree.tree_variants().ok();
         // A tree variant with a mistake in it may have any bootstrap.
@@ -62,16 +76,20 @@ impl Needs {
             let names = sources.entry(request.cache_dir.clone()).or_default();
             names.insert(file_name(&request));
         }
+        let counts = Unknown { pending: pending.len(), not_valid: faulty.len() + without.len() };
+        let pending = pending.into_iter().map(|pending| pending.key.name);
+        let unknown = pending.chain(without.into_iter().map(|key| key.name));
         let needs = Self {
             ids: order.iter().filter_map(id_of).collect(),
-            unknown: pending.iter().map(|pending| pending.key.name.clone()).collect(),
+            unknown: unknown.chain(faulty.iter().cloned()).collect(),
+            faulty,
             names: site.tree.names().cloned().collect(),
             bootstraps,
             variants: variants.map(|variants| variants.into_iter().collect()),
             sources,
             has_upstream: site.tree.root().join("upstream.json").exists(),
         };
-        Ok((needs, pending.len()))
+        Ok((needs, counts))
     }
 }
 
@@ -152,7 +170,8 @@ impl Search<'_> {
         let is_known = self.needs.names.contains(name);
         for entry in entries(folder)? {
             if entry.is_folder {
-                if entry.name != "src" && entry.name != "result" {
+                let is_kept = ["src", "result"].contains(&entry.name.as_str());
+                if !is_kept && !self.needs.faulty.contains(name) {
                     self.source(&entry)?;
                 }
                 continue;

@@ -26,6 +26,15 @@ impl PackageTree {
         if keys.is_empty() { self.wanted(name, None) } else { Ok(keys) }
     }
 
+    /// Returns the packages with a fault in their folder or in one of their variants.
+    pub fn faulty_names(&self) -> BTreeSet<PackageName> {
+        let is_faulty = |folder: &Folder| {
+            !folder.problems.is_empty() || folder.variants.values().any(Result::is_err)
+        };
+        let faulty = self.folders.iter().filter(|(_, folder)| is_faulty(folder));
+        faulty.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Returns what is wrong with a package, without what it requires.
     pub fn faults_of_package(&self, key: &PackageKey) -> Vec<Report> {
         match self.lookup(key) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::base::text::shell_argument;
 use crate::package::{PackageName, Report, Variant};
 
 /// Reason why a tree cannot be built, or does not exist.
@@ -70,6 +71,10 @@ impl TreeError {
     /// Remedy, if not obvious; [`Self::Problems`] have their own hints.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::NoTree(root) if root.join("packages/treeinfo.json").is_file() => Some(format!(
+                "the tree is in a folder of this one: mkpanda -C {} …",
+                shell_argument(&root.join("packages").display().to_string())
+            )),
             Self::NoTree(root) => Some(format!(
                 "write {}: {{}} is a tree of all packages",
                 root.join("treeinfo.json").display()

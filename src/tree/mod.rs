@@ -35,6 +35,7 @@ use crate::package::{
 
 pub use docker::{DOCKER_FOLDER_IMAGES, DockerFolder, DockerFolderTag};
 pub use error::TreeError;
+pub use read::CACHE;
 pub use resolve::{BuildSet, TreeSet};
 #[cfg(any(test, fuzzing))]
 pub(crate) use upstream::parse_upstream;

@@ -16,8 +16,8 @@ use crate::package::{
 const BUILD_INFO: &str = "buildinfo.json";
 const TREE_INFO: &str = "treeinfo.json";
 const BUILD_SCRIPT: &str = "build";
-/// Name of the folder in which packages directories have their cache.
-const CACHE: &str = "cache";
+/// Name of the folder in which packages directories have their cache; no package can have it.
+pub const CACHE: &str = "cache";
 
 /// Folders of builders, beside a packages directory.
 const BUILDERS: [&str; 2] = ["rootfs", "pkgpanda/docker"];

@@ -131,6 +131,30 @@ fn what_mkpanda_did_not_make_stays() {
 }
 
 #[test]
+fn archives_and_downloads_of_faulty_packages_stay() {
+    let place = machine();
+    place.package("user", r#"{"requires": ["p"]}"#, "true");
+    place.package("other", "", "true");
+    place.run(".", &["tree", "--mkbootstrap"]).ok();
+    let before = files(&place);
+    // A mistake while the file is edited.
+    place.write("p/buildinfo.json", r#"{"sources": "#);
+    let ran = place.run(".", &["clean"]).ok();
+    assert_eq!(files(&place), before, "{}", ran.stdout);
+    let warning =
+        "2 packages not valid, or with requirements that are not: all their archives stay";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    assert!(ran.stderr.contains("mkpanda check"), "{}", ran.stderr);
+    // What belongs to others is still cleaned.
+    place.package("other", "", "true # changed");
+    let removed = cleaned(&place, &[]);
+    assert!(
+        matches!(removed.as_slice(), [one] if one.starts_with("packages/other/")),
+        "{removed:?}"
+    );
+}
+
+#[test]
 fn archives_of_unknown_ids_stay() {
     let place = machine();
     place.run(".", &["tree", "--mkbootstrap"]).ok();
@@ -139,7 +163,7 @@ fn archives_of_unknown_ids_stay() {
     place.write("p/docker/x", "");
     place.package("p", r#"{"docker": "dcos/dcos-builder:p_dockerdir-latest"}"#, "true");
     let ran = place.run(".", &["clean"]).ok();
-    assert!(ran.stderr.contains("the ids of 1 packages are not known"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 package without a known id"), "{}", ran.stderr);
     let left = files(&place);
     assert_eq!(left.iter().filter(|name| name.ends_with(".tar.xz")).count(), 2, "{left:?}");
     assert!(!left.iter().any(|name| name.starts_with("packages/p/s/")), "{left:?}");

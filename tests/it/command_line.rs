@@ -32,7 +32,15 @@ fn data_that_cannot_be_written_is_a_failure() {
     place.package("app", "{}", "true");
     place.write("treeinfo.json", "{}");
     place.run("app", &[]).ok();
-    for arguments in [&["tree", "--dry-run"][..], &["-C", "app"], &["gc", "--dry-run"]] {
+    for arguments in [
+        &["tree", "--dry-run"][..],
+        &["-C", "app"],
+        &["gc", "--dry-run"],
+        &["--help"],
+        &["list", "-h"],
+        &["--version"],
+        &["--version", "--verbose"],
+    ] {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = place.command(".", arguments).stdout(full).output().unwrap();
         ran(&output).fails(1).says("cannot write to stdout");

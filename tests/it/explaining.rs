@@ -86,7 +86,7 @@ fn inputs_are_those_of_the_id() {
         place.run("lib", &["explain"]).ok().stdout,
         place.run(".", &["explain", "lib"]).ok().stdout
     );
-    place.run(".", &["explain"]).fails(1).says("is not the folder of a package");
+    place.run(".", &["explain"]).fails(1).says("name one: mkpanda explain PACKAGE");
     place.run(".", &["explain", "lbi"]).fails(1).says("did you mean lib?");
     let text = place.run(".", &["explain", "lib"]).ok().stdout;
     assert!(text.contains("nothing changed since the last build, lib--"), "{text}");

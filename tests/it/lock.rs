@@ -410,3 +410,14 @@ fn commit_more(folder: &Path) {
         .unwrap();
     git(folder, &["commit", "-qam", "second"]);
 }
+
+#[test]
+fn a_fault_of_a_tree_and_its_packages_is_told_once() {
+    let place = Place::new();
+    place.write("treeinfo.json", "{}");
+    place.package("bad", r#"{"bogus": 1}"#, "true");
+    place.package("user", r#"{"requires": ["bad"]}"#, "true");
+    place.package("good", "{}", "true");
+    let ran = place.run(".", &["lock"]).ok();
+    assert_eq!(ran.stderr.matches("no key \"bogus\"").count(), 1, "{}", ran.stderr);
+}

@@ -31,6 +31,13 @@ fn the_log_of_the_last_build_is_shown_whether_it_failed_or_not() {
     place.run("", &["log", "god"]).fails(1).says("hint: did you mean good?\n");
     place.run("", &["log", "bad", "zz"]).fails(1).says("no build of bad zz is known here");
     place.run("", &["log"]).fails(1).says("name one: mkpanda log PACKAGE");
+    // The form of a list, and no list.
+    place.run("", &["log", "bad", "--format", "json"]).fails(2).says("--list");
+    // Nothing at all would look like a fault of the command.
+    place.package("silent", "{}", "true");
+    place.run("silent", &[]).ok();
+    let silent = place.run("", &["log", "silent"]).ok().says("the build silent--");
+    assert!(silent.stdout.is_empty() && silent.stderr.ends_with(" has printed nothing\n"));
 }
 
 #[test]
@@ -46,6 +53,8 @@ fn past_builds_are_listed_the_last_one_first() {
     assert!(lines[0].starts_with("BEGAN ") && lines.len() == 3, "{text}");
     assert!(lines[1].contains("  failed (build)  ") && lines[1].contains("  two--"), "{text}");
     assert!(lines[2].contains("  built  ") && lines[2].contains("  one--"), "{text}");
+    let columns: Vec<usize> = lines.iter().map(|line| line.rfind("  ").unwrap()).collect();
+    assert!(columns.iter().all(|column| *column == columns[0]), "the columns are aligned: {text}");
     let json = place.run("", &["log", "two", "--list", "--format", "json"]).ok().stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let builds = json["builds"].as_array().unwrap();

@@ -118,6 +118,16 @@ fn a_fault_of_one_package_leaves_the_others_their_ids() {
     }
     let ran = place.run(".", &["list"]).ok().says("1 package is not valid").says("mkpanda check");
     assert!(ran.stdout.contains("not valid"), "{}", ran.stdout);
+    // A graph would look whole otherwise.
+    let warning = "1 package is not valid";
+    place.run(".", &["graph"]).ok().says(warning).says("mkpanda check");
+    place.run(".", &["graph", "--format=json", "app"]).ok().says(warning);
+    place.run(".", &["graph", "--why", "app", "zlib"]).ok().says(warning);
+    let other = place.run(".", &["graph", "zlib"]).ok();
+    assert!(!other.stderr.contains(warning), "{}", other.stderr);
+    // What is wrong below is said in place of a remedy that would not help.
+    place.run(".", &["explain", "app"]).fails(1).says("no key \"requries\"");
+    place.run(".", &["explain", "far"]).fails(1).says("mkpanda fetch");
 }
 
 #[test]

@@ -55,6 +55,9 @@ fn nothing_is_replaced() {
     run(&place, &["-C", "demo", "init"]).ok();
     run(&place, &["init", "demo"]).fails(1).says("is a tree already").says("demo init NAME");
     run(&place, &["-C", "demo", "init", "hello"]).fails(1).says("is there already");
+    // The tree's own folder, in which no package is found.
+    run(&place, &["-C", "demo", "init", "cache"]).fails(1).says("is the cache of the tree");
+    assert!(!folder.join("cache").exists());
     run(&place, &["-C", "demo", "init", "-a"]).fails(2);
     run(&place, &["-C", "demo", "init", "a b"]).fails(1).says("package name");
 }
@@ -119,4 +122,17 @@ fn every_command_of_the_page_works() {
     }
     let causes = ran.stdout.matches("hello changed because zlib changed").count();
     assert_eq!(causes, 2, "{}", ran.stdout);
+}
+
+#[test]
+fn above_a_tree_its_folder_is_named() {
+    let place = Place::bare();
+    place.write("packages/treeinfo.json", "{}");
+    for command in ["list", "graph", "check"] {
+        let ran = place.run(".", &[command]).ok().says("has no treeinfo.json");
+        ran.says("hint: the tree is in a folder of this one: mkpanda -C ").says("/packages …");
+        let inside = place.run("packages", &[command]).ok();
+        assert!(!inside.stderr.contains("describes no tree"), "{}", inside.stderr);
+    }
+    place.run(".", &["tree"]).fails(1).says("the tree is in a folder of this one: mkpanda -C ");
 }

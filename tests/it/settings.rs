@@ -73,6 +73,32 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn a_mistyped_place_is_refused_without_its_password() {
+    let place = Place::new();
+    for arguments in [
+        &["--mirror", "s3://k:geheim@bucket/x", "fetch"][..],
+        &["--mirror", "oci://u:geheim@h/x", "config"],
+        &["--mirror", "az://a/c?sig=geheim", "config"],
+        &["--repository-url", "s3://k:geheim@bucket/x", "tree", "--dry-run"],
+        &["login", "-u", "x", "https://u:geheim@127.0.0.1:1/c"],
+        &["login", "-u", "x", "s3://k:geheim@bucket/x"],
+        &["logout", "u:geheim@127.0.0.1:1"],
+        &["image", "pull", "https://u:geheim@127.0.0.1:1/c"],
+        &["image", "pull", "u:geheim@127.0.0.1:1/c"],
+        &["image", "pull", "http://127.0.0.1:1/c?sig=geheim"],
+        &["image", "build", "-t", "https://u:geheim@127.0.0.1:1/c", "."],
+    ] {
+        let ran = place.run("", arguments);
+        assert!(ran.code != 0 && !ran.stderr.contains("geheim"), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stdout.contains("geheim"), "{arguments:?}: {}", ran.stdout);
+    }
+    place.write("mkpanda.toml", "[images]\n\"a/b:c\" = \"https://u:geheim@127.0.0.1:1/c\"\n");
+    place.package("p", r#"{"docker": "a/b:c"}"#, "true");
+    let ran = place.run("", &["tree"]).fails(1);
+    assert!(!ran.stderr.contains("geheim"), "{}", ran.stderr);
+}
+
+#[test]
 fn the_text_is_a_configuration_file() {
     let place = Place::new();
     let shown = place.run("", &["config"]).ok().stdout;

@@ -45,7 +45,7 @@ use super::memory_file::memory_file;
 pub use login::Login;
 use netrc::Netrc;
 pub use proxy::Proxies;
-pub use url::{redact, redact_text};
+pub use url::{redact, redact_place, redact_text};
 
 /// Options for downloads.
 #[derive(Debug, Clone)]

@@ -372,6 +372,18 @@ fn credentials_are_not_shown() {
         assert_eq!(redact(text), shown);
     }
     for (text, shown) in [
+        ("u:p@h:1", "h:1"),
+        ("u:p@h:1/a:b", "h:1/a:b"),
+        ("u:p@q@h/x", "h/x"),
+        ("https://u:p@h/x", "https://h/x"),
+        ("h:1/a:b", "h:1/a:b"),
+        ("a@b", "a@b"),
+        ("h/a:b@sha256:1", "h/a:b@sha256:1"),
+        ("h/a:b@sha512:1", "h/a:b@sha512:1"),
+    ] {
+        assert_eq!(redact_place(text), shown);
+    }
+    for (text, shown) in [
         (
             "fatal: unable to access 'https://u:p@h/': 1 and http://x:y@z",
             "fatal: unable to access 'https://h/': 1 and http://z",

@@ -44,6 +44,23 @@ pub fn redact(url: &str) -> String {
     shown
 }
 
+/// A place, such as a registry or the name of an image, as by [`redact`]; of one without a scheme, a user's name
+/// with a password is not shown either.
+pub fn redact_place(place: &str) -> String {
+    const DIGESTS: [&str; 4] = ["sha256", "sha512", "sha1", "md5"];
+    let shown = redact(place);
+    match shown.rsplit_once('@') {
+        Some((user, host))
+            if !shown.contains("://")
+                && user.contains(':')
+                && !host.split_once(':').is_some_and(|(kind, _)| DIGESTS.contains(&kind)) =>
+        {
+            host.to_owned()
+        }
+        _ => shown,
+    }
+}
+
 /// Separators of scheme and host; JSON writes `\/` as well.
 const SLASHES: [char; 2] = ['/', '\\'];
 

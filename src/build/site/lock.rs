@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Site, SiteError};
-use crate::base::event::{Observer, Silent};
+use crate::base::event::{Event, Observer, Silent};
 use crate::build::images::{ForeignImage, ImageFinder};
 use crate::build::upstream;
 use crate::image::store::ImageStore;
 use crate::package::ImageName;
 use crate::source::{self, SourceId, SourceRequest};
-use crate::tree::PackageKey;
 use crate::tree::lock::{LockFault, LockFaults, SourceKey, TreeLock, WantedSource, is_own};
+use crate::tree::{PackageKey, TreeError};
 
 /// External source, with one of the requests that fetch it.
 #[derive(Debug, Clone)]
@@ -118,12 +118,22 @@ impl Site {
     /// warning.
     pub fn lockable(&self, observer: &dyn Observer) -> Vec<PackageKey> {
         let mut found = BTreeSet::new();
-        let mut add = |result: Result<Vec<PackageKey>, crate::tree::TreeError>| match result {
-            Ok(keys) => found.extend(keys),
-            Err(error) => {
-                let message = format!("left out of the lock: {error}");
-                let subject = String::new();
-                observer.event(crate::base::event::Event::Warning { subject, message });
+        // A fault of a tree is that of one of its packages as well.
+        let mut told: BTreeSet<String> = BTreeSet::new();
+        let mut add = |result: Result<Vec<PackageKey>, TreeError>| {
+            let faults: Vec<String> = match result {
+                Ok(keys) => return found.extend(keys),
+                Err(TreeError::Problems(reports)) => {
+                    reports.iter().map(ToString::to_string).collect()
+                }
+                Err(error) => vec![error.to_string()],
+            };
+            for fault in faults {
+                let message = format!("left out of the lock: {fault}");
+                if told.insert(fault) {
+                    let subject = String::new();
+                    observer.event(Event::Warning { subject, message });
+                }
             }
         };
         for variant in self.tree.tree_variants().unwrap_or_default() {

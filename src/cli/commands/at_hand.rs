@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::error::CliError;
 use super::super::inspect_error::InspectError;
 use super::super::settings::Settings;
-use super::super::ui::{Progress, Weight};
+use super::super::ui::{Progress, Weight, counted};
 use super::Context;
 use crate::base::suggestion::nearest;
 use crate::build::site::{Site, SiteError, SiteOptions};
@@ -77,8 +77,32 @@ pub(super) fn open(context: &Context<'_>, packages: PathBuf) -> Result<Looked, C
         );
         context.printer.line(Weight::Warning, &message);
     }
+    if missing_upstream.is_none() {
+        warn_of_nothing(context, &site.tree);
+    }
     let progress = context.progress(&settings);
     Ok(Looked { site, settings, progress, missing_upstream })
+}
+
+/// Warns of a folder that has neither packages nor the description of a tree: another one may be meant.
+pub(super) fn warn_of_nothing(context: &Context<'_>, tree: &PackageTree) {
+    if tree.names().next().is_none()
+        && let Err(error @ TreeError::NoTree(_)) = tree.tree_variants()
+    {
+        let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        context.printer.line(Weight::Warning, &format!("{error}{hint}"));
+    }
+}
+
+/// Warns of packages whose descriptions are faulty, so that their requirements and ids are not known.
+pub(super) fn warn_of_faulty(context: &Context<'_>, count: usize) {
+    if count == 0 {
+        return;
+    }
+    let verb = if count == 1 { "is" } else { "are" };
+    let count = counted(count, "package");
+    let message = format!("{count} {verb} not valid\n  hint: mkpanda check shows what is wrong");
+    context.printer.line(Weight::Warning, &message);
 }
 
 /// The variants of a package that is typed as `NAME` or `NAME:VARIANT`.

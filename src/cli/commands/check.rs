@@ -50,6 +50,10 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result<(), CliError> {
         }
     }
     let checked = check(options, &wanted, faults).map_err(SiteError::Tree)?;
+    if checked.packages == 0 && checked.findings.is_empty() {
+        let tree = PackageTree::read(&packages, &[]).map_err(SiteError::Tree)?;
+        at_hand::warn_of_nothing(context, &tree);
+    }
     show(context, args, &checked)
 }
 

@@ -11,7 +11,7 @@ use super::super::ui::{self, Weight};
 use super::Context;
 use crate::base::event::Interruptible;
 use crate::container::helper::Interrupt;
-use crate::tidy::{self, Cleaned, Kind, TidyError};
+use crate::tidy::{self, Cleaned, Kind, TidyError, Unknown};
 
 /// Cleans a tree's cache.
 pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
@@ -34,12 +34,20 @@ pub fn run(context: &Context<'_>, args: &CleanArgs) -> Result<(), CliError> {
         FormatArg::Json => show_json(context, &cleaned, args.dry_run),
         FormatArg::Text => show_text(context, &cleaned, args.dry_run),
     }
-    if cleaned.unknown > 0 {
+    let Unknown { pending, not_valid } = cleaned.unknown;
+    if pending > 0 {
         let message = format!(
-            "the ids of {} packages are not known, as their builder images are not built: all their archives stay",
-            cleaned.unknown
+            "{} without a known id, as builder images are not built: all their archives stay",
+            ui::counted(pending, "package")
         );
         context.printer.line(Weight::Progress, &message);
+    }
+    if not_valid > 0 {
+        let message = format!(
+            "{} not valid, or with requirements that are not: all their archives stay\n  hint: mkpanda check shows what is wrong",
+            ui::counted(not_valid, "package")
+        );
+        context.printer.line(Weight::Warning, &message);
     }
     Ok(())
 }
@@ -74,7 +82,7 @@ fn show_json(context: &Context<'_>, cleaned: &Cleaned, dry_run: bool) {
         "dry_run": dry_run,
         "removed": cleaned.items.iter().map(item).collect::<Vec<_>>(),
         "in_use": cleaned.in_use.iter().map(item).collect::<Vec<_>>(),
-        "unknown_packages": cleaned.unknown,
+        "unknown_packages": cleaned.unknown.pending + cleaned.unknown.not_valid,
         "bytes": cleaned.items.iter().map(|item| item.bytes).sum::<u64>(),
     });
     context.printer.data(&format!("{shown:#}\n"));

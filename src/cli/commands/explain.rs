@@ -1,5 +1,6 @@
 //! `mkpanda explain`: inputs of a package's id, and the first one that differs from another build.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -21,14 +22,19 @@ pub fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<(), CliError> {
         None if packages != folder => {
             folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
         }
-        None => return Err(CliError::NoPackage(folder)),
+        None => return Err(InspectError::NoPackageNamed.into()),
     };
     let looked = at_hand::open(context, packages)?;
     let site = &looked.site;
     let keys = at_hand::typed_package(&site.tree, &name)?;
     // Its default variant, or the only one that there is.
     let Some(key) = keys.first() else { return Err(CliError::NoPackage(folder)) };
-    let faults = site.tree.faults_of_package(key);
+    // Without its upstream, a tree lacks packages that are not faulty.
+    let faults = if looked.missing_upstream.is_none() {
+        site.tree.faults_of(&BTreeSet::from([key.clone()]))
+    } else {
+        site.tree.faults_of_package(key)
+    };
     if !faults.is_empty() {
         return Err(
             crate::build::site::SiteError::Tree(crate::tree::TreeError::Problems(faults)).into()

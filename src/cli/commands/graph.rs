@@ -38,6 +38,10 @@ pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
             _ => Ok(keys),
         }
     };
+    let warn_of = |shown: &mut dyn Iterator<Item = PackageKey>| {
+        let faulty = shown.filter(|key| !tree.faults_of_package(key).is_empty()).count();
+        at_hand::warn_of_faulty(context, faulty);
+    };
     if let [from, to] = args.why.as_slice() {
         let (from, to) = (typed(from)?, typed(to)?);
         let found: Vec<Chains> = from
@@ -56,6 +60,14 @@ pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
             }
             GraphFormat::Dot => context.printer.data(&chain_dot(&found)),
         }
+        // A chain may lead through a package whose requirements are not known.
+        let reached: BTreeSet<PackageKey> = found
+            .iter()
+            .flat_map(|chains| {
+                tree.dependencies(&chains.from).into_iter().chain([chains.from.clone()])
+            })
+            .collect();
+        warn_of(&mut reached.into_iter());
         return Ok(());
     }
     let mut roots = Vec::new();
@@ -68,6 +80,7 @@ pub fn run(context: &Context<'_>, args: &GraphArgs) -> Result<(), CliError> {
         GraphFormat::Text => context.printer.data(&lines(&relations)),
         GraphFormat::Dot => context.printer.data(&dot(&relations)),
     }
+    warn_of(&mut relations.packages.iter().map(Relation::key));
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::args::{FormatArg, ListArgs};
 use super::super::error::CliError;
+use super::super::ui;
 use super::super::ui::columns::{Columns, stdout_width};
-use super::super::ui::{self, Weight};
 use super::{Context, at_hand};
 use crate::inspect::listing::{ListedPackage, Listing, list};
 use crate::package::Variant;
@@ -23,16 +23,7 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<(), CliError> {
         FormatArg::Text => context.printer.data(&table(&listing).text(stdout_width())),
     }
     let broken = listing.packages.iter().filter(|package| package.fault.is_some()).count();
-    if broken > 0 {
-        let (count, verb) = if broken == 1 {
-            ("1 package".to_owned(), "is")
-        } else {
-            (format!("{broken} packages"), "are")
-        };
-        let message =
-            format!("{count} {verb} not valid\n  hint: mkpanda check shows what is wrong");
-        context.printer.line(Weight::Warning, &message);
-    }
+    at_hand::warn_of_faulty(context, broken);
     Ok(())
 }
 

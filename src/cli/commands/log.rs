@@ -1,6 +1,5 @@
 //! `mkpanda log`: the logs of builds.
 
-use std::fmt::Write as _;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +10,8 @@ use super::super::error::CliError;
 use super::super::format_arg::FormatArg;
 use super::super::tool_args::LogArgs;
 use super::super::tool_error::ToolError;
+use super::super::ui::Weight;
+use super::super::ui::columns::Columns;
 use super::Context;
 use crate::base::calendar::rfc3339;
 use crate::base::suggestion::nearest;
@@ -113,14 +114,20 @@ fn show(
 ) -> Result<(), CliError> {
     let failed = |source| ToolError::Log { path: build.log.clone(), source };
     let mut shown = Shown::open(&build.log).map_err(failed)?;
+    let mut is_empty = true;
     loop {
         // Looked up before the log is read: what the build wrote until its end is read then.
         let goes_on = follows && history::is_running(home, &build.id);
         let text = shown.more(!goes_on).map_err(failed)?;
         if !text.is_empty() {
+            is_empty = false;
             context.printer.data(&text);
         }
         if !goes_on || super::super::ui::stdout_failure().is_some() {
+            if is_empty {
+                let message = format!("the build {} has printed nothing", build.id);
+                context.printer.line(Weight::Progress, &message);
+            }
             return Ok(());
         }
         std::thread::sleep(POLL);
@@ -160,11 +167,10 @@ impl Shown {
 
 /// A line for each build, below a header.
 fn list_text(builds: &[PastBuild]) -> String {
-    let mut text = String::new();
     if builds.is_empty() {
-        return text;
+        return String::new();
     }
-    let _ = writeln!(text, "{:20}  {:11}  {:>9}  {:40}  LOG", "BEGAN", "OUTCOME", "SECONDS", "ID");
+    let mut table = Columns::new(&["BEGAN", "OUTCOME", "SECONDS", "ID", "LOG"]);
     for build in builds {
         let seconds = build.milliseconds.map_or_else(
             || "-".to_owned(),
@@ -176,14 +182,11 @@ fn list_text(builds: &[PastBuild]) -> String {
             }
             outcome => outcome.as_str().to_owned(),
         };
-        let (began, log) = (rfc3339(build.began), build.log.display());
-        let _ = writeln!(
-            text,
-            "{began}  {outcome:11}  {seconds:>9}  {:40}  {log}",
-            build.id.to_string()
-        );
+        let (seconds, log) = (format!("{seconds:>7}"), build.log.display().to_string());
+        table.row([rfc3339(build.began), outcome, seconds, build.id.to_string(), log]);
     }
-    text
+    // Each build is on a line of its own, also where the window is narrow.
+    table.text(None)
 }
 
 #[cfg(test)]

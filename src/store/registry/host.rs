@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::reference::{self, DEFAULT_REGISTRY, ImageRef};
+use crate::base::http::redact_place;
 use crate::base::text::read_as_text;
 
 /// Host of Docker Hub's registry; `docker.io` itself is a website.
@@ -23,9 +24,9 @@ pub struct RegistryMirror {
     prefix: String,
 }
 
-/// Text that is neither a registry's host nor a mirror.
+/// Text that is neither a registry's host nor a mirror; the message has no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a valid {kind}: {rule}")]
+#[error("{:?} is not a valid {kind}: {rule}", redact_place(text))]
 pub struct HostError {
     kind: &'static str,
     text: String,

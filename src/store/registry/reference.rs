@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::digest::BlobDigest;
+use crate::base::http::redact_place;
 use crate::base::text::written_as_text;
 
 /// The registry of names without a host.
@@ -27,9 +28,9 @@ pub struct ImageRef {
     digest: Option<BlobDigest>,
 }
 
-/// Text that does not name an image.
+/// Text that does not name an image; the message has no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a valid image reference: {rule}")]
+#[error("{:?} is not a valid image reference: {rule}", redact_place(text))]
 pub struct ReferenceError {
     /// The text.
     pub text: String,

@@ -200,6 +200,8 @@ fn listings_that_cannot_be_written_fail() {
         &["active", "--format", "json"],
         &["list", "--format", "json"],
         &["activate", "--dry-run", "a--2"],
+        &["--help"],
+        &["list", "--help"],
     ] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = machine.command(command).stdout(Stdio::from(full)).output().unwrap();

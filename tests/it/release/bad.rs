@@ -68,7 +68,7 @@ fn bad_input_is_named_and_nothing_is_stored() {
             &["show", "testing/none"],
             "storage main has no release at testing/none",
         ),
-        (releases.storages(), "", &["-c", "nowhere.yaml", "list"], "cannot read"),
+        (releases.storages(), "", &["-c", "nowhere.yaml", "list"], "or name the file: -c FILE"),
     ];
     for (storages, options, arguments, said) in cases {
         releases.configure(storages, options);

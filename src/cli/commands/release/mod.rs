@@ -56,7 +56,10 @@ impl Desk {
             Some(path) => folder.join(path),
             None => trees::checkout(&packages).join(config::FILE),
         };
-        let failed = |source| ReleaseError::File { operation: "read", path: path.clone(), source };
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => ReleaseError::NoConfiguration(path.clone()),
+            _ => ReleaseError::File { operation: "read", path: path.clone(), source },
+        };
         let text = read_text(&path).map_err(failed)?;
         let variable = |name: &str| context.environment.get(name).map(str::to_owned);
         let config = ReleaseConfig::parse(&path, &text, &variable).map_err(ReleaseError::from)?;
