@@ -33,7 +33,7 @@ fn functions() -> BTreeMap<String, BTreeSet<PathBuf>> {
 
 /// Place in the sources that a word of the page names: a file, or a folder of tests.
 fn place(word: &str) -> Option<PathBuf> {
-    let is_file = word.ends_with(".rs");
+    let is_file = Path::new(word).extension().is_some_and(|extension| extension == "rs");
     match word.strip_prefix("it/") {
         Some(below) => Some(Path::new("tests/it").join(below)),
         None if is_file => Some(Path::new("src").join(word)),
